@@ -1,0 +1,1 @@
+//! The text formats: parsing, families, merging, rendering, negotiation. Pure: no sockets, no clock, no lock.

@@ -1,0 +1,10 @@
+//! # exporter-proxy
+//!
+//! One process that puts the Prometheus metrics of many applications behind one port.
+//!
+//! The one idea: **sources write, the store remembers, outlets read**, and the types forbid walking backwards.
+
+pub mod model;
+
+pub mod exposition;
+pub mod wire;

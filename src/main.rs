@@ -1,0 +1,3 @@
+//! The `exporter-proxy` program.
+
+fn main() {}

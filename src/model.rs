@@ -1,0 +1,189 @@
+//! The nouns of the house: what an application is called, what it hands in, where that came from.
+//!
+//! No I/O, no clock, no lock and no serialisation live here, so every room may know this one.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The longest app name in bytes: names stand in tables, labels and paths, where longer ones help nobody.
+pub const MAX_APP_NAME_BYTES: usize = 255;
+
+/// The name under which an application's metrics are kept: 1 to 255 bytes of UTF-8 without control characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppName(Arc<str>);
+
+/// Why a text cannot be an [`AppName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppNameError {
+    /// The name has no characters.
+    #[error("an app name must not be empty")]
+    Empty,
+    /// The name is longer than [`MAX_APP_NAME_BYTES`].
+    #[error("an app name has at most {MAX_APP_NAME_BYTES} bytes, this one has {0}")]
+    TooLong(usize),
+    /// The name holds a control character.
+    #[error("an app name must not hold control characters (U+{0:04X} at byte {1})")]
+    Control(u32, usize),
+}
+
+impl AppName {
+    /// Checks and keeps a name.
+    pub fn new(name: &str) -> Result<Self, AppNameError> {
+        if name.is_empty() {
+            return Err(AppNameError::Empty);
+        }
+        if name.len() > MAX_APP_NAME_BYTES {
+            return Err(AppNameError::TooLong(name.len()));
+        }
+        if let Some((at, c)) = name.char_indices().find(|(_, c)| c.is_control()) {
+            return Err(AppNameError::Control(u32::from(c), at));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for AppName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// A point in time: milliseconds since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// How long ago `earlier` was, zero where the clock went backwards in between.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This time plus `span`.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+/// The exposition format that a sender wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Syntax {
+    /// The Prometheus text format 0.0.4 or 1.0.0.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+/// The way in that a message took; it names the `format` label of `exporter_proxy_updates_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A JSON object on a receiver.
+    Json,
+    /// A Cap'n Proto message on a receiver.
+    Capnp,
+    /// Exposition text in the body of an HTTP push.
+    Push,
+    /// Exposition text answered to a poll.
+    Poll,
+}
+
+impl Format {
+    /// The value of the `format` label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Capnp => "capnp",
+            Self::Push => "push",
+            Self::Poll => "poll",
+        }
+    }
+}
+
+/// Where an update came from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// What `/apps` shows under `Source` and the `source` label says: a listening address, a socket path, `http`, `external_poll: HOST:PORT`.
+    pub source: Arc<str>,
+    /// How it was written.
+    pub format: Format,
+}
+
+/// A label name and its value, as given by configuration (unescaped).
+pub type LabelPair = (Arc<str>, Arc<str>);
+
+/// All that an application has to say, replacing all it said before.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Whose metrics they are.
+    pub app: AppName,
+    /// The exposition text, in an allocation of exactly its size.
+    pub body: Bytes,
+    /// The format of `body`.
+    pub syntax: Syntax,
+    /// Labels that every series gets unless it has them already (an endpoint's `labels`).
+    pub labels: Arc<[LabelPair]>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// When it arrived.
+    pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_printable() {
+        assert!(AppName::new("a b/ö").is_ok());
+        assert_eq!(AppName::new(""), Err(AppNameError::Empty));
+        assert!(AppName::new(&"x".repeat(255)).is_ok());
+        assert_eq!(AppName::new(&"x".repeat(256)), Err(AppNameError::TooLong(256)));
+        assert_eq!(AppName::new("ab\n"), Err(AppNameError::Control(10, 2)));
+        assert_eq!(AppName::new("\u{85}"), Err(AppNameError::Control(0x85, 0)));
+    }
+
+    #[test]
+    fn time_never_runs_backwards_in_an_age() {
+        let (a, b) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_500));
+        assert_eq!(b.since(a), Duration::from_millis(2_500));
+        assert_eq!(a.since(b), Duration::ZERO);
+    }
+}

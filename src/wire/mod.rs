@@ -1,0 +1,1 @@
+//! Bytes to messages and back, one protocol a file. Pure: no sockets, no time, no origin.
