@@ -7,4 +7,5 @@
 pub mod model;
 
 pub mod exposition;
+pub mod telemetry;
 pub mod wire;
