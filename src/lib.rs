@@ -7,5 +7,6 @@
 pub mod model;
 
 pub mod exposition;
+pub mod store;
 pub mod telemetry;
 pub mod wire;

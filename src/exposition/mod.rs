@@ -1,1 +1,3 @@
 //! The text formats: parsing, families, merging, rendering, negotiation. Pure: no sockets, no clock, no lock.
+
+pub mod raw;
