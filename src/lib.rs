@@ -7,6 +7,7 @@
 pub mod model;
 
 pub mod exposition;
+pub mod outlets;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

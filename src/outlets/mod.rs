@@ -1,0 +1,3 @@
+//! The readers: each hands out what the store remembers in its own way, and none can change it.
+
+mod table;
