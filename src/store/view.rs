@@ -57,6 +57,12 @@ impl View {
         }
     }
 
+    /// A number that changes whenever an application's data or its time of update does.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.latest().generation()
+    }
+
     /// The age at which pushed applications are forgotten.
     #[must_use]
     pub fn expire_after(&self) -> Option<Duration> {
