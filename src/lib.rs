@@ -8,3 +8,5 @@ pub mod model;
 
 pub mod exposition;
 pub mod wire;
+
+pub mod supervise;
