@@ -6,5 +6,6 @@
 
 pub mod model;
 
+pub mod config;
 pub mod exposition;
 pub mod wire;
