@@ -6,6 +6,7 @@
 
 pub mod model;
 
+pub mod config;
 pub mod exposition;
 pub mod outlets;
 pub mod sources;
