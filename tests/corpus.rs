@@ -29,6 +29,7 @@ fn stems(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "shown if the check fails, and then it says on which file")]
 fn every_corpus_file_passes_its_check() {
     for (target, check) in checks::TARGETS {
         for file in files(&root().join("fuzz/corpus").join(target)) {

@@ -42,6 +42,11 @@ fn pieces<'a>(stream: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     at.windows(2).map(|ends| &stream[ends[0]..ends[1]]).collect()
 }
 
+/// Single bytes, or as few at a time as a long stream allows a quick test.
+fn small_pieces(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    stream.chunks(1 + stream.len() / 2_000)
+}
+
 fn capnp_message(app: &str, data: &str, first_segment_words: u32) -> Vec<u8> {
     let allocator = capnp::message::HeapAllocator::new().first_segment_words(first_segment_words);
     let mut message = capnp::message::Builder::new(allocator);
@@ -101,7 +106,7 @@ proptest! {
         for choice in [FormatChoice::Auto, FormatChoice::Json] {
             prop_assert_eq!(&decode(choice, pieces(stream.as_bytes(), &cuts)), &all);
         }
-        prop_assert_eq!(&decode(FormatChoice::Auto, stream.as_bytes().chunks(1)), &all);
+        prop_assert_eq!(&decode(FormatChoice::Auto, small_pieces(stream.as_bytes())), &all);
     }
 
     #[test]
@@ -114,7 +119,7 @@ proptest! {
         for choice in [FormatChoice::Auto, FormatChoice::Capnp] {
             prop_assert_eq!(&decode(choice, pieces(&stream, &cuts)), &all);
         }
-        prop_assert_eq!(&decode(FormatChoice::Auto, stream.chunks(1)), &all);
+        prop_assert_eq!(&decode(FormatChoice::Auto, small_pieces(&stream)), &all);
     }
 
     #[test]
