@@ -8,4 +8,9 @@ pub mod model;
 
 pub mod config;
 pub mod exposition;
+pub mod outlets;
+pub mod sources;
+pub mod store;
+pub mod supervise;
+pub mod telemetry;
 pub mod wire;
