@@ -9,10 +9,10 @@ use super::raw::{Node, Table, Value, Written};
 use super::syntax;
 
 /// Names the configuration file where the command line does not.
-pub const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
+pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
 
 /// What every override begins with. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
-pub const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
+pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
 
 /// What the environment says about the configuration. Made from pairs, so that nothing in here reads the process's own.
 #[derive(Default)]

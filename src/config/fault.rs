@@ -9,7 +9,7 @@ const CLOSE_ENOUGH: f64 = 0.84;
 
 /// Where a setting was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// In the file as a whole: it is missing, unreadable, too large.
     File,
     /// At a line and column of the file, both counted from 1, columns in characters.
@@ -35,18 +35,18 @@ impl Place {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// Where it stands.
-    pub place: Place,
+    pub(super) place: Place,
     /// What is wrong, and what would be right. Never holds a secret.
-    pub text: String,
+    pub(super) text: String,
 }
 
 /// All that is wrong with a configuration; prints as one line a fault, each with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults {
     file: String,
-    list: Vec<Fault>,
+    pub(super) list: Vec<Fault>,
 }
 
 impl Faults {
@@ -54,11 +54,6 @@ impl Faults {
     pub(super) fn new(file: String, mut list: Vec<Fault>) -> Self {
         list.sort_by(|a, b| a.place.order(&b.place));
         Self { file, list }
-    }
-
-    /// The faults by place.
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.list.iter()
     }
 }
 

@@ -11,8 +11,8 @@ use super::fault::{Fault, Faults, Place};
 /// Where a file is looked for when none is named, in this order.
 const USUAL_PLACES: [&str; 2] = ["./config.toml", "/etc/exporter-proxy/config.toml"];
 
-/// The largest file that is read: ten thousand polled endpoints need about a mebibyte, and what is larger is no configuration.
-const MAX_FILE_BYTES: u64 = 8 << 20;
+/// The largest file that is read: the most endpoints that can be polled need about a mebibyte, and what is larger is no configuration.
+const MAX_FILE_BYTES: u64 = 2 << 20;
 
 /// Where a configuration came from; prints as a person would say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,6 @@ mod tests {
         assert!(message.ends_with("c.toml:2:5: the file is not UTF-8 from here on"), "{message}");
         std::fs::write(&path, vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap() + 1]).unwrap();
         let message = read(Some(&path), &Environment::default()).unwrap_err().to_string();
-        assert!(message.ends_with("c.toml: has more than 8388608 bytes"), "{message}");
+        assert!(message.ends_with("c.toml: has more than 2097152 bytes"), "{message}");
     }
 }

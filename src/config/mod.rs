@@ -33,21 +33,21 @@ use std::path::Path;
 
 pub use address::HostPort;
 pub use changes::{Changes, changes};
-pub use environment::{CONFIG_VARIABLE, Environment, OVERRIDE_PREFIX};
+pub use environment::Environment;
 pub use exporter::{Exporter, Threads};
 pub use exposition::{Duplicates, Exposition, ExpositionMode};
-pub use fault::{Fault, Faults, Place};
+pub use fault::Faults;
 pub use find::Source;
 pub use http::Http;
 pub use poll::{Credentials, Endpoint, Password, PollExternal};
 pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
 pub use store::Store;
-pub use units::{show_duration, show_size};
 
 #[cfg(test)]
 mod tests;
 
+use fault::Fault;
 use reader::{Entry, Notes, Reader};
 
 /// All settings, checked, as the program uses them.
@@ -111,12 +111,6 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settin
 }
 
 impl Settings {
-    /// The built-in defaults, as an empty file gives them.
-    #[must_use]
-    pub fn defaults() -> Self {
-        Self::read(Reader::new(raw::Table::default(), Vec::new())).0
-    }
-
     fn read(mut reader: Reader) -> (Self, Vec<Fault>) {
         let mut settings = Self {
             exporter: reader.section("exporter", Exporter::read),

@@ -43,6 +43,11 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Of entries whose keys are known to differ.
+    pub(super) fn of(entries: Vec<Written>) -> Self {
+        Self { entries }
+    }
+
     /// Sets a key, replacing what it had.
     pub(super) fn set(&mut self, written: Written) {
         self.entries.retain(|entry| entry.key != written.key);

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::fault::Place;
 use super::units::{show_duration, show_size};
-use super::{Loaded, Owner, Place, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use super::{Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -40,6 +40,10 @@ pub(super) fn parse(text: &str) -> (Table, Vec<Fault>) {
         }
         blank(&mut rest, region);
     }
+    faults.push(Fault {
+        place: Place::File,
+        text: "there may be more syntax faults than these".to_owned(),
+    });
     (Table::default(), faults)
 }
 
@@ -67,9 +71,10 @@ fn duplicate(text: &str, span: &Range<usize>, lines: &Lines<'_>) -> Fault {
 fn statement(text: &str, table: &DeTable<'_>, at: usize, message: &str, errors: &[(Range<usize>, &str)]) -> (usize, String, Range<usize>) {
     let lines = Lines::new(text);
     if let Some((key, value)) = multi_line_value(table, at, &lines) {
+        // What is nested is reported first, so the last one is the value itself.
         let unclosed = errors
             .iter()
-            .find(|(span, what)| what.starts_with("unclosed") && span.start >= value.end);
+            .rfind(|(span, what)| what.starts_with("unclosed") && span.start >= value.end);
         return match unclosed {
             Some((_, what)) => (value.start, (*what).to_owned(), key..next_statement(text, value.start)),
             None if at >= value.end => (value.start, message.to_owned(), key..next_statement(text, value.start)),
@@ -102,16 +107,18 @@ fn multi_line_value(table: &DeTable<'_>, at: usize, lines: &Lines<'_>) -> Option
     })
 }
 
-/// Where, after the line of `from`, the next line begins that looks like a header or `key = value`.
+/// Where, after the line of `from`, the next line begins that looks like a header or, not indented, like `key = value`:
+/// what is indented goes on with the list or table that was not closed.
 fn next_statement(text: &str, from: usize) -> usize {
     next_line(text, from, |line| {
-        let key = line.split_once('=').map(|(key, _)| key.trim());
-        line.starts_with('[') && line.contains(']') && !line.contains(['"', '{', ',']) || key.is_some_and(is_bare_key)
+        let key = line.split_once('=').map(|(key, _)| key.trim_end());
+        let header = line.trim_start().starts_with('[') && line.contains(']') && !line.contains(['"', '{', ',']);
+        header || key.is_some_and(is_bare_key)
     })
 }
 
 fn next_header(text: &str, from: usize) -> usize {
-    next_line(text, from, |line| line.starts_with('['))
+    next_line(text, from, |line| line.trim_start().starts_with('['))
 }
 
 fn next_line(text: &str, from: usize, wanted: impl Fn(&str) -> bool) -> usize {
@@ -119,7 +126,7 @@ fn next_line(text: &str, from: usize, wanted: impl Fn(&str) -> bool) -> usize {
     while let Some(newline) = text[at..].find('\n') {
         at += newline + 1;
         let line = text[at..].lines().next().unwrap_or_default();
-        if wanted(line.trim_start()) {
+        if wanted(line) {
             return at;
         }
     }
@@ -137,15 +144,12 @@ fn blank(text: &mut String, region: Range<usize>) {
 }
 
 fn convert(table: &DeTable<'_>, place: &impl Fn(usize) -> Place) -> Table {
-    let mut out = Table::default();
-    for (key, entry) in table {
-        out.set(Written {
-            key: key.get_ref().to_string(),
-            at: place(key.span().start),
-            node: node(entry.get_ref(), entry.span().start, place),
-        });
-    }
-    out
+    let entries = table.iter().map(|(key, entry)| Written {
+        key: key.get_ref().to_string(),
+        at: place(key.span().start),
+        node: node(entry.get_ref(), entry.span().start, place),
+    });
+    Table::of(entries.collect())
 }
 
 fn node(from: &DeValue<'_>, at: usize, place: &impl Fn(usize) -> Place) -> Node {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::fault::Place;
 use super::*;
 
 fn nothing() -> Environment {
@@ -67,7 +68,7 @@ fn uncommented() -> String {
 
 #[test]
 fn the_shipped_file_spells_out_the_defaults() {
-    let (shipped, defaults) = (sound(&shipped()), Settings::defaults());
+    let (shipped, defaults) = (sound(&shipped()), sound(""));
     assert_eq!(values(&shipped), values(&defaults));
     assert_eq!(changes(&defaults, &shipped), Changes::default());
     let typed = |s: &Settings| {
@@ -129,7 +130,7 @@ fn the_shipped_file_names_every_key_of_an_endpoint() {
 
 #[test]
 fn defaults_are_those_of_the_contract() {
-    let d = Settings::defaults();
+    let d = sound("");
     assert_eq!(d.exporter.threads, Threads::PerCore);
     assert_eq!(d.exporter.scrape_addresses, [HostPort::new("0.0.0.0", 6555)]);
     assert_eq!(d.receiver.tcp, Some(HostPort::new("127.0.0.1", 6554)));
@@ -418,9 +419,9 @@ proptest! {
     fn no_text_panics(text in prop_oneof![pieces(), "\\PC{0,80}", any::<String>()], value in prop_oneof![pieces(), any::<String>()]) {
         let environment = Environment::from_pairs([("EXPORTER_PROXY__POLL_EXTERNAL__OTHER_SCRAPE_ENDPOINTS", value)]);
         if let Err(faults) = parse(&text, "c.toml", &environment) {
-            prop_assert!(faults.iter().count() > 0);
+            prop_assert!(!faults.list.is_empty());
             let lines = text.matches('\n').count() + 1;
-            for fault in faults.iter() {
+            for fault in &faults.list {
                 prop_assert!(!matches!(fault.place, Place::Line(line, _) if line > lines));
             }
         }

@@ -69,8 +69,7 @@ fn to_float(number: u64) -> f64 {
 }
 
 /// Shows a duration the way it may be written, such as `1h30m`; `0s` for none.
-#[must_use]
-pub fn show_duration(span: Duration) -> String {
+pub(super) fn show_duration(span: Duration) -> String {
     let Ok(mut millis) = u64::try_from(span.as_millis()) else {
         return format!("{span:?}");
     };
@@ -92,8 +91,7 @@ pub fn show_duration(span: Duration) -> String {
 }
 
 /// Shows a size the way it may be written, in the largest binary unit that divides it, such as `16MiB`.
-#[must_use]
-pub fn show_size(bytes: u64) -> String {
+pub(super) fn show_size(bytes: u64) -> String {
     let binary = SIZES.iter().rev().filter(|(name, _)| name.ends_with("iB"));
     let fits = binary
         .into_iter()
