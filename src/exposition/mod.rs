@@ -4,11 +4,15 @@
 //! a small index of byte offsets into it. What cannot be used is left out of the index and listed as a [`Fault`].
 
 mod check;
+pub mod escape;
 mod family;
 mod fault;
+pub mod gzip;
 mod hash;
 mod index;
+pub mod negotiate;
 mod parse;
+pub mod raw;
 mod reason;
 mod sample;
 mod span;
