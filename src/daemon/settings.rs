@@ -23,7 +23,7 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
 }
 
 pub(super) fn access(settings: &Settings) -> Access {
-    Access::new(settings.http.write_from.clone(), settings.http.trusted_proxies.clone())
+    Access { write_from: settings.http.write_from.clone(), trusted_proxies: settings.http.trusted_proxies.clone() }
 }
 
 pub(super) fn unix_access(receiver: &UnixReceiver) -> UnixAccess {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use http::header::{ACCEPT, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 
 use super::{table, unknown_app};
-use crate::http::{Body, reply};
+use crate::http::reply;
 use crate::model::Clock;
 use crate::store::View;
 
@@ -56,7 +57,7 @@ pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Quer
     if wishes.json(&headers) {
         reply::json(&table::list(&apps, now, expire_after))
     } else {
-        reply::text(table::draw(&apps, now, expire_after))
+        reply::text(StatusCode::OK, table::draw(&apps, now, expire_after))
     }
 }
 
@@ -72,6 +73,6 @@ pub(super) async fn one(
     if wishes.json(&headers) {
         reply::json(&table::facts(&app, now, expire_after))
     } else {
-        reply::text(table::describe(&app, now, expire_after))
+        reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
     }
 }
