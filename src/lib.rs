@@ -10,3 +10,5 @@ pub mod exposition;
 pub mod wire;
 
 pub mod supervise;
+
+pub mod http;
