@@ -36,10 +36,17 @@ impl Lifecycle {
 }
 
 pub(super) fn routes(lifecycle: Lifecycle) -> Router {
-    Router::new().route("/-/reload", post(reload).put(reload)).route("/-/quit", post(quit).put(quit)).with_state(Arc::new(lifecycle))
+    Router::new()
+        .route("/-/reload", post(reload).put(reload))
+        .route("/-/quit", post(quit).put(quit))
+        .with_state(Arc::new(lifecycle))
 }
 
-async fn reload(State(lifecycle): State<Arc<Lifecycle>>, Extension(connection): Extension<Connection>, headers: HeaderMap) -> Response<Body> {
+async fn reload(
+    State(lifecycle): State<Arc<Lifecycle>>,
+    Extension(connection): Extension<Connection>,
+    headers: HeaderMap,
+) -> Response<Body> {
     if let Some(refusal) = lifecycle.refusal(&connection, &headers) {
         return refusal;
     }
@@ -50,7 +57,10 @@ async fn reload(State(lifecycle): State<Arc<Lifecycle>>, Extension(connection): 
     }
     match outcome.await {
         Ok(Ok(())) => reply::text(StatusCode::OK, "reloaded"),
-        Ok(Err(faults)) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, format_args!("the earlier configuration stays in force:\n{faults}")),
+        Ok(Err(faults)) => reply::text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format_args!("the earlier configuration stays in force:\n{faults}"),
+        ),
         Err(_) => gone(),
     }
 }

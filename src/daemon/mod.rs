@@ -100,22 +100,49 @@ impl Daemon {
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
         };
-        let connections: Connections =
-            receivers.listeners().chain(&scraped).map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats()))).collect();
+        let connections: Connections = receivers
+            .listeners()
+            .chain(&scraped)
+            .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
+            .collect();
 
-        let live = Live { inlet: ground.inlet.clone(), receiver_limits: receivers.limits.clone(), budget: Arc::clone(&receivers.budget), access: Arc::clone(&ground.access) };
+        let live = Live {
+            inlet: ground.inlet.clone(),
+            receiver_limits: receivers.limits.clone(),
+            budget: Arc::clone(&receivers.budget),
+            access: Arc::clone(&ground.access),
+        };
         let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
         let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());
-        let own = Own::new(Arc::clone(&ground.telemetry), Process::new(SystemTime::now()), connections, Arc::clone(&ground.http_stats));
+        let own = Own::new(
+            Arc::clone(&ground.telemetry),
+            Process::new(SystemTime::now()),
+            connections,
+            Arc::clone(&ground.http_stats),
+        );
         let routes = router(&settings, &ground, own, receivers.limits.subscribe(), lifecycle);
-        let door = Door::new(routes, &routes::requests(), Arc::clone(&ground.access), Arc::clone(&ground.http_stats));
+        let door = Door::new(
+            routes,
+            &routes::requests(),
+            Arc::clone(&ground.access),
+            Arc::clone(&ground.http_stats),
+        );
         receivers.start(&settings, &mut supervisor);
         for listener in scraped {
-            supervisor.add(Server::new(listener, Seats::new(settings.exporter.concurrent_requests), door.clone()));
+            supervisor.add(Server::new(
+                listener,
+                Seats::new(settings.exporter.concurrent_requests),
+                door.clone(),
+            ));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
-        Ok(Self { supervisor, addresses, readiness: ground.readiness, stop: ground.stop })
+        Ok(Self {
+            supervisor,
+            addresses,
+            readiness: ground.readiness,
+            stop: ground.stop,
+        })
     }
 
     /// What listens where, with the real port where port 0 was asked for.
@@ -132,7 +159,12 @@ impl Daemon {
 
     /// Runs until it is stopped or a part falls, and says how it ended.
     pub async fn run(self) -> Report {
-        let Self { supervisor, readiness, stop, .. } = self;
+        let Self {
+            supervisor,
+            readiness,
+            stop,
+            ..
+        } = self;
         let gently = stop.gently.clone();
         let announce = async {
             gently.cancelled().await;
@@ -149,7 +181,11 @@ impl Daemon {
 async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     let mut bound = Vec::new();
     for address in &settings.exporter.scrape_addresses {
-        bound.push(Listener::tcp(&address.to_string()).await.context("exporter.scrape_expose_endpoint")?);
+        bound.push(
+            Listener::tcp(&address.to_string())
+                .await
+                .context("exporter.scrape_expose_endpoint")?,
+        );
     }
     Ok(bound)
 }
@@ -158,7 +194,12 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 fn router(settings: &Settings, ground: &Ground, own: Own, limits: watch::Receiver<Limits>, lifecycle: Lifecycle) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     let readers = outlets::routes(Outlets {
-        scraping: Arc::new(Scraping::new(view.clone(), own, Arc::clone(&ground.telemetry), settings.exposition.compression)),
+        scraping: Arc::new(Scraping::new(
+            view.clone(),
+            own,
+            Arc::clone(&ground.telemetry),
+            settings.exposition.compression,
+        )),
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, routes::ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),

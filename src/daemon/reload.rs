@@ -52,10 +52,25 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    pub(super) fn new(current: Settings, reread: Reread, live: Live, telemetry: Arc<Telemetry>) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
+    pub(super) fn new(
+        current: Settings,
+        reread: Reread,
+        live: Live,
+        telemetry: Arc<Telemetry>,
+    ) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
         let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
         let (sender, requests) = mpsc::channel(WAITING);
-        Ok((Self { current, reread, live, telemetry, hangup, requests }, sender))
+        Ok((
+            Self {
+                current,
+                reread,
+                live,
+                telemetry,
+                hangup,
+                requests,
+            },
+            sender,
+        ))
     }
 
     /// Reads the configuration and puts what may change into force; a faulty one changes nothing.

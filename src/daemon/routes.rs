@@ -2,7 +2,10 @@
 
 /// What can be requested, and what that gives.
 pub(super) const ENDPOINTS: &[(&str, &str)] = &[
-    ("GET /metrics", "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out"),
+    (
+        "GET /metrics",
+        "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out",
+    ),
     ("GET /apps", "who has pushed what; JSON with ?format=json"),
     ("GET /apps/NAME", "one app: source, times, bytes, state"),
     ("GET /apps/NAME/metrics", "the metrics of one app alone"),

@@ -25,7 +25,10 @@ impl Readiness {
 
     /// Says that `part` is ready.
     pub fn clear(&self, part: &'static str) {
-        self.obstacles.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != part);
+        self.obstacles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(other, _)| *other != part);
     }
 
     /// What stands in the way, a line each; nothing when all is well.

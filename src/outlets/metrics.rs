@@ -49,7 +49,14 @@ impl Scraping {
     pub fn new(view: View, own: Own, telemetry: Arc<Telemetry>, compression: bool) -> Self {
         let bytes = |encoding| telemetry.scrape_bytes_total.with([encoding]);
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
-        Self { view, own, telemetry, plain_bytes, gzip_bytes, compression }
+        Self {
+            view,
+            own,
+            telemetry,
+            plain_bytes,
+            gzip_bytes,
+            compression,
+        }
     }
 
     fn coding(&self, headers: &HeaderMap) -> Coding {
@@ -102,7 +109,11 @@ pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Qu
             None => return unknown_app(app),
         },
     };
-    let own = if wishes.own { scraping.own.render(&scraping.view) } else { Vec::new() };
+    let own = if wishes.own {
+        scraping.own.render(&scraping.view)
+    } else {
+        Vec::new()
+    };
     let answer = scraping.answer(&headers, exposed, own).await;
     scraping.telemetry.scrape_duration_seconds.observe(began.elapsed());
     answer

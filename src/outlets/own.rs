@@ -26,10 +26,12 @@ pub struct Own {
 }
 
 impl Own {
-    /// Metrics of this process and these instruments.
+    /// Metrics of this process, these instruments, these listeners and their HTTP.
     #[must_use]
-    pub fn new(telemetry: Arc<Telemetry>, process: Process) -> Self {
+    pub fn new(telemetry: Arc<Telemetry>, process: Process, connections: Connections, http: Arc<HttpStats>) -> Self {
         Self {
+            connections,
+            http,
             telemetry,
             process,
             per_app: Mutex::default(),
@@ -70,10 +72,27 @@ impl Own {
                 sample(out, &name, &labels, value(stats).load(Ordering::Relaxed));
             }
         };
-        family("receiver_connections", "gauge", "Connections open now, by the address or path they came in on.", |stats| &stats.open);
-        family("connections_accepted_total", "counter", "Connections accepted.", |stats| &stats.accepted);
-        family("connection_panics_total", "counter", "Connections lost to a fault in this program; each is worth a report.", |stats| &stats.panicked);
-        family("accept_failures_total", "counter", "Times that the system had no file descriptor or memory for a connection.", |stats| &stats.starved);
+        family(
+            "receiver_connections",
+            "gauge",
+            "Connections open now, by the address or path they came in on.",
+            |stats| &stats.open,
+        );
+        family("connections_accepted_total", "counter", "Connections accepted.", |stats| {
+            &stats.accepted
+        });
+        family(
+            "connection_panics_total",
+            "counter",
+            "Connections lost to a fault in this program; each is worth a report.",
+            |stats| &stats.panicked,
+        );
+        family(
+            "accept_failures_total",
+            "counter",
+            "Times that the system had no file descriptor or memory for a connection.",
+            |stats| &stats.starved,
+        );
     }
 
     fn requests(&self, out: &mut String) {
@@ -84,12 +103,36 @@ impl Own {
         };
         let http = &*self.http;
         family("requests_total", "Requests whose head was read.", &http.requests);
-        family("panics_total", "Requests answered with 500 because of a fault in this program; each is worth a report.", &http.panics);
-        family("cross_site_refused_total", "Writes refused because a browser sent them from another site.", &http.cross_site);
-        family("slow_requests_total", "Connections closed because a request's head took too long.", &http.slow_heads);
-        family("stalled_bodies_total", "Request bodies given up because they stopped arriving.", &http.stalled_bodies);
-        family("stalled_readers_total", "Connections closed because the client stopped reading its answer.", &http.stalled_readers);
-        family("evicted_total", "Idle connections closed because a newcomer needed the place.", &http.evicted);
+        family(
+            "panics_total",
+            "Requests answered with 500 because of a fault in this program; each is worth a report.",
+            &http.panics,
+        );
+        family(
+            "cross_site_refused_total",
+            "Writes refused because a browser sent them from another site.",
+            &http.cross_site,
+        );
+        family(
+            "slow_requests_total",
+            "Connections closed because a request's head took too long.",
+            &http.slow_heads,
+        );
+        family(
+            "stalled_bodies_total",
+            "Request bodies given up because they stopped arriving.",
+            &http.stalled_bodies,
+        );
+        family(
+            "stalled_readers_total",
+            "Connections closed because the client stopped reading its answer.",
+            &http.stalled_readers,
+        );
+        family(
+            "evicted_total",
+            "Idle connections closed because a newcomer needed the place.",
+            &http.evicted,
+        );
     }
 
     /// The families with one sample for each application.
@@ -141,7 +184,12 @@ mod tests {
     #[test]
     fn what_is_prepared_follows_the_updates() {
         let (inlet, view) = open(Limits::default());
-        let own = Own::new(Arc::default(), Process::new(std::time::SystemTime::now()), Connections::default(), Arc::default());
+        let own = Own::new(
+            Arc::default(),
+            Process::new(std::time::SystemTime::now()),
+            Connections::default(),
+            Arc::default(),
+        );
         let text = || String::from_utf8(own.render(&view).concat()).unwrap();
         assert!(!text().contains("app_last_update"));
         for at in [1_500, 2_007] {

@@ -35,14 +35,36 @@ impl Pushing {
     #[must_use]
     pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>) -> Self {
         let accepted = telemetry.updates_total.with([SOURCE, Format::Push.as_str()]);
-        let origin = Origin { source: SOURCE.into(), format: Format::Push };
-        Self { inlet, telemetry, accepted, origin, clock, limits }
+        let origin = Origin {
+            source: SOURCE.into(),
+            format: Format::Push,
+        };
+        Self {
+            inlet,
+            telemetry,
+            accepted,
+            origin,
+            clock,
+            limits,
+        }
     }
 
     /// Counts and logs a refusal and makes it an answer.
-    fn refuse(&self, connection: &Connection, headers: &HeaderMap, status: StatusCode, reason: &'static str, detail: &str) -> Response<Body> {
+    fn refuse(
+        &self,
+        connection: &Connection,
+        headers: &HeaderMap,
+        status: StatusCode,
+        reason: &'static str,
+        detail: &str,
+    ) -> Response<Body> {
         let peer = connection.client(headers).to_string();
-        self.telemetry.reject(Rejection { source: SOURCE, peer: &peer, reason, detail });
+        self.telemetry.reject(Rejection {
+            source: SOURCE,
+            peer: &peer,
+            reason,
+            detail,
+        });
         reply::text(status, detail)
     }
 }
@@ -71,7 +93,10 @@ async fn push(
         Ok(app) => app,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_app_name", &error.to_string()),
     };
-    let limit = BodyLimit { bytes: pushing.limits.borrow().max_message_bytes, key: "receiver.max_message_bytes" };
+    let limit = BodyLimit {
+        bytes: pushing.limits.borrow().max_message_bytes,
+        key: "receiver.max_message_bytes",
+    };
     let body = match read_body(&headers, body, limit).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
@@ -83,7 +108,14 @@ async fn push(
     // What the body was collected in may be larger than the text, and the text stays.
     let body = Bytes::copy_from_slice(&body);
     let origin = pushing.origin.clone();
-    let update = Update { app: app.clone(), body, syntax: Syntax::Text, labels: [].into(), origin, at: (pushing.clock)() };
+    let update = Update {
+        app: app.clone(),
+        body,
+        syntax: Syntax::Text,
+        labels: [].into(),
+        origin,
+        at: (pushing.clock)(),
+    };
     match pushing.inlet.put(update) {
         Ok(receipt) => {
             pushing.accepted.inc();
@@ -108,7 +140,10 @@ async fn forget(
             tracing::info!(app = app.as_str(), client = %connection.client(&headers), "forgotten by request");
             reply::text(StatusCode::ACCEPTED, format_args!("forgot {app}"))
         }
-        _ => reply::text(StatusCode::NOT_FOUND, format_args!("there is no app {name:?}; GET /apps lists those that there are")),
+        _ => reply::text(
+            StatusCode::NOT_FOUND,
+            format_args!("there is no app {name:?}; GET /apps lists those that there are"),
+        ),
     }
 }
 

@@ -47,12 +47,33 @@ impl Proxy {
         );
         let environment = || Environment::from_pairs(std::iter::empty::<(String, String)>());
         let settings = config::parse(&text, "test", &environment()).unwrap_or_else(|faults| panic!("{faults}"));
-        let loaded = Loaded { settings, source: Source { file: None, variables: Vec::new() } };
-        let daemon = Daemon::bind(loaded, Reread { named: None, environment: environment() }).await.unwrap();
+        let loaded = Loaded {
+            settings,
+            source: Source {
+                file: None,
+                variables: Vec::new(),
+            },
+        };
+        let daemon = Daemon::bind(
+            loaded,
+            Reread {
+                named: None,
+                environment: environment(),
+            },
+        )
+        .await
+        .unwrap();
         let addresses = daemon.addresses().clone();
         let stop = daemon.stop();
         let running = Some(tokio::spawn(daemon.run()));
-        Self { http: addresses.http[0], folder, tcp: addresses.tcp, unix: addresses.unix, stop, running }
+        Self {
+            http: addresses.http[0],
+            folder,
+            tcp: addresses.tcp,
+            unix: addresses.unix,
+            stop,
+            running,
+        }
     }
 
     pub fn tcp(&self) -> SocketAddr {
@@ -101,13 +122,18 @@ impl Proxy {
     /// The value of one of the proxy's own samples, by its line's start.
     pub async fn own(&self, series: &str) -> Option<f64> {
         let text = self.text("/metrics").await;
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
         line.rsplit_once(' ').and_then(|(_, value)| value.parse().ok())
     }
 
     /// Waits until `/metrics` holds this text.
     pub async fn shows(&self, text: &str) {
-        until(&format!("/metrics shows {text:?}"), async || self.text("/metrics").await.contains(text)).await;
+        until(&format!("/metrics shows {text:?}"), async || {
+            self.text("/metrics").await.contains(text)
+        })
+        .await;
     }
 }
 
@@ -159,7 +185,9 @@ pub async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
 /// Path of a real program, if it is installed. Under CI a missing one is a failure, elsewhere its test is skipped aloud.
 pub fn peer(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file());
     missing(found, program)
 }
 
@@ -169,15 +197,25 @@ pub fn python(modules: &[&str]) -> Option<PathBuf> {
     let candidates = [root.join("target/peers/bin/python3"), "python3".into()];
     let imports = modules.iter().map(|module| format!("import {module}\n")).collect::<String>();
     let has_all = |python: &PathBuf| {
-        let tried = Command::new(python).args(["-c", &imports]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let tried = Command::new(python)
+            .args(["-c", &imports])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         tried.is_ok_and(|status| status.success())
     };
-    missing(candidates.into_iter().find(has_all), &format!("python3 with {}", modules.join(", ")))
+    missing(
+        candidates.into_iter().find(has_all),
+        &format!("python3 with {}", modules.join(", ")),
+    )
 }
 
 fn missing(found: Option<PathBuf>, what: &str) -> Option<PathBuf> {
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{what} is not installed, and under CI nothing may be skipped");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{what} is not installed, and under CI nothing may be skipped"
+        );
         eprintln!("skipped: {what} is not installed");
     }
     found
@@ -190,8 +228,16 @@ pub fn repository(path: &str) -> PathBuf {
 
 /// Runs a program to its end and gives its standard output; its failure is the test's.
 pub async fn run(command: &mut tokio::process::Command) -> String {
-    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await.expect("the program ends").unwrap();
-    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output())
+        .await
+        .expect("the program ends")
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 

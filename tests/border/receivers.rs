@@ -84,7 +84,10 @@ async fn a_stalled_sender_is_cut_off_and_an_idle_one_is_not() {
     let mut stalled = TcpStream::connect(proxy.tcp()).await.unwrap();
     stalled.write_all(b"{\"app\":\"st").await.unwrap();
     let mut told = String::new();
-    tokio::time::timeout(PATIENCE, stalled.read_to_string(&mut told)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, stalled.read_to_string(&mut told))
+        .await
+        .unwrap()
+        .unwrap();
     assert!(told.contains("idle_timeout"), "{told}");
     idle.write_all(b"{\"app\":\"late 1\"}").await.unwrap();
     proxy.shows("late 1\n").await;
@@ -163,7 +166,10 @@ async fn two_thousand_busy_connections_lose_nothing() {
     for stream in &mut open {
         stream.write_all(b"\"m 1\"}").await.unwrap();
     }
-    until("all 2,000 are stored", async || proxy.own("exporter_proxy_apps").await == Some(2_000.0)).await;
+    until("all 2,000 are stored", async || {
+        proxy.own("exporter_proxy_apps").await == Some(2_000.0)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +178,10 @@ async fn a_graceful_stop_takes_what_was_sent() {
     let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
     stream.write_all(b"{\"half\":").await.unwrap();
     until("the connection is there", async || {
-        proxy.own(&format!("exporter_proxy_receiver_connections{{listener=\"{}\"}}", proxy.tcp())).await == Some(1.0)
+        proxy
+            .own(&format!("exporter_proxy_receiver_connections{{listener=\"{}\"}}", proxy.tcp()))
+            .await
+            == Some(1.0)
     })
     .await;
     let _keep_the_port = TcpStream::connect(proxy.http).await.unwrap();
