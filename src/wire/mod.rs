@@ -4,6 +4,7 @@
 //! an [`Inbound`] or a [`Refusal`] for each thing it was told. It never looks at a byte twice to find where a message ends.
 
 mod buffer;
+mod capnp_message;
 mod capnp_stream;
 mod json_stream;
 mod refusal;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use crate::model::AppName;
 
 pub use self::buffer::{LARGEST_READ, SMALLEST_READ};
+pub use self::capnp_message::encode;
 pub use self::capnp_stream::MAX_SEGMENTS;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
 pub use self::refusal::{Fault, Found, Part, Place, Refusal};
