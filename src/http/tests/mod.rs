@@ -156,7 +156,9 @@ struct Size {
 
 /// Bytes that differ along the way, in parts as a store would hold them.
 fn payload(size: u64) -> Vec<Bytes> {
-    let whole: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    let size = usize::try_from(size).unwrap();
+    let mut whole = (0..251).collect::<Vec<u8>>().repeat(size / 251 + 1);
+    whole.truncate(size);
     let whole = Bytes::from(whole);
     (0..whole.len())
         .step_by(100_000)
