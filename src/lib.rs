@@ -8,6 +8,7 @@ pub mod model;
 
 pub mod exposition;
 pub mod outlets;
+pub mod sources;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

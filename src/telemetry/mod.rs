@@ -67,6 +67,10 @@ instruments! {
         updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
         /// Messages, parts of messages and requests refused, by the way in they took and the reason.
         rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
+        /// 1 if the last poll of the endpoint went well, 0 if it failed.
+        poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
+        /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
+        poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
         /// Connections that are open now, by the address or path they came in on.
         receiver_connections: PerLabel<Gauge, 1> = PerLabel::new(["listener"]),
         /// Connections closed because of a fault in this program; each is worth a report.
