@@ -10,5 +10,6 @@ pub mod exposition;
 pub mod outlets;
 pub mod sources;
 pub mod store;
+pub mod supervise;
 pub mod telemetry;
 pub mod wire;

@@ -1,3 +1,4 @@
-//! The writers: everything by which metrics come in. No source can read the store.
+//! The writers: each takes metrics in its own way and puts them into the store, which none of them can read.
 
 pub mod polls;
+pub mod receiver;
