@@ -9,11 +9,11 @@ use super::files;
 use super::settings::{Credentials, Password};
 
 /// The header's value, made of what the files say now.
-pub(super) async fn header(credentials: &Credentials) -> Result<Option<HeaderValue>, Failure> {
+pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, Failure> {
     let (text, file) = match credentials {
-        Credentials::None => return Ok(None),
-        Credentials::Bearer(path) => (format!("Bearer {}", files::read_secret(path).await?), path.clone()),
-        Credentials::Basic { username, password } => {
+        None => return Ok(None),
+        Some(Credentials::BearerFile(path)) => (format!("Bearer {}", files::read_secret(path).await?), path.clone()),
+        Some(Credentials::Basic { username, password }) => {
             let (password, file) = match password {
                 Password::Given(password) => (password.to_string(), PathBuf::new()),
                 Password::File(path) => (files::read_secret(path).await?, path.clone()),
@@ -38,7 +38,11 @@ fn base64(bytes: &[u8]) -> String {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for digit in 0..4_usize {
             let index = (bits >> (18 - 6 * digit)) & 63;
-            out.push(if digit <= group.len() { char::from(ALPHABET[index as usize]) } else { '=' });
+            out.push(if digit <= group.len() {
+                char::from(ALPHABET[index as usize])
+            } else {
+                '='
+            });
         }
     }
     out
@@ -62,21 +66,21 @@ mod tests {
     async fn files_are_read_each_time_and_never_printed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let bearer = Credentials::Bearer(path.clone());
-        assert!(header(&bearer).await.unwrap_err().to_string().contains("token"));
+        let bearer = Credentials::BearerFile(path.clone());
+        assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("token"));
         for token in ["one", "two"] {
             std::fs::write(&path, format!("{token}\n")).unwrap();
-            let value = header(&bearer).await.unwrap().unwrap();
+            let value = header(Some(&bearer)).await.unwrap().unwrap();
             assert_eq!(value, format!("Bearer {token}"));
             assert!(!format!("{value:?}").contains(token));
         }
         std::fs::write(&path, "in\njected: x").unwrap();
-        let error = header(&bearer).await.unwrap_err().to_string();
+        let error = header(Some(&bearer)).await.unwrap_err().to_string();
         assert!(error.contains("line breaks") && !error.contains("jected"), "{error}");
         std::fs::write(&path, " \n").unwrap();
-        assert!(header(&bearer).await.unwrap_err().to_string().contains("empty"));
-        let folder = Credentials::Bearer(folder.path().to_owned());
-        assert!(header(&folder).await.unwrap_err().to_string().contains("no regular file"));
+        assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("empty"));
+        let folder = Credentials::BearerFile(folder.path().to_owned());
+        assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("no regular file"));
     }
 
     #[tokio::test]
@@ -85,6 +89,6 @@ mod tests {
             username: "Aladdin".to_owned(),
             password: Password::Given("open sesame".into()),
         };
-        assert_eq!(header(&basic).await.unwrap().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(header(Some(&basic)).await.unwrap().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     }
 }

@@ -84,7 +84,10 @@ impl Sink {
             limit: reading.limit,
             full: false,
         };
-        let encoding = headers.get(header::CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes()).trim_ascii();
+        let encoding = headers
+            .get(header::CONTENT_ENCODING)
+            .map_or(&b""[..], |value| value.as_bytes())
+            .trim_ascii();
         match encoding.to_ascii_lowercase().as_slice() {
             b"" | b"identity" => Ok(Self::Plain(out)),
             b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(out)))),
@@ -163,7 +166,10 @@ impl Write for Limited {
 /// The format of a body by its Content-Type. Whatever is not OpenMetrics by name is read as text, which is how plain web servers'
 /// `text/html` and no type at all come to work.
 pub(super) fn syntax(headers: &HeaderMap) -> Syntax {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media = value.split(';').next().unwrap_or_default().trim();
     if media.eq_ignore_ascii_case("application/openmetrics-text") {
         Syntax::OpenMetrics
@@ -191,8 +197,8 @@ mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use http_body_util::{Empty, StreamBody};
     use http_body::Frame;
+    use http_body_util::{Empty, StreamBody};
     use proptest::prelude::*;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -204,9 +210,16 @@ mod tests {
     async fn read(encoding: &str, body: &[u8], piece: usize, limit: usize) -> Result<Bytes, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
-        let pieces: Vec<_> = body.chunks(piece).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
+        let pieces: Vec<_> = body
+            .chunks(piece)
+            .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
         let places = Semaphore::new(LARGE_AT_ONCE);
-        let reading = Reading { limit, expected: 0, places: &places };
+        let reading = Reading {
+            limit,
+            expected: 0,
+            places: &places,
+        };
         let read = reading.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
         assert_eq!(places.available_permits(), LARGE_AT_ONCE, "every place is given back");
         read
@@ -225,14 +238,20 @@ mod tests {
         assert!(matches!(read("", &[b'a'; 11], 4, 10).await.unwrap_err(), Failure::TooLong(10)));
         assert_eq!(read("", &[b'a'; 10], 4, 10).await.unwrap().len(), 10);
         let stuffed = gzip(b"").repeat(100);
-        assert!(matches!(read("gzip", &stuffed, 7, 1_000).await.unwrap_err(), Failure::TooLong(1_000)));
+        assert!(matches!(
+            read("gzip", &stuffed, 7, 1_000).await.unwrap_err(),
+            Failure::TooLong(1_000)
+        ));
     }
 
     #[tokio::test]
     async fn broken_and_unknown_encodings_are_told_apart() {
         let whole = gzip(b"up 1\n");
         for cut in 0..whole.len() {
-            assert!(matches!(read("gzip", &whole[..cut], 3, 100).await.unwrap_err(), Failure::Gzip(_)), "cut at {cut}");
+            assert!(
+                matches!(read("gzip", &whole[..cut], 3, 100).await.unwrap_err(), Failure::Gzip(_)),
+                "cut at {cut}"
+            );
         }
         let mut wrong = whole.clone();
         wrong[whole.len() - 5] ^= 1;
@@ -246,7 +265,11 @@ mod tests {
     #[tokio::test]
     async fn a_kept_body_is_no_larger_than_it_needs_to_be() {
         let (places, headers) = (Semaphore::new(1), HeaderMap::new());
-        let reading = Reading { limit: 1 << 20, expected: 10_000, places: &places };
+        let reading = Reading {
+            limit: 1 << 20,
+            expected: 10_000,
+            places: &places,
+        };
         let body = Empty::<Bytes>::new().map_err(|never| match never {});
         assert_eq!(reading.read(&headers, body).await.unwrap().len(), 0);
         let read = read("", b"up 1\n", 2, 100).await.unwrap();

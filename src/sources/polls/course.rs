@@ -152,7 +152,9 @@ mod tests {
         let mut course = course(start);
         let mut times = Vec::new();
         for _ in 0..4 {
-            let Step::Poll(at) = course.next() else { panic!("nothing is stale yet") };
+            let Step::Poll(at) = course.next() else {
+                panic!("nothing is stale yet")
+            };
             times.push((at - start).as_secs_f64());
             course.polled(at + seconds(0.1), true);
         }
@@ -181,8 +183,13 @@ mod tests {
     fn only_changes_of_state_are_told() {
         let start = Instant::now();
         let mut course = course(start);
-        let turns: Vec<_> = [true, false, false, true, true, false].map(|well| course.polled(start, well)).to_vec();
-        assert_eq!(turns, [None, Some(Turn::Failed), None, Some(Turn::Recovered), None, Some(Turn::Failed)]);
+        let turns: Vec<_> = [true, false, false, true, true, false]
+            .map(|well| course.polled(start, well))
+            .to_vec();
+        assert_eq!(
+            turns,
+            [None, Some(Turn::Failed), None, Some(Turn::Recovered), None, Some(Turn::Failed)]
+        );
         assert_eq!(super::tests::course(start).polled(start, false), Some(Turn::Failed));
     }
 
@@ -193,7 +200,11 @@ mod tests {
         course.polled(start + seconds(7.6), true);
         course.polled(start + seconds(12.6), false);
         course.polled(start + seconds(17.6), false);
-        assert_eq!(course.next(), Step::Poll(start + seconds(22.5)), "stale at 22.6, but a poll comes first");
+        assert_eq!(
+            course.next(),
+            Step::Poll(start + seconds(22.5)),
+            "stale at 22.6, but a poll comes first"
+        );
         course.polled(start + seconds(22.55), false);
         assert_eq!(course.next(), Step::Withdraw(start + seconds(22.6)));
         course.withdrawn();

@@ -11,7 +11,7 @@ use super::body::LARGE_BYTES;
 use super::course::{Course, Step, Turn};
 use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
-use super::plan::Target;
+use super::settings::Target;
 use crate::model::{Clock, Format, Origin, Update};
 use crate::store::Inlet;
 use crate::telemetry::SharedTelemetry;
@@ -72,7 +72,11 @@ impl Worker {
         let began = Instant::now();
         let caught = AssertUnwindSafe(self.fetcher.fetch()).catch_unwind().await;
         let took = began.elapsed();
-        self.listeners.telemetry.poll_duration_seconds.with([self.target.app.as_str()]).set(took);
+        self.listeners
+            .telemetry
+            .poll_duration_seconds
+            .with([self.target.endpoint.name.as_str()])
+            .set(took);
         caught.unwrap_or_else(|panic| {
             self.fetcher.close();
             Err(self.panicked(&*panic))
@@ -85,7 +89,7 @@ impl Worker {
             Ok(answer) => self.store(answer).await,
             Err(failure) => Err(failure),
         };
-        let (app, telemetry) = (&self.target.app, &self.listeners.telemetry);
+        let (app, telemetry) = (&self.target.endpoint.name, &self.listeners.telemetry);
         telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
         let turn = self.course.polled(Instant::now(), stored.is_ok());
         match (stored, turn) {
@@ -106,7 +110,9 @@ impl Worker {
         let put = move || catch_unwind(AssertUnwindSafe(|| inlet.put_polled(update)));
         // A large body takes long enough to read to make other tasks late.
         let put = match large {
-            true => tokio::task::spawn_blocking(put).await.unwrap_or_else(|e| Err(Box::new(e.to_string()))),
+            true => tokio::task::spawn_blocking(put)
+                .await
+                .unwrap_or_else(|e| Err(Box::new(e.to_string()))),
             false => put(),
         };
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
@@ -123,7 +129,7 @@ impl Worker {
 
     fn update(&self, answer: Answer) -> Update {
         Update {
-            app: self.target.app.clone(),
+            app: self.target.endpoint.name.clone(),
             body: answer.body,
             syntax: answer.syntax,
             labels: Arc::clone(&self.target.endpoint.labels),
@@ -142,15 +148,15 @@ impl Worker {
     /// Lists the endpoint before anything was heard of it.
     fn announce(&self) {
         let now = (self.listeners.clock)();
-        let announced = self.listeners.inlet.announce(self.target.app.clone(), self.origin(), now);
+        let announced = self.listeners.inlet.announce(self.target.endpoint.name.clone(), self.origin(), now);
         if let Err(refused) = announced {
-            tracing::warn!(endpoint = %self.target.app, "cannot list a polled endpoint: {refused}");
+            tracing::warn!(endpoint = %self.target.endpoint.name, "cannot list a polled endpoint: {refused}");
         }
     }
 
     /// Shows a failure in `/apps`, where the endpoint stands even if somebody deleted it meanwhile.
     fn blame(&self, failure: &Failure) {
-        let (inlet, app) = (&self.listeners.inlet, &self.target.app);
+        let (inlet, app) = (&self.listeners.inlet, &self.target.endpoint.name);
         let what = format!("poll failed: {failure}");
         if !inlet.fault(app, &what) && inlet.announce(app.clone(), self.origin(), (self.listeners.clock)()).is_ok() {
             inlet.fault(app, &what);
@@ -158,14 +164,17 @@ impl Worker {
     }
 
     fn withdraw(&mut self) {
-        self.listeners.inlet.withdraw(&self.target.app);
+        self.listeners.inlet.withdraw(&self.target.endpoint.name);
         self.course.withdrawn();
-        tracing::warn!(endpoint = %self.target.app, "no good poll for {:?}: its data leaves /metrics", self.target.stale_after);
+        tracing::warn!(endpoint = %self.target.endpoint.name, "no good poll for {:?}: its data leaves /metrics", self.target.endpoint.stale_after);
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
         self.listeners.telemetry.connection_panics_total.with([&self.target.source]).inc();
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Failure::Panic(text.unwrap_or("(no text)").to_owned())
     }
 }

@@ -16,7 +16,7 @@ use super::authorization;
 use super::body::{self, Reading};
 use super::failure::{Failure, Phase};
 use super::link::{Link, Poll};
-use super::plan::Target;
+use super::settings::Target;
 use super::trust::{SystemTrust, Trust};
 use crate::model::Syntax;
 
@@ -111,9 +111,9 @@ impl Fetcher {
 
     async fn converse(&mut self, deadline: Instant) -> Result<Answer, Failure> {
         let target = Arc::clone(&self.target);
-        let start = target.endpoint.url();
+        let start = &target.endpoint.url;
         self.link.phase = Phase::Preparing;
-        let authorization = authorization::header(&target.endpoint.credentials).await?;
+        let authorization = authorization::header(target.endpoint.credentials.as_ref()).await?;
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let trusted = authorization.as_ref().filter(|_| url.origin() == start.origin());
@@ -153,7 +153,9 @@ impl Fetcher {
 
 fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration) -> Result<Poll, Failure> {
     let malformed = |e: http::Error| Failure::Http(format!("the URL cannot be asked for: {e}"));
-    let path: Uri = url[Position::BeforePath..Position::AfterQuery].parse().map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
+    let path: Uri = url[Position::BeforePath..Position::AfterQuery]
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
     let mut request = Request::get(path)
         .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
         .header(header::ACCEPT, ACCEPT)
@@ -232,9 +234,17 @@ mod tests {
         assert_eq!(request.uri(), "/probe?target=a&module=b");
         assert_eq!(request.headers()["host"], "[::1]:9100");
         assert_eq!(request.headers()["x-prometheus-scrape-timeout-seconds"], "2.5");
-        assert!(request.headers()["accept"].to_str().unwrap().starts_with("application/openmetrics-text;version=1.0.0;"));
+        assert!(
+            request.headers()["accept"]
+                .to_str()
+                .unwrap()
+                .starts_with("application/openmetrics-text;version=1.0.0;")
+        );
         assert!(!request.headers().contains_key("authorization"));
         let url: Url = "http://host/".parse().unwrap();
-        assert_eq!(super::request(&url, None, Duration::from_secs(2)).unwrap().headers()["host"], "host");
+        assert_eq!(
+            super::request(&url, None, Duration::from_secs(2)).unwrap().headers()["host"],
+            "host"
+        );
     }
 }

@@ -33,7 +33,9 @@ pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 pub(super) async fn read_secret(path: &Path) -> Result<String, Failure> {
     let bytes = read(path).await?;
     let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8");
-    let text = text.map(str::trim).and_then(|text| if text.is_empty() { Err("it is empty") } else { Ok(text) });
+    let text = text
+        .map(str::trim)
+        .and_then(|text| if text.is_empty() { Err("it is empty") } else { Ok(text) });
     text.map(str::to_owned).map_err(|why| Failure::File {
         path: path.to_owned(),
         why: why.to_owned(),

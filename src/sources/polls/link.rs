@@ -129,7 +129,13 @@ impl Link {
             None => Ok(Vec::new()),
         };
         self.lookup = None;
-        let found = found.and_then(|found: Vec<_>| if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) });
+        let found = found.and_then(|found: Vec<_>| {
+            if found.is_empty() {
+                Err(io::ErrorKind::NotFound.into())
+            } else {
+                Ok(found)
+            }
+        });
         found.map_err(|why| Failure::Lookup { host, why })
     }
 }

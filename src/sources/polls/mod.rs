@@ -12,17 +12,15 @@ mod failure;
 mod fetch;
 mod files;
 mod link;
-mod plan;
 mod settings;
-#[cfg(test)]
-mod tests;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, Password, Settings, UrlError};
+pub use settings::{Credentials, Endpoint, Password, Settings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,11 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{AppName, Clock};
 use crate::store::Inlet;
+use crate::supervise::Part;
 use crate::telemetry::SharedTelemetry;
 use course::Course;
 use endpoint::{Listeners, Worker};
 use fetch::Shared;
-use plan::{Planned, Target, plan};
+use settings::Target;
 
 /// The part that polls.
 #[derive(Debug)]
@@ -69,21 +68,17 @@ impl Polls {
         }
     }
 
-    /// Polls until `stop`.
-    ///
-    /// # Errors
-    /// When the task of an endpoint ends by a fault of its own, which none should.
-    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let settings = Arc::clone(&self.settings.borrow_and_update());
+        self.apply(&settings).await?;
         loop {
-            let settings = Arc::clone(&self.settings.borrow_and_update());
-            self.apply(&settings).await?;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                changed = self.settings.changed() => if changed.is_err() {
-                    // Nobody is left who could change anything.
-                    stop.cancelled().await;
-                    return Ok(());
-                },
+                Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended although nobody asked them to", ended?.0),
+                Ok(()) = self.settings.changed() => {
+                    let settings = Arc::clone(&self.settings.borrow_and_update());
+                    self.apply(&settings).await?;
+                }
             }
         }
     }
@@ -91,17 +86,17 @@ impl Polls {
     /// Makes the endpoints at work those of `settings`.
     async fn apply(&mut self, settings: &Settings) -> anyhow::Result<()> {
         self.warn_once(settings);
-        let planned = plan(settings);
-        let stopped = self.stop_all_but(&planned).await?;
+        let wanted: Vec<_> = settings.targets().collect();
+        let stopped = self.stop_all_but(&wanted).await?;
         let kept = self.running.len();
-        for Planned { target, place } in planned {
-            if !self.running.contains_key(&target.app) {
+        for (target, place) in wanted {
+            if !self.running.contains_key(&target.endpoint.name) {
                 self.start(target, place, &stopped);
             }
         }
-        let removed = stopped.keys().filter(|app| !self.running.contains_key(*app)).count();
-        stopped.keys().filter(|app| !self.running.contains_key(*app)).for_each(|app| self.forget(app));
-        let (changed, now) = (stopped.len() - removed, self.running.len());
+        let gone: Vec<_> = stopped.keys().filter(|app| !self.running.contains_key(*app)).collect();
+        gone.iter().for_each(|app| self.forget(app));
+        let (removed, changed, now) = (gone.len(), stopped.len() - gone.len(), self.running.len());
         if removed + now > kept {
             let added = now - kept - changed;
             tracing::info!(added, changed, removed, "polling {now} endpoints");
@@ -110,12 +105,14 @@ impl Polls {
     }
 
     /// Ends the tasks of endpoints that are gone or have changed, and gives back how they have been doing.
-    async fn stop_all_but(&mut self, planned: &[Planned]) -> anyhow::Result<HashMap<AppName, Course>> {
-        let wanted: HashMap<&AppName, &Target> = planned.iter().map(|p| (&p.target.app, &p.target)).collect();
+    async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, Course>> {
+        let wanted: HashMap<_, _> = wanted.iter().map(|(target, _)| (&target.endpoint.name, target)).collect();
         let ended = self.running.extract_if(|app, running| wanted.get(app) != Some(&&*running.target));
         let mut left = ended.map(|(_, running)| running.stop.cancel()).count();
         let mut stopped = HashMap::new();
-        while left > 0 && let Some(ended) = self.tasks.join_next().await {
+        while left > 0
+            && let Some(ended) = self.tasks.join_next().await
+        {
             stopped.extend([ended?]);
             left -= 1;
         }
@@ -123,8 +120,8 @@ impl Polls {
     }
 
     fn start(&mut self, target: Target, place: f64, stopped: &HashMap<AppName, Course>) {
-        let (app, target) = (target.app.clone(), Arc::new(target));
-        let fresh = Course::new(Instant::now(), target.endpoint.interval, place, target.stale_after);
+        let (app, target) = (target.endpoint.name.clone(), Arc::new(target));
+        let fresh = Course::new(Instant::now(), target.endpoint.interval, place, target.endpoint.stale_after);
         let course = match stopped.get(&app) {
             Some(before) => fresh.resume(before),
             None => fresh,
@@ -148,8 +145,20 @@ impl Polls {
     fn warn_once(&mut self, settings: &Settings) {
         let now = settings.allow_invalid_certs && !settings.endpoints.is_empty();
         if now && !self.warned {
-            tracing::warn!("poll_external.allow_invalid_certs is on: whoever sits between the proxy and a polled https endpoint can read and change what it says");
+            tracing::warn!(
+                "poll_external.allow_invalid_certs is on: whoever sits between the proxy and a polled https endpoint can read and change what it says"
+            );
         }
         self.warned = now;
+    }
+}
+
+impl Part for Polls {
+    fn name(&self) -> &str {
+        "polls"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.work(stop))
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::model::{AppName, LabelPair};
@@ -13,42 +12,41 @@ use crate::model::{AppName, LabelPair};
 /// `[poll_external]` as used. With no endpoints nothing is polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What is polled, in the order of the configuration.
+    /// What is polled, in the order of the configuration, which also spreads the endpoints over their interval.
+    /// Of two with one name the second is left out; the configuration refuses such.
     pub endpoints: Vec<Endpoint>,
-    /// Whether a certificate that nobody vouches for is taken (`allow_invalid_certs`).
+    /// Whether a certificate that nobody vouches for is taken.
     pub allow_invalid_certs: bool,
-    /// How long after its last good poll an endpoint's data leaves the exposition; `None`: three of its intervals.
-    pub stale_after: Option<Duration>,
-    /// The longest body that is taken, both as it is sent and after decompression.
+    /// The longest body in bytes that is taken, both as it is sent and after decompression.
     pub max_body_bytes: usize,
 }
 
-/// One endpoint to poll.
+/// One endpoint to poll, everything settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    url: Url,
-    /// The name of its app, in place of one made from the URL.
-    pub name: Option<AppName>,
+    /// The app that it is; unlike every other endpoint's.
+    pub name: AppName,
+    /// What is asked, http or https, without user, password and fragment.
+    pub url: Url,
     /// The time from one poll to the next.
     pub interval: Duration,
     /// The time for a whole poll: name lookup, connection, TLS, redirects, headers and body.
     pub timeout: Duration,
-    /// How it is convinced to answer.
-    pub credentials: Credentials,
-    /// PEM certificates to trust in place of the system's.
+    /// How long after its last good poll its data leaves the exposition.
+    pub stale_after: Duration,
+    /// What is shown to be let in.
+    pub credentials: Option<Credentials>,
+    /// A file of PEM certificates that are trusted in place of the system's.
     pub ca_file: Option<PathBuf>,
     /// Labels that every series gets unless it has them already.
     pub labels: Arc<[LabelPair]>,
 }
 
-/// How a poll is authorised. Files are read again for each poll.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a poll shows to be let in. Files are read anew for each poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Not at all.
-    #[default]
-    None,
     /// A bearer token (RFC 6750) in a file.
-    Bearer(PathBuf),
+    BearerFile(PathBuf),
     /// User name and password (RFC 7617).
     Basic {
         /// The user name.
@@ -76,66 +74,33 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Why a URL cannot be polled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// It is no URL at all.
-    #[error("{0}")]
-    Malformed(#[from] url::ParseError),
-    /// It is one of another scheme.
-    #[error("a polled URL begins with http:// or https://, not {0}:")]
-    Scheme(String),
-    /// It has no host.
-    #[error("it names no host")]
-    NoHost,
+/// An endpoint with all that its task needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    /// `external_poll: HOST:PORT`, what `/apps` shows as the source.
+    pub(super) source: Arc<str>,
+    pub(super) max_body_bytes: usize,
+    pub(super) allow_invalid_certs: bool,
 }
 
-impl Endpoint {
-    /// The endpoint at `url` with nothing special about it. A user name and a password inside the URL become its credentials.
-    ///
-    /// # Errors
-    /// When nothing at such a URL can be polled.
-    pub fn new(url: &str, interval: Duration, timeout: Duration) -> Result<Self, UrlError> {
-        let mut url = Url::parse(url.trim())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(UrlError::Scheme(url.scheme().to_owned()));
-        }
-        if !url.has_host() {
-            return Err(UrlError::NoHost);
-        }
-        let credentials = take_credentials(&mut url);
-        url.set_fragment(None);
-        Ok(Self {
-            url,
-            name: None,
-            interval,
-            timeout,
-            credentials,
-            ca_file: None,
-            labels: Arc::new([]),
-        })
+impl Settings {
+    /// The endpoints, each with its place among all of them: a fraction of the interval from 0 to below 1.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (Target, f64)> {
+        let count = f64::from(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX));
+        let places = (0_u32..).map(move |index| f64::from(index) / count);
+        self.endpoints.iter().map(|endpoint| self.target(endpoint)).zip(places)
     }
 
-    /// The URL, without credentials and fragment.
-    #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.url
-    }
-}
-
-/// Moves user name and password out of a URL, so that no log line, label or table can show them.
-fn take_credentials(url: &mut Url) -> Credentials {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (username, password) = (decoded(url.username()), url.password().map(decoded));
-    if username.is_empty() && password.is_none() {
-        return Credentials::None;
-    }
-    // Both only fail for URLs without a host, and such have no credentials either.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    Credentials::Basic {
-        username,
-        password: Password::Given(password.unwrap_or_default().into()),
+    fn target(&self, endpoint: &Endpoint) -> Target {
+        let host = endpoint.url.host_str().unwrap_or_default();
+        let port = endpoint.url.port_or_known_default().unwrap_or_default();
+        Target {
+            endpoint: endpoint.clone(),
+            source: format!("external_poll: {host}:{port}").into(),
+            max_body_bytes: self.max_body_bytes,
+            allow_invalid_certs: self.allow_invalid_certs,
+        }
     }
 }
 
@@ -144,27 +109,45 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
-    fn endpoint(url: &str) -> Result<Endpoint, UrlError> {
-        Endpoint::new(url, Duration::from_secs(5), Duration::from_secs(2))
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint {
+            name: AppName::new("a").unwrap(),
+            url: url.parse().unwrap(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            stale_after: Duration::from_secs(15),
+            credentials: None,
+            ca_file: None,
+            labels: Arc::new([]),
+        }
     }
 
     #[test]
-    fn credentials_leave_the_url_and_are_never_printed() {
-        let endpoint = endpoint(" http://us%40er:hunter%3A2@host:1/m?x=1#top ").unwrap();
-        assert_eq!(endpoint.url().as_str(), "http://host:1/m?x=1");
-        let expected = Credentials::Basic {
-            username: "us@er".to_owned(),
-            password: Password::Given("hunter:2".into()),
+    fn endpoints_are_spread_evenly_and_told_by_host_and_port() {
+        let settings = Settings {
+            endpoints: ["http://a", "https://a/x", "http://[::1]:9100/", "http://127.0.0.1:1025/1025.html"]
+                .map(endpoint)
+                .to_vec(),
+            allow_invalid_certs: false,
+            max_body_bytes: 1,
         };
-        assert_eq!(endpoint.credentials, expected);
-        assert!(!format!("{endpoint:?}").contains("hunter"), "{endpoint:?}");
+        let (sources, places): (Vec<_>, Vec<_>) = settings.targets().map(|(target, place)| (target.source, place)).unzip();
+        assert_eq!(places, [0.0, 0.25, 0.5, 0.75]);
+        let expected = ["a:80", "a:443", "[::1]:9100", "127.0.0.1:1025"].map(|at| format!("external_poll: {at}"));
+        assert!(
+            sources.iter().map(|source| &**source).eq(expected.iter().map(String::as_str)),
+            "{sources:?}"
+        );
     }
 
     #[test]
-    fn only_web_addresses_are_polled() {
-        assert_eq!(endpoint("ftp://host/x").unwrap_err(), UrlError::Scheme("ftp".to_owned()));
-        assert!(matches!(endpoint("host:9100").unwrap_err(), UrlError::Scheme(_)));
-        assert!(matches!(endpoint("").unwrap_err(), UrlError::Malformed(_)));
-        assert!(endpoint("https://[::1]:9100").is_ok());
+    fn a_password_is_never_printed() {
+        let mut endpoint = endpoint("http://a");
+        endpoint.credentials = Some(Credentials::Basic {
+            username: "u".to_owned(),
+            password: Password::Given("hunter2".into()),
+        });
+        let text = format!("{endpoint:?}");
+        assert!(text.contains("MASKED") && !text.contains("hunter2"), "{text}");
     }
 }
