@@ -190,7 +190,7 @@ mod tests {
             turns,
             [None, Some(Turn::Failed), None, Some(Turn::Recovered), None, Some(Turn::Failed)]
         );
-        assert_eq!(super::tests::course(start).polled(start, false), Some(Turn::Failed));
+        assert_eq!(self::course(start).polled(start, false), Some(Turn::Failed));
     }
 
     #[test]

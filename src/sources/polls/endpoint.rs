@@ -14,6 +14,7 @@ use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
 use crate::model::{Clock, Format, Origin, Update};
 use crate::store::Inlet;
+use crate::supervise::panic_message;
 use crate::telemetry::SharedTelemetry;
 
 /// Whom an endpoint tells what it learns.
@@ -171,10 +172,6 @@ impl Worker {
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
         self.listeners.telemetry.connection_panics_total.with([&self.target.source]).inc();
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Failure::Panic(text.unwrap_or("(no text)").to_owned())
+        Failure::Panic(panic_message(panic).to_owned())
     }
 }
