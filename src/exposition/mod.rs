@@ -1,5 +1,22 @@
 //! The text formats: parsing, families, merging, rendering, negotiation. Pure: no sockets, no clock, no lock.
+//!
+//! [`Exposition::parse`] reads what an application handed in, once, and never fails: it keeps the one stored copy of the text and
+//! a small index of byte offsets into it. What cannot be used is left out of the index and listed as a [`Fault`].
 
 pub mod escape;
 pub mod gzip;
 pub mod negotiate;
+
+mod family;
+mod fault;
+mod hash;
+mod index;
+mod sample;
+mod span;
+
+pub use family::{Family, Kind, Suffix, Traits};
+pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
+pub use hash::{label_hash, name_hash};
+pub use index::{Exposition, Runs};
+pub use sample::{Exemplar, Label, Labels, MAX_EXEMPLAR_CHARS, Sample, Samples};
+pub use span::Span;
