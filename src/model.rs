@@ -101,6 +101,9 @@ impl Timestamp {
     }
 }
 
+/// Where a part that needs the time of day asks for it, so that a test can answer.
+pub type Clock = fn() -> Timestamp;
+
 /// The exposition format that a sender wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Syntax {

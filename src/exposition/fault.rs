@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::parse::Report;
+
 /// How many faults of one text are kept; more are only counted. A person mends the first few, and a hostile text has millions.
 pub const MAX_FAULTS_KEPT: usize = 16;
 
@@ -28,11 +30,25 @@ impl fmt::Display for Fault {
 /// All that was wrong with a text: how many faults, and the first [`MAX_FAULTS_KEPT`] of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Faults {
-    pub(super) total: u64,
-    pub(super) kept: Box<[Fault]>,
+    total: u64,
+    kept: Box<[Fault]>,
 }
 
 impl Faults {
+    pub(super) fn of(report: Report, body: &[u8]) -> Self {
+        let total = report.faults();
+        let kept = report.tell(body).into_iter().map(|it| Fault {
+            line: it.line,
+            column: it.column,
+            offset: it.offset,
+            reason: it.sentence,
+        });
+        Self {
+            total,
+            kept: kept.collect(),
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn total(&self) -> u64 {

@@ -15,7 +15,7 @@ use foldhash::quality::FoldHasher;
 /// Tells metric names from label names that are spelled alike.
 const NAME_SEED: u64 = 0x6e61_6d65;
 /// The seed of label names.
-const LABEL_SEED: u64 = 0x6c61_6265_6c;
+const LABEL_SEED: u64 = 0x006c_6162_656c;
 
 /// The seed of this process.
 #[derive(Clone, Copy)]

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::model::Syntax;
 
 use super::family::Family;
-use super::fault::Faults;
+use super::fault::{Faults, MAX_FAULTS_KEPT};
+use super::parse::{self, Found, Report};
 use super::sample::Samples;
 use super::span::Span;
 
@@ -24,13 +25,16 @@ impl Exposition {
     /// Reads a text. This never fails: what cannot be used is left out and listed in [`Exposition::faults`].
     #[must_use]
     pub fn parse(body: Bytes, syntax: Syntax) -> Self {
+        let mut report = Report::of_faults(MAX_FAULTS_KEPT);
+        let Found { families, runs, series } = parse::read(&body, syntax, &mut report);
+        let faults = Faults::of(report, &body);
         Self {
             body,
             syntax,
-            families: Box::default(),
-            runs: Box::default(),
-            series: 0,
-            faults: Faults::default(),
+            families,
+            runs,
+            series,
+            faults,
         }
     }
 

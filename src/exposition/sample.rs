@@ -86,6 +86,10 @@ pub struct Labels<'a> {
 }
 
 impl<'a> Labels<'a> {
+    pub(super) const fn new(text: &'a [u8]) -> Self {
+        Self { text }
+    }
+
     /// What is left between the braces, a quoted metric name apart.
     #[must_use]
     pub const fn text(&self) -> &'a [u8] {

@@ -1,0 +1,143 @@
+//! Applications as people see them: a drawn table, JSON, and the facts of one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tabled::builder::Builder;
+use tabled::settings::Style;
+
+use crate::model::Timestamp;
+use crate::store::{App, Status};
+
+/// A point in time for people: UTC with milliseconds.
+pub(super) fn clock_time(at: Timestamp) -> String {
+    DateTime::<Utc>::from_timestamp_millis(at.as_millis())
+        .map_or_else(|| "?".into(), |time| time.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string())
+}
+
+/// A point in time for machines: RFC 3339.
+fn rfc3339(at: Timestamp) -> Option<String> {
+    Some(DateTime::<Utc>::from_timestamp_millis(at.as_millis())?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
+/// The applications sorted by name.
+pub(super) fn sorted(mut apps: Vec<Arc<App>>) -> Vec<Arc<App>> {
+    apps.sort_by(|a, b| a.name.cmp(&b.name));
+    apps
+}
+
+/// The table of applications in a frame of two rows, the time above it.
+pub(super) fn draw(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> String {
+    let mut rows = Builder::default();
+    rows.push_record(["App Name", "Last Update Time (UTC)", "Source", "Bytes", "Status"]);
+    for app in apps {
+        let updated = app.updated.map_or_else(|| "never".into(), clock_time);
+        let status = app.status(now, expire_after).to_string();
+        rows.push_record([
+            app.name.to_string(),
+            updated,
+            app.origin.source.to_string(),
+            app.body.len().to_string(),
+            status,
+        ]);
+    }
+    let mut frame = Builder::default();
+    frame.push_record([format!("Current time: {}", clock_time(now))]);
+    frame.push_record([rows.build().with(Style::ascii()).to_string()]);
+    let mut drawn = frame.build().with(Style::ascii()).to_string();
+    drawn.push('\n');
+    drawn
+}
+
+/// The applications as JSON: `{"time":..., "apps":[...]}`.
+pub(super) fn list(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> Value {
+    let apps: Vec<Value> = apps.iter().map(|app| facts(app, now, expire_after)).collect();
+    json!({ "time": rfc3339(now), "apps": apps })
+}
+
+/// One application as JSON. `status` is a word for machines (`ok`, `stale`, `fault`) and `detail` a text for people.
+pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
+    let status = app.status(now, expire_after);
+    let word = match status {
+        Status::Ok => "ok",
+        Status::Stale(_) => "stale",
+        Status::Fault(_) => "fault",
+    };
+    json!({
+        "name": app.name.as_str(),
+        "source": &*app.origin.source,
+        "format": app.origin.format.as_str(),
+        "first_seen": rfc3339(app.first_seen),
+        "last_update": app.updated.and_then(rfc3339),
+        "bytes": app.body.len(),
+        "status": word,
+        "detail": status.to_string(),
+    })
+}
+
+/// One application as lines for people.
+pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>) -> String {
+    let updated = app.updated.map_or_else(|| "never".into(), clock_time);
+    format!(
+        "App Name:     {}\nSource:       {}\nFormat:       {}\nFirst seen:   {}\nLast update:  {updated}\nBytes:        {}\nStatus:       {}\n",
+        app.name,
+        app.origin.source,
+        app.origin.format.as_str(),
+        clock_time(app.first_seen),
+        app.body.len(),
+        app.status(now, expire_after),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::model::{AppName, Format, Origin, Syntax};
+
+    fn app(name: &str, updated: Option<i64>) -> Arc<App> {
+        Arc::new(App {
+            name: AppName::new(name).unwrap(),
+            order: 0,
+            origin: Origin {
+                source: "127.0.0.1:6554".into(),
+                format: Format::Json,
+            },
+            body: "a 1\n".into(),
+            syntax: Syntax::Text,
+            first_seen: Timestamp::from_millis(0),
+            updated: updated.map(Timestamp::from_millis),
+            fault: None,
+            withdrawn: false,
+            expires: true,
+        })
+    }
+
+    #[test]
+    fn the_table_stands_in_a_frame_with_the_time_above() {
+        let drawn = draw(
+            &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
+            Timestamp::from_millis(1_653_263_512_939),
+            None,
+        );
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
+        assert!(lines[4].starts_with("| | App Name | Last Update Time (UTC)"), "{drawn}");
+        assert!(
+            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 4     | ok "),
+            "{drawn}"
+        );
+        assert_eq!(lines.len(), 11, "{drawn}");
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    }
+
+    #[test]
+    fn json_carries_the_same_facts() {
+        let value = list(&[app("foo", Some(1_000))], Timestamp::from_millis(400_000), None);
+        assert_eq!(value["apps"][0]["status"], "stale");
+        assert_eq!(value["apps"][0]["detail"], "stale 6m");
+        assert_eq!(value["apps"][0]["last_update"], "1970-01-01T00:00:01.000Z");
+    }
+}

@@ -1,0 +1,55 @@
+//! Forgetting on time: a part that looks for expired applications every second.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Inlet;
+use crate::model::{AppName, Clock};
+use crate::supervise::Part;
+
+/// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Forgets pushed applications that were not updated for too long.
+pub struct Expiry {
+    inlet: Inlet,
+    clock: Clock,
+    forgotten: Box<dyn Fn(&AppName) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Expiry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Expiry").finish_non_exhaustive()
+    }
+}
+
+impl Expiry {
+    /// A part that asks `clock` for the time and calls `forgotten` for each application it forgets.
+    pub fn new(inlet: Inlet, clock: Clock, forgotten: impl Fn(&AppName) + Send + Sync + 'static) -> Self {
+        Self {
+            inlet,
+            clock,
+            forgotten: Box::new(forgotten),
+        }
+    }
+}
+
+impl Part for Expiry {
+    fn name(&self) -> &str {
+        "expiry"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let mut ticks = tokio::time::interval(EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                self.inlet.expire((self.clock)()).iter().for_each(&self.forgotten);
+            }
+            Ok(())
+        })
+    }
+}

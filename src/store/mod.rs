@@ -1,0 +1,54 @@
+//! What is remembered: the latest of each application.
+//!
+//! [`open`] gives the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source can never come to
+//! depend on what other sources sent, and an outlet can never change what it shows.
+//!
+//! Promises. A scrape sees every update whose `put` returned before the scrape began. Nothing that is refused touches
+//! what was stored before. No lock is held while text is parsed, copied, compressed or sent, and none across an await.
+//! The clock is always an argument.
+
+mod app;
+mod expiry;
+mod inlet;
+mod latest;
+mod limits;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use app::{App, Status};
+pub use expiry::Expiry;
+pub use inlet::{Inlet, Receipt, Refused};
+pub use limits::Limits;
+pub use view::{Exposed, Totals, View};
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use latest::Latest;
+
+/// Makes an empty store and gives its writing and its reading half.
+#[must_use]
+pub fn open(limits: Limits) -> (Inlet, View) {
+    let shared = Arc::new(Shared {
+        latest: Mutex::new(Latest::new(limits)),
+        rendered: Mutex::default(),
+    });
+    (Inlet::new(Arc::clone(&shared)), View::new(shared))
+}
+
+/// What both halves hold.
+#[derive(Debug)]
+struct Shared {
+    /// Held for the swap of an entry or the copying of handles, never for work on bodies.
+    latest: Mutex<Latest>,
+    /// The exposition as it was rendered last; whoever comes first renders, the others wait for it.
+    rendered: Mutex<view::Rendered>,
+}
+
+impl Shared {
+    /// The state. A panic elsewhere while the lock was held cannot have left it half changed: every change is a few
+    /// assignments after all checks, so a poisoned lock is taken all the same.
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

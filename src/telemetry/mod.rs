@@ -1,0 +1,144 @@
+//! What the program says of itself: its own counters, its log, its use of the machine.
+//!
+//! [`Telemetry`] is the one list of the program's instruments. The doc comment of a field is the HELP text of its
+//! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
+
+mod instruments;
+mod logging;
+mod process;
+mod throttle;
+
+pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
+pub use logging::{LogFormat, init as init_logging};
+pub use process::Process;
+pub use throttle::Throttle;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What stands before the name of each of the program's own families.
+pub const PREFIX: &str = "exporter_proxy_";
+
+/// Builds the struct of instruments and its writer from one list.
+macro_rules! instruments {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* }) => {
+        $(#[$meta])*
+        $vis struct $name {
+            $( #[doc = $help] pub $field: $kind, )*
+            throttle: Throttle,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $init, )* throttle: Throttle::default() }
+            }
+        }
+
+        impl $name {
+            /// Appends all families, in the order of the list, as text format 0.0.4.
+            pub fn write(&self, out: &mut String) {
+                $(
+                    let start = out.len();
+                    let name = concat!("exporter_proxy_", stringify!($field));
+                    header(out, name, <$kind as Instrument>::KIND, $help);
+                    let samples = out.len();
+                    self.$field.write(out, name, "");
+                    // A family that has no sample yet would be a header alone, which tells nobody anything.
+                    if out.len() == samples {
+                        out.truncate(start);
+                    }
+                )*
+            }
+
+            /// The names of all families, for the test that holds the documentation against the program.
+            #[must_use]
+            pub fn names() -> &'static [&'static str] {
+                &[$( concat!("exporter_proxy_", stringify!($field)), )*]
+            }
+        }
+    };
+}
+
+instruments! {
+    /// The program's own instruments.
+    #[derive(Debug)]
+    pub struct Telemetry {
+        /// Updates accepted, by the way in they took and the format they were written in.
+        updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
+        /// Messages, parts of messages and requests refused, by the way in they took and the reason.
+        rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
+        /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
+        scrape_duration_seconds: Latency = Latency::default(),
+        /// Bytes of exposition given to scrapers, by the encoding they were sent in.
+        scrape_bytes_total: PerLabel<Counter, 1> = PerLabel::new(["encoding"]),
+        /// Applications forgotten because no update came within store.expire_after.
+        expired_total: Counter = Counter::default(),
+        /// 1 if the configuration was read well when it was read last, 0 if the earlier one is still in force.
+        config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
+    }
+}
+
+/// A refusal: who sent what was refused, why, and what to write into the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Rejection<'a> {
+    /// The way in: the listener's address, the socket's path, `http`, a polled endpoint.
+    pub source: &'a str,
+    /// The peer, as well as it is known.
+    pub peer: &'a str,
+    /// The stable word for the `reason` label.
+    pub reason: &'static str,
+    /// What was wrong and where, for a person.
+    pub detail: &'a str,
+}
+
+impl Telemetry {
+    /// Counts a refusal and logs it, the log at most a few times a second for each source.
+    pub fn reject(&self, rejection: Rejection<'_>) {
+        let Rejection {
+            source,
+            peer,
+            reason,
+            detail,
+        } = rejection;
+        self.rejected_total.with([source, reason]).inc();
+        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
+            return;
+        };
+        match unsaid {
+            0 => tracing::warn!(source, peer, reason, "refused: {detail}"),
+            unsaid => tracing::warn!(source, peer, reason, unsaid, "refused: {detail}"),
+        }
+    }
+}
+
+/// A handle that every part may hold.
+pub type SharedTelemetry = Arc<Telemetry>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_counted_under_its_source_and_reason() {
+        let telemetry = Telemetry::default();
+        for _ in 0..100 {
+            telemetry.reject(Rejection {
+                source: "s",
+                peer: "p",
+                reason: "malformed",
+                detail: "d",
+            });
+        }
+        let mut out = String::new();
+        telemetry.write(&mut out);
+        assert!(
+            out.contains("exporter_proxy_rejected_total{source=\"s\",reason=\"malformed\"} 100\n"),
+            "{out}"
+        );
+        assert!(out.contains("# TYPE exporter_proxy_scrape_duration_seconds histogram\n"), "{out}");
+        assert!(
+            !out.contains("exporter_proxy_updates_total"),
+            "a family without samples has no header: {out}"
+        );
+    }
+}
