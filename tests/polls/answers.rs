@@ -65,7 +65,7 @@ async fn openmetrics_is_told_to_the_store() {
     let url = target.url("/");
     let rig = Rig::start(settings([endpoint(&url)]));
     let app = rig.app(&url, |app| app.updated.is_some()).await;
-    assert_eq!((app.syntax, &*app.body), (Syntax::OpenMetrics, &b"a 1\n# EOF\n"[..]));
+    assert_eq!((app.text.syntax(), &**app.text.body()), (Syntax::OpenMetrics, &b"a 1\n# EOF\n"[..]));
     assert_eq!(&*app.origin.source, format!("external_poll: {}", target.address));
 }
 
@@ -211,7 +211,7 @@ async fn a_bearer_token_is_read_again_for_each_poll() {
     std::fs::remove_file(token.path()).unwrap();
     let app = rig.app(&target.url("/"), |app| app.fault.is_some()).await;
     assert!(app.fault.as_deref().unwrap().contains("cannot read"), "{:?}", app.fault);
-    assert_eq!(&*app.body, b"a 1\n", "the last good data stays");
+    assert_eq!(&**app.text.body(), b"a 1\n", "the last good data stays");
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn what_is_no_metrics_is_refused_before_it_replaces_any() {
         app.fault.as_deref(),
         Some("poll failed: the body is not metrics but a page of HTML or XML")
     );
-    assert_eq!(&*app.body, b"a 1\n");
+    assert_eq!(&**app.text.body(), b"a 1\n");
 }
 
 #[tokio::test]

@@ -56,7 +56,10 @@ impl Rig {
     }
 
     pub(crate) fn with_limits(now: Settings, limits: Limits) -> Self {
-        let (inlet, view) = store::open(limits);
+        let (inlet, view) = store::open(
+            limits,
+            store::Mode::Merge(exporter_proxy::exposition::catalog::Rules::new(None, Default::default(), &[])),
+        );
         let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
         let (settings, follow) = watch::channel(Arc::new(now));
         let polls = Polls::new(follow, inlet, Arc::clone(&telemetry), clock);
@@ -85,7 +88,7 @@ impl Rig {
     pub(crate) async fn body(&self, name: &str) -> String {
         let app = self.app(name, |app| app.updated.is_some() || app.fault.is_some()).await;
         assert_eq!(app.fault, None, "{name}");
-        String::from_utf8(app.body.to_vec()).unwrap()
+        String::from_utf8(app.text.body().to_vec()).unwrap()
     }
 
     /// Waits for a fault of an app and gives it back.
@@ -132,6 +135,6 @@ pub(crate) async fn poll_as(settings: Settings) -> Result<String, String> {
     rig.stop().await;
     match &app.fault {
         Some(fault) => Err(fault.strip_prefix("poll failed: ").expect("a fault says what failed").to_owned()),
-        None => Ok(String::from_utf8(app.body.to_vec()).unwrap()),
+        None => Ok(String::from_utf8(app.text.body().to_vec()).unwrap()),
     }
 }

@@ -23,7 +23,11 @@ pub(super) struct Source {
 impl Source {
     /// What the application whose turn it is had before.
     pub(super) fn before(turn: &Turn, part: Part) -> Self {
-        Self { exposition: Arc::clone(&turn.before.exposition), additions: Arc::clone(&turn.before.additions), part }
+        Self {
+            exposition: Arc::clone(&turn.before.exposition),
+            additions: Arc::clone(&turn.before.additions),
+            part,
+        }
     }
 
     /// The samples, each with the identity that it has within its family.
@@ -47,7 +51,10 @@ impl Source {
     /// All that makes the identity of a sample, in order.
     fn identity<'a>(&'a self, suffix: Suffix, sample: &Sample<'a>) -> Vec<(Cow<'a, [u8]>, &'a [u8])> {
         let bound = bound_label(self.part.kind, suffix);
-        let labels = sample.labels.clone().filter(|label| Some(label.name) != bound && !label.value.is_empty());
+        let labels = sample
+            .labels
+            .clone()
+            .filter(|label| Some(label.name) != bound && !label.value.is_empty());
         let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
         let labels = labels.map(|label| (underscored_label(label.name), label.value));
         let mut identity: Vec<_> = labels.chain(added.map(|it| (underscored_label(&it.name), &*it.value))).collect();
@@ -58,14 +65,20 @@ impl Source {
 
 /// Equal for equal sets of samples, whatever their order; almost never 0.
 fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
-    hashes.fold(1, |sum: u64, hash| sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)))
+    hashes.fold(1, |sum: u64, hash| {
+        sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+    })
 }
 
 impl Catalog {
     fn source(&self, id: Id<Entry>, app: Id<App>) -> Option<Source> {
         let part = self.entries[id].get(app)?.part;
         let app = &self.apps[app];
-        Some(Source { exposition: Arc::clone(&app.exposition), additions: Arc::clone(&app.additions), part })
+        Some(Source {
+            exposition: Arc::clone(&app.exposition),
+            additions: Arc::clone(&app.additions),
+            part,
+        })
     }
 
     /// Notes the series that a contribution to a shared family has now, given what it had.
@@ -95,7 +108,11 @@ impl Catalog {
             self.mark_all(id);
         }
         if had != now {
-            let before = if had == 0 { Vec::new() } else { before.map_or_else(Vec::new, |before| before.hashes()) };
+            let before = if had == 0 {
+                Vec::new()
+            } else {
+                before.map_or_else(Vec::new, |before| before.hashes())
+            };
             let after = if kept { source.hashes() } else { Vec::new() };
             for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
                 self.release(id, app, series, turn);
@@ -165,9 +182,14 @@ impl Catalog {
     fn confirmed(&self, id: Id<Entry>, holder: Id<App>, mine: &Source, mut suspects: HashSet<u64>) -> Vec<u64> {
         let Some(theirs) = self.source(id, holder) else { return Vec::new() };
         let wanted = mine.samples().filter(|(hash, ..)| suspects.contains(hash));
-        let wanted: HashMap<u64, _> = wanted.map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample))).collect();
+        let wanted: HashMap<u64, _> = wanted
+            .map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample)))
+            .collect();
         let found = theirs.samples().filter(|(hash, ..)| suspects.remove(hash));
-        found.filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample))).map(|(hash, ..)| hash).collect()
+        found
+            .filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample)))
+            .map(|(hash, ..)| hash)
+            .collect()
     }
 
     /// A series that others have as well.
@@ -191,11 +213,18 @@ impl Catalog {
 
     /// Gives the series of an application's family, with all parts that were one family as written, the label that tells the application.
     fn label(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
-        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else { return };
+        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else {
+            return;
+        };
         if self.apps[app].own {
             return;
         }
-        let mut parts: Vec<_> = self.apps[app].parts.iter().filter(|part| part.family == family).map(|part| part.entry).collect();
+        let mut parts: Vec<_> = self.apps[app]
+            .parts
+            .iter()
+            .filter(|part| part.family == family)
+            .map(|part| part.entry)
+            .collect();
         if !parts.contains(&id) {
             // The update is under way; the other parts follow when all are known.
             parts.push(id);
@@ -209,7 +238,9 @@ impl Catalog {
 
     fn label_part(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else { return };
+        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else {
+            return;
+        };
         contribution.labelled = true;
         if let Some(shared) = entry.shared_mut() {
             shared.labelled += 1;
@@ -225,7 +256,12 @@ impl Catalog {
         if app.labelled.is_empty() {
             return;
         }
-        let named: Vec<_> = app.parts.iter().map(|part| part.entry).filter(|&id| app.labelled.contains(&self.entries[id].key)).collect();
+        let named: Vec<_> = app
+            .parts
+            .iter()
+            .map(|part| part.entry)
+            .filter(|&id| app.labelled.contains(&self.entries[id].key))
+            .collect();
         for id in named {
             self.label_part(id, turn.app, turn);
         }
@@ -235,7 +271,11 @@ impl Catalog {
     fn remember(&mut self, id: Id<App>, family: u32) {
         let exposition = Arc::clone(&self.apps[id].exposition);
         let parts = super::parts::parts(&exposition);
-        let keys: Vec<Arc<[u8]>> = parts.iter().filter(|part| part.family == family).map(|part| (*part.key(&exposition)).into()).collect();
+        let keys: Vec<Arc<[u8]>> = parts
+            .iter()
+            .filter(|part| part.family == family)
+            .map(|part| (*part.key(&exposition)).into())
+            .collect();
         if self.apps[id].labelled.len() + keys.len() > MAX_REMEMBERED {
             let present: HashSet<_> = parts.iter().map(|part| part.key(&exposition)).collect();
             self.apps[id].labelled.retain(|key| present.contains(&**key));
@@ -246,7 +286,9 @@ impl Catalog {
     /// Finds a name for the telling label that no series of the family has. It only ever moves on while something is labelled.
     fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else { return };
+        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else {
+            return;
+        };
         let rank = self.rules.free_rank(entry.rank, &shared.taken);
         if std::mem::replace(&mut entry.rank, rank) != rank {
             turn.reshaped.insert(Arc::clone(&entry.key));

@@ -118,7 +118,12 @@ impl Worker {
         };
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
         match put {
-            Ok(Ok(_)) => telemetry.updates_total.with([source, Format::Poll.as_str()]).inc(),
+            Ok(Ok(receipt)) => {
+                telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
+                if let Some(complaint) = receipt.news() {
+                    telemetry.complain(source, &self.target.endpoint.name, complaint);
+                }
+            }
             Ok(Err(refused)) => {
                 telemetry.rejected_total.with([source, refused.reason()]).inc();
                 return Err(refused.into());
