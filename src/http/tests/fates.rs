@@ -393,3 +393,20 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
     running.await.unwrap().unwrap();
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn a_client_that_ends_and_reads_no_more_is_soon_given_up() {
+    let timers = Timers {
+        linger: Duration::from_millis(200),
+        ..Timers::default()
+    };
+    let mut served = Served::start(timers, 4).await;
+    let mut client = served.connect().await;
+    request(&mut client, "GET", "/lent?size=30000000").await;
+    head(&mut client).await;
+    assert_eq!(served.site.delivery(0).ask(), None);
+    client.shutdown().await.unwrap();
+    assert_eq!(served.site.fate().await, (30_000_000, Fate::Returned));
+    drop(client);
+    served.end().await;
+}

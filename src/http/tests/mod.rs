@@ -6,6 +6,7 @@ mod conversation;
 mod ends;
 mod fates;
 mod limits;
+mod loss;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
