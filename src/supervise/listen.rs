@@ -14,6 +14,7 @@ use nix::libc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::probe::Probe;
@@ -26,6 +27,9 @@ pub const BACKLOG: u32 = 4_096;
 
 /// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
 const PRESSURE_WAIT: Duration = Duration::from_millis(100);
+
+/// Without a want of anything for so long, an earlier one counts as over.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Why an address could not be listened on; it names the address.
 #[derive(Debug, thiserror::Error)]
@@ -192,13 +196,18 @@ impl Listener {
                 Err(e) if is_the_clients(&e) => continue,
                 Err(e) => {
                     self.stats.starved.fetch_add(1, Ordering::Relaxed);
-                    pressure.begin(&self.place, &e);
+                    if pressure.begin(Instant::now()) {
+                        let place = &self.place;
+                        tracing::error!(listener = &**place, "cannot accept on {place}, trying again every 100 ms: {e}");
+                    }
                     seats.squeeze();
                     tokio::time::sleep(PRESSURE_WAIT).await;
                     continue;
                 }
             };
-            pressure.end(&self.place);
+            if pressure.end(Instant::now()) {
+                tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
+            }
             // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
             let seat = tokio::select! {
                 biased;
@@ -304,20 +313,23 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// Says once that the kernel has run out of something, and once that this is over.
-#[derive(Default)]
-struct Pressure(bool);
+#[derive(Debug, Default)]
+struct Pressure {
+    last: Option<Instant>,
+}
 
 impl Pressure {
-    fn begin(&mut self, place: &str, error: &io::Error) {
-        if !std::mem::replace(&mut self.0, true) {
-            tracing::error!(listener = place, "cannot accept on {place}, trying again every 100 ms: {error}");
-        }
+    /// The kernel had nothing to give; true where that is news.
+    fn begin(&mut self, now: Instant) -> bool {
+        self.last.replace(now).is_none()
     }
 
-    fn end(&mut self, place: &str) {
-        if std::mem::take(&mut self.0) {
-            tracing::info!(listener = place, "accepting on {place} again");
-        }
+    /// It had a connection to give; true where the want before is over by now.
+    ///
+    /// While every accepted connection takes the file descriptor that the one evicted for it has freed, want and plenty alternate many
+    /// times a second: that is one state and not worth a line each time.
+    fn end(&mut self, now: Instant) -> bool {
+        self.last.take_if(|last| now.duration_since(*last) >= CALM).is_some()
     }
 }
 
@@ -675,6 +687,23 @@ mod tests {
         stop.cancel();
         running.await.unwrap().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_want_that_comes_and_goes_is_said_once() {
+        let mut pressure = Pressure::default();
+        let begun = Instant::now();
+        assert!(!pressure.end(begun));
+        assert!(pressure.begin(begun));
+        for tick in 1..100 {
+            let now = begun + PRESSURE_WAIT * tick;
+            assert!(!pressure.end(now));
+            assert!(!pressure.begin(now));
+        }
+        let last = begun + PRESSURE_WAIT * 99;
+        assert!(pressure.end(last + CALM));
+        assert!(!pressure.end(last + CALM * 2));
+        assert!(pressure.begin(last + CALM * 2));
     }
 
     #[test]
