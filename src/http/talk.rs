@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -307,10 +306,6 @@ impl HeadScan {
         bytes.len() - at
     }
 }
-
-/// How long a connection may idle between requests. At least ten minutes, because closing takes the chance to see the next request, which
-/// is what confirms the last response; Prometheus itself lets go after five.
-pub(super) const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 mod tests {

@@ -112,6 +112,25 @@ async fn pipelined_requests_confirm_nothing() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_in_the_kernel_confirms_nothing_either() {
+    let mut served = Served::usual().await;
+    let mut client = served.connect().await;
+    request(&mut client, "GET", "/late?size=10").await;
+    while served.site.stats.requests.load(Ordering::Relaxed) < 1 {
+        tokio::task::yield_now().await;
+    }
+    // Sent long before the answer, read long after it.
+    request(&mut client, "GET", "/small").await;
+    served.site.inside.gate.notify_waiters();
+    assert_eq!(answer(&mut client).await.body.len(), 10);
+    assert_eq!(answer(&mut client).await.text(), "small\n");
+    served.site.no_fate_yet();
+    reset(client);
+    assert_eq!(served.site.fate().await, (10, Fate::Returned));
+    served.end().await;
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_confirmed_by_the_end_of_file() {
     let mut served = Served::usual().await;
     let mut client = served.connect().await;
