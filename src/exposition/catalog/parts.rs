@@ -116,6 +116,7 @@ fn of_text(number: u32, family: &Family, name: &[u8]) -> Part {
 }
 
 fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
+    let first = parts.len();
     let mut rest = family.traits.names();
     let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: Role| {
         if rest.intersects(names) {
@@ -144,6 +145,8 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
     for suffix in family.traits.suffixes() {
         take(suffix, suffix.as_trait(), Kind::Unknown, Role { kind: Kind::Unknown, primary: true });
     }
+    let has_primary = parts[first..].iter().any(|part| part.role == primary);
+    parts[first..].iter_mut().for_each(|part| part.fit &= part.role.primary || has_primary);
 }
 
 fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> Part {
