@@ -81,7 +81,7 @@ impl Catalog {
         let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| taken |= if label.quoted { rules.taken_by(&underscored_label(label.name)) } else { rules.taken_by(label.name) };
         let now = digest(source.samples().map(|(hash, _, sample)| {
-            sample.labels.clone().for_each(&mut take);
+            sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
         }));
         let entry = &mut self.entries[id];
