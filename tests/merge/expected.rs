@@ -98,10 +98,22 @@ impl Model {
         }
         let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &additions);
         for (key, part) in &mut parts {
-            let same = before.as_ref().and_then(|it| it.parts.get(key)).filter(|it| shape(it.kind) == shape(part.kind));
+            let same = before
+                .as_ref()
+                .and_then(|it| it.parts.get(key))
+                .filter(|it| shape(it.kind) == shape(part.kind));
             part.since = same.map_or(self.clock, |it| it.since);
         }
-        self.apps.insert(name.to_owned(), App { parts, help, labels: additions, updated: self.clock, last });
+        self.apps.insert(
+            name.to_owned(),
+            App {
+                parts,
+                help,
+                labels: additions,
+                updated: self.clock,
+                last,
+            },
+        );
     }
 
     fn keys(&self) -> BTreeSet<String> {
@@ -110,7 +122,11 @@ impl Model {
 
     /// Who has a family, the longest first.
     fn holders(&self, key: &str) -> Vec<(&String, &Part)> {
-        let mut holders: Vec<_> = self.apps.iter().filter_map(|(name, app)| Some((name, app.parts.get(key)?))).collect();
+        let mut holders: Vec<_> = self
+            .apps
+            .iter()
+            .filter_map(|(name, app)| Some((name, app.parts.get(key)?)))
+            .collect();
         holders.sort_by_key(|(_, part)| part.since);
         holders
     }
@@ -143,7 +159,8 @@ impl Model {
             }
             for (app, source) in found {
                 let parts = self.apps[&app].parts.iter().filter(|(_, part)| part.source == source);
-                self.labelled.extend(parts.map(|(key, _)| (app.clone(), key.clone())).collect::<Vec<_>>());
+                self.labelled
+                    .extend(parts.map(|(key, _)| (app.clone(), key.clone())).collect::<Vec<_>>());
             }
         }
         let mut more = Vec::new();
@@ -156,13 +173,18 @@ impl Model {
         self.labelled.extend(more);
         for key in &self.shared {
             let holders = self.holders(key);
-            if !holders.iter().any(|(name, _)| self.labelled.contains(&((*name).clone(), key.clone()))) {
+            if !holders
+                .iter()
+                .any(|(name, _)| self.labelled.contains(&((*name).clone(), key.clone())))
+            {
                 continue;
             }
             let taken = |rank: usize| {
                 let name = self.telling(rank);
                 self.app_label.as_ref() == Some(&name)
-                    || holders.iter().any(|(app, part)| part.names.contains(&name) || self.apps[*app].labels.iter().any(|(it, _)| *it == name))
+                    || holders
+                        .iter()
+                        .any(|(app, part)| part.names.contains(&name) || self.apps[*app].labels.iter().any(|(it, _)| *it == name))
             };
             let now = self.ranks.get(key).copied().unwrap_or(0);
             let rank = (now..8).find(|&rank| !taken(rank)).unwrap_or(7);
@@ -204,7 +226,10 @@ impl Model {
     pub fn kinds(&self) -> BTreeMap<String, Kind> {
         let kind = |key: &String| {
             let kept = self.kept(key);
-            kept.iter().map(|(_, part)| part.kind).find(|kind| *kind != Kind::Unknown).unwrap_or(Kind::Unknown)
+            kept.iter()
+                .map(|(_, part)| part.kind)
+                .find(|kind| *kind != Kind::Unknown)
+                .unwrap_or(Kind::Unknown)
         };
         self.active().into_iter().map(|key| (key.clone(), kind(&key))).collect()
     }
@@ -216,7 +241,10 @@ impl Model {
             kept.sort_by_key(|(name, _)| (*name).clone());
             kept.iter().find_map(|(name, _)| self.apps[*name].help.get(key).cloned())
         };
-        self.active().into_iter().filter_map(|key| Some((key.clone(), help(&key)?))).collect()
+        self.active()
+            .into_iter()
+            .filter_map(|key| Some((key.clone(), help(&key)?)))
+            .collect()
     }
 
     /// All samples that go out.
@@ -226,7 +254,8 @@ impl Model {
             let kept = self.kept(&key);
             for (name, part) in &kept {
                 let newer = |group: &Labels| {
-                    kept.iter().any(|(other, it)| self.apps[*other].updated > self.apps[*name].updated && it.groups.contains(group))
+                    kept.iter()
+                        .any(|(other, it)| self.apps[*other].updated > self.apps[*name].updated && it.groups.contains(group))
                 };
                 let rank = self.ranks.get(&key).copied().unwrap_or(0);
                 let labelled = self.labelled.contains(&((*name).clone(), key.clone()));
@@ -252,7 +281,10 @@ impl Model {
         for key in self.keys() {
             let kept = self.kept(&key);
             for (name, part) in &kept {
-                let shared = part.groups.iter().filter(|group| kept.iter().any(|(other, it)| other != name && it.groups.contains(*group)));
+                let shared = part
+                    .groups
+                    .iter()
+                    .filter(|group| kept.iter().any(|(other, it)| other != name && it.groups.contains(*group)));
                 *counts.get_mut(*name).expect("all are there") += shared.count() as u64;
             }
         }
@@ -270,8 +302,21 @@ fn add(labels: &mut Labels, name: &str, value: &str) {
 
 /// A name by the underscores rule, from one as escaped in quotes.
 pub fn underscored(name: &str) -> String {
-    let plain = name.replace("\\\\", "\u{1}").replace("\\\"", "\"").replace("\\n", "\n").replace('\u{1}', "\\");
-    plain.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' }).collect()
+    let plain = name
+        .replace("\\\\", "\u{1}")
+        .replace("\\\"", "\"")
+        .replace("\\n", "\n")
+        .replace('\u{1}', "\\");
+    plain
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' || c == ':' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 /// Labels under their names by the underscores rule. The order of the line counts where two become one, so it takes a list.
@@ -284,7 +329,13 @@ fn legacy(labels: &[(String, String)]) -> Labels {
 }
 
 fn group(sample: &Seen, key: &str, kind: Kind) -> Labels {
-    let mut group = legacy(&sample.1.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>());
+    let mut group = legacy(
+        &sample
+            .1
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<Vec<_>>(),
+    );
     remove_bound(&mut group, &underscored(&sample.0), key, kind);
     group
 }
@@ -309,7 +360,11 @@ fn bound(name: &str, value: &str) -> String {
 /// A timestamp in milliseconds.
 fn millis(text: &[u8], syntax: Syntax) -> i64 {
     let number: f64 = String::from_utf8_lossy(text).parse().expect("the parser has checked it");
-    let millis = if syntax == Syntax::OpenMetrics { (number * 1000.0).round() } else { number };
+    let millis = if syntax == Syntax::OpenMetrics {
+        (number * 1000.0).round()
+    } else {
+        number
+    };
     format!("{millis:.0}").parse().expect("a whole number")
 }
 
@@ -326,15 +381,23 @@ fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) ->
             .collect();
         let timestamp = sample.timestamp.map(|timestamp| millis(timestamp, exposition.syntax()));
         let suffix = Suffix::between(name, sample.name).expect("a family's own sample");
-        ((text(sample.name), labels.iter().cloned().collect(), text(sample.value), timestamp), suffix, labels)
+        (
+            (text(sample.name), labels.iter().cloned().collect(), text(sample.value), timestamp),
+            suffix,
+            labels,
+        )
     });
     samples.collect()
 }
 
 /// All samples of a text.
 pub fn samples(exposition: &Exposition) -> Vec<Seen> {
-    let mut samples: Vec<_> =
-        exposition.families().iter().flat_map(|family| read(exposition, family)).map(|(seen, ..)| seen).collect();
+    let mut samples: Vec<_> = exposition
+        .families()
+        .iter()
+        .flat_map(|family| read(exposition, family))
+        .map(|(seen, ..)| seen)
+        .collect();
     samples.sort();
     samples
 }
@@ -378,7 +441,14 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             let sample_name = underscored(&seen.0);
             whole.insert((sample_name.clone(), group.clone()));
             let (part, is_primary) = mine.entry(key.clone()).or_insert_with(|| {
-                let part = Part { kind, source, samples: Vec::new(), groups: BTreeSet::new(), names: BTreeSet::new(), since: 0 };
+                let part = Part {
+                    kind,
+                    source,
+                    samples: Vec::new(),
+                    groups: BTreeSet::new(),
+                    names: BTreeSet::new(),
+                    since: 0,
+                };
                 (part, primary)
             });
             *is_primary |= primary;
@@ -406,7 +476,11 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
     }
     // A family one of whose names is taken already goes as a whole.
     let mut keys = BTreeSet::new();
-    let doubles: BTreeSet<usize> = found.iter().filter(|(_, key, _)| !keys.insert(key.clone())).map(|(source, ..)| *source).collect();
+    let doubles: BTreeSet<usize> = found
+        .iter()
+        .filter(|(_, key, _)| !keys.insert(key.clone()))
+        .map(|(source, ..)| *source)
+        .collect();
     let kept = found.into_iter().filter(|(source, ..)| !doubles.contains(source));
     let (mut parts, mut help) = (BTreeMap::new(), BTreeMap::new());
     for (source, key, part) in kept {

@@ -20,10 +20,22 @@ use exporter_proxy::model::{AppName, LabelPair, Syntax};
 use expected::{Model, Seen, underscored};
 use mixes::{Mix, Step};
 
-const TEXT: Variant = Variant { syntax: Syntax::Text, escaping: Escaping::AllowUtf8 };
-const TEXT_LEGACY: Variant = Variant { syntax: Syntax::Text, escaping: Escaping::Underscores };
-const OPENMETRICS: Variant = Variant { syntax: Syntax::OpenMetrics, escaping: Escaping::AllowUtf8 };
-const OPENMETRICS_LEGACY: Variant = Variant { syntax: Syntax::OpenMetrics, escaping: Escaping::Underscores };
+const TEXT: Variant = Variant {
+    syntax: Syntax::Text,
+    escaping: Escaping::AllowUtf8,
+};
+const TEXT_LEGACY: Variant = Variant {
+    syntax: Syntax::Text,
+    escaping: Escaping::Underscores,
+};
+const OPENMETRICS: Variant = Variant {
+    syntax: Syntax::OpenMetrics,
+    escaping: Escaping::AllowUtf8,
+};
+const OPENMETRICS_LEGACY: Variant = Variant {
+    syntax: Syntax::OpenMetrics,
+    escaping: Escaping::Underscores,
+};
 const VARIANTS: [Variant; 4] = [TEXT, TEXT_LEGACY, OPENMETRICS, OPENMETRICS_LEGACY];
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -44,7 +56,10 @@ fn apply(catalog: &mut Catalog, step: &Step) {
     match step {
         Step::Remove { app } => drop(catalog.remove(app)),
         Step::Replace { app, syntax, body, labels } => {
-            let labels: Arc<[LabelPair]> = labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+            let labels: Arc<[LabelPair]> = labels
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect();
             let exposition = Arc::new(Exposition::parse(Bytes::from(body.clone()), *syntax));
             catalog.replace(&AppName::new(app).unwrap(), &labels, exposition);
         }
@@ -81,7 +96,10 @@ fn legacy(samples: &[Seen]) -> Vec<(String, BTreeMap<String, String>)> {
 
 /// What goes out under OpenMetrics: strict parsers refuse labels that start with two underscores.
 fn without_reserved(samples: Vec<Seen>) -> Vec<Seen> {
-    samples.into_iter().filter(|(_, labels, ..)| !labels.keys().any(|name| name.starts_with("__"))).collect()
+    samples
+        .into_iter()
+        .filter(|(_, labels, ..)| !labels.keys().any(|name| name.starts_with("__")))
+        .collect()
 }
 
 fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
@@ -93,7 +111,10 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
     let seen = expected::samples(&parsed(&openmetrics, OPENMETRICS));
     // Where the newest counts, creation times stay with their groups under OpenMetrics and alone in the text format.
     let comparable = |samples: Vec<Seen>| -> Vec<Seen> {
-        samples.into_iter().filter(|(name, ..)| !mix.latest || !name.ends_with("_created")).collect()
+        samples
+            .into_iter()
+            .filter(|(name, ..)| !mix.latest || !name.ends_with("_created"))
+            .collect()
     };
     same(&comparable(seen), &comparable(without_reserved(expected.clone())), &openmetrics);
     let names = |text: &str, variant| legacy(&expected::samples(&parsed(text, variant)));
@@ -101,7 +122,11 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
     same(&names(&text, TEXT_LEGACY), &legacy(&expected), &text);
     if !mix.latest {
         let openmetrics = rendered(catalog, OPENMETRICS_LEGACY);
-        same(&names(&openmetrics, OPENMETRICS_LEGACY), &legacy(&without_reserved(expected)), &openmetrics);
+        same(
+            &names(&openmetrics, OPENMETRICS_LEGACY),
+            &legacy(&without_reserved(expected)),
+            &openmetrics,
+        );
     }
     headers(&exposition, model);
     for (app, count) in model.duplicates() {
@@ -112,9 +137,18 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
 /// Says what is missing and what is too much.
 fn same<T: PartialEq + std::fmt::Debug>(actual: &[T], expected: &[T], text: &str) {
     let list = |these: &[T], others: &[T]| -> String {
-        these.iter().filter(|it| !others.contains(it)).map(|it| format!("{it:?}\n")).collect()
+        these
+            .iter()
+            .filter(|it| !others.contains(it))
+            .map(|it| format!("{it:?}\n"))
+            .collect()
     };
-    assert!(actual == expected, "missing:\n{}too much:\n{}in:\n{text}", list(expected, actual), list(actual, expected));
+    assert!(
+        actual == expected,
+        "missing:\n{}too much:\n{}in:\n{text}",
+        list(expected, actual),
+        list(actual, expected)
+    );
 }
 
 /// One TYPE and one HELP each, those that the rules say.
@@ -167,7 +201,11 @@ fn other_parsers_take_what_comes_out() {
         for step in &mix.steps {
             apply(&mut catalog, step);
         }
-        for (variant, ending) in [(TEXT_LEGACY, "text"), (OPENMETRICS, "utf8.openmetrics"), (OPENMETRICS_LEGACY, "openmetrics")] {
+        for (variant, ending) in [
+            (TEXT_LEGACY, "text"),
+            (OPENMETRICS, "utf8.openmetrics"),
+            (OPENMETRICS_LEGACY, "openmetrics"),
+        ] {
             std::fs::write(folder.path().join(format!("{seed}.{ending}")), rendered(&mut catalog, variant)).unwrap();
         }
     }

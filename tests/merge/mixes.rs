@@ -38,8 +38,15 @@ impl Dice {
 /// One step of a mix.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Replace { app: String, syntax: Syntax, body: String, labels: Vec<(String, String)> },
-    Remove { app: String },
+    Replace {
+        app: String,
+        syntax: Syntax,
+        body: String,
+        labels: Vec<(String, String)>,
+    },
+    Remove {
+        app: String,
+    },
 }
 
 /// What a mix is made with.
@@ -52,12 +59,16 @@ pub struct Mix {
 
 const APPS: [&str; 6] = ["alpha", "beta", "Gamma \"3\"", "delta\\x", "e", "zeta/ö"];
 const BASES: [&str; 6] = ["req", "lat", "temp", "foo_seconds", "req_created", "up"];
-const SUFFIXES: [&str; 12] = ["", "", "", "_total", "_count", "_sum", "_bucket", "_created", "_info", "_gcount", "_gsum", "_total"];
+const SUFFIXES: [&str; 12] = [
+    "", "", "", "_total", "_count", "_sum", "_bucket", "_created", "_info", "_gcount", "_gsum", "_total",
+];
 
 impl Mix {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let app_label = dice.chance(20).then(|| (*dice.pick(&["app", "job_name", "exporter_app"])).to_owned());
+        let app_label = dice
+            .chance(20)
+            .then(|| (*dice.pick(&["app", "job_name", "exporter_app"])).to_owned());
         let latest = dice.chance(20);
         let apps = 1 + dice.below(APPS.len());
         let mut steps: Vec<Step> = Vec::new();
@@ -69,8 +80,15 @@ impl Mix {
                 _ => {
                     let syntax = if dice.chance(35) { Syntax::OpenMetrics } else { Syntax::Text };
                     let body = Body::new(&mut dice, syntax).write();
-                    let labels = dice.chance(15).then(|| ("zone".to_owned(), (*dice.pick(&["a", "b", "q\"\\"])).to_owned()));
-                    Step::Replace { app, syntax, body, labels: labels.into_iter().collect() }
+                    let labels = dice
+                        .chance(15)
+                        .then(|| ("zone".to_owned(), (*dice.pick(&["a", "b", "q\"\\"])).to_owned()));
+                    Step::Replace {
+                        app,
+                        syntax,
+                        body,
+                        labels: labels.into_iter().collect(),
+                    }
                 }
             };
             steps.push(step);
@@ -92,14 +110,31 @@ struct Body<'a> {
 impl<'a> Body<'a> {
     fn new(dice: &'a mut Dice, syntax: Syntax) -> Self {
         let (broken, utf8) = (dice.chance(25), dice.chance(20));
-        Self { dice, syntax, out: String::new(), broken, utf8 }
+        Self {
+            dice,
+            syntax,
+            out: String::new(),
+            broken,
+            utf8,
+        }
     }
 
     fn write(mut self) -> String {
         for _ in 0..self.dice.below(7) {
             self.family();
             if self.broken && self.dice.chance(40) {
-                let line = *self.dice.pick(&["what is this", "foo{a=\"} 1", "9abc 1", "req one", "# TYPE req widget", "# HELP", "", "lat{x=\"\\q\"} 2", "{", "}"]);
+                let line = *self.dice.pick(&[
+                    "what is this",
+                    "foo{a=\"} 1",
+                    "9abc 1",
+                    "req one",
+                    "# TYPE req widget",
+                    "# HELP",
+                    "",
+                    "lat{x=\"\\q\"} 2",
+                    "{",
+                    "}",
+                ]);
                 self.out.push_str(line);
                 self.out.push('\n');
             }
@@ -128,15 +163,30 @@ impl<'a> Body<'a> {
         let mut name = self.name();
         let kinds: &[&str] = match self.syntax {
             Syntax::Text => &["counter", "gauge", "untyped", "histogram", "summary", ""],
-            Syntax::OpenMetrics => &["counter", "gauge", "unknown", "histogram", "summary", "info", "stateset", "gaugehistogram"],
+            Syntax::OpenMetrics => &[
+                "counter",
+                "gauge",
+                "unknown",
+                "histogram",
+                "summary",
+                "info",
+                "stateset",
+                "gaugehistogram",
+            ],
         };
         let kind = *self.dice.pick(kinds);
         if self.syntax == Syntax::Text && kind == "counter" && self.dice.chance(60) && !name.ends_with("_total") {
             name.push_str("_total");
         }
         if self.dice.chance(60) {
-            let help = *self.dice.pick(&["Some help.", "back\\\\slash and\\nnewline", "a quote \\\" here", "plain"]);
-            let help = if self.syntax == Syntax::Text { help.replace("\\\"", "\"") } else { help.to_owned() };
+            let help = *self
+                .dice
+                .pick(&["Some help.", "back\\\\slash and\\nnewline", "a quote \\\" here", "plain"]);
+            let help = if self.syntax == Syntax::Text {
+                help.replace("\\\"", "\"")
+            } else {
+                help.to_owned()
+            };
             let header = format!("# HELP {} {help}\n", self.header(&name));
             self.out.push_str(&header);
         }
@@ -157,7 +207,11 @@ impl<'a> Body<'a> {
     }
 
     fn header(&self, name: &str) -> String {
-        if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') { name.to_owned() } else { format!("\"{name}\"") }
+        if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            name.to_owned()
+        } else {
+            format!("\"{name}\"")
+        }
     }
 
     fn labels(&mut self, group: usize) -> Vec<String> {
@@ -166,7 +220,18 @@ impl<'a> Body<'a> {
             labels.push(format!("n=\"{group}\""));
         }
         if self.dice.chance(10) {
-            labels.push((*self.dice.pick(&["app=\"x\"", "app=\"beta\"", "app=\"\"", "exporter_app=\"y\"", "exporter_exporter_app=\"z\"", "zone=\"\"", "zone=\"a\""])).to_owned());
+            labels.push(
+                (*self.dice.pick(&[
+                    "app=\"x\"",
+                    "app=\"beta\"",
+                    "app=\"\"",
+                    "exporter_app=\"y\"",
+                    "exporter_exporter_app=\"z\"",
+                    "zone=\"\"",
+                    "zone=\"a\"",
+                ]))
+                .to_owned(),
+            );
         }
         if self.dice.chance(10) {
             labels.push((*self.dice.pick(&["e=\"\"", "v=\"a\\\\b\\\"c\\nd\"", "u=\"}{,=ö\""])).to_owned());
@@ -175,7 +240,12 @@ impl<'a> Body<'a> {
             labels.push((*self.dice.pick(&["__x=\"1\"", "n=\"twice\"", "bad-name=\"1\""])).to_owned());
         }
         if self.utf8 && self.dice.chance(30) {
-            labels.push((*self.dice.pick(&["\"k.l\"=\"1\"", "k_l=\"1\"", "\"k.l\"=\"1\",k_l=\"2\"", "\"ok\"=\"1\""])).to_owned());
+            labels.push(
+                (*self
+                    .dice
+                    .pick(&["\"k.l\"=\"1\"", "k_l=\"1\"", "\"k.l\"=\"1\",k_l=\"2\"", "\"ok\"=\"1\""]))
+                .to_owned(),
+            );
         }
         labels
     }
@@ -194,7 +264,11 @@ impl<'a> Body<'a> {
     fn value(&mut self) -> &'static str {
         const GOOD: [&str; 4] = ["1", "2", "17", "1e3"];
         const ODD: [&str; 7] = ["1", "-3", "NaN", "2.5", "+Inf", "1e3", "abc"];
-        if self.broken { ODD[self.dice.below(ODD.len())] } else { GOOD[self.dice.below(GOOD.len())] }
+        if self.broken {
+            ODD[self.dice.below(ODD.len())]
+        } else {
+            GOOD[self.dice.below(GOOD.len())]
+        }
     }
 
     fn group(&mut self, name: &str, kind: &str, labels: &[String], timestamp: &str) {
@@ -225,7 +299,11 @@ impl<'a> Body<'a> {
     fn counter(&mut self, name: &str, labels: &[String], timestamp: &str) {
         let value = self.value();
         if !(self.broken && self.dice.chance(20)) {
-            let exemplar = if self.dice.chance(20) { " # {trace_id=\"abc\"} 0.5 1700000000.25" } else { "" };
+            let exemplar = if self.dice.chance(20) {
+                " # {trace_id=\"abc\"} 0.5 1700000000.25"
+            } else {
+                ""
+            };
             self.sample(&format!("{name}_total"), labels, &format!("{value}{timestamp}{exemplar}"), "");
         }
         if self.dice.chance(40) {
@@ -234,7 +312,11 @@ impl<'a> Body<'a> {
     }
 
     fn histogram(&mut self, name: &str, labels: &[String], timestamp: &str, suffixes: [&str; 3]) {
-        let mut bounds = if self.syntax == Syntax::Text { vec!["1", "2.5", "+Inf"] } else { vec!["1.0", "2.5", "+Inf"] };
+        let mut bounds = if self.syntax == Syntax::Text {
+            vec!["1", "2.5", "+Inf"]
+        } else {
+            vec!["1.0", "2.5", "+Inf"]
+        };
         if self.broken && self.dice.chance(50) {
             bounds.remove(self.dice.below(3));
             bounds.reverse();
@@ -242,8 +324,17 @@ impl<'a> Body<'a> {
         for (count, bound) in bounds.iter().enumerate() {
             let mut labels = labels.to_vec();
             labels.push(format!("le=\"{bound}\""));
-            let exemplar = if self.syntax == Syntax::OpenMetrics && self.dice.chance(15) { " # {} 0.7" } else { "" };
-            self.sample(&format!("{name}{}", suffixes[0]), &labels, &format!("{}{timestamp}{exemplar}", count + 1), "");
+            let exemplar = if self.syntax == Syntax::OpenMetrics && self.dice.chance(15) {
+                " # {} 0.7"
+            } else {
+                ""
+            };
+            self.sample(
+                &format!("{name}{}", suffixes[0]),
+                &labels,
+                &format!("{}{timestamp}{exemplar}", count + 1),
+                "",
+            );
         }
         if !(self.broken && self.dice.chance(30)) {
             self.sample(&format!("{name}{}", suffixes[1]), labels, "12.5", timestamp);

@@ -28,9 +28,19 @@ fn run(command: &mut Command) -> Option<Output> {
 /// `promtool check metrics` of all text files. It exits with 1 for what it cannot parse, and with 3 for what it does not like.
 pub fn promtool(folder: &Path) {
     for file in files(folder, "text") {
-        let Some(output) = run(Command::new("promtool").args(["check", "metrics"]).stdin(File::open(&file).unwrap())) else { return };
+        let Some(output) = run(Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(File::open(&file).unwrap()))
+        else {
+            return;
+        };
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(matches!(output.status.code(), Some(0 | 3)), "seed {}: {why}\n{}", file.display(), std::fs::read_to_string(&file).unwrap());
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "seed {}: {why}\n{}",
+            file.display(),
+            std::fs::read_to_string(&file).unwrap()
+        );
     }
 }
 
@@ -55,7 +65,9 @@ sys.exit(1 if bad else 0)
 
 /// The strict OpenMetrics parser of `prometheus_client`, on all files at once.
 pub fn prometheus_client(folder: &Path) {
-    let Some(output) = run(Command::new("python3").args(["-c", STRICT]).args(files(folder, "openmetrics"))) else { return };
+    let Some(output) = run(Command::new("python3").args(["-c", STRICT]).args(files(folder, "openmetrics"))) else {
+        return;
+    };
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.code() {
         Some(0) => {}

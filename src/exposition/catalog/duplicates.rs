@@ -23,7 +23,11 @@ pub(super) struct Source {
 impl Source {
     /// What the application whose turn it is had before.
     pub(super) fn before(turn: &Turn, part: Part) -> Self {
-        Self { exposition: Arc::clone(&turn.before.exposition), additions: Arc::clone(&turn.before.additions), part }
+        Self {
+            exposition: Arc::clone(&turn.before.exposition),
+            additions: Arc::clone(&turn.before.additions),
+            part,
+        }
     }
 
     /// The samples, each with the identity that it has within its family.
@@ -35,7 +39,11 @@ impl Source {
         let names = if whole { family.traits.names() } else { self.part.names };
         self.exposition.samples(family).filter_map(move |sample| {
             let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
-            Some((group_hash(&sample, self.part.kind, suffix, &self.additions, self.part.quoted), suffix, sample))
+            Some((
+                group_hash(&sample, self.part.kind, suffix, &self.additions, self.part.quoted),
+                suffix,
+                sample,
+            ))
         })
     }
 
@@ -53,7 +61,9 @@ impl Source {
         let labels = legacy_labels(&sample.labels, self.part.quoted).filter(|(_, label)| Some(label.name) != bound);
         let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
         let labels = labels.map(|(name, label)| (name, label.value));
-        let mut identity: Vec<_> = labels.chain(added.map(|it| (Cow::Borrowed(&*it.legacy_name), &*it.value))).collect();
+        let mut identity: Vec<_> = labels
+            .chain(added.map(|it| (Cow::Borrowed(&*it.legacy_name), &*it.value)))
+            .collect();
         identity.sort_unstable();
         identity
     }
@@ -61,14 +71,20 @@ impl Source {
 
 /// Equal for equal sets of samples, whatever their order; almost never 0.
 fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
-    hashes.fold(1, |sum: u64, hash| sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)))
+    hashes.fold(1, |sum: u64, hash| {
+        sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+    })
 }
 
 impl Catalog {
     fn source(&self, id: Id<Entry>, app: Id<App>) -> Option<Source> {
         let part = self.entries[id].get(app)?.part;
         let app = &self.apps[app];
-        Some(Source { exposition: Arc::clone(&app.exposition), additions: Arc::clone(&app.additions), part })
+        Some(Source {
+            exposition: Arc::clone(&app.exposition),
+            additions: Arc::clone(&app.additions),
+            part,
+        })
     }
 
     /// Notes the series that a contribution to a shared family has now, given what it had.
@@ -79,7 +95,13 @@ impl Catalog {
         let Some(source) = self.source(id, app) else { return };
         let rules = &self.rules;
         let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
-        let mut take = |label: Label<'_>| taken |= if label.quoted { rules.taken_by(&underscored_label(label.name)) } else { rules.taken_by(label.name) };
+        let mut take = |label: Label<'_>| {
+            taken |= if label.quoted {
+                rules.taken_by(&underscored_label(label.name))
+            } else {
+                rules.taken_by(label.name)
+            }
+        };
         let now = digest(source.samples().map(|(hash, _, sample)| {
             sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
@@ -99,7 +121,11 @@ impl Catalog {
             self.mark_all(id);
         }
         if had != now {
-            let before = if had == 0 { Vec::new() } else { before.map_or_else(Vec::new, |before| before.hashes()) };
+            let before = if had == 0 {
+                Vec::new()
+            } else {
+                before.map_or_else(Vec::new, |before| before.hashes())
+            };
             let after = if kept { source.hashes() } else { Vec::new() };
             for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
                 self.release(id, app, series, turn);
@@ -169,9 +195,14 @@ impl Catalog {
     fn confirmed(&self, id: Id<Entry>, holder: Id<App>, mine: &Source, mut suspects: HashSet<u64>) -> Vec<u64> {
         let Some(theirs) = self.source(id, holder) else { return Vec::new() };
         let wanted = mine.samples().filter(|(hash, ..)| suspects.contains(hash));
-        let wanted: HashMap<u64, _> = wanted.map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample))).collect();
+        let wanted: HashMap<u64, _> = wanted
+            .map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample)))
+            .collect();
         let found = theirs.samples().filter(|(hash, ..)| suspects.remove(hash));
-        found.filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample))).map(|(hash, ..)| hash).collect()
+        found
+            .filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample)))
+            .map(|(hash, ..)| hash)
+            .collect()
     }
 
     /// A series that others have as well.
@@ -195,11 +226,18 @@ impl Catalog {
 
     /// Gives the series of an application's family, with all parts that were one family as written, the label that tells the application.
     fn label(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
-        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else { return };
+        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else {
+            return;
+        };
         if self.apps[app].own {
             return;
         }
-        let mut parts: Vec<_> = self.apps[app].parts.iter().filter(|part| part.family == family).map(|part| part.entry).collect();
+        let mut parts: Vec<_> = self.apps[app]
+            .parts
+            .iter()
+            .filter(|part| part.family == family)
+            .map(|part| part.entry)
+            .collect();
         if !parts.contains(&id) {
             // The update is under way; the other parts follow when all are known.
             parts.push(id);
@@ -213,7 +251,9 @@ impl Catalog {
 
     fn label_part(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else { return };
+        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else {
+            return;
+        };
         contribution.labelled = true;
         if let Some(shared) = entry.shared_mut() {
             shared.labelled += 1;
@@ -231,7 +271,12 @@ impl Catalog {
         }
         let labelled = app.parts.iter().filter(|part| app.labelled.contains(&self.entries[part.entry].key));
         let families: BTreeSet<u32> = labelled.map(|part| part.family).collect();
-        let parts: Vec<_> = app.parts.iter().filter(|part| families.contains(&part.family)).map(|part| part.entry).collect();
+        let parts: Vec<_> = app
+            .parts
+            .iter()
+            .filter(|part| families.contains(&part.family))
+            .map(|part| part.entry)
+            .collect();
         let keys: Vec<_> = parts.iter().map(|&id| Arc::clone(&self.entries[id].key)).collect();
         self.apps[turn.app].labelled.extend(keys);
         for id in parts {
@@ -243,7 +288,11 @@ impl Catalog {
     fn remember(&mut self, id: Id<App>, family: u32) {
         let exposition = Arc::clone(&self.apps[id].exposition);
         let parts = super::parts::parts(&exposition);
-        let keys: Vec<Arc<[u8]>> = parts.iter().filter(|part| part.family == family).map(|part| (*part.key(&exposition)).into()).collect();
+        let keys: Vec<Arc<[u8]>> = parts
+            .iter()
+            .filter(|part| part.family == family)
+            .map(|part| (*part.key(&exposition)).into())
+            .collect();
         if self.apps[id].labelled.len() + keys.len() > MAX_REMEMBERED {
             let present: HashSet<_> = parts.iter().map(|part| part.key(&exposition)).collect();
             self.apps[id].labelled.retain(|key| present.contains(&**key));
@@ -254,7 +303,9 @@ impl Catalog {
     /// Finds a name for the telling label that no series of the family has. It only ever moves on while something is labelled.
     fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else { return };
+        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else {
+            return;
+        };
         let rank = self.rules.free_rank(entry.rank, &shared.taken);
         if std::mem::replace(&mut entry.rank, rank) != rank {
             turn.reshaped.insert(Arc::clone(&entry.key));

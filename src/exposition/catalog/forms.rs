@@ -22,9 +22,16 @@ impl Catalog {
     /// Decides again on these families and on all that depend on them.
     pub(super) fn reform(&mut self, keys: &BTreeSet<Arc<[u8]>>) {
         let mut related = BTreeSet::new();
-        for base in keys.iter().flat_map(|key| PARTS.iter().filter_map(|part| key.strip_suffix(part.as_bytes()))) {
+        for base in keys
+            .iter()
+            .flat_map(|key| PARTS.iter().filter_map(|part| key.strip_suffix(part.as_bytes())))
+        {
             for claimed in CLAIMS.map(|claim| [base, claim.as_bytes()].concat()) {
-                related.extend(PARTS.iter().filter_map(|part| self.entry_by_parts(&claimed, part).map(|(id, _)| id)));
+                related.extend(
+                    PARTS
+                        .iter()
+                        .filter_map(|part| self.entry_by_parts(&claimed, part).map(|(id, _)| id)),
+                );
             }
         }
         for id in related {
@@ -39,7 +46,9 @@ impl Catalog {
         match entry.common_role() {
             Some(Role { kind, primary: true }) => self.primary_form(entry, kind),
             Some(Role { kind, primary: false }) => {
-                let primary = self.primary_of(entry, kind).filter(|primary| primary.common_role() == Some(Role { kind, primary: true }));
+                let primary = self
+                    .primary_of(entry, kind)
+                    .filter(|primary| primary.common_role() == Some(Role { kind, primary: true }));
                 match primary.map(|primary| self.primary_form(primary, kind)) {
                     Some(Form::Typed(_)) => Form::Inside,
                     Some(Form::Inside | Form::Plain(_) | Form::Split) | None => untyped(entry),
@@ -57,13 +66,13 @@ impl Catalog {
                 Kind::Unknown | Kind::Gauge => return untyped(entry),
                 Kind::Histogram | Kind::Summary => self.has_free(entry, kind, key, &["_created"]),
                 Kind::StateSet => alone,
-                Kind::Counter => key.strip_suffix(b"_total").is_some_and(|base| {
-                    self.is_free(base) && self.has_free(entry, kind, base, &["_created"])
-                }),
+                Kind::Counter => key
+                    .strip_suffix(b"_total")
+                    .is_some_and(|base| self.is_free(base) && self.has_free(entry, kind, base, &["_created"])),
                 Kind::Info => key.strip_suffix(b"_info").is_some_and(|base| self.is_free(base)),
-                Kind::GaugeHistogram => key.strip_suffix(b"_bucket").is_some_and(|base| {
-                    alone && self.is_free(base) && self.has_free(entry, kind, base, &["_gcount", "_gsum"])
-                }),
+                Kind::GaugeHistogram => key
+                    .strip_suffix(b"_bucket")
+                    .is_some_and(|base| alone && self.is_free(base) && self.has_free(entry, kind, base, &["_gcount", "_gsum"])),
             };
         if free { Form::Typed(kind) } else { untyped(entry) }
     }
@@ -81,12 +90,15 @@ impl Catalog {
 
     /// Whether the names that a typed family claims beyond its own are nobody's, or its own parts.
     fn has_free(&self, primary: &Entry, kind: Kind, base: &[u8], suffixes: &[&str]) -> bool {
-        suffixes.iter().filter_map(|suffix| self.entry_by_parts(base, suffix)).all(|(_, part)| {
-            let is_part = part.common_role() == Some(Role { kind, primary: false });
-            // A telling label must be called the same everywhere, because the primary's goes out on all.
-            let labelled = primary.iter().any(|(_, it)| it.labelled);
-            is_part && part.is_active() && (!labelled || part.rank == primary.rank)
-        })
+        suffixes
+            .iter()
+            .filter_map(|suffix| self.entry_by_parts(base, suffix))
+            .all(|(_, part)| {
+                let is_part = part.common_role() == Some(Role { kind, primary: false });
+                // A telling label must be called the same everywhere, because the primary's goes out on all.
+                let labelled = primary.iter().any(|(_, it)| it.labelled);
+                is_part && part.is_active() && (!labelled || part.rank == primary.rank)
+            })
     }
 
     /// Whether nothing but one typed family claims its base name.
@@ -102,7 +114,8 @@ impl Catalog {
         let claims = [
             self.active(base, "_total").is_some_and(|entry| entry.kind == Kind::Counter),
             self.active(base, "_info").is_some_and(|entry| has_role(entry, Kind::Info)),
-            self.active(base, "_bucket").is_some_and(|entry| has_role(entry, Kind::GaugeHistogram)),
+            self.active(base, "_bucket")
+                .is_some_and(|entry| has_role(entry, Kind::GaugeHistogram)),
         ];
         let created_by = base.strip_suffix(b"_created").is_some_and(|parent| {
             self.active(parent, "").is_some_and(|entry| entry.shape != Shape::Scalar) || self.active(parent, "_total").is_some()
@@ -111,7 +124,9 @@ impl Catalog {
     }
 
     fn active(&self, base: &[u8], suffix: &str) -> Option<&Entry> {
-        self.entry_by_parts(base, suffix).map(|(_, entry)| entry).filter(|entry| entry.is_active())
+        self.entry_by_parts(base, suffix)
+            .map(|(_, entry)| entry)
+            .filter(|entry| entry.is_active())
     }
 }
 
@@ -125,5 +140,7 @@ fn untyped(entry: &Entry) -> Form {
 }
 
 fn has_role(entry: &Entry, kind: Kind) -> bool {
-    entry.get(entry.senior).is_some_and(|senior| senior.part.role == Role { kind, primary: true })
+    entry
+        .get(entry.senior)
+        .is_some_and(|senior| senior.part.role == Role { kind, primary: true })
 }

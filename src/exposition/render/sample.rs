@@ -22,7 +22,11 @@ pub(crate) struct Addition {
 impl Addition {
     /// From a name and a value as a person writes them.
     pub(crate) fn new(name: &str, value: &str) -> Self {
-        Self { name: escaped(name).into(), legacy_name: escape::label_name(name).as_bytes().into(), value: escaped(value).into() }
+        Self {
+            name: escaped(name).into(),
+            legacy_name: escape::label_name(name).as_bytes().into(),
+            value: escaped(value).into(),
+        }
     }
 
     /// Whether a sample with these labels lacks it. A label with an empty value is none, and one that escaping calls the same is one.
@@ -66,26 +70,38 @@ fn unescaped(name: &[u8]) -> String {
 
 /// A metric name by the underscores rule, from one that is escaped as inside quotes.
 pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
-    if escape::is_legacy_metric_name(name) { name.into() } else { escape::metric_name(&unescaped(name)).into_owned().into_bytes().into() }
+    if escape::is_legacy_metric_name(name) {
+        name.into()
+    } else {
+        escape::metric_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
 }
 
 /// A label name by the underscores rule, from one that is escaped as inside quotes.
 pub(crate) fn underscored_label(name: &[u8]) -> Cow<'_, [u8]> {
-    if escape::is_legacy_label_name(name) { name.into() } else { escape::label_name(&unescaped(name)).into_owned().into_bytes().into() }
+    if escape::is_legacy_label_name(name) {
+        name.into()
+    } else {
+        escape::label_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
 }
 
 /// The labels that count, under their names by the underscores rule: not those without value, and of those that escaping calls the same
 /// the first. `quoted` says whether some name of the family is written in quotes; otherwise the rule changes nothing.
 pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
     let all = labels.clone();
-    labels.clone().filter(|label| !label.value.is_empty()).enumerate().filter_map(move |(at, label)| {
-        if !quoted {
-            return Some((Cow::Borrowed(label.name), label));
-        }
-        let name = underscored_label(label.name);
-        let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
-        (!earlier.any(|it| underscored_label(it.name) == name)).then_some((name, label))
-    })
+    labels
+        .clone()
+        .filter(|label| !label.value.is_empty())
+        .enumerate()
+        .filter_map(move |(at, label)| {
+            if !quoted {
+                return Some((Cow::Borrowed(label.name), label));
+            }
+            let name = underscored_label(label.name);
+            let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
+            (!earlier.any(|it| underscored_label(it.name) == name)).then_some((name, label))
+        })
 }
 
 /// How the samples of one family of one application are to be spelt.
@@ -274,7 +290,10 @@ fn millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
         return;
     }
     let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    #[allow(clippy::cast_possible_truncation, reason = "saturates, and a time beyond 64 bits of milliseconds is no time")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and a time beyond 64 bits of milliseconds is no time"
+    )]
     let millis = (float * 1000.0).round() as i64;
     let _ = write!(out, "{millis}");
 }
@@ -312,7 +331,14 @@ mod tests {
 
     #[test]
     fn timestamps_change_their_unit() {
-        for (millis, seconds) in [("1234", "1.234"), ("1000", "1"), ("5", "0.005"), ("0", "0"), ("-1500", "-1.5"), ("120", "0.12")] {
+        for (millis, seconds) in [
+            ("1234", "1.234"),
+            ("1000", "1"),
+            ("5", "0.005"),
+            ("0", "0"),
+            ("-1500", "-1.5"),
+            ("120", "0.12"),
+        ] {
             assert_eq!(written(seconds_of_millis, millis), seconds);
             assert_eq!(written(millis_of_seconds, seconds), millis);
         }
@@ -324,9 +350,16 @@ mod tests {
 
     #[test]
     fn bounds_are_floats() {
-        for (value, canonical) in
-            [("1", "1.0"), ("+5", "5.0"), ("Inf", "+Inf"), ("+inf", "+Inf"), ("-Inf", "-Inf"), ("0.5", "0.5"), ("1e3", "1e3"), ("-2", "-2.0")]
-        {
+        for (value, canonical) in [
+            ("1", "1.0"),
+            ("+5", "5.0"),
+            ("Inf", "+Inf"),
+            ("+inf", "+Inf"),
+            ("-Inf", "-Inf"),
+            ("0.5", "0.5"),
+            ("1e3", "1e3"),
+            ("-2", "-2.0"),
+        ] {
             assert_eq!(&*canonical_float(value.as_bytes()), canonical.as_bytes());
         }
     }
