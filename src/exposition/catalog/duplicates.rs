@@ -1,7 +1,7 @@
 //! Series that several applications have: found by their hashes when an update comes in, confirmed by comparing them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::Entry;
@@ -10,8 +10,8 @@ use super::rules::Duplicates;
 use super::slab::Id;
 use super::updates::Turn;
 use super::{App, Catalog, MAX_REMEMBERED};
-use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, underscored_label};
-use crate::exposition::{Exposition, Sample, Suffix};
+use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, legacy_labels, underscored_label};
+use crate::exposition::{Exposition, Kind, Label, Sample, Suffix};
 
 /// Where the samples of a contribution stand.
 pub(super) struct Source {
@@ -34,9 +34,16 @@ impl Source {
     fn samples(&self) -> impl Iterator<Item = (u64, Suffix, Sample<'_>)> {
         let family = &self.exposition.families()[self.part.family as usize];
         let name = self.exposition.text(family.name);
+        // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
+        let whole = self.part.role.primary && self.part.role.kind != Kind::Unknown;
+        let names = if whole { family.traits.names() } else { self.part.names };
         self.exposition.samples(family).filter_map(move |sample| {
-            let suffix = Suffix::between(name, sample.name).filter(|suffix| self.part.names.contains(suffix.as_trait()))?;
-            Some((group_hash(&sample, self.part.kind, suffix, &self.additions), suffix, sample))
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
+            Some((
+                group_hash(&sample, self.part.kind, suffix, &self.additions, self.part.quoted),
+                suffix,
+                sample,
+            ))
         })
     }
 
@@ -51,13 +58,12 @@ impl Source {
     /// All that makes the identity of a sample, in order.
     fn identity<'a>(&'a self, suffix: Suffix, sample: &Sample<'a>) -> Vec<(Cow<'a, [u8]>, &'a [u8])> {
         let bound = bound_label(self.part.kind, suffix);
-        let labels = sample
-            .labels
-            .clone()
-            .filter(|label| Some(label.name) != bound && !label.value.is_empty());
+        let labels = legacy_labels(&sample.labels, self.part.quoted).filter(|(_, label)| Some(label.name) != bound);
         let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
-        let labels = labels.map(|label| (underscored_label(label.name), label.value));
-        let mut identity: Vec<_> = labels.chain(added.map(|it| (underscored_label(&it.name), &*it.value))).collect();
+        let labels = labels.map(|(name, label)| (name, label.value));
+        let mut identity: Vec<_> = labels
+            .chain(added.map(|it| (Cow::Borrowed(&*it.legacy_name), &*it.value)))
+            .collect();
         identity.sort_unstable();
         identity
     }
@@ -87,10 +93,17 @@ impl Catalog {
             return;
         }
         let Some(source) = self.source(id, app) else { return };
-        let mut taken = source.additions.iter().fold(0, |taken, it| taken | self.rules.taken_by(&it.name));
         let rules = &self.rules;
+        let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
+        let mut take = |label: Label<'_>| {
+            taken |= if label.quoted {
+                rules.taken_by(&underscored_label(label.name))
+            } else {
+                rules.taken_by(label.name)
+            }
+        };
         let now = digest(source.samples().map(|(hash, _, sample)| {
-            sample.labels.clone().for_each(|label| taken |= rules.taken_by(label.name));
+            sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
         }));
         let entry = &mut self.entries[id];
@@ -250,19 +263,23 @@ impl Catalog {
         self.rerank(id, turn);
     }
 
-    /// Labels what belongs to families of which a part has been labelled in this turn.
+    /// Labels what belongs to families of which a part is labelled, or was when the application last had it.
     pub(super) fn label_rest(&mut self, turn: &mut Turn) {
         let app = &self.apps[turn.app];
         if app.labelled.is_empty() {
             return;
         }
-        let named: Vec<_> = app
+        let labelled = app.parts.iter().filter(|part| app.labelled.contains(&self.entries[part.entry].key));
+        let families: BTreeSet<u32> = labelled.map(|part| part.family).collect();
+        let parts: Vec<_> = app
             .parts
             .iter()
+            .filter(|part| families.contains(&part.family))
             .map(|part| part.entry)
-            .filter(|&id| app.labelled.contains(&self.entries[id].key))
             .collect();
-        for id in named {
+        let keys: Vec<_> = parts.iter().map(|&id| Arc::clone(&self.entries[id].key)).collect();
+        self.apps[turn.app].labelled.extend(keys);
+        for id in parts {
             self.label_part(id, turn.app, turn);
         }
     }

@@ -12,33 +12,26 @@ use super::entry::{Entry, Form};
 use super::parts::{Role, Shape};
 use crate::exposition::Kind;
 
-/// What the names of families that depend on each other differ by.
-const RELATED: [&str; 10] = [
-    "",
-    "_total",
-    "_created",
-    "_info",
-    "_bucket",
-    "_gcount",
-    "_gsum",
-    "_created_total",
-    "_created_info",
-    "_created_bucket",
-];
+/// What is put to the base name of an OpenMetrics family to make the names of its parts.
+const PARTS: [&str; 7] = ["", "_total", "_created", "_info", "_bucket", "_gcount", "_gsum"];
+
+/// What is put to a family's name to make the names that it claims.
+const CLAIMS: [&str; 5] = ["", "_created", "_bucket", "_sum", "_count"];
 
 impl Catalog {
     /// Decides again on these families and on all that depend on them.
     pub(super) fn reform(&mut self, keys: &BTreeSet<Arc<[u8]>>) {
         let mut related = BTreeSet::new();
-        for key in keys {
-            for suffix in RELATED {
-                if let Some(base) = key.strip_suffix(suffix.as_bytes()) {
-                    related.extend(
-                        RELATED
-                            .iter()
-                            .filter_map(|suffix| self.entry_by_parts(base, suffix).map(|(id, _)| id)),
-                    );
-                }
+        for base in keys
+            .iter()
+            .flat_map(|key| PARTS.iter().filter_map(|part| key.strip_suffix(part.as_bytes())))
+        {
+            for claimed in CLAIMS.map(|claim| [base, claim.as_bytes()].concat()) {
+                related.extend(
+                    PARTS
+                        .iter()
+                        .filter_map(|part| self.entry_by_parts(&claimed, part).map(|(id, _)| id)),
+                );
             }
         }
         for id in related {
@@ -110,7 +103,12 @@ impl Catalog {
 
     /// Whether nothing but one typed family claims its base name.
     fn is_free(&self, base: &[u8]) -> bool {
-        if base.is_empty() || self.entry_by_key(base).is_some_and(|(_, entry)| entry.is_active()) {
+        let own = Shape::Histogram.suffixes().iter().find_map(|suffix| {
+            // The name of a sample of a histogram or summary.
+            let owner = self.active(base.strip_suffix(suffix.as_str().as_bytes())?, "")?;
+            owner.shape.suffixes().contains(suffix).then_some(())
+        });
+        if base.is_empty() || self.active(base, "").is_some() || own.is_some() {
             return false;
         }
         let claims = [

@@ -193,10 +193,12 @@ impl Catalog {
                 }
             }
         }
-        let mut by_age: Vec<_> = seen.into_iter().map(|id| (self.entries[id].since(), id)).collect();
-        by_age.sort_unstable();
+        // Families that came with the same update: any order, as long as it is always the same.
+        let age = |id: Id<Entry>| (self.entries[id].since(), &self.entries[id].key);
+        let mut by_age: Vec<_> = seen.into_iter().collect();
+        by_age.sort_unstable_by(|&a, &b| age(a).cmp(&age(b)));
         let mut active = HashSet::new();
-        for (_, id) in by_age {
+        for id in by_age {
             let blocked_by = self.rivals(id).into_iter().find(|other| active.contains(other));
             if blocked_by.is_none() {
                 active.insert(id);

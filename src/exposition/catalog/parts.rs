@@ -120,6 +120,7 @@ fn of_text(number: u32, family: &Family, name: &[u8]) -> Part {
 }
 
 fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
+    let first = parts.len();
     let mut rest = family.traits.names();
     let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: Role| {
         if rest.intersects(names) {
@@ -162,10 +163,16 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
             },
         );
     }
+    let has_primary = parts[first..].iter().any(|part| part.role == primary);
+    parts[first..]
+        .iter_mut()
+        .for_each(|part| part.fit &= part.role.primary || has_primary);
 }
 
 fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> Part {
-    let fit = !family.traits.contains(Traits::UNFIT);
+    // To strict parsers all series of an info are one group, which has timestamps or has none: several applications may differ.
+    let timed_info = role.kind == Kind::Info && family.traits.contains(Traits::TIMESTAMPS);
+    let fit = !family.traits.contains(Traits::UNFIT) && !timed_info;
     Part {
         family: number,
         suffix,
