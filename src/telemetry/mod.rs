@@ -71,12 +71,6 @@ instruments! {
         poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
         /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
         poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
-        /// Connections that are open now, by the address or path they came in on.
-        receiver_connections: PerLabel<Gauge, 1> = PerLabel::new(["listener"]),
-        /// Connections closed because of a fault in this program; each is worth a report.
-        connection_panics_total: PerLabel<Counter, 1> = PerLabel::new(["listener"]),
-        /// Idle connections closed because a newcomer needed the place.
-        connections_evicted_total: PerLabel<Counter, 1> = PerLabel::new(["listener"]),
         /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.

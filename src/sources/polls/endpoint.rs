@@ -171,7 +171,7 @@ impl Worker {
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
-        self.listeners.telemetry.connection_panics_total.with([&self.target.source]).inc();
+        self.listeners.telemetry.rejected_total.with([&*self.target.source, "panic"]).inc();
         Failure::Panic(panic_message(panic).to_owned())
     }
 }
