@@ -22,7 +22,7 @@ use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
 use crate::outlets::{self, Connections, Index, Listing, Outlets, Own, Readiness, Scraping};
-use crate::sources::polls::{self, Polls};
+use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
 use crate::sources::receiver::Limits;
 use crate::store::{self, Expiry, Inlet, View};
@@ -107,12 +107,18 @@ impl Daemon {
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
-        let (polls, poll_settings) = watch::channel(Arc::new(settings::polls(&settings)));
+        let polls = watch::Sender::new(Arc::new(settings::polls(&settings)));
+        supervisor.add(Polls::new(
+            polls.subscribe(),
+            ground.inlet.clone(),
+            Arc::clone(&ground.telemetry),
+            ground.clock,
+        ));
         let live = Live {
+            polls,
             inlet: ground.inlet.clone(),
             receiver_limits: receivers.limits.clone(),
             budget: Arc::clone(&receivers.budget),
-            polls,
             access: Arc::clone(&ground.access),
         };
         let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
@@ -140,7 +146,6 @@ impl Daemon {
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
-        supervisor.add(polls_of(&ground, poll_settings));
         Ok(Self {
             supervisor,
             addresses,
@@ -218,8 +223,4 @@ fn expiry(ground: &Ground) -> Expiry {
         telemetry.expired_total.inc();
         tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
     })
-}
-
-fn polls_of(ground: &Ground, settings: watch::Receiver<Arc<polls::Settings>>) -> Polls {
-    Polls::new(settings, ground.inlet.clone(), Arc::clone(&ground.telemetry), ground.clock)
 }

@@ -36,12 +36,10 @@ pub(super) struct Live {
 impl Live {
     fn apply(&self, settings: &Settings) {
         self.inlet.set_limits(settings::store(settings));
-        // Nobody listens when there is no receiver.
+        // Nobody follows what is switched off.
         let _ = self.receiver_limits.send(settings::receiver(settings));
+        let _ = self.polls.send(Arc::new(settings::polls(settings)));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
-        let polls = Arc::new(settings::polls(settings));
-        // Nobody listens any more once the program is stopping.
-        let _ = self.polls.send(polls);
         self.access.store(Arc::new(settings::access(settings)));
     }
 }

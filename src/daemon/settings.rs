@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, Owner, ReceiverFormat, Settings, UnixReceiver};
+use crate::config::{Credentials, Endpoint, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
 use crate::http::Access;
 use crate::sources::{polls, receiver};
 use crate::store;
@@ -32,45 +32,45 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
     }
 }
 
-pub(super) fn access(settings: &Settings) -> Access {
-    Access {
-        write_from: settings.http.write_from.clone(),
-        trusted_proxies: settings.http.trusted_proxies.clone(),
-    }
-}
-
 pub(super) fn polls(settings: &Settings) -> polls::Settings {
-    let section = &settings.poll_external;
+    let polls = &settings.poll_external;
     polls::Settings {
-        endpoints: section.endpoints.iter().map(endpoint).collect(),
-        allow_invalid_certs: section.allow_invalid_certs,
-        max_body_bytes: bytes(section.max_body_bytes),
+        endpoints: polls.endpoints.iter().map(endpoint).collect(),
+        allow_invalid_certs: polls.allow_invalid_certs,
+        max_body_bytes: bytes(polls.max_body_bytes),
     }
 }
 
-fn endpoint(endpoint: &config::Endpoint) -> polls::Endpoint {
+fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
+    let credentials = endpoint.credentials.as_ref().map(|credentials| match credentials {
+        Credentials::BearerFile(file) => polls::Credentials::BearerFile(file.clone()),
+        Credentials::Basic { username, password } => {
+            let password = match password {
+                Password::Given(secret) => polls::Password::Given(secret.expose().into()),
+                Password::File(file) => polls::Password::File(file.clone()),
+            };
+            polls::Credentials::Basic {
+                username: username.clone(),
+                password,
+            }
+        }
+    });
     polls::Endpoint {
         name: endpoint.name.clone(),
         url: endpoint.url.clone(),
         interval: endpoint.interval,
         timeout: endpoint.timeout,
         stale_after: endpoint.stale_after,
-        credentials: endpoint.credentials.as_ref().map(credentials),
+        credentials,
         ca_file: endpoint.ca_file.clone(),
         labels: Arc::clone(&endpoint.labels),
     }
 }
 
-fn credentials(credentials: &config::Credentials) -> polls::Credentials {
-    match credentials {
-        config::Credentials::BearerFile(path) => polls::Credentials::BearerFile(path.clone()),
-        config::Credentials::Basic { username, password } => polls::Credentials::Basic {
-            username: username.clone(),
-            password: match password {
-                config::Password::Given(secret) => polls::Password::Given(secret.expose().into()),
-                config::Password::File(path) => polls::Password::File(path.clone()),
-            },
-        },
+pub(super) fn access(settings: &Settings) -> Access {
+    Access {
+        write_from: settings.http.write_from.clone(),
+        trusted_proxies: settings.http.trusted_proxies.clone(),
     }
 }
 

@@ -71,6 +71,8 @@ instruments! {
         poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
         /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
         poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
+        /// Polls lost to a fault in this program; each is worth a report.
+        poll_panics_total: PerLabel<Counter, 1> = PerLabel::new(["endpoint"]),
         /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.

@@ -11,5 +11,6 @@
 mod harness;
 mod peers;
 mod polls;
+mod process;
 mod receivers;
 mod web;

@@ -171,7 +171,11 @@ impl Worker {
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
-        self.listeners.telemetry.rejected_total.with([&*self.target.source, "panic"]).inc();
+        self.listeners
+            .telemetry
+            .poll_panics_total
+            .with([self.target.endpoint.name.as_str()])
+            .inc();
         Failure::Panic(panic_message(panic).to_owned())
     }
 }
