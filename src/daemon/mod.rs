@@ -16,6 +16,8 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::sync::watch;
 
+pub use self::routes::ENDPOINTS;
+
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
