@@ -176,7 +176,11 @@ impl Worker {
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
-        self.listeners.telemetry.poll_panics_total.with([&self.target.source]).inc();
+        self.listeners
+            .telemetry
+            .poll_panics_total
+            .with([self.target.endpoint.name.as_str()])
+            .inc();
         Failure::Panic(panic_message(panic).to_owned())
     }
 }

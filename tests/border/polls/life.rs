@@ -8,8 +8,8 @@ use exporter_proxy::model::AppName;
 use exporter_proxy::sources::polls::Endpoint;
 use exporter_proxy::store::Limits;
 
-use crate::rig::{Rig, endpoint, settings};
-use crate::target::{Target, eventually};
+use super::rig::{Rig, endpoint, settings};
+use super::target::{Target, eventually};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\n";
 

@@ -9,8 +9,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::AsyncWriteExt;
 
-use crate::rig::{Rig, endpoint, poll, poll_as, settings};
-use crate::target::Target;
+use super::rig::{Rig, endpoint, poll, poll_as, settings};
+use super::target::Target;
 
 /// What the target answers to `answer`, byte for byte, and then closes the connection.
 async fn closing(answer: impl Into<Vec<u8>>) -> Target {
@@ -204,7 +204,7 @@ async fn a_bearer_token_is_read_again_for_each_poll() {
     rig.body(&target.url("/")).await;
     assert!(target.requests()[0].contains("authorization: Bearer first\r\n"));
     std::fs::write(token.path(), "second").unwrap();
-    crate::target::eventually("the new token", || {
+    super::target::eventually("the new token", || {
         target.requests().last()?.contains("Bearer second\r\n").then_some(())
     })
     .await;
