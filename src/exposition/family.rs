@@ -240,6 +240,18 @@ impl Traits {
         Self(self.0 | other.0)
     }
 
+    /// What both have.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What `other` does not have.
+    #[must_use]
+    pub const fn difference(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// The suffixes that some sample has, [`Suffix::Bare`] first.
     pub fn suffixes(self) -> impl Iterator<Item = Suffix> {
         std::iter::once(Suffix::Bare)

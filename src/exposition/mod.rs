@@ -3,6 +3,8 @@
 //! [`Exposition::parse`] reads what an application handed in, once, and never fails: it keeps the one stored copy of the text and
 //! a small index of byte offsets into it. What cannot be used is left out of the index and listed as a [`Fault`].
 
+pub mod body;
+pub mod catalog;
 mod check;
 pub mod escape;
 mod family;
@@ -14,6 +16,7 @@ pub mod negotiate;
 mod parse;
 pub mod raw;
 mod reason;
+pub mod render;
 mod sample;
 mod span;
 
