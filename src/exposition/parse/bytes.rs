@@ -53,7 +53,7 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 
 /// The index of the first quote, backslash or newline at or after `at`; the length where there is none.
 #[inline]
-fn find_special(text: &[u8], mut at: usize) -> usize {
+pub(in crate::exposition) fn find_special(text: &[u8], mut at: usize) -> usize {
     // Label values are short: a handful of words here costs less than calling a search made for long texts.
     while let Some(word) = word(text, at) {
         let marks =

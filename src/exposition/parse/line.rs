@@ -12,6 +12,7 @@ use super::super::family::Traits;
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
+use super::super::span::Span;
 use super::bytes::{Wrong, byte_at, closing_quote, common_prefix, is_blank, name_end, skip_blanks};
 use super::number::Number;
 use super::span;
@@ -70,6 +71,39 @@ pub(super) struct Line {
     pub(super) end: usize,
     /// The newline, or the end of the text.
     pub(super) newline: usize,
+}
+
+/// The identities of the series in a run of good lines.
+pub(in crate::exposition) struct Hashes<'a> {
+    scanner: Scanner<'a>,
+    runs: std::slice::Iter<'a, Span>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Hashes<'a> {
+    pub(in crate::exposition) fn new(body: &'a [u8], syntax: Syntax, runs: &'a [Span]) -> Self {
+        Self {
+            scanner: Scanner::new(body, syntax, true, Vec::new()),
+            runs: runs.iter(),
+            at: 0,
+            end: 0,
+        }
+    }
+}
+
+impl Iterator for Hashes<'_> {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        if self.at >= self.end {
+            (self.at, self.end) = self.runs.next().map(|run| (run.start as usize, run.end as usize))?;
+        }
+        let (_, _, cursor) = self.scanner.scan_labels(self.at).ok()?;
+        let newline = memchr::memchr(b'\n', &self.scanner.body[cursor.at..self.end]);
+        self.at = newline.map_or(self.end, |len| cursor.at + len + 1);
+        Some(self.scanner.name_hash.wrapping_add(cursor.labels))
+    }
 }
 
 /// What has to be known of an exemplar to judge its line.

@@ -9,7 +9,7 @@
 //! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
 //! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
 
-mod bytes;
+pub(super) mod bytes;
 mod families;
 mod header;
 mod line;
@@ -31,6 +31,7 @@ use super::span::Span;
 
 use bytes::{is_blank, skip_blanks};
 use families::{Families, Owner};
+pub(super) use line::Hashes;
 use line::{Line, Role, Scanner};
 use number::Number;
 pub(super) use report::{Report, Told};
