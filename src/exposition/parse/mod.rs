@@ -12,12 +12,14 @@
 pub(super) mod bytes;
 mod families;
 mod header;
+mod labels;
 mod line;
 mod number;
 mod report;
 mod scratch;
 mod shape;
 mod table;
+mod tail;
 
 use std::ops::Range;
 
@@ -31,8 +33,9 @@ use super::span::Span;
 
 use bytes::{is_blank, skip_blanks};
 use families::{Families, Owner};
+use labels::Role;
 pub(super) use line::Hashes;
-use line::{Line, Role, Scanner};
+use line::{Line, Scanner};
 use number::Number;
 pub(super) use report::{Report, Told};
 use scratch::Scratch;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::families::Families;
-use super::line::Known;
+use super::labels::Known;
 use super::shape::Groups;
 use super::table::Table;
 

@@ -373,7 +373,7 @@ fn bad_bytes_cost_their_line_only() {
 #[test]
 fn labels_are_bounded() {
     let labels = |count: usize| (0..count).map(|n| format!("l{n}=\"\"")).collect::<Vec<_>>().join(",");
-    let most = super::line::MAX_LABELS;
+    let most = super::labels::MAX_LABELS;
     let it = text(&format!("foo{{{}}} 1\nbar{{{}}} 1\n", labels(most), labels(most + 1)));
     assert_eq!((it.series(), it.faults().total()), (1, 1));
 }

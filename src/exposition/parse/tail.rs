@@ -1,0 +1,227 @@
+//! What follows the labels of a sample line: value, timestamp, exemplar.
+
+use std::ops::Range;
+
+use crate::model::Syntax;
+
+use super::super::family::Traits;
+use super::super::reason::Reason;
+use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
+use super::bytes::{Wrong, byte_at, is_blank, skip_blanks};
+use super::labels::{Cursor, MAX_LABELS, separator};
+use super::line::{ExemplarSeen, Line, Scanner};
+use super::number::Number;
+use super::span;
+
+/// Timestamps in seconds must leave room for milliseconds in 64 bits.
+const MAX_SECONDS: f64 = 9.2e15;
+
+impl Scanner<'_> {
+    /// Reads what follows the name or the labels.
+    #[inline]
+    pub(super) fn tail(&self, same_name: bool, braces: bool, cursor: &Cursor) -> Result<Line, Wrong> {
+        let body = self.body;
+        let gap = if braces { cursor.at } else { self.name.end };
+        let value_at = skip_blanks(body, cursor.at);
+        let value = self.number(value_at)?;
+        let end = value_at + value.len;
+        let mut line = Line {
+            same_name,
+            hash: self.name_hash.wrapping_add(cursor.labels),
+            value: value.value,
+            timestamp: 0..0,
+            exemplar: None,
+            traits: self.name_traits | cursor.traits | gap_traits(body, gap..value_at),
+            end,
+            newline: end,
+        };
+        if byte_at(body, end) != b'\n' {
+            self.beyond_value(&mut line)?;
+        }
+        Ok(line)
+    }
+
+    /// The number at `at`, which must end with its word.
+    #[inline]
+    fn number(&self, at: usize) -> Result<Number, Wrong> {
+        let body = self.body;
+        let number = Number::at_start(body.get(at..).unwrap_or_default());
+        match number {
+            Some(number) if matches!(byte_at(body, at + number.len), b'\n' | b' ' | b'\t') => Ok(number),
+            Some(number) if self.newline_at(at + number.len).is_some() => Ok(number),
+            _ => Err(self.no_number(at)),
+        }
+    }
+
+    #[cold]
+    fn no_number(&self, at: usize) -> Wrong {
+        let word = self.word(at);
+        (
+            at,
+            if word.is_empty() {
+                Reason::NoValue
+            } else {
+                Reason::Value(span(word))
+            },
+        )
+    }
+
+    /// Where the newline is, if nothing but it (and a carriage return) stands at `at`.
+    #[inline]
+    fn newline_at(&self, at: usize) -> Option<usize> {
+        match byte_at(self.body, at) {
+            b'\n' => Some(at),
+            b'\r' if byte_at(self.body, at + 1) == b'\n' => Some(at + 1),
+            _ => None,
+        }
+    }
+
+    /// Whether the line ends at `at`; if so it is told.
+    #[inline]
+    fn ends(&self, line: &mut Line, at: usize) -> bool {
+        let newline = self.newline_at(at);
+        line.newline = newline.unwrap_or(0);
+        newline.is_some()
+    }
+
+    /// The bytes from `at` up to a blank or the end of the line.
+    fn word(&self, at: usize) -> Range<usize> {
+        let mut end = at;
+        while !is_blank(byte_at(self.body, end)) && self.newline_at(end).is_none() {
+            end += 1;
+        }
+        at..end
+    }
+
+    /// Reads timestamp and exemplar.
+    #[inline(never)]
+    fn beyond_value(&self, line: &mut Line) -> Result<(), Wrong> {
+        let body = self.body;
+        let mut at = skip_blanks(body, line.end);
+        if self.ends(line, at) {
+            return Ok(());
+        }
+        if byte_at(body, at) != b'#' {
+            line.traits |= gap_traits(body, line.end..at);
+            line.timestamp = self.timestamp(at)?;
+            line.end = line.timestamp.end;
+            line.traits |= match self.syntax {
+                Syntax::Text => Traits::TIMESTAMPS | Traits::RESPELL_OPENMETRICS,
+                Syntax::OpenMetrics => Traits::TIMESTAMPS | Traits::RESPELL_TEXT,
+            };
+            at = skip_blanks(body, line.end);
+            if self.ends(line, at) {
+                return Ok(());
+            }
+        }
+        match (byte_at(body, at), self.syntax) {
+            (b'#', Syntax::OpenMetrics) => self.exemplar(at, line),
+            (b'#', Syntax::Text) => Err((at, Reason::ExemplarInText)),
+            _ => Err((at, Reason::Trailing)),
+        }
+    }
+
+    fn timestamp(&self, at: usize) -> Result<Range<usize>, Wrong> {
+        let word = self.word(at);
+        let text = &self.body[word.clone()];
+        let fine = match self.syntax {
+            Syntax::Text => is_millis(text),
+            Syntax::OpenMetrics => is_seconds(text),
+        };
+        if fine { Ok(word) } else { Err((at, Reason::Timestamp(span(word)))) }
+    }
+
+    /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line.
+    fn exemplar(&self, at: usize, line: &mut Line) -> Result<(), Wrong> {
+        let body = self.body;
+        line.traits |= Traits::EXEMPLARS | Traits::RESPELL_TEXT | gap_traits(body, line.end..at);
+        let brace = skip_blanks(body, at + 1);
+        if byte_at(body, brace) != b'{' {
+            return Err((brace, Reason::Exemplar));
+        }
+        let (end, chars) = self.exemplar_labels(brace + 1, line)?;
+        let value_at = skip_blanks(body, end);
+        let value = self.number(value_at)?;
+        line.traits |= gap_traits(body, at + 1..brace) | gap_traits(body, end..value_at);
+        line.exemplar = Some(ExemplarSeen {
+            short: chars <= MAX_EXEMPLAR_CHARS,
+        });
+        line.end = value_at + value.len;
+        let mut next = skip_blanks(body, line.end);
+        if self.ends(line, next) {
+            return Ok(());
+        }
+        line.traits |= gap_traits(body, line.end..next);
+        let word = self.word(next);
+        if !is_seconds(&body[word.clone()]) {
+            return Err((next, Reason::Timestamp(span(word))));
+        }
+        line.end = word.end;
+        next = skip_blanks(body, line.end);
+        if self.ends(line, next) {
+            Ok(())
+        } else {
+            Err((next, Reason::Trailing))
+        }
+    }
+
+    /// Reads an exemplar's labels from behind the opening brace to behind the closing one, and counts their characters.
+    fn exemplar_labels(&self, start: usize, line: &mut Line) -> Result<(usize, usize), Wrong> {
+        let body = self.body;
+        let mut cursor = Cursor {
+            at: skip_blanks(body, start),
+            count: 0,
+            labels: 0,
+            traits: Traits::NONE,
+            gap: Traits::NONE,
+            names_stand: false,
+        };
+        let mut chars = 0;
+        if byte_at(body, cursor.at) == b'}' {
+            return Ok((cursor.at + 1, 0));
+        }
+        if cursor.at > start {
+            cursor.traits |= Traits::RESPELL_OPENMETRICS;
+        }
+        loop {
+            if cursor.count == MAX_LABELS {
+                return Err((cursor.at, Reason::ManyLabels));
+            }
+            let label = self.label_at(cursor.at)?;
+            let name = &body[label.name.clone()];
+            if Labels::new(&body[start..cursor.at]).any(|earlier| earlier.name == name) {
+                return Err((cursor.at, Reason::TwiceLabel(span(label.name))));
+            }
+            chars += unescaped_chars(name) + unescaped_chars(&body[label.value]);
+            cursor.traits |= label.traits;
+            cursor.at = label.end;
+            cursor.count += 1;
+            let more = separator(body, &mut cursor)?;
+            if !more {
+                line.traits |= cursor.traits;
+                return Ok((cursor.at, chars));
+            }
+            cursor.traits |= cursor.gap;
+        }
+    }
+}
+
+/// OpenMetrics wants exactly one space between the parts of a line.
+#[inline]
+fn gap_traits(body: &[u8], gap: Range<usize>) -> Traits {
+    if gap.len() == 1 && byte_at(body, gap.start) == b' ' {
+        Traits::NONE
+    } else {
+        Traits::RESPELL_OPENMETRICS
+    }
+}
+
+/// Prometheus takes digits only, and no more milliseconds than 64 bits with a sign can hold.
+fn is_millis(text: &[u8]) -> bool {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    digits && std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())
+}
+
+fn is_seconds(text: &[u8]) -> bool {
+    Number::whole(text).is_some_and(|number| number.value.abs() <= MAX_SECONDS)
+}
