@@ -26,7 +26,6 @@ use crate::model::{Clock, Timestamp};
 use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
-use crate::sources::receiver::Limits;
 use crate::store::{self, Expiry, Inlet, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
@@ -136,7 +135,7 @@ impl Daemon {
         supervisor.add(deflating.part());
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
-        let routes = router(&ground, scraping, receivers.limits.subscribe(), lifecycle);
+        let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
         let door = Door::new(
             routes,
             &routes::requests(),
@@ -207,15 +206,15 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(ground: &Ground, scraping: Scraping, limits: watch::Receiver<Limits>, lifecycle: Lifecycle) -> Router {
+fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Lifecycle) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     let readers = outlets::routes(Outlets {
+        view: view.clone(),
         scraping: Arc::new(scraping),
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
     });
-    let pushing = Pushing::new(ground.inlet.clone(), Arc::clone(&ground.telemetry), clock, limits);
     readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
 }
 
