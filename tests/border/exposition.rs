@@ -174,7 +174,11 @@ async fn chained_proxies_keep_one_family_each() {
     let text = near.text("/metrics").await;
     assert_eq!(text.matches("# TYPE exporter_proxy_apps gauge\n").count(), 1, "{text}");
     let samples: Vec<&str> = text.lines().filter(|line| line.starts_with("exporter_proxy_apps")).collect();
-    assert_eq!(samples, ["exporter_proxy_apps 1", "exporter_proxy_apps{exporter_app=\"far\"} 1"], "{text}");
+    assert_eq!(
+        samples,
+        ["exporter_proxy_apps 1", "exporter_proxy_apps{exporter_app=\"far\"} 1"],
+        "{text}"
+    );
     let Some(promtool) = peer("promtool") else { return };
     let file = near.folder.path().join("metrics.txt");
     std::fs::write(&file, &text).unwrap();
