@@ -209,12 +209,12 @@ mod tests {
     fn segments_split_when_large_and_join_when_small() {
         let (ids, mut stamps) = (ids(100), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[10_000; 100]));
+        tidy(&mut strip, &mut stamps, &ids, &[10_000; 100]);
         let bounds: Vec<_> = strip.segments().map(|(start, ..)| start).collect();
         assert_eq!(bounds.len(), 8, "13 applications of 10 kB fit into 128 kB");
         assert!(strip.segments().all(|(.., segment)| segment.bytes <= TARGET_SEGMENT_BYTES));
         strip.mark_all(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[100; 100]));
+        tidy(&mut strip, &mut stamps, &ids, &[100; 100]);
         assert_eq!(strip.segments().count(), 1);
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn a_mark_reaches_one_segment() {
         let (ids, mut stamps) = (ids(100), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[10_000; 100]));
+        tidy(&mut strip, &mut stamps, &ids, &[10_000; 100]);
         let before: Vec<_> = strip.segments().map(|(.., segment)| segment.stamp).collect();
         strip.mark(ids[50], &mut stamps);
         let after: Vec<_> = strip.segments().map(|(.., segment)| segment.stamp).collect();
@@ -233,7 +233,7 @@ mod tests {
     fn a_large_application_keeps_a_segment_to_itself() {
         let (ids, mut stamps) = (ids(3), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[50_000, 3_000_000, 50_000]));
+        tidy(&mut strip, &mut stamps, &ids, &[50_000, 3_000_000, 50_000]);
         assert_eq!(
             strip.segments().map(|(start, ..)| start).collect::<Vec<_>>(),
             [Id::FIRST, ids[1], ids[2]]
