@@ -197,12 +197,12 @@ mod tests {
         (0..count).map(Id::nth).collect()
     }
 
-    fn sizes<'a>(ids: &'a [Id<App>], bytes: &'a [usize]) -> impl Fn(Id<App>, Option<Id<App>>) -> Vec<(Id<App>, usize)> + 'a {
-        move |from, to| {
+    fn tidy(strip: &mut Strip, stamps: &mut Stamps, ids: &[Id<App>], bytes: &[usize]) {
+        strip.tidy(stamps, |from, to| {
             let all = ids.iter().copied().zip(bytes.iter().copied());
             all.filter(|(id, bytes)| *id >= from && to.is_none_or(|to| *id < to) && *bytes > 0)
                 .collect()
-        }
+        });
     }
 
     #[test]
