@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use nix::libc;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
@@ -162,7 +163,8 @@ impl Listener {
         &self.stats
     }
 
-    /// Accepts until `stop`, hands each connection with a seat to `handler` in a task of its own, and returns when all have ended.
+    /// Accepts until `stop`, and after it those whom the kernel had let in; hands each connection with a seat to `handler` in a task of
+    /// its own, and returns when all have ended.
     ///
     /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
     /// A handler that panics is one failed connection. Dropping the future drops the connections.
@@ -200,16 +202,27 @@ impl Listener {
             };
             pressure.end(&self.place);
             // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
-            let seat = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                seat = seats.take() => seat,
-            };
+            let seat = seats.take().await;
             open.start(&handler, stream, seat);
         }
+        self.take_the_rest(&seats, |stream, seat| open.start(&handler, stream, seat)).await;
         drop(self);
         while let Some(ended) = open.tasks.join_next().await {
             open.reap(ended);
+        }
+    }
+
+    /// Seats those whom the kernel let in before the stop: they may have sent all they had to say and be gone, believing it received.
+    ///
+    /// Closing the listener instead would answer them with a reset. No more than the queue can hold are taken, whoever comes meanwhile.
+    async fn take_the_rest(&self, seats: &Seats, mut start: impl FnMut(Stream, Seat)) {
+        for _ in 0..=BACKLOG {
+            match self.socket.accept_now() {
+                Ok(stream) => start(stream, seats.take().await),
+                Err(e) if is_the_clients(&e) => {}
+                // The queue is empty, or the kernel has nothing left to give.
+                Err(_) => return,
+            }
         }
     }
 
@@ -281,6 +294,24 @@ impl Socket {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::unix(stream)),
+        }
+    }
+
+    /// Accepts who is in the kernel's queue at this moment, or gives [`io::ErrorKind::WouldBlock`]. The runtime learns of newcomers only
+    /// when it looks, so its own `accept` cannot tell that there are none.
+    fn accept_now(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = SockRef::from(listener).accept()?;
+                socket.set_nonblocking(true)?;
+                let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Stream::tcp(TcpStream::from_std(socket.into())?, peer))
+            }
+            Self::Unix(listener) => {
+                let (socket, _) = SockRef::from(listener).accept()?;
+                socket.set_nonblocking(true)?;
+                Ok(Stream::unix(UnixStream::from_std(socket.into())?))
+            }
         }
     }
 }
@@ -433,6 +464,11 @@ impl Stream {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Whether the kernel has received bytes that nobody has read, although the runtime may not have noticed yet.
+    pub fn has_unread(&mut self) -> bool {
+        self.probe().unread().is_ok_and(|unread| unread > 0)
     }
 
     /// A way to ask about the kernel's queues for as long as this stream is open.
