@@ -6,6 +6,7 @@ mod conversation;
 mod ends;
 mod fates;
 mod limits;
+mod loss;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -35,6 +36,13 @@ const BODY: BodyLimit = BodyLimit {
     bytes: 1_000,
     key: "test.max_body",
 };
+
+/// Memory for every body.
+struct Plenty;
+
+impl Allowance for Plenty {
+    async fn cover(&mut self, _: usize) {}
+}
 
 /// What the routes share with the test.
 struct Inside {
@@ -66,6 +74,7 @@ impl Site {
             .route("/small", get(async || "small\n"))
             .route("/big", get(big))
             .route("/lent", get(lent))
+            .route("/late", get(late))
             .route("/wait", get(wait))
             .route("/panic", get(async || -> &'static str { panic!("as the client wished") }))
             .route("/who", get(who))
@@ -178,6 +187,11 @@ async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extensio
     Body::new(Chunks::new(payload(size)))
 }
 
+async fn late(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {
+    state.gate.notified().await;
+    lent(state, connection, size).await
+}
+
 async fn wait(State(inside): State<Arc<Inside>>) -> &'static str {
     inside.gate.notified().await;
     "waited\n"
@@ -196,7 +210,7 @@ async fn who(Extension(connection): Extension<Connection>, headers: HeaderMap) -
 
 async fn body(request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    match read_body(&parts.headers, body, BODY).await {
+    match read_body(&parts.headers, body, BODY, &mut Plenty).await {
         Ok(body) => format!("{} bytes\n", body.len()).into_response(),
         Err(refused) => refused.into_response(),
     }

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::http::Allowance;
+
 /// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
 /// the number of seats bounds the sum.
 pub const FREE_BYTES: usize = 32 * 1024;
@@ -120,6 +122,12 @@ impl Hold {
         }
         drop(state);
         self.budget.freed.notify_waiters();
+    }
+}
+
+impl Allowance for Hold {
+    async fn cover(&mut self, bytes: usize) {
+        Self::cover(self, bytes).await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::budget::{FREE_BYTES, Hold};
-use crate::model::{Format, Syntax, Update};
+use crate::model::{Format, Update};
 use crate::supervise::seats::GRACE;
 use crate::supervise::{Seat, Stream};
 use crate::telemetry::Rejection;
@@ -241,13 +241,18 @@ impl<'a> Conversation<'a> {
         let update = Update {
             app: inbound.app.clone(),
             body: inbound.data,
-            syntax: Syntax::Text,
+            syntax: None,
             labels: [].into(),
             origin,
             at: (self.shared.clock)(),
         };
         match self.shared.inlet.put(update) {
-            Ok(_) => self.shared.accepted(format).inc(),
+            Ok(receipt) => {
+                self.shared.accepted(format).inc();
+                if let Some(complaint) = receipt.news() {
+                    self.shared.telemetry.complain(&self.shared.source, &inbound.app, complaint);
+                }
+            }
             Err(refused) => self.refuse(refused.reason(), &format!("app {}: {refused}", inbound.app)),
         }
     }
