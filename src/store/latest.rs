@@ -142,7 +142,7 @@ impl Latest {
             expires,
         };
         let complaint = app.complaint();
-        let is_new = complaint.is_some() && !old.as_ref().is_some_and(|old| old.complaint() == complaint);
+        let is_new = complaint.is_some() && old.as_ref().is_none_or(|old| old.complaint() != complaint);
         self.insert(app);
         self.follow_up(&changes.affected);
         Ok(Receipt {
