@@ -371,11 +371,7 @@ fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) ->
         let spelt = labels.iter().map(|(name, value)| (name.clone(), bound(name, value))).collect();
         let timestamp = sample.timestamp.map(|timestamp| millis(timestamp, exposition.syntax()));
         let suffix = Suffix::between(name, sample.name).expect("a family's own sample");
-        (
-            (text(sample.name), spelt, text(sample.value), timestamp),
-            suffix,
-            labels,
-        )
+        ((text(sample.name), spelt, text(sample.value), timestamp), suffix, labels)
     });
     samples.collect()
 }
