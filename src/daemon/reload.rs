@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Reread, settings};
-use crate::config::{self, Settings};
+use crate::config::{self, Exposition, Settings};
 use crate::http::Access;
+use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
 use crate::store::Inlet;
 use crate::supervise::Part;
@@ -26,16 +27,24 @@ pub(super) type Request = oneshot::Sender<Result<(), String>>;
 /// What takes new settings while it runs.
 pub(super) struct Live {
     pub(super) inlet: Inlet,
+    /// The rules in force, because putting everything together anew is work.
+    pub(super) exposition: Exposition,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
+    pub(super) polls: watch::Sender<Arc<polls::Settings>>,
     pub(super) access: Arc<ArcSwap<Access>>,
 }
 
 impl Live {
-    fn apply(&self, settings: &Settings) {
+    fn apply(&mut self, settings: &Settings) {
         self.inlet.set_limits(settings::store(settings));
-        // Nobody listens when there is no receiver.
+        if self.exposition != settings.exposition {
+            self.inlet.set_mode(settings::mode(settings));
+            self.exposition = settings.exposition.clone();
+        }
+        // Nobody follows what is switched off.
         let _ = self.receiver_limits.send(settings::receiver(settings));
+        let _ = self.polls.send(Arc::new(settings::polls(settings)));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
         self.access.store(Arc::new(settings::access(settings)));
     }

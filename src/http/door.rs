@@ -93,6 +93,7 @@ impl Door {
         http.half_close(true);
         // The timers below know when a request has begun, which HTTP's own does not: it would end idle connections.
         http.header_read_timeout(None);
+        http.max_header_size(MAX_HEAD);
         http.max_buf_size(MAX_HEAD);
         // Bodies are shared slices: queue them, never copy them into one buffer.
         http.writev(true);
@@ -141,7 +142,7 @@ impl Door {
             seat.idle();
         }
         let Inner { stats, timers, http, .. } = &*self.0;
-        let socket = Socket::new(io, shared.clone(), stats.clone(), timers.write_stall);
+        let socket = Socket::new(io, shared.clone(), stats.clone(), timers.into());
         let turns = Turns::new(socket, shared.clone(), stats.clone(), seat.clone(), *timers);
         let serving = Serving {
             door: self.0.clone(),

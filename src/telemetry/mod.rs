@@ -16,6 +16,8 @@ pub use throttle::Throttle;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::AppName;
+
 /// What stands before the name of each of the program's own families.
 pub const PREFIX: &str = "exporter_proxy_";
 
@@ -67,6 +69,12 @@ instruments! {
         updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
         /// Messages, parts of messages and requests refused, by the way in they took and the reason.
         rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
+        /// 1 if the last poll of the endpoint went well, 0 if it failed.
+        poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
+        /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
+        poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
+        /// Polls lost to a fault in this program; each is worth a report.
+        poll_panics_total: PerLabel<Counter, 1> = PerLabel::new(["endpoint"]),
         /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.
@@ -107,6 +115,19 @@ impl Telemetry {
         match unsaid {
             0 => tracing::warn!(source, peer, reason, "refused: {detail}"),
             unsaid => tracing::warn!(source, peer, reason, unsaid, "refused: {detail}"),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Logs what is wrong with an update that was taken; the number of its invalid lines is a metric of its own.
+    pub fn complain(&self, source: &str, app: &AppName, complaint: &str) {
+        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
+            return;
+        };
+        match unsaid {
+            0 => tracing::warn!(source, app = app.as_str(), "not all of an update is shown: {complaint}"),
+            unsaid => tracing::warn!(source, app = app.as_str(), unsaid, "not all of an update is shown: {complaint}"),
         }
     }
 }

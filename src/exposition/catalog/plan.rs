@@ -414,6 +414,17 @@ impl Exposed {
         tail
     }
 
+    /// As [`Exposed::tail`], with what the proxy says of itself as it was written. It is only read where that is needed: for
+    /// OpenMetrics, and where applications have something to say under the same names.
+    #[must_use]
+    pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Bytes> {
+        if self.guests.is_empty() && self.variant.syntax == Syntax::Text {
+            return own;
+        }
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse(own.concat().into(), Syntax::Text)));
+        self.tail(own.as_ref())
+    }
+
     /// A small catalog in which the proxy itself came first, so that its types stand.
     fn merged_tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Bytes> {
         let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
