@@ -40,6 +40,7 @@ pub(super) struct Prepared {
     pub(super) origin: Origin,
     pub(super) at: Timestamp,
     pub(super) expires: bool,
+    pub(super) outdated: bool,
 }
 
 impl Latest {
@@ -112,6 +113,7 @@ impl Latest {
             origin,
             at,
             expires,
+            outdated,
         } = update;
         let old = self.get(name.as_str()).cloned();
         let freed = old.as_ref().map_or(0, |app| app.text.body().len() as u64);
@@ -135,6 +137,7 @@ impl Latest {
             fault: None,
             clashes: changes.clashes.into(),
             duplicates: self.duplicates(&name),
+            outdated,
             withdrawn: false,
             expires,
         };
@@ -199,6 +202,7 @@ impl Latest {
             fault: None,
             clashes: [].into(),
             duplicates: 0,
+            outdated: false,
             withdrawn: false,
             expires: false,
         };
@@ -251,6 +255,7 @@ impl Latest {
             text,
             clashes: [].into(),
             duplicates: 0,
+            outdated: false,
             withdrawn: true,
             ..App::clone(&old)
         });
