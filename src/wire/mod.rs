@@ -1,1 +1,4 @@
 //! Bytes to messages and back, one protocol a file. Pure: no sockets, no time, no origin.
+
+pub mod kubo;
+pub mod monitoring;
