@@ -1,16 +1,22 @@
 //! The proxy's own metrics: its instruments, the process, and what the store says of the applications.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use crate::store::{App, View};
+use crate::supervise::listen::ListenerStats;
 use crate::telemetry::{PREFIX, Process, Telemetry, header, push_label, sample};
+
+/// The numbers of each listener, by its address or path.
+pub type Connections = Vec<(Arc<str>, Arc<ListenerStats>)>;
 
 /// Writes the proxy's own metrics.
 #[derive(Debug)]
 pub struct Own {
+    connections: Connections,
     telemetry: Arc<Telemetry>,
     process: Process,
     /// What grows with the number of applications, kept until one of them changes.
@@ -42,12 +48,29 @@ impl Own {
         family("build_info", version, "The version of the program; the value is always 1.", 1);
         family("apps", "", "Applications known, those without data included.", totals.apps as u64);
         family("bytes", "", "Bytes of exposition text stored.", totals.bytes);
+        self.listeners(&mut out);
         self.telemetry.write(&mut out);
         self.process.write(&mut out);
         vec![self.per_app(view), out.into()]
             .into_iter()
             .filter(|bytes| !bytes.is_empty())
             .collect()
+    }
+
+    fn listeners(&self, out: &mut String) {
+        let mut family = |name: &str, kind: &str, help: &str, value: fn(&ListenerStats) -> &AtomicU64| {
+            let name = format!("{PREFIX}{name}");
+            header(out, &name, kind, help);
+            for (place, stats) in &self.connections {
+                let mut labels = String::new();
+                push_label(&mut labels, "listener", place);
+                sample(out, &name, &labels, value(stats).load(Ordering::Relaxed));
+            }
+        };
+        family("receiver_connections", "gauge", "Connections open now, by the address or path they came in on.", |stats| &stats.open);
+        family("connections_accepted_total", "counter", "Connections accepted.", |stats| &stats.accepted);
+        family("connection_panics_total", "counter", "Connections lost to a fault in this program; each is worth a report.", |stats| &stats.panicked);
+        family("accept_failures_total", "counter", "Times that the system had no file descriptor or memory for a connection.", |stats| &stats.starved);
     }
 
     /// The families with one sample for each application.
@@ -99,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_prepared_follows_the_updates() {
         let (inlet, view) = open(Limits::default());
-        let own = Own::new(Arc::default(), Process::new(std::time::SystemTime::now()));
+        let own = Own::new(Arc::default(), Process::new(std::time::SystemTime::now()), Connections::default());
         let text = || String::from_utf8(own.render(&view).concat()).unwrap();
         assert!(!text().contains("app_last_update"));
         for at in [1_500, 2_007] {

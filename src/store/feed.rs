@@ -160,7 +160,7 @@ impl Followers {
         }
     }
 
-    fn follow(self: &Arc<Self>, topics: &[Topic]) -> Feed {
+    pub(super) fn follow(self: &Arc<Self>, topics: &[Topic]) -> Feed {
         let queue = Arc::new(Queue {
             topics: topics.iter().fold(0, |bits, topic| bits | bit(*topic)),
             waiting: Mutex::default(),
@@ -248,14 +248,6 @@ impl Drop for Feed {
         self.followers.note_interest(&queues);
         drop(queues);
         self.followers.room.notify_waiters();
-    }
-}
-
-impl super::View {
-    /// Follows what happens from now on in some topics.
-    #[must_use]
-    pub fn follow(&self, topics: &[Topic]) -> Feed {
-        self.followers().follow(topics)
     }
 }
 

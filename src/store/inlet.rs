@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Limits, Shared};
-use crate::model::{AppName, Origin, Timestamp, Update};
+use super::{Change, Limits, Shared};
+use crate::model::{AppName, Origin, PeerSample, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Inlet {
     /// # Errors
     /// When the store has no room for it.
     pub fn put(&self, update: Update) -> Result<Receipt, Refused> {
-        self.shared.latest().put(update, true)
+        self.store(update, true)
     }
 
     /// As [`Inlet::put`], for an application that is asked rather than pushing: it never expires, its source withdraws it.
@@ -66,7 +66,45 @@ impl Inlet {
     /// # Errors
     /// When the store has no room for it.
     pub fn put_polled(&self, update: Update) -> Result<Receipt, Refused> {
-        self.shared.latest().put(update, false)
+        self.store(update, false)
+    }
+
+    fn store(&self, update: Update, expires: bool) -> Result<Receipt, Refused> {
+        let change = self.shared.followers.want(Topic::AppUpdate).then(|| Change::Updated {
+            app: update.app.clone(),
+            source: Arc::clone(&update.origin.source),
+            bytes: update.body.len() as u64,
+            at: update.at,
+        });
+        let mut latest = self.shared.latest();
+        let receipt = latest.put(update, expires)?;
+        if let Some(change) = change {
+            self.shared.followers.tell(&change);
+        }
+        Ok(receipt)
+    }
+
+    /// Tells those who follow of something that leaves no trace in the store. It never waits: who does not keep pace misses it.
+    pub fn tell(&self, change: &Change) {
+        if self.shared.followers.want(change.topic()) {
+            self.shared.followers.tell(change);
+        }
+    }
+
+    /// Whether anybody follows a topic, so that a change must be put into words at all.
+    #[must_use]
+    pub fn is_followed(&self, topic: Topic) -> bool {
+        self.shared.followers.want(topic)
+    }
+
+    /// Waits until those who follow have room for more: for those who tell of what they themselves read from somewhere and can let wait.
+    pub async fn room(&self) {
+        self.shared.followers.room().await;
+    }
+
+    /// Replaces what an IPFS node said of its peers, or forgets it.
+    pub fn put_peers(&self, node: &AppName, sample: Option<PeerSample>) {
+        self.shared.peers.put(node, sample);
     }
 
     /// Lists an application before its first update; one that is known stays as it is.
@@ -87,14 +125,29 @@ impl Inlet {
         self.shared.latest().withdraw(app)
     }
 
-    /// Forgets an application. False if it is unknown.
-    pub fn remove(&self, app: &AppName) -> bool {
-        self.shared.latest().remove(app)
+    /// Forgets an application, at `now`. False if it is unknown.
+    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
+        let mut latest = self.shared.latest();
+        let known = latest.remove(app);
+        if known {
+            self.tell_forgotten(std::slice::from_ref(app), now);
+        }
+        known
+    }
+
+    fn tell_forgotten(&self, apps: &[AppName], at: Timestamp) {
+        if self.shared.followers.want(Topic::AppExpired) {
+            let changes = apps.iter().map(|app| Change::Forgotten { app: app.clone(), at });
+            changes.for_each(|change| self.shared.followers.tell(&change));
+        }
     }
 
     /// Forgets the pushed applications whose last update is too old at `now`, and names them.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
-        self.shared.latest().expire(now)
+        let mut latest = self.shared.latest();
+        let gone = latest.expire(now);
+        self.tell_forgotten(&gone, now);
+        gone
     }
 
     /// Puts other limits in force. What is stored already stays.

@@ -9,22 +9,27 @@
 
 mod app;
 mod expiry;
+mod feed;
 mod inlet;
 mod latest;
 mod limits;
+mod peers;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use app::{App, Status};
 pub use expiry::Expiry;
+pub use feed::{Change, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
 pub use inlet::{Inlet, Receipt, Refused};
 pub use limits::Limits;
-pub use view::{Totals, View};
+pub use view::{Exposed, Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use feed::Followers;
 use latest::Latest;
+use peers::Peers;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
@@ -32,6 +37,8 @@ pub fn open(limits: Limits) -> (Inlet, View) {
     let shared = Arc::new(Shared {
         latest: Mutex::new(Latest::new(limits)),
         rendered: Mutex::default(),
+        followers: Arc::default(),
+        peers: Peers::default(),
     });
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
 }
@@ -43,6 +50,10 @@ struct Shared {
     latest: Mutex<Latest>,
     /// The exposition as it was rendered last; whoever comes first renders, the others wait for it.
     rendered: Mutex<view::Rendered>,
+    /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.
+    followers: Arc<Followers>,
+    /// What polled IPFS nodes said of their peers.
+    peers: Peers,
 }
 
 impl Shared {

@@ -12,26 +12,45 @@ pub(super) struct Peers {
 }
 
 impl Peers {
+    /// Replaces the sample of a node, or forgets it.
+    pub(super) fn put(&self, node: &AppName, sample: Option<PeerSample>) {
+        // What was there before may be large; it is freed behind the lock.
+        let _before = self.change(|nodes| match sample {
+            Some(sample) => nodes.insert(node.clone(), Arc::new(sample)),
+            None => nodes.remove(node),
+        });
+    }
+
+    /// The samples, by the names of the nodes.
+    pub(super) fn all(&self) -> Vec<Arc<PeerSample>> {
+        self.change(|nodes| nodes.values().cloned().collect())
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<AppName, Arc<PeerSample>>) -> R) -> R {
         change(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl super::Inlet {
-    /// Replaces the sample of a node, or forgets it.
-    pub fn put_peers(&self, node: &AppName, sample: Option<PeerSample>) {
-        // What was there before may be large; it is freed behind the lock.
-        let _before = self.peers().change(|nodes| match sample {
-            Some(sample) => nodes.insert(node.clone(), Arc::new(sample)),
-            None => nodes.remove(node),
-        });
-    }
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::model::Timestamp;
 
-impl super::View {
-    /// The latest sample of each node that has one.
-    #[must_use]
-    pub fn peers(&self) -> Vec<Arc<PeerSample>> {
-        self.peer_samples().change(|nodes| nodes.values().cloned().collect())
+    #[test]
+    fn the_latest_of_each_node() {
+        let (peers, node) = (Peers::default(), |name| AppName::new(name).unwrap());
+        let sample = |connections| PeerSample {
+            at: Timestamp::default(),
+            connections,
+            peers: Vec::new(),
+        };
+        for (name, connections) in [("b", 1), ("a", 2), ("b", 3)] {
+            peers.put(&node(name), Some(sample(connections)));
+        }
+        let seen = || peers.all().iter().map(|sample| sample.connections).collect::<Vec<_>>();
+        assert_eq!(seen(), [2, 3]);
+        peers.put(&node("a"), None);
+        assert_eq!(seen(), [3]);
     }
 }

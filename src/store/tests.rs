@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
+use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Topic, Update};
 
 fn update(app: &str, body: &str, at: i64) -> Update {
     Update {
@@ -27,7 +27,7 @@ fn origin() -> Origin {
 }
 
 fn text(view: &View) -> String {
-    String::from_utf8(view.exposition().concat()).unwrap()
+    String::from_utf8(view.exposition().segments().concat()).unwrap()
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn faults_are_shown_until_the_next_update() {
     assert!(inlet.withdraw(&app));
     assert_eq!((text(&view).as_str(), status(2_000).as_str()), ("", "stale 2s"));
     assert_eq!(view.totals(), Totals { apps: 1, bytes: 0 });
-    assert!(inlet.remove(&app));
-    assert!(!inlet.remove(&app));
+    assert!(inlet.remove(&app, Timestamp::default()));
+    assert!(!inlet.remove(&app, Timestamp::default()));
 }
 
 #[test]
@@ -130,6 +130,35 @@ fn a_scrape_sees_what_was_acknowledged_before_it() {
             });
         }
     });
+}
+
+#[tokio::test]
+async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
+    let (inlet, view) = open(Limits {
+        max_bytes: 10,
+        expire_after: Some(Duration::from_millis(10)),
+        ..Limits::default()
+    });
+    inlet.put(update("early", "1", 0)).unwrap();
+    let mut feed = view.follow(&[Topic::AppUpdate, Topic::AppExpired]);
+    inlet.put(update("a", "12345", 1)).unwrap();
+    assert!(inlet.put(update("a", "12345678901", 1)).is_err());
+    inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());
+    inlet.expire(Timestamp::from_millis(11));
+    let mut heard = std::collections::VecDeque::new();
+    feed.take(&mut heard).await;
+    let forgotten = |app, at| Change::Forgotten {
+        app: AppName::new(app).unwrap(),
+        at: Timestamp::from_millis(at),
+    };
+    let updated = Change::Updated {
+        app: AppName::new("a").unwrap(),
+        source: "test".into(),
+        bytes: 5,
+        at: Timestamp::from_millis(1),
+    };
+    let changes: Vec<_> = heard.into_iter().map(|numbered| numbered.change).collect();
+    assert_eq!(changes, [updated, forgotten("early", 11), forgotten("a", 11)]);
 }
 
 #[derive(Debug, Clone)]
@@ -159,7 +188,7 @@ proptest! {
             let name = |app: u8| AppName::new(&app.to_string()).unwrap();
             match step {
                 Step::Put(app, len) => { let _ = inlet.put(update(&app.to_string(), &"x".repeat(len), at)); }
-                Step::Remove(app) => { inlet.remove(&name(app)); }
+                Step::Remove(app) => { inlet.remove(&name(app), Timestamp::default()); }
                 Step::Withdraw(app) => { inlet.withdraw(&name(app)); }
                 Step::Expire(later) => { inlet.expire(Timestamp::from_millis(at + later)); }
             }

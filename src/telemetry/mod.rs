@@ -67,12 +67,6 @@ instruments! {
         updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
         /// Messages, parts of messages and requests refused, by the way in they took and the reason.
         rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
-        /// Connections that are open now, by the address or path they came in on.
-        receiver_connections: PerLabel<Gauge, 1> = PerLabel::new(["listener"]),
-        /// Connections closed because of a fault in this program; each is worth a report.
-        connection_panics_total: PerLabel<Counter, 1> = PerLabel::new(["listener"]),
-        /// Idle connections closed because a newcomer needed the place.
-        connections_evicted_total: PerLabel<Counter, 1> = PerLabel::new(["listener"]),
         /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.
