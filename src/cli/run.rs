@@ -22,8 +22,13 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
         }
     };
     provide_files(&loaded.settings);
-    let reread = Reread { named: named.map(Path::to_owned), environment };
-    runtime(loaded.settings.exporter.threads).context("cannot start the worker threads")?.block_on(serve(loaded, reread))
+    let reread = Reread {
+        named: named.map(Path::to_owned),
+        environment,
+    };
+    runtime(loaded.settings.exporter.threads)
+        .context("cannot start the worker threads")?
+        .block_on(serve(loaded, reread))
 }
 
 async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {

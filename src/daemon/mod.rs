@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use axum::Router;
+use tokio::sync::watch;
 
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Access, Door, Server};
+use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
 use crate::outlets::{self, Connections, Index, Listing, Outlets, Own, Readiness, Scraping};
 use crate::sources::push::{self, Pushing};
+use crate::sources::receiver::Limits;
 use crate::store::{self, Expiry, Inlet, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
@@ -45,7 +48,6 @@ pub struct Addresses {
 }
 
 /// How the configuration is found again on a reload.
-#[derive(Debug, Clone)]
 pub struct Reread {
     /// The file named on the command line, if one was.
     pub named: Option<PathBuf>,
@@ -66,7 +68,8 @@ struct Ground {
     view: View,
     telemetry: Arc<Telemetry>,
     readiness: Arc<Readiness>,
-    access: Access,
+    access: Arc<ArcSwap<Access>>,
+    http_stats: Arc<HttpStats>,
     clock: Clock,
     stop: Stop,
 }
@@ -84,7 +87,8 @@ impl Daemon {
             view,
             telemetry: Arc::default(),
             readiness: Arc::default(),
-            access: settings::access(&settings),
+            access: Arc::new(ArcSwap::from_pointee(settings::access(&settings))),
+            http_stats: Arc::default(),
             clock: system_clock,
             stop: Stop::default(),
         };
@@ -96,20 +100,49 @@ impl Daemon {
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
         };
-        let connections: Connections =
-            receivers.listeners().chain(&scraped).map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats()))).collect();
+        let connections: Connections = receivers
+            .listeners()
+            .chain(&scraped)
+            .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
+            .collect();
 
-        let live = Live { inlet: ground.inlet.clone(), receiver_limits: receivers.limits.clone(), budget: Arc::clone(&receivers.budget), access: ground.access.clone() };
+        let live = Live {
+            inlet: ground.inlet.clone(),
+            receiver_limits: receivers.limits.clone(),
+            budget: Arc::clone(&receivers.budget),
+            access: Arc::clone(&ground.access),
+        };
         let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
-        let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone(), ground.access.clone());
-        let door = Door::new(router(&settings, &ground, connections, lifecycle), ground.access.clone());
+        let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());
+        let own = Own::new(
+            Arc::clone(&ground.telemetry),
+            Process::new(SystemTime::now()),
+            connections,
+            Arc::clone(&ground.http_stats),
+        );
+        let routes = router(&settings, &ground, own, receivers.limits.subscribe(), lifecycle);
+        let door = Door::new(
+            routes,
+            &routes::requests(),
+            Arc::clone(&ground.access),
+            Arc::clone(&ground.http_stats),
+        );
         receivers.start(&settings, &mut supervisor);
         for listener in scraped {
-            supervisor.add(Server::new(listener, Seats::new(settings.exporter.concurrent_requests), door.clone()));
+            supervisor.add(Server::new(
+                listener,
+                Seats::new(settings.exporter.concurrent_requests),
+                door.clone(),
+            ));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
-        Ok(Self { supervisor, addresses, readiness: ground.readiness, stop: ground.stop })
+        Ok(Self {
+            supervisor,
+            addresses,
+            readiness: ground.readiness,
+            stop: ground.stop,
+        })
     }
 
     /// What listens where, with the real port where port 0 was asked for.
@@ -126,7 +159,12 @@ impl Daemon {
 
     /// Runs until it is stopped or a part falls, and says how it ended.
     pub async fn run(self) -> Report {
-        let Self { supervisor, readiness, stop, .. } = self;
+        let Self {
+            supervisor,
+            readiness,
+            stop,
+            ..
+        } = self;
         let gently = stop.gently.clone();
         let announce = async {
             gently.cancelled().await;
@@ -143,24 +181,31 @@ impl Daemon {
 async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     let mut bound = Vec::new();
     for address in &settings.exporter.scrape_addresses {
-        bound.push(Listener::tcp(&address.to_string()).await.context("exporter.scrape_expose_endpoint")?);
+        bound.push(
+            Listener::tcp(&address.to_string())
+                .await
+                .context("exporter.scrape_expose_endpoint")?,
+        );
     }
     Ok(bound)
 }
 
 /// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(settings: &Settings, ground: &Ground, connections: Connections, lifecycle: Lifecycle) -> Router {
+fn router(settings: &Settings, ground: &Ground, own: Own, limits: watch::Receiver<Limits>, lifecycle: Lifecycle) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
-    let own = Own::new(Arc::clone(&ground.telemetry), Process::new(SystemTime::now()), connections);
     let readers = outlets::routes(Outlets {
-        scraping: Arc::new(Scraping::new(view.clone(), own, Arc::clone(&ground.telemetry), settings.exposition.compression)),
+        scraping: Arc::new(Scraping::new(
+            view.clone(),
+            own,
+            Arc::clone(&ground.telemetry),
+            settings.exposition.compression,
+        )),
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, routes::ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
     });
-    let max_bytes = settings.receiver.max_message_bytes;
-    let pushing = Pushing::new(ground.inlet.clone(), Arc::clone(&ground.telemetry), clock, ground.access.clone(), max_bytes);
-    readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle)).fallback(routes::not_found)
+    let pushing = Pushing::new(ground.inlet.clone(), Arc::clone(&ground.telemetry), clock, limits);
+    readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
 }
 
 fn expiry(ground: &Ground) -> Expiry {

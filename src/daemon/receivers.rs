@@ -40,7 +40,13 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
         budget: Arc::clone(&budget),
         limits: limits.subscribe(),
     };
-    Ok(Receivers { tcp, unix, limits, budget, surroundings })
+    Ok(Receivers {
+        tcp,
+        unix,
+        limits,
+        budget,
+        surroundings,
+    })
 }
 
 impl Receivers {
@@ -69,7 +75,10 @@ async fn bind_unix(receiver: &UnixReceiver) -> Result<Listener, BindError> {
         bound => return bound,
     };
     let (fallback, listener) = bind_elsewhere(usual, &access).await?;
-    tracing::warn!("{refused}; listening on {} instead (set receiver.receiver_unix_socket to choose a path)", fallback.display());
+    tracing::warn!(
+        "{refused}; listening on {} instead (set receiver.receiver_unix_socket to choose a path)",
+        fallback.display()
+    );
     Ok(listener)
 }
 

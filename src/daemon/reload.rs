@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,7 +28,7 @@ pub(super) struct Live {
     pub(super) inlet: Inlet,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
-    pub(super) access: Access,
+    pub(super) access: Arc<ArcSwap<Access>>,
 }
 
 impl Live {
@@ -36,7 +37,7 @@ impl Live {
         // Nobody listens when there is no receiver.
         let _ = self.receiver_limits.send(settings::receiver(settings));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
-        self.access.replace(settings.http.write_from.clone(), settings.http.trusted_proxies.clone());
+        self.access.store(Arc::new(settings::access(settings)));
     }
 }
 
@@ -51,10 +52,25 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    pub(super) fn new(current: Settings, reread: Reread, live: Live, telemetry: Arc<Telemetry>) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
+    pub(super) fn new(
+        current: Settings,
+        reread: Reread,
+        live: Live,
+        telemetry: Arc<Telemetry>,
+    ) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
         let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
         let (sender, requests) = mpsc::channel(WAITING);
-        Ok((Self { current, reread, live, telemetry, hangup, requests }, sender))
+        Ok((
+            Self {
+                current,
+                reread,
+                live,
+                telemetry,
+                hangup,
+                requests,
+            },
+            sender,
+        ))
     }
 
     /// Reads the configuration and puts what may change into force; a faulty one changes nothing.

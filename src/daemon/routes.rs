@@ -1,13 +1,11 @@
 //! The list of endpoints, for people who ask for the wrong one.
 
-use http::{Response, StatusCode, Uri};
-
-use crate::http::{Body, reply};
-use crate::outlets;
-
 /// What can be requested, and what that gives.
 pub(super) const ENDPOINTS: &[(&str, &str)] = &[
-    ("GET /metrics", "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out"),
+    (
+        "GET /metrics",
+        "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out",
+    ),
     ("GET /apps", "who has pushed what; JSON with ?format=json"),
     ("GET /apps/NAME", "one app: source, times, bytes, state"),
     ("GET /apps/NAME/metrics", "the metrics of one app alone"),
@@ -19,8 +17,7 @@ pub(super) const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
 
-/// 404 with the list.
-pub(super) async fn not_found(uri: Uri) -> Response<Body> {
-    let text = format!("there is nothing at {}; there is\n\n{}", uri.path(), outlets::list(ENDPOINTS));
-    reply::status(StatusCode::NOT_FOUND, text)
+/// The requests alone.
+pub(super) fn requests() -> Vec<&'static str> {
+    ENDPOINTS.iter().map(|(request, _)| *request).collect()
 }

@@ -9,7 +9,11 @@ use crate::wire::FormatChoice;
 
 pub(super) fn store(settings: &Settings) -> store::Limits {
     let limits = &settings.store;
-    store::Limits { expire_after: limits.expire_after, max_apps: limits.max_apps, max_bytes: limits.max_bytes }
+    store::Limits {
+        expire_after: limits.expire_after,
+        max_apps: limits.max_apps,
+        max_bytes: limits.max_bytes,
+    }
 }
 
 pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
@@ -19,11 +23,18 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
         ReceiverFormat::Json => FormatChoice::Json,
         ReceiverFormat::Capnp => FormatChoice::Capnp,
     };
-    receiver::Limits { format, max_message_bytes: bytes(receiver.max_message_bytes), idle_timeout: receiver.idle_timeout }
+    receiver::Limits {
+        format,
+        max_message_bytes: bytes(receiver.max_message_bytes),
+        idle_timeout: receiver.idle_timeout,
+    }
 }
 
 pub(super) fn access(settings: &Settings) -> Access {
-    Access::new(settings.http.write_from.clone(), settings.http.trusted_proxies.clone())
+    Access {
+        write_from: settings.http.write_from.clone(),
+        trusted_proxies: settings.http.trusted_proxies.clone(),
+    }
 }
 
 pub(super) fn unix_access(receiver: &UnixReceiver) -> UnixAccess {
@@ -32,7 +43,11 @@ pub(super) fn unix_access(receiver: &UnixReceiver) -> UnixAccess {
         Owner::Id(id) => Some(id.to_string()),
         Owner::Name(name) => Some(name.clone()),
     };
-    UnixAccess { user: name(&receiver.user), group: name(&receiver.group), mode: receiver.mode }
+    UnixAccess {
+        user: name(&receiver.user),
+        group: name(&receiver.group),
+        mode: receiver.mode,
+    }
 }
 
 /// A size in memory; more than the machine can address means all of it.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use http::header::{ACCEPT, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 
 use super::{table, unknown_app};
-use crate::http::{Body, reply};
+use crate::http::reply;
 use crate::model::Clock;
 use crate::store::View;
 
@@ -46,7 +47,12 @@ impl Wishes {
 /// Whether an `Accept` header names this media type.
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|range| range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type)))
+    values.flat_map(|value| value.split(',')).any(|range| {
+        range
+            .split(';')
+            .next()
+            .is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type))
+    })
 }
 
 /// `GET /apps`
@@ -54,9 +60,9 @@ pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Quer
     let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
     let apps = table::sorted(listing.view.apps());
     if wishes.json(&headers) {
-        reply::json(&table::list(&apps, now, expire_after))
+        reply::json(StatusCode::OK, &table::list(&apps, now, expire_after))
     } else {
-        reply::text(table::draw(&apps, now, expire_after))
+        reply::text(StatusCode::OK, table::draw(&apps, now, expire_after))
     }
 }
 
@@ -67,11 +73,13 @@ pub(super) async fn one(
     Query(wishes): Query<Wishes>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let Some(app) = listing.view.app(&name) else { return unknown_app(&name) };
+    let Some(app) = listing.view.app(&name) else {
+        return unknown_app(&name);
+    };
     let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
     if wishes.json(&headers) {
-        reply::json(&table::facts(&app, now, expire_after))
+        reply::json(StatusCode::OK, &table::facts(&app, now, expire_after))
     } else {
-        reply::text(table::describe(&app, now, expire_after))
+        reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
     }
 }

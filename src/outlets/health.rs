@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::Body;
 use axum::extract::State;
 use http::{Response, StatusCode};
 
-use crate::http::{Body, reply};
+use crate::http::reply;
 
 /// Why the program is not ready; parts say so and take it back.
 #[derive(Debug, Default)]
@@ -24,7 +25,10 @@ impl Readiness {
 
     /// Says that `part` is ready.
     pub fn clear(&self, part: &'static str) {
-        self.obstacles.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != part);
+        self.obstacles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(other, _)| *other != part);
     }
 
     /// What stands in the way, a line each; nothing when all is well.
@@ -38,14 +42,14 @@ impl Readiness {
 
 /// `GET /healthz`, `GET /-/healthy`: 200 as long as anybody answers at all.
 pub(super) async fn alive() -> Response<Body> {
-    reply::text("ok\n".to_owned())
+    reply::text(StatusCode::OK, "ok")
 }
 
 /// `GET /readyz`, `GET /-/ready`: 200, or 503 and why.
 pub(super) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response<Body> {
     match readiness.obstacles() {
-        None => reply::text("ready\n".to_owned()),
-        Some(why) => reply::status(StatusCode::SERVICE_UNAVAILABLE, why),
+        None => reply::text(StatusCode::OK, "ready"),
+        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 

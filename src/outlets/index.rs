@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::apps::accepts;
 use super::table;
-use crate::http::{Body, reply};
+use crate::http::reply;
 use crate::model::Clock;
 use crate::store::{App, Status, View};
 
@@ -32,8 +33,7 @@ impl Index {
 }
 
 /// The endpoints as lines of text.
-#[must_use]
-pub fn list(endpoints: &[(&str, &str)]) -> String {
+fn list(endpoints: &[(&str, &str)]) -> String {
     let width = endpoints.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
     endpoints.iter().fold(String::new(), |mut lines, (request, gives)| {
         let _ = writeln!(lines, "  {request:width$}  {gives}");
@@ -46,7 +46,14 @@ pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -
     if accepts(&headers, "text/html") {
         return reply::html(page(&index));
     }
-    reply::text(format!("exporter-proxy {}: one port for the metrics of many applications\n\n{}", env!("CARGO_PKG_VERSION"), list(index.endpoints)))
+    reply::text(
+        StatusCode::OK,
+        format!(
+            "exporter-proxy {}: one port for the metrics of many applications\n\n{}",
+            env!("CARGO_PKG_VERSION"),
+            list(index.endpoints)
+        ),
+    )
 }
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
@@ -65,7 +72,9 @@ fn page(index: &Index) -> String {
         table::clock_time(now),
         apps.len(),
     );
-    page.push_str("<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n");
+    page.push_str(
+        "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
+    );
     for app in apps.iter().take(MAX_ROWS) {
         let _ = writeln!(page, "{}", row(app, &app.status(now, expire_after)));
     }

@@ -1,9 +1,9 @@
 //! `/metrics` and what else is exposition: everything, one application, and how it is encoded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Own, unknown_app};
 use crate::exposition::gzip::{Compressor, Effort, Piece, join};
 use crate::exposition::negotiate::{self, Coding, Format};
-use crate::http::Body;
+use crate::http::Chunks;
 use crate::store::{Exposed, View};
 use crate::telemetry::{Counter, Telemetry};
 
@@ -26,7 +26,7 @@ pub struct Scraping {
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
     /// Whether gzip is offered (`exposition.compression`).
-    compression: AtomicBool,
+    compression: bool,
 }
 
 /// What a scraper may ask for.
@@ -49,16 +49,18 @@ impl Scraping {
     pub fn new(view: View, own: Own, telemetry: Arc<Telemetry>, compression: bool) -> Self {
         let bytes = |encoding| telemetry.scrape_bytes_total.with([encoding]);
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
-        Self { view, own, telemetry, plain_bytes, gzip_bytes, compression: AtomicBool::new(compression) }
-    }
-
-    /// Offers gzip from now on, or does not.
-    pub fn set_compression(&self, on: bool) {
-        self.compression.store(on, Ordering::Relaxed);
+        Self {
+            view,
+            own,
+            telemetry,
+            plain_bytes,
+            gzip_bytes,
+            compression,
+        }
     }
 
     fn coding(&self, headers: &HeaderMap) -> Coding {
-        if !self.compression.load(Ordering::Relaxed) {
+        if !self.compression {
             return Coding::Identity;
         }
         negotiate::coding(headers.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes))
@@ -71,12 +73,12 @@ impl Scraping {
             Coding::Identity => exposed.segments().iter().cloned().chain(tail).collect(),
             Coding::Gzip => deflate(exposed, tail).await,
         };
-        let body = Body::chunks(chunks);
+        let body = Chunks::new(chunks);
         match coding {
             Coding::Identity => self.plain_bytes.add(body.len()),
             Coding::Gzip => self.gzip_bytes.add(body.len()),
         }
-        let mut answer = Response::new(body);
+        let mut answer = Response::new(Body::new(body));
         let head = answer.headers_mut();
         head.insert(CONTENT_TYPE, HeaderValue::from_static(Format::Text004.content_type()));
         head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
@@ -107,7 +109,11 @@ pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Qu
             None => return unknown_app(app),
         },
     };
-    let own = if wishes.own { scraping.own.render(&scraping.view) } else { Vec::new() };
+    let own = if wishes.own {
+        scraping.own.render(&scraping.view)
+    } else {
+        Vec::new()
+    };
     let answer = scraping.answer(&headers, exposed, own).await;
     scraping.telemetry.scrape_duration_seconds.observe(began.elapsed());
     answer

@@ -10,16 +10,17 @@ mod table;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
 use http::{Response, StatusCode};
 
 pub use apps::Listing;
 pub use health::Readiness;
-pub use index::{Index, list};
+pub use index::Index;
 pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
-use crate::http::{Body, reply};
+use crate::http::reply;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
@@ -36,12 +37,20 @@ pub struct Outlets {
 
 /// The routes that read.
 pub fn routes(outlets: Outlets) -> Router {
-    let Outlets { scraping, listing, index, readiness } = outlets;
+    let Outlets {
+        scraping,
+        listing,
+        index,
+        readiness,
+    } = outlets;
     let scrapes = Router::new()
         .route("/metrics", get(metrics::all))
         .route("/apps/{name}/metrics", get(metrics::one))
         .with_state(scraping);
-    let lists = Router::new().route("/apps", get(apps::all)).route("/apps/{name}", get(apps::one)).with_state(listing);
+    let lists = Router::new()
+        .route("/apps", get(apps::all))
+        .route("/apps/{name}", get(apps::one))
+        .with_state(listing);
     let health = Router::new()
         .route("/healthz", get(health::alive))
         .route("/-/healthy", get(health::alive))
@@ -54,5 +63,8 @@ pub fn routes(outlets: Outlets) -> Router {
 
 /// 404 for an application that nobody knows.
 fn unknown_app(name: &str) -> Response<Body> {
-    reply::status(StatusCode::NOT_FOUND, format!("there is no app {name:?}; GET /apps lists those that there are\n"))
+    reply::text(
+        StatusCode::NOT_FOUND,
+        format_args!("there is no app {name:?}; GET /apps lists those that there are"),
+    )
 }

@@ -80,7 +80,10 @@ impl View {
     #[must_use]
     pub fn app_exposition(&self, name: &str) -> Option<Exposed> {
         let body = self.app(name)?.body.clone();
-        Some(Exposed { segments: raw::concatenate([&body]).into(), pieces: Arc::default() })
+        Some(Exposed {
+            segments: raw::concatenate([&body]).into(),
+            pieces: Arc::default(),
+        })
     }
 
     /// How much is stored now.
@@ -129,8 +132,14 @@ impl View {
             }
             (latest.generation(), latest.apps().map(|app| app.body.clone()).collect::<Vec<_>>())
         };
-        let exposed = Exposed { segments: raw::concatenate(&bodies).into(), pieces: Arc::default() };
-        *rendered = Rendered { generation: Some(generation), exposed: exposed.clone() };
+        let exposed = Exposed {
+            segments: raw::concatenate(&bodies).into(),
+            pieces: Arc::default(),
+        };
+        *rendered = Rendered {
+            generation: Some(generation),
+            exposed: exposed.clone(),
+        };
         exposed
     }
 }
