@@ -5,6 +5,7 @@ mod health;
 mod index;
 mod metrics;
 mod own;
+pub mod stream;
 mod table;
 
 use std::sync::Arc;
