@@ -93,6 +93,7 @@ impl Door {
         http.half_close(true);
         // The timers below know when a request has begun, which HTTP's own does not: it would end idle connections.
         http.header_read_timeout(None);
+        http.max_header_size(MAX_HEAD);
         http.max_buf_size(MAX_HEAD);
         // Bodies are shared slices: queue them, never copy them into one buffer.
         http.writev(true);

@@ -26,6 +26,9 @@ mod talk;
 mod timer;
 mod turns;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::may_write;
 pub use body::{BodyError, BodyLimit, read_body};
 pub use chunks::Chunks;

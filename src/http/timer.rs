@@ -35,29 +35,28 @@ mod tests {
 
     use super::*;
 
+    /// Looks once, on its way to `deadline`, at what is asked for then.
+    async fn look(timer: &mut Timer, deadline: Instant) -> bool {
+        poll_fn(|cx| Poll::Ready(timer.poll_until(cx, deadline).is_ready())).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn deadlines_may_move_both_ways() {
-        let begun = Instant::now();
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut timer = Timer::default();
         for (first, then) in [(10, 5), (7, 20), (30, 30)] {
-            let mut looked = false;
-            poll_fn(|cx| {
-                // The first look asks for one time, each later one for another.
-                let deadline = if looked { at(then) } else { at(first) };
-                looked = true;
-                let looked_at = timer.poll_until(cx, deadline);
-                assert_eq!(
-                    looked_at.is_ready(),
-                    begun.elapsed() >= Duration::from_secs(then.max(1)) && Instant::now() >= deadline
-                );
-                if looked_at.is_pending() {
-                    return timer.poll_until(cx, at(then));
-                }
-                looked_at
-            })
-            .await;
+            let begun = Instant::now();
+            let at = |seconds| begun + Duration::from_secs(seconds);
+            let mut timer = Timer::default();
+            assert!(!look(&mut timer, at(first)).await);
+            poll_fn(|cx| timer.poll_until(cx, at(then))).await;
             assert_eq!(begun.elapsed(), Duration::from_secs(then));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_has_passed_is_ready_at_once_and_the_next_one_counts_anew() {
+        let mut timer = Timer::default();
+        let now = Instant::now();
+        assert!(look(&mut timer, now).await);
+        assert!(!look(&mut timer, now + Duration::from_secs(1)).await);
     }
 }

@@ -10,5 +10,6 @@
 
 mod harness;
 mod peers;
+mod process;
 mod receivers;
 mod web;

@@ -1,56 +1,26 @@
 //! The insides of JSON strings: where they hold something special, and what they mean without their escapes.
 
 /// How many bytes at the start of a string's inside stand for themselves: no quote, no backslash, no control character.
+///
+/// Exposition text inside JSON has an escape every dozen bytes, so what counts is a short way from one to the next: eight
+/// bytes at a time, with the classic test for a zero byte in a word (exact for the lowest one, which is the one asked for).
 pub(super) fn plain(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        match plain_in(*chunk) {
-            8 => at += 8,
-            n => return at + n,
-        }
-    }
-    at + plain_tail(&bytes[at..])
-}
-
-/// Appends the bytes that [`plain`] counts, and says how many they are.
-///
-/// Always eight bytes and what is too much taken back, because runs are short and a copy of unknown length is a call.
-fn copy_plain(bytes: &[u8], out: &mut Vec<u8>) -> usize {
-    let mut at = 0;
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        out.extend_from_slice(chunk);
-        match plain_in(*chunk) {
-            8 => at += 8,
-            n => {
-                out.truncate(out.len() - (8 - n));
-                return at + n;
-            }
-        }
-    }
-    let tail = plain_tail(&bytes[at..]);
-    out.extend_from_slice(&bytes[at..at + tail]);
-    at + tail
-}
-
-/// How many of eight bytes, from the first, are plain.
-///
-/// Exposition text inside JSON has an escape every dozen bytes, so what counts is a short way from one to the next: this is
-/// the classic test for a zero byte in a word, three times at once, exact for the lowest one, which is the one asked for.
-fn plain_in(chunk: [u8; 8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let word = u64::from_le_bytes(chunk);
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-    let special = (is_quote | is_backslash | is_control) & (ONES << 7);
-    special.trailing_zeros() as usize / 8
-}
-
-/// [`plain`] for fewer than eight bytes.
-fn plain_tail(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|&&b| b != b'"' && b != b'\\' && b >= 0x20).count()
+    const HIGHS: u64 = ONES << 7;
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let special =
+            (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | (word.wrapping_sub(ONES * 0x20) & !word);
+        let special = special & HIGHS;
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|&&b| b != b'"' && b != b'\\' && b >= 0x20).count()
 }
 
 /// Appends what the string means whose inside begins here, and says how many bytes that took, closing quote included.
@@ -60,7 +30,9 @@ fn plain_tail(bytes: &[u8]) -> usize {
 pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> usize {
     let mut at = 0;
     loop {
-        at += copy_plain(&inside[at..], out);
+        let run = plain(&inside[at..]);
+        out.extend_from_slice(&inside[at..at + run]);
+        at += run;
         match inside.get(at..at + 2) {
             Some(&[b'\\', b'u']) => at += unescape_unicode(&inside[at..], out),
             Some(&[b'\\', escape]) => {
