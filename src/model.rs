@@ -125,6 +125,8 @@ pub enum Format {
     Push,
     /// Exposition text answered to a poll.
     Poll,
+    /// What was counted in a monitoring stream.
+    Stream,
 }
 
 impl Format {
@@ -136,6 +138,7 @@ impl Format {
             Self::Capnp => "capnp",
             Self::Push => "push",
             Self::Poll => "poll",
+            Self::Stream => "stream",
         }
     }
 }

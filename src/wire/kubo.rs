@@ -104,10 +104,18 @@ fn describe(peer: &mut Peer, connection: Connection<'_>, texts: &mut Texts) {
     peer.latency = peer.latency.or_else(|| go_duration(&connection.latency?.0));
     let Some(identify) = connection.identify else { return };
     if peer.agent.is_none() {
-        peer.agent = identify.agent_version.filter(|agent| !agent.0.is_empty()).map(|agent| texts.keep(&agent.0));
+        peer.agent = identify
+            .agent_version
+            .filter(|agent| !agent.0.is_empty())
+            .map(|agent| texts.keep(&agent.0));
     }
     if peer.protocols.is_empty() {
-        peer.protocols = identify.protocols.iter().flatten().map(|protocol| texts.keep(&protocol.0)).collect();
+        peer.protocols = identify
+            .protocols
+            .iter()
+            .flatten()
+            .map(|protocol| texts.keep(&protocol.0))
+            .collect();
     }
     if peer.addresses.is_empty() {
         peer.addresses = identify.addresses.iter().flatten().map(|address| texts.keep(&address.0)).collect();
@@ -149,7 +157,11 @@ fn go_duration(text: &str) -> Option<Duration> {
             };
         rest = &rest[unit..];
     }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
+    if text.is_empty() {
+        None
+    } else {
+        Duration::try_from_secs_f64(seconds).ok()
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +186,10 @@ mod tests {
         let a = &swarm.peers[0];
         assert_eq!(a.agent.as_deref(), Some("kubo/0.40\n\""));
         assert_eq!(a.latency, Some(Duration::from_micros(1_500)));
-        assert_eq!(a.connected, [Arc::from("/ip4/1.1.1.1/tcp/4001"), "/ip4/1.1.1.1/udp/4001/quic-v1".into()]);
+        assert_eq!(
+            a.connected,
+            [Arc::from("/ip4/1.1.1.1/tcp/4001"), "/ip4/1.1.1.1/udp/4001/quic-v1".into()]
+        );
         assert_eq!((a.addresses.len(), a.protocols.len()), (1, 2));
         assert_eq!((swarm.peers[1].agent.as_ref(), swarm.peers[1].latency), (None, None));
     }
@@ -183,14 +198,27 @@ mod tests {
     fn a_lonely_node_and_nonsense() {
         assert_eq!(swarm_peers(br#"{"Peers":null}"#).unwrap().connections, 0);
         assert_eq!(swarm_peers(b"{}").unwrap().connections, 0);
-        for bad in ["", "[]", "null", r#"{"Peers":{}}"#, r#"{"Peers":[{}]}"#, r#"{"Peers":[{"Peer":4}]}"#] {
+        for bad in [
+            "",
+            "[]",
+            "null",
+            r#"{"Peers":{}}"#,
+            r#"{"Peers":[{}]}"#,
+            r#"{"Peers":[{"Peer":4}]}"#,
+        ] {
             assert!(swarm_peers(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn durations_as_go_prints_them() {
-        for (text, nanos) in [("1m2.5s", 62_500_000_000), ("48.25ms", 48_250_000), ("901µs", 901_000), ("17ns", 17), ("0s", 0)] {
+        for (text, nanos) in [
+            ("1m2.5s", 62_500_000_000),
+            ("48.25ms", 48_250_000),
+            ("901µs", 901_000),
+            ("17ns", 17),
+            ("0s", 0),
+        ] {
             assert_eq!(go_duration(text), Some(Duration::from_nanos(nanos)), "{text}");
         }
         for text in ["", "n/a", "12", "1.2.3s", "-1s", "5 s", "1e400s"] {

@@ -55,7 +55,12 @@ pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
     if let Err(refused) = welcome(&mut stream, &seat).await {
         let (source, detail) = (format!("stream: {place}"), refused.to_string());
         let reason = "handshake";
-        hub.telemetry.reject(Rejection { source: &source, peer: &peer, reason, detail: &detail });
+        hub.telemetry.reject(Rejection {
+            source: &source,
+            peer: &peer,
+            reason,
+            detail: &detail,
+        });
         return;
     }
     let client = hub.join();

@@ -67,6 +67,8 @@ impl Stream {
     pub fn part(&self, listener: Listener) -> impl Part + use<> {
         let (hub, place) = (Arc::clone(&self.hub), Arc::clone(listener.place()));
         let name = format!("stream {place}");
-        listener.into_part(name, self.seats.clone(), move |accepted| connection::serve(accepted, Arc::clone(&hub), Arc::clone(&place)))
+        listener.into_part(name, self.seats.clone(), move |accepted| {
+            connection::serve(accepted, Arc::clone(&hub), Arc::clone(&place))
+        })
     }
 }

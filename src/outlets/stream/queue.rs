@@ -46,7 +46,11 @@ impl Queue {
     /// Adds the messages for which there is room, the first ones first, and says how many were dropped.
     pub(super) fn offer(&self, batch: &Batch) -> u64 {
         let mut state = self.state();
-        let bytes = if state.messages == 0 { usize::MAX } else { MAX_QUEUED_BYTES.saturating_sub(state.bytes) };
+        let bytes = if state.messages == 0 {
+            usize::MAX
+        } else {
+            MAX_QUEUED_BYTES.saturating_sub(state.bytes)
+        };
         let fitting = batch.first(self.limit.saturating_sub(state.messages), bytes);
         let dropped = (batch.messages() - fitting.as_ref().map_or(0, Batch::messages)) as u64;
         state.dropped += dropped;
@@ -108,7 +112,10 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_is_dropped_and_what_was_written_makes_room() {
         let (queue, mut out) = (Queue::new(5), Outgoing::default());
-        assert_eq!((queue.offer(&batch(3, 10)), queue.offer(&batch(3, 10)), queue.offer(&batch(1, 10))), (0, 1, 1));
+        assert_eq!(
+            (queue.offer(&batch(3, 10)), queue.offer(&batch(3, 10)), queue.offer(&batch(1, 10))),
+            (0, 1, 1)
+        );
         assert!(queue.take(&mut out).await);
         assert_eq!(queue.offer(&batch(1, 10)), 1, "what is being written still counts");
         queue.written(&out.advance(35));

@@ -122,7 +122,11 @@ async fn every_client_gets_every_message_in_order_and_the_same_bytes() {
         let message = a.message().await.unwrap();
         assert_eq!(message["event"]["app_expired"]["app"], n.to_string());
         assert_eq!((&message["event"]["seq"], &message["event"]["peer"]), (&n.into(), &"me".into()));
-        assert_eq!(message.as_object().unwrap().len(), 1, "the original client allows no key beside the event");
+        assert_eq!(
+            message.as_object().unwrap().len(),
+            1,
+            "the original client allows no key beside the event"
+        );
     }
     let mut c = Client::connect(&server).await;
     server.has_clients(3).await;
@@ -204,7 +208,9 @@ async fn who_does_not_read_loses_its_own_messages_alone() {
     // Noise that does not compress, so that the kernel's buffers fill up.
     let mut state = 1_u64;
     let noise = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         char::from(b' ' + u8::try_from((state >> 33) % 90).unwrap()).to_string()
     };
     let text: String = (0..40_000).map(noise).collect();

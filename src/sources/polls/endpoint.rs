@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -13,7 +14,7 @@ use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
 use crate::model::{Clock, Format, Origin, Update};
-use crate::store::Inlet;
+use crate::store::{Change, Inlet};
 use crate::supervise::panic_message;
 use crate::telemetry::SharedTelemetry;
 
@@ -62,14 +63,15 @@ impl Worker {
                         () = stop.cancelled() => return self.course,
                         fetched = self.fetch() => fetched,
                     };
-                    self.settle(fetched).await;
+                    let (fetched, took) = fetched;
+                    self.settle(fetched, took).await;
                 }
             }
         }
     }
 
     /// Polls, and measures the time that takes. A panic costs this poll alone.
-    async fn fetch(&mut self) -> Result<Answer, Failure> {
+    async fn fetch(&mut self) -> (Result<Answer, Failure>, Duration) {
         let began = Instant::now();
         let caught = AssertUnwindSafe(self.fetcher.fetch()).catch_unwind().await;
         let took = began.elapsed();
@@ -78,20 +80,27 @@ impl Worker {
             .poll_duration_seconds
             .with([self.target.endpoint.name.as_str()])
             .set(took);
-        caught.unwrap_or_else(|panic| {
+        let fetched = caught.unwrap_or_else(|panic| {
             self.fetcher.close();
             Err(self.panicked(&*panic))
-        })
+        });
+        (fetched, took)
     }
 
     /// Stores what a poll brought and says how it went.
-    async fn settle(&mut self, fetched: Result<Answer, Failure>) {
+    async fn settle(&mut self, fetched: Result<Answer, Failure>, took: Duration) {
         let stored = match fetched {
             Ok(answer) => self.store(answer).await,
             Err(failure) => Err(failure),
         };
         let (app, telemetry) = (&self.target.endpoint.name, &self.listeners.telemetry);
         telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
+        self.listeners.inlet.tell(&Change::Polled {
+            app: app.clone(),
+            up: stored.is_ok(),
+            took,
+            at: (self.listeners.clock)(),
+        });
         let turn = self.course.polled(Instant::now(), stored.is_ok());
         match (stored, turn) {
             (Err(failure), turn) => {

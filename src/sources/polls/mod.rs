@@ -136,8 +136,8 @@ impl Polls {
 
     /// Forgets all that is known of an endpoint.
     fn forget(&self, app: &AppName) {
-        let Listeners { inlet, telemetry, .. } = &self.listeners;
-        inlet.remove(app);
+        let Listeners { inlet, telemetry, clock } = &self.listeners;
+        inlet.remove(app, clock());
         telemetry.poll_up.forget(|[endpoint]| **endpoint == *app.as_str());
         telemetry.poll_duration_seconds.forget(|[endpoint]| **endpoint == *app.as_str());
     }

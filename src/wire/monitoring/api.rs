@@ -132,7 +132,10 @@ mod tests {
             b"{\"status\":200,\"result\":{\"addresses\":[\"127.0.0.1:18181\"]}}\n"
         );
         assert_eq!(addresses(&[]), b"{\"status\":200,\"result\":{\"addresses\":[]}}\n");
-        assert_eq!(error(400, "Bitswap probe not enabled"), b"{\"status\":400,\"error\":\"Bitswap probe not enabled\"}\n");
+        assert_eq!(
+            error(400, "Bitswap probe not enabled"),
+            b"{\"status\":400,\"error\":\"Bitswap probe not enabled\"}\n"
+        );
         let known = Peer {
             id: "A".into(),
             agent: Some("kubo/0.40".into()),
@@ -176,7 +179,13 @@ mod tests {
         for good in [r#"{"cids":[{"/":"bafk"}]}"#, "{}", r#"{"cids":[],"seconds_before_cancel":5,"x":1}"#] {
             assert!(check_broadcast(good.as_bytes()).is_ok(), "{good}");
         }
-        for bad in ["", "[]", r#"{"cids":["bafk"]}"#, r#"{"cids":[{"/":"bafk"}]"#, r#"{"seconds_before_cancel":-1}"#] {
+        for bad in [
+            "",
+            "[]",
+            r#"{"cids":["bafk"]}"#,
+            r#"{"cids":[{"/":"bafk"}]"#,
+            r#"{"seconds_before_cancel":-1}"#,
+        ] {
             assert!(check_broadcast(bad.as_bytes()).is_err(), "{bad}");
         }
     }

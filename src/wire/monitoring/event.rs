@@ -149,8 +149,14 @@ mod tests {
                 r#""app_update":{"app":"foo","source":"127.0.0.1:6554","bytes":1024}"#,
             ),
             (Said::AppExpired { app: "a\"b" }, r#""app_expired":{"app":"a\"b"}"#),
-            (one_shot(1.0), r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":1.0}"#),
-            (one_shot(f64::INFINITY), r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":"+Inf"}"#),
+            (
+                one_shot(1.0),
+                r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":1.0}"#,
+            ),
+            (
+                one_shot(f64::INFINITY),
+                r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":"+Inf"}"#,
+            ),
             (
                 Said::Poll {
                     endpoint: "e",

@@ -177,8 +177,14 @@ mod tests {
         let (mut inflater, mut text) = (Inflater::default(), Vec::new());
         assert_eq!(inflater.open(&member, 1 << 20, &mut text), Err(GzipError::TooLong(1 << 20)));
         assert!(text.capacity() <= (1 << 20) + 1, "{}", text.capacity());
-        assert_eq!(inflater.open(&member, (16 << 20) - 1, &mut text), Err(GzipError::TooLong((16 << 20) - 1)));
-        assert!(inflater.open(&member, 16 << 20, &mut text).is_ok(), "the inflater is usable after a refusal");
+        assert_eq!(
+            inflater.open(&member, (16 << 20) - 1, &mut text),
+            Err(GzipError::TooLong((16 << 20) - 1))
+        );
+        assert!(
+            inflater.open(&member, 16 << 20, &mut text).is_ok(),
+            "the inflater is usable after a refusal"
+        );
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub fn check_hello(payload: &[u8]) -> Result<(), HandshakeError> {
     let mut json = serde_json::Deserializer::from_slice(payload);
     let version = json.deserialize_map(Versions)?;
     json.end()?;
-    if version == VERSION { Ok(()) } else { Err(HandshakeError::Version(version)) }
+    if version == VERSION {
+        Ok(())
+    } else {
+        Err(HandshakeError::Version(version))
+    }
 }
 
 /// Finds the version among the keys. Derived code cannot: the original compares keys without case.
@@ -74,7 +78,11 @@ mod tests {
 
     #[test]
     fn what_is_taken() {
-        for good in [r#"{"VERSION":3}"#, r#" {"x":[1,{}],"Version":3,"y":null} "#, r#"{"version":2,"version":3}"#] {
+        for good in [
+            r#"{"VERSION":3}"#,
+            r#" {"x":[1,{}],"Version":3,"y":null} "#,
+            r#"{"version":2,"version":3}"#,
+        ] {
             assert!(check_hello(good.as_bytes()).is_ok(), "{good}");
         }
     }

@@ -150,7 +150,11 @@ impl<'a> Heard<'a> {
     /// [`super::Own`]'s sibling [`super::event::Own`]. With `legacy_addresses` its addresses are written as the original
     /// client can read them, and stand in full beside.
     pub fn write(&self, monitor: &str, legacy_addresses: bool, out: &mut Vec<u8>) {
-        let changed = if legacy_addresses { self.addresses.rewritten() } else { Rewritten::default() };
+        let changed = if legacy_addresses {
+            self.addresses.rewritten()
+        } else {
+            Rewritten::default()
+        };
         let ours = |key: &str| {
             matches!(key, "monitor" | "seq" | "hops")
                 || (key == FULL_REMOTE && changed.remote.is_some())
@@ -180,7 +184,9 @@ fn topic(event: &Object<'_>) -> Option<Topic> {
     if event.get("bitswap_message").is_some() || event.get("connection_event").is_some() {
         return Some(Topic::Bitswap);
     }
-    Topic::ALL.into_iter().find(|topic| *topic != Topic::Bitswap && event.get(topic.as_str()).is_some())
+    Topic::ALL
+        .into_iter()
+        .find(|topic| *topic != Topic::Bitswap && event.get(topic.as_str()).is_some())
 }
 
 /// The proxies that an event has passed: each gives it a monitor, and from the second on a count.
@@ -189,6 +195,24 @@ fn hops(event: &Object<'_>) -> u32 {
         (None, _) => 0,
         (Some(_), None) => 1,
         (Some(_), Some(hops)) => serde_json::from_str(hops.get()).unwrap_or(u32::MAX),
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.wantlists_full += more.wantlists_full;
+        self.wantlists_incremental += more.wantlists_incremental;
+        for at in 0..2 {
+            self.want_block[at] += more.want_block[at];
+            self.want_have[at] += more.want_have[at];
+        }
+        self.cancel += more.cancel;
+        self.blocks += more.blocks;
+        self.have += more.have;
+        self.dont_have += more.dont_have;
+        self.connected += more.connected;
+        self.disconnected += more.disconnected;
     }
 }
 
@@ -264,7 +288,9 @@ impl Rewritten {
 
 /// Writes an object with another value for one key.
 fn replace(object: &RawValue, key: &str, with: impl serde::Serialize, out: &mut Vec<u8>) -> bool {
-    let Ok(object) = serde_json::from_str::<Object<'_>>(object.get()) else { return false };
+    let Ok(object) = serde_json::from_str::<Object<'_>>(object.get()) else {
+        return false;
+    };
     let change = |name: &str, _: &RawValue, out: &mut Vec<u8>| {
         let here = name == key;
         if here {
@@ -309,7 +335,10 @@ mod tests {
     #[test]
     fn the_documented_messages_are_counted() {
         let connection = Heard::read(CONNECTION.as_bytes()).unwrap();
-        assert_eq!((connection.topic, connection.tally.connected, connection.hops), (Some(Topic::Bitswap), 1, 0));
+        assert_eq!(
+            (connection.topic, connection.tally.connected, connection.hops),
+            (Some(Topic::Bitswap), 1, 0)
+        );
         let expected = Tally {
             messages: 1,
             wantlists_incremental: 1,
@@ -335,13 +364,19 @@ mod tests {
     fn addresses_are_made_legible_and_kept_in_full() {
         let quic = CONNECTION.replace("/tcp/4001", "/udp/4001/quic-v1");
         let new: Value = serde_json::from_str(&written(&quic, true)).unwrap();
-        assert_eq!(new["connection_event"], json!({"remote": "/ip4/8.8.8.8/udp/4001/quic", "connection_event_type": 0}));
+        assert_eq!(
+            new["connection_event"],
+            json!({"remote": "/ip4/8.8.8.8/udp/4001/quic", "connection_event_type": 0})
+        );
         assert_eq!(new["full_remote"], "/ip4/8.8.8.8/udp/4001/quic-v1");
         assert!(written(&quic, false).contains("quic-v1"));
         let several = MESSAGE.replace(r#"["/ip4"#, r#"["/ip6zone/a/ip6/::1/tcp/1","/ip4"#);
         let new: Value = serde_json::from_str(&written(&several, true)).unwrap();
         assert_eq!(new["bitswap_message"]["connected_addresses"], json!(["/ip4/127.0.0.1/tcp/4001"]));
-        assert_eq!(new["full_connected_addresses"], json!(["/ip6zone/a/ip6/::1/tcp/1", "/ip4/127.0.0.1/tcp/4001"]));
+        assert_eq!(
+            new["full_connected_addresses"],
+            json!(["/ip6zone/a/ip6/::1/tcp/1", "/ip4/127.0.0.1/tcp/4001"])
+        );
         assert_eq!(new["bitswap_message"]["wantlist_entries"][0]["Priority"], 2_147_483_647);
     }
 
@@ -379,7 +414,12 @@ mod tests {
     }
 
     fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), ".{0,6}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

@@ -74,10 +74,19 @@ mod tests {
         for (full, cut) in [
             ("/ip4/8.8.8.8/tcp/4001", "/ip4/8.8.8.8/tcp/4001"),
             ("/ip4/8.8.8.8/udp/4001/quic-v1", "/ip4/8.8.8.8/udp/4001/quic"),
-            ("/ip4/8.8.8.8/udp/4001/quic-v1/webtransport/certhash/uEi/p2p/Qm", "/ip4/8.8.8.8/udp/4001/quic"),
+            (
+                "/ip4/8.8.8.8/udp/4001/quic-v1/webtransport/certhash/uEi/p2p/Qm",
+                "/ip4/8.8.8.8/udp/4001/quic",
+            ),
             ("/ip4/8.8.8.8/udp/4001/webrtc-direct/certhash/uEi", "/ip4/8.8.8.8/udp/4001"),
-            ("/dns4/a.libp2p.direct/tcp/4001/tls/sni/a.libp2p.direct/ws", "/dns4/a.libp2p.direct/tcp/4001/tls"),
-            ("/ip4/8.8.8.8/udp/4001/quic-v1/p2p/Qm/p2p-circuit", "/ip4/8.8.8.8/udp/4001/quic/p2p/Qm/p2p-circuit"),
+            (
+                "/dns4/a.libp2p.direct/tcp/4001/tls/sni/a.libp2p.direct/ws",
+                "/dns4/a.libp2p.direct/tcp/4001/tls",
+            ),
+            (
+                "/ip4/8.8.8.8/udp/4001/quic-v1/p2p/Qm/p2p-circuit",
+                "/ip4/8.8.8.8/udp/4001/quic/p2p/Qm/p2p-circuit",
+            ),
             ("/dns4/quic-v1/udp/1/quic-v1", "/dns4/quic-v1/udp/1/quic"),
             ("/ip4", ""),
             ("/ip4/1.1.1.1/tcp", "/ip4/1.1.1.1"),
