@@ -4,6 +4,7 @@ mod apps;
 mod health;
 mod index;
 mod metrics;
+pub mod monitoring_api;
 mod own;
 pub mod stream;
 mod table;
