@@ -5,6 +5,7 @@ mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::outlets::{self, Connections, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
 use crate::sources::receiver::Limits;
@@ -46,6 +47,8 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
 }
 
 /// How the configuration is found again on a reload.
@@ -96,14 +99,17 @@ impl Daemon {
         let mut supervisor = Supervisor::new();
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
+        let streams = streams::bind(&settings).await?;
         let addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: streams.addresses(),
         };
         let connections: Connections = receivers
             .listeners()
             .chain(&scraped)
+            .chain(streams.listeners())
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
@@ -130,6 +136,7 @@ impl Daemon {
             Arc::clone(&ground.http_stats),
         );
         let routes = router(&settings, &ground, own, receivers.limits.subscribe(), lifecycle);
+        let routes = routes.merge(monitoring_api::routes(streams.api(&settings, &ground)));
         let door = Door::new(
             routes,
             &routes::requests(),
@@ -137,6 +144,7 @@ impl Daemon {
             Arc::clone(&ground.http_stats),
         );
         receivers.start(&settings, &mut supervisor);
+        streams.start(&settings, &ground, &mut supervisor);
         for listener in scraped {
             supervisor.add(Server::new(
                 listener,

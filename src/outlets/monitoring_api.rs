@@ -68,7 +68,9 @@ impl Question {
 
 /// The routes of the API.
 pub fn routes(monitoring: MonitoringApi) -> Router {
-    Router::new().route("/metric_plugin/v1/{*path}", any(answer)).with_state(Arc::new(monitoring))
+    Router::new()
+        .route("/metric_plugin/v1/{*path}", any(answer))
+        .with_state(Arc::new(monitoring))
 }
 
 async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) -> Response<Body> {
@@ -82,7 +84,11 @@ async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) 
     match request.method() {
         method if question.allows(method) => monitoring.answer(question, request.into_body()).await,
         &Method::OPTIONS => with(reply::text(StatusCode::OK, ""), ALLOW, question.allow()),
-        _ => with(reply::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"), ALLOW, question.allow()),
+        _ => with(
+            reply::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            ALLOW,
+            question.allow(),
+        ),
     }
 }
 
@@ -111,7 +117,11 @@ impl MonitoringApi {
 /// The way to the path without the slash at its end, with the same query.
 fn moved(path: &str, asked: &Uri) -> Response<Body> {
     let query = asked.query().map(|query| format!("?{query}")).unwrap_or_default();
-    with(reply::text(StatusCode::MOVED_PERMANENTLY, "Moved Permanently"), LOCATION, &format!("{path}{query}"))
+    with(
+        reply::text(StatusCode::MOVED_PERMANENTLY, "Moved Permanently"),
+        LOCATION,
+        &format!("{path}{query}"),
+    )
 }
 
 fn refusal(why: &str) -> Response<Body> {
@@ -161,8 +171,16 @@ mod tests {
 
         async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, http::HeaderMap, String) {
             let uri = format!("/metric_plugin/v1{path}");
-            let request = Request::builder().method(method).uri(uri).body(Body::from(body.to_owned())).unwrap();
-            let (head, body) = TowerToHyperService::new(self.routes.clone()).call(request).await.unwrap().into_parts();
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .body(Body::from(body.to_owned()))
+                .unwrap();
+            let (head, body) = TowerToHyperService::new(self.routes.clone())
+                .call(request)
+                .await
+                .unwrap()
+                .into_parts();
             let body = to_bytes(body, 1 << 20).await.unwrap();
             (head.status.as_u16(), head.headers, String::from_utf8(body.to_vec()).unwrap())
         }
@@ -179,9 +197,21 @@ mod tests {
             ("GET", "/monitoring_addresses", "", 200, addresses),
             ("POST", "/broadcast_want", r#"{"cids":[{"/":"bafk"}]}"#, 400, no_probe),
             ("POST", "/broadcast_cancel", r#"{"cids":[]}"#, 400, no_probe),
-            ("POST", "/broadcast_want_cancel", r#"{"cids":[{"/":"b"}],"seconds_before_cancel":5}"#, 400, no_probe),
+            (
+                "POST",
+                "/broadcast_want_cancel",
+                r#"{"cids":[{"/":"b"}],"seconds_before_cancel":5}"#,
+                400,
+                no_probe,
+            ),
             ("POST", "/broadcast_want", r#"{"cids":"#, 400, invalid),
-            ("GET", "/sample_peer_metadata", "", 400, "{\"status\":400,\"error\":\"no IPFS node is configured ([[ipfs]])\"}\n"),
+            (
+                "GET",
+                "/sample_peer_metadata",
+                "",
+                400,
+                "{\"status\":400,\"error\":\"no IPFS node is configured ([[ipfs]])\"}\n",
+            ),
             ("GET", "/nothing", "", 404, "404 page not found\n"),
             ("GET", "/nothing/", "", 404, "404 page not found\n"),
             ("POST", "/ping", "", 405, "Method Not Allowed\n"),
@@ -192,14 +222,23 @@ mod tests {
             assert_eq!(headers[CONTENT_TYPE], "text/plain; charset=utf-8", "{method} {path}");
             assert_eq!(headers.contains_key(ALLOW), status == 405, "{method} {path}");
         }
-        assert_eq!(Api::new(&[], false).ask("GET", "/ping", "").await.2, "{\"status\":200,\"result\":{\"addresses\":[]}}\n");
+        assert_eq!(
+            Api::new(&[], false).ask("GET", "/ping", "").await.2,
+            "{\"status\":200,\"result\":{\"addresses\":[]}}\n"
+        );
     }
 
     #[tokio::test]
     async fn slashes_and_options() {
         let api = Api::new(&[], false);
         let (code, headers, _) = api.ask("GET", "/sample_peer_metadata/?only_connected=true", "").await;
-        assert_eq!((code, &headers[LOCATION]), (301, &HeaderValue::from_static("/metric_plugin/v1/sample_peer_metadata?only_connected=true")));
+        assert_eq!(
+            (code, &headers[LOCATION]),
+            (
+                301,
+                &HeaderValue::from_static("/metric_plugin/v1/sample_peer_metadata?only_connected=true")
+            )
+        );
         for (path, allow) in [("/ping", "GET, HEAD, OPTIONS"), ("/broadcast_want", "OPTIONS, POST")] {
             let (code, headers, body) = api.ask("OPTIONS", path, "").await;
             assert_eq!((code, &headers[ALLOW], body.trim()), (200, &HeaderValue::from_static(allow), ""));
@@ -218,7 +257,8 @@ mod tests {
         };
         api.inlet.put_peers(&AppName::new("node").unwrap(), Some(sample));
         let (code, _, body) = api.ask("GET", ask, "").await;
-        let expected = "{\"status\":200,\"result\":{\"timestamp\":\"1970-01-01T00:00:00.000000000Z\",\"num_connections\":0,\"peer_metadata\":[]}}\n";
+        let expected =
+            "{\"status\":200,\"result\":{\"timestamp\":\"1970-01-01T00:00:00.000000000Z\",\"num_connections\":0,\"peer_metadata\":[]}}\n";
         assert_eq!((code, body.as_str()), (200, expected));
     }
 }

@@ -13,7 +13,7 @@ use super::course::{Course, Step, Turn};
 use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
-use crate::model::{Clock, Format, Origin, Update};
+use crate::model::{Clock, Format, Origin, PeerSample, Update};
 use crate::store::{Change, Inlet};
 use crate::supervise::panic_message;
 use crate::telemetry::SharedTelemetry;
@@ -114,7 +114,12 @@ impl Worker {
         }
     }
 
-    async fn store(&self, answer: Answer) -> Result<(), Failure> {
+    async fn store(&self, mut answer: Answer) -> Result<(), Failure> {
+        let sample = answer.swarm.take().map(|(connections, peers)| PeerSample {
+            at: (self.listeners.clock)(),
+            connections,
+            peers,
+        });
         let (inlet, update) = (self.listeners.inlet.clone(), self.update(answer));
         let large = update.body.len() > LARGE_BYTES;
         let put = move || catch_unwind(AssertUnwindSafe(|| inlet.put_polled(update)));
@@ -127,7 +132,12 @@ impl Worker {
         };
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
         match put {
-            Ok(Ok(_)) => telemetry.updates_total.with([source, Format::Poll.as_str()]).inc(),
+            Ok(Ok(_)) => {
+                telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
+                if sample.is_some() {
+                    self.listeners.inlet.put_peers(&self.target.endpoint.name, sample);
+                }
+            }
             Ok(Err(refused)) => {
                 telemetry.rejected_total.with([source, refused.reason()]).inc();
                 return Err(refused.into());
@@ -175,6 +185,7 @@ impl Worker {
 
     fn withdraw(&mut self) {
         self.listeners.inlet.withdraw(&self.target.endpoint.name);
+        self.listeners.inlet.put_peers(&self.target.endpoint.name, None);
         self.course.withdrawn();
         tracing::warn!(endpoint = %self.target.endpoint.name, "no good poll for {:?}: its data leaves /metrics", self.target.endpoint.stale_after);
     }

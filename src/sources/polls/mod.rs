@@ -11,11 +11,12 @@ mod endpoint;
 mod failure;
 mod fetch;
 mod files;
+mod ipfs;
 mod link;
 mod settings;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, Password, Settings};
+pub use settings::{Credentials, Endpoint, Password, Question, Settings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -138,6 +139,7 @@ impl Polls {
     fn forget(&self, app: &AppName) {
         let Listeners { inlet, telemetry, clock } = &self.listeners;
         inlet.remove(app, clock());
+        inlet.put_peers(app, None);
         telemetry.poll_up.forget(|[endpoint]| **endpoint == *app.as_str());
         telemetry.poll_duration_seconds.forget(|[endpoint]| **endpoint == *app.as_str());
     }

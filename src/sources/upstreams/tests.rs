@@ -105,7 +105,10 @@ impl Relay {
 
     async fn shows(&self, what: &str) {
         let shown = async {
-            while !String::from_utf8(self.view.exposition().segments().concat()).unwrap().contains(what) {
+            while !String::from_utf8(self.view.exposition().segments().concat())
+                .unwrap()
+                .contains(what)
+            {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
