@@ -33,14 +33,13 @@ impl Stream {
         let events = t.fixed("events").or(Topic::ALL.to_vec(), TOPICS);
         let legacy_addresses = t.fixed("legacy_addresses").or(true, Flag);
         let collision = first_pair(&listen_addresses, HostPort::collides_with);
-        t.require(&["listen_addresses"], collision.is_none(), || {
-            let (a, b) = collision.expect("it is there, or nothing would be wrong");
-            format!("{a} and {b} cannot both be listened on")
-        });
+        if let Some((a, b)) = collision {
+            t.require(&["listen_addresses"], false, || format!("{a} and {b} cannot both be listened on"));
+        }
         let twice = first_pair(&upstreams, |a, b| a == b);
-        t.require(&["upstreams"], twice.is_none(), || {
-            format!("{} stands there twice", twice.expect("it is there, or nothing would be wrong").0)
-        });
+        if let Some((upstream, _)) = twice {
+            t.require(&["upstreams"], false, || format!("{upstream} stands there twice"));
+        }
         t.require(&["upstreams"], upstreams.len() <= MAX_UPSTREAMS, || {
             format!("{} upstreams are too many, at most {MAX_UPSTREAMS} are followed", upstreams.len())
         });

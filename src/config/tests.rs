@@ -57,7 +57,7 @@ fn shipped() -> String {
 fn uncommented() -> String {
     let key = |line: &str| {
         line.strip_prefix('#')
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
             .map(str::to_owned)
     };
     shipped()
