@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::{Credentials, Endpoint, IpfsNode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
 use crate::outlets::stream;
 use crate::sources::{polls, receiver, upstreams};
@@ -10,12 +11,27 @@ use crate::store;
 use crate::supervise::UnixAccess;
 use crate::wire::FormatChoice;
 
+/// What the names of the proxy's own families begin with; an application's copies, as of a chained proxy, go out with them.
+const RESERVED: &[&str] = &["exporter_proxy_"];
+
 pub(super) fn store(settings: &Settings) -> store::Limits {
     let limits = &settings.store;
     store::Limits {
         expire_after: limits.expire_after,
         max_apps: limits.max_apps,
         max_bytes: limits.max_bytes,
+    }
+}
+
+pub(super) fn mode(settings: &Settings) -> store::Mode {
+    let exposition = &settings.exposition;
+    let duplicates = match exposition.duplicates {
+        Duplicates::Label => catalog::Duplicates::Label,
+        Duplicates::Latest => catalog::Duplicates::Latest,
+    };
+    match exposition.mode {
+        ExpositionMode::Raw => store::Mode::Raw,
+        ExpositionMode::Merge => store::Mode::Merge(Rules::new(exposition.app_label.as_deref(), duplicates, RESERVED)),
     }
 }
 

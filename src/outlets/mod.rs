@@ -1,6 +1,7 @@
 //! The readers: each hands out what the store remembers in its own way, and none can change it.
 
 mod apps;
+mod deflating;
 mod health;
 mod index;
 mod metrics;
@@ -17,6 +18,7 @@ use axum::routing::get;
 use http::{Response, StatusCode};
 
 pub use apps::Listing;
+pub use deflating::Deflating;
 pub use health::Readiness;
 pub use index::Index;
 pub use metrics::Scraping;

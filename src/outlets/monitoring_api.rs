@@ -148,7 +148,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use crate::model::{AppName, PeerSample, Timestamp};
-    use crate::store::{Inlet, Limits, open};
+    use crate::store::{Inlet, Limits, Mode, open};
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
 
@@ -159,7 +159,7 @@ mod tests {
 
     impl Api {
         fn new(addresses: &[&str], has_nodes: bool) -> Self {
-            let (inlet, view) = open(Limits::default());
+            let (inlet, view) = open(Limits::default(), Mode::Raw);
             let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
             let routes = routes(MonitoringApi {
                 addresses,

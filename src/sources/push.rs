@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
@@ -105,18 +106,19 @@ async fn push(
         let detail = format!("app {app}: the text is not UTF-8 (byte {})", error.valid_up_to());
         return refuse(StatusCode::BAD_REQUEST, "bad_utf8", &detail);
     }
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // What the body was collected in may be larger than the text, and the text stays.
     let body = Bytes::copy_from_slice(&body);
     let origin = pushing.origin.clone();
     let update = Update {
         app: app.clone(),
         body,
-        syntax: Syntax::Text,
+        syntax: content_type.and_then(Syntax::named_by),
         labels: [].into(),
         origin,
         at: (pushing.clock)(),
     };
-    match pushing.inlet.put(update) {
+    match pushing.inlet.put_whole(update) {
         Ok(receipt) => {
             pushing.accepted.inc();
             reply::text(StatusCode::OK, format_args!("stored {} bytes of {app}", receipt.bytes))
@@ -151,5 +153,6 @@ async fn forget(
 fn status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::TooManyApps { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refused::Invalid(..) | Refused::Clashing(_) => StatusCode::BAD_REQUEST,
     }
 }

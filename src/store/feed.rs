@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::latest::Prepared;
 use crate::model::{AppName, LabelPair, Timestamp, Topic};
 
 /// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
@@ -29,6 +30,8 @@ pub enum Change {
         source: Arc<str>,
         /// The length of its exposition text.
         bytes: u64,
+        /// Its families and its series, where texts are read at all.
+        counted: Option<Counted>,
         /// When.
         at: Timestamp,
     },
@@ -70,7 +73,31 @@ pub enum Change {
     },
 }
 
+/// What is in an exposition text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Families.
+    pub families: usize,
+    /// Series.
+    pub series: u32,
+}
+
 impl Change {
+    /// The change that an update which is about to be stored will be.
+    pub(super) fn updated(update: &Prepared) -> Self {
+        let counted = update.text.exposition().map(|read| Counted {
+            families: read.families().len(),
+            series: read.series(),
+        });
+        Self::Updated {
+            app: update.app.clone(),
+            source: Arc::clone(&update.origin.source),
+            bytes: update.text.body().len() as u64,
+            counted,
+            at: update.at,
+        }
+    }
+
     /// What the change is about.
     #[must_use]
     pub fn topic(&self) -> Topic {

@@ -77,10 +77,21 @@ impl Packer {
 fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
     let (at, said) = match change {
         Change::Heard { event, .. } => return Own::write_heard(seq, event, out),
-        Change::Updated { app, source, bytes, at } => {
-            let bytes = *bytes;
-            let app = app.as_str();
-            (at, Said::AppUpdate { app, source, bytes })
+        Change::Updated {
+            app,
+            source,
+            bytes,
+            counted,
+            at,
+        } => {
+            let said = Said::AppUpdate {
+                app: app.as_str(),
+                source,
+                families: counted.map(|counted| counted.families),
+                series: counted.map(|counted| counted.series),
+                bytes: *bytes,
+            };
+            (at, said)
         }
         Change::Forgotten { app, at } => (at, Said::AppExpired { app: app.as_str() }),
         Change::Polled { app, up, took, at } => {

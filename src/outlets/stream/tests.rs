@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::model::{AppName, Timestamp};
-use crate::store::{Change, Inlet, Limits, open};
+use crate::store::{Change, Inlet, Limits, Mode, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{HELLO, Inflater, MAX_FRAME_BYTES, MAX_TEXT_BYTES, split};
 
@@ -30,7 +30,7 @@ struct Server {
 
 impl Server {
     async fn start(subscriber_buffer: usize, topics: &[Topic]) -> Self {
-        let (inlet, view) = open(Limits::default());
+        let (inlet, view) = open(Limits::default(), Mode::Raw);
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
         let settings = Settings {
             subscriber_buffer,

@@ -132,10 +132,13 @@ impl Worker {
         };
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
         match put {
-            Ok(Ok(_)) => {
+            Ok(Ok(receipt)) => {
                 telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
                 if sample.is_some() {
                     self.listeners.inlet.put_peers(&self.target.endpoint.name, sample);
+                }
+                if let Some(complaint) = receipt.news() {
+                    telemetry.complain(source, &self.target.endpoint.name, complaint);
                 }
             }
             Ok(Err(refused)) => {
@@ -191,7 +194,11 @@ impl Worker {
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
-        self.listeners.telemetry.poll_panics_total.with([&self.target.source]).inc();
+        self.listeners
+            .telemetry
+            .poll_panics_total
+            .with([self.target.endpoint.name.as_str()])
+            .inc();
         Failure::Panic(panic_message(panic).to_owned())
     }
 }

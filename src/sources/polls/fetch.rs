@@ -44,7 +44,7 @@ const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-
 pub(super) struct Answer {
     /// In an allocation of exactly its size.
     pub(super) body: Bytes,
-    pub(super) syntax: Syntax,
+    pub(super) syntax: Option<Syntax>,
     /// The connections and the peers of an IPFS node, if that was the question.
     pub(super) swarm: Option<(usize, Vec<Peer>)>,
 }
@@ -148,7 +148,7 @@ impl Fetcher {
             }
             Question::Peers { agent_version_cutoff } => {
                 let (text, swarm) = ipfs::read(body, agent_version_cutoff).await?;
-                (text, Syntax::Text, Some(swarm))
+                (text, Some(Syntax::Text), Some(swarm))
             }
         };
         Ok(Answer { body, syntax, swarm })

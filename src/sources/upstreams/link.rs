@@ -30,28 +30,36 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 
 /// Why there is no connection any more.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Lost {
+pub enum Lost {
+    /// Looking up, connecting and the handshake took too long.
     #[error("no connection and handshake within {CONNECT_TIMEOUT:?}")]
     Slow,
+    /// There is no connection.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
+    /// The handshake was not ours.
     #[error("the handshake is wrong: {0}")]
     Handshake(#[from] HandshakeError),
+    /// The connection broke.
     #[error("the connection failed: {0}")]
     Io(#[source] io::Error),
+    /// The server ended it; true within a frame.
     #[error("the server closed the connection{}", if *.0 { " within a frame" } else { "" })]
     Closed(bool),
+    /// A frame's length is more than is read.
     #[error("the server sent {0}")]
     TooLong(#[from] Oversized),
+    /// A frame began and did not end.
     #[error("a frame was not whole within {FRAME_TIMEOUT:?}")]
     Half,
+    /// A frame holds no member of gzip, or too long a one.
     #[error("the server sent a frame that is no message: {0}")]
     Gzip(#[from] GzipError),
 }
 
 /// A connection behind its handshake.
 #[derive(Debug)]
-pub(super) struct Link<S> {
+pub struct Link<S> {
     stream: S,
     buffer: BytesMut,
     /// When the frame that has begun must be whole.
@@ -62,7 +70,10 @@ pub(super) struct Link<S> {
 
 impl Link<TcpStream> {
     /// Connects to `HOST:PORT`.
-    pub(super) async fn open(address: &str) -> Result<Self, Lost> {
+    ///
+    /// # Errors
+    /// When there is no connection and handshake in time.
+    pub async fn open(address: &str) -> Result<Self, Lost> {
         let open = async {
             let stream = TcpStream::connect(address).await.map_err(Lost::Connect)?;
             SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(Lost::Connect)?;
@@ -101,7 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The next frame. Dropping the future loses nothing.
-    pub(super) async fn frame(&mut self) -> Result<Bytes, Lost> {
+    ///
+    /// # Errors
+    /// When the connection is lost; so with the other calls.
+    pub async fn frame(&mut self) -> Result<Bytes, Lost> {
         loop {
             if let Some(frame) = self.frame_at_hand()? {
                 return Ok(frame);
@@ -114,7 +128,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The next frame if it is there already.
-    pub(super) fn frame_at_hand(&mut self) -> Result<Option<Bytes>, Lost> {
+    ///
+    /// # Errors
+    /// When its length is no length.
+    pub fn frame_at_hand(&mut self) -> Result<Option<Bytes>, Lost> {
         let frame = split(&mut self.buffer, MAX_FRAME_BYTES)?;
         if frame.is_some() || self.buffer.is_empty() {
             self.deadline = None;
@@ -125,7 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The text of the message in a frame.
-    pub(super) fn text(&mut self, frame: &[u8]) -> Result<&[u8], Lost> {
+    ///
+    /// # Errors
+    /// When there is none in it.
+    pub fn text(&mut self, frame: &[u8]) -> Result<&[u8], Lost> {
         self.text.clear();
         self.text.shrink_to(MAX_KEPT_BYTES);
         self.inflater.open(frame, MAX_TEXT_BYTES, &mut self.text)?;

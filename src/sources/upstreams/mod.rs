@@ -19,6 +19,7 @@ use crate::model::Clock;
 use crate::store::Inlet;
 use crate::supervise::Part;
 use crate::telemetry::SharedTelemetry;
+pub use link::{Link, Lost};
 use upstream::Upstream;
 
 /// Whom to listen to.

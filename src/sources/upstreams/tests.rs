@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::model::{Timestamp, Topic};
-use crate::store::{Change, Feed, Limits, View, open};
+use crate::store::{Change, Feed, Limits, Mode, View, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{Compressor, HELLO, length_of};
 
@@ -73,7 +73,7 @@ struct Relay {
 
 impl Relay {
     fn start(upstreams: &[String]) -> Self {
-        let (inlet, view) = open(Limits::default());
+        let (inlet, view) = open(Limits::default(), Mode::Raw);
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
         let feed = view.follow(&[Topic::Bitswap, Topic::Poll]);
         let settings = Settings {
@@ -105,9 +105,11 @@ impl Relay {
 
     async fn shows(&self, what: &str) {
         let shown = async {
-            while !String::from_utf8(self.view.exposition().segments().concat())
-                .unwrap()
-                .contains(what)
+            while !self
+                .view
+                .apps()
+                .iter()
+                .any(|app| app.text.body().windows(what.len()).any(|text| text == what.as_bytes()))
             {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -159,7 +159,7 @@ impl Upstream {
         let stored = inlet.put_polled(Update {
             app: self.app.clone(),
             body: Bytes::from(render(&self.monitor, &self.sums).into_bytes().into_boxed_slice()),
-            syntax: Syntax::Text,
+            syntax: Some(Syntax::Text),
             labels: [].into(),
             origin: self.origin.clone(),
             at: clock(),

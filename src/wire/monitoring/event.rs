@@ -29,6 +29,12 @@ pub enum Said<'a> {
         app: &'a str,
         /// Where the update came from, as `/apps` says it.
         source: &'a str,
+        /// Its families, where texts are read at all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        families: Option<usize>,
+        /// Its series, likewise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        series: Option<u32>,
         /// The length of its exposition text.
         bytes: u64,
     },
@@ -134,6 +140,13 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let labels: [LabelPair; 2] = [("b".into(), "1\"".into()), ("a".into(), "ö".into())];
+        let update = |families, series| Said::AppUpdate {
+            app: "foo",
+            source: "127.0.0.1:6554",
+            families,
+            series,
+            bytes: 1024,
+        };
         let one_shot = |value| Said::OneShot {
             metric: "events_to_metrics",
             labels: &labels,
@@ -141,11 +154,11 @@ mod tests {
         };
         for (said, tail) in [
             (
-                Said::AppUpdate {
-                    app: "foo",
-                    source: "127.0.0.1:6554",
-                    bytes: 1024,
-                },
+                update(Some(3), Some(12)),
+                r#""app_update":{"app":"foo","source":"127.0.0.1:6554","families":3,"series":12,"bytes":1024}"#,
+            ),
+            (
+                update(None, None),
                 r#""app_update":{"app":"foo","source":"127.0.0.1:6554","bytes":1024}"#,
             ),
             (Said::AppExpired { app: "a\"b" }, r#""app_expired":{"app":"a\"b"}"#),

@@ -11,6 +11,7 @@ mod frame;
 mod gzip;
 mod handshake;
 mod heard;
+mod line;
 mod multiaddr;
 mod object;
 
@@ -19,6 +20,7 @@ pub use frame::{LENGTH_BYTES, MAX_FRAME_BYTES, Oversized, length_of, split};
 pub use gzip::{Compressor, GzipError, Inflater};
 pub use handshake::{HELLO, HandshakeError, MAX_HANDSHAKE_BYTES, check_hello};
 pub use heard::{Heard, HeardError, Tally};
+pub use line::line;
 pub use multiaddr::legacy;
 
 /// The longest JSON text of one message, unpacked. A Bitswap message has at most 4 MiB and its entries grow about

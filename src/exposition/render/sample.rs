@@ -1,0 +1,374 @@
+//! One sample line, spelt anew.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use super::Variant;
+use crate::exposition::negotiate::Escaping;
+use crate::exposition::{Label, Labels, Sample, escape, label_hash, name_hash};
+use crate::model::Syntax;
+
+/// A label that every sample gets which lacks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addition {
+    /// Its name, as escaped inside quotes.
+    pub(crate) name: Box<[u8]>,
+    /// Its name by the underscores rule.
+    pub(crate) legacy_name: Box<[u8]>,
+    /// Its value, as escaped inside quotes.
+    pub(crate) value: Box<[u8]>,
+}
+
+impl Addition {
+    /// From a name and a value as a person writes them.
+    pub(crate) fn new(name: &str, value: &str) -> Self {
+        Self {
+            name: escaped(name).into(),
+            legacy_name: escape::label_name(name).as_bytes().into(),
+            value: escaped(value).into(),
+        }
+    }
+
+    /// Whether a sample with these labels lacks it. A label with an empty value is none, and one that escaping calls the same is one.
+    pub(crate) fn lacking_in(&self, labels: &Labels<'_>) -> bool {
+        !labels.clone().any(|label| !label.value.is_empty() && self.is_called(&label))
+    }
+
+    fn is_called(&self, label: &Label<'_>) -> bool {
+        *label.name == *self.legacy_name || label.quoted && *underscored_label(label.name) == *self.legacy_name
+    }
+}
+
+fn escaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+/// What the characters of a name are, whose `\\`, `\"` and `\n` stand for one each.
+fn unescaped(name: &[u8]) -> String {
+    let mut bytes = name.iter();
+    let mut out = Vec::with_capacity(name.len());
+    while let Some(&byte) = bytes.next() {
+        out.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(&other) => other,
+                None => b'\\',
+            },
+            other => other,
+        });
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A metric name by the underscores rule, from one that is escaped as inside quotes.
+pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
+    if escape::is_legacy_metric_name(name) {
+        name.into()
+    } else {
+        escape::metric_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
+}
+
+/// A label name by the underscores rule, from one that is escaped as inside quotes.
+pub(crate) fn underscored_label(name: &[u8]) -> Cow<'_, [u8]> {
+    if escape::is_legacy_label_name(name) {
+        name.into()
+    } else {
+        escape::label_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
+}
+
+/// The labels that count, under their names by the underscores rule: not those without value, and of those that escaping calls the same
+/// the first. `quoted` says whether some name of the family is written in quotes; otherwise the rule changes nothing.
+pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
+    let all = labels.clone();
+    labels
+        .clone()
+        .filter(|label| !label.value.is_empty())
+        .enumerate()
+        .filter_map(move |(at, label)| {
+            if !quoted {
+                return Some((Cow::Borrowed(label.name), label));
+            }
+            let name = underscored_label(label.name);
+            let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
+            (!earlier.any(|it| underscored_label(it.name) == name)).then_some((name, label))
+        })
+}
+
+/// How the samples of one family of one application are to be spelt.
+pub(super) struct Spelling<'a> {
+    /// The syntax that they came in.
+    pub(super) from: Syntax,
+    /// What they go out in.
+    pub(super) to: Variant,
+    /// Whether some name is written in quotes.
+    pub(super) quoted: bool,
+    /// Labels for those that lack them.
+    pub(super) additions: &'a [Addition],
+    /// The label whose value OpenMetrics wants as a float in a certain spelling, if the sample bears it.
+    pub(super) canonical: Option<&'static [u8]>,
+    /// Whether exemplars may go out.
+    pub(super) exemplars: bool,
+}
+
+impl Spelling<'_> {
+    /// Writes a sample and a newline.
+    pub(super) fn write(&self, sample: &Sample<'_>, out: &mut Vec<u8>) {
+        let mut braces = Braces { opened: false };
+        let name = self.metric(sample.name);
+        if escape::is_legacy_metric_name(&name) {
+            out.extend_from_slice(&name);
+        } else {
+            braces.next(out);
+            quoted(&name, out);
+        }
+        self.labels(sample, &mut braces, out);
+        braces.close(out);
+        out.push(b' ');
+        out.extend_from_slice(sample.value);
+        if let Some(timestamp) = sample.timestamp {
+            out.push(b' ');
+            self.timestamp(timestamp, out);
+        }
+        if self.exemplars {
+            self.exemplar(sample, out);
+        }
+        out.push(b'\n');
+    }
+
+    fn metric<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        match self.to.escaping {
+            Escaping::AllowUtf8 => name.into(),
+            Escaping::Underscores => underscored_metric(name),
+        }
+    }
+
+    fn labels(&self, sample: &Sample<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
+        if self.to.escaping == Escaping::Underscores && self.quoted {
+            for (name, label) in legacy_labels(&sample.labels, true) {
+                self.label(&name, &label, braces, out);
+            }
+        } else {
+            let replaced = |label: &Label<'_>| label.value.is_empty() && self.additions.iter().any(|it| it.is_called(label));
+            for label in sample.labels.clone().filter(|label| !replaced(label)) {
+                self.label(label.name, &label, braces, out);
+            }
+        }
+        for addition in self.additions.iter().filter(|it| it.lacking_in(&sample.labels)) {
+            braces.next(out);
+            self.label_name(&addition.name, out);
+            value(&addition.value, out);
+        }
+    }
+
+    fn label(&self, name: &[u8], label: &Label<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
+        braces.next(out);
+        self.label_name(name, out);
+        match self.canonical {
+            Some(bound) if bound == label.name => value(&canonical_float(label.value), out),
+            _ => value(label.value, out),
+        }
+    }
+
+    fn label_name(&self, name: &[u8], out: &mut Vec<u8>) {
+        match self.to.escaping {
+            Escaping::AllowUtf8 if !escape::is_legacy_label_name(name) => quoted(name, out),
+            Escaping::AllowUtf8 => out.extend_from_slice(name),
+            Escaping::Underscores => out.extend_from_slice(&underscored_label(name)),
+        }
+    }
+
+    fn timestamp(&self, timestamp: &[u8], out: &mut Vec<u8>) {
+        match (self.from, self.to.syntax) {
+            (Syntax::Text, Syntax::OpenMetrics) => seconds_of_millis(timestamp, out),
+            (Syntax::OpenMetrics, Syntax::Text) => millis_of_seconds(timestamp, out),
+            (Syntax::Text, Syntax::Text) | (Syntax::OpenMetrics, Syntax::OpenMetrics) => out.extend_from_slice(timestamp),
+        }
+    }
+
+    fn exemplar(&self, sample: &Sample<'_>, out: &mut Vec<u8>) {
+        let Some(exemplar) = &sample.exemplar else { return };
+        out.extend_from_slice(b" # {");
+        for (at, label) in exemplar.labels.clone().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            self.label_name(label.name, out);
+            value(label.value, out);
+        }
+        out.extend_from_slice(b"} ");
+        out.extend_from_slice(exemplar.value);
+        if let Some(timestamp) = exemplar.timestamp {
+            out.push(b' ');
+            out.extend_from_slice(timestamp);
+        }
+    }
+}
+
+/// The identity that a sample has once its names are escaped by the underscores rule.
+pub(super) fn underscored_hash(sample: &Sample<'_>) -> u64 {
+    let labels = legacy_labels(&sample.labels, true).map(|(name, label)| label_hash(&name, label.value));
+    labels.fold(name_hash(&underscored_metric(sample.name)), u64::wrapping_add)
+}
+
+/// Writes the braces and commas around labels, and no braces where there are none.
+struct Braces {
+    opened: bool,
+}
+
+impl Braces {
+    fn next(&mut self, out: &mut Vec<u8>) {
+        out.push(if self.opened { b',' } else { b'{' });
+        self.opened = true;
+    }
+
+    fn close(&self, out: &mut Vec<u8>) {
+        if self.opened {
+            out.push(b'}');
+        }
+    }
+}
+
+/// Writes what is escaped already in quotes.
+pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
+/// Writes the value of a label, escaped already, with what stands between it and the name.
+fn value(value: &[u8], out: &mut Vec<u8>) {
+    out.push(b'=');
+    quoted(value, out);
+}
+
+/// The value of a `le` or `quantile` as OpenMetrics wants it: `1` as `1.0`, infinity as `+Inf`. Other spellings stay.
+fn canonical_float(value: &[u8]) -> Cow<'_, [u8]> {
+    let digits = value.strip_prefix(b"-").or_else(|| value.strip_prefix(b"+")).unwrap_or(value);
+    if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+        [value.strip_prefix(b"+").unwrap_or(value), b".0"].concat().into()
+    } else if digits.eq_ignore_ascii_case(b"inf") || digits.eq_ignore_ascii_case(b"infinity") {
+        Cow::Borrowed(if value.starts_with(b"-") { b"-Inf" } else { b"+Inf" })
+    } else {
+        value.into()
+    }
+}
+
+/// `1234` becomes `1.234`.
+fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
+    let (sign, digits) = match millis {
+        [b'-', digits @ ..] => (&b"-"[..], digits),
+        [b'+', digits @ ..] => (&b""[..], digits),
+        digits => (&b""[..], digits),
+    };
+    out.extend_from_slice(sign);
+    let split = digits.len().saturating_sub(3);
+    let (seconds, rest) = digits.split_at(split);
+    out.extend_from_slice(if seconds.is_empty() { b"0" } else { seconds });
+    if rest.iter().any(|&digit| digit != b'0') {
+        out.push(b'.');
+        out.extend_from_slice(&b"000"[rest.len()..]);
+        let end = rest.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+        out.extend_from_slice(&rest[..end]);
+    }
+}
+
+/// `1.234` becomes `1234`; digits beyond the millisecond are cut off, as the text format has no room for them.
+fn millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
+    if let Some(millis) = exact_millis(seconds) {
+        // Writing to memory cannot fail.
+        let _ = write!(out, "{millis}");
+        return;
+    }
+    let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and a time beyond 64 bits of milliseconds is no time"
+    )]
+    let millis = (float * 1000.0).round() as i64;
+    let _ = write!(out, "{millis}");
+}
+
+/// The milliseconds of a plain decimal number without exponent.
+fn exact_millis(seconds: &[u8]) -> Option<i64> {
+    let (negative, digits) = match seconds {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let dot = memchr::memchr(b'.', digits).unwrap_or(digits.len());
+    let (whole, fraction) = (&digits[..dot], digits.get(dot + 1..).unwrap_or_default());
+    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return None;
+    }
+    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(3);
+    let mut millis = 0_i64;
+    for digit in whole.iter().copied().chain(padded) {
+        millis = millis.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+    }
+    Some(if negative { -millis } else { millis })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(by: fn(&[u8], &mut Vec<u8>), input: &str) -> String {
+        let mut out = Vec::new();
+        by(input.as_bytes(), &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn timestamps_change_their_unit() {
+        for (millis, seconds) in [
+            ("1234", "1.234"),
+            ("1000", "1"),
+            ("5", "0.005"),
+            ("0", "0"),
+            ("-1500", "-1.5"),
+            ("120", "0.12"),
+        ] {
+            assert_eq!(written(seconds_of_millis, millis), seconds);
+            assert_eq!(written(millis_of_seconds, seconds), millis);
+        }
+        assert_eq!(written(millis_of_seconds, "1.0005"), "1000");
+        assert_eq!(written(millis_of_seconds, "1.5e3"), "1500000");
+        assert_eq!(written(millis_of_seconds, ".5"), "500");
+        assert_eq!(written(millis_of_seconds, "1e300"), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn bounds_are_floats() {
+        for (value, canonical) in [
+            ("1", "1.0"),
+            ("+5", "5.0"),
+            ("Inf", "+Inf"),
+            ("+inf", "+Inf"),
+            ("-Inf", "-Inf"),
+            ("0.5", "0.5"),
+            ("1e3", "1e3"),
+            ("-2", "-2.0"),
+        ] {
+            assert_eq!(&*canonical_float(value.as_bytes()), canonical.as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn millis_survive_the_way_to_seconds_and_back(millis in any::<i32>()) {
+            let millis = millis.to_string();
+            prop_assert_eq!(written(millis_of_seconds, &written(seconds_of_millis, &millis)), millis);
+        }
+    }
+}
