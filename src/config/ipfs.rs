@@ -71,9 +71,7 @@ impl Kind for NodeKind {
     fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Draft> {
         let at = node.at.clone();
         match node.value {
-            Value::Table(table) => {
-                Section::inner(wrong.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| Draft { at, node })
-            }
+            Value::Table(table) => Section::inner(wrong.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| Draft { at, node }),
             _ => wrong.expected(&node, "a table such as { api = \"http://127.0.0.1:5001\" }"),
         }
     }

@@ -13,4 +13,5 @@ mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod stream;
 mod web;

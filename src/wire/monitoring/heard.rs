@@ -7,13 +7,18 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::legacy;
-use super::object::{Object, push, push_key, push_text};
+use super::object::{MAX_KEYS, Object, push, push_key, push_text};
 use crate::model::Topic;
 
 /// The key of the addresses of a `bitswap_message` as they were before they were made legible to the original client.
 const FULL_CONNECTED_ADDRESSES: &str = "full_connected_addresses";
 /// The key of the address of a `connection_event` as it was before.
 const FULL_REMOTE: &str = "full_remote";
+
+/// The keys of an event that a proxy writes.
+const OURS: [&str; 5] = ["monitor", "seq", "hops", FULL_REMOTE, FULL_CONNECTED_ADDRESSES];
+/// The most other keys of an event. With ours it still has few enough for the next proxy to read.
+const MAX_FOREIGN_KEYS: usize = MAX_KEYS - OURS.len();
 
 /// A message of another server.
 #[derive(Debug)]
@@ -34,6 +39,9 @@ pub enum HeardError {
     /// It is not the JSON that the protocol describes.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// It has more keys than any event.
+    #[error("the event has more than {MAX_FOREIGN_KEYS} keys")]
+    TooManyKeys,
     /// It has no event.
     #[error("there is no event in it")]
     NoEvent,
@@ -121,6 +129,9 @@ impl<'a> Heard<'a> {
     pub fn read(text: &'a [u8]) -> Result<Self, HeardError> {
         let envelope: Object<'a> = serde_json::from_slice(text)?;
         let event: Object<'a> = serde_json::from_str(envelope.get("event").ok_or(HeardError::NoEvent)?.get())?;
+        if event.keys().filter(|key| !OURS.contains(key)).count() > MAX_FOREIGN_KEYS {
+            return Err(HeardError::TooManyKeys);
+        }
         for key in ["timestamp", "peer"] {
             if !event.get(key).is_some_and(|value| value.get().starts_with('"')) {
                 return Err(HeardError::NoText(key));

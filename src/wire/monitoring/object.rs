@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The most keys an object may have: known ones are a dozen at most, and each kept one costs memory beside its text.
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
 
 /// An object as its keys, unescaped and in their order, and the text of their values. Nothing that is unknown is lost, no
 /// number changes. The same key twice is an error, as it is to the original client.
@@ -51,6 +51,11 @@ impl<'a> Object<'a> {
     /// The text of a key's value.
     pub(super) fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.fields.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+
+    /// Its keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(key, _)| &**key)
     }
 
     /// Writes the object again. `change` sees each key and may write other text for its value (true), or leave it (false);
