@@ -3,6 +3,7 @@
 //! `corpus/`.
 
 pub mod capnp_stream;
+pub mod exposition;
 mod feeding;
 pub mod json_stream;
 pub mod monitoring_stream;
@@ -13,6 +14,7 @@ pub type Check = fn(&[u8]);
 /// Every target by the name of its corpus.
 pub const TARGETS: &[(&str, Check)] = &[
     ("capnp_stream", capnp_stream::check),
+    ("exposition", exposition::check),
     ("json_stream", json_stream::check),
     ("monitoring_stream", monitoring_stream::check),
 ];

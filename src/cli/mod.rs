@@ -3,6 +3,7 @@
 mod apps;
 mod check;
 mod completions;
+mod input;
 mod run;
 mod send;
 mod tap;
@@ -55,7 +56,6 @@ enum Command {
     /// Run the proxy (the default).
     Run,
     /// Validate a configuration file, or exposition text with `check metrics`.
-    #[command(args_conflicts_with_subcommands = true)]
     Check(check::Check),
     /// Push metrics to a running proxy.
     Send(send::Send),

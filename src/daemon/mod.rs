@@ -27,9 +27,8 @@ use crate::model::{Clock, Timestamp};
 use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
-use crate::sources::receiver::Limits;
 use crate::store::{self, Expiry, Inlet, View};
-use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
+use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -142,7 +141,7 @@ impl Daemon {
         supervisor.add(deflating.part());
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
-        let routes = router(&ground, scraping, receivers.limits.subscribe(), lifecycle);
+        let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
         let routes = routes.merge(monitoring_api::routes(streams.api(&settings, &ground)));
         let door = Door::new(
             routes,
@@ -150,14 +149,12 @@ impl Daemon {
             Arc::clone(&ground.access),
             Arc::clone(&ground.http_stats),
         );
-        receivers.start(&settings, &mut supervisor);
-        streams.start(&settings, &ground, &mut supervisor);
+        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
+        let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
+        receivers.start(seats, &mut supervisor);
+        streams.start(seats, &settings, &ground, &mut supervisor);
         for listener in scraped {
-            supervisor.add(Server::new(
-                listener,
-                Seats::new(settings.exporter.concurrent_requests),
-                door.clone(),
-            ));
+            supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
@@ -215,15 +212,15 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(ground: &Ground, scraping: Scraping, limits: watch::Receiver<Limits>, lifecycle: Lifecycle) -> Router {
+fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Lifecycle) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     let readers = outlets::routes(Outlets {
+        view: view.clone(),
         scraping: Arc::new(scraping),
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
     });
-    let pushing = Pushing::new(ground.inlet.clone(), Arc::clone(&ground.telemetry), clock, limits);
     readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
 }
 

@@ -43,10 +43,15 @@ impl Streams {
         }
     }
 
-    /// Hands all parts that the configuration asks for to the supervisor.
-    pub(super) fn start(self, settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) {
+    /// Hands all parts that the configuration asks for to the supervisor, with so many seats where the system has no more.
+    pub(super) fn start(self, seats: usize, settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) {
         if !self.listeners.is_empty() {
-            let stream = Stream::new(settings::stream(settings), ground.view.clone(), Arc::clone(&ground.telemetry));
+            let stream = Stream::new(
+                settings::stream(settings),
+                seats,
+                ground.view.clone(),
+                Arc::clone(&ground.telemetry),
+            );
             supervisor.add(stream.publisher());
             for listener in self.listeners {
                 supervisor.add(stream.part(listener));

@@ -2,6 +2,7 @@
 
 mod apps;
 mod deflating;
+mod discovery;
 mod health;
 mod index;
 mod metrics;
@@ -25,10 +26,13 @@ pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
+use crate::store::View;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
 pub struct Outlets {
+    /// For `/sd`.
+    pub view: View,
     /// For `/metrics` and its kin.
     pub scraping: Arc<Scraping>,
     /// For `/apps`.
@@ -42,6 +46,7 @@ pub struct Outlets {
 /// The routes that read.
 pub fn routes(outlets: Outlets) -> Router {
     let Outlets {
+        view,
         scraping,
         listing,
         index,
@@ -61,8 +66,9 @@ pub fn routes(outlets: Outlets) -> Router {
         .route("/readyz", get(health::ready))
         .route("/-/ready", get(health::ready))
         .with_state(readiness);
+    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(view);
     let index = Router::new().route("/", get(index::index)).with_state(index);
-    scrapes.merge(lists).merge(health).merge(index)
+    scrapes.merge(lists).merge(discovery).merge(health).merge(index)
 }
 
 /// 404 for an application that nobody knows.

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
-use super::receiver::Limits;
+use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, Refused};
@@ -29,12 +29,13 @@ pub struct Pushing {
     origin: Origin,
     clock: Clock,
     limits: watch::Receiver<Limits>,
+    budget: Arc<Budget>,
 }
 
 impl Pushing {
-    /// Pushes into this store; a body is a message, so the receivers' limit on messages holds for it.
+    /// Pushes into this store; a body is a message, so the receivers' limits and their budget hold for it.
     #[must_use]
-    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>) -> Self {
+    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>, budget: Arc<Budget>) -> Self {
         let accepted = telemetry.updates_total.with([SOURCE, Format::Push.as_str()]);
         let origin = Origin {
             source: SOURCE.into(),
@@ -47,6 +48,7 @@ impl Pushing {
             origin,
             clock,
             limits,
+            budget,
         }
     }
 
@@ -98,7 +100,9 @@ async fn push(
         bytes: pushing.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
     };
-    let body = match read_body(&headers, body, limit).await {
+    // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
+    let mut hold = pushing.budget.hold();
+    let body = match read_body(&headers, body, limit, &mut hold).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
     };

@@ -48,12 +48,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A server of what `view` shows.
+    /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `seats`.
     #[must_use]
-    pub fn new(settings: Settings, view: View, telemetry: SharedTelemetry) -> Self {
+    pub fn new(settings: Settings, seats: usize, view: View, telemetry: SharedTelemetry) -> Self {
         Self {
             hub: Arc::new(Hub::new(settings, view, telemetry)),
-            seats: Seats::new(MAX_SUBSCRIBERS),
+            seats: Seats::new(seats.min(MAX_SUBSCRIBERS)),
         }
     }
 

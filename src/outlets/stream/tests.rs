@@ -37,7 +37,7 @@ impl Server {
             topics: topics.to_vec(),
             proxy: "me".into(),
         };
-        let stream = Stream::new(settings, view, Arc::clone(&telemetry));
+        let stream = Stream::new(settings, usize::MAX, view, Arc::clone(&telemetry));
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let parts: Vec<Box<dyn Part>> = vec![Box::new(stream.publisher()), Box::new(stream.part(listener))];
