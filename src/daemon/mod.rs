@@ -5,6 +5,7 @@ mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
 use crate::store::{self, Expiry, Inlet, View};
@@ -47,6 +48,8 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
 }
 
 /// How the configuration is found again on a reload.
@@ -97,14 +100,17 @@ impl Daemon {
         let mut supervisor = Supervisor::new();
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
+        let streams = streams::bind(&settings).await?;
         let addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: streams.addresses(),
         };
         let connections: Connections = receivers
             .listeners()
             .chain(&scraped)
+            .chain(streams.listeners())
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
@@ -136,15 +142,17 @@ impl Daemon {
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
         let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
+        let routes = routes.merge(monitoring_api::routes(streams.api(&settings, &ground)));
         let door = Door::new(
             routes,
             &routes::requests(),
             Arc::clone(&ground.access),
             Arc::clone(&ground.http_stats),
         );
-        let listeners = receivers.listeners().count() + scraped.len();
+        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
         let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
         receivers.start(seats, &mut supervisor);
+        streams.start(seats, &settings, &ground, &mut supervisor);
         for listener in scraped {
             supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }

@@ -7,6 +7,8 @@ mod buffer;
 mod capnp_message;
 mod capnp_stream;
 mod json_stream;
+pub mod kubo;
+pub mod monitoring;
 mod refusal;
 pub mod schema;
 mod sniff;
