@@ -16,12 +16,15 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::sync::watch;
 
+pub use self::routes::ENDPOINTS;
+
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
 use crate::outlets::{self, Connections, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
 use crate::sources::receiver::Limits;
 use crate::store::{self, Expiry, Inlet, View};
@@ -106,7 +109,15 @@ impl Daemon {
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
+        let polls = watch::Sender::new(Arc::new(settings::polls(&settings)));
+        supervisor.add(Polls::new(
+            polls.subscribe(),
+            ground.inlet.clone(),
+            Arc::clone(&ground.telemetry),
+            ground.clock,
+        ));
         let live = Live {
+            polls,
             inlet: ground.inlet.clone(),
             receiver_limits: receivers.limits.clone(),
             budget: Arc::clone(&receivers.budget),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Reread, settings};
 use crate::config::{self, Settings};
 use crate::http::Access;
+use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
 use crate::store::Inlet;
 use crate::supervise::Part;
@@ -28,14 +29,16 @@ pub(super) struct Live {
     pub(super) inlet: Inlet,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
+    pub(super) polls: watch::Sender<Arc<polls::Settings>>,
     pub(super) access: Arc<ArcSwap<Access>>,
 }
 
 impl Live {
     fn apply(&self, settings: &Settings) {
         self.inlet.set_limits(settings::store(settings));
-        // Nobody listens when there is no receiver.
+        // Nobody follows what is switched off.
         let _ = self.receiver_limits.send(settings::receiver(settings));
+        let _ = self.polls.send(Arc::new(settings::polls(settings)));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
         self.access.store(Arc::new(settings::access(settings)));
     }

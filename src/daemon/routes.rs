@@ -1,7 +1,7 @@
 //! The list of endpoints, for people who ask for the wrong one.
 
 /// What can be requested, and what that gives.
-pub(super) const ENDPOINTS: &[(&str, &str)] = &[
+pub const ENDPOINTS: &[(&str, &str)] = &[
     (
         "GET /metrics",
         "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out",

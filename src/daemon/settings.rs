@@ -1,8 +1,10 @@
 //! From the configuration's words to those of the rooms.
 
-use crate::config::{Owner, ReceiverFormat, Settings, UnixReceiver};
+use std::sync::Arc;
+
+use crate::config::{Credentials, Endpoint, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
 use crate::http::Access;
-use crate::sources::receiver;
+use crate::sources::{polls, receiver};
 use crate::store;
 use crate::supervise::UnixAccess;
 use crate::wire::FormatChoice;
@@ -27,6 +29,41 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
         format,
         max_message_bytes: bytes(receiver.max_message_bytes),
         idle_timeout: receiver.idle_timeout,
+    }
+}
+
+pub(super) fn polls(settings: &Settings) -> polls::Settings {
+    let polls = &settings.poll_external;
+    polls::Settings {
+        endpoints: polls.endpoints.iter().map(endpoint).collect(),
+        allow_invalid_certs: polls.allow_invalid_certs,
+        max_body_bytes: bytes(polls.max_body_bytes),
+    }
+}
+
+fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
+    let credentials = endpoint.credentials.as_ref().map(|credentials| match credentials {
+        Credentials::BearerFile(file) => polls::Credentials::BearerFile(file.clone()),
+        Credentials::Basic { username, password } => {
+            let password = match password {
+                Password::Given(secret) => polls::Password::Given(secret.expose().into()),
+                Password::File(file) => polls::Password::File(file.clone()),
+            };
+            polls::Credentials::Basic {
+                username: username.clone(),
+                password,
+            }
+        }
+    });
+    polls::Endpoint {
+        name: endpoint.name.clone(),
+        url: endpoint.url.clone(),
+        interval: endpoint.interval,
+        timeout: endpoint.timeout,
+        stale_after: endpoint.stale_after,
+        credentials,
+        ca_file: endpoint.ca_file.clone(),
+        labels: Arc::clone(&endpoint.labels),
     }
 }
 

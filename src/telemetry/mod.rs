@@ -67,6 +67,12 @@ instruments! {
         updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
         /// Messages, parts of messages and requests refused, by the way in they took and the reason.
         rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
+        /// 1 if the last poll of the endpoint went well, 0 if it failed.
+        poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
+        /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
+        poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
+        /// Polls lost to a fault in this program; each is worth a report.
+        poll_panics_total: PerLabel<Counter, 1> = PerLabel::new(["endpoint"]),
         /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.
