@@ -9,6 +9,7 @@
 
 mod app;
 mod expiry;
+mod exposed;
 mod inlet;
 mod latest;
 mod limits;
@@ -16,21 +17,25 @@ mod limits;
 mod tests;
 mod view;
 
-pub use app::{App, Status};
+pub use app::{App, Status, Text};
 pub use expiry::Expiry;
+pub use exposed::{Exposed, Prepared};
 pub use inlet::{Inlet, Receipt, Refused};
-pub use limits::Limits;
-pub use view::{Exposed, Totals, View};
+pub use limits::{Limits, Mode};
+pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use exposed::Rendered;
 use latest::Latest;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
-pub fn open(limits: Limits) -> (Inlet, View) {
+pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
+    let reads = matches!(mode, Mode::Merge(_));
     let shared = Arc::new(Shared {
-        latest: Mutex::new(Latest::new(limits)),
+        reads,
+        latest: Mutex::new(Latest::new(limits, mode)),
         rendered: Mutex::default(),
     });
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
@@ -39,10 +44,12 @@ pub fn open(limits: Limits) -> (Inlet, View) {
 /// What both halves hold.
 #[derive(Debug)]
 struct Shared {
+    /// Whether texts are read and merged.
+    reads: bool,
     /// Held for the swap of an entry or the copying of handles, never for work on bodies.
     latest: Mutex<Latest>,
-    /// The exposition as it was rendered last; whoever comes first renders, the others wait for it.
-    rendered: Mutex<view::Rendered>,
+    /// Held while something is rendered: whoever comes first renders, the others wait for it.
+    rendered: Mutex<Rendered>,
 }
 
 impl Shared {
