@@ -1,4 +1,4 @@
-//! `GET /sd`: Prometheus's HTTP service discovery, a target for each alias and one for each app of each proxy.
+//! `GET /sd`: Prometheus's HTTP service discovery, a target for each alias and, unless unwanted, one for each app.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,32 +40,20 @@ pub(super) struct Discovery {
     pub(super) address: String,
 }
 
-/// Which targets are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum AppTargets {
-    /// Those of proxies and those of their apps.
-    #[default]
-    True,
-    /// Those of proxies alone.
-    False,
-    /// Those of apps alone.
-    Only,
-}
-
 #[derive(Debug, Deserialize)]
 pub(super) struct Wishes {
-    #[serde(default)]
-    apps: AppTargets,
+    /// `false` leaves the apps' targets out; then those of proxies cover all of them.
+    #[serde(default = "yes")]
+    apps: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `GET /sd`
-pub(super) async fn targets(
-    State(discovery): State<Arc<Discovery>>,
-    Query(wishes): Query<Wishes>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    if wishes.apps != AppTargets::False {
+pub(super) async fn targets(State(discovery): State<Arc<Discovery>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+    if wishes.apps {
         // Whoever does not answer in time keeps the apps that it had.
         let _ = timeout(WAIT, refresh(&discovery.roster)).await;
     }
@@ -76,7 +64,7 @@ pub(super) async fn targets(
     reply::json(StatusCode::OK, &Value::Array(targets))
 }
 
-fn groups(listed: &Listed, address: &str, wanted: AppTargets) -> Vec<Value> {
+fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
     let entry = &listed.entry;
     let alias = entry.alias.as_str();
     let group = |path: String, app: Option<&str>| {
@@ -93,10 +81,15 @@ fn groups(listed: &Listed, address: &str, wanted: AppTargets) -> Vec<Value> {
         json!({ "targets": [address], "labels": labels })
     };
     let base = format!("/scrape/{}", segment(alias));
-    let proxy = (wanted != AppTargets::Only).then(|| group(format!("{base}/metrics"), None));
-    let apps: &[String] = if wanted == AppTargets::False { &[] } else { &listed.apps.1 };
-    let apps = apps.iter().map(|app| group(format!("{base}/apps/{}/metrics", segment(app)), Some(app)));
-    proxy.into_iter().chain(apps).collect()
+    let mut proxy = group(format!("{base}/metrics"), None);
+    if !with_apps {
+        return vec![proxy];
+    }
+    // What the apps have is scraped from the apps, and nothing twice.
+    proxy["labels"]["__param_only"] = "own".into();
+    let apps = listed.apps.1.iter();
+    let apps = apps.map(|app| group(format!("{base}/apps/{}/metrics", segment(app)), Some(app)));
+    [proxy].into_iter().chain(apps).collect()
 }
 
 /// Asks all connected proxies for their apps whose lists are old.
@@ -168,10 +161,13 @@ mod tests {
             },
             expires: Timestamp::default(),
             link: None,
-            apps: (None, names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#)),
+            apps: (
+                None,
+                names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#),
+            ),
         };
-        let paths = |wanted| -> Vec<String> {
-            let groups = groups(&listed, "bridge:30000", wanted);
+        let paths = |with_apps| -> Vec<String> {
+            let groups = groups(&listed, "bridge:30000", with_apps);
             assert!(groups.iter().all(|group| group["targets"] == json!(["bridge:30000"])));
             groups
                 .iter()
@@ -182,10 +178,11 @@ mod tests {
             "/scrape/my%20host/metrics",
             ["/scrape/my%20host/apps/a%2Fb/metrics", "/scrape/my%20host/apps/c/metrics"],
         );
-        assert_eq!(paths(AppTargets::True), [proxy, apps[0], apps[1]]);
-        assert_eq!(paths(AppTargets::False), [proxy]);
-        assert_eq!(paths(AppTargets::Only), apps);
-        let labels = &groups(&listed, "b", AppTargets::Only)[0]["labels"];
+        assert_eq!(paths(true), [proxy, apps[0], apps[1]]);
+        assert_eq!(paths(false), [proxy]);
+        assert_eq!(groups(&listed, "b", true)[0]["labels"]["__param_only"], "own");
+        assert_eq!(groups(&listed, "b", false)[0]["labels"]["__param_only"], Value::Null);
+        let labels = &groups(&listed, "b", true)[1]["labels"];
         assert_eq!(
             (labels["alias"].as_str(), labels["app"].as_str(), labels["instance"].as_str()),
             (Some("my host"), Some("a/b"), Some("my host"))

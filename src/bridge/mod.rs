@@ -42,7 +42,10 @@ use crate::telemetry::{BridgeTelemetry, Process};
 const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /scrape/ALIAS/metrics", "the metrics of a proxy, fetched now"),
     ("GET /scrape/ALIAS/apps/NAME/metrics", "the metrics of one app of a proxy"),
-    ("GET /sd", "targets for Prometheus's http_sd_configs; ?apps=false leaves apps out, ?apps=only gives them alone"),
+    (
+        "GET /sd",
+        "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
+    ),
     ("GET /aliases", "who is registered; JSON with ?format=json"),
     ("GET /metrics", "the bridge's own metrics"),
     ("GET /healthz", "whether the bridge lives"),
@@ -153,7 +156,10 @@ impl Bridge {
     /// Runs until it is stopped or a part falls, and says how it ended.
     pub async fn run(self) -> Report {
         let Self {
-            supervisor, obstacle, stop, ..
+            supervisor,
+            obstacle,
+            stop,
+            ..
         } = self;
         let gently = stop.gently.clone();
         let announce = async {

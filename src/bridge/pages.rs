@@ -71,7 +71,10 @@ const HEADS: [&str; 7] = ["Alias", "Hostname", "Service", "Key", "Registered", "
 /// `GET /aliases`
 pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
     let list = pages.roster.list();
-    let as_json = wishes.format.as_deref().map_or_else(|| accepts(&headers, "application/json"), |format| format == "json");
+    let as_json = wishes
+        .format
+        .as_deref()
+        .map_or_else(|| accepts(&headers, "application/json"), |format| format == "json");
     if as_json {
         let list: Vec<Value> = list.iter().map(facts).collect();
         return reply::json(StatusCode::OK, &Value::Array(list));
@@ -168,7 +171,11 @@ fn page(pages: &Pages) -> String {
         for (at, cell) in cells.iter().enumerate() {
             let cell = reply::escape(cell);
             let _ = match at {
-                0 => write!(page, "<td><a href=\"/scrape/{}/metrics\">{cell}</a></td>", super::segment(&cells[0])),
+                0 => write!(
+                    page,
+                    "<td><a href=\"/scrape/{}/metrics\">{cell}</a></td>",
+                    super::segment(&cells[0])
+                ),
                 3 => write!(page, "<td><code>{cell}</code></td>"),
                 _ => write!(page, "<td>{cell}</td>"),
             };
@@ -177,7 +184,11 @@ fn page(pages: &Pages) -> String {
     }
     page.push_str("</table>\n");
     if list.len() > MAX_ROWS {
-        let _ = writeln!(page, "<p>and {} more: see <a href=\"/aliases\">/aliases</a></p>", list.len() - MAX_ROWS);
+        let _ = writeln!(
+            page,
+            "<p>and {} more: see <a href=\"/aliases\">/aliases</a></p>",
+            list.len() - MAX_ROWS
+        );
     }
     page.push_str("<h2>Endpoints</h2>\n<table>\n");
     for (request, gives) in ENDPOINTS {

@@ -202,7 +202,11 @@ mod tests {
         let before = File::open(&path).unwrap();
         assert!(!store(&path, "two").unwrap());
         assert_eq!(load(&path).unwrap().as_deref(), Some("two"));
-        assert_eq!(io::read_to_string(before).unwrap(), "one", "whoever has it open reads on in the old one");
+        assert_eq!(
+            io::read_to_string(before).unwrap(),
+            "one",
+            "whoever has it open reads on in the old one"
+        );
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

@@ -8,6 +8,7 @@
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
 mod address;
+mod bridge;
 mod changes;
 mod endpoint;
 mod environment;
@@ -19,6 +20,8 @@ mod http;
 mod key;
 mod kinds;
 mod label;
+mod originals;
+mod p2p;
 mod poll;
 mod raw;
 mod reader;
@@ -32,6 +35,7 @@ mod units;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use bridge::BridgeTable;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
 pub use exporter::{Exporter, Threads};
@@ -39,6 +43,7 @@ pub use exposition::{Duplicates, Exposition, ExpositionMode};
 pub use fault::Faults;
 pub use find::Source;
 pub use http::Http;
+pub use p2p::{P2p, SecretSource};
 pub use poll::{Credentials, Endpoint, Password, PollExternal};
 pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
@@ -65,6 +70,10 @@ pub struct Settings {
     pub exposition: Exposition,
     /// Who may do what over HTTP.
     pub http: Http,
+    /// The links over which bridges scrape us, where they are enabled.
+    pub p2p: Option<P2p>,
+    /// The bridge, for the command that runs one.
+    pub bridge: BridgeTable,
     /// Every key with its value, for comparing and showing.
     entries: Vec<Entry>,
 }
@@ -119,6 +128,8 @@ impl Settings {
             store: reader.section("store", Store::read),
             exposition: reader.section("exposition", Exposition::read),
             http: reader.section("http", Http::read),
+            p2p: reader.section("p2p", P2p::read),
+            bridge: reader.section("bridge", BridgeTable::read),
             entries: Vec::new(),
         };
         let mut notes = reader.finish();

@@ -74,7 +74,10 @@ fn the_shipped_file_spells_out_the_defaults() {
     let typed = |s: &Settings| {
         format!(
             "{:?}",
-            (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http)
+            (
+                (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http),
+                (&s.p2p, &s.bridge)
+            )
         )
     };
     assert_eq!(typed(&shipped), typed(&defaults));

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, HeaderName, StatusCode, Uri};
 
-use super::event::{Event, Events, ScrapeId};
 use super::PublicKey;
+use super::event::{Event, Events, ScrapeId};
 use crate::http::SendQueue;
 
 /// The header that carries a scrape's number.
@@ -125,7 +125,9 @@ impl SendQueue for Account {
                 self.ledger.delivered(self.peer, scrape);
             }
         }
-        let Some(scrape) = text(SCRAPE).and_then(|text| text.parse().ok()) else { return };
+        let Some(scrape) = text(SCRAPE).and_then(|text| text.parse().ok()) else {
+            return;
+        };
         if self.scrape.set(scrape).is_ok() {
             self.ledger.enter(self.peer, scrape, &self.me);
             self.events.emit(Event::Asked {

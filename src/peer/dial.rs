@@ -56,12 +56,7 @@ impl Dialled {
 }
 
 /// Dials each address of the place in turn; the other end may open so many streams.
-pub(super) async fn dial(
-    identity: &Identity,
-    to: &LinkAddress,
-    protocol: Protocol,
-    streams: u32,
-) -> Result<Dialled, DialError> {
+pub(super) async fn dial(identity: &Identity, to: &LinkAddress, protocol: Protocol, streams: u32) -> Result<Dialled, DialError> {
     let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.place.to_string(), e))?;
     let mut last = None;
     for address in addresses {
@@ -88,14 +83,12 @@ async fn dial_one(
     let connecting = endpoint
         .connect_with(config, address, SERVER_NAME)
         .map_err(|e| socket(std::io::Error::other(e)))?;
-    let outcome = timeout(HANDSHAKE, connecting).await.map_err(|_| DialError::Silent(address, HANDSHAKE))?;
+    let outcome = timeout(HANDSHAKE, connecting)
+        .await
+        .map_err(|_| DialError::Silent(address, HANDSHAKE))?;
     let found = *stranger.lock().unwrap_or_else(PoisonError::into_inner);
     match (outcome, found) {
-        (_, Some(found)) => Err(DialError::WrongKey {
-            address,
-            expected,
-            found,
-        }),
+        (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
         (Ok(connection), None) => Ok(Dialled { connection, endpoint }),
         (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE)),
         (Err(error), None) => Err(DialError::Refused(address, error)),

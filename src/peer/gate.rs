@@ -170,11 +170,7 @@ async fn shake(incoming: Incoming, address: SocketAddr) -> Result<Newcomer, Barr
         .map_err(barred)?;
     // Without a key the handshake would have failed.
     let key = key_of_peer(&connection).ok_or_else(|| barred(ConnectionError::LocallyClosed))?;
-    Ok(Newcomer {
-        connection,
-        key,
-        address,
-    })
+    Ok(Newcomer { connection, key, address })
 }
 
 /// The key that the other end has shown.

@@ -17,12 +17,12 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::PublicKey;
 use super::account::{DELIVERED, SCRAPE};
 use super::event::{Event, Events};
 use super::receipt::{Numbers, Receipt, Untold};
 use super::stream::LinkStream;
 use super::transport::{CLOSED, ending};
-use super::PublicKey;
 use crate::wire::LinkMessage;
 
 /// Bytes of an answer that HTTP holds at once: its head, or a piece of its body.
@@ -163,7 +163,10 @@ impl Link {
         })
     }
 
-    async fn exchange(&self, request: Request<Empty<Bytes>>) -> Result<(Response<Incoming>, Option<Http>, SendRequest<Empty<Bytes>>), LinkError> {
+    async fn exchange(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<(Response<Incoming>, Option<Http>, SendRequest<Empty<Bytes>>), LinkError> {
         let lost = |e: quinn::ConnectionError| LinkError::Lost(ending(&e).1);
         let (send, recv) = self.0.connection.open_bi().await.map_err(lost)?;
         let io = TokioIo::new(LinkStream { send, recv });

@@ -79,9 +79,17 @@ mod tests {
         assert!(!claim.holds(&secret, &keying, &proof[..31]));
         assert!(!claim.holds(&secret, &keying, &[]));
         let moved = [
-            Claim { alias: "ab", service: "c", ..claim },
+            Claim {
+                alias: "ab",
+                service: "c",
+                ..claim
+            },
             Claim { hostname: "e", ..claim },
-            Claim { proxy: claim.bridge, bridge: claim.proxy, ..claim },
+            Claim {
+                proxy: claim.bridge,
+                bridge: claim.proxy,
+                ..claim
+            },
         ];
         assert!(moved.iter().all(|other| !other.holds(&secret, &keying, &proof)));
     }

@@ -115,10 +115,7 @@ impl Receipt {
     }
 
     fn settle(&self) -> State {
-        mem::replace(
-            &mut *self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
-            State::Settled,
-        )
+        mem::replace(&mut *self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Settled)
     }
 
     /// The answer has reached its reader, whole.

@@ -55,11 +55,7 @@ fn no_suite(_: NoInitialCipherSuite) -> Error {
 }
 
 /// The dialling end: it shows its own key and takes the one that it expects.
-pub(super) fn dialling(
-    identity: &Identity,
-    expected: PublicKey,
-    protocol: Protocol,
-) -> Result<(Arc<QuicClientConfig>, Stranger), Error> {
+pub(super) fn dialling(identity: &Identity, expected: PublicKey, protocol: Protocol) -> Result<(Arc<QuicClientConfig>, Stranger), Error> {
     let provider = provider();
     let stranger = Stranger::default();
     let pin = Pin {
@@ -187,7 +183,12 @@ impl ClientCertVerifier for Guard {
         &[]
     }
 
-    fn verify_client_cert(&self, end_entity: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<ClientCertVerified, Error> {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
         let found = shown(end_entity)?;
         match &self.admit {
             Admit::Only(keys) if !keys.contains(&found) => {

@@ -129,7 +129,9 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, LinkFault> {
         let half = bytes.get(at * 4..at * 4 + 4)?;
         usize::try_from(u32::from_le_bytes(half.try_into().ok()?)).ok()
     };
-    let Some(segments) = number(0).map(|less_one| less_one.saturating_add(1)) else { return Ok(None) };
+    let Some(segments) = number(0).map(|less_one| less_one.saturating_add(1)) else {
+        return Ok(None);
+    };
     if segments > MAX_SEGMENTS {
         return Err(LinkFault::Malformed(format!("{segments} segments")));
     }

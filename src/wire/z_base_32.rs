@@ -63,7 +63,14 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for bad in ["", &"y".repeat(51), &"y".repeat(53), &"l".repeat(52), &"9".repeat(52), &"ä".repeat(26)] {
+        for bad in [
+            "",
+            &"y".repeat(51),
+            &"y".repeat(53),
+            &"l".repeat(52),
+            &"9".repeat(52),
+            &"ä".repeat(26),
+        ] {
             assert_eq!(decode(bad), None, "{bad}");
         }
     }
