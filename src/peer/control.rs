@@ -12,13 +12,13 @@ const READ: usize = 4 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ControlError {
     /// The connection or the stream broke.
-    #[error("{0}")]
+    #[error(transparent)]
     Read(#[from] ReadError),
     /// The connection or the stream broke.
-    #[error("{0}")]
+    #[error(transparent)]
     Write(#[from] WriteError),
     /// What came is no message.
-    #[error("{0}")]
+    #[error(transparent)]
     Fault(#[from] LinkFault),
     /// The other end has ended the stream.
     #[error("the control stream was ended")]

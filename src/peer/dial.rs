@@ -8,7 +8,7 @@ use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::time::timeout;
 
 use super::tls::{self, Protocol};
-use super::transport::{self, FAREWELL, HANDSHAKE, SERVER_NAME};
+use super::transport::{self, FAREWELL, HANDSHAKE, SERVER_NAME, ending};
 use super::{Identity, LinkAddress, PublicKey};
 
 /// Why nobody was reached.
@@ -16,10 +16,10 @@ use super::{Identity, LinkAddress, PublicKey};
 pub enum DialError {
     /// The host's name has no address.
     #[error("{0} does not resolve: {1}")]
-    Resolve(String, #[source] std::io::Error),
+    Resolve(String, std::io::Error),
     /// No socket for it.
     #[error("no socket towards {0}: {1}")]
-    Socket(SocketAddr, #[source] std::io::Error),
+    Socket(SocketAddr, std::io::Error),
     /// Somebody else is there.
     #[error("{address} has the wrong key: expected {expected}, found {found}")]
     WrongKey {
@@ -35,7 +35,7 @@ pub enum DialError {
     Silent(SocketAddr, Duration),
     /// The handshake failed, for instance because we are not let in.
     #[error("{0}: {1}")]
-    Refused(SocketAddr, #[source] ConnectionError),
+    Refused(SocketAddr, String),
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -91,6 +91,6 @@ async fn dial_one(
         (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
         (Ok(connection), None) => Ok(Dialled { connection, endpoint }),
         (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE)),
-        (Err(error), None) => Err(DialError::Refused(address, error)),
+        (Err(error), None) => Err(DialError::Refused(address, ending(&error).1)),
     }
 }

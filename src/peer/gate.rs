@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use quinn::{Connection, ConnectionError, Endpoint, Incoming, TransportErrorCode};
+use quinn::{Connection, ConnectionError, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::event::{Event, Events};
 use super::identity::key_of;
 use super::tls::{self, Admit, Protocol};
-use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE};
+use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE, ending};
 use super::tries::Tries;
 use super::{Identity, PublicKey};
 
@@ -27,7 +27,7 @@ const VALIDATE_FROM: usize = 64;
 pub enum GateError {
     /// The address does not resolve or cannot be bound.
     #[error("cannot listen on udp {0}: {1}")]
-    Bind(String, #[source] io::Error),
+    Bind(String, io::Error),
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -138,13 +138,7 @@ impl Gate {
             return;
         }
         self.tries.failed(address.ip().to_canonical(), Instant::now());
-        let why = match why {
-            ConnectionError::TransportError(error) if is_crypto(error.code) => format!("the handshake failed: {}", error.reason),
-            ConnectionError::ConnectionClosed(close) => {
-                format!("it gave up the handshake: {}", String::from_utf8_lossy(&close.reason))
-            }
-            other => other.to_string(),
-        };
+        let (_, why) = ending(&why);
         self.events.emit(Event::Barred { address, why });
     }
 
@@ -154,11 +148,6 @@ impl Gate {
         // Whoever cannot be told finds out by silence.
         let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
     }
-}
-
-fn is_crypto(code: TransportErrorCode) -> bool {
-    // RFC 9000, 20.1: 0x0100 to 0x01ff carry a TLS alert.
-    (0x100..0x200).contains(&u64::from(code))
 }
 
 async fn shake(incoming: Incoming, address: SocketAddr) -> Result<Newcomer, Barred> {

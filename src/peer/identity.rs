@@ -36,7 +36,6 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        #[source]
         why: io::Error,
     },
     /// Others than its owner can read or change the file.
@@ -53,7 +52,6 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
         /// What was expected.
-        #[source]
         why: NoKey,
     },
     /// The system has no randomness to give.

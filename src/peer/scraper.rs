@@ -31,10 +31,10 @@ const MAX_MESSAGE_BYTES: usize = 4 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
     /// Nobody was reached, or the wrong one.
-    #[error("{0}")]
+    #[error(transparent)]
     Dial(#[from] DialError),
     /// The link broke, the other end took too long, or what came is no HTTP.
-    #[error("{0}")]
+    #[error(transparent)]
     Link(#[from] LinkError),
     /// The metrics are larger than is sensible.
     #[error("the answer has more than {MAX_BODY_BYTES} bytes")]

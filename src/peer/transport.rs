@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, Connection, ConnectionError, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    TokioRuntime, TransportConfig, TransportErrorCode, VarInt,
 };
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -175,6 +175,19 @@ pub(super) fn ending(error: &ConnectionError) -> (bool, String) {
         ConnectionError::LocallyClosed => (true, "closed here".to_owned()),
         ConnectionError::TimedOut => (false, format!("nothing heard for {} s", SILENCE.as_secs())),
         ConnectionError::Reset => (false, "the other end has been restarted".to_owned()),
+        ConnectionError::TransportError(error) => (false, told(&error.reason, &error.code)),
+        ConnectionError::ConnectionClosed(close) => {
+            let reason = String::from_utf8_lossy(&close.reason);
+            (false, format!("the other end says: {}", told(&reason, &close.error_code)))
+        }
         other => (false, other.to_string()),
+    }
+}
+
+/// What an error says of itself, without the words that TLS puts before what we say ourselves; else its code.
+fn told(reason: &str, code: &TransportErrorCode) -> String {
+    match reason.strip_prefix("unexpected error: ").unwrap_or(reason) {
+        "" => code.to_string(),
+        reason => reason.to_owned(),
     }
 }

@@ -9,6 +9,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
 mod harness;
+mod keep_alive;
+mod links;
 mod peers;
 mod polls;
 mod process;
