@@ -76,6 +76,9 @@ fn greet(addresses: &Addresses) {
     if let Some(links) = addresses.links {
         tracing::info!("scraped over links at udp {links}");
     }
+    for stream in &addresses.stream {
+        tracing::info!("streaming on tcp://{stream}; try: exporter-proxy tap --from {stream}");
+    }
     for http in &addresses.http {
         tracing::info!("serving http://{http}");
     }

@@ -7,6 +7,7 @@ mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,12 +28,12 @@ use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::peer::PublicKey;
 use crate::sources::polls::Polls;
 use crate::sources::push;
 use crate::store::{self, Expiry, Inlet, View};
-use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
+use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -56,6 +57,8 @@ pub struct Addresses {
     pub key: Option<PublicKey>,
     /// Where scrapers may dial us.
     pub links: Option<SocketAddr>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
 }
 
 /// How the configuration is found again on a reload.
@@ -113,16 +116,19 @@ impl Daemon {
         let mut supervisor = Supervisor::new();
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
+        let streams = streams::bind(&settings).await?;
         let mut addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: streams.addresses(),
             key: None,
             links: None,
         };
         let connections: Connections = receivers
             .listeners()
             .chain(&scraped)
+            .chain(streams.listeners())
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
@@ -160,16 +166,16 @@ impl Daemon {
             supervisor.add(client);
         }
         let routes = readers
+            .merge(monitoring_api::routes(streams.api(&settings, &ground)))
             .merge(push::routes(receivers.pushing(&ground)))
             .merge(lifecycle::routes(lifecycle));
         let door = ground.door(routes, &routes::requests());
-        receivers.start(&settings, &mut supervisor);
+        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
+        let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
+        receivers.start(seats, &mut supervisor);
+        streams.start(seats, &settings, &ground, &mut supervisor);
         for listener in scraped {
-            supervisor.add(Server::new(
-                listener,
-                Seats::new(settings.exporter.concurrent_requests),
-                door.clone(),
-            ));
+            supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));

@@ -8,6 +8,7 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod exposition;
 mod harness;
 mod keep_alive;
 mod links;
@@ -15,4 +16,5 @@ mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod stream;
 mod web;
