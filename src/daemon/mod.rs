@@ -142,7 +142,7 @@ impl Daemon {
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
         let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
-        let routes = routes.merge(monitoring_api::routes(streams.api(&settings, &ground)));
+        let routes = routes.merge(monitoring_api::routes(streams.api(&ground)));
         let door = Door::new(
             routes,
             &routes::requests(),
