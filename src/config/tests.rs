@@ -75,14 +75,8 @@ fn the_shipped_file_spells_out_the_defaults() {
         format!(
             "{:?}",
             (
-                &s.exporter,
-                &s.receiver,
-                &s.poll_external,
-                &s.store,
-                &s.exposition,
-                &s.http,
-                &s.stream,
-                &s.ipfs
+                (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http),
+                (&s.stream, &s.ipfs, &s.p2p, &s.bridge)
             )
         )
     };

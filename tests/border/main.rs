@@ -10,6 +10,8 @@
 
 mod exposition;
 mod harness;
+mod keep_alive;
+mod links;
 mod peers;
 mod polls;
 mod process;
