@@ -166,7 +166,7 @@ impl Daemon {
             supervisor.add(client);
         }
         let routes = readers
-            .merge(monitoring_api::routes(streams.api(&settings, &ground)))
+            .merge(monitoring_api::routes(streams.api(&ground)))
             .merge(push::routes(receivers.pushing(&ground)))
             .merge(lifecycle::routes(lifecycle));
         let door = ground.door(routes, &routes::requests());
