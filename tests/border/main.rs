@@ -9,6 +9,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
 mod harness;
+mod hostile;
 mod peers;
 mod polls;
 mod process;
