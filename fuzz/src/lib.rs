@@ -3,11 +3,18 @@
 //! `corpus/`.
 
 pub mod capnp_stream;
+pub mod exposition;
 mod feeding;
 pub mod json_stream;
+pub mod monitoring_stream;
 
 /// A check; it panics where something does not hold.
 pub type Check = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: &[(&str, Check)] = &[("capnp_stream", capnp_stream::check), ("json_stream", json_stream::check)];
+pub const TARGETS: &[(&str, Check)] = &[
+    ("capnp_stream", capnp_stream::check),
+    ("exposition", exposition::check),
+    ("json_stream", json_stream::check),
+    ("monitoring_stream", monitoring_stream::check),
+];

@@ -1,10 +1,13 @@
 //! The composition root: the one room that knows all others and puts them together.
 
+mod bridging;
 mod lifecycle;
+mod links;
 mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,14 +21,17 @@ use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
 
+pub use bridging::bind_bridge;
+
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
+use crate::peer::PublicKey;
 use crate::sources::polls::Polls;
-use crate::sources::push::{self, Pushing};
+use crate::sources::push;
 use crate::store::{self, Expiry, Inlet, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
@@ -47,6 +53,12 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
+    /// The key that we show on links.
+    pub key: Option<PublicKey>,
+    /// Where scrapers may dial us.
+    pub links: Option<SocketAddr>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
 }
 
 /// How the configuration is found again on a reload.
@@ -76,6 +88,13 @@ struct Ground {
     stop: Stop,
 }
 
+impl Ground {
+    /// A door to these routes.
+    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
+        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    }
+}
+
 impl Daemon {
     /// Binds every socket of the configuration; nothing runs yet.
     ///
@@ -97,14 +116,19 @@ impl Daemon {
         let mut supervisor = Supervisor::new();
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
-        let addresses = Addresses {
+        let streams = streams::bind(&settings).await?;
+        let mut addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: streams.addresses(),
+            key: None,
+            links: None,
         };
         let connections: Connections = receivers
             .listeners()
             .chain(&scraped)
+            .chain(streams.listeners())
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
@@ -135,16 +159,21 @@ impl Daemon {
         supervisor.add(deflating.part());
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
-        let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
-        let door = Door::new(
-            routes,
-            &routes::requests(),
-            Arc::clone(&ground.access),
-            Arc::clone(&ground.http_stats),
-        );
-        let listeners = receivers.listeners().count() + scraped.len();
+        let readers = readers(&ground, scraping);
+        if let Some(p2p) = &settings.p2p {
+            let client = links::client(p2p, ground.door(readers.clone(), &routes::reads()), Arc::clone(&ground.telemetry)).await?;
+            (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
+            supervisor.add(client);
+        }
+        let routes = readers
+            .merge(monitoring_api::routes(streams.api(&settings, &ground)))
+            .merge(push::routes(receivers.pushing(&ground)))
+            .merge(lifecycle::routes(lifecycle));
+        let door = ground.door(routes, &routes::requests());
+        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
         let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
         receivers.start(seats, &mut supervisor);
+        streams.start(seats, &settings, &ground, &mut supervisor);
         for listener in scraped {
             supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }
@@ -203,17 +232,16 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     Ok(bound)
 }
 
-/// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Lifecycle) -> Router {
+/// The routes that read: all that there is over links, and a part of what is on the port.
+fn readers(ground: &Ground, scraping: Scraping) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
-    let readers = outlets::routes(Outlets {
+    outlets::routes(Outlets {
         view: view.clone(),
         scraping: Arc::new(scraping),
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
-    });
-    readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
+    })
 }
 
 fn expiry(ground: &Ground) -> Expiry {

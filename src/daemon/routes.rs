@@ -15,11 +15,20 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ),
     ("PUT /apps/NAME/metrics", "push metrics as text; POST does the same"),
     ("DELETE /apps/NAME", "forget an app"),
+    (
+        "GET /metric_plugin/v1/...",
+        "the IPFS metric exporter's API: ping, monitoring_addresses, sample_peer_metadata",
+    ),
     ("GET /healthz", "whether the proxy lives"),
     ("GET /readyz", "whether the proxy is ready, or why not"),
     ("POST /-/reload", "read the configuration again (http.enable_lifecycle)"),
     ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
+
+/// The requests that change nothing.
+pub(super) fn reads() -> Vec<&'static str> {
+    requests().into_iter().filter(|request| request.starts_with("GET ")).collect()
+}
 
 /// The requests alone.
 pub(super) fn requests() -> Vec<&'static str> {

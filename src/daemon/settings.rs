@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
 use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
-use crate::sources::{polls, receiver};
+use crate::outlets::stream;
+use crate::sources::{polls, receiver, upstreams};
 use crate::store;
 use crate::supervise::UnixAccess;
 use crate::wire::FormatChoice;
@@ -51,7 +52,12 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
 pub(super) fn polls(settings: &Settings) -> polls::Settings {
     let polls = &settings.poll_external;
     polls::Settings {
-        endpoints: polls.endpoints.iter().map(endpoint).collect(),
+        endpoints: polls
+            .endpoints
+            .iter()
+            .map(endpoint)
+            .chain(settings.ipfs.iter().map(ipfs_node))
+            .collect(),
         allow_invalid_certs: polls.allow_invalid_certs,
         max_body_bytes: bytes(polls.max_body_bytes),
     }
@@ -74,12 +80,51 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
     polls::Endpoint {
         name: endpoint.name.clone(),
         url: endpoint.url.clone(),
+        question: polls::Question::Metrics,
         interval: endpoint.interval,
         timeout: endpoint.timeout,
         stale_after: endpoint.stale_after,
         credentials,
         ca_file: endpoint.ca_file.clone(),
         labels: Arc::clone(&endpoint.labels),
+    }
+}
+
+/// How many intervals an IPFS node may miss before what it said is stale, as for other polls.
+const STALE_INTERVALS: u32 = 3;
+
+fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
+    let mut url = node.api.clone();
+    url.set_path("/api/v0/swarm/peers");
+    url.set_query(Some("verbose=true"));
+    polls::Endpoint {
+        name: node.name.clone(),
+        url,
+        question: polls::Question::Peers {
+            agent_version_cutoff: node.agent_version_cutoff,
+        },
+        interval: node.populate_interval,
+        timeout: node.populate_interval,
+        stale_after: node.populate_interval * STALE_INTERVALS,
+        credentials: node.authorization_file.clone().map(polls::Credentials::HeaderFile),
+        ca_file: None,
+        labels: Arc::new([]),
+    }
+}
+
+pub(super) fn upstreams(settings: &Settings) -> upstreams::Settings {
+    upstreams::Settings {
+        upstreams: settings.stream.upstreams.iter().map(ToString::to_string).collect(),
+        legacy_addresses: settings.stream.legacy_addresses,
+    }
+}
+
+pub(super) fn stream(settings: &Settings) -> stream::Settings {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    stream::Settings {
+        subscriber_buffer: settings.stream.subscriber_buffer,
+        topics: settings.stream.events.clone(),
+        proxy: name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()).into(),
     }
 }
 

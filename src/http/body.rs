@@ -383,7 +383,8 @@ mod tests {
                 std::future::pending().await
             }
         }
-        let waits = read_body(&HeaderMap::new(), Body::from("a"), LIMIT, &mut Never);
+        let (headers, mut never) = (HeaderMap::new(), Never);
+        let waits = read_body(&headers, Body::from("a"), LIMIT, &mut never);
         assert!(waits.now_or_never().is_none());
     }
 

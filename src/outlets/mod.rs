@@ -6,7 +6,9 @@ mod discovery;
 mod health;
 mod index;
 mod metrics;
+pub mod monitoring_api;
 mod own;
+pub mod stream;
 mod table;
 
 use std::sync::Arc;

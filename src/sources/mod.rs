@@ -3,3 +3,4 @@
 pub mod polls;
 pub mod push;
 pub mod receiver;
+pub mod upstreams;

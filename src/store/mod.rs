@@ -10,9 +10,11 @@
 mod app;
 mod expiry;
 mod exposed;
+mod feed;
 mod inlet;
 mod latest;
 mod limits;
+mod peers;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -20,6 +22,7 @@ mod view;
 pub use app::{App, Status, Text};
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
+pub use feed::{Change, Counted, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
 pub use inlet::{Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};
@@ -27,7 +30,9 @@ pub use view::{Totals, View};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use exposed::Rendered;
+use feed::Followers;
 use latest::Latest;
+use peers::Peers;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
@@ -37,6 +42,8 @@ pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
         reads,
         latest: Mutex::new(Latest::new(limits, mode)),
         rendered: Mutex::default(),
+        followers: Arc::default(),
+        peers: Peers::default(),
     });
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
 }
@@ -50,6 +57,10 @@ struct Shared {
     latest: Mutex<Latest>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
     rendered: Mutex<Rendered>,
+    /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.
+    followers: Arc<Followers>,
+    /// What polled IPFS nodes said of their peers.
+    peers: Peers,
 }
 
 impl Shared {

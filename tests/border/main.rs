@@ -8,10 +8,14 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod exposition;
 mod harness;
 mod hostile;
+mod keep_alive;
+mod links;
 mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod stream;
 mod web;

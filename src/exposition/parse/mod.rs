@@ -9,7 +9,7 @@
 //! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
 //! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
 
-mod bytes;
+pub(super) mod bytes;
 mod families;
 mod header;
 mod line;
@@ -31,10 +31,12 @@ use super::span::Span;
 
 use bytes::{is_blank, skip_blanks};
 use families::{Families, Owner};
+pub(super) use line::Hashes;
 use line::{Line, Role, Scanner};
+use number::Number;
 pub(super) use report::{Report, Told};
 use scratch::Scratch;
-use shape::{Context, Groups};
+use shape::{Bound, Context, Groups};
 use table::Table;
 
 /// The longest text that is read. Offsets have 32 bits.
@@ -80,6 +82,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
             owner: None,
+            open: None,
             eof: None,
         };
         reader.read();
@@ -104,6 +107,8 @@ struct Reader<'a, 'b> {
     scanner: Scanner<'a>,
     /// Whose the name of the last good line is.
     owner: Option<Owner>,
+    /// The family of the last line.
+    open: Option<usize>,
     /// Where the text says that it ends.
     eof: Option<usize>,
 }
@@ -123,7 +128,7 @@ impl Reader<'_, '_> {
                 _ => self.sample(at),
             };
         }
-        if body.last().is_some_and(|last| *last != b'\n') {
+        if self.syntax == Syntax::Text && body.last().is_some_and(|last| *last != b'\n') {
             self.faults.note(body.len(), Reason::NoNewline);
         }
         if self.syntax == Syntax::OpenMetrics && self.eof.is_none() {
@@ -209,14 +214,21 @@ impl Reader<'_, '_> {
         };
         self.owner = Some(owner);
         let kind = self.families.drafts()[owner.family].kind;
-        let traits = match self.traits(owner, kind, line) {
-            Ok(traits) => traits,
+        let mut traits = line.traits | owner.suffix.as_trait();
+        let bound = match self.bound(kind, &mut traits) {
+            Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
+        if line.exemplar.is_some() {
+            traits |= self.exemplar(owner, kind, line);
+        }
+        if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
+            self.odd_spelling(start, line.traits);
+        }
         if self.is_duplicate(start, line) {
             return;
         }
-        self.judge(start, owner, kind, line, traits);
+        self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);
     }
 
@@ -235,44 +247,59 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// What the line adds to the traits of its family; an error where a bound is no number, which Go refuses.
+    #[cold]
+    fn odd_spelling(&mut self, at: usize, traits: Traits) {
+        if traits.contains(Traits::RESPELL_OPENMETRICS) {
+            self.faults.note(
+                at,
+                Reason::Spelling("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
+            );
+        }
+        if traits.contains(Traits::RESERVED_LABELS) {
+            self.faults
+                .note(at, Reason::Spelling("label names that start with __ are reserved in OpenMetrics"));
+        }
+    }
+
+    /// What an exemplar adds to the traits of a family.
+    fn exemplar(&mut self, owner: Owner, kind: Kind, line: &Line) -> Traits {
+        let place = matches!(
+            (kind, owner.suffix),
+            (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
+        );
+        if place && line.exemplar.is_some_and(|exemplar| exemplar.short) {
+            return Traits::NONE;
+        }
+        self.faults.note(line.end, Reason::ExemplarPlace);
+        Traits::RESPELL_OPENMETRICS
+    }
+
+    /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
     #[inline]
-    fn traits(&mut self, owner: Owner, kind: Kind, line: &Line) -> Result<Traits, (usize, Reason)> {
-        let mut traits = line.traits | owner.suffix.as_trait();
+    fn bound(&mut self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
             Kind::Histogram | Kind::GaugeHistogram => Role::Le,
             Kind::Summary => Role::Quantile,
-            _ => Role::Plain,
+            _ => return Ok(None),
         };
-        if role != Role::Plain {
-            traits |= self.bound(role)?;
-        }
-        if let Some(exemplar) = line.exemplar {
-            let place = matches!(
-                (kind, owner.suffix),
-                (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
-            );
-            if !(place && exemplar.short) {
-                traits |= Traits::RESPELL_OPENMETRICS;
-                self.faults.note(line.end, Reason::ExemplarPlace);
-            }
-        }
-        Ok(traits)
-    }
-
-    /// Looks at `le` or `quantile`.
-    #[inline]
-    fn bound(&self, role: Role) -> Result<Traits, (usize, Reason)> {
         let Some(label) = self.scanner.labels().iter().rfind(|label| label.role == role) else {
-            return Ok(Traits::NONE);
+            return Ok(None);
         };
         let place = self.scanner.label_value(label);
         let text = &self.body[place.clone()];
-        if number::Number::whole(text).is_none() {
+        let Some(number) = Number::whole(text) else {
             let name = if role == Role::Le { "le" } else { "quantile" };
             return Err((place.start, Reason::Bound(name, span(place))));
+        };
+        *traits |= Traits::of_bound(text);
+        if self.syntax == Syntax::OpenMetrics && number.value.is_infinite() && text != b"+Inf" {
+            self.faults
+                .note(place.start, Reason::Spelling("OpenMetrics writes this bound +Inf"));
         }
-        Ok(Traits::of_bound(text))
+        Ok(Some(Bound {
+            value: number.value,
+            hash: label.hash,
+        }))
     }
 
     #[inline]
@@ -289,11 +316,12 @@ impl Reader<'_, '_> {
 
     /// Counts the sample into its family and looks whether that still fits its type.
     #[inline]
-    fn judge(&mut self, start: usize, owner: Owner, kind: Kind, line: &Line, traits: Traits) {
+    fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, traits: Traits) {
         let draft = self.families.draft(owner.family);
         draft.samples += 1;
         draft.traits |= traits;
-        if draft.traits.contains(Traits::UNFIT) {
+        let kind = draft.kind;
+        if draft.traits.contains(Traits::UNFIT) || matches!(kind, Kind::Unknown | Kind::Gauge) {
             return;
         }
         let mut context = Context {
@@ -302,8 +330,9 @@ impl Reader<'_, '_> {
             scanner: &self.scanner,
             groups: self.groups,
             family: owner.family,
-            name: draft.name.clone(),
+            name: &draft.name,
             kind,
+            bound,
         };
         if let Err(misfit) = draft.shape.fits(&mut context, owner.suffix, line) {
             draft.traits |= Traits::UNFIT;
@@ -332,13 +361,21 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[inline(never)]
     fn new_run(&mut self, family: usize, run: Range<usize>) {
-        let back = self.families.drafts()[family].samples > 1 && self.runs.last().is_some_and(|(last, _)| *last != family);
-        if back {
-            let name = self.families.drafts()[family].name.clone();
-            self.faults.note(run.start, Reason::Interleaved(span(name)));
-        }
+        self.enter(family, run.start);
         self.runs.push((family, run));
+    }
+
+    /// Tells where a family goes on that was left before.
+    fn enter(&mut self, family: usize, at: usize) {
+        let before = self.open.replace(family);
+        let draft = self.families.draft(family);
+        let back = std::mem::replace(&mut draft.entered, true) && before != Some(family);
+        if back {
+            let name = span(draft.name.clone());
+            self.faults.note(at, Reason::Interleaved(name));
+        }
     }
 
     /// Gathers the runs of each family and makes the index.
