@@ -9,7 +9,7 @@ use url::Url;
 use super::endpoint::{NAME, show_table};
 use super::fault::Place;
 use super::key::{Kind, Wrong};
-use super::kinds::{Count, ListOf, OrEmpty(FilePath), Parsed, Span};
+use super::kinds::{Count, FilePath, ListOf, OrEmpty, Parsed, Span};
 use super::raw::{Node, Value};
 use super::reader::Section;
 use super::units::show_duration;
