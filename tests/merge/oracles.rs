@@ -1,5 +1,7 @@
 //! Other people's parsers.
 
+#![allow(clippy::print_stderr, reason = "a test says aloud what it skips")]
+
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
