@@ -8,6 +8,8 @@ pub mod model;
 
 pub mod exposition;
 pub mod outlets;
+pub mod sources;
 pub mod store;
+pub mod supervise;
 pub mod telemetry;
 pub mod wire;

@@ -1,3 +1,35 @@
 //! Bytes to messages and back, one protocol a file. Pure: no sockets, no time, no origin.
+//!
+//! What arrives on a receiver goes through a [`StreamDecoder`]: it is fed as the bytes come, in any split, and hands out
+//! an [`Inbound`] or a [`Refusal`] for each thing it was told. It never looks at a byte twice to find where a message ends.
 
+mod buffer;
+mod capnp_message;
+mod capnp_stream;
 pub mod event_form;
+mod json_stream;
+mod refusal;
+pub mod schema;
+mod sniff;
+mod stream;
+
+use bytes::Bytes;
+
+use crate::model::AppName;
+
+pub use self::buffer::{LARGEST_READ, SMALLEST_READ};
+pub use self::capnp_message::encode;
+pub use self::capnp_stream::MAX_SEGMENTS;
+pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
+pub use self::refusal::{Fault, Found, Part, Place, Refusal};
+pub use self::sniff::FormatChoice;
+pub use self::stream::StreamDecoder;
+
+/// One application's word, as it came off the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Whose metrics they are.
+    pub app: AppName,
+    /// The exposition text: UTF-8, in an allocation of exactly its size. Empty is an update to nothing.
+    pub data: Bytes,
+}

@@ -1,0 +1,102 @@
+//! The command line: one file a subcommand, and no logic that a test needs.
+
+mod apps;
+mod check;
+mod completions;
+mod run;
+mod send;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::{LogFormat, init_logging};
+
+/// One port for the Prometheus metrics of many applications.
+///
+/// Applications push their metrics over TCP, a Unix socket or HTTP; Prometheus scrapes them all from one place.
+/// Without a command the proxy runs.
+#[derive(Debug, Parser)]
+#[command(name = "exporter-proxy", version, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// How log lines are written to standard error; RUST_LOG filters them.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  exporter-proxy                                          run with ./config.toml, or with the built-in defaults
+  exporter-proxy check -c config.toml                     what is wrong with a configuration, all at once
+  printf 'jobs_done 7\\n' | exporter-proxy send my_job     push a metric
+  curl http://127.0.0.1:6555/metrics                      scrape everything
+  exporter-proxy apps                                     who has pushed what
+
+Any key can be set by the environment: EXPORTER_PROXY__RECEIVER__FORMAT=json";
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file. Without it: $EXPORTER_PROXY_CONFIG, ./config.toml, /etc/exporter-proxy/config.toml, then the
+    /// built-in defaults.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy (the default).
+    Run,
+    /// Validate a configuration file, or exposition text with `check metrics`.
+    #[command(args_conflicts_with_subcommands = true)]
+    Check(check::Check),
+    /// Push metrics to a running proxy.
+    Send(send::Send),
+    /// Print the table of applications of a running proxy.
+    Apps(apps::Apps),
+    /// Print a completion script for a shell.
+    Completions(completions::Completions),
+}
+
+/// Runs what the command line asks for and gives the exit code: 0 fine, 1 failure, 2 bad usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The proxy tells what it does; the other commands answer on standard output and only warn.
+    let level = if matches!(cli.command, None | Some(Command::Run)) { "info" } else { "warn" };
+    let outcome = init_logging(cli.log_format, level).and_then(|()| match cli.command {
+        None | Some(Command::Run) => run::run(cli.config.config.as_deref()),
+        Some(Command::Check(check)) => check.run(cli.config.config.as_deref()),
+        Some(Command::Send(send)) => send.run(),
+        Some(Command::Apps(apps)) => apps.run(),
+        Some(Command::Completions(completions)) => completions.run(),
+    });
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Says on standard error what went wrong.
+#[allow(clippy::print_stderr, reason = "an error is for the person at the terminal, whatever the log filter says")]
+fn complain(what: &str) {
+    eprintln!("exporter-proxy: {what}");
+}
+
+/// Writes an answer to standard output. A reader that has gone away, such as `head`, is no error.
+fn answer(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write as _};
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A runtime for commands that talk to a proxy: one thread is plenty.
+fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

@@ -1,0 +1,99 @@
+//! A running proxy, as commands are told of it, and a plain HTTP request to it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// How long a proxy may take to answer: it answers from memory, so more means that nobody is at home.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest answer that is read: the table of the largest store.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// Where a proxy listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A TCP receiver, `tcp://HOST:PORT`.
+    Tcp(String),
+    /// A Unix socket receiver, `unix:PATH`.
+    Unix(PathBuf),
+    /// The HTTP port, `http://HOST:PORT`.
+    Http(String),
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() { Err("unix: needs a path behind it".into()) } else { Ok(Self::Unix(path.into())) };
+        }
+        let (scheme, authority) = text.split_once("://").ok_or("expected tcp://HOST:PORT, unix:PATH or http://HOST:PORT")?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = authority.rsplit_once(':').ok_or_else(|| format!("{authority:?} has no port"))?;
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return Err(format!("{authority:?} is not HOST:PORT"));
+        }
+        match scheme {
+            "tcp" => Ok(Self::Tcp(authority.into())),
+            "http" => Ok(Self::Http(authority.into())),
+            other => Err(format!("{other:?} is not one of tcp, unix, http")),
+        }
+    }
+}
+
+/// Sends a request to `authority` and reads the whole answer.
+pub(super) async fn ask(authority: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
+    let exchange = async {
+        let stream = TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}; is the proxy running?"))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let answer = async {
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|e| anyhow::anyhow!("cannot read the answer: {e}"))?;
+            anyhow::Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::pin!(answer);
+        // The connection is driven until the answer is there; what becomes of it afterwards does not matter.
+        tokio::select! {
+            answer = &mut answer => answer,
+            ended = connection => { ended?; answer.await }
+        }
+    };
+    tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("{authority} did not answer within {} s", TIMEOUT.as_secs()))?
+}
+
+/// Sends a GET and gives the text of the answer, which must be a success.
+pub(super) async fn get(authority: &str, path: &str, accept: &str) -> anyhow::Result<String> {
+    let request = Request::get(path).header("host", authority).header("accept", accept).body(Full::default())?;
+    let answer = ask(authority, request).await?;
+    let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
+    if !status.is_success() {
+        bail!("{authority} answered {status}: {}", text.trim_end());
+    }
+    ensure!(!text.is_empty(), "{authority} answered nothing");
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn targets_are_told_apart() {
+        assert_eq!("unix:/run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
+        assert_eq!("unix:///run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
+        assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
+        assert_eq!("http://localhost:6555/".parse(), Ok(Target::Http("localhost:6555".into())));
+        for bad in ["", "localhost:1", "http://localhost", "http://:1", "tcp://a:99999", "ftp://a:1", "unix:"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! One gzip member (RFC 1952) joined from pieces that were deflated apart (RFC 1951).
+//!
+//! Several members in a row are legal, yet curl, reqwest and httpx stop at the end of the first. So each piece is raw deflate data that
+//! ends on a byte boundary and is not marked final; a header goes before them, and an empty final block, the combined checksum and the
+//! length go after them. Nothing is compressed anew when the parts of an answer are put together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+/// The most that one stored block of deflate data holds: its length has 16 bits.
+const MAX_STORED_BLOCK: usize = 0xFFFF;
+
+/// Magic, deflate, no flags, no time, no hint, unknown operating system.
+const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
+
+/// A final block with nothing in it: fixed Huffman codes and an end-of-block symbol.
+const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
+
+/// The header of a stored block that is as long as such a block can be.
+const FULL_BLOCK_HEADER: [u8; 5] = [0, 0xFF, 0xFF, 0, 0];
+
+/// Part of a gzip body: deflate data that can stand before any other.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    deflated: Arc<[Bytes]>,
+    deflated_len: u64,
+    checksum: Hasher,
+    len: u64,
+}
+
+/// How much work goes into a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effort {
+    /// Level 1, for what is about to change again.
+    Fast,
+    /// Level 6, for what is quiet.
+    Small,
+}
+
+/// The memory of a compressor, some 300 kB for each effort, kept between pieces: setting it up costs about as much as deflating 20 kB.
+#[derive(Debug, Default)]
+pub struct Compressor {
+    fast: Option<Compress>,
+    small: Option<Compress>,
+    output: Vec<u8>,
+}
+
+impl Compressor {
+    /// A compressor that takes its memory when it is first used.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&mut self, effort: Effort) -> (&mut Compress, &mut Vec<u8>) {
+        let (slot, level) = match effort {
+            Effort::Fast => (&mut self.fast, Compression::new(1)),
+            Effort::Small => (&mut self.small, Compression::new(6)),
+        };
+        let state = slot.get_or_insert_with(|| Compress::new(level, false));
+        state.reset();
+        self.output.clear();
+        (state, &mut self.output)
+    }
+}
+
+impl Piece {
+    /// Deflates `text`, which may come in several slices.
+    #[must_use]
+    pub fn compress(text: &[Bytes], effort: Effort, with: &mut Compressor) -> Self {
+        let (state, output) = with.state(effort);
+        for slice in text {
+            deflate(state, slice, FlushCompress::None, output);
+        }
+        deflate(state, &[], FlushCompress::Sync, output);
+        let deflated = Bytes::copy_from_slice(output);
+        Self {
+            deflated_len: deflated.len() as u64,
+            deflated: Arc::new([deflated]),
+            checksum: checksum(text),
+            len: length(text),
+        }
+    }
+
+    /// Wraps `text` in stored blocks, without compressing or copying it: the fatter form of a piece that is not compressed yet.
+    #[must_use]
+    pub fn stored(text: &[Bytes]) -> Self {
+        let len = length(text);
+        let (mut deflated, mut left, mut in_block) = (Vec::new(), len, 0);
+        for slice in text {
+            let mut slice = slice.clone();
+            while !slice.is_empty() {
+                if in_block == 0 {
+                    in_block = usize::try_from(left).map_or(MAX_STORED_BLOCK, |left| left.min(MAX_STORED_BLOCK));
+                    deflated.push(stored_block_header(in_block));
+                }
+                let taken = slice.split_to(slice.len().min(in_block));
+                in_block -= taken.len();
+                left -= taken.len() as u64;
+                deflated.push(taken);
+            }
+        }
+        Self {
+            deflated_len: length(&deflated),
+            deflated: deflated.into(),
+            checksum: checksum(text),
+            len,
+        }
+    }
+
+    /// The length of the text that it stands for, in bytes.
+    #[must_use]
+    pub fn text_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Its length inside a gzip body, in bytes.
+    #[must_use]
+    pub fn deflated_len(&self) -> u64 {
+        self.deflated_len
+    }
+}
+
+/// Puts pieces together to one gzip member.
+#[must_use]
+pub fn join<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Bytes> {
+    let mut parts = vec![Bytes::from_static(&HEADER)];
+    let (mut checksum, mut len) = (Hasher::new(), 0_u64);
+    for piece in pieces {
+        parts.extend(piece.deflated.iter().cloned());
+        checksum.combine(&piece.checksum);
+        len += piece.len;
+    }
+    let mut trailer = Vec::with_capacity(10);
+    trailer.extend_from_slice(&FINAL_BLOCK);
+    trailer.extend_from_slice(&checksum.finalize().to_le_bytes());
+    trailer.extend_from_slice(&len.to_le_bytes()[..4]);
+    parts.push(trailer.into());
+    parts
+}
+
+/// Feeds `input` to the compressor; with `FlushCompress::Sync` everything fed so far comes out and the output ends on a byte boundary.
+fn deflate(state: &mut Compress, mut input: &[u8], flush: FlushCompress, output: &mut Vec<u8>) {
+    /// Room offered to the compressor at a time: a segment seldom deflates to more.
+    const ROOM: usize = 32 * 1024;
+    loop {
+        output.reserve(ROOM);
+        let before = state.total_in();
+        let status = state.compress_vec(input, output, flush);
+        let taken = usize::try_from(state.total_in() - before).expect("no more is taken than was offered");
+        input = &input[taken..];
+        let room_left = output.len() < output.capacity();
+        match status {
+            // A flush is complete once the compressor leaves room unused.
+            Ok(Status::Ok | Status::BufError) if input.is_empty() && room_left => return,
+            Ok(Status::Ok | Status::BufError) => {}
+            Ok(Status::StreamEnd) | Err(_) => unreachable!("a deflate stream that is never finished cannot end or fail"),
+        }
+    }
+}
+
+fn stored_block_header(len: usize) -> Bytes {
+    match u16::try_from(len) {
+        Ok(u16::MAX) => Bytes::from_static(&FULL_BLOCK_HEADER),
+        Ok(len) => {
+            let ([a, b], [c, d]) = (len.to_le_bytes(), (!len).to_le_bytes());
+            Bytes::copy_from_slice(&[0, a, b, c, d])
+        }
+        Err(_) => unreachable!("a stored block has at most 65,535 bytes"),
+    }
+}
+
+fn length(text: &[Bytes]) -> u64 {
+    text.iter().map(|slice| slice.len() as u64).sum()
+}
+
+fn checksum(text: &[Bytes]) -> Hasher {
+    let mut hasher = Hasher::new();
+    for slice in text {
+        hasher.update(slice);
+    }
+    hasher
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use flate2::read::GzDecoder;
+    use proptest::prelude::*;
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
+    fn text(lines: usize) -> Vec<u8> {
+        (0..lines)
+            .flat_map(|n| format!("requests_total{{path=\"/{}\",code=\"200\"}} {}\n", n % 97, n * 7919).into_bytes())
+            .collect()
+    }
+
+    /// Reads one member and insists that nothing follows it, as curl does.
+    fn read_one_member(parts: &[Bytes]) -> Vec<u8> {
+        let whole = parts.concat();
+        let (mut decoder, mut text) = (GzDecoder::new(&whole[..]), Vec::new());
+        decoder.read_to_end(&mut text).unwrap();
+        assert!(decoder.into_inner().is_empty(), "bytes after the member");
+        text
+    }
+
+    #[test]
+    fn no_pieces_make_an_empty_member() {
+        assert!(read_one_member(&join([])).is_empty());
+        assert!(
+            read_one_member(&join([
+                &Piece::stored(&[]),
+                &Piece::compress(&[], Effort::Fast, &mut Compressor::new())
+            ]))
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_flush_that_just_fills_the_room_is_completed() {
+        let mut compressor = Compressor::new();
+        for len in 0..400 {
+            let noise: Vec<u8> = (0..len * 91_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+            let piece = Piece::compress(&[Bytes::from(noise.clone())], Effort::Fast, &mut compressor);
+            let last = Piece::stored(&[Bytes::from_static(b"end")]);
+            assert_eq!(read_one_member(&join([&piece, &last])), [&noise[..], b"end"].concat());
+        }
+    }
+
+    #[test]
+    fn other_decoders_read_it() {
+        let text = text(20_000);
+        let (one, two) = text.split_at(text.len() / 3);
+        let mut compressor = Compressor::new();
+        let (one, two) = ([Bytes::copy_from_slice(one)], [Bytes::copy_from_slice(two)]);
+        let pieces = [
+            Piece::compress(&one, Effort::Small, &mut compressor),
+            Piece::stored(&two),
+            Piece::compress(&two, Effort::Fast, &mut compressor),
+        ];
+        let (member, expected) = (join(&pieces).concat(), [&one[0][..], &two[0], &two[0]].concat());
+        let python = "import sys, zlib; d = zlib.decompressobj(31); t = d.decompress(sys.stdin.buffer.read()); \
+                      assert d.eof and not d.unused_data; sys.stdout.buffer.write(t)";
+        for (program, arguments) in [("gzip", vec!["-dc"]), ("python3", vec!["-c", python])] {
+            let run = Command::new(program)
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn();
+            let Ok(mut child) = run else {
+                assert!(std::env::var_os("CI").is_none(), "{program} is missing");
+                continue;
+            };
+            let (mut stdin, input) = (child.stdin.take().unwrap(), member.clone());
+            let writer = std::thread::spawn(move || stdin.write_all(&input));
+            let output = child.wait_with_output().unwrap();
+            writer.join().unwrap().unwrap();
+            assert!(
+                output.status.success() && output.stdout == expected,
+                "{program} reads something else"
+            );
+        }
+    }
+
+    #[test]
+    fn stored_pieces_share_the_text() {
+        let slices = [Bytes::from(text(1_000)), Bytes::from(text(2_000))];
+        let piece = Piece::stored(&slices);
+        let shared = |part: &Bytes| slices.iter().any(|s| s.as_ptr_range().contains(&part.as_ptr()));
+        let copied: usize = piece.deflated.iter().filter(|part| !shared(part)).map(Bytes::len).sum();
+        assert_eq!(copied as u64, piece.deflated_len() - piece.text_len());
+        assert_eq!(copied, 5 * usize::try_from(piece.text_len()).unwrap().div_ceil(MAX_STORED_BLOCK));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn whatever_is_joined_comes_out(lens in proptest::collection::vec((0_usize..140_000, 0_u8..3), 0..4), cut in 0_usize..70_000) {
+            let mut compressor = Compressor::new();
+            let (mut pieces, mut expected) = (Vec::new(), Vec::new());
+            for (len, kind) in lens {
+                let whole = Bytes::from((0..len).map(|n| u8::try_from((n * n / 7 + len) % 64).unwrap()).collect::<Vec<_>>());
+                expected.extend_from_slice(&whole);
+                let slices = [whole.slice(..cut.min(len)), Bytes::new(), whole.slice(cut.min(len)..)];
+                pieces.push(match kind {
+                    0 => Piece::stored(&slices),
+                    1 => Piece::compress(&slices, Effort::Fast, &mut compressor),
+                    _ => Piece::compress(&slices, Effort::Small, &mut compressor),
+                });
+            }
+            let joined = join(&pieces);
+            let total: usize = joined.iter().map(Bytes::len).sum();
+            prop_assert_eq!(total as u64, 20 + pieces.iter().map(Piece::deflated_len).sum::<u64>());
+            prop_assert_eq!(read_one_member(&joined), expected);
+        }
+    }
+}

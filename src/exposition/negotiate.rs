@@ -1,0 +1,405 @@
+//! Which format and coding an answer has, read off the request's headers, and which format a sender wrote.
+//!
+//! Formats are chosen by RFC 9110's rules for `Accept`: of the ranges that match an offer the most specific one gives its weight, and
+//! the heaviest offer wins. A request that nothing of ours fits gets the text format 0.0.4 and no 406: scrapers send odd headers and
+//! read text anyway.
+
+use crate::model::Syntax;
+
+/// How names outside the legacy character set are written for a scraper (Prometheus's `escaping` parameter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Escaping {
+    /// `underscores`: whatever the legacy character set lacks becomes an underscore.
+    Underscores,
+    /// `allow-utf-8`: names stay as they are, in quotes.
+    AllowUtf8,
+}
+
+impl Escaping {
+    /// Reads the parameter's value. `dots`, `values` and schemes yet to come are answered with underscores, and the answer says so.
+    fn from_parameter(value: &str) -> Self {
+        if value.eq_ignore_ascii_case("allow-utf-8") {
+            Self::AllowUtf8
+        } else {
+            Self::Underscores
+        }
+    }
+}
+
+/// The format of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// The Prometheus text format 0.0.4, which every scraper reads.
+    Text004,
+    /// The Prometheus text format 1.0.0, which may hold quoted UTF-8 names.
+    Text100(Escaping),
+    /// OpenMetrics 1.0.0; the escaping is named in the answer only if the request named one.
+    OpenMetrics100(Option<Escaping>),
+}
+
+impl Format {
+    /// The exact value of the answer's `Content-Type`.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text004 => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Text100(Escaping::Underscores) => "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
+            Self::Text100(Escaping::AllowUtf8) => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            Self::OpenMetrics100(None) => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::OpenMetrics100(Some(Escaping::Underscores)) => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+            }
+            Self::OpenMetrics100(Some(Escaping::AllowUtf8)) => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+            }
+        }
+    }
+
+    /// Which of the two syntaxes it is.
+    #[must_use]
+    pub const fn syntax(self) -> Syntax {
+        match self {
+            Self::Text004 | Self::Text100(_) => Syntax::Text,
+            Self::OpenMetrics100(_) => Syntax::OpenMetrics,
+        }
+    }
+
+    /// How names outside the legacy character set are written.
+    #[must_use]
+    pub const fn escaping(self) -> Escaping {
+        match self {
+            Self::Text100(escaping) | Self::OpenMetrics100(Some(escaping)) => escaping,
+            Self::Text004 | Self::OpenMetrics100(None) => Escaping::Underscores,
+        }
+    }
+}
+
+/// The content coding of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// As it is.
+    Identity,
+    /// One gzip member.
+    Gzip,
+}
+
+/// Chooses the format by the values of all `Accept` headers of a request.
+#[must_use]
+pub fn format<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Format {
+    let mut offers = Offers::default();
+    for value in accept {
+        for item in split_outside_quotes(value, b',') {
+            offers.consider(item);
+        }
+    }
+    offers.best()
+}
+
+/// Chooses the coding by the values of all `Accept-Encoding` headers of a request.
+#[must_use]
+pub fn coding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Coding {
+    let (mut gzip, mut identity, mut any) = (None, None, None);
+    for item in accept_encoding.into_iter().flat_map(|value| split_outside_quotes(value, b',')) {
+        let mut fields = split_outside_quotes(item, b';');
+        let name = fields.next().unwrap_or_default().trim_ascii();
+        let weight = weight_of(fields);
+        match name {
+            n if n.eq_ignore_ascii_case(b"gzip") || n.eq_ignore_ascii_case(b"x-gzip") => gzip = Some(weight),
+            n if n.eq_ignore_ascii_case(b"identity") => identity = Some(weight),
+            b"*" => any = Some(weight),
+            _ => {}
+        }
+    }
+    let gzip = gzip.or(any).unwrap_or(0);
+    // An identity that is not named is acceptable, but whoever names gzip alone would rather have gzip.
+    if gzip > 0 && gzip >= identity.unwrap_or(0) {
+        Coding::Gzip
+    } else {
+        Coding::Identity
+    }
+}
+
+/// The syntax that a sender says it wrote. A missing, blank or odd `Content-Type` means text, which is what `curl --data-binary` sends.
+#[must_use]
+pub fn sender_syntax(content_type: Option<&[u8]>) -> Syntax {
+    let media = content_type
+        .and_then(|value| split_outside_quotes(value, b';').next())
+        .unwrap_or_default();
+    if media.trim_ascii().eq_ignore_ascii_case(b"application/openmetrics-text") {
+        Syntax::OpenMetrics
+    } else {
+        Syntax::Text
+    }
+}
+
+/// A weight in thousandths, and how closely the range that gave it named the offer.
+type Claim = Option<(Specificity, u16)>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    Anything,
+    AnySubtype,
+    MediaType,
+    Version,
+}
+
+/// What the request says of each format that we have.
+#[derive(Default)]
+struct Offers {
+    text_004: Claim,
+    text_100: Claim,
+    text_escaping: Option<Escaping>,
+    openmetrics: Claim,
+    openmetrics_escaping: Option<Escaping>,
+}
+
+impl Offers {
+    fn consider(&mut self, item: &[u8]) {
+        let mut fields = split_outside_quotes(item, b';');
+        let media = fields.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        let weight = weight_of(fields.clone());
+        let version = parameter(fields.clone(), "version");
+        let escaping = parameter(fields, "escaping").map(|value| Escaping::from_parameter(&value));
+        match (&*media, version.as_deref()) {
+            (b"*/*", _) => claim(&mut self.text_004, Specificity::Anything, weight),
+            (b"text/*", _) => claim(&mut self.text_004, Specificity::AnySubtype, weight),
+            (b"text/plain", None) => claim(&mut self.text_004, Specificity::MediaType, weight),
+            (b"text/plain", Some("0.0.4")) => claim(&mut self.text_004, Specificity::Version, weight),
+            (b"text/plain", Some("1.0.0")) => {
+                claim(&mut self.text_100, Specificity::Version, weight);
+                self.text_escaping = self.text_escaping.max(escaping);
+            }
+            // 0.0.1 is no offer of ours: who knows only that one reads exemplars as errors, and asks for text as well.
+            (b"application/openmetrics-text", None | Some("1.0.0")) => {
+                let specificity = if version.is_some() {
+                    Specificity::Version
+                } else {
+                    Specificity::MediaType
+                };
+                claim(&mut self.openmetrics, specificity, weight);
+                self.openmetrics_escaping = self.openmetrics_escaping.max(escaping);
+            }
+            _ => {}
+        }
+    }
+
+    /// The heaviest offer; among equals the one that was named most closely, then the richest.
+    fn best(&self) -> Format {
+        let offers = [
+            (self.text_004, Format::Text004),
+            (self.text_100, Format::Text100(self.text_escaping.unwrap_or(Escaping::Underscores))),
+            (self.openmetrics, Format::OpenMetrics100(self.openmetrics_escaping)),
+        ];
+        let acceptable = offers
+            .into_iter()
+            .filter_map(|(claim, format)| claim.map(|(named, weight)| (weight, named, format)));
+        acceptable
+            .filter(|(weight, ..)| *weight > 0)
+            .max_by_key(|(weight, named, _)| (*weight, *named))
+            .map_or(Format::Text004, |(.., f)| f)
+    }
+}
+
+/// Keeps the most specific claim, and of equally specific ones the heavier.
+fn claim(to: &mut Claim, specificity: Specificity, weight: u16) {
+    *to = (*to).max(Some((specificity, weight)));
+}
+
+/// The `q` parameter in thousandths; 1 where it is missing or cannot be read.
+fn weight_of<'a>(fields: impl Iterator<Item = &'a [u8]>) -> u16 {
+    const FULL: u16 = 1000;
+    let Some(text) = parameter(fields, "q") else { return FULL };
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return FULL;
+    }
+    match whole {
+        "0" | "" => format!("{fraction:0<3}").parse().unwrap_or(FULL),
+        _ => FULL,
+    }
+}
+
+/// The value of the parameter `name` (its case does not matter), without quotes.
+fn parameter<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<String> {
+    for field in fields {
+        let Some(equals) = memchr::memchr(b'=', field) else { continue };
+        if field[..equals].trim_ascii().eq_ignore_ascii_case(name.as_bytes()) {
+            let value = field[equals + 1..].trim_ascii();
+            let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+            return Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    None
+}
+
+/// Splits a header value at a separator where it does not stand inside a quoted string.
+fn split_outside_quotes(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> + Clone {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |&b| {
+        let splits = b == separator && !quoted;
+        quoted ^= b == b'"' && !escaped;
+        escaped = quoted && b == b'\\' && !escaped;
+        splits
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(accept: &[&str]) -> Format {
+        format(accept.iter().map(|a| a.as_bytes()))
+    }
+
+    /// What Prometheus 2.42 (Debian 12) sends.
+    const PROMETHEUS_2_42: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    /// Before OpenMetrics 1.0.0 (Prometheus 2.5 to 2.32).
+    const PROMETHEUS_2_5: &str = "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    /// Before OpenMetrics at all.
+    const PROMETHEUS_2_0: &str = "text/plain;version=0.0.4;q=1,*/*;q=0.1";
+    const PROMETHEUS_3_0: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+        application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+    /// `metric_name_escaping_scheme: underscores` in its configuration.
+    const PROMETHEUS_3_UNDERSCORES: &str = "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,\
+        application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=underscores;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    /// With native histograms: protobuf first, which we do not offer.
+    const PROMETHEUS_3_PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
+        application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3";
+    /// Newer ones put the text format 1.0.0 first.
+    const PROMETHEUS_3_TEXT: &str = "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,\
+        application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.4,*/*;q=0.3";
+
+    #[test]
+    fn each_prometheus_gets_what_it_prefers() {
+        use Escaping::{AllowUtf8, Underscores};
+        assert_eq!(chosen(&[PROMETHEUS_2_42]), Format::OpenMetrics100(None));
+        assert_eq!(chosen(&[PROMETHEUS_2_5]), Format::Text004);
+        assert_eq!(chosen(&[PROMETHEUS_2_0]), Format::Text004);
+        assert_eq!(chosen(&[PROMETHEUS_3_0]), Format::OpenMetrics100(Some(AllowUtf8)));
+        assert_eq!(chosen(&[PROMETHEUS_3_UNDERSCORES]), Format::OpenMetrics100(Some(Underscores)));
+        assert_eq!(chosen(&[PROMETHEUS_3_PROTOBUF]), Format::OpenMetrics100(Some(AllowUtf8)));
+        assert_eq!(chosen(&[PROMETHEUS_3_TEXT]), Format::Text100(AllowUtf8));
+    }
+
+    #[test]
+    fn people_and_odd_headers_get_text() {
+        for accept in [
+            "*/*",
+            "",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "image/png",
+            ";;,,q=",
+            "text/*",
+        ] {
+            assert_eq!(chosen(&[accept]), Format::Text004, "{accept}");
+        }
+        assert_eq!(chosen(&[]), Format::Text004);
+        assert_eq!(chosen(&["application/openmetrics-text;version=2.0.0"]), Format::Text004);
+        assert_eq!(chosen(&["application/vnd.google.protobuf"]), Format::Text004);
+    }
+
+    #[test]
+    fn weights_specificity_and_order_decide() {
+        let openmetrics = Format::OpenMetrics100(None);
+        assert_eq!(chosen(&["text/plain", "application/openmetrics-text"]), openmetrics);
+        assert_eq!(chosen(&["application/openmetrics-text;q=0.5, text/plain;q=0.6"]), Format::Text004);
+        assert_eq!(chosen(&["application/openmetrics-text;q=0.5, */*;q=0.8"]), Format::Text004);
+        assert_eq!(chosen(&["application/openmetrics-text;q=0, text/plain;q=0.1"]), Format::Text004);
+        assert_eq!(chosen(&["text/plain;q=0, application/openmetrics-text;q=0.001"]), openmetrics);
+        // The weight of the closest range counts, not the greatest.
+        assert_eq!(
+            chosen(&["*/*;q=1, text/plain;version=0.0.4;q=0.1, application/openmetrics-text;q=0.2"]),
+            openmetrics
+        );
+        assert_eq!(chosen(&["Application/OpenMetrics-Text; Version=\"1.0.0\"; Q=1.0"]), openmetrics);
+        assert_eq!(chosen(&["text/plain;version=1.0.0"]), Format::Text100(Escaping::Underscores));
+        assert_eq!(
+            chosen(&["text/plain;version=1.0.0;escaping=dots"]),
+            Format::Text100(Escaping::Underscores)
+        );
+        assert_eq!(
+            chosen(&["application/openmetrics-text;escaping=values"]),
+            Format::OpenMetrics100(Some(Escaping::Underscores))
+        );
+        assert_eq!(
+            chosen(&["text/plain;x=\"a,application/openmetrics-text;q=1\";q=0.5"]),
+            Format::Text004
+        );
+    }
+
+    #[test]
+    fn content_types_are_exact() {
+        use Escaping::{AllowUtf8, Underscores};
+        let all = [
+            (Format::Text004, "text/plain; version=0.0.4; charset=utf-8"),
+            (
+                Format::Text100(Underscores),
+                "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
+            ),
+            (
+                Format::Text100(AllowUtf8),
+                "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            ),
+            (
+                Format::OpenMetrics100(None),
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            ),
+            (
+                Format::OpenMetrics100(Some(AllowUtf8)),
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            ),
+        ];
+        for (format, content_type) in all {
+            assert_eq!(format.content_type(), content_type);
+            assert_eq!(sender_syntax(Some(content_type.as_bytes())), format.syntax());
+        }
+    }
+
+    #[test]
+    fn gzip_goes_to_whoever_wants_it() {
+        let chosen = |value: &str| coding([value.as_bytes()]);
+        for wants in [
+            "gzip",
+            "gzip, deflate, br",
+            "x-gzip",
+            "*",
+            "deflate, GZIP;q=0.5",
+            "gzip;q=1.0, identity;q=0.5",
+            "identity;q=0, *",
+        ] {
+            assert_eq!(chosen(wants), Coding::Gzip, "{wants}");
+        }
+        for not in [
+            "",
+            "identity",
+            "deflate, br",
+            "gzip;q=0",
+            "gzip;q=0, *",
+            "*;q=0",
+            "gzip;q=0.2, identity;q=0.9",
+            "gzip;q=0.000",
+        ] {
+            assert_eq!(chosen(not), Coding::Identity, "{not}");
+        }
+        assert_eq!(coding([]), Coding::Identity);
+        assert_eq!(coding([&b"br"[..], b"gzip"]), Coding::Gzip);
+    }
+
+    #[test]
+    fn senders_are_believed_when_they_name_openmetrics() {
+        assert_eq!(sender_syntax(None), Syntax::Text);
+        for text in [
+            "",
+            " ",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/openmetrics",
+            "?",
+        ] {
+            assert_eq!(sender_syntax(Some(text.as_bytes())), Syntax::Text, "{text}");
+        }
+        for openmetrics in ["application/openmetrics-text", " Application/OpenMetrics-Text ; version=0.0.1"] {
+            assert_eq!(sender_syntax(Some(openmetrics.as_bytes())), Syntax::OpenMetrics, "{openmetrics}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The writers: each takes metrics in its own way and puts them into the store, which none of them can read.
+
+pub mod receiver;

@@ -1,0 +1,172 @@
+//! A budget for half-received messages, shared by all connections of all receivers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
+/// the number of seats bounds the sum.
+pub const FREE_BYTES: usize = 32 * 1024;
+
+/// Counts the bytes that connections hold of messages which are not complete, and makes readers wait beyond the limit.
+///
+/// One connection at a time may overdraw, by at most one message. Without it, connections that all wait for each other
+/// would hold the whole budget for ever.
+#[derive(Debug)]
+pub struct Budget {
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: usize,
+    used: usize,
+    overdrawn: bool,
+}
+
+/// What one connection holds of the budget; given back when dropped.
+#[derive(Debug)]
+pub struct Hold {
+    budget: Arc<Budget>,
+    bytes: usize,
+    overdraws: bool,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { limit, used: 0, overdrawn: false }), freed: Notify::new() })
+    }
+
+    /// Puts another limit in force; what is held already stays.
+    pub fn set_limit(&self, limit: usize) {
+        self.state().limit = limit;
+        self.freed.notify_waiters();
+    }
+
+    /// An empty hold for one connection.
+    #[must_use]
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        Hold { budget: Arc::clone(self), bytes: 0, overdraws: false }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// Makes sure that a buffer of `bytes` is covered, waiting for others to give back where the budget is used up.
+    pub async fn cover(&mut self, bytes: usize) {
+        let wanted = bytes.saturating_sub(FREE_BYTES);
+        if wanted <= self.bytes {
+            return;
+        }
+        let budget = Arc::clone(&self.budget);
+        loop {
+            // Listening starts before the check, so that nothing given back in between is missed.
+            let freed = budget.freed.notified();
+            if self.try_cover(wanted) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_cover(&mut self, wanted: usize) -> bool {
+        let mut state = self.budget.state();
+        let more = wanted - self.bytes;
+        if !self.overdraws && state.used.saturating_add(more) > state.limit {
+            if state.overdrawn {
+                return false;
+            }
+            (state.overdrawn, self.overdraws) = (true, true);
+        }
+        state.used += more;
+        self.bytes = wanted;
+        true
+    }
+
+    /// Gives back what a buffer of `bytes` does not need.
+    pub fn keep(&mut self, bytes: usize) {
+        let wanted = bytes.saturating_sub(FREE_BYTES);
+        if wanted >= self.bytes {
+            return;
+        }
+        let mut state = self.budget.state();
+        state.used -= self.bytes - wanted;
+        self.bytes = wanted;
+        if self.overdraws && (wanted == 0 || state.used <= state.limit) {
+            (state.overdrawn, self.overdraws) = (false, false);
+        }
+        drop(state);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.budget.state();
+        state.used -= self.bytes;
+        state.overdrawn &= !self.overdraws;
+        drop(state);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    const KIB: usize = 1024;
+
+    #[test]
+    fn small_buffers_never_wait() {
+        let budget = Budget::new(0);
+        let (mut a, mut b) = (budget.hold(), budget.hold());
+        assert!(a.cover(FREE_BYTES).now_or_never().is_some());
+        assert!(b.cover(FREE_BYTES).now_or_never().is_some());
+    }
+
+    #[test]
+    fn one_at_a_time_may_overdraw() {
+        let budget = Budget::new(10 * KIB);
+        let (mut a, mut b, mut c) = (budget.hold(), budget.hold(), budget.hold());
+        assert!(a.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some());
+        assert!(b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(), "the first one beyond the limit overdraws");
+        assert!(b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(), "and may finish its message");
+        assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
+        b.keep(0);
+        assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());
+        drop((a, b, c));
+        assert_eq!(budget.state().used, 0);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_goes_on_when_another_leaves() {
+        let budget = Budget::new(0);
+        let mut first = budget.hold();
+        first.cover(FREE_BYTES + 1).await;
+        let mut second = budget.hold();
+        let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_raised_limit_wakes_the_waiters() {
+        let budget = Budget::new(0);
+        let mut first = budget.hold();
+        first.cover(FREE_BYTES + 1).await;
+        let mut second = budget.hold();
+        let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+        tokio::task::yield_now().await;
+        budget.set_limit(KIB);
+        assert!(waiting.await.is_ok());
+        drop(first);
+    }
+}

@@ -1,0 +1,187 @@
+//! The bytes of one connection that were received but not yet used.
+
+use bytes::BufMut;
+use bytes::buf::Limit;
+
+/// The size of a connection's first reads: most senders say little, and thousands of them may be busy at once.
+pub const SMALLEST_READ: usize = 8 * 1024;
+
+/// The size that reads grow to while a sender keeps filling them, and the most memory that a connection keeps between
+/// messages: beyond it a system call costs next to nothing a byte.
+pub const LARGEST_READ: usize = 64 * 1024;
+
+/// Unread bytes in one contiguous piece, and where in the stream they begin.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    /// How many of `bytes` have been used.
+    head: usize,
+    offset: u64,
+    /// The size of the next read, if nobody knows better.
+    read: usize,
+    /// The place in the stream that the last read reaches if it takes all that there was room for.
+    aim: u64,
+}
+
+impl Buffer {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            head: 0,
+            offset: 0,
+            read: SMALLEST_READ,
+            aim: u64::MAX,
+        }
+    }
+
+    /// What is there.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.head..]
+    }
+
+    /// How much is there.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
+    /// Where in the stream [`Self::unread`] begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How much of the stream has come.
+    fn end(&self) -> u64 {
+        self.offset + self.len() as u64
+    }
+
+    /// Takes `n` bytes off the front.
+    pub(super) fn consume(&mut self, n: usize) {
+        self.head += n;
+        self.offset += n as u64;
+        if self.head == self.bytes.len() {
+            self.head = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > LARGEST_READ {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub(super) fn discard(&mut self) {
+        self.offset += self.len() as u64;
+        self.bytes = Vec::new();
+        self.head = 0;
+    }
+
+    /// Gives the memory back unless it holds something.
+    pub(super) fn release(&mut self) {
+        if self.len() == 0 {
+            self.bytes = Vec::new();
+            self.head = 0;
+        }
+    }
+
+    /// Room for `wanted` more bytes, or for a read's worth if that is more; never for more than `allow`.
+    pub(super) fn spare(&mut self, wanted: usize, allow: usize) -> Limit<&mut Vec<u8>> {
+        if self.aim == self.end() {
+            self.read = (self.read * 2).min(LARGEST_READ);
+        }
+        let wanted = wanted.max(self.read.saturating_sub(self.len())).max(1);
+        let n = wanted.min(allow.max(1));
+        self.make_room(n);
+        self.aim = self.end() + n as u64;
+        (&mut self.bytes).limit(n)
+    }
+
+    /// Sees to `n` free bytes behind the unread ones: by moving these to the front, by growing to exactly what is needed,
+    /// or by moving to something smaller when a large message is over.
+    fn make_room(&mut self, n: usize) {
+        let needed = self.len() + n;
+        let capacity = self.bytes.capacity();
+        let oversized = capacity > LARGEST_READ && capacity / 2 > needed;
+        if oversized {
+            let mut smaller = Vec::with_capacity(needed);
+            smaller.extend_from_slice(self.unread());
+            self.bytes = smaller;
+            self.head = 0;
+        } else if capacity - self.bytes.len() < n {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+            self.bytes.reserve_exact(n);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(buffer: &mut Buffer, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut spare = buffer.spare(rest.len(), usize::MAX);
+            let n = spare.remaining_mut().min(rest.len());
+            spare.put_slice(&rest[..n]);
+            rest = &rest[n..];
+        }
+    }
+
+    #[test]
+    fn nothing_is_allocated_before_the_first_byte_nor_kept_after_the_last() {
+        let mut buffer = Buffer::new();
+        assert_eq!(buffer.capacity(), 0);
+        fill(&mut buffer, b"abc");
+        buffer.release();
+        assert_eq!(buffer.unread(), b"abc", "what is unread is never given away");
+        buffer.consume(3);
+        buffer.release();
+        assert_eq!((buffer.capacity(), buffer.offset()), (0, 3));
+    }
+
+    #[test]
+    fn reads_grow_while_they_are_filled() {
+        let mut buffer = Buffer::new();
+        let mut sizes = Vec::new();
+        for _ in 0..6 {
+            let mut spare = buffer.spare(0, usize::MAX);
+            let n = spare.remaining_mut();
+            spare.put_slice(&vec![b'x'; n]);
+            sizes.push(n);
+            buffer.consume(n);
+        }
+        assert_eq!(sizes, [8192, 16384, 32768, 65536, 65536, 65536]);
+        buffer.spare(0, usize::MAX).put_slice(b"x");
+        buffer.consume(1);
+        assert_eq!(buffer.spare(0, usize::MAX).remaining_mut(), LARGEST_READ);
+    }
+
+    #[test]
+    fn a_known_size_is_reserved_exactly_and_only_as_allowed() {
+        let mut buffer = Buffer::new();
+        fill(&mut buffer, b"head");
+        assert_eq!(buffer.spare(1_000_000, 300).remaining_mut(), 300);
+        assert_eq!(buffer.spare(1_000_000, usize::MAX).remaining_mut(), 1_000_000);
+        assert_eq!(buffer.capacity(), 1_000_004);
+        assert_eq!(buffer.unread(), b"head");
+    }
+
+    #[test]
+    fn a_large_message_leaves_no_large_buffer_behind() {
+        let mut buffer = Buffer::new();
+        fill(&mut buffer, &vec![b'x'; 1_000_000]);
+        buffer.consume(999_990);
+        assert!(buffer.capacity() >= 1_000_000);
+        assert!(buffer.spare(0, usize::MAX).remaining_mut() > 0);
+        assert!(buffer.capacity() <= LARGEST_READ, "{}", buffer.capacity());
+        assert_eq!(buffer.unread(), b"xxxxxxxxxx");
+        fill(&mut buffer, &vec![b'y'; 1_000_000]);
+        buffer.consume(1_000_010);
+        assert_eq!(buffer.capacity(), 0);
+    }
+}

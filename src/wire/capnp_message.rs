@@ -1,0 +1,32 @@
+//! One Cap'n Proto message of a receiver, written.
+
+use super::schema::inbound_metrics_capnp::inbound_metrics;
+use crate::model::AppName;
+
+/// The bytes of one `InboundMetrics` message in standard stream framing.
+#[must_use]
+pub fn encode(app: &AppName, data: &str) -> Vec<u8> {
+    let mut message = capnp::message::Builder::new_default();
+    let mut inbound = message.init_root::<inbound_metrics::Builder<'_>>();
+    inbound.set_app_name(app.as_str());
+    inbound.set_data(data);
+    capnp::serialize::write_message_to_words(&message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::wire::{FormatChoice, Inbound, StreamDecoder};
+    use bytes::BufMut as _;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let app = AppName::new("ä app").unwrap();
+        let bytes = encode(&app, "a 1\n");
+        let mut decoder = StreamDecoder::new(FormatChoice::Auto, 1024);
+        decoder.spare(bytes.len()).put_slice(&bytes);
+        assert_eq!(decoder.next(), Some(Ok(Inbound { app, data: "a 1\n".into() })));
+        assert_eq!(decoder.finish(), None);
+    }
+}

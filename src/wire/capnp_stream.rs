@@ -1,0 +1,171 @@
+//! A stream of `InboundMetrics` messages in Cap'n Proto's standard framing (<https://capnproto.org/encoding.html>, "Serialization
+//! Over a Stream"): the number of segments less one, the size of each in words, padding to a whole word, then the segments.
+
+use bytes::Bytes;
+use capnp::message::{Reader, ReaderOptions, SegmentArray};
+
+use super::buffer::Buffer;
+use super::schema::inbound_metrics_capnp::inbound_metrics;
+use super::{Fault, Inbound, Part, Place, Refusal};
+use crate::model::AppName;
+
+/// The most segments of one message, the limit of Cap'n Proto's own implementations: a builder whose segments grow
+/// never comes near it, and the table of sizes stays within 2 kB.
+pub const MAX_SEGMENTS: usize = 512;
+
+/// Struct, text: how deep the pointers of a message go.
+const NESTING: i32 = 4;
+
+/// How often the words of a message may be read: both texts may lie in the same place.
+const TRAVERSALS: usize = 2;
+
+/// The bytes of a word, in which everything is counted.
+const WORD: usize = 8;
+
+/// The sizes of a message whose header has arrived, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Frame {
+    segments: usize,
+    table: usize,
+    total: usize,
+}
+
+/// The decoder of one connection.
+#[derive(Debug)]
+pub(super) struct CapnpStream {
+    max: usize,
+    frame: Option<Frame>,
+}
+
+impl CapnpStream {
+    /// A decoder that takes messages of up to `max` bytes, header included.
+    pub(super) const fn new(max: usize) -> Self {
+        Self { max, frame: None }
+    }
+
+    /// How many bytes the message at hand still lacks, once its header told.
+    pub(super) fn wants(&self, buffer: &Buffer) -> Option<usize> {
+        self.frame.map(|frame| frame.total.saturating_sub(buffer.len()))
+    }
+
+    /// The next message, if it is there whole.
+    pub(super) fn next(&mut self, buffer: &mut Buffer) -> Option<Result<Inbound, Refusal>> {
+        let place = Place {
+            offset: buffer.offset(),
+            line: None,
+        };
+        if self.frame.is_none() {
+            match read_header(buffer.unread(), self.max) {
+                Ok(frame) => self.frame = frame,
+                Err(fault) => return Some(Err(Refusal::nameless(place, fault))),
+            }
+        }
+        let frame = self.frame.filter(|frame| frame.total <= buffer.len())?;
+        self.frame = None;
+        let message = decode(frame, &buffer.unread()[..frame.total], place);
+        buffer.consume(frame.total);
+        Some(message)
+    }
+
+    /// What is wrong with an end of the stream here.
+    pub(super) fn finish(&self, buffer: &Buffer) -> Option<Refusal> {
+        let place = Place {
+            offset: buffer.offset(),
+            line: None,
+        };
+        let expected = self.frame.map(|frame| frame.total as u64);
+        (buffer.len() > 0).then(|| {
+            Refusal::nameless(
+                place,
+                Fault::Truncated {
+                    received: buffer.len() as u64,
+                    expected,
+                },
+            )
+        })
+    }
+}
+
+/// Reads the table of sizes, or nothing while it is incomplete. Nothing that it says is believed beyond `max`.
+fn read_header(bytes: &[u8], max: usize) -> Result<Option<Frame>, Fault> {
+    let Some(count) = word_half(bytes, 0) else { return Ok(None) };
+    let segments = u64::from(count) + 1;
+    if segments > MAX_SEGMENTS as u64 {
+        return Err(Fault::Syntax(format!(
+            "a Cap'n Proto message of {segments} segments, at most {MAX_SEGMENTS} are taken"
+        )));
+    }
+    let segments = count as usize + 1;
+    let table = (4 + 4 * segments).next_multiple_of(WORD);
+    let Some(sizes) = bytes.get(4..4 + 4 * segments) else {
+        return Ok(None);
+    };
+    let words: u64 = sizes.chunks_exact(4).map(|size| u64::from(word_half(size, 0).unwrap_or(0))).sum();
+    let total = table as u64 + words * WORD as u64;
+    match usize::try_from(total) {
+        Ok(total) if total <= max => Ok(Some(Frame { segments, table, total })),
+        _ => Err(Fault::TooLarge {
+            declared: Some(total),
+            limit: max as u64,
+        }),
+    }
+}
+
+/// The number at `at`, 32 bits in little endian, if it is there.
+fn word_half(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Reads one whole message, table included.
+fn decode(frame: Frame, message: &[u8], place: Place) -> Result<Inbound, Refusal> {
+    let (table, body) = message.split_at(frame.table);
+    if frame.segments == 1 {
+        return read(&[body], place);
+    }
+    let mut rest = body;
+    let segments: Vec<&[u8]> = table[4..4 + 4 * frame.segments]
+        .chunks_exact(4)
+        .map(|size| {
+            let (segment, behind) = rest.split_at(word_half(size, 0).unwrap_or(0) as usize * WORD);
+            rest = behind;
+            segment
+        })
+        .collect();
+    read(&segments, place)
+}
+
+/// Reads the struct out of its segments; the data is copied once, to exactly its size.
+fn read(segments: &[&[u8]], place: Place) -> Result<Inbound, Refusal> {
+    let content = |e: capnp::Error| Refusal::nameless(place, Fault::Content(e.to_string()));
+    let words: usize = segments.iter().map(|segment| segment.len() / WORD).sum();
+    let options = ReaderOptions {
+        traversal_limit_in_words: Some(words * TRAVERSALS),
+        nesting_limit: NESTING,
+    };
+    let reader = Reader::new(SegmentArray::new(segments), options);
+    let root: inbound_metrics::Reader<'_> = reader.get_root().map_err(content)?;
+    let name = root.get_app_name().map_err(content)?.as_bytes();
+    let of_app = |fault: Fault| Refusal::of_app(name, place, fault);
+    let text = str::from_utf8(name).map_err(|e| {
+        of_app(Fault::Utf8 {
+            part: Part::AppName,
+            at: e.valid_up_to(),
+        })
+    })?;
+    let app = AppName::new(text).map_err(|e| of_app(e.into()))?;
+    let data = root.get_data().map_err(|e| of_app(Fault::Content(e.to_string())))?.as_bytes();
+    str::from_utf8(data).map_err(|e| {
+        of_app(Fault::Utf8 {
+            part: Part::Data,
+            at: e.valid_up_to(),
+        })
+    })?;
+    Ok(Inbound {
+        app,
+        data: Bytes::copy_from_slice(data),
+    })
+}
+
+#[cfg(test)]
+#[path = "capnp_stream_tests.rs"]
+mod tests;

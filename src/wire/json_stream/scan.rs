@@ -1,0 +1,294 @@
+//! The one pass over a JSON object: byte by byte as they come, it checks the syntax of RFC 8259 and notes where each app's
+//! name and value lie, so that a broken object is known at its first wrong byte and a whole one need not be searched again.
+
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+use super::text::plain;
+use super::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
+use crate::wire::{Fault, Found};
+
+/// One key of the outer object; positions count from its opening brace.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// The inside of the key's quotes.
+    pub(super) key: Range<usize>,
+    /// The first byte of the value.
+    pub(super) value: usize,
+    /// What is in the place of a text, and where.
+    pub(super) misfit: Option<(usize, Found)>,
+    /// A later entry has the same key, and the last one counts.
+    pub(super) superseded: bool,
+}
+
+/// What may come next between two tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Object,
+    Key,
+    KeyOrEnd,
+    Colon,
+    Value,
+    ValueOrEnd,
+    CommaOrEnd,
+}
+
+/// Where the scan stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Between(Expect),
+    Text,
+    Escape,
+    Hex(u8),
+    Scalar { start: usize },
+}
+
+/// The state of the pass.
+#[derive(Debug)]
+pub(super) struct Scan {
+    state: State,
+    at: usize,
+    /// One bit per open bracket, the innermost lowest: set for an object.
+    open: u64,
+    depth: u32,
+    /// Whether the string at hand is a key, and where its inside begins.
+    key: Option<usize>,
+    /// The entries whose key has been read.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Where the object is wrong, and in what.
+pub(super) type Wrong = (usize, Fault);
+
+const _: () = assert!(MAX_DEPTH <= u64::BITS, "the open brackets are kept as bits of a u64");
+
+impl Scan {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: State::Between(Expect::Object),
+            at: 0,
+            open: 0,
+            depth: 0,
+            key: None,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Makes ready for the next object, keeping no more memory than ordinary objects need.
+    pub(super) fn reset(&mut self) {
+        const KEPT: usize = 256;
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.clear();
+        entries.shrink_to(KEPT);
+        *self = Self { entries, ..Self::new() };
+    }
+
+    /// Whether bytes of an object were seen.
+    pub(super) const fn begun(&self) -> bool {
+        self.at > 0
+    }
+
+    /// Goes on through `object`, which begins with what was passed before; the object's length once it is complete.
+    pub(super) fn run(&mut self, object: &[u8]) -> Result<Option<usize>, Wrong> {
+        while let Some(&byte) = object.get(self.at) {
+            match self.state {
+                State::Text => self.text(object)?,
+                State::Between(expect) => {
+                    self.between(byte, expect)?;
+                    self.at += 1;
+                    if self.depth == 0 {
+                        return Ok(Some(self.at));
+                    }
+                }
+                State::Escape => self.escape(byte)?,
+                State::Hex(left) => self.hex(byte, left)?,
+                State::Scalar { start } => self.scalar(object, start)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn wrong<T>(&self, what: impl Into<String>) -> Result<T, Wrong> {
+        Err((self.at, Fault::Syntax(what.into())))
+    }
+
+    /// Runs through the inside of a string.
+    fn text(&mut self, object: &[u8]) -> Result<(), Wrong> {
+        loop {
+            self.at += plain(&object[self.at..]);
+            match object[self.at..] {
+                [b'\\', b'n' | b'"' | b'\\', ..] => self.at += 2,
+                [b'\\', ..] => self.state = State::Escape,
+                [b'"', ..] => self.end_text(),
+                [control, ..] => return self.wrong(format!("the control character {control:#04x} in a string needs an escape")),
+                [] => return Ok(()),
+            }
+            if self.state != State::Text {
+                self.at += 1;
+                return Ok(());
+            }
+        }
+    }
+
+    fn end_text(&mut self) {
+        self.state = State::Between(match self.key.take() {
+            Some(start) => {
+                if self.depth == 1 {
+                    self.entries.push(Entry {
+                        key: start..self.at,
+                        value: 0,
+                        misfit: None,
+                        superseded: false,
+                    });
+                }
+                Expect::Colon
+            }
+            None => Expect::CommaOrEnd,
+        });
+    }
+
+    fn escape(&mut self, byte: u8) -> Result<(), Wrong> {
+        self.state = match byte {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => State::Text,
+            b'u' => State::Hex(4),
+            _ => return self.wrong(format!("{} is no escape", shown(byte))),
+        };
+        self.at += 1;
+        Ok(())
+    }
+
+    fn hex(&mut self, byte: u8, left: u8) -> Result<(), Wrong> {
+        if !byte.is_ascii_hexdigit() {
+            return self.wrong(format!("expected a hexadecimal digit, found {}", shown(byte)));
+        }
+        self.state = if left == 1 { State::Text } else { State::Hex(left - 1) };
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Runs through a number, `true`, `false` or `null`, and judges it at its end.
+    fn scalar(&mut self, object: &[u8], start: usize) -> Result<(), Wrong> {
+        self.at += object[self.at..].iter().take_while(|&&byte| is_scalar(byte)).count();
+        if self.at < object.len() {
+            let scalar = &object[start..self.at];
+            if serde_json::from_slice::<IgnoredAny>(scalar).is_err() {
+                let cut = &scalar[..scalar.len().min(32)];
+                return Err((start, Fault::Syntax(format!("{} is no JSON value", String::from_utf8_lossy(cut)))));
+            }
+            self.state = State::Between(Expect::CommaOrEnd);
+        }
+        Ok(())
+    }
+
+    /// A byte outside of strings and scalars.
+    fn between(&mut self, byte: u8, expect: Expect) -> Result<(), Wrong> {
+        let next = match (byte, expect) {
+            (b' ' | b'\t' | b'\r' | b'\n', _) => expect,
+            (b'{', Expect::Object) => return self.push(true),
+            (b'"', Expect::Key | Expect::KeyOrEnd) => return self.begin_key(),
+            (b':', Expect::Colon) => Expect::Value,
+            (b',', Expect::CommaOrEnd) if self.in_object() => Expect::Key,
+            (b',', Expect::CommaOrEnd) => Expect::Value,
+            (b'}', Expect::KeyOrEnd | Expect::CommaOrEnd) if self.in_object() => return self.pop(),
+            (b']', Expect::ValueOrEnd | Expect::CommaOrEnd) if !self.in_object() => return self.pop(),
+            (_, Expect::Value | Expect::ValueOrEnd) => return self.begin_value(byte, expect),
+            _ => return self.unexpected(byte, expect),
+        };
+        self.state = State::Between(next);
+        Ok(())
+    }
+
+    fn begin_key(&mut self) -> Result<(), Wrong> {
+        if self.depth == 1 && self.entries.len() == MAX_APPS_PER_OBJECT {
+            return Err((self.at, Fault::TooManyApps));
+        }
+        self.key = Some(self.at + 1);
+        self.state = State::Text;
+        Ok(())
+    }
+
+    fn begin_value(&mut self, byte: u8, expect: Expect) -> Result<(), Wrong> {
+        let found = match byte {
+            b'"' => None,
+            b'{' => Some(Found::Object),
+            b'[' => Some(Found::Array),
+            b't' | b'f' => Some(Found::Boolean),
+            b'n' => Some(Found::Null),
+            b'-' | b'0'..=b'9' => Some(Found::Number),
+            _ => return self.unexpected(byte, expect),
+        };
+        self.note(found);
+        match byte {
+            b'"' => self.state = State::Text,
+            b'{' | b'[' => return self.push(byte == b'{'),
+            _ => self.state = State::Scalar { start: self.at },
+        }
+        Ok(())
+    }
+
+    /// Notes where an app's value begins, and the first thing in it that is no text.
+    fn note(&mut self, found: Option<Found>) {
+        let in_lines = self.depth == 2 && !self.in_object();
+        if let Some(entry) = self.entries.last_mut() {
+            let misfit = if self.depth == 1 {
+                entry.value = self.at;
+                found.filter(|&found| found != Found::Array)
+            } else {
+                found.filter(|_| in_lines)
+            };
+            if entry.misfit.is_none() {
+                entry.misfit = misfit.map(|found| (self.at, found));
+            }
+        }
+    }
+
+    const fn in_object(&self) -> bool {
+        self.open & 1 == 1
+    }
+
+    fn push(&mut self, object: bool) -> Result<(), Wrong> {
+        if self.depth == MAX_DEPTH {
+            return self.wrong(format!("nested deeper than {MAX_DEPTH} levels"));
+        }
+        self.depth += 1;
+        self.open = self.open << 1 | u64::from(object);
+        self.state = State::Between(if object { Expect::KeyOrEnd } else { Expect::ValueOrEnd });
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Result<(), Wrong> {
+        self.depth -= 1;
+        self.open >>= 1;
+        self.state = State::Between(Expect::CommaOrEnd);
+        Ok(())
+    }
+
+    fn unexpected<T>(&self, byte: u8, expect: Expect) -> Result<T, Wrong> {
+        let expected = match expect {
+            Expect::Object => "a JSON object",
+            Expect::Key => "a quoted app name",
+            Expect::KeyOrEnd => "a quoted app name or `}`",
+            Expect::Colon => "`:`",
+            Expect::Value => "a value",
+            Expect::ValueOrEnd => "a value or `]`",
+            Expect::CommaOrEnd if self.in_object() => "`,` or `}`",
+            Expect::CommaOrEnd => "`,` or `]`",
+        };
+        self.wrong(format!("expected {expected}, found {}", shown(byte)))
+    }
+}
+
+/// Bytes that numbers and literals consist of.
+const fn is_scalar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
+}
+
+/// A byte in a sentence.
+fn shown(byte: u8) -> String {
+    if byte.is_ascii_graphic() {
+        format!("`{}`", char::from(byte))
+    } else {
+        format!("the byte {byte:#04x}")
+    }
+}

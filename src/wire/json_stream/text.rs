@@ -1,0 +1,142 @@
+//! The insides of JSON strings: where they hold something special, and what they mean without their escapes.
+
+/// How many bytes at the start of a string's inside stand for themselves: no quote, no backslash, no control character.
+///
+/// Exposition text inside JSON has an escape every dozen bytes, so what counts is a short way from one to the next: eight
+/// bytes at a time, with the classic test for a zero byte in a word (exact for the lowest one, which is the one asked for).
+pub(super) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let special =
+            (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | (word.wrapping_sub(ONES * 0x20) & !word);
+        let special = special & HIGHS;
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|&&b| b != b'"' && b != b'\\' && b >= 0x20).count()
+}
+
+/// Appends what the string means whose inside begins here, and says how many bytes that took, closing quote included.
+///
+/// The string is one that the scan has let pass. A surrogate without its partner becomes three bytes that are not UTF-8,
+/// so that one check finds it together with all other bad text.
+pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> usize {
+    let mut at = 0;
+    loop {
+        let run = plain(&inside[at..]);
+        out.extend_from_slice(&inside[at..at + run]);
+        at += run;
+        match inside.get(at..at + 2) {
+            Some(&[b'\\', b'u']) => at += unescape_unicode(&inside[at..], out),
+            Some(&[b'\\', escape]) => {
+                out.push(short_escape(escape));
+                at += 2;
+            }
+            _ => return at + 1,
+        }
+    }
+}
+
+/// What a backslash and this letter mean.
+const fn short_escape(letter: u8) -> u8 {
+    match letter {
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        itself => itself,
+    }
+}
+
+/// Appends one `\uXXXX`, or two that are a surrogate pair, and says how many bytes that took.
+fn unescape_unicode(escape: &[u8], out: &mut Vec<u8>) -> usize {
+    let unit = code_unit(escape);
+    let (code, taken) = match unit {
+        0xd800..=0xdbff if escape.get(6..8) == Some(b"\\u") => match code_unit(&escape[6..]) {
+            low @ 0xdc00..=0xdfff => (0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00), 12),
+            _ => (unit, 6),
+        },
+        _ => (unit, 6),
+    };
+    match char::from_u32(code) {
+        Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => out.extend_from_slice(&[0xed, 0xa0 | low_bits(code >> 6, 0x1f), 0x80 | low_bits(code, 0x3f)]),
+    }
+    taken
+}
+
+/// The four hexadecimal digits behind `\u`; the scan has seen to there being four.
+fn code_unit(escape: &[u8]) -> u32 {
+    let digits = escape.get(2..6).unwrap_or_default();
+    digits
+        .iter()
+        .fold(0, |unit, &digit| unit << 4 | char::from(digit).to_digit(16).unwrap_or(0))
+}
+
+/// The bits of `code` under `mask`, as a byte.
+fn low_bits(code: u32, mask: u8) -> u8 {
+    code.to_le_bytes()[0] & mask
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn unescaped(inside: &str) -> (Vec<u8>, usize) {
+        let mut out = Vec::new();
+        let taken = unescape(inside.as_bytes(), &mut out);
+        (out, taken)
+    }
+
+    #[test]
+    fn escapes_mean_what_rfc_8259_says() {
+        assert_eq!(unescaped(r#"a\"\\\/\b\f\n\r\tz" tail"#), (b"a\"\\/\x08\x0c\n\r\tz".to_vec(), 19));
+        assert_eq!(unescaped(r#"\u00e4\u20AC\ud83d\ude00""#).0, "ä€😀".as_bytes());
+        assert_eq!(unescaped(r#"""#), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_no_text() {
+        for lone in [
+            r#"\ud800""#,
+            r#"\udc00""#,
+            r#"\ud800x""#,
+            r#"\ud800\ud800""#,
+            r#"\ud83d\u0041""#,
+            r#"\udbff\n""#,
+        ] {
+            let (out, taken) = unescaped(lone);
+            assert!(str::from_utf8(&out).is_err(), "{lone}");
+            assert_eq!(taken, lone.len(), "{lone}");
+        }
+        assert_eq!(unescaped(r#"\ud800\u0041""#).0.last(), Some(&b'A'));
+    }
+
+    proptest! {
+        #[test]
+        fn plain_stops_at_the_first_special_byte(bytes in prop::collection::vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'x')], 0..64)) {
+            let slow = bytes.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(bytes.len());
+            prop_assert_eq!(plain(&bytes), slow);
+        }
+
+        #[test]
+        fn any_text_survives_being_quoted(text in any::<String>()) {
+            let quoted = serde_json::to_string(&text).unwrap();
+            let (out, taken) = unescaped(&quoted[1..]);
+            prop_assert_eq!(out, text.into_bytes());
+            prop_assert_eq!(taken, quoted.len() - 1);
+        }
+    }
+}

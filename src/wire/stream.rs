@@ -1,0 +1,164 @@
+//! One decoder for whatever a connection speaks.
+
+use bytes::buf::Limit;
+
+use super::buffer::Buffer;
+use super::capnp_stream::CapnpStream;
+use super::json_stream::JsonStream;
+use super::sniff::sniff;
+use super::{Fault, FormatChoice, Inbound, Place, Refusal};
+use crate::model::Format;
+
+/// Turns the bytes of one connection into messages.
+///
+/// The reader's loop: read into [`Self::spare`] (tokio's `try_read_buf` takes it as it is), take all that the iterator
+/// gives, which ends with `None` when more bytes are needed and goes on after them, and call [`Self::finish`] at the end of
+/// the stream. After a refusal that [ends the connection](Refusal::ends_connection) nothing is held and nothing comes any more.
+#[derive(Debug)]
+pub struct StreamDecoder {
+    choice: FormatChoice,
+    max: usize,
+    buffer: Buffer,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Sniffing,
+    Json(JsonStream),
+    Capnp(CapnpStream),
+    /// Broken, or finished, with the format that was spoken.
+    Over(Option<Format>),
+}
+
+impl StreamDecoder {
+    /// A decoder that takes messages of up to `max_message_bytes`, a JSON object or a framed Cap'n Proto message each.
+    #[must_use]
+    pub const fn new(choice: FormatChoice, max_message_bytes: usize) -> Self {
+        Self {
+            choice,
+            max: max_message_bytes,
+            buffer: Buffer::new(),
+            state: State::Sniffing,
+        }
+    }
+
+    /// Where to put the next bytes: room for the rest of a message whose size is known, else for a read's worth, at most for
+    /// `allow` bytes (and at least for one, because a read into no room looks like the end of a stream).
+    pub fn spare(&mut self, allow: usize) -> Limit<&mut Vec<u8>> {
+        let wanted = match &self.state {
+            State::Json(json) => json.room(&self.buffer),
+            State::Capnp(capnp) => capnp.wants(&self.buffer).unwrap_or(0),
+            State::Sniffing | State::Over(_) => 0,
+        };
+        self.buffer.spare(wanted, allow)
+    }
+
+    /// The end of the stream has come: what is wrong with that, if anything is.
+    ///
+    /// To be called once the iterator gave `None`; nothing is held afterwards.
+    pub fn finish(&mut self) -> Option<Refusal> {
+        if matches!(self.state, State::Sniffing) {
+            // Three bytes hold no message, but they may well be wrong.
+            let refusal = self.choose(true)?.err().or_else(|| self.next()?.err());
+            if refusal.is_some() {
+                return refusal;
+            }
+        }
+        let refusal = match &self.state {
+            State::Json(json) => json.finish(&self.buffer),
+            State::Capnp(capnp) => capnp.finish(&self.buffer),
+            State::Sniffing | State::Over(_) => None,
+        };
+        self.end();
+        refusal
+    }
+
+    /// How many received bytes are held, for a budget over all connections. Once the iterator gave `None`, at most one
+    /// incomplete message of up to `max_message_bytes`.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether a message has begun and is not complete, so that a silent sender is a stalled one.
+    #[must_use]
+    pub fn mid_message(&self) -> bool {
+        self.buffer.len() > 0
+    }
+
+    /// How many bytes the message at hand still lacks, where its header told.
+    #[must_use]
+    pub fn wants(&self) -> Option<usize> {
+        match &self.state {
+            State::Capnp(capnp) => capnp.wants(&self.buffer),
+            State::Json(_) | State::Sniffing | State::Over(_) => None,
+        }
+    }
+
+    /// What the connection speaks, once that is known.
+    #[must_use]
+    pub const fn format(&self) -> Option<Format> {
+        match self.state {
+            State::Json(_) => Some(Format::Json),
+            State::Capnp(_) => Some(Format::Capnp),
+            State::Over(format) => format,
+            State::Sniffing => None,
+        }
+    }
+
+    /// Gives back the memory that holds no bytes; worth calling before waiting for a sender that may stay silent for long.
+    pub fn release(&mut self) {
+        self.buffer.release();
+    }
+
+    /// Decides on the format if that is still open and can be: nothing while it is too early.
+    fn choose(&mut self, end: bool) -> Option<Result<(), Refusal>> {
+        if !matches!(self.state, State::Sniffing) {
+            return Some(Ok(()));
+        }
+        if self.buffer.len() == 0 {
+            return None;
+        }
+        let found = sniff(self.buffer.unread(), end)?;
+        if let Some(wanted) = self.choice.only().filter(|&only| only != found) {
+            self.state = State::Over(Some(found));
+            self.buffer.discard();
+            return Some(Err(Refusal::nameless(Place::default(), Fault::WrongFormat { wanted, found })));
+        }
+        self.state = match found {
+            Format::Capnp => State::Capnp(CapnpStream::new(self.max)),
+            _ => State::Json(JsonStream::new(self.max)),
+        };
+        Some(Ok(()))
+    }
+
+    /// Nothing more is read from here.
+    fn end(&mut self) {
+        self.state = State::Over(self.format());
+        self.buffer.discard();
+    }
+}
+
+impl Iterator for StreamDecoder {
+    type Item = Result<Inbound, Refusal>;
+
+    /// The next thing that is complete; `None` when more bytes are needed.
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Err(refusal) = self.choose(false)? {
+            return Some(Err(refusal));
+        }
+        let item = match &mut self.state {
+            State::Json(json) => json.next(&mut self.buffer),
+            State::Capnp(capnp) => capnp.next(&mut self.buffer),
+            State::Sniffing | State::Over(_) => {
+                self.buffer.discard();
+                None
+            }
+        };
+        if matches!(&item, Some(Err(refusal)) if refusal.ends_connection()) {
+            self.end();
+        }
+        item
+    }
+}
