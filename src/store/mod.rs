@@ -8,6 +8,7 @@
 //! The clock is always an argument.
 
 mod app;
+mod events;
 mod expiry;
 mod inlet;
 mod latest;
