@@ -65,10 +65,10 @@ fn drain(stream: &[u8]) -> usize {
         let n = spare.remaining_mut().min(rest.len());
         spare.put_slice(&rest[..n]);
         rest = &rest[n..];
-        messages += decoder
-            .by_ref()
-            .map(|item| item.map(divan::black_box).expect("the stream is good"))
-            .count();
+        for item in decoder.by_ref() {
+            divan::black_box(item.expect("the stream is good"));
+            messages += 1;
+        }
     }
     messages
 }

@@ -1,3 +1,5 @@
 //! The `exporter-proxy` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    exporter_proxy::cli::main()
+}

@@ -16,10 +16,27 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("store", &["model", "exposition", "telemetry", "supervise"]),
     ("http", &["model", "telemetry", "supervise"]),
     ("sources", &["model", "wire", "http", "store", "telemetry", "supervise"]),
-    ("outlets", &["model", "wire", "exposition", "http", "store", "telemetry", "supervise"]),
+    (
+        "outlets",
+        &["model", "wire", "exposition", "http", "store", "telemetry", "supervise"],
+    ),
     ("peer", &["model", "wire", "http", "telemetry", "supervise"]),
     ("bridge", &["model", "peer", "http", "telemetry", "supervise"]),
-    ("config", &["model", "wire", "exposition", "store", "http", "sources", "outlets", "peer", "bridge", "telemetry"]),
+    (
+        "config",
+        &[
+            "model",
+            "wire",
+            "exposition",
+            "store",
+            "http",
+            "sources",
+            "outlets",
+            "peer",
+            "bridge",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// Rooms that know everybody: the composition root and the subcommands.
@@ -61,7 +78,10 @@ fn room(path: &Path) -> String {
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.split("//").next().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The first path segments behind every `crate::`, in plain and in grouped imports.
@@ -141,7 +161,10 @@ fn sources_only_write_and_outlets_only_read() {
 
 #[test]
 fn no_file_has_a_name_that_says_nothing() {
-    let wrong: Vec<_> = sources().into_iter().filter(|path| place(path).split('/').any(|part| BANNED_NAMES.contains(&part))).collect();
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|path| place(path).split('/').any(|part| BANNED_NAMES.contains(&part)))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 

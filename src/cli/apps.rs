@@ -18,7 +18,9 @@ pub(super) struct Apps {
 
 impl Apps {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let Target::Http(authority) = &self.from else { anyhow::bail!("--from takes the proxy's HTTP port, http://HOST:PORT") };
+        let Target::Http(authority) = &self.from else {
+            anyhow::bail!("--from takes the proxy's HTTP port, http://HOST:PORT")
+        };
         let accept = if self.json { "application/json" } else { "text/plain" };
         let mut text = super::small_runtime()?.block_on(get(authority, "/apps", accept))?;
         if !text.ends_with('\n') {

@@ -67,7 +67,11 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The proxy tells what it does; the other commands answer on standard output and only warn.
-    let level = if matches!(cli.command, None | Some(Command::Run)) { "info" } else { "warn" };
+    let level = if matches!(cli.command, None | Some(Command::Run)) {
+        "info"
+    } else {
+        "warn"
+    };
     let outcome = init_logging(cli.log_format, level).and_then(|()| match cli.command {
         None | Some(Command::Run) => run::run(cli.config.config.as_deref()),
         Some(Command::Check(check)) => check.run(cli.config.config.as_deref()),
@@ -82,7 +86,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Says on standard error what went wrong.
-#[allow(clippy::print_stderr, reason = "an error is for the person at the terminal, whatever the log filter says")]
+#[allow(
+    clippy::print_stderr,
+    reason = "an error is for the person at the terminal, whatever the log filter says"
+)]
 fn complain(what: &str) {
     eprintln!("exporter-proxy: {what}");
 }

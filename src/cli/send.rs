@@ -57,11 +57,15 @@ impl Send {
             match &self.to {
                 Target::Http(authority) => push(authority, &app, metrics).await,
                 Target::Tcp(authority) => {
-                    let stream = TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
+                    let stream = TcpStream::connect(authority)
+                        .await
+                        .with_context(|| format!("cannot connect to {authority}"))?;
                     self.hand_over(stream, &app, &metrics).await
                 }
                 Target::Unix(path) => {
-                    let stream = UnixStream::connect(path).await.with_context(|| format!("cannot connect to {}", path.display()))?;
+                    let stream = UnixStream::connect(path)
+                        .await
+                        .with_context(|| format!("cannot connect to {}", path.display()))?;
                     self.hand_over(stream, &app, &metrics).await
                 }
             }
@@ -77,10 +81,15 @@ impl Send {
             Framing::Json => serde_json::to_vec(&serde_json::json!({ app.as_str(): text }))?,
             Framing::Capnp => encode(app, text),
         };
-        let told = tokio::time::timeout(TIMEOUT, converse(stream, &message)).await.context("the proxy did not close the connection")??;
+        let told = tokio::time::timeout(TIMEOUT, converse(stream, &message))
+            .await
+            .context("the proxy did not close the connection")??;
         match (told.trim_end(), self.format) {
             ("", Framing::Json) => Ok(format!("sent {} bytes of {app}; the proxy has no objection\n", metrics.len())),
-            ("", Framing::Capnp) => Ok(format!("sent {} bytes of {app}; over Cap'n Proto only the proxy's log tells of a refusal\n", metrics.len())),
+            ("", Framing::Capnp) => Ok(format!(
+                "sent {} bytes of {app}; over Cap'n Proto only the proxy's log tells of a refusal\n",
+                metrics.len()
+            )),
             (told, _) => bail!("the proxy refused: {told}"),
         }
     }
@@ -96,7 +105,8 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8
     let mut told = Vec::new();
     let heard = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut told).await;
     if told.is_empty() {
-        sent.and(heard.map(|_| ())).context("the proxy cut the connection; its log says why")?;
+        sent.and(heard.map(|_| ()))
+            .context("the proxy cut the connection; its log says why")?;
     }
     Ok(String::from_utf8_lossy(&told).into_owned())
 }
@@ -119,7 +129,10 @@ async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<
 fn read(file: &Path) -> anyhow::Result<Bytes> {
     let mut metrics = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut metrics).context("cannot read standard input")?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut metrics)
+            .context("cannot read standard input")?;
     } else {
         metrics = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }

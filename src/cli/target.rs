@@ -33,9 +33,15 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() { Err("unix: needs a path behind it".into()) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() {
+                Err("unix: needs a path behind it".into())
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
         }
-        let (scheme, authority) = text.split_once("://").ok_or("expected tcp://HOST:PORT, unix:PATH or http://HOST:PORT")?;
+        let (scheme, authority) = text
+            .split_once("://")
+            .ok_or("expected tcp://HOST:PORT, unix:PATH or http://HOST:PORT")?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(|| format!("{authority:?} has no port"))?;
         if host.is_empty() || port.parse::<u16>().is_err() {
@@ -52,11 +58,16 @@ impl FromStr for Target {
 /// Sends a request to `authority` and reads the whole answer.
 pub(super) async fn ask(authority: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
     let exchange = async {
-        let stream = TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}; is the proxy running?"))?;
+        let stream = TcpStream::connect(authority)
+            .await
+            .with_context(|| format!("cannot connect to {authority}; is the proxy running?"))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let answer = async {
             let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|e| anyhow::anyhow!("cannot read the answer: {e}"))?;
+            let body = Limited::new(body, MAX_ANSWER_BYTES)
+                .collect()
+                .await
+                .map_err(|e| anyhow::anyhow!("cannot read the answer: {e}"))?;
             anyhow::Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::pin!(answer);
@@ -66,12 +77,17 @@ pub(super) async fn ask(authority: &str, request: Request<Full<Bytes>>) -> anyho
             ended = connection => { ended?; answer.await }
         }
     };
-    tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("{authority} did not answer within {} s", TIMEOUT.as_secs()))?
+    tokio::time::timeout(TIMEOUT, exchange)
+        .await
+        .with_context(|| format!("{authority} did not answer within {} s", TIMEOUT.as_secs()))?
 }
 
 /// Sends a GET and gives the text of the answer, which must be a success.
 pub(super) async fn get(authority: &str, path: &str, accept: &str) -> anyhow::Result<String> {
-    let request = Request::get(path).header("host", authority).header("accept", accept).body(Full::default())?;
+    let request = Request::get(path)
+        .header("host", authority)
+        .header("accept", accept)
+        .body(Full::default())?;
     let answer = ask(authority, request).await?;
     let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
     if !status.is_success() {
@@ -92,7 +108,15 @@ mod tests {
         assert_eq!("unix:///run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
         assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
         assert_eq!("http://localhost:6555/".parse(), Ok(Target::Http("localhost:6555".into())));
-        for bad in ["", "localhost:1", "http://localhost", "http://:1", "tcp://a:99999", "ftp://a:1", "unix:"] {
+        for bad in [
+            "",
+            "localhost:1",
+            "http://localhost",
+            "http://:1",
+            "tcp://a:99999",
+            "ftp://a:1",
+            "unix:",
+        ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
     }

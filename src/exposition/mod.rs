@@ -1,6 +1,30 @@
 //! The text formats: parsing, families, merging, rendering, negotiation. Pure: no sockets, no clock, no lock.
+//!
+//! [`Exposition::parse`] reads what an application handed in, once, and never fails: it keeps the one stored copy of the text and
+//! a small index of byte offsets into it. What cannot be used is left out of the index and listed as a [`Fault`].
 
+pub mod body;
+pub mod catalog;
+mod check;
 pub mod escape;
+mod family;
+mod fault;
 pub mod gzip;
+mod hash;
+mod index;
 pub mod negotiate;
+mod parse;
 pub mod raw;
+mod reason;
+pub mod render;
+mod sample;
+mod span;
+
+pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
+pub use family::{Family, Kind, Suffix, Traits};
+pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
+pub use hash::{label_hash, name_hash};
+pub use index::{Exposition, Runs};
+pub use reason::Severity;
+pub use sample::{Exemplar, Label, Labels, MAX_EXEMPLAR_CHARS, Sample, Samples};
+pub use span::Span;

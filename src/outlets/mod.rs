@@ -1,6 +1,70 @@
 //! The readers: each hands out what the store remembers in its own way, and none can change it.
 
+mod apps;
+mod health;
+mod index;
+mod metrics;
 mod own;
 mod table;
 
-pub use own::Own;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Response, StatusCode};
+
+pub use apps::Listing;
+pub use health::Readiness;
+pub use index::Index;
+pub use metrics::Scraping;
+pub use own::{Connections, Own};
+
+use crate::http::reply;
+
+/// What the readers' routes need.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    /// For `/metrics` and its kin.
+    pub scraping: Arc<Scraping>,
+    /// For `/apps`.
+    pub listing: Arc<Listing>,
+    /// For `/`.
+    pub index: Arc<Index>,
+    /// For the readiness paths.
+    pub readiness: Arc<Readiness>,
+}
+
+/// The routes that read.
+pub fn routes(outlets: Outlets) -> Router {
+    let Outlets {
+        scraping,
+        listing,
+        index,
+        readiness,
+    } = outlets;
+    let scrapes = Router::new()
+        .route("/metrics", get(metrics::all))
+        .route("/apps/{name}/metrics", get(metrics::one))
+        .with_state(scraping);
+    let lists = Router::new()
+        .route("/apps", get(apps::all))
+        .route("/apps/{name}", get(apps::one))
+        .with_state(listing);
+    let health = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/-/healthy", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/-/ready", get(health::ready))
+        .with_state(readiness);
+    let index = Router::new().route("/", get(index::index)).with_state(index);
+    scrapes.merge(lists).merge(health).merge(index)
+}
+
+/// 404 for an application that nobody knows.
+fn unknown_app(name: &str) -> Response<Body> {
+    reply::text(
+        StatusCode::NOT_FOUND,
+        format_args!("there is no app {name:?}; GET /apps lists those that there are"),
+    )
+}

@@ -1,16 +1,24 @@
 //! The proxy's own metrics: its instruments, the process, and what the store says of the applications.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::http::HttpStats;
 use crate::store::{App, View};
+use crate::supervise::listen::ListenerStats;
 use crate::telemetry::{PREFIX, Process, Telemetry, header, push_label, sample};
+
+/// The numbers of each listener, by its address or path.
+pub type Connections = Vec<(Arc<str>, Arc<ListenerStats>)>;
 
 /// Writes the proxy's own metrics.
 #[derive(Debug)]
 pub struct Own {
+    connections: Connections,
+    http: Arc<HttpStats>,
     telemetry: Arc<Telemetry>,
     process: Process,
     /// What grows with the number of applications, kept until one of them changes.
@@ -18,10 +26,12 @@ pub struct Own {
 }
 
 impl Own {
-    /// Metrics of this process and these instruments.
+    /// Metrics of this process, these instruments, these listeners and their HTTP.
     #[must_use]
-    pub fn new(telemetry: Arc<Telemetry>, process: Process) -> Self {
+    pub fn new(telemetry: Arc<Telemetry>, process: Process, connections: Connections, http: Arc<HttpStats>) -> Self {
         Self {
+            connections,
+            http,
             telemetry,
             process,
             per_app: Mutex::default(),
@@ -42,12 +52,87 @@ impl Own {
         family("build_info", version, "The version of the program; the value is always 1.", 1);
         family("apps", "", "Applications known, those without data included.", totals.apps as u64);
         family("bytes", "", "Bytes of exposition text stored.", totals.bytes);
+        self.listeners(&mut out);
+        self.requests(&mut out);
         self.telemetry.write(&mut out);
         self.process.write(&mut out);
         vec![self.per_app(view), out.into()]
             .into_iter()
             .filter(|bytes| !bytes.is_empty())
             .collect()
+    }
+
+    fn listeners(&self, out: &mut String) {
+        let mut family = |name: &str, kind: &str, help: &str, value: fn(&ListenerStats) -> &AtomicU64| {
+            let name = format!("{PREFIX}{name}");
+            header(out, &name, kind, help);
+            for (place, stats) in &self.connections {
+                let mut labels = String::new();
+                push_label(&mut labels, "listener", place);
+                sample(out, &name, &labels, value(stats).load(Ordering::Relaxed));
+            }
+        };
+        family(
+            "receiver_connections",
+            "gauge",
+            "Connections open now, by the address or path they came in on.",
+            |stats| &stats.open,
+        );
+        family("connections_accepted_total", "counter", "Connections accepted.", |stats| {
+            &stats.accepted
+        });
+        family(
+            "connection_panics_total",
+            "counter",
+            "Connections lost to a fault in this program; each is worth a report.",
+            |stats| &stats.panicked,
+        );
+        family(
+            "accept_failures_total",
+            "counter",
+            "Times that the system had no file descriptor or memory for a connection.",
+            |stats| &stats.starved,
+        );
+    }
+
+    fn requests(&self, out: &mut String) {
+        let mut family = |name: &str, help: &str, value: &AtomicU64| {
+            let name = format!("{PREFIX}http_{name}");
+            header(out, &name, "counter", help);
+            sample(out, &name, "", value.load(Ordering::Relaxed));
+        };
+        let http = &*self.http;
+        family("requests_total", "Requests whose head was read.", &http.requests);
+        family(
+            "panics_total",
+            "Requests answered with 500 because of a fault in this program; each is worth a report.",
+            &http.panics,
+        );
+        family(
+            "cross_site_refused_total",
+            "Writes refused because a browser sent them from another site.",
+            &http.cross_site,
+        );
+        family(
+            "slow_requests_total",
+            "Connections closed because a request's head took too long.",
+            &http.slow_heads,
+        );
+        family(
+            "stalled_bodies_total",
+            "Request bodies given up because they stopped arriving.",
+            &http.stalled_bodies,
+        );
+        family(
+            "stalled_readers_total",
+            "Connections closed because the client stopped reading its answer.",
+            &http.stalled_readers,
+        );
+        family(
+            "evicted_total",
+            "Idle connections closed because a newcomer needed the place.",
+            &http.evicted,
+        );
     }
 
     /// The families with one sample for each application.
@@ -99,7 +184,12 @@ mod tests {
     #[test]
     fn what_is_prepared_follows_the_updates() {
         let (inlet, view) = open(Limits::default());
-        let own = Own::new(Arc::default(), Process::new(std::time::SystemTime::now()));
+        let own = Own::new(
+            Arc::default(),
+            Process::new(std::time::SystemTime::now()),
+            Connections::default(),
+            Arc::default(),
+        );
         let text = || String::from_utf8(own.render(&view).concat()).unwrap();
         assert!(!text().contains("app_last_update"));
         for at in [1_500, 2_007] {

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
 use super::Inlet;
 use crate::model::{AppName, Clock};
+use crate::supervise::Part;
 
 /// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,14 +35,21 @@ impl Expiry {
             forgotten: Box::new(forgotten),
         }
     }
+}
 
-    /// Runs until the future is dropped.
-    pub async fn run(self) {
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.inlet.expire((self.clock)()).iter().for_each(&self.forgotten);
-        }
+impl Part for Expiry {
+    fn name(&self) -> &str {
+        "expiry"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let mut ticks = tokio::time::interval(EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                self.inlet.expire((self.clock)()).iter().for_each(&self.forgotten);
+            }
+            Ok(())
+        })
     }
 }

@@ -21,7 +21,7 @@ pub use app::{App, Status};
 pub use expiry::Expiry;
 pub use inlet::{Inlet, Receipt, Refused};
 pub use limits::Limits;
-pub use view::{Totals, View};
+pub use view::{Exposed, Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -27,7 +27,7 @@ fn origin() -> Origin {
 }
 
 fn text(view: &View) -> String {
-    String::from_utf8(view.exposition().concat()).unwrap()
+    String::from_utf8(view.exposition().segments().concat()).unwrap()
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The reading half.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{App, Shared};
+use crate::exposition::gzip::{Compressor, Effort, Piece};
 use crate::exposition::raw;
 
 /// The reading half of a store. Cloning it is cheap.
@@ -27,7 +28,34 @@ pub struct Totals {
 #[derive(Debug, Default)]
 pub(super) struct Rendered {
     generation: Option<u64>,
+    exposed: Exposed,
+}
+
+/// The exposition of all applications at one moment. Cloning it is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Exposed {
     segments: Arc<[Bytes]>,
+    pieces: Arc<OnceLock<Arc<[Piece]>>>,
+}
+
+impl Exposed {
+    /// The text, as a list of slices.
+    #[must_use]
+    pub fn segments(&self) -> &[Bytes] {
+        &self.segments
+    }
+
+    /// The text deflated, ready to be joined. Whoever asks first compresses it, which takes some 10 ms a megabyte, and
+    /// the others wait; afterwards it is there.
+    #[must_use]
+    pub fn pieces(&self) -> Arc<[Piece]> {
+        let deflate = || {
+            let mut compressor = Compressor::new();
+            let piece = |segment: &Bytes| Piece::compress(std::slice::from_ref(segment), Effort::Fast, &mut compressor);
+            self.segments.iter().map(piece).collect()
+        };
+        Arc::clone(self.pieces.get_or_init(deflate))
+    }
 }
 
 impl View {
@@ -45,6 +73,16 @@ impl View {
     #[must_use]
     pub fn app(&self, name: &str) -> Option<Arc<App>> {
         self.shared.latest().get(name).cloned()
+    }
+
+    /// The exposition of one application alone; `None` if it is unknown.
+    #[must_use]
+    pub fn app_exposition(&self, name: &str) -> Option<Exposed> {
+        let body = self.app(name)?.body.clone();
+        Some(Exposed {
+            segments: raw::concatenate([&body]).into(),
+            pieces: Arc::default(),
+        })
     }
 
     /// How much is stored now.
@@ -71,20 +109,24 @@ impl View {
 
     /// The exposition of all applications, with every update that was acknowledged before this call.
     #[must_use]
-    pub fn exposition(&self) -> Arc<[Bytes]> {
+    pub fn exposition(&self) -> Exposed {
         // Whoever comes first renders while the others wait here; pushes only ever wait for the handles to be copied.
         let mut rendered = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         let (generation, bodies) = {
             let latest = self.shared.latest();
             if rendered.generation == Some(latest.generation()) {
-                return Arc::clone(&rendered.segments);
+                return rendered.exposed.clone();
             }
             (latest.generation(), latest.apps().map(|app| app.body.clone()).collect::<Vec<_>>())
         };
+        let exposed = Exposed {
+            segments: raw::concatenate(&bodies).into(),
+            pieces: Arc::default(),
+        };
         *rendered = Rendered {
             generation: Some(generation),
-            segments: raw::concatenate(&bodies).into(),
+            exposed: exposed.clone(),
         };
-        Arc::clone(&rendered.segments)
+        exposed
     }
 }

@@ -67,12 +67,12 @@ instruments! {
         updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
         /// Messages, parts of messages and requests refused, by the way in they took and the reason.
         rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
-        /// Connections that are open now, by the address or path they came in on.
-        receiver_connections: PerLabel<Gauge, 1> = PerLabel::new(["listener"]),
-        /// Connections closed because of a fault in this program; each is worth a report.
-        connection_panics_total: PerLabel<Counter, 1> = PerLabel::new(["listener"]),
-        /// Idle connections closed because a newcomer needed the place.
-        connections_evicted_total: PerLabel<Counter, 1> = PerLabel::new(["listener"]),
+        /// 1 if the last poll of the endpoint went well, 0 if it failed.
+        poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
+        /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
+        poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
+        /// Polls lost to a fault in this program; each is worth a report.
+        poll_panics_total: PerLabel<Counter, 1> = PerLabel::new(["endpoint"]),
         /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.

@@ -44,7 +44,7 @@ fn inbound(app: &str, data: &str) -> Inbound {
 /// A message of one segment, given as words.
 fn framed(words: &[u64]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, 0];
-    bytes.extend((words.len() as u32).to_le_bytes());
+    bytes.extend(u32::try_from(words.len()).unwrap().to_le_bytes());
     bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     bytes
 }

@@ -144,18 +144,13 @@ impl JsonStream {
 
     /// Takes `n` bytes off the buffer and counts their lines.
     fn pass(&mut self, n: usize, buffer: &mut Buffer) {
-        self.lines = self.lines.after(buffer.offset(), &buffer.unread()[..n]);
+        self.lines = self.lines.at(buffer, n);
         buffer.consume(n);
     }
 
     /// The place of the unread byte `at`.
     fn place(&self, buffer: &Buffer, at: usize) -> Place {
-        let offset = buffer.offset() + at as u64;
-        let lines = self.lines.after(buffer.offset(), &buffer.unread()[..at]);
-        Place {
-            offset,
-            line: Some((lines.line, offset - lines.start + 1)),
-        }
+        self.lines.at(buffer, at).place()
     }
 
     /// The next app of a whole object.
@@ -174,31 +169,57 @@ impl JsonStream {
                 data: data(object, &entry, &mut self.scratch)?,
             })
         });
-        Some(message.map_err(|(at, fault)| Refusal::of_app(&key(object, &entry), self.place(buffer, at), fault)))
+        Some(message.map_err(|(at, fault)| {
+            // Kept, because faults come in their order, and an object may be full of them.
+            self.lines = self.lines.at(buffer, at);
+            Refusal::of_app(&key(object, &entry), self.lines.place(), fault)
+        }))
     }
 }
 
-/// Lines counted so far.
+/// Lines counted up to some byte of the stream.
 #[derive(Debug, Clone, Copy)]
 struct Lines {
-    /// The line at hand, from 1.
+    /// The offset in the stream of that byte.
+    offset: u64,
+    /// The line that it is in, from 1.
     line: u64,
-    /// The offset in the stream of its first byte.
+    /// The offset of the first byte of that line.
     start: u64,
 }
 
 impl Lines {
     const fn new() -> Self {
-        Self { line: 1, start: 0 }
+        Self {
+            offset: 0,
+            line: 1,
+            start: 0,
+        }
     }
 
-    /// The count after these bytes, which begin at `offset`.
-    fn after(self, offset: u64, bytes: &[u8]) -> Self {
-        let Some(last) = memchr::memrchr(b'\n', bytes) else { return self };
-        let newlines = memchr::memchr_iter(b'\n', bytes).count() as u64;
-        Self {
-            line: self.line + newlines,
-            start: offset + last as u64 + 1,
+    /// The count up to the unread byte `at`, which comes no earlier than the one that was counted to.
+    fn at(self, buffer: &Buffer, at: usize) -> Self {
+        let counted = usize::try_from(self.offset.saturating_sub(buffer.offset())).unwrap_or(at).min(at);
+        let bytes = &buffer.unread()[counted..at];
+        let offset = buffer.offset() + at as u64;
+        match memchr::memrchr(b'\n', bytes) {
+            Some(last) => {
+                let line = self.line + memchr::memchr_iter(b'\n', bytes).count() as u64;
+                Self {
+                    offset,
+                    line,
+                    start: offset - (bytes.len() - last) as u64 + 1,
+                }
+            }
+            None => Self { offset, ..self },
+        }
+    }
+
+    /// That byte's place.
+    const fn place(self) -> Place {
+        Place {
+            offset: self.offset,
+            line: Some((self.line, self.offset - self.start + 1)),
         }
     }
 }

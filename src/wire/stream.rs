@@ -162,3 +162,7 @@ impl Iterator for StreamDecoder {
         item
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -37,7 +37,14 @@ impl Budget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { limit, used: 0, overdrawn: false }), freed: Notify::new() })
+        Arc::new(Self {
+            state: Mutex::new(State {
+                limit,
+                used: 0,
+                overdrawn: false,
+            }),
+            freed: Notify::new(),
+        })
     }
 
     /// Puts another limit in force; what is held already stays.
@@ -49,7 +56,11 @@ impl Budget {
     /// An empty hold for one connection.
     #[must_use]
     pub fn hold(self: &Arc<Self>) -> Hold {
-        Hold { budget: Arc::clone(self), bytes: 0, overdraws: false }
+        Hold {
+            budget: Arc::clone(self),
+            bytes: 0,
+            overdraws: false,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,8 +147,14 @@ mod tests {
         let budget = Budget::new(10 * KIB);
         let (mut a, mut b, mut c) = (budget.hold(), budget.hold(), budget.hold());
         assert!(a.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some());
-        assert!(b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(), "the first one beyond the limit overdraws");
-        assert!(b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(), "and may finish its message");
+        assert!(
+            b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
+            "the first one beyond the limit overdraws"
+        );
+        assert!(
+            b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
+            "and may finish its message"
+        );
         assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
         b.keep(0);
         assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());

@@ -64,7 +64,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
         let clock = MessageClock::new(limits.idle_timeout, Instant::now());
-        Self { stream, shared, peer, decoder, hold: shared.budget.hold(), clock, deaf: false }
+        Self {
+            stream,
+            shared,
+            peer,
+            decoder,
+            hold: shared.budget.hold(),
+            clock,
+            deaf: false,
+        }
     }
 
     /// Receives until the sender ends, breaks a rule, or is asked to leave.
@@ -78,14 +86,24 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
             }
             End::Broken => self.linger().await,
             End::Stalled => {
-                let detail = format!("no complete message within receiver.idle_timeout; the {} bytes of it are dropped", held(&self));
+                let detail = format!(
+                    "no complete message within receiver.idle_timeout; the {} bytes of it are dropped",
+                    held(&self)
+                );
                 self.refuse("stalled", &detail);
             }
             End::Failed(error) if self.decoder.mid_message() => {
-                let detail = format!("the connection failed inside a message, of which {} bytes are dropped: {error}", held(&self));
+                let detail = format!(
+                    "the connection failed inside a message, of which {} bytes are dropped: {error}",
+                    held(&self)
+                );
                 self.refuse("truncated", &detail);
             }
-            End::Failed(error) => tracing::debug!(source = &*self.shared.source, peer = self.peer, "connection failed between messages: {error}"),
+            End::Failed(error) => tracing::debug!(
+                source = &*self.shared.source,
+                peer = self.peer,
+                "connection failed between messages: {error}"
+            ),
             End::Asked => {}
         }
     }
@@ -181,8 +199,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
     fn store(&mut self, inbound: Inbound) {
         let format = self.decoder.format().unwrap_or(Format::Json);
         let origin = self.shared.origin(format);
-        let update =
-            Update { app: inbound.app.clone(), body: inbound.data, syntax: Syntax::Text, labels: [].into(), origin, at: (self.shared.clock)() };
+        let update = Update {
+            app: inbound.app.clone(),
+            body: inbound.data,
+            syntax: Syntax::Text,
+            labels: [].into(),
+            origin,
+            at: (self.shared.clock)(),
+        };
         match self.shared.inlet.put(update) {
             Ok(_) => self.shared.accepted(format).inc(),
             Err(refused) => self.refuse(refused.reason(), &format!("app {}: {refused}", inbound.app)),
@@ -192,7 +216,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
     /// Counts, logs, and tells a sender of JSON.
     fn refuse(&mut self, reason: &'static str, detail: &str) {
         let source = &*self.shared.source;
-        self.shared.telemetry.reject(Rejection { source, peer: &self.peer, reason, detail });
+        self.shared.telemetry.reject(Rejection {
+            source,
+            peer: &self.peer,
+            reason,
+            detail,
+        });
         if self.deaf || self.decoder.format() == Some(Format::Capnp) {
             return;
         }
@@ -225,7 +254,11 @@ struct MessageClock {
 
 impl MessageClock {
     fn new(idle_timeout: Duration, now: Instant) -> Self {
-        Self { idle_timeout, began: now, last_byte: now }
+        Self {
+            idle_timeout,
+            began: now,
+            last_byte: now,
+        }
     }
 
     fn message_begins(&mut self, now: Instant) {

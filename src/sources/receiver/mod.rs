@@ -66,11 +66,19 @@ impl Shared {
     fn new(source: Arc<str>, surroundings: Surroundings) -> Self {
         let counter = |format: Format| surroundings.telemetry.updates_total.with([&source, format.as_str()]);
         let (json, capnp) = (counter(Format::Json), counter(Format::Capnp));
-        Self { source, surroundings, json, capnp }
+        Self {
+            source,
+            surroundings,
+            json,
+            capnp,
+        }
     }
 
     fn origin(&self, format: Format) -> Origin {
-        Origin { source: Arc::clone(&self.source), format }
+        Origin {
+            source: Arc::clone(&self.source),
+            format,
+        }
     }
 
     fn accepted(&self, format: Format) -> &Counter {
@@ -89,7 +97,12 @@ struct Receiver {
 /// The part that receives on `listener`, as many connections at a time as there are seats.
 pub fn part(listener: Listener, seats: Seats, surroundings: Surroundings) -> impl Part {
     let shared = Arc::new(Shared::new(Arc::clone(listener.place()), surroundings));
-    Receiver { name: format!("receiver {}", shared.source), listener, seats, shared }
+    Receiver {
+        name: format!("receiver {}", shared.source),
+        listener,
+        seats,
+        shared,
+    }
 }
 
 impl Part for Receiver {
@@ -98,7 +111,9 @@ impl Part for Receiver {
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        let Self { listener, seats, shared, .. } = *self;
+        let Self {
+            listener, seats, shared, ..
+        } = *self;
         let asked = stop.clone();
         let serve = move |Accepted { stream, seat }: Accepted| {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());

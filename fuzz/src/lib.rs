@@ -1,0 +1,13 @@
+//! What must hold for any input, one module a target. The fuzzers run these checks on what they invent, `tests/corpus.rs` on
+//! the committed corpora; a new target is a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a folder in
+//! `corpus/`.
+
+pub mod capnp_stream;
+mod feeding;
+pub mod json_stream;
+
+/// A check; it panics where something does not hold.
+pub type Check = fn(&[u8]);
+
+/// Every target by the name of its corpus.
+pub const TARGETS: &[(&str, Check)] = &[("capnp_stream", capnp_stream::check), ("json_stream", json_stream::check)];

@@ -1,0 +1,99 @@
+//! `exporter-proxy run`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::{self, Environment, Loaded, Settings, Threads};
+use crate::daemon::{Addresses, Daemon, Reread};
+use crate::supervise::limits::{raise_open_files, too_few_open_files};
+use crate::supervise::signals::Signals;
+
+/// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
+pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let environment = Environment::from_pairs(std::env::vars_os());
+    let loaded = match config::load(named, &environment) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            super::complain(&format!("the configuration cannot be used:\n{faults}"));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    provide_files(&loaded.settings);
+    let reread = Reread {
+        named: named.map(Path::to_owned),
+        environment,
+    };
+    runtime(loaded.settings.exporter.threads)
+        .context("cannot start the worker threads")?
+        .block_on(serve(loaded, reread))
+}
+
+async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
+    let signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
+    tracing::info!("exporter-proxy {}, configured by {}", env!("CARGO_PKG_VERSION"), loaded.source);
+    let daemon = Daemon::bind(loaded, reread).await?;
+    greet(daemon.addresses());
+    let stop = daemon.stop();
+    let report = tokio::select! {
+        report = daemon.run() => report,
+        () = signals.drive(&stop) => unreachable!("driving signals never ends"),
+    };
+    if report.is_clean() {
+        tracing::info!("stopped");
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::error!("stopped: {report}");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Says what listens where, and one line to try for pushing and one for scraping.
+fn greet(addresses: &Addresses) {
+    if let Some(tcp) = addresses.tcp {
+        tracing::info!("receiving on tcp://{tcp}");
+    }
+    if let Some(unix) = &addresses.unix {
+        tracing::info!("receiving on unix:{}", unix.display());
+    }
+    for http in &addresses.http {
+        tracing::info!("serving http://{http}");
+    }
+    if let Some(&http) = addresses.http.first() {
+        let mut local = http;
+        if local.ip().is_unspecified() {
+            local.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        tracing::info!("to push:   echo 'jobs_done 7' | curl --data-binary @- http://{local}/apps/my_job/metrics");
+        tracing::info!("to scrape: curl http://{local}/metrics");
+    }
+}
+
+fn runtime(threads: Threads) -> std::io::Result<Runtime> {
+    let mut builder = match threads {
+        Threads::Current => Builder::new_current_thread(),
+        Threads::PerCore => Builder::new_multi_thread(),
+        Threads::Pool(threads) => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(threads.get());
+            builder
+        }
+    };
+    builder.enable_all().thread_name("exporter-proxy").build()
+}
+
+/// Raises the limit on open files and warns when it cannot hold what is configured.
+fn provide_files(settings: &Settings) {
+    let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
+    let listeners = receivers + settings.exporter.scrape_addresses.len();
+    let connections = (listeners * settings.exporter.concurrent_requests) as u64;
+    match raise_open_files() {
+        Ok(limit) => {
+            if let Some(warning) = too_few_open_files(limit, connections) {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(error) => tracing::warn!("cannot raise the limit on open files: {error}"),
+    }
+}

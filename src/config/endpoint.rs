@@ -1,0 +1,252 @@
+//! One endpoint of `[poll_external]` as it may be written: a URL, or a table.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::fault::Place;
+use super::key::{Kind, Wrong};
+use super::kinds::{FilePath, Parsed, SecretText, TEXT};
+use super::label;
+use super::poll::{Credentials, INTERVAL, Password, TIMEOUT};
+use super::raw::{Node, Table, Value, quoted};
+use super::reader::Section;
+use super::secret::Secret;
+use super::units::show_duration;
+use crate::model::{AppName, LabelPair};
+
+/// What an endpoint's own table says, before the section's defaults fill it.
+pub(super) struct Draft {
+    pub(super) at: Place,
+    pub(super) url: Url,
+    pub(super) name: Option<AppName>,
+    pub(super) interval: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) labels: Arc<[LabelPair]>,
+}
+
+/// A [`Draft`].
+pub(super) struct EndpointKind;
+
+impl Kind for EndpointKind {
+    type Value = Draft;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Draft> {
+        let at = node.at.clone();
+        match node.value {
+            Value::Text(text) => match parse_url(&text) {
+                Ok(target) => Some(draft(at, target)),
+                Err(why) => wrong.at(&at, why),
+            },
+            Value::Table(table) => {
+                let title = "an endpoint of [poll_external]";
+                Section::inner(wrong.notes, title, table, at.clone(), |t| read_table(t, at))
+            }
+            _ => wrong.expected(&node, "a URL or a table such as { url = \"http://127.0.0.1:9100/metrics\" }"),
+        }
+    }
+
+    fn show(&self, value: &Draft) -> String {
+        let path = |path: &PathBuf| FilePath.show(path);
+        let (bearer, basic) = match &value.credentials {
+            Some(Credentials::BearerFile(file)) => (Some(path(file)), None),
+            Some(basic) => (None, Some(BasicKind.show(basic))),
+            None => (None, None),
+        };
+        let fields = [
+            ("url", Some(format!("{:?}", value.url.as_str()))),
+            ("name", value.name.as_ref().map(|name| format!("{name:?}"))),
+            ("interval", value.interval.map(show_duration)),
+            ("timeout", value.timeout.map(show_duration)),
+            ("bearer_token_file", bearer),
+            ("basic_auth", basic),
+            ("ca_file", value.ca_file.as_ref().map(path)),
+            ("labels", (!value.labels.is_empty()).then(|| LabelsKind.show(&value.labels))),
+        ];
+        show_table(fields.iter().filter_map(|(key, shown)| Some((*key, shown.as_deref()?))))
+    }
+
+    fn identity(&self, value: &Draft) -> String {
+        let password = match &value.credentials {
+            Some(Credentials::Basic {
+                password: Password::Given(secret),
+                ..
+            }) => secret.expose(),
+            _ => "",
+        };
+        format!("{} {password}", self.show(value))
+    }
+}
+
+/// A URL without its user and password, and those.
+struct Target {
+    url: Url,
+    login: Option<Credentials>,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.url.fmt(f)
+    }
+}
+
+fn show_table<'s>(fields: impl IntoIterator<Item = (&'s str, &'s str)>) -> String {
+    let fields: Vec<String> = fields.into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+fn no_labels() -> Arc<[LabelPair]> {
+    Arc::new([])
+}
+
+fn draft(at: Place, target: Target) -> Draft {
+    Draft {
+        at,
+        url: target.url,
+        name: None,
+        interval: None,
+        timeout: None,
+        credentials: target.login,
+        ca_file: None,
+        labels: no_labels(),
+    }
+}
+
+fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
+    let target = t.live("url").required(URL);
+    let name = t.live("name").optional(NAME);
+    let interval = t.live("interval").optional(INTERVAL);
+    let timeout = t.live("timeout").optional(TIMEOUT);
+    let bearer = t.live("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
+    let basic = t.live("basic_auth").optional(BasicKind);
+    let ca_file = t.live("ca_file").optional(FilePath);
+    let labels = t.live("labels").or(no_labels(), LabelsKind);
+    let target = target?;
+    let given = [&target.login, &bearer, &basic];
+    t.require(
+        &["url", "bearer_token_file", "basic_auth"],
+        given.iter().filter(|one| one.is_some()).count() <= 1,
+        || "one of \"bearer_token_file\", \"basic_auth\" and a user in the URL is enough: a request can show only one".to_owned(),
+    );
+    Some(Draft {
+        name,
+        interval,
+        timeout,
+        credentials: target.login.clone().or(bearer).or(basic),
+        ca_file,
+        labels,
+        ..draft(at, target)
+    })
+}
+
+const NAME: Parsed<AppName> = Parsed {
+    expected: "an app's name",
+    parse: |text| AppName::new(text).map_err(|e| e.to_string()),
+};
+
+const URL: Parsed<Target> = Parsed {
+    expected: "a URL such as \"http://127.0.0.1:9100/metrics\"",
+    parse: parse_url,
+};
+
+/// Reads a URL and takes user and password out of it, so that they are never shown with it.
+fn parse_url(text: &str) -> Result<Target, String> {
+    // What stands before an @ may be a password, so such a text is not repeated.
+    let shown = if text.contains('@') { "the text".to_owned() } else { quoted(text) };
+    let mut url = Url::parse(text).map_err(|e| format!("{shown} is no URL: {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{shown} is neither an http:// nor an https:// URL"));
+    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let login = (!url.username().is_empty() || url.password().is_some()).then(|| Credentials::Basic {
+        username: decoded(url.username()),
+        password: Password::Given(Secret::new(&decoded(url.password().unwrap_or_default()))),
+    });
+    url.set_fragment(None);
+    let cleared = url.set_username("").and_then(|()| url.set_password(None));
+    cleared.map_err(|()| format!("{shown} cannot be asked"))?;
+    Ok(Target { url, login })
+}
+
+/// `{ username, password }` or `{ username, password_file }`.
+struct BasicKind;
+
+impl Kind for BasicKind {
+    type Value = Credentials;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Credentials> {
+        let at = node.at;
+        let Value::Table(table) = node.value else {
+            return wrong.at(
+                &at,
+                "expected a table such as { username = \"me\", password_file = \"/etc/secret\" }",
+            );
+        };
+        Section::inner(wrong.notes, "\"basic_auth\" of an endpoint", table, at, |t| {
+            let username = t.live("username").required(TEXT);
+            let password = t.live("password").optional(SecretText);
+            let file = t.live("password_file").optional(FilePath);
+            t.require(&["password", "password_file"], password.is_some() != file.is_some(), || {
+                "\"basic_auth\" takes one of \"password\" and \"password_file\"".to_owned()
+            });
+            let username = username?;
+            let with_colon = username.contains(':');
+            t.require(&["username"], !with_colon, || {
+                "a user of basic authentication cannot hold a colon".to_owned()
+            });
+            let password = password.map(Password::Given).or(file.map(Password::File))?;
+            Some(Credentials::Basic { username, password })
+        })
+    }
+
+    fn show(&self, value: &Credentials) -> String {
+        let (username, password) = match value {
+            Credentials::BearerFile(file) => return FilePath.show(file),
+            Credentials::Basic { username, password } => (format!("{username:?}"), password),
+        };
+        match password {
+            Password::Given(secret) => show_table([("username", username.as_str()), ("password", &secret.to_string())]),
+            Password::File(file) => show_table([("username", username.as_str()), ("password_file", &FilePath.show(file))]),
+        }
+    }
+}
+
+/// A table of label names and values, sorted by name.
+struct LabelsKind;
+
+impl Kind for LabelsKind {
+    type Value = Arc<[LabelPair]>;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Arc<[LabelPair]>> {
+        match node.value {
+            Value::Table(table) => Some(read_labels(table, wrong)),
+            _ => wrong.expected(&node, "a table such as { site = \"north\" }"),
+        }
+    }
+
+    fn show(&self, value: &Arc<[LabelPair]>) -> String {
+        let shown: Vec<String> = value.iter().map(|(_, value)| format!("{value:?}")).collect();
+        show_table(value.iter().zip(&shown).map(|((name, _), value)| (name.as_ref(), value.as_str())))
+    }
+}
+
+fn read_labels(table: Table, wrong: &mut Wrong<'_>) -> Arc<[LabelPair]> {
+    let mut labels: Vec<LabelPair> = Vec::new();
+    for written in table.into_rest() {
+        if let Err(why) = label::check(&written.key) {
+            wrong.at::<()>(&written.at, why);
+        }
+        if let Some(value) = written.node.text() {
+            labels.push((written.key.as_str().into(), value.into()));
+        } else {
+            wrong.expected::<()>(&written.node, "a string as a label's value");
+        }
+    }
+    labels.sort();
+    labels.into()
+}

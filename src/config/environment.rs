@@ -1,0 +1,89 @@
+//! The environment's say: the variable that names the file, and variables that override single keys.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::fault::{Fault, Place};
+use super::raw::{Node, Table, Value, Written};
+use super::syntax;
+
+/// Names the configuration file where the command line does not.
+pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
+
+/// What every override begins with. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
+pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
+
+/// What the environment says about the configuration. Made from pairs, so that nothing in here reads the process's own.
+#[derive(Default)]
+pub struct Environment {
+    file: Option<PathBuf>,
+    overrides: Vec<(Arc<str>, OsString)>,
+}
+
+impl Environment {
+    /// Keeps what concerns the configuration; give it `std::env::vars_os()`.
+    pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut out = Self::default();
+        for (name, value) in pairs {
+            let (name, value) = (name.into(), value.into());
+            let name = name.to_string_lossy();
+            if name == CONFIG_VARIABLE && !value.is_empty() {
+                out.file = Some(PathBuf::from(value));
+            } else if name.starts_with(OVERRIDE_PREFIX) {
+                out.overrides.push((name.as_ref().into(), value));
+            }
+        }
+        out.overrides.sort();
+        out
+    }
+
+    /// The file that the environment names; an empty variable names none.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        self.file.as_ref()
+    }
+
+    /// The names of the variables that override keys, sorted.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.overrides.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Lays the overrides over what the file says.
+    pub(super) fn apply(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+        let mut seen: Vec<(String, String, &str)> = Vec::new();
+        for (name, value) in &self.overrides {
+            let at = Place::Variable(name.clone());
+            match read(name, value, &at) {
+                Ok((section, key, node)) => {
+                    if let Some((.., first)) = seen.iter().find(|(s, k, _)| *s == section && *k == key) {
+                        let text = format!("sets the same key as {first}");
+                        faults.push(Fault { place: at, text });
+                        continue;
+                    }
+                    seen.push((section.clone(), key.clone(), name));
+                    if let Some(table) = root.table_mut(&section, &at) {
+                        table.set(Written { key, at, node });
+                    }
+                }
+                Err(text) => faults.push(Fault { place: at, text }),
+            }
+        }
+    }
+}
+
+/// Takes a variable apart: the section, the key, and the value (as TOML where it is that, else as a string).
+fn read(name: &str, value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+    let path = name.strip_prefix(OVERRIDE_PREFIX).unwrap_or_default().to_ascii_lowercase();
+    let Some((section, key)) = path
+        .split_once("__")
+        .filter(|(section, key)| !section.is_empty() && !key.is_empty())
+    else {
+        return Err("names no section and key, as EXPORTER_PROXY__RECEIVER__FORMAT does".to_owned());
+    };
+    let Some(text) = value.to_str() else {
+        return Err("the value is not UTF-8".to_owned());
+    };
+    let mut node = syntax::parse_value(text, at).unwrap_or_else(|| Node::new(Value::Text(text.to_owned()), at.clone()));
+    node.verbatim = Some(text.to_owned());
+    Ok((section.to_owned(), key.to_owned(), node))
+}

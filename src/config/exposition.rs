@@ -1,0 +1,65 @@
+//! `[exposition]`: how what is remembered is handed out.
+
+use super::kinds::{Flag, OneOf, Parsed};
+use super::label;
+use super::reader::Section;
+
+/// How applications' metrics are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpositionMode {
+    /// Families are merged across apps.
+    Merge,
+    /// Every app's bytes as they came.
+    Raw,
+}
+
+/// What becomes of the very same series from two apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duplicates {
+    /// Both are handed out, told apart by a label.
+    Label,
+    /// The newest update wins.
+    Latest,
+}
+
+/// `[exposition]` as used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposition {
+    /// `mode`.
+    pub mode: ExpositionMode,
+    /// `app_label`: the label that names the app on every series that lacks it; `None`: no such label.
+    pub app_label: Option<String>,
+    /// `duplicates`.
+    pub duplicates: Duplicates,
+    /// `compression`: whether gzip is offered.
+    pub compression: bool,
+}
+
+impl Exposition {
+    pub(super) fn read(t: &mut Section<'_>) -> Self {
+        let mode = t.fixed("mode").or(ExpositionMode::Merge, OneOf(MODES));
+        let app_label = t.live("app_label").or(String::new(), APP_LABEL);
+        t.require(
+            &["mode", "app_label"],
+            app_label.is_empty() || mode == ExpositionMode::Merge,
+            || "\"app_label\" has no effect with mode = \"raw\", which hands bytes out as they came".to_owned(),
+        );
+        Self {
+            mode,
+            app_label: (!app_label.is_empty()).then_some(app_label),
+            duplicates: t.live("duplicates").or(Duplicates::Label, OneOf(DUPLICATES)),
+            compression: t.fixed("compression").or(true, Flag),
+        }
+    }
+}
+
+const MODES: &[(&str, ExpositionMode)] = &[("merge", ExpositionMode::Merge), ("raw", ExpositionMode::Raw)];
+const DUPLICATES: &[(&str, Duplicates)] = &[("label", Duplicates::Label), ("latest", Duplicates::Latest)];
+
+const APP_LABEL: Parsed<String> = Parsed {
+    expected: "a label name, or \"\" for none",
+    parse: |text| match text {
+        "" => Ok(String::new()),
+        name => label::check(name).map(|()| name.to_owned()),
+    },
+};

@@ -1,0 +1,122 @@
+//! Faults: what is wrong with a configuration, and where, all of them at once.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// How alike (Jaro-Winkler, 0 to 1) an unknown name must be to a known one to be offered as what was meant: below this, guesses mislead.
+const CLOSE_ENOUGH: f64 = 0.84;
+
+/// Where a setting was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the file as a whole: it is missing, unreadable, too large.
+    File,
+    /// At a line and column of the file, both counted from 1, columns in characters.
+    Line(usize, usize),
+    /// In the environment variable of that name.
+    Variable(Arc<str>),
+}
+
+impl Place {
+    /// The file's own faults come first, then its lines in order, then variables by name.
+    fn order(&self, other: &Self) -> Ordering {
+        let rank = |place: &Self| match place {
+            Self::File => (0, 0, 0),
+            Self::Line(line, column) => (1, *line, *column),
+            Self::Variable(_) => (2, 0, 0),
+        };
+        rank(self).cmp(&rank(other)).then_with(|| match (self, other) {
+            (Self::Variable(a), Self::Variable(b)) => a.cmp(b),
+            _ => Ordering::Equal,
+        })
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where it stands.
+    pub(super) place: Place,
+    /// What is wrong, and what would be right. Never holds a secret.
+    pub(super) text: String,
+}
+
+/// All that is wrong with a configuration; prints as one line a fault, each with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults {
+    file: String,
+    pub(super) list: Vec<Fault>,
+}
+
+impl Faults {
+    /// Sorts `list` by place; `file` is the name that lines are shown with.
+    pub(super) fn new(file: String, mut list: Vec<Fault>) -> Self {
+        list.sort_by(|a, b| a.place.order(&b.place));
+        Self { file, list }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, Fault { place, text }) in self.list.iter().enumerate() {
+            let end = if i == 0 { "" } else { "\n" };
+            match place {
+                Place::File => write!(f, "{end}{}: {text}", self.file)?,
+                Place::Line(line, column) => write!(f, "{end}{}:{line}:{column}: {text}", self.file)?,
+                Place::Variable(name) => write!(f, "{end}{name}: {text}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// The known name that `unknown` was most likely meant to be, if one is close.
+pub(super) fn nearest<'k>(unknown: &str, known: &[&'k str]) -> Option<&'k str> {
+    let alike = |name: &str| {
+        let inside = unknown.len() >= 4 && name.contains(unknown);
+        strsim::jaro_winkler(unknown, name).max(if inside { CLOSE_ENOUGH } else { 0.0 })
+    };
+    let scored = known.iter().map(|name| (alike(name), *name));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= CLOSE_ENOUGH).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_name_is_offered_and_a_far_one_is_not() {
+        let known = [
+            "format",
+            "receive_on_tcp_socket",
+            "receiver_tcp_socket",
+            "idle_timeout",
+            "max_message_bytes",
+        ];
+        assert_eq!(nearest("recieve_on_tcp", &known), Some("receive_on_tcp_socket"));
+        assert_eq!(nearest("formt", &known), Some("format"));
+        assert_eq!(nearest("timeout", &known), Some("idle_timeout"));
+        assert_eq!(nearest("max_mesage_bytes", &known), Some("max_message_bytes"));
+        assert_eq!(nearest("path", &known), None);
+        assert_eq!(nearest("", &known), None);
+        assert_eq!(nearest("x", &[]), None);
+    }
+
+    #[test]
+    fn faults_print_by_place_one_a_line() {
+        let at = |place, text: &str| Fault { place, text: text.into() };
+        let faults = Faults::new(
+            "c.toml".into(),
+            vec![
+                at(Place::Variable("EXPORTER_PROXY__B".into()), "v"),
+                at(Place::Line(12, 5), "l"),
+                at(Place::Line(2, 50), "k"),
+            ],
+        );
+        assert_eq!(faults.to_string(), "c.toml:2:50: k\nc.toml:12:5: l\nEXPORTER_PROXY__B: v");
+    }
+}

@@ -1,0 +1,269 @@
+//! The kinds of values that keys of several sections have.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::address::{self, HostPort};
+use super::key::{Kind, Wrong};
+use super::raw::{Node, Value};
+use super::secret::Secret;
+use super::units;
+
+/// `true` or `false`.
+pub(super) struct Flag;
+
+impl Kind for Flag {
+    type Value = bool;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<bool> {
+        match node.value {
+            Value::Flag(flag) => Some(flag),
+            _ => wrong.expected(&node, "true or false"),
+        }
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+/// A whole number within a range.
+pub(super) struct Count(pub(super) RangeInclusive<usize>);
+
+impl Kind for Count {
+    type Value = usize;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<usize> {
+        let Value::Integer { number, .. } = node.value else {
+            return wrong.expected(&node, "a whole number");
+        };
+        let count = usize::try_from(number).ok().filter(|count| self.0.contains(count));
+        count.or_else(|| out_of_range(&node, wrong, number, self.0.start(), self.0.end()))
+    }
+
+    fn show(&self, value: &usize) -> String {
+        value.to_string()
+    }
+}
+
+/// A number of bytes within a range: a number, or a string with a unit.
+pub(super) struct Size(pub(super) RangeInclusive<u64>);
+
+impl Kind for Size {
+    type Value = u64;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<u64> {
+        let bytes = match &node.value {
+            Value::Integer { number, .. } => u64::try_from(*number).ok(),
+            Value::Text(text) => units::parse_size(text),
+            _ => None,
+        };
+        let Some(bytes) = bytes else {
+            return wrong.expected(&node, "a number of bytes or a string such as \"16MiB\" or \"64KB\"");
+        };
+        if self.0.contains(&bytes) {
+            return Some(bytes);
+        }
+        let (low, high) = (units::show_size(*self.0.start()), units::show_size(*self.0.end()));
+        out_of_range(&node, wrong, units::show_size(bytes), low, high)
+    }
+
+    fn show(&self, value: &u64) -> String {
+        units::show_size(*value)
+    }
+}
+
+/// A duration within a range: a number of seconds, or a string with units.
+pub(super) struct Span(pub(super) RangeInclusive<Duration>);
+
+impl Span {
+    fn parse(node: &Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+        let span = match &node.value {
+            Value::Integer { number, .. } => u64::try_from(*number).ok().map(Duration::from_secs),
+            Value::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            Value::Text(text) => units::parse_duration(text),
+            _ => None,
+        };
+        span.or_else(|| wrong.expected(node, "a number of seconds or a string such as \"90s\", \"500ms\" or \"1h30m\""))
+    }
+
+    fn within(&self, span: Duration, node: &Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+        if self.0.contains(&span) {
+            return Some(span);
+        }
+        let [span, low, high] = [span, *self.0.start(), *self.0.end()].map(units::show_duration);
+        out_of_range(node, wrong, span, low, high)
+    }
+}
+
+impl Kind for Span {
+    type Value = Duration;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+        let span = Self::parse(&node, wrong)?;
+        self.within(span, &node, wrong)
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        units::show_duration(*value)
+    }
+}
+
+/// A duration as [`Span`], where 0 stands for something else: never, or a value that follows from other keys.
+pub(super) struct SpanOrZero(pub(super) RangeInclusive<Duration>);
+
+impl Kind for SpanOrZero {
+    type Value = Option<Duration>;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<Duration>> {
+        let span = Span::parse(&node, wrong)?;
+        if span.is_zero() {
+            return Some(None);
+        }
+        Span(self.0.clone()).within(span, &node, wrong).map(Some)
+    }
+
+    fn show(&self, value: &Option<Duration>) -> String {
+        units::show_duration(value.unwrap_or_default())
+    }
+}
+
+fn out_of_range<T>(node: &Node, wrong: &mut Wrong<'_>, found: impl Display, low: impl Display, high: impl Display) -> Option<T> {
+    wrong.at(&node.at, format!("{found} is out of range, it may be {low} to {high}"))
+}
+
+/// One of a few words, each with its meaning.
+pub(super) struct OneOf<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+impl<T: Copy + PartialEq> Kind for OneOf<T> {
+    type Value = T;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<T> {
+        let word = node.text();
+        let found = self.0.iter().find(|(name, _)| Some(*name) == word);
+        found.map(|(_, meaning)| *meaning).or_else(|| {
+            let words: Vec<String> = self.0.iter().map(|(name, _)| format!("{name:?}")).collect();
+            wrong.expected(&node, &format!("one of {}", words.join(", ")))
+        })
+    }
+
+    fn show(&self, value: &T) -> String {
+        let word = self.0.iter().find(|(_, meaning)| meaning == value);
+        format!("{:?}", word.map_or("", |(name, _)| name))
+    }
+}
+
+/// A string that is read by a function of its own, and shown as it prints.
+pub(super) struct Parsed<T> {
+    /// What is expected, for values of another kind.
+    pub(super) expected: &'static str,
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T: Display> Kind for Parsed<T> {
+    type Value = T;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<T> {
+        let Some(text) = node.text() else {
+            return wrong.expected(&node, self.expected);
+        };
+        (self.parse)(text).map_or_else(|why| wrong.at(&node.at, why), Some)
+    }
+
+    fn show(&self, value: &T) -> String {
+        format!("{:?}", value.to_string())
+    }
+}
+
+/// An address to listen on.
+pub(super) const ADDRESS: Parsed<HostPort> = Parsed {
+    expected: "an address such as \"127.0.0.1:6555\"",
+    parse: HostPort::parse,
+};
+
+/// A network, or a single address.
+pub(super) const NETWORK: Parsed<IpNet> = Parsed {
+    expected: "a network such as \"10.0.0.0/8\"",
+    parse: address::parse_network,
+};
+
+/// Any string.
+pub(super) const TEXT: Parsed<String> = Parsed {
+    expected: "a string",
+    parse: |text| Ok(text.to_owned()),
+};
+
+/// The path of a file.
+pub(super) struct FilePath;
+
+impl Kind for FilePath {
+    type Value = PathBuf;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<PathBuf> {
+        match node.text() {
+            Some("") => wrong.at(&node.at, "a path is empty"),
+            Some(text) if text.contains('\0') => wrong.at(&node.at, "a path cannot hold a NUL"),
+            Some(text) => Some(PathBuf::from(text)),
+            None => wrong.expected(&node, "a path"),
+        }
+    }
+
+    fn show(&self, value: &PathBuf) -> String {
+        format!("{value:?}")
+    }
+}
+
+/// A string that is never shown.
+pub(super) struct SecretText;
+
+impl Kind for SecretText {
+    type Value = Secret;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Secret> {
+        let secret = node.text().map(Secret::new);
+        secret.or_else(|| wrong.at(&node.at, "expected a string"))
+    }
+
+    fn show(&self, value: &Secret) -> String {
+        value.to_string()
+    }
+
+    fn identity(&self, value: &Secret) -> String {
+        value.expose().to_owned()
+    }
+}
+
+/// A list, each of whose values is of one kind. Every value's faults are told, and what is sound can still be checked further.
+pub(super) struct ListOf<K> {
+    pub(super) kind: K,
+    /// What is expected, for values that are no list.
+    pub(super) expected: &'static str,
+    /// Whether one value may stand for a list of it alone.
+    pub(super) or_single: bool,
+}
+
+impl<K: Kind> Kind for ListOf<K> {
+    type Value = Vec<K::Value>;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+        match node.value {
+            Value::List(items) => Some(items.into_iter().filter_map(|item| self.kind.read(item, wrong)).collect()),
+            Value::Text(_) if self.or_single => Some(vec![self.kind.read(node, wrong)?]),
+            _ => wrong.expected(&node, self.expected),
+        }
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        let items: Vec<String> = value.iter().map(|item| self.kind.show(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+
+    fn identity(&self, value: &Self::Value) -> String {
+        let items: Vec<String> = value.iter().map(|item| self.kind.identity(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+}

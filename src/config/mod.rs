@@ -1,0 +1,140 @@
+//! Text to settings: a file and the environment in, [`Settings`] or every fault out.
+//!
+//! What is written and what is used are two things. `raw` tables keep what was written, with the place of each value; the
+//! structs of the sections (one file each) hold what the program uses, with nothing optional that is mandatory in life.
+//! Between them stands a declarative reader: a section names each of its keys once, with its kind and its default, and from
+//! that follow unknown keys and the nearest known one, types and ranges, what a reload takes up, and what `check` shows.
+//!
+//! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
+
+mod address;
+mod changes;
+mod endpoint;
+mod environment;
+mod exporter;
+mod exposition;
+mod fault;
+mod find;
+mod http;
+mod key;
+mod kinds;
+mod label;
+mod poll;
+mod raw;
+mod reader;
+mod receiver;
+mod secret;
+mod store;
+mod summary;
+mod syntax;
+mod units;
+
+use std::path::Path;
+
+pub use address::HostPort;
+pub use changes::{Changes, changes};
+pub use environment::Environment;
+pub use exporter::{Exporter, Threads};
+pub use exposition::{Duplicates, Exposition, ExpositionMode};
+pub use fault::Faults;
+pub use find::Source;
+pub use http::Http;
+pub use poll::{Credentials, Endpoint, Password, PollExternal};
+pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+pub use secret::Secret;
+pub use store::Store;
+
+#[cfg(test)]
+mod tests;
+
+use fault::Fault;
+use reader::{Entry, Notes, Reader};
+
+/// All settings, checked, as the program uses them.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The process, and where it is scraped.
+    pub exporter: Exporter,
+    /// The sockets on which applications hand in metrics.
+    pub receiver: Receiver,
+    /// The exporters that are polled.
+    pub poll_external: PollExternal,
+    /// How much is remembered, and for how long.
+    pub store: Store,
+    /// How it is handed out.
+    pub exposition: Exposition,
+    /// Who may do what over HTTP.
+    pub http: Http,
+    /// Every key with its value, for comparing and showing.
+    entries: Vec<Entry>,
+}
+
+/// Settings and where they came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// Where they came from.
+    pub source: Source,
+}
+
+/// Finds, reads and checks the configuration. The file is `named` (the command line's `--config`), else what the
+/// environment names, else `./config.toml`, else `/etc/exporter-proxy/config.toml`, else there is none and defaults hold.
+///
+/// # Errors
+/// Every fault of the file and of the environment. A named file that cannot be read is a fault, and so is an unnamed one
+/// that is there but cannot be read.
+pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, Faults> {
+    let (file, text) = find::read(named, environment)?.unzip();
+    let name = file.as_ref().map_or("configuration".to_owned(), |path| path.display().to_string());
+    let settings = parse(&text.unwrap_or_default(), &name, environment)?;
+    let variables = environment.names();
+    Ok(Loaded {
+        settings,
+        source: Source { file, variables },
+    })
+}
+
+/// Reads settings from `text`, with the environment's overrides; `name` is what faults call the text.
+///
+/// # Errors
+/// Every fault of the text and of the environment.
+pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settings, Faults> {
+    let (mut root, mut faults) = syntax::parse(text);
+    environment.apply(&mut root, &mut faults);
+    let (settings, faults) = Settings::read(Reader::new(root, faults));
+    if faults.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Faults::new(name.to_owned(), faults))
+    }
+}
+
+impl Settings {
+    fn read(mut reader: Reader) -> (Self, Vec<Fault>) {
+        let mut settings = Self {
+            exporter: reader.section("exporter", Exporter::read),
+            receiver: reader.section("receiver", Receiver::read),
+            poll_external: reader.section("poll_external", PollExternal::read),
+            store: reader.section("store", Store::read),
+            exposition: reader.section("exposition", Exposition::read),
+            http: reader.section("http", Http::read),
+            entries: Vec::new(),
+        };
+        let mut notes = reader.finish();
+        settings.check_across(&mut notes);
+        settings.entries = notes.entries;
+        (settings, notes.faults)
+    }
+
+    /// What no section can see by itself.
+    fn check_across(&self, notes: &mut Notes) {
+        let Some(tcp) = &self.receiver.tcp else { return };
+        let collision = self.exporter.scrape_addresses.iter().find(|scrape| scrape.collides_with(tcp));
+        let keys = [("exporter", "scrape_expose_endpoint"), ("receiver", "receiver_tcp_socket")];
+        notes.require(&keys, collision.is_none(), || {
+            let scrape = collision.map(ToString::to_string).unwrap_or_default();
+            format!("the receiver's {tcp} and the scrape address {scrape} cannot both be listened on")
+        });
+    }
+}

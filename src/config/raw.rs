@@ -1,0 +1,124 @@
+//! Settings as written: values with the place where each of them stands, before anybody asks what they mean.
+//!
+//! Nothing here can be printed with `{:?}`: what is written may be a secret.
+
+use super::fault::Place;
+
+/// A value of TOML 1.0, less what no setting is made of.
+pub(super) enum Value {
+    Text(String),
+    /// `octal` where it was written as `0o...`, which matters for file modes.
+    Integer {
+        number: i64,
+        octal: bool,
+    },
+    /// Also an integer of more than 64 bits, which no setting takes.
+    Float(f64),
+    Flag(bool),
+    /// No setting is a date; it is kept so that the fault can say what was found.
+    Date,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// A value and where it stands.
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) at: Place,
+    /// The value of an environment variable as it was given: where a text is expected, `42` is one.
+    pub(super) verbatim: Option<String>,
+}
+
+/// A key, where it stands, and its value.
+pub(super) struct Written {
+    pub(super) key: String,
+    pub(super) at: Place,
+    pub(super) node: Node,
+}
+
+/// Keys and values in no particular order; no key stands twice.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: Vec<Written>,
+}
+
+impl Table {
+    /// Of entries whose keys are known to differ.
+    pub(super) fn of(entries: Vec<Written>) -> Self {
+        Self { entries }
+    }
+
+    /// Sets a key, replacing what it had.
+    pub(super) fn set(&mut self, written: Written) {
+        self.entries.retain(|entry| entry.key != written.key);
+        self.entries.push(written);
+    }
+
+    /// Takes a key out.
+    pub(super) fn take(&mut self, key: &str) -> Option<Written> {
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.swap_remove(at))
+    }
+
+    /// What was not taken.
+    pub(super) fn into_rest(self) -> Vec<Written> {
+        self.entries
+    }
+
+    /// The table under `key`, made if there is none; `None` where something else stands.
+    pub(super) fn table_mut(&mut self, key: &str, at: &Place) -> Option<&mut Self> {
+        if !self.entries.iter().any(|entry| entry.key == key) {
+            let node = Node::new(Value::Table(Self::default()), at.clone());
+            self.set(Written {
+                key: key.to_owned(),
+                at: at.clone(),
+                node,
+            });
+        }
+        match &mut self.entries.iter_mut().find(|entry| entry.key == key)?.node.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// A value from the file.
+    pub(super) fn new(value: Value, at: Place) -> Self {
+        Self { value, at, verbatim: None }
+    }
+
+    /// The value as text: a string, or whatever scalar an environment variable holds.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::List(_) | Value::Table(_) => None,
+            _ => self.verbatim.as_deref(),
+        }
+    }
+
+    /// What was found, for faults: the kind, and a scalar's value cut to a readable length.
+    pub(super) fn found(&self) -> String {
+        match &self.value {
+            Value::Text(text) => quoted(text),
+            Value::Integer { number, .. } => number.to_string(),
+            Value::Float(number) => format!("{number:?}"),
+            Value::Flag(flag) => flag.to_string(),
+            Value::Date => "a date".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
+/// The longest part of a wrong value that a fault repeats, in characters: enough to recognise it by.
+const MAX_SHOWN_CHARS: usize = 80;
+
+/// A text in quotes, controls escaped, cut to a readable length.
+pub(super) fn quoted(text: &str) -> String {
+    if text.chars().count() <= MAX_SHOWN_CHARS {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    format!("{head:?}...")
+}

@@ -1,0 +1,215 @@
+//! `[receiver]`: the sockets on which applications hand in their metrics.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::HostPort;
+use super::key::{Kind, Wrong};
+use super::kinds::{ADDRESS, FilePath, Flag, OneOf, Parsed, Size, Span};
+use super::raw::{Node, Value, quoted};
+use super::reader::Section;
+
+/// Where the Unix socket is while nobody says otherwise: where the original's is.
+pub const USUAL_UNIX_SOCKET: &str = "/var/run/exporter-proxy-receiver.sock";
+
+/// The TCP port on which the original receives.
+const RECEIVER_PORT: u16 = 6554;
+/// The longest path of a Unix socket on Linux in bytes: `sun_path` of unix(7) less its final NUL.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+/// A message below this could hold next to nothing, so a limit below is a slip of the unit.
+const MIN_MESSAGE_BYTES: u64 = 1 << 10;
+/// One message is held in memory whole, and positions in it are 32-bit numbers.
+const MAX_MESSAGE_BYTES: u64 = 2 << 30;
+/// No machine that this runs on holds more in memory.
+const MAX_INFLIGHT_BYTES: u64 = 1 << 40;
+/// Below this, a sender on a busy machine would be cut off for nothing.
+const MIN_IDLE: Duration = Duration::from_millis(100);
+/// A sender that is silent inside a message for a day will not finish it.
+const MAX_IDLE: Duration = Duration::from_secs(86_400);
+
+/// Which formats a receiver takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiverFormat {
+    /// Either; told apart by the first bytes of a connection.
+    Auto,
+    /// JSON alone.
+    Json,
+    /// Cap'n Proto alone.
+    Capnp,
+}
+
+/// Where the Unix socket is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnixSocketPath {
+    /// At [`USUAL_UNIX_SOCKET`], or with a warning in `$XDG_RUNTIME_DIR`, or in the temp folder.
+    Usual,
+    /// At this path or not at all.
+    Exactly(PathBuf),
+}
+
+/// A user or a group, as the Unix socket's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Whoever runs the proxy (`current_user`, `current_group`).
+    Current,
+    /// By number.
+    Id(u32),
+    /// By name; looked up when the socket is made.
+    Name(String),
+}
+
+/// The Unix receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixReceiver {
+    /// `receiver_unix_socket`.
+    pub path: UnixSocketPath,
+    /// `unix_socket_user`.
+    pub user: Owner,
+    /// `unix_socket_group`.
+    pub group: Owner,
+    /// `unix_socket_mode`: permission bits, at most 0o777.
+    pub mode: u32,
+}
+
+/// `[receiver]` as used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// `format`.
+    pub format: ReceiverFormat,
+    /// The Unix receiver, unless `receive_on_unix_socket` is false.
+    pub unix: Option<UnixReceiver>,
+    /// The TCP receiver's address (`receiver_tcp_socket`), unless `receive_on_tcp_socket` is false.
+    pub tcp: Option<HostPort>,
+    /// `max_message_bytes`: the largest message that is taken.
+    pub max_message_bytes: u64,
+    /// `max_inflight_bytes`: all half-received messages together; never less than `max_message_bytes`.
+    pub max_inflight_bytes: u64,
+    /// `idle_timeout`: how long a sender may be silent inside a message; a whole message may take five times that.
+    pub idle_timeout: Duration,
+}
+
+impl Receiver {
+    pub(super) fn read(t: &mut Section<'_>) -> Self {
+        let format = t.fixed("format").or(ReceiverFormat::Auto, OneOf(FORMATS));
+        let on_unix = t.fixed("receive_on_unix_socket").or(true, Flag);
+        let path = t.fixed("receiver_unix_socket").optional(FilePath);
+        let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
+        t.require(&["receiver_unix_socket"], bytes <= MAX_SOCKET_PATH_BYTES, || {
+            format!("\"receiver_unix_socket\" has {bytes} bytes; the path of a socket has at most {MAX_SOCKET_PATH_BYTES}")
+        });
+        let unix = UnixReceiver {
+            path: path.map_or(UnixSocketPath::Usual, UnixSocketPath::Exactly),
+            user: t.fixed("unix_socket_user").or(Owner::Current, OwnerKind("current_user")),
+            group: t.fixed("unix_socket_group").or(Owner::Current, OwnerKind("current_group")),
+            mode: t.fixed("unix_socket_mode").or(Mode(0o660), MODE).0,
+        };
+        let on_tcp = t.fixed("receive_on_tcp_socket").or(true, Flag);
+        let tcp = t
+            .fixed("receiver_tcp_socket")
+            .or(HostPort::new("127.0.0.1", RECEIVER_PORT), ADDRESS);
+        let message = Size(MIN_MESSAGE_BYTES..=MAX_MESSAGE_BYTES);
+        let max_message_bytes = t.live("max_message_bytes").or(16 << 20, message);
+        let inflight = Size(MIN_MESSAGE_BYTES..=MAX_INFLIGHT_BYTES);
+        let max_inflight_bytes = t.live("max_inflight_bytes").or(256 << 20, inflight);
+        t.require(
+            &["max_message_bytes", "max_inflight_bytes"],
+            max_inflight_bytes >= max_message_bytes,
+            || "\"max_inflight_bytes\" is less than \"max_message_bytes\", so the largest message could never arrive".to_owned(),
+        );
+        Self {
+            format,
+            unix: on_unix.then_some(unix),
+            tcp: on_tcp.then_some(tcp),
+            max_message_bytes,
+            max_inflight_bytes,
+            idle_timeout: t.live("idle_timeout").or(Duration::from_secs(60), Span(MIN_IDLE..=MAX_IDLE)),
+        }
+    }
+}
+
+const FORMATS: &[(&str, ReceiverFormat)] = &[
+    ("auto", ReceiverFormat::Auto),
+    ("json", ReceiverFormat::Json),
+    ("capnp", ReceiverFormat::Capnp),
+];
+
+/// An [`Owner`]; holds the word that means whoever runs the proxy.
+struct OwnerKind(&'static str);
+
+impl Kind for OwnerKind {
+    type Value = Owner;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Owner> {
+        let word = match &node.value {
+            Value::Integer { number, .. } => number.to_string(),
+            Value::Text(text) => text.clone(),
+            _ => return wrong.expected(&node, &format!("\"{}\", a name or a number", self.0)),
+        };
+        if word == self.0 {
+            return Some(Owner::Current);
+        }
+        let numeric = word.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+        match word.parse() {
+            // The largest number means "leave it as it is" to chown(2).
+            Ok(id) if id < u32::MAX => Some(Owner::Id(id)),
+            _ if word.is_empty() || numeric => wrong.at(&node.at, format!("{} is no user or group", quoted(&word))),
+            _ => Some(Owner::Name(word)),
+        }
+    }
+
+    fn show(&self, value: &Owner) -> String {
+        match value {
+            Owner::Current => format!("{:?}", self.0),
+            Owner::Id(id) => id.to_string(),
+            Owner::Name(name) => format!("{name:?}"),
+        }
+    }
+}
+
+/// Permission bits, written as chmod(1) has them: `"0660"` or `0o660`.
+struct Mode(u32);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+struct ModeKind;
+
+/// The kind of `unix_socket_mode`.
+const MODE: ModeKind = ModeKind;
+
+/// A socket's mode as text.
+const MODE_TEXT: Parsed<Mode> = Parsed {
+    expected: "an octal file mode such as \"0660\"",
+    parse: |text| {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let octal = !digits.is_empty() && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        let bits = u32::from_str_radix(digits, 8).ok().filter(|bits| octal && *bits <= 0o777);
+        bits.map(Mode)
+            .ok_or_else(|| format!("{} is no octal file mode of 0000 to 0777", quoted(text)))
+    },
+};
+
+impl Kind for ModeKind {
+    type Value = Mode;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Mode> {
+        match node.value {
+            Value::Integer { number, octal: true } => match u32::try_from(number) {
+                Ok(bits) if bits <= 0o777 => Some(Mode(bits)),
+                _ => wrong.at(&node.at, format!("0o{number:o} is no octal file mode of 0000 to 0777")),
+            },
+            Value::Integer { number, .. } if node.verbatim.is_none() => {
+                wrong.at(&node.at, format!("a mode is octal: write it as \"0{number}\" or 0o{number}"))
+            }
+            _ => MODE_TEXT.read(node, wrong),
+        }
+    }
+
+    fn show(&self, value: &Mode) -> String {
+        MODE_TEXT.show(value)
+    }
+}

@@ -1,0 +1,38 @@
+//! `[store]`: how much is remembered, and for how long.
+
+use std::time::Duration;
+
+use super::kinds::{Count, Size, SpanOrZero};
+use super::reader::Section;
+
+/// Sooner than this an application would be forgotten between two of its own updates.
+const MIN_EXPIRY: Duration = Duration::from_secs(1);
+/// Ten years: what is kept longer is kept for ever.
+const MAX_EXPIRY: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Each app costs a few hundred bytes even when empty; ten million of them would already fill a large machine.
+const MAX_APPS: usize = 10_000_000;
+/// Less could not hold one application.
+const MIN_BYTES: u64 = 64 << 10;
+/// More than any machine that this runs on has memory.
+const MAX_BYTES: u64 = 1 << 44;
+
+/// `[store]` as used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// `expire_after`: how long after its last update a pushed app is forgotten; `None`: never.
+    pub expire_after: Option<Duration>,
+    /// `max_apps`: apps kept at once.
+    pub max_apps: usize,
+    /// `max_bytes`: exposition text kept at once.
+    pub max_bytes: u64,
+}
+
+impl Store {
+    pub(super) fn read(t: &mut Section<'_>) -> Self {
+        Self {
+            expire_after: t.live("expire_after").or(None, SpanOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
+            max_apps: t.live("max_apps").or(100_000, Count(1..=MAX_APPS)),
+            max_bytes: t.live("max_bytes").or(4 << 30, Size(MIN_BYTES..=MAX_BYTES)),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What `check` prints of a sound configuration: what listens where, what is polled, which limits hold, what was set.
+
+use std::fmt;
+
+use super::fault::Place;
+use super::units::{show_duration, show_size};
+use super::{Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "configuration: {}", self.source)?;
+        let settings = &self.settings;
+        for address in &settings.exporter.scrape_addresses {
+            writeln!(f, "scraped at     http://{address}/metrics")?;
+        }
+        receivers(f, &settings.receiver)?;
+        polls(f, settings)?;
+        limits(f, settings)?;
+        set_keys(f, settings)
+    }
+}
+
+fn receivers(f: &mut fmt::Formatter<'_>, receiver: &Receiver) -> fmt::Result {
+    if let Some(tcp) = &receiver.tcp {
+        writeln!(f, "receives on    tcp {tcp}")?;
+    }
+    if let Some(unix) = &receiver.unix {
+        writeln!(f, "receives on    unix {}", unix_line(unix))?;
+    }
+    Ok(())
+}
+
+fn unix_line(unix: &UnixReceiver) -> String {
+    let path = match &unix.path {
+        UnixSocketPath::Usual => format!("{USUAL_UNIX_SOCKET} (or a folder of the user, where that cannot be made)"),
+        UnixSocketPath::Exactly(path) => path.display().to_string(),
+    };
+    let owner = |owner: &Owner| match owner {
+        Owner::Current => "current".to_owned(),
+        Owner::Id(id) => id.to_string(),
+        Owner::Name(name) => name.clone(),
+    };
+    format!(
+        "{path}, user {}, group {}, mode {:04o}",
+        owner(&unix.user),
+        owner(&unix.group),
+        unix.mode
+    )
+}
+
+fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for endpoint in &settings.poll_external.endpoints {
+        let (interval, timeout) = (show_duration(endpoint.interval), show_duration(endpoint.timeout));
+        writeln!(
+            f,
+            "polls          {} every {interval}, for at most {timeout}, as {:?}",
+            endpoint.url, endpoint.name
+        )?;
+    }
+    Ok(())
+}
+
+fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let (receiver, store) = (&settings.receiver, &settings.store);
+    let (message, inflight) = (show_size(receiver.max_message_bytes), show_size(receiver.max_inflight_bytes));
+    let seats = settings.exporter.concurrent_requests;
+    writeln!(
+        f,
+        "limits         {seats} connections a receiver, {message} a message, {inflight} of messages in flight"
+    )?;
+    let expiry = store.expire_after.map_or("kept for ever".to_owned(), |span| {
+        format!("forgotten after {}", show_duration(span))
+    });
+    writeln!(
+        f,
+        "               {} apps, {} of metrics, {expiry}",
+        store.max_apps,
+        show_size(store.max_bytes)
+    )
+}
+
+/// The longest value that is shown whole, in characters; a list of endpoints is already shown line by line.
+const MAX_SHOWN_CHARS: usize = 200;
+
+fn cut(shown: &str) -> String {
+    match shown.char_indices().nth(MAX_SHOWN_CHARS) {
+        Some((end, _)) => format!("{} ...", &shown[..end]),
+        None => shown.to_owned(),
+    }
+}
+
+/// The keys that somebody set, with who did; secrets masked.
+fn set_keys(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for entry in &settings.entries {
+        let by = match &entry.place {
+            None => continue,
+            Some(Place::File) => "the file".to_owned(),
+            Some(Place::Line(line, _)) => format!("line {line}"),
+            Some(Place::Variable(name)) => name.to_string(),
+        };
+        writeln!(f, "set            {}.{} = {} ({by})", entry.section, entry.key, cut(&entry.shown))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,439 @@
+//! The configuration as a whole: the shipped file, the original's, fixtures good and bad, the environment, reloads.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::fault::Place;
+use super::*;
+
+fn nothing() -> Environment {
+    Environment::default()
+}
+
+fn sound(text: &str) -> Settings {
+    parse(text, "c.toml", &nothing()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn faults(text: &str) -> Vec<String> {
+    let faults = parse(text, "c.toml", &nothing()).map(|_| ()).unwrap_err().to_string();
+    faults.lines().map(str::to_owned).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The `.toml` files of a fixture folder; a folder without any is a fault of the test.
+fn fixtures(folder: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join("tests/fixtures/config").join(folder);
+    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no fixtures in {}", folder.display());
+    files
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// The values of two settings, key by key, leaving out where they were set.
+fn values(settings: &Settings) -> Vec<(String, String)> {
+    let entries = settings.entries.iter();
+    entries
+        .map(|e| (format!("{}.{}", e.section, e.key), e.identity.expose().to_owned()))
+        .collect()
+}
+
+fn shipped() -> String {
+    fs::read_to_string(root().join("config.toml")).unwrap()
+}
+
+/// The shipped file with the keys that it comments out put in.
+fn uncommented() -> String {
+    let key = |line: &str| {
+        line.strip_prefix('#')
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+            .map(str::to_owned)
+    };
+    shipped()
+        .lines()
+        .map(|line| key(line).unwrap_or_else(|| line.to_owned()) + "\n")
+        .collect()
+}
+
+#[test]
+fn the_shipped_file_spells_out_the_defaults() {
+    let (shipped, defaults) = (sound(&shipped()), sound(""));
+    assert_eq!(values(&shipped), values(&defaults));
+    assert_eq!(changes(&defaults, &shipped), Changes::default());
+    let typed = |s: &Settings| {
+        format!(
+            "{:?}",
+            (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http)
+        )
+    };
+    assert_eq!(typed(&shipped), typed(&defaults));
+}
+
+#[test]
+fn the_shipped_file_has_every_key() {
+    let settings = sound(&uncommented());
+    let left_out = settings.entries.iter().filter(|entry| entry.place.is_none());
+    let left_out: Vec<&str> = left_out.map(|entry| entry.key).collect();
+    assert!(left_out.is_empty(), "config.toml lacks {left_out:?}");
+}
+
+#[test]
+fn the_shipped_file_marks_what_a_reload_takes_up() {
+    let text = uncommented();
+    let lines: Vec<&str> = text.lines().collect();
+    for entry in sound(&text).entries {
+        let Some(Place::Line(line, _)) = entry.place else {
+            panic!("{} is not there", entry.key)
+        };
+        let mut comment = lines[..line - 1]
+            .iter()
+            .rev()
+            .skip_while(|line| !line.starts_with('#'))
+            .take_while(|line| line.starts_with('#'));
+        assert_eq!(comment.any(|line| line.starts_with("# (reload)")), entry.live, "{}", entry.key);
+    }
+}
+
+#[test]
+fn the_shipped_file_names_every_key_of_an_endpoint() {
+    let all = "[poll_external]\nother_scrape_endpoints = [{ x = 1 }]";
+    let known = [
+        "url",
+        "name",
+        "interval",
+        "timeout",
+        "bearer_token_file",
+        "basic_auth",
+        "ca_file",
+        "labels",
+    ];
+    for key in known {
+        assert!(
+            shipped().contains(&format!("#   {key}")) || shipped().contains(&format!(", {key} ")),
+            "{key}"
+        );
+        let with = all.replace('x', key);
+        assert!(!faults(&with).iter().any(|fault| fault.contains("unknown key")), "{key}");
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let d = sound("");
+    assert_eq!(d.exporter.threads, Threads::PerCore);
+    assert_eq!(d.exporter.scrape_addresses, [HostPort::new("0.0.0.0", 6555)]);
+    assert_eq!(d.receiver.tcp, Some(HostPort::new("127.0.0.1", 6554)));
+    let unix = d.receiver.unix.unwrap();
+    assert_eq!((unix.path, unix.mode, unix.user), (UnixSocketPath::Usual, 0o660, Owner::Current));
+    assert_eq!((d.receiver.max_message_bytes, d.receiver.max_inflight_bytes), (16 << 20, 256 << 20));
+    assert_eq!(d.receiver.idle_timeout, Duration::from_secs(60));
+    assert!(d.poll_external.endpoints.is_empty() && !d.poll_external.allow_invalid_certs);
+    assert_eq!(
+        (d.store.expire_after, d.store.max_apps, d.store.max_bytes),
+        (None, 100_000, 4 << 30)
+    );
+    assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
+    assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
+    assert_eq!(d.http.write_from.len(), 2);
+}
+
+#[test]
+fn good_fixtures_have_no_fault() {
+    for (path, text) in fixtures("good") {
+        let read = parse(&text, &path.display().to_string(), &nothing());
+        assert!(read.is_ok(), "{}", read.map(|_| ()).unwrap_err());
+    }
+}
+
+/// Each bad fixture says in comments (`# expect: LINE:COLUMN: TEXT`) exactly what is to be said of it.
+#[test]
+fn bad_fixtures_have_exactly_their_faults() {
+    for (path, text) in fixtures("bad") {
+        let mut expected: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.split_once("# expect: "))
+            .map(|(_, e)| e.to_owned())
+            .collect();
+        let mut found: Vec<String> = faults(&text).iter().map(|fault| fault.replacen("c.toml:", "", 1)).collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "in {}", path.display());
+    }
+}
+
+#[test]
+fn every_key_of_the_originals_file_is_taken_as_it_was_meant() {
+    let (_, text) = fixtures("good")
+        .into_iter()
+        .find(|(path, _)| path.ends_with("original.toml"))
+        .unwrap();
+    let settings = sound(&text);
+    assert_eq!(settings.exporter.threads, Threads::Current);
+    assert_eq!(settings.receiver.format, ReceiverFormat::Json);
+    let path = settings.receiver.unix.unwrap().path;
+    assert_eq!(path, UnixSocketPath::Exactly(USUAL_UNIX_SOCKET.into()));
+    let names: Vec<String> = settings.poll_external.endpoints.iter().map(|e| e.name.to_string()).collect();
+    assert_eq!(
+        names,
+        [
+            "external_poll: 127.0.0.1:1025",
+            "external_poll: 127.0.0.1:1026",
+            "external_poll: 127.0.0.1:1027"
+        ]
+    );
+    let first = &settings.poll_external.endpoints[0];
+    assert_eq!(
+        (first.interval.as_secs(), first.timeout.as_secs(), first.stale_after.as_secs()),
+        (5, 2, 15)
+    );
+    assert!(settings.poll_external.allow_invalid_certs);
+}
+
+#[test]
+fn what_a_broken_part_may_have_said_is_not_held_against_the_rest() {
+    let text = "[exporter\nscrape_expose_endpoint = \"0.0.0.0:7000\"\n[receiver]\nreceiver_tcp_socket = \"127.0.0.1:6555\"\n";
+    assert_eq!(faults(text), ["c.toml:1:10: syntax: unclosed table, expected `]`"]);
+    assert_eq!(
+        faults(&text.replacen("[exporter\n", "[exporter]\n", 1).replace("7000", "6555")).len(),
+        1
+    );
+}
+
+#[test]
+fn a_switched_off_receiver_is_none() {
+    let settings = sound("[receiver]\nreceive_on_unix_socket = false\nreceive_on_tcp_socket = false\n");
+    assert_eq!((settings.receiver.unix, settings.receiver.tcp), (None, None));
+}
+
+#[test]
+fn endpoints_are_settled_and_none_overwrites_another() {
+    let settings = sound(
+        r#"
+        [poll_external]
+        poll_other_scrape_endpoints = true
+        poll_interval = "10s"
+        other_scrape_endpoints = [
+            "http://h:1/a", "http://h:1/b?x=1", "http://h:1/b?x=2", "https://h/#top", "http://[::1]:9/metrics",
+            { url = "http://me:p%40ss@h:2/", name = "two", interval = 1, timeout = "100ms", labels = { b = "2", a = "1" } },
+            { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca" },
+        ]"#,
+    );
+    let endpoints = settings.poll_external.endpoints;
+    let names: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
+    let expected = [
+        "external_poll: h:1/a",
+        "external_poll: h:1/b?x=1",
+        "external_poll: h:1/b?x=2",
+        "external_poll: h:443",
+        "external_poll: [::1]:9",
+        "two",
+        "external_poll: h:3",
+    ];
+    assert_eq!(names, expected);
+    let (plain, two) = (&endpoints[3], &endpoints[5]);
+    assert_eq!((plain.url.as_str(), plain.stale_after.as_secs()), ("https://h/", 30));
+    assert_eq!(
+        (two.url.as_str(), two.interval.as_secs(), two.stale_after.as_secs()),
+        ("http://h:2/", 1, 3)
+    );
+    let login = Credentials::Basic {
+        username: "me".into(),
+        password: Password::Given(Secret::new("p@ss")),
+    };
+    assert_eq!(two.credentials, Some(login));
+    assert_eq!(two.labels[..], [("a".into(), "1".into()), ("b".into(), "2".into())]);
+}
+
+#[test]
+fn secrets_are_nowhere_to_be_read() {
+    let text = r#"[poll_external]
+        poll_other_scrape_endpoints = true
+        other_scrape_endpoints = [ "http://me:hunter2@h:1/", { url = "http://h:2", basic_auth = { username = "u", password = "hunter2" } } ]"#;
+    let settings = sound(text);
+    let source = Source {
+        file: None,
+        variables: Vec::new(),
+    };
+    let loaded = Loaded { settings, source };
+    let printed = format!("{loaded} {loaded:?} {loaded:#?}");
+    assert!(printed.contains("MASKED") && !printed.contains("hunter2"), "{printed}");
+    for broken in [
+        text.replace("http://me", "ftp://me"),
+        text.replace("http://me", "me"),
+        text.replace("h:1/", "h:99999/"),
+        text.replace("\"hunter2\"", "[\"hunter2\"]"),
+        text.replace("username = \"u\"", "username = 1"),
+        text.replace("u\", password", "u\", password_file = \"/f\", password"),
+        text.replace("basic_auth = {", "basic_auth = { pasword = \"hunter2\","),
+        text.replace("\"hunter2\"", "\"hunter2"),
+    ] {
+        let printed = faults(&broken).join("\n");
+        assert!(!printed.is_empty() && !printed.contains("hunter2"), "{printed}");
+    }
+}
+
+#[test]
+fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
+    let pairs = [
+        ("EXPORTER_PROXY__RECEIVER__FORMAT", "json"),
+        ("EXPORTER_PROXY__RECEIVER__IDLE_TIMEOUT", "1.5"),
+        ("EXPORTER_PROXY__RECEIVER__UNIX_SOCKET_MODE", "600"),
+        ("EXPORTER_PROXY__RECEIVER__UNIX_SOCKET_USER", "1000"),
+        ("EXPORTER_PROXY__EXPORTER__SCRAPE_EXPOSE_ENDPOINT", "[::1]:7000"),
+        ("EXPORTER_PROXY__HTTP__WRITE_FROM", "[\"10.0.0.0/8\"]"),
+        ("EXPORTER_PROXY__STORE__MAX_BYTES", "1GiB"),
+        ("EXPORTER_PROXY_CONFIG", "/nowhere.toml"),
+        ("EXPORTER_PROXY_PORT", "tcp://10.0.0.1:6555"),
+        ("PATH", "/bin"),
+    ];
+    let text = "[receiver]\nformat = \"no format at all\"\nidle_timeout = 5\n";
+    let settings = parse(text, "c.toml", &Environment::from_pairs(pairs)).unwrap();
+    assert_eq!(settings.receiver.format, ReceiverFormat::Json);
+    assert_eq!(settings.receiver.idle_timeout, Duration::from_millis(1_500));
+    let unix = settings.receiver.unix.unwrap();
+    assert_eq!((unix.mode, unix.user), (0o600, Owner::Id(1000)));
+    assert_eq!(settings.exporter.scrape_addresses, [HostPort::new("::1", 7000)]);
+    assert_eq!(settings.http.write_from.len(), 1);
+    assert_eq!(settings.store.max_bytes, 1 << 30);
+
+    let wrong = [
+        ("EXPORTER_PROXY__RECEIVER__FORMT", "json"),
+        ("EXPORTER_PROXY__RECEIVER__FORMAT", "xml"),
+        ("EXPORTER_PROXY__RECEIVER__format", "json"),
+        ("EXPORTER_PROXY__RECIEVER__FORMAT", "json"),
+        ("EXPORTER_PROXY__RECEIVER", "json"),
+        ("EXPORTER_PROXY__STORE__MAX_APPS", "99999999999999999999"),
+    ];
+    let printed = parse("", "c.toml", &Environment::from_pairs(wrong))
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    let expected = [
+        "EXPORTER_PROXY__RECEIVER: names no section and key, as EXPORTER_PROXY__RECEIVER__FORMAT does",
+        "EXPORTER_PROXY__RECEIVER__FORMAT: \"format\" in [receiver]: expected one of \"auto\", \"json\", \"capnp\", found \"xml\"",
+        "EXPORTER_PROXY__RECEIVER__FORMT: unknown key \"formt\" in [receiver]; did you mean \"format\"?",
+        "EXPORTER_PROXY__RECEIVER__format: sets the same key as EXPORTER_PROXY__RECEIVER__FORMAT",
+        "EXPORTER_PROXY__RECIEVER__FORMAT: unknown section [reciever]; did you mean [receiver]?",
+        "EXPORTER_PROXY__STORE__MAX_APPS: \"max_apps\" in [store]: expected a whole number, found 1e20",
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_reload_tells_what_it_takes_up() {
+    let old = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = 60\n");
+    let same = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = \"1m\"\n[http]\ntrusted_proxies = []\n");
+    assert_eq!(changes(&old, &same), Changes::default());
+    let new = sound("[exporter]\nworker_threads = 3\n[store]\nexpire_after = 61\n[receiver]\nformat = \"json\"\n");
+    let found = changes(&old, &new);
+    assert_eq!(found.taken_up, ["store.expire_after"]);
+    assert_eq!(found.needs_restart, ["exporter.worker_threads", "receiver.format"]);
+    let with = |password: &str| {
+        let endpoint = format!("{{ url = \"http://h:1\", basic_auth = {{ username = \"u\", password = \"{password}\" }} }}");
+        sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
+    };
+    assert_eq!(changes(&with("a"), &with("b")).taken_up, ["poll_external.other_scrape_endpoints"]);
+}
+
+#[test]
+fn a_summary_says_what_listens_where_and_who_set_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    fs::write(&path, "[receiver]\nmax_message_bytes = 1048576\n").unwrap();
+    let environment = Environment::from_pairs([("EXPORTER_PROXY__STORE__MAX_APPS", "7")]);
+    let printed = load(Some(&path), &environment).unwrap().to_string();
+    for part in [
+        "c.toml, with EXPORTER_PROXY__STORE__MAX_APPS from the environment",
+        "scraped at     http://0.0.0.0:6555/metrics",
+        "tcp 127.0.0.1:6554",
+        "user current, group current, mode 0660",
+        "1MiB a message",
+        "receiver.max_message_bytes = 1MiB (line 2)",
+        "store.max_apps = 7 (EXPORTER_PROXY__STORE__MAX_APPS)",
+    ] {
+        assert!(printed.contains(part), "{part} is missing in\n{printed}");
+    }
+}
+
+/// Pieces that configurations are made of, put together at random: more of the reader is reached than by random text.
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "[receiver]\n",
+        "[http",
+        "[[poll_external]]\n",
+        "[poll_external]\n",
+        "[a.b]\n",
+        "format",
+        "other_scrape_endpoints",
+        "write_from",
+        "labels",
+        "basic_auth",
+        " = ",
+        "=",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\"",
+        "\"\"\"",
+        "'",
+        "'''",
+        "\n",
+        "\r\n",
+        "\r",
+        "#",
+        " ",
+        "\"http://a:b@c:1/\"",
+        "url",
+        "1",
+        "-1",
+        "0o660",
+        "1e400",
+        "nan",
+        "1979-05-27",
+        "99999999999999999999",
+        "true",
+        "ö",
+        "\u{0}",
+        "\u{feff}",
+        "\\u",
+        "\\",
+    ]);
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in prop_oneof![pieces(), "\\PC{0,80}", any::<String>()], value in prop_oneof![pieces(), any::<String>()]) {
+        let environment = Environment::from_pairs([("EXPORTER_PROXY__POLL_EXTERNAL__OTHER_SCRAPE_ENDPOINTS", value)]);
+        if let Err(faults) = parse(&text, "c.toml", &environment) {
+            prop_assert!(!faults.list.is_empty());
+            let lines = text.matches('\n').count() + 1;
+            for fault in &faults.list {
+                prop_assert!(!matches!(fault.place, Place::Line(line, _) if line > lines));
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_line_hides_no_fault_of_another(at in 0_usize..4, broken in prop::sample::select(vec!["x", "x = ", "= 5", "x = \"a", "x = 1 2", "] [", "x = [1,,2]", "x = 01"])) {
+        let mut lines = vec!["[http]", "unknown_a = 1", "enable_lifecycle = 5", "[store]", "max_apps = 0"];
+        lines.insert(at + 1, broken);
+        let found = faults(&lines.join("\n"));
+        for part in ["unknown_a", "enable_lifecycle", "max_apps", "syntax"] {
+            prop_assert_eq!(found.iter().filter(|fault| fault.contains(part)).count(), 1, "{} in {:?}", part, found);
+        }
+    }
+}

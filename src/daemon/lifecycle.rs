@@ -1,0 +1,74 @@
+//! `POST /-/reload` and `POST /-/quit`, for those who switched them on.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Extension, Router};
+use http::{HeaderMap, Response, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::reload::Request;
+use crate::http::{Connection, may_write, reply};
+
+/// What steers the program over HTTP.
+pub(super) struct Lifecycle {
+    enabled: bool,
+    reload: mpsc::Sender<Request>,
+    stop: CancellationToken,
+}
+
+impl Lifecycle {
+    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken) -> Self {
+        Self { enabled, reload, stop }
+    }
+
+    /// Why this request may not steer anything, if so.
+    fn refusal(&self, connection: &Connection, headers: &HeaderMap) -> Option<Response<Body>> {
+        if !self.enabled {
+            let text = "steering over HTTP is switched off (http.enable_lifecycle = true switches it on)\n";
+            return Some(reply::text(StatusCode::FORBIDDEN, text));
+        }
+        may_write(connection, headers).err()
+    }
+}
+
+pub(super) fn routes(lifecycle: Lifecycle) -> Router {
+    Router::new()
+        .route("/-/reload", post(reload).put(reload))
+        .route("/-/quit", post(quit).put(quit))
+        .with_state(Arc::new(lifecycle))
+}
+
+async fn reload(
+    State(lifecycle): State<Arc<Lifecycle>>,
+    Extension(connection): Extension<Connection>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if let Some(refusal) = lifecycle.refusal(&connection, &headers) {
+        return refusal;
+    }
+    let (answer, outcome) = oneshot::channel();
+    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+    if lifecycle.reload.send(answer).await.is_err() {
+        return gone();
+    }
+    match outcome.await {
+        Ok(Ok(())) => reply::text(StatusCode::OK, "reloaded"),
+        Ok(Err(faults)) => reply::text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format_args!("the earlier configuration stays in force:\n{faults}"),
+        ),
+        Err(_) => gone(),
+    }
+}
+
+async fn quit(State(lifecycle): State<Arc<Lifecycle>>, Extension(connection): Extension<Connection>, headers: HeaderMap) -> Response<Body> {
+    if let Some(refusal) = lifecycle.refusal(&connection, &headers) {
+        return refusal;
+    }
+    lifecycle.stop.cancel();
+    reply::text(StatusCode::OK, "stopping")
+}

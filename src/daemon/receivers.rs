@@ -1,0 +1,107 @@
+//! Binding the receivers, and finding a place for the Unix socket.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::{Ground, settings};
+use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::sources::receiver::{self, Budget, Limits, Surroundings};
+use crate::supervise::listen::{BindError, Refused};
+use crate::supervise::{Listener, Seats, Supervisor};
+
+/// The receivers, bound.
+pub(super) struct Receivers {
+    pub(super) tcp: Option<Listener>,
+    pub(super) unix: Option<Listener>,
+    pub(super) limits: watch::Sender<Limits>,
+    pub(super) budget: Arc<Budget>,
+    surroundings: Surroundings,
+}
+
+pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Receivers> {
+    let tcp = match &settings.receiver.tcp {
+        Some(address) => Some(Listener::tcp(&address.to_string()).await.context("receiver.receiver_tcp_socket")?),
+        None => None,
+    };
+    let unix = match &settings.receiver.unix {
+        Some(unix) => Some(bind_unix(unix).await.context("receiver.receiver_unix_socket")?),
+        None => None,
+    };
+    let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
+    let limits = watch::Sender::new(settings::receiver(settings));
+    let surroundings = Surroundings {
+        inlet: ground.inlet.clone(),
+        telemetry: Arc::clone(&ground.telemetry),
+        clock: ground.clock,
+        budget: Arc::clone(&budget),
+        limits: limits.subscribe(),
+    };
+    Ok(Receivers {
+        tcp,
+        unix,
+        limits,
+        budget,
+        surroundings,
+    })
+}
+
+impl Receivers {
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.tcp.iter().chain(&self.unix)
+    }
+
+    /// Gives each receiver its own seats and its place under the supervisor.
+    pub(super) fn start(self, settings: &Settings, supervisor: &mut Supervisor) {
+        for listener in self.tcp.into_iter().chain(self.unix) {
+            let seats = Seats::new(settings.exporter.concurrent_requests);
+            supervisor.add(receiver::part(listener, seats, self.surroundings.clone()));
+        }
+    }
+}
+
+/// Binds the configured path, or the first usual one that this user may write to.
+async fn bind_unix(receiver: &UnixReceiver) -> Result<Listener, BindError> {
+    let access = settings::unix_access(receiver);
+    let usual = match &receiver.path {
+        UnixSocketPath::Exactly(path) => return Listener::unix(path, &access).await,
+        UnixSocketPath::Usual => Path::new(USUAL_UNIX_SOCKET),
+    };
+    let refused = match Listener::unix(usual, &access).await {
+        Err(error) if is_out_of_reach(&error.why) => error,
+        bound => return bound,
+    };
+    let (fallback, listener) = bind_elsewhere(usual, &access).await?;
+    tracing::warn!(
+        "{refused}; listening on {} instead (set receiver.receiver_unix_socket to choose a path)",
+        fallback.display()
+    );
+    Ok(listener)
+}
+
+/// Binds in the user's runtime folder, or else in the temp folder.
+async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> Result<(PathBuf, Listener), BindError> {
+    let name = usual.file_name().unwrap_or_default();
+    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        let path = Path::new(&folder).join(name);
+        match Listener::unix(&path, access).await {
+            Err(error) if is_out_of_reach(&error.why) => {}
+            bound => return bound.map(|listener| (path, listener)),
+        }
+    }
+    let path = std::env::temp_dir().join(name);
+    let listener = Listener::unix(&path, access).await?;
+    Ok((path, listener))
+}
+
+/// Whether a path cannot be used by this user on this machine, as opposed to being in use.
+fn is_out_of_reach(why: &Refused) -> bool {
+    match why {
+        Refused::NoFolder(_) => true,
+        Refused::Bind(error) | Refused::Stale(error) => matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem),
+        _ => false,
+    }
+}

@@ -1,0 +1,122 @@
+//! Reading the configuration again while the program runs.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Reread, settings};
+use crate::config::{self, Settings};
+use crate::http::Access;
+use crate::sources::polls;
+use crate::sources::receiver::{Budget, Limits};
+use crate::store::Inlet;
+use crate::supervise::Part;
+use crate::telemetry::Telemetry;
+
+/// Requests to reload that may wait: more of them would all read the same file.
+const WAITING: usize = 4;
+
+/// A request to reload, and where to say what came of it: nothing, or the faults of the configuration.
+pub(super) type Request = oneshot::Sender<Result<(), String>>;
+
+/// What takes new settings while it runs.
+pub(super) struct Live {
+    pub(super) inlet: Inlet,
+    pub(super) receiver_limits: watch::Sender<Limits>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) polls: watch::Sender<Arc<polls::Settings>>,
+    pub(super) access: Arc<ArcSwap<Access>>,
+}
+
+impl Live {
+    fn apply(&self, settings: &Settings) {
+        self.inlet.set_limits(settings::store(settings));
+        // Nobody follows what is switched off.
+        let _ = self.receiver_limits.send(settings::receiver(settings));
+        let _ = self.polls.send(Arc::new(settings::polls(settings)));
+        self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
+        self.access.store(Arc::new(settings::access(settings)));
+    }
+}
+
+/// The part that reloads on SIGHUP and on request.
+pub(super) struct Reloader {
+    current: Settings,
+    reread: Reread,
+    live: Live,
+    telemetry: Arc<Telemetry>,
+    hangup: Signal,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        current: Settings,
+        reread: Reread,
+        live: Live,
+        telemetry: Arc<Telemetry>,
+    ) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
+        let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
+        let (sender, requests) = mpsc::channel(WAITING);
+        Ok((
+            Self {
+                current,
+                reread,
+                live,
+                telemetry,
+                hangup,
+                requests,
+            },
+            sender,
+        ))
+    }
+
+    /// Reads the configuration and puts what may change into force; a faulty one changes nothing.
+    fn reload(&mut self) -> Result<(), String> {
+        let loaded = match config::load(self.reread.named.as_deref(), &self.reread.environment) {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                self.telemetry.config_last_reload_successful.set(0);
+                tracing::error!("the configuration was not reloaded, the earlier one stays in force:\n{faults}");
+                return Err(faults.to_string());
+            }
+        };
+        let changes = config::changes(&self.current, &loaded.settings);
+        for key in &changes.needs_restart {
+            tracing::warn!("{key} has changed and needs a restart");
+        }
+        self.live.apply(&loaded.settings);
+        self.telemetry.config_last_reload_successful.set(1);
+        tracing::info!(changed = changes.taken_up.join(", "), "the configuration was reloaded");
+        self.current = loaded.settings;
+        Ok(())
+    }
+}
+
+impl Part for Reloader {
+    fn name(&self) -> &str {
+        "reloader"
+    }
+
+    fn run(mut self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            loop {
+                let request = tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    Some(()) = self.hangup.recv() => None,
+                    Some(request) = self.requests.recv() => Some(request),
+                };
+                let outcome = self.reload();
+                if let Some(request) = request {
+                    // Whoever asked may have gone away.
+                    let _ = request.send(outcome);
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! The list of endpoints, for people who ask for the wrong one.
+
+/// What can be requested, and what that gives.
+pub const ENDPOINTS: &[(&str, &str)] = &[
+    (
+        "GET /metrics",
+        "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out",
+    ),
+    ("GET /apps", "who has pushed what; JSON with ?format=json"),
+    ("GET /apps/NAME", "one app: source, times, bytes, state"),
+    ("GET /apps/NAME/metrics", "the metrics of one app alone"),
+    ("PUT /apps/NAME/metrics", "push metrics as text; POST does the same"),
+    ("DELETE /apps/NAME", "forget an app"),
+    ("GET /healthz", "whether the proxy lives"),
+    ("GET /readyz", "whether the proxy is ready, or why not"),
+    ("POST /-/reload", "read the configuration again (http.enable_lifecycle)"),
+    ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
+];
+
+/// The requests alone.
+pub(super) fn requests() -> Vec<&'static str> {
+    ENDPOINTS.iter().map(|(request, _)| *request).collect()
+}

@@ -1,0 +1,269 @@
+//! Series that several applications have: found by their hashes when an update comes in, confirmed by comparing them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::parts::Part;
+use super::rules::Duplicates;
+use super::slab::Id;
+use super::updates::Turn;
+use super::{App, Catalog, MAX_REMEMBERED};
+use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, underscored_label};
+use crate::exposition::{Exposition, Sample, Suffix};
+
+/// Where the samples of a contribution stand.
+pub(super) struct Source {
+    exposition: Arc<Exposition>,
+    additions: Arc<[Addition]>,
+    part: Part,
+}
+
+impl Source {
+    /// What the application whose turn it is had before.
+    pub(super) fn before(turn: &Turn, part: Part) -> Self {
+        Self { exposition: Arc::clone(&turn.before.exposition), additions: Arc::clone(&turn.before.additions), part }
+    }
+
+    /// The samples, each with the identity that it has within its family.
+    fn samples(&self) -> impl Iterator<Item = (u64, Suffix, Sample<'_>)> {
+        let family = &self.exposition.families()[self.part.family as usize];
+        let name = self.exposition.text(family.name);
+        self.exposition.samples(family).filter_map(move |sample| {
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| self.part.names.contains(suffix.as_trait()))?;
+            Some((group_hash(&sample, self.part.kind, suffix, &self.additions), suffix, sample))
+        })
+    }
+
+    /// The identities, each once, in order.
+    fn hashes(&self) -> Vec<u64> {
+        let mut hashes: Vec<u64> = self.samples().map(|(hash, ..)| hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
+    }
+
+    /// All that makes the identity of a sample, in order.
+    fn identity<'a>(&'a self, suffix: Suffix, sample: &Sample<'a>) -> Vec<(Cow<'a, [u8]>, &'a [u8])> {
+        let bound = bound_label(self.part.kind, suffix);
+        let labels = sample.labels.clone().filter(|label| Some(label.name) != bound && !label.value.is_empty());
+        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
+        let labels = labels.map(|label| (underscored_label(label.name), label.value));
+        let mut identity: Vec<_> = labels.chain(added.map(|it| (underscored_label(&it.name), &*it.value))).collect();
+        identity.sort_unstable();
+        identity
+    }
+}
+
+/// Equal for equal sets of samples, whatever their order; almost never 0.
+fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
+    hashes.fold(1, |sum: u64, hash| sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)))
+}
+
+impl Catalog {
+    fn source(&self, id: Id<Entry>, app: Id<App>) -> Option<Source> {
+        let part = self.entries[id].get(app)?.part;
+        let app = &self.apps[app];
+        Some(Source { exposition: Arc::clone(&app.exposition), additions: Arc::clone(&app.additions), part })
+    }
+
+    /// Notes the series that a contribution to a shared family has now, given what it had.
+    pub(super) fn reindex(&mut self, id: Id<Entry>, app: Id<App>, before: Option<Source>, turn: &mut Turn) {
+        if self.entries[id].shared().is_none() {
+            return;
+        }
+        let Some(source) = self.source(id, app) else { return };
+        let mut taken = source.additions.iter().fold(0, |taken, it| taken | self.rules.taken_by(&it.name));
+        let rules = &self.rules;
+        let now = digest(source.samples().map(|(hash, _, sample)| {
+            sample.labels.clone().for_each(|label| taken |= rules.taken_by(label.name));
+            hash
+        }));
+        let entry = &mut self.entries[id];
+        let kept = entry.get(app).is_some_and(|it| entry.keeps(it));
+        let Some(contribution) = entry.get_mut(app) else { return };
+        let (had, had_taken) = (contribution.digest, contribution.taken);
+        let now = if kept { now } else { 0 };
+        (contribution.digest, contribution.taken) = (now, taken);
+        let newest_counts = self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0;
+        if let Some(shared) = entry.shared_mut() {
+            shared.take(taken);
+            shared.untake(had_taken);
+        }
+        if newest_counts {
+            self.mark_all(id);
+        }
+        if had != now {
+            let before = if had == 0 { Vec::new() } else { before.map_or_else(Vec::new, |before| before.hashes()) };
+            let after = if kept { source.hashes() } else { Vec::new() };
+            for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
+                self.release(id, app, series, turn);
+            }
+            let added: Vec<u64> = after.into_iter().filter(|series| before.binary_search(series).is_err()).collect();
+            self.claim(id, app, &source, &added, turn);
+        }
+        self.rerank(id, turn);
+    }
+
+    /// Notes all series of a family anew, after its shape has changed.
+    pub(super) fn reindex_all(&mut self, id: Id<Entry>, turn: &mut Turn) {
+        let Some(shared) = self.entries[id].shared_mut() else { return };
+        shared.series = super::series::SeriesIndex::default();
+        shared.of.values_mut().for_each(|it| (it.digest, it.duplicates) = (0, 0));
+        let apps: Vec<_> = shared.of.keys().copied().collect();
+        for app in apps {
+            self.reindex(id, app, None, turn);
+        }
+    }
+
+    /// Forgets the series that a contribution had.
+    pub(super) fn release_series(&mut self, id: Id<Entry>, before: Source, turn: &mut Turn) {
+        if self.entries[id].get(turn.app).is_some_and(|it| it.digest != 0) {
+            for series in before.hashes() {
+                self.release(id, turn.app, series, turn);
+            }
+        }
+    }
+
+    fn release(&mut self, id: Id<Entry>, app: Id<App>, series: u64, turn: &mut Turn) {
+        let entry = &mut self.entries[id];
+        let Some(shared) = entry.shared_mut() else { return };
+        let was_shared = shared.series.holders(series).contains(&app);
+        let alone = shared.series.release(series, app);
+        if was_shared && let Some(contribution) = entry.get_mut(app) {
+            contribution.duplicates -= 1;
+        }
+        if let Some(other) = alone
+            && let Some(contribution) = entry.get_mut(other)
+        {
+            contribution.duplicates -= 1;
+            turn.affected.insert(other);
+        }
+        if was_shared && self.rules.duplicates == Duplicates::Latest {
+            self.mark_all(id);
+        }
+    }
+
+    /// Notes series that a contribution has come to have.
+    fn claim(&mut self, id: Id<Entry>, app: Id<App>, source: &Source, added: &[u64], turn: &mut Turn) {
+        let Some(shared) = self.entries[id].shared_mut() else { return };
+        let mut suspects: BTreeMap<Id<App>, HashSet<u64>> = BTreeMap::new();
+        for &series in added {
+            if let Some(holder) = shared.series.claim(series, app) {
+                suspects.entry(holder).or_default().insert(series);
+            }
+        }
+        for (holder, series) in suspects {
+            for series in self.confirmed(id, holder, source, series) {
+                self.duplicate(id, app, series, turn);
+            }
+        }
+    }
+
+    /// The series of these that both have for certain.
+    fn confirmed(&self, id: Id<Entry>, holder: Id<App>, mine: &Source, mut suspects: HashSet<u64>) -> Vec<u64> {
+        let Some(theirs) = self.source(id, holder) else { return Vec::new() };
+        let wanted = mine.samples().filter(|(hash, ..)| suspects.contains(hash));
+        let wanted: HashMap<u64, _> = wanted.map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample))).collect();
+        let found = theirs.samples().filter(|(hash, ..)| suspects.remove(hash));
+        found.filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample))).map(|(hash, ..)| hash).collect()
+    }
+
+    /// A series that others have as well.
+    fn duplicate(&mut self, id: Id<Entry>, app: Id<App>, series: u64, turn: &mut Turn) {
+        let Some(shared) = self.entries[id].shared_mut() else { return };
+        let alone = shared.series.share(series, app);
+        for holder in alone.into_iter().chain([app]) {
+            if let Some(contribution) = shared.of.get_mut(&holder) {
+                contribution.duplicates += 1;
+            }
+        }
+        match self.rules.duplicates {
+            Duplicates::Latest => self.mark_all(id),
+            Duplicates::Label => {
+                for holder in alone.into_iter().chain([app]) {
+                    self.label(id, holder, turn);
+                }
+            }
+        }
+    }
+
+    /// Gives the series of an application's family, with all parts that were one family as written, the label that tells the application.
+    fn label(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
+        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else { return };
+        if self.apps[app].own {
+            return;
+        }
+        let mut parts: Vec<_> = self.apps[app].parts.iter().filter(|part| part.family == family).map(|part| part.entry).collect();
+        if !parts.contains(&id) {
+            // The update is under way; the other parts follow when all are known.
+            parts.push(id);
+        }
+        self.remember(app, family);
+        for part in parts {
+            self.label_part(part, app, turn);
+        }
+        turn.affected.insert(app);
+    }
+
+    fn label_part(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
+        let entry = &mut self.entries[id];
+        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else { return };
+        contribution.labelled = true;
+        if let Some(shared) = entry.shared_mut() {
+            shared.labelled += 1;
+        }
+        turn.reshaped.insert(Arc::clone(&entry.key));
+        self.mark(id, app);
+        self.rerank(id, turn);
+    }
+
+    /// Labels what belongs to families of which a part has been labelled in this turn.
+    pub(super) fn label_rest(&mut self, turn: &mut Turn) {
+        let app = &self.apps[turn.app];
+        if app.labelled.is_empty() {
+            return;
+        }
+        let named: Vec<_> = app.parts.iter().map(|part| part.entry).filter(|&id| app.labelled.contains(&self.entries[id].key)).collect();
+        for id in named {
+            self.label_part(id, turn.app, turn);
+        }
+    }
+
+    /// Remembers that a family of an application is labelled, whether the application goes on having it or not.
+    fn remember(&mut self, id: Id<App>, family: u32) {
+        let exposition = Arc::clone(&self.apps[id].exposition);
+        let parts = super::parts::parts(&exposition);
+        let keys: Vec<Arc<[u8]>> = parts.iter().filter(|part| part.family == family).map(|part| (*part.key(&exposition)).into()).collect();
+        if self.apps[id].labelled.len() + keys.len() > MAX_REMEMBERED {
+            let present: HashSet<_> = parts.iter().map(|part| part.key(&exposition)).collect();
+            self.apps[id].labelled.retain(|key| present.contains(&**key));
+        }
+        self.apps[id].labelled.extend(keys);
+    }
+
+    /// Finds a name for the telling label that no series of the family has. It only ever moves on while something is labelled.
+    fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
+        let entry = &mut self.entries[id];
+        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else { return };
+        let rank = self.rules.free_rank(entry.rank, &shared.taken);
+        if std::mem::replace(&mut entry.rank, rank) != rank {
+            turn.reshaped.insert(Arc::clone(&entry.key));
+            self.mark_all(id);
+        }
+    }
+
+    /// The series of a contribution that stay away because another application's newer ones stand.
+    pub(super) fn hidden(&self, id: Id<Entry>, app: Id<App>) -> Option<Arc<Hidden>> {
+        let (entry, update) = (&self.entries[id], self.apps[app].update);
+        let duplicates = entry.get(app)?.duplicates;
+        if self.rules.duplicates == Duplicates::Label || duplicates == 0 {
+            return None;
+        }
+        let series = &entry.shared()?.series;
+        let hashes = self.source(id, app)?.hashes().into_iter();
+        let older = |holders: &[Id<App>]| holders.contains(&app) && holders.iter().any(|&other| self.apps[other].update > update);
+        Some(Arc::new(hashes.filter(|&hash| older(series.holders(hash))).collect()))
+    }
+}

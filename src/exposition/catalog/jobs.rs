@@ -1,0 +1,198 @@
+//! What a segment shows, as handles that need no catalog any more.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::entry::{Contribution, Contributions, Entry, Form};
+use super::slab::Id;
+use super::{App, Catalog};
+use crate::exposition::render::{Addition, Header, Help, Item, Variant};
+use crate::exposition::{Family, Kind, Suffix};
+use crate::model::Syntax;
+
+/// Which applications an answer is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Only<'a> {
+    /// Those from the first up to but without the second.
+    Range(Id<App>, Option<Id<App>>),
+    /// These, in order.
+    These(&'a [Id<App>]),
+}
+
+impl Only<'_> {
+    pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
+
+    fn has(self, app: Id<App>) -> bool {
+        match self {
+            Self::Range(from, to) => from <= app && to.is_none_or(|to| app < to),
+            Self::These(apps) => apps.binary_search(&app).is_ok(),
+        }
+    }
+}
+
+/// The sample names of a family that is split, one section each.
+const SECTIONS: [Suffix; 4] = [Suffix::Bare, Suffix::Bucket, Suffix::Sum, Suffix::Count];
+
+impl Catalog {
+    /// What the applications of a range have for themselves.
+    pub(super) fn private_items(&self, from: Id<App>, to: Option<Id<App>>, variant: Variant) -> Vec<Item> {
+        let mut items = Vec::new();
+        for (_, app) in self.apps.range(from, to) {
+            for part in &app.parts {
+                if matches!(self.entries[part.entry].contributions, Contributions::One(..)) {
+                    self.whole_family(part.entry, Only::ALL, variant, &mut items);
+                }
+            }
+        }
+        items
+    }
+
+    /// A family in one piece.
+    pub(super) fn whole_family(&self, id: Id<Entry>, only: Only<'_>, variant: Variant, items: &mut Vec<Item>) {
+        for section in self.family(id, only, variant) {
+            items.extend(section);
+        }
+    }
+
+    /// How many sections a family has.
+    pub(super) fn sections(&self, id: Id<Entry>, variant: Variant) -> usize {
+        let entry = &self.entries[id];
+        let splits = entry.is_active() && variant.syntax == Syntax::OpenMetrics && entry.form == Form::Split;
+        if splits { SECTIONS.len() } else { 1 }
+    }
+
+    /// A family, in as many sections as it has: more than one where it goes out as several families.
+    pub(super) fn family(&self, id: Id<Entry>, only: Only<'_>, variant: Variant) -> Vec<Vec<Item>> {
+        let entry = &self.entries[id];
+        if !entry.is_active() {
+            return vec![Vec::new()];
+        }
+        match (variant.syntax, self.entries[id].form) {
+            (Syntax::Text, _) => vec![self.section(id, only, variant, None)],
+            (Syntax::OpenMetrics, Form::Inside) => vec![Vec::new()],
+            (Syntax::OpenMetrics, Form::Split) => {
+                SECTIONS.iter().map(|&suffix| self.section(id, only, variant, Some(suffix))).collect()
+            }
+            (Syntax::OpenMetrics, Form::Typed(_) | Form::Plain(_)) => vec![self.section(id, only, variant, None)],
+        }
+    }
+
+    fn section(&self, id: Id<Entry>, only: Only<'_>, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
+        let entry = &self.entries[id];
+        let mut items = Vec::new();
+        for (app, contribution) in entry.iter().filter(|(app, it)| only.has(*app) && entry.keeps(it)) {
+            let item = self.item(id, app, contribution, variant, suffix);
+            items.extend(item.map(|item| (self.header_name(contribution, app, variant, id, suffix), item)));
+        }
+        if entry.shared().is_some_and(|shared| shared.quoted > 0) {
+            // Names that only UTF-8 aware scrapers can tell apart.
+            items.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        let begins = match only {
+            Only::These(_) => true,
+            Only::Range(from, _) => self.first_contributor(id, suffix).is_none_or(|first| from <= first),
+        };
+        self.with_headers(id, items, begins, variant, suffix)
+    }
+
+    /// The application whose samples come first.
+    fn first_contributor(&self, id: Id<Entry>, suffix: Option<Suffix>) -> Option<Id<App>> {
+        let entry = &self.entries[id];
+        let has = |it: &Contribution| suffix.is_none_or(|suffix| it.part.names.contains(suffix.as_trait()));
+        entry.iter().find(|(_, it)| entry.keeps(it) && has(it)).map(|(app, _)| app)
+    }
+
+    /// Puts a header before the first item, and before each that has another name where the scraper can read the difference.
+    fn with_headers(&self, id: Id<Entry>, items: Vec<(Box<[u8]>, Item)>, begins: bool, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
+        let mut last: Option<Box<[u8]>> = None;
+        let tells_apart = variant.escaping == crate::exposition::negotiate::Escaping::AllowUtf8;
+        let mut finished = Vec::with_capacity(items.len());
+        for (name, mut item) in items {
+            let continues = match &last {
+                None => !begins,
+                Some(last) => !tells_apart || *last == name,
+            };
+            if !continues {
+                item.header = Some(self.header(id, name.clone(), variant, suffix));
+            }
+            last = Some(name);
+            finished.push(item);
+        }
+        finished
+    }
+
+    fn item(&self, id: Id<Entry>, app: Id<App>, contribution: &Contribution, variant: Variant, suffix: Option<Suffix>) -> Option<Item> {
+        let (entry, owner) = (&self.entries[id], &self.apps[app]);
+        let source = &owner.exposition.families()[contribution.part.family as usize];
+        let names = match (variant.syntax, entry.form, suffix) {
+            (Syntax::OpenMetrics, Form::Typed(_), _) => source.traits.names(),
+            (_, _, Some(suffix)) => contribution.part.names.intersection(suffix.as_trait()),
+            _ => contribution.part.names,
+        };
+        if !source.traits.intersects(names) {
+            return None;
+        }
+        let kind = match (variant.syntax, entry.form) {
+            (Syntax::OpenMetrics, Form::Typed(kind)) => kind,
+            (Syntax::OpenMetrics, _) => Kind::Unknown,
+            (Syntax::Text, _) => entry.kind,
+        };
+        Some(Item {
+            exposition: Arc::clone(&owner.exposition),
+            family: contribution.part.family,
+            names,
+            header: None,
+            kind,
+            additions: self.all_additions(entry, owner, contribution),
+            hidden: self.hidden(id, app),
+        })
+    }
+
+    fn all_additions(&self, entry: &Entry, owner: &App, contribution: &Contribution) -> Arc<[Addition]> {
+        if !contribution.labelled {
+            return Arc::clone(&owner.additions);
+        }
+        let telling = Addition::new(&self.rules.telling[entry.rank], owner.name.as_str());
+        owner.additions.iter().cloned().chain([telling]).collect()
+    }
+
+    /// What the family is called in the header for a contribution.
+    fn header_name(&self, contribution: &Contribution, app: Id<App>, variant: Variant, id: Id<Entry>, suffix: Option<Suffix>) -> Box<[u8]> {
+        let exposition = &self.apps[app].exposition;
+        let name: Cow<'_, [u8]> = match (variant.syntax, self.entries[id].form) {
+            (Syntax::OpenMetrics, Form::Typed(kind)) => {
+                let name = exposition.text(exposition.families()[contribution.part.family as usize].name);
+                let base = if kind == Kind::Counter && exposition.syntax() == Syntax::Text { name.strip_suffix(b"_total") } else { None };
+                base.unwrap_or(name).into()
+            }
+            _ => contribution.part.name(exposition),
+        };
+        match suffix {
+            Some(suffix) => [&*name, suffix.as_str().as_bytes()].concat().into(),
+            None => name.into_owned().into(),
+        }
+    }
+
+    fn header(&self, id: Id<Entry>, name: Box<[u8]>, variant: Variant, suffix: Option<Suffix>) -> Header {
+        let entry = &self.entries[id];
+        let kind = match (variant.syntax, entry.form) {
+            (Syntax::Text, _) => entry.kind,
+            (Syntax::OpenMetrics, Form::Typed(kind) | Form::Plain(kind)) => kind,
+            (Syntax::OpenMetrics, Form::Split | Form::Inside) => Kind::Unknown,
+        };
+        let of = |app: Id<App>| {
+            let family = entry.get(app)?.part.family;
+            let exposition = &self.apps[app].exposition;
+            Some((exposition, &exposition.families()[family as usize]))
+        };
+        let help = entry.helper.and_then(of).and_then(|(exposition, family)| {
+            let text = exposition.body().slice(family.help?.range());
+            Some(Help { text, syntax: exposition.syntax() })
+        });
+        let units = entry.typer.into_iter().chain(entry.iter().map(|(app, _)| app));
+        let has_unit = |(_, family): &(_, &Family)| family.unit.is_some();
+        let unit = if suffix.is_some() { None } else { units.filter_map(of).find(has_unit) };
+        let unit = unit.and_then(|(exposition, family)| Some(exposition.body().slice(family.unit?.range())));
+        Header { name, kind, help, unit }
+    }
+}

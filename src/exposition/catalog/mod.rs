@@ -1,0 +1,159 @@
+//! All applications' families in one: who has which, whose type and help count, which series two of them have, and the segments that
+//! an answer is made of.
+//!
+//! A state machine without lock, clock and I/O. Updates cost what the update is long, whatever else is stored; they only mark segments.
+//! [`Catalog::plan`] makes a list of what an answer consists of, with handles to all that is needed to render what has changed, so that
+//! it can be rendered while others go on changing the catalog; [`Catalog::install`] keeps the results.
+//!
+//! The rules:
+//! - Families are compared under their names in the text format ([`parts`]), and by all their sample names ([`owners`]).
+//! - The application that has had a family longest decides on its shape and type; HELP is that of the first application by name.
+//! - Series that two applications have are told apart or the newest stands ([`duplicates`]).
+//! - What a family is under OpenMetrics depends on its neighbours ([`forms`]); the text format never does.
+
+mod clash;
+mod duplicates;
+mod entry;
+mod forms;
+mod jobs;
+mod owners;
+mod parts;
+mod plan;
+mod rules;
+mod series;
+mod slab;
+mod strip;
+mod updates;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::Exposition;
+use super::render::{Addition, Variant};
+use crate::model::{AppName, LabelPair};
+
+use entry::{Entry, Group};
+use slab::{Id, Slab};
+use strip::{Stamps, Strip};
+
+pub use clash::Clash;
+pub use plan::{Exposed, Finished, Plan, Selection, alone};
+pub use rules::{Duplicates, Rules};
+
+/// How many names of labelled families are remembered for an application while it does not have them, so that they do not lose and
+/// regain the label. Who has more than this come and go has no stable series anyway.
+const MAX_REMEMBERED: usize = 4096;
+
+/// What all applications say, merged.
+#[derive(Debug)]
+pub struct Catalog {
+    rules: Rules,
+    apps: Slab<App>,
+    names: HashMap<AppName, Id<App>>,
+    entries: Slab<Entry>,
+    keys: HashMap<Arc<[u8]>, Id<Entry>, foldhash::fast::RandomState>,
+    /// The families that one application alone has, application by application.
+    private: Strip,
+    /// Small shared families.
+    groups: Slab<Group>,
+    /// Large shared families.
+    wide: BTreeSet<Id<Entry>>,
+    stamps: Stamps,
+    /// Counts updates.
+    updates: u64,
+}
+
+/// An application, and where its families are.
+#[derive(Debug)]
+struct App {
+    name: AppName,
+    /// Whether it is the proxy itself, whose series are never labelled and whose help comes first.
+    own: bool,
+    exposition: Arc<Exposition>,
+    /// Labels that all of its series get.
+    labels: Arc<[LabelPair]>,
+    additions: Arc<[Addition]>,
+    parts: Box<[AppPart]>,
+    /// Families as written that belong with the proxy's own.
+    reserved: Box<[u32]>,
+    /// Families as written whose names others of the same text have.
+    doubles: Box<[u32]>,
+    /// About how many bytes its private families make.
+    private_bytes: usize,
+    /// The number of its last update.
+    update: u64,
+    /// Keys of the families that are labelled, whether it has them at the moment or not.
+    labelled: HashSet<Arc<[u8]>>,
+}
+
+/// A family of an application.
+#[derive(Debug, Clone, Copy)]
+struct AppPart {
+    entry: Id<Entry>,
+    family: u32,
+}
+
+/// What an update brought about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Where the application contradicts others now.
+    pub clashes: Vec<Clash>,
+    /// Other applications whose families go out otherwise than before: [`Catalog::clashes`] and [`Catalog::duplicate_series`] tell how.
+    pub affected: Vec<AppName>,
+}
+
+impl Catalog {
+    /// An empty catalog.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        let mut stamps = Stamps::default();
+        Self {
+            rules,
+            apps: Slab::default(),
+            names: HashMap::new(),
+            entries: Slab::default(),
+            keys: HashMap::default(),
+            private: Strip::new(&mut stamps),
+            groups: Slab::default(),
+            wide: BTreeSet::new(),
+            stamps,
+            updates: 0,
+        }
+    }
+
+    /// How many of an application's series other applications have as well. A histogram or summary counts once for each group of series.
+    #[must_use]
+    pub fn duplicate_series(&self, app: &str) -> u64 {
+        let Some(&id) = self.names.get(app) else { return 0 };
+        let contributions = self.apps[id].parts.iter().filter_map(|part| self.entries[part.entry].get(id));
+        contributions.map(|it| u64::from(it.duplicates)).sum()
+    }
+
+    /// The text of an application, if it is known.
+    #[must_use]
+    pub fn exposition(&self, app: &str) -> Option<&Arc<Exposition>> {
+        self.names.get(app).map(|&id| &self.apps[id].exposition)
+    }
+
+    /// Forgets what answers of one variant look like: nobody has asked for it for long.
+    pub fn forget(&mut self, variant: Variant) {
+        self.private.segments_mut().for_each(|segment| segment.forget(variant));
+        for id in self.groups.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.groups[id].segment.forget(variant);
+        }
+        for &id in &self.wide {
+            if let Some(strip) = self.entries[id].strip_mut() {
+                strip.segments_mut().for_each(|segment| segment.forget(variant));
+            }
+        }
+    }
+
+    fn entry_by_key(&self, key: &[u8]) -> Option<(Id<Entry>, &Entry)> {
+        let id = *self.keys.get(key)?;
+        Some((id, &self.entries[id]))
+    }
+
+    fn entry_by_parts(&self, base: &[u8], suffix: &str) -> Option<(Id<Entry>, &Entry)> {
+        self.entry_by_key(&[base, suffix.as_bytes()].concat())
+    }
+}

@@ -1,0 +1,125 @@
+//! The index: the one stored copy of a text, and where everything is in it.
+
+use bytes::Bytes;
+
+use crate::model::Syntax;
+
+use super::family::Family;
+use super::fault::{Faults, MAX_FAULTS_KEPT};
+use super::parse::{self, Found, Report};
+use super::sample::Samples;
+use super::span::Span;
+
+/// A text that was read once: the one copy of it, and byte offsets into it. Some 60 bytes a family, nothing a sample.
+#[derive(Debug, Clone)]
+pub struct Exposition {
+    pub(super) body: Bytes,
+    pub(super) syntax: Syntax,
+    pub(super) families: Box<[Family]>,
+    pub(super) runs: Box<[Span]>,
+    pub(super) series: u32,
+    pub(super) faults: Faults,
+}
+
+impl Exposition {
+    /// Reads a text. This never fails: what cannot be used is left out and listed in [`Exposition::faults`].
+    #[must_use]
+    pub fn parse(body: Bytes, syntax: Syntax) -> Self {
+        let mut report = Report::of_faults(MAX_FAULTS_KEPT);
+        let Found { families, runs, series } = parse::read(&body, syntax, &mut report);
+        let faults = Faults::of(report, &body);
+        Self {
+            body,
+            syntax,
+            families,
+            runs,
+            series,
+            faults,
+        }
+    }
+
+    /// The text as it was handed in.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The format it was read as.
+    #[must_use]
+    pub const fn syntax(&self) -> Syntax {
+        self.syntax
+    }
+
+    /// The families in the order in which they first appear. No two have the same name, and none claims a name of another's.
+    #[must_use]
+    pub const fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// How many series there are: usable samples, each of another series.
+    #[must_use]
+    pub const fn series(&self) -> u32 {
+        self.series
+    }
+
+    /// What was wrong.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The bytes of a span of this text.
+    #[must_use]
+    pub fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.body)
+    }
+
+    /// The spans of a family's runs, in the order of the text. A run is one or more sample lines that follow each other, good ones
+    /// only, newlines between them but none at the end: write one after each. No blanks and no carriage return stand at
+    /// either end of a line, so a run may be copied as it is where [`Family::traits`] say so.
+    #[must_use]
+    pub fn run_spans(&self, family: &Family) -> &[Span] {
+        &self.runs[family.runs.start as usize..family.runs.end as usize]
+    }
+
+    /// The bytes of a family's runs; see [`Exposition::run_spans`].
+    #[must_use]
+    pub fn runs(&self, family: &Family) -> Runs<'_> {
+        Runs {
+            body: &self.body,
+            spans: self.run_spans(family).iter(),
+        }
+    }
+
+    /// The samples of a family, in the order of the text, read again line by line.
+    #[must_use]
+    pub fn samples(&self, family: &Family) -> Samples<'_> {
+        Samples::new(self.runs(family), self.text(family.name), family, self.syntax)
+    }
+
+    /// The identities of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
+    pub fn series_hashes(&self, family: &Family) -> impl Iterator<Item = u64> + '_ {
+        self.samples(family).map(|sample| sample.hash())
+    }
+}
+
+/// The runs of a family, as bytes; see [`Exposition::run_spans`].
+#[derive(Debug, Clone)]
+pub struct Runs<'a> {
+    body: &'a [u8],
+    spans: std::slice::Iter<'a, Span>,
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.spans.next().map(|span| span.of(self.body))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Runs<'_> {}

@@ -1,0 +1,174 @@
+//! Bytes by the eight: how far two texts agree, where a quoted string may end.
+
+use super::super::reason::Reason;
+
+/// What was wrong, and at which byte.
+pub(super) type Wrong = (usize, Reason);
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The low bit of each byte's top bit is set where the byte is zero; only the lowest mark is certain.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes
+        .get(at..at + 8)
+        .and_then(|eight| eight.try_into().ok())
+        .map(u64::from_le_bytes)
+}
+
+/// How many bytes at their starts `a` and `b` have in common.
+#[inline]
+pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let mut at = 0;
+    while let (Some(x), Some(y)) = (a.get(at..at + 32), b.get(at..at + 32)) {
+        if x != y {
+            break;
+        }
+        at += 32;
+    }
+    while let (Some(x), Some(y)) = (word(a, at), word(b, at)) {
+        if x != y {
+            return at + ((x ^ y).trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at
+}
+
+/// The index of the first quote, backslash or newline at or after `at`; the length where there is none.
+#[inline]
+fn find_special(text: &[u8], mut at: usize) -> usize {
+    // Label values are short: a handful of words here costs less than calling a search made for long texts.
+    while let Some(word) = word(text, at) {
+        let marks =
+            zero_bytes(word ^ (ONES * b'"' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64)) | zero_bytes(word ^ (ONES * b'\n' as u64));
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\\' | b'\n'))
+        .unwrap_or(rest.len())
+}
+
+/// Where the quote stands that closes the string whose inside starts at `at`. Only `\\`, `\"` and `\n` may be escaped, so
+/// that equal strings always have equal bytes.
+#[inline]
+pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, Wrong> {
+    loop {
+        at = find_special(text, at);
+        match text.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => {
+                if !matches!(text.get(at + 1), Some(b'\\' | b'"' | b'n')) {
+                    return Err((at, Reason::Escape(text.get(at + 1).copied().unwrap_or(b'\n'))));
+                }
+                at += 2;
+            }
+            _ => return Err((at, Reason::OpenString)),
+        }
+    }
+}
+
+/// Whether a byte is a blank inside a line.
+#[inline]
+pub(super) const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// The first byte at or after `at` that is no blank.
+#[inline]
+pub(super) fn skip_blanks(text: &[u8], mut at: usize) -> usize {
+    while text.get(at).copied().is_some_and(is_blank) {
+        at += 1;
+    }
+    at
+}
+
+/// The byte at `at`; beyond the end of the text stands a newline.
+#[inline]
+pub(super) fn byte_at(text: &[u8], at: usize) -> u8 {
+    text.get(at).copied().unwrap_or(b'\n')
+}
+
+const NAME_START: u8 = 1;
+const NAME_PART: u8 = 2;
+const COLON: u8 = 4;
+
+/// What each byte may be in an unquoted name.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte: u8 = 0;
+    loop {
+        classes[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => NAME_START | NAME_PART,
+            b'0'..=b'9' => NAME_PART,
+            b':' => COLON,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+/// Where the unquoted name that starts at `at` ends; `at` itself where none starts. Metric names may hold colons.
+#[inline]
+pub(super) fn name_end(text: &[u8], at: usize, metric: bool) -> usize {
+    let colon = if metric { COLON } else { 0 };
+    if CLASSES[byte_at(text, at) as usize] & (NAME_START | colon) == 0 {
+        return at;
+    }
+    let mut end = at + 1;
+    while CLASSES[byte_at(text, end) as usize] & (NAME_PART | colon) != 0 {
+        end += 1;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_prefixes_of_all_lengths() {
+        let text: Vec<u8> = (0..100).collect();
+        for len in 0..100 {
+            let mut other = text.clone();
+            other[len] = 255;
+            assert_eq!(common_prefix(&text, &other), len);
+            assert_eq!(common_prefix(&text[..len], &text), len);
+        }
+    }
+
+    #[test]
+    fn strings_end_at_the_first_free_quote() {
+        assert_eq!(closing_quote(b"abc\" ", 0), Ok(3));
+        assert_eq!(closing_quote(b"0123456789\\\\\\\"x\" and more", 0), Ok(15));
+        assert_eq!(closing_quote(b"0123456789\n\"", 0), Err((10, Reason::OpenString)));
+        assert_eq!(closing_quote(b"0123", 0), Err((4, Reason::OpenString)));
+        assert_eq!(closing_quote(b"01\\x\"", 0), Err((2, Reason::Escape(b'x'))));
+        assert_eq!(closing_quote(b"01\\", 0), Err((2, Reason::Escape(b'\n'))));
+    }
+
+    #[test]
+    fn names_end_where_they_must() {
+        assert_eq!(name_end(b"foo:bar_9{", 0, true), 9);
+        assert_eq!(name_end(b"foo:bar", 0, false), 3);
+        assert_eq!(name_end(b"9foo", 0, true), 0);
+        assert_eq!(name_end(b"", 0, true), 0);
+    }
+}

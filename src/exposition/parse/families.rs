@@ -1,0 +1,192 @@
+//! The families of a text while it is read, and whose each sample name is.
+//!
+//! A name belongs to the family that is called so, else to the family whose type claims it by a suffix (a histogram `foo` claims
+//! `foo_bucket`, `foo_sum` and `foo_count`). Who is first stands: a header for a claimed name is a fault, and so is a type
+//! that would claim the name of a family which has a type or samples already.
+
+use std::ops::Range;
+
+use crate::model::Syntax;
+
+use super::super::family::{Family, Kind, Suffix, Traits};
+use super::super::hash::Seed;
+use super::super::reason::Reason;
+use super::super::span::Span;
+use super::shape::Shape;
+use super::span;
+use super::table::Table;
+
+/// A family that is being read.
+pub(super) struct Draft {
+    pub(super) name: Range<usize>,
+    pub(super) kind: Kind,
+    /// Whether a TYPE line was seen.
+    pub(super) typed: bool,
+    pub(super) help: Option<Span>,
+    pub(super) unit: Option<Span>,
+    pub(super) samples: u32,
+    pub(super) traits: Traits,
+    pub(super) shape: Shape,
+    /// Its name was taken by another family before it had anything but a HELP line.
+    taken: bool,
+}
+
+/// Whose a name is.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) family: usize,
+    pub(super) suffix: Suffix,
+}
+
+/// The families so far. What it holds is bounded by the text: each name in it stands there.
+#[derive(Default)]
+pub(super) struct Families {
+    drafts: Vec<Draft>,
+    names: Vec<(Span, Owner)>,
+    /// From hashes of names to `names`.
+    table: Table,
+    /// Where a name is put together.
+    scratch: Vec<u8>,
+}
+
+/// The most families that room is kept for from one text to the next.
+const KEPT_FAMILIES: usize = 1_024;
+
+impl Families {
+    pub(super) fn reset(&mut self) {
+        self.drafts.clear();
+        self.names.clear();
+        self.table.reset(0);
+    }
+
+    /// Gives back what only a huge text needed.
+    pub(super) fn trim(&mut self) {
+        self.drafts.clear();
+        self.drafts.shrink_to(KEPT_FAMILIES);
+        self.names.clear();
+        self.names.shrink_to(KEPT_FAMILIES);
+        self.table.trim();
+    }
+
+    pub(super) fn drafts(&self) -> &[Draft] {
+        &self.drafts
+    }
+
+    pub(super) fn draft(&mut self, family: usize) -> &mut Draft {
+        &mut self.drafts[family]
+    }
+
+    /// Whose the name is; a new family's where it is nobody's.
+    pub(super) fn owner(&mut self, body: &[u8], name: Range<usize>, hash: u64, syntax: Syntax) -> Owner {
+        if let Some(owner) = self.find(body, &body[name.clone()], hash) {
+            return owner;
+        }
+        let owner = self.claimant(body, &body[name.clone()], syntax).unwrap_or(Owner {
+            family: self.drafts.len(),
+            suffix: Suffix::Bare,
+        });
+        if owner.family == self.drafts.len() {
+            self.drafts.push(Draft {
+                name: name.clone(),
+                kind: Kind::Unknown,
+                typed: false,
+                help: None,
+                unit: None,
+                samples: 0,
+                traits: Traits::NONE,
+                shape: Shape::default(),
+                taken: false,
+            });
+        }
+        self.enter(body, name, hash, owner);
+        owner
+    }
+
+    fn enter(&mut self, body: &[u8], name: Range<usize>, hash: u64, owner: Owner) {
+        let names = &self.names;
+        let index = super::narrow(names.len());
+        self.table
+            .find_or_insert(hash, index, |at| names[at as usize].0.of(body) == &body[name.clone()]);
+        self.names.push((span(name), owner));
+    }
+
+    fn find(&self, body: &[u8], name: &[u8], hash: u64) -> Option<Owner> {
+        let at = self.table.find(hash, |at| self.names[at as usize].0.of(body) == name)?;
+        Some(self.names[at as usize].1)
+    }
+
+    /// The family that claims a name which has no entry yet.
+    fn claimant(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<Owner> {
+        Suffix::NAMED.into_iter().find_map(|suffix| {
+            let base = name.strip_suffix(suffix.as_str().as_bytes())?;
+            let owner = self.find(body, base, Seed::get().name(base))?;
+            let claims = self.drafts[owner.family].kind.suffixes(syntax).contains(&suffix);
+            (owner.suffix == Suffix::Bare && claims).then_some(Owner {
+                family: owner.family,
+                suffix,
+            })
+        })
+    }
+
+    /// Gives a family its type, unless names that it would claim are somebody's. Says which families of nothing but a HELP line lost
+    /// their name by that.
+    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: Kind, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
+        let base = self.drafts[family].name.clone();
+        let mut lost = Vec::new();
+        for suffix in kind.suffixes(syntax) {
+            if let Some(at) = self.entry(body, &body[base.clone()], *suffix) {
+                let other = &self.drafts[self.names[at].1.family];
+                if other.typed || other.samples > 0 || other.unit.is_some() {
+                    return Err(Reason::Taken(*suffix, span(base)));
+                }
+                lost.push((at, *suffix));
+            }
+        }
+        self.drafts[family].kind = kind;
+        self.drafts[family].typed = true;
+        Ok(lost
+            .into_iter()
+            .filter_map(|(at, suffix)| self.take_name(at, family, suffix))
+            .collect())
+    }
+
+    /// The entry of a family's name with a suffix.
+    fn entry(&mut self, body: &[u8], base: &[u8], suffix: Suffix) -> Option<usize> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(base);
+        self.scratch.extend_from_slice(suffix.as_str().as_bytes());
+        let (name, names) = (&self.scratch[..], &self.names);
+        self.table
+            .find(Seed::get().name(name), |at| names[at as usize].0.of(body) == name)
+            .map(|at| at as usize)
+    }
+
+    fn take_name(&mut self, entry: usize, family: usize, suffix: Suffix) -> Option<(Span, Reason)> {
+        let base = span(self.drafts[family].name.clone());
+        let (_, owner) = &mut self.names[entry];
+        let loser = &mut self.drafts[owner.family];
+        loser.taken = true;
+        *owner = Owner { family, suffix };
+        loser.help.map(|help| (help, Reason::Claimed("HELP", suffix, base)))
+    }
+
+    /// The families that stand, with the number that each had while reading.
+    pub(super) fn standing(&self) -> impl Iterator<Item = (usize, &Draft)> {
+        self.drafts.iter().enumerate().filter(|(_, draft)| !draft.taken)
+    }
+}
+
+impl Draft {
+    /// The family as it is kept.
+    pub(super) fn finish(&self, runs: Range<u32>) -> Family {
+        Family {
+            name: span(self.name.clone()),
+            kind: self.kind,
+            help: self.help,
+            unit: self.unit,
+            runs,
+            samples: self.samples,
+            traits: self.traits,
+        }
+    }
+}

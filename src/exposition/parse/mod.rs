@@ -1,0 +1,391 @@
+//! Reading a text, once, from its first byte to its last.
+//!
+//! The rules, where the formats leave room:
+//!
+//! - A fault costs its line, and reading goes on with the next one. A bad TYPE line leaves its family `untyped`; a family is never given
+//!   up as a whole.
+//! - Kept is what Prometheus itself would keep. What only strict readers of OpenMetrics refuse marks the family instead
+//!   ([`Traits`]), for those who write it out.
+//! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
+//! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
+
+mod bytes;
+mod families;
+mod header;
+mod line;
+mod number;
+mod report;
+mod scratch;
+mod shape;
+mod table;
+
+use std::ops::Range;
+
+use crate::model::Syntax;
+
+use super::family::{Family, Kind, Suffix, Traits};
+use super::hash::Seed;
+use super::reason::Reason;
+use super::sample;
+use super::span::Span;
+
+use bytes::{is_blank, skip_blanks};
+use families::{Families, Owner};
+use line::{Line, Role, Scanner};
+pub(super) use report::{Report, Told};
+use scratch::Scratch;
+use shape::{Context, Groups};
+use table::Table;
+
+/// The longest text that is read. Offsets have 32 bits.
+pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
+
+/// An offset as it is kept. No text is longer than [`MAX_BODY_BYTES`], so nothing is cut off.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+fn span(range: Range<usize>) -> Span {
+    Span::new(narrow(range.start), narrow(range.end))
+}
+
+/// What a text turned out to hold.
+pub(super) struct Found {
+    pub(super) families: Box<[Family]>,
+    pub(super) runs: Box<[Span]>,
+    pub(super) series: u32,
+}
+
+/// Reads a text and reports what is wrong with it.
+pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
+    if body.len() > MAX_BODY_BYTES {
+        faults.fault(0, Reason::TooLong);
+        return Found {
+            families: Box::default(),
+            runs: Box::default(),
+            series: 0,
+        };
+    }
+    Scratch::with(|scratch| {
+        scratch.reset(body.len());
+        let utf8 = std::str::from_utf8(body).is_ok();
+        let mut reader = Reader {
+            body,
+            syntax,
+            seed: Seed::get(),
+            faults,
+            families: &mut scratch.families,
+            groups: &mut scratch.groups,
+            series: &mut scratch.series,
+            runs: &mut scratch.runs,
+            scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
+            owner: None,
+            eof: None,
+        };
+        reader.read();
+        let found = reader.finish();
+        scratch.labels = reader.scanner.into_labels();
+        found
+    })
+}
+
+/// A text that is being read.
+struct Reader<'a, 'b> {
+    body: &'a [u8],
+    syntax: Syntax,
+    seed: Seed,
+    faults: &'b mut Report,
+    families: &'b mut Families,
+    groups: &'b mut Groups,
+    /// From identities of series to the offsets of their lines.
+    series: &'b mut Table,
+    /// The runs in the order of the text, with their families.
+    runs: &'b mut Vec<(usize, Range<usize>)>,
+    scanner: Scanner<'a>,
+    /// Whose the name of the last good line is.
+    owner: Option<Owner>,
+    /// Where the text says that it ends.
+    eof: Option<usize>,
+}
+
+impl Reader<'_, '_> {
+    fn read(&mut self) {
+        let body = self.body;
+        let mut at = 0;
+        if body.starts_with(b"\xef\xbb\xbf") {
+            self.faults.note(0, Reason::Mark);
+            at = 3;
+        }
+        while at < body.len() {
+            at = match body[at] {
+                b'\n' => self.empty(at),
+                b'#' | b' ' | b'\t' | b'\r' => self.other(at),
+                _ => self.sample(at),
+            };
+        }
+        if body.last().is_some_and(|last| *last != b'\n') {
+            self.faults.note(body.len(), Reason::NoNewline);
+        }
+        if self.syntax == Syntax::OpenMetrics && self.eof.is_none() {
+            self.faults.fault(body.len(), Reason::NoEof);
+        }
+    }
+
+    fn empty(&mut self, at: usize) -> usize {
+        if self.syntax == Syntax::OpenMetrics {
+            self.faults.note(at, Reason::Spelling("OpenMetrics has no empty lines"));
+        }
+        at + 1
+    }
+
+    /// Where the line that holds `at` ends, without and with carriage return.
+    fn line_end(&self, at: usize) -> (usize, usize) {
+        let newline = memchr::memchr(b'\n', &self.body[at..]).map_or(self.body.len(), |len| at + len);
+        let end = if newline > at && self.body[newline - 1] == b'\r' {
+            newline - 1
+        } else {
+            newline
+        };
+        (end, newline)
+    }
+
+    /// Reads a line that starts with `#`, a blank or a carriage return.
+    fn other(&mut self, start: usize) -> usize {
+        let (end, newline) = self.line_end(start);
+        let at = skip_blanks(&self.body[..end], start);
+        if at < end && self.body[at] != b'#' {
+            if at > start {
+                self.faults.note(start, Reason::LeadingBlanks);
+            }
+            return self.sample(at);
+        }
+        if end < newline {
+            self.faults.note_once(end, Reason::CarriageReturn);
+        }
+        if at == end {
+            self.empty(start);
+        } else {
+            self.comment(at, end);
+        }
+        newline + 1
+    }
+
+    /// The first line after `# EOF` is a fault, whatever it is.
+    fn text_after_eof(&mut self, at: usize) {
+        if self.eof.is_some() {
+            self.faults.fault_once(at, Reason::AfterEof);
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, at: usize) -> usize {
+        match self.scanner.scan(at) {
+            Ok(line) => {
+                self.keep(at, &line);
+                line.newline + 1
+            }
+            Err((wrong, reason)) => {
+                self.owner = None;
+                self.faults.fault(wrong, reason);
+                self.line_end(at).1 + 1
+            }
+        }
+    }
+
+    /// Enters a good line, unless its series is there already.
+    #[inline]
+    fn keep(&mut self, start: usize, line: &Line) {
+        if line.newline != line.end {
+            self.odd_end(line);
+        }
+        if self.eof.is_some() {
+            self.text_after_eof(start);
+        }
+        let owner = match self.owner {
+            Some(owner) if line.same_name => owner,
+            _ => self
+                .families
+                .owner(self.body, self.scanner.name(), self.scanner.name_hash(), self.syntax),
+        };
+        self.owner = Some(owner);
+        let kind = self.families.drafts()[owner.family].kind;
+        let traits = match self.traits(owner, kind, line) {
+            Ok(traits) => traits,
+            Err((at, reason)) => return self.faults.fault(at, reason),
+        };
+        if self.is_duplicate(start, line) {
+            return;
+        }
+        self.judge(start, owner, kind, line, traits);
+        self.run(owner.family, start, line);
+    }
+
+    #[cold]
+    fn odd_end(&mut self, line: &Line) {
+        let end = if self.body[line.newline - 1] == b'\r' {
+            line.newline - 1
+        } else {
+            line.newline
+        };
+        if end < line.newline {
+            self.faults.note_once(end, Reason::CarriageReturn);
+        }
+        if end > line.end && is_blank(self.body[line.end]) {
+            self.faults.note(line.end, Reason::TrailingBlanks);
+        }
+    }
+
+    /// What the line adds to the traits of its family; an error where a bound is no number, which Go refuses.
+    #[inline]
+    fn traits(&mut self, owner: Owner, kind: Kind, line: &Line) -> Result<Traits, (usize, Reason)> {
+        let mut traits = line.traits | owner.suffix.as_trait();
+        let role = match kind {
+            Kind::Histogram | Kind::GaugeHistogram => Role::Le,
+            Kind::Summary => Role::Quantile,
+            _ => Role::Plain,
+        };
+        if role != Role::Plain {
+            traits |= self.bound(role)?;
+        }
+        if let Some(exemplar) = line.exemplar {
+            let place = matches!(
+                (kind, owner.suffix),
+                (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
+            );
+            if !(place && exemplar.short) {
+                traits |= Traits::RESPELL_OPENMETRICS;
+                self.faults.note(line.end, Reason::ExemplarPlace);
+            }
+        }
+        Ok(traits)
+    }
+
+    /// Looks at `le` or `quantile`.
+    #[inline]
+    fn bound(&self, role: Role) -> Result<Traits, (usize, Reason)> {
+        let Some(label) = self.scanner.labels().iter().rfind(|label| label.role == role) else {
+            return Ok(Traits::NONE);
+        };
+        let place = self.scanner.label_value(label);
+        let text = &self.body[place.clone()];
+        if number::Number::whole(text).is_none() {
+            let name = if role == Role::Le { "le" } else { "quantile" };
+            return Err((place.start, Reason::Bound(name, span(place))));
+        }
+        Ok(Traits::of_bound(text))
+    }
+
+    #[inline]
+    fn is_duplicate(&mut self, start: usize, line: &Line) -> bool {
+        let body = self.body;
+        let found = self
+            .series
+            .find_or_insert(line.hash, narrow(start), |other| same_series(body, other as usize, start));
+        if let Some(first) = found {
+            self.faults.fault(start, Reason::Duplicate(first));
+        }
+        found.is_some()
+    }
+
+    /// Counts the sample into its family and looks whether that still fits its type.
+    #[inline]
+    fn judge(&mut self, start: usize, owner: Owner, kind: Kind, line: &Line, traits: Traits) {
+        let draft = self.families.draft(owner.family);
+        draft.samples += 1;
+        draft.traits |= traits;
+        if draft.traits.contains(Traits::UNFIT) {
+            return;
+        }
+        let mut context = Context {
+            body: self.body,
+            syntax: self.syntax,
+            scanner: &self.scanner,
+            groups: self.groups,
+            family: owner.family,
+            name: draft.name.clone(),
+            kind,
+        };
+        if let Err(misfit) = draft.shape.fits(&mut context, owner.suffix, line) {
+            draft.traits |= Traits::UNFIT;
+            let family = span(draft.name.clone());
+            self.misfit(start, kind, misfit, family);
+        }
+    }
+
+    /// Tells that a family breaks the rules of OpenMetrics. In the text format nobody demands them, but a broken histogram is worth
+    /// a word.
+    #[cold]
+    fn misfit(&mut self, at: usize, kind: Kind, misfit: &'static str, family: Span) {
+        match (self.syntax, kind) {
+            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::Unfit(misfit, family)),
+            (Syntax::Text, Kind::Histogram | Kind::Summary) => self.faults.note(at, Reason::Lint(misfit, family)),
+            (Syntax::Text, _) => {}
+        }
+    }
+
+    /// Lengthens the last run if this line follows it, else starts a new one.
+    #[inline]
+    fn run(&mut self, family: usize, start: usize, line: &Line) {
+        match self.runs.last_mut() {
+            Some((last, run)) if *last == family && run.end + 1 == start => run.end = line.end,
+            _ => self.new_run(family, start..line.end),
+        }
+    }
+
+    fn new_run(&mut self, family: usize, run: Range<usize>) {
+        let back = self.families.drafts()[family].samples > 1 && self.runs.last().is_some_and(|(last, _)| *last != family);
+        if back {
+            let name = self.families.drafts()[family].name.clone();
+            self.faults.note(run.start, Reason::Interleaved(span(name)));
+        }
+        self.runs.push((family, run));
+    }
+
+    /// Gathers the runs of each family and makes the index.
+    fn finish(&mut self) -> Found {
+        // Mostly they are in order already; the sort keeps the order of the text within a family.
+        if !self.runs.is_sorted_by_key(|(family, _)| *family) {
+            self.runs.sort_by_key(|(family, _)| *family);
+        }
+        let mut rest = &self.runs[..];
+        let mut from = 0;
+        let mut families = Vec::with_capacity(self.families.standing().count());
+        let mut series = 0;
+        let mut unfit = Vec::new();
+        for (number, draft) in self.families.standing() {
+            let count = rest.iter().take_while(|(family, _)| *family == number).count();
+            rest = &rest[count..];
+            let to = from + narrow(count);
+            let mut family = draft.finish(from..to);
+            if let (Err(misfit), false) = (draft.shape.ends_well(draft.kind), family.traits.contains(Traits::UNFIT)) {
+                family.traits |= Traits::UNFIT;
+                unfit.push((misfit, family.kind, family.name));
+            }
+            from = to;
+            series += family.samples;
+            families.push(family);
+        }
+        let runs = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
+        for (misfit, kind, name) in unfit {
+            self.misfit(name.start as usize, kind, misfit, name);
+        }
+        Found {
+            families: families.into_boxed_slice(),
+            runs,
+            series,
+        }
+    }
+}
+
+/// Whether two good lines are samples of the same series.
+#[cold]
+fn same_series(body: &[u8], one: usize, other: usize) -> bool {
+    let line = |start: usize| {
+        let rest = &body[start..];
+        &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]
+    };
+    sample::split(line(one)).same_series(&sample::split(line(other)))
+}
+
+#[cfg(test)]
+mod tests;

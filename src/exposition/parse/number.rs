@@ -1,0 +1,279 @@
+//! Floats as Prometheus reads them: Go's `strconv.ParseFloat` without hexadecimal and underscores.
+//!
+//! Decimal digits with a point and an exponent, `Inf` and `Infinity` with a sign, `NaN` without, words in any case. A number beyond
+//! the range of a double is an error, one too small is zero.
+
+/// Powers of ten that a double holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// Digits that always fit into 64 bits.
+const MAX_DIGITS: usize = 19;
+
+/// Whole numbers up to here are exact as doubles.
+const MAX_EXACT: u64 = 1 << 53;
+
+/// Below this power of ten no number can overflow; at and above it the slow way decides.
+const SAFE_POWER: i64 = 300;
+
+/// A number at the start of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Number {
+    /// How many bytes it has.
+    pub(super) len: usize,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    /// `digits` times ten to the `power`.
+    Exact { negative: bool, digits: u64, power: i64 },
+    /// Read in full by the standard library.
+    Read(f64),
+}
+
+impl Number {
+    /// The number that `text` starts with. What follows it is not looked at, so a caller checks that nothing odd does.
+    #[inline]
+    pub(super) fn at_start(text: &[u8]) -> Option<Self> {
+        // Most values are a few digits and nothing else.
+        let mut digits = 0u64;
+        let mut len = 0;
+        while let Some(byte @ b'0'..=b'9') = text.get(len) {
+            if len == MAX_DIGITS {
+                return Self::general(text);
+            }
+            digits = digits * 10 + u64::from(byte - b'0');
+            len += 1;
+        }
+        match text.get(len) {
+            None | Some(b'\n' | b' ') if len > 0 => Some(Self {
+                len,
+                form: Form::Exact {
+                    negative: false,
+                    digits,
+                    power: 0,
+                },
+            }),
+            _ => Self::general(text),
+        }
+    }
+
+    fn general(text: &[u8]) -> Option<Self> {
+        let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+        let negative = text.first() == Some(&b'-');
+        let mut reader = Digits {
+            text,
+            at: sign,
+            ..Digits::default()
+        };
+        let whole = reader.run();
+        let mut fraction = 0;
+        if text.get(reader.at) == Some(&b'.') {
+            reader.at += 1;
+            reader.in_fraction = true;
+            fraction = reader.run();
+        }
+        if whole + fraction == 0 {
+            return Self::word(text, sign);
+        }
+        let exponent = reader.exponent()?;
+        let power = reader.power.saturating_add(exponent);
+        let len = reader.at;
+        let overflows = power.saturating_add(MAX_DIGITS as i64).saturating_add(reader.dropped) >= SAFE_POWER;
+        if reader.dropped > 0 || overflows && reader.digits != 0 {
+            return Self::slow(&text[..len]);
+        }
+        Some(Self {
+            len,
+            form: Form::Exact {
+                negative,
+                digits: reader.digits,
+                power,
+            },
+        })
+    }
+
+    /// Everything that is not small and simple; the standard library reads the very same grammar.
+    #[cold]
+    fn slow(token: &[u8]) -> Option<Self> {
+        let value: f64 = std::str::from_utf8(token).ok()?.parse().ok()?;
+        value.is_finite().then_some(Self {
+            len: token.len(),
+            form: Form::Read(value),
+        })
+    }
+
+    fn word(text: &[u8], sign: usize) -> Option<Self> {
+        let word = &text[sign..];
+        let starts = |with: &str| {
+            word.get(..with.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
+        };
+        let infinity = if text.first() == Some(&b'-') {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        };
+        let (value, len) = if starts("infinity") {
+            (infinity, 8)
+        } else if starts("inf") {
+            (infinity, 3)
+        } else if sign == 0 && starts("nan") {
+            (f64::NAN, 3)
+        } else {
+            return None;
+        };
+        Some(Self {
+            len: sign + len,
+            form: Form::Read(value),
+        })
+    }
+
+    /// The number that `text` is, from its first to its last byte.
+    pub(super) fn whole(text: &[u8]) -> Option<Self> {
+        Self::at_start(text).filter(|number| number.len == text.len())
+    }
+
+    /// Its value.
+    #[inline]
+    #[allow(clippy::cast_precision_loss, reason = "digits beyond 2^53 take the other way")]
+    pub(super) fn value(self, text: &[u8]) -> f64 {
+        match self.form {
+            Form::Read(value) => value,
+            Form::Exact { negative, digits, power } => {
+                let scale = usize::try_from(power.unsigned_abs()).ok().and_then(|power| POWERS.get(power));
+                let value = match scale {
+                    Some(scale) if digits <= MAX_EXACT => {
+                        if power < 0 {
+                            digits as f64 / scale
+                        } else {
+                            digits as f64 * scale
+                        }
+                    }
+                    _ => return Self::slow(&text[..self.len]).map_or(0.0, |number| number.value(text)),
+                };
+                if negative { -value } else { value }
+            }
+        }
+    }
+}
+
+/// The digits of a number, without the zeros before them.
+#[derive(Default)]
+struct Digits<'a> {
+    text: &'a [u8],
+    at: usize,
+    digits: u64,
+    /// How many of `digits` count.
+    significant: usize,
+    /// Digits beyond [`MAX_DIGITS`], before or after the point.
+    dropped: i64,
+    power: i64,
+    in_fraction: bool,
+}
+
+impl Digits<'_> {
+    /// Reads digits and says how many there were.
+    fn run(&mut self) -> usize {
+        let start = self.at;
+        while let Some(byte @ b'0'..=b'9') = self.text.get(self.at) {
+            if self.significant == MAX_DIGITS {
+                self.dropped += 1;
+            } else {
+                self.digits = self.digits * 10 + u64::from(byte - b'0');
+                self.significant += usize::from(self.digits > 0);
+                self.power -= i64::from(self.in_fraction);
+            }
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    /// Reads an exponent if there is one; nothing where it has no digits.
+    fn exponent(&mut self) -> Option<i64> {
+        if !matches!(self.text.get(self.at), Some(b'e' | b'E')) {
+            return Some(0);
+        }
+        let sign = self.text.get(self.at + 1);
+        let start = self.at + 1 + usize::from(matches!(sign, Some(b'+' | b'-')));
+        let mut exponent = 0i64;
+        self.at = start;
+        while let Some(byte @ b'0'..=b'9') = self.text.get(self.at) {
+            exponent = exponent.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
+            self.at += 1;
+        }
+        let exponent = if sign == Some(&b'-') { -exponent } else { exponent };
+        (self.at > start).then_some(exponent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value(text: &str) -> Option<f64> {
+        Number::whole(text.as_bytes()).map(|number| number.value(text.as_bytes()))
+    }
+
+    #[test]
+    fn what_go_reads_is_read() {
+        for text in [
+            "0",
+            "1",
+            "-1",
+            "+1",
+            ".5",
+            "5.",
+            "-.5E-3",
+            "1e5",
+            "1E+5",
+            "00012",
+            "123456789012345678901234567890",
+            "1e308",
+            "1e-400",
+        ] {
+            assert_eq!(value(text), Some(text.parse().unwrap()), "{text}");
+        }
+        assert_eq!(value("0e999999999999999999999"), Some(0.0));
+        assert_eq!(value("0.00000000000000000000000000000000000001e38"), Some(1.0));
+        for text in ["inf", "Inf", "+INF", "infinity", "+Infinity"] {
+            assert_eq!(value(text), Some(f64::INFINITY), "{text}");
+        }
+        assert_eq!(value("-inf"), Some(f64::NEG_INFINITY));
+        assert!(value("NaN").unwrap().is_nan() && value("nAn").unwrap().is_nan());
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for text in [
+            "", ".", "+", "-", "e5", "1e", "1e+", "+nan", "-nan", "0x10", "0x1p4", "1_000", "infi", "1e400", "-1e309", "1 ", "٣", "--1",
+            "1.2.3",
+        ] {
+            assert_eq!(value(text), None, "{text}");
+        }
+        assert_eq!(value(&"9".repeat(400)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_float_reads_as_the_standard_library_reads_it(value in any::<f64>().prop_filter("finite", |it| it.is_finite())) {
+            for text in [format!("{value}"), format!("{value:e}"), format!("{value:.3}")] {
+                prop_assert_eq!(self::value(&text), Some(text.parse().unwrap()), "{}", text);
+            }
+        }
+
+        #[test]
+        fn nothing_is_read_that_the_standard_library_refuses(text in "[-+]?[0-9.eEinfatyNI_x]{0,12}") {
+            let ours = value(&text);
+            let theirs = text.parse::<f64>().ok().filter(|it| it.is_finite() || text.to_ascii_lowercase().contains('n'));
+            let signed_nan = text.len() == 4 && theirs.is_some_and(f64::is_nan);
+            prop_assert_eq!(ours.map(f64::to_bits), theirs.filter(|_| !signed_nan).map(f64::to_bits), "{}", text);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Whether the samples of a family are what OpenMetrics demands of its type.
+//!
+//! The text format demands next to nothing, and Prometheus itself hardly more, so breaking these rules costs no sample: the
+//! family is marked [`Traits::UNFIT`], and goes out as `unknown` where OpenMetrics is asked for.
+//!
+//! Samples whose labels are the same, `le`, `quantile` and a state apart, are a group. Groups are told apart by their hashes alone: at
+//! worst, once in 2^64, two groups that look like one mark a family without need.
+
+use std::ops::Range;
+
+use crate::model::Syntax;
+
+use super::super::family::{Kind, Suffix, Traits};
+use super::line::{Known, Line, Role, Scanner};
+use super::number::Number;
+use super::table::Table;
+
+/// What is known of the group that is being read.
+#[derive(Clone, Default)]
+pub(super) struct Shape {
+    open: bool,
+    group: u64,
+    timestamp: Range<usize>,
+    bound: Option<f64>,
+    cumulated: f64,
+    count: Option<f64>,
+    has_sum: bool,
+    has_gsum: bool,
+    negative_bounds: bool,
+    negative_gsum: bool,
+}
+
+/// The groups that were seen so far.
+#[derive(Default)]
+pub(super) struct Groups {
+    seen: Vec<(u64, usize)>,
+    table: Table,
+}
+
+/// The most groups that room is kept for from one text to the next.
+const KEPT_GROUPS: usize = 16_384;
+
+impl Groups {
+    pub(super) fn reset(&mut self) {
+        self.seen.clear();
+        self.table.reset(0);
+    }
+
+    /// Gives back what only a huge text needed.
+    pub(super) fn trim(&mut self) {
+        self.seen.clear();
+        self.seen.shrink_to(KEPT_GROUPS);
+        self.table.trim();
+    }
+
+    /// Enters a group of a family; false if it is known already.
+    fn enter(&mut self, family: usize, group: u64) -> bool {
+        let seen = &self.seen;
+        let index = super::narrow(seen.len());
+        let hash = group ^ (family as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let known = self.table.find_or_insert(hash, index, |at| seen[at as usize] == (group, family));
+        if known.is_none() {
+            self.seen.push((group, family));
+        }
+        known.is_none()
+    }
+}
+
+/// The text around a sample.
+pub(super) struct Context<'a, 'b> {
+    pub(super) body: &'a [u8],
+    pub(super) syntax: Syntax,
+    pub(super) scanner: &'b Scanner<'a>,
+    /// The groups so far, of all families.
+    pub(super) groups: &'b mut Groups,
+    pub(super) family: usize,
+    pub(super) name: Range<usize>,
+    pub(super) kind: Kind,
+}
+
+impl Context<'_, '_> {
+    fn value(&self, line: &Line) -> f64 {
+        line.value.value(&self.body[line.value_at..])
+    }
+
+    /// The label that plays a role, if it is there.
+    fn role(&self, role: Role) -> Option<&Known> {
+        self.scanner.labels().iter().find(|label| label.role == role)
+    }
+
+    fn bound(&self, label: &Known) -> Option<f64> {
+        let text = &self.body[self.scanner.label_value(label)];
+        Number::whole(text).map(|number| number.value(text))
+    }
+}
+
+/// What a family breaks, for a person.
+pub(super) type Misfit = &'static str;
+
+const NAME: Misfit = "a sample has a name that this type does not allow";
+const TORN: Misfit = "samples whose labels are the same stand apart, or differ in their timestamps";
+const NEGATIVE: Misfit = "counts and sums must not be negative or NaN";
+const WHOLE: Misfit = "counts must be whole numbers";
+
+impl Shape {
+    /// Looks at one more sample, and says what about it does not fit the family's type.
+    #[inline]
+    pub(super) fn fits(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+        match of.kind {
+            Kind::Unknown | Kind::Gauge => Ok(()),
+            Kind::Counter => self.counter(of, suffix, line),
+            Kind::Histogram | Kind::GaugeHistogram => self.histogram(of, suffix, line),
+            Kind::Summary => self.summary(of, suffix, line),
+            Kind::Info if suffix != Suffix::Info => Err(NAME),
+            Kind::Info => ensure(of.value(line) == 1.0, "the value of an info must be 1"),
+            Kind::StateSet => self.state(of, suffix, line),
+        }
+    }
+
+    /// Whether the last group is complete.
+    pub(super) fn ends_well(&self, kind: Kind) -> Result<(), Misfit> {
+        let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
+        if histogram && self.open { self.is_whole() } else { Ok(()) }
+    }
+
+    fn counter(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+        if of.syntax == Syntax::Text {
+            let base = of.body[of.name.clone()].strip_suffix(b"_total").unwrap_or_default();
+            ensure(!base.is_empty(), "names of counters must end in _total")?;
+            return not_negative(of.value(line));
+        }
+        match suffix {
+            Suffix::Total => not_negative(of.value(line))?,
+            Suffix::Created => {}
+            _ => return Err(NAME),
+        }
+        let group = group(of, line, None);
+        self.joins(of, group, line).map(drop)
+    }
+
+    fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+        let name = &of.body[of.name.clone()];
+        let state = of.scanner.labels().iter().find(|label| of.scanner.label_name(label) == name);
+        let group = group(of, line, state);
+        let value = of.value(line);
+        ensure(suffix == Suffix::Bare, NAME)?;
+        ensure(state.is_some(), "a state set needs a label that is called like it")?;
+        ensure(value == 0.0 || value == 1.0, "the value of a state must be 0 or 1")?;
+        self.joins(of, group, line).map(drop)
+    }
+
+    fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+        let quantile = if suffix == Suffix::Bare { of.role(Role::Quantile) } else { None };
+        let bound = quantile.and_then(|label| of.bound(label));
+        let group = group(of, line, quantile);
+        let value = of.value(line);
+        self.joins(of, group, line)?;
+        match suffix {
+            Suffix::Bare => self.quantile(bound, value),
+            Suffix::Sum => not_negative(value),
+            Suffix::Count => whole(value),
+            Suffix::Created => Ok(()),
+            _ => Err(NAME),
+        }
+    }
+
+    fn quantile(&mut self, bound: Option<f64>, value: f64) -> Result<(), Misfit> {
+        let bound = bound
+            .filter(|bound| (0.0..=1.0).contains(bound))
+            .ok_or("a quantile must be from 0 to 1")?;
+        let grows = self.bound.is_none_or(|last| last < bound);
+        self.bound = Some(bound);
+        ensure(grows, "quantiles must be in order")?;
+        ensure(value >= 0.0 || value.is_nan(), "the value of a quantile must not be negative")
+    }
+
+    fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+        let le = if suffix == Suffix::Bucket { of.role(Role::Le) } else { None };
+        let bound = le.and_then(|label| of.bound(label));
+        let group = group(of, line, le);
+        let value = of.value(line);
+        if let Some(before) = self.joins(of, group, line)? {
+            before.is_whole()?;
+        }
+        match suffix {
+            Suffix::Bucket => self.bucket(bound, value),
+            Suffix::Count | Suffix::GCount => {
+                self.count = Some(value);
+                whole(value)
+            }
+            Suffix::Sum => {
+                self.has_sum = true;
+                not_negative(value)
+            }
+            Suffix::GSum => {
+                self.has_gsum = true;
+                self.negative_gsum = value < 0.0;
+                ensure(!value.is_nan(), NEGATIVE)
+            }
+            Suffix::Created => Ok(()),
+            _ => Err(NAME),
+        }
+    }
+
+    fn bucket(&mut self, bound: Option<f64>, value: f64) -> Result<(), Misfit> {
+        let bound = bound.filter(|bound| !bound.is_nan()).ok_or("a bucket needs the label le")?;
+        ensure(self.bound.is_none_or(|last| last < bound), "buckets must be in the order of le")?;
+        ensure(value >= self.cumulated, "buckets must count all that is in smaller ones")?;
+        self.bound = Some(bound);
+        self.cumulated = value;
+        self.negative_bounds |= bound < 0.0;
+        whole(value)
+    }
+
+    /// Takes a sample into the open group, or opens a new one for it and hands out the one before.
+    #[inline]
+    fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Misfit> {
+        if self.open && self.group == group {
+            let same_time = of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
+            return ensure(same_time, TORN).map(|()| None);
+        }
+        let fresh = Self {
+            open: true,
+            group,
+            timestamp: line.timestamp.clone(),
+            ..Self::default()
+        };
+        let before = std::mem::replace(self, fresh);
+        ensure(of.groups.enter(of.family, group), TORN)?;
+        Ok(before.open.then_some(before))
+    }
+
+    /// Whether an ended group of a histogram has all that it needs.
+    fn is_whole(&self) -> Result<(), Misfit> {
+        ensure(self.bound == Some(f64::INFINITY), "the bucket le=\"+Inf\" is missing")?;
+        ensure(
+            self.count.is_none_or(|count| count == self.cumulated),
+            "the count is not that of the bucket le=\"+Inf\"",
+        )?;
+        ensure(
+            (self.has_sum || self.has_gsum) == self.count.is_some(),
+            "sum and count must be there together",
+        )?;
+        ensure(
+            !(self.negative_bounds && self.has_sum),
+            "there can be no sum beside negative buckets",
+        )?;
+        ensure(
+            self.negative_bounds || !self.negative_gsum,
+            "the sum cannot be negative without negative buckets",
+        )
+    }
+}
+
+fn ensure(fits: bool, misfit: Misfit) -> Result<(), Misfit> {
+    if fits { Ok(()) } else { Err(misfit) }
+}
+
+fn not_negative(value: f64) -> Result<(), Misfit> {
+    ensure(value >= 0.0, NEGATIVE)
+}
+
+fn whole(value: f64) -> Result<(), Misfit> {
+    not_negative(value)?;
+    ensure(value.fract() == 0.0, WHOLE)
+}
+
+/// The hash of a sample's labels, one of them apart.
+fn group(of: &Context<'_, '_>, line: &Line, without: Option<&Known>) -> u64 {
+    line.hash
+        .wrapping_sub(of.scanner.name_hash())
+        .wrapping_sub(without.map_or(0, |label| label.hash))
+}
+
+impl Traits {
+    /// What the value of `le` or `quantile` adds: OpenMetrics wants `1.0` for `1`, and `+Inf` for any other spelling of it.
+    pub(super) fn of_bound(text: &[u8]) -> Self {
+        let plain = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+        if plain || text == b"+Inf" {
+            Self::NONE
+        } else {
+            Self::RESPELL_OPENMETRICS
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A set of hashes with a place for each: open addressing, eight bytes a slot, nothing else.
+
+/// The fewest slots, and the most that are laid out before anything is known of the text.
+const FIRST_SLOTS: std::ops::RangeInclusive<usize> = 64..=65_536;
+
+/// How many bytes of text a series has at least, usually; it only sizes the first layout.
+const BYTES_A_SERIES: usize = 128;
+
+/// The most slots that are kept for the next text (1 MiB): what one huge body needed is given back.
+const KEPT_SLOTS: usize = 1 << 17;
+
+/// Maps hashes to values below [`u32::MAX`]. The upper half of a hash is kept in the slot, so growing needs no hashing.
+#[derive(Default)]
+pub(super) struct Table {
+    slots: Vec<u64>,
+    shift: u32,
+    used: usize,
+}
+
+impl Table {
+    /// Empties it, for a text of so many bytes.
+    pub(super) fn reset(&mut self, bytes: usize) {
+        let slots = (bytes / BYTES_A_SERIES)
+            .next_power_of_two()
+            .clamp(*FIRST_SLOTS.start(), *FIRST_SLOTS.end());
+        self.slots.clear();
+        self.lay_out(slots);
+    }
+
+    /// Gives back what only a huge text needed.
+    pub(super) fn trim(&mut self) {
+        self.slots.clear();
+        self.slots.shrink_to(KEPT_SLOTS);
+    }
+
+    fn lay_out(&mut self, slots: usize) {
+        self.slots.resize(slots, 0);
+        self.shift = u64::BITS - slots.trailing_zeros();
+        self.used = 0;
+    }
+
+    /// The value that stands at `hash` and pleases `same`; where there is none, `value` is put there.
+    #[inline]
+    pub(super) fn find_or_insert(&mut self, hash: u64, value: u32, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
+        if self.used * 4 >= self.slots.len() * 3 {
+            self.grow();
+        }
+        let entry = hash & !u64::from(u32::MAX) | (u64::from(value) + 1);
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(hash);
+        loop {
+            let slot = self.slots[at & mask];
+            if slot == 0 {
+                self.slots[at & mask] = entry;
+                self.used += 1;
+                return None;
+            }
+            let found = Self::value(slot);
+            if (slot ^ hash) >> 32 == 0 && same(found) {
+                return Some(found);
+            }
+            at += 1;
+        }
+    }
+
+    /// The value that stands at `hash` and pleases `same`.
+    pub(super) fn find(&self, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(hash);
+        loop {
+            match self.slots[at & mask] {
+                0 => return None,
+                slot if (slot ^ hash) >> 32 == 0 && same(Self::value(slot)) => return Some(Self::value(slot)),
+                _ => at += 1,
+            }
+        }
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        usize::try_from(hash >> self.shift).unwrap_or_default()
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half of a slot is the value plus one")]
+    const fn value(slot: u64) -> u32 {
+        (slot as u32).wrapping_sub(1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let used = self.used;
+        let slots = self.slots.len() * 2;
+        let old = std::mem::take(&mut self.slots);
+        self.lay_out(slots);
+        self.used = used;
+        for slot in old.into_iter().filter(|slot| *slot != 0) {
+            let mut at = self.home(slot);
+            while self.slots[at & (slots - 1)] != 0 {
+                at += 1;
+            }
+            self.slots[at & (slots - 1)] = slot;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_in_is_found_and_nothing_else() {
+        let mut table = Table::default();
+        table.reset(0);
+        let hash = |n: u32| u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for n in 0..10_000 {
+            assert_eq!(table.find_or_insert(hash(n), n, |it| it == n), None);
+        }
+        for n in 0..20_000 {
+            assert_eq!(table.find(hash(n), |it| it == n), (n < 10_000).then_some(n));
+        }
+        table.reset(0);
+        assert_eq!(table.find(hash(1), |_| true), None);
+    }
+
+    #[test]
+    fn equal_hashes_are_told_apart() {
+        let mut table = Table::default();
+        table.reset(0);
+        for n in 0..100 {
+            assert_eq!(table.find_or_insert(7, n, |it| it == n), None);
+        }
+        assert_eq!(table.find_or_insert(7, 200, |it| it == 42), Some(42));
+    }
+}

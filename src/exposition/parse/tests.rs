@@ -1,0 +1,388 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+
+use crate::exposition::{Exposition, Family, Kind, Suffix, Traits};
+use crate::model::Syntax;
+
+fn text(text: &str) -> Exposition {
+    Exposition::parse(Bytes::copy_from_slice(text.as_bytes()), Syntax::Text)
+}
+
+fn open(text: &str) -> Exposition {
+    Exposition::parse(Bytes::copy_from_slice(text.as_bytes()), Syntax::OpenMetrics)
+}
+
+fn string(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn names(of: &Exposition) -> Vec<(String, Kind, u32)> {
+    of.families()
+        .iter()
+        .map(|it| (string(of.text(it.name)), it.kind, it.samples))
+        .collect()
+}
+
+fn faults(of: &Exposition) -> Vec<String> {
+    of.faults().iter().map(ToString::to_string).collect()
+}
+
+fn runs(of: &Exposition, family: &Family) -> Vec<String> {
+    of.runs(family).map(string).collect()
+}
+
+fn only(of: &Exposition) -> &Family {
+    assert_eq!(of.families().len(), 1);
+    &of.families()[0]
+}
+
+#[test]
+fn a_family_is_one_run() {
+    let it = text("# HELP foo Some \\\\ help.\n# TYPE foo gauge\nfoo{a=\"b\"} 1\nfoo{a=\"c\"} 2\n");
+    let family = only(&it);
+    assert_eq!(runs(&it, family), ["foo{a=\"b\"} 1\nfoo{a=\"c\"} 2"]);
+    assert_eq!(
+        (string(it.text(family.help.unwrap())), family.kind),
+        ("Some \\\\ help.".into(), Kind::Gauge)
+    );
+    assert_eq!((family.traits, it.series()), (Traits::BARE, 2));
+    assert!(it.faults().is_empty());
+}
+
+#[test]
+fn families_are_made_whole() {
+    let it = text("foo 1\nbar 1\nfoo{a=\"b\"} 1\n\nfoo{a=\"c\"} 1\n# comment\nbar{x=\"y\"} 2");
+    assert_eq!(names(&it), [("foo".into(), Kind::Unknown, 3), ("bar".into(), Kind::Unknown, 2)]);
+    assert_eq!(runs(&it, &it.families()[0]), ["foo 1", "foo{a=\"b\"} 1", "foo{a=\"c\"} 1"]);
+    assert_eq!(runs(&it, &it.families()[1]), ["bar 1", "bar{x=\"y\"} 2"]);
+    assert!(it.faults().is_empty());
+}
+
+#[test]
+fn a_histogram_owns_its_samples() {
+    let it = text(concat!(
+        "# TYPE h histogram\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n",
+        "# TYPE h_count gauge\nh_bucket 5\n# HELP h_sum x\nh_sum_total 1\n"
+    ));
+    assert_eq!(
+        names(&it),
+        [("h".into(), Kind::Histogram, 5), ("h_sum_total".into(), Kind::Unknown, 1)]
+    );
+    assert_eq!(
+        faults(&it),
+        [
+            "6:8 TYPE line for “h_count”, which belongs to the metric “h”",
+            "8:8 HELP line for “h_sum”, which belongs to the metric “h”"
+        ]
+    );
+}
+
+#[test]
+fn a_type_cannot_take_names_of_others() {
+    let it = text("h_count 1\n# TYPE h histogram\nh_bucket{le=\"x\"} 1\n");
+    assert_eq!(
+        faults(&it),
+        ["2:8 “h” cannot have this type, because “h_count” is a metric of its own already"]
+    );
+    assert_eq!(it.families().iter().map(|it| it.kind).collect::<Vec<_>>(), [Kind::Unknown; 3]);
+    let it = text("# HELP h_count x\n# TYPE h histogram\nh_count 1\n");
+    assert_eq!(names(&it), [("h".into(), Kind::Histogram, 1)]);
+    assert_eq!(faults(&it), ["1:16 HELP line for “h_count”, which belongs to the metric “h”"]);
+}
+
+#[test]
+fn first_headers_stand() {
+    let it = text("# HELP a x\n# HELP a y\n# TYPE a gauge\n# TYPE a counter\na 1\nb 1\n# TYPE b gauge\n# HELP b late is fine\n");
+    assert_eq!(
+        faults(&it),
+        [
+            "2:8 second HELP line for the same metric",
+            "4:8 second TYPE line for the same metric",
+            "7:8 TYPE line after samples of the same metric"
+        ]
+    );
+    assert_eq!(names(&it), [("a".into(), Kind::Gauge, 1), ("b".into(), Kind::Unknown, 1)]);
+    assert_eq!(string(it.text(it.families()[1].help.unwrap())), "late is fine");
+}
+
+#[test]
+fn faults_tell_where_and_why() {
+    for (line, fault) in [
+        ("9foo 1", "1 “9” cannot start a metric name"),
+        ("f-o 1", "2 “-” cannot stand in a metric name, nor follow one"),
+        ("foo", "4 the value is missing"),
+        ("foo ", "5 the value is missing"),
+        ("foo{a=\"b\"}", "11 the value is missing"),
+        ("foo{a=\"b} 1", "12 quoted text is not closed by a quote on this line"),
+        ("foo{a=\"b\"", "10 labels are not closed by a brace on this line"),
+        (
+            "foo{a=\"\\x\"} 1",
+            "8 \\ before “x” is no escape sequence; a backslash is written \\\\",
+        ),
+        ("foo{a=b} 1", "7 expected a quote before the label value, found “b”"),
+        ("foo{a} 1", "6 expected = after the label name, found “}”"),
+        ("foo{,} 1", "5 “,” cannot start a label name"),
+        ("foo{ä=\"\"} 1", "5 a character beyond ASCII cannot start a label name"),
+        ("foo{a=\"b\" c=\"d\"} 1", "11 expected , or } after the label value, found “c”"),
+        ("foo{a=\"b\",a=\"c\"} 1", "11 label “a” occurs twice"),
+        ("foo{__name__=\"b\"} 1", "5 label name __name__ is reserved"),
+        (
+            "foo{a=\"b\",\"bar\"} 1",
+            "16 quoted text without a value; the metric name stands once, before the braces or first in them",
+        ),
+        ("{\"\"} 1", "2 the name in the quotes is empty"),
+        ("{} 1", "2 “}” cannot start a metric name"),
+        ("foo one", "5 “one” is not a number"),
+        ("foo 1x", "5 “1x” is not a number"),
+        ("foo 0x10", "5 “0x10” is not a number"),
+        ("foo 1 -5", "7 “-5” is not a timestamp"),
+        ("foo 1 5 6", "9 nothing may follow the timestamp"),
+        ("foo 1 # {a=\"b\"} 1", "7 the text format has no exemplars; they need OpenMetrics"),
+        ("# TYPE foo info", "12 type “info” needs OpenMetrics"),
+        ("# TYPE foo COUNTER", "12 type “COUNTER” must be written in lower case"),
+        ("# TYPE foo", "11 the type is missing"),
+        ("# HELP 9 x", "8 no metric name here that can be read"),
+        (
+            "# HELP foo C:\\temp",
+            "14 \\ before “t” is no escape sequence; a backslash is written \\\\",
+        ),
+    ] {
+        let it = text(&format!("good 1\n{line}\ngood{{a=\"b\"}} 1\n"));
+        assert_eq!(faults(&it), [format!("2:{fault}")], "{line}");
+        assert_eq!(it.series(), 2, "{line}");
+    }
+}
+
+#[test]
+fn one_line_is_much_like_the_last_but_read_as_itself() {
+    let it = text(concat!(
+        "foo{a=\"1\",b=\"2\",c=\"3\"} 1\n",
+        "foo{a=\"1\",b=\"22\",c=\"3\"} 1\n",
+        "foo{a=\"1\",b=\"2\"} 1\n",
+        "foo{a=\"1\",b=\"2\",c=\"3\",d=\"4\"} 1\n",
+        "foo{b=\"2\",a=\"1\",c=\"4\"} 1\n",
+        "foo{b=\"2\",c=\"3\",a=\"1\"} 1\n",
+        "foo{b=\"2\",b=\"3\",a=\"1\"} 1\n",
+        "foo{b=\"2\", c=\"5\",a=\"1\"} 1\n",
+        "fop{b=\"2\", c=\"5\",a=\"1\"} 1\n",
+        "foo{b=\"2\", c=\"5\",c=\"1\"} 1\n",
+    ));
+    assert_eq!(
+        faults(&it),
+        [
+            "6:1 the same series stands on line 1 already",
+            "7:11 label “b” occurs twice",
+            "10:18 label “c” occurs twice"
+        ]
+    );
+    let hashes: Vec<u64> = it.families().iter().flat_map(|family| it.series_hashes(family)).collect();
+    assert_eq!(hashes.len(), 7);
+    assert!(it.families()[0].traits.contains(Traits::RESPELL_OPENMETRICS));
+}
+
+#[test]
+fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
+    for second in [
+        "foo{b=\"2\",a=\"1\"} 9",
+        "foo { a = \"1\" , b=\"2\", } 1",
+        "{\"foo\",\"a\"=\"1\",b=\"2\"} 1",
+        "foo{a=\"1\",b=\"2\",c=\"\"} 1",
+        "foo{a=\"1\",b=\"2\"} 1 12345",
+    ] {
+        let it = text(&format!("foo{{a=\"1\",b=\"2\"}} 1\n{second}\n"));
+        assert_eq!(faults(&it), ["2:1 the same series stands on line 1 already"], "{second}");
+        assert_eq!(only(&it).samples, 1);
+    }
+}
+
+#[test]
+fn line_ends_cost_nothing() {
+    let it = text("\u{feff}# TYPE foo gauge\r\nfoo 1\r\nfoo{a=\"b\"} 2 5 \t\r\n\r\n \t\n  foo{a=\"c\"} 3\r");
+    assert_eq!(runs(&it, only(&it)), ["foo 1", "foo{a=\"b\"} 2 5", "foo{a=\"c\"} 3"]);
+    assert_eq!(only(&it).kind, Kind::Gauge);
+    assert!(it.faults().is_empty());
+    assert!(text("").faults().is_empty() && text("\n").families().is_empty());
+}
+
+#[test]
+fn odd_spelling_is_legal_text_but_marked() {
+    let respell = Traits::RESPELL_OPENMETRICS;
+    for line in [
+        "foo  1",
+        "foo\t1",
+        "foo{a=\"b\"}1",
+        "foo{a=\"b\"}  1",
+        "foo{a=\"b\",} 1",
+        "foo{ a=\"b\"} 1",
+        "foo {a=\"b\"} 1",
+        "foo{a =\"b\"} 1",
+        "foo{a= \"b\"} 1",
+        "foo{a=\"b\" } 1",
+        "foo{a=\"b\", c=\"d\"} 1",
+        "foo{a=\"b\" ,c=\"d\"} 1",
+        "foo 1 5",
+        "{\"foo\", a=\"b\"} 1",
+        "{\"foo\",} 1",
+        "{\"foo\" ,a=\"b\"} 1",
+        "{ \"foo\"} 1",
+    ] {
+        let it = text(&format!("{line}\n"));
+        assert!(
+            it.faults().is_empty() && only(&it).traits.contains(respell),
+            "{line} {:?}",
+            only(&it).traits
+        );
+        assert_eq!(runs(&it, only(&it)), [line]);
+        // The next line agrees with this one but for the gap, which must be seen all the same.
+        let plain = "foo{a=\"b\",c=\"d\"} 1\n";
+        let it = text(&format!("{plain}{}\n", line.replace('b', "x")));
+        assert!(only(&it).traits.contains(respell), "{line}");
+    }
+    for line in ["foo 1", "foo{} 1", "foo{a=\"b\"} 1", "{\"foo\"} 1", "{\"foo\",a=\"b\"} 1"] {
+        assert!(!only(&text(line)).traits.intersects(respell), "{line}");
+    }
+    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"1\"} 1")).traits.contains(respell));
+    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"Inf\"} 1")).traits.contains(respell));
+    assert!(!only(&text("# TYPE h histogram\nh_bucket{le=\"1.0\"} 1")).traits.contains(respell));
+    assert!(only(&text("foo{__a=\"b\"} 1")).traits.contains(Traits::RESERVED_LABELS));
+    assert!(only(&text("foo{\"a\"=\"b\"} 1")).traits.contains(Traits::QUOTED));
+}
+
+#[test]
+fn open_metrics_is_read_whole() {
+    let it = open(concat!(
+        "# TYPE a_seconds counter\n# UNIT a_seconds seconds\n# HELP a_seconds \\\"x\\\"\n",
+        "a_seconds_total{x=\"y\"} 1 12.5 # {id=\"z\"} 0.5 12.25\na_seconds_created{x=\"y\"} 1e9 12.5\n",
+        "# TYPE b info\nb_info{v=\"1\"} 1\n# TYPE c stateset\nc{c=\"on\"} 1\nc{c=\"off\"} 0\n",
+        "# TYPE d gaugehistogram\nd_bucket{le=\"1.0\"} 1\nd_bucket{le=\"+Inf\"} 2\nd_gcount 2\nd_gsum 5\n",
+        "# TYPE e unknown\ne 1\n# EOF\n"
+    ));
+    assert_eq!(faults(&it), [""; 0]);
+    assert_eq!(
+        names(&it),
+        [
+            ("a_seconds".into(), Kind::Counter, 2),
+            ("b".into(), Kind::Info, 1),
+            ("c".into(), Kind::StateSet, 2),
+            ("d".into(), Kind::GaugeHistogram, 4),
+            ("e".into(), Kind::Unknown, 1)
+        ]
+    );
+    let counter = &it.families()[0];
+    assert_eq!(
+        counter.traits,
+        Traits::TIMESTAMPS | Traits::EXEMPLARS | Traits::RESPELL_TEXT | Traits::TOTAL | Traits::CREATED
+    );
+    assert_eq!(string(it.text(counter.unit.unwrap())), "seconds");
+    let sample = it.samples(counter).next().unwrap();
+    assert_eq!(sample.exemplar.unwrap().value, b"0.5");
+    assert_eq!(counter.traits.suffixes().collect::<Vec<_>>(), [Suffix::Total, Suffix::Created]);
+}
+
+#[test]
+fn open_metrics_needs_its_end() {
+    assert_eq!(faults(&open("a 1\n")), ["2:1 no # EOF at the end: the text may be cut off"]);
+    let it = open("a 1\n# EOF\nb 1\n# TYPE c gauge\n");
+    assert_eq!(faults(&it), ["3:1 text after # EOF"]);
+    assert_eq!(it.series(), 2);
+    assert!(open("# EOF\n\n").faults().is_empty());
+}
+
+#[test]
+fn exemplars_are_handed_out_where_they_may_be() {
+    let it = open("# TYPE a gauge\na 1 # {x=\"y\"} 1\n# TYPE b counter\nb_total 1 # {} 1\n# EOF\n");
+    assert!(it.faults().is_empty());
+    assert!(it.samples(&it.families()[0]).all(|it| it.exemplar.is_none()));
+    assert!(it.families()[0].traits.contains(Traits::EXEMPLARS | Traits::RESPELL_OPENMETRICS));
+    assert!(it.samples(&it.families()[1]).all(|it| it.exemplar.is_some()));
+    for (line, column) in [
+        ("a_total 1 # x", 13),
+        ("a_total 1 # {x=\"y\"}", 20),
+        ("a_total 1 # {x=\"y\",x=\"z\"} 1", 20),
+        ("a_total 1 # {x=\"y\"} 1 nan", 23),
+        ("a_total 1 # {} 1 2 3", 20),
+    ] {
+        assert_eq!(
+            open(&format!("{line}\n# EOF\n")).faults().first().map(|it| (it.line, it.column)),
+            Some((1, column)),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn shapes_that_open_metrics_refuses_are_marked() {
+    let h = "# TYPE h histogram\n";
+    for (head, lines, fits) in [
+        (h, "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1", true),
+        (h, "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1", true),
+        (h, "h_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1", false),
+        (h, "h_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 1", false),
+        (h, "h_bucket{le=\"2\"} 1\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1", false),
+        (h, "h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 2", false),
+        (h, "h_bucket{le=\"+Inf\"} 1\nh_sum 1", false),
+        (h, "h_bucket{le=\"+Inf\"} 1\nh_sum -1\nh_count 1", false),
+        (h, "h_bucket{le=\"+Inf\"} 1\nh 1", false),
+        (h, "h_bucket 1", false),
+        (
+            h,
+            "h_bucket{a=\"1\",le=\"+Inf\"} 1\nh_bucket{a=\"2\",le=\"+Inf\"} 1\nh_sum{a=\"1\"} 1\nh_count{a=\"1\"} 1",
+            false,
+        ),
+        (
+            h,
+            "h_bucket{a=\"1\",le=\"+Inf\"} 1\nh_bucket{le=\"+Inf\",a=\"2\"} 1\nh_sum{a=\"2\"} 1\nh_count{a=\"2\"} 1",
+            true,
+        ),
+        (h, "h_bucket{le=\"+Inf\"} 1 5\nh_sum 1\nh_count 1", false),
+        ("# TYPE c_total counter\n", "c_total 1\nc_total{a=\"b\"} 0", true),
+        ("# TYPE c_total counter\n", "c_total -1", false),
+        ("# TYPE c_total counter\n", "c_total NaN", false),
+        ("# TYPE c counter\n", "c 1", false),
+        (
+            "# TYPE s summary\n",
+            "s{quantile=\"0.5\"} NaN\ns{quantile=\"1\"} 2\ns_sum 1\ns_count 1",
+            true,
+        ),
+        ("# TYPE s summary\n", "s{quantile=\"2\"} 1", false),
+        ("# TYPE s summary\n", "s 1", false),
+        ("# TYPE g gauge\n", "g -1\ng{a=\"b\"} NaN", true),
+    ] {
+        let it = text(&format!("{head}{lines}\n"));
+        assert!(it.faults().is_empty(), "{lines}");
+        assert_eq!(!only(&it).traits.contains(Traits::UNFIT), fits, "{lines}");
+    }
+    assert!(only(&open("# TYPE c counter\nc 1\n# EOF\n")).traits.contains(Traits::UNFIT));
+    assert!(only(&open("# TYPE i info\ni_info 2\n# EOF\n")).traits.contains(Traits::UNFIT));
+    assert!(
+        only(&open("# TYPE s stateset\ns{t=\"a\"} 1\n# EOF\n"))
+            .traits
+            .contains(Traits::UNFIT)
+    );
+}
+
+#[test]
+fn bad_bytes_cost_their_line_only() {
+    let body = b"good{a=\"b\"} 1\nfoo{a=\"\xff\"} 1\n# HELP good \xff\ngood{a=\"\xc3\xb6\"} 1\n";
+    let it = Exposition::parse(Bytes::from_static(body), Syntax::Text);
+    assert_eq!(faults(&it), ["2:8 not UTF-8", "3:13 not UTF-8"]);
+    assert_eq!(it.series(), 2);
+}
+
+#[test]
+fn labels_are_bounded() {
+    let labels = |count: usize| (0..count).map(|n| format!("l{n}=\"\"")).collect::<Vec<_>>().join(",");
+    let most = super::line::MAX_LABELS;
+    let it = text(&format!("foo{{{}}} 1\nbar{{{}}} 1\n", labels(most), labels(most + 1)));
+    assert_eq!((it.series(), it.faults().total()), (1, 1));
+}
+
+#[test]
+fn faults_are_bounded_but_counted() {
+    let it = text(&"x\n".repeat(1_000));
+    assert_eq!(
+        (it.faults().iter().count(), it.faults().total()),
+        (crate::exposition::MAX_FAULTS_KEPT, 1_000)
+    );
+}

@@ -1,0 +1,112 @@
+//! The lines before a family's samples.
+
+use bytes::Bytes;
+
+use super::rope::Rope;
+use super::sample::{quoted, underscored_metric};
+use super::Variant;
+use crate::exposition::negotiate::Escaping;
+use crate::exposition::{Kind, escape};
+use crate::model::Syntax;
+
+/// HELP, TYPE and UNIT of a family as it goes out.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    /// The family's name in the syntax that it goes out in, as escaped inside quotes.
+    pub(crate) name: Box<[u8]>,
+    /// Its type, one that the syntax knows.
+    pub(crate) kind: Kind,
+    /// Its help.
+    pub(crate) help: Option<Help>,
+    /// Its unit, which goes out under OpenMetrics where it ends the name.
+    pub(crate) unit: Option<Bytes>,
+}
+
+/// The text of a HELP line, as it is escaped in the syntax that it came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Help {
+    /// The text.
+    pub(crate) text: Bytes,
+    /// Its syntax.
+    pub(crate) syntax: Syntax,
+}
+
+impl Header {
+    /// About how many bytes it makes.
+    pub(super) fn size(&self) -> usize {
+        let help = self.help.as_ref().map_or(0, |help| help.text.len() + self.name.len() + 10);
+        help + self.name.len() + 24
+    }
+
+    pub(super) fn write(&self, to: Variant, rope: &mut Rope) {
+        let name = self.spelt_name(to.escaping);
+        if let Some(help) = &self.help {
+            rope.literal(b"# HELP ");
+            rope.literal(&name);
+            rope.literal(b" ");
+            help.write(to.syntax, rope);
+            rope.literal(b"\n");
+        }
+        // The text format takes a family without a type for an untyped one.
+        if to.syntax == Syntax::OpenMetrics || self.kind != Kind::Unknown {
+            rope.literal(b"# TYPE ");
+            rope.literal(&name);
+            rope.literal(b" ");
+            rope.literal(self.kind.word(to.syntax).unwrap_or("unknown").as_bytes());
+            rope.literal(b"\n");
+        }
+        if let Some(unit) = self.unit.as_ref().filter(|unit| to.syntax == Syntax::OpenMetrics && self.takes_unit(unit)) {
+            rope.literal(b"# UNIT ");
+            rope.literal(&name);
+            rope.literal(b" ");
+            rope.literal(unit);
+            rope.literal(b"\n");
+        }
+    }
+
+    fn spelt_name(&self, escaping: Escaping) -> Vec<u8> {
+        let mut name = Vec::with_capacity(self.name.len() + 2);
+        match escaping {
+            Escaping::AllowUtf8 if !escape::is_legacy_metric_name(&self.name) => quoted(&self.name, &mut name),
+            Escaping::AllowUtf8 => name.extend_from_slice(&self.name),
+            Escaping::Underscores => name.extend_from_slice(&underscored_metric(&self.name)),
+        }
+        name
+    }
+
+    fn takes_unit(&self, unit: &[u8]) -> bool {
+        let ends_name = self.name.strip_suffix(unit).is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1);
+        ends_name && !matches!(self.kind, Kind::Info | Kind::StateSet) && escape::is_legacy_metric_name(&self.name)
+    }
+}
+
+impl Help {
+    /// Quotes are escaped in OpenMetrics and are not in the text format.
+    fn write(&self, to: Syntax, rope: &mut Rope) {
+        match (self.syntax, to) {
+            (Syntax::Text, Syntax::OpenMetrics) if self.text.contains(&b'"') => {
+                let out = rope.buffer();
+                for &byte in &self.text {
+                    if byte == b'"' {
+                        out.push(b'\\');
+                    }
+                    out.push(byte);
+                }
+            }
+            (Syntax::OpenMetrics, Syntax::Text) if self.text.contains(&b'"') => {
+                let (out, mut bytes) = (rope.buffer(), self.text.iter().copied().peekable());
+                while let Some(byte) = bytes.next() {
+                    match (byte, bytes.peek()) {
+                        (b'\\', Some(b'"')) => {}
+                        (b'\\', Some(&next)) => {
+                            out.extend_from_slice(&[byte, next]);
+                            bytes.next();
+                        }
+                        _ => out.push(byte),
+                    }
+                }
+            }
+            _ => rope.literal(&self.text),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Output that is copied where it is small and sliced out of the stored text where it is large.
+
+use bytes::Bytes;
+
+/// From how many bytes on a stretch of stored text goes out as a slice of its own: shorter ones are copied together, because a socket
+/// write of many small slices costs more than the copies.
+pub(super) const MIN_SLICE_BYTES: usize = 48 * 1024;
+
+/// A growing list of slices.
+///
+/// What is written is compared with what follows in the stored text: as long as it is the same, header lines and newlines included, the
+/// stretch of stored text grows and nothing is copied.
+#[derive(Default)]
+pub(super) struct Rope {
+    parts: Vec<Bytes>,
+    buffer: Vec<u8>,
+    stretch: Option<Stretch>,
+}
+
+/// A range of a stored text that has been written but neither copied nor sliced yet.
+struct Stretch {
+    body: Bytes,
+    start: usize,
+    end: usize,
+}
+
+impl Rope {
+    /// An empty rope with room for `capacity` bytes of copies.
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { buffer: Vec::with_capacity(capacity), ..Self::default() }
+    }
+
+    /// Writes bytes that need not stand in any stored text.
+    pub(super) fn literal(&mut self, bytes: &[u8]) {
+        match &mut self.stretch {
+            Some(stretch) if stretch.body[stretch.end..].starts_with(bytes) => stretch.end += bytes.len(),
+            _ => self.buffer().extend_from_slice(bytes),
+        }
+    }
+
+    /// Writes a range of a stored text.
+    pub(super) fn stored(&mut self, body: &Bytes, range: std::ops::Range<usize>) {
+        match &mut self.stretch {
+            Some(stretch) if stretch.end == range.start && std::ptr::eq(stretch.body.as_ptr(), body.as_ptr()) => stretch.end = range.end,
+            _ => {
+                self.settle();
+                self.stretch = Some(Stretch { body: body.clone(), start: range.start, end: range.end });
+            }
+        }
+    }
+
+    /// Where to write what is respelt anyway.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        self.settle();
+        &mut self.buffer
+    }
+
+    /// All that was written.
+    pub(super) fn finish(mut self) -> Vec<Bytes> {
+        self.settle();
+        self.flush();
+        self.parts
+    }
+
+    fn settle(&mut self) {
+        let Some(Stretch { body, start, end }) = self.stretch.take() else { return };
+        if end - start < MIN_SLICE_BYTES {
+            self.buffer.extend_from_slice(&body[start..end]);
+        } else {
+            self.flush();
+            self.parts.push(body.slice(start..end));
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.buffer.is_empty() {
+            // An exact size: what is rendered stays for long.
+            self.parts.push(std::mem::take(&mut self.buffer).into_boxed_slice().into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_is_the_same_is_not_copied() {
+        let body = Bytes::from(vec![b'x'; 3 * MIN_SLICE_BYTES]);
+        let mut rope = Rope::default();
+        rope.literal(b"head\n");
+        rope.stored(&body, 0..MIN_SLICE_BYTES);
+        rope.literal(b"xx");
+        rope.stored(&body, MIN_SLICE_BYTES + 2..2 * MIN_SLICE_BYTES);
+        rope.literal(b"\n");
+        rope.stored(&body, 0..10);
+        let parts = rope.finish();
+        assert_eq!(parts.iter().map(Bytes::len).collect::<Vec<_>>(), [5, 2 * MIN_SLICE_BYTES, 11]);
+        assert_eq!(parts[1].as_ptr(), body.as_ptr());
+    }
+}

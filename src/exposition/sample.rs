@@ -1,0 +1,365 @@
+//! Sample lines, read again where somebody needs to know what is in them.
+//!
+//! The lines have been checked when the text came in, so this only finds where things are.
+
+use crate::model::Syntax;
+
+use super::family::{Family, Kind, Suffix};
+use super::hash::Seed;
+use super::index::Runs;
+
+/// A sample line. All parts are slices of the stored text, escaped as there.
+#[derive(Debug, Clone)]
+pub struct Sample<'a> {
+    /// The whole line, without blanks at its ends and without newline.
+    pub line: &'a [u8],
+    /// The metric name, without quotes.
+    pub name: &'a [u8],
+    /// Whether the name stands in quotes inside the braces.
+    pub quoted: bool,
+    /// The labels, in the order of the line.
+    pub labels: Labels<'a>,
+    /// The value as it is written; a float that Go would read.
+    pub value: &'a [u8],
+    /// The timestamp as it is written: milliseconds, digits only, in the text format; seconds, a finite float, in OpenMetrics.
+    pub timestamp: Option<&'a [u8]>,
+    /// The exemplar, where OpenMetrics allows one: on the buckets of histograms and the totals of counters, with labels of at most
+    /// [`MAX_EXEMPLAR_CHARS`] characters. Others are left out.
+    pub exemplar: Option<Exemplar<'a>>,
+}
+
+/// How many characters the names and values of an exemplar's labels may have together: a rule of OpenMetrics.
+pub const MAX_EXEMPLAR_CHARS: usize = 128;
+
+impl Sample<'_> {
+    /// The identity of the series, the same in every application and for every order of labels, different in every process.
+    /// Different series may share it by chance: compare with [`Sample::same_series`] before anything is lost.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let seed = Seed::get();
+        let labels = self
+            .labels
+            .clone()
+            .map(|label| seed.label_value(seed.label_name(label.name), label.value));
+        labels.fold(seed.name(self.name), u64::wrapping_add)
+    }
+
+    /// Whether both lines are samples of one series: equal names, and equal labels in any order, those without value apart.
+    #[must_use]
+    pub fn same_series(&self, other: &Sample<'_>) -> bool {
+        let mine = self.labels.clone().filter(|label| !label.value.is_empty());
+        let theirs = other.labels.clone().filter(|label| !label.value.is_empty());
+        self.name == other.name
+            && mine.clone().count() == theirs.clone().count()
+            && mine
+                .clone()
+                .all(|label| theirs.clone().any(|it| it.name == label.name && it.value == label.value))
+    }
+}
+
+/// What links a sample to a trace.
+#[derive(Debug, Clone)]
+pub struct Exemplar<'a> {
+    /// Its labels.
+    pub labels: Labels<'a>,
+    /// Its value as it is written.
+    pub value: &'a [u8],
+    /// Its timestamp as it is written, seconds.
+    pub timestamp: Option<&'a [u8]>,
+}
+
+/// A label of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label<'a> {
+    /// Its name, without quotes.
+    pub name: &'a [u8],
+    /// Its value, without quotes.
+    pub value: &'a [u8],
+    /// Whether the name is written in quotes.
+    pub quoted: bool,
+}
+
+/// The labels of a sample or of an exemplar, in the order of the line.
+#[derive(Debug, Clone, Default)]
+pub struct Labels<'a> {
+    text: &'a [u8],
+}
+
+impl<'a> Labels<'a> {
+    pub(super) const fn new(text: &'a [u8]) -> Self {
+        Self { text }
+    }
+
+    /// What is left between the braces, a quoted metric name apart.
+    #[must_use]
+    pub const fn text(&self) -> &'a [u8] {
+        self.text
+    }
+}
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = Label<'a>;
+
+    fn next(&mut self) -> Option<Label<'a>> {
+        let mut rest = Cursor { text: self.text };
+        rest.skip(|byte| matches!(byte, b' ' | b'\t' | b','));
+        let quoted = rest.text.first() == Some(&b'"');
+        let name = if quoted {
+            rest.quoted()
+        } else {
+            rest.until(|byte| matches!(byte, b' ' | b'\t' | b'='))
+        };
+        rest.skip(|byte| matches!(byte, b' ' | b'\t' | b'='));
+        if rest.text.is_empty() {
+            self.text = rest.text;
+            return None;
+        }
+        let value = rest.quoted();
+        self.text = rest.text;
+        Some(Label { name, value, quoted })
+    }
+}
+
+/// The samples of a family; see [`Exposition::samples`](super::Exposition::samples).
+#[derive(Debug, Clone)]
+pub struct Samples<'a> {
+    runs: Runs<'a>,
+    rest: Option<&'a [u8]>,
+    /// Which exemplars are legal: those of samples with this suffix.
+    exemplars_at: Option<Suffix>,
+    family: &'a [u8],
+}
+
+impl<'a> Samples<'a> {
+    pub(super) const fn new(runs: Runs<'a>, name: &'a [u8], family: &Family, syntax: Syntax) -> Self {
+        let exemplars_at = match (syntax, family.kind) {
+            (Syntax::OpenMetrics, Kind::Counter) => Some(Suffix::Total),
+            (Syntax::OpenMetrics, Kind::Histogram | Kind::GaugeHistogram) => Some(Suffix::Bucket),
+            _ => None,
+        };
+        Self {
+            runs,
+            rest: None,
+            exemplars_at,
+            family: name,
+        }
+    }
+}
+
+impl<'a> Iterator for Samples<'a> {
+    type Item = Sample<'a>;
+
+    fn next(&mut self) -> Option<Sample<'a>> {
+        let rest = match self.rest {
+            Some(rest) => rest,
+            None => self.runs.next()?,
+        };
+        let (line, rest) = match memchr::memchr(b'\n', rest) {
+            Some(end) => (&rest[..end], Some(&rest[end + 1..])),
+            None => (rest, None),
+        };
+        self.rest = rest;
+        let mut sample = split(line);
+        if sample.exemplar.as_ref().is_some_and(|it| !self.allows(sample.name, it)) {
+            sample.exemplar = None;
+        }
+        Some(sample)
+    }
+}
+
+impl Samples<'_> {
+    fn allows(&self, sample: &[u8], exemplar: &Exemplar<'_>) -> bool {
+        self.exemplars_at.is_some() && self.exemplars_at == Suffix::between(self.family, sample) && exemplar.is_short()
+    }
+}
+
+impl Exemplar<'_> {
+    fn is_short(&self) -> bool {
+        let chars = |bytes: &[u8]| unescaped_chars(bytes);
+        self.labels
+            .clone()
+            .map(|label| chars(label.name) + chars(label.value))
+            .sum::<usize>()
+            <= MAX_EXEMPLAR_CHARS
+    }
+}
+
+/// How many characters an escaped string stands for.
+pub(super) fn unescaped_chars(escaped: &[u8]) -> usize {
+    let mut bytes = escaped.iter();
+    let mut count = 0;
+    while let Some(byte) = bytes.next() {
+        if *byte == b'\\' {
+            bytes.next();
+        }
+        count += usize::from(byte & 0xc0 != 0x80);
+    }
+    count
+}
+
+/// Finds the parts of a checked sample line.
+pub(super) fn split(line: &[u8]) -> Sample<'_> {
+    let mut rest = Cursor { text: line };
+    let mut name = rest.until(|byte| matches!(byte, b' ' | b'\t' | b'{'));
+    let quoted = name.is_empty();
+    rest.blanks();
+    let mut labels = Labels::default();
+    if rest.text.first() == Some(&b'{') {
+        rest.text = &rest.text[1..];
+        if quoted {
+            rest.blanks();
+            name = rest.quoted();
+        }
+        labels = rest.braced();
+        rest.blanks();
+    }
+    let value = rest.word();
+    rest.blanks();
+    let timestamp = rest.word_before_exemplar();
+    rest.blanks();
+    Sample {
+        line,
+        name,
+        quoted,
+        labels,
+        value,
+        timestamp,
+        exemplar: rest.exemplar(),
+    }
+}
+
+/// What is left of a checked line.
+struct Cursor<'a> {
+    text: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn skip(&mut self, these: impl Fn(u8) -> bool) {
+        self.until(|byte| !these(byte));
+    }
+
+    fn blanks(&mut self) {
+        self.skip(|byte| matches!(byte, b' ' | b'\t'));
+    }
+
+    fn until(&mut self, stop: impl Fn(u8) -> bool) -> &'a [u8] {
+        let end = self.text.iter().position(|byte| stop(*byte)).unwrap_or(self.text.len());
+        let (before, rest) = self.text.split_at(end);
+        self.text = rest;
+        before
+    }
+
+    fn word(&mut self) -> &'a [u8] {
+        self.until(|byte| matches!(byte, b' ' | b'\t'))
+    }
+
+    fn word_before_exemplar(&mut self) -> Option<&'a [u8]> {
+        match self.text.first() {
+            None | Some(b'#') => None,
+            Some(_) => Some(self.word()),
+        }
+    }
+
+    /// The inside of a quoted string, which must come next.
+    fn quoted(&mut self) -> &'a [u8] {
+        let end = 1 + closing_quote(&self.text[1..]);
+        let inside = &self.text[1..end];
+        self.text = &self.text[end + 1..];
+        inside
+    }
+
+    /// The labels up to the closing brace, which is skipped.
+    fn braced(&mut self) -> Labels<'a> {
+        let start = self.text;
+        let mut at = 0;
+        while start[at] != b'}' {
+            at += if start[at] == b'"' {
+                closing_quote(&start[at + 1..]) + 2
+            } else {
+                1
+            };
+        }
+        self.text = &start[at + 1..];
+        Labels { text: &start[..at] }
+    }
+
+    fn exemplar(mut self) -> Option<Exemplar<'a>> {
+        self.text = self.text.strip_prefix(b"#")?;
+        self.blanks();
+        self.text = self.text.strip_prefix(b"{")?;
+        let labels = self.braced();
+        self.blanks();
+        let value = self.word();
+        self.blanks();
+        let timestamp = self.word_before_exemplar();
+        Some(Exemplar { labels, value, timestamp })
+    }
+}
+
+/// Where the quote is that closes a string; checked lines always have one.
+fn closing_quote(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', &text[at..]).unwrap_or_default();
+        if text[at] != b'\\' {
+            return at;
+        }
+        at += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(of: &Labels<'_>) -> Vec<(String, String, bool)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        of.clone()
+            .map(|label| (text(label.name), text(label.value), label.quoted))
+            .collect()
+    }
+
+    #[test]
+    fn a_line_falls_into_its_parts() {
+        let sample = split(b"foo_bucket{a=\"}\\\"{\", le = \"1\" ,} 5 12.5 # {id=\"x\"} 0.5 7");
+        assert_eq!((sample.name, sample.quoted, sample.value), (&b"foo_bucket"[..], false, &b"5"[..]));
+        assert_eq!(
+            labels(&sample.labels),
+            [("a".into(), "}\\\"{".into(), false), ("le".into(), "1".into(), false)]
+        );
+        assert_eq!(sample.timestamp, Some(&b"12.5"[..]));
+        let exemplar = sample.exemplar.expect("the line has one");
+        assert_eq!(labels(&exemplar.labels), [("id".into(), "x".into(), false)]);
+        assert_eq!((exemplar.value, exemplar.timestamp), (&b"0.5"[..], Some(&b"7"[..])));
+    }
+
+    #[test]
+    fn bare_and_quoted_names() {
+        let bare = split(b"foo 1");
+        assert_eq!(
+            (bare.name, bare.labels.text(), bare.value, bare.timestamp),
+            (&b"foo"[..], &b""[..], &b"1"[..], None)
+        );
+        let quoted = split(b"{ \"a.b\", \"c d\"=\"e\"}1");
+        assert_eq!((quoted.name, quoted.quoted, quoted.value), (&b"a.b"[..], true, &b"1"[..]));
+        assert_eq!(labels(&quoted.labels), [("c d".into(), "e".into(), true)]);
+    }
+
+    #[test]
+    fn identity_knows_no_order_and_no_empty_values() {
+        let a = split(b"foo{a=\"1\",b=\"2\",c=\"\"} 1");
+        let b = split(b"{\"foo\", \"b\"=\"2\" , a=\"1\",} 2 5");
+        let c = split(b"foo{a=\"2\",b=\"1\"} 1");
+        assert_eq!(a.hash(), b.hash());
+        assert!(a.same_series(&b) && b.same_series(&a));
+        assert_ne!(a.hash(), c.hash());
+        assert!(!a.same_series(&c));
+        let more = split(b"foo{a=\"1\",b=\"2\",app=\"x\"} 1");
+        assert_eq!(a.hash().wrapping_add(super::super::label_hash(b"app", b"x")), more.hash());
+    }
+
+    #[test]
+    fn escapes_count_as_one_character() {
+        assert_eq!(unescaped_chars("a\\\\\\n\\\"ö".as_bytes()), 5);
+    }
+}

@@ -1,0 +1,353 @@
+//! The body of a request, collected within a limit.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::mem;
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+
+use super::reply;
+
+/// Memory set aside on the word of a Content-Length header alone; the rest follows as bytes arrive.
+const FIRST_ALLOCATION: usize = 64 * 1024;
+
+/// How many bytes a body may have, packed and unpacked alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// The number of bytes.
+    pub bytes: usize,
+    /// The configuration key that sets it, for the answer to whoever exceeds it.
+    pub key: &'static str,
+}
+
+/// Why a body could not be collected; as a response it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Larger than the limit, packed or unpacked: 413.
+    #[error("the body is larger than {} bytes, the limit that {} sets", .0.bytes, .0.key)]
+    TooLarge(BodyLimit),
+    /// A Content-Encoding other than gzip: 415.
+    #[error("the content encoding `{0}` is not understood, only gzip is")]
+    Encoding(String),
+    /// It is no gzip, or the gzip ends early or fails its checksum: 400.
+    #[error("the body is not valid gzip: {0}")]
+    Corrupt(#[source] io::Error),
+    /// It stopped arriving: 408.
+    #[error("the body took too long to arrive")]
+    Stalled,
+    /// The connection failed or the chunks were malformed: 400.
+    #[error("the body ended early: {0}")]
+    Broken(#[source] axum::Error),
+}
+
+impl BodyError {
+    /// The status code of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Corrupt(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response<Body> {
+        let mut response = reply::text(self.status(), &self);
+        if matches!(self, Self::Encoding(_)) {
+            // RFC 9110, 15.5.16: this header in a 415 says what would have been understood.
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+/// Collects a request's body, unpacked where it is gzip.
+///
+/// A length over the limit is refused before anything is read. The result may share a larger allocation: copy what is kept for long.
+///
+/// # Errors
+///
+/// See [`BodyError`]; it is an answer as it stands.
+pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit) -> Result<Bytes, BodyError> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let announced = usize::try_from(announced)
+        .ok()
+        .filter(|length| *length <= limit.bytes)
+        .ok_or(BodyError::TooLarge(limit))?;
+    let mut sink = sink(headers, limit, announced)?;
+    let mut packed = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        packed += data.len();
+        if packed > limit.bytes {
+            return Err(BodyError::TooLarge(limit));
+        }
+        sink.take(data)?;
+    }
+    sink.finish()
+}
+
+fn sink(headers: &HeaderMap, limit: BodyLimit, announced: usize) -> Result<Sink, BodyError> {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None => Ok(Sink::Plain(Plain::Empty { announced })),
+        Some(name) if name.is_empty() || name.eq_ignore_ascii_case(b"identity") => Ok(Sink::Plain(Plain::Empty { announced })),
+        Some(name) if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
+            let unpacked = Limited {
+                bytes: Vec::new(),
+                limit,
+                exceeded: false,
+            };
+            Ok(Sink::Gzip {
+                decoder: Box::new(MultiGzDecoder::new(unpacked)),
+                empty: true,
+            })
+        }
+        Some(other) => Err(BodyError::Encoding(String::from_utf8_lossy(other).into_owned())),
+    }
+}
+
+fn broken(error: axum::Error) -> BodyError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(this) = cause {
+        if this
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
+        {
+            return BodyError::Stalled;
+        }
+        cause = this.source();
+    }
+    BodyError::Broken(error)
+}
+
+/// Where the pieces of a body go.
+enum Sink {
+    Plain(Plain),
+    Gzip {
+        decoder: Box<MultiGzDecoder<Limited>>,
+        empty: bool,
+    },
+}
+
+/// An unpacked body: one piece is passed on as it is, several are joined.
+enum Plain {
+    Empty { announced: usize },
+    One { piece: Bytes, announced: usize },
+    Many(Vec<u8>),
+}
+
+impl Sink {
+    fn take(&mut self, data: Bytes) -> Result<(), BodyError> {
+        match self {
+            Self::Plain(plain) => {
+                plain.take(data);
+                Ok(())
+            }
+            Self::Gzip { decoder, empty } => {
+                *empty &= data.is_empty();
+                let written = decoder.write_all(&data);
+                decoder.get_mut().check(written)
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Bytes, BodyError> {
+        match self {
+            Self::Plain(plain) => Ok(plain.finish()),
+            // No byte at all is no body rather than a cut off one: a DELETE with a gzip header, for instance.
+            Self::Gzip { empty: true, .. } => Ok(Bytes::new()),
+            Self::Gzip { mut decoder, .. } => {
+                let ended = decoder.try_finish();
+                decoder.get_mut().check(ended)?;
+                Ok(mem::take(&mut decoder.get_mut().bytes).into())
+            }
+        }
+    }
+}
+
+impl Plain {
+    fn take(&mut self, data: Bytes) {
+        *self = match mem::replace(self, Self::Empty { announced: 0 }) {
+            Self::Empty { announced } => Self::One { piece: data, announced },
+            Self::One { piece, announced } => {
+                let mut joined = Vec::with_capacity((piece.len() + data.len()).max(announced.min(FIRST_ALLOCATION)));
+                joined.extend_from_slice(&piece);
+                joined.extend_from_slice(&data);
+                Self::Many(joined)
+            }
+            Self::Many(mut joined) => {
+                joined.extend_from_slice(&data);
+                Self::Many(joined)
+            }
+        };
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Self::Empty { .. } => Bytes::new(),
+            Self::One { piece, .. } => piece,
+            Self::Many(joined) => joined.into(),
+        }
+    }
+}
+
+/// A buffer that refuses what goes beyond the limit.
+#[derive(Debug)]
+struct Limited {
+    bytes: Vec<u8>,
+    limit: BodyLimit,
+    exceeded: bool,
+}
+
+impl Limited {
+    /// Tells a full buffer from what is wrong with the gzip itself.
+    fn check(&self, outcome: io::Result<()>) -> Result<(), BodyError> {
+        match outcome {
+            Err(_) if self.exceeded => Err(BodyError::TooLarge(self.limit)),
+            Err(e) => Err(BodyError::Corrupt(e)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Write for Limited {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + data.len() > self.limit.bytes {
+            self.exceeded = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::convert::Infallible;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: BodyLimit = BodyLimit {
+        bytes: 10_000,
+        key: "a.key",
+    };
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn pieces(data: &[u8], size: usize) -> Body {
+        let pieces: Vec<_> = data
+            .chunks(size)
+            .map(|piece| Ok::<_, Infallible>(http_body::Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        Body::new(StreamBody::new(stream::iter(pieces)))
+    }
+
+    /// Reads a body that comes in pieces of a size; the error as status and text.
+    async fn read(data: &[u8], size: usize, encoding: Option<&str>) -> Result<Bytes, (u16, String)> {
+        let mut headers = HeaderMap::new();
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
+        }
+        read_body(&headers, pieces(data, size), LIMIT)
+            .await
+            .map_err(|e| (e.status().as_u16(), e.to_string()))
+    }
+
+    #[tokio::test]
+    async fn one_piece_is_passed_on_without_a_copy() {
+        let data = Bytes::from(vec![1; 500]);
+        let read = read_body(&HeaderMap::new(), Body::from(data.clone()), LIMIT).await.unwrap();
+        assert_eq!(read.as_ptr(), data.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_packed_and_unpacked() {
+        let too_large = Err((413, "the body is larger than 10000 bytes, the limit that a.key sets".to_owned()));
+        assert_eq!(read(&[0; 10_000], 999, None).await.unwrap().len(), 10_000);
+        assert_eq!(read(&[0; 10_001], 999, None).await, too_large);
+        assert_eq!(read(&gzip(&[0; 10_000]), 7, Some("gzip")).await.unwrap().len(), 10_000);
+        assert_eq!(read(&gzip(&[0; 10_001]), 7, Some("gzip")).await, too_large);
+        assert_eq!(read(&gzip(&[0; 2_000_000]), 1_000, Some("x-gzip")).await, too_large);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, "10001".parse().unwrap());
+        let never = Body::new(StreamBody::new(stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>()));
+        assert!(matches!(read_body(&headers, never, LIMIT).await, Err(BodyError::TooLarge(LIMIT))));
+    }
+
+    #[tokio::test]
+    async fn gzip_that_is_wrong_is_refused() {
+        let good = gzip(b"some metrics");
+        assert_eq!(read(&good, 1, Some("GZIP")).await.unwrap(), "some metrics");
+        for cut in [1, 9, 10, 12, good.len() - 8, good.len() - 1] {
+            let (status, text) = read(&good[..cut], 5, Some("gzip")).await.unwrap_err();
+            assert_eq!(status, 400, "{cut}: {text}");
+            assert!(text.starts_with("the body is not valid gzip: "), "{text}");
+        }
+        let mut wrong = good.clone();
+        *wrong.last_mut().unwrap() ^= 1;
+        assert_eq!(read(&wrong, 5, Some("gzip")).await.unwrap_err().0, 400);
+        assert_eq!(read(b"plain text", 5, Some("gzip")).await.unwrap_err().0, 400);
+        assert_eq!(
+            read(&[good.clone(), b"tail".to_vec()].concat(), 5, Some("gzip"))
+                .await
+                .unwrap_err()
+                .0,
+            400
+        );
+        assert_eq!(
+            read(&[good.clone(), good].concat(), 5, Some("gzip")).await.unwrap(),
+            "some metricssome metrics"
+        );
+        assert_eq!(read(b"", 5, Some("gzip")).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn other_encodings_are_refused_with_what_is_understood() {
+        assert_eq!(read(b"x", 5, Some("identity")).await.unwrap(), "x");
+        let (status, text) = read(b"x", 5, Some("br")).await.unwrap_err();
+        assert_eq!((status, &*text), (415, "the content encoding `br` is not understood, only gzip is"));
+        let response = BodyError::Encoding("br".into()).into_response();
+        assert_eq!(
+            (response.status(), &response.headers()[ACCEPT_ENCODING]),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, &"gzip".parse().unwrap())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_the_same_however_it_comes(data in prop::collection::vec(prop::num::u8::ANY, 0..5_000), size in 1usize..3_000, packed in prop::bool::ANY) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let wire = if packed { gzip(&data) } else { data.clone() };
+            let read = runtime.block_on(read(&wire, size, packed.then_some("gzip")));
+            prop_assert_eq!(read.unwrap(), data);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A body that is a list of shared slices with a known length.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::vec;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Bytes handed down at once, and between two yields: large enough for few system calls, small enough that sixteen scrapers of tens of
+/// megabytes each are served in turn rather than one after another.
+const FRAME: usize = 256 * 1024;
+
+/// A list of immutable slices, sent one after another. A reader costs a list of handles, however slow it is; a handle is let go once it
+/// has been handed down.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    parts: vec::IntoIter<Bytes>,
+    current: Bytes,
+    left: u64,
+    since_yield: usize,
+}
+
+impl Chunks {
+    /// The body made of these parts in this order.
+    #[must_use]
+    pub fn new(parts: Vec<Bytes>) -> Self {
+        let left = parts.iter().map(|part| part.len() as u64).sum();
+        Self {
+            parts: parts.into_iter(),
+            current: Bytes::new(),
+            left,
+            since_yield: 0,
+        }
+    }
+
+    /// Bytes still to be sent.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether all has been sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The next piece of at most [`FRAME`] bytes.
+    fn next_frame(&mut self) -> Option<Bytes> {
+        while self.current.is_empty() {
+            self.current = self.parts.next()?;
+        }
+        let frame = self.current.split_to(self.current.len().min(FRAME));
+        self.left -= frame.len() as u64;
+        self.since_yield += frame.len();
+        Some(frame)
+    }
+}
+
+impl From<Vec<Bytes>> for Chunks {
+    fn from(parts: Vec<Bytes>) -> Self {
+        Self::new(parts)
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.since_yield >= FRAME {
+            self.since_yield = 0;
+            if self.left > 0 {
+                // Back to the end of the run queue: others get their turn while the kernel sends what it has.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(self.next_frame().map(|frame| Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All frames, and how often the body yielded.
+    fn collect(mut body: Chunks) -> (Vec<Bytes>, usize) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut frames, mut yields) = (Vec::new(), 0);
+        loop {
+            let before = body.size_hint().exact().unwrap();
+            assert_eq!(body.is_end_stream(), before == 0);
+            match Pin::new(&mut body).poll_frame(&mut cx) {
+                Poll::Pending => yields += 1,
+                Poll::Ready(None) => return (frames, yields),
+                Poll::Ready(Some(frame)) => {
+                    let data = frame.unwrap().into_data().unwrap();
+                    assert_eq!(body.len(), before - data.len() as u64);
+                    frames.push(data);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_parts_are_sliced_without_a_copy_and_it_yields_in_between() {
+        let part = Bytes::from(vec![7; 5 * FRAME + 3]);
+        let start = part.as_ptr();
+        let (frames, yields) = collect(Chunks::new(vec![part]));
+        assert_eq!(
+            frames.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [FRAME, FRAME, FRAME, FRAME, FRAME, 3]
+        );
+        assert_eq!(yields, 5);
+        assert_eq!(frames[2].as_ptr(), start.wrapping_add(2 * FRAME));
+    }
+
+    #[test]
+    fn nothing_is_an_end() {
+        assert_eq!(collect(Chunks::default()).0.len(), 0);
+        assert_eq!(collect(Chunks::new(vec![Bytes::new(), Bytes::new()])).0.len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_frames_are_the_parts(sizes in prop::collection::vec(0usize..400_000, 0..12)) {
+            let parts: Vec<Bytes> = sizes.iter().zip(0u8..).map(|(size, byte)| Bytes::from(vec![byte; *size])).collect();
+            let (frames, yields) = collect(Chunks::from(parts.clone()));
+            prop_assert_eq!(frames.concat(), parts.concat());
+            prop_assert!(frames.iter().all(|frame| !frame.is_empty() && frame.len() <= FRAME));
+            prop_assert!(yields <= sizes.iter().sum::<usize>() / FRAME);
+        }
+    }
+}

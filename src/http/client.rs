@@ -1,0 +1,193 @@
+//! Who asks: the peer of the connection, or whom a trusted proxy speaks for.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// Hops of an X-Forwarded-For header that are looked at: real chains have a handful.
+const MAX_HOPS: usize = 32;
+
+/// The other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PeerAddr {
+    /// A TCP socket.
+    Tcp(SocketAddr),
+    /// A Unix socket: somebody on this machine.
+    Unix,
+    /// A stream of an authenticated link, with the peer's public key as text.
+    Link(Arc<str>),
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+            Self::Link(key) => f.write_str(key),
+        }
+    }
+}
+
+/// Who asks, after trusted proxies have been looked through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// An address; that of loopback for a Unix socket. IPv4 addresses are never written as IPv6.
+    Ip(IpAddr),
+    /// The public key of a link's other end.
+    Link(Arc<str>),
+}
+
+impl Client {
+    /// Whether one of the networks holds the client; a link's other end is in none.
+    #[must_use]
+    pub fn is_in(&self, networks: &[IpNet]) -> bool {
+        match self {
+            Self::Ip(ip) => contains(networks, *ip),
+            Self::Link(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Link(key) => f.write_str(key),
+        }
+    }
+}
+
+/// Finds the client: from the peer leftwards through X-Forwarded-For for as long as each hop is trusted, else X-Real-Ip.
+///
+/// What an untrusted peer writes into these headers is never looked at, nor what stands left of the first untrusted hop.
+pub(super) fn effective(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+    let here = match peer {
+        PeerAddr::Tcp(address) => address.ip().to_canonical(),
+        PeerAddr::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        PeerAddr::Link(key) => return Client::Link(key.clone()),
+    };
+    if !contains(trusted, here) {
+        return Client::Ip(here);
+    }
+    if headers.contains_key("x-forwarded-for") {
+        return Client::Ip(walk(here, headers, trusted));
+    }
+    let real = headers.get("x-real-ip").and_then(|value| address(value.to_str().ok()?));
+    Client::Ip(real.unwrap_or(here))
+}
+
+fn walk(mut client: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .map(|line| line.to_str().unwrap_or(""))
+        .collect();
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    for hop in hops.take(MAX_HOPS) {
+        // A hop that is no address ends the chain at the last one that is known.
+        let Some(hop) = address(hop) else { break };
+        client = hop;
+        if !contains(trusted, client) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: bare, with a port, in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let ip = bare
+        .parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
+    Some(IpAddr::to_canonical(&ip))
+}
+
+fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn client(peer: &str, headers: &[(&'static str, &str)], trusted: &[&str]) -> String {
+        let peer = if peer == "unix" {
+            PeerAddr::Unix
+        } else {
+            PeerAddr::Tcp(peer.parse().unwrap())
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let trusted: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        effective(&peer, &map, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_hops_are_believed() {
+        const XFF: &str = "x-forwarded-for";
+        const REAL: &str = "x-real-ip";
+        let ten = &["10.0.0.0/8"][..];
+        type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], &'a [&'a str], &'a str);
+        let table: &[Case<'_>] = &[
+            ("1.2.3.4:5", &[], ten, "1.2.3.4"),
+            ("1.2.3.4:5", &[(XFF, "9.9.9.9"), (REAL, "8.8.8.8")], ten, "1.2.3.4"),
+            ("10.0.0.1:5", &[(XFF, "9.9.9.9")], &[], "10.0.0.1"),
+            ("10.0.0.1:5", &[(XFF, "9.9.9.9")], ten, "9.9.9.9"),
+            ("10.0.0.1:5", &[(XFF, "6.6.6.6, 9.9.9.9")], ten, "9.9.9.9"),
+            ("10.0.0.1:5", &[(XFF, "6.6.6.6, 9.9.9.9 ,10.2.2.2")], ten, "9.9.9.9"),
+            (
+                "10.0.0.1:5",
+                &[(XFF, "6.6.6.6"), (XFF, "9.9.9.9"), (XFF, "10.2.2.2")],
+                ten,
+                "9.9.9.9",
+            ),
+            ("10.0.0.1:5", &[(XFF, "10.3.3.3,10.2.2.2")], ten, "10.3.3.3"),
+            ("10.0.0.1:5", &[(XFF, "9.9.9.9, nonsense, 10.2.2.2")], ten, "10.2.2.2"),
+            ("10.0.0.1:5", &[(XFF, "")], ten, "10.0.0.1"),
+            ("10.0.0.1:5", &[(XFF, "9.9.9.9:1234")], ten, "9.9.9.9"),
+            ("10.0.0.1:5", &[(XFF, "[2001:db8::1]:80")], ten, "2001:db8::1"),
+            ("10.0.0.1:5", &[(XFF, "[2001:db8::1]")], ten, "2001:db8::1"),
+            ("10.0.0.1:5", &[(XFF, "2001:db8::1")], ten, "2001:db8::1"),
+            ("10.0.0.1:5", &[(XFF, "::ffff:9.9.9.9")], ten, "9.9.9.9"),
+            ("[::ffff:10.0.0.1]:5", &[(XFF, "9.9.9.9")], ten, "9.9.9.9"),
+            ("10.0.0.1:5", &[(REAL, "8.8.8.8")], ten, "8.8.8.8"),
+            ("10.0.0.1:5", &[(REAL, "x")], ten, "10.0.0.1"),
+            ("10.0.0.1:5", &[(XFF, "9.9.9.9"), (REAL, "8.8.8.8")], ten, "9.9.9.9"),
+            ("unix", &[(XFF, "9.9.9.9")], ten, "127.0.0.1"),
+            ("unix", &[(XFF, "9.9.9.9")], &["127.0.0.0/8"], "9.9.9.9"),
+        ];
+        for (peer, headers, trusted, expected) in table {
+            assert_eq!(client(peer, headers, trusted), *expected, "{peer} {headers:?} {trusted:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_chain_is_not_walked_for_ever() {
+        let chain = ["10.0.0.2"; 1_000].join(",") + ",";
+        assert_eq!(
+            client("10.0.0.1:5", &[("x-forwarded-for", chain.trim_end_matches(','))], &["10.0.0.0/8"]),
+            "10.0.0.2"
+        );
+    }
+
+    #[test]
+    fn a_link_is_known_by_its_key_and_in_no_network() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "9.9.9.9".parse().unwrap());
+        let everywhere: [IpNet; 2] = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        let found = effective(&PeerAddr::Link("key".into()), &headers, &everywhere);
+        assert_eq!(found, Client::Link("key".into()));
+        assert!(!found.is_in(&everywhere));
+        assert!(Client::Ip("::1".parse().unwrap()).is_in(&everywhere));
+    }
+}

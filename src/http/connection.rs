@@ -1,0 +1,233 @@
+//! The handle of a connection that each request carries, and the half of it that the transport reports to.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::Access;
+use super::client::{self, Client, PeerAddr};
+use super::delivery::{Delivery, Fate, Slot};
+use super::talk::{Talk, Verdicts};
+use crate::supervise::probe::Probe;
+
+/// What a transport knows about its queues. A socket's kernel knows both; a stream of another kind answers from its own books.
+pub trait SendQueue: Send + Sync {
+    /// Bytes that the peer has not acknowledged: 0 means that it has all that was written.
+    ///
+    /// # Errors
+    ///
+    /// What has broken the connection, such as a reset: then nothing that was open counts as received.
+    fn unacked(&self) -> io::Result<u64>;
+
+    /// Bytes that have arrived and that nobody has read.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is closed or the transport cannot tell.
+    fn unread(&self) -> io::Result<u64>;
+}
+
+impl SendQueue for Probe {
+    fn unacked(&self) -> io::Result<u64> {
+        Self::unacked(self)
+    }
+
+    fn unread(&self) -> io::Result<u64> {
+        Self::unread(self)
+    }
+}
+
+/// The connection that a request came on; an extension of every request.
+///
+/// Cloning clones the handle. Keeping one does not keep the connection open.
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
+
+/// What all handles and the wrappers of the byte stream share.
+pub(super) struct Shared {
+    peer: PeerAddr,
+    access: Arc<ArcSwap<Access>>,
+    queue: Option<Arc<dyn SendQueue>>,
+    read: AtomicU64,
+    written: AtomicU64,
+    // Never held across an await or while a verdict is told.
+    talk: Mutex<Talk>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: PeerAddr, queue: Option<Arc<dyn SendQueue>>, access: Arc<ArcSwap<Access>>) -> Self {
+        let talk = Mutex::new(Talk::new(Instant::now()));
+        Self(Arc::new(Shared {
+            peer,
+            access,
+            queue,
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            talk,
+        }))
+    }
+
+    /// Who is at the other end of the stream; see [`Connection::client`] for whom a proxy there speaks for.
+    #[must_use]
+    pub fn peer(&self) -> &PeerAddr {
+        &self.0.peer
+    }
+
+    /// The effective client: the peer, or whom it forwards for where it is one of the `trusted_proxies`.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap) -> Client {
+        client::effective(&self.0.peer, headers, &self.0.access.load().trusted_proxies)
+    }
+
+    /// Who may do what, as configured at this moment.
+    #[must_use]
+    pub fn access(&self) -> Arc<Access> {
+        self.0.access.load_full()
+    }
+
+    /// Bytes read from the client so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.0.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the transport has taken for the client so far.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// Has `settle` told, exactly once, whether the client has received the response to the request that is being answered now.
+    ///
+    /// Call it while handling that request. Confirmed is a response after whose last byte the client sent a new request on this
+    /// connection, or its end of file with everything acknowledged; all else is returned, at once or when the connection ends: errors,
+    /// resets, a response that was not written whole, a request that came before the response was written, a handler that was dropped.
+    /// `settle` runs on the connection's task or inside [`Delivery::ask`], with no lock of this room held but the delivery's own.
+    pub fn on_delivery(&self, settle: impl FnOnce(Fate) + Send + 'static) -> Delivery {
+        let slot = Slot::new(settle);
+        tell(self.0.talk().lend(slot.clone()));
+        Delivery {
+            slot,
+            shared: Arc::downgrade(&self.0),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({})", self.peer)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.0.peer)
+    }
+}
+
+impl Shared {
+    pub(super) fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn peer(&self) -> &PeerAddr {
+        &self.peer
+    }
+
+    /// The client's end of file has been read: what it has acknowledged by now it has received.
+    pub(super) fn ended(&self) {
+        let owes = {
+            let mut talk = self.talk();
+            talk.ended();
+            talk.owes_verdicts()
+        };
+        if owes && self.is_acked() {
+            self.change(Talk::confirm_written);
+        }
+    }
+
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_written(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Changes the state, then tells what was decided.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Talk) -> Verdicts) {
+        // The guard is gone at the end of the statement, before anybody is told.
+        let verdicts = change(&mut self.talk());
+        tell(verdicts);
+    }
+
+    /// Bytes not acknowledged, where the transport knows.
+    pub(super) fn unacked(&self) -> Option<io::Result<u64>> {
+        self.queue.as_ref().map(|queue| queue.unacked())
+    }
+
+    /// Whether the transport is sure that nothing of the client waits unread.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| queue.unread().is_ok_and(|unread| unread == 0))
+    }
+
+    /// Whether something of the client waits unread for certain.
+    pub(super) fn has_unread(&self) -> bool {
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| queue.unread().is_ok_and(|unread| unread > 0))
+    }
+
+    /// Whether everything written was acknowledged; an error is remembered as the connection's.
+    pub(super) fn is_acked(&self) -> bool {
+        match self.unacked() {
+            Some(Ok(left)) => left == 0 && !self.talk().has_failed(),
+            Some(Err(_)) => {
+                self.change(Talk::fail);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// See [`Delivery::ask`].
+    pub(super) fn ask(&self, slot: &Arc<Slot>) -> Option<Fate> {
+        let written = self.talk().is_written(slot)?;
+        let fate = if written && self.is_acked() {
+            Fate::Confirmed
+        } else {
+            Fate::Returned
+        };
+        self.talk().forget(slot);
+        Some(slot.settle(fate))
+    }
+}
+
+pub(super) fn tell(verdicts: Verdicts) {
+    for (slot, fate) in verdicts {
+        slot.settle(fate);
+    }
+}
+
+/// Settles what is left when a connection's task ends in whatever way: what nobody has judged is returned.
+pub(super) struct LastWord(pub(super) Weak<Shared>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.change(Talk::close);
+            shared.change(|talk| talk.judge(Fate::Returned));
+        }
+    }
+}

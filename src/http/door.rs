@@ -1,0 +1,316 @@
+//! The door: one connection in, requests to the router, responses out, and a clean end.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::Answer;
+use super::connection::{LastWord, SendQueue, Shared};
+use super::linger::linger;
+use super::socket::Socket;
+use super::stats::{HttpStats, count};
+use super::talk::Talk;
+use super::turns::Turns;
+use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
+use crate::supervise::{Accepted, Seat, Stream, panic_message};
+
+/// What an HTTP/2 client says first (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// Serves routes over any byte stream. Cloning clones a handle.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+struct Inner {
+    routes: TowerToHyperService<Router>,
+    access: Arc<ArcSwap<Access>>,
+    stats: Arc<HttpStats>,
+    timers: Timers,
+    http: http1::Builder,
+}
+
+/// All that is to be known about the other end of a stream besides its bytes.
+pub struct Visitor {
+    /// Who is there.
+    pub peer: PeerAddr,
+    /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
+    pub queue: Option<Arc<dyn SendQueue>>,
+    /// The seat, free again when the connection has ended.
+    pub seat: Option<Seat>,
+}
+
+impl Visitor {
+    /// Who has come in through a listener, and the stream.
+    #[must_use]
+    pub fn of(accepted: Accepted) -> (Stream, Self) {
+        let Accepted { mut stream, seat } = accepted;
+        let peer = stream.peer().map_or(PeerAddr::Unix, PeerAddr::Tcp);
+        let queue: Arc<dyn SendQueue> = Arc::new(stream.probe());
+        (
+            stream,
+            Self {
+                peer,
+                queue: Some(queue),
+                seat: Some(seat),
+            },
+        )
+    }
+}
+
+/// Why HTTP was left.
+enum End {
+    /// HTTP itself came to an end.
+    Http(hyper::Result<()>),
+    /// Nothing was in work and the connection was no longer wanted.
+    Dismissed,
+}
+
+impl Door {
+    /// A door to these routes. Unknown paths are answered with 404 and the list of `endpoints`, such as `GET /metrics`; a known path
+    /// with another method with 405.
+    #[must_use]
+    pub fn new(routes: Router, endpoints: &[&str], access: Arc<ArcSwap<Access>>, stats: Arc<HttpStats>) -> Self {
+        let routes = TowerToHyperService::new(signposted(routes, endpoints));
+        let mut http = http1::Builder::new();
+        // Clients may send their end of file before they have read the answer, as `nc -N` does.
+        http.half_close(true);
+        // The timers below know when a request has begun, which HTTP's own does not: it would end idle connections.
+        http.header_read_timeout(None);
+        http.max_header_size(MAX_HEAD);
+        http.max_buf_size(MAX_HEAD);
+        // Bodies are shared slices: queue them, never copy them into one buffer.
+        http.writev(true);
+        Self(Arc::new(Inner {
+            routes,
+            access,
+            stats,
+            timers: Timers::default(),
+            http,
+        }))
+    }
+
+    /// The same door with other limits on how long a client may take.
+    #[must_use]
+    pub fn with_timers(self, timers: Timers) -> Self {
+        let Inner {
+            routes,
+            access,
+            stats,
+            http,
+            ..
+        } = &*self.0;
+        let (routes, access, stats, http) = (routes.clone(), access.clone(), stats.clone(), http.clone());
+        Self(Arc::new(Inner {
+            routes,
+            access,
+            stats,
+            timers,
+            http,
+        }))
+    }
+
+    /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
+    ///
+    /// Dropping the future closes the connection at once; what it had lent is given back.
+    pub async fn serve<S>(&self, io: S, visitor: Visitor, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let Visitor { peer, queue, seat } = visitor;
+        let seat = seat.map(Arc::new);
+        let connection = Connection::new(peer, queue, self.0.access.clone());
+        let shared = connection.shared().clone();
+        let _last_word = LastWord(Arc::downgrade(&shared));
+        if let Some(seat) = &seat {
+            seat.idle();
+        }
+        let Inner { stats, timers, http, .. } = &*self.0;
+        let socket = Socket::new(io, shared.clone(), stats.clone(), timers.write_stall);
+        let turns = Turns::new(socket, shared.clone(), stats.clone(), seat.clone(), *timers);
+        let serving = Serving {
+            door: self.0.clone(),
+            connection,
+            seat: seat.clone(),
+            stop: stop.clone(),
+        };
+        let mut http = http.serve_connection(TokioIo::new(turns), serving);
+        let end = self.converse(&mut http, &shared, seat.as_deref(), &stop).await;
+        let parts = http.into_parts();
+        let mut socket = parts.io.into_inner().into_inner();
+        if let End::Http(Err(e)) = &end {
+            tracing::debug!("{}: {e}", shared.peer());
+            if let Some(refusal) = refusal(&shared, &parts.read_buf) {
+                // Whether the client takes it is its own affair.
+                let _ = timeout(timers.linger, socket.write_all(refusal.as_bytes())).await;
+            }
+        }
+        shared.change(Talk::close);
+        if is_worth_lingering(&end, &shared.talk()) {
+            linger(socket, &shared, timers.linger).await;
+        }
+    }
+
+    /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
+    async fn converse<S>(&self, http: &mut Http<S>, shared: &Shared, seat: Option<&Seat>, stop: &CancellationToken) -> End
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let mut stopping = false;
+        loop {
+            let evicted = async {
+                match seat {
+                    Some(seat) => seat.evicted().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let for_a_newcomer = tokio::select! {
+                biased;
+                end = &mut *http => return End::Http(end),
+                () = stop.cancelled(), if !stopping => false,
+                () = evicted => true,
+            };
+            stopping |= !for_a_newcomer;
+            let spare = shared.talk().is_idle() && !shared.has_unread();
+            if spare {
+                if for_a_newcomer {
+                    count(&self.0.stats.evicted);
+                }
+                return End::Dismissed;
+            }
+            if let Some(seat) = seat {
+                // Work has come at the last moment, so somebody else is to go.
+                seat.busy();
+            }
+            if stopping && shared.talk().is_answering() {
+                std::pin::Pin::new(&mut *http).graceful_shutdown();
+            }
+        }
+    }
+}
+
+type Http<S> = http1::Connection<TokioIo<Turns<Socket<S>>>, Serving>;
+
+/// What is written by hand where HTTP has given up without an answer.
+fn refusal(shared: &Shared, unparsed: &[u8]) -> Option<String> {
+    let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
+        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is what is spoken here\n")
+    } else {
+        let talk = shared.talk();
+        if !talk.is_in_head() || talk.has_failed() || talk.has_ended() {
+            return None;
+        }
+        (StatusCode::REQUEST_TIMEOUT, "the head of the request took too long\n")
+    };
+    let length = text.len();
+    Some(format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}"
+    ))
+}
+
+/// Whether the client could still be hurt or learned from by an orderly end.
+fn is_worth_lingering(end: &End, talk: &Talk) -> bool {
+    if talk.has_failed() {
+        return false;
+    }
+    talk.owes_verdicts() || (matches!(end, End::Http(_)) && !talk.has_ended())
+}
+
+/// One connection's requests on their way to the routes.
+struct Serving {
+    door: Arc<Inner>,
+    connection: Connection,
+    seat: Option<Arc<Seat>>,
+    stop: CancellationToken,
+}
+
+impl Service<Request<Incoming>> for Serving {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Answer>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let shared = self.connection.shared().clone();
+        shared.talk().begin(request.body().size_hint().exact());
+        if let Some(seat) = &self.seat {
+            seat.busy();
+        }
+        count(&self.door.stats.requests);
+        let to_head = request.method() == Method::HEAD;
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.connection.clone());
+        let (door, stop) = (self.door.clone(), self.stop.clone());
+        Box::pin(async move {
+            let mut response = door.answer(request).await;
+            if stop.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Answer::new(body, shared, to_head)))
+        })
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if same_site::is_cross_site(&request) {
+            count(&self.stats.cross_site);
+            return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
+        }
+        match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => {
+                count(&self.stats.panics);
+                tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
+                let mut response = reply::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the proxy has failed to answer; its log says why",
+                );
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
+        }
+    }
+}
+
+/// Adds the answers for paths and methods that are not there.
+fn signposted(routes: Router, endpoints: &[&str]) -> Router {
+    let list: Arc<str> = endpoints
+        .iter()
+        .map(|endpoint| format!("  {endpoint}\n"))
+        .collect::<String>()
+        .into();
+    let not_found = move |request: Request<Body>| {
+        let list = list.clone();
+        async move {
+            reply::text(
+                StatusCode::NOT_FOUND,
+                format_args!("there is no {} here; the endpoints are:\n{list}", request.uri().path()),
+            )
+        }
+    };
+    let not_allowed = |request: Request<Body>| async move {
+        let (method, path) = (request.method(), request.uri().path());
+        reply::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format_args!("{path} does not take {method}; the header Allow says what it takes"),
+        )
+    };
+    routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
+}

@@ -1,0 +1,41 @@
+//! Short answers, as text that ends in a newline.
+
+use std::fmt::Display;
+
+use axum::body::Body;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+/// An answer of plain text; a newline is added where it lacks one.
+#[must_use]
+pub fn text(status: StatusCode, text: impl Display) -> Response<Body> {
+    let mut text = text.to_string();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+/// A JSON value, ended by a newline for those who read it in a terminal.
+#[must_use]
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    answer(status, "application/json", format!("{value}\n"))
+}
+
+/// A page for a browser, which may load nothing from anywhere.
+#[must_use]
+pub fn html(page: String) -> Response<Body> {
+    let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", page);
+    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'");
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    answer
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

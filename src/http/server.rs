@@ -1,0 +1,50 @@
+//! A listener, its seats and a door: HTTP as a part of the program.
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::{Door, Visitor};
+use crate::supervise::{Accepted, Listener, Part, Seats};
+
+/// Serves HTTP on one listener.
+pub struct Server {
+    name: String,
+    listener: Listener,
+    seats: Seats,
+    door: Door,
+}
+
+impl Server {
+    /// HTTP on a listener that is bound; its name becomes `http` and the address.
+    #[must_use]
+    pub fn new(listener: Listener, seats: Seats, door: Door) -> Self {
+        Self {
+            name: format!("http {}", listener.place()),
+            listener,
+            seats,
+            door,
+        }
+    }
+}
+
+impl Part for Server {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        let Self { listener, seats, door, .. } = *self;
+        Box::pin(async move {
+            let connections = stop.clone();
+            let serve = move |accepted: Accepted| {
+                let (door, stop) = (door.clone(), connections.clone());
+                async move {
+                    let (stream, visitor) = Visitor::of(accepted);
+                    door.serve(stream, visitor, stop).await;
+                }
+            };
+            listener.serve(seats, stop, serve).await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! The wrapper directly around the byte stream, below HTTP and whatever encrypts it: counts, ends, errors, stalls.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::connection::Shared;
+use super::stats::{HttpStats, count};
+use super::talk::Talk;
+use super::timer::Timer;
+
+/// Looks at the send queue within one stall span. A kernel that wakes us up only when a third of a buffer of megabytes is free makes a
+/// slow reader look dead for minutes, although its acknowledgements show that it reads.
+const LOOKS: u32 = 6;
+
+/// A byte stream that reports what happens to it.
+#[derive(Debug)]
+pub(super) struct Socket<S> {
+    io: S,
+    shared: Arc<Shared>,
+    stats: Arc<HttpStats>,
+    stall: Stall,
+}
+
+impl<S> Socket<S> {
+    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, write_stall: Duration) -> Self {
+        Self {
+            io,
+            shared,
+            stats,
+            stall: Stall {
+                limit: write_stall,
+                timer: Timer::default(),
+                waiting: None,
+            },
+        }
+    }
+
+    fn failed<T>(&self, error: io::Error) -> Poll<io::Result<T>> {
+        self.shared.change(Talk::fail);
+        Poll::Ready(Err(error))
+    }
+
+    /// Books what a write came to; one that cannot go on has a limit.
+    fn wrote(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Ok(bytes)) => {
+                self.stall.waiting = None;
+                self.shared.count_written(bytes);
+                self.stats
+                    .bytes_written
+                    .fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(e)) => self.failed(e),
+            Poll::Pending => {
+                ready!(self.stall.poll(cx, || self.shared.unacked().and_then(Result::ok)));
+                count(&self.stats.stalled_readers);
+                tracing::info!(
+                    "{} is closed: it took nothing of a response for {:?}",
+                    self.shared.peer(),
+                    self.stall.limit
+                );
+                self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"))
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if let Err(e) = ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
+            return self.failed(e);
+        }
+        let read = buf.filled().len() - before;
+        if read == 0 && buf.remaining() > 0 {
+            self.shared.ended();
+        }
+        self.shared.count_read(read);
+        self.stats.bytes_read.fetch_add(read as u64, std::sync::atomic::Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(cx, outcome)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(e) => self.failed(e),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A peer that is gone cannot be shut down towards; whether it had everything is judged by what it acknowledged.
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The limit on a write that makes no progress: neither bytes taken by the transport nor bytes acknowledged by the peer.
+#[derive(Debug)]
+struct Stall {
+    limit: Duration,
+    timer: Timer,
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// The last time that something moved.
+    since: Instant,
+    /// The next time to look.
+    look: Instant,
+    unacked: Option<u64>,
+}
+
+impl Stall {
+    /// Ready when nothing has moved for as long as the limit says.
+    fn poll(&mut self, cx: &mut Context<'_>, unacked: impl Fn() -> Option<u64>) -> Poll<()> {
+        let step = self.limit / LOOKS;
+        let begin = || {
+            let now = Instant::now();
+            Waiting {
+                since: now,
+                look: now + step,
+                unacked: unacked(),
+            }
+        };
+        let waiting = self.waiting.get_or_insert_with(begin);
+        loop {
+            ready!(self.timer.poll_until(cx, waiting.look));
+            let now = Instant::now();
+            let left = unacked();
+            if left < waiting.unacked {
+                waiting.since = now;
+            }
+            waiting.unacked = left;
+            if now.duration_since(waiting.since) >= self.limit {
+                return Poll::Ready(());
+            }
+            waiting.look = now + step;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// How long a write that never goes on is waited for, with such numbers of unacknowledged bytes over the seconds.
+    async fn patience(unacked: impl Fn(u64) -> Option<u64>) -> u64 {
+        let begun = Instant::now();
+        let mut stall = Stall {
+            limit: LIMIT,
+            timer: Timer::default(),
+            waiting: None,
+        };
+        poll_fn(|cx| stall.poll(cx, || unacked(begun.elapsed().as_secs()))).await;
+        begun.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acknowledgements_count_as_progress() {
+        assert_eq!(patience(|_| None).await, 60);
+        assert_eq!(patience(|_| Some(4_000_000)).await, 60);
+        // A reader of 10 kB/s, which the kernel lets us write to only after minutes.
+        assert_eq!(patience(|second| Some(3_000_000 - second.min(300) * 10_000)).await, 360);
+        // One byte in the last moment that still counts.
+        assert_eq!(patience(|second| Some(if second < 50 { 10 } else { 9 })).await, 110);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_went_on_starts_the_span_anew() {
+        let mut stall = Stall {
+            limit: LIMIT,
+            timer: Timer::default(),
+            waiting: None,
+        };
+        let begun = Instant::now();
+        for _ in 0..3 {
+            let wait = poll_fn(|cx| stall.poll(cx, || None));
+            assert!(tokio::time::timeout(LIMIT - Duration::from_secs(1), wait).await.is_err());
+            stall.waiting = None;
+        }
+        assert_eq!(begun.elapsed(), (LIMIT - Duration::from_secs(1)) * 3);
+        poll_fn(|cx| stall.poll(cx, || None)).await;
+        assert_eq!(begun.elapsed(), (LIMIT - Duration::from_secs(1)) * 3 + LIMIT);
+    }
+}

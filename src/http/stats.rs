@@ -1,0 +1,30 @@
+//! Numbers of the room, plain for whoever exposes them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all doors that share it have seen so far.
+#[derive(Debug, Default)]
+pub struct HttpStats {
+    /// Requests whose head was read.
+    pub requests: AtomicU64,
+    /// Handlers that panicked; their clients got 500.
+    pub panics: AtomicU64,
+    /// Writes refused because a browser sent them from another site.
+    pub cross_site: AtomicU64,
+    /// Connections closed because a request's head took too long.
+    pub slow_heads: AtomicU64,
+    /// Request bodies given up because they stalled.
+    pub stalled_bodies: AtomicU64,
+    /// Connections closed because the client took nothing of a response for too long.
+    pub stalled_readers: AtomicU64,
+    /// Idle connections closed to make room for a newcomer.
+    pub evicted: AtomicU64,
+    /// Bytes read from clients.
+    pub bytes_read: AtomicU64,
+    /// Bytes that clients' transports took.
+    pub bytes_written: AtomicU64,
+}
+
+pub(super) fn count(number: &AtomicU64) {
+    number.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,125 @@
+//! Seats and stops: who is closed when, and what is finished before.
+
+use super::*;
+use crate::supervise::limits::raise_open_files;
+
+#[tokio::test]
+async fn idle_connections_stop_nobody() {
+    const SEATS: u64 = 2_048;
+    // Both ends of each connection are in this process.
+    let seats = usize::try_from(SEATS.min(raise_open_files().unwrap() / 4)).unwrap();
+    let served = Served::start(Timers::default(), seats).await;
+    let mut idle = Vec::new();
+    for number in 0..seats {
+        let mut client = served.connect().await;
+        // Half of them have asked something, half never say a word.
+        if number % 2 == 0 {
+            assert_eq!(ask(&mut client, "/small").await.status, 200);
+        }
+        idle.push(client);
+    }
+    while served.seats.idle() < seats {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        let mut newcomer = served.connect().await;
+        assert_eq!(ask(&mut newcomer, "/small").await.status, 200);
+        idle.push(newcomer);
+    }
+    assert_eq!(served.site.stats.evicted.load(Ordering::Relaxed), 100);
+    for client in &mut idle[..100] {
+        assert!(is_closed(client).await);
+    }
+    for client in &mut idle[seats - 10..] {
+        assert_eq!(ask(client, "/small").await.status, 200);
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn newcomers_wait_while_all_are_busy() {
+    let served = Served::start(Timers::default(), 2).await;
+    let (mut a, mut b) = (served.connect().await, served.connect().await);
+    request(&mut a, "GET", "/wait").await;
+    request(&mut b, "GET", "/wait").await;
+    while served.site.stats.requests.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let mut newcomer = served.connect().await;
+        request(&mut newcomer, "GET", "/small").await;
+        waiting.push(newcomer);
+    }
+    served.site.inside.gate.notify_waiters();
+    assert_eq!(answer(&mut a).await.text(), "waited\n");
+    for newcomer in &mut waiting {
+        assert_eq!(answer(newcomer).await.text(), "small\n");
+    }
+}
+
+#[tokio::test]
+async fn an_eviction_settles_what_was_lent() {
+    let mut served = Served::start(Timers::default(), 1).await;
+    let mut first = served.connect().await;
+    ask(&mut first, "/lent?size=10").await;
+    let mut second = served.connect().await;
+    request(&mut second, "GET", "/small").await;
+    // The client sees that we close and closes, as HTTP clients do.
+    assert!(is_closed(&mut first).await);
+    drop(first);
+    assert_eq!(served.site.fate().await, (10, Fate::Confirmed));
+    assert_eq!(answer(&mut second).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stop_finishes_the_answer_in_work_and_closes_the_idle() {
+    let mut served = Served::usual().await;
+    let (mut idle, mut silent, mut busy, mut asking) = (
+        served.connect().await,
+        served.connect().await,
+        served.connect().await,
+        served.connect().await,
+    );
+    assert_eq!(ask(&mut idle, "/small").await.status, 200);
+    request(&mut busy, "GET", "/lent?size=30000000").await;
+    let answered = head(&mut busy).await;
+    assert_eq!(answered.status, 200);
+    send(&mut asking, "GET /small HTTP/1.1\r\n").await;
+    while served.site.stats.bytes_read.load(Ordering::Relaxed) < 100 {
+        tokio::task::yield_now().await;
+    }
+    served.stop.cancel();
+    assert!(is_closed(&mut idle).await);
+    assert!(is_closed(&mut silent).await);
+    let mut body = vec![0; 30_000_000];
+    busy.read_exact(&mut body).await.unwrap();
+    assert_eq!(body, payload(30_000_000).concat());
+    assert!(is_closed(&mut busy).await);
+    drop(busy);
+    assert_eq!(served.site.fate().await, (30_000_000, Fate::Confirmed));
+    // A request that had begun is answered as well.
+    send(&mut asking, "\r\n").await;
+    let answered = answer(&mut asking).await;
+    assert_eq!((answered.status, &*answered.headers["connection"]), (200, "close"));
+    drop(asking);
+    served.running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_handler_and_then_closes() {
+    let served = Served::usual().await;
+    let mut client = served.connect().await;
+    request(&mut client, "GET", "/wait").await;
+    while served.site.stats.requests.load(Ordering::Relaxed) < 1 {
+        tokio::task::yield_now().await;
+    }
+    served.stop.cancel();
+    while TcpStream::connect(served.address).await.is_ok() {}
+    served.site.inside.gate.notify_waiters();
+    let answered = answer(&mut client).await;
+    assert_eq!((answered.text(), &*answered.headers["connection"]), ("waited\n", "close"));
+    assert!(is_closed(&mut client).await);
+    drop(client);
+    served.running.await.unwrap().unwrap();
+}

@@ -1,0 +1,210 @@
+//! Clients that take their time. The clock is a paused one wherever no real socket is needed.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll};
+
+use http_body::{Frame, SizeHint};
+use tokio::io::DuplexStream;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+/// A door behind a pipe, on a clock that jumps.
+struct Piped {
+    site: Site,
+    client: DuplexStream,
+    running: JoinHandle<()>,
+}
+
+fn piped(buffer: usize) -> Piped {
+    let site = Site::new(Timers::default());
+    let (client, server) = tokio::io::duplex(buffer);
+    let door = site.door.clone();
+    let visitor = Visitor {
+        peer: PeerAddr::Unix,
+        queue: None,
+        seat: None,
+    };
+    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    Piped { site, client, running }
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_dribbles_in_is_cut_off_after_thirty_seconds() {
+    let mut piped = piped(10_000);
+    ask(&mut piped.client, "/small").await;
+    // Idling before the first byte costs nothing of the thirty seconds.
+    sleep(seconds(300)).await;
+    let begun = Instant::now();
+    send(&mut piped.client, "GET /small HTTP/1.1\r\n").await;
+    while begun.elapsed() < seconds(29) {
+        sleep(seconds(1)).await;
+        send(&mut piped.client, "x: y\r\n").await;
+    }
+    let answered = answer(&mut piped.client).await;
+    assert_eq!((answered.status, answered.text()), (408, "the head of the request took too long\n"));
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert!(is_closed(&mut piped.client).await);
+    assert_eq!(piped.site.stats.slow_heads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_left_alone_for_a_quarter_of_an_hour() {
+    let mut piped = piped(10_000);
+    for idle in [0, 60, 600, 899] {
+        sleep(seconds(idle)).await;
+        assert_eq!(ask(&mut piped.client, "/small").await.status, 200);
+    }
+    let begun = Instant::now();
+    assert!(is_closed(&mut piped.client).await);
+    assert_eq!(begun.elapsed().as_secs(), 900);
+    drop(piped.client);
+    piped.running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_be_slow_but_not_stop() {
+    let mut piped = piped(10_000);
+    send(&mut piped.client, "PUT /body HTTP/1.1\r\ncontent-length: 5\r\n\r\n").await;
+    for _ in 0..5 {
+        sleep(seconds(29)).await;
+        send(&mut piped.client, "x").await;
+    }
+    assert_eq!(answer(&mut piped.client).await.text(), "5 bytes\n");
+    let begun = Instant::now();
+    send(&mut piped.client, "PUT /body HTTP/1.1\r\ncontent-length: 5\r\n\r\n12").await;
+    let answered = answer(&mut piped.client).await;
+    assert_eq!((answered.status, answered.text()), (408, "the body took too long to arrive\n"));
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert!(is_closed(&mut piped.client).await);
+    assert_eq!(piped.site.stats.stalled_bodies.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_body_has_a_limit_too() {
+    let mut piped = piped(10_000);
+    let begun = Instant::now();
+    send(&mut piped.client, "PUT /body HTTP/1.1\r\ncontent-length: 500\r\n\r\n").await;
+    let (mut read, mut write) = tokio::io::split(piped.client);
+    let dribble = async {
+        while begun.elapsed() < seconds(149) {
+            send(&mut write, "x").await;
+            sleep(seconds(10)).await;
+        }
+    };
+    let (answered, ()) = tokio::join!(answer(&mut read), dribble);
+    assert_eq!((answered.status, begun.elapsed().as_secs()), (408, 150));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_is_closed_after_a_minute() {
+    let mut piped = piped(1_000);
+    let begun = Instant::now();
+    request(&mut piped.client, "GET", "/lent?size=100000").await;
+    head(&mut piped.client).await;
+    piped.running.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    assert_eq!(piped.site.fate().await, (100_000, Fate::Returned));
+    assert_eq!(piped.site.stats.stalled_readers.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_at_its_own_pace_is_served_to_the_end() {
+    let mut piped = piped(1_000);
+    request(&mut piped.client, "GET", "/big?size=20000").await;
+    head(&mut piped.client).await;
+    for _ in 0..20 {
+        sleep(seconds(55)).await;
+        piped.client.read_exact(&mut [0; 1_000]).await.unwrap();
+    }
+    assert_eq!(ask(&mut piped.client, "/small").await.status, 200);
+}
+
+/// A body that counts the bytes which HTTP has taken from it.
+struct Counting(Chunks, Arc<AtomicU64>);
+
+impl http_body::Body for Counting {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.1.fetch_add(frame.data_ref().unwrap().len() as u64, Ordering::SeqCst);
+        }
+        frame
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
+    const SIZE: u64 = 2_000_000;
+    /// A frame, and what HTTP takes before it stops asking for more.
+    const HELD: u64 = 256 * 1024 + MAX_HEAD as u64;
+    let taken = Arc::new(AtomicU64::new(0));
+    let (sender, mut connections) = mpsc::unbounded_channel();
+    let counted = taken.clone();
+    let slow = Router::new().route(
+        "/",
+        get(async move |Extension(connection): Extension<Connection>| {
+            sender.send(connection).unwrap();
+            Body::new(Counting(Chunks::new(payload(SIZE)), counted))
+        }),
+    );
+    let (mut client, server) = tokio::io::duplex(4_096);
+    let door = Door::new(slow, &[], Arc::default(), Arc::default());
+    let visitor = Visitor {
+        peer: PeerAddr::Unix,
+        queue: None,
+        seat: None,
+    };
+    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    request(&mut client, "GET", "/").await;
+    head(&mut client).await;
+    let connection = connections.recv().await.unwrap();
+    let mut most = 0;
+    let mut left = SIZE;
+    while left > 0 {
+        let read = client.read(&mut [0; 10_000]).await.unwrap();
+        left -= read as u64;
+        tokio::task::yield_now().await;
+        most = most.max(taken.load(Ordering::SeqCst).saturating_sub(connection.bytes_written()));
+    }
+    assert!(most > 0 && most <= HELD, "{most}");
+    drop(client);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn large_answers_take_turns() {
+    // One thread: without yielding the first answer would be written to its end before the second begins.
+    const SIZE: u64 = 20_000_000;
+    let served = Served::usual().await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = served.connect().await;
+        request(&mut client, "GET", &format!("/lent?size={SIZE}")).await;
+        clients.push(client);
+    }
+    let mut readers = tokio::task::JoinSet::new();
+    for mut client in clients {
+        readers.spawn(async move {
+            answer(&mut client).await;
+            client
+        });
+    }
+    let first = readers.join_next().await.unwrap().unwrap();
+    let written: Vec<u64> = (0..4).map(|number| served.site.connection(number).bytes_written()).collect();
+    assert!(written.iter().all(|written| *written > SIZE / 3), "{written:?}");
+    drop(first);
+}

@@ -1,0 +1,85 @@
+//! `/apps`: who has pushed what, for people and for programs.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use http::header::{ACCEPT, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use serde::Deserialize;
+
+use super::{table, unknown_app};
+use crate::http::reply;
+use crate::model::Clock;
+use crate::store::View;
+
+/// What the endpoints about applications need.
+#[derive(Debug)]
+pub struct Listing {
+    view: View,
+    clock: Clock,
+}
+
+impl Listing {
+    /// Endpoints over this view.
+    #[must_use]
+    pub fn new(view: View, clock: Clock) -> Self {
+        Self { view, clock }
+    }
+}
+
+/// How somebody wants to see it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wishes {
+    format: Option<String>,
+}
+
+impl Wishes {
+    /// Whether JSON is wanted: `?format=` decides, else whether `Accept` names JSON.
+    fn json(&self, headers: &HeaderMap) -> bool {
+        match self.format.as_deref() {
+            Some(format) => format.eq_ignore_ascii_case("json"),
+            None => accepts(headers, "application/json"),
+        }
+    }
+}
+
+/// Whether an `Accept` header names this media type.
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|range| {
+        range
+            .split(';')
+            .next()
+            .is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type))
+    })
+}
+
+/// `GET /apps`
+pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    let apps = table::sorted(listing.view.apps());
+    if wishes.json(&headers) {
+        reply::json(StatusCode::OK, &table::list(&apps, now, expire_after))
+    } else {
+        reply::text(StatusCode::OK, table::draw(&apps, now, expire_after))
+    }
+}
+
+/// `GET /apps/NAME`
+pub(super) async fn one(
+    State(listing): State<Arc<Listing>>,
+    Path(name): Path<String>,
+    Query(wishes): Query<Wishes>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let Some(app) = listing.view.app(&name) else {
+        return unknown_app(&name);
+    };
+    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    if wishes.json(&headers) {
+        reply::json(StatusCode::OK, &table::facts(&app, now, expire_after))
+    } else {
+        reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
+    }
+}

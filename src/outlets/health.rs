@@ -1,0 +1,71 @@
+//! Whether the program lives, and whether it is ready to work.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{Response, StatusCode};
+
+use crate::http::reply;
+
+/// Why the program is not ready; parts say so and take it back.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    /// One entry for each part that has something to say; bounded by the number of parts.
+    obstacles: Mutex<Vec<(&'static str, String)>>,
+}
+
+impl Readiness {
+    /// Says that `part` is not ready, and why.
+    pub fn obstruct(&self, part: &'static str, why: String) {
+        let mut obstacles = self.obstacles.lock().unwrap_or_else(PoisonError::into_inner);
+        obstacles.retain(|(other, _)| *other != part);
+        obstacles.push((part, why));
+    }
+
+    /// Says that `part` is ready.
+    pub fn clear(&self, part: &'static str) {
+        self.obstacles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(other, _)| *other != part);
+    }
+
+    /// What stands in the way, a line each; nothing when all is well.
+    #[must_use]
+    pub fn obstacles(&self) -> Option<String> {
+        let obstacles = self.obstacles.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = obstacles.iter().map(|(part, why)| format!("{part}: {why}\n"));
+        (!obstacles.is_empty()).then(|| lines.collect())
+    }
+}
+
+/// `GET /healthz`, `GET /-/healthy`: 200 as long as anybody answers at all.
+pub(super) async fn alive() -> Response<Body> {
+    reply::text(StatusCode::OK, "ok")
+}
+
+/// `GET /readyz`, `GET /-/ready`: 200, or 503 and why.
+pub(super) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response<Body> {
+    match readiness.obstacles() {
+        None => reply::text(StatusCode::OK, "ready"),
+        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_has_one_word() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.obstacles(), None);
+        readiness.obstruct("disk", "full".into());
+        readiness.obstruct("disk", "still full".into());
+        readiness.obstruct("program", "stopping".into());
+        assert_eq!(readiness.obstacles().as_deref(), Some("disk: still full\nprogram: stopping\n"));
+        readiness.clear("disk");
+        assert_eq!(readiness.obstacles().as_deref(), Some("program: stopping\n"));
+    }
+}

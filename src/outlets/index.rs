@@ -1,0 +1,144 @@
+//! `/`: a page for people with a browser, a welcome and the list of endpoints for everybody else.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::apps::accepts;
+use super::table;
+use crate::http::reply;
+use crate::model::Clock;
+use crate::store::{App, Status, View};
+
+/// The most applications shown on the page; beyond that `/apps` is the better tool.
+const MAX_ROWS: usize = 1_000;
+
+/// What the page shows.
+#[derive(Debug)]
+pub struct Index {
+    view: View,
+    clock: Clock,
+    endpoints: &'static [(&'static str, &'static str)],
+}
+
+impl Index {
+    /// A page over this view with this list of endpoints: what to request, and what it gives.
+    #[must_use]
+    pub fn new(view: View, clock: Clock, endpoints: &'static [(&'static str, &'static str)]) -> Self {
+        Self { view, clock, endpoints }
+    }
+}
+
+/// The endpoints as lines of text.
+fn list(endpoints: &[(&str, &str)]) -> String {
+    let width = endpoints.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
+    endpoints.iter().fold(String::new(), |mut lines, (request, gives)| {
+        let _ = writeln!(lines, "  {request:width$}  {gives}");
+        lines
+    })
+}
+
+/// `GET /`
+pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -> Response<Body> {
+    if accepts(&headers, "text/html") {
+        return reply::html(page(&index));
+    }
+    reply::text(
+        StatusCode::OK,
+        format!(
+            "exporter-proxy {}: one port for the metrics of many applications\n\n{}",
+            env!("CARGO_PKG_VERSION"),
+            list(index.endpoints)
+        ),
+    )
+}
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd;vertical-align:top}\
+td.n,th.n{text-align:right}code{background:#f3f3f3;padding:.1rem .3rem}.ok{color:#17692f}.stale{color:#8a5a00}.fault{color:#a3111f}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}a{color:#8ab4f8}\
+.ok{color:#7bd394}.stale{color:#e2b65c}.fault{color:#ff8a94}}";
+
+fn page(index: &Index) -> String {
+    let (now, expire_after) = ((index.clock)(), index.view.expire_after());
+    let apps = table::sorted(index.view.apps());
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>exporter-proxy</title><style>{STYLE}</style></head><body>\n<h1>exporter-proxy {}</h1>\n<p>{}. {} applications.</p>\n",
+        env!("CARGO_PKG_VERSION"),
+        table::clock_time(now),
+        apps.len(),
+    );
+    page.push_str(
+        "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
+    );
+    for app in apps.iter().take(MAX_ROWS) {
+        let _ = writeln!(page, "{}", row(app, &app.status(now, expire_after)));
+    }
+    page.push_str("</table>\n");
+    if apps.len() > MAX_ROWS {
+        let _ = writeln!(page, "<p>and {} more: see <a href=\"/apps\">/apps</a></p>", apps.len() - MAX_ROWS);
+    }
+    page.push_str("<h2>Endpoints</h2>\n<table>\n");
+    for (request, gives) in index.endpoints {
+        let _ = writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", link(request), escape(gives));
+    }
+    page.push_str("</table>\n</body></html>\n");
+    page
+}
+
+fn row(app: &App, status: &Status) -> String {
+    let class = match status {
+        Status::Ok => "ok",
+        Status::Stale(_) => "stale",
+        Status::Fault(_) => "fault",
+    };
+    format!(
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"{class}\">{}</td></tr>",
+        escape(app.name.as_str()),
+        app.updated.map_or_else(|| "never".into(), table::clock_time),
+        escape(&app.origin.source),
+        app.body.len(),
+        escape(&status.to_string()),
+    )
+}
+
+/// A request as code, with a link where a browser can follow it.
+fn link(request: &str) -> String {
+    let shown = format!("<code>{}</code>", escape(request));
+    match request.strip_prefix("GET ") {
+        Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) => format!("<a href=\"{}\">{shown}</a>", escape(path)),
+        _ => shown,
+    }
+}
+
+/// Text that cannot break out of an element or an attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_break_out_of_the_page() {
+        assert_eq!(escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+        assert_eq!(link("GET /apps"), "<a href=\"/apps\"><code>GET /apps</code></a>");
+        assert_eq!(link("GET /apps/NAME"), "<code>GET /apps/NAME</code>");
+    }
+}

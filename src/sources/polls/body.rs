@@ -1,0 +1,321 @@
+//! The body of an answer, read and decompressed no further than its limit.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http::{HeaderMap, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+use super::failure::Failure;
+use crate::model::Syntax;
+
+/// Bodies longer than this wait for one of [`LARGE_AT_ONCE`] places while they are read, and are stored on a thread of their own.
+pub(super) const LARGE_BYTES: usize = 1 << 20;
+
+/// Large bodies in work at once, over all endpoints: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
+pub(super) const LARGE_AT_ONCE: usize = 8;
+
+/// Decompressed bytes after which other tasks get a turn: about a tenth of a millisecond's work.
+const TURN_BYTES: usize = 256 << 10;
+
+/// Bytes of a body that are looked at to tell binary data from text.
+const PROBE_BYTES: usize = 512;
+
+/// How a body is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// The longest body, as sent and decompressed.
+    pub(super) limit: usize,
+    /// How long it was the last time.
+    pub(super) expected: usize,
+    /// Places for large bodies.
+    pub(super) places: &'a Semaphore,
+}
+
+impl Reading<'_> {
+    /// Reads a body whose headers are `headers`.
+    pub(super) async fn read<B>(self, headers: &HeaderMap, mut body: B) -> Result<Bytes, Failure>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
+        if body.size_hint().lower() > self.limit as u64 {
+            return Err(Failure::TooLong(self.limit));
+        }
+        let mut sink = Sink::new(headers, self)?;
+        let (mut wire, mut turn, mut place) = (0_usize, 0, None);
+        while let Some(frame) = body.frame().await {
+            let Ok(mut data) = frame.map_err(|e| Failure::http(&e))?.into_data() else {
+                continue;
+            };
+            wire = wire.saturating_add(data.len());
+            if wire > self.limit {
+                return Err(Failure::TooLong(self.limit));
+            }
+            while !data.is_empty() {
+                sink.take(&mut data)?;
+                let length = sink.out().bytes.len();
+                if length > LARGE_BYTES && place.is_none() {
+                    place = self.places.acquire().await.ok();
+                }
+                if length / TURN_BYTES > turn {
+                    turn = length / TURN_BYTES;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        // Exactly as large as needed: it is going to be kept.
+        Ok(Bytes::from(sink.finish()?.into_boxed_slice()))
+    }
+}
+
+/// Where the bytes of a body go.
+enum Sink {
+    Plain(Limited),
+    Gzip(Box<MultiGzDecoder<Limited>>),
+}
+
+impl Sink {
+    fn new(headers: &HeaderMap, reading: Reading<'_>) -> Result<Self, Failure> {
+        let out = Limited {
+            bytes: Vec::with_capacity(reading.expected.min(LARGE_BYTES).min(reading.limit)),
+            limit: reading.limit,
+            full: false,
+        };
+        let encoding = headers
+            .get(header::CONTENT_ENCODING)
+            .map_or(&b""[..], |value| value.as_bytes())
+            .trim_ascii();
+        match encoding.to_ascii_lowercase().as_slice() {
+            b"" | b"identity" => Ok(Self::Plain(out)),
+            b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(out)))),
+            _ => Err(Failure::Encoding),
+        }
+    }
+
+    fn out(&self) -> &Limited {
+        match self {
+            Self::Plain(out) => out,
+            Self::Gzip(decoder) => decoder.get_ref(),
+        }
+    }
+
+    /// Takes some bytes off the front of `data`; a decoder takes no more than it has room to decompress at once.
+    fn take(&mut self, data: &mut Bytes) -> Result<(), Failure> {
+        let taken = match self {
+            Self::Plain(out) => out.write(data),
+            Self::Gzip(decoder) => decoder.write(data),
+        };
+        match taken {
+            Ok(0) => Err(Failure::Gzip(io::ErrorKind::InvalidData.into())),
+            Ok(taken) => {
+                drop(data.split_to(taken));
+                Ok(())
+            }
+            Err(why) => Err(self.failure(why)),
+        }
+    }
+
+    fn finish(mut self) -> Result<Vec<u8>, Failure> {
+        if let Self::Gzip(decoder) = &mut self
+            && let Err(why) = decoder.try_finish()
+        {
+            return Err(self.failure(why));
+        }
+        Ok(std::mem::take(match &mut self {
+            Self::Plain(out) => &mut out.bytes,
+            Self::Gzip(decoder) => &mut decoder.get_mut().bytes,
+        }))
+    }
+
+    fn failure(&self, why: io::Error) -> Failure {
+        let out = self.out();
+        match self {
+            Self::Plain(_) => Failure::TooLong(out.limit),
+            Self::Gzip(_) if out.full => Failure::Bomb(out.limit),
+            Self::Gzip(_) => Failure::Gzip(why),
+        }
+    }
+}
+
+/// Bytes that cannot become more than so many.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+    /// Whether there was more to write than fits.
+    full: bool,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            self.full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The format of a body by its Content-Type. Whatever is not OpenMetrics by name is read as text, which is how plain web servers'
+/// `text/html` and no type at all come to work.
+pub(super) fn syntax(headers: &HeaderMap) -> Syntax {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media = value.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/openmetrics-text") {
+        Syntax::OpenMetrics
+    } else {
+        Syntax::Text
+    }
+}
+
+/// Refuses what is plainly something else, such as a login page, before it replaces good data. Single bad lines are the store's business.
+pub(super) fn judge(body: &[u8]) -> Result<(), Failure> {
+    let head = &body[..body.len().min(PROBE_BYTES)];
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    if text.starts_with(b"<") {
+        return Err(Failure::NotMetrics("a page of HTML or XML"));
+    }
+    if memchr::memchr(0, head).is_some() {
+        return Err(Failure::NotMetrics("binary data"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use http_body::Frame;
+    use http_body_util::{Empty, StreamBody};
+    use proptest::prelude::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn read(encoding: &str, body: &[u8], piece: usize, limit: usize) -> Result<Bytes, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
+        let pieces: Vec<_> = body
+            .chunks(piece)
+            .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        let places = Semaphore::new(LARGE_AT_ONCE);
+        let reading = Reading {
+            limit,
+            expected: 0,
+            places: &places,
+        };
+        let read = reading.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
+        assert_eq!(places.available_permits(), LARGE_AT_ONCE, "every place is given back");
+        read
+    }
+
+    #[tokio::test]
+    async fn a_bomb_is_cut_at_the_limit() {
+        let bomb = gzip(&vec![b'a'; 4 << 20]);
+        let failure = read("gzip", &bomb, 64 << 10, 2 << 20).await.unwrap_err();
+        assert!(matches!(failure, Failure::Bomb(2_097_152)), "{failure}");
+        assert_eq!(read("gzip", &bomb, 64 << 10, 4 << 20).await.unwrap().len(), 4 << 20);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_limited_too() {
+        assert!(matches!(read("", &[b'a'; 11], 4, 10).await.unwrap_err(), Failure::TooLong(10)));
+        assert_eq!(read("", &[b'a'; 10], 4, 10).await.unwrap().len(), 10);
+        let stuffed = gzip(b"").repeat(100);
+        assert!(matches!(
+            read("gzip", &stuffed, 7, 1_000).await.unwrap_err(),
+            Failure::TooLong(1_000)
+        ));
+    }
+
+    #[tokio::test]
+    async fn broken_and_unknown_encodings_are_told_apart() {
+        let whole = gzip(b"up 1\n");
+        for cut in 0..whole.len() {
+            assert!(
+                matches!(read("gzip", &whole[..cut], 3, 100).await.unwrap_err(), Failure::Gzip(_)),
+                "cut at {cut}"
+            );
+        }
+        let mut wrong = whole.clone();
+        wrong[whole.len() - 5] ^= 1;
+        assert!(matches!(read("x-gzip", &wrong, 3, 100).await.unwrap_err(), Failure::Gzip(_)));
+        assert!(matches!(read("gzip", b"up 1\n", 3, 100).await.unwrap_err(), Failure::Gzip(_)));
+        assert!(matches!(read("br", b"up 1\n", 3, 100).await.unwrap_err(), Failure::Encoding));
+        assert_eq!(read("GZIP", &whole.repeat(2), 3, 100).await.unwrap(), "up 1\nup 1\n");
+        assert_eq!(read("identity", b"up 1\n", 3, 100).await.unwrap(), "up 1\n");
+    }
+
+    #[tokio::test]
+    async fn a_kept_body_is_no_larger_than_it_needs_to_be() {
+        let (places, headers) = (Semaphore::new(1), HeaderMap::new());
+        let reading = Reading {
+            limit: 1 << 20,
+            expected: 10_000,
+            places: &places,
+        };
+        let body = Empty::<Bytes>::new().map_err(|never| match never {});
+        assert_eq!(reading.read(&headers, body).await.unwrap().len(), 0);
+        let read = read("", b"up 1\n", 2, 100).await.unwrap();
+        assert_eq!(Vec::from(read).capacity(), 5);
+    }
+
+    #[test]
+    fn only_openmetrics_is_known_by_its_type() {
+        for (value, expected) in [
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Syntax::OpenMetrics),
+            ("Application/OpenMetrics-Text", Syntax::OpenMetrics),
+            ("text/plain; version=0.0.4", Syntax::Text),
+            ("text/html", Syntax::Text),
+            ("", Syntax::Text),
+            (";;", Syntax::Text),
+        ] {
+            let mut headers = HeaderMap::new();
+            assert_eq!(syntax(&headers), Syntax::Text);
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            assert_eq!(syntax(&headers), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn pages_and_binaries_are_not_metrics() {
+        for good in ["", "up 1\n", "# a < b\nup 1\r\n", "\u{feff}up 1", "up{x=\"<\"} 1"] {
+            assert!(judge(good.as_bytes()).is_ok(), "{good:?}");
+        }
+        for bad in ["<!DOCTYPE html>", "\r\n <html>", "\u{feff}<a/>", "\u{7f}ELF\0"] {
+            assert!(matches!(judge(bad.as_bytes()), Err(Failure::NotMetrics(_))), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn gzip_is_read_whole_however_it_is_cut(body in prop::collection::vec(any::<u8>(), 0..5_000), piece in 1_usize..400) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let read = runtime.block_on(read("gzip", &gzip(&body), piece, 10_000)).unwrap();
+            prop_assert_eq!(read, body);
+        }
+
+        #[test]
+        fn no_garbage_panics(body in prop::collection::vec(any::<u8>(), 0..500), piece in 1_usize..100) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let _ = runtime.block_on(read("gzip", &body, piece, 1_000));
+            let _ = judge(&body);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The state of one endpoint: when it is polled next, when its data is stale, what is worth a log line. Pure: time is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Within this time of its start an endpoint is polled for the first time, however long its interval, so that the first
+/// scrape after a start already finds something.
+const FIRST_POLL_WITHIN: Duration = Duration::from_secs(1);
+
+/// How an endpoint has been doing, and its clock.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Course {
+    clock: Ticks,
+    stale_after: Duration,
+    /// The end of the last good poll whose data is still exposed.
+    good: Option<Instant>,
+    /// Whether the last poll went well; `None` before the first.
+    up: Option<bool>,
+}
+
+/// What an endpoint's task does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Poll at this time, which may have come already.
+    Poll(Instant),
+    /// Take the data out of the exposition at this time.
+    Withdraw(Instant),
+}
+
+/// What a poll's end changed, if that is worth a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The endpoint was well, or new, and now fails.
+    Failed,
+    /// The endpoint had failed and is well again.
+    Recovered,
+}
+
+impl Course {
+    /// A new endpoint's course from `now` on. `place`, 0 to below 1, is where in the interval its turn comes.
+    pub(super) fn new(now: Instant, interval: Duration, place: f64, stale_after: Duration) -> Self {
+        Self {
+            clock: Ticks::new(now, interval, place),
+            stale_after,
+            good: None,
+            up: None,
+        }
+    }
+
+    /// Takes over what is known from the course of the same app before its settings changed: the data that is exposed ages on.
+    pub(super) fn resume(mut self, before: &Self) -> Self {
+        (self.good, self.up) = (before.good, before.up);
+        if self.clock.interval == before.clock.interval {
+            self.clock = before.clock.clone();
+        }
+        self
+    }
+
+    /// What comes next.
+    ///
+    /// Data is withdrawn only while polls fail and none is due at the same time, so an endpoint that answers never flickers.
+    pub(super) fn next(&self) -> Step {
+        let poll = self.clock.due;
+        match self.good.map(|good| good + self.stale_after) {
+            Some(stale) if self.up == Some(false) && stale < poll => Step::Withdraw(stale),
+            _ => Step::Poll(poll),
+        }
+    }
+
+    /// Notes that a poll ended at `now`, and whether it went well.
+    pub(super) fn polled(&mut self, now: Instant, well: bool) -> Option<Turn> {
+        self.clock.advance(now);
+        if well {
+            self.good = Some(now);
+        }
+        match (self.up.replace(well), well) {
+            (Some(false), true) => Some(Turn::Recovered),
+            (None | Some(true), false) => Some(Turn::Failed),
+            _ => None,
+        }
+    }
+
+    /// Notes that the data has left the exposition.
+    pub(super) fn withdrawn(&mut self) {
+        self.good = None;
+    }
+}
+
+/// The times at which polls are due: one soon after the start, then an even grid. What was missed is not made up for.
+#[derive(Debug, Clone, PartialEq)]
+struct Ticks {
+    /// Any point of the grid.
+    anchor: Instant,
+    interval: Duration,
+    /// When the next poll is due.
+    due: Instant,
+}
+
+impl Ticks {
+    fn new(now: Instant, interval: Duration, place: f64) -> Self {
+        let first = now + interval.min(FIRST_POLL_WITHIN).mul_f64(place);
+        Self {
+            anchor: now + interval.mul_f64(place),
+            interval,
+            due: first,
+        }
+    }
+
+    /// Sets the time after `now` at which the next poll is due.
+    fn advance(&mut self, now: Instant) {
+        let first = self.due < self.anchor;
+        let mut due = self.after(now);
+        // The first poll stands off the grid; a grid time right behind it would only ask twice.
+        if first && due - self.due < self.interval / 2 {
+            due += self.interval;
+        }
+        self.due = due;
+    }
+
+    /// The first grid time after `now`.
+    fn after(&self, now: Instant) -> Instant {
+        let Some(past) = now.checked_duration_since(self.anchor) else {
+            return self.anchor;
+        };
+        let interval = self.interval.as_nanos().max(1);
+        let into = Duration::from_nanos(u64::try_from(past.as_nanos() % interval).unwrap_or_default());
+        now - into + self.interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use proptest::prelude::*;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+    const STALE: Duration = Duration::from_secs(15);
+
+    fn seconds(n: f64) -> Duration {
+        Duration::from_secs_f64(n)
+    }
+
+    fn course(start: Instant) -> Course {
+        Course::new(start, INTERVAL, 0.5, STALE)
+    }
+
+    #[test]
+    fn polls_begin_soon_and_settle_on_their_place_in_the_interval() {
+        let start = Instant::now();
+        let mut course = course(start);
+        let mut times = Vec::new();
+        for _ in 0..4 {
+            let Step::Poll(at) = course.next() else {
+                panic!("nothing is stale yet")
+            };
+            times.push((at - start).as_secs_f64());
+            course.polled(at + seconds(0.1), true);
+        }
+        // 2.5 is skipped: it is less than half an interval behind the first poll.
+        assert_eq!(times, [0.5, 7.5, 12.5, 17.5]);
+    }
+
+    #[test]
+    fn a_long_interval_does_not_delay_the_first_poll() {
+        let start = Instant::now();
+        let course = Course::new(start, Duration::from_secs(3_600), 0.9, STALE);
+        assert_eq!(course.next(), Step::Poll(start + seconds(0.9)));
+    }
+
+    #[test]
+    fn a_poll_that_takes_too_long_skips_what_it_missed() {
+        let start = Instant::now();
+        let mut course = course(start);
+        course.polled(start + seconds(13.0), true);
+        assert_eq!(course.next(), Step::Poll(start + seconds(17.5)));
+        course.polled(start + seconds(17.5), true);
+        assert_eq!(course.next(), Step::Poll(start + seconds(22.5)));
+    }
+
+    #[test]
+    fn only_changes_of_state_are_told() {
+        let start = Instant::now();
+        let mut course = course(start);
+        let turns: Vec<_> = [true, false, false, true, true, false]
+            .map(|well| course.polled(start, well))
+            .to_vec();
+        assert_eq!(
+            turns,
+            [None, Some(Turn::Failed), None, Some(Turn::Recovered), None, Some(Turn::Failed)]
+        );
+        assert_eq!(self::course(start).polled(start, false), Some(Turn::Failed));
+    }
+
+    #[test]
+    fn data_is_withdrawn_once_after_its_time_and_only_while_polls_fail() {
+        let start = Instant::now();
+        let mut course = course(start);
+        course.polled(start + seconds(7.6), true);
+        course.polled(start + seconds(12.6), false);
+        course.polled(start + seconds(17.6), false);
+        assert_eq!(
+            course.next(),
+            Step::Poll(start + seconds(22.5)),
+            "stale at 22.6, but a poll comes first"
+        );
+        course.polled(start + seconds(22.55), false);
+        assert_eq!(course.next(), Step::Withdraw(start + seconds(22.6)));
+        course.withdrawn();
+        assert_eq!(course.next(), Step::Poll(start + seconds(27.5)));
+        course.polled(start + seconds(27.6), true);
+        course.polled(start + seconds(32.6), false);
+        assert_eq!(course.next(), Step::Poll(start + seconds(37.5)));
+    }
+
+    #[test]
+    fn a_short_stale_after_does_not_make_good_data_flicker() {
+        let start = Instant::now();
+        let mut course = Course::new(start, INTERVAL, 0.0, seconds(1.0));
+        course.polled(start, true);
+        assert_eq!(course.next(), Step::Poll(start + INTERVAL));
+    }
+
+    #[test]
+    fn a_change_of_settings_lets_the_data_age_on() {
+        let start = Instant::now();
+        let mut before = course(start);
+        before.polled(start + seconds(0.6), true);
+        let same = Course::new(start + seconds(1.0), INTERVAL, 0.1, seconds(1.0)).resume(&before);
+        assert_eq!(same.next(), before.next(), "the same interval keeps its clock");
+        let mut other = Course::new(start + seconds(1.0), seconds(2.0), 0.0, seconds(1.0)).resume(&before);
+        assert_eq!(other.next(), Step::Poll(start + seconds(1.0)));
+        assert_eq!(other.polled(start + seconds(1.1), false), Some(Turn::Failed));
+        assert_eq!(other.next(), Step::Withdraw(start + seconds(1.6)));
+    }
+
+    proptest! {
+        #[test]
+        fn polls_never_come_early_late_or_twice(place in 0.0..1.0_f64, took in prop::collection::vec(0.0..12.0_f64, 1..20)) {
+            let start = Instant::now();
+            let mut course = Course::new(start, INTERVAL, place, STALE);
+            let mut before: Option<Instant> = None;
+            for took in took {
+                let Step::Poll(at) = course.next() else { unreachable!("every poll is good") };
+                if let Some(before) = before {
+                    prop_assert!(at > before);
+                    prop_assert!(at - before <= INTERVAL + INTERVAL / 2);
+                }
+                let end = at + seconds(took);
+                course.polled(end, true);
+                before = Some(end);
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The task of one endpoint: wait, poll, tell the store.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::body::LARGE_BYTES;
+use super::course::{Course, Step, Turn};
+use super::failure::Failure;
+use super::fetch::{Answer, Fetcher, Shared};
+use super::settings::Target;
+use crate::model::{Clock, Format, Origin, Update};
+use crate::store::Inlet;
+use crate::supervise::panic_message;
+use crate::telemetry::SharedTelemetry;
+
+/// Whom an endpoint tells what it learns.
+#[derive(Debug, Clone)]
+pub(super) struct Listeners {
+    pub(super) inlet: Inlet,
+    pub(super) telemetry: SharedTelemetry,
+    pub(super) clock: Clock,
+}
+
+/// One endpoint at work.
+pub(super) struct Worker {
+    target: Arc<Target>,
+    course: Course,
+    fetcher: Fetcher,
+    listeners: Listeners,
+}
+
+impl Worker {
+    pub(super) fn new(target: Arc<Target>, course: Course, shared: Arc<Shared>, listeners: Listeners) -> Self {
+        Self {
+            fetcher: Fetcher::new(Arc::clone(&target), shared),
+            target,
+            course,
+            listeners,
+        }
+    }
+
+    /// Polls until `stop`, and gives back how the endpoint has been doing.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Course {
+        self.announce();
+        loop {
+            let step = self.course.next();
+            let (Step::Poll(at) | Step::Withdraw(at)) = step;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.course,
+                () = sleep_until(at) => {}
+            }
+            match step {
+                Step::Withdraw(_) => self.withdraw(),
+                Step::Poll(_) => {
+                    let fetched = tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return self.course,
+                        fetched = self.fetch() => fetched,
+                    };
+                    self.settle(fetched).await;
+                }
+            }
+        }
+    }
+
+    /// Polls, and measures the time that takes. A panic costs this poll alone.
+    async fn fetch(&mut self) -> Result<Answer, Failure> {
+        let began = Instant::now();
+        let caught = AssertUnwindSafe(self.fetcher.fetch()).catch_unwind().await;
+        let took = began.elapsed();
+        self.listeners
+            .telemetry
+            .poll_duration_seconds
+            .with([self.target.endpoint.name.as_str()])
+            .set(took);
+        caught.unwrap_or_else(|panic| {
+            self.fetcher.close();
+            Err(self.panicked(&*panic))
+        })
+    }
+
+    /// Stores what a poll brought and says how it went.
+    async fn settle(&mut self, fetched: Result<Answer, Failure>) {
+        let stored = match fetched {
+            Ok(answer) => self.store(answer).await,
+            Err(failure) => Err(failure),
+        };
+        let (app, telemetry) = (&self.target.endpoint.name, &self.listeners.telemetry);
+        telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
+        let turn = self.course.polled(Instant::now(), stored.is_ok());
+        match (stored, turn) {
+            (Err(failure), turn) => {
+                if turn == Some(Turn::Failed) {
+                    tracing::warn!(endpoint = %app, "poll failed: {failure}");
+                }
+                self.blame(&failure);
+            }
+            (Ok(()), Some(Turn::Recovered)) => tracing::info!(endpoint = %app, "polls go well again"),
+            (Ok(()), _) => {}
+        }
+    }
+
+    async fn store(&self, answer: Answer) -> Result<(), Failure> {
+        let (inlet, update) = (self.listeners.inlet.clone(), self.update(answer));
+        let large = update.body.len() > LARGE_BYTES;
+        let put = move || catch_unwind(AssertUnwindSafe(|| inlet.put_polled(update)));
+        // A large body takes long enough to read to make other tasks late.
+        let put = match large {
+            true => tokio::task::spawn_blocking(put)
+                .await
+                .unwrap_or_else(|e| Err(Box::new(e.to_string()))),
+            false => put(),
+        };
+        let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
+        match put {
+            Ok(Ok(_)) => telemetry.updates_total.with([source, Format::Poll.as_str()]).inc(),
+            Ok(Err(refused)) => {
+                telemetry.rejected_total.with([source, refused.reason()]).inc();
+                return Err(refused.into());
+            }
+            Err(panic) => return Err(self.panicked(&*panic)),
+        }
+        Ok(())
+    }
+
+    fn update(&self, answer: Answer) -> Update {
+        Update {
+            app: self.target.endpoint.name.clone(),
+            body: answer.body,
+            syntax: answer.syntax,
+            labels: Arc::clone(&self.target.endpoint.labels),
+            origin: self.origin(),
+            at: (self.listeners.clock)(),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            source: Arc::clone(&self.target.source),
+            format: Format::Poll,
+        }
+    }
+
+    /// Lists the endpoint before anything was heard of it.
+    fn announce(&self) {
+        let now = (self.listeners.clock)();
+        let announced = self.listeners.inlet.announce(self.target.endpoint.name.clone(), self.origin(), now);
+        if let Err(refused) = announced {
+            tracing::warn!(endpoint = %self.target.endpoint.name, "cannot list a polled endpoint: {refused}");
+        }
+    }
+
+    /// Shows a failure in `/apps`, where the endpoint stands even if somebody deleted it meanwhile.
+    fn blame(&self, failure: &Failure) {
+        let (inlet, app) = (&self.listeners.inlet, &self.target.endpoint.name);
+        let what = format!("poll failed: {failure}");
+        if !inlet.fault(app, &what) && inlet.announce(app.clone(), self.origin(), (self.listeners.clock)()).is_ok() {
+            inlet.fault(app, &what);
+        }
+    }
+
+    fn withdraw(&mut self) {
+        self.listeners.inlet.withdraw(&self.target.endpoint.name);
+        self.course.withdrawn();
+        tracing::warn!(endpoint = %self.target.endpoint.name, "no good poll for {:?}: its data leaves /metrics", self.target.endpoint.stale_after);
+    }
+
+    fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
+        self.listeners.telemetry.poll_panics_total.with([&self.target.source]).inc();
+        Failure::Panic(panic_message(panic).to_owned())
+    }
+}

@@ -1,0 +1,96 @@
+//! Why a poll brought nothing: texts for `/apps` and the log.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::store::Refused;
+
+/// Why a poll brought nothing. Never holds a secret, nor a text of the target's own choosing that is long or has control characters.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("no answer within {after:?} (timed out {phase})")]
+    Timeout { after: Duration, phase: Phase },
+    #[error("cannot look up {host}: {why}")]
+    Lookup { host: String, why: io::Error },
+    #[error("cannot connect to {address}: {why}")]
+    Connect { address: SocketAddr, why: io::Error },
+    #[error("TLS with {host}: {why}")]
+    Tls { host: String, why: String },
+    #[error("cannot read {}: {why}", path.display())]
+    File { path: PathBuf, why: String },
+    #[error("the answer is no good HTTP: {0}")]
+    Http(String),
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("more than {0} redirects")]
+    Redirects(usize),
+    #[error("redirected without a usable Location")]
+    NoLocation,
+    #[error("redirected to another host ({0}), which is not followed")]
+    OtherHost(String),
+    #[error("redirected from https to http, which is not followed")]
+    Downgrade,
+    #[error("the body is longer than {0} bytes (poll_external.max_body_bytes)")]
+    TooLong(usize),
+    #[error("the body is longer than {0} bytes once decompressed (poll_external.max_body_bytes)")]
+    Bomb(usize),
+    #[error("the body is no good gzip: {0}")]
+    Gzip(io::Error),
+    #[error("the body has a Content-Encoding that was not asked for")]
+    Encoding,
+    #[error("the body is not metrics but {0}")]
+    NotMetrics(&'static str),
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    #[error("a fault in this program, worth a report: {0}")]
+    Panic(String),
+}
+
+impl Failure {
+    /// A failure of HTTP itself, with all that the library knows of its cause.
+    pub(super) fn http(error: &hyper::Error) -> Self {
+        Self::Http(chain(error))
+    }
+}
+
+/// What a poll was doing when its time was up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Preparing,
+    LookingUp,
+    Connecting,
+    Securing,
+    Waiting,
+    Reading,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preparing => "reading certificates or credentials",
+            Self::LookingUp => "looking up the host",
+            Self::Connecting => "connecting",
+            Self::Securing => "in the TLS handshake",
+            Self::Waiting => "waiting for the headers",
+            Self::Reading => "reading the body",
+        })
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,250 @@
+//! One poll: the request, its redirects, the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use url::{Position, Url};
+
+use super::authorization;
+use super::body::{self, Reading};
+use super::failure::{Failure, Phase};
+use super::link::{Link, Poll};
+use super::settings::Target;
+use super::trust::{SystemTrust, Trust};
+use crate::model::Syntax;
+
+/// Redirects that one poll follows: a scheme, a slash, a login that gives up; whoever needs more goes in circles.
+const MAX_REDIRECTS: usize = 5;
+
+/// The most of a body nobody asked for that is read so that the connection can be used again; beyond it closing is cheaper.
+const MAX_DRAINED_BYTES: usize = 16 << 10;
+
+/// What Prometheus 3 sends with its default scrape protocols, so that a target answers us exactly as it would Prometheus.
+const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+    application/openmetrics-text;version=0.0.1;q=0.5,\
+    text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+    text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+
+/// What this program calls itself.
+const USER_AGENT: &str = concat!("exporter-proxy/", env!("CARGO_PKG_VERSION"));
+
+/// Tells a target how long we wait, in seconds, as Prometheus does.
+const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
+
+/// What a good poll brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// In an allocation of exactly its size.
+    pub(super) body: Bytes,
+    pub(super) syntax: Syntax,
+}
+
+/// What all endpoints share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) system_trust: Arc<SystemTrust>,
+    /// Places for large bodies.
+    pub(super) places: Semaphore,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            system_trust: Arc::default(),
+            places: Semaphore::new(body::LARGE_AT_ONCE),
+        }
+    }
+}
+
+/// Polls one target.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    target: Arc<Target>,
+    shared: Arc<Shared>,
+    link: Link,
+    /// The length of the last good body.
+    expected: usize,
+}
+
+impl Fetcher {
+    pub(super) fn new(target: Arc<Target>, shared: Arc<Shared>) -> Self {
+        let trust = match &target.endpoint.ca_file {
+            _ if target.allow_invalid_certs => Trust::Anybody,
+            Some(path) => Trust::File(path.as_path().into(), None),
+            None => Trust::System(Arc::clone(&shared.system_trust)),
+        };
+        Self {
+            target,
+            shared,
+            link: Link::new(trust),
+            expected: 0,
+        }
+    }
+
+    /// Polls once, within the endpoint's timeout from now. After a failure the connection is closed.
+    pub(super) async fn fetch(&mut self) -> Result<Answer, Failure> {
+        let after = self.target.endpoint.timeout;
+        let deadline = Instant::now() + after;
+        let answer = tokio::time::timeout_at(deadline, self.converse(deadline)).await;
+        let phase = self.link.phase;
+        let answer = answer.unwrap_or(Err(Failure::Timeout { after, phase }));
+        match &answer {
+            Ok(answer) => self.expected = answer.body.len(),
+            // A refusal that was read to its end leaves a connection as good as any.
+            Err(Failure::Status(_)) => {}
+            Err(_) => self.link.close(),
+        }
+        answer
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(&mut self) {
+        self.link.close();
+    }
+
+    async fn converse(&mut self, deadline: Instant) -> Result<Answer, Failure> {
+        let target = Arc::clone(&self.target);
+        let start = &target.endpoint.url;
+        self.link.phase = Phase::Preparing;
+        let authorization = authorization::header(target.endpoint.credentials.as_ref()).await?;
+        let mut url = start.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let trusted = authorization.as_ref().filter(|_| url.origin() == start.origin());
+            let request = request(&url, trusted, target.endpoint.timeout)?;
+            let response = self.link.send(&url, deadline, || request.clone()).await?;
+            self.link.phase = Phase::Reading;
+            if response.status() == StatusCode::OK {
+                return self.read(response).await;
+            }
+            let next = next(start, &url, response.status(), response.headers());
+            self.drain(response).await;
+            url = next?;
+        }
+        Err(Failure::Redirects(MAX_REDIRECTS))
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Answer, Failure> {
+        let reading = Reading {
+            limit: self.target.max_body_bytes,
+            expected: self.expected,
+            places: &self.shared.places,
+        };
+        let (head, body) = response.into_parts();
+        let body = reading.read(&head.headers, body).await?;
+        body::judge(&body)?;
+        let syntax = body::syntax(&head.headers);
+        Ok(Answer { body, syntax })
+    }
+
+    /// Reads a short body to its end, so that the connection can be used again; closes it behind a long one.
+    async fn drain(&mut self, response: Response<Incoming>) {
+        if Limited::new(response.into_body(), MAX_DRAINED_BYTES).collect().await.is_err() {
+            self.link.close();
+        }
+    }
+}
+
+fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration) -> Result<Poll, Failure> {
+    let malformed = |e: http::Error| Failure::Http(format!("the URL cannot be asked for: {e}"));
+    let path: Uri = url[Position::BeforePath..Position::AfterQuery]
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
+    let mut request = Request::get(path)
+        .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
+        .header(header::ACCEPT, ACCEPT)
+        .header(header::ACCEPT_ENCODING, "gzip")
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(SCRAPE_TIMEOUT, timeout.as_secs_f64().to_string());
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    request.body(Empty::new()).map_err(malformed)
+}
+
+/// Where an answer other than 200 sends us. Only within the host: a target must not be able to make us ask others.
+fn next(start: &Url, url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Url, Failure> {
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Err(Failure::Status(status));
+    }
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let mut next = location.and_then(|location| url.join(location).ok()).ok_or(Failure::NoLocation)?;
+    if !matches!(next.scheme(), "http" | "https") {
+        return Err(Failure::NoLocation);
+    }
+    if next.host() != start.host() {
+        return Err(Failure::OtherHost(next.host_str().unwrap_or_default().to_owned()));
+    }
+    if url.scheme() == "https" && next.scheme() == "http" {
+        return Err(Failure::Downgrade);
+    }
+    // Credentials are the configuration's to give; both calls fail only for URLs without a host.
+    let _ = next.set_username("");
+    let _ = next.set_password(None);
+    next.set_fragment(None);
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn follow(from: &str, location: &str) -> Result<String, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, location.parse().unwrap());
+        let from: Url = from.parse().unwrap();
+        let next = next(&from, &from, StatusCode::FOUND, &headers);
+        next.map(|url| url.to_string()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn redirects_stay_on_the_host() {
+        assert_eq!(follow("http://h:1/a/b", "c?d#e").unwrap(), "http://h:1/a/c?d");
+        assert_eq!(follow("http://h:1/a", "/x").unwrap(), "http://h:1/x");
+        assert_eq!(follow("http://h/a", "https://h/a").unwrap(), "https://h/a");
+        assert_eq!(follow("http://h/a", "http://u:p@H:81/").unwrap(), "http://h:81/");
+        assert!(follow("http://h/a", "http://evil/a").unwrap_err().contains("another host (evil)"));
+        assert!(follow("http://h/a", "//evil/a").unwrap_err().contains("another host"));
+        assert!(follow("https://h/a", "http://h/a").unwrap_err().contains("https to http"));
+        assert!(follow("http://h/a", "file:///etc/passwd").unwrap_err().contains("Location"));
+        assert!(follow("http://h/a", "http://").unwrap_err().contains("Location"));
+    }
+
+    #[test]
+    fn every_other_status_is_a_failure_that_names_it() {
+        let url: Url = "http://h/".parse().unwrap();
+        for status in [204, 206, 304, 401, 404, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = next(&url, &url, status, &HeaderMap::new()).unwrap_err();
+            assert!(matches!(failure, Failure::Status(said) if said == status));
+        }
+    }
+
+    #[test]
+    fn a_request_looks_like_prometheus_to_its_target() {
+        let url: Url = "http://[::1]:9100/probe?target=a&module=b".parse().unwrap();
+        let request = request(&url, None, Duration::from_millis(2_500)).unwrap();
+        assert_eq!(request.uri(), "/probe?target=a&module=b");
+        assert_eq!(request.headers()["host"], "[::1]:9100");
+        assert_eq!(request.headers()["x-prometheus-scrape-timeout-seconds"], "2.5");
+        assert!(
+            request.headers()["accept"]
+                .to_str()
+                .unwrap()
+                .starts_with("application/openmetrics-text;version=1.0.0;")
+        );
+        assert!(!request.headers().contains_key("authorization"));
+        let url: Url = "http://host/".parse().unwrap();
+        assert_eq!(
+            super::request(&url, None, Duration::from_secs(2)).unwrap().headers()["host"],
+            "host"
+        );
+    }
+}

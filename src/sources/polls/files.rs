@@ -1,0 +1,43 @@
+//! Small files that polls read again and again: tokens, passwords, certificates.
+
+use std::path::Path;
+
+use tokio::io::AsyncReadExt;
+
+use super::failure::Failure;
+
+/// The longest file that is read: a bundle of all the CAs of the world has about 250 kB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The whole of a small regular file.
+pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let fail = |why: String| Failure::File {
+        path: path.to_owned(),
+        why,
+    };
+    let io = |why: std::io::Error| fail(why.to_string());
+    // A pipe or a device could keep a thread for ever.
+    if !tokio::fs::metadata(path).await.map_err(io)?.is_file() {
+        return Err(fail("it is no regular file".to_owned()));
+    }
+    let file = tokio::fs::File::open(path).await.map_err(io)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).await.map_err(io)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(fail(format!("it is longer than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The text of a small file without the white space around it, as editors leave a newline at the end.
+pub(super) async fn read_secret(path: &Path) -> Result<String, Failure> {
+    let bytes = read(path).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8");
+    let text = text
+        .map(str::trim)
+        .and_then(|text| if text.is_empty() { Err("it is empty") } else { Ok(text) });
+    text.map(str::to_owned).map_err(|why| Failure::File {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    })
+}

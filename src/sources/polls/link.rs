@@ -1,0 +1,192 @@
+//! The connection to a target: looked up, connected, encrypted, and used again for as long as the target keeps it open.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+use url::{Host, Url};
+
+use super::failure::{Failure, Phase};
+use super::trust::Trust;
+
+/// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
+const MAX_ADDRESSES: usize = 8;
+
+/// The longest head of an answer, and the most of a body that waits unread: exporters send some hundred bytes of headers.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// The most header lines of an answer.
+const MAX_HEADERS: usize = 100;
+
+/// What a request looks like here: polls have no body.
+pub(super) type Poll = Request<Empty<Bytes>>;
+
+/// The one connection of an endpoint. Dropping it closes everything.
+#[derive(Debug)]
+pub(super) struct Link {
+    trust: Trust,
+    open: Option<Open>,
+    /// A lookup under way, together with its host. The system's resolver cannot be told to stop, so a poll that runs out of
+    /// time leaves it to the next one, and there is never more than one thread waiting for it.
+    lookup: Option<(String, AbortOnDropHandle<io::Result<Vec<SocketAddr>>>)>,
+    /// What is being done, for the message if time runs out.
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug)]
+struct Open {
+    to: url::Origin,
+    sender: SendRequest<Empty<Bytes>>,
+    /// Drives the connection; its end is seen by `sender`.
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    pub(super) fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            open: None,
+            lookup: None,
+            phase: Phase::Preparing,
+        }
+    }
+
+    /// Closes the connection, whatever state it is in.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Sends a request made by `request` to the origin of `url` and waits for the head of the answer.
+    ///
+    /// A target may close an idle connection just when the next request is on its way; that request, and only such a one, is sent once more.
+    pub(super) async fn send(&mut self, url: &Url, deadline: Instant, request: impl Fn() -> Poll) -> Result<Response<Incoming>, Failure> {
+        self.phase = Phase::Waiting;
+        if let Some(open) = self.open.as_mut().filter(|open| open.to == url.origin())
+            && open.sender.ready().await.is_ok()
+            && let Ok(response) = open.sender.send_request(request()).await
+        {
+            return Ok(response);
+        }
+        self.close();
+        let open = self.connect(url, deadline).await?;
+        self.phase = Phase::Waiting;
+        let sent = self.open.insert(open).sender.send_request(request()).await;
+        sent.map_err(|e| {
+            self.close();
+            Failure::http(&e)
+        })
+    }
+
+    async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<Open, Failure> {
+        let addresses = self.addresses(url).await?;
+        self.phase = Phase::Connecting;
+        let stream = connect_any(url, &addresses, deadline).await?;
+        let (sender, driver) = match url.scheme() {
+            "https" => {
+                self.phase = Phase::Preparing;
+                let config = self.trust.config().await?;
+                self.phase = Phase::Securing;
+                speak(secure(url, stream, TlsConnector::from(config)).await?).await?
+            }
+            _ => speak(stream).await?,
+        };
+        Ok(Open {
+            to: url.origin(),
+            sender,
+            _driver: driver,
+        })
+    }
+
+    /// The addresses of the URL's host, at least one.
+    async fn addresses(&mut self, url: &Url) -> Result<Vec<SocketAddr>, Failure> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let host = match url.host() {
+            Some(Host::Ipv4(address)) => return Ok(vec![(address, port).into()]),
+            Some(Host::Ipv6(address)) => return Ok(vec![(address, port).into()]),
+            Some(Host::Domain(host)) => host.to_owned(),
+            None => String::new(),
+        };
+        self.phase = Phase::LookingUp;
+        let key = format!("{host}:{port}");
+        if self.lookup.as_ref().is_none_or(|(of, _)| *of != key) {
+            let host = host.clone();
+            let task = async move { Ok(tokio::net::lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect()) };
+            self.lookup = Some((key, AbortOnDropHandle::new(tokio::spawn(task))));
+        }
+        let found = match &mut self.lookup {
+            Some((_, task)) => task.await.unwrap_or_else(|e| Err(io::Error::other(e))),
+            None => Ok(Vec::new()),
+        };
+        self.lookup = None;
+        let found = found.and_then(|found: Vec<_>| {
+            if found.is_empty() {
+                Err(io::ErrorKind::NotFound.into())
+            } else {
+                Ok(found)
+            }
+        });
+        found.map_err(|why| Failure::Lookup { host, why })
+    }
+}
+
+/// Tries one address after the other. Each has its share of the time that is left, so that a dead one does not use up all of it.
+async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+    let mut failure = Failure::Lookup {
+        host: url.host_str().unwrap_or_default().to_owned(),
+        why: io::ErrorKind::NotFound.into(),
+    };
+    for (tried, &address) in (0_u32..).zip(addresses) {
+        let left = u32::try_from(addresses.len()).unwrap_or(u32::MAX) - tried;
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
+        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                // Without it a request could wait for the acknowledgement of the one before; it fails only for a dead socket.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(why) => failure = Failure::Connect { address, why },
+        }
+    }
+    Err(failure)
+}
+
+/// The TLS handshake.
+async fn secure(url: &Url, stream: TcpStream, tls: TlsConnector) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Failure> {
+    let host = url.host_str().unwrap_or_default();
+    let fail = |why: String| Failure::Tls {
+        host: host.to_owned(),
+        why,
+    };
+    // A URL writes IPv6 addresses in brackets, a certificate does not.
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare).map_err(|e| fail(e.to_string()))?;
+    tls.connect(name, stream).await.map_err(|e| fail(e.to_string()))
+}
+
+/// Begins HTTP on a fresh connection.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<(SendRequest<Empty<Bytes>>, AbortOnDropHandle<()>), Failure> {
+    let handshake = http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(|e| Failure::http(&e))?;
+    let driver = tokio::spawn(async move {
+        // What goes wrong here is told to whoever holds the sender or the body.
+        let _ = connection.await;
+    });
+    Ok((sender, AbortOnDropHandle::new(driver)))
+}

@@ -1,0 +1,211 @@
+//! Whose certificates are believed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::sync::OnceCell;
+
+use super::failure::Failure;
+use super::files;
+
+/// The one protocol that polls speak, so that a server cannot choose HTTP/2.
+const ALPN: &[u8] = b"http/1.1";
+
+/// What endpoints without a CA of their own believe; shared by all, and made when the first of them needs it.
+#[derive(Debug, Default)]
+pub(super) struct SystemTrust {
+    config: OnceCell<Arc<ClientConfig>>,
+}
+
+impl SystemTrust {
+    /// Believes the CAs that the operating system believes.
+    async fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        let load = || async {
+            let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+            let found = found.map_err(|e| e.to_string())?;
+            let mut roots = RootCertStore::empty();
+            let (added, _) = roots.add_parsable_certificates(found.certs);
+            if added == 0 {
+                return Err("the system has no CA certificates: install them, or set ca_file".to_owned());
+            }
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+            config(verifier.map_err(|e| e.to_string())?)
+        };
+        self.config.get_or_try_init(load).await.map(Arc::clone)
+    }
+}
+
+/// Whom one endpoint believes.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// The operating system's CAs.
+    System(Arc<SystemTrust>),
+    /// The certificates in a file, with the bytes and what was made of them when it was read last.
+    File(Box<Path>, Option<(Vec<u8>, Arc<ClientConfig>)>),
+    /// Everybody.
+    Anybody,
+}
+
+impl Trust {
+    /// The TLS settings for the next connection. A CA file is read again, so that a renewed one works without a restart.
+    pub(super) async fn config(&mut self) -> Result<Arc<ClientConfig>, Failure> {
+        match self {
+            Self::System(shared) => {
+                let tls = |why| Failure::Tls {
+                    host: "any host".to_owned(),
+                    why,
+                };
+                shared.config().await.map_err(tls)
+            }
+            Self::Anybody => config(Arc::new(Unchecked(provider()))).map_err(|why| Failure::Tls {
+                host: "any host".to_owned(),
+                why,
+            }),
+            Self::File(path, cached) => {
+                let pem = files::read(path).await?;
+                if let Some((_, config)) = cached.as_ref().filter(|(before, _)| *before == pem) {
+                    return Ok(Arc::clone(config));
+                }
+                let made = Listed::new(&pem).and_then(|listed| config(Arc::new(listed)));
+                let made = made.map_err(|why| Failure::File {
+                    path: path.to_path_buf(),
+                    why,
+                })?;
+                *cached = Some((pem, Arc::clone(&made)));
+                Ok(made)
+            }
+        }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder
+        .map_err(|e| e.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Believes the certificates listed in a file: as CAs, and each of them also for itself.
+///
+/// The latter is for the self-signed certificate that `openssl req -x509` makes: it calls itself a CA, which no server's
+/// certificate should, yet whoever lists that very certificate means it.
+#[derive(Debug)]
+struct Listed {
+    strict: Arc<WebPkiServerVerifier>,
+    listed: Vec<CertificateDer<'static>>,
+}
+
+impl Listed {
+    fn new(pem: &[u8]) -> Result<Self, String> {
+        let listed: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?;
+        if listed.is_empty() {
+            return Err("it holds no PEM certificate".to_owned());
+        }
+        let mut roots = RootCertStore::empty();
+        for certificate in &listed {
+            roots.add(certificate.clone()).map_err(|e| e.to_string())?;
+        }
+        let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        let strict = strict.map_err(|e| e.to_string())?;
+        Ok(Self { strict, listed })
+    }
+}
+
+impl ServerCertVerifier for Listed {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.strict.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // A wrong date, name or signature has a kind of error of its own; what is left is what a certificate says of its uses.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.listed.contains(certificate) => {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.strict.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.strict.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.strict.supported_verify_schemes()
+    }
+}
+
+/// Believes anybody (`allow_invalid_certs`): the connection is encrypted, but with whom nobody knows. Signatures are not
+/// checked either, as that proves nothing about a certificate which anybody could have made.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

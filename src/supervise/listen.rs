@@ -1,0 +1,689 @@
+//! Listeners over TCP and Unix sockets, and the one accept loop that serves them all.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use nix::libc;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::probe::Probe;
+use super::unix_socket::{self, SocketFile, UnixAccess};
+use super::{Part, Seat, Seats, panic_text};
+
+/// Connections that the kernel keeps for us until we accept them: with 2,000 clients at once 128 led to hundreds of resets, 1,024 to
+/// none.
+pub const BACKLOG: u32 = 4_096;
+
+/// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
+const PRESSURE_WAIT: Duration = Duration::from_millis(100);
+
+/// Why an address could not be listened on; it names the address.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {place}: {why}")]
+pub struct BindError {
+    /// The kind and the address as configured, such as `tcp 127.0.0.1:6554`.
+    pub place: String,
+    /// The reason.
+    #[source]
+    pub why: Refused,
+}
+
+/// The reasons of a [`BindError`].
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The host name has no address, or the text is no `HOST:PORT`.
+    #[error("the address does not resolve: {0}")]
+    Resolve(#[source] io::Error),
+    /// The operating system refused.
+    #[error("{0}")]
+    Bind(#[source] io::Error),
+    /// Somebody listens on the Unix socket.
+    #[error("somebody else listens there")]
+    Live,
+    /// What stands at the path is no socket, so it is left alone.
+    #[error("the file there is no socket, and it is never deleted")]
+    NoSocket,
+    /// The stale socket could not be removed.
+    #[error("the stale socket there cannot be removed: {0}")]
+    Stale(#[source] io::Error),
+    /// The folder of the path does not exist.
+    #[error("the folder {} is not there", .0.display())]
+    NoFolder(PathBuf),
+    /// The configured user is unknown.
+    #[error("there is no user `{0}`")]
+    NoUser(String),
+    /// The configured group is unknown.
+    #[error("there is no group `{0}`")]
+    NoGroup(String),
+    /// Owner or group could not be set.
+    #[error("its owner and group cannot be set: {0}")]
+    Owner(#[source] io::Error),
+    /// The permissions could not be set.
+    #[error("its mode cannot be set: {0}")]
+    Mode(#[source] io::Error),
+}
+
+/// What a listener has seen; plain numbers for whoever exposes them.
+#[derive(Debug, Default)]
+pub struct ListenerStats {
+    /// Connections accepted so far.
+    pub accepted: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicU64,
+    /// Connections that ended in a panic.
+    pub panicked: AtomicU64,
+    /// Times that the kernel could not give a connection, for lack of file descriptors or memory.
+    pub starved: AtomicU64,
+}
+
+/// A socket that is bound and listens.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    // Dropped after the socket, so the file goes once nobody listens any more.
+    _file: Option<SocketFile>,
+    place: Arc<str>,
+    stats: Arc<ListenerStats>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Listens on `HOST:PORT`; a name with several addresses takes the first that can be bound.
+    ///
+    /// # Errors
+    ///
+    /// Where the name does not resolve or no address of it can be bound.
+    pub async fn tcp(address: &str) -> Result<Self, BindError> {
+        let refused = |why| BindError {
+            place: format!("tcp {address}"),
+            why,
+        };
+        let socket = bind_tcp(address).await.map_err(refused)?;
+        let bound = socket.local_addr().map_err(|e| refused(Refused::Bind(e)))?;
+        Ok(Self::new(Socket::Tcp(socket), None, bound.to_string()))
+    }
+
+    /// Listens on a socket file with the given owner and permissions; the file is removed when the listener is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Where somebody listens there, the file is no socket, or the operating system refuses.
+    pub async fn unix(path: &Path, access: &UnixAccess) -> Result<Self, BindError> {
+        let place = path.display().to_string();
+        let (socket, file) = unix_socket::bind(path, access).await.map_err(|why| BindError {
+            place: format!("unix {place}"),
+            why,
+        })?;
+        Ok(Self::new(Socket::Unix(socket), Some(file), place))
+    }
+
+    fn new(socket: Socket, file: Option<SocketFile>, place: String) -> Self {
+        Self {
+            socket,
+            _file: file,
+            place: place.into(),
+            stats: Arc::default(),
+        }
+    }
+
+    /// The bound address as `HOST:PORT` with the real port, or the path of the socket file.
+    #[must_use]
+    pub fn place(&self) -> &Arc<str> {
+        &self.place
+    }
+
+    /// The bound TCP address; none for a Unix socket.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// The listener's numbers, alive beyond the listener.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<ListenerStats> {
+        &self.stats
+    }
+
+    /// Accepts until `stop`, hands each connection with a seat to `handler` in a task of its own, and returns when all have ended.
+    ///
+    /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
+    /// A handler that panics is one failed connection. Dropping the future drops the connections.
+    pub async fn serve<H, F>(self, seats: Seats, stop: CancellationToken, handler: H)
+    where
+        H: Fn(Accepted) -> F + Send,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut open = Open {
+            place: self.place.clone(),
+            stats: self.stats.clone(),
+            tasks: JoinSet::new(),
+        };
+        let mut pressure = Pressure::default();
+        loop {
+            let newcomer = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = open.tasks.join_next() => {
+                    open.reap(ended);
+                    continue;
+                }
+                newcomer = self.socket.accept() => newcomer,
+            };
+            let stream = match newcomer {
+                Ok(stream) => stream,
+                Err(e) if is_the_clients(&e) => continue,
+                Err(e) => {
+                    self.stats.starved.fetch_add(1, Ordering::Relaxed);
+                    pressure.begin(&self.place, &e);
+                    seats.squeeze();
+                    tokio::time::sleep(PRESSURE_WAIT).await;
+                    continue;
+                }
+            };
+            pressure.end(&self.place);
+            // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
+            let seat = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                seat = seats.take() => seat,
+            };
+            open.start(&handler, stream, seat);
+        }
+        drop(self);
+        while let Some(ended) = open.tasks.join_next().await {
+            open.reap(ended);
+        }
+    }
+
+    /// The accept loop as a part of its own.
+    pub fn into_part<H, F>(self, name: String, seats: Seats, handler: H) -> impl Part
+    where
+        H: Fn(Accepted) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        ListenerPart {
+            name,
+            listener: self,
+            seats,
+            handler,
+        }
+    }
+}
+
+/// A [`Listener`] with all that its loop needs.
+struct ListenerPart<H> {
+    name: String,
+    listener: Listener,
+    seats: Seats,
+    handler: H,
+}
+
+impl<H, F> Part for ListenerPart<H>
+where
+    H: Fn(Accepted) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            self.listener.serve(self.seats, stop, self.handler).await;
+            Ok(())
+        })
+    }
+}
+
+async fn bind_tcp(address: &str) -> Result<TcpListener, Refused> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for resolved in tokio::net::lookup_host(address).await.map_err(Refused::Resolve)? {
+        match bind_one(resolved) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => last = e,
+        }
+    }
+    Err(Refused::Bind(last))
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart must not wait for the last run's connections to be forgotten by the kernel.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer)),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::unix(stream)),
+        }
+    }
+}
+
+/// Whether an error of accept(2) tells of a client that is gone already rather than of us.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    // accept(2): Linux passes pending network errors of the new connection on, "treat them like EAGAIN by retrying".
+    const NETWORK: [i32; 6] = [
+        libc::ENETDOWN,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+    ];
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut
+    ) || error.raw_os_error().is_some_and(|code| NETWORK.contains(&code))
+}
+
+/// Says once that the kernel has run out of something, and once that this is over.
+#[derive(Default)]
+struct Pressure(bool);
+
+impl Pressure {
+    fn begin(&mut self, place: &str, error: &io::Error) {
+        if !std::mem::replace(&mut self.0, true) {
+            tracing::error!(listener = place, "cannot accept on {place}, trying again every 100 ms: {error}");
+        }
+    }
+
+    fn end(&mut self, place: &str) {
+        if std::mem::take(&mut self.0) {
+            tracing::info!(listener = place, "accepting on {place} again");
+        }
+    }
+}
+
+/// The connections of one listener, each in a task; dropping them says how many that were.
+struct Open {
+    place: Arc<str>,
+    stats: Arc<ListenerStats>,
+    tasks: JoinSet<()>,
+}
+
+impl Open {
+    fn start<F>(&mut self, handler: &impl Fn(Accepted) -> F, stream: Stream, seat: Seat)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.stats.accepted.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted::new(self.stats.clone());
+        let serving = handler(Accepted { stream, seat });
+        self.tasks.spawn(async move {
+            let _counted = counted;
+            serving.await;
+        });
+    }
+
+    fn reap(&self, ended: Result<(), JoinError>) {
+        if let Err(lost) = ended {
+            self.stats.panicked.fetch_add(1, Ordering::Relaxed);
+            let place = &self.place;
+            tracing::error!(listener = &**place, "a connection on {place} was closed: {}", panic_text(lost));
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.reap(ended);
+        }
+        if !self.tasks.is_empty() {
+            tracing::warn!(
+                listener = &*self.place,
+                "{} connections on {} are cut off",
+                self.tasks.len(),
+                self.place
+            );
+        }
+    }
+}
+
+/// Counts a connection as open for as long as it is.
+struct Counted(Arc<ListenerStats>);
+
+impl Counted {
+    fn new(stats: Arc<ListenerStats>) -> Self {
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        Self(stats)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that has a seat.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// Its seat, busy at first.
+    pub seat: Seat,
+}
+
+/// A connected TCP or Unix stream. Vectored writes go through to the kernel as they are.
+#[derive(Debug)]
+pub struct Stream {
+    kind: Kind,
+    peer: Option<SocketAddr>,
+    probe: Option<Probe>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// An accepted TCP connection, from now on without Nagle's delay.
+    #[must_use]
+    pub fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
+        // It fails only on a connection that is gone, as the first read will tell.
+        let _ = stream.set_nodelay(true);
+        Self {
+            kind: Kind::Tcp(stream),
+            peer: Some(peer),
+            probe: None,
+        }
+    }
+
+    /// A connected Unix stream.
+    #[must_use]
+    pub fn unix(stream: UnixStream) -> Self {
+        Self {
+            kind: Kind::Unix(stream),
+            peer: None,
+            probe: None,
+        }
+    }
+
+    /// The other end's address; none on a Unix socket.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// A way to ask about the kernel's queues for as long as this stream is open.
+    pub fn probe(&mut self) -> Probe {
+        let kind = &self.kind;
+        let made = || match kind {
+            Kind::Tcp(stream) => Probe::new(stream),
+            Kind::Unix(stream) => Probe::new(stream),
+        };
+        self.probe.get_or_insert_with(made).clone()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(probe) = &self.probe {
+            probe.withdraw();
+        }
+    }
+}
+
+/// Forwards a poll to whichever stream it is.
+macro_rules! forward {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.get_mut().kind {
+            Kind::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Kind::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        forward!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        forward!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    async fn echo(accepted: Accepted) {
+        let Accepted { mut stream, seat } = accepted;
+        let mut buf = [0; 64];
+        loop {
+            seat.idle();
+            let read = tokio::select! {
+                read = stream.read(&mut buf) => read,
+                () = seat.evicted() => return,
+            };
+            seat.busy();
+            match read {
+                Ok(n) if n > 0 => {
+                    assert_ne!(&buf[..n], b"panic", "as the client wished");
+                    stream.write_all(&buf[..n]).await.unwrap();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    struct Echo {
+        address: SocketAddr,
+        stats: Arc<ListenerStats>,
+        stop: CancellationToken,
+        running: JoinHandle<()>,
+    }
+
+    async fn start(seats: Seats) -> Echo {
+        let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
+        let (address, stats, stop) = (listener.local_addr().unwrap(), listener.stats().clone(), CancellationToken::new());
+        let running = tokio::spawn(listener.serve(seats, stop.clone(), echo));
+        Echo {
+            address,
+            stats,
+            stop,
+            running,
+        }
+    }
+
+    async fn say(stream: &mut TcpStream, text: &str) -> String {
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut buf = [0; 64];
+        let n = stream.read(&mut buf).await.unwrap();
+        String::from_utf8_lossy(&buf[..n]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_taken_or_foreign_address_is_named() {
+        let taken = Listener::tcp("127.0.0.1:0").await.unwrap();
+        let error = Listener::tcp(taken.place()).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("cannot listen on tcp {}: Address already in use", taken.place())),
+            "{error}"
+        );
+        let error = Listener::tcp("127.0.0.1").await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot listen on tcp 127.0.0.1: the address does not resolve"),
+            "{error}"
+        );
+        let error = Listener::tcp("192.0.2.1:1").await.unwrap_err().to_string();
+        assert!(error.contains("Cannot assign requested address"), "{error}");
+        let named = Listener::tcp("localhost:0").await.unwrap();
+        assert!(named.local_addr().unwrap().ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn an_address_can_be_taken_again_right_after_a_run_with_connections() {
+        let server = start(Seats::new(4)).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        assert_eq!(say(&mut client, "hello").await, "hello");
+        server.running.abort();
+        assert!(server.running.await.unwrap_err().is_cancelled());
+        Listener::tcp(&server.address.to_string()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_one_failed_connection() {
+        let server = start(Seats::new(4)).await;
+        let (mut good, mut bad) = (
+            TcpStream::connect(server.address).await.unwrap(),
+            TcpStream::connect(server.address).await.unwrap(),
+        );
+        assert_eq!(say(&mut good, "one").await, "one");
+        assert_eq!(say(&mut bad, "panic").await, "");
+        assert_eq!(say(&mut good, "two").await, "two");
+        drop((good, bad));
+        server.stop.cancel();
+        server.running.await.unwrap();
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        assert_eq!(
+            (
+                count(&server.stats.accepted),
+                count(&server.stats.panicked),
+                count(&server.stats.open)
+            ),
+            (2, 1, 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn idle_connections_give_way_and_lose_nothing_that_was_asked() {
+        const SEATS: usize = 32;
+        let server = start(Seats::new(SEATS)).await;
+        let mut first = Vec::new();
+        for _ in 0..SEATS {
+            let mut client = TcpStream::connect(server.address).await.unwrap();
+            assert_eq!(say(&mut client, "a").await, "a");
+            first.push(client);
+        }
+        for _ in 0..SEATS {
+            let mut client = TcpStream::connect(server.address).await.unwrap();
+            assert_eq!(say(&mut client, "b").await, "b");
+            first.push(client);
+        }
+        // The first half has been closed, in order; the second is served as before.
+        for (number, client) in first.iter_mut().enumerate() {
+            let open = number >= SEATS;
+            if open {
+                assert_eq!(say(client, "c").await, "c");
+            } else {
+                assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_takes_nobody_new_and_waits_for_who_is_there() {
+        let server = start(Seats::new(4)).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        assert_eq!(say(&mut client, "x").await, "x");
+        server.stop.cancel();
+        // The listener is closed as soon as the loop has seen the stop; the kernel refuses from then on.
+        while TcpStream::connect(server.address).await.is_ok() {}
+        assert_eq!(say(&mut client, "y").await, "y");
+        assert!(!server.running.is_finished());
+        drop(client);
+        server.running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_unix_listener_serves_by_the_same_loop() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let access = UnixAccess {
+            user: None,
+            group: None,
+            mode: 0o600,
+        };
+        let listener = Listener::unix(&path, &access).await.unwrap();
+        assert_eq!(&**listener.place(), path.to_str().unwrap());
+        let error = Listener::unix(&path, &access).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("cannot listen on unix {}: somebody else listens there", path.display())
+        );
+        let stop = CancellationToken::new();
+        let part = listener.into_part("echo".to_owned(), Seats::new(4), echo);
+        assert_eq!(part.name(), "echo");
+        let running = tokio::spawn(Box::new(part).run(stop.clone()));
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        client.write_all(b"hi").await.unwrap();
+        let mut buf = [0; 2];
+        client.read_exact(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"hi");
+        drop(client);
+        stop.cancel();
+        running.await.unwrap().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn errors_of_clients_are_told_from_ours() {
+        for code in [libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH, libc::EINTR] {
+            assert!(is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(!is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+    }
+}

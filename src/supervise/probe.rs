@@ -1,0 +1,142 @@
+//! A look into the kernel's queues of a socket from outside of the task that owns it.
+
+#![allow(
+    unsafe_code,
+    reason = "SIOCOUTQ and FIONREAD have no safe binding; the descriptor is kept open while they run"
+)]
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::libc;
+use socket2::SockRef;
+
+nix::ioctl_read_bad!(
+    /// Bytes in the send queue that the peer's kernel has not acknowledged (tcp(7), unix(7): SIOCOUTQ, the number of TIOCOUTQ).
+    siocoutq,
+    libc::TIOCOUTQ,
+    libc::c_int
+);
+nix::ioctl_read_bad!(
+    /// Bytes in the receive queue that nobody has read (tcp(7): FIONREAD).
+    fionread,
+    libc::FIONREAD,
+    libc::c_int
+);
+
+/// A handle through which any thread may ask about a socket for as long as its owner keeps it open.
+///
+/// The owner withdraws the descriptor under the same lock before it closes it, so a number that was given to another file meanwhile is
+/// never asked.
+#[derive(Clone)]
+pub struct Probe(Arc<Mutex<Option<RawFd>>>);
+
+impl Probe {
+    /// Lets others ask about `socket`; its owner must call [`Probe::withdraw`] before closing it.
+    pub(super) fn new(socket: &impl AsRawFd) -> Self {
+        Self(Arc::new(Mutex::new(Some(socket.as_raw_fd()))))
+    }
+
+    /// From now on there is nothing to ask.
+    pub(super) fn withdraw(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Sent bytes (with the end of file as one of them) that the peer's kernel has not acknowledged yet.
+    ///
+    /// On a Unix socket: bytes, with the kernel's overhead, that the peer's program has not read yet.
+    ///
+    /// # Errors
+    ///
+    /// The socket's own pending error, such as a reset, or [`io::ErrorKind::NotConnected`] once it is closed.
+    pub fn unacked(&self) -> io::Result<u64> {
+        self.ask(|fd| {
+            if let Some(error) = SockRef::from(&fd).take_error()? {
+                return Err(error);
+            }
+            let mut queued: libc::c_int = 0;
+            // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int into `queued`.
+            unsafe { siocoutq(fd.as_raw_fd(), &raw mut queued) }?;
+            Ok(u64::try_from(queued).unwrap_or(0))
+        })
+    }
+
+    /// Received bytes that nobody has read yet.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotConnected`] once the socket is closed.
+    pub fn unread(&self) -> io::Result<u64> {
+        self.ask(|fd| {
+            let mut queued: libc::c_int = 0;
+            // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int into `queued`.
+            unsafe { fionread(fd.as_raw_fd(), &raw mut queued) }?;
+            Ok(u64::try_from(queued).unwrap_or(0))
+        })
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(fd) = *held else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        // SAFETY: the owner withdraws the descriptor before it closes it, and cannot do so while `held` is locked.
+        question(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Probe")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn what_the_peer_has_not_taken_is_seen() {
+        let (mut near, mut far) = pair();
+        let (here, there) = (Probe::new(&near), Probe::new(&far));
+        assert_eq!(here.unacked().unwrap(), 0);
+        // More than loopback's buffers hold, so that some of it must stay unacknowledged.
+        near.set_nonblocking(true).unwrap();
+        while near.write(&[0; 65_536]).is_ok() {}
+        assert!(here.unacked().unwrap() > 0);
+        assert!(there.unread().unwrap() > 0);
+        far.set_nonblocking(true).unwrap();
+        let mut sink = vec![0; 1 << 20];
+        // Acknowledgements travel through the kernel by themselves: read until they are there.
+        while here.unacked().unwrap() > 0 {
+            let _ = far.read(&mut sink);
+        }
+    }
+
+    #[test]
+    fn a_reset_is_an_error_and_so_is_a_closed_socket() {
+        let (near, far) = pair();
+        let probe = Probe::new(&near);
+        SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(far);
+        // Loopback delivers a reset before close() returns.
+        assert_eq!(probe.unacked().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        probe.withdraw();
+        drop(near);
+        assert_eq!(probe.unacked().unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert_eq!(probe.unread().unwrap_err().kind(), io::ErrorKind::NotConnected);
+    }
+}

@@ -1,0 +1,249 @@
+//! Binding a Unix socket: what is replaced, what is refused, and who may connect.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::{fs, os::unix};
+
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Group, User};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+use super::listen::{BACKLOG, Refused};
+
+/// Whose a socket file is and who may connect to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixAccess {
+    /// Name or number of the owner; none: whoever runs the program.
+    pub user: Option<String>,
+    /// Name or number of the group; none: that of whoever runs the program.
+    pub group: Option<String>,
+    /// The permission bits, such as 0o660; writing is what it takes to connect.
+    pub mode: u32,
+}
+
+/// The file of a bound socket, removed by drop as long as it is still the one that we made.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // What cannot be removed is stale from now on and replaced by the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Device and inode of what stands at a path.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Binds and listens.
+///
+/// The file has no permissions at all when it appears: Linux makes it with the mode of the unbound socket. Owner and group come next,
+/// then the mode, and only then is the socket made to listen, so at no moment can anybody connect who may not in the end. No umask is
+/// involved, because that belongs to the whole process and other threads make files too.
+pub(super) async fn bind(path: &Path, access: &UnixAccess) -> Result<(UnixListener, SocketFile), Refused> {
+    let (user, group) = owner(access)?;
+    clear(path).await?;
+    let socket = UnixSocket::new_stream().map_err(Refused::Bind)?;
+    fchmod(&socket, Mode::empty()).map_err(|e| Refused::Bind(e.into()))?;
+    socket.bind(path).map_err(Refused::Bind)?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path),
+    };
+    if user.is_some() || group.is_some() {
+        unix::fs::lchown(path, user, group).map_err(Refused::Owner)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode)).map_err(Refused::Mode)?;
+    let listener = socket.listen(BACKLOG).map_err(Refused::Bind)?;
+    Ok((listener, file))
+}
+
+/// Makes sure that nothing stands in the way, removing a socket that nobody listens on.
+async fn clear(path: &Path) -> Result<(), Refused> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        && !folder.is_dir()
+    {
+        return Err(Refused::NoFolder(folder.to_owned()));
+    }
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Refused::Bind(e)),
+    };
+    if !meta.file_type().is_socket() {
+        return Err(Refused::NoSocket);
+    }
+    match UnixStream::connect(path).await {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Refused::Stale),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Taken, full (EAGAIN), of another kind (EPROTOTYPE) or not ours to ask (EACCES): in each case somebody may be there.
+        Ok(_) | Err(_) => Err(Refused::Live),
+    }
+}
+
+/// The numbers of owner and group.
+fn owner(access: &UnixAccess) -> Result<(Option<u32>, Option<u32>), Refused> {
+    let user = access
+        .user
+        .as_deref()
+        .map(|name| number(name, user_id, || Refused::NoUser(name.to_owned())))
+        .transpose()?;
+    let group = access
+        .group
+        .as_deref()
+        .map(|name| number(name, group_id, || Refused::NoGroup(name.to_owned())))
+        .transpose()?;
+    Ok((user, group))
+}
+
+/// A name of the user or group database, or else a number.
+fn number(name: &str, known: fn(&str) -> Option<u32>, unknown: impl FnOnce() -> Refused) -> Result<u32, Refused> {
+    known(name).or_else(|| name.parse().ok()).ok_or_else(unknown)
+}
+
+fn user_id(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn open_to_group() -> UnixAccess {
+        UnixAccess {
+            user: None,
+            group: None,
+            mode: 0o660,
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn the_mode_is_as_configured_and_the_file_goes_with_the_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        for wanted in [0o600, 0o660, 0o666, 0o777] {
+            let access = UnixAccess {
+                mode: wanted,
+                ..open_to_group()
+            };
+            let (listener, file) = bind(&path, &access).await.unwrap();
+            assert_eq!(mode(&path), wanted);
+            UnixStream::connect(&path).await.unwrap();
+            drop((listener, file));
+            assert!(!path.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_file_gives_nobody_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = UnixSocket::new_stream().unwrap();
+        fchmod(&socket, Mode::empty()).unwrap();
+        socket.bind(&path).unwrap();
+        assert_eq!(mode(&path), 0);
+        assert_eq!(
+            UnixStream::connect(&path).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        drop(unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let (_listener, _file) = bind(&path, &open_to_group()).await.unwrap();
+        let before = identity(&path);
+        assert!(matches!(bind(&path, &open_to_group()).await, Err(Refused::Live)));
+        assert_eq!(identity(&path), before);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_never_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        fs::write(&path, "data").unwrap();
+        assert!(matches!(bind(&path, &open_to_group()).await, Err(Refused::NoSocket)));
+        let link = folder.path().join("link");
+        unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(bind(&link, &open_to_group()).await, Err(Refused::NoSocket)));
+        assert!(matches!(bind(folder.path(), &open_to_group()).await, Err(Refused::NoSocket)));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+        assert!(link.is_symlink());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_took_our_place_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let (listener, file) = bind(&path, &open_to_group()).await.unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "another's").unwrap();
+        drop((listener, file));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another's");
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_user_or_group_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = bind(&folder.path().join("no/s"), &open_to_group()).await.unwrap_err();
+        assert!(refused.to_string().ends_with("no is not there"), "{refused}");
+        let access = UnixAccess {
+            user: Some("no-such-user".into()),
+            ..open_to_group()
+        };
+        let refused = bind(&folder.path().join("s"), &access).await.unwrap_err();
+        assert_eq!(refused.to_string(), "there is no user `no-such-user`");
+        let access = UnixAccess {
+            group: Some("no-such-group".into()),
+            ..open_to_group()
+        };
+        let refused = bind(&folder.path().join("s"), &access).await.unwrap_err();
+        assert_eq!(refused.to_string(), "there is no group `no-such-group`");
+        assert!(!folder.path().join("s").exists());
+    }
+
+    #[tokio::test]
+    async fn owners_are_known_by_name_and_by_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let me = fs::metadata(folder.path()).unwrap();
+        let access = UnixAccess {
+            user: Some(me.uid().to_string()),
+            group: Some(me.gid().to_string()),
+            mode: 0o600,
+        };
+        let _bound = bind(&path, &access).await.unwrap();
+        let made = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((made.uid(), made.gid()), (me.uid(), me.gid()));
+        assert_eq!(
+            owner(&UnixAccess {
+                user: Some("root".into()),
+                ..access
+            })
+            .unwrap()
+            .0,
+            Some(0)
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests at the border: the whole proxy, from the outside, with real peers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and says aloud what it skips"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
+
+mod harness;
+mod peers;
+mod process;
+mod receivers;
+mod web;

@@ -1,0 +1,278 @@
+//! The program as a process: its commands, its signals, its exit codes.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use http::Request;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Proxy, ask};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_exporter-proxy");
+
+/// The program with nothing of the caller's environment but its path.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+fn output(command: &mut Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its arguments does not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running proxy as a process of its own; killed when dropped.
+struct Process {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    seen: String,
+}
+
+impl Process {
+    fn start(config: &Path) -> Self {
+        let mut child = program(&["--config", config.to_str().unwrap()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            log,
+            seen: String::new(),
+        }
+    }
+
+    /// Reads the log up to the line that holds `text`, and gives that line.
+    fn line(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.log.read_line(&mut line).unwrap() > 0,
+                "the log ended without {text:?}:\n{}",
+                self.seen
+            );
+            self.seen.push_str(&line);
+            if line.contains(text) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(folder: &Path, extra: &str) -> std::path::PathBuf {
+    let file = folder.join("config.toml");
+    let socket = folder.join("r.sock");
+    let text = format!(
+        "exporter.scrape_expose_endpoint = \"127.0.0.1:0\"\nreceiver.receiver_tcp_socket = \"127.0.0.1:0\"\nreceiver.receiver_unix_socket = {socket:?}\n{extra}"
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_what_listens_reloads_and_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "http.write_from = []\n");
+    let mut process = Process::start(&file);
+    process.line("receiving on tcp://127.0.0.1:");
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    process.line("to push:   echo 'jobs_done 7' | curl");
+    process.line("to scrape: curl http://127.0.0.1:");
+    let push = || Request::put("/apps/a/metrics");
+    assert_eq!(ask(address, push(), "m 1").await.status(), 403);
+
+    config(
+        folder.path(),
+        "http.write_from = [\"127.0.0.1\"]\nexporter.concurrent_requests = 7\n",
+    );
+    process.signal(Signal::SIGHUP);
+    process.line("exporter.concurrent_requests has changed and needs a restart");
+    process.line("the configuration was reloaded");
+    assert_eq!(ask(address, push(), "m 1").await.status(), 200);
+
+    config(folder.path(), "http.write_form = []\n");
+    process.signal(Signal::SIGHUP);
+    process.line("stays in force");
+    process.line("did you mean \"write_from\"?");
+    assert_eq!(ask(address, push(), "m 1").await.status(), 200);
+    let own = text(ask(address, Request::get("/metrics"), "").await.body());
+    assert!(own.contains("exporter_proxy_config_last_reload_successful 0\n"), "{own}");
+
+    process.signal(Signal::SIGTERM);
+    process.line("stopped");
+    assert_eq!(process.child.wait().unwrap().code(), Some(0));
+    assert!(!folder.path().join("r.sock").exists(), "the socket file is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_them_do_not_take_each_others_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut first = Process::start(&file);
+    first.line("to scrape");
+    let second = output(&mut program(&["-c", file.to_str().unwrap()]), "");
+    assert_eq!(second.status.code(), Some(1));
+    let told = text(&second.stderr);
+    assert!(
+        told.contains("receiver.receiver_unix_socket") && told.contains("somebody else listens there"),
+        "{told}"
+    );
+    assert!(folder.path().join("r.sock").exists());
+    first.signal(Signal::SIGKILL);
+    first.child.wait().unwrap();
+    let mut third = Process::start(&file);
+    third.line("to scrape");
+}
+
+#[test]
+fn check_tells_everything_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = config(folder.path(), "");
+    let fine = output(&mut program(&["check", "-c", good.to_str().unwrap()]), "");
+    assert_eq!((fine.status.code(), text(&fine.stderr)), (Some(0), String::new()));
+    assert!(text(&fine.stdout).contains("receives on    tcp 127.0.0.1:0"));
+    let bad = config(folder.path(), "[receiver.x]\n[stor]\nmax_apps = 0\n[http]\nwrite_from = [\"no\"]\n");
+    let faulty = output(&mut program(&["check", "-c", bad.to_str().unwrap()]), "");
+    let told = text(&faulty.stdout);
+    assert_eq!(faulty.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains(":5:") && told.contains("did you mean [store]?") && told.contains(":8:"),
+        "{told}"
+    );
+    let overridden = output(
+        program(&["check", "-c", good.to_str().unwrap()]).env("EXPORTER_PROXY__RECEIVER__FORMATT", "json"),
+        "",
+    );
+    assert_eq!(overridden.status.code(), Some(1));
+    assert!(
+        text(&overridden.stdout).contains("EXPORTER_PROXY__RECEIVER__FORMATT"),
+        "{}",
+        text(&overridden.stdout)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_reaches_every_way_in() {
+    let proxy = Proxy::start().await;
+    let (tcp, unix, http) = (
+        format!("tcp://{}", proxy.tcp()),
+        format!("unix:{}", proxy.unix().display()),
+        format!("http://{}", proxy.http),
+    );
+    for (n, arguments) in [
+        &["--to", &tcp][..],
+        &["--to", &tcp, "--format", "capnp"],
+        &["--to", &unix],
+        &["--to", &http],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let app = format!("app {n}");
+        let sent = tokio::task::block_in_place(|| output(program(&["send", &app]).args(*arguments), &format!("m{n} 1\n")));
+        assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
+        assert!(
+            text(&sent.stdout).contains(&format!("sent 5 bytes of {app}")),
+            "{}",
+            text(&sent.stdout)
+        );
+        proxy.shows(&format!("m{n} 1\n")).await;
+    }
+    let table = tokio::task::block_in_place(|| output(&mut program(&["apps", "--from", &http]), ""));
+    assert!(text(&table.stdout).contains("| app 3"), "{}", text(&table.stdout));
+    let list = tokio::task::block_in_place(|| output(&mut program(&["apps", "--json", "--from", &http]), ""));
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&list.stdout).unwrap()["apps"][3]["name"],
+        "app 3"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_says_what_the_proxy_refused() {
+    let proxy = Proxy::with("receiver.format = \"capnp\"\nhttp.write_from = []").await;
+    let (tcp, http) = (format!("tcp://{}", proxy.tcp()), format!("http://{}", proxy.http));
+    for (to, told) in [
+        (&*tcp, "takes only Cap'n Proto"),
+        (&*http, "http.write_from"),
+        ("tcp://127.0.0.1:1", "cannot connect"),
+    ] {
+        let sent = tokio::task::block_in_place(|| output(&mut program(&["send", "app", "--to", to]), "m 1\n"));
+        assert_eq!(sent.status.code(), Some(1), "{to}");
+        assert!(text(&sent.stderr).contains(told), "{}", text(&sent.stderr));
+    }
+    let usage = output(&mut program(&["send", "app", "--to", "ftp://x:1"]), "");
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn help_and_completions() {
+    let help = text(&output(&mut program(&["--help"]), "").stdout);
+    for command in ["run", "check", "send", "apps", "completions", "--config", "--log-format"] {
+        assert!(help.contains(command), "{command} is missing in {help}");
+    }
+    let script = text(&output(&mut program(&["completions", "bash"]), "").stdout);
+    assert!(script.contains("complete -F _exporter__proxy"), "{script}");
+    assert_eq!(output(&mut program(&["nonsense"]), "").status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut process = Process::start(&file);
+    let tcp = process.line("receiving on tcp://").rsplit_once("tcp://").unwrap().1.to_owned();
+    process.line("to scrape");
+    let mut half = std::net::TcpStream::connect(tcp).unwrap();
+    half.write_all(b"{\"half\":").unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    process.signal(Signal::SIGTERM);
+    process.line("a second signal stops at once");
+    process.signal(Signal::SIGTERM);
+    process.line("still at work when time was up: receiver");
+    assert_eq!(process.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn logs_can_be_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut child = program(&["--log-format", "json", "-c", file.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["level"], "INFO");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

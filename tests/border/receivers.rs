@@ -1,0 +1,196 @@
+//! What senders on sockets may do, what they are told, and what they cannot do to others.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{PATIENCE, Proxy, until};
+
+fn capnp(app: &str, data: &str) -> Vec<u8> {
+    exporter_proxy::wire::encode(&exporter_proxy::model::AppName::new(app).unwrap(), data)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_formats_on_both_sockets() {
+    let proxy = Proxy::start().await;
+    assert_eq!(proxy.tcp_say(br#"{"a":"a 1","b":["b 1","b 2"]} {"c":""}"#).await, "");
+    assert_eq!(proxy.unix_say(br#"{"d":"d 1"}"#).await, "");
+    assert_eq!(proxy.tcp_say(&[capnp("e", "e 1\n"), capnp("f", "f 1")].concat()).await, "");
+    assert_eq!(proxy.unix_say(&capnp("g", "g 1")).await, "");
+    let text = proxy.text("/metrics?own=false").await;
+    for line in ["a 1", "b 1", "d 1", "e 1", "f 1", "g 1"] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing in {text}");
+    }
+    let apps = proxy.text("/apps").await;
+    assert!(apps.contains(&proxy.tcp().to_string()) && apps.contains("receiver.sock"), "{apps}");
+    assert!(apps.contains("| c "), "an update to nothing stays listed: {apps}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_never_closes_is_heard() {
+    let proxy = Proxy::start().await;
+    let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
+    for n in 0..3 {
+        stream.write_all(format!("{{\"app\":\"metric {n}\"}}").as_bytes()).await.unwrap();
+        proxy.shows(&format!("metric {n}\n")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_told_counted_and_harms_nothing() {
+    let proxy = Proxy::start().await;
+    proxy.tcp_say(br#"{"app":"good 1"}"#).await;
+    for (bytes, reason, told) in [
+        (&br#"{"app":"bad"#[..], "truncated", "ended inside a message"),
+        (br#"{"app":7}"#, "bad_value", "this is a number"),
+        (br#"{"":"x 1"}"#, "bad_app_name", "must not be empty"),
+        (b"GET / HTTP/1.1\r\n\r\n", "malformed", "byte 0"),
+    ] {
+        let answer = proxy.tcp_say(bytes).await;
+        let error: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{answer:?}: {e}"));
+        assert!(error["error"].as_str().unwrap().contains(told), "{answer}");
+        let series = format!("exporter_proxy_rejected_total{{source=\"{}\",reason=\"{reason}\"}}", proxy.tcp());
+        assert_eq!(proxy.own(&series).await, Some(1.0), "{series}");
+    }
+    let mut bomb = capnp("app", "bad 1");
+    bomb.truncate(bomb.len() - 3);
+    assert_eq!(proxy.tcp_say(&bomb).await, "", "Cap'n Proto senders are never written to");
+    assert_eq!(proxy.tcp_say(&[0, 0, 0, 0, 255, 255, 255, 255]).await, "");
+    assert!(proxy.text("/metrics").await.starts_with("good 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_format_is_refused_where_only_one_is_taken() {
+    let proxy = Proxy::with("receiver.format = \"capnp\"").await;
+    assert!(proxy.tcp_say(br#"{"app":"a 1"}"#).await.contains("takes only Cap'n Proto"));
+    proxy.tcp_say(&capnp("app", "b 1")).await;
+    assert!(proxy.text("/metrics").await.starts_with("b 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_value_costs_that_app_alone() {
+    let proxy = Proxy::start().await;
+    let told = proxy.tcp_say(br#"{"a":"a 1","b":{},"c":"c 1"}"#).await;
+    assert!(told.contains("app \\\"b\\\""), "{told}");
+    let text = proxy.text("/metrics?own=false").await;
+    assert_eq!(text, "a 1\nc 1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_sender_is_cut_off_and_an_idle_one_is_not() {
+    let proxy = Proxy::with("receiver.idle_timeout = \"100ms\"").await;
+    let mut idle = TcpStream::connect(proxy.tcp()).await.unwrap();
+    let mut stalled = TcpStream::connect(proxy.tcp()).await.unwrap();
+    stalled.write_all(b"{\"app\":\"st").await.unwrap();
+    let mut told = String::new();
+    tokio::time::timeout(PATIENCE, stalled.read_to_string(&mut told))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(told.contains("idle_timeout"), "{told}");
+    idle.write_all(b"{\"app\":\"late 1\"}").await.unwrap();
+    proxy.shows("late 1\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_that_hold_every_seat_make_room() {
+    let proxy = Proxy::with("exporter.concurrent_requests = 8").await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(TcpStream::connect(proxy.tcp()).await.unwrap());
+    }
+    for n in 0..20 {
+        assert_eq!(proxy.tcp_say(format!("{{\"app\":\"m {n}\"}}").as_bytes()).await, "");
+        assert!(proxy.text("/metrics").await.contains(&format!("m {n}\n")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_connections_wait_for_a_seat_and_none_is_lost() {
+    let proxy = Proxy::with("exporter.concurrent_requests = 4").await;
+    let mut busy = Vec::new();
+    for n in 0..64 {
+        let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
+        stream.write_all(format!("{{\"busy{n}\":\"busy{n} ").as_bytes()).await.unwrap();
+        busy.push(stream);
+    }
+    for stream in &mut busy {
+        stream.write_all(b"1\"}").await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+    until("all 64 are stored", async || proxy.own("exporter_proxy_apps").await == Some(64.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_beyond_the_limit_is_refused_before_it_is_held() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"64KiB\"").await;
+    let mut huge = b"{\"app\":\"".to_vec();
+    huge.resize(1 << 20, b'x');
+    let told = proxy.tcp_say(&huge).await;
+    assert!(told.contains("max_message_bytes is 65536"), "{told}");
+    assert_eq!(proxy.own("exporter_proxy_apps").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_received_messages_share_a_budget_and_all_arrive_in_the_end() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"\nreceiver.max_inflight_bytes = \"1MiB\"").await;
+    let filler = "x".repeat(700_000);
+    let senders = (0..8).map(|n| {
+        let message = format!("{{\"app{n}\":\"# {filler}\\nm{n} 1\"}}");
+        let address = proxy.tcp();
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            for chunk in message.as_bytes().chunks(50_000) {
+                stream.write_all(chunk).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            stream.shutdown().await.unwrap();
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    until("all 8 are stored", async || proxy.own("exporter_proxy_apps").await == Some(8.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_busy_connections_lose_nothing() {
+    let proxy = Proxy::start().await;
+    let mut open = Vec::new();
+    for n in 0..2_000 {
+        let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
+        stream.write_all(format!("{{\"app{n}\":").as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    for stream in &mut open {
+        stream.write_all(b"\"m 1\"}").await.unwrap();
+    }
+    until("all 2,000 are stored", async || {
+        proxy.own("exporter_proxy_apps").await == Some(2_000.0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_takes_what_was_sent() {
+    let proxy = Proxy::start().await;
+    let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
+    stream.write_all(b"{\"half\":").await.unwrap();
+    until("the connection is there", async || {
+        proxy
+            .own(&format!("exporter_proxy_receiver_connections{{listener=\"{}\"}}", proxy.tcp()))
+            .await
+            == Some(1.0)
+    })
+    .await;
+    let _keep_the_port = TcpStream::connect(proxy.http).await.unwrap();
+    let finishing = tokio::spawn(proxy.finish());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stream.write_all(b"\"m 1\"}").await.unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).await.unwrap();
+    assert_eq!(told, "");
+    let report = finishing.await.unwrap();
+    assert!(report.is_clean(), "{report}");
+}

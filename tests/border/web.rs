@@ -1,0 +1,242 @@
+//! The HTTP port: pushing, scraping, listing, and what wrong requests get.
+
+use std::io::Read as _;
+
+use http::Request;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Proxy, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_scrape_and_forget() {
+    let proxy = Proxy::start().await;
+    let answer = proxy.send(Request::put("/apps/a%2Fb%20%C3%B6/metrics"), "m 1").await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.body()[..]),
+        (200, "stored 3 bytes of a/b ö\n".as_bytes())
+    );
+    assert_eq!(proxy.text("/metrics?own=false").await, "m 1\n");
+    assert_eq!(proxy.text("/metrics?own=false&app=a/b%20%C3%B6").await, "m 1\n");
+    assert_eq!(proxy.text("/apps/a%2Fb%20%C3%B6/metrics").await, "m 1\n");
+    assert!(proxy.text("/apps/a%2Fb%20%C3%B6").await.contains("Source:       http\n"));
+    assert_eq!(proxy.get("/metrics?app=nobody").await.status(), 404);
+    assert_eq!(
+        proxy.send(Request::post("/apps/a%2Fb%20%C3%B6/metrics"), "m 2\n").await.status(),
+        200
+    );
+    assert_eq!(proxy.text("/metrics?own=false").await, "m 2\n");
+    assert_eq!(proxy.ask(Request::delete("/apps/a%2Fb%20%C3%B6")).await.status(), 202);
+    assert_eq!(proxy.ask(Request::delete("/apps/a%2Fb%20%C3%B6")).await.status(), 404);
+    assert_eq!(proxy.text("/metrics?own=false").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_apps_as_table_and_json() {
+    let proxy = Proxy::start().await;
+    proxy.tcp_say(br#"{"zeta":"z 1","alpha":"a 1\n"}"#).await;
+    let table = proxy.text("/apps").await;
+    let (alpha, zeta) = (table.find("| alpha").unwrap(), table.find("| zeta").unwrap());
+    assert!(alpha < zeta && table.contains("Current time: "), "{table}");
+    let answer = proxy.ask(Request::get("/apps").header("accept", "application/json")).await;
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let list: Value = serde_json::from_slice(answer.body()).unwrap();
+    assert_eq!(list["apps"][0]["name"], "alpha");
+    assert_eq!(list["apps"][1]["bytes"], 3);
+    assert_eq!(list["apps"][1]["source"], proxy.tcp().to_string());
+    let one: Value = serde_json::from_str(&proxy.text("/apps/alpha?format=json").await).unwrap();
+    assert_eq!((&one["status"], &one["format"]), (&Value::from("ok"), &Value::from("json")));
+    assert_eq!(proxy.get("/apps/nobody").await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gzip_is_one_member_with_a_known_length() {
+    let proxy = Proxy::start().await;
+    for app in 0..30 {
+        let body = format!("m{app} 1\n# {}\n", "y".repeat(10_000));
+        proxy.send(Request::put(format!("/apps/app{app}/metrics")), body).await;
+    }
+    let answer = proxy
+        .ask(Request::get("/metrics?own=false").header("accept-encoding", "gzip"))
+        .await;
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    assert_eq!(answer.headers()["content-length"], answer.body().len().to_string());
+    let mut member = flate2::bufread::GzDecoder::new(&answer.body()[..]);
+    let mut text = String::new();
+    member.read_to_string(&mut text).unwrap();
+    assert!(member.into_inner().is_empty(), "nothing follows the one member");
+    assert_eq!(text, proxy.text("/metrics?own=false").await);
+    let refused = proxy.ask(Request::get("/metrics").header("accept-encoding", "gzip;q=0, br")).await;
+    assert!(refused.headers().get("content-encoding").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_may_be_packed_and_is_bounded_both_ways() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"64KiB\"").await;
+    let pack = |text: &[u8]| {
+        let mut packed = Vec::new();
+        flate2::read::GzEncoder::new(text, flate2::Compression::best())
+            .read_to_end(&mut packed)
+            .unwrap();
+        packed
+    };
+    let push = || Request::put("/apps/a/metrics").header("content-encoding", "gzip");
+    assert_eq!(proxy.send(push(), pack(b"packed 1\n")).await.status(), 200);
+    assert_eq!(proxy.text("/metrics?own=false").await, "packed 1\n");
+    let bomb = proxy.send(push(), pack(&vec![b'#'; 10 << 20])).await;
+    assert_eq!(bomb.status(), 413);
+    assert!(
+        String::from_utf8_lossy(bomb.body()).contains("receiver.max_message_bytes"),
+        "{bomb:?}"
+    );
+    assert_eq!(proxy.send(Request::put("/apps/a/metrics"), vec![b'#'; 100_000]).await.status(), 413);
+    assert_eq!(proxy.send(push(), "no gzip").await.status(), 400);
+    assert_eq!(
+        proxy
+            .send(Request::put("/apps/a/metrics").header("content-encoding", "br"), "x")
+            .await
+            .status(),
+        415
+    );
+    assert_eq!(
+        proxy
+            .send(Request::put("/apps/a/metrics"), &b"m{a=\"\xff\"} 1\n"[..])
+            .await
+            .status(),
+        400
+    );
+    assert_eq!(
+        proxy.text("/metrics?own=false").await,
+        "packed 1\n",
+        "what is refused harms nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_those_who_may_write() {
+    let proxy = Proxy::with("http.write_from = [\"10.1.0.0/16\"]\nhttp.trusted_proxies = [\"127.0.0.1\"]").await;
+    let refused = proxy.send(Request::put("/apps/a/metrics"), "m 1").await;
+    assert_eq!(refused.status(), 403);
+    assert!(String::from_utf8_lossy(refused.body()).contains("http.write_from"), "{refused:?}");
+    assert_eq!(proxy.ask(Request::delete("/apps/a")).await.status(), 403);
+    let forwarded = Request::put("/apps/a/metrics").header("x-forwarded-for", "10.1.2.3");
+    assert_eq!(proxy.send(forwarded, "m 1").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_may_not_write() {
+    let proxy = Proxy::start().await;
+    for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        let refused = proxy.send(Request::post("/apps/a/metrics").header(name, value), "m 1").await;
+        assert_eq!(refused.status(), 403, "{name}");
+    }
+    assert_eq!(
+        proxy
+            .send(Request::post("/apps/a/metrics").header("sec-fetch-site", "same-origin"), "m 1")
+            .await
+            .status(),
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_paths_and_methods_are_told_what_is_right() {
+    let proxy = Proxy::start().await;
+    let nowhere = proxy.get("/metric").await;
+    assert_eq!(nowhere.status(), 404);
+    assert!(String::from_utf8_lossy(nowhere.body()).contains("GET /metrics\n"));
+    let wrong = proxy.ask(Request::post("/metrics")).await;
+    assert_eq!(
+        (wrong.status().as_u16(), wrong.headers()["allow"].to_str().unwrap()),
+        (405, "GET,HEAD")
+    );
+    let wrong = proxy.ask(Request::patch("/apps/a/metrics")).await;
+    assert_eq!(wrong.status(), 405);
+    let allow = wrong.headers()["allow"].to_str().unwrap();
+    assert!(
+        ["GET", "HEAD", "PUT", "POST"].iter().all(|method| allow.contains(method)),
+        "{allow}"
+    );
+    let head = proxy.ask(Request::head("/metrics")).await;
+    assert_eq!(head.status(), 200);
+    assert!(head.body().is_empty() && head.headers()["content-length"] != "0");
+    assert_eq!(
+        proxy
+            .send(Request::put(format!("/apps/{}/metrics", "x".repeat(256))), "m 1")
+            .await
+            .status(),
+        400
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_readiness_and_a_page_for_people() {
+    let proxy = Proxy::start().await;
+    proxy.send(Request::put("/apps/%3Cscript%3E/metrics"), "m 1").await;
+    for path in ["/healthz", "/-/healthy", "/readyz", "/-/ready"] {
+        assert_eq!(proxy.get(path).await.status(), 200, "{path}");
+    }
+    let page = proxy.ask(Request::get("/").header("accept", "text/html,*/*;q=0.8")).await;
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    let page = String::from_utf8_lossy(page.body()).into_owned();
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(proxy.text("/").await.contains("GET /metrics"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steering_over_http_is_off_by_default() {
+    let proxy = Proxy::start().await;
+    assert_eq!(proxy.ask(Request::post("/-/reload")).await.status(), 403);
+    assert_eq!(proxy.ask(Request::post("/-/quit")).await.status(), 403);
+    let proxy = Proxy::with("http.enable_lifecycle = true").await;
+    assert_eq!(proxy.ask(Request::post("/-/quit")).await.status(), 200);
+    let report = proxy.finish().await;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_gets_its_scrape_while_the_proxy_stops() {
+    let proxy = Proxy::start().await;
+    let body = format!("# {}\nlast_line 1\n", "z".repeat(12 << 20));
+    assert_eq!(proxy.send(Request::put("/apps/a/metrics"), body).await.status(), 200);
+    let mut reader = TcpStream::connect(proxy.http).await.unwrap();
+    reader.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut start = [0; 1024];
+    reader.read_exact(&mut start).await.unwrap();
+    let address = proxy.http;
+    let finishing = tokio::spawn(proxy.finish());
+    until("nobody new is let in", async || TcpStream::connect(address).await.is_err()).await;
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).await.unwrap();
+    assert!(
+        String::from_utf8_lossy(&rest).contains("last_line 1\n"),
+        "the scrape was cut off after {} bytes",
+        rest.len()
+    );
+    let report = finishing.await.unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_do_not_keep_others_out() {
+    let proxy = Proxy::with("exporter.concurrent_requests = 16").await;
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(TcpStream::connect(proxy.http).await.unwrap());
+    }
+    assert_eq!(proxy.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_metrics_are_exposition_that_promtool_takes() {
+    let proxy = Proxy::start().await;
+    proxy.tcp_say(br#"{"a":"a 1","b":7}"#).await;
+    let Some(promtool) = crate::harness::peer("promtool") else { return };
+    let file = proxy.folder.path().join("metrics.txt");
+    let text = proxy.text("/metrics").await;
+    std::fs::write(&file, text.strip_prefix("a 1\n").unwrap()).unwrap();
+    let mut command = tokio::process::Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(std::fs::File::open(&file).unwrap());
+    crate::harness::run(&mut command).await;
+}

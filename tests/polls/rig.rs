@@ -1,0 +1,137 @@
+//! Polls at work, a store they write into, and eyes to see what they do.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use exporter_proxy::model::{AppName, Timestamp};
+use exporter_proxy::sources::polls::{Endpoint, Polls, Settings};
+use exporter_proxy::store::{self, App, Limits, View};
+use exporter_proxy::supervise::Part;
+use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::target::eventually;
+
+pub(crate) struct Rig {
+    pub(crate) view: View,
+    telemetry: SharedTelemetry,
+    settings: watch::Sender<Arc<Settings>>,
+    stop: CancellationToken,
+    task: AbortOnDropHandle<anyhow::Result<()>>,
+}
+
+/// An endpoint that is called by its URL and polled often.
+pub(crate) fn endpoint(url: &str) -> Endpoint {
+    Endpoint {
+        name: AppName::new(url).unwrap(),
+        url: url.parse().unwrap(),
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(10),
+        stale_after: Duration::from_secs(600),
+        credentials: None,
+        ca_file: None,
+        labels: Arc::new([]),
+    }
+}
+
+/// Settings with limits small enough to be met.
+pub(crate) fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> Settings {
+    Settings {
+        endpoints: endpoints.into_iter().collect(),
+        allow_invalid_certs: false,
+        max_body_bytes: 1 << 20,
+    }
+}
+
+fn clock() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap())
+}
+
+impl Rig {
+    pub(crate) fn start(now: Settings) -> Self {
+        Self::with_limits(now, Limits::default())
+    }
+
+    pub(crate) fn with_limits(now: Settings, limits: Limits) -> Self {
+        let (inlet, view) = store::open(limits);
+        let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
+        let (settings, follow) = watch::channel(Arc::new(now));
+        let polls = Polls::new(follow, inlet, Arc::clone(&telemetry), clock);
+        let stop = CancellationToken::new();
+        let task = AbortOnDropHandle::new(tokio::spawn(Box::new(polls).run(stop.clone())));
+        Self {
+            view,
+            telemetry,
+            settings,
+            stop,
+            task,
+        }
+    }
+
+    /// Puts other settings in force.
+    pub(crate) fn reload(&self, settings: Settings) {
+        self.settings.send(Arc::new(settings)).unwrap();
+    }
+
+    /// Waits until an app is there and as it should be.
+    pub(crate) async fn app(&self, name: &str, good: impl Fn(&App) -> bool) -> Arc<App> {
+        eventually(name, || self.view.app(name).filter(|app| good(app))).await
+    }
+
+    /// Waits for an app's data and gives it back as text.
+    pub(crate) async fn body(&self, name: &str) -> String {
+        let app = self.app(name, |app| app.updated.is_some() || app.fault.is_some()).await;
+        assert_eq!(app.fault, None, "{name}");
+        String::from_utf8(app.body.to_vec()).unwrap()
+    }
+
+    /// Waits for a fault of an app and gives it back.
+    pub(crate) async fn fault(&self, name: &str) -> String {
+        let app = self.app(name, |app| app.updated.is_some() || app.fault.is_some()).await;
+        app.fault
+            .as_deref()
+            .unwrap_or_else(|| panic!("{name} should have failed"))
+            .to_owned()
+    }
+
+    /// The value of one of the program's own series.
+    pub(crate) fn metric(&self, series: &str) -> Option<String> {
+        let mut out = String::new();
+        self.telemetry.write(&mut out);
+        out.lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+    }
+
+    /// The names of all apps.
+    pub(crate) fn apps(&self) -> Vec<String> {
+        self.view.apps().iter().map(|app| app.name.to_string()).collect()
+    }
+
+    /// Stops the polls, which they must do well.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Polls one URL until there is an outcome, and gives back the text or the fault.
+pub(crate) async fn poll(url: &str) -> Result<String, String> {
+    poll_as(settings([endpoint(url)])).await
+}
+
+/// As [`poll`], with settings of one's own, which have one endpoint.
+pub(crate) async fn poll_as(settings: Settings) -> Result<String, String> {
+    let name = settings.endpoints[0].name.to_string();
+    let rig = Rig::start(settings);
+    let app = rig.app(&name, |app| app.updated.is_some() || app.fault.is_some()).await;
+    let up = rig.metric(&format!("exporter_proxy_poll_up{{endpoint=\"{name}\"}}"));
+    assert_eq!(up.as_deref(), Some(if app.fault.is_some() { "0" } else { "1" }));
+    rig.stop().await;
+    match &app.fault {
+        Some(fault) => Err(fault.strip_prefix("poll failed: ").expect("a fault says what failed").to_owned()),
+        None => Ok(String::from_utf8(app.body.to_vec()).unwrap()),
+    }
+}
