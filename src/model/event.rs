@@ -102,6 +102,14 @@ impl LabelSet {
         Ok(Self(text.into()))
     }
 
+    /// Reads what [`LabelSet::as_str`] gave; `None` for any other text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let given = Self(text.into());
+        let pairs = given.iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self::new(pairs).ok().filter(|set| *set == given)
+    }
+
     /// The pairs as they stand between the braces of a sample; empty where there are none.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -296,6 +304,19 @@ mod tests {
         let back: Vec<_> = set.iter().map(|(name, value)| (name.to_owned(), value)).collect();
         assert_eq!(back, pairs(&[("a", "1"), ("b", "x\\\"\n\u{1F600},y=\"z\""), ("le", "5")]));
         assert_eq!(LabelSet::new(vec![]).unwrap().iter().count(), 0);
+        assert_eq!(LabelSet::from_text(set.as_str()), Some(set));
+        for text in [
+            "a",
+            "a=\"",
+            "a=\"1\"x",
+            "b=\"1\",a=\"2\"",
+            "a=\"\\",
+            "a=\"1\",",
+            "a=\"1\",a=\"1\"",
+            "1=\"x\"",
+        ] {
+            assert_eq!(LabelSet::from_text(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Limits, Shared};
-use crate::model::{AppName, Origin, Timestamp, Update};
+use super::events::Offer;
+use super::{Accepted, Dropped, Limits, Shared};
+use crate::model::{AppName, Event, IdempotencyKey, Origin, Timestamp, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -37,6 +38,17 @@ pub enum Refused {
     },
 }
 
+/// Why an event was not taken. No scraper will get it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// It could not be put where it survives.
+    #[error("the event cannot be made durable: {0}")]
+    NotDurable(Arc<str>),
+    /// Its idempotency key was used for another event, not long ago.
+    #[error("the idempotency key was used for an event with other labels or another value within the last 10 minutes")]
+    KeyReused,
+}
+
 impl Refused {
     /// The stable word for the `reason` label of `exporter_proxy_rejected_total`.
     #[must_use]
@@ -51,6 +63,29 @@ impl Refused {
 impl Inlet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// Takes a one-shot event, for every scraper there is and for those that come soon. Once this returns it is durable,
+    /// where the store has a folder. A key that was used for the same event within the last 10 minutes names that event.
+    ///
+    /// # Errors
+    /// When it cannot be made durable, or its key was used for something else.
+    pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, now: Timestamp) -> Result<Accepted, EmitError> {
+        let offer = Offer { event, key, at: now };
+        match &self.shared.journal {
+            Some(door) => door.offer(offer).await,
+            None => self.shared.events().take(offer),
+        }
+    }
+
+    /// Does what is due for events and scrapers at this time, and tells of the losses. Meant to be called each second.
+    pub fn sweep(&self, now: Timestamp) -> Vec<Dropped> {
+        let (losses, changed) = {
+            let mut events = self.shared.events();
+            (events.sweep(now), events.has_changes())
+        };
+        self.shared.tell_journal(changed);
+        losses
     }
 
     /// Replaces all that a pushing application had with what it says now. Once this returns, every scrape shows it.

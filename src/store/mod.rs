@@ -1,4 +1,4 @@
-//! What is remembered: the latest of each application.
+//! What is remembered: the latest of each application, and one-shot events for every scraper.
 //!
 //! [`open`] gives the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source can never come to
 //! depend on what other sources sent, and an outlet can never change what it shows.
@@ -8,6 +8,7 @@
 //! The clock is always an argument.
 
 mod app;
+mod durable;
 mod events;
 mod expiry;
 mod inlet;
@@ -18,21 +19,34 @@ mod tests;
 mod view;
 
 pub use app::{App, Status};
+pub use durable::{OpenError, Unreadable, inspect_journal};
+pub use events::{
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Recorded, Scrape, ScraperOverview, Standing,
+};
 pub use expiry::Expiry;
-pub use inlet::{Inlet, Receipt, Refused};
+pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::Limits;
 pub use view::{Exposed, Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use events::{Events, Settle};
 use latest::Latest;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
 pub fn open(limits: Limits) -> (Inlet, View) {
+    open_with(limits, EventOptions::default())
+}
+
+/// As [`open`], with events kept in this way.
+#[must_use]
+pub fn open_with(limits: Limits, events: EventOptions) -> (Inlet, View) {
     let shared = Arc::new(Shared {
         latest: Mutex::new(Latest::new(limits)),
         rendered: Mutex::default(),
+        events: Arc::new(Mutex::new(Events::new(events))),
+        journal: None,
     });
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
 }
@@ -44,6 +58,10 @@ struct Shared {
     latest: Mutex<Latest>,
     /// The exposition as it was rendered last; whoever comes first renders, the others wait for it.
     rendered: Mutex<view::Rendered>,
+    /// Held while an event is appended, or the events of a scrape are picked.
+    events: Arc<Mutex<Events>>,
+    /// The way to the disk, for a store that has a folder.
+    journal: Option<durable::Door>,
 }
 
 impl Shared {
@@ -51,5 +69,28 @@ impl Shared {
     /// assignments after all checks, so a poisoned lock is taken all the same.
     fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The events, under the same promise.
+    fn events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the disk follow, if something about scrapers has changed.
+    fn tell_journal(&self, changed: bool) {
+        if let Some(door) = self.journal.as_ref().filter(|_| changed) {
+            door.changed();
+        }
+    }
+}
+
+impl Settle for Shared {
+    fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
+        let (settled, changed) = {
+            let mut events = self.events();
+            (events.settle(lease, delivered), events.has_changes())
+        };
+        self.tell_journal(changed);
+        settled
     }
 }

@@ -24,8 +24,8 @@ pub enum Standing {
 
 /// Where a lease is settled.
 pub(in crate::store) trait Settle: Send + Sync {
-    /// Ends a lease one way or the other; the first word counts.
-    fn settle(&self, lease: LeaseId, delivered: bool);
+    /// Ends a lease one way or the other; the first word counts, and false says that this was not it.
+    fn settle(&self, lease: LeaseId, delivered: bool) -> bool;
 }
 
 /// The hold that one scrape has on the events lent to it. Dropped unconfirmed, it gives them back.

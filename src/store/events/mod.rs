@@ -26,6 +26,8 @@ mod sweep;
 mod tests;
 
 pub(super) use entry::Entry;
+pub(super) use keys::Used;
+pub(super) use lease::Settle;
 pub use lease::{Lease, LeaseId, Scrape, Standing};
 pub use listing::{EventsOverview, ScraperOverview};
 pub use log::Recorded;

@@ -11,6 +11,7 @@ use super::notes::Notes;
 use super::steady::{Moment, Steady};
 use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Recorded, Standing};
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::store::EmitError;
 
 /// How far apart the stamps of two events of one series are at least: the resolution of the formats and of Prometheus.
 const STAMP_STEP: Duration = Duration::from_millis(1);
@@ -155,6 +156,19 @@ impl Events {
         verdicts
     }
 
+    /// Takes an offer at once, where nothing has to be durable.
+    pub(in crate::store) fn take(&mut self, offer: Offer) -> Result<Accepted, EmitError> {
+        match self.judge(std::slice::from_ref(&offer)).pop() {
+            Some(Verdict::New(record)) => {
+                let id = record.id;
+                self.accept(record, offer.key);
+                Ok(self.accepted(id, false))
+            }
+            Some(Verdict::Repeat(id)) => Ok(self.accepted(id, true)),
+            Some(Verdict::Conflict) | None => Err(EmitError::KeyReused),
+        }
+    }
+
     /// Takes an event that [`Events::judge`] made, in its order.
     pub(in crate::store) fn accept(&mut self, record: Arc<Recorded>, key: Option<IdempotencyKey>) {
         let now = self.clock.at(record.at);
@@ -228,6 +242,10 @@ impl Events {
         };
         cursor.skip_lost(&self.log);
         pick(&cursor, &self.log, self.options.explicit_timestamps).0
+    }
+
+    pub(in crate::store) fn explicit_timestamps(&self) -> bool {
+        self.options.explicit_timestamps
     }
 
     /// The lease that a scraper holds.
