@@ -121,6 +121,25 @@ pub enum Syntax {
     OpenMetrics,
 }
 
+impl Syntax {
+    /// The syntax that the value of a `Content-Type` header names. `None` where it names neither: what is missing, blank, or
+    /// too general (`text/plain` alone, `text/html`, what curl sends by itself), so that the text itself must tell.
+    #[must_use]
+    pub fn named_by(content_type: &str) -> Option<Self> {
+        let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let has_version = || {
+            parameters
+                .split(';')
+                .any(|it| it.trim_start().to_ascii_lowercase().starts_with("version="))
+        };
+        match media_type.trim() {
+            it if it.eq_ignore_ascii_case("application/openmetrics-text") => Some(Self::OpenMetrics),
+            it if it.eq_ignore_ascii_case("text/plain") && has_version() => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
 /// The way in that a message took; it names the `format` label of `exporter_proxy_updates_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -166,8 +185,8 @@ pub struct Update {
     pub app: AppName,
     /// The exposition text, in an allocation of exactly its size.
     pub body: Bytes,
-    /// The format of `body`.
-    pub syntax: Syntax,
+    /// The format of `body`; `None` where only the text itself can tell.
+    pub syntax: Option<Syntax>,
     /// Labels that every series gets unless it has them already (an endpoint's `labels`).
     pub labels: Arc<[LabelPair]>,
     /// Where it came from.
@@ -188,6 +207,25 @@ mod tests {
         assert_eq!(AppName::new(&"x".repeat(256)), Err(AppNameError::TooLong(256)));
         assert_eq!(AppName::new("ab\n"), Err(AppNameError::Control(10, 2)));
         assert_eq!(AppName::new("\u{85}"), Err(AppNameError::Control(0x85, 0)));
+    }
+
+    #[test]
+    fn a_content_type_names_a_syntax_or_none() {
+        for (value, expected) in [
+            (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                Some(Syntax::OpenMetrics),
+            ),
+            ("Application/OpenMetrics-Text", Some(Syntax::OpenMetrics)),
+            ("text/plain; charset=utf-8; Version=0.0.4", Some(Syntax::Text)),
+            ("text/plain; charset=utf-8", None),
+            ("text/html", None),
+            ("application/x-www-form-urlencoded", None),
+            ("", None),
+            (";;", None),
+        ] {
+            assert_eq!(Syntax::named_by(value), expected, "{value}");
+        }
     }
 
     #[test]

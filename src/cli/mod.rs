@@ -3,6 +3,7 @@
 mod apps;
 mod check;
 mod completions;
+mod input;
 mod run;
 mod send;
 mod target;
@@ -53,7 +54,6 @@ enum Command {
     /// Run the proxy (the default).
     Run,
     /// Validate a configuration file, or exposition text with `check metrics`.
-    #[command(args_conflicts_with_subcommands = true)]
     Check(check::Check),
     /// Push metrics to a running proxy.
     Send(send::Send),

@@ -23,10 +23,9 @@ use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
-use crate::sources::receiver::Limits;
 use crate::store::{self, Expiry, Inlet, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
@@ -84,7 +83,7 @@ impl Daemon {
     /// When a socket cannot be bound; the error names the key and the address.
     pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let (inlet, view) = store::open(settings::store(&settings));
+        let (inlet, view) = store::open(settings::store(&settings), settings::mode(&settings));
         let ground = Ground {
             inlet,
             view,
@@ -118,6 +117,7 @@ impl Daemon {
         ));
         let live = Live {
             polls,
+            exposition: settings.exposition.clone(),
             inlet: ground.inlet.clone(),
             receiver_limits: receivers.limits.clone(),
             budget: Arc::clone(&receivers.budget),
@@ -131,7 +131,11 @@ impl Daemon {
             connections,
             Arc::clone(&ground.http_stats),
         );
-        let routes = router(&settings, &ground, own, receivers.limits.subscribe(), lifecycle);
+        let deflating = Deflating::default();
+        supervisor.add(deflating.part());
+        let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
+        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
+        let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
         let door = Door::new(
             routes,
             &routes::requests(),
@@ -202,20 +206,15 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(settings: &Settings, ground: &Ground, own: Own, limits: watch::Receiver<Limits>, lifecycle: Lifecycle) -> Router {
+fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Lifecycle) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     let readers = outlets::routes(Outlets {
-        scraping: Arc::new(Scraping::new(
-            view.clone(),
-            own,
-            Arc::clone(&ground.telemetry),
-            settings.exposition.compression,
-        )),
+        view: view.clone(),
+        scraping: Arc::new(scraping),
         listing: Arc::new(Listing::new(view.clone(), clock)),
-        index: Arc::new(Index::new(view.clone(), clock, routes::ENDPOINTS)),
+        index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
     });
-    let pushing = Pushing::new(ground.inlet.clone(), Arc::clone(&ground.telemetry), clock, limits);
     readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
 }
 

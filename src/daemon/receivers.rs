@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{Ground, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::sources::push::Pushing;
 use crate::sources::receiver::{self, Budget, Limits, Surroundings};
 use crate::supervise::listen::{BindError, Refused};
 use crate::supervise::{Listener, Seats, Supervisor};
@@ -52,6 +53,17 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
 impl Receivers {
     pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.tcp.iter().chain(&self.unix)
+    }
+
+    /// Pushing over HTTP by the same limits and out of the same budget.
+    pub(super) fn pushing(&self, ground: &Ground) -> Pushing {
+        Pushing::new(
+            ground.inlet.clone(),
+            Arc::clone(&ground.telemetry),
+            ground.clock,
+            self.limits.subscribe(),
+            Arc::clone(&self.budget),
+        )
     }
 
     /// Gives each receiver its own seats and its place under the supervisor.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Reread, settings};
-use crate::config::{self, Settings};
+use crate::config::{self, Exposition, Settings};
 use crate::http::Access;
 use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
@@ -27,6 +27,8 @@ pub(super) type Request = oneshot::Sender<Result<(), String>>;
 /// What takes new settings while it runs.
 pub(super) struct Live {
     pub(super) inlet: Inlet,
+    /// The rules in force, because putting everything together anew is work.
+    pub(super) exposition: Exposition,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
     pub(super) polls: watch::Sender<Arc<polls::Settings>>,
@@ -34,8 +36,12 @@ pub(super) struct Live {
 }
 
 impl Live {
-    fn apply(&self, settings: &Settings) {
+    fn apply(&mut self, settings: &Settings) {
         self.inlet.set_limits(settings::store(settings));
+        if self.exposition != settings.exposition {
+            self.inlet.set_mode(settings::mode(settings));
+            self.exposition = settings.exposition.clone();
+        }
         // Nobody follows what is switched off.
         let _ = self.receiver_limits.send(settings::receiver(settings));
         let _ = self.polls.send(Arc::new(settings::polls(settings)));

@@ -4,11 +4,15 @@
 pub const ENDPOINTS: &[(&str, &str)] = &[
     (
         "GET /metrics",
-        "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out",
+        "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out, ?only=own all apps",
     ),
     ("GET /apps", "who has pushed what; JSON with ?format=json"),
     ("GET /apps/NAME", "one app: source, times, bytes, state"),
     ("GET /apps/NAME/metrics", "the metrics of one app alone"),
+    (
+        "GET /sd",
+        "the apps as targets of their own, for Prometheus's HTTP service discovery",
+    ),
     ("PUT /apps/NAME/metrics", "push metrics as text; POST does the same"),
     ("DELETE /apps/NAME", "forget an app"),
     ("GET /healthz", "whether the proxy lives"),

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::config::{Credentials, Endpoint, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
 use crate::sources::{polls, receiver};
 use crate::store;
 use crate::supervise::UnixAccess;
 use crate::wire::FormatChoice;
+
+/// What the names of the proxy's own families begin with; an application's copies, as of a chained proxy, go out with them.
+const RESERVED: &[&str] = &["exporter_proxy_"];
 
 pub(super) fn store(settings: &Settings) -> store::Limits {
     let limits = &settings.store;
@@ -15,6 +19,18 @@ pub(super) fn store(settings: &Settings) -> store::Limits {
         expire_after: limits.expire_after,
         max_apps: limits.max_apps,
         max_bytes: limits.max_bytes,
+    }
+}
+
+pub(super) fn mode(settings: &Settings) -> store::Mode {
+    let exposition = &settings.exposition;
+    let duplicates = match exposition.duplicates {
+        Duplicates::Label => catalog::Duplicates::Label,
+        Duplicates::Latest => catalog::Duplicates::Latest,
+    };
+    match exposition.mode {
+        ExpositionMode::Raw => store::Mode::Raw,
+        ExpositionMode::Merge => store::Mode::Merge(Rules::new(exposition.app_label.as_deref(), duplicates, RESERVED)),
     }
 }
 

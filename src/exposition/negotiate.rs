@@ -119,19 +119,6 @@ pub fn coding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Coding
     }
 }
 
-/// The syntax that a sender says it wrote. A missing, blank or odd `Content-Type` means text, which is what `curl --data-binary` sends.
-#[must_use]
-pub fn sender_syntax(content_type: Option<&[u8]>) -> Syntax {
-    let media = content_type
-        .and_then(|value| split_outside_quotes(value, b';').next())
-        .unwrap_or_default();
-    if media.trim_ascii().eq_ignore_ascii_case(b"application/openmetrics-text") {
-        Syntax::OpenMetrics
-    } else {
-        Syntax::Text
-    }
-}
-
 /// A weight in thousandths, and how closely the range that gave it named the offer.
 type Claim = Option<(Specificity, u16)>;
 
@@ -351,7 +338,7 @@ mod tests {
         ];
         for (format, content_type) in all {
             assert_eq!(format.content_type(), content_type);
-            assert_eq!(sender_syntax(Some(content_type.as_bytes())), format.syntax());
+            assert_eq!(Syntax::named_by(content_type), Some(format.syntax()));
         }
     }
 
@@ -383,23 +370,5 @@ mod tests {
         }
         assert_eq!(coding([]), Coding::Identity);
         assert_eq!(coding([&b"br"[..], b"gzip"]), Coding::Gzip);
-    }
-
-    #[test]
-    fn senders_are_believed_when_they_name_openmetrics() {
-        assert_eq!(sender_syntax(None), Syntax::Text);
-        for text in [
-            "",
-            " ",
-            "text/plain",
-            "application/x-www-form-urlencoded",
-            "application/openmetrics",
-            "?",
-        ] {
-            assert_eq!(sender_syntax(Some(text.as_bytes())), Syntax::Text, "{text}");
-        }
-        for openmetrics in ["application/openmetrics-text", " Application/OpenMetrics-Text ; version=0.0.1"] {
-            assert_eq!(sender_syntax(Some(openmetrics.as_bytes())), Syntax::OpenMetrics, "{openmetrics}");
-        }
     }
 }

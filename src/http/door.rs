@@ -142,7 +142,7 @@ impl Door {
             seat.idle();
         }
         let Inner { stats, timers, http, .. } = &*self.0;
-        let socket = Socket::new(io, shared.clone(), stats.clone(), timers.write_stall);
+        let socket = Socket::new(io, shared.clone(), stats.clone(), timers.into());
         let turns = Turns::new(socket, shared.clone(), stats.clone(), seat.clone(), *timers);
         let serving = Serving {
             door: self.0.clone(),

@@ -42,6 +42,10 @@ pub use stats::HttpStats;
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.
 pub const MAX_HEAD: usize = 64 * 1024;
 
+/// How long a connection may idle between requests. At least ten minutes, because closing takes the chance to see the next request, which
+/// is what confirms the last response; Prometheus itself lets go after five.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
+
 /// Who may do what; replaced as a whole when the configuration is read again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
@@ -72,7 +76,7 @@ impl Default for Timers {
             head: Duration::from_secs(30),
             body_stall: Duration::from_secs(30),
             write_stall: Duration::from_secs(60),
-            idle: talk::KEEP_ALIVE_IDLE,
+            idle: KEEP_ALIVE_IDLE,
             linger: Duration::from_secs(5),
         }
     }

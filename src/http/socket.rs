@@ -3,12 +3,14 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::Timers;
 use super::connection::Shared;
 use super::stats::{HttpStats, count};
 use super::talk::Talk;
@@ -24,20 +26,37 @@ pub(super) struct Socket<S> {
     io: S,
     shared: Arc<Shared>,
     stats: Arc<HttpStats>,
+    limits: Limits,
     stall: Stall,
+    /// A byte that was read while a write could not go on, kept for whoever reads next.
+    ahead: Option<u8>,
+}
+
+/// How long a write may make no progress.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// While the client might still read.
+    pub(super) write_stall: Duration,
+    /// After its end of file, when it has most likely gone.
+    pub(super) linger: Duration,
+}
+
+impl From<&Timers> for Limits {
+    fn from(timers: &Timers) -> Self {
+        let Timers { write_stall, linger, .. } = *timers;
+        Self { write_stall, linger }
+    }
 }
 
 impl<S> Socket<S> {
-    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, write_stall: Duration) -> Self {
+    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, limits: Limits) -> Self {
         Self {
             io,
             shared,
             stats,
-            stall: Stall {
-                limit: write_stall,
-                timer: Timer::default(),
-                waiting: None,
-            },
+            limits,
+            stall: Stall::default(),
+            ahead: None,
         }
     }
 
@@ -46,36 +65,57 @@ impl<S> Socket<S> {
         Poll::Ready(Err(error))
     }
 
-    /// Books what a write came to; one that cannot go on has a limit.
-    fn wrote(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Books a write that went on or failed.
+    fn wrote(&mut self, outcome: io::Result<usize>) -> Poll<io::Result<usize>> {
         match outcome {
-            Poll::Ready(Ok(bytes)) => {
+            Ok(bytes) => {
                 self.stall.waiting = None;
                 self.shared.count_written(bytes);
-                self.stats
-                    .bytes_written
-                    .fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+                self.stats.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(bytes))
             }
-            Poll::Ready(Err(e)) => self.failed(e),
-            Poll::Pending => {
-                ready!(self.stall.poll(cx, || self.shared.unacked().and_then(Result::ok)));
-                count(&self.stats.stalled_readers);
-                tracing::info!(
-                    "{} is closed: it took nothing of a response for {:?}",
-                    self.shared.peer(),
-                    self.stall.limit
-                );
-                self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"))
-            }
+            Err(e) => self.failed(e),
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Socket<S> {
+    /// A write cannot go on: looks whether the client is still there, and ends the wait after its limit.
+    fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(e)) = self.look_ahead(cx) {
+            return self.failed(e);
+        }
+        let ended = self.shared.talk().has_ended();
+        let limit = if ended { self.limits.linger } else { self.limits.write_stall };
+        ready!(self.stall.poll(cx, limit, || self.shared.unacked().and_then(Result::ok)));
+        count(&self.stats.stalled_readers);
+        tracing::info!("{} is closed: it took nothing of a response for {limit:?}", self.shared.peer());
+        self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"))
+    }
+
+    /// Reads one byte at most, to see an end of file that HTTP does not look for while it writes.
+    fn look_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_some() || self.shared.talk().has_ended() {
+            return Poll::Pending;
+        }
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        self.ahead = buf.filled().first().copied();
+        match self.ahead {
+            Some(_) => self.shared.talk().read_ahead(),
+            None => self.shared.ended(),
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if let Err(e) = ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
+        if let Some(byte) = self.ahead.take() {
+            buf.put_slice(&[byte]);
+        } else if let Err(e) = ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
             return self.failed(e);
         }
         let read = buf.filled().len() - before;
@@ -83,20 +123,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
             self.shared.ended();
         }
         self.shared.count_read(read);
-        self.stats.bytes_read.fetch_add(read as u64, std::sync::atomic::Ordering::Relaxed);
+        self.stats.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(cx, outcome)
+        match Pin::new(&mut self.io).poll_write(cx, buf) {
+            Poll::Ready(outcome) => self.wrote(outcome),
+            Poll::Pending => self.blocked(cx),
+        }
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(cx, outcome)
+        match Pin::new(&mut self.io).poll_write_vectored(cx, bufs) {
+            Poll::Ready(outcome) => self.wrote(outcome),
+            Poll::Pending => self.blocked(cx),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -117,9 +161,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 }
 
 /// The limit on a write that makes no progress: neither bytes taken by the transport nor bytes acknowledged by the peer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Stall {
-    limit: Duration,
     timer: Timer,
     waiting: Option<Waiting>,
 }
@@ -134,18 +177,17 @@ struct Waiting {
 }
 
 impl Stall {
-    /// Ready when nothing has moved for as long as the limit says.
-    fn poll(&mut self, cx: &mut Context<'_>, unacked: impl Fn() -> Option<u64>) -> Poll<()> {
-        let step = self.limit / LOOKS;
-        let begin = || {
-            let now = Instant::now();
-            Waiting {
-                since: now,
-                look: now + step,
-                unacked: unacked(),
-            }
-        };
-        let waiting = self.waiting.get_or_insert_with(begin);
+    /// Ready when nothing has moved for as long as `limit` says.
+    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration, unacked: impl Fn() -> Option<u64>) -> Poll<()> {
+        let step = limit / LOOKS;
+        let now = Instant::now();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            since: now,
+            look: now + step,
+            unacked: unacked(),
+        });
+        // The limit may have become shorter since the last look.
+        waiting.look = waiting.look.min(now + step);
         loop {
             ready!(self.timer.poll_until(cx, waiting.look));
             let now = Instant::now();
@@ -154,7 +196,7 @@ impl Stall {
                 waiting.since = now;
             }
             waiting.unacked = left;
-            if now.duration_since(waiting.since) >= self.limit {
+            if now.duration_since(waiting.since) >= limit {
                 return Poll::Ready(());
             }
             waiting.look = now + step;
@@ -173,12 +215,8 @@ mod tests {
     /// How long a write that never goes on is waited for, with such numbers of unacknowledged bytes over the seconds.
     async fn patience(unacked: impl Fn(u64) -> Option<u64>) -> u64 {
         let begun = Instant::now();
-        let mut stall = Stall {
-            limit: LIMIT,
-            timer: Timer::default(),
-            waiting: None,
-        };
-        poll_fn(|cx| stall.poll(cx, || unacked(begun.elapsed().as_secs()))).await;
+        let mut stall = Stall::default();
+        poll_fn(|cx| stall.poll(cx, LIMIT, || unacked(begun.elapsed().as_secs()))).await;
         begun.elapsed().as_secs()
     }
 
@@ -193,20 +231,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_limit_may_become_shorter_on_the_way() {
+        let begun = Instant::now();
+        let mut stall = Stall::default();
+        let early = poll_fn(|cx| stall.poll(cx, LIMIT, || None));
+        assert!(tokio::time::timeout(Duration::from_secs(3), early).await.is_err());
+        poll_fn(|cx| stall.poll(cx, Duration::from_secs(6), || None)).await;
+        assert_eq!(begun.elapsed().as_secs(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_write_that_went_on_starts_the_span_anew() {
-        let mut stall = Stall {
-            limit: LIMIT,
-            timer: Timer::default(),
-            waiting: None,
-        };
+        let mut stall = Stall::default();
         let begun = Instant::now();
         for _ in 0..3 {
-            let wait = poll_fn(|cx| stall.poll(cx, || None));
+            let wait = poll_fn(|cx| stall.poll(cx, LIMIT, || None));
             assert!(tokio::time::timeout(LIMIT - Duration::from_secs(1), wait).await.is_err());
             stall.waiting = None;
         }
         assert_eq!(begun.elapsed(), (LIMIT - Duration::from_secs(1)) * 3);
-        poll_fn(|cx| stall.poll(cx, || None)).await;
+        poll_fn(|cx| stall.poll(cx, LIMIT, || None)).await;
         assert_eq!(begun.elapsed(), (LIMIT - Duration::from_secs(1)) * 3 + LIMIT);
     }
 }

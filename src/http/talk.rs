@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -144,6 +143,11 @@ impl Talk {
         verdicts
     }
 
+    /// A byte has been read while a response is being written: unless it belongs to the request's body, the client pipelines.
+    pub(super) fn read_ahead(&mut self) {
+        self.pipelines |= !matches!(self.turn, Turn::Answer { body_left: 1.. });
+    }
+
     /// The head of a request is complete; its body has so many bytes, or nobody knows how many.
     pub(super) fn begin(&mut self, body: Option<u64>) {
         self.pipelines |= !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
@@ -224,10 +228,11 @@ impl Talk {
         Vec::new()
     }
 
-    /// Whether a response is under way (`None`), or written whole.
+    /// Whether a response is under way (`None`), or written whole. One that is not whole when the client has ended its side counts as
+    /// lost: it may be read to its end yet, but in doubt what it held comes again.
     pub(super) fn is_written(&self, slot: &Arc<Slot>) -> Option<bool> {
         match self.lent.iter().find(|lent| Arc::ptr_eq(&lent.slot, slot)) {
-            Some(lent) if !lent.written && !self.over && !self.failed => None,
+            Some(lent) if !lent.written && !self.over && !self.failed && !self.eof => None,
             Some(lent) => Some(lent.written),
             None => Some(false),
         }
@@ -301,10 +306,6 @@ impl HeadScan {
         bytes.len() - at
     }
 }
-
-/// How long a connection may idle between requests. At least ten minutes, because closing takes the chance to see the next request, which
-/// is what confirms the last response; Prometheus itself lets go after five.
-pub(super) const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 mod tests {

@@ -78,7 +78,7 @@ pub(super) async fn one(
     };
     let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::facts(&app, now, expire_after))
+        reply::json(StatusCode::OK, &table::all_facts(&app, now, expire_after))
     } else {
         reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
     }

@@ -73,7 +73,7 @@ fn page(index: &Index) -> String {
         apps.len(),
     );
     page.push_str(
-        "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
+        "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Series</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
     );
     for app in apps.iter().take(MAX_ROWS) {
         let _ = writeln!(page, "{}", row(app, &app.status(now, expire_after)));
@@ -97,11 +97,12 @@ fn row(app: &App, status: &Status) -> String {
         Status::Fault(_) => "fault",
     };
     format!(
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"{class}\">{}</td></tr>",
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"{class}\">{}</td></tr>",
         escape(app.name.as_str()),
         app.updated.map_or_else(|| "never".into(), table::clock_time),
         escape(&app.origin.source),
-        app.body.len(),
+        table::series(app),
+        app.text.body().len(),
         escape(&status.to_string()),
     )
 }

@@ -6,15 +6,18 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, Response};
 use serde::Deserialize;
 
+use super::deflating::Deflating;
 use super::{Own, unknown_app};
+use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort, Piece, join};
 use crate::exposition::negotiate::{self, Coding, Format};
+use crate::exposition::render::Variant;
 use crate::http::Chunks;
-use crate::store::{Exposed, View};
+use crate::store::{Exposed, Prepared, View};
 use crate::telemetry::{Counter, Telemetry};
 
 /// What the metrics endpoints need.
@@ -25,6 +28,7 @@ pub struct Scraping {
     telemetry: Arc<Telemetry>,
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
+    deflating: Deflating,
     /// Whether gzip is offered (`exposition.compression`).
     compression: bool,
 }
@@ -37,6 +41,8 @@ pub(super) struct Wishes {
     /// `false` leaves the proxy's own metrics out.
     #[serde(default = "yes")]
     own: bool,
+    /// `own` leaves all applications out.
+    only: Option<String>,
 }
 
 fn yes() -> bool {
@@ -44,9 +50,9 @@ fn yes() -> bool {
 }
 
 impl Scraping {
-    /// Endpoints over this view.
+    /// Endpoints over this view; what is to be compressed goes to `deflating`.
     #[must_use]
-    pub fn new(view: View, own: Own, telemetry: Arc<Telemetry>, compression: bool) -> Self {
+    pub fn new(view: View, own: Own, telemetry: Arc<Telemetry>, deflating: Deflating, compression: bool) -> Self {
         let bytes = |encoding| telemetry.scrape_bytes_total.with([encoding]);
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
         Self {
@@ -55,23 +61,39 @@ impl Scraping {
             telemetry,
             plain_bytes,
             gzip_bytes,
+            deflating,
             compression,
         }
     }
 
-    fn coding(&self, headers: &HeaderMap) -> Coding {
-        if !self.compression {
-            return Coding::Identity;
+    /// The format to answer in; text that is not read can only be given as it came.
+    fn format(&self, headers: &HeaderMap) -> Format {
+        if self.view.merges() {
+            negotiate::format(values(headers, ACCEPT))
+        } else {
+            Format::Text004
         }
-        negotiate::coding(headers.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes))
     }
 
-    /// Encodes the prepared text and a tail of this moment and counts what goes out.
-    async fn answer(&self, headers: &HeaderMap, exposed: Exposed, tail: Vec<Bytes>) -> Response<Body> {
+    fn coding(&self, headers: &HeaderMap) -> Coding {
+        if self.compression {
+            negotiate::coding(values(headers, ACCEPT_ENCODING))
+        } else {
+            Coding::Identity
+        }
+    }
+
+    /// Encodes what is exposed and its tail, and counts what goes out.
+    fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Vec<Bytes>) -> Response<Body> {
         let coding = self.coding(headers);
+        let tail = exposed.tail(own);
         let chunks = match coding {
-            Coding::Identity => exposed.segments().iter().cloned().chain(tail).collect(),
-            Coding::Gzip => deflate(exposed, tail).await,
+            Coding::Identity => exposed.text().into_iter().chain(tail).collect(),
+            Coding::Gzip => {
+                self.deflating.offer(exposed.chunks());
+                let tail = Piece::compress(&tail, Effort::Fast, &mut Compressor::new());
+                join(exposed.pieces().iter().chain([&tail]))
+            }
         };
         let body = Chunks::new(chunks);
         match coding {
@@ -80,7 +102,7 @@ impl Scraping {
         }
         let mut answer = Response::new(Body::new(body));
         let head = answer.headers_mut();
-        head.insert(CONTENT_TYPE, HeaderValue::from_static(Format::Text004.content_type()));
+        head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         if coding == Coding::Gzip {
             head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -89,40 +111,52 @@ impl Scraping {
     }
 }
 
-/// One gzip member. Text that has not been compressed yet is, away from the threads that serve connections.
-async fn deflate(exposed: Exposed, tail: Vec<Bytes>) -> Vec<Bytes> {
-    let work = move || {
-        let tail = Piece::compress(&tail, Effort::Fast, &mut Compressor::new());
-        join(exposed.pieces().iter().chain([&tail]))
-    };
-    // The work neither blocks nor panics; were it cancelled with the runtime, nobody would be left to read the answer.
-    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+}
+
+/// Renders what is left to render, away from the threads that serve connections where that takes time.
+async fn finish(prepared: Prepared) -> Option<Exposed> {
+    if prepared.is_ready() {
+        return Some(prepared.finish());
+    }
+    tokio::task::spawn_blocking(move || prepared.finish()).await.ok()
 }
 
 /// `GET /metrics`
 pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
     let began = Instant::now();
-    let exposed = match &wishes.app {
-        None => scraping.view.exposition(),
-        Some(app) => match scraping.view.app_exposition(app) {
-            Some(exposed) => exposed,
-            None => return unknown_app(app),
-        },
+    let app = wishes.app.as_deref();
+    if let Some(unknown) = app.filter(|app| scraping.view.app(app).is_none()) {
+        return unknown_app(unknown);
+    }
+    let format = scraping.format(&headers);
+    let only = app.map(|app| [app]);
+    let which = match &only {
+        _ if wishes.only.as_deref() == Some("own") => Selection::Apps(&[]),
+        Some(app) => Selection::Apps(app),
+        None => Selection::Everything,
+    };
+    let prepared = scraping.view.exposition(Variant::from(format), &which);
+    // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
+    let Some(exposed) = finish(prepared).await else {
+        return Response::new(Body::empty());
     };
     let own = if wishes.own {
         scraping.own.render(&scraping.view)
     } else {
         Vec::new()
     };
-    let answer = scraping.answer(&headers, exposed, own).await;
+    let answer = scraping.answer(&headers, format, &exposed, own);
     scraping.telemetry.scrape_duration_seconds.observe(began.elapsed());
     answer
 }
 
 /// `GET /apps/NAME/metrics`
 pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
-    match scraping.view.app_exposition(&app) {
-        Some(exposed) => scraping.answer(&headers, exposed, Vec::new()).await,
+    let format = scraping.format(&headers);
+    match scraping.view.app_exposition(&app, Variant::from(format)) {
+        Some(exposed) => scraping.answer(&headers, format, &exposed, Vec::new()),
         None => unknown_app(&app),
     }
 }

@@ -1,6 +1,8 @@
 //! The readers: each hands out what the store remembers in its own way, and none can change it.
 
 mod apps;
+mod deflating;
+mod discovery;
 mod health;
 mod index;
 mod metrics;
@@ -15,16 +17,20 @@ use axum::routing::get;
 use http::{Response, StatusCode};
 
 pub use apps::Listing;
+pub use deflating::Deflating;
 pub use health::Readiness;
 pub use index::Index;
 pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
+use crate::store::View;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
 pub struct Outlets {
+    /// For `/sd`.
+    pub view: View,
     /// For `/metrics` and its kin.
     pub scraping: Arc<Scraping>,
     /// For `/apps`.
@@ -38,6 +44,7 @@ pub struct Outlets {
 /// The routes that read.
 pub fn routes(outlets: Outlets) -> Router {
     let Outlets {
+        view,
         scraping,
         listing,
         index,
@@ -57,8 +64,9 @@ pub fn routes(outlets: Outlets) -> Router {
         .route("/readyz", get(health::ready))
         .route("/-/ready", get(health::ready))
         .with_state(readiness);
+    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(view);
     let index = Router::new().route("/", get(index::index)).with_state(index);
-    scrapes.merge(lists).merge(health).merge(index)
+    scrapes.merge(lists).merge(discovery).merge(health).merge(index)
 }
 
 /// 404 for an application that nobody knows.

@@ -1,6 +1,5 @@
 //! The proxy's own metrics: its instruments, the process, and what the store says of the applications.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +51,9 @@ impl Own {
         family("build_info", version, "The version of the program; the value is always 1.", 1);
         family("apps", "", "Applications known, those without data included.", totals.apps as u64);
         family("bytes", "", "Bytes of exposition text stored.", totals.bytes);
+        if let Some(series) = totals.series {
+            family("series", "", "Series stored.", series);
+        }
         self.listeners(&mut out);
         self.requests(&mut out);
         self.telemetry.write(&mut out);
@@ -140,37 +142,49 @@ impl Own {
         let mut kept = self.per_app.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = view.generation();
         if kept.0 != Some(generation) {
-            *kept = (Some(generation), last_updates(&view.apps()).into());
+            *kept = (Some(generation), per_app(&view.apps()).into());
         }
         kept.1.clone()
     }
 }
 
-/// When each application was heard of last.
-fn last_updates(apps: &[Arc<App>]) -> String {
-    let name = format!("{PREFIX}app_last_update_timestamp_seconds");
+/// What is said of each application.
+fn per_app(apps: &[Arc<App>]) -> String {
     let mut out = String::new();
-    for app in apps {
-        let Some(updated) = app.updated else { continue };
-        if out.is_empty() {
-            header(
-                &mut out,
-                &name,
-                "gauge",
-                "When the last update of an application arrived, in seconds since the Unix epoch.",
-            );
+    let mut family = |name: &str, help: &str, with_source: bool, value: fn(&App) -> Option<String>| {
+        let name = format!("{PREFIX}{name}");
+        let mut begun = false;
+        for app in apps {
+            let Some(value) = value(app) else { continue };
+            if !begun {
+                header(&mut out, &name, "gauge", help);
+                begun = true;
+            }
+            let mut labels = String::new();
+            push_label(&mut labels, "app", app.name.as_str());
+            if with_source {
+                push_label(&mut labels, "source", &app.origin.source);
+            }
+            sample(&mut out, &name, &labels, value);
         }
-        let mut labels = String::new();
-        push_label(&mut labels, "app", app.name.as_str());
-        push_label(&mut labels, "source", &app.origin.source);
-        let millis = updated.as_millis();
-        let _ = writeln!(
-            out,
-            "{name}{{{labels}}} {}.{:03}",
-            millis.div_euclid(1_000),
-            millis.rem_euclid(1_000)
-        );
-    }
+    };
+    let help = "When the last update of an application arrived, in seconds since the Unix epoch.";
+    family("app_last_update_timestamp_seconds", help, true, |app| {
+        let millis = app.updated?.as_millis();
+        Some(format!("{}.{:03}", millis.div_euclid(1_000), millis.rem_euclid(1_000)))
+    });
+    family(
+        "invalid_lines",
+        "Lines of an application's text that could not be used.",
+        false,
+        |app| Some(app.invalid_lines()).filter(|&lines| lines > 0).map(|lines| lines.to_string()),
+    );
+    family(
+        "duplicate_series",
+        "Series of an application that other applications have as well.",
+        false,
+        |app| Some(app.duplicates).filter(|&series| series > 0).map(|series| series.to_string()),
+    );
     out
 }
 
@@ -178,12 +192,12 @@ fn last_updates(apps: &[Arc<App>]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
-    use crate::store::{Limits, open};
+    use crate::model::{AppName, Format, Origin, Timestamp, Update};
+    use crate::store::{Limits, Mode, open};
 
     #[test]
     fn what_is_prepared_follows_the_updates() {
-        let (inlet, view) = open(Limits::default());
+        let (inlet, view) = open(Limits::default(), Mode::Raw);
         let own = Own::new(
             Arc::default(),
             Process::new(std::time::SystemTime::now()),
@@ -197,7 +211,7 @@ mod tests {
                 .put(Update {
                     app: AppName::new("a\"b").unwrap(),
                     body: Bytes::new(),
-                    syntax: Syntax::Text,
+                    syntax: None,
                     labels: [].into(),
                     origin: Origin {
                         source: "s".into(),

@@ -1,5 +1,6 @@
 //! Applications as people see them: a drawn table, JSON, and the facts of one.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
+use crate::exposition::Fault;
 use crate::model::Timestamp;
 use crate::store::{App, Status};
 
@@ -31,7 +33,7 @@ pub(super) fn sorted(mut apps: Vec<Arc<App>>) -> Vec<Arc<App>> {
 /// The table of applications in a frame of two rows, the time above it.
 pub(super) fn draw(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> String {
     let mut rows = Builder::default();
-    rows.push_record(["App Name", "Last Update Time (UTC)", "Source", "Bytes", "Status"]);
+    rows.push_record(["App Name", "Last Update Time (UTC)", "Source", "Series", "Bytes", "Status"]);
     for app in apps {
         let updated = app.updated.map_or_else(|| "never".into(), clock_time);
         let status = app.status(now, expire_after).to_string();
@@ -39,7 +41,8 @@ pub(super) fn draw(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Durat
             app.name.to_string(),
             updated,
             app.origin.source.to_string(),
-            app.body.len().to_string(),
+            series(app),
+            app.text.body().len().to_string(),
             status,
         ]);
     }
@@ -57,6 +60,11 @@ pub(super) fn list(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Durat
     json!({ "time": rfc3339(now), "apps": apps })
 }
 
+/// The number of series; a dash where texts are not read.
+pub(super) fn series(app: &App) -> String {
+    app.series().map_or_else(|| "-".to_owned(), |series| series.to_string())
+}
+
 /// One application as JSON. `status` is a word for machines (`ok`, `stale`, `fault`) and `detail` a text for people.
 pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
     let status = app.status(now, expire_after);
@@ -71,31 +79,61 @@ pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -
         "format": app.origin.format.as_str(),
         "first_seen": rfc3339(app.first_seen),
         "last_update": app.updated.and_then(rfc3339),
-        "bytes": app.body.len(),
+        "families": app.text.exposition().map(|text| text.families().len()),
+        "series": app.series(),
+        "bytes": app.text.body().len(),
         "status": word,
         "detail": status.to_string(),
     })
 }
 
+/// As [`facts`], with all that is wrong with the application's text and between it and others.
+pub(super) fn all_facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
+    let mut value = facts(app, now, expire_after);
+    value["invalid_lines"] = app.invalid_lines().into();
+    value["duplicate_series"] = app.duplicates.into();
+    let faults = app.text.exposition().map(|text| text.faults().iter());
+    let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "reason": fault.reason });
+    value["faults"] = faults.into_iter().flatten().map(fault).collect();
+    value["clashes"] = app.clashes.iter().map(ToString::to_string).collect();
+    value
+}
+
 /// One application as lines for people.
 pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>) -> String {
     let updated = app.updated.map_or_else(|| "never".into(), clock_time);
-    format!(
-        "App Name:     {}\nSource:       {}\nFormat:       {}\nFirst seen:   {}\nLast update:  {updated}\nBytes:        {}\nStatus:       {}\n",
+    let families = app
+        .text
+        .exposition()
+        .map_or_else(|| "-".to_owned(), |text| text.families().len().to_string());
+    let mut lines = format!(
+        "App Name:     {}\nSource:       {}\nFormat:       {}\nFirst seen:   {}\nLast update:  {updated}\nFamilies:     {families}\n\
+         Series:       {}\nBytes:        {}\nStatus:       {}\n",
         app.name,
         app.origin.source,
         app.origin.format.as_str(),
         clock_time(app.first_seen),
-        app.body.len(),
+        series(app),
+        app.text.body().len(),
         app.status(now, expire_after),
-    )
+    );
+    let faults = app.text.exposition().map(|text| text.faults().iter());
+    for fault in faults.into_iter().flatten() {
+        let _ = writeln!(lines, "Invalid line: {fault}");
+    }
+    for clash in app.clashes.iter() {
+        let _ = writeln!(lines, "Clash:        {clash}");
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::exposition::Exposition;
     use crate::model::{AppName, Format, Origin, Syntax};
+    use crate::store::Text;
 
     fn app(name: &str, updated: Option<i64>) -> Arc<App> {
         Arc::new(App {
@@ -105,8 +143,10 @@ mod tests {
                 source: "127.0.0.1:6554".into(),
                 format: Format::Json,
             },
-            body: "a 1\n".into(),
-            syntax: Syntax::Text,
+            text: Text::Read(Arc::new(Exposition::parse("a 1\nb\n".into(), Syntax::Text))),
+            labels: [].into(),
+            clashes: [].into(),
+            duplicates: 0,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
             fault: None,
@@ -126,7 +166,7 @@ mod tests {
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
         assert!(lines[4].starts_with("| | App Name | Last Update Time (UTC)"), "{drawn}");
         assert!(
-            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 4     | ok "),
+            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
             "{drawn}"
         );
         assert_eq!(lines.len(), 11, "{drawn}");
@@ -138,6 +178,7 @@ mod tests {
         let value = list(&[app("foo", Some(1_000))], Timestamp::from_millis(400_000), None);
         assert_eq!(value["apps"][0]["status"], "stale");
         assert_eq!(value["apps"][0]["detail"], "stale 6m");
+        assert_eq!((&value["apps"][0]["series"], &value["apps"][0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(value["apps"][0]["last_update"], "1970-01-01T00:00:01.000Z");
     }
 }

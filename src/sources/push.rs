@@ -7,10 +7,11 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
-use super::receiver::Limits;
+use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, Refused};
@@ -28,12 +29,13 @@ pub struct Pushing {
     origin: Origin,
     clock: Clock,
     limits: watch::Receiver<Limits>,
+    budget: Arc<Budget>,
 }
 
 impl Pushing {
-    /// Pushes into this store; a body is a message, so the receivers' limit on messages holds for it.
+    /// Pushes into this store; a body is a message, so the receivers' limits and their budget hold for it.
     #[must_use]
-    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>) -> Self {
+    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>, budget: Arc<Budget>) -> Self {
         let accepted = telemetry.updates_total.with([SOURCE, Format::Push.as_str()]);
         let origin = Origin {
             source: SOURCE.into(),
@@ -46,6 +48,7 @@ impl Pushing {
             origin,
             clock,
             limits,
+            budget,
         }
     }
 
@@ -97,6 +100,10 @@ async fn push(
         bytes: pushing.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
     };
+    // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
+    let mut hold = pushing.budget.hold();
+    hold.cover(announced(&headers).map_or(limit.bytes, |length| length.min(limit.bytes)))
+        .await;
     let body = match read_body(&headers, body, limit).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
@@ -105,24 +112,30 @@ async fn push(
         let detail = format!("app {app}: the text is not UTF-8 (byte {})", error.valid_up_to());
         return refuse(StatusCode::BAD_REQUEST, "bad_utf8", &detail);
     }
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // What the body was collected in may be larger than the text, and the text stays.
     let body = Bytes::copy_from_slice(&body);
     let origin = pushing.origin.clone();
     let update = Update {
         app: app.clone(),
         body,
-        syntax: Syntax::Text,
+        syntax: content_type.and_then(Syntax::named_by),
         labels: [].into(),
         origin,
         at: (pushing.clock)(),
     };
-    match pushing.inlet.put(update) {
+    match pushing.inlet.put_whole(update) {
         Ok(receipt) => {
             pushing.accepted.inc();
             reply::text(StatusCode::OK, format_args!("stored {} bytes of {app}", receipt.bytes))
         }
         Err(refused) => refuse(status(&refused), refused.reason(), &format!("app {app}: {refused}")),
     }
+}
+
+/// The length that a body claims to have.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// `DELETE /apps/NAME`
@@ -151,5 +164,6 @@ async fn forget(
 fn status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::TooManyApps { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refused::Invalid(..) | Refused::Clashing(_) => StatusCode::BAD_REQUEST,
     }
 }

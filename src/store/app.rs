@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{AppName, Origin, Syntax, Timestamp};
+use crate::exposition::Exposition;
+use crate::exposition::catalog::Clash;
+use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
 /// The age at which an application that is never forgotten counts as stale: the span after which Prometheus, too,
 /// takes a series without new samples for gone.
@@ -21,20 +23,62 @@ pub struct App {
     pub order: u64,
     /// Where its last update came from.
     pub origin: Origin,
-    /// The exposition text, byte for byte as it was handed in; empty once [`App::withdrawn`].
-    pub body: Bytes,
-    /// The format of the text.
-    pub syntax: Syntax,
+    /// What it has handed in; nothing once it is [withdrawn](App::withdrawn).
+    pub text: Text,
+    /// Labels that every series gets unless it has them.
+    pub labels: Arc<[LabelPair]>,
     /// When it was first seen.
     pub first_seen: Timestamp,
     /// When its last update arrived; `None` if it was only announced so far.
     pub updated: Option<Timestamp>,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,
+    /// Where it contradicts other applications.
+    pub clashes: Arc<[Clash]>,
+    /// How many of its series other applications have as well.
+    pub duplicates: u64,
     /// Whether its data has left the exposition because its source went quiet.
     pub withdrawn: bool,
     /// Whether it is forgotten after [`Limits::expire_after`](super::Limits::expire_after): so for what is pushed, not for what is polled.
     pub expires: bool,
+}
+
+/// The exposition text of an application.
+#[derive(Debug, Clone)]
+pub enum Text {
+    /// Stored as it came and never read.
+    Raw(Bytes, Syntax),
+    /// Read once, when it came.
+    Read(Arc<Exposition>),
+}
+
+impl Text {
+    /// The text, byte for byte as it was handed in.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Self::Raw(body, _) => body,
+            Self::Read(exposition) => exposition.body(),
+        }
+    }
+
+    /// The format that it was handed in as.
+    #[must_use]
+    pub fn syntax(&self) -> Syntax {
+        match self {
+            Self::Raw(_, syntax) => *syntax,
+            Self::Read(exposition) => exposition.syntax(),
+        }
+    }
+
+    /// What was read in it; nothing where nothing is read.
+    #[must_use]
+    pub const fn exposition(&self) -> Option<&Arc<Exposition>> {
+        match self {
+            Self::Raw(..) => None,
+            Self::Read(exposition) => Some(exposition),
+        }
+    }
 }
 
 /// How an application is doing.
@@ -44,7 +88,7 @@ pub enum Status {
     Ok,
     /// Nothing was heard of it for so long.
     Stale(Duration),
-    /// Its source reports a fault.
+    /// Something is wrong with it: its source, its text, or how it gets on with others.
     Fault(Arc<str>),
 }
 
@@ -61,10 +105,42 @@ impl App {
             _ => STALE_AFTER,
         };
         if self.withdrawn || age >= limit {
-            Status::Stale(age)
-        } else {
-            Status::Ok
+            return Status::Stale(age);
         }
+        self.complaint().map_or(Status::Ok, Status::Fault)
+    }
+
+    /// What is wrong with its text, or between it and others, in one line.
+    #[must_use]
+    pub fn complaint(&self) -> Option<Arc<str>> {
+        let mut parts = Vec::new();
+        if let Some(first) = self.text.exposition().and_then(|text| text.faults().first()) {
+            let total = self.invalid_lines();
+            parts.push(format!("{total} invalid line{}, first {first}", if total == 1 { "" } else { "s" }));
+        }
+        if let [first, others @ ..] = &*self.clashes {
+            parts.push(if others.is_empty() {
+                first.to_string()
+            } else {
+                format!("{first} (and {} more)", others.len())
+            });
+        }
+        if self.duplicates > 0 {
+            parts.push(format!("{} duplicate series", self.duplicates));
+        }
+        (!parts.is_empty()).then(|| parts.join("; ").into())
+    }
+
+    /// How many lines of its text could not be used.
+    #[must_use]
+    pub fn invalid_lines(&self) -> u64 {
+        self.text.exposition().map_or(0, |text| text.faults().total())
+    }
+
+    /// How many series its text has; `None` where texts are not read.
+    #[must_use]
+    pub fn series(&self) -> Option<u64> {
+        self.text.exposition().map(|text| u64::from(text.series()))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The state behind the lock: plain data, changed by whole assignments after all checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{App, Limits, Receipt, Refused};
-use crate::model::{AppName, Origin, Timestamp, Update};
+use super::{App, Limits, Mode, Receipt, Refused, Text};
+use crate::exposition::Exposition;
+use crate::exposition::catalog::{Catalog, Changes};
+use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
 /// The latest of every application.
 #[derive(Debug)]
@@ -15,28 +17,47 @@ pub(super) struct Latest {
     /// By order of first sight. Bounded by [`Limits::max_apps`].
     apps: BTreeMap<u64, Arc<App>>,
     /// The order of each name. As many as `apps`.
-    orders: std::collections::HashMap<AppName, u64, foldhash::fast::RandomState>,
+    orders: HashMap<AppName, u64, foldhash::fast::RandomState>,
+    /// What all texts make together; `None` where they are not read.
+    catalog: Option<Catalog>,
     /// The order that the next newcomer gets.
     next_order: u64,
-    /// The sum of the bodies' lengths. Bounded by [`Limits::max_bytes`].
+    /// The sum of the texts' lengths. Bounded by [`Limits::max_bytes`].
     bytes: u64,
+    /// The sum of the texts' series.
+    series: u64,
     /// Changes with every change of what is exposed.
     generation: u64,
     /// No application that expires was updated before this time, so nothing needs to be looked for until it is old enough.
     oldest: Timestamp,
 }
 
+/// An update whose text has been read where texts are read.
+pub(super) struct Prepared {
+    pub(super) app: AppName,
+    pub(super) text: Text,
+    pub(super) labels: Arc<[LabelPair]>,
+    pub(super) origin: Origin,
+    pub(super) at: Timestamp,
+    pub(super) expires: bool,
+}
+
 impl Latest {
-    pub(super) fn new(limits: Limits) -> Self {
-        let oldest = Timestamp::from_millis(i64::MIN);
+    pub(super) fn new(limits: Limits, mode: Mode) -> Self {
+        let catalog = match mode {
+            Mode::Raw => None,
+            Mode::Merge(rules) => Some(Catalog::new(rules)),
+        };
         Self {
             limits,
             apps: BTreeMap::new(),
-            orders: Default::default(),
+            orders: HashMap::default(),
+            catalog,
             next_order: 0,
             bytes: 0,
+            series: 0,
             generation: 0,
-            oldest,
+            oldest: Timestamp::from_millis(i64::MIN),
         }
     }
 
@@ -48,8 +69,16 @@ impl Latest {
         self.bytes
     }
 
+    pub(super) fn series(&self) -> u64 {
+        self.series
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    pub(super) fn catalog(&mut self) -> Option<&mut Catalog> {
+        self.catalog.as_mut()
     }
 
     /// All applications in the order of first sight.
@@ -61,46 +90,96 @@ impl Latest {
         self.apps.get(self.orders.get(name)?)
     }
 
+    /// Refuses a text that contradicts what other applications have.
+    pub(super) fn check(&self, app: &AppName, exposition: &Exposition) -> Result<(), Refused> {
+        let clashes = self
+            .catalog
+            .as_ref()
+            .map_or_else(Vec::new, |catalog| catalog.check_push(app.as_str(), exposition));
+        if clashes.is_empty() {
+            Ok(())
+        } else {
+            Err(Refused::Clashing(clashes))
+        }
+    }
+
     /// Replaces all that the application had.
-    pub(super) fn put(&mut self, update: Update, expires: bool) -> Result<Receipt, Refused> {
-        let old = self.get(update.app.as_str()).cloned();
-        let freed = old.as_ref().map_or(0, |app| app.body.len() as u64);
-        let added = update.body.len() as u64;
+    pub(super) fn put(&mut self, update: Prepared) -> Result<Receipt, Refused> {
+        let Prepared {
+            app: name,
+            text,
+            labels,
+            origin,
+            at,
+            expires,
+        } = update;
+        let old = self.get(name.as_str()).cloned();
+        let freed = old.as_ref().map_or(0, |app| app.text.body().len() as u64);
+        let added = text.body().len() as u64;
         if added > freed && self.bytes - freed + added > self.limits.max_bytes {
             return Err(Refused::Full {
                 max_bytes: self.limits.max_bytes,
             });
         }
-        let (order, first_seen) = self.place(old.as_deref(), &update.app, update.at)?;
-        self.bytes = self.bytes - freed + added;
-        self.generation += 1;
-        self.oldest = self.oldest.min(update.at);
-        let receipt = Receipt {
-            replaced: old.is_some(),
-            bytes: added,
-        };
-        let Update {
-            app: name,
-            body,
-            syntax,
-            origin,
-            at,
-            labels: _,
-        } = update;
+        let (order, first_seen) = self.place(old.as_deref(), &name, at)?;
+        self.oldest = self.oldest.min(at);
+        let changes = self.merge(&name, &labels, &text);
         let app = App {
-            name,
+            name: name.clone(),
             order,
             origin,
-            body,
-            syntax,
+            text,
+            labels,
             first_seen,
             updated: Some(at),
             fault: None,
+            clashes: changes.clashes.into(),
+            duplicates: self.duplicates(&name),
             withdrawn: false,
             expires,
         };
-        self.apps.insert(order, Arc::new(app));
-        Ok(receipt)
+        let complaint = app.complaint();
+        let is_new = complaint.is_some() && !old.as_ref().is_some_and(|old| old.complaint() == complaint);
+        self.insert(app);
+        self.follow_up(&changes.affected);
+        Ok(Receipt {
+            replaced: old.is_some(),
+            bytes: added,
+            complaint,
+            is_new,
+        })
+    }
+
+    /// Puts a text into the catalog.
+    fn merge(&mut self, name: &AppName, labels: &Arc<[LabelPair]>, text: &Text) -> Changes {
+        match (&mut self.catalog, text) {
+            (Some(catalog), Text::Read(exposition)) => catalog.replace(name, labels, Arc::clone(exposition)),
+            _ => Changes::default(),
+        }
+    }
+
+    fn duplicates(&self, name: &AppName) -> u64 {
+        self.catalog.as_ref().map_or(0, |catalog| catalog.duplicate_series(name.as_str()))
+    }
+
+    /// Puts an entry in place of an earlier one and keeps the sums right.
+    fn insert(&mut self, app: App) {
+        self.bytes += app.text.body().len() as u64;
+        self.series += app.series().unwrap_or(0);
+        self.generation += 1;
+        if let Some(old) = self.apps.insert(app.order, Arc::new(app)) {
+            self.bytes -= old.text.body().len() as u64;
+            self.series -= old.series().unwrap_or(0);
+        }
+    }
+
+    /// Notes what a change of one application means for others.
+    fn follow_up(&mut self, affected: &[AppName]) {
+        for name in affected {
+            let Some(catalog) = &self.catalog else { return };
+            let (clashes, duplicates) = (catalog.clashes(name.as_str()).into(), catalog.duplicate_series(name.as_str()));
+            self.amend(name, |app| (app.clashes, app.duplicates) = (clashes, duplicates));
+        }
     }
 
     /// Lists an application of which nothing has been heard yet.
@@ -109,21 +188,30 @@ impl Latest {
             return Ok(());
         }
         let (order, first_seen) = self.place(None, &name, at)?;
-        let (body, syntax) = (Bytes::new(), crate::model::Syntax::Text);
         let app = App {
             name,
             order,
             origin,
-            body,
-            syntax,
+            text: self.nothing(),
+            labels: [].into(),
             first_seen,
             updated: None,
             fault: None,
+            clashes: [].into(),
+            duplicates: 0,
             withdrawn: false,
             expires: false,
         };
-        self.apps.insert(order, Arc::new(app));
+        self.insert(app);
         Ok(())
+    }
+
+    /// An empty text.
+    fn nothing(&self) -> Text {
+        match self.catalog {
+            None => Text::Raw(Bytes::new(), Syntax::Text),
+            Some(_) => Text::Read(Arc::new(Exposition::parse(Bytes::new(), Syntax::Text))),
+        }
     }
 
     /// The place of an application in the order, a new one for a newcomer if there is room.
@@ -148,28 +236,40 @@ impl Latest {
             return false;
         };
         change(Arc::make_mut(app));
+        self.generation += 1;
         true
     }
 
-    /// Takes an application's data out of the exposition; it stays listed.
+    /// Takes an application's data out of the exposition; it stays listed, and labels that tell it from others stay its.
     pub(super) fn withdraw(&mut self, name: &AppName) -> bool {
-        let freed = self.get(name.as_str()).map_or(0, |app| app.body.len() as u64);
-        let known = self.amend(name, |app| {
-            app.body = Bytes::new();
-            app.withdrawn = true;
+        let Some(old) = self.get(name.as_str()).cloned() else {
+            return false;
+        };
+        let text = self.nothing();
+        let changes = self.merge(name, &old.labels, &text);
+        self.insert(App {
+            text,
+            clashes: [].into(),
+            duplicates: 0,
+            withdrawn: true,
+            ..App::clone(&old)
         });
-        self.bytes -= freed;
-        self.generation += 1;
-        known
+        self.follow_up(&changes.affected);
+        true
     }
 
     /// Forgets an application.
     pub(super) fn remove(&mut self, name: &AppName) -> bool {
         let Some(order) = self.orders.remove(name) else { return false };
         if let Some(app) = self.apps.remove(&order) {
-            self.bytes -= app.body.len() as u64;
+            self.bytes -= app.text.body().len() as u64;
+            self.series -= app.series().unwrap_or(0);
         }
         self.generation += 1;
+        if let Some(catalog) = &mut self.catalog {
+            let changes = catalog.remove(name.as_str());
+            self.follow_up(&changes.affected);
+        }
         true
     }
 
@@ -200,5 +300,20 @@ impl Latest {
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         self.oldest = Timestamp::from_millis(i64::MIN);
+    }
+
+    /// Puts all texts together anew, by other rules. Texts that were not read stay so: that takes a restart.
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        let (Mode::Merge(rules), Some(catalog)) = (mode, &mut self.catalog) else {
+            return;
+        };
+        *catalog = Catalog::new(rules);
+        let apps: Vec<_> = self.apps.values().cloned().collect();
+        for app in &apps {
+            self.merge(&app.name, &app.labels, &app.text);
+        }
+        let names: Vec<_> = apps.iter().map(|app| app.name.clone()).collect();
+        self.follow_up(&names);
+        self.generation += 1;
     }
 }

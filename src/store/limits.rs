@@ -1,6 +1,8 @@
-//! How much the store keeps, and for how long.
+//! How much the store keeps, for how long, and how it puts together what it keeps.
 
 use std::time::Duration;
+
+use crate::exposition::catalog::Rules;
 
 /// The bounds of a store. They can be changed while it runs; what is stored already stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,4 +23,13 @@ impl Default for Limits {
             max_bytes: 4 << 30,
         }
     }
+}
+
+/// How the applications' texts become one.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// Byte for byte as they came, one after another; nothing is read.
+    Raw,
+    /// Families are merged across applications by these rules.
+    Merge(Rules),
 }

@@ -11,6 +11,7 @@ mod app;
 mod durable;
 mod events;
 mod expiry;
+mod exposed;
 mod inlet;
 mod latest;
 mod limits;
@@ -18,32 +19,36 @@ mod limits;
 mod tests;
 mod view;
 
-pub use app::{App, Status};
+pub use app::{App, Status, Text};
 pub use durable::{OpenError, Unreadable, inspect_journal};
 pub use events::{
     Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Recorded, Scrape, ScraperOverview, Standing,
 };
 pub use expiry::Expiry;
+pub use exposed::{Exposed, Prepared};
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
-pub use limits::Limits;
-pub use view::{Exposed, Totals, View};
+pub use limits::{Limits, Mode};
+pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events::{Events, Settle};
+use exposed::Rendered;
 use latest::Latest;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
-pub fn open(limits: Limits) -> (Inlet, View) {
-    open_with(limits, EventOptions::default())
+pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
+    open_with(limits, mode, EventOptions::default())
 }
 
 /// As [`open`], with events kept in this way.
 #[must_use]
-pub fn open_with(limits: Limits, events: EventOptions) -> (Inlet, View) {
+pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
+    let reads = matches!(mode, Mode::Merge(_));
     let shared = Arc::new(Shared {
-        latest: Mutex::new(Latest::new(limits)),
+        reads,
+        latest: Mutex::new(Latest::new(limits, mode)),
         rendered: Mutex::default(),
         events: Arc::new(Mutex::new(Events::new(events))),
         journal: None,
@@ -54,10 +59,12 @@ pub fn open_with(limits: Limits, events: EventOptions) -> (Inlet, View) {
 /// What both halves hold.
 #[derive(Debug)]
 struct Shared {
+    /// Whether texts are read and merged.
+    reads: bool,
     /// Held for the swap of an entry or the copying of handles, never for work on bodies.
     latest: Mutex<Latest>,
-    /// The exposition as it was rendered last; whoever comes first renders, the others wait for it.
-    rendered: Mutex<view::Rendered>,
+    /// Held while something is rendered: whoever comes first renders, the others wait for it.
+    rendered: Mutex<Rendered>,
     /// Held while an event is appended, or the events of a scrape are picked.
     events: Arc<Mutex<Events>>,
     /// The way to the disk, for a store that has a folder.

@@ -6,13 +6,16 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::exposition::catalog::{Duplicates, Rules, Selection};
+use crate::exposition::negotiate::Escaping;
+use crate::exposition::render::Variant;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 
 fn update(app: &str, body: &str, at: i64) -> Update {
     Update {
         app: AppName::new(app).unwrap(),
         body: Bytes::copy_from_slice(body.as_bytes()),
-        syntax: Syntax::Text,
+        syntax: None,
         labels: [].into(),
         origin: origin(),
         at: Timestamp::from_millis(at),
@@ -26,25 +29,46 @@ fn origin() -> Origin {
     }
 }
 
+fn merging(limits: Limits) -> (Inlet, View) {
+    open(limits, Mode::Merge(Rules::new(None, Duplicates::Label, &["exporter_proxy_"])))
+}
+
+fn in_raw(limits: Limits) -> (Inlet, View) {
+    open(limits, Mode::Raw)
+}
+
+const TEXT: Variant = Variant {
+    syntax: Syntax::Text,
+    escaping: Escaping::Underscores,
+};
+
 fn text(view: &View) -> String {
-    String::from_utf8(view.exposition().segments().concat()).unwrap()
+    let exposed = view.exposition(TEXT, &Selection::Everything).finish();
+    String::from_utf8([exposed.text(), exposed.tail(Vec::new())].concat().concat()).unwrap()
 }
 
 #[test]
 fn the_latest_of_each_app_in_the_order_of_first_sight() {
-    let (inlet, view) = open(Limits::default());
+    let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("b", "b 1", 1)).unwrap();
     inlet.put(update("a", "a 1\n", 2)).unwrap();
     assert_eq!(text(&view), "b 1\na 1\n");
     let receipt = inlet.put(update("b", "b 22\n", 3)).unwrap();
-    assert_eq!(receipt, Receipt { replaced: true, bytes: 5 });
+    assert_eq!((receipt.replaced, receipt.bytes, receipt.complaint), (true, 5, None));
     assert_eq!(text(&view), "b 22\na 1\n");
-    assert_eq!(view.totals(), Totals { apps: 2, bytes: 9 });
+    assert_eq!(
+        view.totals(),
+        Totals {
+            apps: 2,
+            bytes: 9,
+            series: None
+        }
+    );
 }
 
 #[test]
 fn an_empty_update_keeps_the_app_listed() {
-    let (inlet, view) = open(Limits::default());
+    let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("a", "a 1\n", 1)).unwrap();
     inlet.put(update("a", "", 2)).unwrap();
     assert_eq!((text(&view).as_str(), view.apps().len()), ("", 1));
@@ -52,7 +76,7 @@ fn an_empty_update_keeps_the_app_listed() {
 
 #[test]
 fn what_does_not_fit_is_refused_and_harms_nothing() {
-    let (inlet, view) = open(Limits {
+    let (inlet, view) = in_raw(Limits {
         max_apps: 2,
         max_bytes: 10,
         ..Limits::default()
@@ -69,7 +93,7 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
 
 #[test]
 fn a_store_over_a_lowered_limit_still_lets_apps_shrink() {
-    let (inlet, view) = open(Limits::default());
+    let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("a", "12345678", 1)).unwrap();
     inlet.set_limits(Limits {
         max_bytes: 4,
@@ -82,7 +106,7 @@ fn a_store_over_a_lowered_limit_still_lets_apps_shrink() {
 
 #[test]
 fn pushed_apps_expire_and_polled_ones_do_not() {
-    let (inlet, view) = open(Limits {
+    let (inlet, view) = in_raw(Limits {
         expire_after: Some(Duration::from_secs(10)),
         ..Limits::default()
     });
@@ -93,12 +117,19 @@ fn pushed_apps_expire_and_polled_ones_do_not() {
     assert_eq!(inlet.expire(Timestamp::from_millis(10_000)), [AppName::new("old").unwrap()]);
     assert_eq!(text(&view), "polled 1\nyoung 1\n");
     assert_eq!(inlet.expire(Timestamp::from_millis(19_999)).len(), 1);
-    assert_eq!(view.totals(), Totals { apps: 1, bytes: 8 });
+    assert_eq!(
+        view.totals(),
+        Totals {
+            apps: 1,
+            bytes: 8,
+            series: None
+        }
+    );
 }
 
 #[test]
 fn faults_are_shown_until_the_next_update() {
-    let (inlet, view) = open(Limits::default());
+    let (inlet, view) = in_raw(Limits::default());
     let app = AppName::new("poll").unwrap();
     assert!(!inlet.fault(&app, "nobody"));
     inlet.announce(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
@@ -110,14 +141,21 @@ fn faults_are_shown_until_the_next_update() {
     assert_eq!(status(300_000), "stale 5m");
     assert!(inlet.withdraw(&app));
     assert_eq!((text(&view).as_str(), status(2_000).as_str()), ("", "stale 2s"));
-    assert_eq!(view.totals(), Totals { apps: 1, bytes: 0 });
+    assert_eq!(
+        view.totals(),
+        Totals {
+            apps: 1,
+            bytes: 0,
+            series: None
+        }
+    );
     assert!(inlet.remove(&app));
     assert!(!inlet.remove(&app));
 }
 
 #[test]
 fn a_scrape_sees_what_was_acknowledged_before_it() {
-    let (inlet, view) = open(Limits::default());
+    let (inlet, view) = in_raw(Limits::default());
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let (inlet, view) = (inlet.clone(), view.clone());
@@ -153,7 +191,7 @@ proptest! {
     #[test]
     fn the_sums_always_add_up(steps in proptest::collection::vec(step(), 0..200)) {
         let limits = Limits { max_apps: 6, max_bytes: 100, expire_after: Some(Duration::from_millis(15)) };
-        let (inlet, view) = open(limits);
+        let (inlet, view) = in_raw(limits);
         for (at, step) in steps.into_iter().enumerate() {
             let at = i64::try_from(at).unwrap();
             let name = |app: u8| AppName::new(&app.to_string()).unwrap();
@@ -164,11 +202,76 @@ proptest! {
                 Step::Expire(later) => { inlet.expire(Timestamp::from_millis(at + later)); }
             }
             let apps = view.apps();
-            let bytes: usize = apps.iter().map(|app| app.body.len()).sum();
-            prop_assert_eq!(view.totals(), Totals { apps: apps.len(), bytes: bytes as u64 });
+            let bytes: usize = apps.iter().map(|app| app.text.body().len()).sum();
+            prop_assert_eq!(view.totals(), Totals { apps: apps.len(), bytes: bytes as u64, series: None });
             prop_assert!(apps.len() <= 6 && bytes <= 100);
             prop_assert!(apps.iter().all(|app| view.app(app.name.as_str()).is_some()));
             prop_assert!(apps.windows(2).all(|pair| pair[0].order < pair[1].order));
         }
     }
+}
+
+#[test]
+fn what_cannot_be_used_is_left_out_and_told() {
+    let (inlet, view) = merging(Limits::default());
+    let receipt = inlet.put(update("a", "good 1\nbad line here\n", 1)).unwrap();
+    assert_eq!(view.totals().series, Some(1));
+    let complaint = receipt.news().unwrap();
+    assert!(complaint.starts_with("1 invalid line, first 2:"), "{complaint}");
+    assert!(
+        inlet.put(update("a", "good 2\nbad line here\n", 2)).unwrap().news().is_none(),
+        "the same complaint is no news"
+    );
+    assert_eq!(
+        view.app("a").unwrap().status(Timestamp::from_millis(2), None).to_string(),
+        complaint
+    );
+    assert!(text(&view).ends_with("good 2\n"), "{}", text(&view));
+    assert!(inlet.put(update("a", "good 3\n", 3)).unwrap().complaint.is_none());
+}
+
+#[test]
+fn an_update_without_one_usable_line_leaves_what_was() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("a", "good 1\n", 1)).unwrap();
+    let refused = inlet.put(update("a", "<html>\n", 2)).unwrap_err();
+    assert_eq!(refused.reason(), "invalid");
+    assert!(text(&view).contains("good 1\n"));
+    assert!(inlet.put_whole(update("a", "good 2\nbad\n", 2)).is_err(), "all or nothing");
+    assert!(text(&view).contains("good 1\n"));
+}
+
+#[test]
+fn others_learn_that_they_share_a_series_and_that_they_no_longer_do() {
+    let (inlet, view) = merging(Limits::default());
+    let duplicates = |app: &str| view.app(app).unwrap().duplicates;
+    inlet.put(update("a", "# TYPE m gauge\nm 1\n", 1)).unwrap();
+    inlet.put(update("b", "# TYPE m gauge\nm 2\n", 2)).unwrap();
+    assert_eq!((duplicates("a"), duplicates("b")), (1, 1));
+    assert_eq!(text(&view), "# TYPE m gauge\nm{app=\"a\"} 1\nm{app=\"b\"} 2\n");
+    inlet.remove(&AppName::new("b").unwrap());
+    assert_eq!(duplicates("a"), 0);
+    assert_eq!(text(&view), "# TYPE m gauge\nm{app=\"a\"} 1\n", "the label does not flap");
+}
+
+#[test]
+fn a_push_that_contradicts_others_is_refused_whole() {
+    let (inlet, view) = merging(Limits::default());
+    inlet
+        .put(update("a", "# TYPE m histogram\nm_bucket{le=\"+Inf\"} 1\nm_sum 1\nm_count 1\n", 1))
+        .unwrap();
+    let refused = inlet.put_whole(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2)).unwrap_err();
+    assert_eq!(refused.reason(), "clash");
+    assert!(view.app("b").is_none());
+    let receipt = inlet.put(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2)).unwrap();
+    assert!(receipt.complaint.unwrap().contains("family m is left out"));
+    assert!(text(&view).contains("n 1\n") && !text(&view).contains("m 2\n"), "{}", text(&view));
+}
+
+#[test]
+fn other_rules_put_everything_together_anew() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("a", "m 1\n", 1)).unwrap();
+    inlet.set_mode(Mode::Merge(Rules::new(Some("job"), Duplicates::Label, &[])));
+    assert!(text(&view).ends_with("m{job=\"a\"} 1\n"), "{}", text(&view));
 }

@@ -1,14 +1,13 @@
 //! The reading half.
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::events::Settle as _;
-use super::{App, EventsOverview, Lease, LeaseId, Recorded, Scrape, Shared};
-use crate::exposition::gzip::{Compressor, Effort, Piece};
+use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
+use super::{App, EventsOverview, Exposed, Prepared, Shared, Text};
+use crate::exposition::catalog::{Selection, alone};
 use crate::exposition::raw;
+use crate::exposition::render::Variant;
 use crate::model::{ScraperId, Timestamp};
 
 /// The reading half of a store. Cloning it is cheap.
@@ -24,40 +23,8 @@ pub struct Totals {
     pub apps: usize,
     /// Bytes of exposition text.
     pub bytes: u64,
-}
-
-/// What was rendered last, and of which generation.
-#[derive(Debug, Default)]
-pub(super) struct Rendered {
-    generation: Option<u64>,
-    exposed: Exposed,
-}
-
-/// The exposition of all applications at one moment. Cloning it is cheap.
-#[derive(Debug, Clone, Default)]
-pub struct Exposed {
-    segments: Arc<[Bytes]>,
-    pieces: Arc<OnceLock<Arc<[Piece]>>>,
-}
-
-impl Exposed {
-    /// The text, as a list of slices.
-    #[must_use]
-    pub fn segments(&self) -> &[Bytes] {
-        &self.segments
-    }
-
-    /// The text deflated, ready to be joined. Whoever asks first compresses it, which takes some 10 ms a megabyte, and
-    /// the others wait; afterwards it is there.
-    #[must_use]
-    pub fn pieces(&self) -> Arc<[Piece]> {
-        let deflate = || {
-            let mut compressor = Compressor::new();
-            let piece = |segment: &Bytes| Piece::compress(std::slice::from_ref(segment), Effort::Fast, &mut compressor);
-            self.segments.iter().map(piece).collect()
-        };
-        Arc::clone(self.pieces.get_or_init(deflate))
-    }
+    /// Series; `None` where texts are not read.
+    pub series: Option<u64>,
 }
 
 impl View {
@@ -77,16 +44,6 @@ impl View {
         self.shared.latest().get(name).cloned()
     }
 
-    /// The exposition of one application alone; `None` if it is unknown.
-    #[must_use]
-    pub fn app_exposition(&self, name: &str) -> Option<Exposed> {
-        let body = self.app(name)?.body.clone();
-        Some(Exposed {
-            segments: raw::concatenate([&body]).into(),
-            pieces: Arc::default(),
-        })
-    }
-
     /// How much is stored now.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -94,6 +51,7 @@ impl View {
         Totals {
             apps: latest.len(),
             bytes: latest.bytes(),
+            series: self.shared.reads.then(|| latest.series()),
         }
     }
 
@@ -109,6 +67,48 @@ impl View {
         self.shared.latest().limits.expire_after
     }
 
+    /// Whether texts are read and merged, so that they can be given in any format.
+    #[must_use]
+    pub fn merges(&self) -> bool {
+        self.shared.reads
+    }
+
+    /// The exposition of these applications, with every update that was acknowledged before this call, as far as it is
+    /// prepared; [`Prepared::finish`] does what is left to do.
+    #[must_use]
+    pub fn exposition(&self, variant: Variant, which: &Selection<'_>) -> Prepared {
+        let mut latest = self.shared.latest();
+        match latest.catalog() {
+            Some(catalog) => {
+                let all = matches!(which, Selection::Everything);
+                Prepared::planned(Arc::clone(&self.shared), variant, catalog.plan(variant, which), all)
+            }
+            None => {
+                let chosen = latest.apps().filter(|app| match which {
+                    Selection::Everything => true,
+                    Selection::Apps(names) => names.contains(&app.name.as_str()),
+                });
+                let bodies = chosen.map(|app| app.text.body().clone()).collect();
+                Prepared::raw(
+                    Arc::clone(&self.shared),
+                    latest.generation(),
+                    bodies,
+                    matches!(which, Selection::Everything),
+                )
+            }
+        }
+    }
+
+    /// What one application has handed in, without added labels; `None` if it is unknown.
+    #[must_use]
+    pub fn app_exposition(&self, name: &str, variant: Variant) -> Option<Exposed> {
+        let app = self.app(name)?;
+        Some(match &app.text {
+            Text::Read(exposition) => Exposed::merged(alone(exposition, variant)),
+            Text::Raw(body, _) => Exposed::raw(raw::concatenate([body])),
+        })
+    }
+
     /// The events for a scrape of this scraper, lent until the lease is settled. A first scrape makes the scraper known.
     #[must_use]
     pub fn scrape(&self, who: &ScraperId, now: Timestamp) -> Scrape {
@@ -117,7 +117,7 @@ impl View {
             (events.scrape(who, now), events.explicit_timestamps(), events.has_changes())
         };
         self.shared.tell_journal(changed);
-        let store = || Arc::clone(&self.shared) as Arc<dyn super::events::Settle>;
+        let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
         Scrape {
             events: lent.events,
             lease: lent.lease.map(|id| Lease::new(id, store())),
@@ -161,27 +161,11 @@ impl View {
     pub fn events(&self) -> EventsOverview {
         self.shared.events().overview()
     }
+}
 
-    /// The exposition of all applications, with every update that was acknowledged before this call.
-    #[must_use]
-    pub fn exposition(&self) -> Exposed {
-        // Whoever comes first renders while the others wait here; pushes only ever wait for the handles to be copied.
-        let mut rendered = self.shared.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        let (generation, bodies) = {
-            let latest = self.shared.latest();
-            if rendered.generation == Some(latest.generation()) {
-                return rendered.exposed.clone();
-            }
-            (latest.generation(), latest.apps().map(|app| app.body.clone()).collect::<Vec<_>>())
-        };
-        let exposed = Exposed {
-            segments: raw::concatenate(&bodies).into(),
-            pieces: Arc::default(),
-        };
-        *rendered = Rendered {
-            generation: Some(generation),
-            exposed: exposed.clone(),
-        };
-        exposed
+impl Shared {
+    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
+    pub(super) fn rendering(&self) -> std::sync::MutexGuard<'_, super::exposed::Rendered> {
+        self.rendered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

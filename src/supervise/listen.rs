@@ -1,31 +1,21 @@
-//! Listeners over TCP and Unix sockets, and the one accept loop that serves them all.
+//! Listeners over TCP and Unix sockets: bound once, before anything runs.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use nix::libc;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
-use tokio::task::{JoinError, JoinSet};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-use super::probe::Probe;
+pub use super::accept::{Accepted, ListenerStats};
 use super::unix_socket::{self, SocketFile, UnixAccess};
-use super::{Part, Seat, Seats, panic_text};
+use super::{Part, Seats, Stream};
 
 /// Connections that the kernel keeps for us until we accept them: with 2,000 clients at once 128 led to hundreds of resets, 1,024 to
 /// none.
 pub const BACKLOG: u32 = 4_096;
-
-/// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
-const PRESSURE_WAIT: Duration = Duration::from_millis(100);
 
 /// Why an address could not be listened on; it names the address.
 #[derive(Debug, thiserror::Error)]
@@ -73,31 +63,19 @@ pub enum Refused {
     Mode(#[source] io::Error),
 }
 
-/// What a listener has seen; plain numbers for whoever exposes them.
-#[derive(Debug, Default)]
-pub struct ListenerStats {
-    /// Connections accepted so far.
-    pub accepted: AtomicU64,
-    /// Connections open now.
-    pub open: AtomicU64,
-    /// Connections that ended in a panic.
-    pub panicked: AtomicU64,
-    /// Times that the kernel could not give a connection, for lack of file descriptors or memory.
-    pub starved: AtomicU64,
-}
-
 /// A socket that is bound and listens.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    pub(super) socket: Socket,
     // Dropped after the socket, so the file goes once nobody listens any more.
     _file: Option<SocketFile>,
-    place: Arc<str>,
-    stats: Arc<ListenerStats>,
+    pub(super) place: Arc<str>,
+    pub(super) stats: Arc<ListenerStats>,
 }
 
+/// The bound socket.
 #[derive(Debug)]
-enum Socket {
+pub(super) enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -160,57 +138,6 @@ impl Listener {
     #[must_use]
     pub fn stats(&self) -> &Arc<ListenerStats> {
         &self.stats
-    }
-
-    /// Accepts until `stop`, hands each connection with a seat to `handler` in a task of its own, and returns when all have ended.
-    ///
-    /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
-    /// A handler that panics is one failed connection. Dropping the future drops the connections.
-    pub async fn serve<H, F>(self, seats: Seats, stop: CancellationToken, handler: H)
-    where
-        H: Fn(Accepted) -> F + Send,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let mut open = Open {
-            place: self.place.clone(),
-            stats: self.stats.clone(),
-            tasks: JoinSet::new(),
-        };
-        let mut pressure = Pressure::default();
-        loop {
-            let newcomer = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(ended) = open.tasks.join_next() => {
-                    open.reap(ended);
-                    continue;
-                }
-                newcomer = self.socket.accept() => newcomer,
-            };
-            let stream = match newcomer {
-                Ok(stream) => stream,
-                Err(e) if is_the_clients(&e) => continue,
-                Err(e) => {
-                    self.stats.starved.fetch_add(1, Ordering::Relaxed);
-                    pressure.begin(&self.place, &e);
-                    seats.squeeze();
-                    tokio::time::sleep(PRESSURE_WAIT).await;
-                    continue;
-                }
-            };
-            pressure.end(&self.place);
-            // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
-            let seat = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                seat = seats.take() => seat,
-            };
-            open.start(&handler, stream, seat);
-        }
-        drop(self);
-        while let Some(ended) = open.tasks.join_next().await {
-            open.reap(ended);
-        }
     }
 
     /// The accept loop as a part of its own.
@@ -277,7 +204,7 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Socket {
-    async fn accept(&self) -> io::Result<Stream> {
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::unix(stream)),
@@ -285,224 +212,14 @@ impl Socket {
     }
 }
 
-/// Whether an error of accept(2) tells of a client that is gone already rather than of us.
-fn is_the_clients(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
-    // accept(2): Linux passes pending network errors of the new connection on, "treat them like EAGAIN by retrying".
-    const NETWORK: [i32; 6] = [
-        libc::ENETDOWN,
-        libc::EPROTO,
-        libc::ENOPROTOOPT,
-        libc::EHOSTDOWN,
-        libc::EHOSTUNREACH,
-        libc::ENETUNREACH,
-    ];
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut
-    ) || error.raw_os_error().is_some_and(|code| NETWORK.contains(&code))
-}
-
-/// Says once that the kernel has run out of something, and once that this is over.
-#[derive(Default)]
-struct Pressure(bool);
-
-impl Pressure {
-    fn begin(&mut self, place: &str, error: &io::Error) {
-        if !std::mem::replace(&mut self.0, true) {
-            tracing::error!(listener = place, "cannot accept on {place}, trying again every 100 ms: {error}");
-        }
-    }
-
-    fn end(&mut self, place: &str) {
-        if std::mem::take(&mut self.0) {
-            tracing::info!(listener = place, "accepting on {place} again");
-        }
-    }
-}
-
-/// The connections of one listener, each in a task; dropping them says how many that were.
-struct Open {
-    place: Arc<str>,
-    stats: Arc<ListenerStats>,
-    tasks: JoinSet<()>,
-}
-
-impl Open {
-    fn start<F>(&mut self, handler: &impl Fn(Accepted) -> F, stream: Stream, seat: Seat)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.stats.accepted.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted::new(self.stats.clone());
-        let serving = handler(Accepted { stream, seat });
-        self.tasks.spawn(async move {
-            let _counted = counted;
-            serving.await;
-        });
-    }
-
-    fn reap(&self, ended: Result<(), JoinError>) {
-        if let Err(lost) = ended {
-            self.stats.panicked.fetch_add(1, Ordering::Relaxed);
-            let place = &self.place;
-            tracing::error!(listener = &**place, "a connection on {place} was closed: {}", panic_text(lost));
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            self.reap(ended);
-        }
-        if !self.tasks.is_empty() {
-            tracing::warn!(
-                listener = &*self.place,
-                "{} connections on {} are cut off",
-                self.tasks.len(),
-                self.place
-            );
-        }
-    }
-}
-
-/// Counts a connection as open for as long as it is.
-struct Counted(Arc<ListenerStats>);
-
-impl Counted {
-    fn new(stats: Arc<ListenerStats>) -> Self {
-        stats.open.fetch_add(1, Ordering::Relaxed);
-        Self(stats)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection that has a seat.
-#[derive(Debug)]
-pub struct Accepted {
-    /// The connection.
-    pub stream: Stream,
-    /// Its seat, busy at first.
-    pub seat: Seat,
-}
-
-/// A connected TCP or Unix stream. Vectored writes go through to the kernel as they are.
-#[derive(Debug)]
-pub struct Stream {
-    kind: Kind,
-    peer: Option<SocketAddr>,
-    probe: Option<Probe>,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// An accepted TCP connection, from now on without Nagle's delay.
-    #[must_use]
-    pub fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
-        // It fails only on a connection that is gone, as the first read will tell.
-        let _ = stream.set_nodelay(true);
-        Self {
-            kind: Kind::Tcp(stream),
-            peer: Some(peer),
-            probe: None,
-        }
-    }
-
-    /// A connected Unix stream.
-    #[must_use]
-    pub fn unix(stream: UnixStream) -> Self {
-        Self {
-            kind: Kind::Unix(stream),
-            peer: None,
-            probe: None,
-        }
-    }
-
-    /// The other end's address; none on a Unix socket.
-    #[must_use]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// A way to ask about the kernel's queues for as long as this stream is open.
-    pub fn probe(&mut self) -> Probe {
-        let kind = &self.kind;
-        let made = || match kind {
-            Kind::Tcp(stream) => Probe::new(stream),
-            Kind::Unix(stream) => Probe::new(stream),
-        };
-        self.probe.get_or_insert_with(made).clone()
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(probe) = &self.probe {
-            probe.withdraw();
-        }
-    }
-}
-
-/// Forwards a poll to whichever stream it is.
-macro_rules! forward {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().kind {
-            Kind::Tcp(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-            Kind::Unix(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_shutdown(cx))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpStream, UnixStream};
     use tokio::task::JoinHandle;
 
     use super::*;
@@ -675,15 +392,5 @@ mod tests {
         stop.cancel();
         running.await.unwrap().unwrap();
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn errors_of_clients_are_told_from_ours() {
-        for code in [libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH, libc::EINTR] {
-            assert!(is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
-        }
-        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
-            assert!(!is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
-        }
     }
 }

@@ -11,15 +11,19 @@ use futures_util::future::BoxFuture;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub mod accept;
 pub mod limits;
 pub mod listen;
 pub mod probe;
 pub mod seats;
 pub mod signals;
+pub mod stream;
 pub mod unix_socket;
 
-pub use listen::{Accepted, BindError, Listener, Stream};
+pub use accept::{Accepted, ListenerStats};
+pub use listen::{BindError, Listener, Refused};
 pub use seats::{Seat, Seats};
+pub use stream::Stream;
 pub use unix_socket::UnixAccess;
 
 /// How long parts may take to finish what they have in work: longer than any scrape that still has a reader, shorter than the patience

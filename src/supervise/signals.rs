@@ -2,15 +2,15 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::Stop;
 
 /// The signals that end the program, caught from the moment of their installation on.
 #[derive(Debug)]
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
 }
 
 impl Signals {
@@ -41,6 +41,32 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use nix::sys::signal::{Signal, raise};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_is_gentle_and_the_second_is_not() {
+        let signals = Signals::install().unwrap();
+        let stop = Stop::default();
+        let watch = async {
+            raise(Signal::SIGTERM).unwrap();
+            stop.gently.cancelled().await;
+            assert!(!stop.at_once.is_cancelled());
+            raise(Signal::SIGINT).unwrap();
+            stop.at_once.cancelled().await;
+        };
+        tokio::select! {
+            () = signals.drive(&stop) => unreachable!("it never ends"),
+            () = watch => {}
         }
     }
 }

@@ -16,6 +16,8 @@ pub use throttle::Throttle;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::AppName;
+
 /// What stands before the name of each of the program's own families.
 pub const PREFIX: &str = "exporter_proxy_";
 
@@ -113,6 +115,19 @@ impl Telemetry {
         match unsaid {
             0 => tracing::warn!(source, peer, reason, "refused: {detail}"),
             unsaid => tracing::warn!(source, peer, reason, unsaid, "refused: {detail}"),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Logs what is wrong with an update that was taken; the number of its invalid lines is a metric of its own.
+    pub fn complain(&self, source: &str, app: &AppName, complaint: &str) {
+        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
+            return;
+        };
+        match unsaid {
+            0 => tracing::warn!(source, app = app.as_str(), "not all of an update is shown: {complaint}"),
+            unsaid => tracing::warn!(source, app = app.as_str(), unsaid, "not all of an update is shown: {complaint}"),
         }
     }
 }

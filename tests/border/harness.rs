@@ -241,6 +241,18 @@ pub async fn run(command: &mut tokio::process::Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Exposition text of about this many bytes, every series another.
+pub fn bulk(metric: &str, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 100);
+    for n in 0.. {
+        if text.len() >= bytes {
+            break;
+        }
+        text.push_str(&format!("{metric}{{n=\"{n:08}\"}} 1\n"));
+    }
+    text
+}
+
 /// A port that was free a moment ago, for programs that cannot choose one themselves.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -10,6 +10,7 @@
 
 mod harness;
 mod peers;
+mod polls;
 mod process;
 mod receivers;
 mod web;

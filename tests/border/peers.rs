@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::harness::{Proxy, free_port, peer, python, repository, run, until};
+use crate::harness::{Proxy, bulk, free_port, peer, python, repository, run, until};
 
 /// Runs netcat as the walk-through does, with a file as standard input.
 async fn netcat(arguments: &[&str], file: &str) -> Option<String> {
@@ -90,14 +90,14 @@ async fn curl_reads_gzip_as_one_member() {
     let Some(curl) = peer("curl") else { return };
     let proxy = Proxy::start().await;
     for app in 0..40 {
-        let body = format!("m{app} 1\n").repeat(1) + &format!("# {}\n", "x".repeat(20_000));
+        let body = bulk(&format!("m{app}"), 20_000);
         proxy.send(http::Request::put(format!("/apps/app{app}/metrics")), body).await;
     }
     let url = format!("http://{}/metrics?own=false", proxy.http);
     let packed = run(Command::new(&curl).args(["-s", "--fail", "--compressed", &url])).await;
     let plain = run(Command::new(&curl).args(["-s", "--fail", &url])).await;
     assert_eq!(packed, plain);
-    assert!(plain.contains("\nm39 1\n"));
+    assert!(plain.contains("\nm39{n=\"00000000\"} 1\n"));
 }
 
 /// A Prometheus of our own, with its data in a folder of its own.

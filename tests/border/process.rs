@@ -8,7 +8,7 @@ use http::Request;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Proxy, ask};
+use crate::harness::{Proxy, ask, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_exporter-proxy");
 
@@ -250,10 +250,19 @@ async fn a_second_signal_stops_at_once() {
     let file = config(folder.path(), "");
     let mut process = Process::start(&file);
     let tcp = process.line("receiving on tcp://").rsplit_once("tcp://").unwrap().1.to_owned();
+    let address = process.line("serving http://").rsplit_once("http://").unwrap().1.parse().unwrap();
     process.line("to scrape");
-    let mut half = std::net::TcpStream::connect(tcp).unwrap();
+    let mut half = std::net::TcpStream::connect(&tcp).unwrap();
     half.write_all(b"{\"half\":").unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // Connections are accepted in order, so once this one's message is there the other's has been seen to begin.
+    std::net::TcpStream::connect(&tcp)
+        .unwrap()
+        .write_all(b"{\"whole\":\"m 1\"}")
+        .unwrap();
+    until("the whole message is stored", async || {
+        text(ask(address, Request::get("/apps"), "").await.body()).contains("whole")
+    })
+    .await;
     process.signal(Signal::SIGTERM);
     process.line("a second signal stops at once");
     process.signal(Signal::SIGTERM);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Proxy, until};
+use crate::harness::{Proxy, bulk, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn push_scrape_and_forget() {
@@ -54,7 +54,7 @@ async fn the_list_of_apps_as_table_and_json() {
 async fn gzip_is_one_member_with_a_known_length() {
     let proxy = Proxy::start().await;
     for app in 0..30 {
-        let body = format!("m{app} 1\n# {}\n", "y".repeat(10_000));
+        let body = bulk(&format!("m{app}"), 10_000);
         proxy.send(Request::put(format!("/apps/app{app}/metrics")), body).await;
     }
     let answer = proxy
@@ -198,7 +198,7 @@ async fn steering_over_http_is_off_by_default() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_gets_its_scrape_while_the_proxy_stops() {
     let proxy = Proxy::start().await;
-    let body = format!("# {}\nlast_line 1\n", "z".repeat(12 << 20));
+    let body = bulk("m", 12 << 20) + "last_line 1\n";
     assert_eq!(proxy.send(Request::put("/apps/a/metrics"), body).await.status(), 200);
     let mut reader = TcpStream::connect(proxy.http).await.unwrap();
     reader.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

@@ -51,13 +51,26 @@ impl fmt::Display for Clash {
         let word = |kind: &Kind| kind.word(Syntax::Text).unwrap_or("gauge");
         match self {
             Self::Overruled { family, kind, stands, by } => {
-                write!(f, "family {family} goes out as {}, which it is in app {by:?}, and not as {}", word(stands), word(kind))
+                write!(
+                    f,
+                    "family {family} goes out as {}, which it is in app {by:?}, and not as {}",
+                    word(stands),
+                    word(kind)
+                )
             }
             Self::LeftOut { family, kind, stands, by } => {
-                write!(f, "family {family} is left out: it is a {} in app {by:?} and a {} here", word(stands), word(kind))
+                write!(
+                    f,
+                    "family {family} is left out: it is a {} in app {by:?} and a {} here",
+                    word(stands),
+                    word(kind)
+                )
             }
             Self::Covered { family, other, by } => {
-                write!(f, "family {family} is left out: its sample names belong to family {other} of app {by:?}")
+                write!(
+                    f,
+                    "family {family} is left out: its sample names belong to family {other} of app {by:?}"
+                )
             }
             Self::SameName { family } => write!(f, "family {family} is left out: another family of this app has its name"),
         }

@@ -1,7 +1,7 @@
 //! Series that several applications have: found by their hashes when an update comes in, confirmed by comparing them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::Entry;
@@ -10,8 +10,8 @@ use super::rules::Duplicates;
 use super::slab::Id;
 use super::updates::Turn;
 use super::{App, Catalog, MAX_REMEMBERED};
-use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, underscored_label};
-use crate::exposition::{Exposition, Sample, Suffix};
+use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, legacy_labels, underscored_label};
+use crate::exposition::{Exposition, Kind, Label, Sample, Suffix};
 
 /// Where the samples of a contribution stand.
 pub(super) struct Source {
@@ -23,16 +23,27 @@ pub(super) struct Source {
 impl Source {
     /// What the application whose turn it is had before.
     pub(super) fn before(turn: &Turn, part: Part) -> Self {
-        Self { exposition: Arc::clone(&turn.before.exposition), additions: Arc::clone(&turn.before.additions), part }
+        Self {
+            exposition: Arc::clone(&turn.before.exposition),
+            additions: Arc::clone(&turn.before.additions),
+            part,
+        }
     }
 
     /// The samples, each with the identity that it has within its family.
     fn samples(&self) -> impl Iterator<Item = (u64, Suffix, Sample<'_>)> {
         let family = &self.exposition.families()[self.part.family as usize];
         let name = self.exposition.text(family.name);
+        // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
+        let whole = self.part.role.primary && self.part.role.kind != Kind::Unknown;
+        let names = if whole { family.traits.names() } else { self.part.names };
         self.exposition.samples(family).filter_map(move |sample| {
-            let suffix = Suffix::between(name, sample.name).filter(|suffix| self.part.names.contains(suffix.as_trait()))?;
-            Some((group_hash(&sample, self.part.kind, suffix, &self.additions), suffix, sample))
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
+            Some((
+                group_hash(&sample, self.part.kind, suffix, &self.additions, self.part.quoted),
+                suffix,
+                sample,
+            ))
         })
     }
 
@@ -47,10 +58,12 @@ impl Source {
     /// All that makes the identity of a sample, in order.
     fn identity<'a>(&'a self, suffix: Suffix, sample: &Sample<'a>) -> Vec<(Cow<'a, [u8]>, &'a [u8])> {
         let bound = bound_label(self.part.kind, suffix);
-        let labels = sample.labels.clone().filter(|label| Some(label.name) != bound && !label.value.is_empty());
+        let labels = legacy_labels(&sample.labels, self.part.quoted).filter(|(_, label)| Some(label.name) != bound);
         let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
-        let labels = labels.map(|label| (underscored_label(label.name), label.value));
-        let mut identity: Vec<_> = labels.chain(added.map(|it| (underscored_label(&it.name), &*it.value))).collect();
+        let labels = labels.map(|(name, label)| (name, label.value));
+        let mut identity: Vec<_> = labels
+            .chain(added.map(|it| (Cow::Borrowed(&*it.legacy_name), &*it.value)))
+            .collect();
         identity.sort_unstable();
         identity
     }
@@ -58,14 +71,20 @@ impl Source {
 
 /// Equal for equal sets of samples, whatever their order; almost never 0.
 fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
-    hashes.fold(1, |sum: u64, hash| sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)))
+    hashes.fold(1, |sum: u64, hash| {
+        sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+    })
 }
 
 impl Catalog {
     fn source(&self, id: Id<Entry>, app: Id<App>) -> Option<Source> {
         let part = self.entries[id].get(app)?.part;
         let app = &self.apps[app];
-        Some(Source { exposition: Arc::clone(&app.exposition), additions: Arc::clone(&app.additions), part })
+        Some(Source {
+            exposition: Arc::clone(&app.exposition),
+            additions: Arc::clone(&app.additions),
+            part,
+        })
     }
 
     /// Notes the series that a contribution to a shared family has now, given what it had.
@@ -74,10 +93,17 @@ impl Catalog {
             return;
         }
         let Some(source) = self.source(id, app) else { return };
-        let mut taken = source.additions.iter().fold(0, |taken, it| taken | self.rules.taken_by(&it.name));
         let rules = &self.rules;
+        let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
+        let mut take = |label: Label<'_>| {
+            taken |= if label.quoted {
+                rules.taken_by(&underscored_label(label.name))
+            } else {
+                rules.taken_by(label.name)
+            }
+        };
         let now = digest(source.samples().map(|(hash, _, sample)| {
-            sample.labels.clone().for_each(|label| taken |= rules.taken_by(label.name));
+            sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
         }));
         let entry = &mut self.entries[id];
@@ -95,7 +121,11 @@ impl Catalog {
             self.mark_all(id);
         }
         if had != now {
-            let before = if had == 0 { Vec::new() } else { before.map_or_else(Vec::new, |before| before.hashes()) };
+            let before = if had == 0 {
+                Vec::new()
+            } else {
+                before.map_or_else(Vec::new, |before| before.hashes())
+            };
             let after = if kept { source.hashes() } else { Vec::new() };
             for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
                 self.release(id, app, series, turn);
@@ -165,9 +195,14 @@ impl Catalog {
     fn confirmed(&self, id: Id<Entry>, holder: Id<App>, mine: &Source, mut suspects: HashSet<u64>) -> Vec<u64> {
         let Some(theirs) = self.source(id, holder) else { return Vec::new() };
         let wanted = mine.samples().filter(|(hash, ..)| suspects.contains(hash));
-        let wanted: HashMap<u64, _> = wanted.map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample))).collect();
+        let wanted: HashMap<u64, _> = wanted
+            .map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample)))
+            .collect();
         let found = theirs.samples().filter(|(hash, ..)| suspects.remove(hash));
-        found.filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample))).map(|(hash, ..)| hash).collect()
+        found
+            .filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample)))
+            .map(|(hash, ..)| hash)
+            .collect()
     }
 
     /// A series that others have as well.
@@ -191,11 +226,18 @@ impl Catalog {
 
     /// Gives the series of an application's family, with all parts that were one family as written, the label that tells the application.
     fn label(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
-        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else { return };
+        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else {
+            return;
+        };
         if self.apps[app].own {
             return;
         }
-        let mut parts: Vec<_> = self.apps[app].parts.iter().filter(|part| part.family == family).map(|part| part.entry).collect();
+        let mut parts: Vec<_> = self.apps[app]
+            .parts
+            .iter()
+            .filter(|part| part.family == family)
+            .map(|part| part.entry)
+            .collect();
         if !parts.contains(&id) {
             // The update is under way; the other parts follow when all are known.
             parts.push(id);
@@ -209,7 +251,9 @@ impl Catalog {
 
     fn label_part(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else { return };
+        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else {
+            return;
+        };
         contribution.labelled = true;
         if let Some(shared) = entry.shared_mut() {
             shared.labelled += 1;
@@ -219,14 +263,23 @@ impl Catalog {
         self.rerank(id, turn);
     }
 
-    /// Labels what belongs to families of which a part has been labelled in this turn.
+    /// Labels what belongs to families of which a part is labelled, or was when the application last had it.
     pub(super) fn label_rest(&mut self, turn: &mut Turn) {
         let app = &self.apps[turn.app];
         if app.labelled.is_empty() {
             return;
         }
-        let named: Vec<_> = app.parts.iter().map(|part| part.entry).filter(|&id| app.labelled.contains(&self.entries[id].key)).collect();
-        for id in named {
+        let labelled = app.parts.iter().filter(|part| app.labelled.contains(&self.entries[part.entry].key));
+        let families: BTreeSet<u32> = labelled.map(|part| part.family).collect();
+        let parts: Vec<_> = app
+            .parts
+            .iter()
+            .filter(|part| families.contains(&part.family))
+            .map(|part| part.entry)
+            .collect();
+        let keys: Vec<_> = parts.iter().map(|&id| Arc::clone(&self.entries[id].key)).collect();
+        self.apps[turn.app].labelled.extend(keys);
+        for id in parts {
             self.label_part(id, turn.app, turn);
         }
     }
@@ -235,7 +288,11 @@ impl Catalog {
     fn remember(&mut self, id: Id<App>, family: u32) {
         let exposition = Arc::clone(&self.apps[id].exposition);
         let parts = super::parts::parts(&exposition);
-        let keys: Vec<Arc<[u8]>> = parts.iter().filter(|part| part.family == family).map(|part| (*part.key(&exposition)).into()).collect();
+        let keys: Vec<Arc<[u8]>> = parts
+            .iter()
+            .filter(|part| part.family == family)
+            .map(|part| (*part.key(&exposition)).into())
+            .collect();
         if self.apps[id].labelled.len() + keys.len() > MAX_REMEMBERED {
             let present: HashSet<_> = parts.iter().map(|part| part.key(&exposition)).collect();
             self.apps[id].labelled.retain(|key| present.contains(&**key));
@@ -246,7 +303,9 @@ impl Catalog {
     /// Finds a name for the telling label that no series of the family has. It only ever moves on while something is labelled.
     fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else { return };
+        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else {
+            return;
+        };
         let rank = self.rules.free_rank(entry.rank, &shared.taken);
         if std::mem::replace(&mut entry.rank, rank) != rank {
             turn.reshaped.insert(Arc::clone(&entry.key));

@@ -189,11 +189,16 @@ impl Entry {
 
     /// Looks at all contributions to see who decides on what.
     pub(super) fn elect(&mut self, name_order: impl Fn(Id<App>) -> Option<NameOrder>) {
-        let Some((senior, shape)) = self.iter().min_by_key(|(_, it)| it.since).map(|(app, it)| (app, it.shape())) else { return };
+        let Some((senior, shape)) = self.iter().min_by_key(|(_, it)| it.since).map(|(app, it)| (app, it.shape())) else {
+            return;
+        };
         (self.senior, self.shape) = (senior, shape);
         let typers = self.iter().filter(|(_, it)| self.keeps(it) && it.part.kind != Kind::Unknown);
         let typer = typers.min_by_key(|(_, it)| it.since).map(|(app, it)| (app, it.part.kind));
-        let helpers = self.iter().filter(|(_, it)| self.keeps(it)).filter_map(|(app, _)| Some((name_order(app)?, app)));
+        let helpers = self
+            .iter()
+            .filter(|(_, it)| self.keeps(it))
+            .filter_map(|(app, _)| Some((name_order(app)?, app)));
         let helper = helpers.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, app)| app);
         (self.typer, self.kind) = (typer.map(|it| it.0), typer.map_or(Kind::Unknown, |it| it.1));
         self.helper = helper;
@@ -202,7 +207,9 @@ impl Entry {
 
     /// Counts the contributions that are not like the senior's.
     fn count_odd(&mut self) {
-        let Some(role) = self.get(self.senior).map(|senior| senior.part.role) else { return };
+        let Some(role) = self.get(self.senior).map(|senior| senior.part.role) else {
+            return;
+        };
         let odd = self.iter().filter(|(_, it)| self.is_odd(it, role)).count();
         if let Some(shared) = self.shared_mut() {
             shared.odd = u32::try_from(odd).expect("no more than there are applications");

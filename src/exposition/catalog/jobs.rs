@@ -70,9 +70,10 @@ impl Catalog {
         match (variant.syntax, self.entries[id].form) {
             (Syntax::Text, _) => vec![self.section(id, only, variant, None)],
             (Syntax::OpenMetrics, Form::Inside) => vec![Vec::new()],
-            (Syntax::OpenMetrics, Form::Split) => {
-                SECTIONS.iter().map(|&suffix| self.section(id, only, variant, Some(suffix))).collect()
-            }
+            (Syntax::OpenMetrics, Form::Split) => SECTIONS
+                .iter()
+                .map(|&suffix| self.section(id, only, variant, Some(suffix)))
+                .collect(),
             (Syntax::OpenMetrics, Form::Typed(_) | Form::Plain(_)) => vec![self.section(id, only, variant, None)],
         }
     }
@@ -103,7 +104,14 @@ impl Catalog {
     }
 
     /// Puts a header before the first item, and before each that has another name where the scraper can read the difference.
-    fn with_headers(&self, id: Id<Entry>, items: Vec<(Box<[u8]>, Item)>, begins: bool, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
+    fn with_headers(
+        &self,
+        id: Id<Entry>,
+        items: Vec<(Box<[u8]>, Item)>,
+        begins: bool,
+        variant: Variant,
+        suffix: Option<Suffix>,
+    ) -> Vec<Item> {
         let mut last: Option<Box<[u8]>> = None;
         let tells_apart = variant.escaping == crate::exposition::negotiate::Escaping::AllowUtf8;
         let mut finished = Vec::with_capacity(items.len());
@@ -162,7 +170,11 @@ impl Catalog {
         let name: Cow<'_, [u8]> = match (variant.syntax, self.entries[id].form) {
             (Syntax::OpenMetrics, Form::Typed(kind)) => {
                 let name = exposition.text(exposition.families()[contribution.part.family as usize].name);
-                let base = if kind == Kind::Counter && exposition.syntax() == Syntax::Text { name.strip_suffix(b"_total") } else { None };
+                let base = if kind == Kind::Counter && exposition.syntax() == Syntax::Text {
+                    name.strip_suffix(b"_total")
+                } else {
+                    None
+                };
                 base.unwrap_or(name).into()
             }
             _ => contribution.part.name(exposition),
@@ -187,11 +199,18 @@ impl Catalog {
         };
         let help = entry.helper.and_then(of).and_then(|(exposition, family)| {
             let text = exposition.body().slice(family.help?.range());
-            Some(Help { text, syntax: exposition.syntax() })
+            Some(Help {
+                text,
+                syntax: exposition.syntax(),
+            })
         });
         let units = entry.typer.into_iter().chain(entry.iter().map(|(app, _)| app));
         let has_unit = |(_, family): &(_, &Family)| family.unit.is_some();
-        let unit = if suffix.is_some() { None } else { units.filter_map(of).find(has_unit) };
+        let unit = if suffix.is_some() {
+            None
+        } else {
+            units.filter_map(of).find(has_unit)
+        };
         let unit = unit.and_then(|(exposition, family)| Some(exposition.body().slice(family.unit?.range())));
         Header { name, kind, help, unit }
     }

@@ -46,13 +46,17 @@ impl Catalog {
         let sorted = self.sort(exposition, None);
         let id = self.names.get(app).copied();
         let clashes = sorted.parts.iter().filter_map(|part| self.would_clash(id, part, exposition));
-        clashes.chain(sorted.doubles.iter().map(|&family| same_name(exposition, family))).collect()
+        clashes
+            .chain(sorted.doubles.iter().map(|&family| same_name(exposition, family)))
+            .collect()
     }
 
     pub(super) fn clashes_of(&self, id: Id<App>) -> Vec<Clash> {
         let app = &self.apps[id];
         let parts = app.parts.iter().filter_map(|part| self.clash_in(id, part.entry));
-        parts.chain(app.doubles.iter().map(|&family| same_name(&app.exposition, family))).collect()
+        parts
+            .chain(app.doubles.iter().map(|&family| same_name(&app.exposition, family)))
+            .collect()
     }
 
     fn clash_in(&self, app: Id<App>, id: Id<Entry>) -> Option<Clash> {
@@ -64,10 +68,20 @@ impl Catalog {
         let (family, kind) = (text(&entry.key), contribution.part.kind);
         if !entry.keeps(contribution) {
             let senior = entry.get(entry.senior)?;
-            return Some(Clash::LeftOut { family, kind, stands: senior.part.kind, by: self.name_of(entry.senior) });
+            return Some(Clash::LeftOut {
+                family,
+                kind,
+                stands: senior.part.kind,
+                by: self.name_of(entry.senior),
+            });
         }
         let overruled = kind != Kind::Unknown && kind != entry.kind;
-        overruled.then(|| Clash::Overruled { family, kind, stands: entry.kind, by: self.name_of(entry.typer.unwrap_or(entry.senior)) })
+        overruled.then(|| Clash::Overruled {
+            family,
+            kind,
+            stands: entry.kind,
+            by: self.name_of(entry.typer.unwrap_or(entry.senior)),
+        })
     }
 
     fn would_clash(&self, app: Option<Id<App>>, part: &Part, exposition: &Exposition) -> Option<Clash> {
@@ -85,18 +99,35 @@ impl Catalog {
             }
             let (family, by) = (text(&key), self.name_of(by));
             if theirs.shape() != shape {
-                return Some(Clash::LeftOut { family, kind: part.kind, stands: theirs.part.kind, by });
+                return Some(Clash::LeftOut {
+                    family,
+                    kind: part.kind,
+                    stands: theirs.part.kind,
+                    by,
+                });
             }
             if part.kind != Kind::Unknown && entry.typer != app && entry.kind != Kind::Unknown && entry.kind != part.kind {
                 let by = self.name_of(entry.typer.unwrap_or(entry.senior));
-                return Some(Clash::Overruled { family, kind: part.kind, stands: entry.kind, by });
+                return Some(Clash::Overruled {
+                    family,
+                    kind: part.kind,
+                    stands: entry.kind,
+                    by,
+                });
             }
             return None;
         }
         let contests = |other: &Entry| covers(shape, &key, &other.key) || other.covers(&key);
-        let rivals = self.neighbours(&key).into_iter().filter(|&it| contests(&self.entries[it]) && self.entries[it].is_active());
+        let rivals = self
+            .neighbours(&key)
+            .into_iter()
+            .filter(|&it| contests(&self.entries[it]) && self.entries[it].is_active());
         let stronger = |other: &Id<Entry>| {
-            let since = self.entries[*other].iter().filter(|(it, _)| Some(*it) != app).map(|(_, it)| it.since).min();
+            let since = self.entries[*other]
+                .iter()
+                .filter(|(it, _)| Some(*it) != app)
+                .map(|(_, it)| it.since)
+                .min();
             since.is_some_and(|since| mine.is_none_or(|mine| since < mine.since))
         };
         rivals.into_iter().find(stronger).map(|other| self.covered(&key, other))
@@ -104,7 +135,11 @@ impl Catalog {
 
     fn covered(&self, key: &[u8], other: Id<Entry>) -> Clash {
         let other = &self.entries[other];
-        Clash::Covered { family: text(key), other: text(&other.key), by: self.name_of(other.senior) }
+        Clash::Covered {
+            family: text(key),
+            other: text(&other.key),
+            by: self.name_of(other.senior),
+        }
     }
 
     fn name_of(&self, app: Id<App>) -> AppName {
@@ -145,7 +180,9 @@ impl Catalog {
     /// Decides which families have the names that several claim.
     fn contest(&mut self, turn: &mut Turn) {
         let contested = std::mem::take(&mut turn.contested);
-        let around = contested.iter().flat_map(|key| self.neighbours(key).into_iter().chain(self.keys.get(key).copied()));
+        let around = contested
+            .iter()
+            .flat_map(|key| self.neighbours(key).into_iter().chain(self.keys.get(key).copied()));
         let mut seen: BTreeSet<Id<Entry>> = around.collect();
         let mut reached: Vec<_> = seen.iter().copied().collect();
         // All that is connected by claims with what has changed.
@@ -156,10 +193,12 @@ impl Catalog {
                 }
             }
         }
-        let mut by_age: Vec<_> = seen.into_iter().map(|id| (self.entries[id].since(), id)).collect();
-        by_age.sort_unstable();
+        // Families that came with the same update: any order, as long as it is always the same.
+        let age = |id: Id<Entry>| (self.entries[id].since(), &self.entries[id].key);
+        let mut by_age: Vec<_> = seen.into_iter().collect();
+        by_age.sort_unstable_by(|&a, &b| age(a).cmp(&age(b)));
         let mut active = HashSet::new();
-        for (_, id) in by_age {
+        for id in by_age {
             let blocked_by = self.rivals(id).into_iter().find(|other| active.contains(other));
             if blocked_by.is_none() {
                 active.insert(id);
@@ -204,7 +243,9 @@ impl Catalog {
 }
 
 fn same_name(exposition: &Exposition, family: u32) -> Clash {
-    Clash::SameName { family: text(exposition.text(exposition.families()[family as usize].name)) }
+    Clash::SameName {
+        family: text(exposition.text(exposition.families()[family as usize].name)),
+    }
 }
 
 fn text(name: &[u8]) -> String {

@@ -110,12 +110,17 @@ pub(super) fn parts(exposition: &Exposition) -> Vec<Part> {
 
 fn of_text(number: u32, family: &Family, name: &[u8]) -> Part {
     let totals = name.strip_suffix(b"_total").is_some_and(|base| !base.is_empty());
-    let kind = if family.kind == Kind::Counter && !totals { Kind::Unknown } else { family.kind };
+    let kind = if family.kind == Kind::Counter && !totals {
+        Kind::Unknown
+    } else {
+        family.kind
+    };
     let role = Role { kind, primary: true };
     part(number, family, Suffix::Bare, family.traits.names(), family.kind, role)
 }
 
 fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
+    let first = parts.len();
     let mut rest = family.traits.names();
     let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: Role| {
         if rest.intersects(names) {
@@ -123,8 +128,14 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
             rest = rest.difference(names);
         }
     };
-    let primary = Role { kind: family.kind, primary: true };
-    let secondary = Role { kind: family.kind, primary: false };
+    let primary = Role {
+        kind: family.kind,
+        primary: true,
+    };
+    let secondary = Role {
+        kind: family.kind,
+        primary: false,
+    };
     match family.kind {
         Kind::Counter => take(Suffix::Total, Traits::TOTAL, Kind::Counter, primary),
         Kind::Histogram | Kind::Summary => take(Suffix::Bare, Shape::from(family.kind).names(), family.kind, primary),
@@ -142,11 +153,33 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
     }
     // Sample names that the type does not have.
     for suffix in family.traits.suffixes() {
-        take(suffix, suffix.as_trait(), Kind::Unknown, Role { kind: Kind::Unknown, primary: true });
+        take(
+            suffix,
+            suffix.as_trait(),
+            Kind::Unknown,
+            Role {
+                kind: Kind::Unknown,
+                primary: true,
+            },
+        );
     }
+    let has_primary = parts[first..].iter().any(|part| part.role == primary);
+    parts[first..]
+        .iter_mut()
+        .for_each(|part| part.fit &= part.role.primary || has_primary);
 }
 
 fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> Part {
-    let fit = !family.traits.contains(Traits::UNFIT);
-    Part { family: number, suffix, names, kind, role, fit, quoted: family.traits.contains(Traits::QUOTED) }
+    // To strict parsers all series of an info are one group, which has timestamps or has none: several applications may differ.
+    let timed_info = role.kind == Kind::Info && family.traits.contains(Traits::TIMESTAMPS);
+    let fit = !family.traits.contains(Traits::UNFIT) && !timed_info;
+    Part {
+        family: number,
+        suffix,
+        names,
+        kind,
+        role,
+        fit,
+        quoted: family.traits.contains(Traits::QUOTED),
+    }
 }

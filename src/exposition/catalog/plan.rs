@@ -11,11 +11,11 @@ use super::rules::{Duplicates, Rules};
 use super::slab::Id;
 use super::strip::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, Strip, TARGET_SEGMENT_BYTES};
 use super::{App, Catalog};
+use crate::exposition::Exposition;
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::{Addition, Chunk, Item, Variant, render};
-use crate::exposition::Exposition;
 use crate::model::{AppName, Syntax};
 
 /// Which applications an answer is about.
@@ -105,7 +105,9 @@ impl Catalog {
             plan.add(segment, Seat::Private(from), 1, || vec![self.private_items(from, to, variant)]);
         }
         for (id, group) in self.groups.iter() {
-            plan.add(&group.segment, Seat::Group(id), 1, || vec![self.group_items(&group.families, variant)]);
+            plan.add(&group.segment, Seat::Group(id), 1, || {
+                vec![self.group_items(&group.families, variant)]
+            });
         }
         for &id in &self.wide {
             self.plan_wide(id, &mut plan);
@@ -116,12 +118,16 @@ impl Catalog {
 
     /// A large family: where it goes out as several families, each of them must be whole, so all segments' first sections come first.
     fn plan_wide(&self, id: Id<Entry>, plan: &mut Plan) {
-        let Some(Home::Own(strip)) = self.entries[id].shared().map(|shared| &shared.home) else { return };
+        let Some(Home::Own(strip)) = self.entries[id].shared().map(|shared| &shared.home) else {
+            return;
+        };
         let sections = self.sections(id, plan.variant);
         let variant = plan.variant;
         let mut pending = vec![Vec::new(); sections];
         for (from, to, segment) in strip.segments() {
-            let slots = plan.slots(segment, Seat::Wide(id, from), sections, || self.family(id, Only::Range(from, to), variant));
+            let slots = plan.slots(segment, Seat::Wide(id, from), sections, || {
+                self.family(id, Only::Range(from, to), variant)
+            });
             for (section, slot) in slots.into_iter().enumerate() {
                 pending[section].push(slot);
             }
@@ -142,7 +148,11 @@ impl Catalog {
             }
         }
         plan.slots.push(Slot::Pending(0, 0));
-        plan.jobs.push(Job { seat: Seat::Nowhere, stamp: 0, sections: vec![items] });
+        plan.jobs.push(Job {
+            seat: Seat::Nowhere,
+            stamp: 0,
+            sections: vec![items],
+        });
         plan.guests = ids.iter().filter_map(|&id| self.apps[id].guest(&self.rules)).collect();
         plan
     }
@@ -190,7 +200,12 @@ impl Catalog {
     }
 
     fn tidy_groups(&mut self) {
-        let changed: Vec<_> = self.groups.iter().filter(|(_, group)| !group.segment.sized).map(|(id, _)| id).collect();
+        let changed: Vec<_> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| !group.segment.sized)
+            .map(|(id, _)| id)
+            .collect();
         for id in changed {
             let bytes_of = |entry: &Id<Entry>| self.entries[*entry].shared().map_or(0, |shared| shared.bytes);
             let bytes = self.groups[id].families.iter().map(bytes_of).sum();
@@ -223,7 +238,11 @@ impl Catalog {
     /// A group that has shrunk joins the one before it, if there is room.
     fn gather(&mut self, id: Id<Group>) {
         let bytes = self.groups[id].segment.bytes;
-        let before = self.groups.range(Id::FIRST, Some(id)).last().filter(|(_, it)| it.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
+        let before = self
+            .groups
+            .range(Id::FIRST, Some(id))
+            .last()
+            .filter(|(_, it)| it.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
         let Some(target) = before.map(|(id, _)| id) else { return };
         let Some(group) = self.groups.remove(id) else { return };
         for &family in &group.families {
@@ -264,14 +283,30 @@ impl App {
             return None;
         }
         let telling = Addition::new(rules.telling_reserved(), self.name.as_str());
-        let additions = self.additions.iter().filter(|it| it.name != telling.name).cloned().chain([telling.clone()]).collect();
-        Some(Guest { name: self.name.clone(), exposition: Arc::clone(&self.exposition), additions, families: self.reserved.clone() })
+        let additions = self
+            .additions
+            .iter()
+            .filter(|it| it.name != telling.name)
+            .cloned()
+            .chain([telling.clone()])
+            .collect();
+        Some(Guest {
+            name: self.name.clone(),
+            exposition: Arc::clone(&self.exposition),
+            additions,
+            families: self.reserved.clone(),
+        })
     }
 }
 
 impl Plan {
     const fn new(variant: Variant) -> Self {
-        Self { variant, slots: Vec::new(), jobs: Vec::new(), guests: Vec::new() }
+        Self {
+            variant,
+            slots: Vec::new(),
+            jobs: Vec::new(),
+            guests: Vec::new(),
+        }
     }
 
     fn add(&mut self, segment: &Segment, seat: Seat, sections: usize, items: impl FnOnce() -> Vec<Vec<Item>>) {
@@ -283,7 +318,11 @@ impl Plan {
         if let Some(chunks) = segment.chunks(self.variant).filter(|chunks| chunks.len() == sections) {
             return chunks.iter().cloned().map(Slot::Ready).collect();
         }
-        self.jobs.push(Job { seat, stamp: segment.stamp, sections: items() });
+        self.jobs.push(Job {
+            seat,
+            stamp: segment.stamp,
+            sections: items(),
+        });
         let job = self.jobs.len() - 1;
         (0..sections).map(|section| Slot::Pending(job, section)).collect()
     }
@@ -304,7 +343,14 @@ impl Plan {
             Slot::Pending(job, section) => Arc::clone(&finished[job].chunks[section]),
         });
         let chunks = chunks.filter(|chunk| !chunk.is_empty()).collect();
-        (Exposed { variant, chunks, guests: self.guests }, finished)
+        (
+            Exposed {
+                variant,
+                chunks,
+                guests: self.guests,
+            },
+            finished,
+        )
     }
 }
 
@@ -312,7 +358,12 @@ impl Job {
     fn run(self, variant: Variant) -> Finished {
         let legacy = self.sections.iter().flatten().all(Item::is_legacy);
         let chunks = self.sections.iter().map(|items| Arc::new(render(items, variant))).collect();
-        Finished { seat: self.seat, stamp: self.stamp, chunks, legacy }
+        Finished {
+            seat: self.seat,
+            stamp: self.stamp,
+            chunks,
+            legacy,
+        }
     }
 }
 
@@ -352,11 +403,26 @@ impl Exposed {
     /// What comes after the segments: the proxy's own families together with what applications have of them, and the end mark.
     #[must_use]
     pub fn tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Bytes> {
-        let mut tail = if own.is_some() || !self.guests.is_empty() { self.merged_tail(own) } else { Vec::new() };
+        let mut tail = if own.is_some() || !self.guests.is_empty() {
+            self.merged_tail(own)
+        } else {
+            Vec::new()
+        };
         if self.variant.syntax == Syntax::OpenMetrics {
             tail.push(Bytes::from_static(b"# EOF\n"));
         }
         tail
+    }
+
+    /// As [`Exposed::tail`], with what the proxy says of itself as it was written. It is only read where that is needed: for
+    /// OpenMetrics, and where applications have something to say under the same names.
+    #[must_use]
+    pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Bytes> {
+        if self.guests.is_empty() && self.variant.syntax == Syntax::Text {
+            return own;
+        }
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse(own.concat().into(), Syntax::Text)));
+        self.tail(own.as_ref())
     }
 
     /// A small catalog in which the proxy itself came first, so that its types stand.
@@ -369,7 +435,12 @@ impl Exposed {
         }
         for guest in &self.guests {
             let id = catalog.apps.insert(App::new(guest.name.clone(), false));
-            catalog.put(id, Arc::clone(&guest.additions), Arc::clone(&guest.exposition), Some(&guest.families));
+            catalog.put(
+                id,
+                Arc::clone(&guest.additions),
+                Arc::clone(&guest.exposition),
+                Some(&guest.families),
+            );
         }
         let (exposed, _) = catalog.plan_everything(self.variant).render();
         exposed.chunks.iter().flat_map(|chunk| chunk.text().to_vec()).collect()

@@ -53,7 +53,9 @@ impl Rules {
     pub(super) fn is_reserved(&self, name: &[u8]) -> bool {
         self.reserved.iter().map(|prefix| prefix.as_bytes()).any(|prefix| {
             name.starts_with(prefix)
-                || prefix.strip_prefix(name).is_some_and(|rest| Suffix::NAMED.iter().any(|suffix| suffix.as_str().as_bytes().starts_with(rest)))
+                || prefix
+                    .strip_prefix(name)
+                    .is_some_and(|rest| Suffix::NAMED.iter().any(|suffix| suffix.as_str().as_bytes().starts_with(rest)))
         })
     }
 
@@ -68,7 +70,9 @@ impl Rules {
     /// The lowest rank whose name no series has, starting from `lowest`.
     pub(super) fn free_rank(&self, lowest: usize, taken: &[u32; MAX_RANKS]) -> usize {
         let is_app_label = |rank: usize| self.app_label.as_deref() == Some(&*self.telling[rank]);
-        (lowest..MAX_RANKS).find(|&rank| taken[rank] == 0 && !is_app_label(rank)).unwrap_or(MAX_RANKS - 1)
+        (lowest..MAX_RANKS)
+            .find(|&rank| taken[rank] == 0 && !is_app_label(rank))
+            .unwrap_or(MAX_RANKS - 1)
     }
 }
 
@@ -79,7 +83,14 @@ mod tests {
     #[test]
     fn reserved_are_all_families_that_could_bear_a_reserved_name() {
         let rules = Rules::new(None, Duplicates::Label, &["exporter_proxy_", "events_to_metrics", "x_count"]);
-        for name in ["exporter_proxy_apps", "events_to_metrics", "events_to_metrics_event", "x_count", "x", "x_count_total"] {
+        for name in [
+            "exporter_proxy_apps",
+            "events_to_metrics",
+            "events_to_metrics_event",
+            "x_count",
+            "x",
+            "x_count_total",
+        ] {
             assert!(rules.is_reserved(name.as_bytes()), "{name}");
         }
         for name in ["exporter", "events_to", "xx", "events", "proxy_exporter_proxy_"] {
@@ -92,7 +103,10 @@ mod tests {
         let rules = Rules::new(None, Duplicates::Label, &[]);
         assert_eq!(&*rules.telling[rules.free_rank(0, &[0; MAX_RANKS])], "app");
         assert_eq!(&*rules.telling[rules.free_rank(0, &[1, 0, 0, 0, 0, 0, 0, 0])], "exporter_app");
-        assert_eq!(&*rules.telling[rules.free_rank(0, &[1, 5, 0, 0, 0, 0, 0, 0])], "exporter_exporter_app");
+        assert_eq!(
+            &*rules.telling[rules.free_rank(0, &[1, 5, 0, 0, 0, 0, 0, 0])],
+            "exporter_exporter_app"
+        );
         let rules = Rules::new(Some("job"), Duplicates::Label, &[]);
         assert_eq!(&*rules.telling[rules.free_rank(0, &[0; MAX_RANKS])], "exporter_app");
     }

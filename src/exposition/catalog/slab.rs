@@ -60,7 +60,10 @@ pub(super) struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: BTreeSet::new() }
+        Self {
+            slots: Vec::new(),
+            free: BTreeSet::new(),
+        }
     }
 }
 
@@ -96,10 +99,12 @@ impl<T> Slab<T> {
     /// All things from number `from` up to but without `to`, in order.
     pub(super) fn range(&self, from: Id<T>, to: Option<Id<T>>) -> impl Iterator<Item = (Id<T>, &T)> {
         let end = to.map_or(self.slots.len(), |to| (to.0 as usize).min(self.slots.len()));
-        (from.0..).zip(self.slots.get(from.0 as usize..end).unwrap_or_default()).filter_map(|(at, slot)| {
-            let thing = slot.as_ref()?;
-            Some((Id(at, PhantomData), thing))
-        })
+        (from.0..)
+            .zip(self.slots.get(from.0 as usize..end).unwrap_or_default())
+            .filter_map(|(at, slot)| {
+                let thing = slot.as_ref()?;
+                Some((Id(at, PhantomData), thing))
+            })
     }
 
     /// The thing with the greatest number.
@@ -124,6 +129,8 @@ impl<T> std::ops::Index<Id<T>> for Slab<T> {
 
 impl<T> std::ops::IndexMut<Id<T>> for Slab<T> {
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
-        self.slots[id.0 as usize].as_mut().expect("an id is dropped together with what it stands for")
+        self.slots[id.0 as usize]
+            .as_mut()
+            .expect("an id is dropped together with what it stands for")
     }
 }

@@ -37,7 +37,12 @@ struct Built {
 
 impl Segment {
     pub(super) fn new(stamp: u64) -> Self {
-        Self { stamp, sized: false, bytes: 0, built: [const { None }; Variant::COUNT] }
+        Self {
+            stamp,
+            sized: false,
+            bytes: 0,
+            built: [const { None }; Variant::COUNT],
+        }
     }
 
     /// Something that it shows has changed.
@@ -48,7 +53,10 @@ impl Segment {
 
     /// What it looks like, unless it has changed since it was built.
     pub(super) fn chunks(&self, variant: Variant) -> Option<&[Arc<Chunk>]> {
-        self.built[variant.index()].as_ref().filter(|built| built.stamp == self.stamp).map(|built| &*built.chunks)
+        self.built[variant.index()]
+            .as_ref()
+            .filter(|built| built.stamp == self.stamp)
+            .map(|built| &*built.chunks)
     }
 
     /// Keeps what it looks like.
@@ -84,7 +92,9 @@ pub(super) struct Strip {
 
 impl Strip {
     pub(super) fn new(stamps: &mut Stamps) -> Self {
-        Self { ranges: vec![(Id::FIRST, Segment::new(stamps.next()))] }
+        Self {
+            ranges: vec![(Id::FIRST, Segment::new(stamps.next()))],
+        }
     }
 
     fn position(&self, app: Id<App>) -> usize {
@@ -190,7 +200,8 @@ mod tests {
     fn sizes<'a>(ids: &'a [Id<App>], bytes: &'a [usize]) -> impl Fn(Id<App>, Option<Id<App>>) -> Vec<(Id<App>, usize)> + 'a {
         move |from, to| {
             let all = ids.iter().copied().zip(bytes.iter().copied());
-            all.filter(|(id, bytes)| *id >= from && to.is_none_or(|to| *id < to) && *bytes > 0).collect()
+            all.filter(|(id, bytes)| *id >= from && to.is_none_or(|to| *id < to) && *bytes > 0)
+                .collect()
         }
     }
 
@@ -223,6 +234,9 @@ mod tests {
         let (ids, mut stamps) = (ids(3), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
         strip.tidy(&mut stamps, sizes(&ids, &[50_000, 3_000_000, 50_000]));
-        assert_eq!(strip.segments().map(|(start, ..)| start).collect::<Vec<_>>(), [Id::FIRST, ids[1], ids[2]]);
+        assert_eq!(
+            strip.segments().map(|(start, ..)| start).collect::<Vec<_>>(),
+            [Id::FIRST, ids[1], ids[2]]
+        );
     }
 }

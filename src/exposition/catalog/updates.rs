@@ -44,7 +44,10 @@ impl Catalog {
     pub fn replace(&mut self, name: &AppName, labels: &Arc<[LabelPair]>, exposition: Arc<Exposition>) -> Changes {
         let id = match self.names.get(name) {
             Some(&id) if self.says_the_same(id, labels, &exposition) => {
-                return Changes { clashes: self.clashes_of(id), affected: Vec::new() };
+                return Changes {
+                    clashes: self.clashes_of(id),
+                    affected: Vec::new(),
+                };
             }
             Some(&id) => id,
             None => {
@@ -60,7 +63,9 @@ impl Catalog {
 
     /// Forgets an application.
     pub fn remove(&mut self, name: &str) -> Changes {
-        let Some(id) = self.names.remove(name) else { return Changes::default() };
+        let Some(id) = self.names.remove(name) else {
+            return Changes::default();
+        };
         let nothing = Arc::new(Exposition::parse(bytes::Bytes::new(), Syntax::Text));
         let changes = self.put(id, Arc::new([]), nothing, None);
         self.apps.remove(id);
@@ -77,8 +82,15 @@ impl Catalog {
     }
 
     fn additions(&self, name: &AppName, labels: &[LabelPair]) -> Arc<[Addition]> {
-        let given = labels.iter().filter(|(_, value)| !value.is_empty()).map(|(label, value)| Addition::new(label, value));
-        let own_label = self.rules.app_label.iter().filter(|own| !labels.iter().any(|(label, value)| label == *own && !value.is_empty()));
+        let given = labels
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(label, value)| Addition::new(label, value));
+        let own_label = self
+            .rules
+            .app_label
+            .iter()
+            .filter(|own| !labels.iter().any(|(label, value)| label == *own && !value.is_empty()));
         given.chain(own_label.map(|own| Addition::new(own, name.as_str()))).collect()
     }
 
@@ -96,10 +108,23 @@ impl Catalog {
             parts: std::mem::take(&mut app.parts),
         };
         let (contested, reshaped, affected) = Default::default();
-        let mut turn = Turn { app: id, update, before, contested, reshaped, affected };
-        let parts: Box<[AppPart]> = (0..).zip(&sorted.parts).map(|(at, part)| self.contribute(at, *part, &mut turn)).collect();
+        let mut turn = Turn {
+            app: id,
+            update,
+            before,
+            contested,
+            reshaped,
+            affected,
+        };
+        let parts: Box<[AppPart]> = (0..)
+            .zip(&sorted.parts)
+            .map(|(at, part)| self.contribute(at, *part, &mut turn))
+            .collect();
         for old in turn.before.parts.clone() {
-            if self.entries[old.entry].get(id).is_some_and(|contribution| contribution.update != update) {
+            if self.entries[old.entry]
+                .get(id)
+                .is_some_and(|contribution| contribution.update != update)
+            {
                 self.detach(old.entry, &mut turn);
             }
         }
@@ -109,13 +134,29 @@ impl Catalog {
         self.settle(&mut turn);
         self.apps[id].private_bytes = self.private_bytes(id);
         turn.affected.remove(&id);
-        let affected = turn.affected.into_iter().filter_map(|it| self.apps.get(it)).map(|app| app.name.clone()).collect();
-        Changes { clashes: self.clashes_of(id), affected }
+        let affected = turn
+            .affected
+            .into_iter()
+            .filter_map(|it| self.apps.get(it))
+            .map(|app| app.name.clone())
+            .collect();
+        Changes {
+            clashes: self.clashes_of(id),
+            affected,
+        }
     }
 
     fn private_bytes(&self, id: Id<App>) -> usize {
         let parts = self.apps[id].parts.iter().map(|part| &self.entries[part.entry].contributions);
-        parts.map(|it| if let Contributions::One(_, contribution) = it { contribution.bytes as usize } else { 0 }).sum()
+        parts
+            .map(|it| {
+                if let Contributions::One(_, contribution) = it {
+                    contribution.bytes as usize
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     /// Sorts out which families of a text go where.
@@ -134,24 +175,41 @@ impl Catalog {
         // Names as written differ within a text; names that were put together or escaped need not.
         if exposition.syntax() == Syntax::OpenMetrics || parts.iter().any(|part| part.quoted) {
             let mut keys = HashSet::new();
-            doubles.extend(parts.iter().filter(|part| !keys.insert(part.key(exposition))).map(|part| part.family));
+            doubles.extend(
+                parts
+                    .iter()
+                    .filter(|part| !keys.insert(part.key(exposition)))
+                    .map(|part| part.family),
+            );
             doubles.dedup();
             parts.retain(|part| doubles.binary_search(&part.family).is_err());
         }
-        Sorted { parts, reserved: reserved.into(), doubles: doubles.into() }
+        Sorted {
+            parts,
+            reserved: reserved.into(),
+            doubles: doubles.into(),
+        }
     }
 
     fn contribute(&mut self, at: usize, part: Part, turn: &mut Turn) -> AppPart {
         let exposition = Arc::clone(&self.apps[turn.app].exposition);
         let key = part.key(&exposition);
         // Most updates have the same families in the same order as the one before.
-        let same_place = turn.before.parts.get(at).map(|old| old.entry).filter(|&entry| *self.entries[entry].key == *key);
+        let same_place = turn
+            .before
+            .parts
+            .get(at)
+            .map(|old| old.entry)
+            .filter(|&entry| *self.entries[entry].key == *key);
         let entry = match same_place.or_else(|| self.keys.get(&*key).copied()) {
             None => self.found(&key, part, turn),
             Some(entry) if self.entries[entry].get(turn.app).is_some() => self.renew(entry, part, turn),
             Some(entry) => self.attach(entry, part, turn),
         };
-        AppPart { entry, family: part.family }
+        AppPart {
+            entry,
+            family: part.family,
+        }
     }
 
     fn contribution(&self, key: &[u8], part: Part, turn: &Turn) -> Contribution {
@@ -197,7 +255,15 @@ impl Catalog {
         let bytes = size_of(&self.apps[turn.app].exposition, part);
         let entry = &mut self.entries[id];
         let contribution = entry.get_mut(turn.app).expect("the caller has seen it");
-        let old = std::mem::replace(contribution, Contribution { part, update: turn.update, bytes, ..contribution.clone() });
+        let old = std::mem::replace(
+            contribution,
+            Contribution {
+                part,
+                update: turn.update,
+                bytes,
+                ..contribution.clone()
+            },
+        );
         if old.shape() != contribution.shape() {
             // As another thing altogether it is a latecomer.
             contribution.since = turn.update;
@@ -227,7 +293,9 @@ impl Catalog {
         let helper = self.entries[id].helper;
         let entry = &mut self.entries[id];
         let kept = entry.keeps(&contribution);
-        let odd = entry.get(entry.senior).is_some_and(|senior| entry.is_odd(&contribution, senior.part.role));
+        let odd = entry
+            .get(entry.senior)
+            .is_some_and(|senior| entry.is_odd(&contribution, senior.part.role));
         let typed = kept && part.kind != Kind::Unknown && entry.typer.is_none();
         if typed {
             (entry.typer, entry.kind) = (Some(turn.app), part.kind);
@@ -264,7 +332,9 @@ impl Catalog {
 
     /// Makes room for a second contributor.
     fn share(&mut self, id: Id<Entry>, turn: &mut Turn) {
-        let Contributions::One(owner, contribution) = &self.entries[id].contributions else { return };
+        let Contributions::One(owner, contribution) = &self.entries[id].contributions else {
+            return;
+        };
         let (owner, contribution) = (*owner, contribution.clone());
         let home = Home::Group(self.group_for(id, contribution.bytes as usize));
         let mut shared = Shared {
@@ -291,8 +361,17 @@ impl Catalog {
 
     /// A group with room for a family of so many bytes.
     pub(super) fn group_for(&mut self, id: Id<Entry>, bytes: usize) -> Id<Group> {
-        let last = self.groups.last().filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES).map(|(id, _)| id);
-        let group = last.unwrap_or_else(|| self.groups.insert(Group { families: Vec::new(), segment: Segment::new(self.stamps.next()) }));
+        let last = self
+            .groups
+            .last()
+            .filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES)
+            .map(|(id, _)| id);
+        let group = last.unwrap_or_else(|| {
+            self.groups.insert(Group {
+                families: Vec::new(),
+                segment: Segment::new(self.stamps.next()),
+            })
+        });
         self.groups[group].families.push(id);
         self.groups[group].segment.bytes += bytes;
         self.groups[group].segment.mark(self.stamps.next());
@@ -301,7 +380,15 @@ impl Catalog {
 
     /// A family with quoted names must be in one segment: its names may differ, and each name's samples belong together.
     fn settle_home(&mut self, id: Id<Entry>) {
-        let Some(Shared { quoted: 1.., home: Home::Own(_), bytes, .. }) = self.entries[id].shared() else { return };
+        let Some(Shared {
+            quoted: 1..,
+            home: Home::Own(_),
+            bytes,
+            ..
+        }) = self.entries[id].shared()
+        else {
+            return;
+        };
         let group = self.group_for(id, *bytes);
         self.wide.remove(&id);
         if let Some(shared) = self.entries[id].shared_mut() {
@@ -319,7 +406,10 @@ impl Catalog {
         }
         let entry = &mut self.entries[id];
         let senior_role = entry.get(entry.senior).map(|senior| senior.part.role);
-        let was_odd = entry.get(turn.app).zip(senior_role).is_some_and(|(it, role)| entry.is_odd(it, role));
+        let was_odd = entry
+            .get(turn.app)
+            .zip(senior_role)
+            .is_some_and(|(it, role)| entry.is_odd(it, role));
         let elects = [Some(entry.senior), entry.typer, entry.helper].contains(&Some(turn.app));
         let last = match &mut entry.contributions {
             Contributions::One(..) => true,
@@ -463,12 +553,18 @@ impl Shared {
 
     /// Notes that one contribution has labels of these ranks.
     pub(super) fn take(&mut self, ranks: u8) {
-        self.taken.iter_mut().enumerate().for_each(|(rank, count)| *count += u32::from(ranks >> rank & 1));
+        self.taken
+            .iter_mut()
+            .enumerate()
+            .for_each(|(rank, count)| *count += u32::from(ranks >> rank & 1));
     }
 
     /// Notes that one contribution has labels of these ranks no more.
     pub(super) fn untake(&mut self, ranks: u8) {
-        self.taken.iter_mut().enumerate().for_each(|(rank, count)| *count -= u32::from(ranks >> rank & 1));
+        self.taken
+            .iter_mut()
+            .enumerate()
+            .for_each(|(rank, count)| *count -= u32::from(ranks >> rank & 1));
     }
 }
 

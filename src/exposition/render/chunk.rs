@@ -27,7 +27,11 @@ struct Compressed {
 impl Chunk {
     pub(crate) fn new(text: Vec<Bytes>) -> Self {
         let len = text.iter().map(|part| part.len() as u64).sum();
-        Self { text, len, compressed: ArcSwapOption::empty() }
+        Self {
+            text,
+            len,
+            compressed: ArcSwapOption::empty(),
+        }
     }
 
     /// The text, slice by slice.
@@ -56,7 +60,10 @@ impl Chunk {
 
     /// Makes the compressed form, in place of one that it may have.
     pub fn compress(&self, effort: Effort, with: &mut Compressor) {
-        let pieces = portions(&self.text).iter().map(|text| Piece::compress(text, effort, with)).collect();
+        let pieces = portions(&self.text)
+            .iter()
+            .map(|text| Piece::compress(text, effort, with))
+            .collect();
         self.compressed.store(Some(Arc::new(Compressed { effort, pieces })));
     }
 
@@ -77,7 +84,10 @@ impl Chunk {
     /// What it holds beyond slices of other texts and its own text, in bytes: the compressed form.
     #[must_use]
     pub fn compressed_len(&self) -> u64 {
-        self.compressed.load().as_ref().map_or(0, |it| it.pieces.iter().map(Piece::deflated_len).sum())
+        self.compressed
+            .load()
+            .as_ref()
+            .map_or(0, |it| it.pieces.iter().map(Piece::deflated_len).sum())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::Variant;
 use super::rope::Rope;
 use super::sample::{quoted, underscored_metric};
-use super::Variant;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::{Kind, escape};
 use crate::model::Syntax;
@@ -55,7 +55,11 @@ impl Header {
             rope.literal(self.kind.word(to.syntax).unwrap_or("unknown").as_bytes());
             rope.literal(b"\n");
         }
-        if let Some(unit) = self.unit.as_ref().filter(|unit| to.syntax == Syntax::OpenMetrics && self.takes_unit(unit)) {
+        if let Some(unit) = self
+            .unit
+            .as_ref()
+            .filter(|unit| to.syntax == Syntax::OpenMetrics && self.takes_unit(unit))
+        {
             rope.literal(b"# UNIT ");
             rope.literal(&name);
             rope.literal(b" ");
@@ -75,7 +79,10 @@ impl Header {
     }
 
     fn takes_unit(&self, unit: &[u8]) -> bool {
-        let ends_name = self.name.strip_suffix(unit).is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1);
+        let ends_name = self
+            .name
+            .strip_suffix(unit)
+            .is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1);
         ends_name && !matches!(self.kind, Kind::Info | Kind::StateSet) && escape::is_legacy_metric_name(&self.name)
     }
 }

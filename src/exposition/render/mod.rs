@@ -14,7 +14,7 @@ use crate::model::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use sample::{Addition, underscored_label, underscored_metric};
+pub(crate) use sample::{Addition, legacy_labels, underscored_label, underscored_metric};
 
 use rope::Rope;
 use sample::Spelling;
@@ -40,7 +40,10 @@ impl Variant {
 
 impl From<Format> for Variant {
     fn from(format: Format) -> Self {
-        Self { syntax: format.syntax(), escaping: format.escaping() }
+        Self {
+            syntax: format.syntax(),
+            escaping: format.escaping(),
+        }
     }
 }
 
@@ -73,8 +76,7 @@ impl Item {
 
     /// Whether the names of this item are spelt in one way for all scrapers.
     pub(crate) fn is_legacy(&self) -> bool {
-        !self.source().traits.contains(Traits::QUOTED)
-            && self.additions.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
+        !self.source().traits.contains(Traits::QUOTED) && self.additions.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
     }
 
     /// About how many bytes it makes.
@@ -121,6 +123,7 @@ impl Item {
         let spelling = Spelling {
             from: exposition.syntax(),
             to,
+            quoted: source.traits.contains(Traits::QUOTED),
             additions: &self.additions,
             canonical: None,
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
@@ -130,20 +133,27 @@ impl Item {
         let escapes = to.escaping == Escaping::Underscores && source.traits.contains(Traits::QUOTED);
         let mut seen = HashSet::new();
         for sample in exposition.samples(source) {
-            let Some(suffix) = Suffix::between(name, sample.name) else { continue };
+            let Some(suffix) = Suffix::between(name, sample.name) else {
+                continue;
+            };
             if !self.names.contains(suffix.as_trait()) || self.stays_away(&sample, suffix, to) {
                 continue;
             }
             if escapes && !seen.insert(sample::underscored_hash(&sample)) {
                 continue;
             }
-            let canonical = if to.syntax == Syntax::OpenMetrics { bound_label(self.kind, suffix) } else { None };
+            let canonical = if to.syntax == Syntax::OpenMetrics {
+                bound_label(self.kind, suffix)
+            } else {
+                None
+            };
             Spelling { canonical, ..spelling }.write(&sample, rope.buffer());
         }
     }
 
     fn stays_away(&self, sample: &Sample<'_>, suffix: Suffix, to: Variant) -> bool {
-        let hidden = |hidden: &Arc<Hidden>| hidden.contains(&group_hash(sample, self.source().kind, suffix, &self.additions));
+        let quoted = self.source().traits.contains(Traits::QUOTED);
+        let hidden = |hidden: &Arc<Hidden>| hidden.contains(&group_hash(sample, self.source().kind, suffix, &self.additions, quoted));
         // Strict parsers refuse a whole scrape for one label that starts with two underscores.
         let reserved = to.syntax == Syntax::OpenMetrics
             && self.source().traits.contains(Traits::RESERVED_LABELS)
@@ -163,19 +173,18 @@ pub(crate) const fn bound_label(kind: Kind, suffix: Suffix) -> Option<&'static [
 
 /// The identity by which samples of several applications are compared within a family: that of the series, names escaped by the underscores
 /// rule, and of a histogram or summary that of the whole group, which must stay together or go together.
-pub(crate) fn group_hash(sample: &Sample<'_>, kind: Kind, suffix: Suffix, additions: &[Addition]) -> u64 {
-    let bound = if matches!(kind, Kind::GaugeHistogram) { None } else { bound_label(kind, suffix) };
-    let mut hash = 0_u64;
-    for label in sample.labels.clone() {
-        if Some(label.name) != bound {
-            let name = if label.quoted { underscored_label(label.name) } else { label.name.into() };
-            hash = hash.wrapping_add(super::label_hash(&name, label.value));
-        }
-    }
-    for addition in additions.iter().filter(|it| it.lacking_in(&sample.labels)) {
-        hash = hash.wrapping_add(super::label_hash(&underscored_label(&addition.name), &addition.value));
-    }
-    hash
+pub(crate) fn group_hash(sample: &Sample<'_>, kind: Kind, suffix: Suffix, additions: &[Addition], quoted: bool) -> u64 {
+    let bound = if matches!(kind, Kind::GaugeHistogram) {
+        None
+    } else {
+        bound_label(kind, suffix)
+    };
+    let labels = legacy_labels(&sample.labels, quoted).filter(|(_, label)| Some(label.name) != bound);
+    let hash = labels.fold(0_u64, |hash, (name, label)| {
+        hash.wrapping_add(super::label_hash(&name, label.value))
+    });
+    let added = additions.iter().filter(|it| it.lacking_in(&sample.labels));
+    added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
 }
 
 /// Writes items one after another.

@@ -27,7 +27,10 @@ struct Stretch {
 impl Rope {
     /// An empty rope with room for `capacity` bytes of copies.
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { buffer: Vec::with_capacity(capacity), ..Self::default() }
+        Self {
+            buffer: Vec::with_capacity(capacity),
+            ..Self::default()
+        }
     }
 
     /// Writes bytes that need not stand in any stored text.
@@ -44,7 +47,11 @@ impl Rope {
             Some(stretch) if stretch.end == range.start && std::ptr::eq(stretch.body.as_ptr(), body.as_ptr()) => stretch.end = range.end,
             _ => {
                 self.settle();
-                self.stretch = Some(Stretch { body: body.clone(), start: range.start, end: range.end });
+                self.stretch = Some(Stretch {
+                    body: body.clone(),
+                    start: range.start,
+                    end: range.end,
+                });
             }
         }
     }
@@ -63,7 +70,9 @@ impl Rope {
     }
 
     fn settle(&mut self) {
-        let Some(Stretch { body, start, end }) = self.stretch.take() else { return };
+        let Some(Stretch { body, start, end }) = self.stretch.take() else {
+            return;
+        };
         if end - start < MIN_SLICE_BYTES {
             self.buffer.extend_from_slice(&body[start..end]);
         } else {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::Variant;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::{Labels, Sample, escape, label_hash, name_hash};
+use crate::exposition::{Label, Labels, Sample, escape, label_hash, name_hash};
 use crate::model::Syntax;
 
 /// A label that every sample gets which lacks it.
@@ -13,6 +13,8 @@ use crate::model::Syntax;
 pub(crate) struct Addition {
     /// Its name, as escaped inside quotes.
     pub(crate) name: Box<[u8]>,
+    /// Its name by the underscores rule.
+    pub(crate) legacy_name: Box<[u8]>,
     /// Its value, as escaped inside quotes.
     pub(crate) value: Box<[u8]>,
 }
@@ -20,12 +22,20 @@ pub(crate) struct Addition {
 impl Addition {
     /// From a name and a value as a person writes them.
     pub(crate) fn new(name: &str, value: &str) -> Self {
-        Self { name: escaped(name).into(), value: escaped(value).into() }
+        Self {
+            name: escaped(name).into(),
+            legacy_name: escape::label_name(name).as_bytes().into(),
+            value: escaped(value).into(),
+        }
     }
 
-    /// Whether a sample with these labels already has it. A label with an empty value is none.
+    /// Whether a sample with these labels lacks it. A label with an empty value is none, and one that escaping calls the same is one.
     pub(crate) fn lacking_in(&self, labels: &Labels<'_>) -> bool {
-        !labels.clone().any(|label| *label.name == *self.name && !label.value.is_empty())
+        !labels.clone().any(|label| !label.value.is_empty() && self.is_called(&label))
+    }
+
+    fn is_called(&self, label: &Label<'_>) -> bool {
+        *label.name == *self.legacy_name || label.quoted && *underscored_label(label.name) == *self.legacy_name
     }
 }
 
@@ -60,12 +70,38 @@ fn unescaped(name: &[u8]) -> String {
 
 /// A metric name by the underscores rule, from one that is escaped as inside quotes.
 pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
-    if escape::is_legacy_metric_name(name) { name.into() } else { escape::metric_name(&unescaped(name)).into_owned().into_bytes().into() }
+    if escape::is_legacy_metric_name(name) {
+        name.into()
+    } else {
+        escape::metric_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
 }
 
 /// A label name by the underscores rule, from one that is escaped as inside quotes.
 pub(crate) fn underscored_label(name: &[u8]) -> Cow<'_, [u8]> {
-    if escape::is_legacy_label_name(name) { name.into() } else { escape::label_name(&unescaped(name)).into_owned().into_bytes().into() }
+    if escape::is_legacy_label_name(name) {
+        name.into()
+    } else {
+        escape::label_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
+}
+
+/// The labels that count, under their names by the underscores rule: not those without value, and of those that escaping calls the same
+/// the first. `quoted` says whether some name of the family is written in quotes; otherwise the rule changes nothing.
+pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
+    let all = labels.clone();
+    labels
+        .clone()
+        .filter(|label| !label.value.is_empty())
+        .enumerate()
+        .filter_map(move |(at, label)| {
+            if !quoted {
+                return Some((Cow::Borrowed(label.name), label));
+            }
+            let name = underscored_label(label.name);
+            let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
+            (!earlier.any(|it| underscored_label(it.name) == name)).then_some((name, label))
+        })
 }
 
 /// How the samples of one family of one application are to be spelt.
@@ -74,6 +110,8 @@ pub(super) struct Spelling<'a> {
     pub(super) from: Syntax,
     /// What they go out in.
     pub(super) to: Variant,
+    /// Whether some name is written in quotes.
+    pub(super) quoted: bool,
     /// Labels for those that lack them.
     pub(super) additions: &'a [Addition],
     /// The label whose value OpenMetrics wants as a float in a certain spelling, if the sample bears it.
@@ -115,38 +153,30 @@ impl Spelling<'_> {
     }
 
     fn labels(&self, sample: &Sample<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
-        for (at, label) in sample.labels.clone().enumerate() {
-            let replaced = label.value.is_empty() && self.additions.iter().any(|it| *it.name == *label.name);
-            if replaced || self.repeats(sample, at, label.name) {
-                continue;
+        if self.to.escaping == Escaping::Underscores && self.quoted {
+            for (name, label) in legacy_labels(&sample.labels, true) {
+                self.label(&name, &label, braces, out);
             }
-            braces.next(out);
-            self.label_name(label.name, out);
-            out.extend_from_slice(b"=\"");
-            match self.canonical {
-                Some(name) if name == label.name => canonical_float(label.value, out),
-                _ => out.extend_from_slice(label.value),
+        } else {
+            let replaced = |label: &Label<'_>| label.value.is_empty() && self.additions.iter().any(|it| it.is_called(label));
+            for label in sample.labels.clone().filter(|label| !replaced(label)) {
+                self.label(label.name, &label, braces, out);
             }
-            out.push(b'"');
         }
         for addition in self.additions.iter().filter(|it| it.lacking_in(&sample.labels)) {
             braces.next(out);
             self.label_name(&addition.name, out);
-            out.extend_from_slice(b"=\"");
-            out.extend_from_slice(&addition.value);
-            out.push(b'"');
+            value(&addition.value, out);
         }
     }
 
-    /// Whether escaping makes this label's name the same as an earlier one's; then the earlier one stands.
-    fn repeats(&self, sample: &Sample<'_>, at: usize, name: &[u8]) -> bool {
-        if self.to.escaping == Escaping::AllowUtf8 || at == 0 {
-            return false;
+    fn label(&self, name: &[u8], label: &Label<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
+        braces.next(out);
+        self.label_name(name, out);
+        match self.canonical {
+            Some(bound) if bound == label.name => value(&canonical_float(label.value), out),
+            _ => value(label.value, out),
         }
-        let name = underscored_label(name);
-        let mut earlier = sample.labels.clone().take(at);
-        let quoted = matches!(name, Cow::Owned(_)) || earlier.clone().any(|label| label.quoted);
-        quoted && earlier.any(|label| underscored_label(label.name) == name)
     }
 
     fn label_name(&self, name: &[u8], out: &mut Vec<u8>) {
@@ -173,9 +203,7 @@ impl Spelling<'_> {
                 out.push(b',');
             }
             self.label_name(label.name, out);
-            out.extend_from_slice(b"=\"");
-            out.extend_from_slice(label.value);
-            out.push(b'"');
+            value(label.value, out);
         }
         out.extend_from_slice(b"} ");
         out.extend_from_slice(exemplar.value);
@@ -188,7 +216,7 @@ impl Spelling<'_> {
 
 /// The identity that a sample has once its names are escaped by the underscores rule.
 pub(super) fn underscored_hash(sample: &Sample<'_>) -> u64 {
-    let labels = sample.labels.clone().map(|label| label_hash(&underscored_label(label.name), label.value));
+    let labels = legacy_labels(&sample.labels, true).map(|(name, label)| label_hash(&name, label.value));
     labels.fold(name_hash(&underscored_metric(sample.name)), u64::wrapping_add)
 }
 
@@ -210,23 +238,28 @@ impl Braces {
     }
 }
 
-/// Writes a name that is escaped already in quotes.
-pub(super) fn quoted(name: &[u8], out: &mut Vec<u8>) {
+/// Writes what is escaped already in quotes.
+pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    out.extend_from_slice(name);
+    out.extend_from_slice(text);
     out.push(b'"');
 }
 
-/// Writes the value of a `le` or `quantile` as OpenMetrics wants it: `1` as `1.0`, infinity as `+Inf`. Other spellings stay.
-fn canonical_float(value: &[u8], out: &mut Vec<u8>) {
+/// Writes the value of a label, escaped already, with what stands between it and the name.
+fn value(value: &[u8], out: &mut Vec<u8>) {
+    out.push(b'=');
+    quoted(value, out);
+}
+
+/// The value of a `le` or `quantile` as OpenMetrics wants it: `1` as `1.0`, infinity as `+Inf`. Other spellings stay.
+fn canonical_float(value: &[u8]) -> Cow<'_, [u8]> {
     let digits = value.strip_prefix(b"-").or_else(|| value.strip_prefix(b"+")).unwrap_or(value);
     if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
-        out.extend_from_slice(value.strip_prefix(b"+").unwrap_or(value));
-        out.extend_from_slice(b".0");
+        [value.strip_prefix(b"+").unwrap_or(value), b".0"].concat().into()
     } else if digits.eq_ignore_ascii_case(b"inf") || digits.eq_ignore_ascii_case(b"infinity") {
-        out.extend_from_slice(if value.starts_with(b"-") { b"-Inf" } else { b"+Inf" });
+        Cow::Borrowed(if value.starts_with(b"-") { b"-Inf" } else { b"+Inf" })
     } else {
-        out.extend_from_slice(value);
+        value.into()
     }
 }
 
@@ -257,7 +290,10 @@ fn millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
         return;
     }
     let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    #[allow(clippy::cast_possible_truncation, reason = "saturates, and a time beyond 64 bits of milliseconds is no time")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and a time beyond 64 bits of milliseconds is no time"
+    )]
     let millis = (float * 1000.0).round() as i64;
     let _ = write!(out, "{millis}");
 }
@@ -295,7 +331,14 @@ mod tests {
 
     #[test]
     fn timestamps_change_their_unit() {
-        for (millis, seconds) in [("1234", "1.234"), ("1000", "1"), ("5", "0.005"), ("0", "0"), ("-1500", "-1.5"), ("120", "0.12")] {
+        for (millis, seconds) in [
+            ("1234", "1.234"),
+            ("1000", "1"),
+            ("5", "0.005"),
+            ("0", "0"),
+            ("-1500", "-1.5"),
+            ("120", "0.12"),
+        ] {
             assert_eq!(written(seconds_of_millis, millis), seconds);
             assert_eq!(written(millis_of_seconds, seconds), millis);
         }
@@ -307,10 +350,17 @@ mod tests {
 
     #[test]
     fn bounds_are_floats() {
-        for (value, canonical) in
-            [("1", "1.0"), ("+5", "5.0"), ("Inf", "+Inf"), ("+inf", "+Inf"), ("-Inf", "-Inf"), ("0.5", "0.5"), ("1e3", "1e3"), ("-2", "-2.0")]
-        {
-            assert_eq!(written(canonical_float, value), canonical);
+        for (value, canonical) in [
+            ("1", "1.0"),
+            ("+5", "5.0"),
+            ("Inf", "+Inf"),
+            ("+inf", "+Inf"),
+            ("-Inf", "-Inf"),
+            ("0.5", "0.5"),
+            ("1e3", "1e3"),
+            ("-2", "-2.0"),
+        ] {
+            assert_eq!(&*canonical_float(value.as_bytes()), canonical.as_bytes());
         }
     }
 

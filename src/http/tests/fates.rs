@@ -112,6 +112,25 @@ async fn pipelined_requests_confirm_nothing() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_in_the_kernel_confirms_nothing_either() {
+    let mut served = Served::usual().await;
+    let mut client = served.connect().await;
+    request(&mut client, "GET", "/late?size=10").await;
+    while served.site.stats.requests.load(Ordering::Relaxed) < 1 {
+        tokio::task::yield_now().await;
+    }
+    // Sent long before the answer, read long after it.
+    request(&mut client, "GET", "/small").await;
+    served.site.inside.gate.notify_waiters();
+    assert_eq!(answer(&mut client).await.body.len(), 10);
+    assert_eq!(answer(&mut client).await.text(), "small\n");
+    served.site.no_fate_yet();
+    reset(client);
+    assert_eq!(served.site.fate().await, (10, Fate::Returned));
+    served.end().await;
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_confirmed_by_the_end_of_file() {
     let mut served = Served::usual().await;
     let mut client = served.connect().await;
@@ -392,4 +411,21 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
     stop.cancel();
     running.await.unwrap().unwrap();
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_client_that_ends_and_reads_no_more_is_soon_given_up() {
+    let timers = Timers {
+        linger: Duration::from_millis(200),
+        ..Timers::default()
+    };
+    let mut served = Served::start(timers, 4).await;
+    let mut client = served.connect().await;
+    request(&mut client, "GET", "/lent?size=30000000").await;
+    head(&mut client).await;
+    assert_eq!(served.site.delivery(0).ask(), None);
+    client.shutdown().await.unwrap();
+    assert_eq!(served.site.fate().await, (30_000_000, Fate::Returned));
+    drop(client);
+    served.end().await;
 }

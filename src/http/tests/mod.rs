@@ -6,6 +6,7 @@ mod conversation;
 mod ends;
 mod fates;
 mod limits;
+mod loss;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -66,6 +67,7 @@ impl Site {
             .route("/small", get(async || "small\n"))
             .route("/big", get(big))
             .route("/lent", get(lent))
+            .route("/late", get(late))
             .route("/wait", get(wait))
             .route("/panic", get(async || -> &'static str { panic!("as the client wished") }))
             .route("/who", get(who))
@@ -176,6 +178,11 @@ async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extensio
     inside.deliveries.lock().unwrap().push(delivery);
     inside.connections.lock().unwrap().push(connection);
     Body::new(Chunks::new(payload(size)))
+}
+
+async fn late(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {
+    state.gate.notified().await;
+    lent(state, connection, size).await
 }
 
 async fn wait(State(inside): State<Arc<Inside>>) -> &'static str {

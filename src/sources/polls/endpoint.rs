@@ -118,7 +118,12 @@ impl Worker {
         };
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
         match put {
-            Ok(Ok(_)) => telemetry.updates_total.with([source, Format::Poll.as_str()]).inc(),
+            Ok(Ok(receipt)) => {
+                telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
+                if let Some(complaint) = receipt.news() {
+                    telemetry.complain(source, &self.target.endpoint.name, complaint);
+                }
+            }
             Ok(Err(refused)) => {
                 telemetry.rejected_total.with([source, refused.reason()]).inc();
                 return Err(refused.into());
@@ -171,7 +176,11 @@ impl Worker {
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
-        self.listeners.telemetry.poll_panics_total.with([&self.target.source]).inc();
+        self.listeners
+            .telemetry
+            .poll_panics_total
+            .with([self.target.endpoint.name.as_str()])
+            .inc();
         Failure::Panic(panic_message(panic).to_owned())
     }
 }

@@ -43,7 +43,7 @@ const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-
 pub(super) struct Answer {
     /// In an allocation of exactly its size.
     pub(super) body: Bytes,
-    pub(super) syntax: Syntax,
+    pub(super) syntax: Option<Syntax>,
 }
 
 /// What all endpoints share.

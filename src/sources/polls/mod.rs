@@ -138,8 +138,10 @@ impl Polls {
     fn forget(&self, app: &AppName) {
         let Listeners { inlet, telemetry, .. } = &self.listeners;
         inlet.remove(app);
-        telemetry.poll_up.forget(|[endpoint]| **endpoint == *app.as_str());
-        telemetry.poll_duration_seconds.forget(|[endpoint]| **endpoint == *app.as_str());
+        let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();
+        telemetry.poll_up.forget(theirs);
+        telemetry.poll_duration_seconds.forget(theirs);
+        telemetry.poll_panics_total.forget(theirs);
     }
 
     fn warn_once(&mut self, settings: &Settings) {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::budget::Hold;
-use crate::model::{Format, Syntax, Update};
+use crate::model::{Format, Update};
 use crate::supervise::Seat;
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
@@ -202,13 +202,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         let update = Update {
             app: inbound.app.clone(),
             body: inbound.data,
-            syntax: Syntax::Text,
+            syntax: None,
             labels: [].into(),
             origin,
             at: (self.shared.clock)(),
         };
         match self.shared.inlet.put(update) {
-            Ok(_) => self.shared.accepted(format).inc(),
+            Ok(receipt) => {
+                self.shared.accepted(format).inc();
+                if let Some(complaint) = receipt.news() {
+                    self.shared.telemetry.complain(&self.shared.source, &inbound.app, complaint);
+                }
+            }
             Err(refused) => self.refuse(refused.reason(), &format!("app {}: {refused}", inbound.app)),
         }
     }

@@ -56,6 +56,11 @@ pub(super) struct Contents {
     pub(super) torn: usize,
 }
 
+/// The bytes that a payload takes in a file.
+pub(super) fn framed(payload: usize) -> u64 {
+    (FRAME_HEAD_BYTES + payload) as u64
+}
+
 fn header(kind: Kind, salt: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend(MAGIC);

@@ -4,15 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::harness::until;
+
 /// What a connection may be made of.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// What a target has seen.
@@ -24,21 +25,21 @@ struct Seen {
 }
 
 /// A server on a port of its own.
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+pub struct Target {
+    pub address: SocketAddr,
     seen: Arc<Seen>,
     _task: AbortOnDropHandle<()>,
 }
 
 /// One connection to a target.
-pub(crate) struct Connection {
-    pub(crate) io: Box<dyn Io>,
+pub struct Connection {
+    pub io: Box<dyn Io>,
     seen: Arc<Seen>,
 }
 
 impl Target {
     /// Serves each connection by `serve`, until the target is dropped.
-    pub(crate) async fn serve<F, R>(serve: F) -> Self
+    pub async fn serve<F, R>(serve: F) -> Self
     where
         F: Fn(Connection) -> R + Send + Sync + 'static,
         R: Future<Output = io::Result<()>> + Send + 'static,
@@ -47,7 +48,7 @@ impl Target {
     }
 
     /// As [`Target::serve`], over TLS.
-    pub(crate) async fn serve_tls<F, R>(tls: rustls::ServerConfig, serve: F) -> Self
+    pub async fn serve_tls<F, R>(tls: rustls::ServerConfig, serve: F) -> Self
     where
         F: Fn(Connection) -> R + Send + Sync + 'static,
         R: Future<Output = io::Result<()>> + Send + 'static,
@@ -56,7 +57,7 @@ impl Target {
     }
 
     /// Gives the same answer to every request, and keeps connections open.
-    pub(crate) async fn always(answer: impl Into<Vec<u8>>) -> Self {
+    pub async fn always(answer: impl Into<Vec<u8>>) -> Self {
         let answer: Arc<[u8]> = answer.into().into();
         Self::serve(move |mut connection| {
             let answer = Arc::clone(&answer);
@@ -86,21 +87,21 @@ impl Target {
         }
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
     /// The heads of all requests so far.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().unwrap().clone()
     }
 
     /// Waits until so many connections have ended.
-    pub(crate) async fn ended(&self, connections: usize) {
+    pub async fn ended(&self, connections: usize) {
         eventually("a connection to end", || {
             (self.seen.ended.load(Ordering::SeqCst) >= connections).then_some(())
         })
@@ -108,7 +109,7 @@ impl Target {
     }
 
     /// Waits until so many requests have come.
-    pub(crate) async fn asked(&self, requests: usize) {
+    pub async fn asked(&self, requests: usize) {
         eventually("a request", || (self.seen.requests.lock().unwrap().len() >= requests).then_some(())).await;
     }
 }
@@ -139,7 +140,7 @@ where
 
 impl Connection {
     /// Reads the head of the next request.
-    pub(crate) async fn request(&mut self) -> io::Result<String> {
+    pub async fn request(&mut self) -> io::Result<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(self.io.read_u8().await?);
@@ -150,7 +151,7 @@ impl Connection {
     }
 
     /// Writes an answer with a length.
-    pub(crate) async fn answer(&mut self, status: &str, headers: &str, body: &[u8]) -> io::Result<()> {
+    pub async fn answer(&mut self, status: &str, headers: &str, body: &[u8]) -> io::Result<()> {
         let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
         self.io.write_all(head.as_bytes()).await?;
         self.io.write_all(body).await?;
@@ -158,20 +159,20 @@ impl Connection {
     }
 
     /// Reads and forgets all that comes until the peer closes the connection.
-    pub(crate) async fn until_closed(&mut self) -> io::Result<()> {
+    pub async fn until_closed(&mut self) -> io::Result<()> {
         let mut buffer = [0; 4096];
         while self.io.read(&mut buffer).await? > 0 {}
         Ok(())
     }
 }
 
-/// Asks again and again until there is an answer, and fails when there is none after a time that only a fault can take.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..3_000 {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain for {what}");
+/// Asks again and again until there is an answer.
+pub async fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut answer = None;
+    until(what, async || {
+        answer = ask();
+        answer.is_some()
+    })
+    .await;
+    answer.expect("it was just seen")
 }

@@ -8,8 +8,8 @@ use exporter_proxy::model::AppName;
 use exporter_proxy::sources::polls::Endpoint;
 use exporter_proxy::store::Limits;
 
-use crate::rig::{Rig, endpoint, settings};
-use crate::target::{Target, eventually};
+use super::rig::{Rig, endpoint, settings};
+use super::target::{Target, eventually};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\n";
 
@@ -60,10 +60,10 @@ async fn an_endpoint_fails_goes_stale_and_recovers() {
     .await;
     assert_eq!(rig.metric(&up).as_deref(), Some("0"));
     let stale = rig.app(&url, |app| app.withdrawn).await;
-    assert!(stale.body.is_empty() && stale.fault.is_some());
+    assert!(stale.text.body().is_empty() && stale.fault.is_some());
     well.store(true, Ordering::SeqCst);
     let again = rig.app(&url, |app| app.fault.is_none()).await;
-    assert_eq!((&*again.body, again.withdrawn), (&b"a 1\n"[..], false));
+    assert_eq!((&**again.text.body(), again.withdrawn), (&b"a 1\n"[..], false));
     assert_eq!(rig.metric(&up).as_deref(), Some("1"));
     rig.stop().await;
 }

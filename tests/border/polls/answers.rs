@@ -9,8 +9,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::AsyncWriteExt;
 
-use crate::rig::{Rig, endpoint, poll, poll_as, settings};
-use crate::target::Target;
+use super::rig::{Rig, endpoint, poll, poll_as, settings};
+use super::target::Target;
 
 /// What the target answers to `answer`, byte for byte, and then closes the connection.
 async fn closing(answer: impl Into<Vec<u8>>) -> Target {
@@ -65,7 +65,7 @@ async fn openmetrics_is_told_to_the_store() {
     let url = target.url("/");
     let rig = Rig::start(settings([endpoint(&url)]));
     let app = rig.app(&url, |app| app.updated.is_some()).await;
-    assert_eq!((app.syntax, &*app.body), (Syntax::OpenMetrics, &b"a 1\n# EOF\n"[..]));
+    assert_eq!((app.text.syntax(), &**app.text.body()), (Syntax::OpenMetrics, &b"a 1\n# EOF\n"[..]));
     assert_eq!(&*app.origin.source, format!("external_poll: {}", target.address));
 }
 
@@ -204,14 +204,14 @@ async fn a_bearer_token_is_read_again_for_each_poll() {
     rig.body(&target.url("/")).await;
     assert!(target.requests()[0].contains("authorization: Bearer first\r\n"));
     std::fs::write(token.path(), "second").unwrap();
-    crate::target::eventually("the new token", || {
+    super::target::eventually("the new token", || {
         target.requests().last()?.contains("Bearer second\r\n").then_some(())
     })
     .await;
     std::fs::remove_file(token.path()).unwrap();
     let app = rig.app(&target.url("/"), |app| app.fault.is_some()).await;
     assert!(app.fault.as_deref().unwrap().contains("cannot read"), "{:?}", app.fault);
-    assert_eq!(&*app.body, b"a 1\n", "the last good data stays");
+    assert_eq!(&**app.text.body(), b"a 1\n", "the last good data stays");
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn what_is_no_metrics_is_refused_before_it_replaces_any() {
         app.fault.as_deref(),
         Some("poll failed: the body is not metrics but a page of HTML or XML")
     );
-    assert_eq!(&*app.body, b"a 1\n");
+    assert_eq!(&**app.text.body(), b"a 1\n");
 }
 
 #[tokio::test]

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::target::eventually;
+use super::target::eventually;
 
-pub(crate) struct Rig {
-    pub(crate) view: View,
+pub struct Rig {
+    pub view: View,
     telemetry: SharedTelemetry,
     settings: watch::Sender<Arc<Settings>>,
     stop: CancellationToken,
@@ -23,7 +23,7 @@ pub(crate) struct Rig {
 }
 
 /// An endpoint that is called by its URL and polled often.
-pub(crate) fn endpoint(url: &str) -> Endpoint {
+pub fn endpoint(url: &str) -> Endpoint {
     Endpoint {
         name: AppName::new(url).unwrap(),
         url: url.parse().unwrap(),
@@ -37,7 +37,7 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
 }
 
 /// Settings with limits small enough to be met.
-pub(crate) fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> Settings {
+pub fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> Settings {
     Settings {
         endpoints: endpoints.into_iter().collect(),
         allow_invalid_certs: false,
@@ -51,12 +51,15 @@ fn clock() -> Timestamp {
 }
 
 impl Rig {
-    pub(crate) fn start(now: Settings) -> Self {
+    pub fn start(now: Settings) -> Self {
         Self::with_limits(now, Limits::default())
     }
 
     pub(crate) fn with_limits(now: Settings, limits: Limits) -> Self {
-        let (inlet, view) = store::open(limits);
+        let (inlet, view) = store::open(
+            limits,
+            store::Mode::Merge(exporter_proxy::exposition::catalog::Rules::new(None, Default::default(), &[])),
+        );
         let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
         let (settings, follow) = watch::channel(Arc::new(now));
         let polls = Polls::new(follow, inlet, Arc::clone(&telemetry), clock);
@@ -72,24 +75,24 @@ impl Rig {
     }
 
     /// Puts other settings in force.
-    pub(crate) fn reload(&self, settings: Settings) {
+    pub fn reload(&self, settings: Settings) {
         self.settings.send(Arc::new(settings)).unwrap();
     }
 
     /// Waits until an app is there and as it should be.
-    pub(crate) async fn app(&self, name: &str, good: impl Fn(&App) -> bool) -> Arc<App> {
+    pub async fn app(&self, name: &str, good: impl Fn(&App) -> bool) -> Arc<App> {
         eventually(name, || self.view.app(name).filter(|app| good(app))).await
     }
 
     /// Waits for an app's data and gives it back as text.
-    pub(crate) async fn body(&self, name: &str) -> String {
+    pub async fn body(&self, name: &str) -> String {
         let app = self.app(name, |app| app.updated.is_some() || app.fault.is_some()).await;
         assert_eq!(app.fault, None, "{name}");
-        String::from_utf8(app.body.to_vec()).unwrap()
+        String::from_utf8(app.text.body().to_vec()).unwrap()
     }
 
     /// Waits for a fault of an app and gives it back.
-    pub(crate) async fn fault(&self, name: &str) -> String {
+    pub async fn fault(&self, name: &str) -> String {
         let app = self.app(name, |app| app.updated.is_some() || app.fault.is_some()).await;
         app.fault
             .as_deref()
@@ -98,7 +101,7 @@ impl Rig {
     }
 
     /// The value of one of the program's own series.
-    pub(crate) fn metric(&self, series: &str) -> Option<String> {
+    pub fn metric(&self, series: &str) -> Option<String> {
         let mut out = String::new();
         self.telemetry.write(&mut out);
         out.lines()
@@ -106,24 +109,24 @@ impl Rig {
     }
 
     /// The names of all apps.
-    pub(crate) fn apps(&self) -> Vec<String> {
+    pub fn apps(&self) -> Vec<String> {
         self.view.apps().iter().map(|app| app.name.to_string()).collect()
     }
 
     /// Stops the polls, which they must do well.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
 }
 
 /// Polls one URL until there is an outcome, and gives back the text or the fault.
-pub(crate) async fn poll(url: &str) -> Result<String, String> {
+pub async fn poll(url: &str) -> Result<String, String> {
     poll_as(settings([endpoint(url)])).await
 }
 
 /// As [`poll`], with settings of one's own, which have one endpoint.
-pub(crate) async fn poll_as(settings: Settings) -> Result<String, String> {
+pub async fn poll_as(settings: Settings) -> Result<String, String> {
     let name = settings.endpoints[0].name.to_string();
     let rig = Rig::start(settings);
     let app = rig.app(&name, |app| app.updated.is_some() || app.fault.is_some()).await;
@@ -132,6 +135,6 @@ pub(crate) async fn poll_as(settings: Settings) -> Result<String, String> {
     rig.stop().await;
     match &app.fault {
         Some(fault) => Err(fault.strip_prefix("poll failed: ").expect("a fault says what failed").to_owned()),
-        None => Ok(String::from_utf8(app.body.to_vec()).unwrap()),
+        None => Ok(String::from_utf8(app.text.body().to_vec()).unwrap()),
     }
 }

@@ -7,8 +7,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-use crate::rig::{Rig, endpoint, poll_as, settings};
-use crate::target::{Connection, Target};
+use super::rig::{Rig, endpoint, poll_as, settings};
+use super::target::{Connection, Target};
 
 /// A folder of certificates.
 struct Folder(TempDir);

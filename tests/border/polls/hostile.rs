@@ -10,8 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::AsyncWriteExt;
 
-use crate::rig::{Rig, endpoint, poll, poll_as, settings};
-use crate::target::Target;
+use super::rig::{Rig, endpoint, poll, poll_as, settings};
+use super::target::Target;
 
 /// More than this never leaves a flooding target: what the poll takes and what the sockets between them hold.
 const MOST_SENT: u64 = 32 << 20;

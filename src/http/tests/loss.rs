@@ -1,0 +1,97 @@
+//! Where packets are dropped: loopback acknowledges everything at once, so it passes rules that a slow link breaks.
+
+use std::process::Command;
+
+use super::*;
+
+const NAME: &str = "http::tests::loss::an_end_of_file_without_acknowledgements_gives_back";
+
+/// Set in the copy of this test that runs inside a network of its own.
+const INSIDE: &str = "EXPORTER_PROXY_TEST_INSIDE_NAMESPACE";
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program)
+        .args(arguments)
+        .status()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(status.success(), "{program} {arguments:?}: {status}");
+}
+
+#[test]
+#[ignore = "needs unshare, ip and nft, and the right to make a network namespace"]
+fn an_end_of_file_without_acknowledgements_gives_back() {
+    if std::env::var_os(INSIDE).is_none() {
+        let status = Command::new("unshare")
+            .args(["--map-root-user", "--net"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--ignored", "--nocapture"])
+            .env(INSIDE, "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    run("ip", &["link", "set", "lo", "up"]);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(lossy());
+}
+
+/// From now on the server's answers are lost on their way, its bare acknowledgements are not.
+fn lose_answers(port: u16) {
+    run("nft", &["add", "table", "ip", "loss"]);
+    run(
+        "nft",
+        &["add", "chain", "ip", "loss", "out", "{ type filter hook output priority 0 ; }"],
+    );
+    run(
+        "nft",
+        &[
+            "add",
+            "rule",
+            "ip",
+            "loss",
+            "out",
+            "tcp",
+            "sport",
+            &port.to_string(),
+            "meta",
+            "length",
+            ">",
+            "100",
+            "drop",
+        ],
+    );
+}
+
+async fn lossy() {
+    let timers = Timers {
+        linger: Duration::from_secs(1),
+        ..Timers::default()
+    };
+    let mut served = Served::start(timers, 8).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = served.connect().await;
+        ask(&mut client, "/lent?size=10").await;
+        ask(&mut client, "/small").await;
+        assert_eq!(served.site.fate().await, (10, Fate::Confirmed));
+        clients.push(client);
+    }
+    lose_answers(served.address.port());
+    for (number, mut client) in clients.into_iter().enumerate() {
+        let size = [1_000, 100_000, 20_000_000][number];
+        request(&mut client, "GET", &format!("/lent?size={size}")).await;
+        let late = tokio::time::timeout(Duration::from_millis(300), client.read_u8()).await;
+        assert!(late.is_err(), "nothing comes through");
+        if number == 0 {
+            // It has come back elsewhere meanwhile.
+            assert_eq!(served.site.delivery(3).ask(), Some(Fate::Returned));
+        }
+        // The scraper's timeout: an end of file and no reset, for nothing that the kernel would have to refuse has arrived.
+        drop(client);
+        assert_eq!(served.site.fate().await, (size, Fate::Returned));
+    }
+}

@@ -1,0 +1,232 @@
+//! The one accept loop, for every kind of listener.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::libc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Listener, Seat, Seats, Stream, panic_text};
+
+/// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
+const PRESSURE_WAIT: Duration = Duration::from_millis(100);
+
+/// Without a want of anything for so long, an earlier one counts as over.
+const CALM: Duration = Duration::from_secs(10);
+
+/// What a listener has seen; plain numbers for whoever exposes them.
+#[derive(Debug, Default)]
+pub struct ListenerStats {
+    /// Connections accepted so far.
+    pub accepted: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicU64,
+    /// Connections that ended in a panic.
+    pub panicked: AtomicU64,
+    /// Times that the kernel could not give a connection, for lack of file descriptors or memory.
+    pub starved: AtomicU64,
+}
+
+impl Listener {
+    /// Accepts until `stop`, hands each connection with a seat to `handler` in a task of its own, and returns when all have ended.
+    ///
+    /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
+    /// A handler that panics is one failed connection. Dropping the future drops the connections.
+    pub async fn serve<H, F>(self, seats: Seats, stop: CancellationToken, handler: H)
+    where
+        H: Fn(Accepted) -> F + Send,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut open = Open {
+            place: self.place.clone(),
+            stats: self.stats.clone(),
+            tasks: JoinSet::new(),
+        };
+        let mut pressure = Pressure::default();
+        loop {
+            let newcomer = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = open.tasks.join_next() => {
+                    open.reap(ended);
+                    continue;
+                }
+                newcomer = self.socket.accept() => newcomer,
+            };
+            let stream = match newcomer {
+                Ok(stream) => stream,
+                Err(e) if is_the_clients(&e) => continue,
+                Err(e) => {
+                    self.stats.starved.fetch_add(1, Ordering::Relaxed);
+                    if pressure.begin(Instant::now()) {
+                        let place = &self.place;
+                        tracing::error!(listener = &**place, "cannot accept on {place}, trying again every 100 ms: {e}");
+                    }
+                    seats.squeeze();
+                    tokio::time::sleep(PRESSURE_WAIT).await;
+                    continue;
+                }
+            };
+            if pressure.end(Instant::now()) {
+                tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
+            }
+            // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
+            let seat = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                seat = seats.take() => seat,
+            };
+            open.start(&handler, stream, seat);
+        }
+        drop(self);
+        while let Some(ended) = open.tasks.join_next().await {
+            open.reap(ended);
+        }
+    }
+}
+
+/// Whether an error of accept(2) tells of a client that is gone already rather than of us.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    // accept(2): Linux passes pending network errors of the new connection on, "treat them like EAGAIN by retrying".
+    const NETWORK: [i32; 6] = [
+        libc::ENETDOWN,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+    ];
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut
+    ) || error.raw_os_error().is_some_and(|code| NETWORK.contains(&code))
+}
+
+/// Says once that the kernel has run out of something, and once that this is over.
+#[derive(Debug, Default)]
+struct Pressure {
+    last: Option<Instant>,
+}
+
+impl Pressure {
+    /// The kernel had nothing to give; true where that is news.
+    fn begin(&mut self, now: Instant) -> bool {
+        self.last.replace(now).is_none()
+    }
+
+    /// It had a connection to give; true where the want before is over by now.
+    ///
+    /// While every accepted connection takes the file descriptor that the one evicted for it has freed, want and plenty alternate many
+    /// times a second: that is one state and not worth a line each time.
+    fn end(&mut self, now: Instant) -> bool {
+        self.last.take_if(|last| now.duration_since(*last) >= CALM).is_some()
+    }
+}
+
+/// The connections of one listener, each in a task; dropping them says how many that were.
+struct Open {
+    place: Arc<str>,
+    stats: Arc<ListenerStats>,
+    tasks: JoinSet<()>,
+}
+
+impl Open {
+    fn start<F>(&mut self, handler: &impl Fn(Accepted) -> F, stream: Stream, seat: Seat)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.stats.accepted.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted::new(self.stats.clone());
+        let serving = handler(Accepted { stream, seat });
+        self.tasks.spawn(async move {
+            let _counted = counted;
+            serving.await;
+        });
+    }
+
+    fn reap(&self, ended: Result<(), JoinError>) {
+        if let Err(lost) = ended {
+            self.stats.panicked.fetch_add(1, Ordering::Relaxed);
+            let place = &self.place;
+            tracing::error!(listener = &**place, "a connection on {place} was closed: {}", panic_text(lost));
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.reap(ended);
+        }
+        if !self.tasks.is_empty() {
+            tracing::warn!(
+                listener = &*self.place,
+                "{} connections on {} are cut off",
+                self.tasks.len(),
+                self.place
+            );
+        }
+    }
+}
+
+/// Counts a connection as open for as long as it is.
+struct Counted(Arc<ListenerStats>);
+
+impl Counted {
+    fn new(stats: Arc<ListenerStats>) -> Self {
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        Self(stats)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that has a seat.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// Its seat, busy at first.
+    pub seat: Seat,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_want_that_comes_and_goes_is_said_once() {
+        let mut pressure = Pressure::default();
+        let begun = Instant::now();
+        assert!(!pressure.end(begun));
+        assert!(pressure.begin(begun));
+        for tick in 1..100 {
+            let now = begun + PRESSURE_WAIT * tick;
+            assert!(!pressure.end(now));
+            assert!(!pressure.begin(now));
+        }
+        let last = begun + PRESSURE_WAIT * 99;
+        assert!(pressure.end(last + CALM));
+        assert!(!pressure.end(last + CALM * 2));
+        assert!(pressure.begin(last + CALM * 2));
+    }
+
+    #[test]
+    fn errors_of_clients_are_told_from_ours() {
+        for code in [libc::ECONNABORTED, libc::EPROTO, libc::EHOSTUNREACH, libc::EINTR] {
+            assert!(is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(!is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! The rules of merging once more, slow and simple: everything is compared with everything after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use exporter_proxy::exposition::{Exposition, Kind, Suffix};
+use exporter_proxy::model::Syntax;
+
+use crate::mixes::{Mix, Step};
+
+/// A sample: its name, labels that count, value, and timestamp in milliseconds.
+pub type Seen = (String, BTreeMap<String, String>, String, Option<i64>);
+
+type Labels = BTreeMap<String, String>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    Scalar,
+    Histogram,
+    Summary,
+}
+
+fn shape(kind: Kind) -> Shape {
+    match kind {
+        Kind::Histogram => Shape::Histogram,
+        Kind::Summary => Shape::Summary,
+        _ => Shape::Scalar,
+    }
+}
+
+/// A family of the text format as one application has it.
+#[derive(Clone)]
+struct Part {
+    kind: Kind,
+    source: usize,
+    samples: Vec<Seen>,
+    /// What identifies its groups of series.
+    groups: BTreeSet<Labels>,
+    names: BTreeSet<String>,
+    since: u64,
+}
+
+struct App {
+    parts: BTreeMap<String, Part>,
+    help: BTreeMap<String, String>,
+    labels: Vec<(String, String)>,
+    updated: u64,
+    last: (Syntax, String, Vec<(String, String)>),
+}
+
+/// All applications, merged slowly.
+pub struct Model {
+    app_label: Option<String>,
+    latest: bool,
+    apps: BTreeMap<String, App>,
+    labelled: BTreeSet<(String, String)>,
+    ranks: BTreeMap<String, usize>,
+    shared: BTreeSet<String>,
+    clock: u64,
+}
+
+impl Model {
+    pub fn new(mix: &Mix) -> Self {
+        Self {
+            app_label: mix.app_label.clone(),
+            latest: mix.latest,
+            apps: BTreeMap::new(),
+            labelled: BTreeSet::new(),
+            ranks: BTreeMap::new(),
+            shared: BTreeSet::new(),
+            clock: 0,
+        }
+    }
+
+    pub fn step(&mut self, step: &Step) {
+        self.clock += 1;
+        match step {
+            Step::Remove { app } => {
+                self.apps.remove(app);
+                self.labelled.retain(|(it, _)| it != app);
+            }
+            Step::Replace { app, syntax, body, labels } => self.replace(app, *syntax, body, labels),
+        }
+        self.settle();
+    }
+
+    fn replace(&mut self, name: &str, syntax: Syntax, body: &str, labels: &[(String, String)]) {
+        let last = (syntax, body.to_owned(), labels.to_vec());
+        let before = self.apps.remove(name);
+        if !self.latest && before.as_ref().is_some_and(|it| it.last == last) {
+            self.apps.insert(name.to_owned(), before.expect("just seen"));
+            return;
+        }
+        let mut additions = labels.to_vec();
+        if let Some(label) = &self.app_label {
+            additions.push((label.clone(), name.to_owned()));
+        }
+        let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &additions);
+        for (key, part) in &mut parts {
+            let same = before
+                .as_ref()
+                .and_then(|it| it.parts.get(key))
+                .filter(|it| shape(it.kind) == shape(part.kind));
+            part.since = same.map_or(self.clock, |it| it.since);
+        }
+        self.apps.insert(
+            name.to_owned(),
+            App {
+                parts,
+                help,
+                labels: additions,
+                updated: self.clock,
+                last,
+            },
+        );
+    }
+
+    fn keys(&self) -> BTreeSet<String> {
+        self.apps.values().flat_map(|app| app.parts.keys().cloned()).collect()
+    }
+
+    /// Who has a family, the longest first.
+    fn holders(&self, key: &str) -> Vec<(&String, &Part)> {
+        let mut holders: Vec<_> = self
+            .apps
+            .iter()
+            .filter_map(|(name, app)| Some((name, app.parts.get(key)?)))
+            .collect();
+        holders.sort_by_key(|(_, part)| part.since);
+        holders
+    }
+
+    fn kept(&self, key: &str) -> Vec<(&String, &Part)> {
+        let holders = self.holders(key);
+        let of = shape(holders[0].1.kind);
+        holders.into_iter().filter(|(_, part)| shape(part.kind) == of).collect()
+    }
+
+    fn settle(&mut self) {
+        let keys = self.keys();
+        self.shared.retain(|key| keys.contains(key));
+        self.ranks.retain(|key, _| keys.contains(key));
+        for key in &keys {
+            if self.holders(key).len() > 1 {
+                self.shared.insert(key.clone());
+            }
+        }
+        if !self.latest {
+            let mut found = Vec::new();
+            for key in &keys {
+                let kept = self.kept(key);
+                for (a, mine) in &kept {
+                    let collides = kept.iter().any(|(b, theirs)| a != b && !mine.groups.is_disjoint(&theirs.groups));
+                    if collides && !self.labelled.contains(&((*a).clone(), key.clone())) {
+                        found.push(((*a).clone(), mine.source));
+                    }
+                }
+            }
+            for (app, source) in found {
+                let parts = self.apps[&app].parts.iter().filter(|(_, part)| part.source == source);
+                self.labelled
+                    .extend(parts.map(|(key, _)| (app.clone(), key.clone())).collect::<Vec<_>>());
+            }
+        }
+        let mut more = Vec::new();
+        for (name, app) in &self.apps {
+            let has = |key: &String| self.labelled.contains(&(name.clone(), key.clone()));
+            let sources: BTreeSet<_> = app.parts.iter().filter(|(key, _)| has(key)).map(|(_, part)| part.source).collect();
+            let parts = app.parts.iter().filter(|(_, part)| sources.contains(&part.source));
+            more.extend(parts.map(|(key, _)| (name.clone(), key.clone())));
+        }
+        self.labelled.extend(more);
+        for key in &self.shared {
+            let holders = self.holders(key);
+            if !holders
+                .iter()
+                .any(|(name, _)| self.labelled.contains(&((*name).clone(), key.clone())))
+            {
+                continue;
+            }
+            let taken = |rank: usize| {
+                let name = self.telling(rank);
+                self.app_label.as_ref() == Some(&name)
+                    || holders
+                        .iter()
+                        .any(|(app, part)| part.names.contains(&name) || self.apps[*app].labels.iter().any(|(it, _)| *it == name))
+            };
+            let now = self.ranks.get(key).copied().unwrap_or(0);
+            let rank = (now..8).find(|&rank| !taken(rank)).unwrap_or(7);
+            self.ranks.insert(key.clone(), rank);
+        }
+    }
+
+    fn telling(&self, rank: usize) -> String {
+        match rank {
+            0 => self.app_label.clone().unwrap_or_else(|| "app".to_owned()),
+            _ => format!("{}app", "exporter_".repeat(rank)),
+        }
+    }
+
+    /// The families whose names nobody older claims.
+    fn active(&self) -> BTreeSet<String> {
+        let mut by_age: Vec<_> = self.keys().into_iter().map(|key| (self.holders(&key)[0].1.since, key)).collect();
+        // Families that came with the same update: any order, as long as it is this one.
+        by_age.sort();
+        let claims = |key: &str| -> Vec<String> {
+            let suffixes: &[&str] = match shape(self.holders(key)[0].1.kind) {
+                Shape::Scalar => &[],
+                Shape::Histogram => &["_bucket", "_sum", "_count"],
+                Shape::Summary => &["_sum", "_count"],
+            };
+            suffixes.iter().map(|suffix| format!("{key}{suffix}")).collect()
+        };
+        let mut active: BTreeSet<String> = BTreeSet::new();
+        for (_, key) in by_age {
+            let mine = claims(&key);
+            if !active.iter().any(|other| mine.contains(other) || claims(other).contains(&key)) {
+                active.insert(key);
+            }
+        }
+        active
+    }
+
+    /// The type of each family that goes out.
+    pub fn kinds(&self) -> BTreeMap<String, Kind> {
+        let kind = |key: &String| {
+            let kept = self.kept(key);
+            kept.iter()
+                .map(|(_, part)| part.kind)
+                .find(|kind| *kind != Kind::Unknown)
+                .unwrap_or(Kind::Unknown)
+        };
+        self.active().into_iter().map(|key| (key.clone(), kind(&key))).collect()
+    }
+
+    /// The help of each family that goes out.
+    pub fn helps(&self) -> BTreeMap<String, String> {
+        let help = |key: &String| {
+            let mut kept = self.kept(key);
+            kept.sort_by_key(|(name, _)| (*name).clone());
+            kept.iter().find_map(|(name, _)| self.apps[*name].help.get(key).cloned())
+        };
+        self.active()
+            .into_iter()
+            .filter_map(|key| Some((key.clone(), help(&key)?)))
+            .collect()
+    }
+
+    /// All samples that go out.
+    pub fn samples(&self) -> Vec<Seen> {
+        let mut samples = Vec::new();
+        for key in self.active() {
+            let kept = self.kept(&key);
+            for (name, part) in &kept {
+                let newer = |group: &Labels| {
+                    kept.iter()
+                        .any(|(other, it)| self.apps[*other].updated > self.apps[*name].updated && it.groups.contains(group))
+                };
+                let rank = self.ranks.get(&key).copied().unwrap_or(0);
+                let labelled = self.labelled.contains(&((*name).clone(), key.clone()));
+                for sample in &part.samples {
+                    if self.latest && newer(&group(sample, &key, part.kind)) {
+                        continue;
+                    }
+                    let mut sample = sample.clone();
+                    if labelled {
+                        add(&mut sample.1, &self.telling(rank), name);
+                    }
+                    samples.push(sample);
+                }
+            }
+        }
+        samples.sort();
+        samples
+    }
+
+    /// How many groups of series each application shares with others.
+    pub fn duplicates(&self) -> BTreeMap<String, u64> {
+        let mut counts: BTreeMap<String, u64> = self.apps.keys().map(|name| (name.clone(), 0)).collect();
+        for key in self.keys() {
+            let kept = self.kept(&key);
+            for (name, part) in &kept {
+                let shared = part
+                    .groups
+                    .iter()
+                    .filter(|group| kept.iter().any(|(other, it)| other != name && it.groups.contains(*group)));
+                *counts.get_mut(*name).expect("all are there") += shared.count() as u64;
+            }
+        }
+        counts
+    }
+}
+
+fn add(labels: &mut Labels, name: &str, value: &str) {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let legacy = |name: &str| underscored(name);
+    if !labels.iter().any(|(it, _)| legacy(it) == legacy(name)) {
+        labels.insert(name.to_owned(), escaped);
+    }
+}
+
+/// A name by the underscores rule, from one as escaped in quotes.
+pub fn underscored(name: &str) -> String {
+    let plain = name
+        .replace("\\\\", "\u{1}")
+        .replace("\\\"", "\"")
+        .replace("\\n", "\n")
+        .replace('\u{1}', "\\");
+    plain
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' || c == ':' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+/// Labels under their names by the underscores rule. The order of the line counts where two become one, so it takes a list.
+fn legacy(labels: &[(String, String)]) -> Labels {
+    let mut out = Labels::new();
+    for (name, value) in labels {
+        out.entry(underscored(name)).or_insert_with(|| value.clone());
+    }
+    out
+}
+
+fn group(sample: &Seen, key: &str, kind: Kind) -> Labels {
+    let mut group = legacy(
+        &sample
+            .1
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<Vec<_>>(),
+    );
+    remove_bound(&mut group, &underscored(&sample.0), key, kind);
+    group
+}
+
+fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: Kind) {
+    if kind == Kind::Histogram && name == format!("{key}_bucket") {
+        group.remove("le");
+    }
+    if kind == Kind::Summary && name == key {
+        group.remove("quantile");
+    }
+}
+
+/// A bound in one spelling.
+fn bound(name: &str, value: &str) -> String {
+    match (name, value.parse::<f64>()) {
+        ("le" | "quantile", Ok(number)) => format!("{number}"),
+        _ => value.to_owned(),
+    }
+}
+
+/// A timestamp in milliseconds.
+fn millis(text: &[u8], syntax: Syntax) -> i64 {
+    let number: f64 = String::from_utf8_lossy(text).parse().expect("the parser has checked it");
+    let millis = if syntax == Syntax::OpenMetrics {
+        (number * 1000.0).round()
+    } else {
+        number
+    };
+    format!("{millis:.0}").parse().expect("a whole number")
+}
+
+/// All samples of one family as written, with their labels in order.
+fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<(Seen, Suffix, Vec<(String, String)>)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let name = exposition.text(family.name);
+    let samples = exposition.samples(family).map(|sample| {
+        let labels: Vec<(String, String)> = sample
+            .labels
+            .clone()
+            .filter(|label| !label.value.is_empty())
+            .map(|label| (text(label.name), bound(&text(label.name), &text(label.value))))
+            .collect();
+        let timestamp = sample.timestamp.map(|timestamp| millis(timestamp, exposition.syntax()));
+        let suffix = Suffix::between(name, sample.name).expect("a family's own sample");
+        (
+            (text(sample.name), labels.iter().cloned().collect(), text(sample.value), timestamp),
+            suffix,
+            labels,
+        )
+    });
+    samples.collect()
+}
+
+/// All samples of a text.
+pub fn samples(exposition: &Exposition) -> Vec<Seen> {
+    let mut samples: Vec<_> = exposition
+        .families()
+        .iter()
+        .flat_map(|family| read(exposition, family))
+        .map(|(seen, ..)| seen)
+        .collect();
+    samples.sort();
+    samples
+}
+
+/// What a family as written is in the text format: for each suffix the family's name beyond its own, and its type.
+fn text_family(syntax: Syntax, kind: Kind, suffix: Suffix) -> (&'static str, Kind, bool) {
+    if syntax == Syntax::Text {
+        return ("", kind, true);
+    }
+    match (kind, suffix) {
+        (Kind::Counter, Suffix::Total) => ("_total", Kind::Counter, true),
+        (Kind::Counter | Kind::Histogram | Kind::Summary, Suffix::Created) => ("_created", Kind::Gauge, false),
+        (Kind::Histogram, Suffix::Bare | Suffix::Bucket | Suffix::Sum | Suffix::Count) => ("", kind, true),
+        (Kind::Summary, Suffix::Bare | Suffix::Sum | Suffix::Count) => ("", kind, true),
+        (Kind::GaugeHistogram, Suffix::Bucket) => ("_bucket", Kind::Gauge, true),
+        (Kind::GaugeHistogram, Suffix::GSum) => ("_gsum", Kind::Gauge, false),
+        (Kind::GaugeHistogram, Suffix::GCount) => ("_gcount", Kind::Gauge, false),
+        (Kind::Info, Suffix::Info) => ("_info", Kind::Gauge, true),
+        (Kind::Gauge | Kind::StateSet, Suffix::Bare) => ("", Kind::Gauge, true),
+        (_, suffix) => (suffix.as_str(), Kind::Unknown, false),
+    }
+}
+
+fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTreeMap<String, Part>, BTreeMap<String, String>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut found: Vec<(usize, String, Part)> = Vec::new();
+    let mut helps = BTreeMap::new();
+    for (source, family) in exposition.families().iter().enumerate() {
+        let mut mine: BTreeMap<String, (Part, bool)> = BTreeMap::new();
+        let mut whole: BTreeSet<(String, Labels)> = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for (mut seen, suffix, ordered) in read(exposition, family) {
+            let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix);
+            let key = underscored(&format!("{}{beyond}", text(exposition.text(family.name))));
+            let mut group = legacy(&ordered);
+            names.extend(ordered.iter().map(|(name, _)| underscored(name)));
+            for (label, value) in additions {
+                add(&mut seen.1, label, value);
+                add(&mut group, label, value);
+            }
+            let sample_name = underscored(&seen.0);
+            whole.insert((sample_name.clone(), group.clone()));
+            let (part, is_primary) = mine.entry(key.clone()).or_insert_with(|| {
+                let part = Part {
+                    kind,
+                    source,
+                    samples: Vec::new(),
+                    groups: BTreeSet::new(),
+                    names: BTreeSet::new(),
+                    since: 0,
+                };
+                (part, primary)
+            });
+            *is_primary |= primary;
+            remove_bound(&mut group, &sample_name, &key, kind);
+            part.groups.insert(group);
+            part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
+            part.samples.push(seen);
+        }
+        let typed = family.kind != Kind::Unknown;
+        for (key, (mut part, primary)) in mine {
+            if primary && typed {
+                // Creation times and the like belong to the same groups.
+                let groups = whole.iter().cloned().map(|(name, mut group)| {
+                    remove_bound(&mut group, &name, &key, part.kind);
+                    group
+                });
+                part.groups = groups.collect();
+                part.names.clone_from(&names);
+            }
+            if let Some(help) = family.help {
+                helps.insert(format!("{source} {key}"), text(exposition.text(help)));
+            }
+            found.push((source, key, part));
+        }
+    }
+    // A family one of whose names is taken already goes as a whole.
+    let mut keys = BTreeSet::new();
+    let doubles: BTreeSet<usize> = found
+        .iter()
+        .filter(|(_, key, _)| !keys.insert(key.clone()))
+        .map(|(source, ..)| *source)
+        .collect();
+    let kept = found.into_iter().filter(|(source, ..)| !doubles.contains(source));
+    let (mut parts, mut help) = (BTreeMap::new(), BTreeMap::new());
+    for (source, key, part) in kept {
+        if let Some(text) = helps.remove(&format!("{source} {key}")) {
+            help.insert(key.clone(), text);
+        }
+        parts.insert(key, part);
+    }
+    (parts, help)
+}

@@ -1,0 +1,214 @@
+//! Merging, by generated mixes of applications: against a slow model of the rules, our own checker, and other people's parsers.
+//!
+//! `MERGE_MIXES` sets how many mixes there are, `MERGE_SEED` the first; a failure names its seed.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod expected;
+mod mixes;
+mod oracles;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection};
+use exporter_proxy::exposition::negotiate::Escaping;
+use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::{Exposition, check};
+use exporter_proxy::model::{AppName, LabelPair, Syntax};
+
+use expected::{Model, Seen, underscored};
+use mixes::{Mix, Step};
+
+const TEXT: Variant = Variant {
+    syntax: Syntax::Text,
+    escaping: Escaping::AllowUtf8,
+};
+const TEXT_LEGACY: Variant = Variant {
+    syntax: Syntax::Text,
+    escaping: Escaping::Underscores,
+};
+const OPENMETRICS: Variant = Variant {
+    syntax: Syntax::OpenMetrics,
+    escaping: Escaping::AllowUtf8,
+};
+const OPENMETRICS_LEGACY: Variant = Variant {
+    syntax: Syntax::OpenMetrics,
+    escaping: Escaping::Underscores,
+};
+const VARIANTS: [Variant; 4] = [TEXT, TEXT_LEGACY, OPENMETRICS, OPENMETRICS_LEGACY];
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let first = setting("MERGE_SEED", 1);
+    first..first + setting("MERGE_MIXES", 1_000)
+}
+
+fn catalog(mix: &Mix) -> Catalog {
+    let duplicates = if mix.latest { Duplicates::Latest } else { Duplicates::Label };
+    Catalog::new(Rules::new(mix.app_label.as_deref(), duplicates, &[]))
+}
+
+fn apply(catalog: &mut Catalog, step: &Step) {
+    match step {
+        Step::Remove { app } => drop(catalog.remove(app)),
+        Step::Replace { app, syntax, body, labels } => {
+            let labels: Arc<[LabelPair]> = labels
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect();
+            let exposition = Arc::new(Exposition::parse(Bytes::from(body.clone()), *syntax));
+            catalog.replace(&AppName::new(app).unwrap(), &labels, exposition);
+        }
+    }
+}
+
+fn rendered(catalog: &mut Catalog, variant: Variant) -> String {
+    let (exposed, finished) = catalog.plan(variant, &Selection::Everything).render();
+    catalog.install(variant, finished);
+    String::from_utf8(exposed.body(None).into_parts().concat()).unwrap()
+}
+
+fn parsed(text: &str, variant: Variant) -> Exposition {
+    let exposition = Exposition::parse(Bytes::from(text.to_owned()), variant.syntax);
+    assert!(exposition.faults().is_empty(), "{:?}\n{text}", exposition.faults());
+    exposition
+}
+
+/// What a scraper that takes no UTF-8 sees of these samples, series that have become one counted once.
+fn legacy(samples: &[Seen]) -> Vec<(String, BTreeMap<String, String>)> {
+    let name = |(name, labels, ..): &Seen| {
+        let mut escaped = BTreeMap::new();
+        for (name, value) in labels {
+            // In the mixes the label that comes first in order stands first in the line.
+            escaped.entry(underscored(name)).or_insert_with(|| value.clone());
+        }
+        (underscored(name), escaped)
+    };
+    let mut names: Vec<_> = samples.iter().map(name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// What goes out under OpenMetrics: strict parsers refuse labels that start with two underscores.
+fn without_reserved(samples: Vec<Seen>) -> Vec<Seen> {
+    samples
+        .into_iter()
+        .filter(|(_, labels, ..)| !labels.keys().any(|name| name.starts_with("__")))
+        .collect()
+}
+
+fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
+    let expected = model.samples();
+    let text = rendered(catalog, TEXT);
+    let exposition = parsed(&text, TEXT);
+    same(&expected::samples(&exposition), &expected, &text);
+    let openmetrics = rendered(catalog, OPENMETRICS);
+    let seen = expected::samples(&parsed(&openmetrics, OPENMETRICS));
+    // Where the newest counts, creation times stay with their groups under OpenMetrics and alone in the text format.
+    let comparable = |samples: Vec<Seen>| -> Vec<Seen> {
+        samples
+            .into_iter()
+            .filter(|(name, ..)| !mix.latest || !name.ends_with("_created"))
+            .collect()
+    };
+    same(&comparable(seen), &comparable(without_reserved(expected.clone())), &openmetrics);
+    let names = |text: &str, variant| legacy(&expected::samples(&parsed(text, variant)));
+    let text = rendered(catalog, TEXT_LEGACY);
+    same(&names(&text, TEXT_LEGACY), &legacy(&expected), &text);
+    if !mix.latest {
+        let openmetrics = rendered(catalog, OPENMETRICS_LEGACY);
+        same(
+            &names(&openmetrics, OPENMETRICS_LEGACY),
+            &legacy(&without_reserved(expected)),
+            &openmetrics,
+        );
+    }
+    headers(&exposition, model);
+    for (app, count) in model.duplicates() {
+        assert_eq!(catalog.duplicate_series(&app), count, "duplicates of {app}");
+    }
+}
+
+/// Says what is missing and what is too much.
+fn same<T: PartialEq + std::fmt::Debug>(actual: &[T], expected: &[T], text: &str) {
+    let list = |these: &[T], others: &[T]| -> String {
+        these
+            .iter()
+            .filter(|it| !others.contains(it))
+            .map(|it| format!("{it:?}\n"))
+            .collect()
+    };
+    assert!(
+        actual == expected,
+        "missing:\n{}too much:\n{}in:\n{text}",
+        list(expected, actual),
+        list(actual, expected)
+    );
+}
+
+/// One TYPE and one HELP each, those that the rules say.
+fn headers(exposition: &Exposition, model: &Model) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (kinds, helps) = (model.kinds(), model.helps());
+    for family in exposition.families() {
+        let name = underscored(&text(exposition.text(family.name)));
+        assert_eq!(Some(&family.kind), kinds.get(&name), "type of {name}");
+        let unescaped = |help: String| help.replace("\\\"", "\"");
+        let help = family.help.map(|help| unescaped(text(exposition.text(help))));
+        assert_eq!(help, helps.get(&name).cloned().map(unescaped), "help of {name}");
+    }
+}
+
+/// Whatever was built step by step is what one gets by building all of it now, and our own checker has nothing to say.
+fn verify_bytes(catalog: &mut Catalog) {
+    for variant in VARIANTS {
+        let built = rendered(catalog, variant);
+        catalog.forget(variant);
+        assert_eq!(built, rendered(catalog, variant), "a segment was not marked");
+        let checked = check(built.as_bytes(), Some(variant.syntax));
+        assert_eq!(checked.errors, 0, "{:?}\n{built}", checked.problems);
+    }
+}
+
+#[test]
+fn mixes_come_out_as_the_rules_say() {
+    for seed in seeds() {
+        let mix = Mix::new(seed);
+        let result = std::panic::catch_unwind(|| {
+            let (mut catalog, mut model) = (catalog(&mix), Model::new(&mix));
+            for step in &mix.steps {
+                apply(&mut catalog, step);
+                model.step(step);
+                verify(&mut catalog, &model, &mix);
+            }
+            verify_bytes(&mut catalog);
+        });
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn other_parsers_take_what_comes_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in seeds() {
+        let mix = Mix::new(seed);
+        let mut catalog = catalog(&mix);
+        for step in &mix.steps {
+            apply(&mut catalog, step);
+        }
+        for (variant, ending) in [
+            (TEXT_LEGACY, "text"),
+            (OPENMETRICS, "utf8.openmetrics"),
+            (OPENMETRICS_LEGACY, "openmetrics"),
+        ] {
+            std::fs::write(folder.path().join(format!("{seed}.{ending}")), rendered(&mut catalog, variant)).unwrap();
+        }
+    }
+    oracles::promtool(folder.path());
+    oracles::prometheus_client(folder.path());
+}

@@ -1,0 +1,77 @@
+//! Other people's parsers.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Every file in a folder with this ending; at least one, because a check of nothing proves nothing.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = all.filter(|path| path.extension().is_some_and(|it| it == ending)).collect();
+    assert!(!files.is_empty(), "no {ending} files");
+    files
+}
+
+/// Runs a tool; nothing where it is missing, which CI does not allow.
+fn run(command: &mut Command) -> Option<Output> {
+    match command.output() {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == ErrorKind::NotFound && std::env::var_os("CI").is_none() => {
+            println!("skipped: {command:?} is not installed");
+            None
+        }
+        Err(error) => panic!("{command:?}: {error}"),
+    }
+}
+
+/// `promtool check metrics` of all text files. It exits with 1 for what it cannot parse, and with 3 for what it does not like.
+pub fn promtool(folder: &Path) {
+    for file in files(folder, "text") {
+        let Some(output) = run(Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(File::open(&file).unwrap()))
+        else {
+            return;
+        };
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "seed {}: {why}\n{}",
+            file.display(),
+            std::fs::read_to_string(&file).unwrap()
+        );
+    }
+}
+
+const STRICT: &str = r#"
+import sys
+try:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+except ImportError:
+    sys.exit(77)
+bad = 0
+for path in sys.argv[1:]:
+    text = open(path, newline="").read()
+    try:
+        list(parse(text))
+    except Exception as e:
+        bad += 1
+        if bad <= 5:
+            print(f"{path}: {type(e).__name__} {e}\n{text}")
+print(f"{bad} of {len(sys.argv) - 1} refused")
+sys.exit(1 if bad else 0)
+"#;
+
+/// The strict OpenMetrics parser of `prometheus_client`, on all files at once.
+pub fn prometheus_client(folder: &Path) {
+    let Some(output) = run(Command::new("python3").args(["-c", STRICT]).args(files(folder, "openmetrics"))) else {
+        return;
+    };
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.code() {
+        Some(0) => {}
+        Some(77) if std::env::var_os("CI").is_none() => println!("skipped: prometheus_client is not installed"),
+        _ => panic!("{told}\n{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
