@@ -15,12 +15,13 @@ mod exposed;
 mod inlet;
 mod latest;
 mod limits;
+mod recall;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use app::{App, Status, Text};
-pub use durable::{OpenError, Unreadable, inspect_journal};
+pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_journal, open_in};
 pub use events::{
     Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Recorded, Scrape, ScraperOverview, Standing,
 };

@@ -4,39 +4,50 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::codec::{Decoder, put_i64, put_text, put_u64};
+use super::codec::{Decoder, put_bytes, put_i64, put_text, put_u64};
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp};
 use crate::store::App;
+use crate::store::recall::{FamilyKey, Standing};
 
 const APP: u8 = 1;
 const PLACE: u8 = 2;
 const GONE: u8 = 3;
 
 /// What a record says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Record {
     /// All that a pushed application has.
-    App(App),
-    /// Where a polled application stands in the order; its data comes with the next poll.
-    Place {
-        /// The application.
-        name: AppName,
-        /// Its place.
-        order: u64,
-        /// When it was first seen.
-        first_seen: Timestamp,
-    },
+    App(AppName, Standing, Box<Said>),
+    /// Where a polled application stands; its data comes with the next poll.
+    Place(AppName, Standing),
     /// The application in this place was forgotten.
     Gone(u64),
 }
 
+/// What an application said last.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Said {
+    /// How and from where it came.
+    pub(super) origin: Origin,
+    /// When.
+    pub(super) at: Timestamp,
+    /// The format of the text.
+    pub(super) syntax: Syntax,
+    /// The text, in an allocation of exactly its size.
+    pub(super) body: Bytes,
+}
+
 /// The record of an application, without the text.
-pub(super) fn encode(app: &App) -> Vec<u8> {
+pub(super) fn encode(app: &App, labelled: &[FamilyKey]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + app.name.as_str().len());
     out.push(if app.expires { APP } else { PLACE });
     put_u64(&mut out, app.order);
     put_i64(&mut out, app.first_seen.as_millis());
     put_text(&mut out, app.name.as_str());
+    let mut labelled: Vec<_> = labelled.iter().collect();
+    labelled.sort_unstable();
+    put_u64(&mut out, labelled.len() as u64);
+    labelled.iter().for_each(|key| put_bytes(&mut out, key));
     if app.expires {
         put_i64(&mut out, app.updated.unwrap_or(app.first_seen).as_millis());
         put_text(&mut out, &app.origin.source);
@@ -46,7 +57,7 @@ pub(super) fn encode(app: &App) -> Vec<u8> {
             Format::Push => 3,
             Format::Poll => 4,
         });
-        out.push(match app.syntax {
+        out.push(match app.text.syntax() {
             Syntax::Text => 1,
             Syntax::OpenMetrics => 2,
         });
@@ -56,7 +67,7 @@ pub(super) fn encode(app: &App) -> Vec<u8> {
 
 /// The text that follows [`encode`].
 pub(super) fn body(app: &App) -> &[u8] {
-    if app.expires { &app.body } else { &[] }
+    if app.expires { app.text.body() } else { &[] }
 }
 
 /// The record of an application that is gone.
@@ -70,46 +81,46 @@ pub(super) fn encode_gone(order: u64) -> Vec<u8> {
 pub(super) fn decode(payload: &[u8]) -> Option<Record> {
     let mut decoder = Decoder::new(payload);
     let kind = decoder.byte()?;
-    let order = decoder.u64()?;
+    // No place can follow the last one.
+    let order = decoder.u64().filter(|order| *order < u64::MAX)?;
     if kind == GONE {
         return decoder.rest().is_empty().then_some(Record::Gone(order));
     }
     let first_seen = Timestamp::from_millis(decoder.i64()?);
     let name = AppName::new(decoder.text()?).ok()?;
+    let labelled = decoder.list(|decoder| decoder.prefixed().map(FamilyKey::from))?;
+    let standing = Standing {
+        order,
+        first_seen,
+        labelled,
+    };
     match kind {
-        PLACE => decoder.rest().is_empty().then_some(Record::Place { name, order, first_seen }),
-        APP => Some(Record::App(App {
-            name,
-            order,
-            first_seen,
-            updated: Some(Timestamp::from_millis(decoder.i64()?)),
-            origin: Origin {
-                source: Arc::from(decoder.text()?),
-                format: match decoder.byte()? {
-                    1 => Format::Json,
-                    2 => Format::Capnp,
-                    3 => Format::Push,
-                    4 => Format::Poll,
-                    _ => return None,
-                },
-            },
-            syntax: match decoder.byte()? {
-                1 => Syntax::Text,
-                2 => Syntax::OpenMetrics,
-                _ => return None,
-            },
-            body: text(decoder.rest())?,
-            fault: None,
-            withdrawn: false,
-            expires: true,
-        })),
+        PLACE => decoder.rest().is_empty().then_some(Record::Place(name, standing)),
+        APP => Some(Record::App(name, standing, Box::new(said(&mut decoder)?))),
         _ => None,
     }
 }
 
-fn text(bytes: &[u8]) -> Option<Bytes> {
-    std::str::from_utf8(bytes).ok()?;
-    Some(Bytes::copy_from_slice(bytes))
+fn said(decoder: &mut Decoder<'_>) -> Option<Said> {
+    let at = Timestamp::from_millis(decoder.i64()?);
+    let source = Arc::from(decoder.text()?);
+    let format = match decoder.byte()? {
+        1 => Format::Json,
+        2 => Format::Capnp,
+        3 => Format::Push,
+        4 => Format::Poll,
+        _ => return None,
+    };
+    let syntax = match decoder.byte()? {
+        1 => Syntax::Text,
+        2 => Syntax::OpenMetrics,
+        _ => return None,
+    };
+    let body = decoder.rest();
+    std::str::from_utf8(body).ok()?;
+    let body = Bytes::copy_from_slice(body);
+    let origin = Origin { source, format };
+    Some(Said { origin, at, syntax, body })
 }
 
 #[cfg(test)]
@@ -118,31 +129,40 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::Text;
 
     proptest! {
         #[test]
-        fn applications_are_read_as_they_were_written(order: u64, first_seen: i64, updated: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool) {
+        fn applications_are_read_as_they_were_written(
+            order in 0..u64::MAX, first_seen: i64, updated: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
+            labelled in proptest::collection::btree_set(".{0,9}", 0..4),
+        ) {
+            let (format, syntax) = if openmetrics { (Format::Push, Syntax::OpenMetrics) } else { (Format::Json, Syntax::Text) };
+            let origin = Origin { source: "tcp 1.2.3.4:5".into(), format };
+            let labelled: Vec<FamilyKey> = labelled.iter().map(|key| key.as_bytes().into()).collect();
+            let body = Bytes::copy_from_slice(text.as_bytes());
             let app = App {
                 name: AppName::new(&name).unwrap(),
                 order,
-                origin: Origin { source: "tcp 1.2.3.4:5".into(), format: if openmetrics { Format::Push } else { Format::Json } },
-                body: Bytes::copy_from_slice(text.as_bytes()),
-                syntax: if openmetrics { Syntax::OpenMetrics } else { Syntax::Text },
+                origin: origin.clone(),
+                text: Text::Raw(body.clone(), syntax),
+                labels: [].into(),
                 first_seen: Timestamp::from_millis(first_seen),
                 updated: Some(Timestamp::from_millis(updated)),
                 fault: None,
+                clashes: [].into(),
+                duplicates: 0,
                 withdrawn: false,
                 expires: true,
             };
-            let Some(Record::App(again)) = decode(&[encode(&app), body(&app).to_vec()].concat()) else { panic!() };
-            prop_assert_eq!(format!("{again:?}"), format!("{app:?}"));
+            let standing = Standing { order, first_seen: app.first_seen, labelled: labelled.clone() };
+            let said = Said { origin, at: Timestamp::from_millis(updated), syntax, body };
+            let bytes = [encode(&app, &labelled), super::body(&app).to_vec()].concat();
+            prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), standing.clone(), Box::new(said))));
             let polled = App { expires: false, ..app };
-            let bytes = [encode(&polled), body(&polled).to_vec()].concat();
-            prop_assert!(bytes.len() < 60);
-            let Some(Record::Place { name, order: place, first_seen }) = decode(&bytes) else { panic!() };
-            prop_assert_eq!((name, place, first_seen), (polled.name, order, polled.first_seen));
-            let Some(Record::Gone(gone)) = decode(&encode_gone(order)) else { panic!() };
-            prop_assert_eq!(gone, order);
+            let bytes = [encode(&polled, &labelled), super::body(&polled).to_vec()].concat();
+            prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, standing)));
+            prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
         }
 
         #[test]

@@ -11,12 +11,15 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::app_codec::{Record, body, decode, encode, encode_gone};
+use super::app_codec::{Record, Said, body, decode, encode, encode_gone};
 use super::folder::Folder;
 use super::frames::{self, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
-use crate::store::App;
-use crate::store::latest::Latest;
+use crate::exposition::Exposition;
+use crate::model::AppName;
+use crate::store::latest::{Latest, Prepared};
+use crate::store::recall::FamilyKey;
+use crate::store::{App, Text};
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -55,8 +58,8 @@ impl Sizes {
 struct Place {
     segment: u64,
     bytes: u64,
-    /// Whether it is the record of an application that is polled, which says all there is to say for good.
-    bare: bool,
+    /// For an application that is polled: the checksum of its record, which is the same for most of its life.
+    bare: Option<u32>,
 }
 
 /// The log.
@@ -72,10 +75,14 @@ pub(super) struct AppLog {
     places: HashMap<u64, Place, foldhash::fast::RandomState>,
     /// Bytes of records that are the newest of their application.
     live: u64,
+    /// Files before this one are about to be removed.
+    keeps_from: u64,
     /// Applications whose record is out of date. Bounded by those stored and those that the log knows.
     due: BTreeSet<u64>,
     /// Applications whose record was written but is not certain to be on the disk.
     unsynced: BTreeSet<u64>,
+    /// Those of them whose record says that they are gone. Their places stay until it is certain.
+    gone: BTreeSet<u64>,
     /// A new file has its name, but perhaps not on the disk.
     renamed: bool,
 }
@@ -93,8 +100,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 impl AppLog {
-    /// Reads the log, fills an empty store with what it says, and has changes noted from then on.
-    pub(super) fn open(folder: Arc<dyn Folder>, latest: &Mutex<Latest>, sizes: Sizes) -> Result<Self, OpenError> {
+    /// Reads the log, fills an empty store (one that reads texts, or not) with what it says, and has changes noted from then on.
+    pub(super) fn open(folder: Arc<dyn Folder>, latest: &Mutex<Latest>, reads: bool, sizes: Sizes) -> Result<Self, OpenError> {
         super::check_leftover(&*folder, TEMP)?;
         let fail = |name: &str, doing| {
             let path = folder.show(name);
@@ -142,26 +149,33 @@ impl AppLog {
             log,
             places: HashMap::default(),
             live: 0,
+            keeps_from: 0,
             due: BTreeSet::new(),
             unsynced: BTreeSet::new(),
+            gone: BTreeSet::new(),
             renamed,
         };
-        this.fill(newest, latest);
+        this.fill(newest, latest, reads);
         Ok(this)
     }
 
     /// Gives the store what the log says. What there is no room for any more leaves the log as well.
-    fn fill(&mut self, newest: Newest, latest: &Mutex<Latest>) {
+    fn fill(&mut self, newest: Newest, latest: &Mutex<Latest>, reads: bool) {
         let mut newest: Vec<_> = newest.into_iter().collect();
         newest.sort_unstable_by_key(|(order, _)| *order);
-        let mut latest = lock(latest);
         let mut refused = 0u64;
         for (order, (record, place)) in newest {
             self.places.insert(order, place);
             self.live += place.bytes;
             let taken = match record {
-                Record::App(app) => latest.restore(app),
-                Record::Place { name, order, first_seen } => latest.reserve(name, order, first_seen),
+                Record::App(name, standing, said) => {
+                    let update = prepared(name, *said, reads);
+                    lock(latest).restore(standing, update)
+                }
+                Record::Place(name, standing) => {
+                    lock(latest).reserve(name, standing);
+                    Ok(())
+                }
                 Record::Gone(_) => Ok(()),
             };
             if taken.is_err() {
@@ -172,7 +186,7 @@ impl AppLog {
         if refused > 0 {
             tracing::warn!(apps = refused, "forgotten: the limits of the store have become too small for them");
         }
-        latest.note_changes();
+        lock(latest).note_changes();
     }
 
     /// Writes the applications that have changed since the last time, and puts them on the disk.
@@ -188,6 +202,7 @@ impl AppLog {
         if self.log.is_broken() {
             self.log.repair()?;
             self.due.append(&mut self.unsynced);
+            self.gone.clear();
         }
         if self.renamed {
             self.folder.sync()?;
@@ -201,10 +216,10 @@ impl AppLog {
             let apps: Vec<_> = {
                 let latest = lock(latest);
                 let orders = self.due.iter().take(CHUNK);
-                orders.map(|&order| (order, latest.by_order(order).cloned())).collect()
+                orders.map(|&order| (order, latest.in_place(order))).collect()
             };
             for (order, app) in apps {
-                self.write(order, app.as_deref())?;
+                self.write(order, app)?;
                 self.due.remove(&order);
             }
         }
@@ -216,24 +231,29 @@ impl AppLog {
             self.log.sync()?;
         }
         self.unsynced.clear();
+        for order in std::mem::take(&mut self.gone) {
+            self.live -= self.places.remove(&order).map_or(0, |place| place.bytes);
+        }
         Ok(())
     }
 
-    fn write(&mut self, order: u64, app: Option<&App>) -> io::Result<()> {
+    fn write(&mut self, order: u64, app: Option<(Arc<App>, Vec<FamilyKey>)>) -> io::Result<()> {
         let old = self.places.get(&order).copied();
-        let Some(app) = app else {
-            if let Some(old) = old {
+        let Some((app, labelled)) = app else {
+            if old.is_some() {
                 self.append(order, &[&encode_gone(order)])?;
-                self.live -= old.bytes;
-                self.places.remove(&order);
+                self.gone.insert(order);
             }
             return Ok(());
         };
-        let bare = !app.expires;
-        if bare && old.is_some_and(|old| old.bare && old.segment > self.oldest()) {
+        self.gone.remove(&order);
+        let head = encode(&app, &labelled);
+        let bare = (!app.expires).then(|| crc32fast::hash(&head));
+        let says_so_already = |old: Place| bare.is_some() && old.bare == bare && old.segment >= self.keeps_from;
+        if old.is_some_and(says_so_already) {
             return Ok(());
         }
-        let bytes = self.append(order, &[&encode(app), body(app)])?;
+        let bytes = self.append(order, &[&head, body(&app)])?;
         let place = Place {
             segment: self.current,
             bytes,
@@ -265,16 +285,12 @@ impl AppLog {
         self.mend()
     }
 
-    /// The number of the oldest file if it is not the one that is written, else one less than that.
-    fn oldest(&self) -> u64 {
-        self.older.front().map_or(self.current - 1, |(number, _)| *number)
-    }
-
     /// Removes the oldest files for as long as too much is out of date, once what they have of use is at the end as well.
     fn clean(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
         while self.len() > self.live.saturating_mul(2).saturating_add(self.sizes.slack)
             && let Some(&(oldest, _)) = self.older.front()
         {
+            self.keeps_from = oldest + 1;
             let wanted = self.places.iter().filter(|(_, place)| place.segment == oldest);
             self.due.extend(wanted.map(|(order, _)| *order));
             self.write_due(latest)?;
@@ -301,7 +317,13 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
     let path = folder.show(&name(segment));
     let bytes = match folder.read(&name(segment)) {
         Ok(bytes) => bytes.unwrap_or_default(),
-        Err(source) => return Err(OpenError::Io { path, doing: "read", source }),
+        Err(source) => {
+            return Err(OpenError::Io {
+                path,
+                doing: "read",
+                source,
+            });
+        }
     };
     let unreadable = |why| OpenError::Unreadable { path: path.clone(), why };
     let contents = frames::read(&bytes, KIND).map_err(unreadable)?;
@@ -314,11 +336,30 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
                 newest.remove(order);
                 continue;
             }
-            Record::App(app) => (app.order, false),
-            Record::Place { order, .. } => (*order, true),
+            Record::App(_, standing, _) => (standing.order, None),
+            Record::Place(_, standing) => (standing.order, Some(crc32fast::hash(&bytes[payload.clone()]))),
         };
         let bytes = frames::framed(payload.len());
         newest.insert(order, (record, Place { segment, bytes, bare }));
     }
     Ok(contents)
+}
+
+/// What was said, as the update that it was.
+fn prepared(app: AppName, said: Said, reads: bool) -> Prepared {
+    let Said { origin, at, syntax, body } = said;
+    let text = if reads {
+        Text::Read(Arc::new(Exposition::parse(body, syntax)))
+    } else {
+        Text::Raw(body, syntax)
+    };
+    let (labels, expires) = ([].into(), true);
+    Prepared {
+        app,
+        text,
+        labels,
+        origin,
+        at,
+        expires,
+    }
 }

@@ -20,8 +20,13 @@ pub(super) fn put_i64(out: &mut Vec<u8>, number: i64) {
 
 /// Appends a text and its length.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_u64(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+/// Appends bytes and how many they are.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 /// Reads what the functions above have written. Total: any bytes give values or `None`.
@@ -75,9 +80,23 @@ impl<'a> Decoder<'a> {
         Some((folded >> 1).cast_signed() ^ -((folded & 1).cast_signed()))
     }
 
-    pub(super) fn text(&mut self) -> Option<&'a str> {
+    /// Bytes that [`put_bytes`] has written.
+    pub(super) fn prefixed(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.u64()?).ok()?;
-        std::str::from_utf8(self.bytes(len)?).ok()
+        self.bytes(len)
+    }
+
+    pub(super) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.prefixed()?).ok()
+    }
+
+    /// A list with its length. An element takes a byte at least, so a length that lies costs nothing.
+    pub(super) fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = usize::try_from(self.u64()?).ok()?;
+        if count > self.0.len() {
+            return None;
+        }
+        (0..count).map(|_| element(self)).collect()
     }
 }
 

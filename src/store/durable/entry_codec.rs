@@ -90,17 +90,11 @@ fn entry(decoder: &mut Decoder<'_>) -> Option<Entry> {
                 at: time(decoder)?,
             },
         },
-        CURSOR => {
-            let (scraper, next) = (scraper(decoder)?, decoder.u64()?);
-            let count = usize::try_from(decoder.u64()?).ok()?;
-            // Each takes a byte at least, so a count that lies costs nothing.
-            let heads = (count <= decoder.rest().len()).then(|| (0..count).map(|_| decoder.u64()).collect::<Option<Vec<_>>>());
-            Entry::Cursor {
-                scraper,
-                next,
-                heads: heads??,
-            }
-        }
+        CURSOR => Entry::Cursor {
+            scraper: scraper(decoder)?,
+            next: decoder.u64()?,
+            heads: decoder.list(Decoder::u64)?,
+        },
         FORGOTTEN => Entry::Forgotten {
             scraper: scraper(decoder)?,
         },

@@ -28,7 +28,7 @@ pub(super) trait Folder: Send + Sync {
     fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>>;
     /// Gives a file another name, replacing what had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes a file, if it is there.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renamings and removals so far survive a loss of power.
     fn sync(&self) -> io::Result<()>;
@@ -105,11 +105,8 @@ impl Folder for Disk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        self.remove(name)?;
         let path = self.path.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         let file = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(path)?;
         Ok(Box::new(file))
     }
@@ -123,7 +120,10 @@ impl Folder for Disk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name))
+        match std::fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

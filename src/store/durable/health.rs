@@ -1,10 +1,12 @@
 //! Whether what has to survive can be written, told when that changes.
 
+use std::sync::Arc;
+
 /// What is told: which log, and what is wrong with it, or `None` once it is well again.
-type Told = Box<dyn Fn(&'static str, Option<&str>) + Send + Sync>;
+pub(super) type Told = Arc<dyn Fn(&'static str, Option<&str>) + Send + Sync>;
 
 /// The health of one log.
-pub struct Health {
+pub(super) struct Health {
     log: &'static str,
     ill: bool,
     told: Told,

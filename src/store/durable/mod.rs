@@ -4,6 +4,10 @@
 //! locked by the process that uses the folder. Both logs have the form of [`frames`], and all their reading and writing
 //! goes through [`folder`], so that tests can fill the disk and pull the plug at any byte.
 
+mod app_codec;
+mod app_log;
+#[cfg(test)]
+mod app_tests;
 mod codec;
 mod entry_codec;
 mod folder;
@@ -12,19 +16,31 @@ mod health;
 mod journal;
 #[cfg(test)]
 mod journal_tests;
+mod keeper;
 #[cfg(test)]
 mod pretend;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use folder::Folder;
+use app_log::{AppLog, Sizes};
+use folder::{Disk, Folder};
+use health::Health;
+use journal::{Journal, REWRITE_SLACK};
+use writer::Writer;
+
+use super::latest::Latest;
+use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
+use crate::model::Timestamp;
 
 pub use frames::Unreadable;
-pub use health::Health;
 pub use journal::inspect as inspect_journal;
-pub(super) use writer::{Door, Writer};
+pub use keeper::{Keeper, Running};
+pub(super) use writer::Door;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +66,38 @@ pub enum OpenError {
         /// Why.
         why: Unreadable,
     },
+}
+
+/// Opens the store that a folder keeps, making one where there is none, and takes the folder for this process alone.
+/// `now` is the time of the start, from which scrapers have their time anew.
+///
+/// # Errors
+/// When another process has the folder, when the file system refuses, and when a file there is foreign or damaged; then
+/// nothing was changed.
+pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, now: Timestamp) -> Result<(Inlet, View, Keeper), OpenError> {
+    let folder: Arc<dyn Folder> = Arc::new(Disk::take(path)?);
+    let reads = matches!(mode, Mode::Merge(_));
+    let latest = Mutex::new(Latest::new(limits, mode));
+    // The journal is read first, because what it cannot read is refused before the other log is touched.
+    let (journal, events) = Journal::open(Arc::clone(&folder), events, now, REWRITE_SLACK)?;
+    let apps = AppLog::open(folder, &latest, reads, Sizes::USUAL)?;
+    let events = Arc::new(events);
+    let (writer, door) = Writer::new(journal, Arc::clone(&events));
+    let shared = Arc::new(Shared {
+        reads,
+        latest,
+        rendered: Mutex::default(),
+        events,
+        journal: Some(door),
+    });
+    // What the restart itself has changed, such as newly declared scrapers.
+    shared.tell_journal(true);
+    let keeper = Keeper {
+        writer,
+        apps,
+        shared: Arc::clone(&shared),
+    };
+    Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), keeper))
 }
 
 /// The state behind a lock; changes are whole, so one that a panic has left locked is taken all the same.

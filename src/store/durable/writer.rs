@@ -84,14 +84,13 @@ pub(in crate::store) struct Writer {
     state: Arc<Mutex<Events>>,
     messages: Receiver<Message>,
     told: Arc<AtomicBool>,
-    health: Health,
     /// Since when something has been written but not synced.
     unsynced: Option<Instant>,
     stopping: bool,
 }
 
 impl Writer {
-    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>, health: Health) -> (Self, Door) {
+    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>) -> (Self, Door) {
         let (sender, messages) = mpsc::channel();
         let told = Arc::new(AtomicBool::new(false));
         let door = Door {
@@ -104,7 +103,6 @@ impl Writer {
             state,
             messages,
             told,
-            health,
             unsynced: None,
             stopping: false,
         };
@@ -112,16 +110,16 @@ impl Writer {
     }
 
     /// Works until it is told to stop, or until nobody is left who could want anything.
-    pub(super) fn run(mut self) {
-        while let Some(requests) = self.wait() {
+    pub(super) fn run(mut self, mut health: Health) {
+        while let Some(requests) = self.wait(health.is_ill()) {
             self.told.store(false, Ordering::Release);
-            if requests.is_empty() && self.health.is_ill() {
+            if requests.is_empty() && health.is_ill() {
                 let outcome = self.journal.probe(&self.state);
-                self.note(outcome);
+                self.note(outcome, &mut health);
             } else {
-                self.serve(requests);
+                self.serve(requests, &mut health);
             }
-            self.sync_in_time(self.stopping);
+            self.sync_in_time(self.stopping, &mut health);
             if self.stopping {
                 // Whoever comes from now on is told by the closed channel.
                 return;
@@ -130,9 +128,9 @@ impl Writer {
     }
 
     /// All that waits, or nothing where it is time to sync or to retry; `None` at the end.
-    fn wait(&mut self) -> Option<Vec<Request>> {
+    fn wait(&mut self, ill: bool) -> Option<Vec<Request>> {
         let mut requests = Vec::new();
-        let mut next = match self.messages.recv_timeout(self.patience()) {
+        let mut next = match self.messages.recv_timeout(self.patience(ill)) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -148,13 +146,13 @@ impl Writer {
         Some(requests)
     }
 
-    fn patience(&self) -> Duration {
+    fn patience(&self, ill: bool) -> Duration {
         let sync = self.unsynced.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
-        let retry = self.health.is_ill().then_some(RETRY_AFTER);
+        let retry = ill.then_some(RETRY_AFTER);
         sync.into_iter().chain(retry).min().unwrap_or(ASLEEP)
     }
 
-    fn serve(&mut self, requests: Vec<Request>) {
+    fn serve(&mut self, requests: Vec<Request>, health: &mut Health) {
         let (offers, answers): (Vec<_>, Vec<_>) = requests
             .into_iter()
             .map(|request| (request.offer, (request.answer, request._place)))
@@ -169,7 +167,7 @@ impl Writer {
                 match self.journal.rewrite_if_large(&self.state) {
                     // Retries alone do not prove that anything can be written.
                     Ok(()) if !wrote => {}
-                    outcome => self.note(outcome),
+                    outcome => self.note(outcome, health),
                 }
             }
             Err(error) => {
@@ -177,7 +175,7 @@ impl Writer {
                 for (answer, _place) in answers {
                     let _ = answer.send(Err(EmitError::NotDurable(Arc::clone(&why))));
                 }
-                self.health.ill(&why);
+                health.ill(&why);
             }
         }
         if self.journal.is_unsynced() {
@@ -187,18 +185,18 @@ impl Writer {
         }
     }
 
-    fn sync_in_time(&mut self, at_once: bool) {
+    fn sync_in_time(&mut self, at_once: bool, health: &mut Health) {
         if self.journal.is_unsynced() && (at_once || self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_WITHIN)) {
             self.unsynced = None;
             let outcome = self.journal.sync(&self.state);
-            self.note(outcome);
+            self.note(outcome, health);
         }
     }
 
-    fn note(&mut self, outcome: std::io::Result<()>) {
+    fn note(&self, outcome: std::io::Result<()>, health: &mut Health) {
         match outcome {
-            Ok(()) => self.health.well(),
-            Err(error) => self.health.ill(&format!("{}: {error}", self.journal.show())),
+            Ok(()) => health.well(),
+            Err(error) => health.ill(&format!("{}: {error}", self.journal.show())),
         }
     }
 }
