@@ -1,17 +1,13 @@
 //! The writing half.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::events::Offer;
 use super::latest::Prepared;
-use super::{Accepted, Dropped, Limits, Mode, Shared, Text};
+use super::{Accepted, Dropped, Limits, Mode, Shared};
 use crate::exposition::catalog::Clash;
-use crate::exposition::{Exposition, Fault, detect};
+use crate::exposition::{Exposition, Fault};
 use crate::model::{AppName, Event, IdempotencyKey, Origin, Timestamp, Update};
-
-/// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
-const TOO_OLD: Duration = Duration::from_secs(3_600);
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -181,35 +177,11 @@ impl Inlet {
 
     /// Reads the text, before any lock is taken.
     fn prepare(&self, update: Update, expires: bool) -> Result<Prepared, Refused> {
-        let Update {
-            app,
-            body,
-            syntax,
-            labels,
-            origin,
-            at,
-        } = update;
-        let syntax = syntax.unwrap_or_else(|| detect(&body));
-        let text = if self.shared.reads {
-            Text::Read(Arc::new(Exposition::parse(body, syntax)))
-        } else {
-            Text::Raw(body, syntax)
-        };
-        match text.exposition() {
-            Some(read) if read.series() == 0 && !read.faults().is_empty() => return Err(invalid(read)),
-            _ => {}
+        let prepared = Prepared::read(update, expires, self.shared.reads);
+        match prepared.text.exposition() {
+            Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
+            _ => Ok(prepared),
         }
-        let newest = text.exposition().and_then(|read| read.newest_timestamp());
-        let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
-        Ok(Prepared {
-            app,
-            text,
-            labels,
-            origin,
-            at,
-            expires,
-            outdated,
-        })
     }
 
     /// Lists an application before its first update; one that is known stays as it is.

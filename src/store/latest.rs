@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
-use crate::exposition::Exposition;
+use crate::exposition::{Exposition, detect};
 use crate::exposition::catalog::{Catalog, Changes};
-use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
+use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
 /// The latest of every application.
 #[derive(Debug)]
@@ -46,6 +47,40 @@ pub(super) struct Prepared {
     pub(super) at: Timestamp,
     pub(super) expires: bool,
     pub(super) outdated: bool,
+}
+
+/// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
+const TOO_OLD: Duration = Duration::from_secs(3_600);
+
+impl Prepared {
+    /// Reads an update's text, if texts are read. `expires` is for what is pushed, not for what is polled.
+    pub(super) fn read(update: Update, expires: bool, reads: bool) -> Self {
+        let Update {
+            app,
+            body,
+            syntax,
+            labels,
+            origin,
+            at,
+        } = update;
+        let syntax = syntax.unwrap_or_else(|| detect(&body));
+        let text = if reads {
+            Text::Read(Arc::new(Exposition::parse(body, syntax)))
+        } else {
+            Text::Raw(body, syntax)
+        };
+        let newest = text.exposition().and_then(|read| read.newest_timestamp());
+        let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
+        Self {
+            app,
+            text,
+            labels,
+            origin,
+            at,
+            expires,
+            outdated,
+        }
+    }
 }
 
 impl Latest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{Decoder, put_bytes, put_i64, put_text, put_u64};
-use crate::model::{AppName, Format, Origin, Syntax, Timestamp};
+use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::App;
 use crate::store::recall::{FamilyKey, Standing};
 
@@ -35,6 +35,22 @@ pub(super) struct Said {
     pub(super) syntax: Syntax,
     /// The text, in an allocation of exactly its size.
     pub(super) body: Bytes,
+}
+
+impl Said {
+    /// The update that it was.
+    pub(super) fn update(self, app: AppName) -> Update {
+        let Self { origin, at, syntax, body } = self;
+        let (syntax, labels) = (Some(syntax), [].into());
+        Update {
+            app,
+            body,
+            syntax,
+            labels,
+            origin,
+            at,
+        }
+    }
 }
 
 /// The record of an application, without the text.
@@ -152,6 +168,7 @@ mod tests {
                 fault: None,
                 clashes: [].into(),
                 duplicates: 0,
+                outdated: false,
                 withdrawn: false,
                 expires: true,
             };

@@ -11,15 +11,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::app_codec::{Record, Said, body, decode, encode, encode_gone};
+use super::app_codec::{Record, body, decode, encode, encode_gone};
 use super::folder::Folder;
 use super::frames::{self, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
-use crate::exposition::Exposition;
-use crate::model::AppName;
 use crate::store::latest::{Latest, Prepared};
 use crate::store::recall::FamilyKey;
-use crate::store::{App, Text};
+use crate::store::App;
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -169,8 +167,8 @@ impl AppLog {
             self.live += place.bytes;
             let taken = match record {
                 Record::App(name, standing, said) => {
-                    let update = prepared(name, *said, reads);
-                    lock(latest).restore(standing, update)
+                    let prepared = Prepared::read(said.update(name), true, reads);
+                    lock(latest).restore(standing, prepared)
                 }
                 Record::Place(name, standing) => {
                     lock(latest).reserve(name, standing);
@@ -343,23 +341,4 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
         newest.insert(order, (record, Place { segment, bytes, bare }));
     }
     Ok(contents)
-}
-
-/// What was said, as the update that it was.
-fn prepared(app: AppName, said: Said, reads: bool) -> Prepared {
-    let Said { origin, at, syntax, body } = said;
-    let text = if reads {
-        Text::Read(Arc::new(Exposition::parse(body, syntax)))
-    } else {
-        Text::Raw(body, syntax)
-    };
-    let (labels, expires) = ([].into(), true);
-    Prepared {
-        app,
-        text,
-        labels,
-        origin,
-        at,
-        expires,
-    }
 }

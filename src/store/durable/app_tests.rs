@@ -9,12 +9,11 @@ use proptest::prelude::*;
 use super::app_log::{AppLog, Sizes};
 use super::pretend::{Faults, Pretend};
 use super::{OpenError, Unreadable, lock};
-use crate::exposition::Exposition;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
 use crate::exposition::negotiate::Format as Answer;
-use crate::model::{AppName, Format, Origin, Syntax, Timestamp};
+use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::latest::{Latest, Prepared};
-use crate::store::{App, Limits, Mode, Text};
+use crate::store::{App, Limits, Mode};
 
 const SIZES: Sizes = Sizes::of(300, 200);
 
@@ -28,18 +27,18 @@ fn open(disk: &Pretend) -> Result<(AppLog, Mutex<Latest>), OpenError> {
 }
 
 fn push(latest: &Mutex<Latest>, name: &str, text: &str, at: i64, expires: bool) {
-    let update = Prepared {
+    let update = Update {
         app: AppName::new(name).unwrap(),
-        text: Text::Read(Arc::new(Exposition::parse(Bytes::copy_from_slice(text.as_bytes()), Syntax::Text))),
+        body: Bytes::copy_from_slice(text.as_bytes()),
+        syntax: Some(Syntax::Text),
         labels: [].into(),
         origin: Origin {
             source: "test".into(),
             format: Format::Push,
         },
         at: Timestamp::from_millis(at),
-        expires,
     };
-    lock(latest).put(update).unwrap();
+    lock(latest).put(Prepared::read(update, expires, true)).unwrap();
 }
 
 /// What there is to be known of an application: its place, first sight, last update, text.

@@ -33,5 +33,5 @@ pub use listing::{EventsOverview, ScraperOverview};
 pub use log::Recorded;
 pub use options::{EventOptions, MAX_SCRAPERS};
 pub use state::Accepted;
-pub(super) use state::{Events, Lent, Offer, Verdict};
+pub(super) use state::{Events, Offer, Verdict};
 pub use sweep::{DropReason, Dropped};

@@ -54,7 +54,7 @@ impl Steady {
             return self.now;
         };
         let step = wall.as_millis().saturating_sub(before.as_millis());
-        if step > 0 || step < -MAX_STEP_MILLIS {
+        if !(-MAX_STEP_MILLIS..=0).contains(&step) {
             self.wall = Some(wall);
             self.now.0 = self.now.0.saturating_add(step.clamp(0, MAX_STEP_MILLIS));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::cursor::MAX_BACKLOGS;
+use super::state::Lent;
 use super::*;
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 
