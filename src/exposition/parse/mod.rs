@@ -58,8 +58,17 @@ pub(super) struct Found {
     pub(super) series: u32,
 }
 
+/// What a series is that stands in a text several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// A fault: the first stands.
+    Fault,
+    /// Several points of it, which differ in their times. Whoever wrote the text has seen to that.
+    Points,
+}
+
 /// Reads a text and reports what is wrong with it.
-pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
+pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> Found {
     if body.len() > MAX_BODY_BYTES {
         faults.fault(0, Reason::TooLong);
         return Found {
@@ -75,6 +84,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
             body,
             syntax,
             seed: Seed::get(),
+            repeated,
             faults,
             families: &mut scratch.families,
             groups: &mut scratch.groups,
@@ -96,6 +106,7 @@ struct Reader<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
     seed: Seed,
+    repeated: Repeated,
     faults: &'b mut Report,
     families: &'b mut Families,
     groups: &'b mut Groups,
@@ -219,7 +230,7 @@ impl Reader<'_, '_> {
         if line.exemplar.is_some() {
             traits |= self.exemplar(owner, kind, line);
         }
-        if self.is_duplicate(start, line) {
+        if self.repeated == Repeated::Fault && self.is_duplicate(start, line) {
             return;
         }
         self.judge(start, owner, bound, line, traits);

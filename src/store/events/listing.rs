@@ -28,6 +28,19 @@ pub struct ScraperOverview {
     pub declared: bool,
 }
 
+impl ScraperOverview {
+    /// Whether the scraper has not got an event, as far as that is listed: of those beyond the list, only that they wait.
+    #[must_use]
+    pub fn is_waiting_for(&self, id: EventId) -> bool {
+        let listed = self.pending_ids.last().is_some_and(|last| id <= *last);
+        if listed {
+            self.pending_ids.binary_search(&id).is_ok()
+        } else {
+            self.pending > self.pending_ids.len() as u64
+        }
+    }
+}
+
 /// Events and scrapers at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventsOverview {
