@@ -6,6 +6,7 @@ mod completions;
 mod input;
 mod run;
 mod send;
+mod tap;
 mod target;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ Examples:
   printf 'jobs_done 7\\n' | exporter-proxy send my_job     push a metric
   curl http://127.0.0.1:6555/metrics                      scrape everything
   exporter-proxy apps                                     who has pushed what
+  exporter-proxy tap                                      what happens, live (stream.listen_addresses)
 
 Any key can be set by the environment: EXPORTER_PROXY__RECEIVER__FORMAT=json";
 
@@ -59,6 +61,8 @@ enum Command {
     Send(send::Send),
     /// Print the table of applications of a running proxy.
     Apps(apps::Apps),
+    /// Follow a monitoring stream, one line an event.
+    Tap(tap::Tap),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
 }
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(check)) => check.run(cli.config.config.as_deref()),
         Some(Command::Send(send)) => send.run(),
         Some(Command::Apps(apps)) => apps.run(),
+        Some(Command::Tap(tap)) => tap.run(),
         Some(Command::Completions(completions)) => completions.run(),
     });
     outcome.unwrap_or_else(|error| {

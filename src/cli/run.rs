@@ -57,6 +57,9 @@ fn greet(addresses: &Addresses) {
     if let Some(unix) = &addresses.unix {
         tracing::info!("receiving on unix:{}", unix.display());
     }
+    for stream in &addresses.stream {
+        tracing::info!("streaming on tcp://{stream}; try: exporter-proxy tap --from {stream}");
+    }
     for http in &addresses.http {
         tracing::info!("serving http://{http}");
     }

@@ -217,6 +217,24 @@ impl Kind for FilePath {
     }
 }
 
+/// The path of a file, where the empty one stands for none.
+pub(super) struct OptionalPath;
+
+impl Kind for OptionalPath {
+    type Value = Option<PathBuf>;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<PathBuf>> {
+        match node.text() {
+            Some("") => Some(None),
+            _ => FilePath.read(node, wrong).map(Some),
+        }
+    }
+
+    fn show(&self, value: &Option<PathBuf>) -> String {
+        format!("{:?}", value.as_deref().unwrap_or("".as_ref()))
+    }
+}
+
 /// A string that is never shown.
 pub(super) struct SecretText;
 

@@ -15,6 +15,7 @@ impl fmt::Display for Loaded {
         }
         receivers(f, &settings.receiver)?;
         polls(f, settings)?;
+        stream(f, settings)?;
         limits(f, settings)?;
         set_keys(f, settings)
     }
@@ -60,6 +61,20 @@ fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     Ok(())
 }
 
+fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for node in &settings.ipfs {
+        let interval = show_duration(node.populate_interval);
+        writeln!(f, "asks           {} for its peers every {interval}, as {:?}", node.api, node.name)?;
+    }
+    for upstream in &settings.stream.upstreams {
+        writeln!(f, "relays         the stream of {upstream}")?;
+    }
+    for address in &settings.stream.listen_addresses {
+        writeln!(f, "streams at     tcp {address}")?;
+    }
+    Ok(())
+}
+
 fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     let (receiver, store) = (&settings.receiver, &settings.store);
     let (message, inflight) = (show_size(receiver.max_message_bytes), show_size(receiver.max_inflight_bytes));
@@ -98,7 +113,7 @@ fn set_keys(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
             Some(Place::Line(line, _)) => format!("line {line}"),
             Some(Place::Variable(name)) => name.to_string(),
         };
-        writeln!(f, "set            {}.{} = {} ({by})", entry.section, entry.key, cut(&entry.shown))?;
+        writeln!(f, "set            {} = {} ({by})", entry.path(), cut(&entry.shown))?;
     }
     Ok(())
 }

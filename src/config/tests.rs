@@ -57,7 +57,7 @@ fn shipped() -> String {
 fn uncommented() -> String {
     let key = |line: &str| {
         line.strip_prefix('#')
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
             .map(str::to_owned)
     };
     shipped()
@@ -74,7 +74,16 @@ fn the_shipped_file_spells_out_the_defaults() {
     let typed = |s: &Settings| {
         format!(
             "{:?}",
-            (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http)
+            (
+                &s.exporter,
+                &s.receiver,
+                &s.poll_external,
+                &s.store,
+                &s.exposition,
+                &s.http,
+                &s.stream,
+                &s.ipfs
+            )
         )
     };
     assert_eq!(typed(&shipped), typed(&defaults));

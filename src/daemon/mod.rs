@@ -1,10 +1,12 @@
 //! The composition root: the one room that knows all others and puts them together.
 
+mod events;
 mod lifecycle;
 mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,17 +24,18 @@ use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
-use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::model::{AppName, Clock, Timestamp};
+use crate::outlets::{self, Connections, EventOutlet, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
-use crate::store::{self, Expiry, Inlet, View};
+use crate::store::{Dropped, Expiry, Inlet, Running, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
 pub struct Daemon {
     supervisor: Supervisor,
+    keeping: Option<Running>,
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
@@ -47,6 +50,8 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
 }
 
 /// How the configuration is found again on a reload.
@@ -77,13 +82,13 @@ struct Ground {
 }
 
 impl Daemon {
-    /// Binds every socket of the configuration; nothing runs yet.
+    /// Opens the store and binds every socket of the configuration; nobody is served yet.
     ///
     /// # Errors
-    /// When a socket cannot be bound; the error names the key and the address.
+    /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let (inlet, view) = store::open(settings::store(&settings), settings::mode(&settings));
+        let (inlet, view, keeper) = events::open_store(&settings)?;
         let ground = Ground {
             inlet,
             view,
@@ -97,14 +102,17 @@ impl Daemon {
         let mut supervisor = Supervisor::new();
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
+        let streams = streams::bind(&settings).await?;
         let addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: streams.addresses(),
         };
         let connections: Connections = receivers
             .listeners()
             .chain(&scraped)
+            .chain(streams.listeners())
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
@@ -134,24 +142,32 @@ impl Daemon {
         let deflating = Deflating::default();
         supervisor.add(deflating.part());
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
-        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
-        let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
+        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events.clone());
+        let mut routes = router(&ground, scraping, events, receivers.pushing(&ground), lifecycle);
+        if settings.events.enabled {
+            routes = routes.merge(events::routes(&settings, &ground, Arc::clone(&receivers.budget)));
+        }
+        let routes = routes.merge(monitoring_api::routes(streams.api(&settings, &ground)));
         let door = Door::new(
             routes,
             &routes::requests(),
             Arc::clone(&ground.access),
             Arc::clone(&ground.http_stats),
         );
-        let listeners = receivers.listeners().count() + scraped.len();
+        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
         let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
         receivers.start(seats, &mut supervisor);
+        streams.start(seats, &settings, &ground, &mut supervisor);
         for listener in scraped {
             supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
+        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,
+            keeping: keeping.transpose().context("cannot start to write to store.path")?,
             addresses,
             readiness: ground.readiness,
             stop: ground.stop,
@@ -173,21 +189,32 @@ impl Daemon {
     /// Runs until it is stopped or a part falls, and says how it ended.
     pub async fn run(self) -> Report {
         let Self {
-            supervisor,
+            mut supervisor,
+            keeping,
             readiness,
             stop,
             ..
         } = self;
+        if let Some(keeping) = &keeping {
+            supervisor.add(keeping.watch());
+        }
         let gently = stop.gently.clone();
         let announce = async {
             gently.cancelled().await;
             readiness.obstruct("program", "stopping".to_owned());
             std::future::pending().await
         };
-        tokio::select! {
+        let report = tokio::select! {
             report = supervisor.run(stop, DRAIN) => report,
             never = announce => never,
+        };
+        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        if let Some(keeping) = keeping
+            && tokio::time::timeout(DRAIN, keeping.finish()).await.is_err()
+        {
+            tracing::error!("the disk did not take in time what was to survive (store.path)");
         }
+        report
     }
 }
 
@@ -204,11 +231,18 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Lifecycle) -> Router {
+fn router(
+    ground: &Ground,
+    scraping: Scraping,
+    events: Option<Arc<EventOutlet>>,
+    pushing: Pushing,
+    lifecycle: Lifecycle,
+) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     let readers = outlets::routes(Outlets {
         view: view.clone(),
         scraping: Arc::new(scraping),
+        events,
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
@@ -218,8 +252,11 @@ fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Life
 
 fn expiry(ground: &Ground) -> Expiry {
     let telemetry = Arc::clone(&ground.telemetry);
-    Expiry::new(ground.inlet.clone(), ground.clock, move |app| {
+    let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
         tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
-    })
+    };
+    let telemetry = Arc::clone(&ground.telemetry);
+    let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
+    Expiry::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
 }

@@ -7,7 +7,9 @@ mod events;
 mod health;
 mod index;
 mod metrics;
+pub mod monitoring_api;
 mod own;
+pub mod stream;
 mod table;
 
 use std::sync::Arc;

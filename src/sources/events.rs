@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::receiver::Budget;
 use crate::http::{BodyLimit, Connection, may_post_events, read_body, reply};
-use crate::model::{Clock, EventError, IdempotencyKey};
-use crate::store::{EmitError, Inlet};
+use crate::model::{Clock, Event, EventError, IdempotencyKey, Timestamp, Topic};
+use crate::store::{Change, EmitError, Inlet};
 use crate::telemetry::{Rejection, Telemetry};
 use crate::wire::event_form;
 
@@ -39,6 +39,8 @@ pub struct Posting {
     telemetry: Arc<Telemetry>,
     clock: Clock,
     budget: Arc<Budget>,
+    /// The family that events are samples of, for those who follow what happens.
+    metric: Arc<str>,
 }
 
 /// Why an event was not taken, as its producer is told.
@@ -50,14 +52,15 @@ struct Refusal {
 }
 
 impl Posting {
-    /// Posts into this store; bodies share the receivers' budget.
+    /// Posts into this store, as samples of the family `metric`; bodies share the receivers' budget.
     #[must_use]
-    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, budget: Arc<Budget>) -> Self {
+    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, budget: Arc<Budget>, metric: &str) -> Self {
         Self {
             inlet,
             telemetry,
             clock,
             budget,
+            metric: metric.into(),
         }
     }
 
@@ -72,9 +75,27 @@ impl Posting {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail));
         }
         let event = event_form::parse(uri.query().unwrap_or_default().as_bytes(), &body)?;
-        let accepted = self.inlet.emit(event, key, (self.clock)()).await?;
+        let now = (self.clock)();
+        let change = self.inlet.is_followed(Topic::OneShot).then(|| self.change(&event, now));
+        let accepted = self.inlet.emit(event, key, now).await?;
+        if let Some(change) = change.filter(|_| !accepted.repeated) {
+            self.inlet.tell(&change);
+        }
         let answer = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
         Ok(reply::json(StatusCode::OK, &answer))
+    }
+}
+
+impl Posting {
+    /// What followers are told of an event.
+    fn change(&self, event: &Event, at: Timestamp) -> Change {
+        let labels = event.labels.iter().map(|(name, value)| (name.into(), value.into()));
+        Change::OneShot {
+            metric: Arc::clone(&self.metric),
+            labels: labels.collect(),
+            value: event.value,
+            at,
+        }
     }
 }
 

@@ -4,3 +4,4 @@ pub mod events;
 pub mod polls;
 pub mod push;
 pub mod receiver;
+pub mod upstreams;

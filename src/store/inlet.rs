@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::events::Offer;
-use super::latest::Prepared;
-use super::{Accepted, Dropped, Limits, Mode, Shared};
+use super::latest::{Latest, Prepared};
+use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
 use crate::exposition::catalog::Clash;
 use crate::exposition::{Exposition, Fault};
-use crate::model::{AppName, Event, IdempotencyKey, Origin, Timestamp, Update};
+use crate::model::{AppName, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -144,8 +144,7 @@ impl Inlet {
     /// # Errors
     /// When the store has no room for it, or no line of it can be used.
     pub fn put(&self, update: Update) -> Result<Receipt, Refused> {
-        let prepared = self.prepare(update, true)?;
-        self.shared.latest().put(prepared)
+        self.take(self.prepare(update, true)?, |_, _| Ok(()))
     }
 
     /// As [`Inlet::put`], all or nothing: one line that cannot be used, or one family that contradicts another application's,
@@ -159,11 +158,9 @@ impl Inlet {
         if let Some(faulty) = exposition.as_ref().filter(|text| !text.faults().is_empty()) {
             return Err(invalid(faulty));
         }
-        let mut latest = self.shared.latest();
-        if let Some(exposition) = &exposition {
-            latest.check(&prepared.app, exposition)?;
-        }
-        latest.put(prepared)
+        self.take(prepared, |latest, app| {
+            exposition.as_ref().map_or(Ok(()), |exposition| latest.check(app, exposition))
+        })
     }
 
     /// As [`Inlet::put`], for an application that is asked rather than pushing: it never expires, its source withdraws it.
@@ -171,8 +168,42 @@ impl Inlet {
     /// # Errors
     /// As for [`Inlet::put`].
     pub fn put_polled(&self, update: Update) -> Result<Receipt, Refused> {
-        let prepared = self.prepare(update, false)?;
-        self.shared.latest().put(prepared)
+        self.take(self.prepare(update, false)?, |_, _| Ok(()))
+    }
+
+    /// Stores what was prepared if `check`, under the same lock, has nothing against it, and tells those who follow.
+    fn take(&self, prepared: Prepared, check: impl FnOnce(&mut Latest, &AppName) -> Result<(), Refused>) -> Result<Receipt, Refused> {
+        let change = self.shared.followers.want(Topic::AppUpdate).then(|| Change::updated(&prepared));
+        let mut latest = self.shared.latest();
+        check(&mut latest, &prepared.app)?;
+        let receipt = latest.put(prepared)?;
+        if let Some(change) = change {
+            self.shared.followers.tell(&change);
+        }
+        Ok(receipt)
+    }
+
+    /// Tells those who follow of something that leaves no trace in the store. It never waits: who does not keep pace misses it.
+    pub fn tell(&self, change: &Change) {
+        if self.shared.followers.want(change.topic()) {
+            self.shared.followers.tell(change);
+        }
+    }
+
+    /// Whether anybody follows a topic, so that a change must be put into words at all.
+    #[must_use]
+    pub fn is_followed(&self, topic: Topic) -> bool {
+        self.shared.followers.want(topic)
+    }
+
+    /// Waits until those who follow have room for more: for those who tell of what they themselves read from somewhere and can let wait.
+    pub async fn room(&self) {
+        self.shared.followers.room().await;
+    }
+
+    /// Replaces what an IPFS node said of its peers, or forgets it.
+    pub fn put_peers(&self, node: &AppName, sample: Option<PeerSample>) {
+        self.shared.peers.put(node, sample);
     }
 
     /// Reads the text, before any lock is taken.
@@ -202,14 +233,29 @@ impl Inlet {
         self.shared.latest().withdraw(app)
     }
 
-    /// Forgets an application. False if it is unknown.
-    pub fn remove(&self, app: &AppName) -> bool {
-        self.shared.latest().remove(app)
+    /// Forgets an application, at `now`. False if it is unknown.
+    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
+        let mut latest = self.shared.latest();
+        let known = latest.remove(app);
+        if known {
+            self.tell_forgotten(std::slice::from_ref(app), now);
+        }
+        known
+    }
+
+    fn tell_forgotten(&self, apps: &[AppName], at: Timestamp) {
+        if self.shared.followers.want(Topic::AppExpired) {
+            let changes = apps.iter().map(|app| Change::Forgotten { app: app.clone(), at });
+            changes.for_each(|change| self.shared.followers.tell(&change));
+        }
     }
 
     /// Forgets the pushed applications whose last update is too old at `now`, and names them.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
-        self.shared.latest().expire(now)
+        let mut latest = self.shared.latest();
+        let gone = latest.expire(now);
+        self.tell_forgotten(&gone, now);
+        gone
     }
 
     /// Puts other limits in force. What is stored already stays.

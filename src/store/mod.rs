@@ -12,9 +12,11 @@ mod durable;
 mod events;
 mod expiry;
 mod exposed;
+mod feed;
 mod inlet;
 mod latest;
 mod limits;
+mod peers;
 mod recall;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ pub use events::{
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
+pub use feed::{Change, Counted, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};
@@ -35,7 +38,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events::{Events, Settle};
 use exposed::Rendered;
+use feed::Followers;
 use latest::Latest;
+use peers::Peers;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
@@ -51,6 +56,8 @@ pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, Vi
         reads,
         latest: Mutex::new(Latest::new(limits, mode)),
         rendered: Mutex::default(),
+        followers: Arc::default(),
+        peers: Peers::default(),
         events: Arc::new(Mutex::new(Events::new(events))),
         journal: None,
     });
@@ -66,6 +73,10 @@ struct Shared {
     latest: Mutex<Latest>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
     rendered: Mutex<Rendered>,
+    /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.
+    followers: Arc<Followers>,
+    /// What polled IPFS nodes said of their peers.
+    peers: Peers,
     /// Held while an event is appended, or the events of a scrape are picked.
     events: Arc<Mutex<Events>>,
     /// The way to the disk, for a store that has a folder.

@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
-use super::{App, EventsOverview, Exposed, Prepared, Shared, Text};
+use super::{App, EventsOverview, Exposed, Feed, Prepared, Shared, Text};
 use crate::exposition::catalog::{Selection, alone};
 use crate::exposition::raw;
 use crate::exposition::render::Variant;
-use crate::model::{ScraperId, Timestamp};
+use crate::model::{PeerSample, ScraperId, Timestamp, Topic};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -65,6 +65,18 @@ impl View {
     #[must_use]
     pub fn expire_after(&self) -> Option<Duration> {
         self.shared.latest().limits.expire_after
+    }
+
+    /// Follows what happens from now on in some topics.
+    #[must_use]
+    pub fn follow(&self, topics: &[Topic]) -> Feed {
+        self.shared.followers.follow(topics)
+    }
+
+    /// The latest peers of each IPFS node that was polled, by the names of the nodes.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Arc<PeerSample>> {
+        self.shared.peers.all()
     }
 
     /// Whether texts are read and merged, so that they can be given in any format.

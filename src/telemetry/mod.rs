@@ -85,6 +85,12 @@ instruments! {
         events_dropped_total: PerLabel<Counter, 1> = PerLabel::new(["reason"]),
         /// Applications forgotten because no update came within store.expire_after.
         expired_total: Counter = Counter::default(),
+        /// Clients that follow the monitoring stream now.
+        stream_subscribers: Gauge = Gauge::default(),
+        /// Messages of the monitoring stream that a client did not get because it did not keep pace, summed over the clients.
+        stream_dropped_total: Counter = Counter::default(),
+        /// 1 if the monitoring stream of an upstream is being read, 0 if it cannot be.
+        stream_upstream_up: PerLabel<Gauge, 1> = PerLabel::new(["upstream"]),
         /// 1 if the configuration was read well when it was read last, 0 if the earlier one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
     }

@@ -8,6 +8,8 @@ mod capnp_message;
 mod capnp_stream;
 pub mod event_form;
 mod json_stream;
+pub mod kubo;
+pub mod monitoring;
 mod refusal;
 pub mod schema;
 mod sniff;

@@ -14,4 +14,5 @@ mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod stream;
 mod web;

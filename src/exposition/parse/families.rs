@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) samples: u32,
     pub(super) traits: Traits,
     pub(super) shape: Shape,
+    /// Whether a line of it was seen, where order matters.
+    pub(super) entered: bool,
     /// Its name was taken by another family before it had anything but a HELP line.
     taken: bool,
 }
@@ -95,6 +97,7 @@ impl Families {
                 samples: 0,
                 traits: Traits::NONE,
                 shape: Shape::default(),
+                entered: false,
                 taken: false,
             });
         }

@@ -92,6 +92,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
             owner: None,
+            open: None,
             eof: None,
         };
         reader.read();
@@ -117,6 +118,8 @@ struct Reader<'a, 'b> {
     scanner: Scanner<'a>,
     /// Whose the name of the last good line is.
     owner: Option<Owner>,
+    /// The family of the last line.
+    open: Option<usize>,
     /// Where the text says that it ends.
     eof: Option<usize>,
 }
@@ -136,7 +139,7 @@ impl Reader<'_, '_> {
                 _ => self.sample(at),
             };
         }
-        if body.last().is_some_and(|last| *last != b'\n') {
+        if self.syntax == Syntax::Text && body.last().is_some_and(|last| *last != b'\n') {
             self.faults.note(body.len(), Reason::NoNewline);
         }
         if self.syntax == Syntax::OpenMetrics && self.eof.is_none() {
@@ -230,6 +233,9 @@ impl Reader<'_, '_> {
         if line.exemplar.is_some() {
             traits |= self.exemplar(owner, kind, line);
         }
+        if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
+            self.odd_spelling(start, line.traits);
+        }
         if self.repeated == Repeated::Fault && self.is_duplicate(start, line) {
             return;
         }
@@ -252,6 +258,20 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[cold]
+    fn odd_spelling(&mut self, at: usize, traits: Traits) {
+        if traits.contains(Traits::RESPELL_OPENMETRICS) {
+            self.faults.note(
+                at,
+                Reason::Spelling("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
+            );
+        }
+        if traits.contains(Traits::RESERVED_LABELS) {
+            self.faults
+                .note(at, Reason::Spelling("label names that start with __ are reserved in OpenMetrics"));
+        }
+    }
+
     /// What an exemplar adds to the traits of a family.
     fn exemplar(&mut self, owner: Owner, kind: Kind, line: &Line) -> Traits {
         let place = matches!(
@@ -267,7 +287,7 @@ impl Reader<'_, '_> {
 
     /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
     #[inline]
-    fn bound(&self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
+    fn bound(&mut self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
             Kind::Histogram | Kind::GaugeHistogram => Role::Le,
             Kind::Summary => Role::Quantile,
@@ -283,6 +303,10 @@ impl Reader<'_, '_> {
             return Err((place.start, Reason::Bound(name, span(place))));
         };
         *traits |= Traits::of_bound(text);
+        if self.syntax == Syntax::OpenMetrics && number.value.is_infinite() && text != b"+Inf" {
+            self.faults
+                .note(place.start, Reason::Spelling("OpenMetrics writes this bound +Inf"));
+        }
         Ok(Some(Bound {
             value: number.value,
             hash: label.hash,
@@ -348,13 +372,21 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[inline(never)]
     fn new_run(&mut self, family: usize, run: Range<usize>) {
-        let back = self.families.drafts()[family].samples > 1 && self.runs.last().is_some_and(|(last, _)| *last != family);
-        if back {
-            let name = self.families.drafts()[family].name.clone();
-            self.faults.note(run.start, Reason::Interleaved(span(name)));
-        }
+        self.enter(family, run.start);
         self.runs.push((family, run));
+    }
+
+    /// Tells where a family goes on that was left before.
+    fn enter(&mut self, family: usize, at: usize) {
+        let before = self.open.replace(family);
+        let draft = self.families.draft(family);
+        let back = std::mem::replace(&mut draft.entered, true) && before != Some(family);
+        if back {
+            let name = span(draft.name.clone());
+            self.faults.note(at, Reason::Interleaved(name));
+        }
     }
 
     /// Gathers the runs of each family and makes the index.

@@ -67,18 +67,25 @@ pub(super) fn encode(app: &App, labelled: &[FamilyKey]) -> Vec<u8> {
     if app.expires {
         put_i64(&mut out, app.updated.unwrap_or(app.first_seen).as_millis());
         put_text(&mut out, &app.origin.source);
-        out.push(match app.origin.format {
-            Format::Json => 1,
-            Format::Capnp => 2,
-            Format::Push => 3,
-            Format::Poll => 4,
-        });
+        out.push(format_code(app.origin.format));
         out.push(match app.text.syntax() {
             Syntax::Text => 1,
             Syntax::OpenMetrics => 2,
         });
     }
     out
+}
+
+const FORMATS: [Format; 5] = [Format::Json, Format::Capnp, Format::Push, Format::Poll, Format::Stream];
+
+const fn format_code(format: Format) -> u8 {
+    match format {
+        Format::Json => 1,
+        Format::Capnp => 2,
+        Format::Push => 3,
+        Format::Poll => 4,
+        Format::Stream => 5,
+    }
 }
 
 /// The text that follows [`encode`].
@@ -120,13 +127,8 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
 fn said(decoder: &mut Decoder<'_>) -> Option<Said> {
     let at = Timestamp::from_millis(decoder.i64()?);
     let source = Arc::from(decoder.text()?);
-    let format = match decoder.byte()? {
-        1 => Format::Json,
-        2 => Format::Capnp,
-        3 => Format::Push,
-        4 => Format::Poll,
-        _ => return None,
-    };
+    let code = decoder.byte()?;
+    let format = FORMATS.into_iter().find(|format| format_code(*format) == code)?;
     let syntax = match decoder.byte()? {
         1 => Syntax::Text,
         2 => Syntax::OpenMetrics,
@@ -151,9 +153,9 @@ mod tests {
         #[test]
         fn applications_are_read_as_they_were_written(
             order in 0..u64::MAX, first_seen: i64, updated: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
-            labelled in proptest::collection::btree_set(".{0,9}", 0..4),
+            labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
         ) {
-            let (format, syntax) = if openmetrics { (Format::Push, Syntax::OpenMetrics) } else { (Format::Json, Syntax::Text) };
+            let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
             let origin = Origin { source: "tcp 1.2.3.4:5".into(), format };
             let labelled: Vec<FamilyKey> = labelled.iter().map(|key| key.as_bytes().into()).collect();
             let body = Bytes::copy_from_slice(text.as_bytes());

@@ -34,6 +34,7 @@ use journal::{Journal, REWRITE_SLACK};
 use writer::Writer;
 
 use super::latest::Latest;
+use super::peers::Peers;
 use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
 use crate::model::Timestamp;
 
@@ -87,6 +88,8 @@ pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, no
         reads,
         latest,
         rendered: Mutex::default(),
+        followers: Arc::default(),
+        peers: Peers::default(),
         events,
         journal: Some(door),
     });
