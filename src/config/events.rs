@@ -70,11 +70,15 @@ impl Events {
             post_from: t.live("post_from").or(everybody.collect(), NETWORKS),
             metric_name: t.fixed("metric_name").or("events_to_metrics".to_owned(), METRIC_NAME),
             use_explicit_timestamps: t.fixed("use_explicit_timestamps").or(false, Flag),
-            scraper_timeout: t.fixed("scraper_timeout").or(Duration::from_secs(600), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
+            scraper_timeout: t
+                .fixed("scraper_timeout")
+                .or(Duration::from_secs(600), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
             max_pending: t.fixed("max_pending").or(10_000, Count(1..=MAX_PENDING)),
             scraper_identity: t.fixed("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
             scrapers: t.fixed("scrapers").or(Vec::new(), SCRAPERS),
-            newcomer_window: t.fixed("newcomer_window").or(Duration::from_secs(60), Span(Duration::ZERO..=MAX_TIMEOUT)),
+            newcomer_window: t
+                .fixed("newcomer_window")
+                .or(Duration::from_secs(60), Span(Duration::ZERO..=MAX_TIMEOUT)),
             expose_in_metrics: t.fixed("expose_in_metrics").or(true, Flag),
         };
         t.require(

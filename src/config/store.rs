@@ -36,7 +36,9 @@ impl Store {
             expire_after: t.live("expire_after").or(None, SpanOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
             max_apps: t.live("max_apps").or(100_000, Count(1..=MAX_APPS)),
             max_bytes: t.live("max_bytes").or(4 << 30, Size(MIN_BYTES..=MAX_BYTES)),
-            path: Some(t.fixed("path").or(String::new(), FOLDER)).filter(|path| !path.is_empty()).map(PathBuf::from),
+            path: Some(t.fixed("path").or(String::new(), FOLDER))
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
         }
     }
 }

@@ -25,7 +25,7 @@ use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{AppName, Clock, Timestamp};
-use crate::outlets::{self, Connections, EventOutlet, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
+use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
@@ -231,13 +231,7 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(
-    ground: &Ground,
-    scraping: Scraping,
-    events: Option<Arc<EventOutlet>>,
-    pushing: Pushing,
-    lifecycle: Lifecycle,
-) -> Router {
+fn router(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>, pushing: Pushing, lifecycle: Lifecycle) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     let readers = outlets::routes(Outlets {
         view: view.clone(),

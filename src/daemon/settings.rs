@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, ScraperIdentity, Settings, UnixReceiver};
+use crate::config::{
+    Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, ScraperIdentity, Settings, UnixReceiver,
+};
 use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
 use crate::outlets::IdentifyBy;

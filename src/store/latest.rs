@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
-use crate::exposition::{Exposition, detect};
 use crate::exposition::catalog::{Catalog, Changes};
+use crate::exposition::{Exposition, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
 /// The latest of every application.

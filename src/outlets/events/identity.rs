@@ -25,7 +25,10 @@ impl IdentifyBy {
     pub(super) fn scraper(&self, connection: &Connection, headers: &HeaderMap, uri: &Uri) -> ScraperId {
         let named = match self {
             Self::Address => None,
-            Self::Header(name) => headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).map(str::to_owned),
+            Self::Header(name) => headers
+                .get(name)
+                .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+                .map(str::to_owned),
             Self::Param(name) => param(uri, name),
         };
         // What cannot be an identity is as if it had not been said.
@@ -74,7 +77,10 @@ mod tests {
         assert_eq!(id(Some("Prometheus/3.5.0")), "10.0.0.1 Prometheus");
         assert_eq!(id(Some("curl/8.1")), "10.0.0.1 curl");
         assert_eq!(id(Some("Mozilla/5.0 (X11; Linux)")), "10.0.0.1 Mozilla");
-        assert_eq!((id(None), id(Some("/1")), id(Some(""))), ("10.0.0.1".into(), "10.0.0.1".into(), "10.0.0.1".into()));
+        assert_eq!(
+            (id(None), id(Some("/1")), id(Some(""))),
+            ("10.0.0.1".into(), "10.0.0.1".into(), "10.0.0.1".into())
+        );
         assert_eq!(id(Some(&"x".repeat(65))), "10.0.0.1");
     }
 

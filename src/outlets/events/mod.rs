@@ -101,7 +101,11 @@ impl EventOutlet {
     /// A scraper that comes back tells by that what became of its earlier response, unless that is still being written.
     fn settle_earlier(&self, who: &ScraperId) {
         let Some(lease) = self.view.outstanding(who) else { return };
-        let earlier = self.carried().get(who).filter(|(id, _)| *id == lease).map(|(_, delivery)| delivery.clone());
+        let earlier = self
+            .carried()
+            .get(who)
+            .filter(|(id, _)| *id == lease)
+            .map(|(_, delivery)| delivery.clone());
         // The callback that this runs settles the lease; no lock of ours is held.
         let _ = earlier.map(|delivery| delivery.ask());
     }
@@ -164,11 +168,7 @@ async fn alone(
 }
 
 /// `GET /events`: pending and recent events, taking none.
-async fn page(
-    State(outlet): State<Arc<EventOutlet>>,
-    Query(wishes): Query<super::apps::Wishes>,
-    headers: HeaderMap,
-) -> Response<Body> {
+async fn page(State(outlet): State<Arc<EventOutlet>>, Query(wishes): Query<super::apps::Wishes>, headers: HeaderMap) -> Response<Body> {
     let (overview, now) = (outlet.view.events(), (outlet.clock)());
     if wishes.json(&headers) {
         reply::json(StatusCode::OK, &page::json(&overview, now))

@@ -62,7 +62,12 @@ fn scraper(scraper: &ScraperOverview) -> Value {
 }
 
 fn event(overview: &EventsOverview, record: &Recorded) -> Value {
-    let labels: Map<_, _> = record.event.labels.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let labels: Map<_, _> = record
+        .event
+        .labels
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     // JSON has no infinities and no NaN.
     let value = serde_json::Number::from_f64(record.event.value).map_or_else(|| record.event.value.to_string().into(), Value::from);
     json!({
@@ -119,10 +124,19 @@ mod tests {
     fn people_and_programs_see_who_waits_for_what() {
         let drawn = draw(&overview(), Timestamp::from_millis(0));
         assert!(drawn.contains("1970-01-01 00:00:00.000 UTC"), "{drawn}");
-        assert!(drawn.lines().any(|line| line.starts_with("| 2 ") && line.contains("| prom ")), "{drawn}");
-        assert!(drawn.lines().any(|line| line.starts_with("| 1 ") && !line.contains("prom")), "{drawn}");
+        assert!(
+            drawn.lines().any(|line| line.starts_with("| 2 ") && line.contains("| prom ")),
+            "{drawn}"
+        );
+        assert!(
+            drawn.lines().any(|line| line.starts_with("| 1 ") && !line.contains("prom")),
+            "{drawn}"
+        );
         let json = json(&overview(), Timestamp::from_millis(0));
-        assert_eq!(json["events"][0], json!({"id": 2, "time": "1970-01-01T00:00:00.000Z", "labels": {"kind": "x\""}, "value": "NaN", "pending_for": ["prom"]}));
+        assert_eq!(
+            json["events"][0],
+            json!({"id": 2, "time": "1970-01-01T00:00:00.000Z", "labels": {"kind": "x\""}, "value": "NaN", "pending_for": ["prom"]})
+        );
         assert_eq!(json["scrapers"][0]["pending_ids"], json!([2]));
     }
 }

@@ -19,7 +19,13 @@ const PLAIN_UP_TO: f64 = 1e15;
 /// The families about events in the text format: the events themselves under `name`, how many there were, and how many
 /// each scraper has not got.
 pub(super) fn families(name: &str, events: Vec<Arc<Recorded>>, timestamps: bool, counts: &(u64, Vec<(ScraperId, u64)>)) -> String {
-    let mut out = String::with_capacity(1_024 + events.iter().map(|event| name.len() + 32 + event.event.labels.as_str().len()).sum::<usize>());
+    let mut out = String::with_capacity(
+        1_024
+            + events
+                .iter()
+                .map(|event| name.len() + 32 + event.event.labels.as_str().len())
+                .sum::<usize>(),
+    );
     samples(&mut out, name, events, timestamps);
     let (accepted, pending) = counts;
     header(&mut out, COUNT, "counter", "One-shot events accepted so far.");
@@ -76,7 +82,11 @@ mod tests {
     use crate::model::{Event, EventId, LabelSet, Timestamp};
 
     fn event(id: u64, kind: &str, value: f64, stamp: i64) -> Arc<Recorded> {
-        let labels = if kind.is_empty() { vec![] } else { vec![("kind".into(), kind.into())] };
+        let labels = if kind.is_empty() {
+            vec![]
+        } else {
+            vec![("kind".into(), kind.into())]
+        };
         let labels = LabelSet::new(labels).unwrap();
         let (at, stamp) = (Timestamp::from_millis(stamp), Timestamp::from_millis(stamp));
         Arc::new(Recorded {
@@ -93,9 +103,18 @@ mod tests {
         let counts = (3, vec![(ScraperId::new("p\\q").unwrap(), 2)]);
         let text = families("deploys", events, false, &counts);
         let (head, rest) = text.split_once("deploys{").unwrap();
-        assert!(head.starts_with("# HELP deploys ") && head.ends_with("# TYPE deploys gauge\n"), "{text}");
-        assert!(rest.starts_with("kind=\"b\\\"\"} 1.5\ndeploys -Inf\ndeploys{kind=\"a\"} 1e300\n"), "{text}");
-        assert!(text.contains("\n# TYPE events_to_metrics_event_count counter\nevents_to_metrics_event_count 3\n"), "{text}");
+        assert!(
+            head.starts_with("# HELP deploys ") && head.ends_with("# TYPE deploys gauge\n"),
+            "{text}"
+        );
+        assert!(
+            rest.starts_with("kind=\"b\\\"\"} 1.5\ndeploys -Inf\ndeploys{kind=\"a\"} 1e300\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n# TYPE events_to_metrics_event_count counter\nevents_to_metrics_event_count 3\n"),
+            "{text}"
+        );
         assert!(text.ends_with("events_to_metrics_scraper_counts{scraper=\"p\\\\q\"} 2\n"), "{text}");
     }
 

@@ -15,9 +15,9 @@ use super::app_codec::{Record, body, decode, encode, encode_gone};
 use super::folder::Folder;
 use super::frames::{self, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
+use crate::store::App;
 use crate::store::latest::{Latest, Prepared};
 use crate::store::recall::FamilyKey;
-use crate::store::App;
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
