@@ -22,7 +22,7 @@ mod view;
 pub use app::{App, Status, Text};
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
+pub use feed::{Change, Counted, Feed, Numbered};
 pub use inlet::{Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};
