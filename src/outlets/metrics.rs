@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, Uri};
 use serde::Deserialize;
 
 use super::deflating::Deflating;
+use super::events::{EventOutlet, Visit};
 use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort, Piece, join};
 use crate::exposition::negotiate::{self, Coding, Format};
 use crate::exposition::render::Variant;
-use crate::http::Chunks;
+use crate::http::{Chunks, Connection};
 use crate::store::{Exposed, Prepared, View};
 use crate::telemetry::{Counter, Telemetry};
 
@@ -31,6 +33,8 @@ pub struct Scraping {
     deflating: Deflating,
     /// Whether gzip is offered (`exposition.compression`).
     compression: bool,
+    /// The events that go along, where events are taken.
+    events: Option<Arc<EventOutlet>>,
 }
 
 /// What a scraper may ask for.
@@ -43,6 +47,9 @@ pub(super) struct Wishes {
     own: bool,
     /// `own` leaves all applications out.
     only: Option<String>,
+    /// `true` shows this scraper's events and takes none.
+    #[serde(default)]
+    peek: bool,
 }
 
 fn yes() -> bool {
@@ -52,7 +59,14 @@ fn yes() -> bool {
 impl Scraping {
     /// Endpoints over this view; what is to be compressed goes to `deflating`.
     #[must_use]
-    pub fn new(view: View, own: Own, telemetry: Arc<Telemetry>, deflating: Deflating, compression: bool) -> Self {
+    pub fn new(
+        view: View,
+        own: Own,
+        telemetry: Arc<Telemetry>,
+        deflating: Deflating,
+        compression: bool,
+        events: Option<Arc<EventOutlet>>,
+    ) -> Self {
         let bytes = |encoding| telemetry.scrape_bytes_total.with([encoding]);
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
         Self {
@@ -63,16 +77,27 @@ impl Scraping {
             gzip_bytes,
             deflating,
             compression,
+            events,
         }
     }
 
     /// The format to answer in; text that is not read can only be given as it came.
-    fn format(&self, headers: &HeaderMap) -> Format {
+    pub(super) fn format(&self, headers: &HeaderMap) -> Format {
         if self.view.merges() {
             negotiate::format(values(headers, ACCEPT))
         } else {
             Format::Text004
         }
+    }
+
+    /// An exposition of these applications, as far as it is prepared.
+    pub(super) fn prepare(&self, format: Format, which: &Selection<'_>) -> Prepared {
+        self.view.exposition(Variant::from(format), which)
+    }
+
+    /// Counts the time that a scrape took.
+    pub(super) fn observe(&self, began: Instant) {
+        self.telemetry.scrape_duration_seconds.observe(began.elapsed());
     }
 
     fn coding(&self, headers: &HeaderMap) -> Coding {
@@ -84,7 +109,7 @@ impl Scraping {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Vec<Bytes>) -> Response<Body> {
+    pub(super) fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Vec<Bytes>) -> Response<Body> {
         let coding = self.coding(headers);
         let tail = exposed.tail(own);
         let chunks = match coding {
@@ -116,7 +141,7 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-async fn finish(prepared: Prepared) -> Option<Exposed> {
+pub(super) async fn finish(prepared: Prepared) -> Option<Exposed> {
     if prepared.is_ready() {
         return Some(prepared.finish());
     }
@@ -124,7 +149,14 @@ async fn finish(prepared: Prepared) -> Option<Exposed> {
 }
 
 /// `GET /metrics`
-pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn all(
+    State(scraping): State<Arc<Scraping>>,
+    Query(wishes): Query<Wishes>,
+    Extension(connection): Extension<Connection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
     let began = Instant::now();
     let app = wishes.app.as_deref();
     if let Some(unknown) = app.filter(|app| scraping.view.app(app).is_none()) {
@@ -137,18 +169,27 @@ pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Qu
         Some(app) => Selection::Apps(app),
         None => Selection::Everything,
     };
-    let prepared = scraping.view.exposition(Variant::from(format), &which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some(exposed) = finish(prepared).await else {
+    let Some(exposed) = finish(scraping.prepare(format, &which)).await else {
         return Response::new(Body::empty());
     };
-    let own = if wishes.own {
+    let mut own = if wishes.own {
         scraping.own.render(&scraping.view)
     } else {
         Vec::new()
     };
+    // Events come last: from here on nothing can go wrong with the answer but its way.
+    if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
+        own.extend(events.ride(Visit {
+            connection: &connection,
+            method: &method,
+            uri: &uri,
+            headers: &headers,
+            peek: wishes.peek,
+        }));
+    }
     let answer = scraping.answer(&headers, format, &exposed, own);
-    scraping.telemetry.scrape_duration_seconds.observe(began.elapsed());
+    scraping.observe(began);
     answer
 }
 

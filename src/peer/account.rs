@@ -32,10 +32,12 @@ const MAX_OPEN: usize = 4_096;
 
 /// The open answers of all links. Cloning clones a handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger(Arc<Mutex<HashMap<(PublicKey, ScrapeId), Weak<Account>>>>);
+pub(super) struct Ledger(Arc<Mutex<Open>>);
+
+type Open = HashMap<(PublicKey, ScrapeId), Weak<Account>>;
 
 impl Ledger {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(PublicKey, ScrapeId), Weak<Account>>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

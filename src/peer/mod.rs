@@ -31,6 +31,9 @@ mod tls;
 mod transport;
 mod tries;
 
+#[cfg(test)]
+mod tests;
+
 pub use address::LinkAddress;
 pub use client::{Client, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_door};
 pub use dial::DialError;

@@ -22,7 +22,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::harness::{PATIENCE, Proxy, ask, free_port, until};
+use crate::harness::{PATIENCE, Proxy, ask, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
 
 const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -639,4 +639,56 @@ async fn a_second_secret_guess_is_limited() {
     assert!(last.contains("too many"), "{last}");
     assert_eq!(bridge.text("/scrape/good/metrics").await, "constant 1\n");
     good.close().await;
+}
+
+/// The configuration that users are given, with this test's bridge in place of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() {
+    let Some(prometheus) = peer("prometheus") else { return };
+    let bridge = TestBridge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let extra = format!("alias = \"north\"\nsecret = \"{SECRET}\"");
+    let proxy = Proxy::with(&p2p(&[&bridge], &folder, &extra)).await;
+    proxy.send(Request::put("/apps/job/metrics"), "jobs 7\n").await;
+    bridge.up("north").await;
+    let shipped = std::fs::read_to_string(repository("docs/examples/prometheus-bridge.yml")).unwrap();
+    let targets = bridge.folder.as_ref().unwrap().path().join("prometheus/targets.json");
+    let text = shipped
+        .replace("./prometheus/targets.json", &targets.display().to_string())
+        .replace("127.0.0.1:30000", &bridge.http.to_string())
+        .replace("60s", "1s");
+    assert_ne!(shipped, text);
+    let config = folder.path().join("prometheus.yml");
+    std::fs::write(&config, format!("global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\n{text}")).unwrap();
+    let web: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let mut running = tokio::process::Command::new(prometheus)
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}/data", folder.path().display()))
+        .arg(format!("--web.listen-address={web}"))
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let sees = async |query: &str| -> bool {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        if tokio::net::TcpStream::connect(web).await.is_err() {
+            return false;
+        }
+        let answer = ask(web, Request::get(format!("/api/v1/query?query={query}")), "").await;
+        let answer: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty())
+    };
+    for query in [
+        r#"jobs{job="proxies-by-file",instance="north",hostname="h",service="exporter-proxy"} == 7"#,
+        r#"jobs{job="proxies-by-http",instance="north",alias="north"} == 7"#,
+        r#"jobs{job="apps-by-http",instance="north",app="job"} == 7"#,
+        r#"up{job="apps-by-http",instance="north",app=""} == 1"#,
+        r#"exporter_proxy_bridge_connected{job="bridge"} == 1"#,
+    ] {
+        until(query, async || sees(query).await).await;
+    }
+    assert!(proxy.finish().await.is_clean());
+    let gone = r#"up{job="proxies-by-http",instance="north"} == 0"#;
+    until(gone, async || sees(gone).await).await;
+    running.kill().await.unwrap();
 }

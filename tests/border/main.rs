@@ -10,6 +10,7 @@
 
 mod exposition;
 mod harness;
+mod hostile;
 mod keep_alive;
 mod links;
 mod peers;
