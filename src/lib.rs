@@ -13,6 +13,7 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, own metrics
+//!  upstream streams       -->  live feed of changes       --> the monitoring stream
 //! ```
 //!
 //! ## The walk of one blob of metrics

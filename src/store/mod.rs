@@ -29,7 +29,7 @@ pub use events::{
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
+pub use feed::{Change, Counted, Feed, Numbered};
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};
