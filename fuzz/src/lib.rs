@@ -3,6 +3,7 @@
 //! `corpus/`.
 
 pub mod capnp_stream;
+pub mod exposition;
 mod feeding;
 pub mod json_stream;
 
@@ -10,4 +11,8 @@ pub mod json_stream;
 pub type Check = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: &[(&str, Check)] = &[("capnp_stream", capnp_stream::check), ("json_stream", json_stream::check)];
+pub const TARGETS: &[(&str, Check)] = &[
+    ("capnp_stream", capnp_stream::check),
+    ("exposition", exposition::check),
+    ("json_stream", json_stream::check),
+];

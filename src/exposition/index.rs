@@ -6,7 +6,7 @@ use crate::model::Syntax;
 
 use super::family::Family;
 use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Found, Report};
+use super::parse::{self, Found, Hashes, Report};
 use super::sample::Samples;
 use super::span::Span;
 
@@ -99,7 +99,7 @@ impl Exposition {
 
     /// The identities of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
     pub fn series_hashes(&self, family: &Family) -> impl Iterator<Item = u64> + '_ {
-        self.samples(family).map(|sample| sample.hash())
+        Hashes::new(&self.body, self.syntax, self.run_spans(family))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::Syntax;
 use super::family::{Family, Kind, Suffix};
 use super::hash::Seed;
 use super::index::Runs;
+use super::parse::bytes::find_special;
 
 /// A sample line. All parts are slices of the stored text, escaped as there.
 #[derive(Debug, Clone)]
@@ -297,15 +298,13 @@ impl<'a> Cursor<'a> {
 }
 
 /// Where the quote is that closes a string; checked lines always have one.
+#[inline]
 fn closing_quote(text: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', &text[at..]).unwrap_or_default();
-        if text[at] != b'\\' {
-            return at;
-        }
-        at += 2;
+    let mut at = find_special(text, 0);
+    while text[at] == b'\\' {
+        at = find_special(text, at + 2);
     }
+    at
 }
 
 #[cfg(test)]

@@ -22,15 +22,22 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
         .map(u64::from_le_bytes)
 }
 
+const BLOCK: usize = 32;
+
+#[inline]
+fn block(bytes: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
+    bytes.get(at..at + BLOCK).and_then(|block| block.try_into().ok())
+}
+
 /// How many bytes at their starts `a` and `b` have in common.
 #[inline]
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let mut at = 0;
-    while let (Some(x), Some(y)) = (a.get(at..at + 32), b.get(at..at + 32)) {
+    while let (Some(x), Some(y)) = (block(a, at), block(b, at)) {
         if x != y {
             break;
         }
-        at += 32;
+        at += BLOCK;
     }
     while let (Some(x), Some(y)) = (word(a, at), word(b, at)) {
         if x != y {
@@ -46,7 +53,7 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 
 /// The index of the first quote, backslash or newline at or after `at`; the length where there is none.
 #[inline]
-fn find_special(text: &[u8], mut at: usize) -> usize {
+pub(in crate::exposition) fn find_special(text: &[u8], mut at: usize) -> usize {
     // Label values are short: a handful of words here costs less than calling a search made for long texts.
     while let Some(word) = word(text, at) {
         let marks =

@@ -12,6 +12,7 @@ use super::super::family::Traits;
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
+use super::super::span::Span;
 use super::bytes::{Wrong, byte_at, closing_quote, common_prefix, is_blank, name_end, skip_blanks};
 use super::number::Number;
 use super::span;
@@ -49,6 +50,10 @@ pub(super) struct Known {
     pub(super) role: Role,
     name_hash: u64,
     pub(super) hash: u64,
+    /// What the labels up to this one add to the identity.
+    labels_so_far: u64,
+    /// What is peculiar about the labels up to this one.
+    traits_so_far: Traits,
 }
 
 /// What a good line holds. Offsets count from the start of the text.
@@ -57,8 +62,7 @@ pub(super) struct Line {
     pub(super) same_name: bool,
     /// The identity of the series.
     pub(super) hash: u64,
-    pub(super) value: Number,
-    pub(super) value_at: usize,
+    pub(super) value: f64,
     /// Empty where there is none.
     pub(super) timestamp: Range<usize>,
     pub(super) exemplar: Option<ExemplarSeen>,
@@ -67,6 +71,39 @@ pub(super) struct Line {
     pub(super) end: usize,
     /// The newline, or the end of the text.
     pub(super) newline: usize,
+}
+
+/// The identities of the series in a run of good lines.
+pub(in crate::exposition) struct Hashes<'a> {
+    scanner: Scanner<'a>,
+    runs: std::slice::Iter<'a, Span>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Hashes<'a> {
+    pub(in crate::exposition) fn new(body: &'a [u8], syntax: Syntax, runs: &'a [Span]) -> Self {
+        Self {
+            scanner: Scanner::new(body, syntax, true, Vec::new()),
+            runs: runs.iter(),
+            at: 0,
+            end: 0,
+        }
+    }
+}
+
+impl Iterator for Hashes<'_> {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        if self.at >= self.end {
+            (self.at, self.end) = self.runs.next().map(|run| (run.start as usize, run.end as usize))?;
+        }
+        let (_, _, cursor) = self.scanner.scan_labels(self.at).ok()?;
+        let newline = memchr::memchr(b'\n', &self.scanner.body[cursor.at..self.end]);
+        self.at = newline.map_or(self.end, |len| cursor.at + len + 1);
+        Some(self.scanner.name_hash.wrapping_add(cursor.labels))
+    }
 }
 
 /// What has to be known of an exemplar to judge its line.
@@ -97,12 +134,26 @@ struct Cursor {
     at: usize,
     /// How many labels are read.
     count: usize,
-    hash: u64,
+    /// What they add to the identity.
+    labels: u64,
     traits: Traits,
     /// How the last separator was written.
     gap: Traits,
     /// Whether all label names so far are those of the last line.
     names_stand: bool,
+}
+
+impl Cursor {
+    /// Goes on behind a label.
+    #[inline]
+    fn pass(&mut self, label: &mut Known, end: usize) {
+        self.labels = self.labels.wrapping_add(label.hash);
+        self.traits |= label.traits | label.gap;
+        label.labels_so_far = self.labels;
+        label.traits_so_far = self.traits;
+        self.at = end;
+        self.count += 1;
+    }
 }
 
 impl<'a> Scanner<'a> {
@@ -156,46 +207,56 @@ impl<'a> Scanner<'a> {
     /// Reads the line whose first byte is at `start`. After an error nothing is known of any line.
     #[inline]
     pub(super) fn scan(&mut self, start: usize) -> Result<Line, Wrong> {
-        let line = self.scan_line(start);
-        if line.is_err() {
-            self.labels.clear();
-            self.name = 0..0;
+        let (same_name, braces, cursor) = match self.scan_labels(start) {
+            Ok(read) => read,
+            Err(wrong) => return self.forget(wrong),
+        };
+        match self.tail(same_name, braces, &cursor) {
+            Ok(line) => Ok(line),
+            Err(wrong) => self.forget(wrong),
         }
-        line
     }
 
+    #[cold]
+    fn forget(&mut self, wrong: Wrong) -> Result<Line, Wrong> {
+        self.labels.clear();
+        self.name = 0..0;
+        Err(wrong)
+    }
+
+    /// Reads name and labels.
     #[inline]
-    fn scan_line(&mut self, start: usize) -> Result<Line, Wrong> {
-        let (same_name, braces, mut cursor) = self.head(start)?;
+    fn scan_labels(&mut self, start: usize) -> Result<(bool, bool, Cursor), Wrong> {
+        let body = self.body;
+        let mut agrees_up_to = start;
+        let mut head = None;
+        if let Some(first) = self.labels.first() {
+            agrees_up_to += common_prefix(&body[start..], &body[self.last..]);
+            // Beyond the first byte of the first label: only then it cannot be a blank.
+            if agrees_up_to > start + first.start {
+                let name = self.name.start - self.last + start;
+                self.name = name..name + self.name.len();
+                head = Some((true, true, self.cursor(start + first.start)));
+            }
+        }
+        let (same_name, braces, mut cursor) = match head {
+            Some(head) => head,
+            None => self.new_head(start)?,
+        };
         if braces {
-            self.read_labels(start, &mut cursor)?;
+            self.read_labels(start, agrees_up_to, &mut cursor)?;
         }
         self.labels.truncate(cursor.count);
         self.last = start;
-        self.tail(same_name, braces, &cursor)
-    }
-
-    /// Reads the name, and what stands before the first label.
-    #[inline]
-    fn head(&mut self, start: usize) -> Result<(bool, bool, Cursor), Wrong> {
-        if let Some(first) = self.labels.first() {
-            let head = first.start;
-            let (old, new) = (self.body.get(self.last..self.last + head), self.body.get(start..start + head));
-            if old == new && !is_blank(byte_at(self.body, start + head)) {
-                let name = self.name.start - self.last + start;
-                self.name = name..name + self.name.len();
-                return Ok((true, true, self.cursor(start + head)));
-            }
-        }
-        self.new_head(start)
+        Ok((same_name, braces, cursor))
     }
 
     const fn cursor(&self, at: usize) -> Cursor {
         Cursor {
             at,
             count: 0,
-            hash: self.name_hash,
-            traits: self.name_traits,
+            labels: 0,
+            traits: Traits::NONE,
             gap: Traits::NONE,
             names_stand: true,
         }
@@ -267,9 +328,10 @@ impl<'a> Scanner<'a> {
         Ok((at + 1..end, next))
     }
 
-    /// Reads labels up to and with the closing brace.
+    /// Reads labels up to and with the closing brace. The line agrees with the last one up to `agrees_up_to`, if both are read
+    /// from their starts.
     #[inline]
-    fn read_labels(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
+    fn read_labels(&mut self, start: usize, agrees_up_to: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
         let body = self.body;
         if byte_at(body, cursor.at) == b'}' {
             cursor.at += 1;
@@ -277,13 +339,14 @@ impl<'a> Scanner<'a> {
         }
         let old_end = self.labels.last().map_or(0, |label| self.last + label.start + label.len);
         // How far this line is known to agree with the last one, if both are read so many bytes apart.
-        let (mut agrees_up_to, mut apart) = (0, 0);
+        let mut apart = start - self.last;
+        let mut agrees_up_to = agrees_up_to.min(old_end + apart);
         loop {
             if let Some(known) = self.labels.get(cursor.count) {
                 let old = self.last + known.start;
-                if cursor.at >= agrees_up_to || apart != cursor.at - old {
+                if apart != cursor.at - old || cursor.at >= agrees_up_to {
                     apart = cursor.at - old;
-                    agrees_up_to = cursor.at + common_prefix(&body[cursor.at..], &body[old..old_end]);
+                    agrees_up_to = (cursor.at + common_prefix(&body[cursor.at..], &body[old..])).min(old_end + apart);
                 }
             }
             if !self.take_over(start, cursor, agrees_up_to, apart)? {
@@ -299,27 +362,19 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn take_over(&mut self, start: usize, cursor: &mut Cursor, agrees_up_to: usize, apart: usize) -> Result<bool, Wrong> {
         let first = cursor.count;
-        let shift = (self.last + apart).wrapping_sub(start);
-        if let Some(known) = self.labels.get_mut(first) {
+        let Some(known) = self.labels.get_mut(first) else {
+            return Ok(false);
+        };
+        if cursor.at + known.len > agrees_up_to {
+            if cursor.at + known.value_skip > agrees_up_to {
+                return Ok(false);
+            }
+            self.new_value(start, cursor)?;
+        } else if first == 0 && apart == start - self.last {
+            self.take_prefix(start, cursor, agrees_up_to);
+        } else {
             known.gap = cursor.gap;
-        }
-        while let Some(known) = self.labels.get_mut(cursor.count) {
-            let moved = known.start.wrapping_add(shift);
-            let end = start + moved + known.len;
-            if end > agrees_up_to {
-                break;
-            }
-            known.start = moved;
-            cursor.hash = cursor.hash.wrapping_add(known.hash);
-            cursor.traits |= known.traits | known.gap;
-            cursor.at = end;
-            cursor.count += 1;
-        }
-        if cursor.count == first {
-            match self.labels.get(first) {
-                Some(known) if cursor.at + known.value_skip <= agrees_up_to => self.new_value(start, cursor)?,
-                _ => return Ok(false),
-            }
+            self.take_middle(start, cursor, agrees_up_to, apart);
         }
         if !cursor.names_stand {
             for index in first..cursor.count {
@@ -327,6 +382,37 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Takes over the first labels, which stand where they stood.
+    #[inline]
+    fn take_prefix(&self, start: usize, cursor: &mut Cursor, agrees_up_to: usize) {
+        let mut last = &self.labels[0];
+        cursor.count = 1;
+        while let Some(known) = self.labels.get(cursor.count) {
+            if start + known.start + known.len > agrees_up_to {
+                break;
+            }
+            last = known;
+            cursor.count += 1;
+        }
+        cursor.labels = last.labels_so_far;
+        cursor.traits = last.traits_so_far;
+        cursor.at = start + last.start + last.len;
+    }
+
+    /// Takes over labels which now stand elsewhere in the line.
+    fn take_middle(&mut self, start: usize, cursor: &mut Cursor, agrees_up_to: usize, apart: usize) {
+        let shift = (self.last + apart).wrapping_sub(start);
+        while let Some(known) = self.labels.get_mut(cursor.count) {
+            let moved = known.start.wrapping_add(shift);
+            let end = start + moved + known.len;
+            if end > agrees_up_to {
+                break;
+            }
+            known.start = moved;
+            cursor.pass(known, end);
+        }
     }
 
     /// Reads the value of a label whose name is that of the last line.
@@ -342,10 +428,7 @@ impl<'a> Scanner<'a> {
         known.len = end + 1 - at;
         known.hash = seed.label_value(known.name_hash, &self.body[value..end]);
         known.gap = cursor.gap;
-        cursor.hash = cursor.hash.wrapping_add(known.hash);
-        cursor.traits |= known.traits | known.gap;
-        cursor.at = end + 1;
-        cursor.count += 1;
+        cursor.pass(known, end + 1);
         Ok(())
     }
 
@@ -375,18 +458,17 @@ impl<'a> Scanner<'a> {
             role,
             name_hash,
             hash: self.seed.label_value(name_hash, value),
+            labels_so_far: 0,
+            traits_so_far: Traits::NONE,
         };
-        match self.labels.get_mut(cursor.count) {
+        let index = cursor.count;
+        match self.labels.get_mut(index) {
             Some(slot) => *slot = known,
             None => self.labels.push(known),
         }
-        self.check_unique(start, cursor.count)?;
-        cursor.hash = cursor.hash.wrapping_add(known.hash);
-        cursor.traits |= known.traits | known.gap;
-        cursor.at = label.end;
-        cursor.count += 1;
+        cursor.pass(&mut self.labels[index], label.end);
         cursor.names_stand = false;
-        Ok(())
+        self.check_unique(start, index)
     }
 
     /// Refuses a label whose name an earlier one of this line has.
@@ -472,20 +554,19 @@ impl<'a> Scanner<'a> {
         let body = self.body;
         let gap = if braces { cursor.at } else { self.name.end };
         let value_at = skip_blanks(body, cursor.at);
+        let value = self.number(value_at)?;
+        let end = value_at + value.len;
         let mut line = Line {
             same_name,
-            hash: cursor.hash,
-            value: self.number(value_at)?,
-            value_at,
+            hash: self.name_hash.wrapping_add(cursor.labels),
+            value: value.value,
             timestamp: 0..0,
             exemplar: None,
-            traits: cursor.traits | gap_traits(body, gap..value_at),
-            end: 0,
-            newline: 0,
+            traits: self.name_traits | cursor.traits | gap_traits(body, gap..value_at),
+            end,
+            newline: end,
         };
-        line.end = value_at + line.value.len;
-        let end = line.end;
-        if !self.ends(&mut line, end) {
+        if byte_at(body, end) != b'\n' {
             self.beyond_value(&mut line)?;
         }
         Ok(line)
@@ -499,18 +580,21 @@ impl<'a> Scanner<'a> {
         match number {
             Some(number) if matches!(byte_at(body, at + number.len), b'\n' | b' ' | b'\t') => Ok(number),
             Some(number) if self.newline_at(at + number.len).is_some() => Ok(number),
-            _ => {
-                let word = self.word(at);
-                Err((
-                    at,
-                    if word.is_empty() {
-                        Reason::NoValue
-                    } else {
-                        Reason::Value(span(word))
-                    },
-                ))
-            }
+            _ => Err(self.no_number(at)),
         }
+    }
+
+    #[cold]
+    fn no_number(&self, at: usize) -> Wrong {
+        let word = self.word(at);
+        (
+            at,
+            if word.is_empty() {
+                Reason::NoValue
+            } else {
+                Reason::Value(span(word))
+            },
+        )
     }
 
     /// Where the newline is, if nothing but it (and a carriage return) stands at `at`.
@@ -618,7 +702,7 @@ impl<'a> Scanner<'a> {
         let mut cursor = Cursor {
             at: skip_blanks(body, start),
             count: 0,
-            hash: 0,
+            labels: 0,
             traits: Traits::NONE,
             gap: Traits::NONE,
             names_stand: false,
@@ -665,30 +749,36 @@ struct LabelAt {
 /// Reads what stands behind a label, and says whether another label follows; if not, the closing brace is read too.
 #[inline]
 fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
-    let mut at = skip_blanks(body, cursor.at);
-    cursor.gap = if at > cursor.at {
-        Traits::RESPELL_OPENMETRICS
-    } else {
-        Traits::NONE
-    };
-    let mut byte = byte_at(body, at);
-    if byte == b',' {
-        cursor.at = skip_blanks(body, at + 1);
-        if cursor.at > at + 1 {
-            cursor.gap = Traits::RESPELL_OPENMETRICS;
+    cursor.gap = Traits::NONE;
+    match (byte_at(body, cursor.at), byte_at(body, cursor.at + 1)) {
+        (b'}', _) => {
+            cursor.at += 1;
+            Ok(false)
         }
+        (b',', next) if !is_blank(next) && next != b'}' => {
+            cursor.at += 1;
+            Ok(true)
+        }
+        _ => odd_separator(body, cursor),
+    }
+}
+
+/// Reads a separator with blanks or a comma too many.
+#[inline(never)]
+fn odd_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
+    cursor.gap = Traits::RESPELL_OPENMETRICS;
+    cursor.at = skip_blanks(body, cursor.at);
+    if byte_at(body, cursor.at) == b',' {
+        cursor.at = skip_blanks(body, cursor.at + 1);
         if byte_at(body, cursor.at) != b'}' {
             return Ok(true);
         }
-        at = cursor.at;
-        byte = b'}';
-        cursor.gap = Traits::RESPELL_OPENMETRICS;
     }
-    if byte != b'}' {
-        return Err((at, open_or(byte, Reason::NoComma)));
+    if byte_at(body, cursor.at) != b'}' {
+        return Err((cursor.at, open_or(byte_at(body, cursor.at), Reason::NoComma)));
     }
     cursor.traits |= cursor.gap;
-    cursor.at = at + 1;
+    cursor.at += 1;
     Ok(false)
 }
 
@@ -704,7 +794,7 @@ fn open_or(byte: u8, otherwise: fn(u8) -> Reason) -> Reason {
 /// OpenMetrics wants exactly one space between the parts of a line.
 #[inline]
 fn gap_traits(body: &[u8], gap: Range<usize>) -> Traits {
-    if gap.len() == 1 && body[gap.start] == b' ' {
+    if gap.len() == 1 && byte_at(body, gap.start) == b' ' {
         Traits::NONE
     } else {
         Traits::RESPELL_OPENMETRICS
@@ -718,5 +808,5 @@ fn is_millis(text: &[u8]) -> bool {
 }
 
 fn is_seconds(text: &[u8]) -> bool {
-    Number::whole(text).is_some_and(|number| number.value(text).abs() <= MAX_SECONDS)
+    Number::whole(text).is_some_and(|number| number.value.abs() <= MAX_SECONDS)
 }

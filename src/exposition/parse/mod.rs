@@ -9,7 +9,7 @@
 //! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
 //! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
 
-mod bytes;
+pub(super) mod bytes;
 mod families;
 mod header;
 mod line;
@@ -31,10 +31,12 @@ use super::span::Span;
 
 use bytes::{is_blank, skip_blanks};
 use families::{Families, Owner};
+pub(super) use line::Hashes;
 use line::{Line, Role, Scanner};
+use number::Number;
 pub(super) use report::{Report, Told};
 use scratch::Scratch;
-use shape::{Context, Groups};
+use shape::{Bound, Context, Groups};
 use table::Table;
 
 /// The longest text that is read. Offsets have 32 bits.
@@ -209,14 +211,18 @@ impl Reader<'_, '_> {
         };
         self.owner = Some(owner);
         let kind = self.families.drafts()[owner.family].kind;
-        let traits = match self.traits(owner, kind, line) {
-            Ok(traits) => traits,
+        let mut traits = line.traits | owner.suffix.as_trait();
+        let bound = match self.bound(kind, &mut traits) {
+            Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
+        if line.exemplar.is_some() {
+            traits |= self.exemplar(owner, kind, line);
+        }
         if self.is_duplicate(start, line) {
             return;
         }
-        self.judge(start, owner, kind, line, traits);
+        self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);
     }
 
@@ -235,44 +241,41 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// What the line adds to the traits of its family; an error where a bound is no number, which Go refuses.
+    /// What an exemplar adds to the traits of a family.
+    fn exemplar(&mut self, owner: Owner, kind: Kind, line: &Line) -> Traits {
+        let place = matches!(
+            (kind, owner.suffix),
+            (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
+        );
+        if place && line.exemplar.is_some_and(|exemplar| exemplar.short) {
+            return Traits::NONE;
+        }
+        self.faults.note(line.end, Reason::ExemplarPlace);
+        Traits::RESPELL_OPENMETRICS
+    }
+
+    /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
     #[inline]
-    fn traits(&mut self, owner: Owner, kind: Kind, line: &Line) -> Result<Traits, (usize, Reason)> {
-        let mut traits = line.traits | owner.suffix.as_trait();
+    fn bound(&self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
             Kind::Histogram | Kind::GaugeHistogram => Role::Le,
             Kind::Summary => Role::Quantile,
-            _ => Role::Plain,
+            _ => return Ok(None),
         };
-        if role != Role::Plain {
-            traits |= self.bound(role)?;
-        }
-        if let Some(exemplar) = line.exemplar {
-            let place = matches!(
-                (kind, owner.suffix),
-                (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
-            );
-            if !(place && exemplar.short) {
-                traits |= Traits::RESPELL_OPENMETRICS;
-                self.faults.note(line.end, Reason::ExemplarPlace);
-            }
-        }
-        Ok(traits)
-    }
-
-    /// Looks at `le` or `quantile`.
-    #[inline]
-    fn bound(&self, role: Role) -> Result<Traits, (usize, Reason)> {
         let Some(label) = self.scanner.labels().iter().rfind(|label| label.role == role) else {
-            return Ok(Traits::NONE);
+            return Ok(None);
         };
         let place = self.scanner.label_value(label);
         let text = &self.body[place.clone()];
-        if number::Number::whole(text).is_none() {
+        let Some(number) = Number::whole(text) else {
             let name = if role == Role::Le { "le" } else { "quantile" };
             return Err((place.start, Reason::Bound(name, span(place))));
-        }
-        Ok(Traits::of_bound(text))
+        };
+        *traits |= Traits::of_bound(text);
+        Ok(Some(Bound {
+            value: number.value,
+            hash: label.hash,
+        }))
     }
 
     #[inline]
@@ -289,11 +292,12 @@ impl Reader<'_, '_> {
 
     /// Counts the sample into its family and looks whether that still fits its type.
     #[inline]
-    fn judge(&mut self, start: usize, owner: Owner, kind: Kind, line: &Line, traits: Traits) {
+    fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, traits: Traits) {
         let draft = self.families.draft(owner.family);
         draft.samples += 1;
         draft.traits |= traits;
-        if draft.traits.contains(Traits::UNFIT) {
+        let kind = draft.kind;
+        if draft.traits.contains(Traits::UNFIT) || matches!(kind, Kind::Unknown | Kind::Gauge) {
             return;
         }
         let mut context = Context {
@@ -302,8 +306,9 @@ impl Reader<'_, '_> {
             scanner: &self.scanner,
             groups: self.groups,
             family: owner.family,
-            name: draft.name.clone(),
+            name: &draft.name,
             kind,
+            bound,
         };
         if let Err(misfit) = draft.shape.fits(&mut context, owner.suffix, line) {
             draft.traits |= Traits::UNFIT;

@@ -14,55 +14,59 @@ const MAX_DIGITS: usize = 19;
 /// Whole numbers up to here are exact as doubles.
 const MAX_EXACT: u64 = 1 << 53;
 
-/// Below this power of ten no number can overflow; at and above it the slow way decides.
-const SAFE_POWER: i64 = 300;
-
 /// A number at the start of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Number {
     /// How many bytes it has.
     pub(super) len: usize,
-    form: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    /// `digits` times ten to the `power`.
-    Exact { negative: bool, digits: u64, power: i64 },
-    /// Read in full by the standard library.
-    Read(f64),
+    /// Its value, or one that is a few units in the last place off where `exact` is not set.
+    pub(super) value: f64,
+    exact: bool,
 }
 
 impl Number {
     /// The number that `text` starts with. What follows it is not looked at, so a caller checks that nothing odd does.
     #[inline]
     pub(super) fn at_start(text: &[u8]) -> Option<Self> {
-        // Most values are a few digits and nothing else.
+        // Most numbers are a few digits, some with a point, and nothing else.
         let mut digits = 0u64;
         let mut len = 0;
         while let Some(byte @ b'0'..=b'9') = text.get(len) {
-            if len == MAX_DIGITS {
-                return Self::general(text);
-            }
-            digits = digits * 10 + u64::from(byte - b'0');
+            digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
             len += 1;
         }
-        match text.get(len) {
-            None | Some(b'\n' | b' ') if len > 0 => Some(Self {
-                len,
-                form: Form::Exact {
-                    negative: false,
-                    digits,
-                    power: 0,
-                },
-            }),
-            _ => Self::general(text),
+        let whole = len;
+        if text.get(len) == Some(&b'.') {
+            len += 1;
+            while let Some(byte @ b'0'..=b'9') = text.get(len) {
+                digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                len += 1;
+            }
         }
+        let simple = matches!(text.get(len), None | Some(b'\n' | b' ')) && len > usize::from(whole < len) && len <= MAX_DIGITS;
+        if !simple {
+            return Self::general(text);
+        }
+        let fraction = (len - whole).saturating_sub(1);
+        Self::of(len, false, digits, -(fraction as i64))
     }
 
+    /// `digits` times ten to the `power`, if that power is one that a double holds.
+    #[inline]
+    #[allow(clippy::cast_precision_loss, reason = "`exact` tells when digits are lost")]
+    fn of(len: usize, negative: bool, digits: u64, power: i64) -> Option<Self> {
+        let scale = POWERS.get(usize::try_from(power.unsigned_abs()).ok()?)?;
+        let value = if power < 0 { digits as f64 / scale } else { digits as f64 * scale };
+        Some(Self {
+            len,
+            value: if negative { -value } else { value },
+            exact: digits <= MAX_EXACT,
+        })
+    }
+
+    #[inline(never)]
     fn general(text: &[u8]) -> Option<Self> {
         let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
-        let negative = text.first() == Some(&b'-');
         let mut reader = Digits {
             text,
             at: sign,
@@ -78,30 +82,23 @@ impl Number {
         if whole + fraction == 0 {
             return Self::word(text, sign);
         }
-        let exponent = reader.exponent()?;
-        let power = reader.power.saturating_add(exponent);
+        let power = reader.power.saturating_add(reader.exponent()?);
         let len = reader.at;
-        let overflows = power.saturating_add(MAX_DIGITS as i64).saturating_add(reader.dropped) >= SAFE_POWER;
-        if reader.dropped > 0 || overflows && reader.digits != 0 {
-            return Self::slow(&text[..len]);
-        }
-        Some(Self {
-            len,
-            form: Form::Exact {
-                negative,
-                digits: reader.digits,
-                power,
-            },
-        })
+        let simple = if reader.dropped {
+            None
+        } else {
+            Self::of(len, text[0] == b'-', reader.digits, power)
+        };
+        simple.or_else(|| Self::slow(&text[..len]))
     }
 
     /// Everything that is not small and simple; the standard library reads the very same grammar.
-    #[cold]
     fn slow(token: &[u8]) -> Option<Self> {
         let value: f64 = std::str::from_utf8(token).ok()?.parse().ok()?;
         value.is_finite().then_some(Self {
             len: token.len(),
-            form: Form::Read(value),
+            value,
+            exact: true,
         })
     }
 
@@ -127,36 +124,16 @@ impl Number {
         };
         Some(Self {
             len: sign + len,
-            form: Form::Read(value),
+            value,
+            exact: true,
         })
     }
 
-    /// The number that `text` is, from its first to its last byte.
-    pub(super) fn whole(text: &[u8]) -> Option<Self> {
-        Self::at_start(text).filter(|number| number.len == text.len())
-    }
-
-    /// Its value.
+    /// The number that `text` is, from its first to its last byte, with its exact value.
     #[inline]
-    #[allow(clippy::cast_precision_loss, reason = "digits beyond 2^53 take the other way")]
-    pub(super) fn value(self, text: &[u8]) -> f64 {
-        match self.form {
-            Form::Read(value) => value,
-            Form::Exact { negative, digits, power } => {
-                let scale = usize::try_from(power.unsigned_abs()).ok().and_then(|power| POWERS.get(power));
-                let value = match scale {
-                    Some(scale) if digits <= MAX_EXACT => {
-                        if power < 0 {
-                            digits as f64 / scale
-                        } else {
-                            digits as f64 * scale
-                        }
-                    }
-                    _ => return Self::slow(&text[..self.len]).map_or(0.0, |number| number.value(text)),
-                };
-                if negative { -value } else { value }
-            }
-        }
+    pub(super) fn whole(text: &[u8]) -> Option<Self> {
+        let number = Self::at_start(text).filter(|number| number.len == text.len())?;
+        if number.exact { Some(number) } else { Self::slow(text) }
     }
 }
 
@@ -168,8 +145,8 @@ struct Digits<'a> {
     digits: u64,
     /// How many of `digits` count.
     significant: usize,
-    /// Digits beyond [`MAX_DIGITS`], before or after the point.
-    dropped: i64,
+    /// Whether there were more than [`MAX_DIGITS`].
+    dropped: bool,
     power: i64,
     in_fraction: bool,
 }
@@ -180,7 +157,7 @@ impl Digits<'_> {
         let start = self.at;
         while let Some(byte @ b'0'..=b'9') = self.text.get(self.at) {
             if self.significant == MAX_DIGITS {
-                self.dropped += 1;
+                self.dropped = true;
             } else {
                 self.digits = self.digits * 10 + u64::from(byte - b'0');
                 self.significant += usize::from(self.digits > 0);
@@ -218,7 +195,7 @@ mod tests {
     use super::*;
 
     fn value(text: &str) -> Option<f64> {
-        Number::whole(text.as_bytes()).map(|number| number.value(text.as_bytes()))
+        Number::whole(text.as_bytes()).map(|number| number.value)
     }
 
     #[test]

@@ -11,14 +11,15 @@ use std::ops::Range;
 use crate::model::Syntax;
 
 use super::super::family::{Kind, Suffix, Traits};
-use super::line::{Known, Line, Role, Scanner};
-use super::number::Number;
+use super::line::{Line, Scanner};
 use super::table::Table;
 
 /// What is known of the group that is being read.
 #[derive(Clone, Default)]
 pub(super) struct Shape {
     open: bool,
+    /// Whether the group is among those that were seen.
+    entered: bool,
     group: u64,
     timestamp: Range<usize>,
     bound: Option<f64>,
@@ -74,24 +75,17 @@ pub(super) struct Context<'a, 'b> {
     /// The groups so far, of all families.
     pub(super) groups: &'b mut Groups,
     pub(super) family: usize,
-    pub(super) name: Range<usize>,
+    pub(super) name: &'b Range<usize>,
     pub(super) kind: Kind,
+    pub(super) bound: Option<Bound>,
 }
 
-impl Context<'_, '_> {
-    fn value(&self, line: &Line) -> f64 {
-        line.value.value(&self.body[line.value_at..])
-    }
-
-    /// The label that plays a role, if it is there.
-    fn role(&self, role: Role) -> Option<&Known> {
-        self.scanner.labels().iter().find(|label| label.role == role)
-    }
-
-    fn bound(&self, label: &Known) -> Option<f64> {
-        let text = &self.body[self.scanner.label_value(label)];
-        Number::whole(text).map(|number| number.value(text))
-    }
+/// The label `le` or `quantile` of a sample.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) value: f64,
+    /// What the label adds to the identity of the series.
+    pub(super) hash: u64,
 }
 
 /// What a family breaks, for a person.
@@ -112,7 +106,7 @@ impl Shape {
             Kind::Histogram | Kind::GaugeHistogram => self.histogram(of, suffix, line),
             Kind::Summary => self.summary(of, suffix, line),
             Kind::Info if suffix != Suffix::Info => Err(NAME),
-            Kind::Info => ensure(of.value(line) == 1.0, "the value of an info must be 1"),
+            Kind::Info => ensure(line.value == 1.0, "the value of an info must be 1"),
             Kind::StateSet => self.state(of, suffix, line),
         }
     }
@@ -127,22 +121,22 @@ impl Shape {
         if of.syntax == Syntax::Text {
             let base = of.body[of.name.clone()].strip_suffix(b"_total").unwrap_or_default();
             ensure(!base.is_empty(), "names of counters must end in _total")?;
-            return not_negative(of.value(line));
+            return not_negative(line.value);
         }
         match suffix {
-            Suffix::Total => not_negative(of.value(line))?,
+            Suffix::Total => not_negative(line.value)?,
             Suffix::Created => {}
             _ => return Err(NAME),
         }
-        let group = group(of, line, None);
+        let group = group(of, line, 0);
         self.joins(of, group, line).map(drop)
     }
 
     fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
         let name = &of.body[of.name.clone()];
         let state = of.scanner.labels().iter().find(|label| of.scanner.label_name(label) == name);
-        let group = group(of, line, state);
-        let value = of.value(line);
+        let group = group(of, line, state.map_or(0, |label| label.hash));
+        let value = line.value;
         ensure(suffix == Suffix::Bare, NAME)?;
         ensure(state.is_some(), "a state set needs a label that is called like it")?;
         ensure(value == 0.0 || value == 1.0, "the value of a state must be 0 or 1")?;
@@ -150,13 +144,12 @@ impl Shape {
     }
 
     fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
-        let quantile = if suffix == Suffix::Bare { of.role(Role::Quantile) } else { None };
-        let bound = quantile.and_then(|label| of.bound(label));
-        let group = group(of, line, quantile);
-        let value = of.value(line);
+        let bound = if suffix == Suffix::Bare { of.bound } else { None };
+        let group = group(of, line, bound.map_or(0, |bound| bound.hash));
+        let value = line.value;
         self.joins(of, group, line)?;
         match suffix {
-            Suffix::Bare => self.quantile(bound, value),
+            Suffix::Bare => self.quantile(bound.map(|bound| bound.value), value),
             Suffix::Sum => not_negative(value),
             Suffix::Count => whole(value),
             Suffix::Created => Ok(()),
@@ -175,15 +168,14 @@ impl Shape {
     }
 
     fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
-        let le = if suffix == Suffix::Bucket { of.role(Role::Le) } else { None };
-        let bound = le.and_then(|label| of.bound(label));
-        let group = group(of, line, le);
-        let value = of.value(line);
+        let bound = if suffix == Suffix::Bucket { of.bound } else { None };
+        let group = group(of, line, bound.map_or(0, |bound| bound.hash));
+        let value = line.value;
         if let Some(before) = self.joins(of, group, line)? {
             before.is_whole()?;
         }
         match suffix {
-            Suffix::Bucket => self.bucket(bound, value),
+            Suffix::Bucket => self.bucket(bound.map(|bound| bound.value), value),
             Suffix::Count | Suffix::GCount => {
                 self.count = Some(value);
                 whole(value)
@@ -216,7 +208,8 @@ impl Shape {
     #[inline]
     fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Misfit> {
         if self.open && self.group == group {
-            let same_time = of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
+            let both_without = self.timestamp.is_empty() && line.timestamp.is_empty();
+            let same_time = both_without || of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
             return ensure(same_time, TORN).map(|()| None);
         }
         let fresh = Self {
@@ -226,8 +219,16 @@ impl Shape {
             ..Self::default()
         };
         let before = std::mem::replace(self, fresh);
+        if !before.open {
+            return Ok(None);
+        }
+        // The first group of a family is entered when there is a second one: most families have one group only.
+        if !before.entered {
+            of.groups.enter(of.family, before.group);
+        }
+        self.entered = true;
         ensure(of.groups.enter(of.family, group), TORN)?;
-        Ok(before.open.then_some(before))
+        Ok(Some(before))
     }
 
     /// Whether an ended group of a histogram has all that it needs.
@@ -266,10 +267,9 @@ fn whole(value: f64) -> Result<(), Misfit> {
 }
 
 /// The hash of a sample's labels, one of them apart.
-fn group(of: &Context<'_, '_>, line: &Line, without: Option<&Known>) -> u64 {
-    line.hash
-        .wrapping_sub(of.scanner.name_hash())
-        .wrapping_sub(without.map_or(0, |label| label.hash))
+#[inline]
+fn group(of: &Context<'_, '_>, line: &Line, without: u64) -> u64 {
+    line.hash.wrapping_sub(of.scanner.name_hash()).wrapping_sub(without)
 }
 
 impl Traits {
