@@ -27,7 +27,7 @@ use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own,
 use crate::sources::polls::Polls;
 use crate::sources::push::{self, Pushing};
 use crate::store::{self, Expiry, Inlet, View};
-use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
+use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -142,13 +142,11 @@ impl Daemon {
             Arc::clone(&ground.access),
             Arc::clone(&ground.http_stats),
         );
-        receivers.start(&settings, &mut supervisor);
+        let listeners = receivers.listeners().count() + scraped.len();
+        let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
+        receivers.start(seats, &mut supervisor);
         for listener in scraped {
-            supervisor.add(Server::new(
-                listener,
-                Seats::new(settings.exporter.concurrent_requests),
-                door.clone(),
-            ));
+            supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));

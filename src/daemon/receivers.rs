@@ -66,11 +66,10 @@ impl Receivers {
         )
     }
 
-    /// Gives each receiver its own seats and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, supervisor: &mut Supervisor) {
+    /// Gives each receiver so many seats of its own and its place under the supervisor.
+    pub(super) fn start(self, seats: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
-            let seats = Seats::new(settings.exporter.concurrent_requests);
-            supervisor.add(receiver::part(listener, seats, self.surroundings.clone()));
+            supervisor.add(receiver::part(listener, Seats::new(seats), self.surroundings.clone()));
         }
     }
 }

@@ -30,7 +30,7 @@ mod turns;
 mod tests;
 
 pub use access::may_write;
-pub use body::{BodyError, BodyLimit, read_body};
+pub use body::{Allowance, BodyError, BodyLimit, read_body};
 pub use chunks::Chunks;
 pub use client::{Client, PeerAddr};
 pub use connection::{Connection, SendQueue};

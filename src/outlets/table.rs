@@ -147,6 +147,7 @@ mod tests {
             labels: [].into(),
             clashes: [].into(),
             duplicates: 0,
+            outdated: false,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
             fault: None,

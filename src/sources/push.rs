@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
@@ -102,9 +102,7 @@ async fn push(
     };
     // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
     let mut hold = pushing.budget.hold();
-    hold.cover(announced(&headers).map_or(limit.bytes, |length| length.min(limit.bytes)))
-        .await;
-    let body = match read_body(&headers, body, limit).await {
+    let body = match read_body(&headers, body, limit, &mut hold).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
     };
@@ -131,11 +129,6 @@ async fn push(
         }
         Err(refused) => refuse(status(&refused), refused.reason(), &format!("app {app}: {refused}")),
     }
-}
-
-/// The length that a body claims to have.
-fn announced(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// `DELETE /apps/NAME`

@@ -1,12 +1,16 @@
 //! The writing half.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::latest::Prepared;
 use super::{Limits, Mode, Shared, Text};
 use crate::exposition::catalog::Clash;
 use crate::exposition::{Exposition, Fault, detect};
 use crate::model::{AppName, Origin, Timestamp, Update};
+
+/// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
+const TOO_OLD: Duration = Duration::from_secs(3_600);
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -157,16 +161,20 @@ impl Inlet {
             Text::Raw(body, syntax)
         };
         match text.exposition() {
-            Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
-            _ => Ok(Prepared {
-                app,
-                text,
-                labels,
-                origin,
-                at,
-                expires,
-            }),
+            Some(read) if read.series() == 0 && !read.faults().is_empty() => return Err(invalid(read)),
+            _ => {}
         }
+        let newest = text.exposition().and_then(|read| read.newest_timestamp());
+        let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
+        Ok(Prepared {
+            app,
+            text,
+            labels,
+            origin,
+            at,
+            expires,
+            outdated,
+        })
     }
 
     /// Lists an application before its first update; one that is known stays as it is.

@@ -40,6 +40,7 @@ pub(super) struct Prepared {
     pub(super) origin: Origin,
     pub(super) at: Timestamp,
     pub(super) expires: bool,
+    pub(super) outdated: bool,
 }
 
 impl Latest {
@@ -112,6 +113,7 @@ impl Latest {
             origin,
             at,
             expires,
+            outdated,
         } = update;
         let old = self.get(name.as_str()).cloned();
         let freed = old.as_ref().map_or(0, |app| app.text.body().len() as u64);
@@ -135,11 +137,12 @@ impl Latest {
             fault: None,
             clashes: changes.clashes.into(),
             duplicates: self.duplicates(&name),
+            outdated,
             withdrawn: false,
             expires,
         };
         let complaint = app.complaint();
-        let is_new = complaint.is_some() && !old.as_ref().is_some_and(|old| old.complaint() == complaint);
+        let is_new = complaint.is_some() && old.as_ref().is_none_or(|old| old.complaint() != complaint);
         self.insert(app);
         self.follow_up(&changes.affected);
         Ok(Receipt {
@@ -199,6 +202,7 @@ impl Latest {
             fault: None,
             clashes: [].into(),
             duplicates: 0,
+            outdated: false,
             withdrawn: false,
             expires: false,
         };
@@ -251,6 +255,7 @@ impl Latest {
             text,
             clashes: [].into(),
             duplicates: 0,
+            outdated: false,
             withdrawn: true,
             ..App::clone(&old)
         });

@@ -275,3 +275,15 @@ fn other_rules_put_everything_together_anew() {
     inlet.set_mode(Mode::Merge(Rules::new(Some("job"), Duplicates::Label, &[])));
     assert!(text(&view).ends_with("m{job=\"a\"} 1\n"), "{}", text(&view));
 }
+
+#[test]
+fn timestamps_that_prometheus_would_drop_are_told() {
+    let (inlet, view) = merging(Limits::default());
+    let now = 1_795_000_000_000;
+    inlet.put(update("old", "m 1 1395066363000\n", now)).unwrap();
+    inlet
+        .put(update("new", "n 1 1794999999000\nn{x=\"1\"} 1 1395066363000\n", now))
+        .unwrap();
+    let status = |app: &str| view.app(app).unwrap().status(Timestamp::from_millis(now), None).to_string();
+    assert_eq!((&*status("old"), &*status("new")), ("timestamps too old for Prometheus", "ok"));
+}

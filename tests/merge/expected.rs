@@ -10,12 +10,12 @@ use exporter_proxy::model::Syntax;
 use crate::mixes::{Mix, Step};
 
 /// A sample: its name, labels that count, value, and timestamp in milliseconds.
-pub type Seen = (String, BTreeMap<String, String>, String, Option<i64>);
+pub(crate) type Seen = (String, BTreeMap<String, String>, String, Option<i64>);
 
 type Labels = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
+pub(crate) enum Shape {
     Scalar,
     Histogram,
     Summary,
@@ -50,7 +50,7 @@ struct App {
 }
 
 /// All applications, merged slowly.
-pub struct Model {
+pub(crate) struct Model {
     app_label: Option<String>,
     latest: bool,
     apps: BTreeMap<String, App>,
@@ -61,7 +61,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(mix: &Mix) -> Self {
+    pub(crate) fn new(mix: &Mix) -> Self {
         Self {
             app_label: mix.app_label.clone(),
             latest: mix.latest,
@@ -73,7 +73,7 @@ impl Model {
         }
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         self.clock += 1;
         match step {
             Step::Remove { app } => {
@@ -223,7 +223,7 @@ impl Model {
     }
 
     /// The type of each family that goes out.
-    pub fn kinds(&self) -> BTreeMap<String, Kind> {
+    pub(crate) fn kinds(&self) -> BTreeMap<String, Kind> {
         let kind = |key: &String| {
             let kept = self.kept(key);
             kept.iter()
@@ -235,7 +235,7 @@ impl Model {
     }
 
     /// The help of each family that goes out.
-    pub fn helps(&self) -> BTreeMap<String, String> {
+    pub(crate) fn helps(&self) -> BTreeMap<String, String> {
         let help = |key: &String| {
             let mut kept = self.kept(key);
             kept.sort_by_key(|(name, _)| (*name).clone());
@@ -248,7 +248,7 @@ impl Model {
     }
 
     /// All samples that go out.
-    pub fn samples(&self) -> Vec<Seen> {
+    pub(crate) fn samples(&self) -> Vec<Seen> {
         let mut samples = Vec::new();
         for key in self.active() {
             let kept = self.kept(&key);
@@ -276,7 +276,7 @@ impl Model {
     }
 
     /// How many groups of series each application shares with others.
-    pub fn duplicates(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn duplicates(&self) -> BTreeMap<String, u64> {
         let mut counts: BTreeMap<String, u64> = self.apps.keys().map(|name| (name.clone(), 0)).collect();
         for key in self.keys() {
             let kept = self.kept(&key);
@@ -301,7 +301,7 @@ fn add(labels: &mut Labels, name: &str, value: &str) {
 }
 
 /// A name by the underscores rule, from one as escaped in quotes.
-pub fn underscored(name: &str) -> String {
+pub(crate) fn underscored(name: &str) -> String {
     let plain = name
         .replace("\\\\", "\u{1}")
         .replace("\\\"", "\"")
@@ -391,7 +391,7 @@ fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) ->
 }
 
 /// All samples of a text.
-pub fn samples(exposition: &Exposition) -> Vec<Seen> {
+pub(crate) fn samples(exposition: &Exposition) -> Vec<Seen> {
     let mut samples: Vec<_> = exposition
         .families()
         .iter()

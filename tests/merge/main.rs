@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod expected;
+mod large;
 mod mixes;
 mod oracles;
 

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use exporter_proxy::model::Syntax;
 
 /// A small generator of numbers (SplitMix64): the same seed gives the same mix on every machine.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed ^ 0x5bf0_3635_dcf5_9e1d)
     }
 
@@ -21,23 +21,23 @@ impl Dice {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below a usize")
     }
 
     /// True `percent` times in a hundred.
-    pub fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
 
 /// One step of a mix.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     Replace {
         app: String,
         syntax: Syntax,
@@ -51,10 +51,10 @@ pub enum Step {
 
 /// What a mix is made with.
 #[derive(Debug, Clone)]
-pub struct Mix {
-    pub app_label: Option<String>,
-    pub latest: bool,
-    pub steps: Vec<Step>,
+pub(crate) struct Mix {
+    pub(crate) app_label: Option<String>,
+    pub(crate) latest: bool,
+    pub(crate) steps: Vec<Step>,
 }
 
 const APPS: [&str; 6] = ["alpha", "beta", "Gamma \"3\"", "delta\\x", "e", "zeta/ö"];
@@ -64,7 +64,7 @@ const SUFFIXES: [&str; 12] = [
 ];
 
 impl Mix {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let app_label = dice
             .chance(20)

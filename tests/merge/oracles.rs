@@ -26,7 +26,7 @@ fn run(command: &mut Command) -> Option<Output> {
 }
 
 /// `promtool check metrics` of all text files. It exits with 1 for what it cannot parse, and with 3 for what it does not like.
-pub fn promtool(folder: &Path) {
+pub(crate) fn promtool(folder: &Path) {
     for file in files(folder, "text") {
         let Some(output) = run(Command::new("promtool")
             .args(["check", "metrics"])
@@ -64,7 +64,7 @@ sys.exit(1 if bad else 0)
 "#;
 
 /// The strict OpenMetrics parser of `prometheus_client`, on all files at once.
-pub fn prometheus_client(folder: &Path) {
+pub(crate) fn prometheus_client(folder: &Path) {
     let Some(output) = run(Command::new("python3").args(["-c", STRICT]).args(files(folder, "openmetrics"))) else {
         return;
     };

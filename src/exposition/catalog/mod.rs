@@ -23,6 +23,8 @@ mod rules;
 mod series;
 mod slab;
 mod strip;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
