@@ -117,9 +117,11 @@ impl Tally {
 
 fn main() -> anyhow::Result<()> {
     let (tallies, seconds) = match Command::parse() {
-        Command::Push(push) => at_once(push.connections, |connection| push.requests(connection), |connection, requests| {
-            push.run(connection, &requests)
-        })?,
+        Command::Push(push) => at_once(
+            push.connections,
+            |connection| push.requests(connection),
+            |connection, requests| push.run(connection, &requests),
+        )?,
         Command::Scrape(scrape) => at_once(scrape.connections, |_| (), |_, ()| scrape.run())?,
     };
     let line = summary(&tallies, seconds);
@@ -148,7 +150,12 @@ fn at_once<P: Send>(
 fn summary(tallies: &[Tally], seconds: f64) -> serde_json::Value {
     let mut micros: Vec<u32> = tallies.iter().flat_map(|it| it.micros.iter().copied()).collect();
     micros.sort_unstable();
-    let quantile = |per_mille: usize| micros.get(micros.len() * per_mille / 1000).or(micros.last()).map(|it| f64::from(*it) / 1000.0);
+    let quantile = |per_mille: usize| {
+        micros
+            .get(micros.len() * per_mille / 1000)
+            .or(micros.last())
+            .map(|it| f64::from(*it) / 1000.0)
+    };
     let done: u64 = tallies.iter().map(|it| it.done).sum();
     let counts = || tallies.iter().map(|it| it.done);
     serde_json::json!({

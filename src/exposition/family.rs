@@ -313,4 +313,7 @@ pub struct Family {
     pub samples: u32,
     /// What is peculiar about the samples.
     pub traits: Traits,
+    /// A sum over the identities of its series: equal, within one run of the program, for the same set of series in any order, and
+    /// almost never for another.
+    pub digest: u64,
 }

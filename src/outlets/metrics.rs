@@ -1,6 +1,6 @@
 //! `/metrics` and what else is exposition: everything, one application, and how it is encoded.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -15,10 +15,13 @@ use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort, Piece, join};
 use crate::exposition::negotiate::{self, Coding, Format};
-use crate::exposition::render::Variant;
+use crate::exposition::render::{Chunk, Variant};
 use crate::http::Chunks;
 use crate::store::{Exposed, Prepared, View};
 use crate::telemetry::{Counter, Telemetry};
+
+/// Compressors kept for the next scrapes: as many as are seldom in work at the same time, at 300 kB each.
+const MAX_SPARE_COMPRESSORS: usize = 4;
 
 /// What the metrics endpoints need.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Scraping {
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
     deflating: Deflating,
+    /// For tails; at most [`MAX_SPARE_COMPRESSORS`].
+    compressors: Mutex<Vec<Compressor>>,
     /// Whether gzip is offered (`exposition.compression`).
     compression: bool,
 }
@@ -62,6 +67,7 @@ impl Scraping {
             plain_bytes,
             gzip_bytes,
             deflating,
+            compressors: Mutex::default(),
             compression,
         }
     }
@@ -83,16 +89,49 @@ impl Scraping {
         }
     }
 
+    /// What the proxy says of itself to go with what is exposed.
+    fn own(&self, exposed: &Exposed, variant: Variant, now: Instant) -> Said {
+        let own = self.own.render(&self.view, now);
+        if exposed.mixes() {
+            return Said {
+                apps: Vec::new(),
+                tail: vec![self.own.per_app(&self.view), own],
+            };
+        }
+        Said {
+            apps: self.own.per_app_chunks(&self.view, variant),
+            tail: vec![own],
+        }
+    }
+
+    /// A piece of what is made for one scrape.
+    fn compress(&self, text: &[Bytes]) -> Piece {
+        let spare = || self.compressors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compressor = spare().pop().unwrap_or_default();
+        let piece = Piece::compress(text, Effort::Fast, &mut compressor);
+        let mut spare = spare();
+        if spare.len() < MAX_SPARE_COMPRESSORS {
+            spare.push(compressor);
+        }
+        piece
+    }
+
     /// Encodes what is exposed and its tail, and counts what goes out.
-    fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Vec<Bytes>) -> Response<Body> {
+    fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
         let coding = self.coding(headers);
-        let tail = exposed.tail(own);
+        let Said { apps, tail } = own;
+        let tail = exposed.tail(tail);
         let chunks = match coding {
-            Coding::Identity => exposed.text().into_iter().chain(tail).collect(),
+            Coding::Identity => {
+                let apps = apps.iter().flat_map(|chunk| chunk.text());
+                exposed.text().chain(apps).chain(&tail).cloned().collect()
+            }
             Coding::Gzip => {
                 self.deflating.offer(exposed.chunks());
-                let tail = Piece::compress(&tail, Effort::Fast, &mut Compressor::new());
-                join(exposed.pieces().iter().chain([&tail]))
+                self.deflating.offer(&apps);
+                let apps: Vec<Piece> = apps.iter().flat_map(|chunk| chunk.pieces()).collect();
+                let tail = self.compress(&tail);
+                join(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail]))
             }
         };
         let body = Chunks::new(chunks);
@@ -115,12 +154,32 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
+/// What the proxy says of itself.
+#[derive(Debug, Default)]
+struct Said {
+    /// What grows with the number of applications, if it goes out as it is.
+    apps: Vec<Arc<Chunk>>,
+    /// The rest, as text format 0.0.4.
+    tail: Vec<Bytes>,
+}
+
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-async fn finish(prepared: Prepared) -> Option<Exposed> {
-    if prepared.is_ready() {
-        return Some(prepared.finish());
+async fn finish(scraping: &Arc<Scraping>, prepared: Prepared, variant: Variant, own: bool) -> Option<(Exposed, Said)> {
+    let ready = prepared.is_ready() && (!own || scraping.own.is_ready(&scraping.view, variant));
+    let scraping = Arc::clone(scraping);
+    let work = move || {
+        let exposed = prepared.finish();
+        let said = if own {
+            scraping.own(&exposed, variant, Instant::now())
+        } else {
+            Said::default()
+        };
+        (exposed, said)
+    };
+    if ready {
+        return Some(work());
     }
-    tokio::task::spawn_blocking(move || prepared.finish()).await.ok()
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// `GET /metrics`
@@ -137,17 +196,13 @@ pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Qu
         Some(app) => Selection::Apps(app),
         None => Selection::Everything,
     };
-    let prepared = scraping.view.exposition(Variant::from(format), &which);
+    let variant = Variant::from(format);
+    let prepared = scraping.view.exposition(variant, &which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some(exposed) = finish(prepared).await else {
+    let Some((exposed, said)) = finish(&scraping, prepared, variant, wishes.own).await else {
         return Response::new(Body::empty());
     };
-    let own = if wishes.own {
-        scraping.own.render(&scraping.view)
-    } else {
-        Vec::new()
-    };
-    let answer = scraping.answer(&headers, format, &exposed, own);
+    let answer = scraping.answer(&headers, format, &exposed, said);
     scraping.telemetry.scrape_duration_seconds.observe(began.elapsed());
     answer
 }
@@ -156,7 +211,7 @@ pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Qu
 pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
     let format = scraping.format(&headers);
     match scraping.view.app_exposition(&app, Variant::from(format)) {
-        Some(exposed) => scraping.answer(&headers, format, &exposed, Vec::new()),
+        Some(exposed) => scraping.answer(&headers, format, &exposed, Said::default()),
         None => unknown_app(&app),
     }
 }

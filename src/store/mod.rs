@@ -26,7 +26,7 @@ pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use exposed::Rendered;
+use exposed::Answers;
 use latest::Latest;
 
 /// Makes an empty store and gives its writing and its reading half.
@@ -36,7 +36,8 @@ pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
     let shared = Arc::new(Shared {
         reads,
         latest: Mutex::new(Latest::new(limits, mode)),
-        rendered: Mutex::default(),
+        rendering: Mutex::default(),
+        answers: Mutex::default(),
     });
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
 }
@@ -49,7 +50,9 @@ struct Shared {
     /// Held for the swap of an entry or the copying of handles, never for work on bodies.
     latest: Mutex<Latest>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
-    rendered: Mutex<Rendered>,
+    rendering: Mutex<()>,
+    /// Held for moments only.
+    answers: Mutex<Answers>,
 }
 
 impl Shared {
@@ -57,5 +60,13 @@ impl Shared {
     /// assignments after all checks, so a poisoned lock is taken all the same.
     fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
+    fn rendering(&self) -> MutexGuard<'_, ()> {
+        self.rendering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

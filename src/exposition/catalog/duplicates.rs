@@ -47,6 +47,15 @@ impl Source {
         })
     }
 
+    /// Whether both have the same series for certain, or as good as certain, told without reading them.
+    fn has_series_of(&self, other: &Self) -> bool {
+        let digest = |it: &Self| it.exposition.families()[it.part.family as usize].digest;
+        self.part == other.part
+            && self.exposition.syntax() == other.exposition.syntax()
+            && self.additions == other.additions
+            && digest(self) == digest(other)
+    }
+
     /// The identities, each once, in order.
     fn hashes(&self) -> Vec<u64> {
         let mut hashes: Vec<u64> = self.samples().map(|(hash, ..)| hash).collect();
@@ -93,6 +102,13 @@ impl Catalog {
             return;
         }
         let Some(source) = self.source(id, app) else { return };
+        if before.as_ref().is_some_and(|before| before.has_series_of(&source)) {
+            // Most updates bring new values of the same series.
+            if self.rules.duplicates == Duplicates::Latest && self.entries[id].get(app).is_some_and(|it| it.duplicates > 0) {
+                self.mark_all(id);
+            }
+            return;
+        }
         let rules = &self.rules;
         let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {

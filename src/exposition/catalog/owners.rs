@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Contribution, Entry};
 use super::parts::{Part, Shape};
 use super::slab::Id;
 use super::updates::Turn;
-use super::{App, Catalog, Clash};
+use super::{App, AppPart, Catalog, Clash};
 use crate::exposition::{Exposition, Kind, Suffix};
 use crate::model::AppName;
 
@@ -25,6 +25,18 @@ impl Entry {
 
     fn contests(&self, other: &Self) -> bool {
         self.covers(&other.key) || other.covers(&self.key)
+    }
+
+    /// The application other than this one that has had a family longest. Nobody matters where this one has had it longest
+    /// and `keeps` its shape; otherwise all are looked at only where it is the senior itself.
+    fn senior_but(&self, app: Option<Id<App>>, keeps: bool) -> Option<(Id<App>, &Contribution)> {
+        if Some(self.senior) != app {
+            return Some((self.senior, self.get(self.senior)?));
+        }
+        if keeps {
+            return None;
+        }
+        self.iter().filter(|(other, _)| Some(*other) != app).min_by_key(|(_, it)| it.since)
     }
 }
 
@@ -45,7 +57,9 @@ impl Catalog {
     pub fn check_push(&self, app: &str, exposition: &Exposition) -> Vec<Clash> {
         let sorted = self.sort(exposition, None);
         let id = self.names.get(app).copied();
-        let clashes = sorted.parts.iter().filter_map(|part| self.would_clash(id, part, exposition));
+        let before = id.map_or(&[][..], |id| &self.apps[id].parts);
+        let parts = sorted.parts.iter().enumerate();
+        let clashes = parts.filter_map(|(at, part)| self.would_clash(id, before.get(at), part, exposition));
         clashes
             .chain(sorted.doubles.iter().map(|&family| same_name(exposition, family)))
             .collect()
@@ -65,11 +79,11 @@ impl Catalog {
         if let Some(other) = entry.blocked_by {
             return Some(self.covered(&entry.key, other));
         }
-        let (family, kind) = (text(&entry.key), contribution.part.kind);
+        let (family, kind) = (|| text(&entry.key), contribution.part.kind);
         if !entry.keeps(contribution) {
             let senior = entry.get(entry.senior)?;
             return Some(Clash::LeftOut {
-                family,
+                family: family(),
                 kind,
                 stands: senior.part.kind,
                 by: self.name_of(entry.senior),
@@ -77,20 +91,19 @@ impl Catalog {
         }
         let overruled = kind != Kind::Unknown && kind != entry.kind;
         overruled.then(|| Clash::Overruled {
-            family,
+            family: family(),
             kind,
             stands: entry.kind,
             by: self.name_of(entry.typer.unwrap_or(entry.senior)),
         })
     }
 
-    fn would_clash(&self, app: Option<Id<App>>, part: &Part, exposition: &Exposition) -> Option<Clash> {
+    fn would_clash(&self, app: Option<Id<App>>, before: Option<&AppPart>, part: &Part, exposition: &Exposition) -> Option<Clash> {
         let (key, shape) = (part.key(exposition), Shape::from(part.kind));
-        let entry = self.entry_by_key(&key).map(|(_, entry)| entry);
+        let entry = self.entry_near(before, &key).map(|id| &self.entries[id]);
         // The family as it would be without this application.
-        let others = entry.map(|entry| entry.iter().filter(|(other, _)| Some(*other) != app));
-        let senior = others.and_then(|others| others.min_by_key(|(_, it)| it.since));
         let mine = app.and_then(|app| entry?.get(app)).filter(|mine| mine.shape() == shape);
+        let senior = entry.and_then(|entry| entry.senior_but(app, mine.is_some()));
         if let (Some(entry), Some((by, theirs))) = (entry, senior)
             && mine.is_none_or(|mine| theirs.since < mine.since)
         {
@@ -115,6 +128,10 @@ impl Catalog {
                     by,
                 });
             }
+            return None;
+        }
+        if mine.is_some() && entry.is_some_and(Entry::is_active) {
+            // Whoever contests its names is younger, or it would not go out now.
             return None;
         }
         let contests = |other: &Entry| covers(shape, &key, &other.key) || other.covers(&key);

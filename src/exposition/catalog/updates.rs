@@ -194,14 +194,7 @@ impl Catalog {
     fn contribute(&mut self, at: usize, part: Part, turn: &mut Turn) -> AppPart {
         let exposition = Arc::clone(&self.apps[turn.app].exposition);
         let key = part.key(&exposition);
-        // Most updates have the same families in the same order as the one before.
-        let same_place = turn
-            .before
-            .parts
-            .get(at)
-            .map(|old| old.entry)
-            .filter(|&entry| *self.entries[entry].key == *key);
-        let entry = match same_place.or_else(|| self.keys.get(&*key).copied()) {
+        let entry = match self.entry_near(turn.before.parts.get(at), &key) {
             None => self.found(&key, part, turn),
             Some(entry) if self.entries[entry].get(turn.app).is_some() => self.renew(entry, part, turn),
             Some(entry) => self.attach(entry, part, turn),
@@ -210,6 +203,12 @@ impl Catalog {
             entry,
             family: part.family,
         }
+    }
+
+    /// The family of a name. Most updates have the same families in the same order as the one before.
+    pub(super) fn entry_near(&self, before: Option<&AppPart>, key: &[u8]) -> Option<Id<Entry>> {
+        let same_place = before.map(|old| old.entry).filter(|&entry| *self.entries[entry].key == *key);
+        same_place.or_else(|| self.keys.get(key).copied())
     }
 
     fn contribution(&self, key: &[u8], part: Part, turn: &Turn) -> Contribution {

@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) samples: u32,
     pub(super) traits: Traits,
     pub(super) shape: Shape,
+    /// The sum over its series; see [`Family::digest`].
+    pub(super) digest: u64,
     /// Its name was taken by another family before it had anything but a HELP line.
     taken: bool,
 }
@@ -95,6 +97,7 @@ impl Families {
                 samples: 0,
                 traits: Traits::NONE,
                 shape: Shape::default(),
+                digest: 0,
                 taken: false,
             });
         }
@@ -187,6 +190,15 @@ impl Draft {
             runs,
             samples: self.samples,
             traits: self.traits,
+            digest: self.digest,
         }
+    }
+
+    /// Notes a series by its identity, which is itself a sum over labels: without mixing it, exchanged labels would not show.
+    #[inline]
+    pub(super) fn count(&mut self, series: u64) {
+        let mixed = (series ^ (series >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.digest = self.digest.wrapping_add(mixed ^ (mixed >> 29));
+        self.samples += 1;
     }
 }

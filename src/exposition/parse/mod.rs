@@ -294,7 +294,7 @@ impl Reader<'_, '_> {
     #[inline]
     fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, traits: Traits) {
         let draft = self.families.draft(owner.family);
-        draft.samples += 1;
+        draft.count(line.hash);
         draft.traits |= traits;
         let kind = draft.kind;
         if draft.traits.contains(Traits::UNFIT) || matches!(kind, Kind::Unknown | Kind::Gauge) {
