@@ -1,5 +1,5 @@
-//! What updates and answers cost between the sockets: merging, segments, the gzip join, and all of it at the same time from several
-//! threads. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
+//! What updates and answers cost between the sockets, and at the same time from several threads. `benches/merge.rs` and
+//! `benches/exposition.rs` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
 
 mod workload;
 
@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use exporter_proxy::exposition::Exposition;
-use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection};
-use exporter_proxy::exposition::gzip::{Compressor, Effort, Piece, join};
+use exporter_proxy::exposition::catalog::{Duplicates, Rules, Selection};
 use exporter_proxy::exposition::negotiate::Format;
 use exporter_proxy::exposition::render::Variant;
-use exporter_proxy::model::{AppName, Format as Wire, LabelPair, Origin, Syntax, Timestamp, Update};
+use exporter_proxy::model::{AppName, Format as Wire, Origin, Syntax, Timestamp, Update};
 use exporter_proxy::store::{Inlet, Limits, Mode, View, open};
 
 use workload::{Order, Workload};
@@ -69,22 +67,6 @@ fn filled(apps: usize, of: &Workload) -> (Inlet, View) {
 
 fn text() -> Variant {
     Variant::from(Format::Text004)
-}
-
-/// New values of one app's series come into the catalog, which parsing has nothing to do with.
-#[divan::bench(args = SHARES)]
-fn merge(bencher: Bencher<'_, '_>, shared: usize) {
-    let (of, labels) = (workload(SERIES, shared), Arc::<[LabelPair]>::from([]));
-    let parsed = |app, turn| Arc::new(Exposition::parse(of.app(app, turn).into(), Syntax::Text));
-    let mut catalog = Catalog::new(rules());
-    for app in 0..APPS {
-        catalog.replace(&name(app), &labels, parsed(app, 0));
-    }
-    let (app, turns, mut n) = (name(7), [parsed(7, 0), parsed(7, 1)], 0);
-    bencher.bench_local(|| {
-        n += 1;
-        catalog.replace(&app, &labels, Arc::clone(&turns[n % 2]))
-    });
 }
 
 /// A whole update: copied, parsed, merged, stored.
@@ -146,24 +128,6 @@ fn answer_from_nothing(bencher: Bencher<'_, '_>, shared: usize) {
         .counter(ItemsCount::new(APPS * SERIES))
         .with_inputs(|| filled(APPS, &of))
         .bench_local_values(|(inlet, view)| (view.exposition(text(), &Selection::Everything).finish(), inlet));
-}
-
-/// A segment is compressed.
-#[divan::bench(args = [Effort::Fast, Effort::Small])]
-fn deflate(bencher: Bencher<'_, '_>, effort: Effort) {
-    let segment: String = (0..7).map(|app| workload(SERIES, 0).app(app, 0)).collect();
-    let (segment, mut compressor) = ([Bytes::from(segment)], Compressor::new());
-    bencher
-        .counter(BytesCount::new(segment[0].len()))
-        .bench_local(|| Piece::compress(&segment, effort, &mut compressor));
-}
-
-/// Compressed pieces become one gzip member.
-#[divan::bench(args = [10, 100, 1_000])]
-fn gzip_join(bencher: Bencher<'_, '_>, pieces: usize) {
-    let segment = [Bytes::from(workload(SERIES, 0).app(0, 0))];
-    let pieces = vec![Piece::compress(&segment, Effort::Fast, &mut Compressor::new()); pieces];
-    bencher.bench_local(|| join(&pieces));
 }
 
 /// One more update while other threads push and scrape without a pause.

@@ -3,20 +3,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, Uri};
 use serde::Deserialize;
 
 use super::deflating::Deflating;
+use super::events::{EventOutlet, Visit};
 use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort, Piece, join};
 use crate::exposition::negotiate::{self, Coding, Format};
 use crate::exposition::render::{Chunk, Variant};
-use crate::http::Chunks;
+use crate::http::{Chunks, Connection};
 use crate::store::{Exposed, Prepared, View};
 use crate::telemetry::{Counter, Telemetry};
 
@@ -36,6 +38,8 @@ pub struct Scraping {
     compressors: Mutex<Vec<Compressor>>,
     /// Whether gzip is offered (`exposition.compression`).
     compression: bool,
+    /// The events that go along, where events are taken.
+    events: Option<Arc<EventOutlet>>,
 }
 
 /// What a scraper may ask for.
@@ -48,6 +52,9 @@ pub(super) struct Wishes {
     own: bool,
     /// `own` leaves all applications out.
     only: Option<String>,
+    /// `true` shows this scraper's events and takes none.
+    #[serde(default)]
+    peek: bool,
 }
 
 fn yes() -> bool {
@@ -57,7 +64,14 @@ fn yes() -> bool {
 impl Scraping {
     /// Endpoints over this view; what is to be compressed goes to `deflating`.
     #[must_use]
-    pub fn new(view: View, own: Own, telemetry: Arc<Telemetry>, deflating: Deflating, compression: bool) -> Self {
+    pub fn new(
+        view: View,
+        own: Own,
+        telemetry: Arc<Telemetry>,
+        deflating: Deflating,
+        compression: bool,
+        events: Option<Arc<EventOutlet>>,
+    ) -> Self {
         let bytes = |encoding| telemetry.scrape_bytes_total.with([encoding]);
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
         Self {
@@ -69,16 +83,27 @@ impl Scraping {
             deflating,
             compressors: Mutex::default(),
             compression,
+            events,
         }
     }
 
     /// The format to answer in; text that is not read can only be given as it came.
-    fn format(&self, headers: &HeaderMap) -> Format {
+    pub(super) fn format(&self, headers: &HeaderMap) -> Format {
         if self.view.merges() {
             negotiate::format(values(headers, ACCEPT))
         } else {
             Format::Text004
         }
+    }
+
+    /// An exposition of these applications, as far as it is prepared.
+    pub(super) fn prepare(&self, format: Format, which: &Selection<'_>) -> Prepared {
+        self.view.exposition(Variant::from(format), which)
+    }
+
+    /// Counts the time that a scrape took.
+    pub(super) fn observe(&self, began: Instant) {
+        self.telemetry.scrape_duration_seconds.observe(began.elapsed());
     }
 
     fn coding(&self, headers: &HeaderMap) -> Coding {
@@ -117,9 +142,9 @@ impl Scraping {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
+    pub(super) fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: impl Into<Said>) -> Response<Body> {
         let coding = self.coding(headers);
-        let Said { apps, tail } = own;
+        let Said { apps, tail } = own.into();
         let tail = exposed.tail(tail);
         let chunks = match coding {
             Coding::Identity => {
@@ -156,15 +181,29 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 
 /// What the proxy says of itself.
 #[derive(Debug, Default)]
-struct Said {
+pub(super) struct Said {
     /// What grows with the number of applications, if it goes out as it is.
     apps: Vec<Arc<Chunk>>,
     /// The rest, as text format 0.0.4.
     tail: Vec<Bytes>,
 }
 
+impl From<Vec<Bytes>> for Said {
+    fn from(tail: Vec<Bytes>) -> Self {
+        Self { apps: Vec::new(), tail }
+    }
+}
+
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-async fn finish(scraping: &Arc<Scraping>, prepared: Prepared, variant: Variant, own: bool) -> Option<(Exposed, Said)> {
+pub(super) async fn finish(prepared: Prepared) -> Option<Exposed> {
+    if prepared.is_ready() {
+        return Some(prepared.finish());
+    }
+    tokio::task::spawn_blocking(move || prepared.finish()).await.ok()
+}
+
+/// The same, with what the proxy says of itself.
+async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, variant: Variant, own: bool) -> Option<(Exposed, Said)> {
     let ready = prepared.is_ready() && (!own || scraping.own.is_ready(&scraping.view, variant));
     let scraping = Arc::clone(scraping);
     let work = move || {
@@ -183,7 +222,14 @@ async fn finish(scraping: &Arc<Scraping>, prepared: Prepared, variant: Variant, 
 }
 
 /// `GET /metrics`
-pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn all(
+    State(scraping): State<Arc<Scraping>>,
+    Query(wishes): Query<Wishes>,
+    Extension(connection): Extension<Connection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
     let began = Instant::now();
     let app = wishes.app.as_deref();
     if let Some(unknown) = app.filter(|app| scraping.view.app(app).is_none()) {
@@ -197,13 +243,23 @@ pub(super) async fn all(State(scraping): State<Arc<Scraping>>, Query(wishes): Qu
         None => Selection::Everything,
     };
     let variant = Variant::from(format);
-    let prepared = scraping.view.exposition(variant, &which);
+    let prepared = scraping.prepare(format, &which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some((exposed, said)) = finish(&scraping, prepared, variant, wishes.own).await else {
+    let Some((exposed, mut said)) = finish_with(&scraping, prepared, variant, wishes.own).await else {
         return Response::new(Body::empty());
     };
+    // Events come last: from here on nothing can go wrong with the answer but its way.
+    if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
+        said.tail.extend(events.ride(Visit {
+            connection: &connection,
+            method: &method,
+            uri: &uri,
+            headers: &headers,
+            peek: wishes.peek,
+        }));
+    }
     let answer = scraping.answer(&headers, format, &exposed, said);
-    scraping.telemetry.scrape_duration_seconds.observe(began.elapsed());
+    scraping.observe(began);
     answer
 }
 

@@ -154,7 +154,7 @@ async fn forget(
         return answer;
     }
     match AppName::new(&name) {
-        Ok(app) if pushing.inlet.remove(&app) => {
+        Ok(app) if pushing.inlet.remove(&app, (pushing.clock)()) => {
             tracing::info!(app = app.as_str(), client = %connection.client(&headers), "forgotten by request");
             reply::text(StatusCode::ACCEPTED, format_args!("forgot {app}"))
         }

@@ -10,8 +10,12 @@
 
 mod exposition;
 mod harness;
+mod hostile;
+mod keep_alive;
+mod links;
 mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod stream;
 mod web;

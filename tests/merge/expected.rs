@@ -34,7 +34,8 @@ fn shape(kind: Kind) -> Shape {
 struct Part {
     kind: Kind,
     source: usize,
-    samples: Vec<Seen>,
+    /// Each with what identifies its group.
+    samples: Vec<(Seen, Labels)>,
     /// What identifies its groups of series.
     groups: BTreeSet<Labels>,
     names: BTreeSet<String>,
@@ -259,8 +260,8 @@ impl Model {
                 };
                 let rank = self.ranks.get(&key).copied().unwrap_or(0);
                 let labelled = self.labelled.contains(&((*name).clone(), key.clone()));
-                for sample in &part.samples {
-                    if self.latest && newer(&group(sample, &key, part.kind)) {
+                for (sample, group) in &part.samples {
+                    if self.latest && newer(group) {
                         continue;
                     }
                     let mut sample = sample.clone();
@@ -328,18 +329,6 @@ fn legacy(labels: &[(String, String)]) -> Labels {
     out
 }
 
-fn group(sample: &Seen, key: &str, kind: Kind) -> Labels {
-    let mut group = legacy(
-        &sample
-            .1
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect::<Vec<_>>(),
-    );
-    remove_bound(&mut group, &underscored(&sample.0), key, kind);
-    group
-}
-
 fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: Kind) {
     if kind == Kind::Histogram && name == format!("{key}_bucket") {
         group.remove("le");
@@ -368,8 +357,11 @@ fn millis(text: &[u8], syntax: Syntax) -> i64 {
     format!("{millis:.0}").parse().expect("a whole number")
 }
 
+/// A sample, what its name has beyond the family's, and the labels that tell it apart.
+type Read = (Seen, Suffix, Vec<(String, String)>);
+
 /// All samples of one family as written, with their labels in order.
-fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<(Seen, Suffix, Vec<(String, String)>)> {
+fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<Read> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = exposition.text(family.name);
     let samples = exposition.samples(family).map(|sample| {
@@ -377,15 +369,12 @@ fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) ->
             .labels
             .clone()
             .filter(|label| !label.value.is_empty())
-            .map(|label| (text(label.name), bound(&text(label.name), &text(label.value))))
+            .map(|label| (text(label.name), text(label.value)))
             .collect();
+        let spelt = labels.iter().map(|(name, value)| (name.clone(), bound(name, value))).collect();
         let timestamp = sample.timestamp.map(|timestamp| millis(timestamp, exposition.syntax()));
         let suffix = Suffix::between(name, sample.name).expect("a family's own sample");
-        (
-            (text(sample.name), labels.iter().cloned().collect(), text(sample.value), timestamp),
-            suffix,
-            labels,
-        )
+        ((text(sample.name), spelt, text(sample.value), timestamp), suffix, labels)
     });
     samples.collect()
 }
@@ -453,9 +442,9 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             });
             *is_primary |= primary;
             remove_bound(&mut group, &sample_name, &key, kind);
-            part.groups.insert(group);
+            part.groups.insert(group.clone());
             part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
-            part.samples.push(seen);
+            part.samples.push((seen, group));
         }
         let typed = family.kind != Kind::Unknown;
         for (key, (mut part, primary)) in mine {

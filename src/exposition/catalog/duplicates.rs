@@ -80,9 +80,12 @@ impl Source {
 
 /// Equal for equal sets of samples, whatever their order; almost never 0.
 fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
-    hashes.fold(1, |sum: u64, hash| {
-        sum.wrapping_add((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9))
-    })
+    let mixed = |hash: u64| {
+        // The identity of a sample without labels is 0, which must count like any other.
+        let hash = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    };
+    hashes.fold(1, |sum: u64, hash| sum.wrapping_add(mixed(hash)))
 }
 
 impl Catalog {

@@ -427,7 +427,7 @@ impl Exposed {
         if self.guests.is_empty() && self.variant.syntax == Syntax::Text {
             return own;
         }
-        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse(own.concat().into(), Syntax::Text)));
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_own(own.concat().into())));
         self.tail(own.as_ref())
     }
 

@@ -154,6 +154,15 @@ fn equal_series_are_told_apart_until_forgotten() {
 }
 
 #[test]
+fn a_series_without_labels_counts() {
+    let mut catalog = new();
+    push(&mut catalog, "a", "x 1\nx{i=\"1\"} 1\n");
+    push(&mut catalog, "b", "x 1\n");
+    push(&mut catalog, "a", "x{i=\"1\"} 1\n");
+    assert_eq!(catalog.duplicate_series("b"), 0);
+}
+
+#[test]
 fn the_telling_label_takes_a_free_name() {
     let mut catalog = new();
     push(&mut catalog, "a", "x{app=\"inner\"} 1\nx 1\n");
