@@ -1,27 +1,110 @@
-//! `exporter-proxy check`
+//! `exporter-proxy check` and `exporter-proxy check metrics`
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 
+use super::input;
 use crate::config::{self, Environment};
+use crate::exposition;
+use crate::model::Syntax;
 
 #[derive(Debug, Args)]
-pub(super) struct Check {}
+pub(super) struct Check {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Validate exposition text: exit 0, or 1 with line:column and reason of all that some parser would refuse.
+    ///
+    /// Warnings, about what works but somebody may be sorry for, do not count.
+    Metrics(Metrics),
+}
+
+#[derive(Debug, Args)]
+struct Metrics {
+    /// The file to validate; - is standard input.
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// The format of the text. Left out: OpenMetrics if it ends with `# EOF`, else the Prometheus text format.
+    #[arg(long, value_enum)]
+    format: Option<MetricsFormat>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MetricsFormat {
+    /// The Prometheus text format.
+    Text,
+    /// OpenMetrics 1.0.
+    Openmetrics,
+}
+
+impl From<MetricsFormat> for Syntax {
+    fn from(format: MetricsFormat) -> Self {
+        match format {
+            MetricsFormat::Text => Self::Text,
+            MetricsFormat::Openmetrics => Self::OpenMetrics,
+        }
+    }
+}
 
 impl Check {
-    /// Exit 0 and a summary, or exit 1 and every fault with its line.
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        match config::load(named, &Environment::from_pairs(std::env::vars_os())) {
-            Ok(loaded) => {
-                super::answer(&loaded.to_string())?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Err(faults) => {
-                super::answer(&format!("{faults}\n"))?;
-                Ok(ExitCode::FAILURE)
-            }
+        match &self.what {
+            None => check_configuration(named),
+            Some(What::Metrics(metrics)) => metrics.run(),
         }
+    }
+}
+
+/// Exit 0 and a summary, or exit 1 and every fault with its line.
+fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (text, code) = match config::load(named, &Environment::from_pairs(std::env::vars_os())) {
+        Ok(loaded) => (loaded.to_string(), ExitCode::SUCCESS),
+        Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
+    };
+    super::answer(&text)?;
+    Ok(code)
+}
+
+impl Metrics {
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        let body = input::read(&self.file)?;
+        let name = if self.file == Path::new("-") {
+            "standard input".to_owned()
+        } else {
+            self.file.display().to_string()
+        };
+        let checked = exposition::check(&body, self.format.map(Syntax::from));
+        let mut text = String::new();
+        for problem in &checked.problems {
+            let _ = writeln!(text, "{name}:{problem}");
+        }
+        let untold = checked.errors + checked.warnings - checked.problems.len() as u64;
+        if untold > 0 {
+            let _ = writeln!(text, "{name}: and {untold} more");
+        }
+        let syntax = if checked.syntax == Syntax::Text {
+            "text format"
+        } else {
+            "OpenMetrics"
+        };
+        let exposition::Checked {
+            errors,
+            warnings,
+            families,
+            series,
+            ..
+        } = checked;
+        let _ = writeln!(
+            text,
+            "{name}: {syntax}, {families} families, {series} series, {errors} errors, {warnings} warnings"
+        );
+        super::answer(&text)?;
+        Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

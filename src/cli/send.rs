@@ -1,7 +1,6 @@
 //! `exporter-proxy send APP [FILE|-]`
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::input;
 use super::target::{Target, ask};
 use crate::model::AppName;
 use crate::wire::encode;
@@ -52,7 +52,7 @@ enum Framing {
 impl Send {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let app = AppName::new(&self.app)?;
-        let metrics = read(&self.file)?;
+        let metrics = input::read(&self.file)?;
         let said = super::small_runtime()?.block_on(async {
             match &self.to {
                 Target::Http(authority) => push(authority, &app, metrics).await,
@@ -124,17 +124,4 @@ async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<
         bail!("the proxy answered {}: {}", answer.status(), text.trim_end());
     }
     Ok(format!("sent {bytes} bytes of {app}; the proxy answered {}\n", answer.status()))
-}
-
-fn read(file: &Path) -> anyhow::Result<Bytes> {
-    let mut metrics = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut metrics)
-            .context("cannot read standard input")?;
-    } else {
-        metrics = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    }
-    Ok(metrics.into())
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{Ground, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::sources::push::Pushing;
 use crate::sources::receiver::{self, Budget, Limits, Surroundings};
 use crate::supervise::listen::{BindError, Refused};
 use crate::supervise::{Listener, Seats, Supervisor};
@@ -54,11 +55,21 @@ impl Receivers {
         self.tcp.iter().chain(&self.unix)
     }
 
-    /// Gives each receiver its own seats and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, supervisor: &mut Supervisor) {
+    /// Pushing over HTTP by the same limits and out of the same budget.
+    pub(super) fn pushing(&self, ground: &Ground) -> Pushing {
+        Pushing::new(
+            ground.inlet.clone(),
+            Arc::clone(&ground.telemetry),
+            ground.clock,
+            self.limits.subscribe(),
+            Arc::clone(&self.budget),
+        )
+    }
+
+    /// Gives each receiver so many seats of its own and its place under the supervisor.
+    pub(super) fn start(self, seats: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
-            let seats = Seats::new(settings.exporter.concurrent_requests);
-            supervisor.add(receiver::part(listener, seats, self.surroundings.clone()));
+            supervisor.add(receiver::part(listener, Seats::new(seats), self.surroundings.clone()));
         }
     }
 }

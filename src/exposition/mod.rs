@@ -19,6 +19,7 @@ mod reason;
 pub mod render;
 mod sample;
 mod span;
+mod timestamps;
 
 pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
 pub use family::{Family, Kind, Suffix, Traits};

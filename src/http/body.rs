@@ -6,16 +6,20 @@ use std::mem;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
+use tokio::task::coop::consume_budget;
 
 use super::reply;
 
 /// Memory set aside on the word of a Content-Length header alone; the rest follows as bytes arrive.
 const FIRST_ALLOCATION: usize = 64 * 1024;
+
+/// What one step of unpacking adds at most: the decoder has a buffer of this size and hands it on before it fills it again.
+const STEP: usize = 32 * 1024;
 
 /// How many bytes a body may have, packed and unpacked alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +74,20 @@ impl IntoResponse for BodyError {
     }
 }
 
-/// Collects a request's body, unpacked where it is gzip.
+/// Where a body's memory comes from, so that many large bodies at once have a bound in common.
+pub trait Allowance: Send {
+    /// Resolves once `bytes` in all may be held, which can take as long as others hold them.
+    fn cover(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// Collects a request's body, unpacked where it is gzip, taking no more memory than `allowance` has covered.
 ///
 /// A length over the limit is refused before anything is read. The result may share a larger allocation: copy what is kept for long.
 ///
 /// # Errors
 ///
 /// See [`BodyError`]; it is an answer as it stands.
-pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit) -> Result<Bytes, BodyError> {
+pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, allowance: &mut impl Allowance) -> Result<Bytes, BodyError> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
@@ -89,12 +99,19 @@ pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit) ->
     let mut sink = sink(headers, limit, announced)?;
     let mut packed = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        let Ok(mut data) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
         packed += data.len();
         if packed > limit.bytes {
             return Err(BodyError::TooLarge(limit));
         }
-        sink.take(data)?;
+        while !data.is_empty() {
+            allowance.cover(sink.needs(&data)).await;
+            sink.take(&mut data)?;
+            // Unpacking is work: others get their turn in between.
+            consume_budget().await;
+        }
     }
     sink.finish()
 }
@@ -149,17 +166,39 @@ enum Plain {
 }
 
 impl Sink {
-    fn take(&mut self, data: Bytes) -> Result<(), BodyError> {
+    /// Takes bytes off the front of `data`: all of them, or as many as unpack to at most [`STEP`].
+    fn take(&mut self, data: &mut Bytes) -> Result<(), BodyError> {
         match self {
             Self::Plain(plain) => {
-                plain.take(data);
+                plain.take(mem::take(data));
                 Ok(())
             }
             Self::Gzip { decoder, empty } => {
                 *empty &= data.is_empty();
-                let written = decoder.write_all(&data);
-                decoder.get_mut().check(written)
+                let taken = decoder.write(data);
+                let taken = decoder.get_mut().check(taken)?;
+                if taken == 0 {
+                    return Err(BodyError::Corrupt(io::ErrorKind::InvalidData.into()));
+                }
+                data.advance(taken);
+                Ok(())
             }
+        }
+    }
+
+    /// How much memory it takes in all to take these bytes, growing as a vector does.
+    fn needs(&self, data: &Bytes) -> usize {
+        let (held, more) = match self {
+            Self::Plain(Plain::Empty { .. }) => return data.len(),
+            Self::Plain(Plain::One { piece, announced }) => return (piece.len() + data.len()).max(FIRST_ALLOCATION.min(*announced)),
+            Self::Plain(Plain::Many(joined)) => (joined, data.len()),
+            Self::Gzip { decoder, .. } => (&decoder.get_ref().bytes, STEP),
+        };
+        let needed = held.len() + more;
+        if needed <= held.capacity() {
+            held.capacity()
+        } else {
+            needed.max(held.capacity() * 2)
         }
     }
 
@@ -213,11 +252,11 @@ struct Limited {
 
 impl Limited {
     /// Tells a full buffer from what is wrong with the gzip itself.
-    fn check(&self, outcome: io::Result<()>) -> Result<(), BodyError> {
+    fn check<T>(&self, outcome: io::Result<T>) -> Result<T, BodyError> {
         match outcome {
             Err(_) if self.exceeded => Err(BodyError::TooLarge(self.limit)),
             Err(e) => Err(BodyError::Corrupt(e)),
-            Ok(()) => Ok(()),
+            Ok(done) => Ok(done),
         }
     }
 }
@@ -245,11 +284,20 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use futures_util::stream;
+    use futures_util::{FutureExt as _, stream};
     use http_body_util::StreamBody;
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Memory without end; how much was asked for at the most.
+    struct Plenty(usize);
+
+    impl Allowance for Plenty {
+        async fn cover(&mut self, bytes: usize) {
+            self.0 = self.0.max(bytes);
+        }
+    }
 
     const LIMIT: BodyLimit = BodyLimit {
         bytes: 10_000,
@@ -276,7 +324,7 @@ mod tests {
         if let Some(encoding) = encoding {
             headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
         }
-        read_body(&headers, pieces(data, size), LIMIT)
+        read_body(&headers, pieces(data, size), LIMIT, &mut Plenty(0))
             .await
             .map_err(|e| (e.status().as_u16(), e.to_string()))
     }
@@ -284,7 +332,9 @@ mod tests {
     #[tokio::test]
     async fn one_piece_is_passed_on_without_a_copy() {
         let data = Bytes::from(vec![1; 500]);
-        let read = read_body(&HeaderMap::new(), Body::from(data.clone()), LIMIT).await.unwrap();
+        let read = read_body(&HeaderMap::new(), Body::from(data.clone()), LIMIT, &mut Plenty(0))
+            .await
+            .unwrap();
         assert_eq!(read.as_ptr(), data.as_ptr());
     }
 
@@ -299,7 +349,43 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, "10001".parse().unwrap());
         let never = Body::new(StreamBody::new(stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>()));
-        assert!(matches!(read_body(&headers, never, LIMIT).await, Err(BodyError::TooLarge(LIMIT))));
+        assert!(matches!(
+            read_body(&headers, never, LIMIT, &mut Plenty(0)).await,
+            Err(BodyError::TooLarge(LIMIT))
+        ));
+    }
+
+    #[tokio::test]
+    async fn memory_is_asked_for_as_it_is_taken() {
+        let unpacked = vec![b'#'; 1 << 20];
+        let limit = BodyLimit {
+            bytes: unpacked.len(),
+            key: "a.key",
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let mut plenty = Plenty(0);
+        let read = read_body(&headers, Body::from(gzip(&unpacked)), limit, &mut plenty).await.unwrap();
+        assert_eq!(read.len(), unpacked.len());
+        assert!((unpacked.len()..=unpacked.len() * 2).contains(&plenty.0), "{}", plenty.0);
+        let mut plenty = Plenty(0);
+        read_body(&HeaderMap::new(), pieces(&unpacked[..200_000], 50_000), limit, &mut plenty)
+            .await
+            .unwrap();
+        assert!((200_000..=400_000).contains(&plenty.0), "{}", plenty.0);
+    }
+
+    #[tokio::test]
+    async fn memory_that_is_not_there_is_waited_for() {
+        struct Never;
+        impl Allowance for Never {
+            async fn cover(&mut self, _: usize) {
+                std::future::pending().await
+            }
+        }
+        let (headers, mut never) = (HeaderMap::new(), Never);
+        let waits = read_body(&headers, Body::from("a"), LIMIT, &mut never);
+        assert!(waits.now_or_never().is_none());
     }
 
     #[tokio::test]

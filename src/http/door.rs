@@ -18,7 +18,7 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -29,6 +29,7 @@ use super::stats::{HttpStats, count};
 use super::talk::Talk;
 use super::turns::Turns;
 use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
+use crate::supervise::seats::GRACE;
 use crate::supervise::{Accepted, Seat, Stream, panic_message};
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
@@ -176,7 +177,7 @@ impl Door {
         loop {
             let evicted = async {
                 match seat {
-                    Some(seat) => seat.evicted().await,
+                    Some(seat) => dispensable(seat, shared).await,
                     None => std::future::pending().await,
                 }
             };
@@ -201,6 +202,18 @@ impl Door {
             if stopping && shared.talk().is_answering() {
                 std::pin::Pin::new(&mut *http).graceful_shutdown();
             }
+        }
+    }
+}
+
+/// Resolves once the seat is needed and the client has had its grace: it may have just come, or be about to ask again.
+async fn dispensable(seat: &Seat, shared: &Shared) {
+    loop {
+        seat.evicted().await;
+        let until = shared.talk().idle_since().map(|since| since + GRACE);
+        match until {
+            Some(until) if Instant::now() < until => sleep_until(until).await,
+            _ => return,
         }
     }
 }
@@ -252,12 +265,18 @@ impl Service<Request<Incoming>> for Serving {
             seat.busy();
         }
         count(&self.door.stats.requests);
+        if let Some(queue) = shared.queue() {
+            queue.asked(request.uri(), request.headers());
+        }
         let to_head = request.method() == Method::HEAD;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.connection.clone());
         let (door, stop) = (self.door.clone(), self.stop.clone());
         Box::pin(async move {
             let mut response = door.answer(request).await;
+            if let Some(queue) = shared.queue() {
+                queue.answering(response.status());
+            }
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

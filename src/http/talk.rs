@@ -97,6 +97,14 @@ impl Talk {
         matches!(self.turn, Turn::Idle { .. })
     }
 
+    /// Since when nothing has been in work, if nothing is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self.turn {
+            Turn::Idle { since } => Some(since),
+            Turn::Head { .. } | Turn::Answer { .. } => None,
+        }
+    }
+
     /// Whether a part of a request's head is there and no more.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(self.turn, Turn::Head { .. })

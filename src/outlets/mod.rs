@@ -2,10 +2,14 @@
 
 mod apps;
 mod deflating;
+mod discovery;
+mod events;
 mod health;
 mod index;
 mod metrics;
+pub mod monitoring_api;
 mod own;
+pub mod stream;
 mod table;
 
 use std::sync::Arc;
@@ -17,18 +21,24 @@ use http::{Response, StatusCode};
 
 pub use apps::Listing;
 pub use deflating::Deflating;
+pub use events::{EventOutlet, IdentifyBy};
 pub use health::Readiness;
 pub use index::Index;
 pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
+use crate::store::View;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
 pub struct Outlets {
+    /// For `/sd`.
+    pub view: View,
     /// For `/metrics` and its kin.
     pub scraping: Arc<Scraping>,
+    /// For `/event/metrics` and `/events`, where events are taken.
+    pub events: Option<Arc<EventOutlet>>,
     /// For `/apps`.
     pub listing: Arc<Listing>,
     /// For `/`.
@@ -40,11 +50,14 @@ pub struct Outlets {
 /// The routes that read.
 pub fn routes(outlets: Outlets) -> Router {
     let Outlets {
+        view,
         scraping,
+        events,
         listing,
         index,
         readiness,
     } = outlets;
+    let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&scraping), outlet));
     let scrapes = Router::new()
         .route("/metrics", get(metrics::all))
         .route("/apps/{name}/metrics", get(metrics::one))
@@ -59,8 +72,9 @@ pub fn routes(outlets: Outlets) -> Router {
         .route("/readyz", get(health::ready))
         .route("/-/ready", get(health::ready))
         .with_state(readiness);
+    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(view);
     let index = Router::new().route("/", get(index::index)).with_state(index);
-    scrapes.merge(lists).merge(health).merge(index)
+    scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)
 }
 
 /// 404 for an application that nobody knows.

@@ -11,7 +11,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
-use super::receiver::Limits;
+use super::LARGE_BYTES;
+use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, Refused};
@@ -29,12 +30,13 @@ pub struct Pushing {
     origin: Origin,
     clock: Clock,
     limits: watch::Receiver<Limits>,
+    budget: Arc<Budget>,
 }
 
 impl Pushing {
-    /// Pushes into this store; a body is a message, so the receivers' limit on messages holds for it.
+    /// Pushes into this store; a body is a message, so the receivers' limits and their budget hold for it.
     #[must_use]
-    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>) -> Self {
+    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>, budget: Arc<Budget>) -> Self {
         let accepted = telemetry.updates_total.with([SOURCE, Format::Push.as_str()]);
         let origin = Origin {
             source: SOURCE.into(),
@@ -47,6 +49,7 @@ impl Pushing {
             origin,
             clock,
             limits,
+            budget,
         }
     }
 
@@ -98,7 +101,9 @@ async fn push(
         bytes: pushing.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
     };
-    let body = match read_body(&headers, body, limit).await {
+    // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
+    let mut hold = pushing.budget.hold();
+    let body = match read_body(&headers, body, limit, &mut hold).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
     };
@@ -118,7 +123,18 @@ async fn push(
         origin,
         at: (pushing.clock)(),
     };
-    match pushing.inlet.put_whole(update) {
+    let stored = if update.body.len() > LARGE_BYTES {
+        let inlet = pushing.inlet.clone();
+        let put = tokio::task::spawn_blocking(move || inlet.put_whole(update));
+        // Storing does not panic; were it dropped with the runtime, nobody would be left to read the answer.
+        let Ok(stored) = put.await else {
+            return Response::new(Body::empty());
+        };
+        stored
+    } else {
+        pushing.inlet.put_whole(update)
+    };
+    match stored {
         Ok(receipt) => {
             pushing.accepted.inc();
             reply::text(StatusCode::OK, format_args!("stored {} bytes of {app}", receipt.bytes))
@@ -138,7 +154,7 @@ async fn forget(
         return answer;
     }
     match AppName::new(&name) {
-        Ok(app) if pushing.inlet.remove(&app) => {
+        Ok(app) if pushing.inlet.remove(&app, (pushing.clock)()) => {
             tracing::info!(app = app.as_str(), client = %connection.client(&headers), "forgotten by request");
             reply::text(StatusCode::ACCEPTED, format_args!("forgot {app}"))
         }

@@ -37,6 +37,8 @@ pub struct App {
     pub clashes: Arc<[Clash]>,
     /// How many of its series other applications have as well.
     pub duplicates: u64,
+    /// Whether all timestamps that its samples carry are too old for Prometheus to store.
+    pub outdated: bool,
     /// Whether its data has left the exposition because its source went quiet.
     pub withdrawn: bool,
     /// Whether it is forgotten after [`Limits::expire_after`](super::Limits::expire_after): so for what is pushed, not for what is polled.
@@ -124,6 +126,9 @@ impl App {
             } else {
                 format!("{first} (and {} more)", others.len())
             });
+        }
+        if self.outdated {
+            parts.push("timestamps too old for Prometheus".to_owned());
         }
         if self.duplicates > 0 {
             parts.push(format!("{} duplicate series", self.duplicates));

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::listen::BACKLOG;
 use super::{Listener, Seat, Seats, Stream, panic_text};
 
 /// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
@@ -32,7 +33,8 @@ pub struct ListenerStats {
 }
 
 impl Listener {
-    /// Accepts until `stop`, hands each connection with a seat to `handler` in a task of its own, and returns when all have ended.
+    /// Accepts until `stop`, and after it those whom the kernel had let in; hands each connection with a seat to `handler` in a task of
+    /// its own, and returns when all have ended.
     ///
     /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
     /// A handler that panics is one failed connection. Dropping the future drops the connections.
@@ -75,16 +77,27 @@ impl Listener {
                 tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
             }
             // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
-            let seat = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                seat = seats.take() => seat,
-            };
+            let seat = seats.take().await;
             open.start(&handler, stream, seat);
         }
+        self.take_the_rest(&seats, |stream, seat| open.start(&handler, stream, seat)).await;
         drop(self);
         while let Some(ended) = open.tasks.join_next().await {
             open.reap(ended);
+        }
+    }
+
+    /// Seats those whom the kernel let in before the stop: they may have sent all they had to say and be gone, believing it received.
+    ///
+    /// Closing the listener instead would answer them with a reset. No more than the queue can hold are taken, whoever comes meanwhile.
+    async fn take_the_rest(&self, seats: &Seats, mut start: impl FnMut(Stream, Seat)) {
+        for _ in 0..=BACKLOG {
+            match self.socket.accept_now() {
+                Ok(stream) => start(stream, seats.take().await),
+                Err(e) if is_the_clients(&e) => {}
+                // The queue is empty, or the kernel has nothing left to give.
+                Err(_) => return,
+            }
         }
     }
 }

@@ -20,13 +20,31 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(hard)
 }
 
+/// How many files this process may have open.
+#[must_use]
+pub fn open_files() -> u64 {
+    // Whoever cannot even ask finds out by running out.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
+/// How many connections each of `listeners` may have: as many as are `wanted`, unless `limit` open files cannot hold them all. Then each
+/// gets an equal share, so that clients of one listener never take the file descriptors that another one or a poll needs.
+#[must_use]
+pub fn seats(limit: u64, listeners: usize, wanted: usize) -> usize {
+    // A process that may open hardly anything still serves with half of it.
+    let for_connections = limit - OTHER_FILES.min(limit / 2);
+    // One more is accepted by each listener and waits for a seat.
+    let share = (for_connections / listeners.max(1) as u64).saturating_sub(1);
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(1, wanted.max(1))
+}
+
 /// A sentence for the log where `limit` open files cannot hold `connections`, and none where they can.
 #[must_use]
 pub fn too_few_open_files(limit: u64, connections: u64) -> Option<String> {
     let needed = connections.saturating_add(OTHER_FILES);
     (limit < needed).then(|| {
         format!(
-            "the limit on open files is {limit}, but the configured connections need {needed}: raise it (ulimit -n, LimitNOFILE=) or lower exporter.concurrent_requests"
+            "the limit on open files is {limit}, but the configured connections need {needed}, so fewer are served at once: raise it (ulimit -n, LimitNOFILE=) or lower exporter.concurrent_requests"
         )
     })
 }
@@ -42,6 +60,17 @@ mod tests {
         let raised = raise_open_files().unwrap();
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         assert_eq!((soft, hard), (raised, raised));
+    }
+
+    #[test]
+    fn seats_are_shared_out_where_files_are_scarce() {
+        assert_eq!(seats(u64::MAX, 3, 2_048), 2_048);
+        assert_eq!(seats(20_000, 3, 2_048), 2_048);
+        assert_eq!(seats(1_024, 3, 2_048), 297);
+        assert_eq!(seats(256, 3, 2_048), 41);
+        assert_eq!(seats(256, 3, 8), 8);
+        assert_eq!(seats(4, 3, 2_048), 1);
+        assert_eq!(seats(0, 0, 0), 1);
     }
 
     #[test]

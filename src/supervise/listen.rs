@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 pub use super::accept::{Accepted, ListenerStats};
@@ -208,6 +209,24 @@ impl Socket {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::unix(stream)),
+        }
+    }
+
+    /// Accepts who is in the kernel's queue at this moment, or gives [`io::ErrorKind::WouldBlock`]. The runtime learns of newcomers only
+    /// when it looks, so its own `accept` cannot tell that there are none.
+    pub(super) fn accept_now(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = SockRef::from(listener).accept()?;
+                socket.set_nonblocking(true)?;
+                let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Stream::tcp(TcpStream::from_std(socket.into())?, peer))
+            }
+            Self::Unix(listener) => {
+                let (socket, _) = SockRef::from(listener).accept()?;
+                socket.set_nonblocking(true)?;
+                Ok(Stream::unix(UnixStream::from_std(socket.into())?))
+            }
         }
     }
 }

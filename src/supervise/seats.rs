@@ -7,8 +7,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+/// How long a holder that is asked to leave may put that off after its last word, and a new one after it was let in: a round trip to
+/// the other side of the earth. Whoever has just connected is about to say something, and would lose it.
+pub const GRACE: Duration = Duration::from_millis(250);
 
 /// A number of seats, shared by all who take from it.
 #[derive(Clone)]
@@ -227,7 +232,8 @@ impl Seat {
         }
     }
 
-    /// Resolves once the holder is asked to leave: it should look for work one last time, then say [`Seat::busy`] or drop its seat.
+    /// Resolves once the holder is asked to leave: it should look for work one last time, within its [`GRACE`], then say [`Seat::busy`] or
+    /// drop its seat. As the longest idle one is asked, all others have heard from their clients even later.
     ///
     /// One task may wait at a time.
     pub async fn evicted(&self) {

@@ -53,6 +53,11 @@ impl Stream {
         self.peer
     }
 
+    /// Whether the kernel has received bytes that nobody has read, although the runtime may not have noticed yet.
+    pub fn has_unread(&mut self) -> bool {
+        self.probe().unread().is_ok_and(|unread| unread > 0)
+    }
+
     /// A way to ask about the kernel's queues for as long as this stream is open.
     pub fn probe(&mut self) -> Probe {
         let kind = &self.kind;

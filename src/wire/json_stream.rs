@@ -61,6 +61,11 @@ impl JsonStream {
         buffer.len().min(self.max.saturating_sub(buffer.len()))
     }
 
+    /// The memory that the notes about the object at hand take.
+    pub(super) fn notes(&self) -> usize {
+        self.scan.entries.capacity() * size_of::<Entry>()
+    }
+
     /// The next app, if its whole object is there.
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Option<Result<Inbound, Refusal>> {
         loop {

@@ -74,11 +74,21 @@ impl StreamDecoder {
         refusal
     }
 
-    /// How many received bytes are held, for a budget over all connections. Once the iterator gave `None`, at most one
-    /// incomplete message of up to `max_message_bytes`.
+    /// How many received bytes are held. Once the iterator gave `None`, at most one incomplete message of up to `max_message_bytes`.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// How much memory the message at hand takes, for a budget over all connections: its bytes and what is noted about them, which can
+    /// be several times as much where an object has many short keys.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let notes = match &self.state {
+            State::Json(json) => json.notes(),
+            State::Capnp(_) | State::Sniffing | State::Over(_) => 0,
+        };
+        self.buffer.len() + notes
     }
 
     /// Whether a message has begun and is not complete, so that a silent sender is a stalled one.

@@ -10,12 +10,12 @@ use exporter_proxy::model::Syntax;
 use crate::mixes::{Mix, Step};
 
 /// A sample: its name, labels that count, value, and timestamp in milliseconds.
-pub type Seen = (String, BTreeMap<String, String>, String, Option<i64>);
+pub(crate) type Seen = (String, BTreeMap<String, String>, String, Option<i64>);
 
 type Labels = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
+pub(crate) enum Shape {
     Scalar,
     Histogram,
     Summary,
@@ -34,7 +34,8 @@ fn shape(kind: Kind) -> Shape {
 struct Part {
     kind: Kind,
     source: usize,
-    samples: Vec<Seen>,
+    /// Each with what identifies its group.
+    samples: Vec<(Seen, Labels)>,
     /// What identifies its groups of series.
     groups: BTreeSet<Labels>,
     names: BTreeSet<String>,
@@ -50,7 +51,7 @@ struct App {
 }
 
 /// All applications, merged slowly.
-pub struct Model {
+pub(crate) struct Model {
     app_label: Option<String>,
     latest: bool,
     apps: BTreeMap<String, App>,
@@ -61,7 +62,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(mix: &Mix) -> Self {
+    pub(crate) fn new(mix: &Mix) -> Self {
         Self {
             app_label: mix.app_label.clone(),
             latest: mix.latest,
@@ -73,7 +74,7 @@ impl Model {
         }
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         self.clock += 1;
         match step {
             Step::Remove { app } => {
@@ -223,7 +224,7 @@ impl Model {
     }
 
     /// The type of each family that goes out.
-    pub fn kinds(&self) -> BTreeMap<String, Kind> {
+    pub(crate) fn kinds(&self) -> BTreeMap<String, Kind> {
         let kind = |key: &String| {
             let kept = self.kept(key);
             kept.iter()
@@ -235,7 +236,7 @@ impl Model {
     }
 
     /// The help of each family that goes out.
-    pub fn helps(&self) -> BTreeMap<String, String> {
+    pub(crate) fn helps(&self) -> BTreeMap<String, String> {
         let help = |key: &String| {
             let mut kept = self.kept(key);
             kept.sort_by_key(|(name, _)| (*name).clone());
@@ -248,7 +249,7 @@ impl Model {
     }
 
     /// All samples that go out.
-    pub fn samples(&self) -> Vec<Seen> {
+    pub(crate) fn samples(&self) -> Vec<Seen> {
         let mut samples = Vec::new();
         for key in self.active() {
             let kept = self.kept(&key);
@@ -259,8 +260,8 @@ impl Model {
                 };
                 let rank = self.ranks.get(&key).copied().unwrap_or(0);
                 let labelled = self.labelled.contains(&((*name).clone(), key.clone()));
-                for sample in &part.samples {
-                    if self.latest && newer(&group(sample, &key, part.kind)) {
+                for (sample, group) in &part.samples {
+                    if self.latest && newer(group) {
                         continue;
                     }
                     let mut sample = sample.clone();
@@ -276,7 +277,7 @@ impl Model {
     }
 
     /// How many groups of series each application shares with others.
-    pub fn duplicates(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn duplicates(&self) -> BTreeMap<String, u64> {
         let mut counts: BTreeMap<String, u64> = self.apps.keys().map(|name| (name.clone(), 0)).collect();
         for key in self.keys() {
             let kept = self.kept(&key);
@@ -301,7 +302,7 @@ fn add(labels: &mut Labels, name: &str, value: &str) {
 }
 
 /// A name by the underscores rule, from one as escaped in quotes.
-pub fn underscored(name: &str) -> String {
+pub(crate) fn underscored(name: &str) -> String {
     let plain = name
         .replace("\\\\", "\u{1}")
         .replace("\\\"", "\"")
@@ -326,18 +327,6 @@ fn legacy(labels: &[(String, String)]) -> Labels {
         out.entry(underscored(name)).or_insert_with(|| value.clone());
     }
     out
-}
-
-fn group(sample: &Seen, key: &str, kind: Kind) -> Labels {
-    let mut group = legacy(
-        &sample
-            .1
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect::<Vec<_>>(),
-    );
-    remove_bound(&mut group, &underscored(&sample.0), key, kind);
-    group
 }
 
 fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: Kind) {
@@ -368,8 +357,11 @@ fn millis(text: &[u8], syntax: Syntax) -> i64 {
     format!("{millis:.0}").parse().expect("a whole number")
 }
 
+/// A sample, what its name has beyond the family's, and the labels that tell it apart.
+type Read = (Seen, Suffix, Vec<(String, String)>);
+
 /// All samples of one family as written, with their labels in order.
-fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<(Seen, Suffix, Vec<(String, String)>)> {
+fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<Read> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = exposition.text(family.name);
     let samples = exposition.samples(family).map(|sample| {
@@ -377,21 +369,18 @@ fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) ->
             .labels
             .clone()
             .filter(|label| !label.value.is_empty())
-            .map(|label| (text(label.name), bound(&text(label.name), &text(label.value))))
+            .map(|label| (text(label.name), text(label.value)))
             .collect();
+        let spelt = labels.iter().map(|(name, value)| (name.clone(), bound(name, value))).collect();
         let timestamp = sample.timestamp.map(|timestamp| millis(timestamp, exposition.syntax()));
         let suffix = Suffix::between(name, sample.name).expect("a family's own sample");
-        (
-            (text(sample.name), labels.iter().cloned().collect(), text(sample.value), timestamp),
-            suffix,
-            labels,
-        )
+        ((text(sample.name), spelt, text(sample.value), timestamp), suffix, labels)
     });
     samples.collect()
 }
 
 /// All samples of a text.
-pub fn samples(exposition: &Exposition) -> Vec<Seen> {
+pub(crate) fn samples(exposition: &Exposition) -> Vec<Seen> {
     let mut samples: Vec<_> = exposition
         .families()
         .iter()
@@ -429,6 +418,7 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
         let mut mine: BTreeMap<String, (Part, bool)> = BTreeMap::new();
         let mut whole: BTreeSet<(String, Labels)> = BTreeSet::new();
         let mut names = BTreeSet::new();
+        let mut first: BTreeMap<(Labels, bool), Labels> = BTreeMap::new();
         for (mut seen, suffix, ordered) in read(exposition, family) {
             let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix);
             let key = underscored(&format!("{}{beyond}", text(exposition.text(family.name))));
@@ -439,6 +429,24 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
                 add(&mut group, label, value);
             }
             let sample_name = underscored(&seen.0);
+            // Of groups that additions make one the first stands.
+            let (mut was, mut looks): (Labels, Labels) = (ordered.iter().cloned().collect(), ordered.iter().cloned().collect());
+            additions.iter().for_each(|(label, value)| add(&mut looks, label, value));
+            let own_name = underscored(&text(exposition.text(family.name)));
+            let own_kind = if family.kind == Kind::GaugeHistogram {
+                Kind::Histogram
+            } else {
+                family.kind
+            };
+            remove_bound(&mut was, &sample_name, &own_name, own_kind);
+            remove_bound(&mut looks, &sample_name, &own_name, own_kind);
+            let apart = match (own_kind, suffix) {
+                (Kind::Histogram, Suffix::Bare) => true,
+                (Kind::Histogram, Suffix::Bucket) => !seen.1.contains_key("le"),
+                (Kind::Summary, Suffix::Bare) => !seen.1.contains_key("quantile"),
+                _ => false,
+            };
+            let stands = *first.entry((looks, apart)).or_insert_with(|| was.clone()) == was;
             whole.insert((sample_name.clone(), group.clone()));
             let (part, is_primary) = mine.entry(key.clone()).or_insert_with(|| {
                 let part = Part {
@@ -453,9 +461,11 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             });
             *is_primary |= primary;
             remove_bound(&mut group, &sample_name, &key, kind);
-            part.groups.insert(group);
+            part.groups.insert(group.clone());
             part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
-            part.samples.push(seen);
+            if stands {
+                part.samples.push((seen, group));
+            }
         }
         let typed = family.kind != Kind::Unknown;
         for (key, (mut part, primary)) in mine {

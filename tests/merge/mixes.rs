@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use exporter_proxy::model::Syntax;
 
 /// A small generator of numbers (SplitMix64): the same seed gives the same mix on every machine.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed ^ 0x5bf0_3635_dcf5_9e1d)
     }
 
@@ -21,23 +21,23 @@ impl Dice {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below a usize")
     }
 
     /// True `percent` times in a hundred.
-    pub fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
 
 /// One step of a mix.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     Replace {
         app: String,
         syntax: Syntax,
@@ -49,12 +49,26 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The same series once more, with other values.
+    fn with_other_values(&self) -> Self {
+        let mut step = self.clone();
+        if let Self::Replace { body, .. } = &mut step {
+            *body = body
+                .replace(" 17\n", " 19\n")
+                .replace(" 12.5\n", " 13\n")
+                .replace(" 1e3\n", " 2e3\n");
+        }
+        step
+    }
+}
+
 /// What a mix is made with.
 #[derive(Debug, Clone)]
-pub struct Mix {
-    pub app_label: Option<String>,
-    pub latest: bool,
-    pub steps: Vec<Step>,
+pub(crate) struct Mix {
+    pub(crate) app_label: Option<String>,
+    pub(crate) latest: bool,
+    pub(crate) steps: Vec<Step>,
 }
 
 const APPS: [&str; 6] = ["alpha", "beta", "Gamma \"3\"", "delta\\x", "e", "zeta/ö"];
@@ -64,7 +78,7 @@ const SUFFIXES: [&str; 12] = [
 ];
 
 impl Mix {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let app_label = dice
             .chance(20)
@@ -77,6 +91,7 @@ impl Mix {
             let step = match dice.below(12) {
                 0 | 1 => Step::Remove { app },
                 2 => steps.last().cloned().unwrap_or(Step::Remove { app }),
+                3 | 4 if !steps.is_empty() => dice.pick(&steps).with_other_values(),
                 _ => {
                     let syntax = if dice.chance(35) { Syntax::OpenMetrics } else { Syntax::Text };
                     let body = Body::new(&mut dice, syntax).write();
@@ -154,7 +169,8 @@ impl<'a> Body<'a> {
     fn name(&mut self) -> String {
         let mut name = format!("{}{}", self.dice.pick(&BASES), self.dice.pick(&SUFFIXES));
         if self.utf8 && self.dice.chance(50) {
-            name = name.replace('_', *self.dice.pick(&[".", "_", "ö", "\\\""]));
+            let odd: &str = self.dice.pick::<&str>(&[".", "_", "ö", "\\\""]);
+            name = name.replace('_', odd);
         }
         name
     }

@@ -197,24 +197,24 @@ mod tests {
         (0..count).map(Id::nth).collect()
     }
 
-    fn sizes<'a>(ids: &'a [Id<App>], bytes: &'a [usize]) -> impl Fn(Id<App>, Option<Id<App>>) -> Vec<(Id<App>, usize)> + 'a {
-        move |from, to| {
+    fn tidy(strip: &mut Strip, stamps: &mut Stamps, ids: &[Id<App>], bytes: &[usize]) {
+        strip.tidy(stamps, |from, to| {
             let all = ids.iter().copied().zip(bytes.iter().copied());
             all.filter(|(id, bytes)| *id >= from && to.is_none_or(|to| *id < to) && *bytes > 0)
                 .collect()
-        }
+        });
     }
 
     #[test]
     fn segments_split_when_large_and_join_when_small() {
         let (ids, mut stamps) = (ids(100), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[10_000; 100]));
+        tidy(&mut strip, &mut stamps, &ids, &[10_000; 100]);
         let bounds: Vec<_> = strip.segments().map(|(start, ..)| start).collect();
         assert_eq!(bounds.len(), 8, "13 applications of 10 kB fit into 128 kB");
         assert!(strip.segments().all(|(.., segment)| segment.bytes <= TARGET_SEGMENT_BYTES));
         strip.mark_all(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[100; 100]));
+        tidy(&mut strip, &mut stamps, &ids, &[100; 100]);
         assert_eq!(strip.segments().count(), 1);
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn a_mark_reaches_one_segment() {
         let (ids, mut stamps) = (ids(100), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[10_000; 100]));
+        tidy(&mut strip, &mut stamps, &ids, &[10_000; 100]);
         let before: Vec<_> = strip.segments().map(|(.., segment)| segment.stamp).collect();
         strip.mark(ids[50], &mut stamps);
         let after: Vec<_> = strip.segments().map(|(.., segment)| segment.stamp).collect();
@@ -233,7 +233,7 @@ mod tests {
     fn a_large_application_keeps_a_segment_to_itself() {
         let (ids, mut stamps) = (ids(3), Stamps::default());
         let mut strip = Strip::new(&mut stamps);
-        strip.tidy(&mut stamps, sizes(&ids, &[50_000, 3_000_000, 50_000]));
+        tidy(&mut strip, &mut stamps, &ids, &[50_000, 3_000_000, 50_000]);
         assert_eq!(
             strip.segments().map(|(start, ..)| start).collect::<Vec<_>>(),
             [Id::FIRST, ids[1], ids[2]]

@@ -49,12 +49,7 @@ impl Catalog {
                     affected: Vec::new(),
                 };
             }
-            Some(&id) => id,
-            None => {
-                let id = self.apps.insert(App::new(name.clone(), false));
-                self.names.insert(name.clone(), id);
-                id
-            }
+            _ => self.id_of(name),
         };
         let additions = self.additions(name, labels);
         self.apps[id].labels = Arc::clone(labels);
@@ -280,7 +275,11 @@ impl Catalog {
             self.reelect(id, turn);
         }
         self.reindex(id, turn.app, Some(Source::before(turn, old.part)), turn);
-        self.mark(id, turn.app);
+        if old.part.names == part.names {
+            self.mark(id, turn.app)
+        } else {
+            self.mark_membership(id, turn.app)
+        }
         id
     }
 
@@ -324,10 +323,16 @@ impl Catalog {
         id
     }
 
-    /// An application comes to have a family, or is about to lose it: where it is the first, the header moves.
+    /// An application comes to have a family, or certain samples of it, or loses them. The header moves where it is the first that has
+    /// them; a split family has several headers.
     fn mark_membership(&mut self, id: Id<Entry>, app: Id<App>) {
-        let first = self.entries[id].iter().next().is_none_or(|(first, _)| first >= app);
-        if first { self.mark_all(id) } else { self.mark(id, app) }
+        let entry = &self.entries[id];
+        let first = entry.iter().next().is_none_or(|(first, _)| first >= app);
+        if first || entry.form == Form::Split {
+            self.mark_all(id)
+        } else {
+            self.mark(id, app)
+        }
     }
 
     /// Makes room for a second contributor.
@@ -450,14 +455,10 @@ impl Catalog {
     /// What an application contributes to a family has changed.
     pub(super) fn mark(&mut self, id: Id<Entry>, app: Id<App>) {
         let stamps = &mut self.stamps;
-        let entry = &mut self.entries[id];
-        let split = entry.form == Form::Split;
-        match &mut entry.contributions {
+        match &mut self.entries[id].contributions {
             Contributions::One(..) => self.private.mark(app, stamps),
             Contributions::Many(shared) => match &mut shared.home {
                 Home::Group(group) => self.groups[*group].segment.mark(stamps.next()),
-                // The header goes with the first application, of each sample name where the family is split.
-                Home::Own(strip) if split => strip.mark_all(stamps),
                 Home::Own(strip) => strip.mark(app, stamps),
             },
         }

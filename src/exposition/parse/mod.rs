@@ -61,8 +61,17 @@ pub(super) struct Found {
     pub(super) series: u32,
 }
 
+/// What a series is that stands in a text several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// A fault: the first stands.
+    Fault,
+    /// Several points of it, which differ in their times. Whoever wrote the text has seen to that.
+    Points,
+}
+
 /// Reads a text and reports what is wrong with it.
-pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
+pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> Found {
     if body.len() > MAX_BODY_BYTES {
         faults.fault(0, Reason::TooLong);
         return Found {
@@ -78,6 +87,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
             body,
             syntax,
             seed: Seed::get(),
+            repeated,
             faults,
             families: &mut scratch.families,
             groups: &mut scratch.groups,
@@ -111,6 +121,7 @@ struct Reader<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
     seed: Seed,
+    repeated: Repeated,
     faults: &'b mut Report,
     families: &'b mut Families,
     groups: &'b mut Groups,
@@ -242,11 +253,13 @@ impl Reader<'_, '_> {
         if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
             self.odd_spelling(start, line.traits);
         }
-        if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
-            self.turn_to(owner.family);
-        }
-        if self.is_duplicate(start, line) {
-            return;
+        if self.repeated == Repeated::Fault {
+            if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
+                self.turn_to(owner.family);
+            }
+            if self.is_duplicate(start, line) {
+                return;
+            }
         }
         self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);

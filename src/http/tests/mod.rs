@@ -37,6 +37,13 @@ const BODY: BodyLimit = BodyLimit {
     key: "test.max_body",
 };
 
+/// Memory for every body.
+struct Plenty;
+
+impl Allowance for Plenty {
+    async fn cover(&mut self, _: usize) {}
+}
+
 /// What the routes share with the test.
 struct Inside {
     fates: mpsc::UnboundedSender<(u64, Fate)>,
@@ -203,7 +210,7 @@ async fn who(Extension(connection): Extension<Connection>, headers: HeaderMap) -
 
 async fn body(request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    match read_body(&parts.headers, body, BODY).await {
+    match read_body(&parts.headers, body, BODY, &mut Plenty).await {
         Ok(body) => format!("{} bytes\n", body.len()).into_response(),
         Err(refused) => refused.into_response(),
     }

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::http::Allowance;
+
 /// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
 /// the number of seats bounds the sum.
 pub const FREE_BYTES: usize = 32 * 1024;
@@ -79,18 +81,24 @@ impl Hold {
         loop {
             // Listening starts before the check, so that nothing given back in between is missed.
             let freed = budget.freed.notified();
-            if self.try_cover(wanted) {
+            if self.take(wanted, true) {
                 return;
             }
             freed.await;
         }
     }
 
-    fn try_cover(&mut self, wanted: usize) -> bool {
+    /// As [`Hold::cover`], but only if the budget has room for it at this moment; whether it has.
+    pub fn try_cover(&mut self, bytes: usize) -> bool {
+        let wanted = bytes.saturating_sub(FREE_BYTES);
+        wanted <= self.bytes || self.take(wanted, false)
+    }
+
+    fn take(&mut self, wanted: usize, may_overdraw: bool) -> bool {
         let mut state = self.budget.state();
         let more = wanted - self.bytes;
         if !self.overdraws && state.used.saturating_add(more) > state.limit {
-            if state.overdrawn {
+            if state.overdrawn || !may_overdraw {
                 return false;
             }
             (state.overdrawn, self.overdraws) = (true, true);
@@ -114,6 +122,12 @@ impl Hold {
         }
         drop(state);
         self.budget.freed.notify_waiters();
+    }
+}
+
+impl Allowance for Hold {
+    async fn cover(&mut self, bytes: usize) {
+        Self::cover(self, bytes).await;
     }
 }
 
@@ -160,6 +174,17 @@ mod tests {
         assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());
         drop((a, b, c));
         assert_eq!(budget.state().used, 0);
+    }
+
+    #[test]
+    fn whoever_does_not_wait_does_not_overdraw() {
+        let budget = Budget::new(10 * KIB);
+        let mut a = budget.hold();
+        assert!(a.try_cover(FREE_BYTES + 10 * KIB));
+        let mut b = budget.hold();
+        assert!(b.try_cover(FREE_BYTES));
+        assert!(!b.try_cover(FREE_BYTES + 1));
+        assert_eq!((budget.state().used, budget.state().overdrawn), (10 * KIB, false));
     }
 
     #[tokio::test]

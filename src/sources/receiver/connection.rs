@@ -4,14 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::budget::Hold;
+use super::budget::{FREE_BYTES, Hold};
 use crate::model::{Format, Update};
-use crate::supervise::Seat;
+use crate::sources::LARGE_BYTES;
+use crate::supervise::seats::GRACE;
+use crate::supervise::{Seat, Stream};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
 
@@ -27,8 +30,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const SINK_BYTES: usize = 16 * 1024;
 
 /// A conversation with one sender.
-pub(super) struct Conversation<'a, S> {
-    stream: S,
+pub(super) struct Conversation<'a> {
+    stream: Stream,
     shared: &'a Shared,
     peer: String,
     decoder: StreamDecoder,
@@ -59,8 +62,8 @@ enum End {
     Failed(io::Error),
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
-    pub(super) fn new(stream: S, peer: String, shared: &'a Shared) -> Self {
+impl<'a> Conversation<'a> {
+    pub(super) fn new(stream: Stream, peer: String, shared: &'a Shared) -> Self {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
         let clock = MessageClock::new(limits.idle_timeout, Instant::now());
@@ -112,59 +115,80 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         let mut stopping = false;
         loop {
             let mid_message = self.decoder.mid_message();
-            self.provide(mid_message, seat).await;
-            match self.wait(mid_message, stopping, seat, stop).await {
-                Wake::Stopping if stopping => return End::Asked,
-                Wake::Stopping => stopping = true,
-                Wake::Evicted => return End::Asked,
+            let allowance = self.provide(mid_message, seat).await;
+            let read = match self.wait(allowance, mid_message, stopping, seat, stop).await {
+                Wake::Read(read) => read,
                 Wake::Stalled => return End::Stalled,
-                Wake::Read(Ok(0)) => return End::Finished,
-                Wake::Read(Err(error)) => return End::Failed(error),
-                Wake::Read(Ok(_)) => {
-                    let now = Instant::now();
-                    self.clock.bytes_came(now);
-                    if !self.take_messages() {
-                        return End::Broken;
-                    }
-                    if !mid_message {
-                        self.clock.message_begins(now);
-                    }
+                Wake::Stopping if stopping => return End::Asked,
+                Wake::Stopping => {
+                    stopping = true;
+                    continue;
                 }
+                Wake::Evicted => match self.last_look(allowance).await {
+                    Some(read) => read,
+                    None => return End::Asked,
+                },
+            };
+            match read {
+                Ok(0) => return End::Finished,
+                Err(error) => return End::Failed(error),
+                Ok(_) => {}
+            }
+            // Even if all that came was whole messages: the time of being idle begins anew.
+            seat.busy();
+            let now = Instant::now();
+            self.clock.bytes_came(now);
+            if !self.take_messages().await {
+                return End::Broken;
+            }
+            if !mid_message {
+                self.clock.message_begins(now);
             }
         }
     }
 
-    /// Takes or gives back memory and the place in the queue of idle connections before a wait.
-    async fn provide(&mut self, mid_message: bool, seat: &Seat) {
+    /// Takes or gives back memory and the place in the queue of idle connections before a wait, and says how many bytes may be read.
+    async fn provide(&mut self, mid_message: bool, seat: &Seat) -> usize {
         if !mid_message {
             self.decoder.release();
             self.hold.keep(0);
             seat.idle();
-            return;
+            return READ_BYTES;
         }
         seat.busy();
-        self.hold.keep(self.decoder.buffered());
+        let held = self.decoder.held();
+        self.hold.keep(held);
+        let wanted = self.appetite();
+        if self.hold.try_cover(held + wanted) {
+            return wanted;
+        }
+        if held < FREE_BYTES {
+            // Small messages never wait for those who hold the budget.
+            return wanted.min(FREE_BYTES - held);
+        }
         let since = Instant::now();
-        self.hold.cover(self.decoder.buffered() + self.allowance()).await;
+        self.hold.cover(held + wanted).await;
         // The sender is not to blame for the time that it had to wait for memory.
         self.clock.forgive(since.elapsed());
+        wanted
     }
 
-    /// How many bytes the next read may take.
-    fn allowance(&self) -> usize {
+    /// How many bytes the next read should take.
+    fn appetite(&self) -> usize {
         let doubled = self.decoder.buffered().max(READ_BYTES);
         self.decoder.wants().map_or(doubled, |wants| wants.clamp(1, doubled))
     }
 
-    async fn wait(&mut self, mid_message: bool, stopping: bool, seat: &Seat, stop: &CancellationToken) -> Wake {
-        let allowance = self.allowance();
+    async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, seat: &Seat, stop: &CancellationToken) -> Wake {
         let deadline = self.clock.deadline();
+        let unread = stopping && self.stream.has_unread();
         let mut spare = self.decoder.spare(allowance);
         let mut read = std::pin::pin!(self.stream.read_buf(&mut spare));
         // What the kernel took from a sender before the stop is still delivered; the supervisor's limit bounds that.
         match (mid_message, stopping) {
             (true, true) => timeout_at(deadline, read).await.map_or(Wake::Stalled, Wake::Read),
-            (false, true) => read.now_or_never().map_or(Wake::Stopping, Wake::Read),
+            (false, true) if unread => Wake::Read(read.await),
+            (false, true) => Wake::Stopping,
             (true, false) => tokio::select! {
                 biased;
                 read = timeout_at(deadline, &mut read) => read.map_or(Wake::Stalled, Wake::Read),
@@ -179,12 +203,28 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         }
     }
 
+    /// Asked to leave: what has come or comes within its grace, if anything does.
+    async fn last_look(&mut self, allowance: usize) -> Option<io::Result<usize>> {
+        let until = self.clock.last_byte + GRACE;
+        let mut spare = self.decoder.spare(allowance);
+        if let Ok(read) = timeout_at(until, self.stream.read_buf(&mut spare)).await {
+            return Some(read);
+        }
+        // The kernel may have bytes that this task has not been woken for yet.
+        if self.stream.has_unread() {
+            return Some(self.stream.read_buf(&mut spare).await);
+        }
+        None
+    }
+
     /// Stores all that is complete. False if nothing more can be read from this sender.
-    fn take_messages(&mut self) -> bool {
+    async fn take_messages(&mut self) -> bool {
         while let Some(item) = self.decoder.next() {
+            // One read may bring thousands of messages; others get their turn in between.
+            consume_budget().await;
             self.clock.message_begins(Instant::now());
             match item {
-                Ok(inbound) => self.store(inbound),
+                Ok(inbound) => self.store(inbound).await,
                 Err(refusal) => {
                     self.refuse(refusal.reason(), &refusal.to_string());
                     if refusal.ends_connection() {
@@ -196,7 +236,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
         true
     }
 
-    fn store(&mut self, inbound: Inbound) {
+    async fn store(&mut self, inbound: Inbound) {
         let format = self.decoder.format().unwrap_or(Format::Json);
         let origin = self.shared.origin(format);
         let update = Update {
@@ -207,7 +247,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conversation<'a, S> {
             origin,
             at: (self.shared.clock)(),
         };
-        match self.shared.inlet.put(update) {
+        let stored = if update.body.len() > LARGE_BYTES {
+            let inlet = self.shared.inlet.clone();
+            // Storing does not panic; were it dropped with the runtime, nobody would be left to hear of it.
+            let Ok(stored) = tokio::task::spawn_blocking(move || inlet.put(update)).await else {
+                return;
+            };
+            stored
+        } else {
+            self.shared.inlet.put(update)
+        };
+        match stored {
             Ok(receipt) => {
                 self.shared.accepted(format).inc();
                 if let Some(complaint) = receipt.news() {

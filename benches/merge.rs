@@ -1,0 +1,162 @@
+//! How fast applications are merged and rendered: a push (parsing apart), an answer with and without changes since the last one, and what
+//! it takes to make it gzip. "18 MB" is 1,000 apps of 100 series; the number is how many of a hundred families all apps share.
+
+#[allow(unreachable_pub, reason = "shared with other benchmarks")]
+mod workload;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use divan::Bencher;
+use divan::counter::BytesCount;
+use exporter_proxy::exposition::Exposition;
+use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Exposed, Rules, Selection};
+use exporter_proxy::exposition::gzip::{Compressor, Effort};
+use exporter_proxy::exposition::negotiate::Escaping;
+use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::model::{AppName, LabelPair, Syntax};
+
+use workload::Workload;
+
+const APPS: usize = 1_000;
+const SERIES: usize = 100;
+const SHARED: [usize; 3] = [0, 10, 100];
+
+const TEXT: Variant = Variant {
+    syntax: Syntax::Text,
+    escaping: Escaping::Underscores,
+};
+const OPENMETRICS: Variant = Variant {
+    syntax: Syntax::OpenMetrics,
+    escaping: Escaping::Underscores,
+};
+
+fn main() {
+    divan::main();
+}
+
+struct World {
+    catalog: Catalog,
+    names: Vec<AppName>,
+    labels: Arc<[LabelPair]>,
+    /// Two updates of each app, with other values of the same series.
+    updates: Vec<[Arc<Exposition>; 2]>,
+    turn: usize,
+}
+
+impl World {
+    fn new(apps: usize, shared: usize) -> Self {
+        let workload = Workload {
+            shared,
+            ..Workload::of(SERIES)
+        };
+        let read = |app, turn| Arc::new(Exposition::parse(Bytes::from(workload.app(app, turn)), Syntax::Text));
+        let mut world = Self {
+            catalog: Catalog::new(Rules::new(None, Duplicates::Label, &["exporter_proxy_", "events_to_metrics"])),
+            names: (0..apps)
+                .map(|app| AppName::new(&format!("app-{app}")).expect("a short name"))
+                .collect(),
+            labels: Arc::new([]),
+            updates: (0..apps).map(|app| [read(app, 1), read(app, 2)]).collect(),
+            turn: 0,
+        };
+        (0..apps).for_each(|_| world.push());
+        world
+    }
+
+    /// The next app's next update.
+    fn push(&mut self) {
+        let (app, update) = (self.turn % self.names.len(), self.turn / self.names.len() % 2);
+        self.turn += 1;
+        let changes = self
+            .catalog
+            .replace(&self.names[app], &self.labels, Arc::clone(&self.updates[app][update]));
+        assert!(changes.clashes.is_empty(), "the workload is clean");
+    }
+
+    fn answer(&mut self, variant: Variant) -> Exposed {
+        let (exposed, finished) = self.catalog.plan(variant, &Selection::Everything).render();
+        self.catalog.install(variant, finished);
+        exposed
+    }
+}
+
+/// A push among 1,000 apps, and among 100 to see whether it depends on them.
+#[divan::bench(args = [(100, 0), (1_000, 0), (100, 100), (1_000, 100)])]
+fn push(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
+    let mut world = World::new(apps, shared);
+    let bytes = world.updates[0][0].body().len();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| world.push());
+}
+
+/// An answer when nothing has changed.
+#[divan::bench(args = SHARED)]
+fn answer_unchanged(bencher: Bencher<'_, '_>, shared: usize) {
+    let mut world = World::new(APPS, shared);
+    let bytes = world.answer(TEXT).body(None).len();
+    bencher
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| world.answer(TEXT).body(None));
+}
+
+fn after_pushes(bencher: Bencher<'_, '_>, shared: usize, pushes: usize, variant: Variant) {
+    let mut world = World::new(APPS, shared);
+    let bytes = world.answer(variant).body(None).len();
+    let mut answer = || {
+        (0..pushes).for_each(|_| world.push());
+        world.answer(variant).body(None)
+    };
+    bencher.counter(BytesCount::new(bytes)).bench_local(&mut answer);
+}
+
+/// A push and an answer.
+#[divan::bench(args = SHARED)]
+fn answer_after_a_push(bencher: Bencher<'_, '_>, shared: usize) {
+    after_pushes(bencher, shared, 1, TEXT);
+}
+
+/// A push of every app and an answer: all is rendered anew.
+#[divan::bench(args = SHARED)]
+fn answer_after_all_pushed(bencher: Bencher<'_, '_>, shared: usize) {
+    after_pushes(bencher, shared, APPS, TEXT);
+}
+
+/// The same as OpenMetrics.
+#[divan::bench(args = SHARED)]
+fn answer_openmetrics_after_all_pushed(bencher: Bencher<'_, '_>, shared: usize) {
+    after_pushes(bencher, shared, APPS, OPENMETRICS);
+}
+
+/// A gzip answer put together from pieces that are ready.
+#[divan::bench]
+fn gzip_join(bencher: Bencher<'_, '_>) {
+    let exposed = World::new(APPS, 0).answer(TEXT);
+    let mut compressor = Compressor::new();
+    exposed
+        .chunks()
+        .iter()
+        .for_each(|chunk| chunk.compress(Effort::Fast, &mut compressor));
+    bencher
+        .counter(BytesCount::new(exposed.body(None).len()))
+        .bench_local(|| exposed.gzip_body(None));
+}
+
+/// A gzip answer of which nothing is compressed yet: stored blocks and checksums.
+#[divan::bench]
+fn gzip_stored(bencher: Bencher<'_, '_>) {
+    let exposed = World::new(APPS, 0).answer(TEXT);
+    bencher
+        .counter(BytesCount::new(exposed.body(None).len()))
+        .bench_local(|| exposed.gzip_body(None));
+}
+
+/// Compressing all segments in the background.
+#[divan::bench(args = [Effort::Fast, Effort::Small], sample_count = 5)]
+fn compress(bencher: Bencher<'_, '_>, effort: Effort) {
+    let exposed = World::new(APPS, 0).answer(TEXT);
+    let mut compressor = Compressor::new();
+    let bytes = exposed.body(None).len();
+    bencher
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| exposed.chunks().iter().for_each(|chunk| chunk.compress(effort, &mut compressor)));
+}

@@ -1,0 +1,185 @@
+"""Rows, and what is measured around each."""
+
+import dataclasses
+import os
+import resource
+import threading
+import time
+import traceback
+
+from . import others
+from .proxy import Proxy
+
+# The worst that anybody else may be kept waiting: far above what a busy machine needs, far below a scrape's time-out of 10 s.
+MOST_WAIT = 5.0
+# How long connections may take to be gone after a row; the proxy lingers for up to 5 s where it was the one to close.
+SETTLE = 15.0
+# File descriptors that may come and go by themselves: everybody else's last connections.
+SPARE_FILES = 8
+
+ROWS = []
+
+
+@dataclasses.dataclass
+class Row:
+    """One bad thing to do, and what must hold meanwhile."""
+
+    name: str
+    act: object
+    quick: bool = True
+    settings: dict = dataclasses.field(default_factory=dict)
+    ways: tuple = others.ALL
+    memory: int = 32
+    files: int = None
+
+
+@dataclasses.dataclass
+class Outcome:
+    row: Row
+    sent: str = ""
+    answered: str = ""
+    served: dict = dataclasses.field(default_factory=dict)
+    memory: tuple = (0, 0, 0)
+    files: tuple = (0, 0, 0)
+    seconds: float = 0.0
+    faults: list = dataclasses.field(default_factory=list)
+
+    def others(self):
+        parts = []
+        for name, ways in (("scrape", ("scrape",)), ("push", ("http", "tcp", "unix"))):
+            found = [self.served[way] for way in ways if way in self.served]
+            if found:
+                times = sum(times for times, _ in found)
+                parts.append(f"{times} {name}{'s' if name == 'scrape' else 'es'}, worst {max(worst for _, worst in found) * 1000:.0f} ms")
+        return "; ".join(parts) or "nobody else"
+
+
+def row(name, **options):
+    """Makes a function a row. It is given a `Case` and returns what was sent and what was answered."""
+
+    def register(act):
+        ROWS.append(Row(name, act, **options))
+        return act
+
+    return register
+
+
+class Case:
+    """What a row has to work with."""
+
+    def __init__(self, proxy, binary, quick):
+        self.proxy, self.binary, self.quick, self.faults = proxy, binary, quick, []
+
+    def check(self, holds, fault):
+        """Notes a fault unless this holds."""
+        if not holds:
+            self.faults.append(fault)
+
+    def until(self, what, happened, patience=30):
+        """Waits for something that should happen; it is a fault if it does not."""
+        end = time.monotonic() + patience
+        while not happened():
+            if time.monotonic() > end:
+                self.faults.append(f"did not happen in {patience} s: {what}")
+                return
+            time.sleep(0.05)
+
+    def so_many(self, full, quick):
+        """A number of clients: fewer in quick mode, and no more than this process may open."""
+        return min(quick if self.quick else full, raise_open_files() - 200)
+
+
+class Gauge(threading.Thread):
+    """The most open files, looked at several times a second."""
+
+    def __init__(self, proxy):
+        super().__init__(daemon=True)
+        self.proxy, self.most, self.over = proxy, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.1):
+            try:
+                self.most = max(self.most, self.proxy.open_files())
+            except OSError:
+                return
+
+    def finish(self):
+        self.over.set()
+        self.join()
+        return self.most
+
+
+def perform(row, binary, quick):
+    """Runs one row and prints it."""
+    print(f"== {row.name}", flush=True)
+    outcome, began = Outcome(row), time.monotonic()
+    proxy = Proxy(binary, row.settings, row.files)
+    try:
+        measure(row, Case(proxy, binary, quick), outcome)
+    except Exception as why:
+        traceback.print_exc()
+        outcome.faults.append(f"{type(why).__name__}: {why}")
+    finally:
+        outcome.faults += [f"the log says: {line}" for line in proxy.log if "panicked" in line]
+        proxy.remove()
+    outcome.seconds = time.monotonic() - began
+    for name, value in (("sent", outcome.sent), ("answered", outcome.answered), ("others", outcome.others()),
+                        ("memory", " / ".join(f"{value:.0f} MiB" for value in outcome.memory)),
+                        ("files", " / ".join(map(str, outcome.files)))):
+        print(f"   {name + ':':10}{value}")
+    for fault in outcome.faults:
+        print(f"   FAULT     {fault}")
+    print(f"   {'took:':10}{outcome.seconds:.1f} s\n", flush=True)
+    return outcome
+
+
+def measure(row, case, outcome):
+    proxy = case.proxy
+    for way in row.ways:
+        others.try_once(way, 0, {"http": proxy.http, "tcp": proxy.tcp, "unix": proxy.unix})
+    proxy.forget_peak()
+    before, files = proxy.memory(), proxy.open_files()
+    gauge, beside = Gauge(proxy), others.Others(proxy, row.ways) if row.ways else None
+    gauge.start()
+    try:
+        outcome.sent, outcome.answered = row.act(case)
+    finally:
+        outcome.served, unserved = beside.finish() if beside else ({}, [])
+        most_files = gauge.finish()
+        case.faults += unserved[:5] + ([f"... and {len(unserved) - 5} more"] if len(unserved) > 5 else [])
+        outcome.faults = case.faults
+    if proxy.child.poll() is not None:
+        return  # the row was about its end
+    case.until("its connections are gone", lambda: proxy.open_files() <= files + SPARE_FILES, SETTLE)
+    outcome.memory = (before, proxy.peak(), proxy.memory())
+    outcome.files = (files, most_files, proxy.open_files())
+    for way, (times, worst) in outcome.served.items():
+        case.check(times > 0, f"nobody else was served: {way}")
+        case.check(worst < MOST_WAIT, f"somebody else waited {worst:.1f} s: {way}")
+    grown = outcome.memory[1] - before
+    case.check(grown <= row.memory, f"memory grew by {grown:.0f} MiB, more than {row.memory}")
+    for name in ("exporter_proxy_connection_panics_total", "exporter_proxy_http_panics_total"):
+        case.check(proxy.own(name) == 0, f"{name} is not 0")
+
+
+def table(outcomes):
+    """All of it as Markdown."""
+    lines = ["| what was sent | what was answered | everybody else meanwhile | memory in MiB: before, peak, after | open files: before, peak, after |",
+             "| --- | --- | --- | --- | --- |"]
+    for outcome in outcomes:
+        answered = outcome.answered + ("" if not outcome.faults else " **FAULT: " + "; ".join(outcome.faults) + "**")
+        cells = [f"**{outcome.row.name}**: {outcome.sent}", answered, outcome.others(),
+                 ", ".join(f"{value:.0f}" for value in outcome.memory) if outcome.memory[0] else "-",
+                 ", ".join(map(str, outcome.files)) if outcome.files[0] else "-"]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def raise_open_files():
+    """Raises this process's limit on open files as far as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return min(hard, 1 << 20)
+
+
+assert os.path.exists("/proc/self/status"), "this looks at processes through /proc, as Linux has it"

@@ -1,0 +1,230 @@
+"""What clients of the HTTP port can do."""
+
+import gzip
+import socket
+import ssl
+import time
+
+from . import swarm
+from .bench import row
+
+MIB = 1 << 20
+SCRAPE = b"GET /metrics?own=false HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def client_hello():
+    """The first thing that a client of TLS says."""
+    outgoing = ssl.MemoryBIO()
+    try:
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="proxy").do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
+# What is sent, and the status that it gets; none: the connection is closed without an answer.
+WRONG = {
+    "a head of 100 KiB": (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", 431),
+    "500 header lines": (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: y\r\n" * 500 + b"\r\n", 431),
+    "a URL of 70 kB": (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\n\r\n", 431),
+    "no HTTP": (b"\x00\x01\x02\x03\r\n\r\n", 400),
+    "a client of TLS": (client_hello(), 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), 505),
+    "chunks that are none": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc", 400),
+    "a chunk of 16 EiB": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", 400),
+    "endless chunk extensions": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"x" * 100_000, 400),
+    "a length of -1": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", 400),
+    "two lengths": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
+    "a length of 1 TiB": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1099511627776\r\n\r\nabc", 413),
+    "a body cut off": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc", 400),
+    "no gzip": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc", 400),
+    "another packing": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-encoding: br\r\ncontent-length: 3\r\n\r\nabc", 415),
+    "no UTF-8": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n\xff\xfe", 400),
+    "a name that is no UTF-8": (b"PUT /apps/%ff/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\na", 400),
+    "another site's page": (b"POST /apps/a/metrics HTTP/1.1\r\nhost: x\r\norigin: http://evil\r\ncontent-length: 3\r\n\r\nm 1", 403),
+    "a path that is not there": (b"GET /../../etc/passwd HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
+    "a method that is none": (b"BREW /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 405),
+}
+
+
+def status(heard):
+    """The status of the first answer, if there is one."""
+    if not isinstance(heard, bytes):
+        return repr(heard)
+    return int(heard[9:12]) if heard.startswith(b"HTTP/1.1 ") else None
+
+
+@row("requests that are wrong")
+def wrong(case):
+    case.proxy.ask("PUT", "/apps/a/metrics", "a 1\n")
+    got = {name: status(swarm.converse(case.proxy.http, [request])[0]) for name, (request, _) in WRONG.items()}
+    for name, (_, expected) in WRONG.items():
+        case.check(got[name] == expected, f"{name}: {got[name]} instead of {expected}")
+    many = [request for request, _ in WRONG.values()] * case.so_many(100, 10)
+    heard = swarm.converse(case.proxy.http, many)
+    case.check(not any(isinstance(what, TimeoutError) for what in heard), "somebody was left waiting")
+    case.check(case.proxy.text("/apps/a/metrics") == "a 1\n", "what was stored before has changed")
+    answered = ", ".join(f"{name} {got[name]}" for name in WRONG)
+    return f"{len(WRONG)} kinds of wrong requests, then {len(many):,} at once", f"{answered}; earlier data intact"
+
+
+@row("5,000 scrapes at once", memory=160)
+def crowd(case):
+    count = case.so_many(5_000, 2_500)
+    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    began = time.monotonic()
+    heard = swarm.converse(case.proxy.http, [request] * count, half_close=False)
+    answered = sum(status(what) == 200 for what in heard)
+    case.check(answered == count, f"{count - answered} were not answered, such as {[w for w in heard if status(w) != 200][:1]}")
+    return "5,000 requests (2,500 in quick mode), each on a connection of its own, all at the same time", \
+        f"{answered:,} of {count:,} answered in {time.monotonic() - began:.1f} s"
+
+
+@row("slow request heads and bodies", memory=96)
+def slow(case):
+    beginnings = (b"G", b"GET / HTTP/1.1\r\nhost: x\r\nx: ", b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nab")
+    streams, sizes = [], case.so_many(1_500, 600)
+    for number in range(sizes):
+        stream = swarm.connect(case.proxy.http)
+        stream.sendall(beginnings[number % 3])
+        streams.append(stream)
+    if case.quick:
+        time.sleep(3)
+        swarm.close_all(streams)
+        return f"{sizes} clients that stop within a request's head or body", "others served (in full mode: closed after 30 s)"
+    began = time.monotonic()
+    while time.monotonic() - began < 20:
+        for number in range(1, sizes, 3):
+            streams[number].send(b"y")  # a byte a second does not prolong a head's time
+        time.sleep(1)
+    closed, last = swarm.closed_within(streams, 30)
+    last += time.monotonic() - began - last if closed < sizes else 20
+    case.check(closed == sizes, f"{sizes - closed} are still open after 50 s")
+    case.check(last < 40, f"the last one was closed after {last:.0f} s")
+    swarm.close_all(streams)
+    return f"{sizes:,} clients that stop within a request's head or body, a third of which send a byte a second", \
+        f"all told 408 and closed, the last after {last:.0f} s"
+
+
+@row("pipelined floods", memory=96)
+def pipelined(case):
+    body = "".join(f"pipelined{{number=\"{number}\"}} 1\n" for number in range(2_000))
+    case.proxy.ask("PUT", "/apps/big/metrics", body)
+    flood = SCRAPE * 5_000
+    streams, sent = [], 0
+    for _ in range(case.so_many(200, 50)):
+        stream = swarm.connect(case.proxy.http)
+        stream.setblocking(False)
+        try:
+            sent += stream.send(flood)
+        except BlockingIOError:
+            pass
+        streams.append(stream)
+    time.sleep(3)
+    swarm.close_all(streams)
+    small = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 5_000
+    last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    heard = swarm.converse(case.proxy.http, [small + last] * 4, half_close=False)
+    answers = [what.count(b"HTTP/1.1 200") if isinstance(what, bytes) else what for what in heard]
+    case.check(answers == [5_001] * 4, f"pipelined requests got {answers} answers instead of 5,001 each")
+    return f"{sent // len(SCRAPE):,} scrapes in a row on {len(streams)} connections that read nothing; 5,001 requests in a row, four times, by clients that read", \
+        "the former take what their sockets hold; the latter got every answer"
+
+
+@row("a gzip bomb pushed", memory=400)
+def bomb(case):
+    case.proxy.ask("PUT", "/apps/a/metrics", "a 1\n")
+    packed = gzip.compress(b"#" * (1 << 30) if not case.quick else b"#" * (256 * MIB))
+    headers = {"content-encoding": "gzip"}
+    got = case.proxy.ask("PUT", "/apps/a/metrics", packed, headers)[0]
+    case.check(got == 413, f"the bomb got {got}")
+    head = b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    heard = swarm.converse(case.proxy.http, [head + packed] * 50, half_close=False)
+    answers = {status(what) for what in heard}
+    case.check(answers <= {413}, f"fifty at once got {answers}")
+    case.check(case.proxy.text("/apps/a/metrics") == "a 1\n", "what was stored before has changed")
+    return f"{len(packed) / 1024:.0f} KiB of gzip that unpack to {'256 MiB' if case.quick else '1 GiB'}, then fifty of them at once", \
+        "413, and no more unpacked than max_message_bytes each and max_inflight_bytes together"
+
+
+@row("half-received bodies that use up the budget", memory=110, ways=("scrape", "tcp", "unix", "http"),
+     settings={"receiver.max_inflight_bytes": "32MiB", "receiver.max_message_bytes": "8MiB"})
+def bodies(case):
+    streams, piece = [], b"x" * (256 * 1024)
+    for number in range(200):
+        stream = swarm.connect(case.proxy.http)
+        stream.sendall(b"PUT /apps/held%d/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (number, 8 * MIB))
+        stream.setblocking(False)
+        streams.append([stream, 0])
+    end = time.monotonic() + (4 if case.quick else 10)
+    while time.monotonic() < end:
+        for held in streams:
+            try:
+                held[1] += held[0].send(piece[: max(0, 8 * MIB - 1 - held[1])])
+            except (BlockingIOError, ConnectionError):
+                pass
+        time.sleep(0.01)
+    swarm.close_all(stream for stream, _ in streams)
+    return "200 pushes that stop one byte before the end of 8 MiB, with 32 MiB for half-received messages", \
+        f"{sum(sent for _, sent in streams) / MIB:.0f} MiB taken in all, most of them by the sockets; the rest waited"
+
+
+def slow_scraper(case, packed):
+    stream = socket.socket()
+    # As little as the kernel allows, so that what is not read shows at the other end as early as can be.
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    stream.connect(case.proxy.http)
+    stream.sendall(SCRAPE.replace(b"\r\n\r\n", b"\r\naccept-encoding: gzip\r\n\r\n") if packed else SCRAPE)
+    return stream
+
+
+def large_body(case):
+    """About 18 MB of metrics in two apps."""
+    for app in ("large1", "large2"):
+        body = "".join(f'{app}_metric{{number="{number}",padding="{"x" * 40}"}} {number}\n' for number in range(100_000))
+        assert case.proxy.ask("PUT", f"/apps/{app}/metrics", body)[0] == 200
+    size = len(case.proxy.text("/metrics"))
+    case.proxy.ask("GET", "/metrics", headers={"accept-encoding": "gzip"})
+    return size
+
+
+@row("scrapers that read slowly or not at all", memory=320)
+def readers(case):
+    size = large_body(case)
+    before = case.proxy.memory()
+    case.proxy.forget_peak()
+    streams = [slow_scraper(case, packed=number % 2 == 1) for number in range(50)]
+    began, crawling, alive = time.monotonic(), streams[:25], 0
+    span = 6 if case.quick else 100
+    while time.monotonic() - began < span:
+        alive = 0
+        for stream in crawling:
+            try:
+                alive += len(stream.recv(1)) > 0
+            except OSError:
+                pass
+        time.sleep(1)
+    grown = case.proxy.peak() - before
+    case.check(grown < 128, f"fifty readers made memory grow by {grown:.0f} MiB")
+    sent = f"fifty scrapers of {size / 1e6:.0f} MB, half of them packed; half read a byte a second, half nothing"
+    if case.quick:
+        swarm.close_all(streams)
+        return sent, f"{grown:.0f} MiB more for all of them (in full mode: closed 60 s after they took nothing)"
+    ended = case.proxy.own("exporter_proxy_http_stalled_readers_total")
+    case.check(ended >= 25, f"only {ended:.0f} were closed after {span} s")
+    case.check(any("it took nothing of a response" in line for line in case.proxy.log), "no log line says so")
+    swarm.close_all(streams)
+    return sent, f"{ended:.0f} closed 60 s after their sockets took nothing more; {grown:.0f} MiB more for all of them"
+
+
+@row("clients that half close and clients that hang up")
+def half(case):
+    case.proxy.ask("PUT", "/apps/a/metrics", "".join(f"half_{number} 1\n" for number in range(1_000)))
+    count = case.so_many(2_000, 500)
+    heard = swarm.converse(case.proxy.http, [SCRAPE] * count)
+    whole = sum(isinstance(what, bytes) and what.count(b"half_") == 1_000 for what in heard)
+    case.check(whole == count, f"{count - whole} that had sent their end of file got no whole answer")
+    for _ in range(count):
+        with swarm.connect(case.proxy.http) as stream:
+            stream.sendall(SCRAPE)
+    return f"{count:,} scrapers that send their end of file before they read, and as many that hang up at once", f"{whole:,} whole answers"

@@ -1,0 +1,128 @@
+"""What the machine and the operator can do to the process."""
+
+import resource
+import signal
+import subprocess
+import time
+
+from . import swarm
+from .bench import row
+from .http import SCRAPE
+from .proxy import Proxy
+
+
+@row("fewer open files than connections", files=256, memory=32)
+def few_files(case):
+    streams = []
+    for address in (case.proxy.http, case.proxy.tcp, case.proxy.unix):
+        streams += [swarm.connect(address) for _ in range(400)]
+    time.sleep(2)
+    swarm.close_all(streams)
+    return "1,200 idle connections to a proxy that may open 256 files", "the longest idle made room, on each listener in its own share of the files"
+
+
+@row("no file left to open", ways=(), memory=32)
+def no_files(case):
+    files, limits = case.proxy.open_files(), resource.prlimit(case.proxy.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(case.proxy.pid, resource.RLIMIT_NOFILE, (files, limits[1]))
+    streams = [swarm.connect(address) for address in (case.proxy.http, case.proxy.tcp, case.proxy.unix) for _ in range(5)]
+    payloads = [swarm.connect(case.proxy.tcp) for _ in range(5)]
+    for number, stream in enumerate(payloads):
+        stream.sendall(b'{"waited%d":"waited_%d 1"}' % (number, number))
+    case.proxy.says("cannot accept on")
+    time.sleep(1)
+    resource.prlimit(case.proxy.pid, resource.RLIMIT_NOFILE, limits)
+    case.until("what waited is stored", lambda: case.proxy.text("/metrics?own=false").count("waited_") == 5)
+    case.check(case.proxy.own("exporter_proxy_accept_failures_total") > 0, "nothing was counted")
+    swarm.close_all(streams + payloads)
+    return "twenty connections while the process may open no further file", "they wait; said once in the log, counted; served once there are files again, and nothing lost"
+
+
+@row("SIGTERM during a scrape", ways=())
+def stop_in_a_scrape(case):
+    body = "# " + "x" * (12 << 20) + "\nlast_line 1\n"
+    case.check(case.proxy.ask("PUT", "/apps/large/metrics", body)[0] == 200, "the large body was not taken")
+    whole = 0
+    streams = [swarm.connect(case.proxy.http) for _ in range(10)]
+    for stream in streams:
+        stream.sendall(SCRAPE)
+    for stream in streams:
+        stream.recv(1)
+    case.proxy.signal(signal.SIGTERM)
+    case.proxy.says("finishing what is in work")
+    time.sleep(0.5)
+    for stream in streams:
+        whole += swarm.hear(stream).endswith(b"last_line 1\n")
+        stream.close()
+    code = case.proxy.wait()
+    case.check(whole == 10, f"only {whole} of 10 scrapes were whole")
+    case.check(code == 0, f"the exit code was {code}")
+    case.check(not (case.proxy.folder / "receiver.sock").exists(), "the socket file was left behind")
+    return "ten scrapes of 12 MiB that had read one byte when the signal came", f"{whole} of 10 whole, exit code {code}, no socket file left"
+
+
+@row("SIGTERM while messages wait", ways=(), settings={"exporter.concurrent_requests": 4})
+def stop_in_a_queue(case):
+    """What the kernel has taken from a sender before the stop is stored, although nobody had accepted it yet."""
+    answers = []
+    for way, address in (("tcp", case.proxy.tcp), ("unix", case.proxy.unix)):
+        holders = [swarm.connect(address) for _ in range(4)]
+        for stream in holders:
+            stream.sendall(b'{"holder":"')
+        time.sleep(0.3)
+        waiting = []
+        for number in range(50):
+            stream = swarm.connect(address)
+            stream.sendall(b'{"%s%d":"waiting_%s%d 1"}' % (way.encode(), number, way.encode(), number))
+            waiting.append(stream)
+        answers.append((way, holders, waiting))
+    scraper = swarm.connect(case.proxy.http)
+    scraper.sendall(SCRAPE[:10])
+    time.sleep(0.3)
+    case.proxy.signal(signal.SIGTERM)
+    case.proxy.says("finishing what is in work")
+    refused = 0
+    for way, holders, waiting in answers:
+        for stream in holders:
+            stream.sendall(b'1"}')
+        for stream in waiting:
+            # A clean end of file means that the message was read; a reset that it was thrown away.
+            try:
+                stream.settimeout(20)
+                refused += stream.recv(100) != b""
+            except OSError:
+                refused += 1
+        swarm.close_all(holders + waiting)
+    scraper.sendall(SCRAPE[10:])
+    scraped = swarm.hear(scraper)
+    scraper.close()
+    case.check(scraped.count(b"waiting_") == 100, f"the last scrape shows {scraped.count(b'waiting_')} of 100 messages")
+    case.check(refused == 0, f"{refused} of 100 were cut off")
+    code = case.proxy.wait()
+    case.check(code == 0, f"the exit code was {code}")
+    return "fifty messages in each receiver's queue, all seats busy, when the signal came; a scrape that was just being asked for", \
+        f"all stored and in that scrape, exit code {code}"
+
+
+@row("a second proxy on the same socket")
+def second(case):
+    code = subprocess.run([case.binary, "--config", case.proxy.config], capture_output=True, text=True, timeout=30)
+    case.check(code.returncode == 1, f"its exit code was {code.returncode}")
+    case.check("somebody else listens there" in code.stderr, f"it said {code.stderr!r}")
+    return "another proxy with the same configuration", "it ends with exit code 1 and says that somebody else listens there; the first one goes on"
+
+
+@row("kill -9 and a restart", ways=())
+def killed(case):
+    case.proxy.signal(signal.SIGKILL)
+    case.proxy.wait()
+    case.check((case.proxy.folder / "receiver.sock").exists(), "there is no stale socket to be replaced")
+    again = Proxy(case.binary, folder=case.proxy.folder)
+    try:
+        case.check(swarm.say(again.unix, b'{"back":"back 1"}') == b"", "the new socket does not take a message")
+        case.check("back 1\n" in again.text("/metrics"), "the message is not there")
+        code = again.stop()
+        case.check(code == 0, f"the exit code was {code}")
+    finally:
+        again.remove()
+    return "kill -9, then a new start", "the stale socket is replaced, the new proxy receives"

@@ -1,0 +1,22 @@
+//! What a command is given to read.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+
+/// The whole of a file, or of standard input where it is called `-`.
+pub(super) fn read(file: &Path) -> anyhow::Result<Bytes> {
+    if file != Path::new("-") {
+        return Ok(std::fs::read(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .into());
+    }
+    let mut text = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut text)
+        .context("cannot read standard input")?;
+    Ok(text.into())
+}

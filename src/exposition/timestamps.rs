@@ -1,0 +1,43 @@
+//! What the samples' own timestamps say.
+
+use super::{Exposition, Traits};
+use crate::model::{Syntax, Timestamp};
+
+impl Exposition {
+    /// The newest timestamp that a sample carries; `None` where none carries any, which costs nothing to find out.
+    #[must_use]
+    pub fn newest_timestamp(&self) -> Option<Timestamp> {
+        let families = self.families().iter().filter(|family| family.traits.contains(Traits::TIMESTAMPS));
+        let samples = families.flat_map(|family| self.samples(family));
+        samples
+            .filter_map(|sample| millis(sample.timestamp?, self.syntax()))
+            .max()
+            .map(Timestamp::from_millis)
+    }
+}
+
+/// A timestamp as it is written, in milliseconds.
+fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
+    let text = std::str::from_utf8(written).ok()?;
+    match syntax {
+        Syntax::Text => text.parse().ok(),
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a float out of range becomes the nearest end of the range"
+        )]
+        Syntax::OpenMetrics => text.parse::<f64>().ok().map(|seconds| (seconds * 1_000.0) as i64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_units_are_understood() {
+        let newest = |text: &'static str, syntax| Exposition::parse(text.into(), syntax).newest_timestamp().map(Timestamp::as_millis);
+        assert_eq!(newest("a 1 1395066363000\nb 1\nc 2 -5\n", Syntax::Text), Some(1_395_066_363_000));
+        assert_eq!(newest("a 1 1520879607.789\n# EOF\n", Syntax::OpenMetrics), Some(1_520_879_607_789));
+        assert_eq!(newest("a 1\n", Syntax::Text), None);
+    }
+}

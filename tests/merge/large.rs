@@ -1,0 +1,182 @@
+//! Mixes so large that segments split and join.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use exporter_proxy::exposition::Exposition;
+use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection};
+use exporter_proxy::exposition::gzip::{Compressor, Effort};
+use exporter_proxy::model::{AppName, LabelPair, Syntax};
+
+use crate::mixes::Dice;
+use crate::{OPENMETRICS, TEXT, VARIANTS, parsed, rendered};
+
+/// What an application says: families that all have, families that a neighbour has too, and its own.
+fn body(app: usize, dice: &mut Dice) -> String {
+    let mut text = String::new();
+    let series = 1 + dice.below(40);
+    let padding = "x".repeat(100);
+    text.push_str("# HELP wide_requests_total Requests.\n# TYPE wide_requests_total counter\n");
+    for n in 0..series {
+        let _ = writeln!(
+            text,
+            "wide_requests_total{{instance=\"{app}\",padding=\"{padding}\",n=\"{n}\"}} {}",
+            dice.below(1000)
+        );
+    }
+    if dice.chance(90) {
+        // Now and then somebody's buckets are not what OpenMetrics wants, and the family falls apart for all.
+        let bounds: &[&str] = if dice.chance(3) { &["1"] } else { &["1", "+Inf"] };
+        text.push_str("# TYPE wide_seconds histogram\n");
+        for n in 0..series {
+            for bound in bounds {
+                let _ = writeln!(text, "wide_seconds_bucket{{instance=\"{app}\",n=\"{n}\",le=\"{bound}\"}} 5");
+            }
+            let _ = writeln!(
+                text,
+                "wide_seconds_sum{{instance=\"{app}\",n=\"{n}\"}} 1.5\nwide_seconds_count{{instance=\"{app}\",n=\"{n}\"}} 5"
+            );
+        }
+    }
+    for pair in 0..20 {
+        let _ = writeln!(
+            text,
+            "# TYPE pair_{}_{pair} gauge\npair_{}_{pair}{{instance=\"{app}\",padding=\"{padding}\"}} 1",
+            app / 2,
+            app / 2
+        );
+    }
+    let own = if app % 50 == 7 { 2_000 } else { dice.below(30) };
+    if own > 0 {
+        let _ = writeln!(text, "# TYPE own_{app} gauge");
+    }
+    for n in 0..own {
+        let _ = writeln!(text, "own_{app}{{n=\"{n}\",padding=\"{padding}\"}} {}", dice.below(10));
+    }
+    text
+}
+
+struct World {
+    catalog: Catalog,
+    series: BTreeMap<usize, u32>,
+}
+
+impl World {
+    fn push(&mut self, app: usize, dice: &mut Dice) {
+        let exposition = Arc::new(Exposition::parse(Bytes::from(body(app, dice)), Syntax::Text));
+        assert!(exposition.faults().is_empty());
+        self.series.insert(app, exposition.series());
+        let no_labels: Arc<[LabelPair]> = Arc::new([]);
+        let changes = self
+            .catalog
+            .replace(&AppName::new(&format!("app-{app}")).unwrap(), &no_labels, exposition);
+        assert_eq!(changes.clashes, []);
+    }
+
+    fn verify(&mut self) {
+        let series: u32 = self.series.values().sum();
+        for variant in VARIANTS {
+            let built = rendered(&mut self.catalog, variant);
+            assert_eq!(parsed(&built, variant).series(), series);
+            self.catalog.forget(variant);
+            assert!(built == rendered(&mut self.catalog, variant), "a segment was not marked");
+        }
+    }
+}
+
+#[test]
+fn segments_split_and_join_and_are_always_whole() {
+    const APPS: usize = 400;
+    let mut dice = Dice::new(1);
+    let mut world = World {
+        catalog: Catalog::new(Rules::new(None, Duplicates::Label, &[])),
+        series: BTreeMap::new(),
+    };
+    for app in 0..APPS {
+        world.push(app, &mut dice);
+    }
+    world.verify();
+    for _ in 0..12 {
+        for _ in 0..dice.below(60) {
+            let app = dice.below(APPS);
+            if dice.chance(50) {
+                world.push(app, &mut dice);
+            } else {
+                world.catalog.remove(&format!("app-{app}"));
+                world.series.remove(&app);
+            }
+        }
+        world.verify();
+    }
+    let left: Vec<_> = world.series.keys().copied().collect();
+    for app in &left[3..] {
+        world.catalog.remove(&format!("app-{app}"));
+        world.series.remove(app);
+    }
+    world.verify();
+    let (exposed, _) = world.catalog.plan(TEXT, &Selection::Everything).render();
+    assert!(
+        exposed.chunks().len() <= 3,
+        "{} segments for three applications",
+        exposed.chunks().len()
+    );
+}
+
+#[test]
+fn a_push_rebuilds_little() {
+    const APPS: usize = 400;
+    let mut dice = Dice::new(2);
+    let mut world = World {
+        catalog: Catalog::new(Rules::new(None, Duplicates::Label, &[])),
+        series: BTreeMap::new(),
+    };
+    for app in 0..APPS {
+        world.push(app, &mut dice);
+    }
+    for variant in [TEXT, OPENMETRICS] {
+        let text = rendered(&mut world.catalog, variant);
+        assert!(text.len() > 4 << 20, "large enough to tell something");
+        assert_eq!(
+            world.catalog.plan(variant, &Selection::Everything).pending(),
+            0,
+            "nothing has changed"
+        );
+        // Once segments have settled, a push costs its own, one of each wide family, and one of small shared families.
+        world.push(10, &mut dice);
+        rendered(&mut world.catalog, variant);
+        world.push(10, &mut dice);
+        let pending = world.catalog.plan(variant, &Selection::Everything).pending();
+        assert!((1..=5).contains(&pending), "{pending} segments");
+        rendered(&mut world.catalog, variant);
+    }
+}
+
+#[test]
+fn compressed_answers_say_the_same() {
+    use std::io::Read as _;
+    let mut dice = Dice::new(3);
+    let mut world = World {
+        catalog: Catalog::new(Rules::new(None, Duplicates::Label, &[])),
+        series: BTreeMap::new(),
+    };
+    for app in 0..50 {
+        world.push(app, &mut dice);
+    }
+    let (exposed, _) = world.catalog.plan(OPENMETRICS, &Selection::Everything).render();
+    let plain = exposed.body(None).into_parts().concat();
+    let mut compressor = Compressor::new();
+    for (turn, chunk) in exposed.chunks().iter().enumerate() {
+        // Some parts are not compressed yet.
+        if turn % 3 > 0 {
+            chunk.compress(if turn % 3 == 1 { Effort::Fast } else { Effort::Small }, &mut compressor);
+        }
+        let body = exposed.gzip_body(None);
+        let gzip = body.clone().into_parts().concat();
+        assert_eq!(body.len(), gzip.len() as u64);
+        let (mut decoder, mut text) = (flate2::read::GzDecoder::new(&gzip[..]), Vec::new());
+        decoder.read_to_end(&mut text).unwrap();
+        assert!(text == plain && decoder.into_inner().is_empty());
+    }
+}
