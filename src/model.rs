@@ -2,6 +2,13 @@
 //!
 //! No I/O, no clock, no lock and no serialisation live here, so every room may know this one.
 
+mod event;
+
+pub use event::{
+    Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
+    MAX_SCRAPER_ID_BYTES, ScraperId, shown,
+};
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
@@ -144,6 +151,8 @@ pub enum Format {
     Push,
     /// Exposition text answered to a poll.
     Poll,
+    /// What was counted in a monitoring stream.
+    Stream,
 }
 
 impl Format {
@@ -155,6 +164,7 @@ impl Format {
             Self::Capnp => "capnp",
             Self::Push => "push",
             Self::Poll => "poll",
+            Self::Stream => "stream",
         }
     }
 }
@@ -186,6 +196,66 @@ pub struct Update {
     pub origin: Origin,
     /// When it arrived.
     pub at: Timestamp,
+}
+
+/// What a message of the live stream is about; `stream.events` selects by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// An application was updated.
+    AppUpdate,
+    /// An application was forgotten.
+    AppExpired,
+    /// A one-shot event was accepted.
+    OneShot,
+    /// An endpoint was polled.
+    Poll,
+    /// An IPFS node heard something: a Bitswap message, or a connection that was opened or closed.
+    Bitswap,
+}
+
+impl Topic {
+    /// All topics.
+    pub const ALL: [Self; 5] = [Self::AppUpdate, Self::AppExpired, Self::OneShot, Self::Poll, Self::Bitswap];
+
+    /// Its word in `stream.events`, which for all but the last is also its key in a message.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AppUpdate => "app_update",
+            Self::AppExpired => "app_expired",
+            Self::OneShot => "one_shot",
+            Self::Poll => "poll",
+            Self::Bitswap => "bitswap",
+        }
+    }
+}
+
+/// The peers that one IPFS node was connected to when it was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerSample {
+    /// When it was asked.
+    pub at: Timestamp,
+    /// How many connections it had; a peer may have several.
+    pub connections: usize,
+    /// The peers, each once.
+    pub peers: Vec<Peer>,
+}
+
+/// A peer of an IPFS node. The texts are its own and may be anything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    /// Its identity in base58.
+    pub id: Arc<str>,
+    /// The program that it runs, if it said so.
+    pub agent: Option<Arc<str>>,
+    /// How long a message takes there and back, if it was measured.
+    pub latency: Option<Duration>,
+    /// The multiaddresses at which it says it can be reached.
+    pub addresses: Vec<Arc<str>>,
+    /// The multiaddresses at which it is connected.
+    pub connected: Vec<Arc<str>>,
+    /// The protocols that it says it speaks.
+    pub protocols: Vec<Arc<str>>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ pub mod capnp_stream;
 pub mod exposition;
 mod feeding;
 pub mod json_stream;
+pub mod link;
+pub mod monitoring_stream;
 
 /// A check; it panics where something does not hold.
 pub type Check = fn(&[u8]);
@@ -15,4 +17,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("capnp_stream", capnp_stream::check),
     ("exposition", exposition::check),
     ("json_stream", json_stream::check),
+    ("link", link::check),
+    ("monitoring_stream", monitoring_stream::check),
 ];

@@ -23,7 +23,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
         );
         if old.identity != new.identity {
             let list = if new.live { &mut out.taken_up } else { &mut out.needs_restart };
-            list.push(format!("{}.{}", new.section, new.key));
+            list.push(new.path());
         }
     }
     out

@@ -95,7 +95,8 @@ impl std::fmt::Display for Target {
     }
 }
 
-fn show_table<'s>(fields: impl IntoIterator<Item = (&'s str, &'s str)>) -> String {
+/// An inline table as people may see it.
+pub(super) fn show_table<'s>(fields: impl IntoIterator<Item = (&'s str, &'s str)>) -> String {
     let fields: Vec<String> = fields.into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
     format!("{{ {} }}", fields.join(", "))
 }
@@ -144,7 +145,8 @@ fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
     })
 }
 
-const NAME: Parsed<AppName> = Parsed {
+/// The name of an app.
+pub(super) const NAME: Parsed<AppName> = Parsed {
     expected: "an app's name",
     parse: |text| AppName::new(text).map_err(|e| e.to_string()),
 };

@@ -217,6 +217,24 @@ impl Kind for FilePath {
     }
 }
 
+/// As another kind, where an empty string stands for nothing.
+pub(super) struct OrEmpty<K>(pub(super) K);
+
+impl<K: Kind> Kind for OrEmpty<K> {
+    type Value = Option<K::Value>;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+        if node.text() == Some("") {
+            return Some(None);
+        }
+        self.0.read(node, wrong).map(Some)
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or("\"\"".to_owned(), |value| self.0.show(value))
+    }
+}
+
 /// A string that is never shown.
 pub(super) struct SecretText;
 

@@ -8,23 +8,29 @@
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
 mod address;
+mod bridge;
 mod changes;
 mod endpoint;
 mod environment;
+mod events;
 mod exporter;
 mod exposition;
 mod fault;
 mod find;
 mod http;
+mod ipfs;
 mod key;
 mod kinds;
 mod label;
+mod originals;
+mod p2p;
 mod poll;
 mod raw;
 mod reader;
 mod receiver;
 mod secret;
 mod store;
+mod stream;
 mod summary;
 mod syntax;
 mod units;
@@ -32,21 +38,27 @@ mod units;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use bridge::BridgeTable;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
+pub use events::{Events, ScraperIdentity};
 pub use exporter::{Exporter, Threads};
 pub use exposition::{Duplicates, Exposition, ExpositionMode};
 pub use fault::Faults;
 pub use find::Source;
 pub use http::Http;
+pub use ipfs::IpfsNode;
+pub use p2p::{P2p, SecretSource};
 pub use poll::{Credentials, Endpoint, Password, PollExternal};
 pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
 pub use store::Store;
+pub use stream::Stream;
 
 #[cfg(test)]
 mod tests;
 
+use crate::model::AppName;
 use fault::Fault;
 use reader::{Entry, Notes, Reader};
 
@@ -65,6 +77,16 @@ pub struct Settings {
     pub exposition: Exposition,
     /// Who may do what over HTTP.
     pub http: Http,
+    /// One-shot events.
+    pub events: Events,
+    /// The monitoring stream.
+    pub stream: Stream,
+    /// The IPFS nodes whose peers are asked for.
+    pub ipfs: Vec<IpfsNode>,
+    /// The links over which bridges scrape us, where they are enabled.
+    pub p2p: Option<P2p>,
+    /// The bridge, for the command that runs one.
+    pub bridge: BridgeTable,
     /// Every key with its value, for comparing and showing.
     entries: Vec<Entry>,
 }
@@ -119,6 +141,11 @@ impl Settings {
             store: reader.section("store", Store::read),
             exposition: reader.section("exposition", Exposition::read),
             http: reader.section("http", Http::read),
+            events: reader.section("events", Events::read),
+            stream: reader.section("stream", Stream::read),
+            ipfs: reader.tables("ipfs", ipfs::read),
+            p2p: reader.section("p2p", P2p::read),
+            bridge: reader.section("bridge", BridgeTable::read),
             entries: Vec::new(),
         };
         let mut notes = reader.finish();
@@ -129,6 +156,33 @@ impl Settings {
 
     /// What no section can see by itself.
     fn check_across(&self, notes: &mut Notes) {
+        let polled = self.poll_external.endpoints.iter().map(|endpoint| &endpoint.name);
+        let both = self
+            .ipfs
+            .iter()
+            .map(|node| &node.name)
+            .find(|name| polled.clone().any(|other| other == *name));
+        notes.require(&[("poll_external", "other_scrape_endpoints"), ("", "ipfs")], both.is_none(), || {
+            format!("an endpoint and an IPFS node are both called {}", both.map_or("", AppName::as_str))
+        });
+        self.check_addresses(notes);
+    }
+
+    /// That no two listeners want the same address.
+    fn check_addresses(&self, notes: &mut Notes) {
+        for stream in &self.stream.listen_addresses {
+            let others = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
+            let other = others.into_iter().find(|other| other.collides_with(stream));
+            let keys = [
+                ("exporter", "scrape_expose_endpoint"),
+                ("receiver", "receiver_tcp_socket"),
+                ("stream", "listen_addresses"),
+            ];
+            notes.require(&keys, other.is_none(), || {
+                let other = other.map(ToString::to_string).unwrap_or_default();
+                format!("the stream's {stream} and {other} cannot both be listened on")
+            });
+        }
         let Some(tcp) = &self.receiver.tcp else { return };
         let collision = self.exporter.scrape_addresses.iter().find(|scrape| scrape.collides_with(tcp));
         let keys = [("exporter", "scrape_expose_endpoint"), ("receiver", "receiver_tcp_socket")];

@@ -23,6 +23,16 @@ pub(super) struct Entry {
     pub(super) faulty: bool,
 }
 
+impl Entry {
+    /// The key with its section, if it stands in one.
+    pub(super) fn path(&self) -> String {
+        match self.section {
+            "" => self.key.to_owned(),
+            section => format!("{section}.{}", self.key),
+        }
+    }
+}
+
 /// A key or section that nobody asked for.
 struct Unknown {
     title: String,
@@ -113,6 +123,17 @@ impl Reader {
             },
         };
         let mut section = Section::new(&mut self.notes, name, format!("[{name}]"), table, at);
+        let out = read(&mut section);
+        let entries = section.finish();
+        self.notes.entries.extend(entries);
+        out
+    }
+
+    /// Reads what stands at the root itself as a list of tables, `[[name]]`.
+    pub(super) fn tables<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        self.sections.push(name);
+        let table = Table::of(self.root.take(name).into_iter().collect());
+        let mut section = Section::new(&mut self.notes, "", format!("[[{name}]]"), table, Place::File);
         let out = read(&mut section);
         let entries = section.finish();
         self.notes.entries.extend(entries);

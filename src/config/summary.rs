@@ -15,6 +15,8 @@ impl fmt::Display for Loaded {
         }
         receivers(f, &settings.receiver)?;
         polls(f, settings)?;
+        stream(f, settings)?;
+        links(f, settings)?;
         limits(f, settings)?;
         set_keys(f, settings)
     }
@@ -48,6 +50,17 @@ fn unix_line(unix: &UnixReceiver) -> String {
     )
 }
 
+fn links(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let Some(p2p) = &settings.p2p else { return Ok(()) };
+    for bridge in &p2p.bridges {
+        writeln!(f, "registers at   {bridge}")?;
+    }
+    match &p2p.listen {
+        Some(listen) => writeln!(f, "scraped at     quic {listen} by {} keys", p2p.bridges.len() + p2p.allow.len()),
+        None => Ok(()),
+    }
+}
+
 fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for endpoint in &settings.poll_external.endpoints {
         let (interval, timeout) = (show_duration(endpoint.interval), show_duration(endpoint.timeout));
@@ -56,6 +69,20 @@ fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
             "polls          {} every {interval}, for at most {timeout}, as {:?}",
             endpoint.url, endpoint.name
         )?;
+    }
+    Ok(())
+}
+
+fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for node in &settings.ipfs {
+        let interval = show_duration(node.populate_interval);
+        writeln!(f, "asks           {} for its peers every {interval}, as {:?}", node.api, node.name)?;
+    }
+    for upstream in &settings.stream.upstreams {
+        writeln!(f, "relays         the stream of {upstream}")?;
+    }
+    for address in &settings.stream.listen_addresses {
+        writeln!(f, "streams at     tcp {address}")?;
     }
     Ok(())
 }
@@ -98,7 +125,7 @@ fn set_keys(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
             Some(Place::Line(line, _)) => format!("line {line}"),
             Some(Place::Variable(name)) => name.to_string(),
         };
-        writeln!(f, "set            {}.{} = {} ({by})", entry.section, entry.key, cut(&entry.shown))?;
+        writeln!(f, "set            {} = {} ({by})", entry.path(), cut(&entry.shown))?;
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! The composition root: the one room that knows all others and puts them together.
 
+mod bridging;
+mod events;
 mod lifecycle;
+mod links;
 mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,21 +22,25 @@ use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
 
+pub use bridging::bind_bridge;
+
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
-use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping};
+use crate::model::{AppName, Clock, Timestamp};
+use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
+use crate::peer::PublicKey;
 use crate::sources::polls::Polls;
-use crate::sources::push::{self, Pushing};
-use crate::store::{self, Expiry, Inlet, View};
+use crate::sources::push;
+use crate::store::{Dropped, Expiry, Inlet, Running, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
 pub struct Daemon {
     supervisor: Supervisor,
+    keeping: Option<Running>,
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
@@ -47,6 +55,12 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
+    /// The key that we show on links.
+    pub key: Option<PublicKey>,
+    /// Where scrapers may dial us.
+    pub links: Option<SocketAddr>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
 }
 
 /// How the configuration is found again on a reload.
@@ -76,14 +90,21 @@ struct Ground {
     stop: Stop,
 }
 
+impl Ground {
+    /// A door to these routes.
+    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
+        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    }
+}
+
 impl Daemon {
-    /// Binds every socket of the configuration; nothing runs yet.
+    /// Opens the store and binds every socket of the configuration; nobody is served yet.
     ///
     /// # Errors
-    /// When a socket cannot be bound; the error names the key and the address.
+    /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let (inlet, view) = store::open(settings::store(&settings), settings::mode(&settings));
+        let (inlet, view, keeper) = events::open_store(&settings)?;
         let ground = Ground {
             inlet,
             view,
@@ -97,14 +118,19 @@ impl Daemon {
         let mut supervisor = Supervisor::new();
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
-        let addresses = Addresses {
+        let streams = streams::bind(&settings).await?;
+        let mut addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: streams.addresses(),
+            key: None,
+            links: None,
         };
         let connections: Connections = receivers
             .listeners()
             .chain(&scraped)
+            .chain(streams.listeners())
             .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
             .collect();
 
@@ -134,24 +160,35 @@ impl Daemon {
         let deflating = Deflating::default();
         supervisor.add(deflating.part());
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
-        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
-        let routes = router(&ground, scraping, receivers.pushing(&ground), lifecycle);
-        let door = Door::new(
-            routes,
-            &routes::requests(),
-            Arc::clone(&ground.access),
-            Arc::clone(&ground.http_stats),
-        );
-        let listeners = receivers.listeners().count() + scraped.len();
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
+        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events.clone());
+        let readers = readers(&ground, scraping, events);
+        if let Some(p2p) = &settings.p2p {
+            let client = links::client(p2p, ground.door(readers.clone(), &routes::reads()), Arc::clone(&ground.telemetry)).await?;
+            (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
+            supervisor.add(client);
+        }
+        let mut routes = readers
+            .merge(monitoring_api::routes(streams.api(&ground)))
+            .merge(push::routes(receivers.pushing(&ground)))
+            .merge(lifecycle::routes(lifecycle));
+        if settings.events.enabled {
+            routes = routes.merge(events::routes(&settings, &ground, Arc::clone(&receivers.budget)));
+        }
+        let door = ground.door(routes, &routes::requests());
+        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
         let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
         receivers.start(seats, &mut supervisor);
+        streams.start(seats, &settings, &ground, &mut supervisor);
         for listener in scraped {
             supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
+        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,
+            keeping: keeping.transpose().context("cannot start to write to store.path")?,
             addresses,
             readiness: ground.readiness,
             stop: ground.stop,
@@ -173,21 +210,32 @@ impl Daemon {
     /// Runs until it is stopped or a part falls, and says how it ended.
     pub async fn run(self) -> Report {
         let Self {
-            supervisor,
+            mut supervisor,
+            keeping,
             readiness,
             stop,
             ..
         } = self;
+        if let Some(keeping) = &keeping {
+            supervisor.add(keeping.watch());
+        }
         let gently = stop.gently.clone();
         let announce = async {
             gently.cancelled().await;
             readiness.obstruct("program", "stopping".to_owned());
             std::future::pending().await
         };
-        tokio::select! {
+        let report = tokio::select! {
             report = supervisor.run(stop, DRAIN) => report,
             never = announce => never,
+        };
+        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        if let Some(keeping) = keeping
+            && tokio::time::timeout(DRAIN, keeping.finish()).await.is_err()
+        {
+            tracing::error!("the disk did not take in time what was to survive (store.path)");
         }
+        report
     }
 }
 
@@ -203,23 +251,26 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     Ok(bound)
 }
 
-/// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(ground: &Ground, scraping: Scraping, pushing: Pushing, lifecycle: Lifecycle) -> Router {
+/// The routes that read: all that there is over links, and a part of what is on the port.
+fn readers(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
-    let readers = outlets::routes(Outlets {
+    outlets::routes(Outlets {
         view: view.clone(),
         scraping: Arc::new(scraping),
+        events,
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
-    });
-    readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
+    })
 }
 
 fn expiry(ground: &Ground) -> Expiry {
     let telemetry = Arc::clone(&ground.telemetry);
-    Expiry::new(ground.inlet.clone(), ground.clock, move |app| {
+    let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
         tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
-    })
+    };
+    let telemetry = Arc::clone(&ground.telemetry);
+    let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
+    Expiry::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
 }

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::config::{
+    Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, ScraperIdentity, Settings, UnixReceiver,
+};
 use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
-use crate::sources::{polls, receiver};
+use crate::outlets::IdentifyBy;
+use crate::outlets::stream;
+use crate::sources::{polls, receiver, upstreams};
 use crate::store;
 use crate::supervise::UnixAccess;
 use crate::wire::FormatChoice;
 
-/// What the names of the proxy's own families begin with; an application's copies, as of a chained proxy, go out with them.
-const RESERVED: &[&str] = &["exporter_proxy_"];
+/// What the names of the proxy's own families begin with, besides the events'; an application's copies, as of a chained
+/// proxy, go out with them.
+const RESERVED: [&str; 2] = ["exporter_proxy_", "events_to_metrics_"];
 
 pub(super) fn store(settings: &Settings) -> store::Limits {
     let limits = &settings.store;
@@ -30,7 +35,30 @@ pub(super) fn mode(settings: &Settings) -> store::Mode {
     };
     match exposition.mode {
         ExpositionMode::Raw => store::Mode::Raw,
-        ExpositionMode::Merge => store::Mode::Merge(Rules::new(exposition.app_label.as_deref(), duplicates, RESERVED)),
+        ExpositionMode::Merge => {
+            let [own, about_events] = RESERVED;
+            let reserved = [own, about_events, settings.events.metric_name.as_str()];
+            store::Mode::Merge(Rules::new(exposition.app_label.as_deref(), duplicates, &reserved))
+        }
+    }
+}
+
+pub(super) fn events(settings: &Settings) -> store::EventOptions {
+    let events = &settings.events;
+    store::EventOptions {
+        max_pending: events.max_pending,
+        scraper_timeout: events.scraper_timeout,
+        newcomer_window: events.newcomer_window,
+        explicit_timestamps: events.use_explicit_timestamps,
+        scrapers: events.scrapers.clone(),
+    }
+}
+
+pub(super) fn identify_by(settings: &Settings) -> IdentifyBy {
+    match &settings.events.scraper_identity {
+        ScraperIdentity::Address => IdentifyBy::Address,
+        ScraperIdentity::Header(name) => IdentifyBy::Header(name.clone()),
+        ScraperIdentity::Param(name) => IdentifyBy::Param(name.as_str().into()),
     }
 }
 
@@ -51,7 +79,12 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
 pub(super) fn polls(settings: &Settings) -> polls::Settings {
     let polls = &settings.poll_external;
     polls::Settings {
-        endpoints: polls.endpoints.iter().map(endpoint).collect(),
+        endpoints: polls
+            .endpoints
+            .iter()
+            .map(endpoint)
+            .chain(settings.ipfs.iter().map(ipfs_node))
+            .collect(),
         allow_invalid_certs: polls.allow_invalid_certs,
         max_body_bytes: bytes(polls.max_body_bytes),
     }
@@ -74,6 +107,7 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
     polls::Endpoint {
         name: endpoint.name.clone(),
         url: endpoint.url.clone(),
+        question: polls::Question::Metrics,
         interval: endpoint.interval,
         timeout: endpoint.timeout,
         stale_after: endpoint.stale_after,
@@ -83,9 +117,48 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
     }
 }
 
+/// How many intervals an IPFS node may miss before what it said is stale, as for other polls.
+const STALE_INTERVALS: u32 = 3;
+
+fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
+    let mut url = node.api.clone();
+    url.set_path("/api/v0/swarm/peers");
+    url.set_query(Some("verbose=true"));
+    polls::Endpoint {
+        name: node.name.clone(),
+        url,
+        question: polls::Question::Peers {
+            agent_version_cutoff: node.agent_version_cutoff,
+        },
+        interval: node.populate_interval,
+        timeout: node.populate_interval,
+        stale_after: node.populate_interval * STALE_INTERVALS,
+        credentials: node.authorization_file.clone().map(polls::Credentials::HeaderFile),
+        ca_file: None,
+        labels: Arc::new([]),
+    }
+}
+
+pub(super) fn upstreams(settings: &Settings) -> upstreams::Settings {
+    upstreams::Settings {
+        upstreams: settings.stream.upstreams.iter().map(ToString::to_string).collect(),
+        legacy_addresses: settings.stream.legacy_addresses,
+    }
+}
+
+pub(super) fn stream(settings: &Settings) -> stream::Settings {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    stream::Settings {
+        subscriber_buffer: settings.stream.subscriber_buffer,
+        topics: settings.stream.events.clone(),
+        proxy: name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()).into(),
+    }
+}
+
 pub(super) fn access(settings: &Settings) -> Access {
     Access {
         write_from: settings.http.write_from.clone(),
+        post_events_from: settings.events.post_from.clone(),
         trusted_proxies: settings.http.trusted_proxies.clone(),
     }
 }

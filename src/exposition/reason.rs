@@ -125,7 +125,7 @@ pub enum Severity {
 impl Reason {
     pub(super) const fn severity(self) -> Severity {
         match self {
-            Self::HashWithoutBlank | Self::NoHeaderName | Self::Lint(..) => Severity::Warning,
+            Self::HashWithoutBlank | Self::Lint(..) => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -194,7 +194,7 @@ impl Reason {
             Self::LeadingBlanks => "blanks before the metric name, which Prometheus takes for a part of it",
             Self::TrailingBlanks => "blanks after the sample, which strict parsers refuse",
             Self::TypeBlanks => "more than one blank before the type, or one after it, which Prometheus refuses",
-            Self::NoHeaderName => "the metric name is missing; Prometheus refuses this line if a blank ends it",
+            Self::NoHeaderName => "the metric name is missing, and Prometheus refuses that",
             Self::HashWithoutBlank => "no blank after #: Prometheus takes this line for a comment",
             Self::NoNewline => "no newline at the end, which strict parsers refuse",
             Self::ExemplarPlace => "an exemplar may stand only on counters' totals and on buckets, with at most 128 characters of labels",

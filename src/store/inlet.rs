@@ -1,16 +1,13 @@
 //! The writing half.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::latest::Prepared;
-use super::{Limits, Mode, Shared, Text};
+use super::events::Offer;
+use super::latest::{Latest, Prepared};
+use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
 use crate::exposition::catalog::Clash;
-use crate::exposition::{Exposition, Fault, detect};
-use crate::model::{AppName, Origin, Timestamp, Update};
-
-/// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
-const TOO_OLD: Duration = Duration::from_secs(3_600);
+use crate::exposition::{Exposition, Fault};
+use crate::model::{AppName, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -62,6 +59,17 @@ pub enum Refused {
     Clashing(Vec<Clash>),
 }
 
+/// Why an event was not taken. No scraper will get it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// It could not be put where it survives.
+    #[error("the event cannot be made durable: {0}")]
+    NotDurable(Arc<str>),
+    /// Its idempotency key was used for another event, not long ago.
+    #[error("the idempotency key was used for an event with other labels or another value within the last 10 minutes")]
+    KeyReused,
+}
+
 impl Refused {
     /// The stable word for the `reason` label of `exporter_proxy_rejected_total`.
     #[must_use]
@@ -107,14 +115,36 @@ impl Inlet {
         Self { shared }
     }
 
+    /// Takes a one-shot event, for every scraper there is and for those that come soon. Once this returns it is durable,
+    /// where the store has a folder. A key that was used for the same event within the last 10 minutes names that event.
+    ///
+    /// # Errors
+    /// When it cannot be made durable, or its key was used for something else.
+    pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, now: Timestamp) -> Result<Accepted, EmitError> {
+        let offer = Offer { event, key, at: now };
+        match &self.shared.journal {
+            Some(door) => door.offer(offer).await,
+            None => self.shared.events().take(offer),
+        }
+    }
+
+    /// Does what is due for events and scrapers at this time, and tells of the losses. Meant to be called each second.
+    pub fn sweep(&self, now: Timestamp) -> Vec<Dropped> {
+        let (losses, changed) = {
+            let mut events = self.shared.events();
+            (events.sweep(now), events.has_changes())
+        };
+        self.shared.tell_journal(changed);
+        losses
+    }
+
     /// Replaces all that a pushing application had with what it says now. Once this returns, every scrape shows it. Lines
     /// that cannot be used are left out, and the receipt tells of them.
     ///
     /// # Errors
     /// When the store has no room for it, or no line of it can be used.
     pub fn put(&self, update: Update) -> Result<Receipt, Refused> {
-        let prepared = self.prepare(update, true)?;
-        self.shared.latest().put(prepared)
+        self.take(self.prepare(update, true)?, |_, _| Ok(()))
     }
 
     /// As [`Inlet::put`], all or nothing: one line that cannot be used, or one family that contradicts another application's,
@@ -128,11 +158,9 @@ impl Inlet {
         if let Some(faulty) = exposition.as_ref().filter(|text| !text.faults().is_empty()) {
             return Err(invalid(faulty));
         }
-        let mut latest = self.shared.latest();
-        if let Some(exposition) = &exposition {
-            latest.check(&prepared.app, exposition)?;
-        }
-        latest.put(prepared)
+        self.take(prepared, |latest, app| {
+            exposition.as_ref().map_or(Ok(()), |exposition| latest.check(app, exposition))
+        })
     }
 
     /// As [`Inlet::put`], for an application that is asked rather than pushing: it never expires, its source withdraws it.
@@ -140,41 +168,51 @@ impl Inlet {
     /// # Errors
     /// As for [`Inlet::put`].
     pub fn put_polled(&self, update: Update) -> Result<Receipt, Refused> {
-        let prepared = self.prepare(update, false)?;
-        self.shared.latest().put(prepared)
+        self.take(self.prepare(update, false)?, |_, _| Ok(()))
+    }
+
+    /// Stores what was prepared if `check`, under the same lock, has nothing against it, and tells those who follow.
+    fn take(&self, prepared: Prepared, check: impl FnOnce(&mut Latest, &AppName) -> Result<(), Refused>) -> Result<Receipt, Refused> {
+        let change = self.shared.followers.want(Topic::AppUpdate).then(|| Change::updated(&prepared));
+        let mut latest = self.shared.latest();
+        check(&mut latest, &prepared.app)?;
+        let receipt = latest.put(prepared)?;
+        if let Some(change) = change {
+            self.shared.followers.tell(&change);
+        }
+        Ok(receipt)
+    }
+
+    /// Tells those who follow of something that leaves no trace in the store. It never waits: who does not keep pace misses it.
+    pub fn tell(&self, change: &Change) {
+        if self.shared.followers.want(change.topic()) {
+            self.shared.followers.tell(change);
+        }
+    }
+
+    /// Whether anybody follows a topic, so that a change must be put into words at all.
+    #[must_use]
+    pub fn is_followed(&self, topic: Topic) -> bool {
+        self.shared.followers.want(topic)
+    }
+
+    /// Waits until those who follow have room for more: for those who tell of what they themselves read from somewhere and can let wait.
+    pub async fn room(&self) {
+        self.shared.followers.room().await;
+    }
+
+    /// Replaces what an IPFS node said of its peers, or forgets it.
+    pub fn put_peers(&self, node: &AppName, sample: Option<PeerSample>) {
+        self.shared.peers.put(node, sample);
     }
 
     /// Reads the text, before any lock is taken.
     fn prepare(&self, update: Update, expires: bool) -> Result<Prepared, Refused> {
-        let Update {
-            app,
-            body,
-            syntax,
-            labels,
-            origin,
-            at,
-        } = update;
-        let syntax = syntax.unwrap_or_else(|| detect(&body));
-        let text = if self.shared.reads {
-            Text::Read(Arc::new(Exposition::parse(body, syntax)))
-        } else {
-            Text::Raw(body, syntax)
-        };
-        match text.exposition() {
-            Some(read) if read.series() == 0 && !read.faults().is_empty() => return Err(invalid(read)),
-            _ => {}
+        let prepared = Prepared::read(update, expires, self.shared.reads);
+        match prepared.text.exposition() {
+            Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
+            _ => Ok(prepared),
         }
-        let newest = text.exposition().and_then(|read| read.newest_timestamp());
-        let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
-        Ok(Prepared {
-            app,
-            text,
-            labels,
-            origin,
-            at,
-            expires,
-            outdated,
-        })
     }
 
     /// Lists an application before its first update; one that is known stays as it is.
@@ -195,14 +233,29 @@ impl Inlet {
         self.shared.latest().withdraw(app)
     }
 
-    /// Forgets an application. False if it is unknown.
-    pub fn remove(&self, app: &AppName) -> bool {
-        self.shared.latest().remove(app)
+    /// Forgets an application, at `now`. False if it is unknown.
+    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
+        let mut latest = self.shared.latest();
+        let known = latest.remove(app);
+        if known {
+            self.tell_forgotten(std::slice::from_ref(app), now);
+        }
+        known
+    }
+
+    fn tell_forgotten(&self, apps: &[AppName], at: Timestamp) {
+        if self.shared.followers.want(Topic::AppExpired) {
+            let changes = apps.iter().map(|app| Change::Forgotten { app: app.clone(), at });
+            changes.for_each(|change| self.shared.followers.tell(&change));
+        }
     }
 
     /// Forgets the pushed applications whose last update is too old at `now`, and names them.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
-        self.shared.latest().expire(now)
+        let mut latest = self.shared.latest();
+        let gone = latest.expire(now);
+        self.tell_forgotten(&gone, now);
+        gone
     }
 
     /// Puts other limits in force. What is stored already stays.

@@ -9,7 +9,7 @@ use super::*;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::Variant;
-use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
+use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Topic, Update};
 
 fn update(app: &str, body: &str, at: i64) -> Update {
     Update {
@@ -44,7 +44,8 @@ const TEXT: Variant = Variant {
 
 fn text(view: &View) -> String {
     let exposed = view.exposition(TEXT, &Selection::Everything).finish();
-    String::from_utf8([exposed.text(), exposed.tail(Vec::new())].concat().concat()).unwrap()
+    let text: Vec<_> = exposed.text().cloned().chain(exposed.tail(Vec::new())).collect();
+    String::from_utf8(text.concat()).unwrap()
 }
 
 #[test]
@@ -149,8 +150,8 @@ fn faults_are_shown_until_the_next_update() {
             series: None
         }
     );
-    assert!(inlet.remove(&app));
-    assert!(!inlet.remove(&app));
+    assert!(inlet.remove(&app, Timestamp::default()));
+    assert!(!inlet.remove(&app, Timestamp::default()));
 }
 
 #[test]
@@ -168,6 +169,37 @@ fn a_scrape_sees_what_was_acknowledged_before_it() {
             });
         }
     });
+}
+
+#[tokio::test]
+async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
+    let limits = Limits {
+        max_bytes: 10,
+        expire_after: Some(Duration::from_millis(10)),
+        ..Limits::default()
+    };
+    let (inlet, view) = open(limits, Mode::Raw);
+    inlet.put(update("early", "1", 0)).unwrap();
+    let mut feed = view.follow(&[Topic::AppUpdate, Topic::AppExpired]);
+    inlet.put(update("a", "12345", 1)).unwrap();
+    assert!(inlet.put(update("a", "12345678901", 1)).is_err());
+    inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());
+    inlet.expire(Timestamp::from_millis(11));
+    let mut heard = std::collections::VecDeque::new();
+    feed.take(&mut heard).await;
+    let forgotten = |app, at| Change::Forgotten {
+        app: AppName::new(app).unwrap(),
+        at: Timestamp::from_millis(at),
+    };
+    let updated = Change::Updated {
+        app: AppName::new("a").unwrap(),
+        source: "test".into(),
+        bytes: 5,
+        counted: None,
+        at: Timestamp::from_millis(1),
+    };
+    let changes: Vec<_> = heard.into_iter().map(|numbered| numbered.change).collect();
+    assert_eq!(changes, [updated, forgotten("early", 11), forgotten("a", 11)]);
 }
 
 #[derive(Debug, Clone)]
@@ -197,7 +229,7 @@ proptest! {
             let name = |app: u8| AppName::new(&app.to_string()).unwrap();
             match step {
                 Step::Put(app, len) => { let _ = inlet.put(update(&app.to_string(), &"x".repeat(len), at)); }
-                Step::Remove(app) => { inlet.remove(&name(app)); }
+                Step::Remove(app) => { inlet.remove(&name(app), Timestamp::default()); }
                 Step::Withdraw(app) => { inlet.withdraw(&name(app)); }
                 Step::Expire(later) => { inlet.expire(Timestamp::from_millis(at + later)); }
             }
@@ -249,7 +281,7 @@ fn others_learn_that_they_share_a_series_and_that_they_no_longer_do() {
     inlet.put(update("b", "# TYPE m gauge\nm 2\n", 2)).unwrap();
     assert_eq!((duplicates("a"), duplicates("b")), (1, 1));
     assert_eq!(text(&view), "# TYPE m gauge\nm{app=\"a\"} 1\nm{app=\"b\"} 2\n");
-    inlet.remove(&AppName::new("b").unwrap());
+    inlet.remove(&AppName::new("b").unwrap(), Timestamp::default());
     assert_eq!(duplicates("a"), 0);
     assert_eq!(text(&view), "# TYPE m gauge\nm{app=\"a\"} 1\n", "the label does not flap");
 }

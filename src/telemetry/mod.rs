@@ -16,6 +16,8 @@ pub use throttle::Throttle;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::ScraperId;
+
 use crate::model::AppName;
 
 /// What stands before the name of each of the program's own families.
@@ -23,16 +25,16 @@ pub const PREFIX: &str = "exporter_proxy_";
 
 /// Builds the struct of instruments and its writer from one list.
 macro_rules! instruments {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
         $(#[$meta])*
         $vis struct $name {
             $( #[doc = $help] pub $field: $kind, )*
-            throttle: Throttle,
+            $( $extra: $extra_kind, )?
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: $init, )* throttle: Throttle::default() }
+                Self { $( $field: $init, )* $( $extra: <$extra_kind>::default(), )? }
             }
         }
 
@@ -79,10 +81,47 @@ instruments! {
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.
         scrape_bytes_total: PerLabel<Counter, 1> = PerLabel::new(["encoding"]),
+        /// One-shot events that a scraper will never get: forgotten with it, too many for it, or no scraper came for them.
+        events_dropped_total: PerLabel<Counter, 1> = PerLabel::new(["reason"]),
         /// Applications forgotten because no update came within store.expire_after.
         expired_total: Counter = Counter::default(),
+        /// Clients that follow the monitoring stream now.
+        stream_subscribers: Gauge = Gauge::default(),
+        /// Messages of the monitoring stream that a client did not get because it did not keep pace, summed over the clients.
+        stream_dropped_total: Counter = Counter::default(),
+        /// 1 if the monitoring stream of an upstream is being read, 0 if it cannot be.
+        stream_upstream_up: PerLabel<Gauge, 1> = PerLabel::new(["upstream"]),
         /// 1 if the configuration was read well when it was read last, 0 if the earlier one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
+        /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable.
+        p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
+        /// 1 while the bridge has accepted us over a link that is up, else 0.
+        p2p_connected: PerLabel<Gauge, 1> = PerLabel::new(["bridge"]),
+        /// Links, by what became of them: opened, closed, lost, barred.
+        p2p_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
+        /// Scrapes over links, by what came of them: asked, answered, failed.
+        p2p_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+    } beside { throttle: Throttle }
+}
+
+instruments! {
+    /// The instruments of a bridge.
+    #[derive(Debug)]
+    pub struct BridgeTelemetry {
+        /// Aliases registered and not expired.
+        bridge_aliases: Gauge = Gauge::default(),
+        /// Proxies connected now.
+        bridge_connected: Gauge = Gauge::default(),
+        /// Scrapes forwarded, by what came of them: ok, unknown_alias, unavailable, upstream_error, interrupted.
+        bridge_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Time in seconds from a scrape's request to the moment when the head of its answer was there.
+        bridge_scrape_duration_seconds: Latency = Latency::default(),
+        /// Registrations, by what came of them: updated, unchanged, refused.
+        bridge_registrations_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Links of proxies, by what became of them: opened, closed, lost, barred.
+        bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
+        /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
+        bridge_expired_total: Counter = Counter::default(),
     }
 }
 
@@ -128,6 +167,24 @@ impl Telemetry {
         match unsaid {
             0 => tracing::warn!(source, app = app.as_str(), "not all of an update is shown: {complaint}"),
             unsaid => tracing::warn!(source, app = app.as_str(), unsaid, "not all of an update is shown: {complaint}"),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Counts and logs one-shot events that were lost to a scraper, or to all where there was none.
+    pub fn events_dropped(&self, reason: &'static str, scraper: Option<&ScraperId>, events: u64) {
+        self.events_dropped_total.with([reason]).add(events);
+        match scraper {
+            Some(scraper) => tracing::warn!(%scraper, reason, events, "events dropped: this scraper will not get them"),
+            None => tracing::warn!(reason, events, "events dropped: no scraper has come for them"),
+        }
+    }
+
+    /// Logs that a scraper gets no events because there are too many others, at most a few times a second.
+    pub fn untracked_scraper(&self, scraper: &ScraperId) {
+        if self.throttle.admit("untracked scraper", Instant::now()).is_some() {
+            tracing::warn!(%scraper, "too many scrapers: this one gets no events until another one is forgotten");
         }
     }
 }

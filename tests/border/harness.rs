@@ -26,6 +26,7 @@ pub struct Proxy {
     pub folder: TempDir,
     tcp: Option<SocketAddr>,
     unix: Option<PathBuf>,
+    pub stream: Vec<SocketAddr>,
     pub stop: Stop,
     running: Option<JoinHandle<Report>>,
 }
@@ -71,6 +72,7 @@ impl Proxy {
             folder,
             tcp: addresses.tcp,
             unix: addresses.unix,
+            stream: addresses.stream,
             stop,
             running,
         }

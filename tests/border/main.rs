@@ -8,10 +8,15 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod events;
 mod exposition;
 mod harness;
+mod hostile;
+mod keep_alive;
+mod links;
 mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod stream;
 mod web;

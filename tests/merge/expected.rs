@@ -357,8 +357,11 @@ fn millis(text: &[u8], syntax: Syntax) -> i64 {
     format!("{millis:.0}").parse().expect("a whole number")
 }
 
+/// A sample, what its name has beyond the family's, and the labels that tell it apart.
+type Read = (Seen, Suffix, Vec<(String, String)>);
+
 /// All samples of one family as written, with their labels in order.
-fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<(Seen, Suffix, Vec<(String, String)>)> {
+fn read(exposition: &Exposition, family: &exporter_proxy::exposition::Family) -> Vec<Read> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = exposition.text(family.name);
     let samples = exposition.samples(family).map(|sample| {

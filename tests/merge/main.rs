@@ -1,7 +1,11 @@
 //! Merging, by generated mixes of applications: against a slow model of the rules, our own checker, and other people's parsers.
 //!
 //! `MERGE_MIXES` sets how many mixes there are (200, and 1,000 where `CI` is set), `MERGE_SEED` the first; a failure names its seed.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and says aloud what it skips"
+)]
 
 mod expected;
 mod large;

@@ -177,7 +177,8 @@ impl<'a> Body<'a> {
     fn name(&mut self) -> String {
         let mut name = format!("{}{}", self.dice.pick(&BASES), self.dice.pick(&SUFFIXES));
         if self.utf8 && self.dice.chance(50) {
-            name = name.replace('_', *self.dice.pick(&[".", "_", "ö", "\\\""]));
+            let odd: &str = self.dice.pick::<&str>(&[".", "_", "ö", "\\\""]);
+            name = name.replace('_', odd);
         }
         name
     }

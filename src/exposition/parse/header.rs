@@ -9,6 +9,9 @@ use super::super::reason::Reason;
 use super::bytes::{closing_quote, is_blank, name_end, skip_blanks};
 use super::{Reader, span};
 
+/// What OpenMetrics wants of header lines.
+const ONE_SPACE: &str = "OpenMetrics wants exactly one space between the parts of a line, and none around them";
+
 impl Reader<'_, '_> {
     /// Reads the line `at..end`, which starts with `#`.
     pub(super) fn comment(&mut self, at: usize, end: usize) {
@@ -24,8 +27,15 @@ impl Reader<'_, '_> {
             (_, Syntax::OpenMetrics) => return self.faults.note(at, Reason::Spelling("OpenMetrics has no comments")),
             (_, Syntax::Text) => return,
         }
-        if word_at == at + 1 {
-            self.faults.note(at, Reason::HashWithoutBlank);
+        match self.syntax {
+            Syntax::Text if word_at == at + 1 => self.faults.note(at, Reason::HashWithoutBlank),
+            Syntax::OpenMetrics if !body[at..].starts_with(b"# ") || word_at != at + 2 || at > 0 && body[at - 1] != b'\n' => {
+                self.faults.note(
+                    at,
+                    Reason::Spelling("OpenMetrics wants exactly one space between the parts of a line"),
+                );
+            }
+            _ => {}
         }
         self.text_after_eof(at);
         if let Err((at, reason)) = self.header(&body[word_at..word_end], word_end, end) {
@@ -48,16 +58,19 @@ impl Reader<'_, '_> {
         let body = &self.body[..end];
         let at = skip_blanks(body, word_end);
         if at == end {
-            self.faults.note(end, Reason::NoHeaderName);
+            // Without the blank it is a comment to all who read the text format.
+            if at > word_end || self.syntax == Syntax::OpenMetrics {
+                self.faults.note(end, Reason::NoHeaderName);
+            }
             return Ok(());
         }
         let (name, name_end) = self.header_name(at, end)?;
         let text = skip_blanks(body, name_end);
-        if self.syntax == Syntax::OpenMetrics && (at != word_end + 1 || text > name_end + 1) {
-            self.faults.note(
-                at,
-                Reason::Spelling("OpenMetrics wants exactly one space between the parts of a line"),
-            );
+        if self.syntax == Syntax::OpenMetrics {
+            let extra = word != b"HELP" && (text > name_end + 1 || is_blank(body[end - 1]));
+            if at != word_end + 1 || body.get(name_end) != Some(&b' ') || extra {
+                self.faults.note(at, Reason::Spelling(ONE_SPACE));
+            }
         }
         match word {
             b"HELP" => self.help(name, text, end),
@@ -93,15 +106,18 @@ impl Reader<'_, '_> {
             let family = self.families.drafts()[owner.family].name.clone();
             return Err((name.start, Reason::Claimed(what, owner.suffix, span(family))));
         }
-        if self.syntax == Syntax::OpenMetrics && self.families.drafts()[owner.family].samples > 0 {
-            self.faults.note(name.start, Reason::LateHeader(what));
+        if self.syntax == Syntax::OpenMetrics {
+            self.enter(owner.family, name.start);
+            if self.families.drafts()[owner.family].samples > 0 {
+                self.faults.note(name.start, Reason::LateHeader(what));
+            }
         }
         Ok(owner.family)
     }
 
     fn help(&mut self, name: Range<usize>, text: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        if let Err(wrong) = std::str::from_utf8(&body[text..]) {
+        if let (false, Err(wrong)) = (self.utf8, std::str::from_utf8(&body[text..])) {
             return Err((text + wrong.valid_up_to(), Reason::Encoding));
         }
         check_escapes(body, text, self.syntax)?;

@@ -93,16 +93,18 @@ impl<'a> Hashes<'a> {
 }
 
 impl Iterator for Hashes<'_> {
-    type Item = u64;
+    /// Where the line starts, and the identity.
+    type Item = (usize, u64);
 
-    fn next(&mut self) -> Option<u64> {
+    fn next(&mut self) -> Option<(usize, u64)> {
         if self.at >= self.end {
             (self.at, self.end) = self.runs.next().map(|run| (run.start as usize, run.end as usize))?;
         }
-        let (_, _, cursor) = self.scanner.scan_labels(self.at).ok()?;
+        let start = self.at;
+        let (_, _, cursor) = self.scanner.scan_labels(start).ok()?;
         let newline = memchr::memchr(b'\n', &self.scanner.body[cursor.at..self.end]);
         self.at = newline.map_or(self.end, |len| cursor.at + len + 1);
-        Some(self.scanner.name_hash.wrapping_add(cursor.labels))
+        Some((start, self.scanner.name_hash.wrapping_add(cursor.labels)))
     }
 }
 
@@ -331,22 +333,20 @@ impl<'a> Scanner<'a> {
     /// Reads labels up to and with the closing brace. The line agrees with the last one up to `agrees_up_to`, if both are read
     /// from their starts.
     #[inline]
-    fn read_labels(&mut self, start: usize, agrees_up_to: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
+    fn read_labels(&mut self, start: usize, mut agrees_up_to: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
         let body = self.body;
         if byte_at(body, cursor.at) == b'}' {
             cursor.at += 1;
             return Ok(());
         }
-        let old_end = self.labels.last().map_or(0, |label| self.last + label.start + label.len);
         // How far this line is known to agree with the last one, if both are read so many bytes apart.
         let mut apart = start - self.last;
-        let mut agrees_up_to = agrees_up_to.min(old_end + apart);
         loop {
             if let Some(known) = self.labels.get(cursor.count) {
                 let old = self.last + known.start;
                 if apart != cursor.at - old || cursor.at >= agrees_up_to {
                     apart = cursor.at - old;
-                    agrees_up_to = (cursor.at + common_prefix(&body[cursor.at..], &body[old..])).min(old_end + apart);
+                    agrees_up_to = cursor.at + common_prefix(&body[cursor.at..], &body[old..]);
                 }
             }
             if !self.take_over(start, cursor, agrees_up_to, apart)? {

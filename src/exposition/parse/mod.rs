@@ -58,8 +58,17 @@ pub(super) struct Found {
     pub(super) series: u32,
 }
 
+/// What a series is that stands in a text several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// A fault: the first stands.
+    Fault,
+    /// Several points of it, which differ in their times. Whoever wrote the text has seen to that.
+    Points,
+}
+
 /// Reads a text and reports what is wrong with it.
-pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
+pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> Found {
     if body.len() > MAX_BODY_BYTES {
         faults.fault(0, Reason::TooLong);
         return Found {
@@ -75,13 +84,17 @@ pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
             body,
             syntax,
             seed: Seed::get(),
+            repeated,
             faults,
             families: &mut scratch.families,
             groups: &mut scratch.groups,
             series: &mut scratch.series,
+            series_of: SeriesOf::Nobody,
+            utf8,
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
             owner: None,
+            open: None,
             eof: None,
         };
         reader.read();
@@ -91,21 +104,36 @@ pub(super) fn read(body: &[u8], syntax: Syntax, faults: &mut Report) -> Found {
     })
 }
 
+/// Whose series are looked through for duplicates. Only a series of the same family can be the same; keeping to one family keeps the
+/// table small and near. Once a family goes on that was left, all series are entered, and stay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SeriesOf {
+    Nobody,
+    Family(usize),
+    All,
+}
+
 /// A text that is being read.
 struct Reader<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
     seed: Seed,
+    repeated: Repeated,
     faults: &'b mut Report,
     families: &'b mut Families,
     groups: &'b mut Groups,
-    /// From identities of series to the offsets of their lines.
+    /// From identities of series to the offsets of their lines: those of one family, unless families are mixed up.
     series: &'b mut Table,
+    series_of: SeriesOf,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
     scanner: Scanner<'a>,
+    /// Whether all of the text is UTF-8.
+    utf8: bool,
     /// Whose the name of the last good line is.
     owner: Option<Owner>,
+    /// The family of the last line.
+    open: Option<usize>,
     /// Where the text says that it ends.
     eof: Option<usize>,
 }
@@ -125,7 +153,7 @@ impl Reader<'_, '_> {
                 _ => self.sample(at),
             };
         }
-        if body.last().is_some_and(|last| *last != b'\n') {
+        if self.syntax == Syntax::Text && body.last().is_some_and(|last| *last != b'\n') {
             self.faults.note(body.len(), Reason::NoNewline);
         }
         if self.syntax == Syntax::OpenMetrics && self.eof.is_none() {
@@ -219,8 +247,16 @@ impl Reader<'_, '_> {
         if line.exemplar.is_some() {
             traits |= self.exemplar(owner, kind, line);
         }
-        if self.is_duplicate(start, line) {
-            return;
+        if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
+            self.odd_spelling(start, line.traits);
+        }
+        if self.repeated == Repeated::Fault {
+            if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
+                self.turn_to(owner.family);
+            }
+            if self.is_duplicate(start, line) {
+                return;
+            }
         }
         self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);
@@ -241,6 +277,20 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[cold]
+    fn odd_spelling(&mut self, at: usize, traits: Traits) {
+        if traits.contains(Traits::RESPELL_OPENMETRICS) {
+            self.faults.note(
+                at,
+                Reason::Spelling("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
+            );
+        }
+        if traits.contains(Traits::RESERVED_LABELS) {
+            self.faults
+                .note(at, Reason::Spelling("label names that start with __ are reserved in OpenMetrics"));
+        }
+    }
+
     /// What an exemplar adds to the traits of a family.
     fn exemplar(&mut self, owner: Owner, kind: Kind, line: &Line) -> Traits {
         let place = matches!(
@@ -256,7 +306,7 @@ impl Reader<'_, '_> {
 
     /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
     #[inline]
-    fn bound(&self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
+    fn bound(&mut self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
             Kind::Histogram | Kind::GaugeHistogram => Role::Le,
             Kind::Summary => Role::Quantile,
@@ -272,10 +322,29 @@ impl Reader<'_, '_> {
             return Err((place.start, Reason::Bound(name, span(place))));
         };
         *traits |= Traits::of_bound(text);
+        if self.syntax == Syntax::OpenMetrics && number.value.is_infinite() && text != b"+Inf" {
+            self.faults
+                .note(place.start, Reason::Spelling("OpenMetrics writes this bound +Inf"));
+        }
         Ok(Some(Bound {
             value: number.value,
             hash: label.hash,
         }))
+    }
+
+    /// Makes ready for the series of another family.
+    fn turn_to(&mut self, family: usize) {
+        if self.families.drafts()[family].samples == 0 {
+            self.series.reset(0);
+            self.series_of = SeriesOf::Family(family);
+            return;
+        }
+        self.series.reset(self.body.len());
+        self.series_of = SeriesOf::All;
+        let runs: Vec<Span> = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
+        for (at, hash) in Hashes::new(self.body, self.syntax, &runs) {
+            self.series.find_or_insert(hash, narrow(at), |_| false);
+        }
     }
 
     #[inline]
@@ -337,13 +406,21 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[inline(never)]
     fn new_run(&mut self, family: usize, run: Range<usize>) {
-        let back = self.families.drafts()[family].samples > 1 && self.runs.last().is_some_and(|(last, _)| *last != family);
-        if back {
-            let name = self.families.drafts()[family].name.clone();
-            self.faults.note(run.start, Reason::Interleaved(span(name)));
-        }
+        self.enter(family, run.start);
         self.runs.push((family, run));
+    }
+
+    /// Tells where a family goes on that was left before.
+    fn enter(&mut self, family: usize, at: usize) {
+        let before = self.open.replace(family);
+        let draft = self.families.draft(family);
+        let back = std::mem::replace(&mut draft.entered, true) && before != Some(family);
+        if back {
+            let name = span(draft.name.clone());
+            self.faults.note(at, Reason::Interleaved(name));
+        }
     }
 
     /// Gathers the runs of each family and makes the index.

@@ -13,6 +13,7 @@ pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<H
     let (text, file) = match credentials {
         None => return Ok(None),
         Some(Credentials::BearerFile(path)) => (format!("Bearer {}", files::read_secret(path).await?), path.clone()),
+        Some(Credentials::HeaderFile(path)) => (scheme_and_token(files::read_secret(path).await?), path.clone()),
         Some(Credentials::Basic { username, password }) => {
             let (password, file) = match password {
                 Password::Given(password) => (password.to_string(), PathBuf::new()),
@@ -27,6 +28,11 @@ pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<H
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+/// The header's value in a file: a word alone is a bearer token, as a scheme and its token are two.
+fn scheme_and_token(text: String) -> String {
+    if text.contains(' ') { text } else { format!("Bearer {text}") }
 }
 
 /// Base 64 with padding (RFC 4648, section 4).
@@ -81,6 +87,19 @@ mod tests {
         assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("empty"));
         let folder = Credentials::BearerFile(folder.path().to_owned());
         assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("no regular file"));
+    }
+
+    #[tokio::test]
+    async fn a_header_file_may_name_its_scheme() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rpc");
+        for (text, expected) in [("token\n", "Bearer token"), ("Basic dTpw\n", "Basic dTpw")] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(
+                header(Some(&Credentials::HeaderFile(path.clone()))).await.unwrap().unwrap(),
+                expected
+            );
+        }
     }
 
     #[tokio::test]

@@ -2,18 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::body::LARGE_BYTES;
 use super::course::{Course, Step, Turn};
 use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
-use crate::model::{Clock, Format, Origin, Update};
-use crate::store::Inlet;
+use crate::model::{Clock, Format, Origin, PeerSample, Update};
+use crate::sources::LARGE_BYTES;
+use crate::store::{Change, Inlet};
 use crate::supervise::panic_message;
 use crate::telemetry::SharedTelemetry;
 
@@ -62,14 +63,15 @@ impl Worker {
                         () = stop.cancelled() => return self.course,
                         fetched = self.fetch() => fetched,
                     };
-                    self.settle(fetched).await;
+                    let (fetched, took) = fetched;
+                    self.settle(fetched, took).await;
                 }
             }
         }
     }
 
     /// Polls, and measures the time that takes. A panic costs this poll alone.
-    async fn fetch(&mut self) -> Result<Answer, Failure> {
+    async fn fetch(&mut self) -> (Result<Answer, Failure>, Duration) {
         let began = Instant::now();
         let caught = AssertUnwindSafe(self.fetcher.fetch()).catch_unwind().await;
         let took = began.elapsed();
@@ -78,20 +80,27 @@ impl Worker {
             .poll_duration_seconds
             .with([self.target.endpoint.name.as_str()])
             .set(took);
-        caught.unwrap_or_else(|panic| {
+        let fetched = caught.unwrap_or_else(|panic| {
             self.fetcher.close();
             Err(self.panicked(&*panic))
-        })
+        });
+        (fetched, took)
     }
 
     /// Stores what a poll brought and says how it went.
-    async fn settle(&mut self, fetched: Result<Answer, Failure>) {
+    async fn settle(&mut self, fetched: Result<Answer, Failure>, took: Duration) {
         let stored = match fetched {
             Ok(answer) => self.store(answer).await,
             Err(failure) => Err(failure),
         };
         let (app, telemetry) = (&self.target.endpoint.name, &self.listeners.telemetry);
         telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
+        self.listeners.inlet.tell(&Change::Polled {
+            app: app.clone(),
+            up: stored.is_ok(),
+            took,
+            at: (self.listeners.clock)(),
+        });
         let turn = self.course.polled(Instant::now(), stored.is_ok());
         match (stored, turn) {
             (Err(failure), turn) => {
@@ -105,7 +114,12 @@ impl Worker {
         }
     }
 
-    async fn store(&self, answer: Answer) -> Result<(), Failure> {
+    async fn store(&self, mut answer: Answer) -> Result<(), Failure> {
+        let sample = answer.swarm.take().map(|(connections, peers)| PeerSample {
+            at: (self.listeners.clock)(),
+            connections,
+            peers,
+        });
         let (inlet, update) = (self.listeners.inlet.clone(), self.update(answer));
         let large = update.body.len() > LARGE_BYTES;
         let put = move || catch_unwind(AssertUnwindSafe(|| inlet.put_polled(update)));
@@ -120,6 +134,9 @@ impl Worker {
         match put {
             Ok(Ok(receipt)) => {
                 telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
+                if sample.is_some() {
+                    self.listeners.inlet.put_peers(&self.target.endpoint.name, sample);
+                }
                 if let Some(complaint) = receipt.news() {
                     telemetry.complain(source, &self.target.endpoint.name, complaint);
                 }
@@ -171,6 +188,7 @@ impl Worker {
 
     fn withdraw(&mut self) {
         self.listeners.inlet.withdraw(&self.target.endpoint.name);
+        self.listeners.inlet.put_peers(&self.target.endpoint.name, None);
         self.course.withdrawn();
         tracing::warn!(endpoint = %self.target.endpoint.name, "no good poll for {:?}: its data leaves /metrics", self.target.endpoint.stale_after);
     }

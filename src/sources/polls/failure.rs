@@ -46,6 +46,8 @@ pub(super) enum Failure {
     Encoding,
     #[error("the body is not metrics but {0}")]
     NotMetrics(&'static str),
+    #[error("the body is not an IPFS node's list of peers: {0}")]
+    NotPeers(String),
     #[error("{0}")]
     Refused(#[from] Refused),
     #[error("a fault in this program, worth a report: {0}")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
@@ -15,10 +15,11 @@ use url::{Position, Url};
 use super::authorization;
 use super::body::{self, Reading};
 use super::failure::{Failure, Phase};
+use super::ipfs;
 use super::link::{Link, Poll};
-use super::settings::Target;
+use super::settings::{Question, Target};
 use super::trust::{SystemTrust, Trust};
-use crate::model::Syntax;
+use crate::model::{Peer, Syntax};
 
 /// Redirects that one poll follows: a scheme, a slash, a login that gives up; whoever needs more goes in circles.
 const MAX_REDIRECTS: usize = 5;
@@ -39,11 +40,13 @@ const USER_AGENT: &str = concat!("exporter-proxy/", env!("CARGO_PKG_VERSION"));
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
 /// What a good poll brought.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     /// In an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
+    /// The connections and the peers of an IPFS node, if that was the question.
+    pub(super) swarm: Option<(usize, Vec<Peer>)>,
 }
 
 /// What all endpoints share.
@@ -117,7 +120,7 @@ impl Fetcher {
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let trusted = authorization.as_ref().filter(|_| url.origin() == start.origin());
-            let request = request(&url, trusted, target.endpoint.timeout)?;
+            let request = request(&url, trusted, target.endpoint.timeout, target.endpoint.question)?;
             let response = self.link.send(&url, deadline, || request.clone()).await?;
             self.link.phase = Phase::Reading;
             if response.status() == StatusCode::OK {
@@ -138,9 +141,17 @@ impl Fetcher {
         };
         let (head, body) = response.into_parts();
         let body = reading.read(&head.headers, body).await?;
-        body::judge(&body)?;
-        let syntax = body::syntax(&head.headers);
-        Ok(Answer { body, syntax })
+        let (body, syntax, swarm) = match self.target.endpoint.question {
+            Question::Metrics => {
+                body::judge(&body)?;
+                (body, body::syntax(&head.headers), None)
+            }
+            Question::Peers { agent_version_cutoff } => {
+                let (text, swarm) = ipfs::read(body, agent_version_cutoff).await?;
+                (text, Some(Syntax::Text), Some(swarm))
+            }
+        };
+        Ok(Answer { body, syntax, swarm })
     }
 
     /// Reads a short body to its end, so that the connection can be used again; closes it behind a long one.
@@ -151,14 +162,21 @@ impl Fetcher {
     }
 }
 
-fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration) -> Result<Poll, Failure> {
+fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, question: Question) -> Result<Poll, Failure> {
     let malformed = |e: http::Error| Failure::Http(format!("the URL cannot be asked for: {e}"));
     let path: Uri = url[Position::BeforePath..Position::AfterQuery]
         .parse()
         .map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
-    let mut request = Request::get(path)
+    let (method, accept) = match question {
+        Question::Metrics => (Method::GET, ACCEPT),
+        // The RPC takes nothing else, so that no page in a browser can ask it.
+        Question::Peers { .. } => (Method::POST, "application/json"),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(header::ACCEPT, ACCEPT)
+        .header(header::ACCEPT, accept)
         .header(header::ACCEPT_ENCODING, "gzip")
         .header(header::USER_AGENT, USER_AGENT)
         .header(SCRAPE_TIMEOUT, timeout.as_secs_f64().to_string());
@@ -230,7 +248,7 @@ mod tests {
     #[test]
     fn a_request_looks_like_prometheus_to_its_target() {
         let url: Url = "http://[::1]:9100/probe?target=a&module=b".parse().unwrap();
-        let request = request(&url, None, Duration::from_millis(2_500)).unwrap();
+        let request = request(&url, None, Duration::from_millis(2_500), Question::Metrics).unwrap();
         assert_eq!(request.uri(), "/probe?target=a&module=b");
         assert_eq!(request.headers()["host"], "[::1]:9100");
         assert_eq!(request.headers()["x-prometheus-scrape-timeout-seconds"], "2.5");
@@ -241,9 +259,17 @@ mod tests {
                 .starts_with("application/openmetrics-text;version=1.0.0;")
         );
         assert!(!request.headers().contains_key("authorization"));
+        assert_eq!(request.method(), Method::GET);
+        let rpc = super::request(&url, None, Duration::from_secs(2), Question::Peers { agent_version_cutoff: 1 }).unwrap();
+        assert_eq!(
+            (rpc.method(), &rpc.headers()["accept"]),
+            (&Method::POST, &HeaderValue::from_static("application/json"))
+        );
         let url: Url = "http://host/".parse().unwrap();
         assert_eq!(
-            super::request(&url, None, Duration::from_secs(2)).unwrap().headers()["host"],
+            super::request(&url, None, Duration::from_secs(2), Question::Metrics)
+                .unwrap()
+                .headers()["host"],
             "host"
         );
     }

@@ -11,11 +11,12 @@ mod endpoint;
 mod failure;
 mod fetch;
 mod files;
+mod ipfs;
 mod link;
 mod settings;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, Password, Settings};
+pub use settings::{Credentials, Endpoint, Password, Question, Settings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -136,8 +137,9 @@ impl Polls {
 
     /// Forgets all that is known of an endpoint.
     fn forget(&self, app: &AppName) {
-        let Listeners { inlet, telemetry, .. } = &self.listeners;
-        inlet.remove(app);
+        let Listeners { inlet, telemetry, clock } = &self.listeners;
+        inlet.remove(app, clock());
+        inlet.put_peers(app, None);
         let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();
         telemetry.poll_up.forget(theirs);
         telemetry.poll_duration_seconds.forget(theirs);

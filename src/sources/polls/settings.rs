@@ -28,6 +28,8 @@ pub struct Endpoint {
     pub name: AppName,
     /// What is asked, http or https, without user, password and fragment.
     pub url: Url,
+    /// What it is asked for.
+    pub question: Question,
     /// The time from one poll to the next.
     pub interval: Duration,
     /// The time for a whole poll: name lookup, connection, TLS, redirects, headers and body.
@@ -42,11 +44,25 @@ pub struct Endpoint {
     pub labels: Arc<[LabelPair]>,
 }
 
+/// What an endpoint is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Its metrics.
+    Metrics,
+    /// The peers of an IPFS node, of which metrics are made.
+    Peers {
+        /// How many agents get a series of their own.
+        agent_version_cutoff: usize,
+    },
+}
+
 /// What a poll shows to be let in. Files are read anew for each poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A bearer token (RFC 6750) in a file.
     BearerFile(PathBuf),
+    /// A bearer token, or all of the header's value, in a file.
+    HeaderFile(PathBuf),
     /// User name and password (RFC 7617).
     Basic {
         /// The user name.
@@ -78,7 +94,7 @@ impl fmt::Debug for Password {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) endpoint: Endpoint,
-    /// `external_poll: HOST:PORT`, what `/apps` shows as the source.
+    /// `external_poll: HOST:PORT` or `ipfs: HOST:PORT`, what `/apps` shows as the source.
     pub(super) source: Arc<str>,
     pub(super) max_body_bytes: usize,
     pub(super) allow_invalid_certs: bool,
@@ -95,9 +111,13 @@ impl Settings {
     fn target(&self, endpoint: &Endpoint) -> Target {
         let host = endpoint.url.host_str().unwrap_or_default();
         let port = endpoint.url.port_or_known_default().unwrap_or_default();
+        let kind = match endpoint.question {
+            Question::Metrics => "external_poll",
+            Question::Peers { .. } => "ipfs",
+        };
         Target {
             endpoint: endpoint.clone(),
-            source: format!("external_poll: {host}:{port}").into(),
+            source: format!("{kind}: {host}:{port}").into(),
             max_body_bytes: self.max_body_bytes,
             allow_invalid_certs: self.allow_invalid_certs,
         }
@@ -113,6 +133,7 @@ mod tests {
         Endpoint {
             name: AppName::new("a").unwrap(),
             url: url.parse().unwrap(),
+            question: Question::Metrics,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             stale_after: Duration::from_secs(15),

@@ -1,0 +1,66 @@
+//! The monitoring stream: frames in any split, their members, and messages that are read and written again.
+
+use bytes::BytesMut;
+use exporter_proxy::wire::monitoring::{Compressor, GzipError, Heard, Inflater, MAX_HANDSHAKE_BYTES, check_hello, length_of, split};
+
+/// The limit of a text, low enough for a fuzzer to reach.
+const MAX_TEXT: usize = 4096;
+
+/// Whatever arrives, in whatever pieces, gives the same frames; nothing unpacks beyond its limit; what can be read can be
+/// written, read again, and then counts the same.
+pub fn check(input: &[u8]) {
+    let whole = frames(input, usize::MAX);
+    let odd = input.last().map_or(3, |&byte| usize::from(byte) + 2);
+    for size in [1, odd] {
+        assert_eq!(frames(input, size), whole, "in pieces of {size}");
+    }
+    let (mut inflater, mut text) = (Inflater::default(), Vec::new());
+    for frame in &whole.0 {
+        let _ = check_hello(frame);
+        match inflater.open(frame, MAX_TEXT, &mut text) {
+            Ok(()) => {
+                assert!(text.len() <= MAX_TEXT);
+                relay(&text);
+            }
+            Err(GzipError::TooLong(limit)) => assert!(limit == MAX_TEXT && text.len() <= MAX_TEXT + 1),
+            Err(_) => {}
+        }
+        // A fuzzer that cannot compress may still say something.
+        relay(frame);
+    }
+}
+
+/// The frames that come of a stream in pieces of `size` bytes, and whether it can be read on.
+fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
+    let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
+    for piece in stream.chunks(size.clamp(1, stream.len().max(1))) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match split(&mut buffer, MAX_HANDSHAKE_BYTES) {
+                Ok(Some(frame)) => frames.push(frame.to_vec()),
+                Ok(None) => break,
+                Err(_) => return (frames, false),
+            }
+        }
+    }
+    (frames, true)
+}
+
+/// Reads a message, writes it for others as they would get it, and reads that.
+fn relay(text: &[u8]) {
+    let Ok(heard) = Heard::read(text) else { return };
+    for legacy_addresses in [false, true] {
+        let mut message = b"{\"event\":".to_vec();
+        heard.write("upstream", legacy_addresses, &mut message);
+        message.push(b'}');
+        let again = Heard::read(&message).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&message)));
+        assert_eq!((again.tally, again.topic), (heard.tally, heard.topic));
+        assert_eq!(again.hops, heard.hops.saturating_add(1));
+        let mut member = Vec::new();
+        Compressor::default().member(&message, &mut member);
+        assert!(length_of(member.len()).is_ok());
+        let mut opened = Vec::new();
+        assert_eq!(Inflater::default().open(&member, message.len(), &mut opened), Ok(()));
+        assert_eq!(opened, message);
+    }
+}

@@ -1,0 +1,92 @@
+//! `[stream]`: the monitoring stream, and those of other servers.
+
+use super::address::HostPort;
+use super::kinds::{ADDRESS, Count, Flag, ListOf, OneOf};
+use super::reader::Section;
+use crate::model::Topic;
+
+/// A client that is further behind than this will never catch up, and its queue would be most of the proxy's memory.
+const MAX_BUFFER: usize = 1_000_000;
+/// Each upstream is a task and a connection.
+const MAX_UPSTREAMS: usize = 1_000;
+
+/// `[stream]` as used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// `listen_addresses`: where the stream is served; none: nowhere.
+    pub listen_addresses: Vec<HostPort>,
+    /// `upstreams`: the streams that are counted and relayed, none twice.
+    pub upstreams: Vec<HostPort>,
+    /// `subscriber_buffer`: the messages that a client may be behind; at least 1.
+    pub subscriber_buffer: usize,
+    /// `events`: what the stream carries, none twice.
+    pub events: Vec<Topic>,
+    /// `legacy_addresses`: whether multiaddresses are relayed as the original's client can read them.
+    pub legacy_addresses: bool,
+}
+
+impl Stream {
+    pub(super) fn read(t: &mut Section<'_>) -> Self {
+        let listen_addresses = t.fixed("listen_addresses").or(Vec::new(), ADDRESSES);
+        let upstreams = t.fixed("upstreams").or(Vec::new(), ADDRESSES);
+        let subscriber_buffer = t.fixed("subscriber_buffer").or(4_096, Count(1..=MAX_BUFFER));
+        let events = t.fixed("events").or(Topic::ALL.to_vec(), TOPICS);
+        let legacy_addresses = t.fixed("legacy_addresses").or(true, Flag);
+        let collision = first_pair(&listen_addresses, HostPort::collides_with);
+        if let Some((a, b)) = collision {
+            t.require(&["listen_addresses"], false, || format!("{a} and {b} cannot both be listened on"));
+        }
+        let twice = first_pair(&upstreams, |a, b| a == b);
+        if let Some((upstream, _)) = twice {
+            t.require(&["upstreams"], false, || format!("{upstream} stands there twice"));
+        }
+        t.require(&["upstreams"], upstreams.len() <= MAX_UPSTREAMS, || {
+            format!("{} upstreams are too many, at most {MAX_UPSTREAMS} are followed", upstreams.len())
+        });
+        t.require(&["upstreams"], upstreams.iter().all(|upstream| upstream.port() != 0), || {
+            "an upstream's port is 0".to_owned()
+        });
+        t.require(&["events"], first_pair(&events, |a, b| a == b).is_none(), || {
+            "one of \"events\" stands there twice".to_owned()
+        });
+        t.require(
+            &["listen_addresses", "events"],
+            listen_addresses.is_empty() || !events.is_empty(),
+            || "\"events\" is empty, so the stream would carry nothing".to_owned(),
+        );
+        Self {
+            listen_addresses,
+            upstreams,
+            subscriber_buffer,
+            events,
+            legacy_addresses,
+        }
+    }
+}
+
+const ADDRESSES: ListOf<super::kinds::Parsed<HostPort>> = ListOf {
+    kind: ADDRESS,
+    expected: "a list of addresses such as [\"127.0.0.1:8181\"]",
+    or_single: false,
+};
+
+const TOPICS: ListOf<OneOf<Topic>> = ListOf {
+    kind: OneOf(&[
+        (Topic::AppUpdate.as_str(), Topic::AppUpdate),
+        (Topic::AppExpired.as_str(), Topic::AppExpired),
+        (Topic::OneShot.as_str(), Topic::OneShot),
+        (Topic::Poll.as_str(), Topic::Poll),
+        (Topic::Bitswap.as_str(), Topic::Bitswap),
+    ]),
+    expected: "a list such as [\"app_update\", \"bitswap\"]",
+    or_single: false,
+};
+
+/// The first two values that go ill together.
+fn first_pair<T>(values: &[T], ill: impl Fn(&T, &T) -> bool) -> Option<(&T, &T)> {
+    let mut pairs = values
+        .iter()
+        .enumerate()
+        .flat_map(|(at, b)| values[..at].iter().map(move |a| (a, b)));
+    pairs.find(|(a, b)| ill(a, b))
+}

@@ -1,0 +1,64 @@
+//! The monitoring stream: its listeners, its publisher, and the relay of other servers' streams.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{Ground, settings};
+use crate::config::Settings;
+use crate::outlets::monitoring_api::MonitoringApi;
+use crate::outlets::stream::Stream;
+use crate::sources::upstreams::Upstreams;
+use crate::supervise::{Listener, Supervisor};
+
+/// The listeners of the stream, bound.
+pub(super) struct Streams {
+    listeners: Vec<Listener>,
+}
+
+pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Streams> {
+    let mut listeners = Vec::new();
+    for address in &settings.stream.listen_addresses {
+        listeners.push(Listener::tcp(&address.to_string()).await.context("stream.listen_addresses")?);
+    }
+    Ok(Streams { listeners })
+}
+
+impl Streams {
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter()
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(Listener::local_addr).collect()
+    }
+
+    /// The HTTP API that tells where the stream is.
+    pub(super) fn api(&self, ground: &Ground) -> MonitoringApi {
+        MonitoringApi {
+            addresses: self.addresses().iter().map(ToString::to_string).collect(),
+            view: ground.view.clone(),
+        }
+    }
+
+    /// Hands all parts that the configuration asks for to the supervisor, with so many seats where the system has no more.
+    pub(super) fn start(self, seats: usize, settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) {
+        if !self.listeners.is_empty() {
+            let stream = Stream::new(
+                settings::stream(settings),
+                seats,
+                ground.view.clone(),
+                Arc::clone(&ground.telemetry),
+            );
+            supervisor.add(stream.publisher());
+            for listener in self.listeners {
+                supervisor.add(stream.part(listener));
+            }
+        }
+        if !settings.stream.upstreams.is_empty() {
+            let (inlet, telemetry) = (ground.inlet.clone(), Arc::clone(&ground.telemetry));
+            supervisor.add(Upstreams::new(settings::upstreams(settings), inlet, telemetry, ground.clock));
+        }
+    }
+}

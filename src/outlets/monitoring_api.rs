@@ -1,0 +1,261 @@
+//! The HTTP API that goes with the monitoring stream, under `/metric_plugin/v1`.
+//!
+//! The original's clients know its answers byte for byte, those to wrong requests too, so this subtree routes for itself:
+//! unknown paths, wrong methods and slashes at the end are answered as the original's router does.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::routing::any;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Response, StatusCode, Uri};
+
+use crate::http::reply;
+use crate::store::View;
+use crate::wire::monitoring::api;
+
+/// Where the API stands.
+const BASE: &str = "/metric_plugin/v1/";
+/// The longest body of a request: tens of thousands of CIDs.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// What the API tells.
+#[derive(Debug)]
+pub struct MonitoringApi {
+    /// The addresses of the stream, as bound; none when it is off.
+    pub addresses: Vec<String>,
+    /// For the peers of the nodes.
+    pub view: View,
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy)]
+enum Question {
+    /// `ping` and `monitoring_addresses`, which give the same.
+    Addresses,
+    PeerMetadata,
+    Broadcast,
+}
+
+impl Question {
+    fn of(path: &str) -> Option<Self> {
+        match path.strip_prefix(BASE)? {
+            "ping" | "monitoring_addresses" => Some(Self::Addresses),
+            "sample_peer_metadata" => Some(Self::PeerMetadata),
+            "broadcast_want" | "broadcast_cancel" | "broadcast_want_cancel" => Some(Self::Broadcast),
+            _ => None,
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        match self {
+            Self::Broadcast => method == Method::POST,
+            Self::Addresses | Self::PeerMetadata => method == Method::GET || method == Method::HEAD,
+        }
+    }
+
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Broadcast => "OPTIONS, POST",
+            Self::Addresses | Self::PeerMetadata => "GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+/// The routes of the API.
+pub fn routes(monitoring: MonitoringApi) -> Router {
+    Router::new()
+        .route("/metric_plugin/v1/{*path}", any(answer))
+        .with_state(Arc::new(monitoring))
+}
+
+async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) -> Response<Body> {
+    let path = request.uri().path();
+    let Some(question) = Question::of(path) else {
+        return match path.strip_suffix('/').and_then(|path| Question::of(path).and(Some(path))) {
+            Some(path) => moved(path, request.uri()),
+            None => reply::text(StatusCode::NOT_FOUND, "404 page not found"),
+        };
+    };
+    match request.method() {
+        method if question.allows(method) => monitoring.answer(question, request.into_body()).await,
+        &Method::OPTIONS => with(reply::text(StatusCode::OK, ""), ALLOW, question.allow()),
+        _ => with(
+            reply::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            ALLOW,
+            question.allow(),
+        ),
+    }
+}
+
+impl MonitoringApi {
+    async fn answer(&self, question: Question, body: Body) -> Response<Body> {
+        match question {
+            Question::Addresses => json(StatusCode::OK, api::addresses(&self.addresses)),
+            Question::PeerMetadata => self.peer_metadata().await,
+            Question::Broadcast => match to_bytes(body, MAX_BODY_BYTES).await {
+                Ok(body) if api::check_broadcast(&body).is_ok() => refusal("Bitswap probe not enabled"),
+                _ => refusal("invalid request"),
+            },
+        }
+    }
+
+    async fn peer_metadata(&self) -> Response<Body> {
+        let samples = self.view.peers();
+        if samples.is_empty() {
+            return refusal("no IPFS node has answered ([[ipfs]])");
+        }
+        // Ten thousand peers are tens of megabytes of text.
+        match tokio::task::spawn_blocking(move || api::peer_metadata(&samples)).await {
+            Ok(body) => json(StatusCode::OK, body),
+            Err(_) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made"),
+        }
+    }
+}
+
+/// The way to the path without the slash at its end, with the same query.
+fn moved(path: &str, asked: &Uri) -> Response<Body> {
+    let query = asked.query().map(|query| format!("?{query}")).unwrap_or_default();
+    with(
+        reply::text(StatusCode::MOVED_PERMANENTLY, "Moved Permanently"),
+        LOCATION,
+        &format!("{path}{query}"),
+    )
+}
+
+fn refusal(why: &str) -> Response<Body> {
+    json(StatusCode::BAD_REQUEST, api::error(StatusCode::BAD_REQUEST.as_u16(), why))
+}
+
+/// JSON, under the type that the original gives it.
+fn json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = status;
+    with(answer, CONTENT_TYPE, "text/plain; charset=utf-8")
+}
+
+fn with(mut answer: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+    // What came in as a request's path and query has no character that a header could not have.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::model::{AppName, PeerSample, Timestamp};
+    use crate::store::{Inlet, Limits, Mode, open};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    struct Api {
+        routes: Router,
+        inlet: Inlet,
+    }
+
+    impl Api {
+        fn new(addresses: &[&str]) -> Self {
+            let (inlet, view) = open(Limits::default(), Mode::Raw);
+            let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
+            let routes = routes(MonitoringApi { addresses, view });
+            Self { routes, inlet }
+        }
+
+        async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, http::HeaderMap, String) {
+            let uri = format!("/metric_plugin/v1{path}");
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .body(Body::from(body.to_owned()))
+                .unwrap();
+            let (head, body) = TowerToHyperService::new(self.routes.clone())
+                .call(request)
+                .await
+                .unwrap()
+                .into_parts();
+            let body = to_bytes(body, 1 << 20).await.unwrap();
+            (head.status.as_u16(), head.headers, String::from_utf8(body.to_vec()).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_documented_answers() {
+        let api = Api::new(&["127.0.0.1:18181"]);
+        let addresses = "{\"status\":200,\"result\":{\"addresses\":[\"127.0.0.1:18181\"]}}\n";
+        let no_probe = "{\"status\":400,\"error\":\"Bitswap probe not enabled\"}\n";
+        let invalid = "{\"status\":400,\"error\":\"invalid request\"}\n";
+        for (method, path, body, status, answer) in [
+            ("GET", "/ping", "", 200, addresses),
+            ("GET", "/monitoring_addresses", "", 200, addresses),
+            ("POST", "/broadcast_want", r#"{"cids":[{"/":"bafk"}]}"#, 400, no_probe),
+            ("POST", "/broadcast_cancel", r#"{"cids":[]}"#, 400, no_probe),
+            (
+                "POST",
+                "/broadcast_want_cancel",
+                r#"{"cids":[{"/":"b"}],"seconds_before_cancel":5}"#,
+                400,
+                no_probe,
+            ),
+            ("POST", "/broadcast_want", r#"{"cids":"#, 400, invalid),
+            (
+                "GET",
+                "/sample_peer_metadata",
+                "",
+                400,
+                "{\"status\":400,\"error\":\"no IPFS node has answered ([[ipfs]])\"}\n",
+            ),
+            ("GET", "/nothing", "", 404, "404 page not found\n"),
+            ("GET", "/nothing/", "", 404, "404 page not found\n"),
+            ("POST", "/ping", "", 405, "Method Not Allowed\n"),
+            ("GET", "/broadcast_want", "", 405, "Method Not Allowed\n"),
+        ] {
+            let (code, headers, text) = api.ask(method, path, body).await;
+            assert_eq!((code, text.as_str()), (status, answer), "{method} {path}");
+            assert_eq!(headers[CONTENT_TYPE], "text/plain; charset=utf-8", "{method} {path}");
+            assert_eq!(headers.contains_key(ALLOW), status == 405, "{method} {path}");
+        }
+        assert_eq!(
+            Api::new(&[]).ask("GET", "/ping", "").await.2,
+            "{\"status\":200,\"result\":{\"addresses\":[]}}\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn slashes_and_options() {
+        let api = Api::new(&[]);
+        let (code, headers, _) = api.ask("GET", "/sample_peer_metadata/?only_connected=true", "").await;
+        assert_eq!(
+            (code, &headers[LOCATION]),
+            (
+                301,
+                &HeaderValue::from_static("/metric_plugin/v1/sample_peer_metadata?only_connected=true")
+            )
+        );
+        for (path, allow) in [("/ping", "GET, HEAD, OPTIONS"), ("/broadcast_want", "OPTIONS, POST")] {
+            let (code, headers, body) = api.ask("OPTIONS", path, "").await;
+            assert_eq!((code, &headers[ALLOW], body.trim()), (200, &HeaderValue::from_static(allow), ""));
+        }
+    }
+
+    #[tokio::test]
+    async fn peers_of_polled_nodes() {
+        let api = Api::new(&[]);
+        let ask = "/sample_peer_metadata?only_connected=true";
+        assert!(api.ask("GET", ask, "").await.2.contains("no IPFS node has answered"));
+        let sample = PeerSample {
+            at: Timestamp::from_millis(0),
+            connections: 0,
+            peers: Vec::new(),
+        };
+        api.inlet.put_peers(&AppName::new("node").unwrap(), Some(sample));
+        let (code, _, body) = api.ask("GET", ask, "").await;
+        let expected =
+            "{\"status\":200,\"result\":{\"timestamp\":\"1970-01-01T00:00:00.000000000Z\",\"num_connections\":0,\"peer_metadata\":[]}}\n";
+        assert_eq!((code, body.as_str()), (200, expected));
+    }
+}

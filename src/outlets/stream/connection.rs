@@ -1,0 +1,155 @@
+//! One client, from its handshake to its end.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::batch::Outgoing;
+use super::hub::Hub;
+use super::queue::Queue;
+use crate::supervise::{Accepted, Seat, Stream};
+use crate::telemetry::Rejection;
+use crate::wire::monitoring::{HELLO, HandshakeError, MAX_HANDSHAKE_BYTES, Oversized, check_hello, split};
+
+/// How long a client has for its first frame, which the original client sends at once.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client has to take one frame.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read at once of what nobody listens to.
+const IGNORED_BYTES: usize = 1024;
+
+/// Why a newcomer was not let in.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("no whole handshake within {HANDSHAKE_TIMEOUT:?}")]
+    Slow,
+    #[error("the place was needed for another")]
+    Evicted,
+    #[error("the connection was closed in the handshake")]
+    Closed,
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the handshake has {0}")]
+    TooLong(#[from] Oversized),
+    #[error("the handshake is wrong: {0}")]
+    Wrong(#[from] HandshakeError),
+}
+
+/// How a client's time ended.
+enum Ended {
+    Left,
+    Failed(io::Error),
+    Stalled,
+    Stopped,
+}
+
+/// Serves one client.
+pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
+    let Accepted { mut stream, seat } = accepted;
+    let peer = stream.peer().map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+    if let Err(refused) = welcome(&mut stream, &seat).await {
+        let (source, detail) = (format!("stream: {place}"), refused.to_string());
+        let reason = "handshake";
+        hub.telemetry.reject(Rejection {
+            source: &source,
+            peer: &peer,
+            reason,
+            detail: &detail,
+        });
+        return;
+    }
+    let client = hub.join();
+    tracing::info!(peer, "follows the monitoring stream");
+    let (read, write) = tokio::io::split(stream);
+    let ended = tokio::select! {
+        ended = ignore(read) => ended,
+        ended = deliver(write, client.queue()) => ended,
+        () = hub.patience() => Ended::Stopped,
+    };
+    let dropped = client.queue().dropped();
+    tracing::info!(peer, dropped, "no longer follows the monitoring stream: {ended}");
+}
+
+/// The handshake. Until it is done the seat counts as idle, so that strangers who say nothing cannot keep clients out.
+async fn welcome(stream: &mut Stream, seat: &Seat) -> Result<(), Refused> {
+    seat.idle();
+    let welcomed = tokio::select! {
+        welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream)) => welcomed.unwrap_or(Err(Refused::Slow)),
+        () = seat.evicted() => Err(Refused::Evicted),
+    };
+    seat.busy();
+    welcomed
+}
+
+async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Refused> {
+    stream.write_all(HELLO).await?;
+    let mut buffer = BytesMut::with_capacity(64);
+    loop {
+        if let Some(hello) = split(&mut buffer, MAX_HANDSHAKE_BYTES)? {
+            return Ok(check_hello(&hello)?);
+        }
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(Refused::Closed);
+        }
+    }
+}
+
+/// Reads what the client says, for its end alone.
+async fn ignore(mut read: impl AsyncRead + Unpin) -> Ended {
+    let mut ignored = [0; IGNORED_BYTES];
+    loop {
+        match read.read(&mut ignored).await {
+            Ok(0) => return Ended::Left,
+            Ok(_) => {}
+            Err(error) => return Ended::Failed(error),
+        }
+    }
+}
+
+/// Writes what the queue has, as much at once as the kernel takes.
+async fn deliver(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> Ended {
+    let mut out = Outgoing::default();
+    let mut deadline = Instant::now();
+    loop {
+        if out.is_empty() {
+            if !queue.take(&mut out).await {
+                return match write.shutdown().await {
+                    Ok(()) => Ended::Stopped,
+                    Err(error) => Ended::Failed(error),
+                };
+            }
+            deadline = Instant::now() + FRAME_TIMEOUT;
+        } else if out.has_room() {
+            queue.take(&mut out).await;
+        }
+        let mut room = Outgoing::room();
+        let used = out.slices(&mut room);
+        let written = match timeout_at(deadline, write.write_vectored(&room[..used])).await {
+            Ok(Ok(0)) => return Ended::Failed(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(written)) => written,
+            Ok(Err(error)) => return Ended::Failed(error),
+            Err(_) => return Ended::Stalled,
+        };
+        let progress = out.advance(written);
+        queue.written(&progress);
+        if progress.frames > 0 {
+            deadline = Instant::now() + FRAME_TIMEOUT;
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("it has left"),
+            Self::Failed(error) => write!(f, "the connection failed: {error}"),
+            Self::Stalled => write!(f, "it did not take a frame within {FRAME_TIMEOUT:?}"),
+            Self::Stopped => f.write_str("the proxy stops"),
+        }
+    }
+}

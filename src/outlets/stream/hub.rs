@@ -1,0 +1,148 @@
+//! Who listens.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::batch::Batch;
+use super::queue::Queue;
+use crate::store::{Feed, View};
+use crate::telemetry::SharedTelemetry;
+
+/// How long clients have for what is queued when the proxy stops: enough for all who read, well within the time for draining.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// The clients, between the publisher and the connections.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) settings: Settings,
+    pub(super) telemetry: SharedTelemetry,
+    view: View,
+    state: Mutex<State>,
+    /// Told when the first client has come or the last has gone.
+    changed: Notify,
+    closed: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// As many as there are seats.
+    clients: Vec<Arc<Queue>>,
+    /// What the first client wants followed, until the publisher comes for it.
+    feed: Option<Feed>,
+}
+
+/// A client's place among the others; dropping it leaves.
+#[derive(Debug)]
+pub(super) struct Place {
+    hub: Arc<Hub>,
+    queue: Arc<Queue>,
+}
+
+/// What the publisher has to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Publish what this feed brings.
+    Follow(Feed),
+    /// Publish nothing.
+    Rest,
+    /// Go on.
+    GoOn,
+}
+
+impl Hub {
+    pub(super) fn new(settings: Settings, view: View, telemetry: SharedTelemetry) -> Self {
+        Self {
+            settings,
+            telemetry,
+            view,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a client in: it gets all that happens after this call.
+    pub(super) fn join(self: &Arc<Self>) -> Place {
+        let queue = Arc::new(Queue::new(self.settings.subscriber_buffer));
+        let mut state = self.state();
+        if self.closed.is_cancelled() {
+            queue.close();
+        } else if state.clients.is_empty() {
+            // Followed here and not by the publisher, which wakes up too late for what happens right now.
+            state.feed = Some(self.view.follow(&self.settings.topics));
+            self.changed.notify_one();
+        }
+        state.clients.push(Arc::clone(&queue));
+        self.telemetry.stream_subscribers.add(1);
+        Place {
+            hub: Arc::clone(self),
+            queue,
+        }
+    }
+
+    fn leave(&self, queue: &Arc<Queue>) {
+        let mut state = self.state();
+        state.clients.retain(|client| !Arc::ptr_eq(client, queue));
+        if state.clients.is_empty() {
+            state.feed = None;
+            self.changed.notify_one();
+        }
+        self.telemetry.stream_subscribers.add(-1);
+    }
+
+    /// Waits until the publisher may have to do something else than before.
+    pub(super) async fn order(&self) -> Order {
+        self.changed.notified().await;
+        let mut state = self.state();
+        match state.feed.take() {
+            Some(feed) => Order::Follow(feed),
+            None if state.clients.is_empty() => Order::Rest,
+            None => Order::GoOn,
+        }
+    }
+
+    /// Gives messages to all clients.
+    pub(super) fn hand_out(&self, batch: &Batch) {
+        let dropped = self.state().clients.iter().map(|client| client.offer(batch)).sum();
+        self.telemetry.stream_dropped_total.add(dropped);
+    }
+
+    /// Counts messages that could be given to nobody.
+    pub(super) fn count_lost(&self, messages: u64) {
+        let clients = self.state().clients.len() as u64;
+        self.telemetry.stream_dropped_total.add(messages.saturating_mul(clients));
+    }
+
+    /// Lets every client have what is queued for it, and no more.
+    pub(super) fn close(&self) {
+        let state = self.state();
+        self.closed.cancel();
+        state.clients.iter().for_each(|client| client.close());
+    }
+
+    /// Ends when clients that still have not taken what was queued for them when the stream was closed are to be let go.
+    pub(super) async fn patience(&self) {
+        self.closed.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    }
+}
+
+impl Place {
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.leave(&self.queue);
+    }
+}

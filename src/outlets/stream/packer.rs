@@ -1,0 +1,108 @@
+//! Changes to frames.
+
+use bytes::Bytes;
+
+use super::batch::Batch;
+use crate::store::Change;
+use crate::wire::monitoring::{Compressor, LENGTH_BYTES, Own, Said, length_of};
+
+/// Messages made before they are handed out: their compression takes about a millisecond, for which others wait.
+const MAX_MESSAGES: usize = 64;
+/// Bytes made before they are handed out.
+const MAX_BYTES: usize = 64 << 10;
+/// A buffer that one huge message has grown beyond this is given back.
+const MAX_KEPT_BYTES: usize = 1 << 20;
+
+/// Makes frames, with buffers that are used again and again.
+#[derive(Debug)]
+pub(super) struct Packer {
+    proxy: std::sync::Arc<str>,
+    compressor: Compressor,
+    text: Vec<u8>,
+    frames: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Packer {
+    pub(super) fn new(proxy: std::sync::Arc<str>) -> Self {
+        Self {
+            proxy,
+            compressor: Compressor::default(),
+            text: Vec::new(),
+            frames: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Adds a message. False if it is too long for a frame: then nobody can have it.
+    pub(super) fn push(&mut self, seq: u64, change: &Change) -> bool {
+        self.text.clear();
+        write(&self.proxy, seq, change, &mut self.text);
+        let start = self.frames.len();
+        self.frames.extend_from_slice(&[0; LENGTH_BYTES]);
+        self.compressor.member(&self.text, &mut self.frames);
+        match length_of(self.frames.len() - start - LENGTH_BYTES) {
+            Ok(length) => {
+                self.frames[start..start + LENGTH_BYTES].copy_from_slice(&length);
+                self.ends.push(self.frames.len());
+                true
+            }
+            Err(_) => {
+                self.frames.truncate(start);
+                false
+            }
+        }
+    }
+
+    /// Whether it is time to hand out what was made.
+    pub(super) fn is_full(&self) -> bool {
+        self.ends.len() >= MAX_MESSAGES || self.frames.len() >= MAX_BYTES
+    }
+
+    /// What was made since the last time, in an allocation of exactly its size; `None` if that is nothing.
+    pub(super) fn finish(&mut self) -> Option<Batch> {
+        if self.ends.is_empty() {
+            return None;
+        }
+        let batch = Batch::new(Bytes::copy_from_slice(&self.frames), self.ends.as_slice().into());
+        self.frames.clear();
+        self.ends.clear();
+        self.frames.shrink_to(MAX_KEPT_BYTES);
+        self.text.shrink_to(MAX_KEPT_BYTES);
+        Some(batch)
+    }
+}
+
+/// The text of a message.
+fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
+    let (at, said) = match change {
+        Change::Heard { event, .. } => return Own::write_heard(seq, event, out),
+        Change::Updated {
+            app,
+            source,
+            bytes,
+            counted,
+            at,
+        } => {
+            let said = Said::AppUpdate {
+                app: app.as_str(),
+                source,
+                families: counted.map(|counted| counted.families),
+                series: counted.map(|counted| counted.series),
+                bytes: *bytes,
+            };
+            (at, said)
+        }
+        Change::Forgotten { app, at } => (at, Said::AppExpired { app: app.as_str() }),
+        Change::Polled { app, up, took, at } => {
+            let (endpoint, up, seconds) = (app.as_str(), *up, took.as_secs_f64());
+            (at, Said::Poll { endpoint, up, seconds })
+        }
+        Change::OneShot { metric, labels, value, at } => {
+            let value = *value;
+            (at, Said::OneShot { metric, labels, value })
+        }
+    };
+    let at = *at;
+    Own { at, proxy, seq, said }.write(out);
+}

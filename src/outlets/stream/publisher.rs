@@ -1,0 +1,115 @@
+//! The part that turns what happens into frames, once for all clients.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::{Hub, Order};
+use super::packer::Packer;
+use crate::store::{Feed, Numbered};
+use crate::supervise::Part;
+
+/// The pause behind each round: what comes meanwhile goes out together, in one write a client instead of one a message.
+/// The first message after a pause is not delayed.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Encodes, numbers and compresses while there are clients.
+#[derive(Debug)]
+pub struct Publisher {
+    hub: Arc<Hub>,
+    packer: Packer,
+    feed: Option<Feed>,
+    /// What was taken off the feed: at most what its queue holds.
+    changes: VecDeque<Numbered>,
+    /// The number in the stream of the feed's number 0.
+    base: u64,
+    /// The next number in the stream.
+    next: u64,
+}
+
+impl Publisher {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            packer: Packer::new(Arc::clone(&hub.settings.proxy)),
+            hub,
+            feed: None,
+            changes: VecDeque::new(),
+            base: 0,
+            next: 0,
+        }
+    }
+
+    async fn work(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                order = self.hub.order() => self.obey(order),
+                () = next(&mut self.feed, &mut self.changes) => {
+                    self.publish().await;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        self.hub.close();
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Follow(feed) => {
+                self.feed = Some(feed);
+                self.base = self.next;
+            }
+            Order::Rest => self.feed = None,
+            Order::GoOn => {}
+        }
+    }
+
+    /// Hands out all changes that were taken.
+    async fn publish(&mut self) {
+        while let Some(Numbered { number, change }) = self.changes.pop_front() {
+            let seq = self.base + number;
+            let missed = seq - self.next;
+            self.next = seq + 1;
+            let unsent = u64::from(!self.packer.push(seq, &change));
+            if missed + unsent > 0 {
+                self.hub.count_lost(missed + unsent);
+            }
+            if self.packer.is_full() {
+                self.hand_out();
+                tokio::task::yield_now().await;
+            }
+        }
+        self.hand_out();
+    }
+
+    fn hand_out(&mut self) {
+        if let Some(batch) = self.packer.finish() {
+            self.hub.hand_out(&batch);
+        }
+    }
+}
+
+/// Takes what the feed has; waits for ever where there is none.
+async fn next(feed: &mut Option<Feed>, changes: &mut VecDeque<Numbered>) {
+    match feed {
+        Some(feed) => feed.take(changes).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Part for Publisher {
+    fn name(&self) -> &str {
+        "stream publisher"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            self.work(stop).await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! What waits for one client.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::batch::{Batch, Outgoing, Progress};
+
+/// Bytes that may wait for one client beside the bound on messages, which may be large; a single message is always taken.
+pub(super) const MAX_QUEUED_BYTES: usize = 16 << 20;
+
+/// A bounded queue of messages.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The most messages not yet written, those being written included.
+    limit: usize,
+    /// Held for a push or a swap; nobody awaits under it.
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Batch>,
+    /// Messages and bytes not yet written.
+    messages: usize,
+    bytes: usize,
+    dropped: u64,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the messages for which there is room, the first ones first, and says how many were dropped.
+    pub(super) fn offer(&self, batch: &Batch) -> u64 {
+        let mut state = self.state();
+        let bytes = if state.messages == 0 {
+            usize::MAX
+        } else {
+            MAX_QUEUED_BYTES.saturating_sub(state.bytes)
+        };
+        let fitting = batch.first(self.limit.saturating_sub(state.messages), bytes);
+        let dropped = (batch.messages() - fitting.as_ref().map_or(0, Batch::messages)) as u64;
+        state.dropped += dropped;
+        if let Some(fitting) = fitting {
+            state.messages += fitting.messages();
+            state.bytes += fitting.len();
+            state.batches.push_back(fitting);
+            drop(state);
+            self.arrived.notify_one();
+        }
+        dropped
+    }
+
+    /// Moves all that waits into `out`; waits until there is something while `out` is empty. False once the queue is closed and `out` is empty.
+    pub(super) async fn take(&self, out: &mut Outgoing) -> bool {
+        loop {
+            let arrived = self.arrived.notified();
+            {
+                let mut state = self.state();
+                out.extend(state.batches.drain(..));
+                if !out.is_empty() || state.closed {
+                    return !out.is_empty();
+                }
+            }
+            arrived.await;
+        }
+    }
+
+    /// Makes room for as many messages as were written.
+    pub(super) fn written(&self, progress: &Progress) {
+        if progress.messages > 0 {
+            let mut state = self.state();
+            state.messages -= progress.messages;
+            state.bytes -= progress.bytes;
+        }
+    }
+
+    /// Ends the queue behind what is in it.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Messages dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(messages: usize, length: usize) -> Batch {
+        let ends: Vec<usize> = (1..=messages).map(|n| n * length).collect();
+        Batch::new(vec![0; messages * length].into(), ends.into())
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_dropped_and_what_was_written_makes_room() {
+        let (queue, mut out) = (Queue::new(5), Outgoing::default());
+        assert_eq!(
+            (queue.offer(&batch(3, 10)), queue.offer(&batch(3, 10)), queue.offer(&batch(1, 10))),
+            (0, 1, 1)
+        );
+        assert!(queue.take(&mut out).await);
+        assert_eq!(queue.offer(&batch(1, 10)), 1, "what is being written still counts");
+        queue.written(&out.advance(35));
+        assert_eq!(queue.offer(&batch(4, 10)), 1, "a batch makes room when all of it is written");
+        assert_eq!(queue.dropped(), 4);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_too_but_one_message_always_fits() {
+        let queue = Queue::new(100);
+        assert_eq!(queue.offer(&batch(1, MAX_QUEUED_BYTES + 1)), 0);
+        assert_eq!(queue.offer(&batch(1, 1)), 1);
+        let queue = Queue::new(100);
+        assert_eq!(queue.offer(&batch(1, MAX_QUEUED_BYTES / 2)), 0);
+        assert_eq!(queue.offer(&batch(3, MAX_QUEUED_BYTES / 4)), 1);
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_is_emptied_first() {
+        let (queue, mut out) = (Queue::new(5), Outgoing::default());
+        queue.offer(&batch(1, 10));
+        queue.close();
+        assert!(queue.take(&mut out).await);
+        out.advance(10);
+        assert!(!queue.take(&mut out).await);
+    }
+}

@@ -1,0 +1,196 @@
+//! An IPFS node's peers as metrics, under the names that the IPFS metric exporter's plugin gave them.
+//!
+//! What peers say of themselves is anything: it is cut, cleaned and bounded in number, and no peer, address or block is named.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::failure::Failure;
+use crate::model::Peer;
+use crate::sources::LARGE_BYTES;
+use crate::telemetry::push_label;
+use crate::wire::kubo::{Swarm, swarm_peers};
+
+/// Protocols that get a series of their own; honest nodes speak dozens, and strangers may make up any number.
+const MAX_PROTOCOLS: usize = 500;
+/// The longest agent or protocol in a label, in bytes; what is cut off told nobody anything.
+const MAX_LABEL_BYTES: usize = 128;
+/// The label under which all further agents or protocols are counted together.
+const OTHERS: &str = "others";
+
+/// Makes metrics of a node's answer, and gives the peers too. A large one is read on a thread of its own.
+pub(super) async fn read(body: Bytes, agent_version_cutoff: usize) -> Result<(Bytes, (usize, Vec<Peer>)), Failure> {
+    let large = body.len() > LARGE_BYTES;
+    let work = move || {
+        let swarm = swarm_peers(&body).map_err(|error| Failure::NotPeers(error.to_string()))?;
+        let text = render(&swarm, agent_version_cutoff).into_bytes().into_boxed_slice();
+        Ok((text.into(), (swarm.connections, swarm.peers)))
+    };
+    match large {
+        true => tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|e| Err(Failure::Panic(e.to_string()))),
+        false => work(),
+    }
+}
+
+/// The metrics of a node.
+fn render(swarm: &Swarm, agent_version_cutoff: usize) -> String {
+    let mut out = String::with_capacity(16 << 10);
+    let agents = swarm.peers.iter().filter_map(|peer| peer.agent.as_ref()).map(|agent| (agent, 1));
+    let mut agents = most_common(agents, agent_version_cutoff);
+    if agents.last().is_none_or(|(name, _)| name != OTHERS) {
+        agents.push((OTHERS.to_owned(), 0));
+    }
+    family(
+        &mut out,
+        "plugin_metric_export_peers_by_agent_version",
+        "Connected peers of the IPFS node by what they say they run; those behind the most common ones count as others.",
+        agents
+            .iter()
+            .map(|(agent, count)| (vec![("agent_version", agent.as_str())], *count)),
+    );
+    let protocols = swarm
+        .peers
+        .iter()
+        .flat_map(|peer| peer.protocols.iter().collect::<HashSet<_>>())
+        .map(|protocol| (protocol, 1));
+    let protocols = most_common(protocols, MAX_PROTOCOLS);
+    family(
+        &mut out,
+        "plugin_metric_export_peers_supported_protocols",
+        "Connected peers of the IPFS node by the protocols that they say they speak.",
+        protocols
+            .iter()
+            .map(|(protocol, count)| (vec![("protocol", protocol.as_str())], *count)),
+    );
+    let streams = most_common(swarm.streams.iter().map(|(protocol, count)| (protocol, *count)), MAX_PROTOCOLS);
+    family(
+        &mut out,
+        "plugin_metric_export_open_streams",
+        "Open streams of the IPFS node by protocol; the direction is not known through its RPC.",
+        streams
+            .iter()
+            .map(|(protocol, count)| (vec![("protocol", protocol.as_str()), ("direction", "unknown")], *count)),
+    );
+    let (peers, connections) = (swarm.peers.len() as u64, swarm.connections as u64);
+    family(
+        &mut out,
+        "plugin_metric_export_wiretap_peers",
+        "Peers that the IPFS node is connected to.",
+        [(vec![], peers)],
+    );
+    family(
+        &mut out,
+        "plugin_metric_export_wiretap_connections",
+        "Connections of the IPFS node.",
+        [(vec![], connections)],
+    );
+    out
+}
+
+/// The sums of the most common texts, the most common first, and last what all others come to, if there are others.
+fn most_common<'a>(counts: impl Iterator<Item = (&'a Arc<str>, u64)>, keep: usize) -> Vec<(String, u64)> {
+    // Two rounds, since there are far more mentions than texts.
+    let mut by_text: HashMap<&str, u64> = HashMap::new();
+    counts.for_each(|(text, count)| *by_text.entry(text).or_default() += count);
+    let mut sums: HashMap<String, u64> = HashMap::new();
+    by_text
+        .into_iter()
+        .for_each(|(text, count)| *sums.entry(clean(text)).or_default() += count);
+    // Whoever calls itself so is counted there.
+    let mut rest = sums.remove(OTHERS);
+    let mut sums: Vec<(String, u64)> = sums.into_iter().collect();
+    sums.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
+    for (_, count) in sums.drain(keep.min(sums.len())..) {
+        *rest.get_or_insert(0) += count;
+    }
+    sums.extend(rest.map(|count| (OTHERS.to_owned(), count)));
+    sums
+}
+
+/// A stranger's text as a label may show it: cut to a length, without control characters.
+fn clean(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_LABEL_BYTES);
+    text[..end].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn family<'a>(out: &mut String, name: &str, help: &str, series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+    for (labels, value) in series {
+        let mut pairs = String::new();
+        labels.iter().for_each(|(label, value)| push_label(&mut pairs, label, value));
+        let _ = match pairs.is_empty() {
+            true => writeln!(out, "{name} {value}"),
+            false => writeln!(out, "{name}{{{pairs}}} {value}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use serde_json::json;
+
+    fn rendered(connections: &[(&str, &str, &[&str], &[&str])], cutoff: usize) -> String {
+        let peers: Vec<_> = connections
+            .iter()
+            .map(|(peer, agent, protocols, streams)| {
+                let streams: Vec<_> = streams.iter().map(|protocol| json!({"Protocol": protocol})).collect();
+                json!({"Addr": "/ip4/9.9.9.9", "Peer": peer, "Streams": streams, "Identify": {"AgentVersion": agent, "Protocols": protocols}})
+            })
+            .collect();
+        render(&swarm_peers(json!({"Peers": peers}).to_string().as_bytes()).unwrap(), cutoff)
+    }
+
+    #[test]
+    fn peers_count_once_and_streams_by_connection() {
+        let text = rendered(
+            &[
+                ("A", "kubo", &["/a", "/b", "/a"], &["/a"]),
+                ("A", "kubo", &["/a", "/b"], &["/a", "/b"]),
+                ("B", "lotus", &["/a"], &[]),
+                ("C", "", &[], &[]),
+            ],
+            1,
+        );
+        for line in [
+            "plugin_metric_export_peers_by_agent_version{agent_version=\"kubo\"} 1",
+            "plugin_metric_export_peers_by_agent_version{agent_version=\"others\"} 1",
+            "plugin_metric_export_peers_supported_protocols{protocol=\"/a\"} 2",
+            "plugin_metric_export_peers_supported_protocols{protocol=\"/b\"} 1",
+            "plugin_metric_export_open_streams{protocol=\"/a\",direction=\"unknown\"} 2",
+            "plugin_metric_export_open_streams{protocol=\"/b\",direction=\"unknown\"} 1",
+            "plugin_metric_export_wiretap_peers 3",
+            "plugin_metric_export_wiretap_connections 4",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("9.9.9.9"));
+        assert!(
+            rendered(&[], 20).contains("agent_version=\"others\"} 0\n"),
+            "others is always there"
+        );
+    }
+
+    #[test]
+    fn strangers_texts_are_escaped_cut_and_bounded() {
+        let long = "x".repeat(10_000);
+        let text = rendered(
+            &[("A", "a\"b\\c\nd\r", &[&long], &["others"]), ("B", "others", &["others"], &[])],
+            20,
+        );
+        assert!(text.contains("{agent_version=\"a\\\"b\\\\c\u{fffd}d\u{fffd}\"} 1\n"), "{text}");
+        assert!(text.contains(&format!("{{protocol=\"{}\"}} 1\n", &long[..MAX_LABEL_BYTES])));
+        assert_eq!(text.matches("agent_version=\"others\"").count(), 1);
+        let many: Vec<String> = (0..2 * MAX_PROTOCOLS).map(|n| format!("/{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let text = rendered(&[("A", "a", &many, &many)], 20);
+        assert!(text.lines().count() < 2 * MAX_PROTOCOLS + 30);
+        assert!(text.contains(&format!("supported_protocols{{protocol=\"others\"}} {MAX_PROTOCOLS}\n")));
+    }
+}

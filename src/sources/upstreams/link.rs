@@ -1,0 +1,201 @@
+//! The connection to one server, from its handshake on.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::wire::monitoring::{
+    GzipError, HELLO, HandshakeError, Inflater, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, MAX_TEXT_BYTES, Oversized, check_hello, split,
+};
+
+/// How long looking up, connecting and the handshake may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a frame may take from its first byte to its last. Between frames a server may be silent for ever.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is read at once: some dozens of messages.
+const READ_BYTES: usize = 64 << 10;
+/// A buffer that one huge message has grown beyond this is given back.
+const MAX_KEPT_BYTES: usize = 1 << 20;
+
+/// The protocol has no heartbeat, so the kernel is asked to find out about a server that is gone without a word.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
+/// Why there is no connection any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Looking up, connecting and the handshake took too long.
+    #[error("no connection and handshake within {CONNECT_TIMEOUT:?}")]
+    Slow,
+    /// There is no connection.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// The handshake was not ours.
+    #[error("the handshake is wrong: {0}")]
+    Handshake(#[from] HandshakeError),
+    /// The connection broke.
+    #[error("the connection failed: {0}")]
+    Io(#[source] io::Error),
+    /// The server ended it; true within a frame.
+    #[error("the server closed the connection{}", if *.0 { " within a frame" } else { "" })]
+    Closed(bool),
+    /// A frame's length is more than is read.
+    #[error("the server sent {0}")]
+    TooLong(#[from] Oversized),
+    /// A frame began and did not end.
+    #[error("a frame was not whole within {FRAME_TIMEOUT:?}")]
+    Half,
+    /// A frame holds no member of gzip, or too long a one.
+    #[error("the server sent a frame that is no message: {0}")]
+    Gzip(#[from] GzipError),
+}
+
+/// A connection behind its handshake.
+#[derive(Debug)]
+pub struct Link<S> {
+    stream: S,
+    buffer: BytesMut,
+    /// When the frame that has begun must be whole.
+    deadline: Option<Instant>,
+    inflater: Inflater,
+    text: Vec<u8>,
+}
+
+impl Link<TcpStream> {
+    /// Connects to `HOST:PORT`.
+    ///
+    /// # Errors
+    /// When there is no connection and handshake in time.
+    pub async fn open(address: &str) -> Result<Self, Lost> {
+        let open = async {
+            let stream = TcpStream::connect(address).await.map_err(Lost::Connect)?;
+            SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(Lost::Connect)?;
+            Self::greet(stream).await
+        };
+        timeout(CONNECT_TIMEOUT, open).await.unwrap_or(Err(Lost::Slow))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    async fn greet(mut stream: S) -> Result<Self, Lost> {
+        stream.write_all(HELLO).await.map_err(Lost::Io)?;
+        let mut link = Self {
+            stream,
+            buffer: BytesMut::new(),
+            deadline: None,
+            inflater: Inflater::default(),
+            text: Vec::new(),
+        };
+        loop {
+            if let Some(hello) = split(&mut link.buffer, MAX_HANDSHAKE_BYTES)? {
+                check_hello(&hello)?;
+                return Ok(link);
+            }
+            link.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Lost> {
+        self.buffer.reserve(READ_BYTES);
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(0) => Err(Lost::Closed(!self.buffer.is_empty())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Lost::Io(error)),
+        }
+    }
+
+    /// The next frame. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the connection is lost; so with the other calls.
+    pub async fn frame(&mut self) -> Result<Bytes, Lost> {
+        loop {
+            if let Some(frame) = self.frame_at_hand()? {
+                return Ok(frame);
+            }
+            match self.deadline {
+                None => self.read().await?,
+                Some(deadline) => timeout_at(deadline, self.read()).await.unwrap_or(Err(Lost::Half))?,
+            }
+        }
+    }
+
+    /// The next frame if it is there already.
+    ///
+    /// # Errors
+    /// When its length is no length.
+    pub fn frame_at_hand(&mut self) -> Result<Option<Bytes>, Lost> {
+        let frame = split(&mut self.buffer, MAX_FRAME_BYTES)?;
+        if frame.is_some() || self.buffer.is_empty() {
+            self.deadline = None;
+        } else {
+            self.deadline.get_or_insert_with(|| Instant::now() + FRAME_TIMEOUT);
+        }
+        Ok(frame)
+    }
+
+    /// The text of the message in a frame.
+    ///
+    /// # Errors
+    /// When there is none in it.
+    pub fn text(&mut self, frame: &[u8]) -> Result<&[u8], Lost> {
+        self.text.clear();
+        self.text.shrink_to(MAX_KEPT_BYTES);
+        self.inflater.open(frame, MAX_TEXT_BYTES, &mut self.text)?;
+        Ok(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use tokio::io::DuplexStream;
+
+    async fn linked() -> (Link<DuplexStream>, DuplexStream) {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        theirs.write_all(HELLO).await.unwrap();
+        let link = Link::greet(ours).await.unwrap();
+        let mut hello = [0; HELLO.len()];
+        theirs.read_exact(&mut hello).await.unwrap();
+        assert_eq!(hello, HELLO);
+        (link, theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_frame_ends_the_connection_after_a_minute_and_silence_does_not() {
+        let (mut link, mut server) = linked().await;
+        let day = timeout(Duration::from_secs(86_400), link.frame()).await;
+        assert!(day.is_err(), "a server may be silent");
+        let began = Instant::now();
+        server.write_all(&[0, 0, 0, 9, 1, 2]).await.unwrap();
+        // Whoever looks at other things in between does not give the frame more time.
+        let lost = loop {
+            if let Ok(ended) = timeout(Duration::from_secs(1), link.frame()).await {
+                break ended.unwrap_err();
+            }
+        };
+        assert!(matches!(lost, Lost::Half), "{lost}");
+        assert!(began.elapsed() <= FRAME_TIMEOUT + Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn an_end_within_a_frame_is_told_from_one_between() {
+        for (bytes, text) in [
+            (&[][..], "the server closed the connection"),
+            (&[0, 0], "the server closed the connection within a frame"),
+        ] {
+            let (mut link, mut server) = linked().await;
+            server.write_all(bytes).await.unwrap();
+            drop(server);
+            assert_eq!(link.frame().await.unwrap_err().to_string(), text);
+        }
+    }
+}

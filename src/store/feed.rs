@@ -1,0 +1,366 @@
+//! The live feed: what changes in the store, and what else is worth telling, for whoever follows.
+//!
+//! Nobody who tells ever waits: a follower that does not keep pace misses changes and sees by the numbers which ones.
+//! While nobody follows a topic, telling costs one look at an atomic.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::latest::Prepared;
+use crate::model::{AppName, LabelPair, Timestamp, Topic};
+
+/// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
+const MAX_QUEUED: usize = 16_384;
+/// Bytes of them, since one heard message may have megabytes.
+const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// An application was updated.
+    Updated {
+        /// Its name.
+        app: AppName,
+        /// Where the update came from.
+        source: Arc<str>,
+        /// The length of its exposition text.
+        bytes: u64,
+        /// Its families and its series, where texts are read at all.
+        counted: Option<Counted>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An application was forgotten.
+    Forgotten {
+        /// Its name.
+        app: AppName,
+        /// When.
+        at: Timestamp,
+    },
+    /// An endpoint was polled.
+    Polled {
+        /// Its application.
+        app: AppName,
+        /// Whether it answered well.
+        up: bool,
+        /// How long it took.
+        took: Duration,
+        /// When.
+        at: Timestamp,
+    },
+    /// A one-shot event was accepted.
+    OneShot {
+        /// The family it will stand under.
+        metric: Arc<str>,
+        /// Its labels.
+        labels: Arc<[LabelPair]>,
+        /// Its value.
+        value: f64,
+        /// When.
+        at: Timestamp,
+    },
+    /// An upstream's monitoring stream brought a message.
+    Heard {
+        /// What it is about.
+        topic: Topic,
+        /// The event, as a JSON object ready to be sent on.
+        event: Bytes,
+    },
+}
+
+/// What is in an exposition text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Families.
+    pub families: usize,
+    /// Series.
+    pub series: u32,
+}
+
+impl Change {
+    /// The change that an update which is about to be stored will be.
+    pub(super) fn updated(update: &Prepared) -> Self {
+        let counted = update.text.exposition().map(|read| Counted {
+            families: read.families().len(),
+            series: read.series(),
+        });
+        Self::Updated {
+            app: update.app.clone(),
+            source: Arc::clone(&update.origin.source),
+            bytes: update.text.body().len() as u64,
+            counted,
+            at: update.at,
+        }
+    }
+
+    /// What the change is about.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::Updated { .. } => Topic::AppUpdate,
+            Self::Forgotten { .. } => Topic::AppExpired,
+            Self::Polled { .. } => Topic::Poll,
+            Self::OneShot { .. } => Topic::OneShot,
+            Self::Heard { topic, .. } => *topic,
+        }
+    }
+
+    /// The bytes it keeps, roughly; the names of applications and sources are shared with the store.
+    fn weight(&self) -> usize {
+        let own = match self {
+            Self::Heard { event, .. } => event.len(),
+            Self::OneShot { labels, .. } => labels.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            _ => 0,
+        };
+        own + size_of::<Self>()
+    }
+}
+
+/// A change and its number. The numbers of one feed have no gaps but for what it missed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbered {
+    /// How many changes of the feed's topics came before it.
+    pub number: u64,
+    /// The change.
+    pub change: Change,
+}
+
+/// All followers.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    /// A bit for each topic that somebody follows.
+    interest: AtomicU8,
+    /// As many as there are outlets that follow: a handful at most.
+    queues: Mutex<Vec<Arc<Queue>>>,
+    /// Told whenever a follower has taken what was queued, or has gone.
+    room: Notify,
+}
+
+/// What waits for one follower.
+#[derive(Debug)]
+struct Queue {
+    topics: u8,
+    /// Held for one push or one swap; nobody awaits under it.
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Bounded by [`MAX_QUEUED`] and [`MAX_QUEUED_BYTES`].
+    changes: Vec<Numbered>,
+    bytes: usize,
+    next: u64,
+}
+
+const fn bit(topic: Topic) -> u8 {
+    1 << (topic as u8)
+}
+
+impl Followers {
+    /// Whether anybody follows a topic.
+    pub(super) fn want(&self, topic: Topic) -> bool {
+        self.interest.load(Ordering::Relaxed) & bit(topic) != 0
+    }
+
+    /// Queues a change for each follower of its topic; one whose queue is full misses it.
+    pub(super) fn tell(&self, change: &Change) {
+        let wanted = bit(change.topic());
+        for queue in self.queues().iter().filter(|queue| queue.topics & wanted != 0) {
+            queue.push(change);
+        }
+    }
+
+    /// Waits until every follower's queue is at most half full. What then is told by a few at once still fits.
+    pub(super) async fn room(&self) {
+        loop {
+            let taken = self.room.notified();
+            if self.queues().iter().all(|queue| queue.has_room()) {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    pub(super) fn follow(self: &Arc<Self>, topics: &[Topic]) -> Feed {
+        let queue = Arc::new(Queue {
+            topics: topics.iter().fold(0, |bits, topic| bits | bit(*topic)),
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        let mut queues = self.queues();
+        queues.push(Arc::clone(&queue));
+        self.note_interest(&queues);
+        drop(queues);
+        Feed {
+            queue,
+            followers: Arc::clone(self),
+        }
+    }
+
+    fn note_interest(&self, queues: &[Arc<Queue>]) {
+        let bits = queues.iter().fold(0, |bits, queue| bits | queue.topics);
+        self.interest.store(bits, Ordering::Relaxed);
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, change: &Change) {
+        let mut waiting = self.waiting();
+        let (number, bytes) = (waiting.next, waiting.bytes + change.weight());
+        waiting.next += 1;
+        // A single change is always taken, however large: else it could never be told.
+        if waiting.changes.len() < MAX_QUEUED && (bytes <= MAX_QUEUED_BYTES || waiting.changes.is_empty()) {
+            waiting.bytes = bytes;
+            waiting.changes.push(Numbered {
+                number,
+                change: change.clone(),
+            });
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.changes.len() <= MAX_QUEUED / 2 && waiting.bytes <= MAX_QUEUED_BYTES / 2
+    }
+}
+
+/// What one follower hears, from the moment it began to follow. Dropping it ends that.
+#[derive(Debug)]
+pub struct Feed {
+    queue: Arc<Queue>,
+    followers: Arc<Followers>,
+}
+
+impl Feed {
+    /// Appends all that came since the last call to `changes`; waits until there is something. Dropping the future loses nothing.
+    pub async fn take(&mut self, changes: &mut VecDeque<Numbered>) {
+        loop {
+            // A permit left by an earlier push makes this look once more, which does no harm.
+            let arrived = self.queue.arrived.notified();
+            let taken = {
+                let mut waiting = self.queue.waiting();
+                waiting.bytes = 0;
+                std::mem::take(&mut waiting.changes)
+            };
+            if !taken.is_empty() {
+                self.followers.room.notify_waiters();
+                changes.extend(taken);
+                return;
+            }
+            arrived.await;
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let mut queues = self.followers.queues();
+        queues.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
+        self.followers.note_interest(&queues);
+        drop(queues);
+        self.followers.room.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(topic: Topic, length: usize) -> Change {
+        Change::Heard {
+            topic,
+            event: vec![b'x'; length].into(),
+        }
+    }
+
+    async fn numbers(feed: &mut Feed) -> Vec<u64> {
+        let mut taken = VecDeque::new();
+        feed.take(&mut taken).await;
+        taken.iter().map(|numbered| numbered.number).collect()
+    }
+
+    #[tokio::test]
+    async fn each_hears_its_topics_from_when_it_came() {
+        let followers = Arc::new(Followers::default());
+        assert!(!followers.want(Topic::Poll));
+        followers.tell(&heard(Topic::Poll, 1));
+        let mut polls = followers.follow(&[Topic::Poll]);
+        let mut all = followers.follow(&Topic::ALL);
+        assert!(followers.want(Topic::Poll));
+        for topic in [Topic::Poll, Topic::Bitswap, Topic::Poll] {
+            followers.tell(&heard(topic, 1));
+        }
+        assert_eq!(numbers(&mut polls).await, [0, 1]);
+        assert_eq!(numbers(&mut all).await, [0, 1, 2]);
+        drop(all);
+        assert!(followers.want(Topic::Poll) && !followers.want(Topic::Bitswap));
+        drop(polls);
+        assert!(!followers.want(Topic::Poll));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_come_misses_the_newest_and_sees_it() {
+        let followers = Arc::new(Followers::default());
+        let mut feed = followers.follow(&[Topic::Bitswap]);
+        for _ in 0..MAX_QUEUED + 10 {
+            followers.tell(&heard(Topic::Bitswap, 1));
+        }
+        let taken = numbers(&mut feed).await;
+        assert_eq!((taken.len(), taken.last()), (MAX_QUEUED, Some(&(MAX_QUEUED as u64 - 1))));
+        followers.tell(&heard(Topic::Bitswap, 1));
+        assert_eq!(numbers(&mut feed).await, [MAX_QUEUED as u64 + 10]);
+    }
+
+    #[tokio::test]
+    async fn large_changes_are_bounded_by_their_bytes() {
+        let followers = Arc::new(Followers::default());
+        let mut feed = followers.follow(&[Topic::Bitswap]);
+        for _ in 0..4 {
+            followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
+        }
+        assert_eq!(numbers(&mut feed).await, [0, 1]);
+        followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
+        assert_eq!(numbers(&mut feed).await, [4]);
+    }
+
+    #[tokio::test]
+    async fn who_can_wait_is_told_when_there_is_room() {
+        let followers = Arc::new(Followers::default());
+        followers.room().await;
+        let mut feed = followers.follow(&[Topic::Bitswap]);
+        for _ in 0..=MAX_QUEUED / 2 {
+            followers.tell(&heard(Topic::Bitswap, 1));
+        }
+        let mut room = std::pin::pin!(followers.room());
+        assert!(futures_util::poll!(&mut room).is_pending());
+        numbers(&mut feed).await;
+        room.await;
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_goes_leaves_room() {
+        let followers = Arc::new(Followers::default());
+        let feed = followers.follow(&[Topic::Bitswap]);
+        followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
+        let mut room = std::pin::pin!(followers.room());
+        assert!(futures_util::poll!(&mut room).is_pending());
+        drop(feed);
+        room.await;
+    }
+}

@@ -1,0 +1,56 @@
+//! The peers of polled IPFS nodes, as each node gave them last.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{AppName, PeerSample};
+
+/// The latest sample of each node; there are as many nodes as the configuration lists.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    nodes: Mutex<BTreeMap<AppName, Arc<PeerSample>>>,
+}
+
+impl Peers {
+    /// Replaces the sample of a node, or forgets it.
+    pub(super) fn put(&self, node: &AppName, sample: Option<PeerSample>) {
+        // What was there before may be large; it is freed behind the lock.
+        let _before = self.change(|nodes| match sample {
+            Some(sample) => nodes.insert(node.clone(), Arc::new(sample)),
+            None => nodes.remove(node),
+        });
+    }
+
+    /// The samples, by the names of the nodes.
+    pub(super) fn all(&self) -> Vec<Arc<PeerSample>> {
+        self.change(|nodes| nodes.values().cloned().collect())
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<AppName, Arc<PeerSample>>) -> R) -> R {
+        change(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn the_latest_of_each_node() {
+        let (peers, node) = (Peers::default(), |name| AppName::new(name).unwrap());
+        let sample = |connections| PeerSample {
+            at: Timestamp::default(),
+            connections,
+            peers: Vec::new(),
+        };
+        for (name, connections) in [("b", 1), ("a", 2), ("b", 3)] {
+            peers.put(&node(name), Some(sample(connections)));
+        }
+        let seen = || peers.all().iter().map(|sample| sample.connections).collect::<Vec<_>>();
+        assert_eq!(seen(), [2, 3]);
+        peers.put(&node("a"), None);
+        assert_eq!(seen(), [3]);
+    }
+}

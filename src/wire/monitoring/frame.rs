@@ -1,0 +1,111 @@
+//! Frames: a length and a payload.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// The longest payload read or written: the original server's bound. Its client would take 32 MiB.
+pub const MAX_FRAME_BYTES: usize = 8 << 20;
+
+/// The bytes of a length.
+pub const LENGTH_BYTES: usize = 4;
+
+/// A length that no honest sender writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a frame of {length} bytes, where {limit} are the most")]
+pub struct Oversized {
+    /// What the frame's length says.
+    pub length: u64,
+    /// What was allowed.
+    pub limit: usize,
+}
+
+/// The length that stands before a payload of so many bytes.
+///
+/// # Errors
+/// When the payload is longer than [`MAX_FRAME_BYTES`].
+pub fn length_of(payload: usize) -> Result<[u8; LENGTH_BYTES], Oversized> {
+    match u32::try_from(payload) {
+        Ok(length) if payload <= MAX_FRAME_BYTES => Ok(length.to_be_bytes()),
+        _ => Err(Oversized {
+            length: payload as u64,
+            limit: MAX_FRAME_BYTES,
+        }),
+    }
+}
+
+/// Takes the first frame's payload off `buffer`; `None` while it is not complete, with room reserved for what is missing.
+///
+/// # Errors
+/// When its length is above `limit`. Nothing is allocated for it, and the stream cannot be read any further.
+pub fn split(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Oversized> {
+    let Some(length) = buffer.first_chunk::<LENGTH_BYTES>() else {
+        return Ok(None);
+    };
+    let announced = u32::from_be_bytes(*length);
+    let length = match usize::try_from(announced) {
+        Ok(length) if length <= limit => length,
+        _ => {
+            return Err(Oversized {
+                length: announced.into(),
+                limit,
+            });
+        }
+    };
+    let whole = LENGTH_BYTES + length;
+    if buffer.len() < whole {
+        // No more than doubles what has already come, so that a length alone buys nobody any memory.
+        buffer.reserve((whole - buffer.len()).min(buffer.len().max(4096)));
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(whole);
+    frame.advance(LENGTH_BYTES);
+    Ok(Some(frame.freeze()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_sides_of_the_bound() {
+        assert_eq!(length_of(13).unwrap(), [0, 0, 0, 13]);
+        assert_eq!(length_of(MAX_FRAME_BYTES).unwrap(), [0, 0x80, 0, 0]);
+        assert!(length_of(MAX_FRAME_BYTES + 1).is_err());
+        let mut buffer = BytesMut::from(&[0, 0x80, 0, 1][..]);
+        let oversized = Oversized {
+            length: 8_388_609,
+            limit: MAX_FRAME_BYTES,
+        };
+        assert_eq!(split(&mut buffer, MAX_FRAME_BYTES), Err(oversized));
+        let mut buffer = BytesMut::from(&[0xff; 8][..]);
+        assert!(split(&mut buffer, MAX_FRAME_BYTES).is_err());
+    }
+
+    #[test]
+    fn a_length_alone_buys_no_memory() {
+        let mut buffer = BytesMut::from(&[0, 0x7f, 0xff, 0xff][..]);
+        assert_eq!(split(&mut buffer, MAX_FRAME_BYTES), Ok(None));
+        assert!(buffer.capacity() <= 16 * 1024, "{}", buffer.capacity());
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_any_cutting(payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..20), cut in 1usize..97) {
+            let mut wire = Vec::new();
+            for payload in &payloads {
+                wire.extend_from_slice(&length_of(payload.len()).unwrap());
+                wire.extend_from_slice(payload);
+            }
+            let (mut buffer, mut seen) = (BytesMut::new(), Vec::new());
+            for piece in wire.chunks(cut) {
+                buffer.extend_from_slice(piece);
+                while let Some(payload) = split(&mut buffer, MAX_FRAME_BYTES).unwrap() {
+                    seen.push(payload.to_vec());
+                }
+            }
+            prop_assert_eq!(seen, payloads);
+            prop_assert!(buffer.is_empty());
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A message as one line for people.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+/// The message in one line, without control characters: when, whose, what. A text that is no message is given back as it is, as safe as the rest.
+#[must_use]
+pub fn line(text: &[u8]) -> String {
+    let said = match serde_json::from_slice::<Value>(text) {
+        Ok(Value::Object(mut message)) => match message.remove("event") {
+            Some(Value::Object(event)) => describe(&event),
+            _ => String::from_utf8_lossy(text).trim_end().to_owned(),
+        },
+        _ => String::from_utf8_lossy(text).trim_end().to_owned(),
+    };
+    said.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn describe(event: &Map<String, Value>) -> String {
+    let text = |key| event.get(key).and_then(Value::as_str).unwrap_or("-");
+    let (word, what) = detail(event);
+    let mut out = format!(
+        "{} {} {word:<12} {what}",
+        text("timestamp"),
+        event.get("monitor").and_then(Value::as_str).unwrap_or("-")
+    );
+    if let Some(seq) = event.get("seq") {
+        let _ = write!(out, "  #{seq}");
+    }
+    out
+}
+
+/// The kind of the event, and what there is to say about it.
+fn detail(event: &Map<String, Value>) -> (&'static str, String) {
+    let peer = event.get("peer").and_then(Value::as_str).unwrap_or("-");
+    let part = |key: &str| event.get(key).filter(|part| part.is_object());
+    if let Some(update) = part("app_update") {
+        return (
+            "app_update",
+            format!(
+                "{}: {} bytes from {}",
+                text(update, "app"),
+                number(update, "bytes"),
+                text(update, "source")
+            ),
+        );
+    }
+    if let Some(expired) = part("app_expired") {
+        return ("app_expired", text(expired, "app"));
+    }
+    if let Some(poll) = part("poll") {
+        let up = if poll["up"] == true { "up" } else { "down" };
+        return (
+            "poll",
+            format!("{}: {up} after {} s", text(poll, "endpoint"), number(poll, "seconds")),
+        );
+    }
+    if let Some(shot) = part("one_shot") {
+        return (
+            "one_shot",
+            format!("{}{} {}", text(shot, "metric"), shot["labels"], number(shot, "value")),
+        );
+    }
+    if let Some(connection) = part("connection_event") {
+        let word = if connection["connection_event_type"] == 0 {
+            "connected"
+        } else {
+            "disconnected"
+        };
+        return (word, format!("{peer} {}", text(connection, "remote")));
+    }
+    if let Some(message) = part("bitswap_message") {
+        let count = |key: &str| message[key].as_array().map_or(0, Vec::len);
+        let (wants, blocks, presences) = (count("wantlist_entries"), count("blocks"), count("block_presences"));
+        return (
+            "bitswap",
+            format!("{peer}: {wants} wantlist entries, {blocks} blocks, {presences} block presences"),
+        );
+    }
+    ("unknown", Value::Object(event.clone()).to_string())
+}
+
+fn text(part: &Value, key: &str) -> String {
+    part[key].as_str().unwrap_or("-").to_owned()
+}
+
+/// A number, or the string that stands for one that JSON does not have.
+fn number(part: &Value, key: &str) -> String {
+    part[key].as_str().map_or_else(|| part[key].to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_for_every_kind() {
+        for (event, expected) in [
+            (
+                r#""app_update":{"app":"foo","source":"http","bytes":12}"#,
+                "app_update   foo: 12 bytes from http",
+            ),
+            (r#""app_expired":{"app":"foo"}"#, "app_expired  foo"),
+            (
+                r#""poll":{"endpoint":"e","up":false,"seconds":0.5}"#,
+                "poll         e: down after 0.5 s",
+            ),
+            (
+                r#""one_shot":{"metric":"m","labels":{"a":"b"},"value":"NaN"}"#,
+                r#"one_shot     m{"a":"b"} NaN"#,
+            ),
+            (
+                r#""connection_event":{"remote":"/ip4/1.1.1.1","connection_event_type":1}"#,
+                "disconnected P /ip4/1.1.1.1",
+            ),
+            (
+                r#""bitswap_message":{"blocks":[{}]}"#,
+                "bitswap      P: 0 wantlist entries, 1 blocks, 0 block presences",
+            ),
+        ] {
+            let message = format!("{{\"event\":{{\"timestamp\":\"T\",\"peer\":\"P\",\"seq\":3,\"monitor\":\"M\",{event}}}}}\n");
+            assert_eq!(line(message.as_bytes()), format!("T M {expected}  #3"));
+        }
+    }
+
+    #[test]
+    fn strangers_cannot_write_to_the_terminal() {
+        let message = "{\"event\":{\"timestamp\":\"T\",\"app_expired\":{\"app\":\"a\\u001b[2J\\nb\"}}}";
+        assert_eq!(line(message.as_bytes()), "T - app_expired  a\u{fffd}[2J\u{fffd}b");
+        assert_eq!(line(b"\x1b\xff"), "\u{fffd}\u{fffd}");
+        assert!(line(br#"{"event":{"x":{}}}"#).contains("unknown"));
+    }
+}
