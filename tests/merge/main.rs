@@ -123,7 +123,6 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
             .collect()
     };
     same(&comparable(seen), &comparable(without_reserved(expected.clone())), &openmetrics);
-    let names = |text: &str, variant| legacy(&expected::samples(&parsed(text, variant)));
     for variant in [TEXT_LEGACY, OPENMETRICS_LEGACY] {
         let expected = if variant.syntax == Syntax::Text {
             expected.clone()
