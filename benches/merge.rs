@@ -1,7 +1,6 @@
 //! How fast applications are merged and rendered: a push (parsing apart), an answer with and without changes since the last one, and what
 //! it takes to make it gzip. "18 MB" is 1,000 apps of 100 series; the number is how many of a hundred families all apps share.
 
-#[allow(unreachable_pub, reason = "shared with other benchmarks")]
 mod workload;
 
 use std::sync::Arc;

@@ -123,20 +123,29 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
             .collect()
     };
     same(&comparable(seen), &comparable(without_reserved(expected.clone())), &openmetrics);
-    let names = |text: &str, variant| legacy(&expected::samples(&parsed(text, variant)));
-    let text = rendered(catalog, TEXT_LEGACY);
-    same(&names(&text, TEXT_LEGACY), &legacy(&expected), &text);
-    if !mix.latest {
-        let openmetrics = rendered(catalog, OPENMETRICS_LEGACY);
-        same(
-            &names(&openmetrics, OPENMETRICS_LEGACY),
-            &legacy(&without_reserved(expected)),
-            &openmetrics,
-        );
+    for variant in [TEXT_LEGACY, OPENMETRICS_LEGACY] {
+        let expected = if variant.syntax == Syntax::Text {
+            expected.clone()
+        } else {
+            without_reserved(expected.clone())
+        };
+        if variant.syntax == Syntax::Text || !mix.latest {
+            verify_legacy(&rendered(catalog, variant), variant, &legacy(&expected), mix);
+        }
     }
     headers(&exposition, model);
     for (app, count) in model.duplicates() {
         assert_eq!(catalog.duplicate_series(&app), count, "duplicates of {app}");
+    }
+}
+
+/// What scrapers see that take no UTF-8. Where escaping makes groups of one application the same the first stands, so some may be missing.
+fn verify_legacy(text: &str, variant: Variant, expected: &[(String, BTreeMap<String, String>)], mix: &Mix) {
+    let seen = legacy(&expected::samples(&parsed(text, variant)));
+    if mix.has_labels_to_escape() {
+        assert!(seen.iter().all(|it| expected.contains(it)), "too much in {text}");
+    } else {
+        same(&seen, expected, text);
     }
 }
 

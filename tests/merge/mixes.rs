@@ -112,6 +112,14 @@ impl Mix {
     }
 }
 
+impl Mix {
+    /// Whether some label needs escaping.
+    pub(crate) fn has_labels_to_escape(&self) -> bool {
+        let has = |step: &Step| matches!(step, Step::Replace { body, .. } if body.contains("\"k.l\""));
+        self.steps.iter().any(has)
+    }
+}
+
 /// A text being written.
 struct Body<'a> {
     dice: &'a mut Dice,
