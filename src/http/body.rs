@@ -357,7 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_asked_for_as_it_is_taken() {
-        let unpacked = [b'#'; 1 << 20];
+        let unpacked = vec![b'#'; 1 << 20];
         let limit = BodyLimit {
             bytes: unpacked.len(),
             key: "a.key",

@@ -8,6 +8,7 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod events;
 mod exposition;
 mod harness;
 mod hostile;
