@@ -178,10 +178,14 @@ def slow_scraper(case, packed):
     return stream
 
 
+# Series of each of the two apps that `large_body` pushes.
+LARGE_SERIES = 100_000
+
+
 def large_body(case):
     """About 18 MB of metrics in two apps."""
     for app in ("large1", "large2"):
-        body = "".join(f'{app}_metric{{number="{number}",padding="{"x" * 40}"}} {number}\n' for number in range(100_000))
+        body = "".join(f'{app}_metric{{number="{number}",padding="{"x" * 40}"}} {number}\n' for number in range(LARGE_SERIES))
         assert case.proxy.ask("PUT", f"/apps/{app}/metrics", body)[0] == 200
     size = len(case.proxy.text("/metrics"))
     case.proxy.ask("GET", "/metrics", headers={"accept-encoding": "gzip"})
@@ -217,7 +221,7 @@ def readers(case):
     return sent, f"{ended:.0f} closed 60 s after their sockets took nothing more; {grown:.0f} MiB more for all of them"
 
 
-@row("clients that half close and clients that hang up")
+@row("clients that half close and clients that hang up", memory=96)
 def half(case):
     case.proxy.ask("PUT", "/apps/a/metrics", "".join(f"half_{number} 1\n" for number in range(1_000)))
     count = case.so_many(2_000, 500)

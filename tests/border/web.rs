@@ -209,6 +209,8 @@ async fn a_slow_reader_gets_its_scrape_while_the_proxy_stops() {
     until("nobody new is let in", async || TcpStream::connect(address).await.is_err()).await;
     let mut rest = Vec::new();
     reader.read_to_end(&mut rest).await.unwrap();
+    // The proxy waits up to 5 s for the other side to close as well.
+    drop(reader);
     assert!(
         String::from_utf8_lossy(&rest).contains("last_line 1\n"),
         "the scrape was cut off after {} bytes",
