@@ -13,6 +13,7 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, own metrics
+//!  upstream streams       -->  live feed of changes       --> the monitoring stream
 //! ```
 //!
 //! ## The walk of one blob of metrics
@@ -31,7 +32,7 @@
 //! | [`exposition`] | the text formats, pure | `model` |
 //! | [`telemetry`] | the program's own counters and its log | `model` |
 //! | [`supervise`] | parts: bind, start, watch, stop, drain; listeners and seats | `model`, `telemetry` |
-//! | [`store`] | what is remembered | `model`, `exposition` |
+//! | [`store`] | what is remembered, and the files that outlive the program | `model`, `exposition` |
 //! | [`http`] | HTTP/1.1 over any byte stream; knows no route | `model`, `supervise` |
 //! | [`sources`] | the writers, their HTTP handlers too | `wire`, `http`, the store's [`store::Inlet`] |
 //! | [`outlets`] | the readers, their HTTP handlers too | `exposition`, `http`, the store's [`store::View`] |
@@ -46,6 +47,7 @@
 //!
 //! ## What always holds
 //!
+//! - An event that was acknowledged reaches every scraper once; with a folder (`store.path`) it is on the disk before that.
 //! - A scrape shows every update that was acknowledged before the scrape began.
 //! - What is refused is counted, logged with who, what and where, and never touches what was stored before.
 //! - No lock is held across an await, nor while text is parsed, copied, compressed or sent.

@@ -2,6 +2,13 @@
 //!
 //! No I/O, no clock, no lock and no serialisation live here, so every room may know this one.
 
+mod event;
+
+pub use event::{
+    Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
+    MAX_SCRAPER_ID_BYTES, ScraperId, shown,
+};
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;

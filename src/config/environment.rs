@@ -15,6 +15,9 @@ pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
 /// What every override begins with. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
 pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
 
+/// The variable of the original one-shot metrics server, for `events.use_explicit_timestamps`.
+pub(super) const EXPLICIT_TIMESTAMPS_VARIABLE: &str = "USE_EXPLICIT_TIMESTAMPS";
+
 /// What the environment says about the configuration. Made from pairs, so that nothing in here reads the process's own.
 #[derive(Default)]
 pub struct Environment {
@@ -32,7 +35,7 @@ impl Environment {
             let name = name.to_string_lossy();
             if name == CONFIG_VARIABLE && !value.is_empty() {
                 out.file = Some(PathBuf::from(value));
-            } else if name.starts_with(OVERRIDE_PREFIX) {
+            } else if name.starts_with(OVERRIDE_PREFIX) || (name == EXPLICIT_TIMESTAMPS_VARIABLE && !value.is_empty()) {
                 out.overrides.push((name.as_ref().into(), value));
             } else {
                 out.originals.take(&name, &value.to_string_lossy());
@@ -86,8 +89,20 @@ impl Environment {
     }
 }
 
+/// `true` or `false` in any case, as the original took it.
+fn explicit_timestamps(value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+    let text = value.to_string_lossy();
+    let flag = [true, false].into_iter().find(|flag| text.eq_ignore_ascii_case(&flag.to_string()));
+    let flag = flag.ok_or_else(|| "expected true or false".to_owned())?;
+    let node = Node::new(Value::Flag(flag), at.clone());
+    Ok(("events".to_owned(), "use_explicit_timestamps".to_owned(), node))
+}
+
 /// Takes a variable apart: the section, the key, and the value (as TOML where it is that, else as a string).
 fn read(name: &str, value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+    if name == EXPLICIT_TIMESTAMPS_VARIABLE {
+        return explicit_timestamps(value, at);
+    }
     let path = name.strip_prefix(OVERRIDE_PREFIX).unwrap_or_default().to_ascii_lowercase();
     let Some((section, key)) = path
         .split_once("__")

@@ -28,7 +28,7 @@ impl Http {
     }
 }
 
-const NETWORKS: ListOf<Parsed<IpNet>> = ListOf {
+pub(super) const NETWORKS: ListOf<Parsed<IpNet>> = ListOf {
     kind: NETWORK,
     expected: "a list of networks such as [\"10.0.0.0/8\", \"::1\"]",
     or_single: false,

@@ -12,6 +12,7 @@ mod bridge;
 mod changes;
 mod endpoint;
 mod environment;
+mod events;
 mod exporter;
 mod exposition;
 mod fault;
@@ -40,6 +41,7 @@ pub use address::HostPort;
 pub use bridge::BridgeTable;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
+pub use events::{Events, ScraperIdentity};
 pub use exporter::{Exporter, Threads};
 pub use exposition::{Duplicates, Exposition, ExpositionMode};
 pub use fault::Faults;
@@ -75,6 +77,8 @@ pub struct Settings {
     pub exposition: Exposition,
     /// Who may do what over HTTP.
     pub http: Http,
+    /// One-shot events.
+    pub events: Events,
     /// The monitoring stream.
     pub stream: Stream,
     /// The IPFS nodes whose peers are asked for.
@@ -137,6 +141,7 @@ impl Settings {
             store: reader.section("store", Store::read),
             exposition: reader.section("exposition", Exposition::read),
             http: reader.section("http", Http::read),
+            events: reader.section("events", Events::read),
             stream: reader.section("stream", Stream::read),
             ipfs: reader.tables("ipfs", ipfs::read),
             p2p: reader.section("p2p", P2p::read),

@@ -1,8 +1,9 @@
 //! `[store]`: how much is remembered, and for how long.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Count, Size, SpanOrZero};
+use super::kinds::{Count, Parsed, Size, SpanOrZero};
 use super::reader::Section;
 
 /// Sooner than this an application would be forgotten between two of its own updates.
@@ -25,6 +26,8 @@ pub struct Store {
     pub max_apps: usize,
     /// `max_bytes`: exposition text kept at once.
     pub max_bytes: u64,
+    /// `path`: the folder that keeps events and apps across a restart; `None`: memory only.
+    pub path: Option<PathBuf>,
 }
 
 impl Store {
@@ -33,6 +36,17 @@ impl Store {
             expire_after: t.live("expire_after").or(None, SpanOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
             max_apps: t.live("max_apps").or(100_000, Count(1..=MAX_APPS)),
             max_bytes: t.live("max_bytes").or(4 << 30, Size(MIN_BYTES..=MAX_BYTES)),
+            path: Some(t.fixed("path").or(String::new(), FOLDER))
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
         }
     }
 }
+
+const FOLDER: Parsed<String> = Parsed {
+    expected: "the path of a folder, or \"\" for none",
+    parse: |path| match path.contains('\0') {
+        true => Err("a path cannot hold a NUL".to_owned()),
+        false => Ok(path.to_owned()),
+    },
+};

@@ -287,6 +287,27 @@ fn secrets_are_nowhere_to_be_read() {
 }
 
 #[test]
+fn the_original_variable_for_explicit_timestamps_is_taken_in_any_case() {
+    let with = |pairs: &[(&str, &str)]| {
+        let text = "events.use_explicit_timestamps = false";
+        parse(text, "c.toml", &Environment::from_pairs(pairs.iter().copied())).map(|settings| settings.events.use_explicit_timestamps)
+    };
+    for (value, expected) in [("TRUE", true), ("true", true), ("False", false), ("", false)] {
+        assert_eq!(with(&[("USE_EXPLICIT_TIMESTAMPS", value)]).unwrap(), expected, "{value}");
+    }
+    let fault = with(&[("USE_EXPLICIT_TIMESTAMPS", "1")]).unwrap_err().to_string();
+    assert!(
+        fault.contains("USE_EXPLICIT_TIMESTAMPS") && fault.contains("true or false"),
+        "{fault}"
+    );
+    let twice = [
+        ("USE_EXPLICIT_TIMESTAMPS", "true"),
+        ("EXPORTER_PROXY__EVENTS__USE_EXPLICIT_TIMESTAMPS", "true"),
+    ];
+    assert!(with(&twice).unwrap_err().to_string().contains("sets the same key"));
+}
+
+#[test]
 fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
     let pairs = [
         ("EXPORTER_PROXY__RECEIVER__FORMAT", "json"),

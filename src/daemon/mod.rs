@@ -1,6 +1,7 @@
 //! The composition root: the one room that knows all others and puts them together.
 
 mod bridging;
+mod events;
 mod lifecycle;
 mod links;
 mod receivers;
@@ -27,18 +28,19 @@ use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
-use crate::model::{Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
+use crate::model::{AppName, Clock, Timestamp};
+use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::peer::PublicKey;
 use crate::sources::polls::Polls;
 use crate::sources::push;
-use crate::store::{self, Expiry, Inlet, View};
+use crate::store::{Dropped, Expiry, Inlet, Running, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
 pub struct Daemon {
     supervisor: Supervisor,
+    keeping: Option<Running>,
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
@@ -96,13 +98,13 @@ impl Ground {
 }
 
 impl Daemon {
-    /// Binds every socket of the configuration; nothing runs yet.
+    /// Opens the store and binds every socket of the configuration; nobody is served yet.
     ///
     /// # Errors
-    /// When a socket cannot be bound; the error names the key and the address.
+    /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let (inlet, view) = store::open(settings::store(&settings), settings::mode(&settings));
+        let (inlet, view, keeper) = events::open_store(&settings)?;
         let ground = Ground {
             inlet,
             view,
@@ -158,17 +160,21 @@ impl Daemon {
         let deflating = Deflating::default();
         supervisor.add(deflating.part());
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
-        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression);
-        let readers = readers(&ground, scraping);
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
+        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events.clone());
+        let readers = readers(&ground, scraping, events);
         if let Some(p2p) = &settings.p2p {
             let client = links::client(p2p, ground.door(readers.clone(), &routes::reads()), Arc::clone(&ground.telemetry)).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
         }
-        let routes = readers
-            .merge(monitoring_api::routes(streams.api(&settings, &ground)))
+        let mut routes = readers
+            .merge(monitoring_api::routes(streams.api(&ground)))
             .merge(push::routes(receivers.pushing(&ground)))
             .merge(lifecycle::routes(lifecycle));
+        if settings.events.enabled {
+            routes = routes.merge(events::routes(&settings, &ground, Arc::clone(&receivers.budget)));
+        }
         let door = ground.door(routes, &routes::requests());
         let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
         let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
@@ -179,8 +185,10 @@ impl Daemon {
         }
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
+        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,
+            keeping: keeping.transpose().context("cannot start to write to store.path")?,
             addresses,
             readiness: ground.readiness,
             stop: ground.stop,
@@ -202,21 +210,32 @@ impl Daemon {
     /// Runs until it is stopped or a part falls, and says how it ended.
     pub async fn run(self) -> Report {
         let Self {
-            supervisor,
+            mut supervisor,
+            keeping,
             readiness,
             stop,
             ..
         } = self;
+        if let Some(keeping) = &keeping {
+            supervisor.add(keeping.watch());
+        }
         let gently = stop.gently.clone();
         let announce = async {
             gently.cancelled().await;
             readiness.obstruct("program", "stopping".to_owned());
             std::future::pending().await
         };
-        tokio::select! {
+        let report = tokio::select! {
             report = supervisor.run(stop, DRAIN) => report,
             never = announce => never,
+        };
+        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        if let Some(keeping) = keeping
+            && tokio::time::timeout(DRAIN, keeping.finish()).await.is_err()
+        {
+            tracing::error!("the disk did not take in time what was to survive (store.path)");
         }
+        report
     }
 }
 
@@ -233,11 +252,12 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(ground: &Ground, scraping: Scraping) -> Router {
+fn readers(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     outlets::routes(Outlets {
         view: view.clone(),
         scraping: Arc::new(scraping),
+        events,
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
@@ -246,8 +266,11 @@ fn readers(ground: &Ground, scraping: Scraping) -> Router {
 
 fn expiry(ground: &Ground) -> Expiry {
     let telemetry = Arc::clone(&ground.telemetry);
-    Expiry::new(ground.inlet.clone(), ground.clock, move |app| {
+    let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
         tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
-    })
+    };
+    let telemetry = Arc::clone(&ground.telemetry);
+    let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
+    Expiry::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
 }

@@ -9,6 +9,9 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /apps", "who has pushed what; JSON with ?format=json"),
     ("GET /apps/NAME", "one app: source, times, bytes, state"),
     ("GET /apps/NAME/metrics", "the metrics of one app alone"),
+    ("POST /event", "report a one-shot event: ?label=value&...&value=1 (events.enabled)"),
+    ("GET /events", "pending and recent events; JSON with ?format=json"),
+    ("GET /event/metrics", "this scraper's events alone; ?peek=true takes none"),
     (
         "GET /sd",
         "the apps as targets of their own, for Prometheus's HTTP service discovery",

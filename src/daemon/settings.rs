@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use crate::config::{Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, Settings, UnixReceiver};
+use crate::config::{
+    Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, ScraperIdentity, Settings, UnixReceiver,
+};
 use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
+use crate::outlets::IdentifyBy;
 use crate::outlets::stream;
 use crate::sources::{polls, receiver, upstreams};
 use crate::store;
 use crate::supervise::UnixAccess;
 use crate::wire::FormatChoice;
 
-/// What the names of the proxy's own families begin with; an application's copies, as of a chained proxy, go out with them.
-const RESERVED: &[&str] = &["exporter_proxy_"];
+/// What the names of the proxy's own families begin with, besides the events'; an application's copies, as of a chained
+/// proxy, go out with them.
+const RESERVED: [&str; 2] = ["exporter_proxy_", "events_to_metrics_"];
 
 pub(super) fn store(settings: &Settings) -> store::Limits {
     let limits = &settings.store;
@@ -31,7 +35,30 @@ pub(super) fn mode(settings: &Settings) -> store::Mode {
     };
     match exposition.mode {
         ExpositionMode::Raw => store::Mode::Raw,
-        ExpositionMode::Merge => store::Mode::Merge(Rules::new(exposition.app_label.as_deref(), duplicates, RESERVED)),
+        ExpositionMode::Merge => {
+            let [own, about_events] = RESERVED;
+            let reserved = [own, about_events, settings.events.metric_name.as_str()];
+            store::Mode::Merge(Rules::new(exposition.app_label.as_deref(), duplicates, &reserved))
+        }
+    }
+}
+
+pub(super) fn events(settings: &Settings) -> store::EventOptions {
+    let events = &settings.events;
+    store::EventOptions {
+        max_pending: events.max_pending,
+        scraper_timeout: events.scraper_timeout,
+        newcomer_window: events.newcomer_window,
+        explicit_timestamps: events.use_explicit_timestamps,
+        scrapers: events.scrapers.clone(),
+    }
+}
+
+pub(super) fn identify_by(settings: &Settings) -> IdentifyBy {
+    match &settings.events.scraper_identity {
+        ScraperIdentity::Address => IdentifyBy::Address,
+        ScraperIdentity::Header(name) => IdentifyBy::Header(name.clone()),
+        ScraperIdentity::Param(name) => IdentifyBy::Param(name.as_str().into()),
     }
 }
 
@@ -131,6 +158,7 @@ pub(super) fn stream(settings: &Settings) -> stream::Settings {
 pub(super) fn access(settings: &Settings) -> Access {
     Access {
         write_from: settings.http.write_from.clone(),
+        post_events_from: settings.events.post_from.clone(),
         trusted_proxies: settings.http.trusted_proxies.clone(),
     }
 }

@@ -68,7 +68,7 @@ pub fn detect(body: &[u8]) -> Syntax {
 pub fn check(body: &[u8], syntax: Option<Syntax>) -> Checked {
     let syntax = syntax.unwrap_or_else(|| detect(body));
     let mut report = Report::strict(MAX_PROBLEMS_KEPT);
-    let Found { families, series, .. } = parse::read(body, syntax, &mut report);
+    let Found { families, series, .. } = parse::read(body, syntax, parse::Repeated::Fault, &mut report);
     for family in &families {
         lint(body, syntax, family, &mut report);
     }

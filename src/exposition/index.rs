@@ -6,7 +6,7 @@ use crate::model::Syntax;
 
 use super::family::Family;
 use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Found, Hashes, Report};
+use super::parse::{self, Found, Hashes, Repeated, Report};
 use super::sample::Samples;
 use super::span::Span;
 
@@ -25,8 +25,19 @@ impl Exposition {
     /// Reads a text. This never fails: what cannot be used is left out and listed in [`Exposition::faults`].
     #[must_use]
     pub fn parse(body: Bytes, syntax: Syntax) -> Self {
+        Self::read(body, syntax, Repeated::Fault)
+    }
+
+    /// Reads the text format as the proxy itself writes it: a series may stand in it several times, one behind the other, with
+    /// different times.
+    #[must_use]
+    pub fn parse_own(body: Bytes) -> Self {
+        Self::read(body, Syntax::Text, Repeated::Points)
+    }
+
+    fn read(body: Bytes, syntax: Syntax, repeated: Repeated) -> Self {
         let mut report = Report::of_faults(MAX_FAULTS_KEPT);
-        let Found { families, runs, series } = parse::read(&body, syntax, &mut report);
+        let Found { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
         let faults = Faults::of(report, &body);
         Self {
             body,
@@ -99,7 +110,7 @@ impl Exposition {
 
     /// The identities of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
     pub fn series_hashes(&self, family: &Family) -> impl Iterator<Item = u64> + '_ {
-        Hashes::new(&self.body, self.syntax, self.run_spans(family))
+        Hashes::new(&self.body, self.syntax, self.run_spans(family)).map(|(_, hash)| hash)
     }
 }
 

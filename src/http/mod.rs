@@ -29,7 +29,7 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
-pub use access::may_write;
+pub use access::{may_post_events, may_write};
 pub use body::{Allowance, BodyError, BodyLimit, read_body};
 pub use chunks::Chunks;
 pub use client::{Client, PeerAddr};
@@ -51,6 +51,8 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 pub struct Access {
     /// Whose writes are taken (`http.write_from`).
     pub write_from: Vec<IpNet>,
+    /// Whose events are taken (`events.post_from`).
+    pub post_events_from: Vec<IpNet>,
     /// Whose X-Forwarded-For and X-Real-Ip are believed (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
 }

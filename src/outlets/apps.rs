@@ -36,7 +36,7 @@ pub(super) struct Wishes {
 
 impl Wishes {
     /// Whether JSON is wanted: `?format=` decides, else whether `Accept` names JSON.
-    fn json(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn json(&self, headers: &HeaderMap) -> bool {
         match self.format.as_deref() {
             Some(format) => format.eq_ignore_ascii_case("json"),
             None => accepts(headers, "application/json"),

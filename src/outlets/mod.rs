@@ -3,6 +3,7 @@
 mod apps;
 mod deflating;
 mod discovery;
+mod events;
 mod health;
 mod index;
 mod metrics;
@@ -20,6 +21,7 @@ use http::{Response, StatusCode};
 
 pub use apps::Listing;
 pub use deflating::Deflating;
+pub use events::{EventOutlet, IdentifyBy};
 pub use health::Readiness;
 pub use index::Index;
 pub use metrics::Scraping;
@@ -35,6 +37,8 @@ pub struct Outlets {
     pub view: View,
     /// For `/metrics` and its kin.
     pub scraping: Arc<Scraping>,
+    /// For `/event/metrics` and `/events`, where events are taken.
+    pub events: Option<Arc<EventOutlet>>,
     /// For `/apps`.
     pub listing: Arc<Listing>,
     /// For `/`.
@@ -48,10 +52,12 @@ pub fn routes(outlets: Outlets) -> Router {
     let Outlets {
         view,
         scraping,
+        events,
         listing,
         index,
         readiness,
     } = outlets;
+    let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&scraping), outlet));
     let scrapes = Router::new()
         .route("/metrics", get(metrics::all))
         .route("/apps/{name}/metrics", get(metrics::one))
@@ -68,7 +74,7 @@ pub fn routes(outlets: Outlets) -> Router {
         .with_state(readiness);
     let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(view);
     let index = Router::new().route("/", get(index::index)).with_state(index);
-    scrapes.merge(lists).merge(discovery).merge(health).merge(index)
+    scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)
 }
 
 /// 404 for an application that nobody knows.

@@ -20,7 +20,7 @@ pub(super) fn clock_time(at: Timestamp) -> String {
 }
 
 /// A point in time for machines: RFC 3339.
-fn rfc3339(at: Timestamp) -> Option<String> {
+pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     Some(DateTime::<Utc>::from_timestamp_millis(at.as_millis())?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 

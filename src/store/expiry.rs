@@ -1,4 +1,4 @@
-//! Forgetting on time: a part that looks for expired applications every second.
+//! Forgetting on time: a part that looks for expired applications, scrapers and events every second.
 
 use std::time::Duration;
 
@@ -6,18 +6,19 @@ use futures_util::future::BoxFuture;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::Inlet;
+use super::{Dropped, Inlet};
 use crate::model::{AppName, Clock};
 use crate::supervise::Part;
 
 /// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Forgets pushed applications that were not updated for too long.
+/// Forgets pushed applications that were not updated for too long, scrapers that do not come, and events that nobody needs.
 pub struct Expiry {
     inlet: Inlet,
     clock: Clock,
     forgotten: Box<dyn Fn(&AppName) + Send + Sync>,
+    dropped: Box<dyn Fn(&Dropped) + Send + Sync>,
 }
 
 impl std::fmt::Debug for Expiry {
@@ -27,12 +28,19 @@ impl std::fmt::Debug for Expiry {
 }
 
 impl Expiry {
-    /// A part that asks `clock` for the time and calls `forgotten` for each application it forgets.
-    pub fn new(inlet: Inlet, clock: Clock, forgotten: impl Fn(&AppName) + Send + Sync + 'static) -> Self {
+    /// A part that asks `clock` for the time, calls `forgotten` for each application it forgets, and `dropped` for events that
+    /// somebody will not get.
+    pub fn new(
+        inlet: Inlet,
+        clock: Clock,
+        forgotten: impl Fn(&AppName) + Send + Sync + 'static,
+        dropped: impl Fn(&Dropped) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             inlet,
             clock,
             forgotten: Box::new(forgotten),
+            dropped: Box::new(dropped),
         }
     }
 }
@@ -47,7 +55,9 @@ impl Part for Expiry {
             let mut ticks = tokio::time::interval(EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                self.inlet.expire((self.clock)()).iter().for_each(&self.forgotten);
+                let now = (self.clock)();
+                self.inlet.expire(now).iter().for_each(&self.forgotten);
+                self.inlet.sweep(now).iter().for_each(&self.dropped);
             }
             Ok(())
         })

@@ -1,16 +1,13 @@
 //! The writing half.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::events::Offer;
 use super::latest::{Latest, Prepared};
-use super::{Change, Limits, Mode, Shared, Text};
+use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
 use crate::exposition::catalog::Clash;
-use crate::exposition::{Exposition, Fault, detect};
-use crate::model::{AppName, Origin, PeerSample, Timestamp, Topic, Update};
-
-/// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
-const TOO_OLD: Duration = Duration::from_secs(3_600);
+use crate::exposition::{Exposition, Fault};
+use crate::model::{AppName, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -62,6 +59,17 @@ pub enum Refused {
     Clashing(Vec<Clash>),
 }
 
+/// Why an event was not taken. No scraper will get it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// It could not be put where it survives.
+    #[error("the event cannot be made durable: {0}")]
+    NotDurable(Arc<str>),
+    /// Its idempotency key was used for another event, not long ago.
+    #[error("the idempotency key was used for an event with other labels or another value within the last 10 minutes")]
+    KeyReused,
+}
+
 impl Refused {
     /// The stable word for the `reason` label of `exporter_proxy_rejected_total`.
     #[must_use]
@@ -105,6 +113,29 @@ impl std::fmt::Display for Clashing<'_> {
 impl Inlet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// Takes a one-shot event, for every scraper there is and for those that come soon. Once this returns it is durable,
+    /// where the store has a folder. A key that was used for the same event within the last 10 minutes names that event.
+    ///
+    /// # Errors
+    /// When it cannot be made durable, or its key was used for something else.
+    pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, now: Timestamp) -> Result<Accepted, EmitError> {
+        let offer = Offer { event, key, at: now };
+        match &self.shared.journal {
+            Some(door) => door.offer(offer).await,
+            None => self.shared.events().take(offer),
+        }
+    }
+
+    /// Does what is due for events and scrapers at this time, and tells of the losses. Meant to be called each second.
+    pub fn sweep(&self, now: Timestamp) -> Vec<Dropped> {
+        let (losses, changed) = {
+            let mut events = self.shared.events();
+            (events.sweep(now), events.has_changes())
+        };
+        self.shared.tell_journal(changed);
+        losses
     }
 
     /// Replaces all that a pushing application had with what it says now. Once this returns, every scrape shows it. Lines
@@ -177,35 +208,11 @@ impl Inlet {
 
     /// Reads the text, before any lock is taken.
     fn prepare(&self, update: Update, expires: bool) -> Result<Prepared, Refused> {
-        let Update {
-            app,
-            body,
-            syntax,
-            labels,
-            origin,
-            at,
-        } = update;
-        let syntax = syntax.unwrap_or_else(|| detect(&body));
-        let text = if self.shared.reads {
-            Text::Read(Arc::new(Exposition::parse(body, syntax)))
-        } else {
-            Text::Raw(body, syntax)
-        };
-        match text.exposition() {
-            Some(read) if read.series() == 0 && !read.faults().is_empty() => return Err(invalid(read)),
-            _ => {}
+        let prepared = Prepared::read(update, expires, self.shared.reads);
+        match prepared.text.exposition() {
+            Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
+            _ => Ok(prepared),
         }
-        let newest = text.exposition().and_then(|read| read.newest_timestamp());
-        let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
-        Ok(Prepared {
-            app,
-            text,
-            labels,
-            origin,
-            at,
-            expires,
-            outdated,
-        })
     }
 
     /// Lists an application before its first update; one that is known stays as it is.

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
-use crate::exposition::Exposition;
 use crate::exposition::catalog::{Catalog, Changes};
-use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
+use crate::exposition::{Exposition, detect};
+use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
 /// The latest of every application.
 #[derive(Debug)]
@@ -30,6 +32,10 @@ pub(super) struct Latest {
     generation: u64,
     /// No application that expires was updated before this time, so nothing needs to be looked for until it is old enough.
     oldest: Timestamp,
+    /// What somebody has to hear of who keeps it across a restart; `None` where nobody does.
+    pub(super) touched: Option<Touched>,
+    /// The places of those that were here before a restart and have not come again. Bounded by what was kept then.
+    pub(super) reserved: HashMap<AppName, Standing, foldhash::fast::RandomState>,
 }
 
 /// An update whose text has been read where texts are read.
@@ -41,6 +47,40 @@ pub(super) struct Prepared {
     pub(super) at: Timestamp,
     pub(super) expires: bool,
     pub(super) outdated: bool,
+}
+
+/// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
+const TOO_OLD: Duration = Duration::from_secs(3_600);
+
+impl Prepared {
+    /// Reads an update's text, if texts are read. `expires` is for what is pushed, not for what is polled.
+    pub(super) fn read(update: Update, expires: bool, reads: bool) -> Self {
+        let Update {
+            app,
+            body,
+            syntax,
+            labels,
+            origin,
+            at,
+        } = update;
+        let syntax = syntax.unwrap_or_else(|| detect(&body));
+        let text = if reads {
+            Text::Read(Arc::new(Exposition::parse(body, syntax)))
+        } else {
+            Text::Raw(body, syntax)
+        };
+        let newest = text.exposition().and_then(|read| read.newest_timestamp());
+        let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
+        Self {
+            app,
+            text,
+            labels,
+            origin,
+            at,
+            expires,
+            outdated,
+        }
+    }
 }
 
 impl Latest {
@@ -59,6 +99,8 @@ impl Latest {
             series: 0,
             generation: 0,
             oldest: Timestamp::from_millis(i64::MIN),
+            touched: None,
+            reserved: HashMap::default(),
         }
     }
 
@@ -170,6 +212,9 @@ impl Latest {
         self.bytes += app.text.body().len() as u64;
         self.series += app.series().unwrap_or(0);
         self.generation += 1;
+        if let Some(touched) = &mut self.touched {
+            touched.touch(app.order);
+        }
         if let Some(old) = self.apps.insert(app.order, Arc::new(app)) {
             self.bytes -= old.text.body().len() as u64;
             self.series -= old.series().unwrap_or(0);
@@ -228,10 +273,39 @@ impl Latest {
                 max_apps: self.limits.max_apps,
             });
         }
-        let order = self.next_order;
-        self.next_order += 1;
+        let (order, first_seen) = match self.reserved.remove(name) {
+            Some(standing) => {
+                if let Some(catalog) = &mut self.catalog {
+                    catalog.recall_labels(name, standing.labelled);
+                }
+                (standing.order, standing.first_seen)
+            }
+            None => (self.next_order, at),
+        };
+        self.skip_orders(order);
         self.orders.insert(name.clone(), order);
-        Ok((order, at))
+        Ok((order, first_seen))
+    }
+
+    /// Gives no place up to this one to anybody else.
+    pub(super) fn skip_orders(&mut self, taken: u64) {
+        self.next_order = self.next_order.max(taken + 1);
+    }
+
+    /// The place that the next newcomer gets.
+    pub(super) fn next_order(&self) -> u64 {
+        self.next_order
+    }
+
+    pub(super) fn by_order(&self, order: u64) -> Option<&Arc<App>> {
+        self.apps.get(&order)
+    }
+
+    /// The families of an application that are labelled to tell them from others'.
+    pub(super) fn labelled(&self, name: &AppName) -> Vec<FamilyKey> {
+        self.catalog
+            .as_ref()
+            .map_or_else(Vec::new, |catalog| catalog.labelled(name.as_str()))
     }
 
     /// Changes what is said about an application, not its data.
@@ -240,6 +314,9 @@ impl Latest {
             return false;
         };
         change(Arc::make_mut(app));
+        if let Some(touched) = &mut self.touched {
+            touched.touch(app.order);
+        }
         self.generation += 1;
         true
     }
@@ -271,6 +348,9 @@ impl Latest {
             self.series -= app.series().unwrap_or(0);
         }
         self.generation += 1;
+        if let Some(touched) = &mut self.touched {
+            touched.remove(order);
+        }
         if let Some(catalog) = &mut self.catalog {
             let changes = catalog.remove(name.as_str());
             self.follow_up(&changes.affected);

@@ -1,4 +1,4 @@
-//! What is remembered: the latest of each application.
+//! What is remembered: the latest of each application, and one-shot events for every scraper.
 //!
 //! [`open`] gives the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source can never come to
 //! depend on what other sources sent, and an outlet can never change what it shows.
@@ -8,6 +8,8 @@
 //! The clock is always an argument.
 
 mod app;
+mod durable;
+mod events;
 mod expiry;
 mod exposed;
 mod feed;
@@ -15,21 +17,27 @@ mod inlet;
 mod latest;
 mod limits;
 mod peers;
+mod recall;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use app::{App, Status, Text};
+pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_journal, open_in};
+pub use events::{
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Recorded, Scrape, ScraperOverview, Standing,
+};
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
-pub use inlet::{Inlet, Receipt, Refused};
+pub use feed::{Change, Counted, Feed, Numbered};
+pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use exposed::Rendered;
+use events::{Events, Settle};
+use exposed::Answers;
 use feed::Followers;
 use latest::Latest;
 use peers::Peers;
@@ -37,13 +45,22 @@ use peers::Peers;
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
 pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
+    open_with(limits, mode, EventOptions::default())
+}
+
+/// As [`open`], with events kept in this way.
+#[must_use]
+pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
     let reads = matches!(mode, Mode::Merge(_));
     let shared = Arc::new(Shared {
         reads,
         latest: Mutex::new(Latest::new(limits, mode)),
-        rendered: Mutex::default(),
+        rendering: Mutex::default(),
+        answers: Mutex::default(),
         followers: Arc::default(),
         peers: Peers::default(),
+        events: Arc::new(Mutex::new(Events::new(events))),
+        journal: None,
     });
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
 }
@@ -56,11 +73,17 @@ struct Shared {
     /// Held for the swap of an entry or the copying of handles, never for work on bodies.
     latest: Mutex<Latest>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
-    rendered: Mutex<Rendered>,
+    rendering: Mutex<()>,
+    /// Held for moments only.
+    answers: Mutex<Answers>,
     /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.
     followers: Arc<Followers>,
     /// What polled IPFS nodes said of their peers.
     peers: Peers,
+    /// Held while an event is appended, or the events of a scrape are picked.
+    events: Arc<Mutex<Events>>,
+    /// The way to the disk, for a store that has a folder.
+    journal: Option<durable::Door>,
 }
 
 impl Shared {
@@ -68,5 +91,37 @@ impl Shared {
     /// assignments after all checks, so a poisoned lock is taken all the same.
     fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
+    fn rendering(&self) -> MutexGuard<'_, ()> {
+        self.rendering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The events, under the same promise.
+    fn events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the disk follow, if something about scrapers has changed.
+    fn tell_journal(&self, changed: bool) {
+        if let Some(door) = self.journal.as_ref().filter(|_| changed) {
+            door.changed();
+        }
+    }
+}
+
+impl Settle for Shared {
+    fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
+        let (settled, changed) = {
+            let mut events = self.events();
+            (events.settle(lease, delivered), events.has_changes())
+        };
+        self.tell_journal(changed);
+        settled
     }
 }

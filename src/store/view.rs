@@ -1,13 +1,14 @@
 //! The reading half.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, Exposed, Feed, Prepared, Shared, Text};
+use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
+use super::{App, EventsOverview, Exposed, Feed, Prepared, Shared, Text};
 use crate::exposition::catalog::{Selection, alone};
 use crate::exposition::raw;
 use crate::exposition::render::Variant;
-use crate::model::{PeerSample, Topic};
+use crate::model::{PeerSample, ScraperId, Timestamp, Topic};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -88,26 +89,16 @@ impl View {
     /// prepared; [`Prepared::finish`] does what is left to do.
     #[must_use]
     pub fn exposition(&self, variant: Variant, which: &Selection<'_>) -> Prepared {
+        let Selection::Apps(names) = which else {
+            return Prepared::everything(Arc::clone(&self.shared), variant);
+        };
         let mut latest = self.shared.latest();
-        match latest.catalog() {
-            Some(catalog) => {
-                let all = matches!(which, Selection::Everything);
-                Prepared::planned(Arc::clone(&self.shared), variant, catalog.plan(variant, which), all)
-            }
-            None => {
-                let chosen = latest.apps().filter(|app| match which {
-                    Selection::Everything => true,
-                    Selection::Apps(names) => names.contains(&app.name.as_str()),
-                });
-                let bodies = chosen.map(|app| app.text.body().clone()).collect();
-                Prepared::raw(
-                    Arc::clone(&self.shared),
-                    latest.generation(),
-                    bodies,
-                    matches!(which, Selection::Everything),
-                )
-            }
+        if let Some(catalog) = latest.catalog() {
+            return Prepared::planned(Arc::clone(&self.shared), catalog.plan(variant, which));
         }
+        let chosen = latest.apps().filter(|app| names.contains(&app.name.as_str()));
+        let bodies = chosen.map(|app| app.text.body().clone()).collect();
+        Prepared::raw(Arc::clone(&self.shared), bodies)
     }
 
     /// What one application has handed in, without added labels; `None` if it is unknown.
@@ -119,11 +110,57 @@ impl View {
             Text::Raw(body, _) => Exposed::raw(raw::concatenate([body])),
         })
     }
-}
 
-impl Shared {
-    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
-    pub(super) fn rendering(&self) -> std::sync::MutexGuard<'_, super::exposed::Rendered> {
-        self.rendered.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The events for a scrape of this scraper, lent until the lease is settled. A first scrape makes the scraper known.
+    #[must_use]
+    pub fn scrape(&self, who: &ScraperId, now: Timestamp) -> Scrape {
+        let (lent, explicit_timestamps, changed) = {
+            let mut events = self.shared.events();
+            (events.scrape(who, now), events.explicit_timestamps(), events.has_changes())
+        };
+        self.shared.tell_journal(changed);
+        let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
+        Scrape {
+            events: lent.events,
+            lease: lent.lease.map(|id| Lease::new(id, store())),
+            standing: lent.standing,
+            explicit_timestamps,
+        }
+    }
+
+    /// The events that a scrape would get now, taking nothing and making nobody known.
+    #[must_use]
+    pub fn peek(&self, who: &ScraperId) -> Vec<Arc<Recorded>> {
+        self.shared.events().peek(who)
+    }
+
+    /// The lease that a scraper holds: the fate of an earlier scrape of it is still open.
+    #[must_use]
+    pub fn outstanding(&self, who: &ScraperId) -> Option<LeaseId> {
+        self.shared.events().outstanding(who)
+    }
+
+    /// Settles a lease from outside: its events were delivered, or are due again. False if it had been settled already.
+    pub fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
+        self.shared.settle(lease, delivered)
+    }
+
+    /// Whether the samples of events bear timestamps.
+    #[must_use]
+    pub fn explicit_timestamps(&self) -> bool {
+        self.shared.events().explicit_timestamps()
+    }
+
+    /// How many events were accepted so far, and how many each scraper has not got yet.
+    #[must_use]
+    pub fn event_counts(&self) -> (u64, Vec<(ScraperId, u64)>) {
+        let events = self.shared.events();
+        (events.accepted_so_far(), events.pending())
+    }
+
+    /// Events and scrapers, for a person to look at.
+    #[must_use]
+    pub fn events(&self) -> EventsOverview {
+        self.shared.events().overview()
     }
 }

@@ -16,6 +16,8 @@ pub use throttle::Throttle;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::ScraperId;
+
 use crate::model::AppName;
 
 /// What stands before the name of each of the program's own families.
@@ -79,6 +81,8 @@ instruments! {
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.
         scrape_bytes_total: PerLabel<Counter, 1> = PerLabel::new(["encoding"]),
+        /// One-shot events that a scraper will never get: forgotten with it, too many for it, or no scraper came for them.
+        events_dropped_total: PerLabel<Counter, 1> = PerLabel::new(["reason"]),
         /// Applications forgotten because no update came within store.expire_after.
         expired_total: Counter = Counter::default(),
         /// Clients that follow the monitoring stream now.
@@ -163,6 +167,24 @@ impl Telemetry {
         match unsaid {
             0 => tracing::warn!(source, app = app.as_str(), "not all of an update is shown: {complaint}"),
             unsaid => tracing::warn!(source, app = app.as_str(), unsaid, "not all of an update is shown: {complaint}"),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Counts and logs one-shot events that were lost to a scraper, or to all where there was none.
+    pub fn events_dropped(&self, reason: &'static str, scraper: Option<&ScraperId>, events: u64) {
+        self.events_dropped_total.with([reason]).add(events);
+        match scraper {
+            Some(scraper) => tracing::warn!(%scraper, reason, events, "events dropped: this scraper will not get them"),
+            None => tracing::warn!(reason, events, "events dropped: no scraper has come for them"),
+        }
+    }
+
+    /// Logs that a scraper gets no events because there are too many others, at most a few times a second.
+    pub fn untracked_scraper(&self, scraper: &ScraperId) {
+        if self.throttle.admit("untracked scraper", Instant::now()).is_some() {
+            tracing::warn!(%scraper, "too many scrapers: this one gets no events until another one is forgotten");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod buffer;
 mod capnp_message;
 mod capnp_stream;
+pub mod event_form;
 mod json_stream;
 pub mod kubo;
 mod link;

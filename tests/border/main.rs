@@ -8,8 +8,10 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod events;
 mod exposition;
 mod harness;
+mod hostile;
 mod keep_alive;
 mod links;
 mod peers;

@@ -288,3 +288,34 @@ async fn tap_prints_what_happens_until_nobody_reads_or_the_stream_ends() {
     assert_eq!(ended.status.code(), Some(1));
     assert!(told.contains("the server closed the connection"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_shot_events_and_polls_are_told() {
+    let Some(python) = python(&["zlib"]) else { return };
+    let target = Proxy::start().await;
+    let polls = format!(
+        "poll_external = {{ poll_other_scrape_endpoints = true, other_scrape_endpoints = [{{ url = \"http://{}/metrics\", name = \"other\" }}] }}\n\
+         stream.events = [\"one_shot\", \"poll\"]",
+        target.http
+    );
+    let proxy = Proxy::with(&format!("{LISTEN}\n{polls}")).await;
+    let client = Script::start(
+        &python,
+        "monitor_client.py",
+        &[&proxy.stream[0].to_string(), "--count", "20", "--kinds", "one_shot,poll"],
+    );
+    has_subscribers(&proxy, 1.0).await;
+    let answer = proxy.send(Request::post("/event?who=me&what=a%22b&value=NaN"), "").await;
+    assert_eq!(answer.status(), 200, "{:?}", answer.body());
+    let events = client.finish().await;
+    let shot = events.iter().find_map(|event| event.get("one_shot")).expect("the event is told");
+    assert_eq!(
+        shot,
+        &json!({"metric": "events_to_metrics", "labels": {"who": "me", "what": "a\"b"}, "value": "NaN"})
+    );
+    let poll = events.iter().find_map(|event| event.get("poll"));
+    assert!(
+        poll.is_none_or(|poll| poll["endpoint"] == "other" && poll["up"] == true),
+        "{poll:?}"
+    );
+}

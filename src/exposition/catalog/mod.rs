@@ -131,6 +131,32 @@ impl Catalog {
         contributions.map(|it| u64::from(it.duplicates)).sum()
     }
 
+    /// The keys of an application's families that are labelled to tell them from others', whether it has them at the moment or not.
+    #[must_use]
+    pub fn labelled(&self, app: &str) -> Vec<Arc<[u8]>> {
+        let id = self.names.get(app);
+        id.map_or_else(Vec::new, |&id| self.apps[id].labelled.iter().cloned().collect())
+    }
+
+    /// Labels families as [`Catalog::labelled`] told of an application in another life, from its next update on.
+    pub fn recall_labels(&mut self, app: &AppName, keys: impl IntoIterator<Item = Arc<[u8]>>) {
+        let mut keys = keys.into_iter().take(MAX_REMEMBERED).peekable();
+        if keys.peek().is_some() {
+            let id = self.id_of(app);
+            self.apps[id].labelled.extend(keys);
+        }
+    }
+
+    /// The application of this name, made if it is new.
+    fn id_of(&mut self, name: &AppName) -> Id<App> {
+        if let Some(&id) = self.names.get(name) {
+            return id;
+        }
+        let id = self.apps.insert(App::new(name.clone(), false));
+        self.names.insert(name.clone(), id);
+        id
+    }
+
     /// The text of an application, if it is known.
     #[must_use]
     pub fn exposition(&self, app: &str) -> Option<&Arc<Exposition>> {

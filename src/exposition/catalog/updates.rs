@@ -49,12 +49,7 @@ impl Catalog {
                     affected: Vec::new(),
                 };
             }
-            Some(&id) => id,
-            None => {
-                let id = self.apps.insert(App::new(name.clone(), false));
-                self.names.insert(name.clone(), id);
-                id
-            }
+            _ => self.id_of(name),
         };
         let additions = self.additions(name, labels);
         self.apps[id].labels = Arc::clone(labels);

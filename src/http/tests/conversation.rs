@@ -188,6 +188,7 @@ async fn access_lists_can_change_while_connections_are_open() {
     assert_eq!(ask(&mut client, "/who").await.text(), refused);
     let local = vec!["127.0.0.0/8".parse().unwrap()];
     served.site.access.store(Arc::new(Access {
+        post_events_from: Vec::new(),
         write_from: local.clone(),
         trusted_proxies: Vec::new(),
     }));
@@ -196,6 +197,7 @@ async fn access_lists_can_change_while_connections_are_open() {
     send(&mut client, forwarded).await;
     assert_eq!(answer(&mut client).await.text(), "127.0.0.1 may write\n");
     served.site.access.store(Arc::new(Access {
+        post_events_from: Vec::new(),
         write_from: local.clone(),
         trusted_proxies: local,
     }));

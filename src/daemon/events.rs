@@ -1,0 +1,60 @@
+//! One-shot events and what survives a restart: putting the store together with its folder, and the events' handlers.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::{Ground, settings, system_clock};
+use crate::config::Settings;
+use crate::outlets::{EventOutlet, Readiness};
+use crate::sources::events::{self, Posting};
+use crate::sources::receiver::Budget;
+use crate::store::{self, Inlet, Keeper, Running, View};
+
+/// Opens the store, with the folder of `store.path` if there is one.
+pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Option<Keeper>)> {
+    let (limits, mode, events) = (settings::store(settings), settings::mode(settings), settings::events(settings));
+    let Some(path) = &settings.store.path else {
+        if settings.events.enabled {
+            tracing::info!("apps and events are kept in memory only: a restart forgets them (store.path names a folder that keeps them)");
+        }
+        let (inlet, view) = store::open_with(limits, mode, events);
+        return Ok((inlet, view, None));
+    };
+    let (inlet, view, keeper) = store::open_in(path, limits, mode, events, system_clock())?;
+    let (apps, (accepted, _)) = (view.totals().apps, view.event_counts());
+    tracing::info!(path = %path.display(), apps, accepted, "apps and events are kept across restarts");
+    Ok((inlet, view, Some(keeper)))
+}
+
+/// Has what must survive written from now on; a log that cannot be written makes the program not ready.
+pub(super) fn start(keeper: Keeper, readiness: Arc<Readiness>) -> std::io::Result<Running> {
+    keeper.start(move |log, trouble| match trouble {
+        Some(why) => readiness.obstruct(log, why.to_owned()),
+        None => readiness.clear(log),
+    })
+}
+
+/// Where events go out.
+pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
+    let events = &settings.events;
+    Arc::new(EventOutlet::new(
+        ground.view.clone(),
+        ground.clock,
+        Arc::clone(&ground.telemetry),
+        settings::identify_by(settings),
+        &events.metric_name,
+        events.expose_in_metrics,
+    ))
+}
+
+/// Where events come in.
+pub(super) fn routes(settings: &Settings, ground: &Ground, budget: Arc<Budget>) -> Router {
+    events::routes(Posting::new(
+        ground.inlet.clone(),
+        Arc::clone(&ground.telemetry),
+        ground.clock,
+        budget,
+        &settings.events.metric_name,
+    ))
+}

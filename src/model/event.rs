@@ -1,0 +1,342 @@
+//! A one-shot event: something that happened once, to be told to every scraper exactly once.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The most labels one event may carry: a sample with more is a document, and Prometheus keeps each label with each series.
+pub const MAX_EVENT_LABELS: usize = 64;
+
+/// The most bytes that the label names and values of one event may have together. With the bound on pending events it
+/// bounds the memory that producers can fill.
+pub const MAX_EVENT_BYTES: usize = 8 * 1024;
+
+/// The longest scraper identity in bytes: it is the value of a label and stands in tables.
+pub const MAX_SCRAPER_ID_BYTES: usize = 255;
+
+/// The longest idempotency key in bytes: a UUID has 36, and a table of them is kept in memory.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// How much of a label's name an error repeats, in characters: enough to find it, whatever was sent.
+const SHOWN_NAME_CHARS: usize = 80;
+
+/// The labels of an event, sorted by name, kept in one allocation in the spelling that all Prometheus text formats
+/// share: `a="x",b="y"`, with `\\`, `\"` and `\n` escaped. Equal sets have equal text, so this is also the series' identity.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LabelSet(Arc<str>);
+
+/// What is wrong with an event, and with which label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The value is not a floating-point number.
+    #[error("value: {0:?} is not a number")]
+    Value(String),
+    /// A name that is not a label name.
+    #[error("label {0:?}: a label name consists of letters, digits and underscores and does not start with a digit")]
+    Name(String),
+    /// A name that Prometheus keeps for itself.
+    #[error("label {0:?}: names that start with two underscores are reserved")]
+    Reserved(String),
+    /// A name that came twice, perhaps only once its spaces had become underscores.
+    #[error("label {0:?}: given more than once")]
+    Duplicate(String),
+    /// A name or a value that is not UTF-8 once decoded.
+    #[error("label {0:?}: not UTF-8")]
+    NotUtf8(String),
+    /// More than [`MAX_EVENT_LABELS`].
+    #[error("label {0:?}: an event has at most {MAX_EVENT_LABELS} labels")]
+    TooMany(String),
+    /// The label with which the sum of all went over [`MAX_EVENT_BYTES`].
+    #[error("label {0:?}: the labels of an event have at most {MAX_EVENT_BYTES} bytes together")]
+    TooLong(String),
+}
+
+impl EventError {
+    /// The name that is to blame, shortened if it is very long; `value` where the value is.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Value(_) => "value",
+            Self::Name(name)
+            | Self::Reserved(name)
+            | Self::Duplicate(name)
+            | Self::NotUtf8(name)
+            | Self::TooMany(name)
+            | Self::TooLong(name) => name,
+        }
+    }
+}
+
+/// What an error says of a text that a stranger sent.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_NAME_CHARS).collect()
+}
+
+impl LabelSet {
+    /// Checks label names and values (as they are meant, not escaped) and keeps them, sorted by name.
+    ///
+    /// `le` and `quantile` are ordinary names here, because the family of events is a gauge, on which they mean nothing.
+    ///
+    /// # Errors
+    /// On the first label that is no label, and on too many or too long ones.
+    pub fn new(mut pairs: Vec<(String, String)>) -> Result<Self, EventError> {
+        let mut bytes = 0;
+        for (count, (name, value)) in pairs.iter().enumerate() {
+            check_name(name)?;
+            bytes += name.len() + value.len();
+            if bytes > MAX_EVENT_BYTES {
+                return Err(EventError::TooLong(shown(name)));
+            }
+            if count >= MAX_EVENT_LABELS {
+                return Err(EventError::TooMany(shown(name)));
+            }
+        }
+        pairs.sort();
+        if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(EventError::Duplicate(shown(&pair[0].0)));
+        }
+        let mut text = String::with_capacity(bytes + 4 * pairs.len());
+        for (name, value) in &pairs {
+            push_pair(&mut text, name, value);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Reads what [`LabelSet::as_str`] gave; `None` for any other text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let given = Self(text.into());
+        let pairs = given.iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self::new(pairs).ok().filter(|set| *set == given)
+    }
+
+    /// The pairs as they stand between the braces of a sample; empty where there are none.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names and values, no longer escaped.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (name, value) = rest.split_once("=\"")?;
+            let (value, after) = unescape(value);
+            rest = after.strip_prefix(',').unwrap_or(after);
+            Some((name, value))
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), EventError> {
+    let mut bytes = name.bytes();
+    let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err(EventError::Name(shown(name)));
+    }
+    if name.starts_with("__") {
+        return Err(EventError::Reserved(shown(name)));
+    }
+    Ok(())
+}
+
+/// Appends one pair, escaped as the text formats demand.
+fn push_pair(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+/// The text up to the closing quote, unescaped, and what follows the quote.
+fn unescape(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => match chars.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, c)) => value.push(c),
+                None => break,
+            },
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+impl fmt::Debug for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.0)
+    }
+}
+
+/// A one-shot event as a producer reports it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What tells it from other events.
+    pub labels: LabelSet,
+    /// The value of its sample.
+    pub value: f64,
+}
+
+/// Names one accepted event. Numbers grow by one from event to event, so they also give the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u64);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whom a scrape is for: 1 to [`MAX_SCRAPER_ID_BYTES`] bytes of UTF-8 without control characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScraperId(Arc<str>);
+
+/// Chosen by a producer so that a request it repeats counts once: 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`] bytes of UTF-8
+/// without control characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdempotencyKey(Arc<str>);
+
+/// Why a text cannot be a [`ScraperId`] or an [`IdempotencyKey`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// It has no characters.
+    #[error("must not be empty")]
+    Empty,
+    /// It is longer than allowed.
+    #[error("has at most {max} bytes, this one has {bytes}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// It holds a control character.
+    #[error("must not hold control characters")]
+    Control,
+}
+
+fn check_id(text: &str, max: usize) -> Result<Arc<str>, IdError> {
+    match text.len() {
+        0 => Err(IdError::Empty),
+        bytes if bytes > max => Err(IdError::TooLong { bytes, max }),
+        _ if text.chars().any(char::is_control) => Err(IdError::Control),
+        _ => Ok(text.into()),
+    }
+}
+
+impl ScraperId {
+    /// Checks and keeps an identity.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or holds control characters.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        check_id(text, MAX_SCRAPER_ID_BYTES).map(Self)
+    }
+
+    /// The identity as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl IdempotencyKey {
+    /// Checks and keeps a key.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or holds control characters.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        check_id(text, MAX_IDEMPOTENCY_KEY_BYTES).map(Self)
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ScraperId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ScraperId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn labels_are_sorted_escaped_and_read_back() {
+        let set = LabelSet::new(pairs(&[("b", "x\\\"\n\u{1F600},y=\"z\""), ("a", "1"), ("le", "5")])).unwrap();
+        assert_eq!(set.as_str(), "a=\"1\",b=\"x\\\\\\\"\\n\u{1F600},y=\\\"z\\\"\",le=\"5\"");
+        let back: Vec<_> = set.iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert_eq!(back, pairs(&[("a", "1"), ("b", "x\\\"\n\u{1F600},y=\"z\""), ("le", "5")]));
+        assert_eq!(LabelSet::new(vec![]).unwrap().iter().count(), 0);
+        assert_eq!(LabelSet::from_text(set.as_str()), Some(set));
+        for text in [
+            "a",
+            "a=\"",
+            "a=\"1\"x",
+            "b=\"1\",a=\"2\"",
+            "a=\"\\",
+            "a=\"1\",",
+            "a=\"1\",a=\"1\"",
+            "1=\"x\"",
+        ] {
+            assert_eq!(LabelSet::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_label_is_named() {
+        let fail = |given: &[(&str, &str)]| LabelSet::new(pairs(given)).unwrap_err();
+        assert_eq!(fail(&[("bad-name", "1")]), EventError::Name("bad-name".into()));
+        assert_eq!(fail(&[("1a", "1")]).label(), "1a");
+        assert_eq!(fail(&[("", "1")]), EventError::Name(String::new()));
+        assert_eq!(fail(&[("__name__", "1")]), EventError::Reserved("__name__".into()));
+        assert_eq!(fail(&[("a", "1"), ("b", ""), ("a", "2")]), EventError::Duplicate("a".into()));
+        assert_eq!(fail(&[("a", &"x".repeat(MAX_EVENT_BYTES))]), EventError::TooLong("a".into()));
+        let many: Vec<_> = (0..=MAX_EVENT_LABELS).map(|n| (format!("l{n}"), "1".to_owned())).collect();
+        assert_eq!(LabelSet::new(many).unwrap_err(), EventError::TooMany("l64".into()));
+    }
+
+    #[test]
+    fn identities_are_bounded() {
+        assert!(ScraperId::new(&"x".repeat(255)).is_ok());
+        assert_eq!(ScraperId::new(&"x".repeat(256)), Err(IdError::TooLong { bytes: 256, max: 255 }));
+        assert_eq!(ScraperId::new(""), Err(IdError::Empty));
+        assert_eq!(IdempotencyKey::new("a\nb"), Err(IdError::Control));
+    }
+}

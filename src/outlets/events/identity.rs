@@ -1,0 +1,94 @@
+//! Who scrapes: by address and kind of client, or by what the scraper says of itself.
+
+use http::header::{HeaderName, USER_AGENT};
+use http::{HeaderMap, Uri};
+
+use crate::http::Connection;
+use crate::model::ScraperId;
+
+/// The longest product that is taken from a `User-Agent`, in bytes. Real ones have a dozen.
+const MAX_PRODUCT_BYTES: usize = 64;
+
+/// By what scrapers are told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentifyBy {
+    /// The effective client address, and the product in the `User-Agent`: two programs on one machine are two scrapers.
+    Address,
+    /// The value of a request header; without it the address, as above.
+    Header(HeaderName),
+    /// The value of a parameter in the query; without it the address, as above.
+    Param(Box<str>),
+}
+
+impl IdentifyBy {
+    /// Whose request this is.
+    pub(super) fn scraper(&self, connection: &Connection, headers: &HeaderMap, uri: &Uri) -> ScraperId {
+        let named = match self {
+            Self::Address => None,
+            Self::Header(name) => headers
+                .get(name)
+                .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+                .map(str::to_owned),
+            Self::Param(name) => param(uri, name),
+        };
+        // What cannot be an identity is as if it had not been said.
+        let named = named.and_then(|text| ScraperId::new(text.trim()).ok());
+        named.unwrap_or_else(|| by_address(&connection.client(headers).to_string(), headers))
+    }
+}
+
+fn param(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+fn by_address(client: &str, headers: &HeaderMap) -> ScraperId {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let product = agent.and_then(product);
+    let whole = product.and_then(|product| ScraperId::new(&format!("{client} {product}")).ok());
+    whole.or_else(|| ScraperId::new(client).ok()).unwrap_or_else(unknown)
+}
+
+/// The name of the first product, without its version: `Prometheus/3.5.0` is `Prometheus`.
+fn product(agent: &str) -> Option<&str> {
+    let name = agent.split(['/', ' ', ';', '(']).next()?.trim();
+    (1..=MAX_PRODUCT_BYTES).contains(&name.len()).then_some(name)
+}
+
+/// Addresses and keys are printable and short, so nobody is this scraper.
+fn unknown() -> ScraperId {
+    ScraperId::new("unknown").expect("a short name of printable characters")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_client_is_its_address_and_its_kind() {
+        let id = |agent: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(agent) = agent {
+                headers.insert(USER_AGENT, agent.parse().unwrap());
+            }
+            by_address("10.0.0.1", &headers).to_string()
+        };
+        assert_eq!(id(Some("Prometheus/3.5.0")), "10.0.0.1 Prometheus");
+        assert_eq!(id(Some("curl/8.1")), "10.0.0.1 curl");
+        assert_eq!(id(Some("Mozilla/5.0 (X11; Linux)")), "10.0.0.1 Mozilla");
+        assert_eq!(
+            (id(None), id(Some("/1")), id(Some(""))),
+            ("10.0.0.1".into(), "10.0.0.1".into(), "10.0.0.1".into())
+        );
+        assert_eq!(id(Some(&"x".repeat(65))), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_parameter_is_decoded() {
+        let uri: Uri = "/metrics?a=1&scraper=prom%20a&scraper=b".parse().unwrap();
+        assert_eq!(param(&uri, "scraper").as_deref(), Some("prom a"));
+        assert_eq!(param(&uri, "other"), None);
+        assert_eq!(param(&"/metrics".parse().unwrap(), "scraper"), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! `GET /events`: pending and recent events as a table and as JSON.
+
+use serde_json::{Map, Value, json};
+use tabled::builder::Builder;
+use tabled::settings::Style;
+
+use super::super::table::{clock_time, rfc3339};
+use crate::model::Timestamp;
+use crate::store::{EventsOverview, Recorded, ScraperOverview};
+
+/// Two tables: the scrapers, and the newest events.
+pub(super) fn draw(overview: &EventsOverview, now: Timestamp) -> String {
+    let mut scrapers = Builder::default();
+    scrapers.push_record(["Scraper", "Pending", "On Their Way", "Lost", "Last Scrape (UTC)"]);
+    for scraper in &overview.scrapers {
+        scrapers.push_record([
+            scraper.scraper.to_string(),
+            scraper.pending.to_string(),
+            scraper.lent.to_string(),
+            scraper.lost.to_string(),
+            scraper.last_scrape.map_or_else(|| "never".into(), clock_time),
+        ]);
+    }
+    let mut events = Builder::default();
+    events.push_record(["Id", "Time (UTC)", "Labels", "Value", "Pending For"]);
+    for record in overview.recent.iter().rev() {
+        events.push_record([
+            record.id.to_string(),
+            clock_time(record.at),
+            record.event.labels.as_str().to_owned(),
+            record.event.value.to_string(),
+            pending_for(overview, record).join(", "),
+        ]);
+    }
+    format!(
+        "Current time: {}\nEvents accepted: {}\n{}\n{}\n",
+        clock_time(now),
+        overview.accepted,
+        scrapers.build().with(Style::ascii()),
+        events.build().with(Style::ascii()),
+    )
+}
+
+/// `{"time":..., "accepted":..., "scrapers":[...], "events":[...]}`, the newest event first.
+pub(super) fn json(overview: &EventsOverview, now: Timestamp) -> Value {
+    let scrapers: Vec<_> = overview.scrapers.iter().map(scraper).collect();
+    let events: Vec<_> = overview.recent.iter().rev().map(|record| event(overview, record)).collect();
+    json!({ "time": rfc3339(now), "accepted": overview.accepted, "scrapers": scrapers, "events": events })
+}
+
+fn scraper(scraper: &ScraperOverview) -> Value {
+    let ids: Vec<u64> = scraper.pending_ids.iter().map(|id| id.0).collect();
+    json!({
+        "scraper": scraper.scraper.as_str(),
+        "pending": scraper.pending,
+        "pending_ids": ids,
+        "on_their_way": scraper.lent,
+        "lost": scraper.lost,
+        "last_scrape": scraper.last_scrape.and_then(rfc3339),
+        "declared": scraper.declared,
+    })
+}
+
+fn event(overview: &EventsOverview, record: &Recorded) -> Value {
+    let labels: Map<_, _> = record
+        .event
+        .labels
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    // JSON has no infinities and no NaN.
+    let value = serde_json::Number::from_f64(record.event.value).map_or_else(|| record.event.value.to_string().into(), Value::from);
+    json!({
+        "id": record.id.0,
+        "time": rfc3339(record.at),
+        "labels": labels,
+        "value": value,
+        "pending_for": pending_for(overview, record),
+    })
+}
+
+/// The scrapers that have not got an event, as far as they are listed with it.
+fn pending_for<'a>(overview: &'a EventsOverview, record: &Recorded) -> Vec<&'a str> {
+    let waiting = overview.scrapers.iter().filter(|scraper| scraper.is_waiting_for(record.id));
+    waiting.map(|scraper| scraper.scraper.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Event, EventId, LabelSet, ScraperId};
+
+    fn overview() -> EventsOverview {
+        let labels = LabelSet::new(vec![("kind".into(), "x\"".into())]).unwrap();
+        let record = |id, value| {
+            let (labels, at) = (labels.clone(), Timestamp::from_millis(0));
+            Arc::new(Recorded {
+                id: EventId(id),
+                event: Event { labels, value },
+                at,
+                stamp: at,
+            })
+        };
+        let scraper = ScraperOverview {
+            scraper: ScraperId::new("prom").unwrap(),
+            pending: 1,
+            pending_ids: vec![EventId(2)],
+            lent: 1,
+            lost: 0,
+            last_scrape: None,
+            declared: true,
+        };
+        EventsOverview {
+            accepted: 2,
+            scrapers: vec![scraper],
+            recent: vec![record(1, 1.0), record(2, f64::NAN)],
+        }
+    }
+
+    #[test]
+    fn people_and_programs_see_who_waits_for_what() {
+        let drawn = draw(&overview(), Timestamp::from_millis(0));
+        assert!(drawn.contains("1970-01-01 00:00:00.000 UTC"), "{drawn}");
+        assert!(
+            drawn.lines().any(|line| line.starts_with("| 2 ") && line.contains("| prom ")),
+            "{drawn}"
+        );
+        assert!(
+            drawn.lines().any(|line| line.starts_with("| 1 ") && !line.contains("prom")),
+            "{drawn}"
+        );
+        let json = json(&overview(), Timestamp::from_millis(0));
+        assert_eq!(
+            json["events"][0],
+            json!({"id": 2, "time": "1970-01-01T00:00:00.000Z", "labels": {"kind": "x\""}, "value": "NaN", "pending_for": ["prom"]})
+        );
+        assert_eq!(json["scrapers"][0]["pending_ids"], json!([2]));
+    }
+}

@@ -1,0 +1,139 @@
+//! Events as exposition text.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::model::ScraperId;
+use crate::store::Recorded;
+use crate::telemetry::{header, push_label, sample};
+
+/// The counter of accepted events. Its name is the one that dashboards know, whatever the events are called.
+const COUNT: &str = "events_to_metrics_event_count";
+
+/// The gauge of what each scraper has not got yet.
+const PENDING: &str = "events_to_metrics_scraper_counts";
+
+/// Whole numbers up to here are written without an exponent; beyond it the digits say more than a float knows.
+const PLAIN_UP_TO: f64 = 1e15;
+
+/// The families about events in the text format: the events themselves under `name`, how many there were, and how many
+/// each scraper has not got.
+pub(super) fn families(name: &str, events: Vec<Arc<Recorded>>, timestamps: bool, counts: &(u64, Vec<(ScraperId, u64)>)) -> String {
+    let mut out = String::with_capacity(
+        1_024
+            + events
+                .iter()
+                .map(|event| name.len() + 32 + event.event.labels.as_str().len())
+                .sum::<usize>(),
+    );
+    samples(&mut out, name, events, timestamps);
+    let (accepted, pending) = counts;
+    header(&mut out, COUNT, "counter", "One-shot events accepted so far.");
+    sample(&mut out, COUNT, "", accepted);
+    if !pending.is_empty() {
+        header(&mut out, PENDING, "gauge", "One-shot events that a scraper has not received yet.");
+    }
+    for (who, pending) in pending {
+        let mut labels = String::new();
+        push_label(&mut labels, "scraper", who.as_str());
+        sample(&mut out, PENDING, &labels, pending);
+    }
+    out
+}
+
+fn samples(out: &mut String, name: &str, mut events: Vec<Arc<Recorded>>, timestamps: bool) {
+    if events.is_empty() {
+        return;
+    }
+    if timestamps {
+        // The samples of one series stand together, in the order of their times, as OpenMetrics demands.
+        events.sort_by(|a, b| a.event.labels.cmp(&b.event.labels).then(a.stamp.cmp(&b.stamp)));
+    }
+    header(out, name, "gauge", "One-shot events, each shown to every scraper once.");
+    for record in events {
+        let labels = record.event.labels.as_str();
+        let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
+        let _ = write!(out, "{name}{open}{labels}{close} ");
+        number(out, record.event.value);
+        if timestamps {
+            let _ = write!(out, " {}", record.stamp.as_millis());
+        }
+        out.push('\n');
+    }
+}
+
+/// Appends a value as the formats spell it.
+fn number(out: &mut String, value: f64) {
+    let _ = if value.is_nan() {
+        write!(out, "NaN")
+    } else if value.is_infinite() {
+        write!(out, "{}Inf", if value > 0.0 { '+' } else { '-' })
+    } else if value == 0.0 || (1e-5..PLAIN_UP_TO).contains(&value.abs()) {
+        write!(out, "{value}")
+    } else {
+        write!(out, "{value:e}")
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::model::{Event, EventId, LabelSet, Timestamp};
+
+    fn event(id: u64, kind: &str, value: f64, stamp: i64) -> Arc<Recorded> {
+        let labels = if kind.is_empty() {
+            vec![]
+        } else {
+            vec![("kind".into(), kind.into())]
+        };
+        let labels = LabelSet::new(labels).unwrap();
+        let (at, stamp) = (Timestamp::from_millis(stamp), Timestamp::from_millis(stamp));
+        Arc::new(Recorded {
+            id: EventId(id),
+            event: Event { labels, value },
+            at,
+            stamp,
+        })
+    }
+
+    #[test]
+    fn events_are_samples_of_one_gauge() {
+        let events = vec![event(1, "b\"", 1.5, 7), event(2, "", f64::NEG_INFINITY, 8), event(3, "a", 1e300, 9)];
+        let counts = (3, vec![(ScraperId::new("p\\q").unwrap(), 2)]);
+        let text = families("deploys", events, false, &counts);
+        let (head, rest) = text.split_once("deploys{").unwrap();
+        assert!(
+            head.starts_with("# HELP deploys ") && head.ends_with("# TYPE deploys gauge\n"),
+            "{text}"
+        );
+        assert!(
+            rest.starts_with("kind=\"b\\\"\"} 1.5\ndeploys -Inf\ndeploys{kind=\"a\"} 1e300\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n# TYPE events_to_metrics_event_count counter\nevents_to_metrics_event_count 3\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("events_to_metrics_scraper_counts{scraper=\"p\\\\q\"} 2\n"), "{text}");
+    }
+
+    #[test]
+    fn with_timestamps_a_series_stands_together() {
+        let events = vec![event(1, "a", 1.0, 5), event(2, "b", 2.0, 5), event(3, "a", 3.0, 6)];
+        let text = families("e", events, true, &(3, vec![]));
+        assert!(text.contains("e{kind=\"a\"} 1 5\ne{kind=\"a\"} 3 6\ne{kind=\"b\"} 2 5\n"), "{text}");
+        assert!(!text.contains("scraper_counts"), "{text}");
+    }
+
+    #[test]
+    fn numbers_are_spelt_as_prometheus_reads_them() {
+        let spelt = |value| {
+            let mut out = String::new();
+            number(&mut out, value);
+            out
+        };
+        let values = [0.0, 3.0, -0.25, 1e15, 1.5e-7, 123_456_789.0, f64::NAN];
+        assert_eq!(values.map(spelt), ["0", "3", "-0.25", "1e15", "1.5e-7", "123456789", "NaN"]);
+    }
+}

@@ -1,0 +1,192 @@
+//! The records of the applications' log as bytes. A text stands at the end of its record, as it was handed in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::codec::{Decoder, put_bytes, put_i64, put_text, put_u64};
+use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
+use crate::store::App;
+use crate::store::recall::{FamilyKey, Standing};
+
+const APP: u8 = 1;
+const PLACE: u8 = 2;
+const GONE: u8 = 3;
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Record {
+    /// All that a pushed application has.
+    App(AppName, Standing, Box<Said>),
+    /// Where a polled application stands; its data comes with the next poll.
+    Place(AppName, Standing),
+    /// The application in this place was forgotten.
+    Gone(u64),
+}
+
+/// What an application said last.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Said {
+    /// How and from where it came.
+    pub(super) origin: Origin,
+    /// When.
+    pub(super) at: Timestamp,
+    /// The format of the text.
+    pub(super) syntax: Syntax,
+    /// The text, in an allocation of exactly its size.
+    pub(super) body: Bytes,
+}
+
+impl Said {
+    /// The update that it was.
+    pub(super) fn update(self, app: AppName) -> Update {
+        let Self { origin, at, syntax, body } = self;
+        let (syntax, labels) = (Some(syntax), [].into());
+        Update {
+            app,
+            body,
+            syntax,
+            labels,
+            origin,
+            at,
+        }
+    }
+}
+
+/// The record of an application, without the text.
+pub(super) fn encode(app: &App, labelled: &[FamilyKey]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + app.name.as_str().len());
+    out.push(if app.expires { APP } else { PLACE });
+    put_u64(&mut out, app.order);
+    put_i64(&mut out, app.first_seen.as_millis());
+    put_text(&mut out, app.name.as_str());
+    let mut labelled: Vec<_> = labelled.iter().collect();
+    labelled.sort_unstable();
+    put_u64(&mut out, labelled.len() as u64);
+    labelled.iter().for_each(|key| put_bytes(&mut out, key));
+    if app.expires {
+        put_i64(&mut out, app.updated.unwrap_or(app.first_seen).as_millis());
+        put_text(&mut out, &app.origin.source);
+        out.push(format_code(app.origin.format));
+        out.push(match app.text.syntax() {
+            Syntax::Text => 1,
+            Syntax::OpenMetrics => 2,
+        });
+    }
+    out
+}
+
+const FORMATS: [Format; 5] = [Format::Json, Format::Capnp, Format::Push, Format::Poll, Format::Stream];
+
+const fn format_code(format: Format) -> u8 {
+    match format {
+        Format::Json => 1,
+        Format::Capnp => 2,
+        Format::Push => 3,
+        Format::Poll => 4,
+        Format::Stream => 5,
+    }
+}
+
+/// The text that follows [`encode`].
+pub(super) fn body(app: &App) -> &[u8] {
+    if app.expires { app.text.body() } else { &[] }
+}
+
+/// The record of an application that is gone.
+pub(super) fn encode_gone(order: u64) -> Vec<u8> {
+    let mut out = vec![GONE];
+    put_u64(&mut out, order);
+    out
+}
+
+/// Reads a record; `None` if it is none. The text is copied, so that nothing else is kept with it.
+pub(super) fn decode(payload: &[u8]) -> Option<Record> {
+    let mut decoder = Decoder::new(payload);
+    let kind = decoder.byte()?;
+    // No place can follow the last one.
+    let order = decoder.u64().filter(|order| *order < u64::MAX)?;
+    if kind == GONE {
+        return decoder.rest().is_empty().then_some(Record::Gone(order));
+    }
+    let first_seen = Timestamp::from_millis(decoder.i64()?);
+    let name = AppName::new(decoder.text()?).ok()?;
+    let labelled = decoder.list(|decoder| decoder.prefixed().map(FamilyKey::from))?;
+    let standing = Standing {
+        order,
+        first_seen,
+        labelled,
+    };
+    match kind {
+        PLACE => decoder.rest().is_empty().then_some(Record::Place(name, standing)),
+        APP => Some(Record::App(name, standing, Box::new(said(&mut decoder)?))),
+        _ => None,
+    }
+}
+
+fn said(decoder: &mut Decoder<'_>) -> Option<Said> {
+    let at = Timestamp::from_millis(decoder.i64()?);
+    let source = Arc::from(decoder.text()?);
+    let code = decoder.byte()?;
+    let format = FORMATS.into_iter().find(|format| format_code(*format) == code)?;
+    let syntax = match decoder.byte()? {
+        1 => Syntax::Text,
+        2 => Syntax::OpenMetrics,
+        _ => return None,
+    };
+    let body = decoder.rest();
+    std::str::from_utf8(body).ok()?;
+    let body = Bytes::copy_from_slice(body);
+    let origin = Origin { source, format };
+    Some(Said { origin, at, syntax, body })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Text;
+
+    proptest! {
+        #[test]
+        fn applications_are_read_as_they_were_written(
+            order in 0..u64::MAX, first_seen: i64, updated: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
+            labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
+        ) {
+            let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
+            let origin = Origin { source: "tcp 1.2.3.4:5".into(), format };
+            let labelled: Vec<FamilyKey> = labelled.iter().map(|key| key.as_bytes().into()).collect();
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            let app = App {
+                name: AppName::new(&name).unwrap(),
+                order,
+                origin: origin.clone(),
+                text: Text::Raw(body.clone(), syntax),
+                labels: [].into(),
+                first_seen: Timestamp::from_millis(first_seen),
+                updated: Some(Timestamp::from_millis(updated)),
+                fault: None,
+                clashes: [].into(),
+                duplicates: 0,
+                outdated: false,
+                withdrawn: false,
+                expires: true,
+            };
+            let standing = Standing { order, first_seen: app.first_seen, labelled: labelled.clone() };
+            let said = Said { origin, at: Timestamp::from_millis(updated), syntax, body };
+            let bytes = [encode(&app, &labelled), super::body(&app).to_vec()].concat();
+            prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), standing.clone(), Box::new(said))));
+            let polled = App { expires: false, ..app };
+            let bytes = [encode(&polled, &labelled), super::body(&polled).to_vec()].concat();
+            prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, standing)));
+            prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(prop_oneof![0u8..5, any::<u8>()], 0..40)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

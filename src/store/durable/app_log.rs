@@ -1,0 +1,344 @@
+//! The applications' log: what each pushed application said last, and everybody's place in the order.
+//!
+//! An update is written once, at the end, whatever else is stored. The log is a series of files; once most of what it
+//! holds is out of date, what the oldest file still has of use is written again at the end, and the file is removed. So
+//! the disk does work for what changes, and never for all that is there at once.
+//!
+//! A record replaces every earlier one of the same place. Files are removed oldest first, so what an older record says
+//! can never come back.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::app_codec::{Record, body, decode, encode, encode_gone};
+use super::folder::Folder;
+use super::frames::{self, FrameLog, Kind, Unreadable};
+use super::{OpenError, lock};
+use crate::store::App;
+use crate::store::latest::{Latest, Prepared};
+use crate::store::recall::FamilyKey;
+
+const KIND: Kind = Kind(*b"APPS");
+const TEMP: &str = "apps.tmp";
+
+/// A file that is longer than this is followed by the next one: small enough to be read at a stroke and soon to be removed,
+/// large enough that 4 GiB of text make a few hundred of them.
+const SEGMENT_BYTES: u64 = 32 << 20;
+
+/// The log may be twice as long as what is of use in it, and this much longer, before files are cleaned away.
+const SLACK: u64 = 64 << 20;
+
+/// Handles of applications taken under the store's lock at a time.
+const CHUNK: usize = 256;
+
+/// Sizes, smaller in tests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    segment: u64,
+    slack: u64,
+}
+
+impl Sizes {
+    pub(super) const USUAL: Self = Self {
+        segment: SEGMENT_BYTES,
+        slack: SLACK,
+    };
+
+    #[cfg(test)]
+    pub(super) const fn of(segment: u64, slack: u64) -> Self {
+        Self { segment, slack }
+    }
+}
+
+/// Where the newest record of an application is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    segment: u64,
+    bytes: u64,
+    /// For an application that is polled: the checksum of its record, which is the same for most of its life.
+    bare: Option<u32>,
+}
+
+/// The log.
+pub(super) struct AppLog {
+    folder: Arc<dyn Folder>,
+    sizes: Sizes,
+    /// The number and length of each complete file, oldest first.
+    older: VecDeque<(u64, u64)>,
+    /// The number of the file that is written now.
+    current: u64,
+    log: FrameLog,
+    /// By order of first sight.
+    places: HashMap<u64, Place, foldhash::fast::RandomState>,
+    /// Bytes of records that are the newest of their application.
+    live: u64,
+    /// Files before this one are about to be removed.
+    keeps_from: u64,
+    /// Applications whose record is out of date. Bounded by those stored and those that the log knows.
+    due: BTreeSet<u64>,
+    /// Applications whose record was written but is not certain to be on the disk.
+    unsynced: BTreeSet<u64>,
+    /// Those of them whose record says that they are gone. Their places stay until it is certain.
+    gone: BTreeSet<u64>,
+    /// A new file has its name, but perhaps not on the disk.
+    renamed: bool,
+}
+
+/// What a log says: the newest record of each application, by order of first sight.
+type Newest = HashMap<u64, (Record, Place)>;
+
+fn name(number: u64) -> String {
+    format!("apps-{number:08}.log")
+}
+
+fn number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix("apps-")?.strip_suffix(".log")?.parse().ok()?;
+    (self::name(number) == name).then_some(number)
+}
+
+impl AppLog {
+    /// Reads the log, fills an empty store (one that reads texts, or not) with what it says, and has changes noted from then on.
+    pub(super) fn open(folder: Arc<dyn Folder>, latest: &Mutex<Latest>, reads: bool, sizes: Sizes) -> Result<Self, OpenError> {
+        super::check_leftover(&*folder, TEMP)?;
+        let fail = |name: &str, doing| {
+            let path = folder.show(name);
+            move |source| OpenError::Io { path, doing, source }
+        };
+        let names = folder.names().map_err(fail("", "list"))?;
+        let numbers: BTreeSet<u64> = names.iter().filter_map(|name| number(name)).collect();
+        let (mut newest, mut older, mut last) = (Newest::new(), VecDeque::new(), None);
+        for &segment in &numbers {
+            let name = name(segment);
+            if let Some((before, log)) = last.replace((segment, read(&*folder, segment, &mut newest)?)) {
+                let (path, why) = match segment == before + 1 {
+                    false => (self::name(before + 1), "the file is missing"),
+                    true if log.torn > 0 => (self::name(before), "its end is missing, though another file follows it"),
+                    true => {
+                        older.push_back((before, log.good as u64));
+                        continue;
+                    }
+                };
+                let path = folder.show(&path);
+                let why = Unreadable::Damaged {
+                    at: log.good as u64,
+                    what: why,
+                };
+                return Err(OpenError::Unreadable { path, why });
+            }
+            tracing::debug!(file = name, "read");
+        }
+        let (current, log, renamed) = match last {
+            None => {
+                let log = FrameLog::create(&*folder, KIND, TEMP, &name(1), &[]);
+                (1, log.map_err(fail(&name(1), "write"))?, true)
+            }
+            Some((current, contents)) => {
+                super::report_torn(&folder.show(&name(current)), &contents);
+                let log = FrameLog::resume(&*folder, &name(current), &contents);
+                (current, log.map_err(fail(&name(current), "write"))?, false)
+            }
+        };
+        let mut this = Self {
+            folder,
+            sizes,
+            older,
+            current,
+            log,
+            places: HashMap::default(),
+            live: 0,
+            keeps_from: 0,
+            due: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            renamed,
+        };
+        this.fill(newest, latest, reads);
+        Ok(this)
+    }
+
+    /// Gives the store what the log says. What there is no room for any more leaves the log as well.
+    fn fill(&mut self, newest: Newest, latest: &Mutex<Latest>, reads: bool) {
+        let mut newest: Vec<_> = newest.into_iter().collect();
+        newest.sort_unstable_by_key(|(order, _)| *order);
+        let mut refused = 0u64;
+        for (order, (record, place)) in newest {
+            self.places.insert(order, place);
+            self.live += place.bytes;
+            let taken = match record {
+                Record::App(name, standing, said) => {
+                    let prepared = Prepared::read(said.update(name), true, reads);
+                    lock(latest).restore(standing, prepared)
+                }
+                Record::Place(name, standing) => {
+                    lock(latest).reserve(name, standing);
+                    Ok(())
+                }
+                Record::Gone(_) => Ok(()),
+            };
+            if taken.is_err() {
+                refused += 1;
+                self.due.insert(order);
+            }
+        }
+        if refused > 0 {
+            tracing::warn!(apps = refused, "forgotten: the limits of the store have become too small for them");
+        }
+        lock(latest).note_changes();
+    }
+
+    /// Writes the applications that have changed since the last time, and puts them on the disk.
+    pub(super) fn write_changes(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+        self.due.extend(lock(latest).take_changes());
+        self.mend()?;
+        self.write_due(latest)?;
+        self.clean(latest)
+    }
+
+    /// Undoes what an earlier failure has left.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.log.is_broken() {
+            self.log.repair()?;
+            self.due.append(&mut self.unsynced);
+            self.gone.clear();
+        }
+        if self.renamed {
+            self.folder.sync()?;
+            self.renamed = false;
+        }
+        Ok(())
+    }
+
+    fn write_due(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+        while !self.due.is_empty() {
+            let apps: Vec<_> = {
+                let latest = lock(latest);
+                let orders = self.due.iter().take(CHUNK);
+                orders.map(|&order| (order, latest.in_place(order))).collect()
+            };
+            for (order, app) in apps {
+                self.write(order, app)?;
+                self.due.remove(&order);
+            }
+        }
+        self.sync()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if self.log.is_unsynced() {
+            self.log.sync()?;
+        }
+        self.unsynced.clear();
+        for order in std::mem::take(&mut self.gone) {
+            self.live -= self.places.remove(&order).map_or(0, |place| place.bytes);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, order: u64, app: Option<(Arc<App>, Vec<FamilyKey>)>) -> io::Result<()> {
+        let old = self.places.get(&order).copied();
+        let Some((app, labelled)) = app else {
+            if old.is_some() {
+                self.append(order, &[&encode_gone(order)])?;
+                self.gone.insert(order);
+            }
+            return Ok(());
+        };
+        self.gone.remove(&order);
+        let head = encode(&app, &labelled);
+        let bare = (!app.expires).then(|| crc32fast::hash(&head));
+        let says_so_already = |old: Place| bare.is_some() && old.bare == bare && old.segment >= self.keeps_from;
+        if old.is_some_and(says_so_already) {
+            return Ok(());
+        }
+        let bytes = self.append(order, &[&head, body(&app)])?;
+        let place = Place {
+            segment: self.current,
+            bytes,
+            bare,
+        };
+        self.live = self.live - old.map_or(0, |old| old.bytes) + bytes;
+        self.places.insert(order, place);
+        Ok(())
+    }
+
+    /// Appends a record, to a new file where the last one is full, and says how much that took.
+    fn append(&mut self, order: u64, record: &[&[u8]]) -> io::Result<u64> {
+        if self.log.len() >= self.sizes.segment {
+            self.sync()?;
+            self.begin_next()?;
+        }
+        let before = self.log.len();
+        // What of it has arrived after a failure nobody knows, so it counts as written from the start.
+        self.unsynced.insert(order);
+        self.log.append(record)?;
+        Ok(self.log.len() - before)
+    }
+
+    fn begin_next(&mut self) -> io::Result<()> {
+        let next = self.current + 1;
+        let log = FrameLog::create(&*self.folder, KIND, TEMP, &name(next), &[])?;
+        self.older.push_back((self.current, self.log.len()));
+        (self.current, self.log, self.renamed) = (next, log, true);
+        self.mend()
+    }
+
+    /// Removes the oldest files for as long as too much is out of date, once what they have of use is at the end as well.
+    fn clean(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+        while self.len() > self.live.saturating_mul(2).saturating_add(self.sizes.slack)
+            && let Some(&(oldest, _)) = self.older.front()
+        {
+            self.keeps_from = oldest + 1;
+            let wanted = self.places.iter().filter(|(_, place)| place.segment == oldest);
+            self.due.extend(wanted.map(|(order, _)| *order));
+            self.write_due(latest)?;
+            self.folder.remove(&name(oldest))?;
+            self.folder.sync()?;
+            self.older.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The length of all files.
+    pub(super) fn len(&self) -> u64 {
+        self.older.iter().map(|(_, len)| len).sum::<u64>() + self.log.len()
+    }
+
+    /// What messages call the file that is written now.
+    pub(super) fn show(&self) -> String {
+        self.folder.show(&name(self.current))
+    }
+}
+
+/// Reads one file into what is known so far.
+fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames::Contents, OpenError> {
+    let path = folder.show(&name(segment));
+    let bytes = match folder.read(&name(segment)) {
+        Ok(bytes) => bytes.unwrap_or_default(),
+        Err(source) => {
+            return Err(OpenError::Io {
+                path,
+                doing: "read",
+                source,
+            });
+        }
+    };
+    let unreadable = |why| OpenError::Unreadable { path: path.clone(), why };
+    let contents = frames::read(&bytes, KIND).map_err(unreadable)?;
+    for payload in &contents.payloads {
+        let at = payload.start as u64;
+        let what = "a record that makes no sense";
+        let record = decode(&bytes[payload.clone()]).ok_or_else(|| unreadable(Unreadable::Damaged { at, what }))?;
+        let (order, bare) = match &record {
+            Record::Gone(order) => {
+                newest.remove(order);
+                continue;
+            }
+            Record::App(_, standing, _) => (standing.order, None),
+            Record::Place(_, standing) => (standing.order, Some(crc32fast::hash(&bytes[payload.clone()]))),
+        };
+        let bytes = frames::framed(payload.len());
+        newest.insert(order, (record, Place { segment, bytes, bare }));
+    }
+    Ok(contents)
+}

@@ -1,0 +1,131 @@
+//! Numbers and texts as bytes: variable-length integers (7 bits a byte, low ones first), texts with their length.
+
+/// Appends an unsigned number.
+pub(super) fn put_u64(out: &mut Vec<u8>, mut number: u64) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            out.push(low & 0x7f);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+/// Appends a signed number, small where its magnitude is.
+pub(super) fn put_i64(out: &mut Vec<u8>, number: i64) {
+    put_u64(out, (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
+}
+
+/// Appends a text and its length.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_bytes(out, text.as_bytes());
+}
+
+/// Appends bytes and how many they are.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what the functions above have written. Total: any bytes give values or `None`.
+#[derive(Debug, Clone)]
+pub(super) struct Decoder<'a>(&'a [u8]);
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What was not read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    pub(super) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    pub(super) fn fixed_u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return None;
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    pub(super) fn i64(&mut self) -> Option<i64> {
+        let folded = self.u64()?;
+        Some((folded >> 1).cast_signed() ^ -((folded & 1).cast_signed()))
+    }
+
+    /// Bytes that [`put_bytes`] has written.
+    pub(super) fn prefixed(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.u64()?).ok()?;
+        self.bytes(len)
+    }
+
+    pub(super) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.prefixed()?).ok()
+    }
+
+    /// A list with its length. An element takes a byte at least, so a length that lies costs nothing.
+    pub(super) fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = usize::try_from(self.u64()?).ok()?;
+        if count > self.0.len() {
+            return None;
+        }
+        (0..count).map(|_| element(self)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(number: u64, signed: i64, text: String) {
+            for (number, signed) in [(number, signed), (u64::MAX, i64::MIN), (0, i64::MAX), (127, -1), (128, 0)] {
+                let mut out = Vec::new();
+                put_u64(&mut out, number);
+                put_i64(&mut out, signed);
+                put_text(&mut out, &text);
+                let mut decoder = Decoder::new(&out);
+                prop_assert_eq!((decoder.u64(), decoder.i64(), decoder.text()), (Some(number), Some(signed), Some(&*text)));
+                prop_assert!(decoder.rest().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_too_long_are_none() {
+        assert_eq!(Decoder::new(&[0xff; 11]).u64(), None);
+        assert_eq!(Decoder::new(&[0xff; 9]).u64(), None);
+        assert_eq!(Decoder::new(&[5, b'a']).text(), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! The journal's entries as bytes.
+
+use std::sync::Arc;
+
+use super::codec::{Decoder, put_i64, put_text, put_u64};
+use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::store::events::{Entry, Recorded, Used};
+
+const START: u8 = 1;
+const EVENT: u8 = 2;
+const KEY: u8 = 3;
+const CURSOR: u8 = 4;
+const FORGOTTEN: u8 = 5;
+const UNCLAIMED: u8 = 6;
+
+/// Appends an entry.
+pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
+    match entry {
+        Entry::Start { first, freed_stamp } => {
+            out.push(START);
+            put_u64(out, *first);
+            put_i64(out, freed_stamp.as_millis());
+        }
+        Entry::Event { record, key } => {
+            out.push(EVENT);
+            put_event(out, record);
+            put_text(out, key.as_ref().map_or("", IdempotencyKey::as_str));
+        }
+        Entry::Key { key, used } => {
+            out.push(KEY);
+            put_text(out, key.as_str());
+            put_u64(out, used.id.0);
+            out.extend(used.fingerprint.to_le_bytes());
+            put_i64(out, used.at.as_millis());
+        }
+        Entry::Cursor { scraper, next, heads } => {
+            out.push(CURSOR);
+            put_text(out, scraper.as_str());
+            put_u64(out, *next);
+            put_u64(out, heads.len() as u64);
+            heads.iter().for_each(|&head| put_u64(out, head));
+        }
+        Entry::Forgotten { scraper } => {
+            out.push(FORGOTTEN);
+            put_text(out, scraper.as_str());
+        }
+        Entry::Unclaimed { from } => {
+            out.push(UNCLAIMED);
+            put_u64(out, *from);
+        }
+    }
+}
+
+fn put_event(out: &mut Vec<u8>, record: &Recorded) {
+    put_u64(out, record.id.0);
+    put_i64(out, record.at.as_millis());
+    put_i64(out, record.stamp.as_millis());
+    out.extend(record.event.value.to_bits().to_le_bytes());
+    put_text(out, record.event.labels.as_str());
+}
+
+/// Reads all entries of a payload; `None` if it is not what [`encode`] makes.
+pub(super) fn decode(payload: &[u8]) -> Option<Vec<Entry>> {
+    let mut decoder = Decoder::new(payload);
+    let mut entries = Vec::new();
+    while !decoder.rest().is_empty() {
+        entries.push(entry(&mut decoder)?);
+    }
+    Some(entries)
+}
+
+fn entry(decoder: &mut Decoder<'_>) -> Option<Entry> {
+    Some(match decoder.byte()? {
+        START => Entry::Start {
+            first: decoder.u64()?,
+            freed_stamp: time(decoder)?,
+        },
+        EVENT => Entry::Event {
+            record: Arc::new(event(decoder)?),
+            key: match decoder.text()? {
+                "" => None,
+                key => Some(IdempotencyKey::new(key).ok()?),
+            },
+        },
+        KEY => Entry::Key {
+            key: IdempotencyKey::new(decoder.text()?).ok()?,
+            used: Used {
+                id: EventId(decoder.u64()?),
+                fingerprint: decoder.fixed_u64()?,
+                at: time(decoder)?,
+            },
+        },
+        CURSOR => Entry::Cursor {
+            scraper: scraper(decoder)?,
+            next: decoder.u64()?,
+            heads: decoder.list(Decoder::u64)?,
+        },
+        FORGOTTEN => Entry::Forgotten {
+            scraper: scraper(decoder)?,
+        },
+        UNCLAIMED => Entry::Unclaimed { from: decoder.u64()? },
+        _ => return None,
+    })
+}
+
+fn event(decoder: &mut Decoder<'_>) -> Option<Recorded> {
+    Some(Recorded {
+        id: EventId(decoder.u64()?),
+        at: time(decoder)?,
+        stamp: time(decoder)?,
+        event: Event {
+            value: f64::from_bits(decoder.fixed_u64()?),
+            labels: LabelSet::from_text(decoder.text()?)?,
+        },
+    })
+}
+
+fn time(decoder: &mut Decoder<'_>) -> Option<Timestamp> {
+    decoder.i64().map(Timestamp::from_millis)
+}
+
+fn scraper(decoder: &mut Decoder<'_>) -> Option<ScraperId> {
+    ScraperId::new(decoder.text()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entries() -> impl Strategy<Value = Entry> {
+        let name = "[a-z0-9 ö:/]{1,30}";
+        let time = || any::<i64>().prop_map(Timestamp::from_millis);
+        let labels = proptest::collection::btree_map("[a-z]{1,5}", ".{1,9}", 0..4);
+        let event = (any::<u64>(), time(), time(), -1e9..1e9, labels, proptest::option::of(name)).prop_map(
+            |(id, at, stamp, value, labels, key)| {
+                let labels = LabelSet::new(labels.into_iter().collect()).unwrap();
+                let (id, event) = (EventId(id), Event { labels, value });
+                let key = key.map(|key| IdempotencyKey::new(&key).unwrap());
+                Entry::Event {
+                    record: Arc::new(Recorded { id, event, at, stamp }),
+                    key,
+                }
+            },
+        );
+        prop_oneof![
+            (any::<u64>(), time()).prop_map(|(first, freed_stamp)| Entry::Start { first, freed_stamp }),
+            event,
+            (name, any::<u64>(), any::<u64>(), time()).prop_map(|(key, id, fingerprint, at)| Entry::Key {
+                key: IdempotencyKey::new(&key).unwrap(),
+                used: Used {
+                    id: EventId(id),
+                    fingerprint,
+                    at
+                },
+            }),
+            (name, any::<u64>(), proptest::collection::vec(any::<u64>(), 0..5)).prop_map(|(name, next, heads)| Entry::Cursor {
+                scraper: ScraperId::new(&name).unwrap(),
+                next,
+                heads,
+            }),
+            name.prop_map(|name| Entry::Forgotten {
+                scraper: ScraperId::new(&name).unwrap()
+            }),
+            any::<u64>().prop_map(|from| Entry::Unclaimed { from }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_read_as_they_were_written(entries in proptest::collection::vec(entries(), 0..6)) {
+            let mut out = Vec::new();
+            entries.iter().for_each(|entry| encode(&mut out, entry));
+            prop_assert_eq!(decode(&out), Some(entries));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
+            if let Some(entries) = decode(&bytes) {
+                let mut out = Vec::new();
+                entries.iter().for_each(|entry| encode(&mut out, entry));
+                prop_assert_eq!(decode(&out).map(|again| format!("{again:?}")), Some(format!("{entries:?}")));
+            }
+        }
+    }
+}

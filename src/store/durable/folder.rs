@@ -1,0 +1,183 @@
+//! The little that the logs need of a file system, so that a test can stand in for one that fills up or dies.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::OpenError;
+
+/// The file whose lock says that a process uses the folder. It stays empty.
+const LOCK: &str = "lock";
+
+/// Metrics may tell more than everybody on the machine should know.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// A flat folder of files.
+pub(super) trait Folder: Send + Sync {
+    /// What messages call a file.
+    fn show(&self, name: &str) -> String;
+    /// The names of all files.
+    fn names(&self) -> io::Result<Vec<String>>;
+    /// The whole content of a file; `None` if there is none.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// An empty file in the place of whatever had the name.
+    fn create(&self, name: &str) -> io::Result<Box<dyn LogFile>>;
+    /// A file that is there, to append to.
+    fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>>;
+    /// Gives a file another name, replacing what had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file, if it is there.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renamings and removals so far survive a loss of power.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file that grows at its end.
+pub(super) trait LogFile: Send {
+    /// Appends all of it, or fails having appended any part of it.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was appended survive a loss of power.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to a length.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+}
+
+/// A folder on disk that this process alone uses.
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    /// The folder itself, to be synced.
+    folder: File,
+    /// Holds the lock for as long as it is open.
+    _lock: File,
+}
+
+impl Disk {
+    /// Takes the folder, making it if it is not there.
+    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+        let fail = |doing| {
+            let path = path.display().to_string();
+            move |source| OpenError::Io { path, doing, source }
+        };
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(FOLDER_MODE);
+        builder.create(path).map_err(fail("make the folder"))?;
+        let folder = File::open(path).map_err(fail("open the folder"))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(FILE_MODE);
+        let lock = options.open(path.join(LOCK)).map_err(fail("open the lock file in"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.display().to_string())),
+            Err(TryLockError::Error(source)) => return Err(fail("lock")(source)),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            folder,
+            _lock: lock,
+        })
+    }
+}
+
+impl Folder for Disk {
+    fn show(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.path)?;
+        // A name that is no text is none of ours.
+        entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = self.path.join(name);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(about) if !about.is_file() => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+            Ok(_) => std::fs::read(&path).map(Some),
+        }
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        self.remove(name)?;
+        let path = self.path.join(name);
+        let file = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(OpenOptions::new().append(true).open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.folder.sync_all()
+    }
+}
+
+impl LogFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_one_process_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let disk = Disk::take(&path).unwrap();
+        assert!(matches!(Disk::take(&path), Err(OpenError::InUse(_))));
+        drop(disk);
+        Disk::take(&path).unwrap();
+    }
+
+    #[test]
+    fn files_grow_at_the_end_whatever_was_cut() {
+        let root = tempfile::tempdir().unwrap();
+        let disk = Disk::take(root.path()).unwrap();
+        assert_eq!(disk.read("x").unwrap(), None);
+        let mut file = disk.create("x").unwrap();
+        file.append(b"abcdef").unwrap();
+        file.truncate(3).unwrap();
+        file.append(b"x").unwrap();
+        file.sync().unwrap();
+        disk.rename("x", "y").unwrap();
+        disk.open("y").unwrap().append(b"z").unwrap();
+        disk.sync().unwrap();
+        assert_eq!(disk.read("y").unwrap().unwrap(), b"abcxz");
+        let mut names = disk.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["lock", "y"]);
+        std::fs::create_dir(root.path().join("d")).unwrap();
+        assert!(disk.read("d").is_err());
+    }
+}

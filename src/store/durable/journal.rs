@@ -1,0 +1,238 @@
+//! The events' log file: accepted events, what scrapers have got, keys.
+//!
+//! An event is on the disk before anybody hears that it was accepted, and before any scraper gets it. What a scraper has
+//! got is written as soon as it is known and is on the disk with the next event, or within a second: a crash of the
+//! program loses none of it, a loss of power that second's, and then those events come again rather than not at all.
+//!
+//! What cannot be written is not accepted. The file is cut back to what is known to be on the disk, everything about
+//! scrapers is written again, and the next attempt finds the file as if the failed one had never been made.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::entry_codec::{decode, encode};
+use super::folder::Folder;
+use super::frames::{self, FrameLog, Kind, Unreadable};
+use super::{OpenError, lock};
+use crate::model::Timestamp;
+use crate::store::events::{Accepted, Entry, EventOptions, Events, Offer, Verdict};
+
+const NAME: &str = "events.log";
+const TEMP: &str = "events.tmp";
+const KIND: Kind = Kind(*b"EVNT");
+
+/// How large a payload of a rewritten file grows before the next one begins: many entries to a frame, and no large buffer.
+const FRAME_TARGET: usize = 256 << 10;
+
+/// The file is rewritten when it is twice as long as it was after the last rewriting, and this much longer: rewriting a few
+/// entries for each few that are added would be all that the disk does.
+pub(super) const REWRITE_SLACK: u64 = 4 << 20;
+
+/// A disk that takes this many bytes takes events again. The largest event has an eighth of it.
+const PROBE_BYTES: usize = 64 << 10;
+
+/// The idempotency key was used for another event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyReused;
+
+/// The log file, and what the state needs of it.
+pub(super) struct Journal {
+    folder: Arc<dyn Folder>,
+    log: FrameLog,
+    slack: u64,
+    rewrite_at: u64,
+    /// A rewritten file has taken the name, but perhaps not on the disk.
+    renamed: bool,
+}
+
+impl Journal {
+    /// Reads the file and makes the state that it tells of; starts one where there is none.
+    pub(super) fn open(
+        folder: Arc<dyn Folder>,
+        options: EventOptions,
+        now: Timestamp,
+        slack: u64,
+    ) -> Result<(Self, Mutex<Events>), OpenError> {
+        super::check_leftover(&*folder, TEMP)?;
+        let name = folder.show(NAME);
+        let fail = |doing| {
+            let path = name.clone();
+            move |source| OpenError::Io { path, doing, source }
+        };
+        let mut events = Events::restoring(options, now);
+        let (log, renamed) = match folder.read(NAME).map_err(fail("read"))? {
+            None => {
+                let log = FrameLog::create(&*folder, KIND, TEMP, NAME, &payloads(&events.entries()));
+                (log.map_err(fail("write"))?, true)
+            }
+            Some(bytes) => {
+                let unreadable = |why| OpenError::Unreadable { path: name.clone(), why };
+                let contents = frames::read(&bytes, KIND).map_err(unreadable)?;
+                replay(&mut events, &bytes, &contents).map_err(unreadable)?;
+                super::report_torn(&name, &contents);
+                (FrameLog::resume(&*folder, NAME, &contents).map_err(fail("write"))?, false)
+            }
+        };
+        events.restored();
+        let rewrite_at = log.len().saturating_mul(2).saturating_add(slack);
+        let mut journal = Self {
+            folder,
+            log,
+            slack,
+            rewrite_at,
+            renamed,
+        };
+        journal.sync_name().map_err(fail("write"))?;
+        Ok((journal, Mutex::new(events)))
+    }
+
+    /// Makes offers durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
+    /// error none of the offers was taken.
+    pub(super) fn commit(&mut self, state: &Mutex<Events>, offers: &[Offer]) -> io::Result<Vec<Result<Accepted, KeyReused>>> {
+        self.mend(state)?;
+        let (changes, verdicts) = {
+            let mut events = lock(state);
+            (events.take_changes(), events.judge(offers))
+        };
+        if let Err(error) = self.write(&changes, offers, &verdicts) {
+            lock(state).tell_again();
+            return Err(error);
+        }
+        let mut events = lock(state);
+        let mut accept = |(verdict, offer): (Verdict, &Offer)| match verdict {
+            Verdict::New(record) => {
+                let id = record.id;
+                events.accept(record, offer.key.clone());
+                Ok(events.accepted(id, false))
+            }
+            Verdict::Repeat(id) => Ok(events.accepted(id, true)),
+            Verdict::Conflict => Err(KeyReused),
+        };
+        Ok(verdicts.into_iter().zip(offers).map(&mut accept).collect())
+    }
+
+    fn write(&mut self, changes: &[Entry], offers: &[Offer], verdicts: &[Verdict]) -> io::Result<()> {
+        let mut payload = Vec::new();
+        changes.iter().for_each(|entry| encode(&mut payload, entry));
+        let mut any = false;
+        for (verdict, offer) in verdicts.iter().zip(offers) {
+            if let Verdict::New(record) = verdict {
+                any = true;
+                let (record, key) = (Arc::clone(record), offer.key.clone());
+                encode(&mut payload, &Entry::Event { record, key });
+            }
+        }
+        if payload.is_empty() {
+            return Ok(());
+        }
+        self.log.append(&[&payload])?;
+        if any { self.log.sync() } else { Ok(()) }
+    }
+
+    /// Undoes what an earlier failure has left, so that the next write is a plain one.
+    fn mend(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+        if self.log.is_broken() {
+            // What is cut off may hold words on scrapers that were thought written.
+            lock(state).tell_again();
+            self.log.repair()?;
+        }
+        self.sync_name()
+    }
+
+    fn sync_name(&mut self) -> io::Result<()> {
+        if self.renamed {
+            self.folder.sync()?;
+            self.renamed = false;
+        }
+        Ok(())
+    }
+
+    /// Whether something was written that may not survive a loss of power.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.log.is_unsynced()
+    }
+
+    /// Makes what was written survive a loss of power.
+    pub(super) fn sync(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+        self.mend(state)?;
+        self.log.sync()
+    }
+
+    /// Finds out whether the disk takes events again.
+    pub(super) fn probe(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+        self.mend(state)?;
+        self.commit(state, &[])?;
+        self.log.sync()?;
+        self.log.probe(PROBE_BYTES)
+    }
+
+    /// Rewrites the file if it has grown enough. After an error the old one goes on growing, up to the next attempt.
+    pub(super) fn rewrite_if_large(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+        if self.log.len() < self.rewrite_at {
+            return Ok(());
+        }
+        self.rewrite_at = self.log.len().saturating_add(self.slack);
+        let entries = {
+            let mut events = lock(state);
+            // They are part of what is written now.
+            drop(events.take_changes());
+            events.entries()
+        };
+        match FrameLog::create(&*self.folder, KIND, TEMP, NAME, &payloads(&entries)) {
+            Ok(log) => {
+                self.rewrite_at = log.len().saturating_mul(2).saturating_add(self.slack);
+                (self.log, self.renamed) = (log, true);
+                self.sync_name()
+            }
+            Err(error) => {
+                lock(state).tell_again();
+                Err(error)
+            }
+        }
+    }
+
+    /// What messages call the file.
+    pub(super) fn show(&self) -> String {
+        self.folder.show(NAME)
+    }
+}
+
+fn payloads(entries: &[Entry]) -> Vec<Vec<u8>> {
+    let mut payloads = vec![Vec::new()];
+    for entry in entries {
+        if payloads.last().is_some_and(|payload| payload.len() >= FRAME_TARGET) {
+            payloads.push(Vec::new());
+        }
+        if let Some(payload) = payloads.last_mut() {
+            encode(payload, entry);
+        }
+    }
+    payloads
+}
+
+/// Applies what a file says.
+fn replay(events: &mut Events, bytes: &[u8], contents: &frames::Contents) -> Result<(), Unreadable> {
+    for payload in &contents.payloads {
+        let damaged = |what| Unreadable::Damaged {
+            at: payload.start as u64,
+            what,
+        };
+        let entries = decode(&bytes[payload.clone()]).ok_or(damaged("a record that makes no sense"))?;
+        for entry in entries {
+            events.apply(entry).map_err(damaged)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file as [`Journal::open`] would, for those who look for bytes that do harm.
+///
+/// # Errors
+/// When the bytes are no journal.
+pub fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
+    let contents = frames::read(bytes, KIND)?;
+    let mut events = Events::restoring(EventOptions::default(), Timestamp::default());
+    replay(&mut events, bytes, &contents)?;
+    events.restored();
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What survives a restart: the files of `store.path`.
+//!
+//! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the applications ([`app_log`]); `lock` is
+//! locked by the process that uses the folder. Both logs have the form of [`frames`], and all their reading and writing
+//! goes through [`folder`], so that tests can fill the disk and pull the plug at any byte.
+
+mod app_codec;
+mod app_log;
+#[cfg(test)]
+mod app_tests;
+mod codec;
+mod entry_codec;
+mod folder;
+mod frames;
+mod health;
+mod journal;
+#[cfg(test)]
+mod journal_tests;
+mod keeper;
+#[cfg(test)]
+mod pretend;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use app_log::{AppLog, Sizes};
+use folder::{Disk, Folder};
+use health::Health;
+use journal::{Journal, REWRITE_SLACK};
+use writer::Writer;
+
+use super::latest::Latest;
+use super::peers::Peers;
+use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
+use crate::model::Timestamp;
+
+pub use frames::Unreadable;
+pub use journal::inspect as inspect_journal;
+pub use keeper::{Keeper, Running};
+pub(super) use writer::Door;
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses it.
+    #[error("{0} is in use by another exporter-proxy (store.path)")]
+    InUse(String),
+    /// The file system refuses.
+    #[error("cannot {doing} {path}: {source} (store.path)")]
+    Io {
+        /// The folder or file.
+        path: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A file is there that is not to be believed; nothing was changed.
+    #[error("cannot read {path}: {why} (store.path)")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        why: Unreadable,
+    },
+}
+
+/// Opens the store that a folder keeps, making one where there is none, and takes the folder for this process alone.
+/// `now` is the time of the start, from which scrapers have their time anew.
+///
+/// # Errors
+/// When another process has the folder, when the file system refuses, and when a file there is foreign or damaged; then
+/// nothing was changed.
+pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, now: Timestamp) -> Result<(Inlet, View, Keeper), OpenError> {
+    let folder: Arc<dyn Folder> = Arc::new(Disk::take(path)?);
+    let reads = matches!(mode, Mode::Merge(_));
+    let latest = Mutex::new(Latest::new(limits, mode));
+    // The journal is read first, because what it cannot read is refused before the other log is touched.
+    let (journal, events) = Journal::open(Arc::clone(&folder), events, now, REWRITE_SLACK)?;
+    let apps = AppLog::open(folder, &latest, reads, Sizes::USUAL)?;
+    let events = Arc::new(events);
+    let (writer, door) = Writer::new(journal, Arc::clone(&events));
+    let shared = Arc::new(Shared {
+        reads,
+        latest,
+        rendering: Mutex::default(),
+        answers: Mutex::default(),
+        followers: Arc::default(),
+        peers: Peers::default(),
+        events,
+        journal: Some(door),
+    });
+    // What the restart itself has changed, such as newly declared scrapers.
+    shared.tell_journal(true);
+    let keeper = Keeper {
+        writer,
+        apps,
+        shared: Arc::clone(&shared),
+    };
+    Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), keeper))
+}
+
+/// The state behind a lock; changes are whole, so one that a panic has left locked is taken all the same.
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes sure that a file of the name of our temporary one is what a crash of ours has left, which the next one replaces.
+fn check_leftover(folder: &dyn Folder, name: &str) -> Result<(), OpenError> {
+    let fail = |source| OpenError::Io {
+        path: folder.show(name),
+        doing: "read",
+        source,
+    };
+    match folder.read(name).map_err(fail)? {
+        Some(bytes) if !frames::may_be_ours(&bytes) => Err(OpenError::Unreadable {
+            path: folder.show(name),
+            why: Unreadable::Foreign,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn report_torn(path: &str, contents: &frames::Contents) {
+    if contents.torn > 0 {
+        tracing::warn!(
+            file = path,
+            bytes = contents.torn,
+            "cut off what the last run had begun to write and not finished"
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! The thread that writes the journal: whatever waits goes to the disk together.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::Health;
+use super::journal::{Journal, KeyReused};
+use crate::store::events::{Accepted, Events, Offer};
+use crate::store::inlet::EmitError;
+
+/// The most events that wait for the disk; further producers wait for a place. A disk that takes a tenth of a second for
+/// a batch so still serves 10,000 of them a second.
+const WAITING: usize = 1_024;
+
+/// The time within which what was written survives a loss of power, if no event brings that about sooner.
+const SYNC_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often a disk that has failed is tried again when nobody offers anything.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the thread sleeps when nothing is to be done: any time, it is woken.
+const ASLEEP: Duration = Duration::from_secs(3_600);
+
+enum Message {
+    Offer(Request),
+    /// Something about scrapers has changed.
+    Changed,
+    Stop,
+}
+
+struct Request {
+    offer: Offer,
+    answer: oneshot::Sender<Result<Accepted, EmitError>>,
+    /// The place in the queue, free again when the answer has been given.
+    _place: OwnedSemaphorePermit,
+}
+
+/// The way to the writing thread.
+#[derive(Debug)]
+pub(in crate::store) struct Door {
+    /// Bounded by `places` and `told`.
+    messages: Sender<Message>,
+    places: Arc<Semaphore>,
+    /// Whether a [`Message::Changed`] is on its way.
+    told: Arc<AtomicBool>,
+}
+
+impl Door {
+    /// Has an event made durable and accepted.
+    pub(in crate::store) async fn offer(&self, offer: Offer) -> Result<Accepted, EmitError> {
+        let stopping = || EmitError::NotDurable("the program is stopping".into());
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| stopping())?;
+        let (answer, outcome) = oneshot::channel();
+        let request = Request {
+            offer,
+            answer,
+            _place: place,
+        };
+        self.messages.send(Message::Offer(request)).map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
+
+    /// Has what has changed about scrapers written.
+    pub(in crate::store) fn changed(&self) {
+        if !self.told.swap(true, Ordering::AcqRel) {
+            // A thread that has ended has written all it was going to.
+            let _ = self.messages.send(Message::Changed);
+        }
+    }
+
+    /// Asks the thread to write what waits and end.
+    pub(super) fn stop(&self) {
+        let _ = self.messages.send(Message::Stop);
+    }
+}
+
+/// The thread's work.
+pub(in crate::store) struct Writer {
+    journal: Journal,
+    state: Arc<Mutex<Events>>,
+    messages: Receiver<Message>,
+    told: Arc<AtomicBool>,
+    /// Since when something has been written but not synced.
+    unsynced: Option<Instant>,
+    stopping: bool,
+}
+
+impl Writer {
+    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>) -> (Self, Door) {
+        let (sender, messages) = mpsc::channel();
+        let told = Arc::new(AtomicBool::new(false));
+        let door = Door {
+            messages: sender,
+            places: Arc::new(Semaphore::new(WAITING)),
+            told: Arc::clone(&told),
+        };
+        let writer = Self {
+            journal,
+            state,
+            messages,
+            told,
+            unsynced: None,
+            stopping: false,
+        };
+        (writer, door)
+    }
+
+    /// Works until it is told to stop, or until nobody is left who could want anything.
+    pub(super) fn run(mut self, mut health: Health) {
+        while let Some(requests) = self.wait(health.is_ill()) {
+            self.told.store(false, Ordering::Release);
+            if requests.is_empty() && health.is_ill() {
+                let outcome = self.journal.probe(&self.state);
+                self.note(outcome, &mut health);
+            } else {
+                self.serve(requests, &mut health);
+            }
+            self.sync_in_time(self.stopping, &mut health);
+            if self.stopping {
+                // Whoever comes from now on is told by the closed channel.
+                return;
+            }
+        }
+    }
+
+    /// All that waits, or nothing where it is time to sync or to retry; `None` at the end.
+    fn wait(&mut self, ill: bool) -> Option<Vec<Request>> {
+        let mut requests = Vec::new();
+        let mut next = match self.messages.recv_timeout(self.patience(ill)) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        while let Some(message) = next {
+            match message {
+                Message::Offer(request) => requests.push(request),
+                Message::Changed => {}
+                Message::Stop => self.stopping = true,
+            }
+            next = (requests.len() < WAITING).then(|| self.messages.try_recv().ok()).flatten();
+        }
+        Some(requests)
+    }
+
+    fn patience(&self, ill: bool) -> Duration {
+        let sync = self.unsynced.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
+        let retry = ill.then_some(RETRY_AFTER);
+        sync.into_iter().chain(retry).min().unwrap_or(ASLEEP)
+    }
+
+    fn serve(&mut self, requests: Vec<Request>, health: &mut Health) {
+        let (offers, answers): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .map(|request| (request.offer, (request.answer, request._place)))
+            .unzip();
+        match self.journal.commit(&self.state, &offers) {
+            Ok(outcomes) => {
+                let wrote = outcomes.iter().any(|outcome| outcome.is_ok_and(|accepted| !accepted.repeated));
+                for ((answer, _place), outcome) in answers.into_iter().zip(outcomes) {
+                    // A producer that has gone away has its event accepted all the same.
+                    let _ = answer.send(outcome.map_err(|KeyReused| EmitError::KeyReused));
+                }
+                match self.journal.rewrite_if_large(&self.state) {
+                    // Retries alone do not prove that anything can be written.
+                    Ok(()) if !wrote => {}
+                    outcome => self.note(outcome, health),
+                }
+            }
+            Err(error) => {
+                let why: Arc<str> = format!("{}: {error}", self.journal.show()).into();
+                for (answer, _place) in answers {
+                    let _ = answer.send(Err(EmitError::NotDurable(Arc::clone(&why))));
+                }
+                health.ill(&why);
+            }
+        }
+        if self.journal.is_unsynced() {
+            self.unsynced.get_or_insert_with(Instant::now);
+        } else {
+            self.unsynced = None;
+        }
+    }
+
+    fn sync_in_time(&mut self, at_once: bool, health: &mut Health) {
+        if self.journal.is_unsynced() && (at_once || self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_WITHIN)) {
+            self.unsynced = None;
+            let outcome = self.journal.sync(&self.state);
+            self.note(outcome, health);
+        }
+    }
+
+    fn note(&self, outcome: std::io::Result<()>, health: &mut Health) {
+        match outcome {
+            Ok(()) => health.well(),
+            Err(error) => health.ill(&format!("{}: {error}", self.journal.show())),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What one scraper still has to get.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::Recorded;
+use super::log::Log;
+use crate::model::{EventId, LabelSet};
+
+/// The most series of which a scraper may have events waiting behind its position. It bounds what a cursor costs; a
+/// scrape that would need more of them stops short, and the rest comes with the next one.
+pub(super) const MAX_BACKLOGS: usize = 1_024;
+
+type Backlogs = HashMap<LabelSet, Backlog, foldhash::fast::RandomState>;
+
+/// The events of one series that wait before the position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Backlog {
+    /// The first that waits; all later ones of the series before the position wait as well.
+    head: u64,
+    /// How many wait.
+    count: u64,
+}
+
+/// A scraper's place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Cursor {
+    /// This event and all after it are pending.
+    next: u64,
+    /// What is pending before `next`. Bounded by [`MAX_BACKLOGS`].
+    backlogs: Backlogs,
+    /// The sum of the backlogs' counts.
+    waiting: u64,
+}
+
+impl Cursor {
+    /// A cursor for which everything from this number on is pending.
+    pub(super) fn at(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
+    /// A cursor put together from what [`Cursor::next`] and [`Cursor::heads`] said of it; `None` if that does not fit the log.
+    pub(super) fn restore(log: &Log, next: u64, heads: &[u64]) -> Option<Self> {
+        if next > log.end() {
+            return None;
+        }
+        let mut cursor = Self::at(next);
+        for &head in heads.iter().filter(|head| **head >= log.first()) {
+            let labels = &log.get(head).filter(|_| head < next)?.event.labels;
+            let count = log.of_series(labels, head..next).len() as u64;
+            if cursor.backlogs.insert(labels.clone(), Backlog { head, count }).is_some() {
+                return None;
+            }
+            cursor.waiting += count;
+        }
+        Some(cursor)
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The first waiting event of each series that has a backlog.
+    pub(super) fn heads(&self) -> Vec<u64> {
+        let mut heads: Vec<_> = self.backlogs.values().map(|backlog| backlog.head).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// No event before this one is pending.
+    pub(super) fn lowest(&self) -> u64 {
+        self.backlogs.values().map(|backlog| backlog.head).min().unwrap_or(self.next)
+    }
+
+    /// How many events are pending.
+    pub(super) fn pending(&self, log: &Log) -> u64 {
+        log.end().saturating_sub(self.next) + self.waiting
+    }
+
+    /// Gives up what the log no longer has, and says how many events that were.
+    pub(super) fn skip_lost(&mut self, log: &Log) -> u64 {
+        let first = log.first();
+        let mut lost = first.saturating_sub(self.next);
+        self.next = self.next.max(first);
+        if self.waiting > 0 && self.lowest() < first {
+            let next = self.next;
+            self.backlogs.retain(|labels, backlog| {
+                let mut kept = log.of_series(labels, backlog.head..next);
+                lost += backlog.count - kept.len() as u64;
+                backlog.count = kept.len() as u64;
+                backlog.head = kept.next().unwrap_or(backlog.head);
+                backlog.count > 0
+            });
+            self.waiting = self.backlogs.values().map(|backlog| backlog.count).sum();
+        }
+        lost
+    }
+
+    /// The first pending event of each series, and the cursor once they have been delivered.
+    pub(super) fn pick_one_of_each(&self, log: &Log) -> (Vec<Arc<Recorded>>, Self) {
+        let mut after = Self::at(self.next);
+        let mut given: HashSet<&LabelSet, foldhash::fast::RandomState> = HashSet::default();
+        let mut picked = Vec::new();
+        for (labels, backlog) in &self.backlogs {
+            let mut ids = log.of_series(labels, backlog.head..self.next);
+            picked.extend(ids.next().and_then(|id| log.get(id)).cloned());
+            given.insert(labels);
+            if let Some(head) = ids.next() {
+                after.wait(labels, head, backlog.count - 1);
+            }
+        }
+        for record in log.range(self.next..log.end()) {
+            let labels = &record.event.labels;
+            if given.insert(labels) {
+                picked.push(Arc::clone(record));
+            } else if after.backlogs.len() < MAX_BACKLOGS || after.backlogs.contains_key(labels) {
+                after.wait(labels, record.id.0, 1);
+            } else {
+                break;
+            }
+            after.next = record.id.0 + 1;
+        }
+        picked.sort_unstable_by_key(|record| record.id);
+        (picked, after)
+    }
+
+    /// All pending events, and the cursor once they have been delivered.
+    pub(super) fn pick_all(&self, log: &Log) -> (Vec<Arc<Recorded>>, Self) {
+        let waiting = self
+            .backlogs
+            .iter()
+            .flat_map(|(labels, backlog)| log.of_series(labels, backlog.head..self.next));
+        let mut picked: Vec<_> = waiting.filter_map(|id| log.get(id)).cloned().collect();
+        picked.sort_unstable_by_key(|record| record.id);
+        picked.extend(log.range(self.next..log.end()).cloned());
+        (picked, Self::at(log.end()))
+    }
+
+    /// The first pending events, at most so many.
+    pub(super) fn first_pending(&self, log: &Log, most: usize) -> Vec<EventId> {
+        let ahead = self
+            .backlogs
+            .iter()
+            .flat_map(|(labels, backlog)| log.of_series(labels, backlog.head..self.next));
+        let mut ids: Vec<_> = ahead.collect();
+        ids.sort_unstable();
+        ids.truncate(most);
+        let room = (most - ids.len()) as u64;
+        ids.extend(self.next..log.end().min(self.next + room));
+        ids.into_iter().map(EventId).collect()
+    }
+
+    /// Adds `count` waiting events of a series, of which `first` is the first.
+    fn wait(&mut self, labels: &LabelSet, first: u64, count: u64) {
+        let fresh = Backlog { head: first, count: 0 };
+        self.backlogs.entry(labels.clone()).or_insert(fresh).count += count;
+        self.waiting += count;
+    }
+}

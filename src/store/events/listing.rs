@@ -1,0 +1,96 @@
+//! What a person is shown of events and scrapers.
+
+use std::sync::Arc;
+
+use super::Recorded;
+use super::state::Events;
+use crate::model::{EventId, ScraperId, Timestamp};
+
+/// The most events listed, the newest, and the most pending ones listed for each scraper, the oldest: a page to read, not an archive.
+const LISTED: usize = 100;
+
+/// One scraper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScraperOverview {
+    /// Who it is.
+    pub scraper: ScraperId,
+    /// Events it has not got yet, those on their way included.
+    pub pending: u64,
+    /// The first of them.
+    pub pending_ids: Vec<EventId>,
+    /// How many are on their way in a scrape whose fate is open.
+    pub lent: usize,
+    /// How many it lost because it was too far behind.
+    pub lost: u64,
+    /// When it scraped last, unless that was before the program started.
+    pub last_scrape: Option<Timestamp>,
+    /// Whether it was declared in the configuration.
+    pub declared: bool,
+}
+
+impl ScraperOverview {
+    /// Whether the scraper has not got an event, as far as that is listed: of those beyond the list, only that they wait.
+    #[must_use]
+    pub fn is_waiting_for(&self, id: EventId) -> bool {
+        let listed = self.pending_ids.last().is_some_and(|last| id <= *last);
+        if listed {
+            self.pending_ids.binary_search(&id).is_ok()
+        } else {
+            self.pending > self.pending_ids.len() as u64
+        }
+    }
+}
+
+/// Events and scrapers at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventsOverview {
+    /// Events accepted so far.
+    pub accepted: u64,
+    /// All scrapers, by name.
+    pub scrapers: Vec<ScraperOverview>,
+    /// The newest events, the oldest of them first.
+    pub recent: Vec<Arc<Recorded>>,
+}
+
+impl Events {
+    /// Events accepted so far.
+    pub(in crate::store) fn accepted_so_far(&self) -> u64 {
+        self.log.end() - 1
+    }
+
+    /// How many events each scraper has not got yet, by name.
+    pub(in crate::store) fn pending(&self) -> Vec<(ScraperId, u64)> {
+        let most = self.log.len() as u64;
+        let pending = |(who, scraper): (&ScraperId, &super::state::Scraper)| (who.clone(), scraper.cursor.pending(&self.log).min(most));
+        let mut all: Vec<_> = self.scrapers.iter().map(pending).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Everything a person may want to see, within bounds.
+    pub(in crate::store) fn overview(&self) -> EventsOverview {
+        let mut scrapers: Vec<_> = self.scrapers.keys().filter_map(|who| self.scraper(who)).collect();
+        scrapers.sort_unstable_by(|a, b| a.scraper.cmp(&b.scraper));
+        let from = self.log.end().saturating_sub(LISTED as u64);
+        EventsOverview {
+            accepted: self.accepted_so_far(),
+            scrapers,
+            recent: self.log.range(from..self.log.end()).cloned().collect(),
+        }
+    }
+
+    fn scraper(&self, who: &ScraperId) -> Option<ScraperOverview> {
+        let scraper = self.scrapers.get(who)?;
+        let mut cursor = scraper.cursor.clone();
+        let lost = cursor.skip_lost(&self.log);
+        Some(ScraperOverview {
+            scraper: who.clone(),
+            pending: cursor.pending(&self.log),
+            pending_ids: cursor.first_pending(&self.log, LISTED),
+            lent: scraper.loan.as_ref().map_or(0, |loan| loan.count),
+            lost: scraper.lost + lost,
+            last_scrape: scraper.scraped,
+            declared: scraper.declared,
+        })
+    }
+}

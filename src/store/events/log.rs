@@ -1,0 +1,128 @@
+//! The events themselves, oldest first, and which of them belong to one series.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::steady::Moment;
+use crate::model::{Event, EventId, LabelSet, Timestamp};
+
+/// An event that was accepted. Immutable, and shared by all who show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Its number.
+    pub id: EventId,
+    /// What was reported.
+    pub event: Event,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The time its sample bears where timestamps are explicit: [`Recorded::at`], or a millisecond after the event of the
+    /// same series before it, if that is later.
+    pub stamp: Timestamp,
+}
+
+#[derive(Debug)]
+struct Slot {
+    record: Arc<Recorded>,
+    taken: Moment,
+}
+
+/// A run of events with consecutive numbers.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// The number of the front, or of the next event where there is none.
+    first: u64,
+    /// Bounded by `EventOptions::max_pending`.
+    slots: VecDeque<Slot>,
+    /// The numbers of each series' events. As many as `slots` in all.
+    series: HashMap<LabelSet, VecDeque<u64>, foldhash::fast::RandomState>,
+    /// No event that was freed has a later stamp.
+    pub(super) freed_stamp: Timestamp,
+}
+
+impl Log {
+    /// An empty log whose first event will have this number.
+    pub(super) fn new(first: u64) -> Self {
+        Self {
+            first,
+            slots: VecDeque::new(),
+            series: HashMap::default(),
+            freed_stamp: Timestamp::from_millis(i64::MIN),
+        }
+    }
+
+    /// The number of the oldest event.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number that the next event gets.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Arc<Recorded>> {
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.slots.get(at).map(|slot| &slot.record)
+    }
+
+    /// The events with these numbers, as far as they are kept.
+    pub(super) fn range(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<Recorded>> {
+        let place = |id: u64| usize::try_from(id.saturating_sub(self.first)).map_or(self.slots.len(), |at| at.min(self.slots.len()));
+        let (start, end) = (place(ids.start), place(ids.end));
+        self.slots.range(start.min(end)..end).map(|slot| &slot.record)
+    }
+
+    /// The number of the first event young enough: of two moments the later one never is too old where the earlier is not.
+    pub(super) fn first_where(&self, young: impl Fn(Moment) -> bool) -> u64 {
+        self.first + self.slots.partition_point(|slot| !young(slot.taken)) as u64
+    }
+
+    /// When the newest event was taken in.
+    pub(super) fn newest(&self) -> Option<Moment> {
+        self.slots.back().map(|slot| slot.taken)
+    }
+
+    /// The stamp of the newest event of a series.
+    pub(super) fn last_stamp(&self, labels: &LabelSet) -> Timestamp {
+        let last = self.series.get(labels).and_then(VecDeque::back);
+        last.and_then(|&id| self.get(id)).map_or(self.freed_stamp, |record| record.stamp)
+    }
+
+    /// Appends an event, whose number is [`Log::end`].
+    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment) {
+        debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
+        self.series.entry(record.event.labels.clone()).or_default().push_back(record.id.0);
+        self.slots.push_back(Slot { record, taken });
+    }
+
+    /// Forgets the oldest events, up to but without this number.
+    pub(super) fn free(&mut self, until: u64) {
+        while self.first < until
+            && let Some(Slot { record, .. }) = self.slots.pop_front()
+        {
+            self.first += 1;
+            self.freed_stamp = self.freed_stamp.max(record.stamp);
+            let labels = &record.event.labels;
+            if let Some(ids) = self.series.get_mut(labels) {
+                ids.pop_front();
+                if ids.is_empty() {
+                    self.series.remove(labels);
+                }
+            }
+        }
+    }
+
+    /// The numbers of a series' events within a range, in order.
+    pub(super) fn of_series(&self, labels: &LabelSet, ids: Range<u64>) -> impl ExactSizeIterator<Item = u64> {
+        static NONE: VecDeque<u64> = VecDeque::new();
+        let all = self.series.get(labels).unwrap_or(&NONE);
+        let start = all.partition_point(|&id| id < ids.start);
+        let end = all.partition_point(|&id| id < ids.end).max(start);
+        all.range(start..end).copied()
+    }
+}

@@ -1,0 +1,36 @@
+//! How events are kept, and for whom.
+
+use std::time::Duration;
+
+use crate::model::ScraperId;
+
+/// The most scrapers that are told of events: far more than read one proxy, and few enough that names made up by a
+/// stranger fill no memory. Beyond it a newcomer gets no events until another one has been forgotten.
+pub const MAX_SCRAPERS: usize = 1_000;
+
+/// How events are kept. The bounds hold whatever producers and scrapers do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventOptions {
+    /// The most events kept; a scraper further behind loses the oldest.
+    pub max_pending: usize,
+    /// The time without a scrape after which a scraper is forgotten, and what it had pending is lost.
+    pub scraper_timeout: Duration,
+    /// How old an event may be that a scraper gets with its first scrape.
+    pub newcomer_window: Duration,
+    /// Whether samples carry the time of the event, so that several of one series can share a scrape.
+    pub explicit_timestamps: bool,
+    /// Scrapers that are known before they come, and never forgotten. At most [`MAX_SCRAPERS`] of them count.
+    pub scrapers: Vec<ScraperId>,
+}
+
+impl Default for EventOptions {
+    fn default() -> Self {
+        Self {
+            max_pending: 10_000,
+            scraper_timeout: Duration::from_secs(600),
+            newcomer_window: Duration::from_secs(60),
+            explicit_timestamps: false,
+            scrapers: Vec::new(),
+        }
+    }
+}

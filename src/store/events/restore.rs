@@ -1,0 +1,90 @@
+//! The state as a list of entries, and made again from one.
+
+use std::sync::Arc;
+
+use super::cursor::Cursor;
+use super::log::Log;
+use super::state::{Events, Scraper};
+use super::{Entry, EventOptions};
+use crate::model::Timestamp;
+
+impl Events {
+    /// An empty state that [`Events::apply`] fills, at the time when the program starts.
+    pub(in crate::store) fn restoring(options: EventOptions, now: Timestamp) -> Self {
+        let mut events = Self::empty(options);
+        events.clock.at(now);
+        events
+    }
+
+    /// Applies what the journal says. Nothing is dropped meanwhile, however much it is.
+    ///
+    /// # Errors
+    /// When the entry does not fit those before it, which means that it is not what was written.
+    pub(in crate::store) fn apply(&mut self, entry: Entry) -> Result<(), &'static str> {
+        let now = self.clock.last();
+        match entry {
+            Entry::Start { first, freed_stamp } => {
+                if self.log.end() != 1 || first == 0 {
+                    return Err("numbering that starts twice");
+                }
+                self.log = Log::new(first);
+                (self.log.freed_stamp, self.unclaimed) = (freed_stamp, first);
+            }
+            Entry::Event { record, key } => {
+                if record.id.0 != self.log.end() {
+                    return Err("an event out of order");
+                }
+                let taken = now.of(record.at);
+                let taken = self.log.newest().map_or(taken, |newest| newest.max(taken));
+                self.remember(record, key, taken);
+            }
+            Entry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
+            Entry::Cursor { scraper, next, heads } => {
+                let cursor = Cursor::restore(&self.log, next, &heads).ok_or("a cursor that points outside the events")?;
+                // A scraper could not come while the program was down, so its time begins anew.
+                let known = Scraper {
+                    cursor,
+                    loan: None,
+                    seen: now,
+                    scraped: None,
+                    declared: false,
+                    lost: 0,
+                };
+                self.scrapers.insert(scraper, known);
+            }
+            Entry::Forgotten { scraper } => {
+                self.scrapers.remove(&scraper);
+                self.unclaimed = self.log.end();
+            }
+            Entry::Unclaimed { from } => self.unclaimed = from.min(self.log.end()),
+        }
+        Ok(())
+    }
+
+    /// Ends the restoration: the bounds hold again, the declared scrapers are known, and changes are noted for the journal.
+    pub(in crate::store) fn restored(&mut self) {
+        self.notes.keep_changes();
+        let over = self.log.len().saturating_sub(self.options.max_pending) as u64;
+        self.log.free(self.log.first() + over);
+        self.admit_declared();
+    }
+
+    /// The entries that make this state. Leases are not among them: what was lent is due again after a restart.
+    pub(in crate::store) fn entries(&self) -> Vec<Entry> {
+        let mut entries = vec![Entry::Start {
+            first: self.log.first(),
+            freed_stamp: self.log.freed_stamp,
+        }];
+        let keys = self.keys.iter();
+        entries.extend(keys.map(|(key, &used)| Entry::Key { key: key.clone(), used }));
+        let events = self.log.range(self.log.first()..self.log.end());
+        entries.extend(events.map(|record| Entry::Event {
+            record: Arc::clone(record),
+            key: None,
+        }));
+        let cursors = self.scrapers.iter();
+        entries.extend(cursors.map(|(who, scraper)| Self::cursor_entry(who.clone(), &scraper.cursor)));
+        entries.push(Entry::Unclaimed { from: self.unclaimed });
+        entries
+    }
+}

@@ -1,0 +1,86 @@
+//! A clock that only runs forward, made of a wall clock that may be set.
+//!
+//! Scrapers are forgotten and keys expire after spans of time, and a wall clock that is put right by an hour must not
+//! make an hour of them. Somebody asks this clock every second, so a larger step is not time that went by here.
+
+use std::time::Duration;
+
+use crate::model::Timestamp;
+
+/// The largest step of the wall clock that counts as time. The sweep looks every second; beyond this the clock was set,
+/// or the machine slept, and no scraper could have come meanwhile.
+const MAX_STEP_MILLIS: i64 = 10_000;
+
+/// Milliseconds on the steady clock. They start out equal to the wall clock's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(i64);
+
+impl Moment {
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The moment at which something happened that bears this time, as far as that can be told at `self`: not later.
+    pub(super) fn of(self, at: Timestamp) -> Self {
+        Self(at.as_millis().min(self.0))
+    }
+}
+
+/// The clock.
+#[derive(Debug)]
+pub(super) struct Steady {
+    wall: Option<Timestamp>,
+    now: Moment,
+}
+
+impl Steady {
+    pub(super) fn new() -> Self {
+        Self {
+            wall: None,
+            now: Moment(0),
+        }
+    }
+
+    /// The last moment asked for.
+    pub(super) fn last(&self) -> Moment {
+        self.now
+    }
+
+    /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
+    /// and moves nothing.
+    pub(super) fn at(&mut self, wall: Timestamp) -> Moment {
+        let Some(before) = self.wall else {
+            (self.wall, self.now) = (Some(wall), Moment(wall.as_millis()));
+            return self.now;
+        };
+        let step = wall.as_millis().saturating_sub(before.as_millis());
+        if !(-MAX_STEP_MILLIS..=0).contains(&step) {
+            self.wall = Some(wall);
+            self.now.0 = self.now.0.saturating_add(step.clamp(0, MAX_STEP_MILLIS));
+        }
+        self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_no_time_that_passed() {
+        let mut steady = Steady::new();
+        let mut at = |millis| steady.at(Timestamp::from_millis(millis)).0;
+        assert_eq!((at(1_000), at(2_500)), (1_000, 2_500));
+        assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
+        assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
+        assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
+    }
+
+    #[test]
+    fn what_bears_a_later_time_happened_by_now() {
+        let now = Moment(5_000);
+        assert_eq!(now.of(Timestamp::from_millis(9_000)), now);
+        assert_eq!(now.since(now.of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
+        assert_eq!(Moment(1).since(now), Duration::ZERO);
+    }
+}

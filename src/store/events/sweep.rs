@@ -1,0 +1,146 @@
+//! What time does: scrapers are forgotten, losses are noticed, and what nobody needs any more is freed.
+
+use super::Entry;
+use super::cursor::Cursor;
+use super::state::Events;
+use super::steady::Moment;
+use crate::model::{ScraperId, Timestamp};
+
+/// How many of the newest events are kept for a person to look at, though everybody has them.
+const RECENT: u64 = 100;
+
+/// Why a scraper will never get an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// The scraper was forgotten while the event was pending for it.
+    Expired,
+    /// More events were pending than are kept.
+    Overflow,
+    /// No scraper was known when the event came, and none came in time.
+    NoScraper,
+}
+
+impl DropReason {
+    /// The stable word for the `reason` label of `exporter_proxy_events_dropped_total`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Overflow => "overflow",
+            Self::NoScraper => "no_scraper",
+        }
+    }
+}
+
+/// Events that were lost to a scraper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Why.
+    pub reason: DropReason,
+    /// To whom; `None` where there was nobody.
+    pub scraper: Option<ScraperId>,
+    /// How many.
+    pub events: u64,
+}
+
+impl Events {
+    /// Does all that is due at this time, and tells of every loss since the last sweep. Meant to be called each second.
+    pub(in crate::store) fn sweep(&mut self, wall: Timestamp) -> Vec<Dropped> {
+        let now = self.clock.at(wall);
+        self.forget_unseen(now);
+        for (who, scraper) in &mut self.scrapers {
+            scraper.skip_lost(who, &self.log, &mut self.notes);
+        }
+        self.drop_unclaimed(now);
+        self.free_delivered(now);
+        self.keys.expire(now);
+        self.notes.take_losses()
+    }
+
+    fn forget_unseen(&mut self, now: Moment) {
+        let timeout = self.options.scraper_timeout;
+        let gone = self
+            .scrapers
+            .extract_if(|_, scraper| !scraper.declared && scraper.loan.is_none() && now.since(scraper.seen) >= timeout);
+        let mut any = false;
+        for (who, mut scraper) in gone {
+            any = true;
+            scraper.skip_lost(&who, &self.log, &mut self.notes);
+            let pending = scraper.cursor.pending(&self.log);
+            self.notes.lost(DropReason::Expired, Some(&who), pending);
+            self.notes.changed(&who);
+        }
+        if any && self.scrapers.is_empty() {
+            self.set_unclaimed(self.log.end());
+        }
+    }
+
+    /// While no scraper is known: gives up the events that have become too old, or too many, for one that may come.
+    pub(super) fn drop_unclaimed(&mut self, now: Moment) {
+        if !self.scrapers.is_empty() {
+            return;
+        }
+        for (until, reason) in [
+            (self.log.first(), DropReason::Overflow),
+            (self.window_start(now), DropReason::NoScraper),
+        ] {
+            let lost = until.saturating_sub(self.unclaimed);
+            if lost > 0 {
+                self.notes.lost(reason, None, lost);
+                self.set_unclaimed(until);
+            }
+        }
+    }
+
+    fn set_unclaimed(&mut self, from: u64) {
+        self.unclaimed = from;
+        self.notes.unclaimed_changed();
+    }
+
+    /// Frees what every scraper has and no newcomer would get.
+    fn free_delivered(&mut self, now: Moment) {
+        let lowest = self.scrapers.values().map(|scraper| scraper.cursor.lowest()).min();
+        let recent = self.log.end().saturating_sub(RECENT);
+        let until = self.window_start(now).min(recent).min(lowest.unwrap_or(u64::MAX));
+        self.log.free(until);
+    }
+
+    /// What the journal must be told so that it says what the state says, as of now; each thing is told once.
+    pub(in crate::store) fn take_changes(&mut self) -> Vec<Entry> {
+        let changes = self.notes.take_changes();
+        let mut entries: Vec<_> = changes.scrapers.into_iter().map(|who| self.word_on(who)).collect();
+        if changes.unclaimed {
+            entries.push(Entry::Unclaimed { from: self.unclaimed });
+        }
+        entries
+    }
+
+    /// Whether [`Events::take_changes`] would say anything.
+    pub(in crate::store) fn has_changes(&self) -> bool {
+        self.notes.has_changes()
+    }
+
+    /// Has everything about scrapers told again: what was told before may not have arrived.
+    pub(in crate::store) fn tell_again(&mut self) {
+        self.scrapers.keys().for_each(|who| self.notes.changed(who));
+        self.notes.unclaimed_changed();
+    }
+
+    /// What the journal has to know of one scraper.
+    fn word_on(&self, who: ScraperId) -> Entry {
+        match self.scrapers.get(&who) {
+            None => Entry::Forgotten { scraper: who },
+            Some(scraper) => Self::cursor_entry(who, &scraper.cursor),
+        }
+    }
+
+    /// The cursor as it is. Where something is lent it may point at what the log no longer has: whether that is a loss
+    /// is noted when the loan ends, or after a restart.
+    pub(super) fn cursor_entry(scraper: ScraperId, cursor: &Cursor) -> Entry {
+        Entry::Cursor {
+            scraper,
+            next: cursor.next(),
+            heads: cursor.heads(),
+        }
+    }
+}
