@@ -21,8 +21,9 @@ use super::Identity;
 /// is so that a new port or a cable that is back is noticed at once: QUIC's own probes come ever more rarely.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
 
-/// Silence after which a link is lost. With a beat before it, a loss is noticed within 15 s.
-pub(super) const SILENCE: Duration = Duration::from_secs(13);
+/// Silence after which a link is lost. It counts from the first packet that stays unanswered, which is a beat at the latest, so a loss is
+/// noticed within 15 s.
+pub(super) const SILENCE: Duration = Duration::from_secs(12);
 
 /// How long a handshake may take: three tries of the first packet.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
