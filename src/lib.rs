@@ -13,6 +13,7 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, own metrics
+//!  upstream streams       -->  live feed of changes       --> the monitoring stream
 //! ```
 //!
 //! ## The walk of one blob of metrics
@@ -35,6 +36,8 @@
 //! | [`http`] | HTTP/1.1 over any byte stream; knows no route | `model`, `supervise` |
 //! | [`sources`] | the writers, their HTTP handlers too | `wire`, `http`, the store's [`store::Inlet`] |
 //! | [`outlets`] | the readers, their HTTP handlers too | `exposition`, `http`, the store's [`store::View`] |
+//! | [`peer`] | links to those who scrape from afar: identity, registration, QUIC | `wire`, `http` |
+//! | [`bridge`] | the far end: aliases, targets file, scrapes through links | `peer`, `http` |
 //! | [`config`] | text to settings | the rooms' vocabulary |
 //! | [`daemon`] | the composition root: puts all of it together | everybody |
 //! | [`cli`] | one file a subcommand | everybody |
@@ -66,6 +69,10 @@ pub mod http;
 
 pub mod outlets;
 pub mod sources;
+
+pub mod peer;
+
+pub mod bridge;
 
 pub mod config;
 pub mod daemon;

@@ -105,8 +105,9 @@ fn every_log_line_is_explained() {
 #[test]
 fn every_own_metric_is_documented() {
     let documentation = documentation();
-    let missing: Vec<_> = exporter_proxy::telemetry::Telemetry::names()
-        .iter()
+    let names = exporter_proxy::telemetry::Telemetry::names().iter();
+    let missing: Vec<_> = names
+        .chain(exporter_proxy::telemetry::BridgeTelemetry::names())
         .filter(|name| !documentation.contains(**name))
         .collect();
     assert!(missing.is_empty(), "the documentation does not name {missing:?}");

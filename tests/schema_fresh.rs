@@ -1,18 +1,23 @@
-//! The stored output of the Cap'n Proto compiler is the one that the schema in the tree compiles to.
+//! The stored output of the Cap'n Proto compiler is the one that the schemas in the tree compile to.
 
 use std::env;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::process::Command;
 
-/// What `build.rs` generated from the stored compiler request.
-const GENERATED: &str = include_str!(concat!(env!("OUT_DIR"), "/inbound_metrics_capnp.rs"));
+/// The schemas, and what `build.rs` generated from their stored compiler requests.
+const GENERATED: [(&str, &str); 2] = [
+    (
+        "inbound_metrics",
+        include_str!(concat!(env!("OUT_DIR"), "/inbound_metrics_capnp.rs")),
+    ),
+    ("link", include_str!(concat!(env!("OUT_DIR"), "/link_capnp.rs"))),
+];
 
-/// Compiles the schema anew, as `scripts/schema` does; nothing where there is no compiler.
-fn compile() -> Option<Vec<u8>> {
-    let arguments = ["compile", "--src-prefix=schema", "-o-", "schema/inbound_metrics.capnp"];
+/// Compiles a schema anew, as `scripts/schema` does; nothing where there is no compiler.
+fn compile(schema: &str) -> Option<Vec<u8>> {
     match Command::new("capnp")
-        .args(arguments)
+        .args(["compile", "--src-prefix=schema", "-o-", schema])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
     {
@@ -32,22 +37,24 @@ fn without_version(code: &str) -> Vec<&str> {
 
 /// Code is compared, not requests: other versions of the compiler write the same request in other bytes.
 #[test]
-fn the_stored_request_is_what_the_schema_compiles_to() {
-    let Some(request) = compile() else {
-        assert!(
-            env::var_os("CI").is_none(),
-            "CI has no `capnp` tool, so nothing proves the stored schema fresh"
-        );
-        // Not `println`, which a test that passes keeps to itself.
-        writeln!(io::stderr(), "skipped: there is no `capnp` tool on this machine").expect("stderr takes a line");
-        return;
-    };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut generator = capnpc::codegen::CodeGenerationCommand::new();
-    generator
-        .output_directory(folder.path())
-        .default_parent_module(vec!["wire".into(), "schema".into()]);
-    generator.run(&request[..]).expect("the request is good");
-    let fresh = fs::read_to_string(folder.path().join("inbound_metrics_capnp.rs")).expect("it was generated");
-    assert_eq!(without_version(&fresh), without_version(GENERATED), "run scripts/schema");
+fn the_stored_requests_are_what_the_schemas_compile_to() {
+    for (name, generated) in GENERATED {
+        let Some(request) = compile(&format!("schema/{name}.capnp")) else {
+            assert!(
+                env::var_os("CI").is_none(),
+                "CI has no `capnp` tool, so nothing proves the stored schemas fresh"
+            );
+            // Not `println`, which a test that passes keeps to itself.
+            writeln!(io::stderr(), "skipped: there is no `capnp` tool on this machine").expect("stderr takes a line");
+            return;
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut generator = capnpc::codegen::CodeGenerationCommand::new();
+        generator
+            .output_directory(folder.path())
+            .default_parent_module(vec!["wire".into(), "schema".into()]);
+        generator.run(&request[..]).expect("the request is good");
+        let fresh = fs::read_to_string(folder.path().join(format!("{name}_capnp.rs"))).expect("it was generated");
+        assert_eq!(without_version(&fresh), without_version(generated), "{name}: run scripts/schema");
+    }
 }

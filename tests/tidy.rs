@@ -21,7 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["model", "wire", "exposition", "http", "store", "telemetry", "supervise"],
     ),
     ("peer", &["model", "wire", "http", "telemetry", "supervise"]),
-    ("bridge", &["model", "peer", "http", "telemetry", "supervise"]),
+    ("bridge", &["model", "wire", "peer", "http", "telemetry", "supervise"]),
     (
         "config",
         &[

@@ -32,13 +32,13 @@ def say(address, payload, end=True, patience=PATIENCE):
 
 def hear(stream):
     """What comes until the proxy closes."""
-    heard = b""
+    heard = bytearray()
     try:
-        while piece := stream.recv(65536):
+        while piece := stream.recv(1 << 18):
             heard += piece
     except (ConnectionResetError, BrokenPipeError):
         pass
-    return heard
+    return bytes(heard)
 
 
 def flood(address, head, piece, most):
@@ -95,7 +95,7 @@ def closed_within(streams, seconds):
 
 
 def converse(address, payloads, half_close=True, patience=PATIENCE):
-    """One client for each payload, all at once: each sends its own as soon as it is connected, ends, and listens.
+    """One client for each payload, all at once: each sends its own right behind its connect, ends, and listens.
 
     What each of them heard, or the error that it met.
     """
@@ -111,6 +111,10 @@ def converse(address, payloads, half_close=True, patience=PATIENCE):
         else:
             stream.setblocking(False)
             stream.connect_ex(address)
+        try:
+            payload = payload[stream.send(payload):]
+        except OSError:
+            pass  # not connected yet, or its buffer is full: as soon as it can be written to
         waiting.register(stream, selectors.EVENT_WRITE, [number, payload])
     end = time.monotonic() + patience
     while waiting.get_map():
@@ -129,8 +133,8 @@ def step(waiting, key, heard, half_close):
     stream, state = key.fileobj, key.data
     number, payload = state
     try:
-        if payload:
-            state[1] = payload[stream.send(payload):]
+        if key.events == selectors.EVENT_WRITE:
+            state[1] = payload[stream.send(payload):] if payload else payload
             if not state[1]:
                 if half_close:
                     stream.shutdown(socket.SHUT_WR)

@@ -1,10 +1,13 @@
 //! The command line: one file a subcommand, and no logic that a test needs.
 
 mod apps;
+mod bridge;
 mod check;
 mod completions;
 mod input;
+mod keygen;
 mod run;
+mod scrape;
 mod send;
 mod tap;
 mod target;
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Environment;
 use crate::telemetry::{LogFormat, init_logging};
 
 /// One port for the Prometheus metrics of many applications.
@@ -55,6 +59,8 @@ struct ConfigFile {
 enum Command {
     /// Run the proxy (the default).
     Run,
+    /// Run a bridge: proxies register with it from afar, and Prometheus scrapes them through it.
+    Bridge,
     /// Validate a configuration file, or exposition text with `check metrics`.
     Check(check::Check),
     /// Push metrics to a running proxy.
@@ -63,6 +69,10 @@ enum Command {
     Apps(apps::Apps),
     /// Follow a monitoring stream, one line an event.
     Tap(tap::Tap),
+    /// Make a key for links, and print its public half.
+    Keygen(keygen::Keygen),
+    /// Scrape one proxy over a link, as a bridge would, and print the metrics.
+    Scrape(scrape::Scrape),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
 }
@@ -71,13 +81,16 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The proxy tells what it does; the other commands answer on standard output and only warn.
-    let level = if matches!(cli.command, None | Some(Command::Run)) {
-        "info"
-    } else {
-        "warn"
+    let level = match cli.command {
+        None | Some(Command::Run) => "info",
+        Some(Command::Bridge) => Environment::from_pairs(std::env::vars_os()).log_level().unwrap_or("info"),
+        Some(_) => "warn",
     };
     let outcome = init_logging(cli.log_format, level).and_then(|()| match cli.command {
         None | Some(Command::Run) => run::run(cli.config.config.as_deref()),
+        Some(Command::Bridge) => bridge::run(cli.config.config.as_deref()),
+        Some(Command::Keygen(keygen)) => keygen.run(),
+        Some(Command::Scrape(scrape)) => scrape.run(),
         Some(Command::Check(check)) => check.run(cli.config.config.as_deref()),
         Some(Command::Send(send)) => send.run(),
         Some(Command::Apps(apps)) => apps.run(),
@@ -101,8 +114,13 @@ fn complain(what: &str) {
 
 /// Writes an answer to standard output. A reader that has gone away, such as `head`, is no error.
 fn answer(text: &str) -> anyhow::Result<()> {
+    answer_bytes(text.as_bytes())
+}
+
+/// As [`answer`], for what may be no text.
+fn answer_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::{ErrorKind, Write as _};
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    match std::io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -8,20 +8,16 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{self, Environment, Loaded, Settings, Threads};
 use crate::daemon::{Addresses, Daemon, Reread};
+use crate::supervise::Report;
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
 
 /// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let environment = Environment::from_pairs(std::env::vars_os());
-    let loaded = match config::load(named, &environment) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            super::complain(&format!("the configuration cannot be used:\n{faults}"));
-            return Ok(ExitCode::FAILURE);
-        }
+    let Some((loaded, environment)) = read(named) else {
+        return Ok(ExitCode::FAILURE);
     };
-    provide_files(&loaded.settings);
+    provide_files(connections(&loaded.settings));
     let reread = Reread {
         named: named.map(Path::to_owned),
         environment,
@@ -29,6 +25,18 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     runtime(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
         .block_on(serve(loaded, reread))
+}
+
+/// Reads the configuration, or tells its faults.
+pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
+    let environment = Environment::from_pairs(std::env::vars_os());
+    match config::load(named, &environment) {
+        Ok(loaded) => Some((loaded, environment)),
+        Err(faults) => {
+            super::complain(&format!("the configuration cannot be used:\n{faults}"));
+            None
+        }
+    }
 }
 
 async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
@@ -41,12 +49,17 @@ async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
         report = daemon.run() => report,
         () = signals.drive(&stop) => unreachable!("driving signals never ends"),
     };
+    Ok(conclude(&report))
+}
+
+/// Says how it ended.
+pub(super) fn conclude(report: &Report) -> ExitCode {
     if report.is_clean() {
         tracing::info!("stopped");
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
     tracing::error!("stopped: {report}");
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }
 
 /// Says what listens where, and one line to try for pushing and one for scraping.
@@ -56,6 +69,12 @@ fn greet(addresses: &Addresses) {
     }
     if let Some(unix) = &addresses.unix {
         tracing::info!("receiving on unix:{}", unix.display());
+    }
+    if let Some(key) = addresses.key {
+        tracing::info!("public key {key}");
+    }
+    if let Some(links) = addresses.links {
+        tracing::info!("scraped over links at udp {links}");
     }
     for stream in &addresses.stream {
         tracing::info!("streaming on tcp://{stream}; try: exporter-proxy tap --from {stream}");
@@ -73,7 +92,7 @@ fn greet(addresses: &Addresses) {
     }
 }
 
-fn runtime(threads: Threads) -> std::io::Result<Runtime> {
+pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
     let mut builder = match threads {
         Threads::Current => Builder::new_current_thread(),
         Threads::PerCore => Builder::new_multi_thread(),
@@ -86,11 +105,15 @@ fn runtime(threads: Threads) -> std::io::Result<Runtime> {
     builder.enable_all().thread_name("exporter-proxy").build()
 }
 
-/// Raises the limit on open files and warns when it cannot hold what is configured.
-fn provide_files(settings: &Settings) {
+/// The most connections that the settings allow.
+fn connections(settings: &Settings) -> u64 {
     let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
     let listeners = receivers + settings.exporter.scrape_addresses.len();
-    let connections = (listeners * settings.exporter.concurrent_requests) as u64;
+    (listeners * settings.exporter.concurrent_requests) as u64
+}
+
+/// Raises the limit on open files and warns when it cannot hold so many connections.
+pub(super) fn provide_files(connections: u64) {
     match raise_open_files() {
         Ok(limit) => {
             if let Some(warning) = too_few_open_files(limit, connections) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::fault::{Fault, Place};
+use super::originals::Originals;
 use super::raw::{Node, Table, Value, Written};
 use super::syntax;
 
@@ -22,6 +23,7 @@ pub(super) const EXPLICIT_TIMESTAMPS_VARIABLE: &str = "USE_EXPLICIT_TIMESTAMPS";
 pub struct Environment {
     file: Option<PathBuf>,
     overrides: Vec<(Arc<str>, OsString)>,
+    originals: Originals,
 }
 
 impl Environment {
@@ -35,6 +37,8 @@ impl Environment {
                 out.file = Some(PathBuf::from(value));
             } else if name.starts_with(OVERRIDE_PREFIX) || (name == EXPLICIT_TIMESTAMPS_VARIABLE && !value.is_empty()) {
                 out.overrides.push((name.as_ref().into(), value));
+            } else {
+                out.originals.take(&name, &value.to_string_lossy());
             }
         }
         out.overrides.sort();
@@ -48,11 +52,22 @@ impl Environment {
 
     /// The names of the variables that override keys, sorted.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        self.overrides.iter().map(|(name, _)| name.clone()).collect()
+        self.overrides
+            .iter()
+            .map(|(name, _)| name.clone())
+            .chain(self.originals.names())
+            .collect()
+    }
+
+    /// The log level that the environment of the originals asks for, as a filter.
+    #[must_use]
+    pub fn log_level(&self) -> Option<&'static str> {
+        self.originals.log_level()
     }
 
     /// Lays the overrides over what the file says.
     pub(super) fn apply(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+        self.originals.apply(root, faults);
         let mut seen: Vec<(String, String, &str)> = Vec::new();
         for (name, value) in &self.overrides {
             let at = Place::Variable(name.clone());

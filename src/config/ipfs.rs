@@ -9,7 +9,7 @@ use url::Url;
 use super::endpoint::{NAME, show_table};
 use super::fault::Place;
 use super::key::{Kind, Wrong};
-use super::kinds::{Count, ListOf, OptionalPath, Parsed, Span};
+use super::kinds::{Count, FilePath, ListOf, OrEmpty, Parsed, Span};
 use super::raw::{Node, Value};
 use super::reader::Section;
 use super::units::show_duration;
@@ -97,7 +97,7 @@ fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
         .live("populate_interval")
         .or(Duration::from_secs(10), Span(MIN_INTERVAL..=MAX_INTERVAL));
     let agent_version_cutoff = t.live("agent_version_cutoff").or(20, Count(1..=MAX_CUTOFF));
-    let authorization_file = t.live("authorization_file").or(None, OptionalPath);
+    let authorization_file = t.live("authorization_file").or(None, OrEmpty(FilePath));
     let api = api?;
     Some(IpfsNode {
         name: name.or_else(|| AppName::new(&format!("ipfs: {}", authority(&api))).ok())?,

@@ -217,21 +217,21 @@ impl Kind for FilePath {
     }
 }
 
-/// The path of a file, where the empty one stands for none.
-pub(super) struct OptionalPath;
+/// As another kind, where an empty string stands for nothing.
+pub(super) struct OrEmpty<K>(pub(super) K);
 
-impl Kind for OptionalPath {
-    type Value = Option<PathBuf>;
+impl<K: Kind> Kind for OrEmpty<K> {
+    type Value = Option<K::Value>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<PathBuf>> {
-        match node.text() {
-            Some("") => Some(None),
-            _ => FilePath.read(node, wrong).map(Some),
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+        if node.text() == Some("") {
+            return Some(None);
         }
+        self.0.read(node, wrong).map(Some)
     }
 
-    fn show(&self, value: &Option<PathBuf>) -> String {
-        format!("{:?}", value.as_deref().unwrap_or("".as_ref()))
+    fn show(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or("\"\"".to_owned(), |value| self.0.show(value))
     }
 }
 

@@ -8,6 +8,7 @@
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
 mod address;
+mod bridge;
 mod changes;
 mod endpoint;
 mod environment;
@@ -21,6 +22,8 @@ mod ipfs;
 mod key;
 mod kinds;
 mod label;
+mod originals;
+mod p2p;
 mod poll;
 mod raw;
 mod reader;
@@ -35,6 +38,7 @@ mod units;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use bridge::BridgeTable;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
 pub use events::{Events, ScraperIdentity};
@@ -44,6 +48,7 @@ pub use fault::Faults;
 pub use find::Source;
 pub use http::Http;
 pub use ipfs::IpfsNode;
+pub use p2p::{P2p, SecretSource};
 pub use poll::{Credentials, Endpoint, Password, PollExternal};
 pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
@@ -78,6 +83,10 @@ pub struct Settings {
     pub stream: Stream,
     /// The IPFS nodes whose peers are asked for.
     pub ipfs: Vec<IpfsNode>,
+    /// The links over which bridges scrape us, where they are enabled.
+    pub p2p: Option<P2p>,
+    /// The bridge, for the command that runs one.
+    pub bridge: BridgeTable,
     /// Every key with its value, for comparing and showing.
     entries: Vec<Entry>,
 }
@@ -135,6 +144,8 @@ impl Settings {
             events: reader.section("events", Events::read),
             stream: reader.section("stream", Stream::read),
             ipfs: reader.tables("ipfs", ipfs::read),
+            p2p: reader.section("p2p", P2p::read),
+            bridge: reader.section("bridge", BridgeTable::read),
             entries: Vec::new(),
         };
         let mut notes = reader.finish();

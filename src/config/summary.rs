@@ -16,6 +16,7 @@ impl fmt::Display for Loaded {
         receivers(f, &settings.receiver)?;
         polls(f, settings)?;
         stream(f, settings)?;
+        links(f, settings)?;
         limits(f, settings)?;
         set_keys(f, settings)
     }
@@ -47,6 +48,17 @@ fn unix_line(unix: &UnixReceiver) -> String {
         owner(&unix.group),
         unix.mode
     )
+}
+
+fn links(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let Some(p2p) = &settings.p2p else { return Ok(()) };
+    for bridge in &p2p.bridges {
+        writeln!(f, "registers at   {bridge}")?;
+    }
+    match &p2p.listen {
+        Some(listen) => writeln!(f, "scraped at     quic {listen} by {} keys", p2p.bridges.len() + p2p.allow.len()),
+        None => Ok(()),
+    }
 }
 
 fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {

@@ -75,14 +75,8 @@ fn the_shipped_file_spells_out_the_defaults() {
         format!(
             "{:?}",
             (
-                &s.exporter,
-                &s.receiver,
-                &s.poll_external,
-                &s.store,
-                &s.exposition,
-                &s.http,
-                &s.stream,
-                &s.ipfs
+                (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http),
+                (&s.stream, &s.ipfs, &s.p2p, &s.bridge)
             )
         )
     };
@@ -356,6 +350,49 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
         "EXPORTER_PROXY__RECEIVER__format: sets the same key as EXPORTER_PROXY__RECEIVER__FORMAT",
         "EXPORTER_PROXY__RECIEVER__FORMAT: unknown section [reciever]; did you mean [receiver]?",
         "EXPORTER_PROXY__STORE__MAX_APPS: \"max_apps\" in [store]: expected a whole number, found 1e20",
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_environment_of_the_originals_configures_the_bridge() {
+    let (old, new) = ("1".repeat(64), "2".repeat(64));
+    let pairs = [
+        ("DHT_PROM_SHARED_SECRET", old.as_str()),
+        ("HYPER_DHT_PROM_KEY_PAIR_SEED", &old),
+        ("HYPERDHT_PROM_SHARED_SECRET", &new),
+        ("HYPERDHT_PROM_HTTP_PORT", "8080"),
+        ("DHT_PROM_PROMETHEUS_TARGETS_LOC", "/t.json"),
+        ("HYPER_DHT_PROM_LOG_LEVEL", "debug"),
+        ("HYPERDHT_PROM_NOTHING_OF_OURS", "x"),
+        ("DHT_PROM_HTTP_HOST", ""),
+    ];
+    let text = "[bridge]\nsecret_file = \"/file\"\nhttp_listen = \"[::1]:30000\"\n";
+    let environment = Environment::from_pairs(pairs);
+    let bridge = parse(text, "c.toml", &environment).unwrap().bridge;
+    assert_eq!(
+        bridge.secret,
+        Some(SecretSource::Given(Secret::new(&new))),
+        "the newest prefix counts"
+    );
+    assert_eq!(bridge.key_seed, Some(Secret::new(&old)));
+    assert_eq!(bridge.http_listen, HostPort::new("::1", 8080), "the host stays as the file has it");
+    assert_eq!(bridge.targets_file, PathBuf::from("/t.json"));
+    assert_eq!(environment.log_level(), Some("debug"));
+    assert_eq!(Environment::default().log_level(), None);
+
+    let ours = pairs.into_iter().chain([("EXPORTER_PROXY__BRIDGE__TARGETS_FILE", "/ours.json")]);
+    let settings = parse(text, "c.toml", &Environment::from_pairs(ours)).unwrap();
+    assert_eq!(settings.bridge.targets_file, PathBuf::from("/ours.json"));
+
+    let wrong = [("DHT_PROM_HTTP_PORT", "no port"), ("DHT_PROM_SHARED_SECRET", "hunter2")];
+    let printed = parse("", "c.toml", &Environment::from_pairs(wrong))
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    let expected = [
+        "DHT_PROM_HTTP_PORT: is no port",
+        "DHT_PROM_SHARED_SECRET: \"secret\" is not 32 bytes as hexadecimal or z-base-32",
     ];
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
 }

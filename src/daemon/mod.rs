@@ -1,7 +1,9 @@
 //! The composition root: the one room that knows all others and puts them together.
 
+mod bridging;
 mod events;
 mod lifecycle;
+mod links;
 mod receivers;
 mod reload;
 mod routes;
@@ -20,14 +22,17 @@ use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
 
+pub use bridging::bind_bridge;
+
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
+use crate::peer::PublicKey;
 use crate::sources::polls::Polls;
-use crate::sources::push::{self, Pushing};
+use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
 use crate::telemetry::{Process, Telemetry};
@@ -50,6 +55,10 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
+    /// The key that we show on links.
+    pub key: Option<PublicKey>,
+    /// Where scrapers may dial us.
+    pub links: Option<SocketAddr>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
 }
@@ -81,6 +90,13 @@ struct Ground {
     stop: Stop,
 }
 
+impl Ground {
+    /// A door to these routes.
+    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
+        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    }
+}
+
 impl Daemon {
     /// Opens the store and binds every socket of the configuration; nobody is served yet.
     ///
@@ -103,11 +119,13 @@ impl Daemon {
         let receivers = receivers::bind(&settings, &ground).await?;
         let scraped = bind_http(&settings).await?;
         let streams = streams::bind(&settings).await?;
-        let addresses = Addresses {
+        let mut addresses = Addresses {
             http: scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: streams.addresses(),
+            key: None,
+            links: None,
         };
         let connections: Connections = receivers
             .listeners()
@@ -144,17 +162,20 @@ impl Daemon {
         let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events.clone());
-        let mut routes = router(&ground, scraping, events, receivers.pushing(&ground), lifecycle);
+        let readers = readers(&ground, scraping, events);
+        if let Some(p2p) = &settings.p2p {
+            let client = links::client(p2p, ground.door(readers.clone(), &routes::reads()), Arc::clone(&ground.telemetry)).await?;
+            (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
+            supervisor.add(client);
+        }
+        let mut routes = readers
+            .merge(monitoring_api::routes(streams.api(&ground)))
+            .merge(push::routes(receivers.pushing(&ground)))
+            .merge(lifecycle::routes(lifecycle));
         if settings.events.enabled {
             routes = routes.merge(events::routes(&settings, &ground, Arc::clone(&receivers.budget)));
         }
-        let routes = routes.merge(monitoring_api::routes(streams.api(&settings, &ground)));
-        let door = Door::new(
-            routes,
-            &routes::requests(),
-            Arc::clone(&ground.access),
-            Arc::clone(&ground.http_stats),
-        );
+        let door = ground.door(routes, &routes::requests());
         let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
         let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
         receivers.start(seats, &mut supervisor);
@@ -230,18 +251,17 @@ async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     Ok(bound)
 }
 
-/// All routes of the port: those that read, those that write, and those that steer the program.
-fn router(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>, pushing: Pushing, lifecycle: Lifecycle) -> Router {
+/// The routes that read: all that there is over links, and a part of what is on the port.
+fn readers(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
-    let readers = outlets::routes(Outlets {
+    outlets::routes(Outlets {
         view: view.clone(),
         scraping: Arc::new(scraping),
         events,
         listing: Arc::new(Listing::new(view.clone(), clock)),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
-    });
-    readers.merge(push::routes(pushing)).merge(lifecycle::routes(lifecycle))
+    })
 }
 
 fn expiry(ground: &Ground) -> Expiry {

@@ -28,6 +28,11 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
 
+/// The requests that change nothing.
+pub(super) fn reads() -> Vec<&'static str> {
+    requests().into_iter().filter(|request| request.starts_with("GET ")).collect()
+}
+
 /// The requests alone.
 pub(super) fn requests() -> Vec<&'static str> {
     ENDPOINTS.iter().map(|(request, _)| *request).collect()

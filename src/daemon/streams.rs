@@ -35,10 +35,9 @@ impl Streams {
     }
 
     /// The HTTP API that tells where the stream is.
-    pub(super) fn api(&self, settings: &Settings, ground: &Ground) -> MonitoringApi {
+    pub(super) fn api(&self, ground: &Ground) -> MonitoringApi {
         MonitoringApi {
             addresses: self.addresses().iter().map(ToString::to_string).collect(),
-            has_nodes: !settings.ipfs.is_empty(),
             view: ground.view.clone(),
         }
     }

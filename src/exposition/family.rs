@@ -149,6 +149,24 @@ impl Suffix {
         Self::NAMED.into_iter().find(|suffix| suffix.as_str().as_bytes() == rest)
     }
 
+    /// Parts a name from the suffix that it ends with.
+    #[must_use]
+    pub fn split(name: &[u8]) -> Option<(&[u8], Self)> {
+        let at = memchr::memrchr(b'_', name)?;
+        let suffix = match &name[at..] {
+            b"_total" => Self::Total,
+            b"_created" => Self::Created,
+            b"_bucket" => Self::Bucket,
+            b"_sum" => Self::Sum,
+            b"_count" => Self::Count,
+            b"_gcount" => Self::GCount,
+            b"_gsum" => Self::GSum,
+            b"_info" => Self::Info,
+            _ => return None,
+        };
+        Some((&name[..at], suffix))
+    }
+
     /// The trait of a family that has such samples.
     #[must_use]
     pub const fn as_trait(self) -> Traits {

@@ -110,7 +110,7 @@ impl Exposition {
 
     /// The identities of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
     pub fn series_hashes(&self, family: &Family) -> impl Iterator<Item = u64> + '_ {
-        Hashes::new(&self.body, self.syntax, self.run_spans(family))
+        Hashes::new(&self.body, self.syntax, self.run_spans(family)).map(|(_, hash)| hash)
     }
 }
 

@@ -36,7 +36,7 @@ impl fmt::Display for PeerAddr {
 pub enum Client {
     /// An address; that of loopback for a Unix socket. IPv4 addresses are never written as IPv6.
     Ip(IpAddr),
-    /// The public key of a link's other end.
+    /// The public key of a link's other end, and behind a blank the address that it asks for, if it says so.
     Link(Arc<str>),
 }
 
@@ -62,12 +62,13 @@ impl fmt::Display for Client {
 
 /// Finds the client: from the peer leftwards through X-Forwarded-For for as long as each hop is trusted, else X-Real-Ip.
 ///
-/// What an untrusted peer writes into these headers is never looked at, nor what stands left of the first untrusted hop.
+/// What an untrusted peer writes into these headers is never looked at, nor what stands left of the first untrusted hop. The other end
+/// of a link has shown its key, so it is believed when it says for whom it asks, and its word counts as its own.
 pub(super) fn effective(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let here = match peer {
         PeerAddr::Tcp(address) => address.ip().to_canonical(),
         PeerAddr::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        PeerAddr::Link(key) => return Client::Link(key.clone()),
+        PeerAddr::Link(key) => return Client::Link(on_behalf(key, headers)),
     };
     if !contains(trusted, here) {
         return Client::Ip(here);
@@ -77,6 +78,13 @@ pub(super) fn effective(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet])
     }
     let real = headers.get("x-real-ip").and_then(|value| address(value.to_str().ok()?));
     Client::Ip(real.unwrap_or(here))
+}
+
+/// A link's key, with the last address that its other end forwards for.
+fn on_behalf(key: &Arc<str>, headers: &HeaderMap) -> Arc<str> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back();
+    let hop = last.and_then(|line| address(line.to_str().ok()?.rsplit(',').next()?));
+    hop.map_or_else(|| key.clone(), |hop| format!("{key} {hop}").into())
 }
 
 fn walk(mut client: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
@@ -183,10 +191,14 @@ mod tests {
     #[test]
     fn a_link_is_known_by_its_key_and_in_no_network() {
         let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", "9.9.9.9".parse().unwrap());
         let everywhere: [IpNet; 2] = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        assert_eq!(
+            effective(&PeerAddr::Link("key".into()), &headers, &everywhere),
+            Client::Link("key".into())
+        );
+        headers.insert("x-forwarded-for", "8.8.8.8, 9.9.9.9".parse().unwrap());
         let found = effective(&PeerAddr::Link("key".into()), &headers, &everywhere);
-        assert_eq!(found, Client::Link("key".into()));
+        assert_eq!(found, Client::Link("key 9.9.9.9".into()));
         assert!(!found.is_in(&everywhere));
         assert!(Client::Ip("::1".parse().unwrap()).is_in(&everywhere));
     }

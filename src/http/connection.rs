@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Access;
@@ -30,6 +30,12 @@ pub trait SendQueue: Send + Sync {
     ///
     /// Where the connection is closed or the transport cannot tell.
     fn unread(&self) -> io::Result<u64>;
+
+    /// The head of a request has come, before anybody answers it. A link whose other end acknowledges in its requests looks there.
+    fn asked(&self, _uri: &Uri, _headers: &HeaderMap) {}
+
+    /// The head of the response is ready.
+    fn answering(&self, _status: StatusCode) {}
 }
 
 impl SendQueue for Probe {
@@ -168,6 +174,10 @@ impl Shared {
         // The guard is gone at the end of the statement, before anybody is told.
         let verdicts = change(&mut self.talk());
         tell(verdicts);
+    }
+
+    pub(super) fn queue(&self) -> Option<&Arc<dyn SendQueue>> {
+        self.queue.as_ref()
     }
 
     /// Bytes not acknowledged, where the transport knows.

@@ -265,12 +265,18 @@ impl Service<Request<Incoming>> for Serving {
             seat.busy();
         }
         count(&self.door.stats.requests);
+        if let Some(queue) = shared.queue() {
+            queue.asked(request.uri(), request.headers());
+        }
         let to_head = request.method() == Method::HEAD;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.connection.clone());
         let (door, stop) = (self.door.clone(), self.stop.clone());
         Box::pin(async move {
             let mut response = door.answer(request).await;
+            if let Some(queue) = shared.queue() {
+                queue.answering(response.status());
+            }
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

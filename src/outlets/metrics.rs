@@ -1,6 +1,6 @@
 //! `/metrics` and what else is exposition: everything, one application, and how it is encoded.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::Extension;
@@ -17,10 +17,13 @@ use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort, Piece, join};
 use crate::exposition::negotiate::{self, Coding, Format};
-use crate::exposition::render::Variant;
+use crate::exposition::render::{Chunk, Variant};
 use crate::http::{Chunks, Connection};
 use crate::store::{Exposed, Prepared, View};
 use crate::telemetry::{Counter, Telemetry};
+
+/// Compressors kept for the next scrapes: as many as are seldom in work at the same time, at 300 kB each.
+const MAX_SPARE_COMPRESSORS: usize = 4;
 
 /// What the metrics endpoints need.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Scraping {
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
     deflating: Deflating,
+    /// For tails; at most [`MAX_SPARE_COMPRESSORS`].
+    compressors: Mutex<Vec<Compressor>>,
     /// Whether gzip is offered (`exposition.compression`).
     compression: bool,
     /// The events that go along, where events are taken.
@@ -76,6 +81,7 @@ impl Scraping {
             plain_bytes,
             gzip_bytes,
             deflating,
+            compressors: Mutex::default(),
             compression,
             events,
         }
@@ -108,16 +114,49 @@ impl Scraping {
         }
     }
 
+    /// What the proxy says of itself to go with what is exposed.
+    fn own(&self, exposed: &Exposed, variant: Variant, now: Instant) -> Said {
+        let own = self.own.render(&self.view, now);
+        if exposed.mixes() {
+            return Said {
+                apps: Vec::new(),
+                tail: vec![self.own.per_app(&self.view), own],
+            };
+        }
+        Said {
+            apps: self.own.per_app_chunks(&self.view, variant),
+            tail: vec![own],
+        }
+    }
+
+    /// A piece of what is made for one scrape.
+    fn compress(&self, text: &[Bytes]) -> Piece {
+        let spare = || self.compressors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compressor = spare().pop().unwrap_or_default();
+        let piece = Piece::compress(text, Effort::Fast, &mut compressor);
+        let mut spare = spare();
+        if spare.len() < MAX_SPARE_COMPRESSORS {
+            spare.push(compressor);
+        }
+        piece
+    }
+
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: Vec<Bytes>) -> Response<Body> {
+    pub(super) fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: impl Into<Said>) -> Response<Body> {
         let coding = self.coding(headers);
-        let tail = exposed.tail(own);
+        let Said { apps, tail } = own.into();
+        let tail = exposed.tail(tail);
         let chunks = match coding {
-            Coding::Identity => exposed.text().into_iter().chain(tail).collect(),
+            Coding::Identity => {
+                let apps = apps.iter().flat_map(|chunk| chunk.text());
+                exposed.text().chain(apps).chain(&tail).cloned().collect()
+            }
             Coding::Gzip => {
                 self.deflating.offer(exposed.chunks());
-                let tail = Piece::compress(&tail, Effort::Fast, &mut Compressor::new());
-                join(exposed.pieces().iter().chain([&tail]))
+                self.deflating.offer(&apps);
+                let apps: Vec<Piece> = apps.iter().flat_map(|chunk| chunk.pieces()).collect();
+                let tail = self.compress(&tail);
+                join(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail]))
             }
         };
         let body = Chunks::new(chunks);
@@ -140,12 +179,46 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
+/// What the proxy says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// What grows with the number of applications, if it goes out as it is.
+    apps: Vec<Arc<Chunk>>,
+    /// The rest, as text format 0.0.4.
+    tail: Vec<Bytes>,
+}
+
+impl From<Vec<Bytes>> for Said {
+    fn from(tail: Vec<Bytes>) -> Self {
+        Self { apps: Vec::new(), tail }
+    }
+}
+
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
 pub(super) async fn finish(prepared: Prepared) -> Option<Exposed> {
     if prepared.is_ready() {
         return Some(prepared.finish());
     }
     tokio::task::spawn_blocking(move || prepared.finish()).await.ok()
+}
+
+/// The same, with what the proxy says of itself.
+async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, variant: Variant, own: bool) -> Option<(Exposed, Said)> {
+    let ready = prepared.is_ready() && (!own || scraping.own.is_ready(&scraping.view, variant));
+    let scraping = Arc::clone(scraping);
+    let work = move || {
+        let exposed = prepared.finish();
+        let said = if own {
+            scraping.own(&exposed, variant, Instant::now())
+        } else {
+            Said::default()
+        };
+        (exposed, said)
+    };
+    if ready {
+        return Some(work());
+    }
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// `GET /metrics`
@@ -169,18 +242,15 @@ pub(super) async fn all(
         Some(app) => Selection::Apps(app),
         None => Selection::Everything,
     };
+    let variant = Variant::from(format);
+    let prepared = scraping.prepare(format, &which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some(exposed) = finish(scraping.prepare(format, &which)).await else {
+    let Some((exposed, mut said)) = finish_with(&scraping, prepared, variant, wishes.own).await else {
         return Response::new(Body::empty());
-    };
-    let mut own = if wishes.own {
-        scraping.own.render(&scraping.view)
-    } else {
-        Vec::new()
     };
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
-        own.extend(events.ride(Visit {
+        said.tail.extend(events.ride(Visit {
             connection: &connection,
             method: &method,
             uri: &uri,
@@ -188,7 +258,7 @@ pub(super) async fn all(
             peek: wishes.peek,
         }));
     }
-    let answer = scraping.answer(&headers, format, &exposed, own);
+    let answer = scraping.answer(&headers, format, &exposed, said);
     scraping.observe(began);
     answer
 }
@@ -197,7 +267,7 @@ pub(super) async fn all(
 pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
     let format = scraping.format(&headers);
     match scraping.view.app_exposition(&app, Variant::from(format)) {
-        Some(exposed) => scraping.answer(&headers, format, &exposed, Vec::new()),
+        Some(exposed) => scraping.answer(&headers, format, &exposed, Said::default()),
         None => unknown_app(&app),
     }
 }

@@ -1,14 +1,23 @@
 //! The proxy's own metrics: its instruments, the process, and what the store says of the applications.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::exposition::Exposition;
+use crate::exposition::catalog::alone;
+use crate::exposition::render::{Chunk, Variant};
 use crate::http::HttpStats;
+use crate::model::Syntax;
 use crate::store::{App, View};
 use crate::supervise::listen::ListenerStats;
 use crate::telemetry::{PREFIX, Process, Telemetry, header, push_label, sample};
+
+/// How long the figures of the process stand before the system is asked again: that takes a dozen system calls, as long as all the rest
+/// of a small scrape.
+const PROCESS_STANDS: Duration = Duration::from_millis(100);
 
 /// The numbers of each listener, by its address or path.
 pub type Connections = Vec<(Arc<str>, Arc<ListenerStats>)>;
@@ -20,8 +29,18 @@ pub struct Own {
     http: Arc<HttpStats>,
     telemetry: Arc<Telemetry>,
     process: Process,
-    /// What grows with the number of applications, kept until one of them changes.
-    per_app: Mutex<(Option<u64>, Bytes)>,
+    /// What was written of the process last, and when.
+    process_said: Mutex<Option<(Instant, String)>>,
+    per_app: Mutex<PerApp>,
+}
+
+/// What grows with the number of applications, kept until one of them changes.
+#[derive(Debug, Default)]
+struct PerApp {
+    generation: Option<u64>,
+    text: Bytes,
+    /// The same as it goes out.
+    chunks: [Option<Vec<Arc<Chunk>>>; Variant::COUNT],
 }
 
 impl Own {
@@ -33,13 +52,14 @@ impl Own {
             http,
             telemetry,
             process,
+            process_said: Mutex::default(),
             per_app: Mutex::default(),
         }
     }
 
-    /// All own families as text format 0.0.4.
+    /// The own families that do not grow with the number of applications, as text format 0.0.4.
     #[must_use]
-    pub fn render(&self, view: &View) -> Vec<Bytes> {
+    pub fn render(&self, view: &View, now: Instant) -> Bytes {
         let mut out = String::with_capacity(8 * 1024);
         let totals = view.totals();
         let mut family = |name: &str, labels: &str, help: &str, value: u64| {
@@ -57,11 +77,21 @@ impl Own {
         self.listeners(&mut out);
         self.requests(&mut out);
         self.telemetry.write(&mut out);
-        self.process.write(&mut out);
-        vec![self.per_app(view), out.into()]
-            .into_iter()
-            .filter(|bytes| !bytes.is_empty())
-            .collect()
+        self.process(&mut out, now);
+        out.into()
+    }
+
+    fn process(&self, out: &mut String, now: Instant) {
+        let mut said = self.process_said.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = said.as_ref().filter(|(at, _)| now.saturating_duration_since(*at) < PROCESS_STANDS);
+        if let Some((_, text)) = stands {
+            out.push_str(text);
+            return;
+        }
+        let mut text = String::new();
+        self.process.write(&mut text);
+        out.push_str(&text);
+        *said = Some((now, text));
     }
 
     fn listeners(&self, out: &mut String) {
@@ -137,15 +167,48 @@ impl Own {
         );
     }
 
-    /// The families with one sample for each application.
-    fn per_app(&self, view: &View) -> Bytes {
+    /// Whether what is said of each application need only be handed out.
+    #[must_use]
+    pub fn is_ready(&self, view: &View, variant: Variant) -> bool {
+        let generation = view.generation();
+        // Whoever holds the lock writes at this moment.
+        let kept = self.per_app.try_lock();
+        kept.is_ok_and(|kept| kept.generation == Some(generation) && kept.chunks[variant.index()].is_some())
+    }
+
+    /// The families with one sample for each application, as text format 0.0.4.
+    #[must_use]
+    pub fn per_app(&self, view: &View) -> Bytes {
+        self.kept(view).text.clone()
+    }
+
+    /// The same as it goes out, where it need not be merged with anything.
+    #[must_use]
+    pub fn per_app_chunks(&self, view: &View, variant: Variant) -> Vec<Arc<Chunk>> {
+        let mut kept = self.kept(view);
+        let text = kept.text.clone();
+        kept.chunks[variant.index()].get_or_insert_with(|| chunks(text, variant)).clone()
+    }
+
+    fn kept(&self, view: &View) -> MutexGuard<'_, PerApp> {
         let mut kept = self.per_app.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = view.generation();
-        if kept.0 != Some(generation) {
-            *kept = (Some(generation), per_app(&view.apps()).into());
+        if kept.generation != Some(generation) {
+            *kept = PerApp {
+                generation: Some(generation),
+                text: per_app(&view.apps()).into(),
+                chunks: Default::default(),
+            };
         }
-        kept.1.clone()
+        kept
     }
+}
+
+fn chunks(text: Bytes, variant: Variant) -> Vec<Arc<Chunk>> {
+    if variant.syntax == Syntax::Text {
+        return vec![Arc::new(Chunk::new(vec![text]))];
+    }
+    alone(&Arc::new(Exposition::parse(text, Syntax::Text)), variant).chunks().to_vec()
 }
 
 /// What is said of each application.
@@ -204,7 +267,7 @@ mod tests {
             Connections::default(),
             Arc::default(),
         );
-        let text = || String::from_utf8(own.render(&view).concat()).unwrap();
+        let text = || String::from_utf8(own.per_app(&view).to_vec()).unwrap();
         assert!(!text().contains("app_last_update"));
         for at in [1_500, 2_007] {
             inlet

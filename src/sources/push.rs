@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
+use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
@@ -122,7 +123,18 @@ async fn push(
         origin,
         at: (pushing.clock)(),
     };
-    match pushing.inlet.put_whole(update) {
+    let stored = if update.body.len() > LARGE_BYTES {
+        let inlet = pushing.inlet.clone();
+        let put = tokio::task::spawn_blocking(move || inlet.put_whole(update));
+        // Storing does not panic; were it dropped with the runtime, nobody would be left to read the answer.
+        let Ok(stored) = put.await else {
+            return Response::new(Body::empty());
+        };
+        stored
+    } else {
+        pushing.inlet.put_whole(update)
+    };
+    match stored {
         Ok(receipt) => {
             pushing.accepted.inc();
             reply::text(StatusCode::OK, format_args!("stored {} bytes of {app}", receipt.bytes))

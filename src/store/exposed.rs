@@ -1,12 +1,12 @@
-//! What a scrape shows: prepared under the lock in microseconds, finished without it by whoever comes first.
+//! What a scrape shows: found ready in microseconds, or finished without a lock by whoever comes first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::Shared;
 use crate::exposition::catalog::{self, Plan, Selection};
-use crate::exposition::gzip::Piece;
+use crate::exposition::gzip::{Effort, Piece};
 use crate::exposition::raw;
 use crate::exposition::render::{Chunk, Variant};
 
@@ -19,133 +19,164 @@ pub struct Prepared {
 
 #[derive(Debug)]
 enum Work {
-    /// A plan, and whether it is about all applications, so that others will ask for the same.
-    Merged(Variant, Plan, bool),
-    /// Bodies of a generation, and whether they are all that there are, so that others will ask for the same.
-    Raw(u64, Vec<Bytes>, bool),
+    /// Nothing has changed since somebody else asked.
+    Ready(Exposed),
+    /// All applications.
+    Everything(Variant),
+    /// A plan about some of them.
+    Merged(Plan),
+    /// The bodies of some of them, in raw mode.
+    Raw(Vec<Bytes>),
 }
 
-/// What was rendered last in raw mode, and of which generation. In merge mode the catalog keeps its own.
+/// What was shown last of all applications in each variant, and of which generation.
 #[derive(Debug, Default)]
-pub(super) struct Rendered(Option<(u64, Arc<Chunk>)>);
+pub(super) struct Answers([Option<(u64, Exposed)>; Variant::COUNT]);
 
-/// The exposition of applications at one moment. It holds handles only.
+/// The exposition of applications at one moment. Cloning it clones a handle.
+#[derive(Debug, Clone)]
+pub struct Exposed(Arc<Shown>);
+
 #[derive(Debug)]
-pub struct Exposed {
+struct Shown {
     chunks: Vec<Arc<Chunk>>,
     /// What applications say under the proxy's own names, to be merged with what the proxy says.
     merged: Option<catalog::Exposed>,
+    /// All chunks as one piece, and how well they were compressed when it was made.
+    joined: Mutex<Option<(u64, Arc<Piece>)>>,
+}
+
+impl Answers {
+    /// The answer, if nothing has changed since it was made.
+    pub(super) fn get(&self, variant: Variant, generation: u64) -> Option<Exposed> {
+        let (of, exposed) = self.0[variant.index()].as_ref()?;
+        (*of == generation).then(|| exposed.clone())
+    }
 }
 
 impl Prepared {
-    pub(super) fn planned(shared: Arc<Shared>, variant: Variant, plan: Plan, all: bool) -> Self {
+    pub(super) fn everything(shared: Arc<Shared>, variant: Variant) -> Self {
+        let generation = shared.latest().generation();
+        let ready = shared.answers().get(variant, generation);
+        let work = ready.map_or(Work::Everything(variant), Work::Ready);
+        Self { shared, work }
+    }
+
+    pub(super) fn planned(shared: Arc<Shared>, plan: Plan) -> Self {
         Self {
             shared,
-            work: Work::Merged(variant, plan, all),
+            work: Work::Merged(plan),
         }
     }
 
-    pub(super) fn raw(shared: Arc<Shared>, generation: u64, bodies: Vec<Bytes>, all: bool) -> Self {
+    pub(super) fn raw(shared: Arc<Shared>, bodies: Vec<Bytes>) -> Self {
         Self {
             shared,
-            work: Work::Raw(generation, bodies, all),
+            work: Work::Raw(bodies),
         }
     }
 
-    /// Whether [`Prepared::finish`] has next to nothing to do. Otherwise it takes milliseconds a megabyte: not for a
-    /// thread that serves connections.
+    /// Whether [`Prepared::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
+    /// connections.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        match &self.work {
-            Work::Merged(_, plan, _) => plan.pending() == 0,
-            // Whoever holds the lock renders at this moment.
-            Work::Raw(generation, _, all) => {
-                *all && self
-                    .shared
-                    .rendered
-                    .try_lock()
-                    .is_ok_and(|rendered| rendered.0.as_ref().is_some_and(|(of, _)| of == generation))
-            }
-        }
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.work, Work::Ready(_))
     }
 
     /// Renders what is not rendered yet, once for all who ask at the same time.
     #[must_use]
     pub fn finish(self) -> Exposed {
         match self.work {
-            Work::Merged(_, plan, _) if plan.pending() == 0 => Exposed::merged(plan.render().0),
-            Work::Merged(variant, plan, all) => {
-                let rendering = self.shared.rendering();
-                // While we waited, somebody else may have rendered what we were about to.
-                let again = self
-                    .shared
-                    .latest()
-                    .catalog()
-                    .filter(|_| all)
-                    .map(|catalog| catalog.plan(variant, &Selection::Everything));
-                let (exposed, finished) = again.unwrap_or(plan).render();
-                if let Some(catalog) = self.shared.latest().catalog() {
-                    catalog.install(variant, finished);
-                }
-                drop(rendering);
-                Exposed::merged(exposed)
-            }
-            Work::Raw(generation, bodies, all) => {
-                let mut rendering = self.shared.rendering();
-                if let Some((_, chunk)) = rendering.0.as_ref().filter(|(of, _)| all && *of == generation) {
-                    return Exposed {
-                        chunks: vec![Arc::clone(chunk)],
-                        merged: None,
-                    };
-                }
-                let exposed = Exposed::raw(raw::concatenate(&bodies));
-                if all {
-                    rendering.0 = exposed.chunks.first().map(|chunk| (generation, Arc::clone(chunk)));
-                }
-                exposed
-            }
+            Work::Ready(exposed) => exposed,
+            Work::Everything(variant) => everything(&self.shared, variant),
+            Work::Merged(plan) => Exposed::merged(plan.render().0),
+            Work::Raw(bodies) => Exposed::raw(raw::concatenate(&bodies)),
         }
     }
 }
 
+/// All applications, as they are now. While one caller renders, others wait, and find that it is done.
+fn everything(shared: &Shared, variant: Variant) -> Exposed {
+    let _rendering = shared.rendering();
+    let mut latest = shared.latest();
+    let generation = latest.generation();
+    if let Some(ready) = shared.answers().get(variant, generation) {
+        return ready;
+    }
+    let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, &Selection::Everything)) {
+        drop(latest);
+        let (exposed, finished) = plan.render();
+        if let Some(catalog) = shared.latest().catalog() {
+            catalog.install(variant, finished);
+        }
+        Exposed::merged(exposed)
+    } else {
+        let bodies: Vec<_> = latest.apps().map(|app| app.text.body().clone()).collect();
+        drop(latest);
+        Exposed::raw(raw::concatenate(&bodies))
+    };
+    let before = shared.answers().0[variant.index()].replace((generation, exposed.clone()));
+    // Freeing thousands of handles takes a while: not under the lock.
+    drop(before);
+    exposed
+}
+
 impl Exposed {
     pub(super) fn merged(exposed: catalog::Exposed) -> Self {
-        Self {
-            chunks: exposed.chunks().to_vec(),
-            merged: Some(exposed),
-        }
+        Self::new(exposed.chunks().to_vec(), Some(exposed))
     }
 
     pub(super) fn raw(segments: Vec<Bytes>) -> Self {
-        Self {
-            chunks: vec![Arc::new(Chunk::new(segments))],
-            merged: None,
-        }
+        Self::new(vec![Arc::new(Chunk::new(segments))], None)
+    }
+
+    fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::Exposed>) -> Self {
+        let joined = Mutex::default();
+        Self(Arc::new(Shown { chunks, merged, joined }))
     }
 
     /// The rendered parts, in order; those that are not compressed yet can be, while others use them.
     #[must_use]
     pub fn chunks(&self) -> &[Arc<Chunk>] {
-        &self.chunks
+        &self.0.chunks
     }
 
     /// The text, slice by slice, without its tail.
-    #[must_use]
-    pub fn text(&self) -> Vec<Bytes> {
-        self.chunks.iter().flat_map(|chunk| chunk.text().iter().cloned()).collect()
+    pub fn text(&self) -> impl Iterator<Item = &Bytes> {
+        self.0.chunks.iter().flat_map(|chunk| chunk.text())
     }
 
-    /// The text as pieces of a gzip member, without its tail; what is not compressed yet as stored blocks.
+    /// The text as a piece of a gzip member, without its tail; what is not compressed yet as stored blocks.
     #[must_use]
-    pub fn pieces(&self) -> Vec<Piece> {
-        self.chunks.iter().flat_map(|chunk| chunk.pieces()).collect()
+    pub fn piece(&self) -> Arc<Piece> {
+        // Chunks are only ever compressed better, so the sum tells whether any has been since.
+        let effort = |chunk: &Arc<Chunk>| match chunk.effort() {
+            None => 0,
+            Some(Effort::Fast) => 1,
+            Some(Effort::Small) => 2,
+        };
+        let efforts = self.0.chunks.iter().map(effort).sum();
+        let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == efforts) {
+            return Arc::clone(piece);
+        }
+        let pieces: Vec<_> = self.0.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
+        let piece = Arc::new(Piece::concat(&pieces));
+        *joined = Some((efforts, Arc::clone(&piece)));
+        piece
+    }
+
+    /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
+    #[must_use]
+    pub fn mixes(&self) -> bool {
+        self.0.merged.as_ref().is_some_and(catalog::Exposed::has_guests)
     }
 
     /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what
     /// applications say under the same names, and the mark of the end where the format has one.
     #[must_use]
     pub fn tail(&self, own: Vec<Bytes>) -> Vec<Bytes> {
-        match &self.merged {
+        match &self.0.merged {
             Some(merged) => merged.tail_with(own),
             None => own,
         }

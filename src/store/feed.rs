@@ -15,9 +15,9 @@ use super::latest::Prepared;
 use crate::model::{AppName, LabelPair, Timestamp, Topic};
 
 /// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
-pub const MAX_QUEUED: usize = 16_384;
+const MAX_QUEUED: usize = 16_384;
 /// Bytes of them, since one heard message may have megabytes.
-pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+const MAX_QUEUED_BYTES: usize = 64 << 20;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]

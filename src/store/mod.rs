@@ -29,7 +29,7 @@ pub use events::{
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, MAX_QUEUED, MAX_QUEUED_BYTES, Numbered};
+pub use feed::{Change, Counted, Feed, Numbered};
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};
@@ -37,7 +37,7 @@ pub use view::{Totals, View};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events::{Events, Settle};
-use exposed::Rendered;
+use exposed::Answers;
 use feed::Followers;
 use latest::Latest;
 use peers::Peers;
@@ -55,7 +55,8 @@ pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, Vi
     let shared = Arc::new(Shared {
         reads,
         latest: Mutex::new(Latest::new(limits, mode)),
-        rendered: Mutex::default(),
+        rendering: Mutex::default(),
+        answers: Mutex::default(),
         followers: Arc::default(),
         peers: Peers::default(),
         events: Arc::new(Mutex::new(Events::new(events))),
@@ -72,7 +73,9 @@ struct Shared {
     /// Held for the swap of an entry or the copying of handles, never for work on bodies.
     latest: Mutex<Latest>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
-    rendered: Mutex<Rendered>,
+    rendering: Mutex<()>,
+    /// Held for moments only.
+    answers: Mutex<Answers>,
     /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.
     followers: Arc<Followers>,
     /// What polled IPFS nodes said of their peers.
@@ -88,6 +91,15 @@ impl Shared {
     /// assignments after all checks, so a poisoned lock is taken all the same.
     fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
+    fn rendering(&self) -> MutexGuard<'_, ()> {
+        self.rendering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The events, under the same promise.

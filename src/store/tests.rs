@@ -44,7 +44,8 @@ const TEXT: Variant = Variant {
 
 fn text(view: &View) -> String {
     let exposed = view.exposition(TEXT, &Selection::Everything).finish();
-    String::from_utf8([exposed.text(), exposed.tail(Vec::new())].concat().concat()).unwrap()
+    let text: Vec<_> = exposed.text().cloned().chain(exposed.tail(Vec::new())).collect();
+    String::from_utf8(text.concat()).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The reading half.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
@@ -89,26 +89,16 @@ impl View {
     /// prepared; [`Prepared::finish`] does what is left to do.
     #[must_use]
     pub fn exposition(&self, variant: Variant, which: &Selection<'_>) -> Prepared {
+        let Selection::Apps(names) = which else {
+            return Prepared::everything(Arc::clone(&self.shared), variant);
+        };
         let mut latest = self.shared.latest();
-        match latest.catalog() {
-            Some(catalog) => {
-                let all = matches!(which, Selection::Everything);
-                Prepared::planned(Arc::clone(&self.shared), variant, catalog.plan(variant, which), all)
-            }
-            None => {
-                let chosen = latest.apps().filter(|app| match which {
-                    Selection::Everything => true,
-                    Selection::Apps(names) => names.contains(&app.name.as_str()),
-                });
-                let bodies = chosen.map(|app| app.text.body().clone()).collect();
-                Prepared::raw(
-                    Arc::clone(&self.shared),
-                    latest.generation(),
-                    bodies,
-                    matches!(which, Selection::Everything),
-                )
-            }
+        if let Some(catalog) = latest.catalog() {
+            return Prepared::planned(Arc::clone(&self.shared), catalog.plan(variant, which));
         }
+        let chosen = latest.apps().filter(|app| names.contains(&app.name.as_str()));
+        let bodies = chosen.map(|app| app.text.body().clone()).collect();
+        Prepared::raw(Arc::clone(&self.shared), bodies)
     }
 
     /// What one application has handed in, without added labels; `None` if it is unknown.
@@ -172,12 +162,5 @@ impl View {
     #[must_use]
     pub fn events(&self) -> EventsOverview {
         self.shared.events().overview()
-    }
-}
-
-impl Shared {
-    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
-    pub(super) fn rendering(&self) -> std::sync::MutexGuard<'_, super::exposed::Rendered> {
-        self.rendered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,16 +25,16 @@ pub const PREFIX: &str = "exporter_proxy_";
 
 /// Builds the struct of instruments and its writer from one list.
 macro_rules! instruments {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
         $(#[$meta])*
         $vis struct $name {
             $( #[doc = $help] pub $field: $kind, )*
-            throttle: Throttle,
+            $( $extra: $extra_kind, )?
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: $init, )* throttle: Throttle::default() }
+                Self { $( $field: $init, )* $( $extra: <$extra_kind>::default(), )? }
             }
         }
 
@@ -93,6 +93,35 @@ instruments! {
         stream_upstream_up: PerLabel<Gauge, 1> = PerLabel::new(["upstream"]),
         /// 1 if the configuration was read well when it was read last, 0 if the earlier one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
+        /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable.
+        p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
+        /// 1 while the bridge has accepted us over a link that is up, else 0.
+        p2p_connected: PerLabel<Gauge, 1> = PerLabel::new(["bridge"]),
+        /// Links, by what became of them: opened, closed, lost, barred.
+        p2p_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
+        /// Scrapes over links, by what came of them: asked, answered, failed.
+        p2p_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+    } beside { throttle: Throttle }
+}
+
+instruments! {
+    /// The instruments of a bridge.
+    #[derive(Debug)]
+    pub struct BridgeTelemetry {
+        /// Aliases registered and not expired.
+        bridge_aliases: Gauge = Gauge::default(),
+        /// Proxies connected now.
+        bridge_connected: Gauge = Gauge::default(),
+        /// Scrapes forwarded, by what came of them: ok, unknown_alias, unavailable, upstream_error, interrupted.
+        bridge_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Time in seconds from a scrape's request to the moment when the head of its answer was there.
+        bridge_scrape_duration_seconds: Latency = Latency::default(),
+        /// Registrations, by what came of them: updated, unchanged, refused.
+        bridge_registrations_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Links of proxies, by what became of them: opened, closed, lost, barred.
+        bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
+        /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
+        bridge_expired_total: Counter = Counter::default(),
     }
 }
 

@@ -9,11 +9,13 @@ mod capnp_stream;
 pub mod event_form;
 mod json_stream;
 pub mod kubo;
+mod link;
 pub mod monitoring;
 mod refusal;
 pub mod schema;
 mod sniff;
 mod stream;
+pub mod z_base_32;
 
 use bytes::Bytes;
 
@@ -23,6 +25,7 @@ pub use self::buffer::{LARGEST_READ, SMALLEST_READ};
 pub use self::capnp_message::encode;
 pub use self::capnp_stream::MAX_SEGMENTS;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
+pub use self::link::{LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register};
 pub use self::refusal::{Fault, Found, Part, Place, Refusal};
 pub use self::sniff::FormatChoice;
 pub use self::stream::StreamDecoder;

@@ -11,6 +11,9 @@
 mod events;
 mod exposition;
 mod harness;
+mod hostile;
+mod keep_alive;
+mod links;
 mod peers;
 mod polls;
 mod process;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::harness::{PATIENCE, Proxy, until};
 
@@ -106,6 +106,54 @@ async fn idle_connections_that_hold_every_seat_make_room() {
     }
 }
 
+/// More clients than seats, each of which says all it has to say at once and ends: nobody who has spoken is the one to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_spoken_is_not_closed_for_a_newcomer() {
+    let proxy = Proxy::with("exporter.concurrent_requests = 8").await;
+    let (tcp, unix) = (proxy.tcp(), proxy.unix().to_owned());
+    let mut senders = tokio::task::JoinSet::new();
+    for n in 0..400 {
+        let (unix, message) = (unix.clone(), format!("{{\"app{n}\":\"m{n} 1\"}}"));
+        senders.spawn(async move {
+            let mut told = String::new();
+            if n % 2 == 0 {
+                let mut stream = TcpStream::connect(tcp).await.unwrap();
+                stream.write_all(message.as_bytes()).await.unwrap();
+                stream.read_to_string(&mut told).await.map(|_| told)
+            } else {
+                let mut stream = UnixStream::connect(unix).await.unwrap();
+                stream.write_all(message.as_bytes()).await.unwrap();
+                stream.read_to_string(&mut told).await.map(|_| told)
+            }
+        });
+    }
+    until("all 400 are stored", async || proxy.own("exporter_proxy_apps").await == Some(400.0)).await;
+    // The last ones keep their seats until somebody needs them.
+    senders.abort_all();
+    while let Some(ended) = senders.join_next().await {
+        if let Ok(heard) = ended {
+            assert_eq!(heard.unwrap(), "", "a clean end, no reset");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_of_whole_messages_is_not_the_longest_idle() {
+    let proxy = Proxy::with("exporter.concurrent_requests = 4").await;
+    let mut active = TcpStream::connect(proxy.tcp()).await.unwrap();
+    let mut idle = Vec::new();
+    for n in 0..12 {
+        active.write_all(format!("{{\"app\":\"m {n}\"}}").as_bytes()).await.unwrap();
+        proxy.shows(&format!("m {n}\n")).await;
+        idle.push(TcpStream::connect(proxy.tcp()).await.unwrap());
+        until("the newcomer is let in", async || {
+            let series = format!("exporter_proxy_connections_accepted_total{{listener=\"{}\"}}", proxy.tcp());
+            proxy.own(&series).await >= Some(2.0 + f64::from(n))
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn busy_connections_wait_for_a_seat_and_none_is_lost() {
     let proxy = Proxy::with("exporter.concurrent_requests = 4").await;
@@ -154,6 +202,28 @@ async fn half_received_messages_share_a_budget_and_all_arrive_in_the_end() {
     until("all 8 are stored", async || proxy.own("exporter_proxy_apps").await == Some(8.0)).await;
 }
 
+/// Those who hold the budget stall for good, so whoever waits for them waits for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_messages_pass_those_who_hold_the_budget() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"\nreceiver.max_inflight_bytes = \"1MiB\"").await;
+    let mut holders = Vec::new();
+    for _ in 0..4 {
+        let mut holder = TcpStream::connect(proxy.tcp()).await.unwrap();
+        holder.write_all(b"{\"held\":\"").await.unwrap();
+        // What does not fit into the sockets once the proxy stops reading is not waited for.
+        let _ = tokio::time::timeout(Duration::from_millis(200), holder.write_all(&vec![b'x'; 900_000])).await;
+        holders.push(holder);
+    }
+    let mut small = TcpStream::connect(proxy.tcp()).await.unwrap();
+    for piece in [&b"{\"small\""[..], b":\"small", b" 1\"}"] {
+        small.write_all(piece).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    proxy.shows("small 1\n").await;
+    let pushed = proxy.send(http::Request::put("/apps/pushed/metrics"), "pushed 1\n").await;
+    assert_eq!(pushed.status(), 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_busy_connections_lose_nothing() {
     let proxy = Proxy::start().await;
@@ -191,6 +261,40 @@ async fn a_graceful_stop_takes_what_was_sent() {
     let mut told = String::new();
     stream.read_to_string(&mut told).await.unwrap();
     assert_eq!(told, "");
+    let report = finishing.await.unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Nobody has accepted them yet, but their connection stands and they have sent what they had to say: to them it is received.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_takes_those_in_the_queue() {
+    let proxy = Proxy::with("exporter.concurrent_requests = 2").await;
+    let mut holders = Vec::new();
+    for _ in 0..2 {
+        let mut holder = TcpStream::connect(proxy.tcp()).await.unwrap();
+        holder.write_all(b"{\"held\":").await.unwrap();
+        holders.push(holder);
+    }
+    let listener = format!("{{listener=\"{}\"}}", proxy.tcp());
+    until("the seats are taken", async || {
+        proxy.own(&format!("exporter_proxy_receiver_connections{listener}")).await == Some(2.0)
+    })
+    .await;
+    let mut queue = Vec::new();
+    for n in 0..20 {
+        let mut stream = TcpStream::connect(proxy.tcp()).await.unwrap();
+        stream.write_all(format!("{{\"queued{n}\":\"m 1\"}}").as_bytes()).await.unwrap();
+        queue.push(stream);
+    }
+    let finishing = tokio::spawn(proxy.finish());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for holder in &mut holders {
+        holder.write_all(b"\"m 1\"}").await.unwrap();
+    }
+    for stream in &mut queue {
+        // An end of file means that all was read; what is thrown away unread is answered with a reset.
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    }
     let report = finishing.await.unwrap();
     assert!(report.is_clean(), "{report}");
 }

@@ -20,6 +20,10 @@ impl Script {
     fn start(python: &PathBuf, file: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(python);
         command.arg(repository("tests/peers").join(file)).args(arguments);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -253,4 +257,65 @@ async fn a_stock_node_gives_the_plugins_metrics() {
         (&json!("12D3KooWpeer0"), &json!("kubo/0.40.0/"), &json!(1))
     );
     assert_eq!(peer["connected_multiaddresses"].as_array().unwrap().len(), 2);
+}
+
+/// The `tap` command on a stream.
+async fn tap(proxy: &Proxy, arguments: &[&str]) -> Script {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"));
+    command.args(["tap", "--from", &proxy.stream[0].to_string()]).args(arguments);
+    let before = proxy.own("exporter_proxy_stream_subscribers").await.unwrap();
+    let tap = Script::run(command);
+    has_subscribers(proxy, before + 1.0).await;
+    tap
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tap_prints_what_happens_until_nobody_reads_or_the_stream_ends() {
+    let proxy = Proxy::with(LISTEN).await;
+    let (mut lines, mut json) = (tap(&proxy, &[]).await, tap(&proxy, &["--json"]).await);
+    proxy.send(Request::put("/apps/foo/metrics"), "a 1\n").await;
+    let line = lines.line().await;
+    assert!(line.ends_with("app_update   foo: 4 bytes from http  #0"), "{line}");
+    let message: Value = serde_json::from_str(&json.line().await).unwrap();
+    assert_eq!(message["event"]["app_update"]["app"], "foo");
+    // Whoever pipes it into `head` closes its standard output; that is no failure.
+    drop(json.lines);
+    proxy.send(Request::put("/apps/bar/metrics"), "a 1\n").await;
+    assert_eq!(json.child.wait().await.unwrap().code(), Some(0));
+    assert!(proxy.finish().await.is_clean());
+    let ended = lines.child.wait_with_output().await.unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(told.contains("the server closed the connection"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_shot_events_and_polls_are_told() {
+    let Some(python) = python(&["zlib"]) else { return };
+    let target = Proxy::start().await;
+    let polls = format!(
+        "poll_external = {{ poll_other_scrape_endpoints = true, other_scrape_endpoints = [{{ url = \"http://{}/metrics\", name = \"other\" }}] }}\n\
+         stream.events = [\"one_shot\", \"poll\"]",
+        target.http
+    );
+    let proxy = Proxy::with(&format!("{LISTEN}\n{polls}")).await;
+    let client = Script::start(
+        &python,
+        "monitor_client.py",
+        &[&proxy.stream[0].to_string(), "--count", "20", "--kinds", "one_shot,poll"],
+    );
+    has_subscribers(&proxy, 1.0).await;
+    let answer = proxy.send(Request::post("/event?who=me&what=a%22b&value=NaN"), "").await;
+    assert_eq!(answer.status(), 200, "{:?}", answer.body());
+    let events = client.finish().await;
+    let shot = events.iter().find_map(|event| event.get("one_shot")).expect("the event is told");
+    assert_eq!(
+        shot,
+        &json!({"metric": "events_to_metrics", "labels": {"who": "me", "what": "a\"b"}, "value": "NaN"})
+    );
+    let poll = events.iter().find_map(|event| event.get("poll"));
+    assert!(
+        poll.is_none_or(|poll| poll["endpoint"] == "other" && poll["up"] == true),
+        "{poll:?}"
+    );
 }

@@ -418,6 +418,7 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
         let mut mine: BTreeMap<String, (Part, bool)> = BTreeMap::new();
         let mut whole: BTreeSet<(String, Labels)> = BTreeSet::new();
         let mut names = BTreeSet::new();
+        let mut first: BTreeMap<(Labels, bool), Labels> = BTreeMap::new();
         for (mut seen, suffix, ordered) in read(exposition, family) {
             let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix);
             let key = underscored(&format!("{}{beyond}", text(exposition.text(family.name))));
@@ -428,6 +429,24 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
                 add(&mut group, label, value);
             }
             let sample_name = underscored(&seen.0);
+            // Of groups that additions make one the first stands.
+            let (mut was, mut looks): (Labels, Labels) = (ordered.iter().cloned().collect(), ordered.iter().cloned().collect());
+            additions.iter().for_each(|(label, value)| add(&mut looks, label, value));
+            let own_name = underscored(&text(exposition.text(family.name)));
+            let own_kind = if family.kind == Kind::GaugeHistogram {
+                Kind::Histogram
+            } else {
+                family.kind
+            };
+            remove_bound(&mut was, &sample_name, &own_name, own_kind);
+            remove_bound(&mut looks, &sample_name, &own_name, own_kind);
+            let apart = match (own_kind, suffix) {
+                (Kind::Histogram, Suffix::Bare) => true,
+                (Kind::Histogram, Suffix::Bucket) => !seen.1.contains_key("le"),
+                (Kind::Summary, Suffix::Bare) => !seen.1.contains_key("quantile"),
+                _ => false,
+            };
+            let stands = *first.entry((looks, apart)).or_insert_with(|| was.clone()) == was;
             whole.insert((sample_name.clone(), group.clone()));
             let (part, is_primary) = mine.entry(key.clone()).or_insert_with(|| {
                 let part = Part {
@@ -444,7 +463,9 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             remove_bound(&mut group, &sample_name, &key, kind);
             part.groups.insert(group.clone());
             part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
-            part.samples.push((seen, group));
+            if stands {
+                part.samples.push((seen, group));
+            }
         }
         let typed = family.kind != Kind::Unknown;
         for (key, (mut part, primary)) in mine {

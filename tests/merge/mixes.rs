@@ -49,6 +49,20 @@ pub(crate) enum Step {
     },
 }
 
+impl Step {
+    /// The same series once more, with other values.
+    fn with_other_values(&self) -> Self {
+        let mut step = self.clone();
+        if let Self::Replace { body, .. } = &mut step {
+            *body = body
+                .replace(" 17\n", " 19\n")
+                .replace(" 12.5\n", " 13\n")
+                .replace(" 1e3\n", " 2e3\n");
+        }
+        step
+    }
+}
+
 /// What a mix is made with.
 #[derive(Debug, Clone)]
 pub(crate) struct Mix {
@@ -77,6 +91,7 @@ impl Mix {
             let step = match dice.below(12) {
                 0 | 1 => Step::Remove { app },
                 2 => steps.last().cloned().unwrap_or(Step::Remove { app }),
+                3 | 4 if !steps.is_empty() => dice.pick(&steps).with_other_values(),
                 _ => {
                     let syntax = if dice.chance(35) { Syntax::OpenMetrics } else { Syntax::Text };
                     let body = Body::new(&mut dice, syntax).write();

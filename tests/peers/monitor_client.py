@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A client of the monitoring stream, version 3, that takes nothing on trust.
 
-    monitor_client.py HOST:PORT --count N [--app NAME] [--strict] [--seconds S]
+    monitor_client.py HOST:PORT --count N [--app NAME] [--kinds A,B] [--strict] [--seconds S]
 
 It follows the stream, checks every rule that a server must keep, and prints one JSON object a message; the exit code is 1
 with a reason on standard error as soon as a rule is broken. `--strict` also refuses what the client of 2022 could not read:
-other kinds of events, and multiaddresses newer than it. It stops after N messages, or when S seconds have passed.
+other kinds of events, and multiaddresses newer than it. It stops after N messages, at one about the app NAME, or once each of
+the kinds A and B has come; more than S seconds are a failure.
 
 Only the standard library is used, and nothing of the program under test.
 """
@@ -129,6 +130,7 @@ def main():
     parser.add_argument("server")
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--app", help="stop at a message about this app")
+    parser.add_argument("--kinds", help="stop when each of these has come")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--seconds", type=float, default=30)
     options = parser.parse_args()
@@ -141,6 +143,7 @@ def main():
     need(hello == HELLO, "the server's first frame is its version, uncompressed", hello)
     stream.sendall(struct.pack(">I", len(HELLO)) + HELLO)
     seen, last = 0, None
+    wanted = set(options.kinds.split(",")) if options.kinds else {None}
     while seen < options.count and time.monotonic() < deadline:
         payload = read_frame(stream)
         need(payload is not None, "the server goes on")
@@ -148,6 +151,9 @@ def main():
         last = event["seq"]
         seen += 1
         print(json.dumps(event), flush=True)
+        wanted -= set(event)
+        if not wanted:
+            return
         if options.app and any(part.get("app") == options.app for part in event.values() if isinstance(part, dict)):
             return
     need(seen >= options.count, "enough messages in time", seen)

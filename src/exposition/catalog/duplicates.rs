@@ -11,7 +11,7 @@ use super::slab::Id;
 use super::updates::Turn;
 use super::{App, Catalog, MAX_REMEMBERED};
 use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, legacy_labels, underscored_label};
-use crate::exposition::{Exposition, Kind, Label, Sample, Suffix};
+use crate::exposition::{Exposition, Kind, Label, Runs, Sample, Suffix};
 
 /// Where the samples of a contribution stand.
 pub(super) struct Source {
@@ -47,6 +47,14 @@ impl Source {
         })
     }
 
+    fn lines(&self) -> Lines<'_> {
+        let family = &self.exposition.families()[self.part.family as usize];
+        Lines {
+            runs: self.exposition.runs(family),
+            rest: None,
+        }
+    }
+
     /// The identities, each once, in order.
     fn hashes(&self) -> Vec<u64> {
         let mut hashes: Vec<u64> = self.samples().map(|(hash, ..)| hash).collect();
@@ -67,6 +75,59 @@ impl Source {
         identity.sort_unstable();
         identity
     }
+}
+
+/// Whether two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
+/// where a closer look would say yes.
+fn same_series(before: &Source, now: &Source) -> bool {
+    let part = |source: &Source| Part {
+        family: 0,
+        fit: true,
+        ..source.part
+    };
+    part(before) == part(now)
+        && before.exposition.syntax() == now.exposition.syntax()
+        && before.additions == now.additions
+        && before.lines().eq_by_series(now.lines())
+}
+
+/// The lines of a family's samples.
+struct Lines<'a> {
+    runs: Runs<'a>,
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Lines<'a> {
+    fn eq_by_series(mut self, mut other: Lines<'_>) -> bool {
+        loop {
+            match (self.next(), other.next()) {
+                (None, None) => return true,
+                (Some(a), Some(b)) if b.get(..series_end(a)) == Some(&a[..series_end(a)]) => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = match self.rest {
+            Some(rest) => rest,
+            None => self.runs.next()?,
+        };
+        let end = memchr::memchr(b'\n', rest);
+        self.rest = end.map(|end| &rest[end + 1..]);
+        Some(&rest[..end.unwrap_or(rest.len())])
+    }
+}
+
+/// How much of a checked sample line says which series it is; more where it has an exemplar. Lines that agree so far are of one series: the
+/// last closing brace ends the labels or comes after them, and without one the first blank ends the name.
+fn series_end(line: &[u8]) -> usize {
+    let end = memchr::memrchr(b'}', line).or_else(|| memchr::memchr2(b' ', b'\t', line));
+    end.map_or(line.len(), |at| at + 1)
 }
 
 /// Equal for equal sets of samples, whatever their order; almost never 0.
@@ -96,6 +157,32 @@ impl Catalog {
             return;
         }
         let Some(source) = self.source(id, app) else { return };
+        let entry = &self.entries[id];
+        let Some(contribution) = entry.get(app) else { return };
+        let (kept, known) = (entry.keeps(contribution), contribution.digest != 0);
+        if self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0 {
+            self.mark_all(id);
+        }
+        if kept && known && before.as_ref().is_some_and(|before| same_series(before, &source)) {
+            return;
+        }
+        let (digest, taken) = self.survey(&source);
+        let now = if kept { digest } else { 0 };
+        let had = self.resurvey(id, app, now, taken);
+        if had != now {
+            let before = before.filter(|_| had != 0).map_or_else(Vec::new, |before| before.hashes());
+            let after = if kept { source.hashes() } else { Vec::new() };
+            for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
+                self.release(id, app, series, turn);
+            }
+            let added: Vec<u64> = after.into_iter().filter(|series| before.binary_search(series).is_err()).collect();
+            self.claim(id, app, &source, &added, turn);
+        }
+        self.rerank(id, turn);
+    }
+
+    /// The digest of a contribution's series, and which names of the telling label they have.
+    fn survey(&self, source: &Source) -> (u64, u8) {
         let rules = &self.rules;
         let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
@@ -105,38 +192,24 @@ impl Catalog {
                 rules.taken_by(label.name)
             }
         };
-        let now = digest(source.samples().map(|(hash, _, sample)| {
+        let digest = digest(source.samples().map(|(hash, _, sample)| {
             sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
         }));
+        (digest, taken)
+    }
+
+    /// Notes what a survey found; returns the digest of the one before.
+    fn resurvey(&mut self, id: Id<Entry>, app: Id<App>, digest: u64, taken: u8) -> u64 {
         let entry = &mut self.entries[id];
-        let kept = entry.get(app).is_some_and(|it| entry.keeps(it));
-        let Some(contribution) = entry.get_mut(app) else { return };
-        let (had, had_taken) = (contribution.digest, contribution.taken);
-        let now = if kept { now } else { 0 };
-        (contribution.digest, contribution.taken) = (now, taken);
-        let newest_counts = self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0;
+        let Some(contribution) = entry.get_mut(app) else { return digest };
+        let had = std::mem::replace(&mut contribution.digest, digest);
+        let had_taken = std::mem::replace(&mut contribution.taken, taken);
         if let Some(shared) = entry.shared_mut() {
             shared.take(taken);
             shared.untake(had_taken);
         }
-        if newest_counts {
-            self.mark_all(id);
-        }
-        if had != now {
-            let before = if had == 0 {
-                Vec::new()
-            } else {
-                before.map_or_else(Vec::new, |before| before.hashes())
-            };
-            let after = if kept { source.hashes() } else { Vec::new() };
-            for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
-                self.release(id, app, series, turn);
-            }
-            let added: Vec<u64> = after.into_iter().filter(|series| before.binary_search(series).is_err()).collect();
-            self.claim(id, app, &source, &added, turn);
-        }
-        self.rerank(id, turn);
+        had
     }
 
     /// Notes all series of a family anew, after its shape has changed.

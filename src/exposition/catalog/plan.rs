@@ -380,6 +380,12 @@ impl Exposed {
         &self.chunks
     }
 
+    /// Whether applications say something under the proxy's own names.
+    #[must_use]
+    pub const fn has_guests(&self) -> bool {
+        !self.guests.is_empty()
+    }
+
     /// The answer, plain. `own` is what the proxy says of itself, in the text format; none leaves it out, but not what applications
     /// say of themselves under the same names.
     #[must_use]

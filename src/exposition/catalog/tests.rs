@@ -378,3 +378,23 @@ fn what_was_rendered_for_an_older_state_is_not_kept() {
     assert_eq!(exposed.body(None).into_parts().concat(), b"x 1\n");
     assert_eq!(shown(&mut catalog, TEXT), "x 2\n");
 }
+
+#[test]
+fn a_label_that_makes_two_series_one_leaves_the_first() {
+    let mut catalog = Catalog::new(Rules::new(Some("job"), Duplicates::Label, &[]));
+    push(&mut catalog, "a", "x 1\nx{job=\"a\"} 2\nx{job=\"b\"} 3\n");
+    assert_eq!(shown(&mut catalog, TEXT), "x{job=\"a\"} 1\nx{job=\"b\"} 3\n");
+    let histogram = |labels: &str, bound: &str| {
+        format!("h_bucket{{{labels}le=\"{bound}\"}} 1\nh_bucket{{{labels}le=\"+Inf\"}} 1\nh_sum{{{labels}}} 1\nh_count{{{labels}}} 1\n")
+    };
+    push(
+        &mut catalog,
+        "a",
+        &format!("# TYPE h histogram\n{}{}", histogram("", "1"), histogram("job=\"a\",", "2")),
+    );
+    let text = shown(&mut catalog, OPENMETRICS);
+    assert!(
+        text.contains("h_bucket{le=\"1.0\",job=\"a\"}") && !text.contains("2.0"),
+        "groups stay whole: {text}"
+    );
+}

@@ -47,6 +47,8 @@ pub(super) struct Families {
     names: Vec<(Span, Owner)>,
     /// From hashes of names to `names`.
     table: Table,
+    /// The suffixes that names of families have.
+    suffixed: Traits,
     /// Where a name is put together.
     scratch: Vec<u8>,
 }
@@ -58,6 +60,7 @@ impl Families {
     pub(super) fn reset(&mut self) {
         self.drafts.clear();
         self.names.clear();
+        self.suffixed = Traits::NONE;
         self.table.reset(0);
     }
 
@@ -88,6 +91,7 @@ impl Families {
             suffix: Suffix::Bare,
         });
         if owner.family == self.drafts.len() {
+            self.suffixed |= Suffix::split(&body[name.clone()]).map_or(Traits::NONE, |(_, suffix)| suffix.as_trait());
             self.drafts.push(Draft {
                 name: name.clone(),
                 kind: Kind::Unknown,
@@ -120,14 +124,12 @@ impl Families {
 
     /// The family that claims a name which has no entry yet.
     fn claimant(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<Owner> {
-        Suffix::NAMED.into_iter().find_map(|suffix| {
-            let base = name.strip_suffix(suffix.as_str().as_bytes())?;
-            let owner = self.find(body, base, Seed::get().name(base))?;
-            let claims = self.drafts[owner.family].kind.suffixes(syntax).contains(&suffix);
-            (owner.suffix == Suffix::Bare && claims).then_some(Owner {
-                family: owner.family,
-                suffix,
-            })
+        let (base, suffix) = Suffix::split(name)?;
+        let owner = self.find(body, base, Seed::get().name(base))?;
+        let claims = self.drafts[owner.family].kind.suffixes(syntax).contains(&suffix);
+        (owner.suffix == Suffix::Bare && claims).then_some(Owner {
+            family: owner.family,
+            suffix,
         })
     }
 
@@ -136,7 +138,8 @@ impl Families {
     pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: Kind, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
         let base = self.drafts[family].name.clone();
         let mut lost = Vec::new();
-        for suffix in kind.suffixes(syntax) {
+        let suffixed = self.suffixed;
+        for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_trait())) {
             if let Some(at) = self.entry(body, &body[base.clone()], *suffix) {
                 let other = &self.drafts[self.names[at].1.family];
                 if other.typed || other.samples > 0 || other.unit.is_some() {

@@ -117,7 +117,7 @@ impl Reader<'_, '_> {
 
     fn help(&mut self, name: Range<usize>, text: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        if let Err(wrong) = std::str::from_utf8(&body[text..]) {
+        if let (false, Err(wrong)) = (self.utf8, std::str::from_utf8(&body[text..])) {
             return Err((text + wrong.valid_up_to(), Reason::Encoding));
         }
         check_escapes(body, text, self.syntax)?;

@@ -93,16 +93,18 @@ impl<'a> Hashes<'a> {
 }
 
 impl Iterator for Hashes<'_> {
-    type Item = u64;
+    /// Where the line starts, and the identity.
+    type Item = (usize, u64);
 
-    fn next(&mut self) -> Option<u64> {
+    fn next(&mut self) -> Option<(usize, u64)> {
         if self.at >= self.end {
             (self.at, self.end) = self.runs.next().map(|run| (run.start as usize, run.end as usize))?;
         }
-        let (_, _, cursor) = self.scanner.scan_labels(self.at).ok()?;
+        let start = self.at;
+        let (_, _, cursor) = self.scanner.scan_labels(start).ok()?;
         let newline = memchr::memchr(b'\n', &self.scanner.body[cursor.at..self.end]);
         self.at = newline.map_or(self.end, |len| cursor.at + len + 1);
-        Some(self.scanner.name_hash.wrapping_add(cursor.labels))
+        Some((start, self.scanner.name_hash.wrapping_add(cursor.labels)))
     }
 }
 

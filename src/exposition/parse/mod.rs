@@ -89,6 +89,8 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             families: &mut scratch.families,
             groups: &mut scratch.groups,
             series: &mut scratch.series,
+            series_of: SeriesOf::Nobody,
+            utf8,
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
             owner: None,
@@ -102,6 +104,15 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
     })
 }
 
+/// Whose series are looked through for duplicates. Only a series of the same family can be the same; keeping to one family keeps the
+/// table small and near. Once a family goes on that was left, all series are entered, and stay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SeriesOf {
+    Nobody,
+    Family(usize),
+    All,
+}
+
 /// A text that is being read.
 struct Reader<'a, 'b> {
     body: &'a [u8],
@@ -111,11 +122,14 @@ struct Reader<'a, 'b> {
     faults: &'b mut Report,
     families: &'b mut Families,
     groups: &'b mut Groups,
-    /// From identities of series to the offsets of their lines.
+    /// From identities of series to the offsets of their lines: those of one family, unless families are mixed up.
     series: &'b mut Table,
+    series_of: SeriesOf,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
     scanner: Scanner<'a>,
+    /// Whether all of the text is UTF-8.
+    utf8: bool,
     /// Whose the name of the last good line is.
     owner: Option<Owner>,
     /// The family of the last line.
@@ -236,8 +250,13 @@ impl Reader<'_, '_> {
         if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
             self.odd_spelling(start, line.traits);
         }
-        if self.repeated == Repeated::Fault && self.is_duplicate(start, line) {
-            return;
+        if self.repeated == Repeated::Fault {
+            if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
+                self.turn_to(owner.family);
+            }
+            if self.is_duplicate(start, line) {
+                return;
+            }
         }
         self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);
@@ -311,6 +330,21 @@ impl Reader<'_, '_> {
             value: number.value,
             hash: label.hash,
         }))
+    }
+
+    /// Makes ready for the series of another family.
+    fn turn_to(&mut self, family: usize) {
+        if self.families.drafts()[family].samples == 0 {
+            self.series.reset(0);
+            self.series_of = SeriesOf::Family(family);
+            return;
+        }
+        self.series.reset(self.body.len());
+        self.series_of = SeriesOf::All;
+        let runs: Vec<Span> = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
+        for (at, hash) in Hashes::new(self.body, self.syntax, &runs) {
+            self.series.find_or_insert(hash, narrow(at), |_| false);
+        }
     }
 
     #[inline]

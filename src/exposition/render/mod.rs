@@ -4,6 +4,7 @@ mod chunk;
 mod header;
 mod rope;
 mod sample;
+mod standing;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) use sample::{Addition, legacy_labels, underscored_label, underscored_
 
 use rope::Rope;
 use sample::Spelling;
+use standing::Standing;
 
 /// What the bytes of an answer depend on: less than its format, whose versions of text differ in the `Content-Type` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,17 +131,14 @@ impl Item {
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
         };
         let name = exposition.text(source.name);
-        // Escaping may make two series one; then the first stands, as within any text.
-        let escapes = to.escaping == Escaping::Underscores && source.traits.contains(Traits::QUOTED);
-        let mut seen = HashSet::new();
+        let escapes = to.escaping == Escaping::Underscores && spelling.quoted;
+        let mut standing = Standing::new(source.kind, exposition.samples(source), &self.additions, escapes);
         for sample in exposition.samples(source) {
             let Some(suffix) = Suffix::between(name, sample.name) else {
                 continue;
             };
-            if !self.names.contains(suffix.as_trait()) || self.stays_away(&sample, suffix, to) {
-                continue;
-            }
-            if escapes && !seen.insert(sample::underscored_hash(&sample)) {
+            let stands = standing.as_mut().is_none_or(|standing| standing.admits(&sample, suffix));
+            if !stands || !self.names.contains(suffix.as_trait()) || self.stays_away(&sample, suffix, to) {
                 continue;
             }
             let canonical = if to.syntax == Syntax::OpenMetrics {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 /// From how many bytes on a stretch of stored text goes out as a slice of its own: shorter ones are copied together, because a socket
-/// write of many small slices costs more than the copies.
-pub(super) const MIN_SLICE_BYTES: usize = 48 * 1024;
+/// write of many small slices costs more than the copies. Of what goes out as a slice there is no second copy in memory.
+pub(super) const MIN_SLICE_BYTES: usize = 8 * 1024;
 
 /// A growing list of slices.
 ///

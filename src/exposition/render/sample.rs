@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::Variant;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::{Label, Labels, Sample, escape, label_hash, name_hash};
+use crate::exposition::{Label, Labels, Sample, escape};
 use crate::model::Syntax;
 
 /// A label that every sample gets which lacks it.
@@ -212,12 +212,6 @@ impl Spelling<'_> {
             out.extend_from_slice(timestamp);
         }
     }
-}
-
-/// The identity that a sample has once its names are escaped by the underscores rule.
-pub(super) fn underscored_hash(sample: &Sample<'_>) -> u64 {
-    let labels = legacy_labels(&sample.labels, true).map(|(name, label)| label_hash(&name, label.value));
-    labels.fold(name_hash(&underscored_metric(sample.name)), u64::wrapping_add)
 }
 
 /// Writes the braces and commas around labels, and no braces where there are none.

@@ -11,11 +11,9 @@ use tokio::sync::Semaphore;
 
 use super::failure::Failure;
 use crate::model::Syntax;
+use crate::sources::LARGE_BYTES;
 
-/// Bodies longer than this wait for one of [`LARGE_AT_ONCE`] places while they are read, and are stored on a thread of their own.
-pub(super) const LARGE_BYTES: usize = 1 << 20;
-
-/// Large bodies in work at once, over all endpoints: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
+/// Bodies larger than [`LARGE_BYTES`] in work at once, over all endpoints; more of them wait for a place while they are read: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
 pub(super) const LARGE_AT_ONCE: usize = 8;
 
 /// Decompressed bytes after which other tasks get a turn: about a tenth of a millisecond's work.

@@ -8,12 +8,12 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::body::LARGE_BYTES;
 use super::course::{Course, Step, Turn};
 use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
 use crate::model::{Clock, Format, Origin, PeerSample, Update};
+use crate::sources::LARGE_BYTES;
 use crate::store::{Change, Inlet};
 use crate::supervise::panic_message;
 use crate::telemetry::SharedTelemetry;

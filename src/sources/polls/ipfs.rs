@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::body::LARGE_BYTES;
 use super::failure::Failure;
 use crate::model::Peer;
+use crate::sources::LARGE_BYTES;
 use crate::telemetry::push_label;
 use crate::wire::kubo::{Swarm, swarm_peers};
 

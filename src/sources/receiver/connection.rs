@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::budget::{FREE_BYTES, Hold};
 use crate::model::{Format, Update};
+use crate::sources::LARGE_BYTES;
 use crate::supervise::seats::GRACE;
 use crate::supervise::{Seat, Stream};
 use crate::telemetry::Rejection;
@@ -223,7 +224,7 @@ impl<'a> Conversation<'a> {
             consume_budget().await;
             self.clock.message_begins(Instant::now());
             match item {
-                Ok(inbound) => self.store(inbound),
+                Ok(inbound) => self.store(inbound).await,
                 Err(refusal) => {
                     self.refuse(refusal.reason(), &refusal.to_string());
                     if refusal.ends_connection() {
@@ -235,7 +236,7 @@ impl<'a> Conversation<'a> {
         true
     }
 
-    fn store(&mut self, inbound: Inbound) {
+    async fn store(&mut self, inbound: Inbound) {
         let format = self.decoder.format().unwrap_or(Format::Json);
         let origin = self.shared.origin(format);
         let update = Update {
@@ -246,7 +247,17 @@ impl<'a> Conversation<'a> {
             origin,
             at: (self.shared.clock)(),
         };
-        match self.shared.inlet.put(update) {
+        let stored = if update.body.len() > LARGE_BYTES {
+            let inlet = self.shared.inlet.clone();
+            // Storing does not panic; were it dropped with the runtime, nobody would be left to hear of it.
+            let Ok(stored) = tokio::task::spawn_blocking(move || inlet.put(update)).await else {
+                return;
+            };
+            stored
+        } else {
+            self.shared.inlet.put(update)
+        };
+        match stored {
             Ok(receipt) => {
                 self.shared.accepted(format).inc();
                 if let Some(complaint) = receipt.news() {

@@ -86,7 +86,8 @@ pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, no
     let shared = Arc::new(Shared {
         reads,
         latest,
-        rendered: Mutex::default(),
+        rendering: Mutex::default(),
+        answers: Mutex::default(),
         followers: Arc::default(),
         peers: Peers::default(),
         events,

@@ -54,6 +54,25 @@ fn every_key_is_an_app_and_objects_follow_each_other() {
 }
 
 #[test]
+fn what_is_noted_about_an_object_counts_as_held() {
+    let mut decoder = StreamDecoder::new(FormatChoice::Json, MAX);
+    let object = format!("{{{}", "\"\":0,".repeat(100_000));
+    let mut rest = object.as_bytes();
+    while !rest.is_empty() {
+        let mut spare = decoder.spare(rest.len());
+        let n = spare.remaining_mut().min(rest.len());
+        spare.put_slice(&rest[..n]);
+        rest = &rest[n..];
+        assert_eq!(decoder.next(), None);
+    }
+    assert_eq!(decoder.buffered(), object.len());
+    assert!(decoder.held() >= object.len() + 100_000 * size_of::<Entry>(), "{}", decoder.held());
+    decoder.spare(5).put_slice(b"\"\":0}");
+    assert_eq!(decoder.by_ref().count(), 1, "the same key again and again is one app");
+    assert!(decoder.held() < 64 * 1024, "{}", decoder.held());
+}
+
+#[test]
 fn an_app_is_there_as_soon_as_its_object_is_complete() {
     let mut decoder = StreamDecoder::new(FormatChoice::Auto, MAX);
     decoder.spare(99).put_slice(b"{\"a\":\"1\"");

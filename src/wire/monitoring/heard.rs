@@ -158,7 +158,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Appends the event for our own subscribers: an object with all that it had and the name of its `monitor`, ready for
-    /// [`super::Own`]'s sibling [`super::event::Own`]. With `legacy_addresses` its addresses are written as the original
+    /// [`Own::write_heard`](super::Own::write_heard). With `legacy_addresses` its addresses are written as the original
     /// client can read them, and stand in full beside.
     pub fn write(&self, monitor: &str, legacy_addresses: bool, out: &mut Vec<u8>) {
         let changed = if legacy_addresses {

@@ -1,0 +1,30 @@
+//! A program that scrapes another one over a link, without a bridge. The other one listens and lets our key in.
+//!
+//! ```text
+//! cargo run --example peer_scraper -- KEY@proxy.example:6556
+//! ```
+
+#![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use exporter_proxy::peer::{Identity, Outcome, REQUEST_TIMEOUT, Scraper};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let target = std::env::args().nth(1).context("usage: peer_scraper KEY@HOST:PORT")?;
+    let target = target.parse().map_err(anyhow::Error::msg)?;
+    let scraper = Scraper::new(Identity::load_or_create(Path::new("peer_scraper.key"))?, target, REQUEST_TIMEOUT);
+    println!("our key, for the other end's p2p.allow, is {}", scraper.public_key());
+
+    // The link is made once and used for both.
+    for _ in 0..2 {
+        match scraper.request_metrics().await? {
+            Outcome::Metrics { text, .. } => println!("{} bytes of metrics", text.len()),
+            Outcome::Failure(message) => println!("the other end says that it failed: {message}"),
+        }
+    }
+    scraper.close().await;
+    Ok(())
+}

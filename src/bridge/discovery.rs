@@ -1,0 +1,192 @@
+//! `GET /sd`: Prometheus's HTTP service discovery, a target for each alias and, unless unwanted, one for each app.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::header::{ACCEPT, HOST, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::roster::{Listed, Roster};
+use super::segment;
+use crate::http::reply;
+use crate::model::AppName;
+use crate::peer::{Link, PublicKey};
+
+/// How old a list of apps may be before the proxy is asked again.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// How long all proxies together may take to tell their apps; whoever is later is listed as it was before.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// Proxies asked at the same time.
+const AT_ONCE: usize = 32;
+
+/// The longest list of apps that is read, in bytes, and the most apps of it that are listed: Prometheus reads the answer as a whole.
+const MAX_LIST_BYTES: usize = 8 << 20;
+const MAX_APPS: usize = 10_000;
+
+/// What discovery needs.
+pub(super) struct Discovery {
+    pub(super) roster: Arc<Roster>,
+    /// What to say where a request has no Host header.
+    pub(super) address: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Wishes {
+    /// `false` leaves the apps' targets out; then those of proxies cover all of them.
+    #[serde(default = "yes")]
+    apps: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `GET /sd`
+pub(super) async fn targets(State(discovery): State<Arc<Discovery>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+    if wishes.apps {
+        // Whoever does not answer in time keeps the apps that it had.
+        let _ = timeout(WAIT, refresh(&discovery.roster)).await;
+    }
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    let address = host.unwrap_or(&discovery.address);
+    let list = discovery.roster.list();
+    let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, address, wishes.apps)).collect();
+    reply::json(StatusCode::OK, &Value::Array(targets))
+}
+
+fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
+    let entry = &listed.entry;
+    let alias = entry.alias.as_str();
+    let group = |path: String, app: Option<&str>| {
+        let mut labels = json!({
+            "__metrics_path__": path,
+            "alias": alias,
+            "hostname": entry.hostname,
+            "service": entry.service,
+            "instance": alias,
+        });
+        if let Some(app) = app {
+            labels["app"] = app.into();
+        }
+        json!({ "targets": [address], "labels": labels })
+    };
+    let base = format!("/scrape/{}", segment(alias));
+    let mut proxy = group(format!("{base}/metrics"), None);
+    if !with_apps {
+        return vec![proxy];
+    }
+    // What the apps have is scraped from the apps, and nothing twice.
+    proxy["labels"]["__param_only"] = "own".into();
+    let apps = listed.apps.1.iter();
+    let apps = apps.map(|app| group(format!("{base}/apps/{}/metrics", segment(app)), Some(app)));
+    [proxy].into_iter().chain(apps).collect()
+}
+
+/// Asks all connected proxies for their apps whose lists are old.
+async fn refresh(roster: &Roster) {
+    let now = Instant::now();
+    let mut stale: Vec<(PublicKey, Link)> = roster
+        .list()
+        .into_iter()
+        .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= FRESH))
+        .filter_map(|listed| Some((listed.entry.key, listed.link?)))
+        .collect();
+    // A proxy may have two aliases for a while.
+    stale.sort_by_key(|(key, _)| *key);
+    stale.dedup_by_key(|(key, _)| *key);
+    futures_util::stream::iter(stale)
+        .for_each_concurrent(AT_ONCE, |(key, link)| async move {
+            match apps(&link).await {
+                Some(apps) => roster.has_apps(key, apps, Instant::now()),
+                None => tracing::debug!(peer = %key, "it does not tell its apps"),
+            }
+        })
+        .await;
+}
+
+async fn apps(link: &Link) -> Option<Arc<[String]>> {
+    let mut request = Request::get("/apps?format=json").body(Empty::<Bytes>::new()).ok()?;
+    request.headers_mut().insert(HOST, HeaderValue::from_static("exporter-proxy"));
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let answer = link.aside().scrape(request, WAIT).await.ok()?;
+    if !answer.response.status().is_success() {
+        return None;
+    }
+    let body = Limited::new(answer.response.into_body(), MAX_LIST_BYTES).collect().await.ok()?;
+    Some(names(&body.to_bytes()))
+}
+
+/// The names in a proxy's list of apps.
+fn names(list: &[u8]) -> Arc<[String]> {
+    #[derive(Deserialize)]
+    struct List {
+        apps: Vec<App>,
+    }
+    #[derive(Deserialize)]
+    struct App {
+        name: String,
+    }
+    let list: List = serde_json::from_slice(list).unwrap_or(List { apps: Vec::new() });
+    let names = list.apps.into_iter().map(|app| app.name).filter(|name| AppName::new(name).is_ok());
+    names.take(MAX_APPS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::bridge::aliases::Entry;
+    use crate::model::Timestamp;
+    use crate::peer::Alias;
+
+    #[test]
+    fn a_target_for_the_proxy_and_one_for_each_app() {
+        let listed = Listed {
+            entry: Entry {
+                alias: Alias::new("my host").unwrap(),
+                key: PublicKey::new([0; 32]),
+                hostname: "h".into(),
+                service: "s".into(),
+                renewed: Timestamp::default(),
+            },
+            expires: Timestamp::default(),
+            link: None,
+            apps: (
+                None,
+                names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#),
+            ),
+        };
+        let paths = |with_apps| -> Vec<String> {
+            let groups = groups(&listed, "bridge:30000", with_apps);
+            assert!(groups.iter().all(|group| group["targets"] == json!(["bridge:30000"])));
+            groups
+                .iter()
+                .map(|g| g["labels"]["__metrics_path__"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let (proxy, apps) = (
+            "/scrape/my%20host/metrics",
+            ["/scrape/my%20host/apps/a%2Fb/metrics", "/scrape/my%20host/apps/c/metrics"],
+        );
+        assert_eq!(paths(true), [proxy, apps[0], apps[1]]);
+        assert_eq!(paths(false), [proxy]);
+        assert_eq!(groups(&listed, "b", true)[0]["labels"]["__param_only"], "own");
+        assert_eq!(groups(&listed, "b", false)[0]["labels"]["__param_only"], Value::Null);
+        let labels = &groups(&listed, "b", true)[1]["labels"];
+        assert_eq!(
+            (labels["alias"].as_str(), labels["app"].as_str(), labels["instance"].as_str()),
+            (Some("my host"), Some("a/b"), Some("my host"))
+        );
+        assert!(names(b"nonsense").is_empty());
+    }
+}

@@ -1,0 +1,213 @@
+//! `GET /scrape/ALIAS/...`: a scrape through the bridge.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT, VARY,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Empty;
+
+use super::roster::{Roster, Unknown};
+use super::segment;
+use crate::http::{Connection, Fate};
+use crate::peer::{Answer, message};
+
+/// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// The least time that a scrape gets.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// Prometheus says here how long it waits, in seconds.
+const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What is passed on to the proxy as it came.
+const ASKED: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIMEOUT];
+
+/// What is passed on to the scraper as it came.
+const ANSWERED: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH, VARY];
+
+/// Forwards scrapes.
+pub(super) struct Forwarding {
+    pub(super) roster: Arc<Roster>,
+    pub(super) request_timeout: Duration,
+}
+
+/// What becomes of a scrape, as it is counted.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Ok,
+    UnknownAlias,
+    Unavailable,
+    UpstreamError,
+    Interrupted,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::UnknownAlias => "unknown_alias",
+            Self::Unavailable => "unavailable",
+            Self::UpstreamError => "upstream_error",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// `GET /scrape/{alias}/metrics`
+pub(super) async fn whole(
+    State(forwarding): State<Arc<Forwarding>>,
+    Extension(connection): Extension<Connection>,
+    Path(alias): Path<String>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let path = with_query("/metrics".to_owned(), query);
+    forwarding.forward(&alias, &path, (method, headers), &connection).await
+}
+
+/// `GET /scrape/{alias}/apps/{app}/metrics`
+pub(super) async fn one_app(
+    State(forwarding): State<Arc<Forwarding>>,
+    Extension(connection): Extension<Connection>,
+    Path((alias, app)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let path = with_query(format!("/apps/{}/metrics", segment(&app)), query);
+    forwarding.forward(&alias, &path, (method, headers), &connection).await
+}
+
+fn with_query(path: String, query: Option<String>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+impl Forwarding {
+    async fn forward(&self, alias: &str, path: &str, asked: (Method, HeaderMap), connection: &Connection) -> Response<Body> {
+        let began = Instant::now();
+        let wait = patience(self.request_timeout, &asked.1);
+        let link = match self.roster.find(alias) {
+            Ok(link) => link,
+            Err(Unknown) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
+        };
+        let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
+        let Some(link) = link else { return unavailable() };
+        let Ok(request) = request(path, asked, connection) else {
+            return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
+        };
+        let Ok(answer) = link.scrape(request, wait).await else {
+            return unavailable();
+        };
+        self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
+        if answer.response.status().is_success() {
+            return self.pass_on(answer, connection);
+        }
+        self.upstream_error(answer, path).await
+    }
+
+    /// The metrics, as they come; and when their reader has them, the proxy is told.
+    fn pass_on(&self, answer: Answer, connection: &Connection) -> Response<Body> {
+        let Answer { response, receipt } = answer;
+        let telemetry = self.roster.telemetry.clone();
+        connection.on_delivery(move |fate| {
+            match fate {
+                Fate::Confirmed => receipt.delivered(),
+                Fate::Returned => receipt.returned(),
+            }
+            let outcome = if receipt.was_whole() { Outcome::Ok } else { Outcome::Interrupted };
+            telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
+        });
+        let (head, body) = response.into_parts();
+        let mut response = Response::new(Body::new(body));
+        let to = response.headers_mut();
+        to.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        copy(&ANSWERED, &head.headers, to);
+        response
+    }
+
+    /// The proxy has answered that it cannot; an app that it does not have is simply not found.
+    async fn upstream_error(&self, answer: Answer, path: &str) -> Response<Body> {
+        let status = answer.response.status();
+        let told = message(answer.response.into_body()).await;
+        if status == StatusCode::NOT_FOUND && path.starts_with("/apps/") {
+            return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, &told);
+        }
+        let text = if told.is_empty() { status.to_string() } else { told };
+        self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {text}"))
+    }
+
+    fn refuse(&self, outcome: Outcome, status: StatusCode, text: &str) -> Response<Body> {
+        self.roster.telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
+        let mut response = Response::new(Body::from(text.to_owned()));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}
+
+fn request(path: &str, (method, headers): (Method, HeaderMap), connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
+    let mut request = Request::builder().method(method).uri(path).body(Empty::new())?;
+    let to = request.headers_mut();
+    to.insert(HOST, HeaderValue::from_static("exporter-proxy"));
+    copy(&ASKED, &headers, to);
+    if let Ok(client) = HeaderValue::try_from(connection.client(&headers).to_string()) {
+        to.insert(FORWARDED_FOR, client);
+    }
+    Ok(request)
+}
+
+fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
+    for name in names {
+        if from.contains_key(name) {
+            to.remove(name);
+        }
+        for value in from.get_all(name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// How long the proxy may take: what is configured, or what the scraper waits less a margin, whichever is less.
+fn patience(configured: Duration, headers: &HeaderMap) -> Duration {
+    let waits = headers
+        .get(SCRAPE_TIMEOUT)
+        .and_then(|value| value.to_str().ok()?.parse::<f64>().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    waits.map_or(configured, |waits| waits.saturating_sub(MARGIN).min(configured).max(LEAST))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_shorter_patience_counts() {
+        let with = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SCRAPE_TIMEOUT, text.parse().unwrap());
+            patience(Duration::from_secs(5), &headers)
+        };
+        assert_eq!(patience(Duration::from_secs(5), &HeaderMap::new()), Duration::from_secs(5));
+        assert_eq!(with("10"), Duration::from_secs(5));
+        assert_eq!(with("3"), Duration::from_millis(2_500));
+        assert_eq!(with("0.2"), LEAST);
+        for nonsense in ["x", "-1", "nan", "1e300", ""] {
+            assert_eq!(with(nonsense), Duration::from_secs(5), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The part that keeps the targets file up to date and forgets what has expired.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::roster::Roster;
+use super::targets_file;
+use crate::supervise::Part;
+
+/// How long to wait before another try to write a file that could not be written.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What stands in the way of being ready.
+#[derive(Debug, Default)]
+pub(super) struct Obstacle(Mutex<Option<String>>);
+
+impl Obstacle {
+    pub(super) fn set(&self, what: Option<String>) -> bool {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *current != what;
+        *current = what;
+        changed
+    }
+
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+pub(super) struct Keeper {
+    roster: Arc<Roster>,
+    path: PathBuf,
+    check_interval: Duration,
+    obstacle: Arc<Obstacle>,
+    written: Option<String>,
+    warned: bool,
+}
+
+impl Keeper {
+    /// Reads what the last run has left, and makes the file anew.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is there and cannot be read: starting with an empty list would make Prometheus forget all targets.
+    pub(super) fn open(roster: Arc<Roster>, path: PathBuf, check_interval: Duration, obstacle: Arc<Obstacle>) -> anyhow::Result<Self> {
+        let shown = path.display().to_string();
+        if let Some(text) = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))? {
+            // A file of nothing is what a container's mount begins with.
+            if !text.trim().is_empty() {
+                let (entries, faults) = targets_file::parse(&text, (roster.clock)()).map_err(|e| {
+                    anyhow::anyhow!("bridge.targets_file: {shown} is no targets file ({e}); move it away to start with none")
+                })?;
+                for fault in faults {
+                    tracing::warn!("a target of the last run is left out: {fault}");
+                }
+                roster.restore(entries);
+            }
+        }
+        Ok(Self {
+            roster,
+            path,
+            check_interval,
+            obstacle,
+            written: None,
+            warned: false,
+        })
+    }
+
+    /// Writes the file if its text has changed; says whether all is well.
+    async fn write(&mut self) -> bool {
+        let text = self.roster.targets();
+        if self.written.as_ref() == Some(&text) {
+            return true;
+        }
+        let (path, to_write) = (self.path.clone(), text.clone());
+        // The work does not panic; were it cancelled with the runtime, nobody would be left to care.
+        let Ok(outcome) = tokio::task::spawn_blocking(move || targets_file::store(&path, &to_write)).await else {
+            return true;
+        };
+        let shown = self.path.display();
+        match outcome {
+            Ok(in_place) => {
+                if in_place && !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!("{shown} cannot be replaced and is written in place: whoever reads it at that moment may see a part");
+                }
+                if self.obstacle.set(None) {
+                    tracing::info!("{shown} can be written again");
+                }
+                self.written = Some(text);
+                true
+            }
+            Err(error) => {
+                let what = format!("{shown} cannot be written: {error}");
+                if self.obstacle.set(Some(format!("targets file: {what}"))) {
+                    tracing::error!("{what}; trying again every {} s", AGAIN.as_secs());
+                }
+                false
+            }
+        }
+    }
+}
+
+impl Part for Keeper {
+    fn name(&self) -> &str {
+        "targets file"
+    }
+
+    fn run(mut self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let mut checks = interval(self.check_interval);
+            checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let well = self.write().await;
+                let roster = self.roster.clone();
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    _ = checks.tick() => roster.expire(),
+                    () = roster.changed() => {}
+                    () = tokio::time::sleep(AGAIN), if !well => {}
+                }
+            }
+            self.write().await;
+            Ok(())
+        })
+    }
+}

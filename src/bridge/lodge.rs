@@ -1,0 +1,212 @@
+//! The part that receives proxies: registration, control messages, farewell.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::aliases::Entry;
+use super::roster::Roster;
+use crate::peer::{Alias, Event, Gate, Guest, Heard, MAX_NAME_BYTES, Newcomer, PublicKey, SharedSecret, Tries};
+use crate::supervise::{Part, panic_text};
+use crate::wire::{LinkMessage, Register};
+
+/// The most proxies at once; each costs some tens of kilobytes.
+const MAX_GUESTS: usize = 20_000;
+
+/// Receives proxies.
+pub(super) struct Lodge {
+    gate: Gate,
+    host: Arc<Host>,
+}
+
+struct Host {
+    roster: Arc<Roster>,
+    secret: SharedSecret,
+    key: PublicKey,
+    by_address: Mutex<Tries<IpAddr>>,
+    by_key: Mutex<Tries<PublicKey>>,
+}
+
+impl Lodge {
+    pub(super) fn new(gate: Gate, roster: Arc<Roster>, secret: SharedSecret, key: PublicKey) -> Self {
+        let host = Host {
+            roster,
+            secret,
+            key,
+            by_address: Mutex::default(),
+            by_key: Mutex::default(),
+        };
+        Self {
+            gate,
+            host: Arc::new(host),
+        }
+    }
+}
+
+impl Part for Lodge {
+    fn name(&self) -> &str {
+        "links of proxies"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        let Self { mut gate, host } = *self;
+        Box::pin(async move {
+            let mut guests = JoinSet::new();
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    newcomer = gate.next() => match newcomer {
+                        None => anyhow::bail!("the socket is closed"),
+                        Some(newcomer) if guests.len() < MAX_GUESTS => {
+                            guests.spawn(host.clone().receive(newcomer, stop.clone()));
+                        }
+                        Some(newcomer) => newcomer.send_away("there are too many links"),
+                    },
+                    Some(ended) = guests.join_next() => report(ended),
+                }
+            }
+            while let Some(ended) = guests.join_next().await {
+                report(ended);
+            }
+            gate.close("the bridge is stopping").await;
+            Ok(())
+        })
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(lost) = ended {
+        tracing::error!("the link of a proxy was cut off: {}", panic_text(lost));
+    }
+}
+
+impl Host {
+    async fn receive(self: Arc<Self>, newcomer: Newcomer, stop: CancellationToken) {
+        let Some(mut guest) = Guest::meet(newcomer).await else { return };
+        let register = match guest.first().await {
+            Heard::Message(LinkMessage::Register(register)) => register,
+            Heard::Message(_) => return guest.close("a registration comes first"),
+            Heard::Gone(_, why) => {
+                tracing::debug!(peer = %guest.key(), "gone before it registered: {why}");
+                return guest.close("nothing was said");
+            }
+        };
+        let updated = match self.judge(&guest, &register) {
+            Ok(updated) => updated,
+            Err(why) => return guest.dismiss(&LinkMessage::Refused(why), "the registration was refused").await,
+        };
+        self.serve(guest, updated, stop).await;
+    }
+
+    /// A guest that has registered, until it goes.
+    async fn serve(&self, mut guest: Guest, updated: bool, stop: CancellationToken) {
+        let (peer, roster) = (guest.key(), &self.roster);
+        let (link, mut messages) = guest.link(roster.memory(peer), roster.events.clone());
+        roster.events.emit(Event::Opened {
+            peer,
+            address: guest.address(),
+        });
+        let number = roster.arrived(peer, link);
+        let mut said = guest.say(&LinkMessage::Registered { updated }).await;
+        let mut goodbye = None;
+        let (meant, why) = loop {
+            if let Err(why) = said {
+                break (false, why);
+            }
+            said = Ok(());
+            tokio::select! {
+                () = stop.cancelled() => break (true, "the bridge is stopping".to_owned()),
+                Some(message) = messages.recv() => said = guest.say(&message).await,
+                heard = guest.hear() => match heard {
+                    Heard::Gone(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
+                    Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, &register) {
+                        Ok(updated) => said = guest.say(&LinkMessage::Registered { updated }).await,
+                        Err(why) => said = guest.say(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
+                    },
+                    Heard::Message(LinkMessage::Goodbye(why)) => {
+                        // Nothing new for it; what is in work it finishes, and then closes.
+                        roster.left(peer, number);
+                        goodbye = Some((true, why));
+                    }
+                    Heard::Message(_) => break (false, "a message out of place".to_owned()),
+                },
+            }
+        };
+        roster.left(peer, number);
+        if stop.is_cancelled() {
+            guest.dismiss(&LinkMessage::Goodbye(why.clone()), &why).await;
+        } else {
+            guest.close(&why);
+        }
+        roster.events.emit(if meant {
+            Event::Closed { peer, why }
+        } else {
+            Event::Lost { peer, why }
+        });
+    }
+
+    /// Whether a registration is accepted; then whether it brought anything new.
+    fn judge(&self, guest: &Guest, register: &Register) -> Result<bool, String> {
+        let peer = guest.key();
+        let verdict = self.examine(guest, register);
+        self.roster.events.emit(match &verdict {
+            Ok(updated) => Event::Registered {
+                peer,
+                alias: register.alias.clone(),
+                updated: *updated,
+            },
+            Err(why) => Event::Refused {
+                peer,
+                alias: shortened(&register.alias),
+                why: why.clone(),
+            },
+        });
+        verdict
+    }
+
+    fn examine(&self, guest: &Guest, register: &Register) -> Result<bool, String> {
+        let (peer, address, now) = (guest.key(), guest.first_address().ip().to_canonical(), Instant::now());
+        if !self.may_try(peer, address, now) {
+            return Err("too many wrong registrations lately".to_owned());
+        }
+        if !guest.proves(register, &self.secret, self.key) {
+            self.failed(peer, address, now);
+            return Err("Unauthorised: the shared secret is another".to_owned());
+        }
+        let alias = Alias::new(&register.alias).map_err(|e| e.to_string())?;
+        for (what, text) in [("hostname", &register.hostname), ("service", &register.service)] {
+            if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
+                return Err(format!("the {what} has more than {MAX_NAME_BYTES} bytes or control characters"));
+            }
+        }
+        let entry = Entry {
+            alias,
+            key: peer,
+            hostname: register.hostname.clone(),
+            service: register.service.clone(),
+            renewed: (self.roster.clock)(),
+        };
+        self.roster.register(entry).map_err(|e| e.to_string())
+    }
+
+    /// A proxy that is registered right now is not held to what others do at its address.
+    fn may_try(&self, peer: PublicKey, address: IpAddr, now: Instant) -> bool {
+        let tries = |by: &Mutex<Tries<PublicKey>>| by.lock().unwrap_or_else(PoisonError::into_inner).may(peer, now);
+        let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).may(address, now);
+        tries(&self.by_key) && (self.roster.is_here(peer) || from_there())
+    }
+
+    fn failed(&self, peer: PublicKey, address: IpAddr, now: Instant) {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).failed(peer, now);
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).failed(address, now);
+    }
+}
+
+/// A stranger's alias for the log: it may be anything of any length.
+fn shortened(alias: &str) -> String {
+    alias.chars().take(MAX_NAME_BYTES).collect()
+}

@@ -1,0 +1,228 @@
+//! The far end: proxies register here and Prometheus scrapes them through here.
+//!
+//! The lodge receives proxies over links and enters them into the roster; the forwarding hands scrapes to them and streams the answers
+//! back; the keeper writes the targets file. Nothing of a scrape is stored, and no body is ever held whole.
+
+mod aliases;
+mod discovery;
+mod forward;
+mod keeper;
+mod lodge;
+mod pages;
+mod roster;
+mod targets_file;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::routing::get;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use aliases::AliasPolicy;
+
+use self::aliases::Aliases;
+use self::discovery::Discovery;
+use self::forward::Forwarding;
+use self::keeper::{Keeper, Obstacle};
+use self::lodge::Lodge;
+use self::pages::Pages;
+use self::roster::Roster;
+use crate::http::{Access, Door, HttpStats, Server};
+use crate::model::Clock;
+use crate::peer::{Event, Events, Gate, Identity, PublicKey, SharedSecret};
+use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
+use crate::telemetry::{BridgeTelemetry, Process};
+
+/// What can be requested, and what that gives.
+const ENDPOINTS: &[(&str, &str)] = &[
+    ("GET /scrape/ALIAS/metrics", "the metrics of a proxy, fetched now"),
+    ("GET /scrape/ALIAS/apps/NAME/metrics", "the metrics of one app of a proxy"),
+    (
+        "GET /sd",
+        "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
+    ),
+    ("GET /aliases", "who is registered; JSON with ?format=json"),
+    ("GET /metrics", "the bridge's own metrics"),
+    ("GET /healthz", "whether the bridge lives"),
+    ("GET /readyz", "whether the bridge is ready, or why not"),
+];
+
+/// What stays as it is in a segment of a path; everything else is percent-encoded.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name as a segment of a path.
+fn segment(name: &str) -> String {
+    utf8_percent_encode(name, UNRESERVED).to_string()
+}
+
+/// Settings of a bridge.
+#[derive(Debug, Clone)]
+pub struct BridgeSettings {
+    /// Who it is.
+    pub identity: Identity,
+    /// What it shares with its proxies.
+    pub secret: SharedSecret,
+    /// `HOST:PORT` for Prometheus.
+    pub http_listen: String,
+    /// `HOST:PORT` for proxies, over UDP; none: no proxy can register.
+    pub quic_listen: Option<String>,
+    /// The targets file.
+    pub targets_file: PathBuf,
+    /// How long after its last registration an alias is forgotten.
+    pub entry_expiry: Duration,
+    /// How often to look for such.
+    pub check_expired_interval: Duration,
+    /// How long a scrape may take, where the scraper says nothing shorter.
+    pub request_timeout: Duration,
+    /// Who may take an alias.
+    pub alias_policy: AliasPolicy,
+    /// Connections of scrapers at once.
+    pub connections: usize,
+    /// Whose X-Forwarded-For is believed.
+    pub access: Access,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// A bridge with all its sockets bound, ready to run.
+pub struct Bridge {
+    supervisor: Supervisor,
+    obstacle: Arc<Obstacle>,
+    stop: Stop,
+    /// Where Prometheus asks.
+    pub http: Option<SocketAddr>,
+    /// Where proxies register.
+    pub quic: Option<SocketAddr>,
+    /// The key under which they do.
+    pub key: PublicKey,
+}
+
+impl Bridge {
+    /// Reads what the last run left and binds every socket; nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// Where a socket cannot be bound or the targets file is there and cannot be read.
+    pub async fn bind(settings: BridgeSettings) -> anyhow::Result<Self> {
+        let telemetry = Arc::new(BridgeTelemetry::default());
+        let counting = telemetry.clone();
+        let events = Arc::new(Events::new(move |event| count(&counting, event)));
+        let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry);
+        let roster = Arc::new(Roster::new(aliases, events.clone(), telemetry, settings.clock));
+        let obstacle = Arc::new(Obstacle::default());
+        let mut supervisor = Supervisor::new();
+
+        let keeper = Keeper::open(
+            roster.clone(),
+            settings.targets_file.clone(),
+            settings.check_expired_interval,
+            obstacle.clone(),
+        )?;
+        let listener = Listener::tcp(&settings.http_listen).await.context("bridge.http_listen")?;
+        let http = listener.local_addr();
+        let key = settings.identity.public_key();
+        let mut quic = None;
+        if let Some(address) = &settings.quic_listen {
+            let gate = Gate::for_proxies(&settings.identity, address, events)
+                .await
+                .context("bridge.quic_listen")?;
+            quic = gate.local_addr();
+            supervisor.add(Lodge::new(gate, roster.clone(), settings.secret.clone(), key));
+        }
+        let door = door(&settings, roster, obstacle.clone(), key);
+        supervisor.add(Server::new(listener, Seats::new(settings.connections), door));
+        supervisor.add(keeper);
+        Ok(Self {
+            supervisor,
+            obstacle,
+            stop: Stop::default(),
+            http,
+            quic,
+            key,
+        })
+    }
+
+    /// The handle that stops the bridge.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Runs until it is stopped or a part falls, and says how it ended.
+    pub async fn run(self) -> Report {
+        let Self {
+            supervisor,
+            obstacle,
+            stop,
+            ..
+        } = self;
+        let gently = stop.gently.clone();
+        let announce = async {
+            gently.cancelled().await;
+            obstacle.set(Some("program: stopping".to_owned()));
+            std::future::pending().await
+        };
+        tokio::select! {
+            report = supervisor.run(stop, DRAIN) => report,
+            never = announce => never,
+        }
+    }
+}
+
+fn door(settings: &BridgeSettings, roster: Arc<Roster>, obstacle: Arc<Obstacle>, key: PublicKey) -> Door {
+    let http = Arc::new(HttpStats::default());
+    let forwarding = Forwarding {
+        roster: roster.clone(),
+        request_timeout: settings.request_timeout,
+    };
+    let discovery = Discovery {
+        roster: roster.clone(),
+        address: settings.http_listen.clone(),
+    };
+    let pages = Pages {
+        roster,
+        obstacle,
+        http: http.clone(),
+        process: Process::new(SystemTime::now()),
+        key,
+    };
+    let scrapes = Router::new()
+        .route("/scrape/{alias}/metrics", get(forward::whole))
+        .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
+        .with_state(Arc::new(forwarding));
+    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
+    let pages = Router::new()
+        .route("/", get(pages::index))
+        .route("/aliases", get(pages::aliases))
+        .route("/metrics", get(pages::metrics))
+        .route("/healthz", get(pages::alive))
+        .route("/-/healthy", get(pages::alive))
+        .route("/readyz", get(pages::ready))
+        .route("/-/ready", get(pages::ready))
+        .with_state(Arc::new(pages));
+    let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
+    let access = Arc::new(ArcSwap::from_pointee(settings.access.clone()));
+    Door::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
+}
+
+/// Counts what happens on links.
+fn count(telemetry: &BridgeTelemetry, event: &Event) {
+    let link = |what: &str| telemetry.bridge_links_total.with([what]).inc();
+    let registration = |what: &str| telemetry.bridge_registrations_total.with([what]).inc();
+    match event {
+        Event::Registered { updated: true, .. } => registration("updated"),
+        Event::Registered { updated: false, .. } => registration("unchanged"),
+        Event::Refused { .. } => registration("refused"),
+        Event::Opened { .. } => link("opened"),
+        Event::Closed { .. } => link("closed"),
+        Event::Lost { .. } => link("lost"),
+        Event::Barred { .. } => link("barred"),
+        // A bridge does not dial, and scrapes are counted where their outcome is known.
+        Event::Unreachable { .. } | Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
+    }
+}

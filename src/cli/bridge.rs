@@ -1,0 +1,56 @@
+//! `exporter-proxy bridge`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::run::{conclude, provide_files, read, runtime};
+use crate::bridge::Bridge;
+use crate::config::Loaded;
+use crate::daemon::bind_bridge;
+use crate::supervise::signals::Signals;
+
+/// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
+pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let Some((loaded, _)) = read(named) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    // Scrapers on one side; all proxies share one socket.
+    provide_files(loaded.settings.exporter.concurrent_requests as u64);
+    runtime(loaded.settings.exporter.threads)
+        .context("cannot start the worker threads")?
+        .block_on(serve(loaded))
+}
+
+async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
+    tracing::info!(
+        "exporter-proxy {} bridge, configured by {}",
+        env!("CARGO_PKG_VERSION"),
+        loaded.source
+    );
+    let bridge = bind_bridge(&loaded.settings).await?;
+    greet(&bridge);
+    let stop = bridge.stop();
+    let report = tokio::select! {
+        report = bridge.run() => report,
+        () = signals.drive(&stop) => unreachable!("driving signals never ends"),
+    };
+    Ok(conclude(&report))
+}
+
+/// Says what listens where, under which key, and what a proxy has to be told.
+fn greet(bridge: &Bridge) {
+    tracing::info!("public key {}", bridge.key);
+    if let Some(http) = bridge.http {
+        tracing::info!("serving http://{http}");
+    }
+    if let Some(quic) = bridge.quic {
+        let key = bridge.key;
+        tracing::info!(
+            "proxies register at udp {quic}: p2p.bridges = [\"quic://{key}@HOST:{}\"]",
+            quic.port()
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! `exporter-proxy scrape KEY@HOST:PORT`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::peer::{Identity, LinkAddress, Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
+
+#[derive(Debug, Args)]
+pub(super) struct Scrape {
+    /// The proxy: KEY@HOST:PORT, with its public key and the address that its p2p.listen names.
+    target: LinkAddress,
+    /// The file of our key, made if there is none. Without it: p2p.key, where the proxy looks for it. The scraped proxy has to
+    /// know its public half, in p2p.allow or as one of p2p.bridges.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// What to ask for.
+    #[arg(long, value_name = "PATH", default_value = "/metrics")]
+    path: String,
+    /// How long to wait, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = REQUEST_TIMEOUT.as_secs())]
+    timeout: u64,
+}
+
+impl Scrape {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let identity = Identity::load_or_create(&super::keygen::usual(self.identity)?)?;
+        let key = identity.public_key();
+        let outcome = super::small_runtime()?.block_on(async {
+            let scraper = Scraper::new(identity, self.target, Duration::from_secs(self.timeout.max(1)));
+            let outcome = scraper.request(&self.path).await;
+            scraper.close().await;
+            outcome
+        });
+        match outcome {
+            Ok(Outcome::Metrics { text, .. }) => {
+                super::answer_bytes(&text)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Ok(Outcome::Failure(message)) => anyhow::bail!("the proxy says that it failed: {message}"),
+            Err(error @ ScrapeError::Link(_)) => anyhow::bail!("{error} (our key is {key}; is it in the proxy's p2p.allow?)"),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `[bridge]`: the bridge that `exporter-proxy bridge` runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::HostPort;
+use super::kinds::{ADDRESS, FilePath, OneOf, OrEmpty, SecretText, Span};
+use super::p2p::{SecretSource, secret};
+use super::reader::Section;
+use super::secret::Secret;
+use crate::bridge::AliasPolicy;
+use crate::peer::Seed;
+
+/// Entries that live for less would expire between two registrations.
+const MIN_EXPIRY: Duration = Duration::from_secs(1);
+/// A proxy that has been silent for a year will not come back.
+const MAX_EXPIRY: Duration = Duration::from_secs(366 * 86_400);
+/// Less is a round trip to the other side of the world.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// No scraper waits longer.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// `[bridge]` as used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeTable {
+    /// `http_listen`: where Prometheus asks.
+    pub http_listen: HostPort,
+    /// `quic_listen`: where proxies register.
+    pub quic_listen: Option<HostPort>,
+    /// `key_file`; `None`: the usual place.
+    pub key_file: Option<PathBuf>,
+    /// `key_seed`: the key itself, instead of a file.
+    pub key_seed: Option<Secret>,
+    /// `secret` or `secret_file`; a bridge does not start without.
+    pub secret: Option<SecretSource>,
+    /// `targets_file`.
+    pub targets_file: PathBuf,
+    /// `entry_expiry`.
+    pub entry_expiry: Duration,
+    /// `check_expired_interval`.
+    pub check_expired_interval: Duration,
+    /// `request_timeout`.
+    pub request_timeout: Duration,
+    /// `alias_policy`.
+    pub alias_policy: AliasPolicy,
+}
+
+impl BridgeTable {
+    pub(super) fn read(t: &mut Section<'_>) -> Self {
+        let expiry = Span(MIN_EXPIRY..=MAX_EXPIRY);
+        let http_listen = t.fixed("http_listen").or(HostPort::new("127.0.0.1", 30_000), ADDRESS);
+        let quic = HostPort::new("0.0.0.0", 6_557);
+        let quic_listen = t.fixed("quic_listen").or(Some(quic), OrEmpty(ADDRESS));
+        let key_file = t.fixed("key_file").or(None, OrEmpty(FilePath));
+        let key_seed = t.fixed("key_seed").optional(SecretText);
+        t.require(&["key_file", "key_seed"], key_file.is_none() || key_seed.is_none(), || {
+            "one of \"key_seed\" and \"key_file\" is enough".to_owned()
+        });
+        let sound = key_seed.as_ref().is_none_or(|seed| seed.expose().parse::<Seed>().is_ok());
+        t.require(&["key_seed"], sound, || {
+            "\"key_seed\" is not 32 bytes as hexadecimal or z-base-32".to_owned()
+        });
+        Self {
+            http_listen,
+            quic_listen,
+            key_file,
+            key_seed,
+            secret: secret(t),
+            targets_file: t.fixed("targets_file").or(PathBuf::from("./prometheus/targets.json"), FilePath),
+            entry_expiry: t.fixed("entry_expiry").or(Duration::from_secs(10_800), expiry),
+            check_expired_interval: t
+                .fixed("check_expired_interval")
+                .or(Duration::from_secs(3_600), Span(MIN_EXPIRY..=MAX_EXPIRY)),
+            request_timeout: t
+                .fixed("request_timeout")
+                .or(Duration::from_secs(5), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
+            alias_policy: t.fixed("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
+        }
+    }
+}
+
+const POLICIES: &[(&str, AliasPolicy)] = &[("replace", AliasPolicy::Replace), ("first", AliasPolicy::First)];

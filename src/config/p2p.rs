@@ -1,0 +1,158 @@
+//! `[p2p]`: the links over which bridges scrape us.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::HostPort;
+use super::kinds::{ADDRESS, FilePath, Flag, ListOf, OrEmpty, Parsed, SecretText, Span};
+use super::raw::quoted;
+use super::reader::Section;
+use super::secret::Secret;
+use crate::peer::{Alias, LinkAddress, MAX_NAME_BYTES, PublicKey, SharedSecret};
+
+/// Registering more often would only load the bridge; more rarely than monthly, and no bridge remembers.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_INTERVAL: Duration = Duration::from_secs(30 * 86_400);
+/// Each bridge is a connection that is kept alive; a proxy has one or two.
+const MAX_BRIDGES: usize = 64;
+/// Each is looked up at every handshake; people and bridges are few.
+const MAX_ALLOWED: usize = 10_000;
+
+/// Where a shared secret stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file, read at start.
+    File(PathBuf),
+    /// In the configuration; checked to be 32 bytes.
+    Given(Secret),
+}
+
+/// `[p2p]` as used, where it is enabled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct P2p {
+    /// `key_file`; `None`: the usual place.
+    pub key_file: Option<PathBuf>,
+    /// `alias`; `None`: the hostname.
+    pub alias: Option<Alias>,
+    /// `service`.
+    pub service: String,
+    /// `hostname`; `None`: the system's.
+    pub hostname: Option<String>,
+    /// `secret` or `secret_file`; there where there are bridges.
+    pub secret: Option<SecretSource>,
+    /// `listen`: where scrapers may dial us.
+    pub listen: Option<HostPort>,
+    /// `allow`: who may, besides the bridges.
+    pub allow: Vec<PublicKey>,
+    /// `bridges`: where we register.
+    pub bridges: Vec<LinkAddress>,
+    /// `register_interval`.
+    pub register_interval: Duration,
+}
+
+impl P2p {
+    /// `None` unless it is enabled; what is written is checked in any case.
+    pub(super) fn read(t: &mut Section<'_>) -> Option<Self> {
+        let enabled = t.fixed("enabled").or(false, Flag);
+        let p2p = Self {
+            key_file: t.fixed("key_file").or(None, OrEmpty(FilePath)),
+            alias: t.fixed("alias").or(None, OrEmpty(ALIAS)),
+            service: t.fixed("service").or("exporter-proxy".to_owned(), NAME),
+            hostname: t.fixed("hostname").or(None, OrEmpty(NAME)),
+            secret: secret(t),
+            listen: t.fixed("listen").or(None, OrEmpty(ADDRESS)),
+            allow: t.fixed("allow").or(Vec::new(), KEYS),
+            bridges: t.fixed("bridges").or(Vec::new(), BRIDGES),
+            register_interval: t
+                .fixed("register_interval")
+                .or(Duration::from_secs(3_600), Span(MIN_INTERVAL..=MAX_INTERVAL)),
+        };
+        p2p.check(t, enabled);
+        enabled.then_some(p2p)
+    }
+
+    fn check(&self, t: &mut Section<'_>, enabled: bool) {
+        let (bridges, allowed) = (self.bridges.len(), self.allow.len());
+        t.require(&["bridges"], bridges <= MAX_BRIDGES, || {
+            format!("{bridges} bridges are too many, at most {MAX_BRIDGES} are registered with")
+        });
+        t.require(&["allow"], allowed <= MAX_ALLOWED, || {
+            format!("{allowed} keys are too many, at most {MAX_ALLOWED} are let in")
+        });
+        let twice = self
+            .bridges
+            .iter()
+            .enumerate()
+            .find(|(at, bridge)| self.bridges[..*at].iter().any(|other| other.key == bridge.key));
+        t.require(&["bridges"], twice.is_none(), || {
+            "two of the \"bridges\" have the same key".to_owned()
+        });
+        t.require(
+            &["enabled", "bridges", "secret", "secret_file"],
+            !enabled || bridges == 0 || self.secret.is_some(),
+            || "\"bridges\" want a shared secret: set \"secret_file\" or \"secret\"".to_owned(),
+        );
+        t.require(
+            &["enabled", "bridges", "listen"],
+            !enabled || bridges > 0 || self.listen.is_some(),
+            || "\"enabled\" needs \"bridges\" to register with, or \"listen\" for scrapers to dial".to_owned(),
+        );
+        t.require(
+            &["listen", "allow", "bridges"],
+            self.listen.is_none() || bridges + allowed > 0,
+            || "\"listen\" lets nobody in without \"bridges\" or keys in \"allow\"".to_owned(),
+        );
+    }
+}
+
+/// Reads `secret` and `secret_file`, of which one is enough.
+pub(super) fn secret(t: &mut Section<'_>) -> Option<SecretSource> {
+    let file = t.fixed("secret_file").or(None, OrEmpty(FilePath));
+    let given = t.fixed("secret").optional(SecretText);
+    t.require(&["secret", "secret_file"], file.is_none() || given.is_none(), || {
+        "one of \"secret\" and \"secret_file\" is enough".to_owned()
+    });
+    let sound = given.as_ref().is_none_or(|secret| secret.expose().parse::<SharedSecret>().is_ok());
+    t.require(&["secret"], sound, || {
+        "\"secret\" is not 32 bytes as hexadecimal or z-base-32".to_owned()
+    });
+    given.map(SecretSource::Given).or_else(|| file.map(SecretSource::File))
+}
+
+const ALIAS: Parsed<Alias> = Parsed {
+    expected: "an alias",
+    parse: |text| Alias::new(text).map_err(|e| e.to_string()),
+};
+
+/// A service or a hostname.
+const NAME: Parsed<String> = Parsed {
+    expected: "a name",
+    parse: |text| {
+        let sound = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
+        let wrong = || {
+            format!(
+                "{} is no name of 1 to {MAX_NAME_BYTES} bytes without control characters",
+                quoted(text)
+            )
+        };
+        sound.then(|| text.to_owned()).ok_or_else(wrong)
+    },
+};
+
+const KEYS: ListOf<Parsed<PublicKey>> = ListOf {
+    kind: Parsed {
+        expected: "a public key",
+        parse: |text| text.parse().map_err(|e| format!("{}: {e}", quoted(text))),
+    },
+    expected: "a list of public keys",
+    or_single: false,
+};
+
+const BRIDGES: ListOf<Parsed<LinkAddress>> = ListOf {
+    kind: Parsed {
+        expected: "a bridge such as \"quic://KEY@bridge.example:6557\"",
+        parse: str::parse,
+    },
+    expected: "a list of bridges such as [\"quic://KEY@bridge.example:6557\"]",
+    or_single: false,
+};

@@ -1,0 +1,42 @@
+//! From the settings to a bridge.
+
+use anyhow::Context as _;
+
+use super::{links, settings, system_clock};
+use crate::bridge::{Bridge, BridgeSettings};
+use crate::config::Settings;
+use crate::peer::{Identity, Seed};
+
+/// Binds a bridge; nothing runs yet.
+///
+/// # Errors
+/// When there is no secret, when the key or the targets file cannot be read, or when a socket cannot be bound.
+pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
+    let table = &all.bridge;
+    let identity = match &table.key_seed {
+        Some(seed) => {
+            let seed: Seed = seed.expose().parse().context("bridge.key_seed")?;
+            Identity::from_seed(&seed).context("bridge.key_seed")?
+        }
+        None => Identity::load_or_create(&links::key_file(table.key_file.clone(), "bridge")?).context("bridge.key_file")?,
+    };
+    let source = table
+        .secret
+        .as_ref()
+        .context("a bridge needs a secret that its proxies know: set bridge.secret_file, or bridge.secret")?;
+    Bridge::bind(BridgeSettings {
+        identity,
+        secret: links::secret(source).context("bridge.secret_file")?,
+        http_listen: table.http_listen.to_string(),
+        quic_listen: table.quic_listen.as_ref().map(ToString::to_string),
+        targets_file: table.targets_file.clone(),
+        entry_expiry: table.entry_expiry,
+        check_expired_interval: table.check_expired_interval,
+        request_timeout: table.request_timeout,
+        alias_policy: table.alias_policy,
+        connections: all.exporter.concurrent_requests,
+        access: settings::access(all),
+        clock: system_clock,
+    })
+    .await
+}

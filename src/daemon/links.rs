@@ -1,0 +1,126 @@
+//! From the settings of links to identities, secrets, and the parts that use them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+
+use crate::config::{P2p, SecretSource};
+use crate::http::Door;
+use crate::peer::{Alias, Client, ClientSettings, Event, Events, Identity, Registration, SharedSecret, usual_key_file};
+use crate::telemetry::Telemetry;
+
+/// The secret that stands in the shipped configuration as an example, and that everybody knows.
+const EXAMPLE: SharedSecret = SharedSecret::new([0; 32]);
+
+/// The largest secret file: 64 digits and blanks around them.
+const MAX_SECRET_BYTES: u64 = 1024;
+
+/// The part that is scraped over links.
+///
+/// # Errors
+/// When the key or the secret cannot be read, or the listening address cannot be bound.
+pub(super) async fn client(p2p: &P2p, door: Door, telemetry: Arc<Telemetry>) -> anyhow::Result<Client> {
+    let identity = Identity::load_or_create(&key_file(p2p.key_file.clone(), "p2p")?).context("p2p.key_file")?;
+    let hostname = match &p2p.hostname {
+        Some(hostname) => hostname.clone(),
+        None => hostname().context("p2p.hostname")?,
+    };
+    let alias = match &p2p.alias {
+        Some(alias) => alias.clone(),
+        None => Alias::new(&hostname).context("p2p.alias is left out, and the hostname is none")?,
+    };
+    let secret = match &p2p.secret {
+        Some(source) => secret(source).context("p2p.secret_file")?,
+        // Nobody is registered with, so nobody is shown it.
+        None => EXAMPLE,
+    };
+    let settings = ClientSettings {
+        identity,
+        bridges: p2p.bridges.clone(),
+        registration: Registration {
+            alias,
+            service: p2p.service.clone(),
+            hostname,
+            secret,
+            interval: p2p.register_interval,
+        },
+        listen: p2p.listen.as_ref().map(ToString::to_string),
+        allow: p2p.allow.clone(),
+    };
+    for bridge in &p2p.bridges {
+        telemetry.p2p_connected.with([&bridge.key.text()]).set(0);
+    }
+    let bridges: Vec<_> = p2p.bridges.iter().map(|bridge| bridge.key).collect();
+    let events = Events::new(move |event| count(&telemetry, &bridges, event));
+    Client::bind(settings, door, events).await.context("p2p.listen")
+}
+
+/// The configured key file, or the usual one of this name.
+pub(super) fn key_file(configured: Option<PathBuf>, section: &str) -> anyhow::Result<PathBuf> {
+    configured
+        .or_else(|| usual_key_file(&format!("{section}.key"), |name| std::env::var(name).ok()))
+        .with_context(|| format!("{section}.key_file: none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set, so it needs a path"))
+}
+
+/// Reads the shared secret.
+pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
+    let secret: SharedSecret = match source {
+        SecretSource::Given(text) => text.expose().parse()?,
+        SecretSource::File(path) => {
+            use std::io::Read as _;
+            let mut text = String::new();
+            let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            file.take(MAX_SECRET_BYTES)
+                .read_to_string(&mut text)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            text.parse().with_context(|| path.display().to_string())?
+        }
+    };
+    if secret == EXAMPLE {
+        bail!("the secret is the one that stands in the shipped configuration as an example; `openssl rand -hex 32` makes another");
+    }
+    Ok(secret)
+}
+
+/// What the system calls this machine.
+fn hostname() -> anyhow::Result<String> {
+    let name = nix::unistd::gethostname().context("the system does not tell its name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// Counts what happens on links.
+fn count(telemetry: &Telemetry, bridges: &[crate::peer::PublicKey], event: &Event) {
+    let link = |what: &str| telemetry.p2p_links_total.with([what]).inc();
+    let scrape = |what: &str| telemetry.p2p_scrapes_total.with([what]).inc();
+    let registration = |peer: &crate::peer::PublicKey, what: &str| telemetry.p2p_registrations_total.with([&peer.text(), what]).inc();
+    let connected = |peer: &crate::peer::PublicKey, up: bool| {
+        if bridges.contains(peer) {
+            telemetry.p2p_connected.with([&peer.text()]).set(i64::from(up));
+        }
+    };
+    match event {
+        Event::Registered { peer, updated, .. } => {
+            registration(peer, if *updated { "updated" } else { "unchanged" });
+            connected(peer, true);
+        }
+        Event::Refused { peer, .. } => {
+            registration(peer, "refused");
+            connected(peer, false);
+        }
+        Event::Unreachable { peer, .. } => registration(peer, "unreachable"),
+        Event::Opened { .. } => link("opened"),
+        Event::Closed { peer, .. } => {
+            link("closed");
+            connected(peer, false);
+        }
+        Event::Lost { peer, .. } => {
+            link("lost");
+            connected(peer, false);
+        }
+        Event::Barred { .. } => link("barred"),
+        Event::Asked { .. } => scrape("asked"),
+        Event::Answered { .. } => scrape("answered"),
+        Event::Failed { .. } => scrape("failed"),
+    }
+}

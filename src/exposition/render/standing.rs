@@ -1,0 +1,51 @@
+//! Series of one application that become one on the way out: by labels that are added, or by names that are escaped.
+
+use std::collections::HashMap;
+
+use super::sample::legacy_labels;
+use super::{Addition, bound_label};
+use crate::exposition::{Kind, Sample, Samples, Suffix, label_hash};
+
+/// Remembers which group of series stands for all that look like it on the way out: the first, as within any text. Groups and not series,
+/// because half a histogram is none.
+pub(super) struct Standing<'a> {
+    kind: Kind,
+    additions: &'a [Addition],
+    /// Whether names are escaped, and some need it.
+    escapes: bool,
+    /// From what groups look like to what they were.
+    first: HashMap<u64, u64>,
+}
+
+impl<'a> Standing<'a> {
+    /// Nothing where no two series of these samples can become one.
+    pub(super) fn new(kind: Kind, samples: Samples<'_>, additions: &'a [Addition], escapes: bool) -> Option<Self> {
+        let has_one = |sample: Sample<'_>| additions.iter().any(|it| !it.lacking_in(&sample.labels));
+        let needed = escapes || !additions.is_empty() && samples.into_iter().any(has_one);
+        needed.then(|| Self {
+            kind,
+            additions,
+            escapes,
+            first: HashMap::new(),
+        })
+    }
+
+    /// Whether a sample goes out.
+    pub(super) fn admits(&mut self, sample: &Sample<'_>, suffix: Suffix) -> bool {
+        let bound = bound_label(self.kind, suffix);
+        let labels = sample.labels.clone().filter(|label| Some(label.name) != bound);
+        let was = labels.fold(0_u64, |hash, label| hash.wrapping_add(label_hash(label.name, label.value)));
+        let labels = legacy_labels(&sample.labels, self.escapes).filter(|(_, label)| Some(label.name) != bound);
+        let looks = labels.fold(0_u64, |hash, (name, label)| hash.wrapping_add(label_hash(&name, label.value)));
+        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
+        let looks = added.fold(looks, |hash, it| {
+            let name = if self.escapes { &it.legacy_name } else { &it.name };
+            hash.wrapping_add(label_hash(name, &it.value))
+        });
+        // What has no bound where the others have one is in no group, like what bears the bare name of a histogram.
+        let bare = matches!(self.kind, Kind::Histogram | Kind::GaugeHistogram) && suffix == Suffix::Bare;
+        let unbound = bound.is_some_and(|bound| sample.labels.clone().all(|label| label.name != bound));
+        let apart = u64::from(bare || unbound);
+        *self.first.entry(looks.wrapping_add(apart)).or_insert(was) == was
+    }
+}

@@ -1,0 +1,203 @@
+//! The scraped end's books: which answers have reached their readers, as the scraping end tells it.
+//!
+//! The scraping end numbers its scrapes. When it knows that an answer has reached its reader it says so in a control message and again
+//! in the head of its next request, so that the order in which streams arrive does not matter. Until then the answer counts as not
+//! acknowledged; what it lent (one-shot events) stays lent.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
+
+use super::PublicKey;
+use super::event::{Event, Events, ScrapeId};
+use crate::http::SendQueue;
+
+/// The header that carries a scrape's number.
+pub(super) const SCRAPE: HeaderName = HeaderName::from_static("exporter-proxy-scrape");
+
+/// The header that carries the numbers of scrapes whose answers have reached their readers, separated by commas.
+pub(super) const DELIVERED: HeaderName = HeaderName::from_static("exporter-proxy-delivered");
+
+/// How long after a lost connection somebody may still say what became of an answer: as long as an unseen scraper is remembered.
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Answers whose fate is open, over all links: far more than a healthy bridge has, and 100 kB. Beyond it an answer counts as not delivered.
+const MAX_OPEN: usize = 4_096;
+
+/// The open answers of all links. Cloning clones a handle.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger(Arc<Mutex<Open>>);
+
+type Open = HashMap<(PublicKey, ScrapeId), Weak<Account>>;
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `peer` says that the answer to this scrape of its own has reached its reader.
+    pub(super) fn delivered(&self, peer: PublicKey, scrape: ScrapeId) {
+        let account = self.lock().get(&(peer, scrape)).and_then(Weak::upgrade);
+        if let Some(account) = account {
+            account.deliver();
+        }
+    }
+
+    fn enter(&self, peer: PublicKey, scrape: ScrapeId, account: &Weak<Account>) {
+        let mut open = self.lock();
+        if open.len() < MAX_OPEN {
+            open.insert((peer, scrape), account.clone());
+        }
+    }
+
+    fn strike(&self, peer: PublicKey, scrape: ScrapeId) {
+        self.lock().remove(&(peer, scrape));
+    }
+}
+
+/// One stream's account: the scrape that it carries, and whether the answer was delivered.
+#[derive(Debug)]
+pub(super) struct Account {
+    peer: PublicKey,
+    ledger: Ledger,
+    events: Arc<Events>,
+    me: Weak<Account>,
+    opened: Instant,
+    scrape: OnceLock<ScrapeId>,
+    delivered: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Account {
+    pub(super) fn open(peer: PublicKey, ledger: Ledger, events: Arc<Events>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            peer,
+            ledger,
+            events,
+            me: me.clone(),
+            opened: Instant::now(),
+            scrape: OnceLock::new(),
+            delivered: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    /// Whether a scrape has come on the stream.
+    pub(super) fn has_asked(&self) -> bool {
+        self.scrape.get().is_some()
+    }
+
+    fn deliver(&self) {
+        self.delivered.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Ready once the answer was delivered.
+    pub(super) fn poll_delivered(&self, cx: &Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.delivered.load(Ordering::Acquire) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl SendQueue for Account {
+    /// The reader is behind the other end, so acknowledgements of the transport say nothing: it has all or we do not know.
+    fn unacked(&self) -> io::Result<u64> {
+        Ok(u64::from(!self.delivered.load(Ordering::Acquire)))
+    }
+
+    /// The other end sends one request a stream.
+    fn unread(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn asked(&self, uri: &Uri, headers: &HeaderMap) {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        for scrape in text(DELIVERED).into_iter().flat_map(|list| list.split(',')) {
+            if let Ok(scrape) = scrape.trim().parse() {
+                self.ledger.delivered(self.peer, scrape);
+            }
+        }
+        let Some(scrape) = text(SCRAPE).and_then(|text| text.parse().ok()) else {
+            return;
+        };
+        if self.scrape.set(scrape).is_ok() {
+            self.ledger.enter(self.peer, scrape, &self.me);
+            self.events.emit(Event::Asked {
+                peer: self.peer,
+                scrape,
+                path: uri.path().to_owned(),
+            });
+        }
+    }
+
+    fn answering(&self, status: StatusCode) {
+        let Some(&scrape) = self.scrape.get() else { return };
+        let peer = self.peer;
+        self.events.emit(if status.is_success() {
+            Event::Answered { peer, scrape }
+        } else {
+            let why = format!("answered with {status} after {:?}", self.opened.elapsed());
+            Event::Failed { peer, scrape, why }
+        });
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(scrape) = self.scrape.get() {
+            self.ledger.strike(self.peer, *scrape);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn head(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    fn asked(ledger: &Ledger, peer: u8, pairs: &[(HeaderName, &str)]) -> Arc<Account> {
+        let account = Account::open(PublicKey::new([peer; 32]), ledger.clone(), Arc::default());
+        account.asked(&Uri::from_static("/metrics"), &head(pairs));
+        account
+    }
+
+    #[test]
+    fn an_answer_is_delivered_when_its_own_scraper_says_so_on_any_stream() {
+        let ledger = Ledger::default();
+        let first = asked(&ledger, 1, &[(SCRAPE, "00000000000000a1")]);
+        let others = asked(&ledger, 2, &[(SCRAPE, "00000000000000a1"), (DELIVERED, "a1")]);
+        assert_eq!((first.unacked().unwrap(), others.unacked().unwrap()), (1, 0));
+        let next = asked(&ledger, 1, &[(SCRAPE, "a2"), (DELIVERED, "ff, a1,x")]);
+        assert_eq!((first.unacked().unwrap(), next.unacked().unwrap()), (0, 1));
+        ledger.delivered(PublicKey::new([1; 32]), ScrapeId(0xa2));
+        assert_eq!(next.unacked().unwrap(), 0);
+    }
+
+    #[test]
+    fn closed_accounts_leave_nothing_behind() {
+        let ledger = Ledger::default();
+        for n in 0..MAX_OPEN * 2 {
+            drop(asked(&ledger, 1, &[(SCRAPE, &ScrapeId(n as u64).to_string())]));
+        }
+        assert!(ledger.lock().is_empty());
+        let kept: Vec<_> = (0..MAX_OPEN + 10)
+            .map(|n| asked(&ledger, 1, &[(SCRAPE, &ScrapeId(n as u64).to_string())]))
+            .collect();
+        assert_eq!(ledger.lock().len(), MAX_OPEN);
+        drop(kept);
+    }
+}

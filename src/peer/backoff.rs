@@ -1,0 +1,68 @@
+//! How long to wait before the next try.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+/// Waits that grow with each failure, the last one for good, each shortened by up to a half so that many proxies do not come back at
+/// the same moment.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    steps: &'static [Duration],
+    failures: usize,
+}
+
+impl Backoff {
+    pub(super) const fn new(steps: &'static [Duration]) -> Self {
+        Self { steps, failures: 0 }
+    }
+
+    /// All is well again.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The wait after one more failure.
+    pub(super) fn next(&mut self) -> Duration {
+        let step = self.steps.get(self.failures).or(self.steps.last()).copied().unwrap_or_default();
+        self.failures += 1;
+        jittered(step, random())
+    }
+}
+
+/// Between a half and the whole of `span`, by where `random` lies in its range.
+fn jittered(span: Duration, random: u32) -> Duration {
+    span.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+}
+
+/// A number for jitter; the middle where the system has none to give.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_or(u32::MAX / 2, |()| u32::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_last_and_start_over() {
+        const STEPS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(60)];
+        let mut backoff = Backoff::new(&STEPS);
+        for step in [2, 10, 60, 60, 60] {
+            let wait = backoff.next().as_secs_f64();
+            assert!(wait >= f64::from(step) / 2.0 && wait <= f64::from(step), "{wait}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= STEPS[0]);
+    }
+
+    #[test]
+    fn jitter_spans_the_upper_half() {
+        let second = Duration::from_secs(1);
+        assert_eq!(jittered(second, 0), second / 2);
+        assert_eq!(jittered(second, u32::MAX), second);
+    }
+}

@@ -1,0 +1,237 @@
+//! The scraped end: registers at bridges and is scraped over the same links; may also listen for scrapers.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::event::{Event, Events};
+use super::gate::{Gate, GateError};
+use super::offer::Offer;
+use super::reception::Reception;
+use super::session::{Session, told};
+use super::tls::{Admit, Protocol};
+use super::transport::MAX_STREAMS;
+use super::{Identity, LinkAddress, PublicKey, Registration};
+use crate::http::{Door, reply};
+use crate::supervise::{DRAIN, Part};
+
+/// Where a client is scraped from.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Who it is.
+    pub identity: Identity,
+    /// The bridges at which it registers, all at the same time.
+    pub bridges: Vec<LinkAddress>,
+    /// What it registers.
+    pub registration: Registration,
+    /// `HOST:PORT` on which it also answers scrapers that dial it, if at all.
+    pub listen: Option<String>,
+    /// Who may dial it, besides the bridges.
+    pub allow: Vec<PublicKey>,
+}
+
+/// A program that is scraped over links: the proxy, or any program that uses this library for its own metrics.
+///
+/// See `examples/peer_client.rs`.
+pub struct Client {
+    sessions: Vec<Session>,
+    reception: Option<Reception>,
+    events: Arc<Events>,
+    key: PublicKey,
+}
+
+impl Client {
+    /// Binds what there is to bind; nothing is dialled yet. What comes over links is answered at `door`, which should not write.
+    ///
+    /// # Errors
+    ///
+    /// Where `listen` cannot be bound.
+    pub async fn bind(settings: ClientSettings, door: Door, events: Events) -> Result<Self, GateError> {
+        let events = Arc::new(events);
+        let offer = Offer::new(door, events.clone());
+        let ClientSettings {
+            identity,
+            bridges,
+            registration,
+            listen,
+            allow,
+        } = settings;
+        let reception = match listen {
+            None => None,
+            Some(address) => {
+                let admitted: HashSet<_> = bridges.iter().map(|bridge| bridge.key).chain(allow).collect();
+                // One stream carries the control messages.
+                let terms = (Admit::Only(admitted), Protocol::Scrape, MAX_STREAMS + 1);
+                Some(Reception {
+                    gate: Gate::bind(&identity, &address, terms, events.clone()).await?,
+                    offer: offer.clone(),
+                })
+            }
+        };
+        let registration = Arc::new(registration);
+        let session = |bridge| Session {
+            identity: identity.clone(),
+            bridge,
+            registration: registration.clone(),
+            offer: offer.clone(),
+        };
+        Ok(Self {
+            sessions: bridges.into_iter().map(session).collect(),
+            reception,
+            events,
+            key: identity.public_key(),
+        })
+    }
+
+    /// The key under which it registers, and under which scrapers dial it.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.key
+    }
+
+    /// Where it listens for scrapers, with the real port.
+    #[must_use]
+    pub fn listen_addr(&self) -> Option<SocketAddr> {
+        self.reception.as_ref()?.gate.local_addr()
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.follow()
+    }
+
+    /// Registers and serves until `stop`; then says goodbye to all bridges. Dropping the future drops all links.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut crew = JoinSet::new();
+        for session in self.sessions {
+            crew.spawn(session.run(stop.clone()));
+        }
+        if let Some(reception) = self.reception {
+            crew.spawn(reception.run(stop.clone()));
+        }
+        while let Some(ended) = crew.join_next().await {
+            told(ended);
+        }
+    }
+
+    /// Runs in a task of its own. For programs that have no supervisor.
+    #[must_use]
+    pub fn start(self) -> RunningClient {
+        let (key, events, stop) = (self.key, self.events.clone(), CancellationToken::new());
+        let following = events.follow();
+        RunningClient {
+            key,
+            events,
+            following,
+            task: tokio::spawn(self.run(stop.clone())),
+            stop,
+        }
+    }
+}
+
+impl Part for Client {
+    fn name(&self) -> &str {
+        "p2p"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            Self::run(*self, stop.clone()).await;
+            // A client without bridges that does not listen has nothing to do, and says so by waiting.
+            stop.cancelled().await;
+            Ok(())
+        })
+    }
+}
+
+/// A [`Client`] at work; dropping it stops it at once.
+pub struct RunningClient {
+    key: PublicKey,
+    events: Arc<Events>,
+    following: broadcast::Receiver<Event>,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl RunningClient {
+    /// The key under which it registers.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.key
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.follow()
+    }
+
+    /// Waits until a bridge has accepted a registration since the last call, or since the start.
+    pub async fn ready(&mut self) {
+        loop {
+            match self.following.recv().await {
+                Ok(Event::Registered { .. }) | Err(RecvError::Closed) => return,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+            }
+        }
+    }
+
+    /// Says goodbye to all bridges and finishes the scrapes in work, both within a bounded time.
+    pub async fn close(mut self) {
+        self.stop.cancel();
+        // What is not finished by then is dropped.
+        let _ = timeout(DRAIN, &mut self.task).await;
+    }
+}
+
+impl Drop for RunningClient {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, its error goes to the log and the scraper is
+/// told that it did.
+#[must_use]
+pub fn metrics_door<F, T, E>(metrics: F) -> Door
+where
+    F: Fn() -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = Result<String, E>> + Send,
+    E: std::fmt::Display,
+{
+    let answer = move || {
+        let metrics = metrics.clone();
+        async move {
+            match metrics().await {
+                Ok(text) => {
+                    let mut response = Response::new(Body::from(text));
+                    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                    response.headers_mut().insert(CONTENT_TYPE, kind);
+                    response
+                }
+                Err(error) => {
+                    tracing::error!("metrics cannot be collected: {error:#}");
+                    reply::text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be collected; the log says why")
+                }
+            }
+        }
+    };
+    let routes = Router::new().route("/metrics", get(answer));
+    Door::new(routes, &["GET /metrics"], Arc::default(), Arc::default())
+}
+
+/// How often a client registers if nothing else is said.
+pub const REGISTER_INTERVAL: Duration = Duration::from_secs(3_600);

@@ -1,0 +1,96 @@
+//! Dialling: from a key and a place to a connection whose other end has shown that key.
+
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError, Endpoint};
+use tokio::time::timeout;
+
+use super::tls::{self, Protocol};
+use super::transport::{self, FAREWELL, HANDSHAKE, SERVER_NAME, ending};
+use super::{Identity, LinkAddress, PublicKey};
+
+/// Why nobody was reached.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The host's name has no address.
+    #[error("{0} does not resolve: {1}")]
+    Resolve(String, std::io::Error),
+    /// No socket for it.
+    #[error("no socket towards {0}: {1}")]
+    Socket(SocketAddr, std::io::Error),
+    /// Somebody else is there.
+    #[error("{address} has the wrong key: expected {expected}, found {found}")]
+    WrongKey {
+        /// Who was asked.
+        address: SocketAddr,
+        /// Who should have answered.
+        expected: PublicKey,
+        /// Who did.
+        found: PublicKey,
+    },
+    /// Nobody answered in time.
+    #[error("{0} did not answer within {1:?}")]
+    Silent(SocketAddr, Duration),
+    /// The handshake failed, for instance because we are not let in.
+    #[error("{0}: {1}")]
+    Refused(SocketAddr, String),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A connection, and the endpoint that it alone uses.
+pub(super) struct Dialled {
+    pub(super) connection: Connection,
+    endpoint: Endpoint,
+}
+
+impl Dialled {
+    /// Waits a moment until the other end has been told that the connection was closed.
+    pub(super) async fn told(&self) {
+        // Whoever cannot be told finds out by silence.
+        let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Dials each address of the place in turn; the other end may open so many streams.
+pub(super) async fn dial(identity: &Identity, to: &LinkAddress, protocol: Protocol, streams: u32) -> Result<Dialled, DialError> {
+    let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.place.to_string(), e))?;
+    let mut last = None;
+    for address in addresses {
+        match dial_one(identity, to.key, address, protocol, streams).await {
+            Ok(dialled) => return Ok(dialled),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| DialError::Resolve(to.place.to_string(), std::io::ErrorKind::NotFound.into())))
+}
+
+async fn dial_one(
+    identity: &Identity,
+    expected: PublicKey,
+    address: SocketAddr,
+    protocol: Protocol,
+    streams: u32,
+) -> Result<Dialled, DialError> {
+    let socket = |e| DialError::Socket(address, e);
+    // A new socket each time: behind a translator of addresses the last one's mapping may lead nowhere any more.
+    let endpoint = transport::dialling(identity, address).map_err(socket)?;
+    let (crypto, stranger) = tls::dialling(identity, expected, protocol)?;
+    let config = transport::client_config(crypto, streams, protocol);
+    let connecting = endpoint
+        .connect_with(config, address, SERVER_NAME)
+        .map_err(|e| socket(std::io::Error::other(e)))?;
+    let outcome = timeout(HANDSHAKE, connecting)
+        .await
+        .map_err(|_| DialError::Silent(address, HANDSHAKE))?;
+    let found = *stranger.lock().unwrap_or_else(PoisonError::into_inner);
+    match (outcome, found) {
+        (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
+        (Ok(connection), None) => Ok(Dialled { connection, endpoint }),
+        (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE)),
+        (Err(error), None) => Err(DialError::Refused(address, ending(&error).1)),
+    }
+}

@@ -1,0 +1,169 @@
+//! The listening end: handshakes within bounds, and only those who are admitted come through.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use quinn::{Connection, ConnectionError, Endpoint, Incoming};
+use rustls::pki_types::CertificateDer;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::event::{Event, Events};
+use super::identity::key_of;
+use super::tls::{self, Admit, Protocol};
+use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE, ending};
+use super::tries::Tries;
+use super::{Identity, PublicKey};
+
+/// Handshakes in work at once: each costs some kilobytes and a signature. More are refused and come again.
+const MAX_HANDSHAKES: usize = 512;
+
+/// Handshakes in work from which on a newcomer has to show first that its address is its own.
+const VALIDATE_FROM: usize = 64;
+
+/// Why a link cannot be listened for.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The address does not resolve or cannot be bound.
+    #[error("cannot listen on udp {0}: {1}")]
+    Bind(String, io::Error),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Somebody who has come through.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) connection: Connection,
+    pub(crate) key: PublicKey,
+    pub(crate) address: SocketAddr,
+}
+
+impl Newcomer {
+    /// Closes the connection, telling why.
+    pub(crate) fn send_away(&self, why: &str) {
+        self.connection.close(CLOSED, why.as_bytes());
+    }
+}
+
+/// A bound listener for links.
+pub(crate) struct Gate {
+    endpoint: Endpoint,
+    handshakes: JoinSet<Result<Newcomer, Barred>>,
+    tries: Tries<IpAddr>,
+    events: Arc<Events>,
+}
+
+struct Barred {
+    address: SocketAddr,
+    why: ConnectionError,
+}
+
+impl Gate {
+    /// Binds `HOST:PORT`; each link's other end may open so many streams.
+    pub(super) async fn bind(
+        identity: &Identity,
+        address: &str,
+        (admit, protocol, streams): (Admit, Protocol, u32),
+        events: Arc<Events>,
+    ) -> Result<Self, GateError> {
+        let failed = |e| GateError::Bind(address.to_owned(), e);
+        let crypto = tls::listening(identity, admit, protocol)?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for resolved in tokio::net::lookup_host(address).await.map_err(failed)? {
+            match transport::listening(identity, resolved, transport::server_config(crypto.clone(), streams)) {
+                Ok(endpoint) => {
+                    return Ok(Self {
+                        endpoint,
+                        handshakes: JoinSet::new(),
+                        tries: Tries::default(),
+                        events,
+                    });
+                }
+                Err(e) => last = e,
+            }
+        }
+        Err(failed(last))
+    }
+
+    /// A gate through which every key comes, for those who register.
+    ///
+    /// # Errors
+    ///
+    /// Where the address cannot be bound.
+    pub(crate) async fn for_proxies(identity: &Identity, address: &str, events: Arc<Events>) -> Result<Self, GateError> {
+        // The proxy opens the control stream and nothing else.
+        Self::bind(identity, address, (Admit::Anybody, Protocol::Register, 1), events).await
+    }
+
+    /// The bound address, with the real port.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        self.endpoint.local_addr().ok()
+    }
+
+    /// The next one who has come through; `None` once the gate is closed. Dropping the future loses nobody.
+    pub(crate) async fn next(&mut self) -> Option<Newcomer> {
+        loop {
+            tokio::select! {
+                incoming = self.endpoint.accept() => self.examine(incoming?),
+                Some(ended) = self.handshakes.join_next() => match ended {
+                    Ok(Ok(newcomer)) => return Some(newcomer),
+                    Ok(Err(barred)) => self.bar(barred),
+                    Err(lost) => tracing::error!("a handshake was lost: {lost}"),
+                },
+            }
+        }
+    }
+
+    fn examine(&mut self, incoming: Incoming) {
+        let address = incoming.remote_address();
+        let busy = self.handshakes.len();
+        if !self.tries.may(address.ip().to_canonical(), Instant::now()) {
+            incoming.ignore();
+        } else if busy >= MAX_HANDSHAKES {
+            incoming.refuse();
+        } else if busy >= VALIDATE_FROM && !incoming.remote_address_validated() && incoming.may_retry() {
+            // It fails only where a retry is not allowed, which was asked.
+            let _ = incoming.retry();
+        } else {
+            self.handshakes.spawn(shake(incoming, address));
+        }
+    }
+
+    /// Whoever was turned away for a reason has shown that the address is its own, so it may be held to it. Silence shows nothing.
+    fn bar(&mut self, Barred { address, why }: Barred) {
+        if matches!(why, ConnectionError::TimedOut) {
+            return;
+        }
+        self.tries.failed(address.ip().to_canonical(), Instant::now());
+        let (_, why) = ending(&why);
+        self.events.emit(Event::Barred { address, why });
+    }
+
+    /// Closes all connections that came through, telling why, and waits a moment until they have been told.
+    pub(crate) async fn close(&self, why: &str) {
+        self.endpoint.close(CLOSED, why.as_bytes());
+        // Whoever cannot be told finds out by silence.
+        let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
+    }
+}
+
+async fn shake(incoming: Incoming, address: SocketAddr) -> Result<Newcomer, Barred> {
+    let barred = |why| Barred { address, why };
+    let connecting = incoming.accept().map_err(barred)?;
+    let connection = timeout(HANDSHAKE, connecting)
+        .await
+        .map_err(|_| barred(ConnectionError::TimedOut))?
+        .map_err(barred)?;
+    // Without a key the handshake would have failed.
+    let key = key_of_peer(&connection).ok_or_else(|| barred(ConnectionError::LocallyClosed))?;
+    Ok(Newcomer { connection, key, address })
+}
+
+/// The key that the other end has shown.
+fn key_of_peer(connection: &Connection) -> Option<PublicKey> {
+    let shown = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    key_of(shown.first()?)
+}

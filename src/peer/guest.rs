@@ -1,0 +1,133 @@
+//! A proxy that has dialled us, as a bridge sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::ConnectionError;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::control::{ControlError, Inbox, Outbox};
+use super::event::Events;
+use super::gate::Newcomer;
+use super::link::{Link, Memory};
+use super::proof::{Claim, keying};
+use super::transport::{CLOSED, ending};
+use super::{PublicKey, SharedSecret};
+use crate::wire::{LinkMessage, Register};
+
+/// How long a newcomer may take to say something, and any guest to take what it is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The link to a proxy, from the side that was dialled.
+pub(crate) struct Guest {
+    newcomer: Newcomer,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+/// What comes from a guest.
+pub(crate) enum Heard {
+    /// A message.
+    Message(LinkMessage),
+    /// Its link has ended: whether that was meant, and why.
+    Gone(bool, String),
+}
+
+impl Guest {
+    /// Waits for the control stream of a newcomer; one that does not open it in time is sent away.
+    pub(crate) async fn meet(newcomer: Newcomer) -> Option<Self> {
+        match timeout(PATIENCE, newcomer.connection.accept_bi()).await {
+            Ok(Ok((send, recv))) => Some(Self {
+                newcomer,
+                inbox: Inbox::new(recv),
+                outbox: Outbox(send),
+            }),
+            _ => {
+                newcomer.connection.close(CLOSED, b"nothing was said");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        self.newcomer.key
+    }
+
+    /// Where it comes from; a proxy behind a translator of addresses may wander.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.newcomer.connection.remote_address()
+    }
+
+    /// Where it came from at first, which is what it was admitted by.
+    pub(crate) fn first_address(&self) -> SocketAddr {
+        self.newcomer.address
+    }
+
+    /// The first message, within the patience for it.
+    pub(crate) async fn first(&mut self) -> Heard {
+        match timeout(PATIENCE, self.hear()).await {
+            Ok(heard) => heard,
+            Err(_) => Heard::Gone(false, "nothing was said".to_owned()),
+        }
+    }
+
+    /// What comes next. Dropping the future loses nothing.
+    pub(crate) async fn hear(&mut self) -> Heard {
+        let error = match self.inbox.next().await {
+            Ok(message) => return Heard::Message(message),
+            Err(error) => error,
+        };
+        match self.newcomer.connection.close_reason() {
+            Some(reason) => gone(&reason),
+            None => Heard::Gone(false, error.to_string()),
+        }
+    }
+
+    /// Says something; a guest that does not listen has gone.
+    pub(crate) async fn say(&mut self, message: &LinkMessage) -> Result<(), String> {
+        let said: Result<Result<(), ControlError>, _> = timeout(PATIENCE, self.outbox.send(message)).await;
+        match said {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it takes no control messages".to_owned()),
+        }
+    }
+
+    /// Whether a registration shows that its sender knows the secret, on this very connection.
+    pub(crate) fn proves(&self, register: &Register, secret: &SharedSecret, bridge: PublicKey) -> bool {
+        let claim = Claim {
+            alias: &register.alias,
+            service: &register.service,
+            hostname: &register.hostname,
+            proxy: self.newcomer.key,
+            bridge,
+        };
+        keying(&self.newcomer.connection).is_some_and(|keying| claim.holds(secret, &keying, &register.proof))
+    }
+
+    /// The link over which it can be scraped, and the control messages to be said for it.
+    pub(crate) fn link(&self, memory: Memory, events: Arc<Events>) -> (Link, mpsc::Receiver<LinkMessage>) {
+        Link::new(self.newcomer.connection.clone(), self.newcomer.key, memory, events)
+    }
+
+    /// Says what there is to say, then closes once that has arrived or cannot.
+    pub(crate) async fn dismiss(mut self, message: &LinkMessage, why: &str) {
+        if self.say(message).await.is_ok() && self.outbox.0.finish().is_ok() {
+            // A close would overtake what was just said.
+            let _ = timeout(PATIENCE, self.outbox.0.stopped()).await;
+        }
+        self.newcomer.connection.close(CLOSED, why.as_bytes());
+    }
+
+    /// Closes at once.
+    pub(crate) fn close(&self, why: &str) {
+        self.newcomer.connection.close(CLOSED, why.as_bytes());
+    }
+}
+
+fn gone(reason: &ConnectionError) -> Heard {
+    let (meant, why) = ending(reason);
+    Heard::Gone(meant, why)
+}

@@ -1,0 +1,306 @@
+//! Who we are on a link: an Ed25519 key pair from a seed of 32 bytes, kept in a file that nobody else may read.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rustls::crypto::ring::sign::any_eddsa_type;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::PublicKey;
+use super::key::{NoKey, read_32_bytes, write_hex};
+
+/// What stands before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, 7).
+const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+/// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410, 4).
+const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+/// The largest key file that is read: 64 digits and blanks around them.
+const MAX_FILE_BYTES: u64 = 1024;
+/// The permissions that a key file must not have: anything for the group or for others.
+const TOO_OPEN: u32 = 0o077;
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file cannot be read or made.
+    #[error("the key file {}: {why}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// Others than its owner can read or change the file.
+    #[error("the key file {} can be read by others (mode {mode:04o}); whoever has read it can be us: chmod 600 it, or make a new key", .path.display())]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// What is in the file is no seed.
+    #[error("the key file {}: {why}", .path.display())]
+    NoSeed {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        why: NoKey,
+    },
+    /// The system has no randomness to give.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// The TLS library does not take the key.
+    #[error("the key cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// The seed of an identity. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed([u8; 32]);
+
+impl Seed {
+    /// A new seed.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no random numbers.
+    pub fn random() -> Result<Self, IdentityError> {
+        let mut bytes = [0; 32];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| IdentityError::NoRandomness)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for Seed {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        read_32_bytes(text).map(Self)
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MASKED")
+    }
+}
+
+/// A key pair, ready for TLS. Cloning clones a handle.
+#[derive(Clone)]
+pub struct Identity {
+    public: PublicKey,
+    certified: Arc<CertifiedKey>,
+    seed: Seed,
+}
+
+impl Identity {
+    /// The identity that a seed stands for.
+    ///
+    /// # Errors
+    ///
+    /// Where the TLS library does not take the key, which no seed brings about.
+    pub fn from_seed(seed: &Seed) -> Result<Self, IdentityError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed.0).map_err(|e| IdentityError::Unusable(e.to_string()))?;
+        let bytes = pair.public_key().as_ref().try_into();
+        let public = PublicKey::new(bytes.map_err(|_| IdentityError::Unusable("it has not 32 bytes".to_owned()))?);
+        let pkcs8 = [&PKCS8_PREFIX[..], &seed.0].concat();
+        let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(|e| IdentityError::Unusable(e.to_string()))?;
+        // A raw public key (RFC 7250) stands where a certificate would.
+        let spki = [&SPKI_PREFIX[..], public.as_bytes()].concat();
+        Ok(Self {
+            public,
+            certified: Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing)),
+            seed: seed.clone(),
+        })
+    }
+
+    /// An identity for one run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Seed::random`].
+    pub fn ephemeral() -> Result<Self, IdentityError> {
+        Self::from_seed(&Seed::random()?)
+    }
+
+    /// The identity in a file, which is made with a new seed where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::load`] and [`Identity::create`].
+    pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
+        match Self::load(path) {
+            Err(IdentityError::File { why, .. }) if why.kind() == ErrorKind::NotFound => {}
+            found => return found,
+        }
+        match Self::create(path) {
+            // Somebody else was faster, and theirs is as good.
+            Err(IdentityError::File { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
+            made => made,
+        }
+    }
+
+    /// The identity in a file.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, holds no seed, or can be read by others than its owner.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        let failed = |why| IdentityError::File {
+            path: path.to_owned(),
+            why,
+        };
+        let file = File::open(path).map_err(failed)?;
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        if mode & TOO_OPEN != 0 {
+            return Err(IdentityError::TooOpen {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+        let mut text = String::new();
+        file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+        let seed = text.parse().map_err(|why| IdentityError::NoSeed {
+            path: path.to_owned(),
+            why,
+        })?;
+        Self::from_seed(&seed)
+    }
+
+    /// A new identity, written to a file of mode 0600 that must not be there yet; missing folders are made.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is there or cannot be written.
+    pub fn create(path: &Path) -> Result<Self, IdentityError> {
+        let seed = Seed::random()?;
+        write_new(path, &seed).map_err(|why| IdentityError::File {
+            path: path.to_owned(),
+            why,
+        })?;
+        Self::from_seed(&seed)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.public
+    }
+
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        self.certified.clone()
+    }
+
+    /// A key for a purpose within this program, the same in every run, so that whoever talked to the last run can be told that it is gone.
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.seed.0), purpose.as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(tag.as_ref());
+        key
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.public)
+    }
+}
+
+fn write_new(path: &Path, seed: &Seed) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file
+        .write_all(format!("{}\n", write_hex(&seed.0)).as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a key would stand in the way of the next start; that it cannot be removed is told by that start.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// The key in a SubjectPublicKeyInfo, if it is one of Ed25519.
+pub(super) fn key_of(spki: &[u8]) -> Option<PublicKey> {
+    let bytes = spki.strip_prefix(&SPKI_PREFIX)?;
+    Some(PublicKey::new(bytes.try_into().ok()?))
+}
+
+/// Where a key file is while nobody says otherwise: in `$STATE_DIRECTORY` (systemd's), else `$XDG_STATE_HOME/exporter-proxy`, else
+/// `~/.local/state/exporter-proxy`. `variable` looks up the environment.
+#[must_use]
+pub fn usual_key_file(name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let set = |key: &str| variable(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // systemd gives a list where a service has several state directories.
+    let first = |list: PathBuf| list.to_str().and_then(|list| list.split(':').next()).map(PathBuf::from);
+    let folder = set("STATE_DIRECTORY")
+        .and_then(first)
+        .or_else(|| Some(set("XDG_STATE_HOME")?.join("exporter-proxy")))
+        .or_else(|| Some(set("HOME")?.join(".local/state/exporter-proxy")))?;
+    Some(folder.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    /// RFC 8032, 7.1, test 1.
+    #[test]
+    fn a_seed_gives_its_key() {
+        let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".parse().unwrap();
+        let identity = Identity::from_seed(&seed).unwrap();
+        let expected = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        assert_eq!(write_hex(identity.public_key().as_bytes()), expected);
+        assert_eq!(key_of(&identity.certified().cert[0]), Some(identity.public_key()));
+        assert_ne!(identity.derive("a"), identity.derive("b"));
+        assert!(!format!("{identity:?} {seed:?}").contains("9d61"));
+    }
+
+    #[test]
+    fn a_file_is_made_once_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/p2p.key");
+        let made = Identity::load_or_create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Identity::load_or_create(&path).unwrap().public_key(), made.public_key());
+        let message = Identity::create(&path).unwrap_err().to_string();
+        assert!(message.contains("p2p.key: File exists"), "{message}");
+        for mode in [0o640, 0o604, 0o620] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let message = Identity::load_or_create(&path).unwrap_err().to_string();
+            assert!(message.contains("can be read by others (mode 06"), "{message}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "no key").unwrap();
+        let message = Identity::load_or_create(&path).unwrap_err().to_string();
+        assert!(message.ends_with("64 of hexadecimal"), "{message}");
+    }
+
+    #[test]
+    fn the_usual_place_follows_the_environment() {
+        let place = |pairs: &'static [(&str, &str)]| {
+            let variable = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            usual_key_file("p2p.key", variable).map(|path| path.display().to_string())
+        };
+        assert_eq!(place(&[]), None);
+        assert_eq!(
+            place(&[("HOME", "/h"), ("XDG_STATE_HOME", "")]).unwrap(),
+            "/h/.local/state/exporter-proxy/p2p.key"
+        );
+        assert_eq!(
+            place(&[("HOME", "/h"), ("XDG_STATE_HOME", "/x")]).unwrap(),
+            "/x/exporter-proxy/p2p.key"
+        );
+        assert_eq!(place(&[("HOME", "/h"), ("STATE_DIRECTORY", "/s:/t")]).unwrap(), "/s/p2p.key");
+    }
+}

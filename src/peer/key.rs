@@ -1,0 +1,141 @@
+//! Public keys and shared secrets as people write them: 52 characters of z-base-32, or 64 of hexadecimal.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::wire::z_base_32;
+
+/// Characters that 32 bytes are written in as hexadecimal.
+const HEX_CHARS: usize = 64;
+
+/// Why a text is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 32 bytes as 52 characters of z-base-32 or 64 of hexadecimal")]
+pub struct NoKey;
+
+/// An Ed25519 public key (RFC 8032): who somebody on a link is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// The key of these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the key.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key as z-base-32, for those who keep it as text.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        z_base_32::encode(&self.0).into()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&z_base_32::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        read_32_bytes(text).map(Self)
+    }
+}
+
+/// 32 bytes that a bridge and its proxies share. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedSecret([u8; 32]);
+
+impl SharedSecret {
+    /// The secret of these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MASKED")
+    }
+}
+
+impl FromStr for SharedSecret {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        read_32_bytes(text).map(Self)
+    }
+}
+
+/// Reads 32 bytes in either spelling; blanks around them, such as a file's last newline, do not matter.
+pub(super) fn read_32_bytes(text: &str) -> Result<[u8; 32], NoKey> {
+    let text = text.trim();
+    if text.len() == HEX_CHARS {
+        return read_hex(text).ok_or(NoKey);
+    }
+    z_base_32::decode(text).ok_or(NoKey)
+}
+
+fn read_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Writes 32 bytes as hexadecimal.
+pub(super) fn write_hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_spellings_read_back(bytes: [u8; 32]) {
+            let key = PublicKey::new(bytes);
+            prop_assert_eq!(key.to_string().parse(), Ok(key));
+            prop_assert_eq!(format!(" {}\n", write_hex(&bytes)).parse(), Ok(key));
+            prop_assert_eq!(write_hex(&bytes).to_uppercase().parse(), Ok(key));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*|[0-9a-f]{62,66}|\\PC{16,64}") {
+            let _ = text.parse::<PublicKey>();
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret: SharedSecret = "11".repeat(32).parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "MASKED");
+        assert_eq!("+1".repeat(32).parse::<SharedSecret>(), Err(NoKey));
+    }
+}

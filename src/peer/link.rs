@@ -1,0 +1,340 @@
+//! The scraping end of a link: a request on a stream of its own, and the answer as it comes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use quinn::Connection;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::PublicKey;
+use super::account::{DELIVERED, SCRAPE};
+use super::event::{Event, Events};
+use super::receipt::{Numbers, Receipt, Untold};
+use super::stream::LinkStream;
+use super::transport::{CLOSED, ending};
+use crate::wire::LinkMessage;
+
+/// Bytes of an answer that HTTP holds at once: its head, or a piece of its body.
+const BUFFER: usize = 64 * 1024;
+
+/// Control messages that may wait to be written; a delivery beyond that is told in the next request alone.
+pub(super) const OUTBOX: usize = 256;
+
+/// Why a scrape over a link has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The link broke.
+    #[error("the link is lost: {0}")]
+    Lost(String),
+    /// The other end took too long.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// What came is no HTTP, or ended early.
+    #[error("the answer is broken: {0}")]
+    Http(#[from] hyper::Error),
+}
+
+/// A link to somebody who can be scraped. Cloning clones a handle.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    peer: PublicKey,
+    numbers: Arc<Numbers>,
+    untold: Arc<Untold>,
+    outbox: mpsc::Sender<LinkMessage>,
+    events: Arc<Events>,
+}
+
+/// What the scraping end keeps for a peer beyond one link.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory {
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) untold: Arc<Untold>,
+}
+
+/// The answer to a scrape, its body still to come.
+pub(crate) struct Answer {
+    pub(crate) response: Response<LinkBody>,
+    pub(crate) receipt: Receipt,
+}
+
+type Http = http1::Connection<TokioIo<LinkStream>, Empty<Bytes>>;
+
+impl Link {
+    /// A link over this connection, and the control messages that are to be written for it.
+    pub(crate) fn new(connection: Connection, peer: PublicKey, memory: Memory, events: Arc<Events>) -> (Self, mpsc::Receiver<LinkMessage>) {
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        let inner = Inner {
+            connection,
+            peer,
+            numbers: memory.numbers,
+            untold: memory.untold,
+            outbox,
+            events,
+        };
+        (Self(Arc::new(inner)), messages)
+    }
+
+    /// The same link for requests of our own that are nobody's scrapes: they are neither logged nor counted.
+    pub(crate) fn aside(&self) -> Self {
+        let Inner {
+            connection,
+            peer,
+            numbers,
+            untold,
+            outbox,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            connection: connection.clone(),
+            peer: *peer,
+            numbers: numbers.clone(),
+            untold: untold.clone(),
+            outbox: outbox.clone(),
+            events: Arc::default(),
+        }))
+    }
+
+    /// Ends the link.
+    pub(crate) fn close(&self, why: &str) {
+        self.0.connection.close(CLOSED, why.as_bytes());
+    }
+
+    /// The round trip as QUIC sees it.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.0.connection.rtt()
+    }
+
+    /// Asks, and waits for the head of the answer; head and body together may make us wait for `wait`.
+    pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<Answer, LinkError> {
+        let scrape = self.0.numbers.next();
+        let told = self.0.untold.list();
+        self.0.events.emit(Event::Asked {
+            peer: self.0.peer,
+            scrape,
+            path: request.uri().path().to_owned(),
+        });
+        let head = request.headers_mut();
+        insert(head, SCRAPE, scrape.to_string());
+        if !told.is_empty() {
+            let list: Vec<String> = told.iter().map(ToString::to_string).collect();
+            insert(head, DELIVERED, list.join(","));
+        }
+        let me = self.clone();
+        let receipt = Receipt::new(scrape, move |scrape| me.deliver(scrape));
+        let began = Instant::now();
+        let exchanged = match timeout(wait, self.exchange(request)).await {
+            Err(_) => Err(LinkError::Timeout(wait)),
+            Ok(Err(error)) => Err(self.explain(error)),
+            Ok(Ok(exchanged)) => Ok(exchanged),
+        };
+        let (response, http, sender) = exchanged.inspect_err(|error| self.failed(&receipt, error))?;
+        self.0.untold.heard(&told);
+        let response = response.map(|body| LinkBody {
+            body,
+            http,
+            _sender: sender,
+            link: self.clone(),
+            receipt: receipt.clone(),
+            left: wait.saturating_sub(began.elapsed()),
+            waiting: None,
+            wait,
+        });
+        let (head, mut body) = response.into_parts();
+        if body.body.is_end_stream() {
+            body.finish();
+        }
+        Ok(Answer {
+            response: Response::from_parts(head, body),
+            receipt,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<(Response<Incoming>, Option<Http>, SendRequest<Empty<Bytes>>), LinkError> {
+        let lost = |e: quinn::ConnectionError| LinkError::Lost(ending(&e).1);
+        let (send, recv) = self.0.connection.open_bi().await.map_err(lost)?;
+        let io = TokioIo::new(LinkStream { send, recv });
+        let (mut sender, http) = http1::Builder::new().max_buf_size(BUFFER).handshake(io).await?;
+        let mut http = Some(http);
+        let response = {
+            let answer = sender.send_request(request);
+            tokio::pin!(answer);
+            loop {
+                let driven = async {
+                    match &mut http {
+                        Some(http) => http.await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    response = &mut answer => break response?,
+                    ended = driven => {
+                        http = None;
+                        ended?;
+                    }
+                }
+            }
+        };
+        Ok((response, http, sender))
+    }
+
+    /// An error of HTTP is often only how the end of the link shows.
+    fn explain(&self, error: LinkError) -> LinkError {
+        match self.0.connection.close_reason() {
+            Some(reason) => LinkError::Lost(ending(&reason).1),
+            None => error,
+        }
+    }
+
+    fn deliver(&self, scrape: super::ScrapeId) {
+        self.0.untold.add(scrape);
+        // Where it cannot be said now, the next request says it.
+        let _ = self.0.outbox.try_send(LinkMessage::Delivered(scrape.0));
+    }
+
+    fn failed(&self, receipt: &Receipt, why: &dyn std::fmt::Display) {
+        self.0.events.emit(Event::Failed {
+            peer: self.0.peer,
+            scrape: receipt.scrape(),
+            why: why.to_string(),
+        });
+    }
+}
+
+fn insert(head: &mut http::HeaderMap, name: http::HeaderName, value: String) {
+    // Digits and commas are always a header value.
+    if let Ok(value) = HeaderValue::try_from(value) {
+        head.insert(name, value);
+    }
+}
+
+/// The body of an answer. It drives its own stream, so nothing is read that nobody has asked for, and dropping it gives the stream up.
+pub(crate) struct LinkBody {
+    body: Incoming,
+    http: Option<Http>,
+    // While it is there, HTTP keeps the stream open for a next request, which never comes.
+    _sender: SendRequest<Empty<Bytes>>,
+    link: Link,
+    receipt: Receipt,
+    /// How long the other end may still make us wait, all in all. The reader's own slowness does not count.
+    left: Duration,
+    waiting: Option<Waiting>,
+    wait: Duration,
+}
+
+struct Waiting {
+    since: Instant,
+    limit: Pin<Box<Sleep>>,
+}
+
+impl LinkBody {
+    fn finish(&mut self) {
+        if let Some(http) = self.http.take() {
+            self.receipt.keep(http.into_parts().io.into_inner());
+            self.link.0.events.emit(Event::Answered {
+                peer: self.link.0.peer,
+                scrape: self.receipt.scrape(),
+            });
+        }
+    }
+
+    fn fail(&mut self, error: LinkError) -> LinkError {
+        let error = self.link.explain(error);
+        if let Some(http) = self.http.take() {
+            http.into_parts().io.into_inner().abandon();
+        }
+        self.link.failed(&self.receipt, &error);
+        error
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), LinkError> {
+        if let Some(http) = &mut self.http
+            && let Poll::Ready(Err(error)) = Pin::new(http).poll(cx)
+        {
+            return Err(self.fail(error.into()));
+        }
+        Ok(())
+    }
+
+    /// Nothing has come: ready once the other end has used up its time.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.left;
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let since = Instant::now();
+            Waiting {
+                since,
+                limit: Box::pin(sleep_until(since + left)),
+            }
+        });
+        waiting.limit.as_mut().poll(cx)
+    }
+}
+
+impl Body for LinkBody {
+    type Data = Bytes;
+    type Error = LinkError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
+        let me = &mut *self;
+        if let Err(error) = me.drive(cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match Pin::new(&mut me.body).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if me.wait(cx).is_pending() => return Poll::Pending,
+            Poll::Pending => {
+                let error = me.fail(LinkError::Timeout(me.wait));
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
+        if let Some(waiting) = me.waiting.take() {
+            me.left = me.left.saturating_sub(waiting.since.elapsed());
+        }
+        match frame {
+            Some(Err(error)) => Poll::Ready(Some(Err(me.fail(error.into())))),
+            Some(Ok(frame)) => {
+                if me.body.is_end_stream() {
+                    me.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => {
+                me.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for LinkBody {
+    fn drop(&mut self) {
+        if self.http.is_some() {
+            self.fail(LinkError::Lost("the reader has gone away".to_owned()));
+        }
+    }
+}

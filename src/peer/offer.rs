@@ -1,0 +1,42 @@
+//! What the scraped end offers: a door, to which each stream of a link leads.
+
+use std::sync::Arc;
+
+use quinn::{RecvStream, SendStream};
+use tokio_util::sync::CancellationToken;
+
+use super::PublicKey;
+use super::account::{Account, Ledger};
+use super::event::Events;
+use super::stream::ServedStream;
+use crate::http::{Door, PeerAddr, Visitor};
+
+/// A door and the books of what went through it.
+#[derive(Clone)]
+pub(super) struct Offer {
+    door: Door,
+    pub(super) ledger: Ledger,
+    pub(super) events: Arc<Events>,
+}
+
+impl Offer {
+    pub(super) fn new(door: Door, events: Arc<Events>) -> Self {
+        Self {
+            door,
+            ledger: Ledger::default(),
+            events,
+        }
+    }
+
+    /// Serves one stream to its end.
+    pub(super) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
+        let account = Account::open(peer, self.ledger, self.events);
+        let stream = ServedStream::new(send, recv, account.clone());
+        let visitor = Visitor {
+            peer: PeerAddr::Link(peer.text()),
+            queue: Some(account),
+            seat: None,
+        };
+        self.door.serve(stream, visitor, stop).await;
+    }
+}

@@ -1,0 +1,120 @@
+//! A proxy that listens: scrapers whose keys are admitted dial it and scrape it.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::control::{ControlError, Inbox};
+use super::event::{Event, ScrapeId};
+use super::gate::{Gate, Newcomer};
+use super::offer::Offer;
+use super::session::told;
+use super::transport::{CLOSED, ending};
+use crate::wire::LinkMessage;
+
+/// Links of scrapers at once: each is a bridge or a person.
+const MAX_LINKS: usize = 64;
+
+/// The listening half of a proxy.
+pub(super) struct Reception {
+    pub(super) gate: Gate,
+    pub(super) offer: Offer,
+}
+
+impl Reception {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut links = JoinSet::new();
+        // Answers of lost links whose fate may still be told; each set has at most MAX_STREAMS.
+        let mut orphans = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                newcomer = self.gate.next() => match newcomer {
+                    Some(newcomer) if links.len() < MAX_LINKS => {
+                        links.spawn(receive(newcomer, self.offer.clone(), stop.clone()));
+                    }
+                    Some(newcomer) => newcomer.connection.close(CLOSED, b"too many scrapers"),
+                    None => break,
+                },
+                Some(ended) = links.join_next() => match ended {
+                    Ok(streams) if orphans.len() < MAX_LINKS => {
+                        orphans.spawn(finish(streams));
+                    }
+                    // Too many: what they lent is given back.
+                    Ok(_) => {}
+                    Err(lost) => told(Err(lost)),
+                },
+                Some(ended) = orphans.join_next() => told(ended),
+            }
+        }
+        while let Some(ended) = links.join_next().await {
+            match ended {
+                Ok(streams) => finish(streams).await,
+                Err(lost) => told(Err(lost)),
+            }
+        }
+        self.gate.close("stopping").await;
+    }
+}
+
+async fn finish(mut streams: JoinSet<()>) {
+    while let Some(ended) = streams.join_next().await {
+        told(ended);
+    }
+}
+
+/// Serves one scraper until its link ends, and gives back the streams whose end is still open.
+async fn receive(newcomer: Newcomer, offer: Offer, stop: CancellationToken) -> JoinSet<()> {
+    let Newcomer {
+        connection,
+        key: peer,
+        address,
+    } = newcomer;
+    let events = Arc::clone(&offer.events);
+    events.emit(Event::Opened { peer, address });
+    let mut streams = JoinSet::new();
+    let mut inbox: Option<Inbox> = None;
+    let reason = loop {
+        tokio::select! {
+            () = stop.cancelled() => break None,
+            stream = connection.accept_bi() => match (stream, &inbox) {
+                (Err(reason), _) => break Some(reason),
+                // The first stream carries the control messages.
+                (Ok((_, recv)), None) => inbox = Some(Inbox::new(recv)),
+                (Ok(stream), Some(_)) => {
+                    streams.spawn(offer.clone().serve(peer, stream, stop.clone()));
+                }
+            },
+            message = hear(&mut inbox) => match message {
+                Ok(LinkMessage::Delivered(scrape)) => offer.ledger.delivered(peer, ScrapeId(scrape)),
+                Ok(_) => {}
+                // Without control messages scrapes go on; the next requests tell of deliveries as well.
+                Err(error) => {
+                    tracing::debug!(%peer, "no more control messages: {error}");
+                    break Some(connection.closed().await);
+                }
+            },
+            Some(ended) = streams.join_next() => told(ended),
+        }
+    };
+    if reason.is_none() {
+        finish(std::mem::take(&mut streams)).await;
+        connection.close(CLOSED, b"stopping");
+    }
+    let (meant, why) = reason.map_or((true, "stopping".to_owned()), |reason| ending(&reason));
+    events.emit(if meant {
+        Event::Closed { peer, why }
+    } else {
+        Event::Lost { peer, why }
+    });
+    streams
+}
+
+/// The next control message; never where there is no control stream yet.
+async fn hear(inbox: &mut Option<Inbox>) -> Result<LinkMessage, ControlError> {
+    match inbox {
+        Some(inbox) => inbox.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,104 @@
+//! One bidirectional QUIC stream as a byte stream for HTTP.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use quinn::{ReadError, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::account::Account;
+use super::transport::ABANDONED;
+
+/// A stream of the scraping end.
+#[derive(Debug)]
+pub(super) struct LinkStream {
+    pub(super) send: SendStream,
+    pub(super) recv: RecvStream,
+}
+
+impl LinkStream {
+    /// Gives the stream up, so that the other end knows at once that what it sent has not reached its reader.
+    pub(super) fn abandon(mut self) {
+        // Either fails where that direction has ended already.
+        let _ = self.send.reset(ABANDONED);
+        let _ = self.recv.stop(ABANDONED);
+    }
+}
+
+impl AsyncRead for LinkStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.recv.poll_read_buf(cx, buf).map_err(io::Error::from)
+    }
+}
+
+impl AsyncWrite for LinkStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.send).poll_write(cx, buf).map_err(io::Error::from)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It fails where the stream has ended already, which is what is wanted.
+        let _ = self.send.finish();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream of the scraped end. It outlives its connection for a while: whether an answer that was written whole has reached its reader
+/// is told by the scraping end, on this link or, where it broke, on the next one.
+pub(super) struct ServedStream {
+    stream: LinkStream,
+    account: Arc<Account>,
+    orphaned: Option<Pin<Box<Sleep>>>,
+}
+
+impl ServedStream {
+    pub(super) fn new(send: SendStream, recv: RecvStream, account: Arc<Account>) -> Self {
+        Self {
+            stream: LinkStream { send, recv },
+            account,
+            orphaned: None,
+        }
+    }
+
+    /// The connection is lost: ends the stream once the fate of its answer is known, or nobody can be expected to tell any more.
+    fn wait_for_word(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.account.poll_delivered(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let patience = self.orphaned.get_or_insert_with(|| Box::pin(sleep(super::account::PATIENCE)));
+        patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
+    }
+}
+
+impl AsyncRead for ServedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.orphaned.is_some() {
+            return self.wait_for_word(cx);
+        }
+        match self.stream.recv.poll_read_buf(cx, buf) {
+            Poll::Ready(Err(ReadError::ConnectionLost(_))) if self.account.has_asked() => self.wait_for_word(cx),
+            other => other.map_err(io::Error::from),
+        }
+    }
+}
+
+impl AsyncWrite for ServedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,86 @@
+//! The two ends of a link inside one test, below the level of whole programs.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use super::control::{Inbox, Outbox};
+use super::dial::{Dialled, dial};
+use super::proof::{Claim, keying};
+use super::tls::Protocol;
+use super::*;
+use crate::wire::{LinkMessage, Register};
+
+const SECRET: SharedSecret = SharedSecret::new([1; 32]);
+
+/// What a proxy would send to register on this connection.
+fn register(dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register {
+    let claim = Claim {
+        alias: "a",
+        service: "s",
+        hostname: "h",
+        proxy: proxy.public_key(),
+        bridge,
+    };
+    Register {
+        alias: "a".into(),
+        service: "s".into(),
+        hostname: "h".into(),
+        proof: claim.prove(&SECRET, &keying(&dialled.connection).unwrap()),
+    }
+}
+
+/// Sends a registration and gives back what the other end makes of it.
+async fn judged(gate: &mut Gate, dialled: &Dialled, register: Register, bridge: PublicKey) -> bool {
+    let (send, _recv) = dialled.connection.open_bi().await.unwrap();
+    Outbox(send).send(&LinkMessage::Register(register)).await.unwrap();
+    let mut guest = Guest::meet(gate.next().await.unwrap()).await.unwrap();
+    let Heard::Message(LinkMessage::Register(heard)) = guest.first().await else {
+        panic!("no registration came")
+    };
+    guest.proves(&heard, &SECRET, bridge)
+}
+
+#[tokio::test]
+async fn a_replayed_proof_is_worth_nothing() {
+    let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let dial = async || dial(&proxy, &address, Protocol::Register, 1).await.unwrap();
+
+    let first = dial().await;
+    let recorded = register(&first, &proxy, bridge.public_key());
+    assert!(judged(&mut gate, &first, recorded.clone(), bridge.public_key()).await);
+    // The very same message, by the very same proxy, on another connection.
+    let second = dial().await;
+    assert!(!judged(&mut gate, &second, recorded, bridge.public_key()).await);
+    let third = dial().await;
+    let honest = register(&third, &proxy, bridge.public_key());
+    assert!(judged(&mut gate, &third, honest, bridge.public_key()).await);
+}
+
+#[tokio::test]
+async fn another_protocol_is_refused_in_the_handshake() {
+    let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let refused = tokio::select! {
+        refused = dial(&proxy, &address, Protocol::Scrape, 0) => refused.map(|_| ()).unwrap_err(),
+        _ = gate.next() => panic!("it came through"),
+    };
+    assert!(refused.to_string().contains("doesn't support any known protocol"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_no_control_message_ends_a_link() {
+    let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let dialled = dial(&proxy, &address, Protocol::Register, 1).await.unwrap();
+    let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
+    send.write_all(&[0xff; 64]).await.unwrap();
+    let mut guest = Guest::meet(gate.next().await.unwrap()).await.unwrap();
+    assert!(matches!(guest.first().await, Heard::Gone(false, why) if why.contains("malformed")));
+    guest.close("malformed");
+    assert!(Inbox::new(recv).next().await.is_err());
+}

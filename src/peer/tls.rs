@@ -1,0 +1,226 @@
+//! TLS 1.3 with raw public keys (RFC 7250) on both ends: no names, no certificates, no authorities.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+
+use super::identity::key_of;
+use super::{Identity, PublicKey};
+
+/// The protocols that are spoken over QUIC, each with its version; an end that wants something else is refused in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// A proxy dials a bridge, registers, and is scraped over the same connection.
+    Register,
+    /// A scraper dials a proxy.
+    Scrape,
+}
+
+impl Protocol {
+    const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Register => b"exporter-proxy-register/1",
+            Self::Scrape => b"exporter-proxy-scrape/1",
+        }
+    }
+}
+
+/// Which keys a listening end lets in.
+#[derive(Debug, Clone)]
+pub(super) enum Admit {
+    /// Every key: who it is shows itself later.
+    Anybody,
+    /// These.
+    Only(HashSet<PublicKey>),
+}
+
+/// The key that a dialled end showed although another was expected.
+pub(super) type Stranger = Arc<Mutex<Option<PublicKey>>>;
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn no_suite(_: NoInitialCipherSuite) -> Error {
+    Error::General("no cipher suite for QUIC".to_owned())
+}
+
+/// The dialling end: it shows its own key and takes the one that it expects.
+pub(super) fn dialling(identity: &Identity, expected: PublicKey, protocol: Protocol) -> Result<(Arc<QuicClientConfig>, Stranger), Error> {
+    let provider = provider();
+    let stranger = Stranger::default();
+    let pin = Pin {
+        expected,
+        stranger: stranger.clone(),
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(pin))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(identity.certified())));
+    config.alpn_protocols = vec![protocol.alpn().to_vec()];
+    // A resumed session would show no keys.
+    config.resumption = Resumption::disabled();
+    let config = QuicClientConfig::try_from(config).map_err(no_suite)?;
+    Ok((Arc::new(config), stranger))
+}
+
+/// The listening end: it shows its own key and lets in whom it admits.
+pub(super) fn listening(identity: &Identity, admit: Admit, protocol: Protocol) -> Result<Arc<QuicServerConfig>, Error> {
+    let provider = provider();
+    let guard = Guard {
+        admit,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(guard))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity.certified())));
+    config.alpn_protocols = vec![protocol.alpn().to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(QuicServerConfig::try_from(config).map_err(no_suite)?))
+}
+
+fn shown(key: &CertificateDer<'_>) -> Result<PublicKey, Error> {
+    key_of(key).ok_or_else(|| Error::General("the other end shows no Ed25519 key".to_owned()))
+}
+
+fn signed(
+    message: &[u8],
+    key: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(key.as_ref()), signature, algorithms)
+}
+
+fn only_tls13<T>() -> Result<T, Error> {
+    Err(Error::General("links speak TLS 1.3 alone".to_owned()))
+}
+
+/// Takes one server key.
+struct Pin {
+    expected: PublicKey,
+    stranger: Stranger,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pin({})", self.expected)
+    }
+}
+
+impl ServerCertVerifier for Pin {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = shown(end_entity)?;
+        if found == self.expected {
+            return Ok(ServerCertVerified::assertion());
+        }
+        *self.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Err(Error::General(format!("expected the key {}, found {found}", self.expected)))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        only_tls13()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signed(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// Takes the client keys that are admitted.
+struct Guard {
+    admit: Admit,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guard({:?})", self.admit)
+    }
+}
+
+impl ClientCertVerifier for Guard {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let found = shown(end_entity)?;
+        match &self.admit {
+            Admit::Only(keys) if !keys.contains(&found) => {
+                Err(Error::General(format!("expected one of {} keys, found {found}", keys.len())))
+            }
+            _ => Ok(ClientCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        only_tls13()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signed(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,215 @@
+//! The control messages of a peer link (`schema/link.capnp`), written and read.
+
+use super::schema::link_capnp::link_message;
+
+/// The largest control message in bytes: its texts are a name, a host, a service and a reason, of a few hundred bytes each.
+pub const MAX_LINK_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// Segments of one message: what small messages are built in is one, and builders with tiny segments stay below this.
+const MAX_SEGMENTS: usize = 16;
+
+/// The bytes of a word, in which Cap'n Proto counts.
+const WORD: usize = 8;
+
+/// A control message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkMessage {
+    /// A proxy says who it is.
+    Register(Register),
+    /// The registration is accepted.
+    Registered {
+        /// Whether the bridge has learned something new from it.
+        updated: bool,
+    },
+    /// The registration is not accepted, and why.
+    Refused(String),
+    /// The answer to the scrape of this number has reached its reader.
+    Delivered(u64),
+    /// The sender leaves on purpose, and why.
+    Goodbye(String),
+}
+
+/// What a proxy says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register {
+    /// The name under which the bridge is asked for it.
+    pub alias: String,
+    /// What kind of thing it is.
+    pub service: String,
+    /// The machine that it runs on.
+    pub hostname: String,
+    /// Shows that the sender knows the shared secret.
+    pub proof: Vec<u8>,
+}
+
+/// Why bytes are no control message.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkFault {
+    /// It says that it is larger than [`MAX_LINK_MESSAGE_BYTES`].
+    #[error("a control message of more than {MAX_LINK_MESSAGE_BYTES} bytes")]
+    TooLarge,
+    /// It is no Cap'n Proto message, or not one that this version knows.
+    #[error("a malformed control message: {0}")]
+    Malformed(String),
+}
+
+impl From<capnp::Error> for LinkFault {
+    fn from(error: capnp::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl From<std::str::Utf8Error> for LinkFault {
+    fn from(error: std::str::Utf8Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl LinkMessage {
+    /// The bytes of the message, in standard stream framing.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = capnp::message::Builder::new_default();
+        let mut root = message.init_root::<link_message::Builder<'_>>();
+        match self {
+            Self::Register(register) => {
+                let mut to = root.init_register();
+                to.set_alias(&register.alias);
+                to.set_service(&register.service);
+                to.set_hostname(&register.hostname);
+                to.set_proof(&register.proof);
+            }
+            Self::Registered { updated } => root.init_registered().set_updated(*updated),
+            Self::Refused(why) => root.set_refused(why),
+            Self::Delivered(scrape) => root.set_delivered(*scrape),
+            Self::Goodbye(why) => root.set_goodbye(why),
+        }
+        capnp::serialize::write_message_to_words(&message)
+    }
+
+    /// Reads the message at the start of `bytes` and says how many of them it took; nothing while it is incomplete.
+    ///
+    /// # Errors
+    ///
+    /// Where these bytes can never become a message; nothing that follows them on the stream means anything then.
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, LinkFault> {
+        let Some(length) = length(bytes)? else { return Ok(None) };
+        let Some(mut whole) = bytes.get(..length) else { return Ok(None) };
+        let mut options = capnp::message::ReaderOptions::new();
+        options.traversal_limit_in_words(Some(MAX_LINK_MESSAGE_BYTES));
+        let reader = capnp::serialize::read_message_from_flat_slice_no_alloc(&mut whole, options)?;
+        Ok(Some((read(reader.get_root()?)?, length)))
+    }
+}
+
+fn read(message: link_message::Reader<'_>) -> Result<LinkMessage, LinkFault> {
+    let which = message.which().map_err(|e| LinkFault::Malformed(e.to_string()))?;
+    Ok(match which {
+        link_message::Register(register) => {
+            let register = register?;
+            LinkMessage::Register(Register {
+                alias: register.get_alias()?.to_string()?,
+                service: register.get_service()?.to_string()?,
+                hostname: register.get_hostname()?.to_string()?,
+                proof: register.get_proof()?.to_vec(),
+            })
+        }
+        link_message::Registered(registered) => LinkMessage::Registered {
+            updated: registered?.get_updated(),
+        },
+        link_message::Refused(why) => LinkMessage::Refused(why?.to_string()?),
+        link_message::Delivered(scrape) => LinkMessage::Delivered(scrape),
+        link_message::Goodbye(why) => LinkMessage::Goodbye(why?.to_string()?),
+    })
+}
+
+/// The length of the message that begins here, header included, once its header is there.
+fn length(bytes: &[u8]) -> Result<Option<usize>, LinkFault> {
+    let number = |at: usize| {
+        let half = bytes.get(at * 4..at * 4 + 4)?;
+        usize::try_from(u32::from_le_bytes(half.try_into().ok()?)).ok()
+    };
+    let Some(segments) = number(0).map(|less_one| less_one.saturating_add(1)) else {
+        return Ok(None);
+    };
+    if segments > MAX_SEGMENTS {
+        return Err(LinkFault::Malformed(format!("{segments} segments")));
+    }
+    let mut total = (4 + 4 * segments).next_multiple_of(WORD);
+    for segment in 0..segments {
+        let Some(words) = number(1 + segment) else { return Ok(None) };
+        total = total.saturating_add(words.saturating_mul(WORD));
+    }
+    if total > MAX_LINK_MESSAGE_BYTES {
+        return Err(LinkFault::TooLarge);
+    }
+    Ok(Some(total))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message() -> impl Strategy<Value = LinkMessage> {
+        prop_oneof![
+            ("\\PC{0,40}", "\\PC{0,40}", "\\PC{0,40}", prop::collection::vec(any::<u8>(), 0..64)).prop_map(
+                |(alias, service, hostname, proof)| LinkMessage::Register(Register {
+                    alias,
+                    service,
+                    hostname,
+                    proof
+                })
+            ),
+            any::<bool>().prop_map(|updated| LinkMessage::Registered { updated }),
+            "\\PC{0,200}".prop_map(LinkMessage::Refused),
+            any::<u64>().prop_map(LinkMessage::Delivered),
+            "\\PC{0,200}".prop_map(LinkMessage::Goodbye),
+        ]
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_from_its_header_alone() {
+        let huge = [[0_u8; 4], 0x00ff_ffff_u32.to_le_bytes()].concat();
+        assert!(matches!(LinkMessage::decode(&huge), Err(LinkFault::TooLarge)));
+        let many = 4_000_u32.to_le_bytes();
+        assert!(matches!(LinkMessage::decode(&many), Err(LinkFault::Malformed(_))));
+        assert!(matches!(LinkMessage::decode(&[0xff; 8]), Err(LinkFault::Malformed(_))));
+        // Two far pointers that point at each other.
+        assert!(LinkMessage::decode(&[[0_u8; 4], 1_u32.to_le_bytes(), [2, 0, 0, 0], [0, 0, 0, 0]].concat()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn messages_read_back_in_any_split(messages in prop::collection::vec(message(), 1..5), extra in 0_usize..7) {
+            let bytes: Vec<u8> = messages.iter().flat_map(LinkMessage::encode).collect();
+            let (mut at, mut read) = (0, Vec::new());
+            for end in (0..=bytes.len()).step_by(extra + 1).chain([bytes.len()]) {
+                while let Some((message, length)) = LinkMessage::decode(&bytes[at..end.max(at)]).unwrap() {
+                    read.push(message);
+                    at += length;
+                }
+            }
+            prop_assert_eq!(read, messages);
+            prop_assert_eq!(at, bytes.len());
+        }
+
+        #[test]
+        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), words in 0_u8..24) {
+            let _ = LinkMessage::decode(&bytes);
+            if bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(&[0, 0, 0, 0, words, 0, 0, 0]);
+                let _ = LinkMessage::decode(&bytes);
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_does_no_harm(message in message(), at: prop::sample::Index, bit in 0_u8..8) {
+            let mut bytes = message.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let _ = LinkMessage::decode(&bytes);
+        }
+    }
+}
