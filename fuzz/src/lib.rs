@@ -3,11 +3,13 @@
 //! `corpus/`.
 
 pub mod capnp_stream;
+pub mod event_form;
 pub mod exposition;
 mod feeding;
 pub mod json_stream;
 pub mod link;
 pub mod monitoring_stream;
+pub mod store_log;
 
 /// A check; it panics where something does not hold.
 pub type Check = fn(&[u8]);
@@ -15,8 +17,10 @@ pub type Check = fn(&[u8]);
 /// Every target by the name of its corpus.
 pub const TARGETS: &[(&str, Check)] = &[
     ("capnp_stream", capnp_stream::check),
+    ("event_form", event_form::check),
     ("exposition", exposition::check),
     ("json_stream", json_stream::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
+    ("store_log", store_log::check),
 ];

@@ -23,7 +23,7 @@ mod tests;
 mod view;
 
 pub use app::{App, Status, Text};
-pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_journal, open_in};
+pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_log, open_in};
 pub use events::{
     Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Recorded, Scrape, ScraperOverview, Standing,
 };

@@ -323,12 +323,16 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
             });
         }
     };
-    let unreadable = |why| OpenError::Unreadable { path: path.clone(), why };
-    let contents = frames::read(&bytes, KIND).map_err(unreadable)?;
+    take(&bytes, segment, newest).map_err(|why| OpenError::Unreadable { path, why })
+}
+
+/// Takes what a file says into what is known so far.
+fn take(bytes: &[u8], segment: u64, newest: &mut Newest) -> Result<frames::Contents, Unreadable> {
+    let contents = frames::read(bytes, KIND)?;
     for payload in &contents.payloads {
         let at = payload.start as u64;
         let what = "a record that makes no sense";
-        let record = decode(&bytes[payload.clone()]).ok_or_else(|| unreadable(Unreadable::Damaged { at, what }))?;
+        let record = decode(&bytes[payload.clone()]).ok_or(Unreadable::Damaged { at, what })?;
         let (order, bare) = match &record {
             Record::Gone(order) => {
                 newest.remove(order);
@@ -341,4 +345,9 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
         newest.insert(order, (record, Place { segment, bytes, bare }));
     }
     Ok(contents)
+}
+
+/// Reads a file of this kind.
+pub(super) fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
+    take(bytes, 1, &mut Newest::new()).map(drop)
 }

@@ -225,11 +225,8 @@ fn replay(events: &mut Events, bytes: &[u8], contents: &frames::Contents) -> Res
     Ok(())
 }
 
-/// Reads a file as [`Journal::open`] would, for those who look for bytes that do harm.
-///
-/// # Errors
-/// When the bytes are no journal.
-pub fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
+/// Reads a file of this kind and makes the state that it tells of.
+pub(super) fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
     let contents = frames::read(bytes, KIND)?;
     let mut events = Events::restoring(EventOptions::default(), Timestamp::default());
     replay(&mut events, bytes, &contents)?;

@@ -39,7 +39,6 @@ use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
 use crate::model::Timestamp;
 
 pub use frames::Unreadable;
-pub use journal::inspect as inspect_journal;
 pub use keeper::{Keeper, Running};
 pub(super) use writer::Door;
 
@@ -102,6 +101,18 @@ pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, no
         shared: Arc::clone(&shared),
     };
     Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), keeper))
+}
+
+/// Reads the bytes of a log file as a start would, without keeping anything: a log is foreign bytes, and whatever they are,
+/// this must end well.
+///
+/// # Errors
+/// When they are no log of ours, or a damaged one.
+pub fn inspect_log(bytes: &[u8]) -> Result<(), Unreadable> {
+    match app_log::inspect(bytes) {
+        Err(Unreadable::Foreign) => journal::inspect(bytes),
+        inspected => inspected,
+    }
 }
 
 /// The state behind a lock; changes are whole, so one that a panic has left locked is taken all the same.

@@ -1,0 +1,39 @@
+//! The log files of a store: as they are, and with the input as what intact frames hold.
+
+use exporter_proxy::store::inspect_log;
+
+/// The random number that each frame of the made-up files starts with.
+const SALT: u64 = 0x5eed_5eed_5eed_5eed;
+
+/// Where the input is cut into payloads.
+const CUT: &[u8] = b"----";
+
+/// Whatever is in a file, reading it ends well.
+pub fn check(input: &[u8]) {
+    let _ = inspect_log(input);
+    for kind in [*b"EVNT", *b"APPS"] {
+        let _ = inspect_log(&file(kind, input));
+    }
+}
+
+/// A file whose frames are all intact.
+fn file(kind: [u8; 4], input: &[u8]) -> Vec<u8> {
+    let mut file = b"EXPPROXY".to_vec();
+    file.extend(kind);
+    file.extend(1u32.to_le_bytes());
+    file.extend(SALT.to_le_bytes());
+    file.extend(crc32fast::hash(&file).to_le_bytes());
+    let mut rest = input;
+    while !rest.is_empty() {
+        let cut = rest.windows(CUT.len()).position(|window| window == CUT);
+        let (payload, after) = cut.map_or((rest, &[][..]), |at| (&rest[..at], &rest[at + CUT.len()..]));
+        let durable = (file.len() as u64).to_le_bytes();
+        file.extend(SALT.to_le_bytes());
+        file.extend((payload.len() as u32).to_le_bytes());
+        file.extend(crc32fast::hash(&[&durable, payload].concat()).to_le_bytes());
+        file.extend(durable);
+        file.extend(payload);
+        rest = after;
+    }
+    file
+}
