@@ -88,26 +88,30 @@ fn scrape(bencher: Bencher<'_, '_>) {
 fn emit_durable(bencher: Bencher<'_, '_>, producers: usize) {
     let runtime = runtime();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let (inlet, view, keeper) = open_in(folder.path(), Limits::default(), Mode::Raw, EventOptions::default(), at(0)).expect("an empty folder");
+    let (inlet, view, keeper) =
+        open_in(folder.path(), Limits::default(), Mode::Raw, EventOptions::default(), at(0)).expect("an empty folder");
     let running = keeper.start(|log, trouble| panic!("{log}: {trouble:?}")).expect("threads");
     with_scrapers(&view, 1);
     let share = EVENTS.min(producers * 100) / producers;
-    bencher.counter(ItemsCount::new(share * producers)).with_inputs(events).bench_values(|events| {
-        let produce = |part: Vec<Event>| {
-            let inlet = inlet.clone();
-            async move {
-                for event in part {
-                    inlet.emit(event, None, at(1)).await.expect("the disk has room");
+    bencher
+        .counter(ItemsCount::new(share * producers))
+        .with_inputs(events)
+        .bench_values(|events| {
+            let produce = |part: Vec<Event>| {
+                let inlet = inlet.clone();
+                async move {
+                    for event in part {
+                        inlet.emit(event, None, at(1)).await.expect("the disk has room");
+                    }
                 }
-            }
-        };
-        let parts = events.chunks(share).take(producers).map(<[Event]>::to_vec);
-        runtime.block_on(async {
-            let tasks: Vec<_> = parts.map(|part| tokio::spawn(produce(part))).collect();
-            for task in tasks {
-                task.await.expect("producers end well");
-            }
+            };
+            let parts = events.chunks(share).take(producers).map(<[Event]>::to_vec);
+            runtime.block_on(async {
+                let tasks: Vec<_> = parts.map(|part| tokio::spawn(produce(part))).collect();
+                for task in tasks {
+                    task.await.expect("producers end well");
+                }
+            });
         });
-    });
     runtime.block_on(running.finish());
 }

@@ -29,7 +29,7 @@ fn file(kind: [u8; 4], input: &[u8]) -> Vec<u8> {
         let (payload, after) = cut.map_or((rest, &[][..]), |at| (&rest[..at], &rest[at + CUT.len()..]));
         let durable = (file.len() as u64).to_le_bytes();
         file.extend(SALT.to_le_bytes());
-        file.extend((payload.len() as u32).to_le_bytes());
+        file.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         file.extend(crc32fast::hash(&[&durable, payload].concat()).to_le_bytes());
         file.extend(durable);
         file.extend(payload);
