@@ -180,7 +180,8 @@ mod tests {
         let ledger = Ledger::default();
         let first = asked(&ledger, 1, &[(SCRAPE, "00000000000000a1")]);
         let others = asked(&ledger, 2, &[(SCRAPE, "00000000000000a1"), (DELIVERED, "a1")]);
-        assert_eq!((first.unacked().unwrap(), others.unacked().unwrap()), (1, 0));
+        // Another's word counts for nothing, nor does one's own about the scrape that it stands in.
+        assert_eq!((first.unacked().unwrap(), others.unacked().unwrap()), (1, 1));
         let next = asked(&ledger, 1, &[(SCRAPE, "a2"), (DELIVERED, "ff, a1,x")]);
         assert_eq!((first.unacked().unwrap(), next.unacked().unwrap()), (0, 1));
         ledger.delivered(PublicKey::new([1; 32]), ScrapeId(0xa2));

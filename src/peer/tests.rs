@@ -30,11 +30,17 @@ fn register(dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register 
     }
 }
 
+/// A connection and both of its ends; a handshake needs them at the same time.
+async fn linked(gate: &mut Gate, proxy: &Identity, to: &LinkAddress) -> (Dialled, Newcomer) {
+    let (dialled, newcomer) = tokio::join!(dial(proxy, to, Protocol::Register, 1), gate.next());
+    (dialled.unwrap(), newcomer.unwrap())
+}
+
 /// Sends a registration and gives back what the other end makes of it.
-async fn judged(gate: &mut Gate, dialled: &Dialled, register: Register, bridge: PublicKey) -> bool {
+async fn judged((dialled, newcomer): (Dialled, Newcomer), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialled.connection.open_bi().await.unwrap();
     Outbox(send).send(&LinkMessage::Register(register)).await.unwrap();
-    let mut guest = Guest::meet(gate.next().await.unwrap()).await.unwrap();
+    let mut guest = Guest::meet(newcomer).await.unwrap();
     let Heard::Message(LinkMessage::Register(heard)) = guest.first().await else {
         panic!("no registration came")
     };
@@ -46,17 +52,15 @@ async fn a_replayed_proof_is_worth_nothing() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
     let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
-    let dial = async || dial(&proxy, &address, Protocol::Register, 1).await.unwrap();
-
-    let first = dial().await;
-    let recorded = register(&first, &proxy, bridge.public_key());
-    assert!(judged(&mut gate, &first, recorded.clone(), bridge.public_key()).await);
+    let first = linked(&mut gate, &proxy, &address).await;
+    let recorded = register(&first.0, &proxy, bridge.public_key());
+    assert!(judged(first, recorded.clone(), bridge.public_key()).await);
     // The very same message, by the very same proxy, on another connection.
-    let second = dial().await;
-    assert!(!judged(&mut gate, &second, recorded, bridge.public_key()).await);
-    let third = dial().await;
-    let honest = register(&third, &proxy, bridge.public_key());
-    assert!(judged(&mut gate, &third, honest, bridge.public_key()).await);
+    let second = linked(&mut gate, &proxy, &address).await;
+    assert!(!judged(second, recorded, bridge.public_key()).await);
+    let third = linked(&mut gate, &proxy, &address).await;
+    let honest = register(&third.0, &proxy, bridge.public_key());
+    assert!(judged(third, honest, bridge.public_key()).await);
 }
 
 #[tokio::test]
@@ -76,10 +80,10 @@ async fn what_is_no_control_message_ends_a_link() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
     let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
-    let dialled = dial(&proxy, &address, Protocol::Register, 1).await.unwrap();
+    let (dialled, newcomer) = linked(&mut gate, &proxy, &address).await;
     let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
-    let mut guest = Guest::meet(gate.next().await.unwrap()).await.unwrap();
+    let mut guest = Guest::meet(newcomer).await.unwrap();
     assert!(matches!(guest.first().await, Heard::Gone(false, why) if why.contains("malformed")));
     guest.close("malformed");
     assert!(Inbox::new(recv).next().await.is_err());

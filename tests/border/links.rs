@@ -692,3 +692,38 @@ async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() 
     until(gone, async || sees(gone).await).await;
     running.kill().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_shot_events_arrive_exactly_once_through_the_bridge_also_when_the_link_is_lost() {
+    let bridge = TestBridge::start().await;
+    let relay = Relay::start(bridge.quic).await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = p2p(&[&bridge], &folder, &format!("alias = \"a\"\nsecret = \"{SECRET}\""));
+    let proxy = Proxy::with(&text.replace(&bridge.quic.to_string(), &relay.address.to_string())).await;
+    bridge.up("a").await;
+    let event = async |label: &str| {
+        let answer = proxy.ask(Request::post(format!("/event?what={label}"))).await;
+        assert_eq!(answer.status(), 200);
+    };
+    let mut reader = KeepAlive::connect(bridge.http).await;
+    let mut scrape = async || String::from_utf8(reader.get("/scrape/a/metrics").await.to_vec()).unwrap();
+    let of = |label: &str| format!("events_to_metrics{{what=\"{label}\"}} 1\n");
+
+    event("one").await;
+    assert!(scrape().await.contains(&of("one")));
+    event("two").await;
+    let second = scrape().await;
+    assert!(!second.contains(&of("one")) && second.contains(&of("two")), "{second}");
+
+    // The second is on its way of being told delivered when the link breaks.
+    relay.cut();
+    let connected = format!("exporter_proxy_p2p_connected{{bridge=\"{}\"}}", bridge.key);
+    until("the proxy notices", async || proxy.own(&connected).await == Some(0.0)).await;
+    event("three").await;
+    relay.mend();
+    until("the link is back", async || proxy.own(&connected).await == Some(1.0)).await;
+    let third = scrape().await;
+    assert!(!third.contains(&of("two")) && third.contains(&of("three")), "{third}");
+    let fourth = scrape().await;
+    assert!(!fourth.contains("events_to_metrics{"), "{fourth}");
+}
