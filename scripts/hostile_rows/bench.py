@@ -31,6 +31,7 @@ class Row:
     ways: tuple = others.ALL
     memory: int = 32
     files: int = None
+    environment: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -113,7 +114,7 @@ def perform(row, binary, quick):
     """Runs one row and prints it."""
     print(f"== {row.name}", flush=True)
     outcome, began = Outcome(row), time.monotonic()
-    proxy = Proxy(binary, row.settings, row.files)
+    proxy = Proxy(binary, row.settings, row.files, environment=row.environment)
     try:
         measure(row, Case(proxy, binary, quick), outcome)
     except Exception as why:

@@ -156,7 +156,8 @@ def every_kind(case):
     proxy = polling(case, endpoints, 6 if case.quick else 30)
     try:
         late = max(lateness(target) for target in well)
-        case.check(late < 0.25, f"a good target was polled {late * 1000:.0f} ms off its time")
+        # Each in its own interval; how punctual they are to 100 ms is judged by scripts/hostile-polls.
+        case.check(late < INTERVAL / 2, f"a good target was polled {late * 1000:.0f} ms off its time")
         case.check(all(up(proxy, f"good {n}") == 1 for n in range(3)), "a good target is not up")
         for name in [*bad, "does not accept"]:
             case.check(up(proxy, name) == 0, f"{name!r} is up")

@@ -27,10 +27,10 @@ def toml(value):
 
 
 class Proxy:
-    """A running proxy. `settings` has dotted keys; `files` is a hard limit on its open files."""
+    """A running proxy. `settings` has dotted keys; `files` is a hard limit on its open files; `environment` is added to ours."""
 
-    def __init__(self, binary, settings=None, files=None, folder=None):
-        self.binary, self.files = binary, files
+    def __init__(self, binary, settings=None, files=None, folder=None, environment=None):
+        self.binary, self.files, self.environment = binary, files, environment or {}
         self.own_folder = folder is None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hostile-")) if folder is None else folder
         self.unix = str(self.folder / "receiver.sock")
@@ -48,6 +48,7 @@ class Proxy:
 
     def start(self):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("EXPORTER_PROXY", "RUST_LOG"))}
+        environment.update(self.environment)
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))) if self.files else None
         self.child = subprocess.Popen(
             [self.binary, "--config", self.config], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True,
