@@ -184,7 +184,9 @@ mod tests {
         let mut b = budget.hold();
         assert!(b.try_cover(FREE_BYTES));
         assert!(!b.try_cover(FREE_BYTES + 1));
-        assert_eq!((budget.state().used, budget.state().overdrawn), (10 * KIB, false));
+        let state = budget.state();
+        assert_eq!((state.used, state.overdrawn), (10 * KIB, false));
+        drop(state);
     }
 
     #[tokio::test]
