@@ -256,6 +256,7 @@ pub(super) async fn all(
             uri: &uri,
             headers: &headers,
             peek: wishes.peek,
+            counts: wishes.own,
         }));
     }
     let answer = scraping.answer(&headers, format, &exposed, said);

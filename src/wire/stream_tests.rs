@@ -137,7 +137,10 @@ proptest! {
         let refused: Vec<_> = items.iter().skip(whole).map(|item| item.as_ref().map_err(Refusal::reason)).collect();
         prop_assert!(items[..whole].iter().all(Result::is_ok));
         let between = end == 0 || ends.any(|at| at == end);
-        prop_assert_eq!(refused, if between { vec![] } else { vec![Err("truncated")] });
+        // A few bytes without a NUL do not look like Cap'n Proto yet, so that they are refused as bad JSON.
+        let looks_like_json = !json && end < 4 && !stream[..end].contains(&0);
+        let reason = if looks_like_json { "malformed" } else { "truncated" };
+        prop_assert_eq!(refused, if between { vec![] } else { vec![Err(reason)] });
     }
 
     #[test]

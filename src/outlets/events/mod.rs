@@ -49,6 +49,8 @@ pub(super) struct Visit<'a> {
     pub(super) headers: &'a HeaderMap,
     /// Whether events are to be shown and not taken.
     pub(super) peek: bool,
+    /// Whether the counts of events are wanted beside them.
+    pub(super) counts: bool,
 }
 
 impl EventOutlet {
@@ -68,7 +70,7 @@ impl EventOutlet {
 
     /// What `/metrics` carries of events.
     pub(super) fn ride(&self, visit: Visit<'_>) -> Option<Bytes> {
-        self.in_metrics.then(|| self.take(visit))
+        self.in_metrics.then(|| self.take(visit)).filter(|text| !text.is_empty())
     }
 
     /// The events for a visitor and what is to be known of all, as text. Nothing may go wrong with the response any more:
@@ -80,7 +82,8 @@ impl EventOutlet {
         } else {
             self.lend(&who, visit.connection)
         };
-        text::families(&self.name, events, self.view.explicit_timestamps(), &self.view.event_counts()).into()
+        let counts = visit.counts.then(|| self.view.event_counts());
+        text::families(&self.name, events, self.view.explicit_timestamps(), counts.as_ref()).into()
     }
 
     /// Takes the events of a scraper and ties them to the fate of the response.
@@ -161,6 +164,7 @@ async fn alone(
         uri: &uri,
         headers: &headers,
         peek: wishes.peek,
+        counts: true,
     };
     let answer = scraping.answer(&headers, format, &nothing, vec![outlet.take(visit)]);
     scraping.observe(began);

@@ -17,8 +17,8 @@ const PENDING: &str = "events_to_metrics_scraper_counts";
 const PLAIN_UP_TO: f64 = 1e15;
 
 /// The families about events in the text format: the events themselves under `name`, how many there were, and how many
-/// each scraper has not got.
-pub(super) fn families(name: &str, events: Vec<Arc<Recorded>>, timestamps: bool, counts: &(u64, Vec<(ScraperId, u64)>)) -> String {
+/// each scraper has not got, where these counts are wanted.
+pub(super) fn families(name: &str, events: Vec<Arc<Recorded>>, timestamps: bool, counts: Option<&(u64, Vec<(ScraperId, u64)>)>) -> String {
     let mut out = String::with_capacity(
         1_024
             + events
@@ -27,7 +27,7 @@ pub(super) fn families(name: &str, events: Vec<Arc<Recorded>>, timestamps: bool,
                 .sum::<usize>(),
     );
     samples(&mut out, name, events, timestamps);
-    let (accepted, pending) = counts;
+    let Some((accepted, pending)) = counts else { return out };
     header(&mut out, COUNT, "counter", "One-shot events accepted so far.");
     sample(&mut out, COUNT, "", accepted);
     if !pending.is_empty() {
@@ -101,7 +101,7 @@ mod tests {
     fn events_are_samples_of_one_gauge() {
         let events = vec![event(1, "b\"", 1.5, 7), event(2, "", f64::NEG_INFINITY, 8), event(3, "a", 1e300, 9)];
         let counts = (3, vec![(ScraperId::new("p\\q").unwrap(), 2)]);
-        let text = families("deploys", events, false, &counts);
+        let text = families("deploys", events, false, Some(&counts));
         let (head, rest) = text.split_once("deploys{").unwrap();
         assert!(
             head.starts_with("# HELP deploys ") && head.ends_with("# TYPE deploys gauge\n"),
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn with_timestamps_a_series_stands_together() {
         let events = vec![event(1, "a", 1.0, 5), event(2, "b", 2.0, 5), event(3, "a", 3.0, 6)];
-        let text = families("e", events, true, &(3, vec![]));
+        let text = families("e", events, true, Some(&(3, vec![])));
         assert!(text.contains("e{kind=\"a\"} 1 5\ne{kind=\"a\"} 3 6\ne{kind=\"b\"} 2 5\n"), "{text}");
         assert!(!text.contains("scraper_counts"), "{text}");
     }
