@@ -679,7 +679,7 @@ async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() 
         answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty())
     };
     for query in [
-        r#"jobs{job="proxies-by-file",instance="north",hostname="h",service="exporter-proxy"} == 7"#,
+        r#"jobs{job="aliases",instance="north",hostname="h",service="exporter-proxy"} == 7"#,
         r#"jobs{job="proxies-by-http",instance="north",alias="north"} == 7"#,
         r#"jobs{job="apps-by-http",instance="north",app="job"} == 7"#,
         r#"up{job="apps-by-http",instance="north",app=""} == 1"#,
