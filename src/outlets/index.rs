@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::apps::accepts;
 use super::table;
-use crate::http::reply;
+use crate::http::reply::{self, escape};
 use crate::model::Clock;
 use crate::store::{App, Status, View};
 
@@ -114,22 +114,6 @@ fn link(request: &str) -> String {
         Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) => format!("<a href=\"{}\">{shown}</a>", escape(path)),
         _ => shown,
     }
-}
-
-/// Text that cannot break out of an element or an attribute.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
