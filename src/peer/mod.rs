@@ -16,6 +16,8 @@ mod dial;
 mod event;
 mod gate;
 mod guest;
+#[cfg(feature = "hyperdht")]
+mod hyperdht;
 mod identity;
 mod key;
 mod link;
