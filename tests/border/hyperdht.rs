@@ -176,7 +176,11 @@ async fn a_proxy_is_scraped_by_key_alone() {
     })
     .await;
     let connected = format!("exporter_proxy_p2p_connected{{bridge=\"{}\"}}", bridge.key);
-    assert_eq!(proxy.own(&connected).await, Some(1.0), "although the registration's connection is closed");
+    assert_eq!(
+        proxy.own(&connected).await,
+        Some(1.0),
+        "although the registration's connection is closed"
+    );
 
     // After a restart the bridge knows the key, and nobody has to register first.
     let folder = bridge.finish().await;
@@ -236,7 +240,10 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     assert_eq!(bridge.status("/scrape/bad0/metrics").await, 404);
     assert_eq!(bridge.text("/scrape/good/metrics").await, "good 1\n");
     let own = bridge.text("/metrics").await;
-    assert!(own.contains("exporter_proxy_bridge_registrations_total{result=\"refused\"} 11\n"), "{own}");
+    assert!(
+        own.contains("exporter_proxy_bridge_registrations_total{result=\"refused\"} 11\n"),
+        "{own}"
+    );
     good.close().await;
 }
 
@@ -253,7 +260,13 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
         let fails = fails.clone();
         move || {
             let fails = fails.load(std::sync::atomic::Ordering::SeqCst);
-            async move { if fails { Err("the disk is full") } else { Ok("fine 1\n".to_owned()) } }
+            async move {
+                if fails {
+                    Err("the disk is full")
+                } else {
+                    Ok("fine 1\n".to_owned())
+                }
+            }
         }
     };
     let client = Client::bind(settings, metrics_door(metrics), Events::default()).await.unwrap();
@@ -412,11 +425,20 @@ async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
     let (bridges, proxies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let http: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
     let bridge_file = bridges.path().join("bridge.toml");
-    std::fs::write(&bridge_file, bridge_config(&network, bridges.path(), http.port(), "quic_listen = \"\"")).unwrap();
+    std::fs::write(
+        &bridge_file,
+        bridge_config(&network, bridges.path(), http.port(), "quic_listen = \"\""),
+    )
+    .unwrap();
     let bridge = Process::start("bridge", &bridge_file, "proxies register over HyperDHT");
     let key = Identity::load(&bridges.path().join("bridge.key")).unwrap().public_key();
     let proxy_file = proxies.path().join("proxy.toml");
-    let links = p2p(&network, &[LinkAddress::Hyperdht(key)], &proxies, &format!("alias = \"a\"\nsecret = \"{SECRET}\""));
+    let links = p2p(
+        &network,
+        &[LinkAddress::Hyperdht(key)],
+        &proxies,
+        &format!("alias = \"a\"\nsecret = \"{SECRET}\""),
+    );
     let sockets = "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nreceive_on_unix_socket = false\nreceiver_tcp_socket = \"127.0.0.1:0\"\n";
     std::fs::write(&proxy_file, format!("{sockets}{links}")).unwrap();
     let proxy = Process::start("run", &proxy_file, "registered a");
@@ -427,7 +449,11 @@ async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
     let again = Instant::now();
     let _proxy = Process::start("run", &proxy_file, "registered a");
     let failed = failures(&scrape).await;
-    assert!(failed <= 1, "{failed} scrapes failed after the proxy was killed, {:?}", again.elapsed());
+    assert!(
+        failed <= 1,
+        "{failed} scrapes failed after the proxy was killed, {:?}",
+        again.elapsed()
+    );
 
     bridge.kill();
     let _bridge = Process::start("bridge", &bridge_file, "proxies register over HyperDHT");

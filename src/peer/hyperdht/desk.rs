@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Arrival, Listener};
+use super::node::Node;
 use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
 use crate::peer::event::{Event, Events};
@@ -27,13 +28,15 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Receives clients.
 pub(crate) struct Desk {
+    /// Connections end with the last handle on it.
+    node: Node,
     listener: Listener,
     events: Arc<Events>,
 }
 
 impl Desk {
-    pub(super) fn new(listener: Listener, events: Arc<Events>) -> Self {
-        Self { listener, events }
+    pub(super) fn new(node: Node, listener: Listener, events: Arc<Events>) -> Self {
+        Self { node, listener, events }
     }
 
     /// Has `clerk` decide on registrations until `stop`.
@@ -42,7 +45,11 @@ impl Desk {
     ///
     /// Where nobody can reach us any more.
     pub(crate) async fn run(self, clerk: Arc<dyn Clerk>, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { mut listener, events } = self;
+        let Self {
+            node: _node,
+            mut listener,
+            events,
+        } = self;
         let mut applicants = JoinSet::new();
         loop {
             tokio::select! {

@@ -38,6 +38,8 @@ const CALLER: &str = "hyperdht caller";
 
 /// The scraped end, reachable and not yet registered.
 pub(crate) struct Scraped {
+    /// Connections end with the last handle on it.
+    node: Node,
     listener: Listener,
     registrars: Vec<Registrar>,
     door: Door,
@@ -68,6 +70,7 @@ impl Scraped {
             heard: Arc::default(),
         };
         Ok(Self {
+            node: node.clone(),
             listener,
             registrars: bridges.into_iter().map(registrar).collect(),
             door,
@@ -79,6 +82,7 @@ impl Scraped {
     /// Registers and serves until `stop`; then finishes the scrapes in work, and is not announced any more.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Self {
+            node: _node,
             mut listener,
             registrars,
             door,
