@@ -136,6 +136,7 @@ async fn client(bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
         registration: registration(alias),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
@@ -319,6 +320,7 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         registration: registration("a"),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let second = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
     let mut events = second.events();
@@ -495,6 +497,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
         registration: registration("a"),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
     running.ready().await;
@@ -585,6 +588,7 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
         registration: registration("a"),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let mut running = Client::bind(settings, metrics_door(constant), Events::default())
         .await
@@ -624,6 +628,7 @@ async fn a_second_secret_guess_is_limited() {
             },
             listen: None,
             allow: Vec::new(),
+            bootstrap: Vec::new(),
         };
         let guess = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
         let mut events = guess.events();

@@ -12,6 +12,8 @@ mod events;
 mod exposition;
 mod harness;
 mod hostile;
+#[cfg(feature = "hyperdht")]
+mod hyperdht;
 mod hyperdht_js;
 mod javascript;
 mod keep_alive;
