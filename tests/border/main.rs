@@ -14,7 +14,9 @@ mod harness;
 mod hostile;
 #[cfg(feature = "hyperdht")]
 mod hyperdht;
+#[cfg(feature = "hyperdht")]
 mod hyperdht_js;
+#[cfg(feature = "hyperdht")]
 mod javascript;
 mod keep_alive;
 mod links;
