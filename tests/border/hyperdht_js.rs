@@ -15,9 +15,14 @@ use crate::links::{SECRET, TestBridge};
 
 const FIVE_MEGABYTES: usize = 5_000_000;
 
-/// Our bridge, reachable over this DHT.
+/// Our bridge, once it is reachable over this DHT.
 async fn our_bridge(testnet: &Testnet, folder: TempDir, extra: &str) -> TestBridge {
-    TestBridge::with(folder, free_port(), &format!("hyperdht = true\n{extra}\n{}", testnet.section())).await
+    let extra = format!("hyperdht = true\n{extra}\n{}", testnet.section());
+    let bridge = TestBridge::with(folder, free_port(), &extra).await;
+    // A client of theirs whose first registration fails does not try again for an hour.
+    let key = bridge.key.to_string();
+    until("the bridge is announced", async || testnet.dial(&key).await == "opened").await;
+    bridge
 }
 
 async fn new_bridge(testnet: &Testnet) -> TestBridge {
@@ -179,7 +184,7 @@ async fn our_proxy_meets_a_bridge(kind: (&'static str, &str)) {
     proxy.send(Request::put("/apps/job/metrics"), "jobs 7\n").await;
     up(bridge.http, "north").await;
     let registered = format!(
-        "exporter_proxy_p2p_registrations_total{{bridge=\"{}\",result=\"registered\"}}",
+        "exporter_proxy_p2p_registrations_total{{bridge=\"{}\",result=\"updated\"}}",
         bridge.key
     );
     assert_eq!(proxy.own(&registered).await, Some(1.0));

@@ -2,11 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use libudx::{UdxAsyncStream, UdxError, UdxStream};
+use libudx::{UdxAsyncStream, UdxError, UdxSocket, UdxStream};
 use tokio::sync::oneshot;
+use tokio::time::interval;
 
 use super::node::Node;
+
+/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
+pub(super) const OPENING: Duration = Duration::from_millis(300);
+/// A packet of one byte opens the way; the other end ignores it.
+const OPENER: &[u8] = &[0];
 
 /// A stream to a known address.
 pub(super) async fn connect(node: &Node, own: u32, remote: u32, address: SocketAddr) -> io::Result<UdxAsyncStream> {
@@ -34,6 +41,19 @@ impl Expected {
     /// Waits for the first packet: what is written before goes nowhere. May be dropped and called again.
     pub(super) async fn heard(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Waits for the first packet as [`Expected::heard`], and opens the way for it from our side: whatever stands before us lets in whom we
+    /// have sent something to.
+    pub(super) async fn heard_from(&mut self, socket: &UdxSocket, address: SocketAddr) -> io::Result<SocketAddr> {
+        let mut openings = interval(OPENING);
+        loop {
+            tokio::select! {
+                heard = self.heard() => return heard,
+                // The way may be open already; what cannot be sent is not needed.
+                _ = openings.tick() => drop(socket.send_to(OPENER, address)),
+            }
+        }
     }
 
     /// The stream, once the other end was heard.
