@@ -46,6 +46,7 @@ class Peers:
     def __init__(self, folder, program=PROGRAM, log="info"):
         self.folder, self.program, self.rust_log = pathlib.Path(folder), pathlib.Path(program).resolve(), log
         self.running = []
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, log, command, within=()):
         environment = {**os.environ, "NODE_PATH": str(MODULES), "RUST_LOG": self.rust_log}
