@@ -287,7 +287,9 @@ impl Making {
         let Ok(Some(address)) = timeout(PATIENCE, first).await else {
             return;
         };
-        let (source, sink) = tokio::io::split(self.expected.open());
+        let Ok((source, sink)) = self.expected.open(address).await else {
+            return;
+        };
         let mut pipe = Pipe::new(self.key, address, self.keys, source, sink);
         if let Ok(Ok(())) = timeout(PATIENCE, pipe.reader.greeted()).await {
             // Nobody takes arrivals any more: the pipe closes itself.

@@ -172,7 +172,7 @@ impl Dialling<'_> {
     async fn connect(&self, answered: Answered) -> Result<Pipe, DialError> {
         let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
         let transport = stream::connect(self.node, answered.own, answered.remote, server).await;
-        let (source, sink) = tokio::io::split(transport.map_err(|e| DialError::Transport(self.to, e))?);
+        let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
         let mut pipe = Pipe::new(self.to, server, answered.keys, source, sink);
         match timeout(PATIENCE, pipe.reader.greeted()).await {
             Ok(Ok(())) => Ok(pipe),

@@ -12,8 +12,10 @@ mod dial;
 mod node;
 mod pipe;
 mod stream;
+mod udx;
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "public for the tests of the border, which are another crate")]
 mod testnet;
 #[cfg(test)]
 mod tests;
