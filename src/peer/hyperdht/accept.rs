@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use libudx::UdxSocket;
 use peeroxide_dht::crypto::hash;
 use peeroxide_dht::hyperdht::alloc_stream_id;
 use peeroxide_dht::hyperdht_messages::{
@@ -17,14 +18,14 @@ use peeroxide_dht::noise_wrap::NoiseWrap;
 use peeroxide_dht::rpc::UserRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
 use super::pipe::{Keys, Pipe};
-use super::stream::{self, Expected, OPENING};
+use super::stream::Expected;
 use crate::peer::PublicKey;
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
@@ -205,13 +206,11 @@ impl Serving {
             return None;
         }
         let seat = self.seats.clone().try_acquire_owned().ok()?;
-        let opening = if outside.scattered() && asked.firewall == FIREWALL_OPEN {
-            Opening::Ours(own, remote)
-        } else {
-            Opening::Theirs(Expected::new(&self.node, own, remote).await.ok()?)
-        };
         let making = Making {
-            opening,
+            expected: Expected::new(&self.node, own).await.ok()?,
+            remote,
+            // It can be reached, and we cannot.
+            starts: outside.scattered() && asked.firewall == FIREWALL_OPEN,
             key,
             keys: Keys {
                 initiator: false,
@@ -222,7 +221,7 @@ impl Serving {
             arriving: self.arriving.clone(),
             _seat: seat,
         };
-        self.making.spawn(making.run(self.node.clone(), address));
+        self.making.spawn(making.run(self.node.socket.clone(), address));
         Some(answer)
     }
 
@@ -260,17 +259,13 @@ impl Serving {
     }
 }
 
-/// Who sends the first packet.
-enum Opening {
-    /// The peer does, on this stream.
-    Theirs(Expected),
-    /// We do, from a stream of this number to one of that: the peer can be reached, and we cannot.
-    Ours(u32, u32),
-}
-
 /// A connection in the making.
 struct Making {
-    opening: Opening,
+    expected: Expected,
+    /// What the peer calls its stream.
+    remote: u32,
+    /// Whether the first packet is ours.
+    starts: bool,
     key: PublicKey,
     keys: Keys,
     arriving: mpsc::Sender<Arrival>,
@@ -279,24 +274,18 @@ struct Making {
 
 impl Making {
     /// Waits for the peer while opening the way for it, or sends it the first packet.
-    async fn run(self, node: Node, client: SocketAddr) {
-        let (transport, address) = match self.opening {
-            Opening::Theirs(mut expected) => {
-                let Ok(Ok(address)) = timeout(PATIENCE, expected.heard_from(&node.socket, client)).await else {
-                    return;
-                };
-                (expected.open(), address)
-            }
-            Opening::Ours(own, remote) => {
-                // A packet that is there before our answer, which goes a longer way, is lost.
-                sleep(OPENING).await;
-                let Ok(transport) = stream::connect(&node, own, remote, client).await else {
-                    return;
-                };
-                (transport, client)
-            }
+    async fn run(mut self, socket: UdxSocket, client: SocketAddr) {
+        let address = if self.starts {
+            client
+        } else {
+            let Ok(Ok(heard)) = timeout(PATIENCE, self.expected.heard_from(&socket, client)).await else {
+                return;
+            };
+            heard
         };
-        let (source, sink) = tokio::io::split(transport);
+        let Ok((source, sink)) = self.expected.open(self.remote, address).await else {
+            return;
+        };
         let mut pipe = Pipe::new(self.key, address, self.keys, source, sink);
         if let Ok(Ok(())) = timeout(PATIENCE, pipe.reader.greeted()).await {
             // Nobody takes arrivals any more: the pipe closes itself.

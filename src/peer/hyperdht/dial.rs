@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::announce::{closest, request};
 use super::node::{Node, Outside, lock, socket_address};
 use super::pipe::{Keys, Pipe, PipeError};
-use super::stream::{self, Expected};
+use super::stream::Expected;
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
@@ -36,8 +36,7 @@ const RESEND_MS: u64 = 700;
 const RESENDS: u32 = 2;
 /// How long the other end may take to be heard after its answer, before it is tried in another way.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long a peer that starts the connection has for it. Its first packet is often faster than its answer and then lost, and comes again
-/// a second later.
+/// How long a peer that starts the connection has for it: should its first packet be lost, the next comes a second later.
 const START: Duration = Duration::from_secs(2);
 /// Peers whose relays are remembered; a bridge has about as many proxies.
 const ROUTES: usize = 4096;
@@ -103,7 +102,6 @@ struct Dialling<'a> {
 struct Answered {
     payload: NoisePayload,
     keys: Keys,
-    own: u32,
     remote: u32,
     /// Where the peer is for the relay.
     server: Ipv4Peer,
@@ -120,13 +118,9 @@ impl Dialling<'_> {
         };
         let mut failed = DialError::Silent(self.to, wait);
         for claim in claims {
-            let answered = self.answer(claim, wait).await?;
-            let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
-                self.await_start(answered).await
-            } else {
-                self.connect(answered).await
-            };
-            match connected {
+            let (answered, expected) = self.answer(claim, wait).await?;
+            let starts = claim == FIREWALL_OPEN && self.starts_itself(&answered);
+            match self.connect(answered, expected, starts).await {
                 Err(error @ DialError::Unreachable(..)) => failed = error,
                 done => return done,
             }
@@ -134,24 +128,26 @@ impl Dialling<'_> {
         Err(failed)
     }
 
-    /// Has somebody pass on our handshake, and waits for the answer.
-    async fn answer(&self, claim: u64, wait: Duration) -> Result<Answered, DialError> {
+    /// Has somebody pass on our handshake, and waits for the answer; also the stream that it names.
+    async fn answer(&self, claim: u64, wait: Duration) -> Result<(Answered, Expected), DialError> {
         let _turn = self.node.dials.acquire().await;
         let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
+        let own = alloc_stream_id();
+        let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
         let handshake = Handshake {
             dialling: self,
             ephemeral: generate_keypair(),
-            own: alloc_stream_id(),
+            own,
             claim,
         };
         if let Some(answered) = handshake.through(&known).await? {
-            return Ok(answered);
+            return Ok((answered, expected));
         }
         let relays = self.relays().await;
         match handshake.through(&relays).await? {
             Some(answered) => {
                 lock(&self.node.routes).remember(self.to, &relays);
-                Ok(answered)
+                Ok((answered, expected))
             }
             None if relays.is_empty() => Err(DialError::Unknown(self.to)),
             None => Err(DialError::Silent(self.to, wait)),
@@ -177,41 +173,29 @@ impl Dialling<'_> {
         relays
     }
 
-    /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so
-    /// until then there is nobody to talk to.
+    /// Whether a peer that has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer,
+    /// so until then there is nobody to talk to.
     fn starts_itself(&self, answered: &Answered) -> bool {
         answered.payload.firewall != FIREWALL_OPEN && self.place(answered) == answered.server
     }
 
-    /// From an answer to a connection that the peer starts.
-    async fn await_start(&self, answered: Answered) -> Result<Pipe, DialError> {
+    /// From an answer to a connection, with the first packet from us or from the peer.
+    async fn connect(&self, answered: Answered, mut expected: Expected, starts: bool) -> Result<Pipe, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
-        let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let mut expected = Expected::new(self.node, answered.own, answered.remote).await.map_err(transport)?;
-        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server)).await else {
-            return Err(DialError::Unreachable(self.to, server));
+        let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let address = if starts {
+            let heard = timeout(START, expected.heard_from(&self.node.socket, server)).await;
+            heard.map_err(|_| DialError::Unreachable(self.to, server))?.map_err(transport)?
+        } else {
+            server
         };
-        let address = heard.map_err(transport)?;
-        let (source, sink) = tokio::io::split(expected.open());
-        self.greeted(Pipe::new(self.to, address, answered.keys, source, sink), address)
-            .await
-    }
-
-    /// The connection, once the other end has greeted.
-    async fn greeted(&self, mut pipe: Pipe, address: SocketAddr) -> Result<Pipe, DialError> {
+        let (source, sink) = expected.open(answered.remote, address).await.map_err(transport)?;
+        let mut pipe = Pipe::new(self.to, address, answered.keys, source, sink);
         match timeout(PATIENCE, pipe.reader.greeted()).await {
             Ok(Ok(())) => Ok(pipe),
             Ok(Err(error)) => Err(DialError::Pipe(self.to, error)),
             Err(_) => Err(DialError::Unreachable(self.to, address)),
         }
-    }
-
-    /// From an answer to a connection.
-    async fn connect(&self, answered: Answered) -> Result<Pipe, DialError> {
-        let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let transport = stream::connect(self.node, answered.own, answered.remote, server).await;
-        let (source, sink) = tokio::io::split(transport.map_err(|e| DialError::Transport(self.to, e))?);
-        self.greeted(Pipe::new(self.to, server, answered.keys, source, sink), server).await
     }
 
     /// Where to send the first packet.
@@ -291,7 +275,6 @@ impl Handshake<'_> {
                 hash: shared.handshake_hash,
             },
             payload,
-            own: self.own,
             remote,
             server: message.peer_address.unwrap_or_else(|| relay.clone()),
         }))

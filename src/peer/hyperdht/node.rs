@@ -1,7 +1,7 @@
 //! Our place in the network: one node, one UDP socket, however many identities are served and peers dialled.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(super) struct Node {
     pub(super) dht: DhtHandle,
     /// Carries everything: what it shows to the outside is the one address under which we are known.
     pub(super) socket: UdxSocket,
+    /// Where our streams pass packets on to ours, see [`super::stream`].
+    pub(super) inside: UdxSocket,
     pub(super) udx: Arc<UdxRuntime>,
     pub(super) routes: Arc<Mutex<Routes>>,
     /// Turns at asking the network.
@@ -72,6 +74,11 @@ impl Node {
         let running = AbortOnDropHandle::new(running);
         let requests = dht.subscribe_requests().await.ok_or_else(|| join(&"it stopped at once"))?;
         let socket = dht.server_socket().await.map_err(|e| join(&e))?;
+        let inside = udx.create_socket().await.map_err(|e| join(&e))?;
+        inside
+            .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+            .map_err(|e| join(&e))?;
         let servers = Servers::default();
         let tasks = [
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -83,6 +90,7 @@ impl Node {
         Ok(Self {
             dht,
             socket: socket.ok_or_else(|| join(&"there is no socket"))?,
+            inside,
             udx: Arc::new(udx),
             routes: Arc::default(),
             dials: Arc::new(Semaphore::new(DIALS)),
