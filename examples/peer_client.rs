@@ -39,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
         },
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let scrapes = Arc::new(AtomicU64::new(0));
     let metrics = move || {

@@ -6,6 +6,9 @@ pub mod capnp_stream;
 pub mod event_form;
 pub mod exposition;
 mod feeding;
+pub mod hyperdht_alias;
+pub mod hyperdht_frames;
+pub mod hyperdht_metrics;
 pub mod json_stream;
 pub mod link;
 pub mod monitoring_stream;
@@ -20,6 +23,9 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("capnp_stream", capnp_stream::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),
+    ("hyperdht_alias", hyperdht_alias::check),
+    ("hyperdht_frames", hyperdht_frames::check),
+    ("hyperdht_metrics", hyperdht_metrics::check),
     ("json_stream", json_stream::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),

@@ -212,6 +212,17 @@ impl Identity {
         key.copy_from_slice(tag.as_ref());
         key
     }
+
+    /// Another identity for a purpose within this program, the same in every run. Who sees both public keys cannot tell that they belong
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::from_seed`].
+    #[cfg(feature = "hyperdht")]
+    pub(super) fn derived(&self, purpose: &str) -> Result<Self, IdentityError> {
+        Self::from_seed(&Seed(self.derive(purpose)))
+    }
 }
 
 impl fmt::Debug for Identity {

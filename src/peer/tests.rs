@@ -31,7 +31,7 @@ fn register(dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register 
 }
 
 /// A connection and both of its ends; a handshake needs them at the same time.
-async fn linked(gate: &mut Gate, proxy: &Identity, to: &LinkAddress) -> (Dialled, Newcomer) {
+async fn linked(gate: &mut Gate, proxy: &Identity, to: &QuicAddress) -> (Dialled, Newcomer) {
     let (dialled, newcomer) = tokio::join!(dial(proxy, to, Protocol::Register, 1), gate.next());
     (dialled.unwrap(), newcomer.unwrap())
 }
@@ -51,7 +51,7 @@ async fn judged((dialled, newcomer): (Dialled, Newcomer), register: Register, br
 async fn a_replayed_proof_is_worth_nothing() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let first = linked(&mut gate, &proxy, &address).await;
     let recorded = register(&first.0, &proxy, bridge.public_key());
     assert!(judged(first, recorded.clone(), bridge.public_key()).await);
@@ -67,7 +67,7 @@ async fn a_replayed_proof_is_worth_nothing() {
 async fn another_protocol_is_refused_in_the_handshake() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let refused = tokio::select! {
         refused = dial(&proxy, &address, Protocol::Scrape, 0) => refused.map(|_| ()).unwrap_err(),
         _ = gate.next() => panic!("it came through"),
@@ -79,7 +79,7 @@ async fn another_protocol_is_refused_in_the_handshake() {
 async fn what_is_no_control_message_ends_a_link() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let (dialled, newcomer) = linked(&mut gate, &proxy, &address).await;
     let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();

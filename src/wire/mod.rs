@@ -7,6 +7,7 @@ mod buffer;
 mod capnp_message;
 mod capnp_stream;
 pub mod event_form;
+pub mod hyperdht;
 mod json_stream;
 pub mod kubo;
 mod link;

@@ -11,17 +11,21 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use libudx::{UdxError, UdxStream};
+use libudx::{UdxError, UdxSocket, UdxStream};
 use peeroxide_dht::hyperdht::alloc_stream_id;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{interval, sleep, sleep_until};
 
 use super::node::{Node, lock};
 use super::udx::Stream;
 use crate::wire::UdxPacket;
 
+/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
+pub(super) const OPENING: Duration = Duration::from_millis(300);
+/// A packet of one byte opens the way; the other end ignores it.
+const OPENER: &[u8] = &[0];
 /// Packets that are sent or received before others get their turn.
 const BATCH: usize = 32;
 /// How long they have for it, unless something comes before.
@@ -68,6 +72,19 @@ impl Expected {
     /// Waits for the first packet: what is written before goes nowhere. May be dropped and called again.
     pub(super) async fn heard(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Waits for the first packet as [`Expected::heard`], and opens the way for it from our side: whatever stands before us lets in whom we
+    /// have sent something to.
+    pub(super) async fn heard_from(&mut self, socket: &UdxSocket, address: SocketAddr) -> io::Result<SocketAddr> {
+        let mut openings = interval(OPENING);
+        loop {
+            tokio::select! {
+                heard = self.heard() => return heard,
+                // The way may be open already; what cannot be sent is not needed.
+                _ = openings.tick() => drop(socket.send_to(OPENER, address)),
+            }
+        }
     }
 
     /// The stream, once the other end was heard at this address.
