@@ -13,6 +13,7 @@ pub mod json_stream;
 pub mod link;
 pub mod monitoring_stream;
 pub mod store_log;
+pub mod udx;
 
 /// A check; it panics where something does not hold.
 pub type Check = fn(&[u8]);
@@ -29,4 +30,5 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
     ("store_log", store_log::check),
+    ("udx", udx::check),
 ];

@@ -25,13 +25,13 @@ use tokio::task::JoinHandle;
 use crate::harness::{PATIENCE, Proxy, ask, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
 
-const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+pub const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
 /// A running bridge with a folder of its own. It is stopped when dropped.
-struct TestBridge {
-    http: SocketAddr,
+pub struct TestBridge {
+    pub http: SocketAddr,
     quic: SocketAddr,
-    key: PublicKey,
+    pub key: PublicKey,
     folder: Option<TempDir>,
     stop: Stop,
     running: Option<JoinHandle<Report>>,
@@ -42,7 +42,7 @@ impl TestBridge {
         Self::with(tempfile::tempdir().unwrap(), free_port(), "").await
     }
 
-    async fn with(folder: TempDir, port: u16, extra: &str) -> Self {
+    pub async fn with(folder: TempDir, port: u16, extra: &str) -> Self {
         let place = folder.path().display();
         let text = format!(
             "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:{port}\"\nkey_file = \"{place}/bridge.key\"\n\
@@ -68,7 +68,7 @@ impl TestBridge {
         }
     }
 
-    async fn get(&self, path: &str) -> Response<Bytes> {
+    pub async fn get(&self, path: &str) -> Response<Bytes> {
         ask(self.http, Request::get(path), "").await
     }
 
@@ -84,13 +84,13 @@ impl TestBridge {
         format!("quic://{}@{}", self.key, self.quic).parse().unwrap()
     }
 
-    fn targets(&self) -> String {
+    pub fn targets(&self) -> String {
         let file = self.folder.as_ref().unwrap().path().join("prometheus/targets.json");
         std::fs::read_to_string(file).unwrap_or_default()
     }
 
     /// Ends without a farewell, as if killed.
-    async fn kill(mut self) -> (TempDir, u16) {
+    pub async fn kill(mut self) -> (TempDir, u16) {
         self.stop.at_once.cancel();
         let _ = self.running.take().unwrap().await;
         (self.folder.take().unwrap(), self.quic.port())

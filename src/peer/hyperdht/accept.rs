@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libudx::UdxSocket;
 use peeroxide_dht::crypto::hash;
 use peeroxide_dht::hyperdht::alloc_stream_id;
 use peeroxide_dht::hyperdht_messages::{
@@ -18,14 +17,14 @@ use peeroxide_dht::noise_wrap::NoiseWrap;
 use peeroxide_dht::rpc::UserRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
 use super::pipe::{Keys, Pipe};
-use super::stream::Expected;
+use super::stream::{self, Expected, OPENING};
 use crate::peer::PublicKey;
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
@@ -36,10 +35,6 @@ const HANDSHAKES: usize = 512;
 const ARRIVALS: usize = 64;
 /// How long after our answer the peer's first packet may come.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
-const OPENING: Duration = Duration::from_millis(300);
-/// A packet of one byte opens the way; the other end ignores it.
-const OPENER: &[u8] = &[0];
 /// How long the network has to forget us.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -199,7 +194,8 @@ impl Serving {
         let asked = handshake.recv(noise).ok()?;
         let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
         let own = alloc_stream_id();
-        let answer = handshake.send(&self.payload(own, client).await).ok()?;
+        let outside = self.node.outside().await;
+        let answer = handshake.send(&self.payload(own, client, &outside)).ok()?;
         let shared = handshake.finalize().ok()?;
         let key = PublicKey::new(shared.remote_public_key);
         let address = socket_address(client)?;
@@ -209,8 +205,13 @@ impl Serving {
             return None;
         }
         let seat = self.seats.clone().try_acquire_owned().ok()?;
+        let opening = if outside.scattered() && asked.firewall == FIREWALL_OPEN {
+            Opening::Ours(own, remote)
+        } else {
+            Opening::Theirs(Expected::new(&self.node, own, remote).await.ok()?)
+        };
         let making = Making {
-            expected: Expected::new(&self.node, own, remote).await.ok()?,
+            opening,
             key,
             keys: Keys {
                 initiator: false,
@@ -221,21 +222,19 @@ impl Serving {
             arriving: self.arriving.clone(),
             _seat: seat,
         };
-        self.making.spawn(making.run(self.node.socket.clone(), address));
+        self.making.spawn(making.run(self.node.clone(), address));
         Some(answer)
     }
 
     /// What the peer has to know to send us its first packet.
-    async fn payload(&self, own: u32, client: &Ipv4Peer) -> NoisePayload {
-        let outside = self.node.outside().await;
-        let neighbour = self.neighbour(&outside, client);
+    fn payload(&self, own: u32, client: &Ipv4Peer, outside: &Outside) -> NoisePayload {
+        let waits = self.waits(outside, client);
         NoisePayload {
             version: 1,
             error: 0,
-            // "Open" has the peer send to where the network sees us at once, while we open the way from our side. Only a neighbour behind
-            // the same translator of addresses has to look for us by the addresses that we have there.
-            firewall: if neighbour.is_some() { FIREWALL_UNKNOWN } else { FIREWALL_OPEN },
-            holepunch: neighbour,
+            // "Open" has the peer send to where the network sees us at once, while we open the way from our side.
+            firewall: if waits.is_some() { FIREWALL_UNKNOWN } else { FIREWALL_OPEN },
+            holepunch: waits,
             addresses4: outside.addresses(),
             addresses6: Vec::new(),
             udx: Some(UdxInfo {
@@ -250,21 +249,28 @@ impl Serving {
         }
     }
 
-    fn neighbour(&self, outside: &Outside, client: &Ipv4Peer) -> Option<HolepunchInfo> {
-        let seen = outside
-            .address
-            .as_ref()
-            .filter(|seen| seen.host == client.host && !outside.untranslated())?;
-        Some(HolepunchInfo {
+    /// Who passes on what it takes to meet, where the peer must not send to where the network sees us: a neighbour behind the same translator
+    /// of addresses looks for us by the addresses that we have there, and where each peer sees another port of ours it waits for us.
+    fn waits(&self, outside: &Outside, client: &Ipv4Peer) -> Option<HolepunchInfo> {
+        let seen = outside.address.as_ref().filter(|_| !outside.untranslated())?;
+        (seen.host == client.host || outside.scattered()).then(|| HolepunchInfo {
             id: 0,
             relays: relays(&self.holders.borrow(), seen),
         })
     }
 }
 
+/// Who sends the first packet.
+enum Opening {
+    /// The peer does, on this stream.
+    Theirs(Expected),
+    /// We do, from a stream of this number to one of that: the peer can be reached, and we cannot.
+    Ours(u32, u32),
+}
+
 /// A connection in the making.
 struct Making {
-    expected: Expected,
+    opening: Opening,
     key: PublicKey,
     keys: Keys,
     arriving: mpsc::Sender<Arrival>,
@@ -272,22 +278,22 @@ struct Making {
 }
 
 impl Making {
-    /// Waits for the peer while opening the way for it.
-    async fn run(mut self, socket: UdxSocket, address: SocketAddr) {
-        let mut openings = interval(OPENING);
-        let first = async {
-            loop {
-                tokio::select! {
-                    heard = self.expected.heard() => return heard.ok(),
-                    // The way may be open already; what cannot be sent is not needed.
-                    _ = openings.tick() => drop(socket.send_to(OPENER, address)),
-                }
+    /// Waits for the peer while opening the way for it, or sends it the first packet.
+    async fn run(self, node: Node, client: SocketAddr) {
+        let (transport, address) = match self.opening {
+            Opening::Theirs(mut expected) => {
+                let Ok(Ok(address)) = timeout(PATIENCE, expected.heard_from(&node.socket, client)).await else {
+                    return;
+                };
+                (expected.open(address).await, address)
+            }
+            Opening::Ours(own, remote) => {
+                // A packet that is there before our answer, which goes a longer way, is lost.
+                sleep(OPENING).await;
+                (stream::connect(&node, own, remote, client).await, client)
             }
         };
-        let Ok(Some(address)) = timeout(PATIENCE, first).await else {
-            return;
-        };
-        let (source, sink) = tokio::io::split(self.expected.open());
+        let Ok((source, sink)) = transport else { return };
         let mut pipe = Pipe::new(self.key, address, self.keys, source, sink);
         if let Ok(Ok(())) = timeout(PATIENCE, pipe.reader.greeted()).await {
             // Nobody takes arrivals any more: the pipe closes itself.

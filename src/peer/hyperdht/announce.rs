@@ -36,6 +36,8 @@ pub(super) struct Record {
 impl Record {
     /// Keeps the record standing; `holders` says where it does.
     pub(super) async fn keep(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
+        // Before that there is nobody to hold it; a node that has gone finds nobody either.
+        let _ = self.node.dht.bootstrapped().await;
         loop {
             holders.send_replace(self.announce().await);
             if holders.borrow().is_empty() {

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::announce::{closest, request};
 use super::node::{Node, Outside, lock, socket_address};
 use super::pipe::{Keys, Pipe, PipeError};
-use super::stream;
+use super::stream::{self, Expected};
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
@@ -36,6 +36,9 @@ const RESEND_MS: u64 = 700;
 const RESENDS: u32 = 2;
 /// How long the other end may take to be heard after its answer, before it is tried in another way.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a peer that starts the connection has for it. Its first packet is often faster than its answer and then lost, and comes again
+/// a second later.
+const START: Duration = Duration::from_secs(2);
 /// Peers whose relays are remembered; a bridge has about as many proxies.
 const ROUTES: usize = 4096;
 
@@ -80,13 +83,13 @@ impl Routes {
 
 /// Reaches a peer within `wait`.
 pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<Pipe, DialError> {
-    let dialling = Dialling {
-        node,
-        pair,
-        to,
-        outside: node.outside().await,
+    let dialling = async {
+        // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
+        let _ = node.dht.bootstrapped().await;
+        let outside = node.outside().await;
+        Dialling { node, pair, to, outside }.run(wait).await
     };
-    timeout(wait, dialling.run(wait)).await.unwrap_or(Err(DialError::Silent(to, wait)))
+    timeout(wait, dialling).await.unwrap_or(Err(DialError::Silent(to, wait)))
 }
 
 struct Dialling<'a> {
@@ -117,7 +120,13 @@ impl Dialling<'_> {
         };
         let mut failed = DialError::Silent(self.to, wait);
         for claim in claims {
-            match self.connect(self.answer(claim, wait).await?).await {
+            let answered = self.answer(claim, wait).await?;
+            let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
+                self.await_start(answered).await
+            } else {
+                self.connect(answered).await
+            };
+            match connected {
                 Err(error @ DialError::Unreachable(..)) => failed = error,
                 done => return done,
             }
@@ -168,17 +177,41 @@ impl Dialling<'_> {
         relays
     }
 
+    /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so
+    /// until then there is nobody to talk to.
+    fn starts_itself(&self, answered: &Answered) -> bool {
+        answered.payload.firewall != FIREWALL_OPEN && self.place(answered) == answered.server
+    }
+
+    /// From an answer to a connection that the peer starts.
+    async fn await_start(&self, answered: Answered) -> Result<Pipe, DialError> {
+        let transport = |e| DialError::Transport(self.to, e);
+        let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let mut expected = Expected::new(self.node, answered.own, answered.remote).await.map_err(transport)?;
+        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server)).await else {
+            return Err(DialError::Unreachable(self.to, server));
+        };
+        let address = heard.map_err(transport)?;
+        let (source, sink) = expected.open(address).await.map_err(transport)?;
+        self.greeted(Pipe::new(self.to, address, answered.keys, source, sink), address)
+            .await
+    }
+
+    /// The connection, once the other end has greeted.
+    async fn greeted(&self, mut pipe: Pipe, address: SocketAddr) -> Result<Pipe, DialError> {
+        match timeout(PATIENCE, pipe.reader.greeted()).await {
+            Ok(Ok(())) => Ok(pipe),
+            Ok(Err(error)) => Err(DialError::Pipe(self.to, error)),
+            Err(_) => Err(DialError::Unreachable(self.to, address)),
+        }
+    }
+
     /// From an answer to a connection.
     async fn connect(&self, answered: Answered) -> Result<Pipe, DialError> {
         let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
         let transport = stream::connect(self.node, answered.own, answered.remote, server).await;
-        let (source, sink) = tokio::io::split(transport.map_err(|e| DialError::Transport(self.to, e))?);
-        let mut pipe = Pipe::new(self.to, server, answered.keys, source, sink);
-        match timeout(PATIENCE, pipe.reader.greeted()).await {
-            Ok(Ok(())) => Ok(pipe),
-            Ok(Err(error)) => Err(DialError::Pipe(self.to, error)),
-            Err(_) => Err(DialError::Unreachable(self.to, server)),
-        }
+        let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
+        self.greeted(Pipe::new(self.to, server, answered.keys, source, sink), server).await
     }
 
     /// Where to send the first packet.

@@ -21,10 +21,12 @@ mod scraped;
 mod sending;
 mod serving;
 mod stream;
+mod udx;
 
 #[cfg(test)]
 mod talk_tests;
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "public for the tests of the border, which are another crate")]
 mod testnet;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,15 @@
 //! Our place in the network: one node, one UDP socket, however many identities are served and peers dialled.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use libudx::{UdxRuntime, UdxSocket};
 use peeroxide_dht::hyperdht::DEFAULT_BOOTSTRAP;
-use peeroxide_dht::hyperdht_messages::{FIREWALL_CONSISTENT, FIREWALL_OPEN, FIREWALL_UNKNOWN, PEER_HANDSHAKE, PEER_HOLEPUNCH};
+use peeroxide_dht::hyperdht_messages::{
+    FIREWALL_CONSISTENT, FIREWALL_OPEN, FIREWALL_RANDOM, FIREWALL_UNKNOWN, PEER_HANDSHAKE, PEER_HOLEPUNCH,
+};
 use peeroxide_dht::messages::Ipv4Peer;
 use peeroxide_dht::noise::{Keypair, keypair_from_seed};
 use peeroxide_dht::rpc::{self, DhtConfig, DhtHandle, UserRequest};
@@ -42,6 +44,8 @@ pub(super) struct Node {
     pub(super) dht: DhtHandle,
     /// Carries everything: what it shows to the outside is the one address under which we are known.
     pub(super) socket: UdxSocket,
+    /// Where our streams pass packets on to ours, see [`super::stream`].
+    pub(super) inside: UdxSocket,
     pub(super) udx: Arc<UdxRuntime>,
     pub(super) routes: Arc<Mutex<Routes>>,
     /// Turns at asking the network.
@@ -70,6 +74,11 @@ impl Node {
         let running = AbortOnDropHandle::new(running);
         let requests = dht.subscribe_requests().await.ok_or_else(|| join(&"it stopped at once"))?;
         let socket = dht.server_socket().await.map_err(|e| join(&e))?;
+        let inside = udx.create_socket().await.map_err(|e| join(&e))?;
+        inside
+            .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+            .map_err(|e| join(&e))?;
         let servers = Servers::default();
         let tasks = [
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -81,6 +90,7 @@ impl Node {
         Ok(Self {
             dht,
             socket: socket.ok_or_else(|| join(&"there is no socket"))?,
+            inside,
             udx: Arc::new(udx),
             routes: Arc::default(),
             dials: Arc::new(Semaphore::new(DIALS)),
@@ -124,9 +134,13 @@ impl Node {
 
     /// How others see us, as far as enough of them agree.
     pub(super) async fn outside(&self) -> Outside {
-        let address = self.dht.remote_address().await.ok().flatten();
         let firewall = self.dht.firewalled().await.unwrap_or(FIREWALL_UNKNOWN);
         let port = self.socket.local_addr().await.map_or(0, |address| address.port());
+        // Where each peer sees another port there is none to name; the JavaScript side falls over a port of 0.
+        let mut address = self.dht.remote_address().await.ok().flatten();
+        if let Some(seen) = address.as_mut().filter(|seen| seen.port == 0) {
+            seen.port = port;
+        }
         let local = peeroxide_dht::holepuncher::Holepuncher::local_addresses(port);
         Outside { address, firewall, local }
     }
@@ -146,6 +160,11 @@ impl Outside {
     /// Whether packets to the address that one peer sees reach us when another sends them, once we have sent that one some.
     pub(super) fn consistent(&self) -> bool {
         self.firewall == FIREWALL_OPEN || self.firewall == FIREWALL_CONSISTENT || self.untranslated()
+    }
+
+    /// Whether each peer sees another port of ours, so that nobody can be told where we are.
+    pub(super) fn scattered(&self) -> bool {
+        self.firewall == FIREWALL_RANDOM && !self.untranslated()
     }
 
     /// Whether others see an address that this machine has.
