@@ -25,7 +25,7 @@ use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
 use super::pipe::{Keys, Pipe};
-use super::stream::Expected;
+use super::stream::{Expected, OPENING};
 use crate::peer::PublicKey;
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
@@ -209,8 +209,11 @@ impl Serving {
         let making = Making {
             expected: Expected::new(&self.node, own).await.ok()?,
             remote,
-            // It can be reached, and we cannot.
-            starts: outside.scattered() && asked.firewall == FIREWALL_OPEN,
+            opening: if outside.scattered() && asked.firewall == FIREWALL_OPEN {
+                Opening::Ours
+            } else {
+                Opening::Theirs
+            },
             key,
             keys: Keys {
                 initiator: false,
@@ -259,13 +262,20 @@ impl Serving {
     }
 }
 
+/// Who sends the first packet.
+enum Opening {
+    /// The peer does.
+    Theirs,
+    /// We do: the peer can be reached, and we cannot.
+    Ours,
+}
+
 /// A connection in the making.
 struct Making {
     expected: Expected,
-    /// What the peer calls its stream.
+    /// What the peer calls the stream.
     remote: u32,
-    /// Whether the first packet is ours.
-    starts: bool,
+    opening: Opening,
     key: PublicKey,
     keys: Keys,
     arriving: mpsc::Sender<Arrival>,
@@ -274,15 +284,16 @@ struct Making {
 
 impl Making {
     /// Waits for the peer while opening the way for it, or sends it the first packet.
-    async fn run(mut self, socket: UdxSocket, client: SocketAddr) {
-        let address = if self.starts {
-            client
-        } else {
-            let Ok(Ok(heard)) = timeout(PATIENCE, self.expected.heard_from(&socket, client)).await else {
-                return;
-            };
-            heard
+    async fn run(mut self, node: Node, client: SocketAddr) {
+        let address = match self.opening {
+            Opening::Theirs => timeout(PATIENCE, self.expected.heard_from(&node.socket, client)).await,
+            Opening::Ours => {
+                // A packet that is there before our answer, which goes a longer way, may be lost.
+                sleep(OPENING).await;
+                Ok(Ok(client))
+            }
         };
+        let Ok(Ok(address)) = address else { return };
         let Ok((source, sink)) = self.expected.open(self.remote, address).await else {
             return;
         };

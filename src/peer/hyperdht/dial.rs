@@ -36,7 +36,7 @@ const RESEND_MS: u64 = 700;
 const RESENDS: u32 = 2;
 /// How long the other end may take to be heard after its answer, before it is tried in another way.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long a peer that starts the connection has for it: should its first packet be lost, the next comes a second later.
+/// How long a peer that starts the connection has for it: a packet that is lost comes again a second later.
 const START: Duration = Duration::from_secs(2);
 /// Peers whose relays are remembered; a bridge has about as many proxies.
 const ROUTES: usize = 4096;
@@ -118,9 +118,16 @@ impl Dialling<'_> {
         };
         let mut failed = DialError::Silent(self.to, wait);
         for claim in claims {
-            let (answered, expected) = self.answer(claim, wait).await?;
-            let starts = claim == FIREWALL_OPEN && self.starts_itself(&answered);
-            match self.connect(answered, expected, starts).await {
+            // The first packet may be faster than the answer, which goes a longer way.
+            let own = alloc_stream_id();
+            let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
+            let answered = self.answer(own, claim, wait).await?;
+            let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
+                self.await_start(expected, answered).await
+            } else {
+                self.connect(expected, answered).await
+            };
+            match connected {
                 Err(error @ DialError::Unreachable(..)) => failed = error,
                 done => return done,
             }
@@ -128,8 +135,8 @@ impl Dialling<'_> {
         Err(failed)
     }
 
-    /// Has somebody pass on our handshake, and waits for the answer; also the stream that it names.
-    async fn answer(&self, claim: u64, wait: Duration) -> Result<(Answered, Expected), DialError> {
+    /// Has somebody pass on our handshake, and waits for the answer.
+    async fn answer(&self, own: u32, claim: u64, wait: Duration) -> Result<Answered, DialError> {
         let _turn = self.node.dials.acquire().await;
         let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
         let own = alloc_stream_id();
@@ -179,23 +186,34 @@ impl Dialling<'_> {
         answered.payload.firewall != FIREWALL_OPEN && self.place(answered) == answered.server
     }
 
-    /// From an answer to a connection, with the first packet from us or from the peer.
-    async fn connect(&self, answered: Answered, mut expected: Expected, starts: bool) -> Result<Pipe, DialError> {
+    /// From an answer to a connection that the peer starts.
+    async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
-        let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let address = if starts {
-            let heard = timeout(START, expected.heard_from(&self.node.socket, server)).await;
-            heard.map_err(|_| DialError::Unreachable(self.to, server))?.map_err(transport)?
-        } else {
-            server
+        let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server)).await else {
+            return Err(DialError::Unreachable(self.to, server));
         };
+        let address = heard.map_err(transport)?;
         let (source, sink) = expected.open(answered.remote, address).await.map_err(transport)?;
-        let mut pipe = Pipe::new(self.to, address, answered.keys, source, sink);
+        self.greeted(Pipe::new(self.to, address, answered.keys, source, sink), address)
+            .await
+    }
+
+    /// The connection, once the other end has greeted.
+    async fn greeted(&self, mut pipe: Pipe, address: SocketAddr) -> Result<Pipe, DialError> {
         match timeout(PATIENCE, pipe.reader.greeted()).await {
             Ok(Ok(())) => Ok(pipe),
             Ok(Err(error)) => Err(DialError::Pipe(self.to, error)),
             Err(_) => Err(DialError::Unreachable(self.to, address)),
         }
+    }
+
+    /// From an answer to a connection.
+    async fn connect(&self, expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
+        let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let transport = expected.open(answered.remote, server).await;
+        let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
+        self.greeted(Pipe::new(self.to, server, answered.keys, source, sink), server).await
     }
 
     /// Where to send the first packet.

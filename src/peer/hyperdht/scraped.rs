@@ -29,6 +29,9 @@ const MAX_LINKS: usize = 64;
 /// How long a scraper may be silent before its connection is closed: the longest scrape intervals are minutes, and it may come again.
 const IDLE: Duration = Duration::from_secs(3_600);
 
+/// How long the network may take to know where we are before we register anyway.
+const ANNOUNCE: Duration = Duration::from_secs(10);
+
 /// How long taking back our announcement may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -90,6 +93,11 @@ impl Scraped {
             numbers,
         } = self;
         let heard: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.heard.clone())).collect();
+        // Whoever is registered must be found. Where nobody takes our announcement, the registration fails as well, and is tried again.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = timeout(ANNOUNCE, listener.announced()) => {}
+        }
         let mut crew = JoinSet::new();
         for registrar in registrars {
             crew.spawn(registrar.run(stop.clone()));

@@ -63,6 +63,11 @@ impl Sending {
         (Outbox(outbox), Self(tokio::spawn(write(writer, first, messages))))
     }
 
+    /// Leaves at once: what has not been acknowledged by now counts as not received.
+    pub(super) fn leave(self) {
+        self.0.abort();
+    }
+
     /// Waits a moment until what was sent last has gone out. All outboxes have to be gone.
     pub(super) async fn finish(self) {
         // What has not gone out by then is lost with the connection.

@@ -60,35 +60,43 @@ pub(super) async fn serve<S: Service>(pipe: Pipe, service: Arc<S>, idle: Duratio
         work: JoinSet::new(),
     };
     let mut heard = Instant::now();
-    let end = loop {
+    // How it ended: by us, in good order, or otherwise.
+    let end: Result<String, End> = loop {
         tokio::select! {
-            () = stop.cancelled() => break (true, "stopping".to_owned()),
-            () = serving.outbox.gone() => break (false, "nothing can be sent any more".to_owned()),
-            () = sleep_until(heard + idle), if serving.work.is_empty() => break (true, format!("nothing was asked for {idle:?}")),
+            () = stop.cancelled() => break Ok("stopping".to_owned()),
+            () = serving.outbox.gone() => break Err((false, "nothing can be sent any more".to_owned())),
+            () = sleep_until(heard + idle), if serving.work.is_empty() => break Ok(format!("nothing was asked for {idle:?}")),
             Some(done) = serving.work.join_next() => told(done),
             message = reader.next(), if serving.work.len() < MAX_IN_WORK => {
                 heard = Instant::now();
                 match message {
                     Ok(Some(message)) => match serving.hear(message).await {
                         Ok(()) => {}
-                        Err(Fault::Wire(fault)) => break (false, fault.to_string()),
-                        Err(Fault::Gone) => break (false, "nothing can be sent any more".to_owned()),
+                        Err(Fault::Wire(fault)) => break Err((false, fault.to_string())),
+                        Err(Fault::Gone) => break Err((false, "nothing can be sent any more".to_owned())),
                     },
-                    Ok(None) => break (true, "the other end has closed the connection".to_owned()),
-                    Err(error) => break (false, error.to_string()),
+                    // It takes nothing more, although its transport may: what is under way now is for nobody.
+                    Ok(None) => break Err((true, "the other end has closed the connection".to_owned())),
+                    Err(error) => break Err((false, error.to_string())),
                 }
             }
         }
     };
-    if end.0 {
-        // The supervisor limits how long that may take.
-        while let Some(done) = serving.work.join_next().await {
-            told(done);
+    match end {
+        Ok(why) => {
+            // The supervisor limits how long that may take.
+            while let Some(done) = serving.work.join_next().await {
+                told(done);
+            }
+            drop(serving);
+            sending.finish().await;
+            (true, why)
         }
-        drop(serving);
-        sending.finish().await;
+        Err(end) => {
+            sending.leave();
+            end
+        }
     }
-    end
 }
 
 /// Why nothing more is heard.

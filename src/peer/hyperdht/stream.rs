@@ -22,6 +22,10 @@ use super::node::{Node, lock};
 use super::udx::Stream;
 use crate::wire::UdxPacket;
 
+/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
+pub(super) const OPENING: Duration = Duration::from_millis(300);
+/// A packet of one byte opens the way; the other end ignores it.
+const OPENER: &[u8] = &[0];
 /// Packets that are sent or received before others get their turn.
 const BATCH: usize = 32;
 /// How long they have for it, unless something comes before.
@@ -35,12 +39,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Room in our socket, as far as the system grants it: a burst must not be lost between two parts of this program.
 const SOCKET_BYTES: usize = 1024 * 1024;
 
-/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
-const OPENING: Duration = Duration::from_millis(300);
-/// A packet of one byte opens the way; the other end ignores it.
-const OPENER: &[u8] = &[0];
-
-/// A stream whose other end may not have been heard yet.
+/// A stream whose other end is not known yet.
 pub(super) struct Expected {
     node: Node,
     relay: Relay,
@@ -48,12 +47,16 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// From now on packets for `own` are taken: those of a peer may be faster than what it says of itself, which goes through the network.
+    /// From now on packets for `own` are kept, be it that they come before anybody knows from where.
     pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let relay = Relay::new(node, own).await?;
         let (heard, first) = oneshot::channel();
-        let hook = move |_: &_, port, address| heard.send(SocketAddr::new(address, port)).is_ok();
-        // The number of the peer's stream is for packets to it, which go another way.
+        // Whether anybody still waits to hear of it does not matter: the packet is taken.
+        let hook = move |_: &_, port, address| {
+            let _ = heard.send(SocketAddr::new(address, port));
+            true
+        };
+        // What the other end calls the stream is written over by the relay.
         relay.from_peer.set_firewall_hook(&node.socket, 0, hook).map_err(failed)?;
         Ok(Self {
             node: node.clone(),
@@ -63,7 +66,7 @@ impl Expected {
     }
 
     /// Waits for the first packet. May be dropped and called again.
-    async fn heard(&mut self) -> io::Result<SocketAddr> {
+    pub(super) async fn heard(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
     }
 
@@ -80,9 +83,11 @@ impl Expected {
         }
     }
 
-    /// The stream to the peer's stream of this number, at this address.
+    /// The stream to the other end, which calls it `remote`, at this address.
     pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
-        self.relay.start(&self.node, remote, address).await
+        let Self { node, relay, .. } = self;
+        relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
+        Ok(relay.run())
     }
 }
 
@@ -126,11 +131,6 @@ impl Relay {
         relay.to_us.connect(&node.inside, own, here).await.map_err(failed)?;
         relay.from_us.connect(&node.inside, own, here).await.map_err(failed)?;
         Ok(relay)
-    }
-
-    async fn start(self, node: &Node, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
-        self.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
-        Ok(self.run())
     }
 
     fn run(self) -> (StreamReader, StreamWriter) {
