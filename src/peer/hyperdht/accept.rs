@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libudx::UdxSocket;
 use peeroxide_dht::crypto::hash;
 use peeroxide_dht::hyperdht::alloc_stream_id;
 use peeroxide_dht::hyperdht_messages::{
@@ -18,7 +17,7 @@ use peeroxide_dht::noise_wrap::NoiseWrap;
 use peeroxide_dht::rpc::UserRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::{Record, relays};
@@ -224,7 +223,7 @@ impl Serving {
             arriving: self.arriving.clone(),
             _seat: seat,
         };
-        self.making.spawn(making.run(self.node.socket.clone(), address));
+        self.making.spawn(making.run(self.node.clone(), address));
         Some(answer)
     }
 

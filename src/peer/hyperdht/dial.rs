@@ -139,8 +139,6 @@ impl Dialling<'_> {
     async fn answer(&self, own: u32, claim: u64, wait: Duration) -> Result<Answered, DialError> {
         let _turn = self.node.dials.acquire().await;
         let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
-        let own = alloc_stream_id();
-        let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
         let handshake = Handshake {
             dialling: self,
             ephemeral: generate_keypair(),
@@ -148,13 +146,13 @@ impl Dialling<'_> {
             claim,
         };
         if let Some(answered) = handshake.through(&known).await? {
-            return Ok((answered, expected));
+            return Ok(answered);
         }
         let relays = self.relays().await;
         match handshake.through(&relays).await? {
             Some(answered) => {
                 lock(&self.node.routes).remember(self.to, &relays);
-                Ok((answered, expected))
+                Ok(answered)
             }
             None if relays.is_empty() => Err(DialError::Unknown(self.to)),
             None => Err(DialError::Silent(self.to, wait)),
@@ -180,8 +178,8 @@ impl Dialling<'_> {
         relays
     }
 
-    /// Whether a peer that has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer,
-    /// so until then there is nobody to talk to.
+    /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so
+    /// until then there is nobody to talk to.
     fn starts_itself(&self, answered: &Answered) -> bool {
         answered.payload.firewall != FIREWALL_OPEN && self.place(answered) == answered.server
     }
