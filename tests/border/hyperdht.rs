@@ -293,7 +293,8 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
             failed.push(scrape.to_string());
         }
     }
-    assert!(failed[0] == number && failed[2] == other, "{failed:?}, {number}, {other}");
+    let words = |scrape: &str| format!("Failed to obtain metrics (uid {scrape})");
+    assert_eq!((words(&failed[0]), words(&failed[2])), (number, other), "{failed:?}");
     scraper.close().await;
 
     let stranger = Identity::ephemeral().unwrap();
