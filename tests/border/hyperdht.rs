@@ -455,6 +455,32 @@ async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
         again.elapsed()
     );
 
+    // Whoever has the bridge's key may scrape as the bridge does.
+    let proxy_key = Identity::load(&proxies.path().join("p2p.key")).unwrap().public_key();
+    let identity = bridges.path().join("bridge.key");
+    let (target, bootstrap) = (LinkAddress::Hyperdht(proxy_key).to_string(), network.bootstrap());
+    let scraped = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args([
+                "scrape",
+                &target,
+                "--bootstrap",
+                &bootstrap,
+                "--identity",
+                identity.to_str().unwrap(),
+            ])
+            .env_clear()
+            .output()
+            .unwrap()
+    });
+    let scraped = scraped.await.unwrap();
+    let text = String::from_utf8(scraped.stdout).unwrap();
+    assert!(
+        text.contains("exporter_proxy_build_info{"),
+        "{text}{}",
+        String::from_utf8_lossy(&scraped.stderr)
+    );
+
     bridge.kill();
     let _bridge = Process::start("bridge", &bridge_file, "proxies register over HyperDHT");
     until("the bridge serves", async || tokio::net::TcpStream::connect(http).await.is_ok()).await;
