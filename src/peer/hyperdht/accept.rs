@@ -24,7 +24,7 @@ use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
 use super::pipe::{Keys, Pipe};
-use super::stream::{self, Expected, OPENING};
+use super::stream::{Expected, OPENING};
 use crate::peer::PublicKey;
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
@@ -205,13 +205,14 @@ impl Serving {
             return None;
         }
         let seat = self.seats.clone().try_acquire_owned().ok()?;
-        let opening = if outside.scattered() && asked.firewall == FIREWALL_OPEN {
-            Opening::Ours(own, remote)
-        } else {
-            Opening::Theirs(Expected::new(&self.node, own, remote).await.ok()?)
-        };
         let making = Making {
-            opening,
+            expected: Expected::new(&self.node, own).await.ok()?,
+            remote,
+            opening: if outside.scattered() && asked.firewall == FIREWALL_OPEN {
+                Opening::Ours
+            } else {
+                Opening::Theirs
+            },
             key,
             keys: Keys {
                 initiator: false,
@@ -262,14 +263,17 @@ impl Serving {
 
 /// Who sends the first packet.
 enum Opening {
-    /// The peer does, on this stream.
-    Theirs(Expected),
-    /// We do, from a stream of this number to one of that: the peer can be reached, and we cannot.
-    Ours(u32, u32),
+    /// The peer does.
+    Theirs,
+    /// We do: the peer can be reached, and we cannot.
+    Ours,
 }
 
 /// A connection in the making.
 struct Making {
+    expected: Expected,
+    /// What the peer calls the stream.
+    remote: u32,
     opening: Opening,
     key: PublicKey,
     keys: Keys,
@@ -279,21 +283,19 @@ struct Making {
 
 impl Making {
     /// Waits for the peer while opening the way for it, or sends it the first packet.
-    async fn run(self, node: Node, client: SocketAddr) {
-        let (transport, address) = match self.opening {
-            Opening::Theirs(mut expected) => {
-                let Ok(Ok(address)) = timeout(PATIENCE, expected.heard_from(&node.socket, client)).await else {
-                    return;
-                };
-                (expected.open(address).await, address)
-            }
-            Opening::Ours(own, remote) => {
-                // A packet that is there before our answer, which goes a longer way, is lost.
+    async fn run(mut self, node: Node, client: SocketAddr) {
+        let address = match self.opening {
+            Opening::Theirs => timeout(PATIENCE, self.expected.heard_from(&node.socket, client)).await,
+            Opening::Ours => {
+                // A packet that is there before our answer, which goes a longer way, may be lost.
                 sleep(OPENING).await;
-                (stream::connect(&node, own, remote, client).await, client)
+                Ok(Ok(client))
             }
         };
-        let Ok((source, sink)) = transport else { return };
+        let Ok(Ok(address)) = address else { return };
+        let Ok((source, sink)) = self.expected.open(self.remote, address).await else {
+            return;
+        };
         let mut pipe = Pipe::new(self.key, address, self.keys, source, sink);
         if let Ok(Ok(())) = timeout(PATIENCE, pipe.reader.greeted()).await {
             // Nobody takes arrivals any more: the pipe closes itself.

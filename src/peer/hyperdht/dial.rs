@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::announce::{closest, request};
 use super::node::{Node, Outside, lock, socket_address};
 use super::pipe::{Keys, Pipe, PipeError};
-use super::stream::{self, Expected};
+use super::stream::Expected;
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
@@ -36,8 +36,7 @@ const RESEND_MS: u64 = 700;
 const RESENDS: u32 = 2;
 /// How long the other end may take to be heard after its answer, before it is tried in another way.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long a peer that starts the connection has for it. Its first packet is often faster than its answer and then lost, and comes again
-/// a second later.
+/// How long a peer that starts the connection has for it: a packet that is lost comes again a second later.
 const START: Duration = Duration::from_secs(2);
 /// Peers whose relays are remembered; a bridge has about as many proxies.
 const ROUTES: usize = 4096;
@@ -103,7 +102,6 @@ struct Dialling<'a> {
 struct Answered {
     payload: NoisePayload,
     keys: Keys,
-    own: u32,
     remote: u32,
     /// Where the peer is for the relay.
     server: Ipv4Peer,
@@ -120,11 +118,14 @@ impl Dialling<'_> {
         };
         let mut failed = DialError::Silent(self.to, wait);
         for claim in claims {
-            let answered = self.answer(claim, wait).await?;
+            // The first packet may be faster than the answer, which goes a longer way.
+            let own = alloc_stream_id();
+            let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
+            let answered = self.answer(own, claim, wait).await?;
             let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
-                self.await_start(answered).await
+                self.await_start(expected, answered).await
             } else {
-                self.connect(answered).await
+                self.connect(expected, answered).await
             };
             match connected {
                 Err(error @ DialError::Unreachable(..)) => failed = error,
@@ -135,13 +136,13 @@ impl Dialling<'_> {
     }
 
     /// Has somebody pass on our handshake, and waits for the answer.
-    async fn answer(&self, claim: u64, wait: Duration) -> Result<Answered, DialError> {
+    async fn answer(&self, own: u32, claim: u64, wait: Duration) -> Result<Answered, DialError> {
         let _turn = self.node.dials.acquire().await;
         let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
         let handshake = Handshake {
             dialling: self,
             ephemeral: generate_keypair(),
-            own: alloc_stream_id(),
+            own,
             claim,
         };
         if let Some(answered) = handshake.through(&known).await? {
@@ -184,15 +185,14 @@ impl Dialling<'_> {
     }
 
     /// From an answer to a connection that the peer starts.
-    async fn await_start(&self, answered: Answered) -> Result<Pipe, DialError> {
+    async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let mut expected = Expected::new(self.node, answered.own, answered.remote).await.map_err(transport)?;
         let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server)).await else {
             return Err(DialError::Unreachable(self.to, server));
         };
         let address = heard.map_err(transport)?;
-        let (source, sink) = expected.open(address).await.map_err(transport)?;
+        let (source, sink) = expected.open(answered.remote, address).await.map_err(transport)?;
         self.greeted(Pipe::new(self.to, address, answered.keys, source, sink), address)
             .await
     }
@@ -207,9 +207,9 @@ impl Dialling<'_> {
     }
 
     /// From an answer to a connection.
-    async fn connect(&self, answered: Answered) -> Result<Pipe, DialError> {
+    async fn connect(&self, expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
         let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let transport = stream::connect(self.node, answered.own, answered.remote, server).await;
+        let transport = expected.open(answered.remote, server).await;
         let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
         self.greeted(Pipe::new(self.to, server, answered.keys, source, sink), server).await
     }
@@ -291,7 +291,6 @@ impl Handshake<'_> {
                 hash: shared.handshake_hash,
             },
             payload,
-            own: self.own,
             remote,
             server: message.peer_address.unwrap_or_else(|| relay.clone()),
         }))

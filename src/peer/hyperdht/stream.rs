@@ -39,37 +39,33 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Room in our socket, as far as the system grants it: a burst must not be lost between two parts of this program.
 const SOCKET_BYTES: usize = 1024 * 1024;
 
-/// A stream to a known address.
-pub(super) async fn connect(node: &Node, own: u32, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
-    let relay = Relay::new(node, own).await?;
-    relay.from_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
-    relay.start(node, remote, address).await
-}
-
-/// A stream whose other end has not been heard yet.
+/// A stream whose other end is not known yet.
 pub(super) struct Expected {
     node: Node,
     relay: Relay,
-    remote: u32,
     first: oneshot::Receiver<SocketAddr>,
 }
 
 impl Expected {
-    /// From now on packets for `own` are taken.
-    pub(super) async fn new(node: &Node, own: u32, remote: u32) -> io::Result<Self> {
+    /// From now on packets for `own` are kept, be it that they come before anybody knows from where.
+    pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let relay = Relay::new(node, own).await?;
         let (heard, first) = oneshot::channel();
-        let hook = move |_: &_, port, address| heard.send(SocketAddr::new(address, port)).is_ok();
-        relay.from_peer.set_firewall_hook(&node.socket, remote, hook).map_err(failed)?;
+        // Whether anybody still waits to hear of it does not matter: the packet is taken.
+        let hook = move |_: &_, port, address| {
+            let _ = heard.send(SocketAddr::new(address, port));
+            true
+        };
+        // What the other end calls the stream is written over by the relay.
+        relay.from_peer.set_firewall_hook(&node.socket, 0, hook).map_err(failed)?;
         Ok(Self {
             node: node.clone(),
             relay,
-            remote,
             first,
         })
     }
 
-    /// Waits for the first packet: what is written before goes nowhere. May be dropped and called again.
+    /// Waits for the first packet. May be dropped and called again.
     pub(super) async fn heard(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
     }
@@ -87,9 +83,11 @@ impl Expected {
         }
     }
 
-    /// The stream, once the other end was heard at this address.
-    pub(super) async fn open(self, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
-        self.relay.start(&self.node, self.remote, address).await
+    /// The stream to the other end, which calls it `remote`, at this address.
+    pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
+        let Self { node, relay, .. } = self;
+        relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
+        Ok(relay.run())
     }
 }
 
@@ -133,11 +131,6 @@ impl Relay {
         relay.to_us.connect(&node.inside, own, here).await.map_err(failed)?;
         relay.from_us.connect(&node.inside, own, here).await.map_err(failed)?;
         Ok(relay)
-    }
-
-    async fn start(self, node: &Node, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
-        self.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
-        Ok(self.run())
     }
 
     fn run(self) -> (StreamReader, StreamWriter) {
