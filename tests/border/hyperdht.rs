@@ -293,7 +293,8 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
             failed.push(scrape.to_string());
         }
     }
-    assert!(failed[0] == number && failed[2] == other, "{failed:?}, {number}, {other}");
+    let words = |scrape: &str| format!("Failed to obtain metrics (uid {scrape})");
+    assert_eq!((words(&failed[0]), words(&failed[2])), (number, other), "{failed:?}");
     scraper.close().await;
 
     let stranger = Identity::ephemeral().unwrap();
@@ -452,6 +453,32 @@ async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
         failed <= 1,
         "{failed} scrapes failed after the proxy was killed, {:?}",
         again.elapsed()
+    );
+
+    // Whoever has the bridge's key may scrape as the bridge does.
+    let proxy_key = Identity::load(&proxies.path().join("p2p.key")).unwrap().public_key();
+    let identity = bridges.path().join("bridge.key");
+    let (target, bootstrap) = (LinkAddress::Hyperdht(proxy_key).to_string(), network.bootstrap());
+    let scraped = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args([
+                "scrape",
+                &target,
+                "--bootstrap",
+                &bootstrap,
+                "--identity",
+                identity.to_str().unwrap(),
+            ])
+            .env_clear()
+            .output()
+            .unwrap()
+    });
+    let scraped = scraped.await.unwrap();
+    let text = String::from_utf8(scraped.stdout).unwrap();
+    assert!(
+        text.contains("exporter_proxy_build_info{"),
+        "{text}{}",
+        String::from_utf8_lossy(&scraped.stderr)
     );
 
     bridge.kill();

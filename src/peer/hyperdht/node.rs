@@ -205,12 +205,9 @@ async fn route(mut requests: mpsc::UnboundedReceiver<UserRequest>, servers: Serv
     while let Some(mut request) = requests.recv().await {
         if request.command == PEER_HANDSHAKE {
             let server = request.target.and_then(|target| lock(&servers).get(&target).cloned());
-            match server.map(|server| server.try_send(request)) {
-                Some(Err(mpsc::error::TrySendError::Full(mut request) | mpsc::error::TrySendError::Closed(mut request))) => {
-                    request.release()
-                }
-                Some(Ok(())) => {}
-                None => {}
+            match server.as_ref().and_then(|server| server.try_reserve().ok()) {
+                Some(seat) => seat.send(request),
+                None => request.release(),
             }
         } else if request.command == PEER_HOLEPUNCH {
             request.release();

@@ -117,9 +117,10 @@ impl Pipe {
             peer,
             address,
             reader: PipeReader {
-                expected: keys.name(!keys.initiator),
-                keys,
-                pull: None,
+                state: Reading::Nothing(Box::new(Greeting {
+                    name: keys.name(!keys.initiator),
+                    rx: keys.rx,
+                })),
                 source: Box::new(source),
                 buffer: BytesMut::new(),
                 heard: Instant::now(),
@@ -132,12 +133,23 @@ impl Pipe {
     }
 }
 
+/// What has been read.
+enum Reading {
+    /// The first message has not come.
+    Nothing(Box<Greeting>),
+    /// It has, and opens the others.
+    Messages(Pull),
+}
+
+/// What the other end's first message has to be.
+struct Greeting {
+    name: [u8; 32],
+    rx: [u8; 32],
+}
+
 /// The receiving half.
 pub(super) struct PipeReader {
-    expected: [u8; 32],
-    keys: Keys,
-    /// `None` before the first message has come.
-    pull: Option<Pull>,
+    state: Reading,
     source: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
     heard: Instant,
@@ -151,14 +163,14 @@ impl PipeReader {
     /// Where nothing more can come: the transport broke, the other end fell silent, or somebody else meddles.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PipeError> {
         self.greeted().await?;
-        loop {
-            let Some(frame) = self.frame().await? else { return Ok(None) };
-            let pull = self.pull.as_mut().expect("it is there once we were greeted");
+        while let Some(frame) = self.frame().await? {
+            let Reading::Messages(pull) = &mut self.state else { break };
             let (message, _) = pull.next(&frame).map_err(|_| PipeError::Forged)?;
             if !message.is_empty() {
                 return Ok(Some(message.into()));
             }
         }
+        Ok(None)
     }
 
     /// Waits until the other end has said that it continues our handshake.
@@ -167,14 +179,15 @@ impl PipeReader {
     ///
     /// As [`PipeReader::next`].
     pub(super) async fn greeted(&mut self) -> Result<(), PipeError> {
-        if self.pull.is_none() {
+        if let Reading::Nothing(_) = self.state {
             let frame = self.frame().await?.ok_or(PipeError::Cut)?;
+            let Reading::Nothing(greeting) = &self.state else { return Ok(()) };
             let (name, header) = frame.split_first_chunk::<32>().ok_or(PipeError::Forged)?;
-            if *name != self.expected {
+            if *name != greeting.name {
                 return Err(PipeError::Forged);
             }
             let header = header.try_into().map_err(|_| PipeError::Forged)?;
-            self.pull = Some(Pull::new(&self.keys.rx, header));
+            self.state = Reading::Messages(Pull::new(&greeting.rx, header));
         }
         Ok(())
     }

@@ -169,10 +169,8 @@ async fn five_megabytes_go_both_ways() {
     let echoing = tokio::spawn(echo(accepted));
     let mut dialled = dialled.unwrap();
     let message: Bytes = (0..5_000_000_u32).map(|byte| byte.to_le_bytes()[0]).collect();
-    let start = Instant::now();
     dialled.writer.send(message.clone()).await.unwrap();
     let back = timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().unwrap();
-    println!("5 MB there and back in {:?}", start.elapsed());
     assert!(back == message);
     drop(dialled);
     timeout(LONG, echoing).await.unwrap().unwrap();
@@ -196,9 +194,7 @@ async fn a_server_that_comes_back_under_its_key_is_reached_again() {
     );
     let after = rig.node().await;
     let mut listener = rig.listener(&after).await;
-    let start = Instant::now();
     let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
-    println!("reached again in {:?}", start.elapsed());
     let echoing = tokio::spawn(echo(accepted));
     let mut dialled = dialled.unwrap();
     dialled.writer.send("anybody there?").await.unwrap();

@@ -102,7 +102,7 @@ impl Window {
 
     /// When the next packet may leave; `None`: at once.
     pub(super) fn due(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Instant> {
-        let Some(rtt) = rtt else { return None };
+        let rtt = rtt?;
         let rate = self.rate(rtt);
         let passed = self.refilled.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
         self.refilled = Some(now);
@@ -126,8 +126,8 @@ mod tests {
     fn it_doubles_then_falls_and_climbs_back() {
         let (mut window, mut now) = (Window::default(), Instant::now());
         for round in 0..5 {
-            assert!(window.allows(0, 10 * 1152 << round) && !window.allows(1, 10 * 1152 << round));
-            window.acknowledged(10 * 1152 << round, RTT, now);
+            assert!(window.allows(0, (10 * 1152) << round) && !window.allows(1, (10 * 1152) << round));
+            window.acknowledged((10 * 1152) << round, RTT, now);
         }
         let before = window.bytes;
         window.lost();
