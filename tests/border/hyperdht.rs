@@ -311,6 +311,30 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     running.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_comes_later_is_registered_with() {
+    let network = TestNetwork::start(NODES).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = Identity::create(&folder.path().join("bridge.key")).unwrap().public_key();
+    let door = metrics_door(|| async { Ok::<_, String>("late 1\n".to_owned()) });
+    let settings = settings(&network, LinkAddress::Hyperdht(key), "late", SECRET);
+    let client = Client::bind(settings, door, Events::default()).await.unwrap();
+    let mut events = client.events();
+    let mut running = client.start();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+        if matches!(event, Event::Unreachable { peer, .. } if peer == key) {
+            break;
+        }
+    }
+    let bridge = TestBridge::with(&network, folder, "quic_listen = \"\"").await;
+    tokio::time::timeout(PATIENCE, running.ready())
+        .await
+        .expect("it tries again by itself");
+    assert_eq!(bridge.text("/scrape/late/metrics").await, "late 1\n");
+    running.close().await;
+}
+
 /// The samples of the family of events.
 fn events(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.starts_with("events_to_metrics{")).collect()
