@@ -7,6 +7,7 @@ pub mod event_form;
 pub mod exposition;
 mod feeding;
 pub mod json_stream;
+pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
 pub mod store_log;
@@ -20,6 +21,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("event_form", event_form::check),
     ("exposition", exposition::check),
     ("json_stream", json_stream::check),
+    ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
     ("store_log", store_log::check),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
@@ -16,6 +17,9 @@ use crate::wire::{LinkMessage, Register};
 
 /// The most proxies at once; each costs some tens of kilobytes.
 const MAX_GUESTS: usize = 20_000;
+
+/// The least time between two registrations over one link: half of what a proxy may be configured to. Each costs a line in the log.
+const LEAST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Receives proxies.
 pub(super) struct Lodge {
@@ -112,7 +116,7 @@ impl Host {
         });
         let number = roster.arrived(peer, link);
         let mut said = guest.say(&LinkMessage::Registered { updated }).await;
-        let mut goodbye = None;
+        let (mut goodbye, mut registered) = (None, Instant::now());
         let (meant, why) = loop {
             if let Err(why) = said {
                 break (false, why);
@@ -123,8 +127,11 @@ impl Host {
                 Some(message) = messages.recv() => said = guest.say(&message).await,
                 heard = guest.hear() => match heard {
                     Heard::Gone(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
+                    Heard::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
+                        break (false, "it registers too often".to_owned());
+                    }
                     Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, &register) {
-                        Ok(updated) => said = guest.say(&LinkMessage::Registered { updated }).await,
+                        Ok(updated) => (registered, said) = (Instant::now(), guest.say(&LinkMessage::Registered { updated }).await),
                         Err(why) => said = guest.say(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
                     },
                     Heard::Message(LinkMessage::Goodbye(why)) => {
