@@ -61,6 +61,10 @@ async fn main() -> anyhow::Result<()> {
     let bridge = start(program, "bridge", &folder.path().join("bridge.toml"), &text)?;
     let http: SocketAddr = ([127, 0, 0, 1], http).into();
     let address: LinkAddress = format!("{key}@127.0.0.1:{quic}").parse().map_err(anyhow::Error::msg)?;
+    // Once it answers, it is what it is without proxies.
+    while connect(http).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let before = usage(bridge.0.id())?;
 
     let began = Instant::now();
