@@ -385,6 +385,24 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     let settings = parse(text, "c.toml", &Environment::from_pairs(ours)).unwrap();
     assert_eq!(settings.bridge.targets_file, PathBuf::from("/ours.json"));
 
+    for prefix in ["HYPERDHT_PROM_", "HYPER_DHT_PROM_", "DHT_PROM_"] {
+        let all = [
+            ("SHARED_SECRET", new.as_str()),
+            ("KEY_PAIR_SEED", &old),
+            ("HTTP_PORT", "81"),
+            ("HTTP_HOST", "0.0.0.0"),
+            ("PROMETHEUS_TARGETS_LOC", "t.json"),
+            ("LOG_LEVEL", "silent"),
+        ];
+        let environment = Environment::from_pairs(all.map(|(name, value)| (format!("{prefix}{name}"), value)));
+        let bridge = parse("", "c.toml", &environment).unwrap().bridge;
+        assert_eq!(bridge.secret, Some(SecretSource::Given(Secret::new(&new))), "{prefix}");
+        assert_eq!(bridge.key_seed, Some(Secret::new(&old)), "{prefix}");
+        assert_eq!(bridge.http_listen, HostPort::new("0.0.0.0", 81), "{prefix}");
+        assert_eq!(bridge.targets_file, PathBuf::from("t.json"), "{prefix}");
+        assert_eq!(environment.log_level(), Some("off"), "{prefix}");
+    }
+
     let wrong = [("DHT_PROM_HTTP_PORT", "no port"), ("DHT_PROM_SHARED_SECRET", "hunter2")];
     let printed = parse("", "c.toml", &Environment::from_pairs(wrong))
         .map(|_| ())
