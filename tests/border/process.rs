@@ -133,6 +133,24 @@ async fn it_says_what_listens_reloads_and_stops() {
     assert!(!folder.path().join("r.sock").exists(), "the socket file is gone");
 }
 
+/// How many threads a proxy has that serves with so many.
+fn threads(setting: &str) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&config(folder.path(), setting));
+    // The last line of the greeting: by now all threads are there that do not come and go.
+    process.line("to scrape: curl http://");
+    std::fs::read_dir(format!("/proc/{}/task", process.child.id())).unwrap().count()
+}
+
+#[test]
+fn worker_threads_says_how_many_threads_serve() {
+    // A helper may or may not be there at the moment of counting, so the distance is wide.
+    let one = threads("exporter.worker_threads = 1\n");
+    let nine = threads("exporter.worker_threads = 9\n");
+    assert!((one + 7..=one + 9).contains(&nine), "{one} and {nine}");
+    assert!(threads("exporter.worker_threads = 0\n") <= one);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_them_do_not_take_each_others_socket() {
     let folder = tempfile::tempdir().unwrap();
