@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
@@ -19,7 +18,7 @@ use crate::wire::{LinkMessage, Register};
 const MAX_GUESTS: usize = 20_000;
 
 /// The least time between two registrations over one link: half of what a proxy may be configured to. Each costs a line in the log.
-const LEAST_INTERVAL: Duration = Duration::from_millis(500);
+const LEAST_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Receives proxies.
 pub(super) struct Lodge {
@@ -116,7 +115,7 @@ impl Host {
         });
         let number = roster.arrived(peer, link);
         let mut said = guest.say(&LinkMessage::Registered { updated }).await;
-        let (mut goodbye, mut registered) = (None, Instant::now());
+        let (mut goodbye, mut registered) = (None, tokio::time::Instant::now());
         let (meant, why) = loop {
             if let Err(why) = said {
                 break (false, why);
@@ -131,7 +130,10 @@ impl Host {
                         break (false, "it registers too often".to_owned());
                     }
                     Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, &register) {
-                        Ok(updated) => (registered, said) = (Instant::now(), guest.say(&LinkMessage::Registered { updated }).await),
+                        Ok(updated) => {
+                            registered = tokio::time::Instant::now();
+                            said = guest.say(&LinkMessage::Registered { updated }).await;
+                        }
                         Err(why) => said = guest.say(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
                     },
                     Heard::Message(LinkMessage::Goodbye(why)) => {
