@@ -115,7 +115,7 @@ impl Host {
         });
         let number = roster.arrived(peer, link);
         let mut said = guest.say(&LinkMessage::Registered { updated }).await;
-        let (mut goodbye, mut registered) = (None, tokio::time::Instant::now());
+        let (mut goodbye, mut registered) = (None, std::time::Instant::now());
         let (meant, why) = loop {
             if let Err(why) = said {
                 break (false, why);
@@ -131,7 +131,7 @@ impl Host {
                     }
                     Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, &register) {
                         Ok(updated) => {
-                            registered = tokio::time::Instant::now();
+                            registered = std::time::Instant::now();
                             said = guest.say(&LinkMessage::Registered { updated }).await;
                         }
                         Err(why) => said = guest.say(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
