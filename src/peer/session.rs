@@ -42,7 +42,7 @@ const LASTING: Duration = Duration::from_secs(15);
 
 /// Answers of lost links that may wait for word of their fate: what a bridge may have open a few times over. Beyond it all of them are
 /// given back, so that a bridge which asks and vanishes, again and again, holds no more than this.
-const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
+pub(super) const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
 
 /// How long a bridge may take to answer a registration.
 const ANSWER: Duration = Duration::from_secs(10);

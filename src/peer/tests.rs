@@ -22,6 +22,7 @@ use super::tls::Protocol;
 use super::transport::CLOSED;
 use super::*;
 use crate::bridge::{Bridge, BridgeSettings};
+use crate::http::{Connection, Door, Fate};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
@@ -331,8 +332,13 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
     assert!(told.contains("did not answer"), "{told}");
 }
 
+/// A door with some metrics behind it.
+fn some_metrics() -> Door {
+    metrics_door(|| async { Ok::<_, String>("some 1\n".to_owned()) })
+}
+
 /// A client of one bridge that is none, and what happens to it.
-async fn lured(to: &LinkAddress) -> (RunningClient, tokio::sync::broadcast::Receiver<Event>) {
+async fn lured(to: &LinkAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<Event>) {
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
         bridges: vec![to.clone()],
@@ -346,8 +352,7 @@ async fn lured(to: &LinkAddress) -> (RunningClient, tokio::sync::broadcast::Rece
         listen: None,
         allow: Vec::new(),
     };
-    let metrics = || async { Ok::<_, String>("some 1\n".to_owned()) };
-    let client = Client::bind(settings, metrics_door(metrics), Events::default()).await.unwrap();
+    let client = Client::bind(settings, door, Events::default()).await.unwrap();
     let events = client.events();
     (client.start(), events)
 }
@@ -395,7 +400,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     let bridge = Identity::ephemeral().unwrap();
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
     let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
-    let (_client, mut events) = lured(&address).await;
+    let (_client, mut events) = lured(&address, some_metrics()).await;
 
     // Words of deliveries that never were: they are read and forgotten, and scrapes go on between them.
     let mut raw = RawBridge::accept(&mut gate).await;
@@ -439,7 +444,7 @@ async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
     let bridge = Identity::ephemeral().unwrap();
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
     let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
-    let (_client, _events) = lured(&address).await;
+    let (_client, _events) = lured(&address, some_metrics()).await;
     let mut closed = Vec::new();
     for _ in 0..4 {
         let raw = RawBridge::accept(&mut gate).await;
@@ -449,4 +454,43 @@ async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
     let last = closed[3] - closed[2];
     // The third wait is 1 s at least, whatever its jitter; were each link taken for a success, it would be half a second at most.
     assert!(last >= Duration::from_millis(900), "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_back() {
+    let bridge = Identity::ephemeral().unwrap();
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let (told, mut fates) = tokio::sync::mpsc::unbounded_channel();
+    let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
+        let told = told.clone();
+        connection.on_delivery(move |fate| {
+            // The test may be over.
+            let _ = told.send(fate);
+        });
+        async { "some 1\n" }
+    };
+    let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
+    let (_client, _events) = lured(&address, Door::new(routes, &[], Arc::default(), Arc::default())).await;
+    let mut asked = 0;
+    // A link's fill of answers that reached nobody, so far as the proxy can know, until there are more of them than it keeps.
+    while asked <= session::MAX_ORPHANS {
+        let raw = RawBridge::accept(&mut gate).await;
+        let mut open = Vec::new();
+        for _ in 0..transport::MAX_STREAMS {
+            asked += 1;
+            let (mut send, mut recv) = raw.newcomer.connection.open_bi().await.unwrap();
+            let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nexporter-proxy-scrape: {asked:x}\r\n\r\n");
+            send.write_all(request.as_bytes()).await.unwrap();
+            let mut head = [0; 15];
+            timeout(PATIENCE, recv.read_exact(&mut head)).await.unwrap().unwrap();
+            assert_eq!(&head, b"HTTP/1.1 200 OK");
+            open.push((send, recv));
+        }
+        assert!(fates.try_recv().is_err(), "a lost link alone decides nothing");
+        raw.newcomer.connection.close(CLOSED, b"gone");
+    }
+    for _ in 0..asked {
+        assert!(matches!(timeout(PATIENCE, fates.recv()).await.unwrap(), Some(Fate::Returned)));
+    }
 }
