@@ -39,14 +39,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A running proxy as a process of its own; killed when dropped.
-struct Process {
+pub struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
     seen: String,
 }
 
 impl Process {
-    fn start(config: &Path) -> Self {
+    pub fn start(config: &Path) -> Self {
         let mut child = program(&["--config", config.to_str().unwrap()])
             .stderr(Stdio::piped())
             .spawn()
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Reads the log up to the line that holds `text`, and gives that line.
-    fn line(&mut self, text: &str) -> String {
+    pub fn line(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
             assert!(
@@ -87,7 +87,8 @@ impl Drop for Process {
     }
 }
 
-fn config(folder: &Path, extra: &str) -> std::path::PathBuf {
+/// Writes a configuration with free ports and these settings.
+pub fn config(folder: &Path, extra: &str) -> std::path::PathBuf {
     let file = folder.join("config.toml");
     let socket = folder.join("r.sock");
     let text = format!(
