@@ -283,6 +283,8 @@ async fn either_end_may_be_killed_and_comes_back() {
     let bridge = TestBridge::start().await;
     let running = client(&bridge, "a", metrics_door(constant)).await;
     let mut events = running.events();
+    // The file is written after the registration has been answered; a kill in between costs what the next registration brings back.
+    until("the targets file is written", async || bridge.targets().contains("\"a:")).await;
     let (folder, port) = bridge.kill().await;
     let bridge = TestBridge::with(folder, port, "").await;
     assert!(bridge.text("/sd").await.contains("/scrape/a/metrics"), "aliases survive");
