@@ -45,9 +45,13 @@ struct World {
 
 impl World {
     fn new(apps: usize, shared: usize) -> Self {
+        Self::of(apps, SERIES, shared)
+    }
+
+    fn of(apps: usize, series: usize, shared: usize) -> Self {
         let workload = Workload {
             shared,
-            ..Workload::of(SERIES)
+            ..Workload::of(series)
         };
         let read = |app, turn| Arc::new(Exposition::parse(Bytes::from(workload.app(app, turn)), Syntax::Text));
         let mut world = Self {
@@ -118,6 +122,18 @@ fn answer_after_a_push(bencher: Bencher<'_, '_>, shared: usize) {
 #[divan::bench(args = SHARED)]
 fn answer_after_all_pushed(bencher: Bencher<'_, '_>, shared: usize) {
     after_pushes(bencher, shared, APPS, TEXT);
+}
+
+/// The part of it during which pushes wait: what is to be rendered is listed, under the lock of the store.
+#[divan::bench(args = [(1_000, 100, 0), (1_000, 100, 100), (10_000, 10, 0), (10_000, 10, 100)])]
+fn plan_after_all_pushed(bencher: Bencher<'_, '_>, (apps, series, shared): (usize, usize, usize)) {
+    let mut world = World::of(apps, series, shared);
+    world.answer(TEXT);
+    bencher.bench_local(|| {
+        // Nothing is kept of what was rendered, at next to no cost beside the plan.
+        world.catalog.forget(TEXT);
+        world.catalog.plan(TEXT, &Selection::Everything)
+    });
 }
 
 /// The same as OpenMetrics.

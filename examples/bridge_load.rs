@@ -6,6 +6,8 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -24,8 +26,10 @@ use tokio::task::JoinSet;
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Connections of the scraper, kept alive.
 const CONNECTIONS: usize = 16;
-/// Scrapes of each kind for the comparison of latencies.
-const COMPARED: usize = 2_000;
+/// Apps of the proxy with which latencies are compared, 18 kB each, and how many scrapes of each kind: 20 kB and 1 MB, near enough.
+const COMPARED: [(usize, usize); 2] = [(1, 4_000), (56, 1_000)];
+/// Datagrams of garbage a second.
+const GARBAGE: u32 = 10_000;
 const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
 /// A program that is stopped when this is dropped.
@@ -57,6 +61,10 @@ async fn main() -> anyhow::Result<()> {
     let bridge = start(program, "bridge", &folder.path().join("bridge.toml"), &text)?;
     let http: SocketAddr = ([127, 0, 0, 1], http).into();
     let address: LinkAddress = format!("{key}@127.0.0.1:{quic}").parse().map_err(anyhow::Error::msg)?;
+    // Once it answers, it is what it is without proxies.
+    while connect(http).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let before = usage(bridge.0.id())?;
 
     let began = Instant::now();
@@ -73,23 +81,79 @@ async fn main() -> anyhow::Result<()> {
         (idle.cpu - registered.cpu) * 100.0 / INTERVAL.as_secs_f64(),
     );
 
-    let (latencies, failed) = scrape_all(http, proxies, Duration::from_secs(seconds)).await?;
-    let busy = usage(bridge.0.id())?;
+    let span = Duration::from_secs(seconds);
+    measured("while each proxy is scraped every 15 s", &bridge, scrape_all(http, proxies, span)).await?;
+    let flood = Flood::start(quic)?;
+    let under = format!("the same with {GARBAGE} garbage datagrams a second beside it");
+    measured(&under, &bridge, scrape_all(http, proxies, span)).await?;
+    println!("  {} garbage datagrams sent in {seconds} s", flood.stop());
+    drop(clients);
+    compare(program, folder.path(), http, (key, quic), (direct, tcp)).await
+}
+
+/// Prints what a round of scrapes was like and what it cost the bridge.
+async fn measured(what: &str, bridge: &Running, round: impl Future<Output = anyhow::Result<(Vec<f64>, usize)>>) -> anyhow::Result<()> {
+    let (before, began) = (usage(bridge.0.id())?, Instant::now());
+    let (latencies, failed) = round.await?;
+    let (after, took) = (usage(bridge.0.id())?, began.elapsed().as_secs_f64());
     println!(
-        "{} scrapes in {seconds} s, {failed} failed; p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms",
+        "{what}:\n  {} scrapes in {took:.0} s, {failed} failed; p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms\n  \
+         bridge: {:.1} % of a core, {:.1} MiB",
         latencies.len(),
         quantile(&latencies, 0.5),
         quantile(&latencies, 0.99),
         quantile(&latencies, 1.0),
+        (after.cpu - before.cpu) * 100.0 / took,
+        after.mib,
     );
-    println!(
-        "bridge: {:.1} MiB, {:.1} % of a core while each proxy was scraped every {} s",
-        busy.mib,
-        (busy.cpu - idle.cpu) * 100.0 / as_float(usize::try_from(seconds)?),
-        INTERVAL.as_secs(),
-    );
-    drop(clients);
-    compare(program, folder.path(), http, (key, quic), (direct, tcp)).await
+    Ok(())
+}
+
+/// Garbage for the bridge's UDP port at a steady rate, until it is stopped.
+struct Flood {
+    ended: Arc<AtomicBool>,
+    sender: std::thread::JoinHandle<u64>,
+}
+
+impl Flood {
+    fn start(port: u16) -> anyhow::Result<Self> {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(("127.0.0.1", port))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let until = ended.clone();
+        // A thread of its own: neither the proxies nor the scraper are to wait for it.
+        let sender = std::thread::spawn(move || {
+            let (began, mut sent) = (Instant::now(), 0_u64);
+            while !until.load(Ordering::Relaxed) {
+                let due = began.elapsed().as_millis() * u128::from(GARBAGE) / 1_000;
+                while u128::from(sent) < due {
+                    // It may be refused where the kernel's buffer is full; it was sent all the same.
+                    let _ = socket.send(&garbage(sent));
+                    sent += 1;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sent
+        });
+        Ok(Self { ended, sender })
+    }
+
+    /// Ends it and says how many datagrams were sent.
+    fn stop(self) -> u64 {
+        self.ended.store(true, Ordering::Relaxed);
+        self.sender.join().unwrap_or_default()
+    }
+}
+
+/// Long and short headers of QUIC, of its version 1 and of none, of any length: some look like the first packet of a connection,
+/// others like one of a connection that is not there.
+fn garbage(n: u64) -> Vec<u8> {
+    let [low, ..] = n.to_le_bytes();
+    let mut datagram = vec![low.wrapping_mul(31); 20 + usize::from(low) * 5];
+    datagram[0] = if n.is_multiple_of(2) { 0xc3 } else { 0x43 };
+    let version: u32 = if n.is_multiple_of(3) { 1 } else { 0xabcd_ef00 };
+    datagram[1..5].copy_from_slice(&version.to_be_bytes());
+    datagram
 }
 
 fn as_float(count: usize) -> f64 {
@@ -221,7 +285,7 @@ async fn get(sender: &mut SendRequest<Empty<Bytes>>, http: SocketAddr, path: &st
     Ok(status)
 }
 
-/// A proxy with 18 kB and with 1.8 MB of metrics, scraped in turn directly and through the bridge.
+/// A proxy with 18 kB and with 1 MB of metrics, scraped in turn directly and through the bridge.
 async fn compare(
     program: &str,
     folder: &std::path::Path,
@@ -242,7 +306,7 @@ async fn compare(
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let mut straight = connect(direct).await?;
-    for apps in [1, 100] {
+    for (apps, rounds) in COMPARED {
         for n in 0..apps {
             let mut sender = connect(direct).await?;
             let request = Request::put(format!("/apps/app{n}/metrics")).header("host", "x");
@@ -252,7 +316,6 @@ async fn compare(
             sender.ready().await?;
         }
         let (mut by_bridge, mut by_port) = (Vec::new(), Vec::new());
-        let rounds = COMPARED / apps.min(10);
         for _ in 0..rounds {
             let asked = Instant::now();
             ensure!(get(&mut straight, direct, "/metrics?own=false").await? == 200);

@@ -10,6 +10,7 @@ pub mod hyperdht_alias;
 pub mod hyperdht_frames;
 pub mod hyperdht_metrics;
 pub mod json_stream;
+pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
 pub mod store_log;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("hyperdht_frames", hyperdht_frames::check),
     ("hyperdht_metrics", hyperdht_metrics::check),
     ("json_stream", json_stream::check),
+    ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
     ("store_log", store_log::check),

@@ -45,7 +45,7 @@ impl Part for ByKey {
                         callers.close().await;
                         return ended;
                     }
-                    _ = sweeps.tick() => callers.sweep().await,
+                    now = sweeps.tick() => callers.sweep(now).await,
                 }
             }
         })

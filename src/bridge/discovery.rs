@@ -126,11 +126,11 @@ async fn apps(link: &Link) -> Option<Arc<[String]>> {
         return None;
     }
     let body = Limited::new(answer.response.into_body(), MAX_LIST_BYTES).collect().await.ok()?;
-    Some(names(&body.to_bytes()))
+    names(&body.to_bytes())
 }
 
-/// The names in a proxy's list of apps.
-fn names(list: &[u8]) -> Arc<[String]> {
+/// The names in a proxy's list of apps. What is no such list says nothing of its apps, least of all that there are none.
+fn names(list: &[u8]) -> Option<Arc<[String]>> {
     #[derive(Deserialize)]
     struct List {
         apps: Vec<App>,
@@ -139,9 +139,9 @@ fn names(list: &[u8]) -> Arc<[String]> {
     struct App {
         name: String,
     }
-    let list: List = serde_json::from_slice(list).unwrap_or(List { apps: Vec::new() });
+    let list: List = serde_json::from_slice(list).ok()?;
     let names = list.apps.into_iter().map(|app| app.name).filter(|name| AppName::new(name).is_ok());
-    names.take(MAX_APPS).collect()
+    Some(names.take(MAX_APPS).collect())
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
             link: None,
             apps: (
                 None,
-                names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#),
+                names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#).unwrap(),
             ),
         };
         let paths = |with_apps| -> Vec<String> {
@@ -191,7 +191,7 @@ mod tests {
             (labels["alias"].as_str(), labels["app"].as_str(), labels["instance"].as_str()),
             (Some("my host"), Some("a/b"), Some("my host"))
         );
-        assert!(names(b"nonsense").is_empty());
+        assert_eq!(names(b"nonsense"), None);
         listed.entry.over = Over::Hyperdht;
         let whole = groups(&listed, "b", true);
         assert_eq!((whole.len(), &whole[0]["labels"]["__param_only"]), (1, &Value::Null));

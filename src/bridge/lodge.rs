@@ -15,6 +15,9 @@ use crate::wire::{LinkMessage, Register};
 /// The most proxies at once; each costs some tens of kilobytes.
 const MAX_GUESTS: usize = 20_000;
 
+/// The least time between two registrations over one link: half of what a proxy may be configured to. Each costs a line in the log.
+const LEAST_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Receives proxies.
 pub(super) struct Lodge {
     gate: Gate,
@@ -98,7 +101,7 @@ impl Host {
         });
         let number = roster.arrived(peer, link);
         let mut said = guest.say(&LinkMessage::Registered { updated }).await;
-        let mut goodbye = None;
+        let (mut goodbye, mut registered) = (None, std::time::Instant::now());
         let (meant, why) = loop {
             if let Err(why) = said {
                 break (false, why);
@@ -109,8 +112,14 @@ impl Host {
                 Some(message) = messages.recv() => said = guest.say(&message).await,
                 heard = guest.hear() => match heard {
                     Heard::Gone(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
+                    Heard::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
+                        break (false, "it registers too often".to_owned());
+                    }
                     Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, &register) {
-                        Ok(updated) => said = guest.say(&LinkMessage::Registered { updated }).await,
+                        Ok(updated) => {
+                            registered = std::time::Instant::now();
+                            said = guest.say(&LinkMessage::Registered { updated }).await;
+                        }
                         Err(why) => said = guest.say(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
                     },
                     Heard::Message(LinkMessage::Goodbye(why)) => {

@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use clap::Args;
 
-use crate::sources::upstreams::Link;
+use crate::sources::upstreams::{Link, Lost};
 use crate::wire::monitoring::line;
 
 #[derive(Debug, Args)]
@@ -26,14 +26,15 @@ impl Tap {
 
     /// Follows until the stream or the reader of standard output ends.
     async fn follow(&self) -> anyhow::Result<ExitCode> {
-        let lost = || format!("the stream of {}", self.from);
-        let mut link = Link::open(&self.from).await.with_context(lost)?;
+        // The error says all that its causes say.
+        let lost = |why: Lost| anyhow!("the stream of {}: {why}", self.from);
+        let mut link = Link::open(&self.from).await.map_err(lost)?;
         loop {
             let mut lines = Vec::new();
-            let mut next = Some(link.frame().await.with_context(lost)?);
+            let mut next = Some(link.frame().await.map_err(lost)?);
             while let Some(frame) = next {
-                self.print(link.text(&frame).with_context(lost)?, &mut lines);
-                next = link.frame_at_hand().with_context(lost)?;
+                self.print(link.text(&frame).map_err(lost)?, &mut lines);
+                next = link.frame_at_hand().map_err(lost)?;
             }
             match std::io::stdout().lock().write_all(&lines) {
                 Ok(()) => {}
@@ -45,15 +46,42 @@ impl Tap {
 
     fn print(&self, text: &[u8], lines: &mut Vec<u8>) {
         if self.json {
-            // JSON has line breaks between its parts alone, where a space does as well.
-            lines.extend(
-                text.trim_ascii()
-                    .iter()
-                    .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }),
-            );
+            one_line(text, lines);
         } else {
             lines.extend_from_slice(line(text).as_bytes());
         }
         lines.push(b'\n');
+    }
+}
+
+/// JSON on one line, without what a terminal takes for a command. Between its parts JSON has blanks alone, where a space does as well as
+/// any other; within its strings control characters above U+007E may stand as they are, and are escaped.
+fn one_line(text: &[u8], out: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(text.trim_ascii());
+    for c in text.chars() {
+        match c {
+            '\0'..' ' => out.push(b' '),
+            '\u{7f}'..='\u{9f}' => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn json_is_one_line_says_the_same_and_commands_no_terminal() {
+        let message = "{\r\n\t\"event\": {\"a\": \"\u{9b}2J\u{7f}\\u001b\u{e9}\"}}\n";
+        let mut line = Vec::new();
+        one_line(message.as_bytes(), &mut line);
+        assert!(!String::from_utf8(line.clone()).unwrap().chars().any(char::is_control));
+        let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&line), value(message.as_bytes()));
+        line.clear();
+        one_line(b"\x1b[2J\xff", &mut line);
+        assert_eq!(line, " [2J\u{fffd}".as_bytes());
     }
 }

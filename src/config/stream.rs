@@ -46,6 +46,11 @@ impl Stream {
         t.require(&["upstreams"], upstreams.iter().all(|upstream| upstream.port() != 0), || {
             "an upstream's port is 0".to_owned()
         });
+        let circle = upstreams.iter().find(|upstream| listen_addresses.contains(upstream));
+        t.require(&["listen_addresses", "upstreams"], circle.is_none(), || {
+            let own = circle.map(ToString::to_string).unwrap_or_default();
+            format!("{own} is in \"listen_addresses\" and in \"upstreams\": the proxy would follow itself")
+        });
         t.require(&["events"], first_pair(&events, |a, b| a == b).is_none(), || {
             "one of \"events\" stands there twice".to_owned()
         });

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::fault::Place;
 use super::units::{show_duration, show_size};
-use super::{Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use super::{Events, Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,6 +17,8 @@ impl fmt::Display for Loaded {
         polls(f, settings)?;
         stream(f, settings)?;
         links(f, settings)?;
+        events(f, &settings.events)?;
+        kept(f, settings)?;
         limits(f, settings)?;
         set_keys(f, settings)
     }
@@ -85,6 +87,37 @@ fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         writeln!(f, "streams at     tcp {address}")?;
     }
     Ok(())
+}
+
+fn events(f: &mut fmt::Formatter<'_>, events: &Events) -> fmt::Result {
+    if !events.enabled {
+        return writeln!(f, "events         not taken (events.enabled = false)");
+    }
+    let place = if events.expose_in_metrics {
+        "/metrics and /event/metrics"
+    } else {
+        "/event/metrics"
+    };
+    let times = if events.use_explicit_timestamps { ", with their times" } else { "" };
+    writeln!(
+        f,
+        "events         as {} at {place}{times}, at most {} pending",
+        events.metric_name, events.max_pending
+    )?;
+    let (timeout, window) = (show_duration(events.scraper_timeout), show_duration(events.newcomer_window));
+    writeln!(
+        f,
+        "               scrapers by {}, {} of them declared, others forgotten after {timeout}, newcomers get those of {window}",
+        events.scraper_identity,
+        events.scrapers.len()
+    )
+}
+
+fn kept(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    match &settings.store.path {
+        Some(path) => writeln!(f, "keeps          apps and events across restarts, in {}", path.display()),
+        None => writeln!(f, "keeps          apps and events in memory only (store.path is not set)"),
+    }
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {

@@ -385,6 +385,24 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     let settings = parse(text, "c.toml", &Environment::from_pairs(ours)).unwrap();
     assert_eq!(settings.bridge.targets_file, PathBuf::from("/ours.json"));
 
+    for prefix in ["HYPERDHT_PROM_", "HYPER_DHT_PROM_", "DHT_PROM_"] {
+        let all = [
+            ("SHARED_SECRET", new.as_str()),
+            ("KEY_PAIR_SEED", &old),
+            ("HTTP_PORT", "81"),
+            ("HTTP_HOST", "0.0.0.0"),
+            ("PROMETHEUS_TARGETS_LOC", "t.json"),
+            ("LOG_LEVEL", "silent"),
+        ];
+        let environment = Environment::from_pairs(all.map(|(name, value)| (format!("{prefix}{name}"), value)));
+        let bridge = parse("", "c.toml", &environment).unwrap().bridge;
+        assert_eq!(bridge.secret, Some(SecretSource::Given(Secret::new(&new))), "{prefix}");
+        assert_eq!(bridge.key_seed, Some(Secret::new(&old)), "{prefix}");
+        assert_eq!(bridge.http_listen, HostPort::new("0.0.0.0", 81), "{prefix}");
+        assert_eq!(bridge.targets_file, PathBuf::from("t.json"), "{prefix}");
+        assert_eq!(environment.log_level(), Some("off"), "{prefix}");
+    }
+
     let wrong = [("DHT_PROM_HTTP_PORT", "no port"), ("DHT_PROM_SHARED_SECRET", "hunter2")];
     let printed = parse("", "c.toml", &Environment::from_pairs(wrong))
         .map(|_| ())
@@ -417,7 +435,11 @@ fn a_reload_tells_what_it_takes_up() {
 fn a_summary_says_what_listens_where_and_who_set_what() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.toml");
-    fs::write(&path, "[receiver]\nmax_message_bytes = 1048576\n").unwrap();
+    fs::write(
+        &path,
+        "[receiver]\nmax_message_bytes = 1048576\n[events]\nscrapers = [\"p\"]\n[store]\npath = \"/var/lib/kept\"\n",
+    )
+    .unwrap();
     let environment = Environment::from_pairs([("EXPORTER_PROXY__STORE__MAX_APPS", "7")]);
     let printed = load(Some(&path), &environment).unwrap().to_string();
     for part in [
@@ -425,12 +447,26 @@ fn a_summary_says_what_listens_where_and_who_set_what() {
         "scraped at     http://0.0.0.0:6555/metrics",
         "tcp 127.0.0.1:6554",
         "user current, group current, mode 0660",
+        "events         as events_to_metrics at /metrics and /event/metrics, at most 10000 pending",
+        "scrapers by address, 1 of them declared, others forgotten after 10m, newcomers get those of 1m",
+        "keeps          apps and events across restarts, in /var/lib/kept\n",
         "1MiB a message",
         "receiver.max_message_bytes = 1MiB (line 2)",
         "store.max_apps = 7 (EXPORTER_PROXY__STORE__MAX_APPS)",
     ] {
         assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
+    fs::write(&path, "[events]\nenabled = false\n").unwrap();
+    let nothing = Environment::from_pairs(std::iter::empty::<(String, String)>());
+    let printed = load(Some(&path), &nothing).unwrap().to_string();
+    assert!(
+        printed.contains("\nevents         not taken (events.enabled = false)\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("\nkeeps          apps and events in memory only (store.path is not set)\n"),
+        "{printed}"
+    );
 }
 
 /// Pieces that configurations are made of, put together at random: more of the reader is reached than by random text.

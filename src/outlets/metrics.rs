@@ -115,16 +115,16 @@ impl Scraping {
     }
 
     /// What the proxy says of itself to go with what is exposed.
-    fn own(&self, exposed: &Exposed, variant: Variant, now: Instant) -> Said {
+    fn own(&self, exposed: &Exposed, now: Instant) -> Said {
         let own = self.own.render(&self.view, now);
         if exposed.mixes() {
             return Said {
                 apps: Vec::new(),
-                tail: vec![self.own.per_app(&self.view), own],
+                tail: vec![self.own.per_app().text(&self.view), own],
             };
         }
         Said {
-            apps: self.own.per_app_chunks(&self.view, variant),
+            apps: self.own.per_app().chunks(&self.view),
             tail: vec![own],
         }
     }
@@ -203,13 +203,13 @@ pub(super) async fn finish(prepared: Prepared) -> Option<Exposed> {
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, variant: Variant, own: bool) -> Option<(Exposed, Said)> {
-    let ready = prepared.is_ready() && (!own || scraping.own.is_ready(&scraping.view, variant));
+async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, own: bool) -> Option<(Exposed, Said)> {
+    let ready = prepared.is_ready() && (!own || scraping.own.per_app().is_ready(&scraping.view));
     let scraping = Arc::clone(scraping);
     let work = move || {
         let exposed = prepared.finish();
         let said = if own {
-            scraping.own(&exposed, variant, Instant::now())
+            scraping.own(&exposed, Instant::now())
         } else {
             Said::default()
         };
@@ -242,10 +242,9 @@ pub(super) async fn all(
         Some(app) => Selection::Apps(app),
         None => Selection::Everything,
     };
-    let variant = Variant::from(format);
     let prepared = scraping.prepare(format, &which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some((exposed, mut said)) = finish_with(&scraping, prepared, variant, wishes.own).await else {
+    let Some((exposed, mut said)) = finish_with(&scraping, prepared, wishes.own).await else {
         return Response::new(Body::empty());
     };
     // Events come last: from here on nothing can go wrong with the answer but its way.

@@ -9,6 +9,7 @@ mod index;
 mod metrics;
 pub mod monitoring_api;
 mod own;
+mod per_app;
 pub mod stream;
 mod table;
 

@@ -1,17 +1,14 @@
 //! The proxy's own metrics: its instruments, the process, and what the store says of the applications.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::exposition::Exposition;
-use crate::exposition::catalog::alone;
-use crate::exposition::render::{Chunk, Variant};
+use super::per_app::PerApp;
 use crate::http::HttpStats;
-use crate::model::Syntax;
-use crate::store::{App, View};
+use crate::store::View;
 use crate::supervise::listen::ListenerStats;
 use crate::telemetry::{PREFIX, Process, Telemetry, header, push_label, sample};
 
@@ -31,16 +28,7 @@ pub struct Own {
     process: Process,
     /// What was written of the process last, and when.
     process_said: Mutex<Option<(Instant, String)>>,
-    per_app: Mutex<PerApp>,
-}
-
-/// What grows with the number of applications, kept until one of them changes.
-#[derive(Debug, Default)]
-struct PerApp {
-    generation: Option<u64>,
-    text: Bytes,
-    /// The same as it goes out.
-    chunks: [Option<Vec<Arc<Chunk>>>; Variant::COUNT],
+    per_app: PerApp,
 }
 
 impl Own {
@@ -53,7 +41,7 @@ impl Own {
             telemetry,
             process,
             process_said: Mutex::default(),
-            per_app: Mutex::default(),
+            per_app: PerApp::default(),
         }
     }
 
@@ -167,127 +155,9 @@ impl Own {
         );
     }
 
-    /// Whether what is said of each application need only be handed out.
+    /// What is said of each application.
     #[must_use]
-    pub fn is_ready(&self, view: &View, variant: Variant) -> bool {
-        let generation = view.generation();
-        // Whoever holds the lock writes at this moment.
-        let kept = self.per_app.try_lock();
-        kept.is_ok_and(|kept| kept.generation == Some(generation) && kept.chunks[variant.index()].is_some())
-    }
-
-    /// The families with one sample for each application, as text format 0.0.4.
-    #[must_use]
-    pub fn per_app(&self, view: &View) -> Bytes {
-        self.kept(view).text.clone()
-    }
-
-    /// The same as it goes out, where it need not be merged with anything.
-    #[must_use]
-    pub fn per_app_chunks(&self, view: &View, variant: Variant) -> Vec<Arc<Chunk>> {
-        let mut kept = self.kept(view);
-        let text = kept.text.clone();
-        kept.chunks[variant.index()].get_or_insert_with(|| chunks(text, variant)).clone()
-    }
-
-    fn kept(&self, view: &View) -> MutexGuard<'_, PerApp> {
-        let mut kept = self.per_app.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = view.generation();
-        if kept.generation != Some(generation) {
-            *kept = PerApp {
-                generation: Some(generation),
-                text: per_app(&view.apps()).into(),
-                chunks: Default::default(),
-            };
-        }
-        kept
-    }
-}
-
-fn chunks(text: Bytes, variant: Variant) -> Vec<Arc<Chunk>> {
-    if variant.syntax == Syntax::Text {
-        return vec![Arc::new(Chunk::new(vec![text]))];
-    }
-    alone(&Arc::new(Exposition::parse(text, Syntax::Text)), variant).chunks().to_vec()
-}
-
-/// What is said of each application.
-fn per_app(apps: &[Arc<App>]) -> String {
-    let mut out = String::new();
-    let mut family = |name: &str, help: &str, with_source: bool, value: fn(&App) -> Option<String>| {
-        let name = format!("{PREFIX}{name}");
-        let mut begun = false;
-        for app in apps {
-            let Some(value) = value(app) else { continue };
-            if !begun {
-                header(&mut out, &name, "gauge", help);
-                begun = true;
-            }
-            let mut labels = String::new();
-            push_label(&mut labels, "app", app.name.as_str());
-            if with_source {
-                push_label(&mut labels, "source", &app.origin.source);
-            }
-            sample(&mut out, &name, &labels, value);
-        }
-    };
-    let help = "When the last update of an application arrived, in seconds since the Unix epoch.";
-    family("app_last_update_timestamp_seconds", help, true, |app| {
-        let millis = app.updated?.as_millis();
-        Some(format!("{}.{:03}", millis.div_euclid(1_000), millis.rem_euclid(1_000)))
-    });
-    family(
-        "invalid_lines",
-        "Lines of an application's text that could not be used.",
-        false,
-        |app| Some(app.invalid_lines()).filter(|&lines| lines > 0).map(|lines| lines.to_string()),
-    );
-    family(
-        "duplicate_series",
-        "Series of an application that other applications have as well.",
-        false,
-        |app| Some(app.duplicates).filter(|&series| series > 0).map(|series| series.to_string()),
-    );
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-    use crate::model::{AppName, Format, Origin, Timestamp, Update};
-    use crate::store::{Limits, Mode, open};
-
-    #[test]
-    fn what_is_prepared_follows_the_updates() {
-        let (inlet, view) = open(Limits::default(), Mode::Raw);
-        let own = Own::new(
-            Arc::default(),
-            Process::new(std::time::SystemTime::now()),
-            Connections::default(),
-            Arc::default(),
-        );
-        let text = || String::from_utf8(own.per_app(&view).to_vec()).unwrap();
-        assert!(!text().contains("app_last_update"));
-        for at in [1_500, 2_007] {
-            inlet
-                .put(Update {
-                    app: AppName::new("a\"b").unwrap(),
-                    body: Bytes::new(),
-                    syntax: None,
-                    labels: [].into(),
-                    origin: Origin {
-                        source: "s".into(),
-                        format: Format::Push,
-                    },
-                    at: Timestamp::from_millis(at),
-                })
-                .unwrap();
-        }
-        assert!(
-            text().contains("exporter_proxy_app_last_update_timestamp_seconds{app=\"a\\\"b\",source=\"s\"} 2.007\n"),
-            "{}",
-            text()
-        );
+    pub const fn per_app(&self) -> &PerApp {
+        &self.per_app
     }
 }

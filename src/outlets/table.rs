@@ -139,6 +139,7 @@ mod tests {
         Arc::new(App {
             name: AppName::new(name).unwrap(),
             order: 0,
+            changed: 0,
             origin: Origin {
                 source: "127.0.0.1:6554".into(),
                 format: Format::Json,

@@ -54,7 +54,6 @@ pub(crate) trait Clerk: Send + Sync + 'static {
 }
 
 /// What the scraped end is made of.
-#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is scraped without it"))]
 pub(crate) struct ScrapedSettings {
     /// Under which key it is scraped.
     pub(crate) identity: Identity,

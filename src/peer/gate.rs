@@ -52,12 +52,14 @@ impl Newcomer {
 pub(crate) struct Gate {
     endpoint: Endpoint,
     handshakes: JoinSet<Result<Newcomer, Barred>>,
-    tries: Tries<IpAddr>,
+    /// By address, and whether it was shown to be the sender's own.
+    tries: Tries<(IpAddr, bool)>,
     events: Arc<Events>,
 }
 
 struct Barred {
     address: SocketAddr,
+    validated: bool,
     why: ConnectionError,
 }
 
@@ -117,14 +119,18 @@ impl Gate {
         }
     }
 
+    /// An address that was refused lately, or any while there is much to do, has to be shown to be the sender's own: a first packet can be
+    /// sent under anybody's name, and nobody is to be shut out for what others do in theirs.
     fn examine(&mut self, incoming: Incoming) {
         let address = incoming.remote_address();
+        let (ip, validated, now) = (address.ip().to_canonical(), incoming.remote_address_validated(), Instant::now());
         let busy = self.handshakes.len();
-        if !self.tries.may(address.ip().to_canonical(), Instant::now()) {
+        let doubtful = || busy >= VALIDATE_FROM || self.tries.has_failed((ip, false), now);
+        if !self.tries.may((ip, true), now) {
             incoming.ignore();
         } else if busy >= MAX_HANDSHAKES {
             incoming.refuse();
-        } else if busy >= VALIDATE_FROM && !incoming.remote_address_validated() && incoming.may_retry() {
+        } else if !validated && incoming.may_retry() && doubtful() {
             // It fails only where a retry is not allowed, which was asked.
             let _ = incoming.retry();
         } else {
@@ -132,12 +138,12 @@ impl Gate {
         }
     }
 
-    /// Whoever was turned away for a reason has shown that the address is its own, so it may be held to it. Silence shows nothing.
-    fn bar(&mut self, Barred { address, why }: Barred) {
+    /// Books that somebody was turned away for a reason. Silence shows nothing.
+    fn bar(&mut self, Barred { address, validated, why }: Barred) {
         if matches!(why, ConnectionError::TimedOut) {
             return;
         }
-        self.tries.failed(address.ip().to_canonical(), Instant::now());
+        self.tries.failed((address.ip().to_canonical(), validated), Instant::now());
         let (_, why) = ending(&why);
         self.events.emit(Event::Barred { address, why });
     }
@@ -151,7 +157,8 @@ impl Gate {
 }
 
 async fn shake(incoming: Incoming, address: SocketAddr) -> Result<Newcomer, Barred> {
-    let barred = |why| Barred { address, why };
+    let validated = incoming.remote_address_validated();
+    let barred = |why| Barred { address, validated, why };
     let connecting = incoming.accept().map_err(barred)?;
     let connection = timeout(HANDSHAKE, connecting)
         .await

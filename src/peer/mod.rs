@@ -14,6 +14,7 @@ mod client;
 mod control;
 mod dial;
 mod event;
+#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
 mod far;
 mod gate;
 mod guest;

@@ -36,6 +36,14 @@ const REFUSALS: [Duration; 4] = [
     Duration::from_secs(300),
 ];
 
+/// How long a link must have lasted for the next dial not to be another failure. A bridge that closes each link, or two proxies that
+/// share a key and push each other out, would otherwise dial for ever as fast as they can.
+const LASTING: Duration = Duration::from_secs(15);
+
+/// Answers of lost links that may wait for word of their fate: what a bridge may have open a few times over. Beyond it all of them are
+/// given back, so that a bridge which asks and vanishes, again and again, holds no more than this.
+pub(super) const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
+
 /// How long a bridge may take to answer a registration.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -61,7 +69,7 @@ impl Session {
     /// Works until `stop`; then tells the bridge, and finishes the scrapes in work.
     pub(super) async fn run(self, stop: CancellationToken) {
         let (mut dials, mut refusals) = (Backoff::new(&DIALS), Backoff::new(&REFUSALS));
-        // Bounded by MAX_STREAMS a link; answers of a lost link stay until their fate is told or their patience ends.
+        // Bounded by MAX_STREAMS and MAX_ORPHANS; answers of a lost link stay until their fate is told or their patience ends.
         let mut streams = JoinSet::new();
         while !stop.is_cancelled() {
             let dialled = tokio::select! {
@@ -81,6 +89,7 @@ impl Session {
                         peer: self.bridge.key,
                         address: dialled.connection.remote_address(),
                     });
+                    let began = Instant::now();
                     let mut link = Live {
                         session: &self,
                         connection: dialled.connection.clone(),
@@ -92,8 +101,13 @@ impl Session {
                         dialled.told().await;
                     }
                     if link.registered {
-                        dials.reset();
                         refusals.reset();
+                    }
+                    if link.registered && began.elapsed() >= LASTING {
+                        dials.reset();
+                    }
+                    if streams.len() > MAX_ORPHANS {
+                        streams.shutdown().await;
                     }
                     match end {
                         End::Stopped => return,
@@ -189,6 +203,7 @@ impl Live<'_> {
             tokio::select! {
                 () = stop.cancelled() => return self.leave(&mut outbox).await,
                 message = inbox.next() => match message? {
+                    LinkMessage::Registered { .. } if !asked => return Err(out_of_place("an answer to no registration")),
                     LinkMessage::Registered { updated } => {
                         (due, asked) = (Instant::now() + self.session.registration.interval, false);
                         self.accepted(updated);

@@ -2,14 +2,32 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use super::control::{Inbox, Outbox};
 use super::dial::{Dialled, dial};
 use super::proof::{Claim, keying};
 use super::tls::Protocol;
+use super::transport::CLOSED;
 use super::*;
+use crate::bridge::{Bridge, BridgeSettings};
+use crate::http::{Connection, Door, Fate};
+use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
+
+/// Longer than anything here takes on a busy machine; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SECRET: SharedSecret = SharedSecret::new([1; 32]);
 
@@ -87,4 +105,394 @@ async fn what_is_no_control_message_ends_a_link() {
     assert!(matches!(guest.first().await, Heard::Gone(false, why) if why.contains("malformed")));
     guest.close("malformed");
     assert!(Inbox::new(recv).next().await.is_err());
+}
+
+/// A whole bridge, stopped when dropped, for proxies of which only the wire is real.
+struct TestBridge {
+    http: SocketAddr,
+    address: QuicAddress,
+    stop: Stop,
+    _running: JoinHandle<Report>,
+    _folder: TempDir,
+}
+
+impl TestBridge {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = BridgeSettings {
+            identity: Identity::ephemeral().unwrap(),
+            secret: SECRET,
+            http_listen: "127.0.0.1:0".into(),
+            quic_listen: Some("127.0.0.1:0".into()),
+            hyperdht: None,
+            targets_file: folder.path().join("targets.json"),
+            entry_expiry: Duration::from_secs(100),
+            check_expired_interval: Duration::from_secs(100),
+            request_timeout: Duration::from_millis(500),
+            alias_policy: Default::default(),
+            connections: 100,
+            access: Default::default(),
+            clock: || crate::model::Timestamp::from_millis(0),
+        };
+        let bridge = Bridge::bind(settings).await.unwrap();
+        Self {
+            http: bridge.http.unwrap(),
+            address: format!("{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap(),
+            stop: bridge.stop(),
+            _running: tokio::spawn(bridge.run()),
+            _folder: folder,
+        }
+    }
+
+    /// The status and the body, as it is on the wire, of a scrape of the proxy that [`register`] registers; 0 where the connection
+    /// ended without a word.
+    async fn scrape(&self) -> (u16, Vec<u8>) {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.http).await.unwrap();
+            stream
+                .write_all(b"GET /scrape/a/metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = Vec::new();
+            // A body that breaks off shows in its length.
+            let _ = stream.read_to_end(&mut answer).await;
+            answer
+        };
+        let answer = timeout(PATIENCE, exchange).await.expect("the bridge answers");
+        let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n") else {
+            assert_eq!(answer, b"", "a head is there whole or not at all");
+            return (0, answer);
+        };
+        let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+        (status, answer[head + 4..].to_vec())
+    }
+
+    /// A registered proxy of which only the connection is there, and its control stream.
+    async fn proxy(&self, identity: &Identity) -> (Dialled, Outbox, Inbox) {
+        let dialled = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
+            .await
+            .unwrap();
+        let (send, recv) = dialled.connection.open_bi().await.unwrap();
+        let (mut outbox, mut inbox) = (Outbox(send), Inbox::new(recv));
+        let register = register(&dialled, identity, self.address.key);
+        outbox.send(&LinkMessage::Register(register)).await.unwrap();
+        let answer = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+        assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
+        (dialled, outbox, inbox)
+    }
+}
+
+impl Drop for TestBridge {
+    fn drop(&mut self) {
+        self.stop.at_once.cancel();
+    }
+}
+
+/// Answers the next scrape over a link with these bytes, and ends the stream or leaves it open.
+async fn answer(dialled: &Dialled, bytes: Vec<u8>, ends: bool) {
+    let (mut send, mut recv) = dialled.connection.accept_bi().await.unwrap();
+    let mut request = [0; 4];
+    recv.read_exact(&mut request).await.unwrap();
+    assert_eq!(&request, b"GET ");
+    // The bridge may have seen enough before all is written.
+    let _ = send.write_all(&bytes).await;
+    if ends {
+        let _ = send.finish();
+    }
+    // Until the bridge gives the stream up, or has taken all of it.
+    let _ = timeout(PATIENCE, send.stopped()).await.expect("the bridge is done with it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
+    let bridge = TestBridge::start().await;
+    let (dialled, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    let header = |bytes: usize| [&b"HTTP/1.1 200 OK\r\nx: "[..], &vec![b'x'; bytes]].concat();
+    for (what, bytes, ends) in [
+        ("garbage", vec![0xff; 100_000], true),
+        ("nothing at all", Vec::new(), true),
+        ("silence", Vec::new(), false),
+        ("half a head", header(10), true),
+        ("half a head and silence", header(10), false),
+        ("a head without end", header(10 << 20), false),
+        ("another protocol", b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), true),
+        (
+            "an impossible length",
+            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n".to_vec(),
+            true,
+        ),
+        (
+            "two lengths",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx".to_vec(),
+            true,
+        ),
+    ] {
+        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, bytes, ends));
+        assert_eq!(told, (502, b"Upstream unavailable".to_vec()), "{what}");
+    }
+    for (what, bytes) in [
+        (
+            "too short a body",
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 10737418240\r\n\r\nsome 1\n"[..],
+        ),
+        (
+            "a body that is no chunks",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\nsome 1\n\r\nxyz\r\n",
+        ),
+    ] {
+        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, bytes.to_vec(), true));
+        // What has come may go out; but nobody must take it for the whole.
+        assert!(told.0 != 200 || !told.1.ends_with(b"\r\n0\r\n\r\n"), "{what}: {told:?}");
+        assert!(told.1.len() < 100, "{what}: {told:?}");
+    }
+    // The same link serves whoever answers properly.
+    let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n".to_vec();
+    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, whole, true));
+    assert_eq!(told, (200, b"some 1\n".to_vec()));
+    assert_eq!(dialled.connection.close_reason(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_registers_all_the_time_is_sent_away() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let (dialled, mut outbox, _inbox) = bridge.proxy(&identity).await;
+    let message = LinkMessage::Register(register(&dialled, &identity, bridge.address.key));
+    while outbox.send(&message).await.is_ok() {}
+    let why = timeout(PATIENCE, dialled.connection.closed()).await.unwrap();
+    assert!(transport::ending(&why).1.contains("too often"), "{why}");
+    // It may come back and behave.
+    bridge.proxy(&identity).await;
+}
+
+/// The first packets of so many handshakes that will never be gone on with, each with a socket to send it from.
+async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Vec<(UdpSocket, Vec<u8>)> {
+    let mut halves = Vec::new();
+    for _ in 0..count {
+        // A sink for each, since whoever gives up dialling says so.
+        let sink = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let place = format!("{}@{}", to.key, sink.local_addr().unwrap()).parse::<QuicAddress>().unwrap();
+        let identity = Identity::ephemeral().unwrap();
+        let mut packet = vec![0; 2_048];
+        let length = tokio::select! {
+            received = sink.recv_from(&mut packet) => received.unwrap().0,
+            _ = dial(&identity, &place, protocol, 1) => panic!("nobody answers"),
+        };
+        packet.truncate(length);
+        halves.push((UdpSocket::bind("127.0.0.1:0").await.unwrap(), packet));
+    }
+    halves
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_handshakes_keep_nobody_out() {
+    // More than may be in work before addresses have to be shown to be real, and more than may be in work at all.
+    const HALVES: usize = 600;
+    let bridge = TestBridge::start().await;
+    let halves = first_packets(HALVES, &bridge.address, Protocol::Register).await;
+    for _ in 0..3 {
+        for (socket, packet) in &halves {
+            socket.send_to(packet, &*bridge.address.place).await.unwrap();
+        }
+        bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    }
+    // Beyond the first few dozen they are asked to show their addresses, by a packet that is smaller than theirs.
+    let mut answered = 0;
+    for (socket, packet) in &halves {
+        let mut reply = vec![0; 2_048];
+        while let Ok((length, _)) = socket.try_recv_from(&mut reply) {
+            answered += usize::from(length < packet.len() / 4);
+        }
+    }
+    assert!(answered > HALVES / 2, "{answered} of {HALVES} were asked to show their address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
+    let bridge = TestBridge::start().await;
+    // A first packet that is refused as soon as it is read, as anybody can send it from any address that is not his.
+    for (socket, packet) in first_packets(30, &bridge.address, Protocol::Scrape).await {
+        socket.send_to(&packet, &*bridge.address.place).await.unwrap();
+        let mut reply = vec![0; 2_048];
+        timeout(PATIENCE, socket.recv_from(&mut reply))
+            .await
+            .expect("it is refused, or asked to come again")
+            .unwrap();
+    }
+    bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    // Who shows that the address is its own is held to what it does.
+    let stranger = Identity::ephemeral().unwrap();
+    let mut told = String::new();
+    for _ in 0..11 {
+        told = dial(&stranger, &bridge.address, Protocol::Scrape, 1)
+            .await
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+    }
+    assert!(told.contains("did not answer"), "{told}");
+}
+
+/// A door with some metrics behind it.
+fn some_metrics() -> Door {
+    metrics_door(|| async { Ok::<_, String>("some 1\n".to_owned()) })
+}
+
+/// A client of one bridge that is none, and what happens to it.
+async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<Event>) {
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![LinkAddress::Quic(to.clone())],
+        registration: Registration {
+            alias: Alias::new("a").unwrap(),
+            service: "s".into(),
+            hostname: "h".into(),
+            secret: SECRET,
+            interval: REGISTER_INTERVAL,
+        },
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let client = Client::bind(settings, door, Events::default()).await.unwrap();
+    let events = client.events();
+    (client.start(), events)
+}
+
+/// A bridge's end of a link, of which only the wire is real.
+struct RawBridge {
+    newcomer: Newcomer,
+    outbox: Outbox,
+    _inbox: Inbox,
+}
+
+impl RawBridge {
+    /// Meets the client that dials a gate, and accepts its registration.
+    async fn accept(gate: &mut Gate) -> Self {
+        let newcomer = timeout(PATIENCE, gate.next()).await.unwrap().unwrap();
+        let (send, recv) = timeout(PATIENCE, newcomer.connection.accept_bi()).await.unwrap().unwrap();
+        let (mut outbox, mut inbox) = (Outbox(send), Inbox::new(recv));
+        let register = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+        assert!(matches!(register, LinkMessage::Register(_)), "{register:?}");
+        outbox.send(&LinkMessage::Registered { updated: true }).await.unwrap();
+        Self {
+            newcomer,
+            outbox,
+            _inbox: inbox,
+        }
+    }
+
+    async fn say(&mut self, bytes: &[u8]) {
+        self.outbox.0.write_all(bytes).await.unwrap();
+    }
+}
+
+async fn lost(events: &mut tokio::sync::broadcast::Receiver<Event>) -> String {
+    loop {
+        match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            Event::Lost { why, .. } => return why,
+            Event::Refused { .. } => panic!("it was not refused"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
+    let bridge = Identity::ephemeral().unwrap();
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let (_client, mut events) = lured(&address, some_metrics()).await;
+
+    // Words of deliveries that never were: they are read and forgotten, and scrapes go on between them.
+    let mut raw = RawBridge::accept(&mut gate).await;
+    let (connection, key) = (raw.newcomer.connection.clone(), raw.newcomer.key);
+    let (link, _messages) = Link::new(connection, key, Memory::default(), Arc::default());
+    let flood = (0..20_000).flat_map(|n| LinkMessage::Delivered(n).encode()).collect::<Vec<u8>>();
+    let scrapes = async {
+        for _ in 0..5 {
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            let answer = link.scrape(request, PATIENCE).await.unwrap();
+            assert_eq!(answer.response.status(), 200);
+        }
+    };
+    tokio::join!(raw.say(&flood), scrapes);
+
+    // Consent that was not asked for, what only proxies say, and what is no message: each ends the link.
+    for (message, told) in [
+        (LinkMessage::Registered { updated: true }.encode(), "no registration"),
+        (
+            LinkMessage::Register(Register {
+                alias: "a".into(),
+                service: "s".into(),
+                hostname: "h".into(),
+                proof: vec![1],
+            })
+            .encode(),
+            "does not register",
+        ),
+        (vec![0xff; 64], "malformed"),
+        (vec![0, 0, 0, 0, 0xff, 0xff, 0xff, 0], "more than"),
+    ] {
+        raw.say(&message).await;
+        let why = lost(&mut events).await;
+        assert!(why.contains(told), "{told}: {why}");
+        raw = RawBridge::accept(&mut gate).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
+    let bridge = Identity::ephemeral().unwrap();
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let (_client, _events) = lured(&address, some_metrics()).await;
+    let mut closed = Vec::new();
+    for _ in 0..4 {
+        let raw = RawBridge::accept(&mut gate).await;
+        raw.newcomer.connection.close(CLOSED, b"go away");
+        closed.push(Instant::now());
+    }
+    let last = closed[3] - closed[2];
+    // The third wait is 1 s at least, whatever its jitter; were each link taken for a success, it would be half a second at most.
+    assert!(last >= Duration::from_millis(900), "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_back() {
+    let bridge = Identity::ephemeral().unwrap();
+    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let (told, mut fates) = tokio::sync::mpsc::unbounded_channel();
+    let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
+        let told = told.clone();
+        connection.on_delivery(move |fate| {
+            // The test may be over.
+            let _ = told.send(fate);
+        });
+        async { "some 1\n" }
+    };
+    let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
+    let (_client, _events) = lured(&address, Door::new(routes, &[], Arc::default(), Arc::default())).await;
+    let mut asked = 0;
+    // A link's fill of answers that reached nobody, so far as the proxy can know, until there are more of them than it keeps.
+    while asked <= session::MAX_ORPHANS {
+        let raw = RawBridge::accept(&mut gate).await;
+        let mut open = Vec::new();
+        for _ in 0..transport::MAX_STREAMS {
+            asked += 1;
+            let (mut send, mut recv) = raw.newcomer.connection.open_bi().await.unwrap();
+            let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nexporter-proxy-scrape: {asked:x}\r\n\r\n");
+            send.write_all(request.as_bytes()).await.unwrap();
+            let mut head = [0; 15];
+            timeout(PATIENCE, recv.read_exact(&mut head)).await.unwrap().unwrap();
+            assert_eq!(&head, b"HTTP/1.1 200 OK");
+            open.push((send, recv));
+        }
+        assert!(fates.try_recv().is_err(), "a lost link alone decides nothing");
+        raw.newcomer.connection.close(CLOSED, b"gone");
+    }
+    for _ in 0..asked {
+        assert!(matches!(timeout(PATIENCE, fates.recv()).await.unwrap(), Some(Fate::Returned)));
+    }
 }

@@ -31,8 +31,18 @@ impl<K: Hash + Eq + Copy> Tries<K> {
     /// Whether `who` may try now.
     #[must_use]
     pub(crate) fn may(&self, who: K, now: Instant) -> bool {
+        self.recent(who, now) < MAX_FAILURES
+    }
+
+    /// Whether `who` has failed lately.
+    #[must_use]
+    pub(crate) fn has_failed(&self, who: K, now: Instant) -> bool {
+        self.recent(who, now) > 0
+    }
+
+    fn recent(&self, who: K, now: Instant) -> u32 {
         let recent = self.failures.get(&who).filter(|(since, _)| now.duration_since(*since) < SPAN);
-        recent.is_none_or(|(_, count)| *count < MAX_FAILURES)
+        recent.map_or(0, |(_, count)| *count)
     }
 
     /// Books a failure of `who`, and says how many that makes.
@@ -73,6 +83,7 @@ mod tests {
             assert_eq!(tries.failed(1, now), n);
         }
         assert!(!tries.may(1, now) && tries.may(2, now));
+        assert!(tries.has_failed(1, now) && !tries.has_failed(2, now) && !tries.has_failed(1, now + SPAN));
         assert!(!tries.may(1, now + SPAN - Duration::from_millis(1)));
         assert!(tries.may(1, now + SPAN));
         assert_eq!(tries.failed(1, now + SPAN), 1);

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Events;
@@ -68,7 +69,7 @@ impl Callers {
         match self.0 {}
     }
 
-    pub(crate) async fn sweep(&self) {
+    pub(crate) async fn sweep(&self, _: Instant) {
         match self.0 {}
     }
 

@@ -21,6 +21,8 @@ pub struct App {
     pub name: AppName,
     /// Its place in the order in which applications were first seen; unique.
     pub order: u64,
+    /// The [generation](super::View::generation) that its last update made; no two updates have the same.
+    pub changed: u64,
     /// Where its last update came from.
     pub origin: Origin,
     /// What it has handed in; nothing once it is [withdrawn](App::withdrawn).

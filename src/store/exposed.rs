@@ -47,6 +47,12 @@ struct Shown {
 }
 
 impl Answers {
+    /// Takes out all answers, to be dropped where no lock is held: something has changed since they were made, and they would keep the
+    /// texts of that moment in memory until somebody asks again.
+    pub(super) fn take_all(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
     /// The answer, if nothing has changed since it was made.
     pub(super) fn get(&self, variant: Variant, generation: u64) -> Option<Exposed> {
         let (of, exposed) = self.0[variant.index()].as_ref()?;

@@ -180,6 +180,8 @@ impl Inlet {
         if let Some(change) = change {
             self.shared.followers.tell(&change);
         }
+        drop(latest);
+        self.shared.forget_answers();
         Ok(receipt)
     }
 
@@ -230,7 +232,9 @@ impl Inlet {
 
     /// Takes an application's data out of the exposition and keeps it listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
-        self.shared.latest().withdraw(app)
+        let known = self.shared.latest().withdraw(app);
+        self.shared.forget_answers();
+        known
     }
 
     /// Forgets an application, at `now`. False if it is unknown.
@@ -240,6 +244,8 @@ impl Inlet {
         if known {
             self.tell_forgotten(std::slice::from_ref(app), now);
         }
+        drop(latest);
+        self.shared.forget_answers();
         known
     }
 
@@ -255,6 +261,10 @@ impl Inlet {
         let mut latest = self.shared.latest();
         let gone = latest.expire(now);
         self.tell_forgotten(&gone, now);
+        drop(latest);
+        if !gone.is_empty() {
+            self.shared.forget_answers();
+        }
         gone
     }
 

@@ -171,6 +171,7 @@ impl Latest {
         let app = App {
             name: name.clone(),
             order,
+            changed: 0,
             origin,
             text,
             labels,
@@ -208,10 +209,11 @@ impl Latest {
     }
 
     /// Puts an entry in place of an earlier one and keeps the sums right.
-    fn insert(&mut self, app: App) {
+    fn insert(&mut self, mut app: App) {
         self.bytes += app.text.body().len() as u64;
         self.series += app.series().unwrap_or(0);
         self.generation += 1;
+        app.changed = self.generation;
         if let Some(touched) = &mut self.touched {
             touched.touch(app.order);
         }
@@ -239,6 +241,7 @@ impl Latest {
         let app = App {
             name,
             order,
+            changed: 0,
             origin,
             text: self.nothing(),
             labels: [].into(),

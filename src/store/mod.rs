@@ -102,6 +102,12 @@ impl Shared {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets go of the answers that were made before a change.
+    fn forget_answers(&self) {
+        let outdated = self.answers().take_all();
+        drop(outdated);
+    }
+
     /// The events, under the same promise.
     fn events(&self) -> MutexGuard<'_, Events> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)

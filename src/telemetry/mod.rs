@@ -172,12 +172,16 @@ impl Telemetry {
 }
 
 impl Telemetry {
-    /// Counts and logs one-shot events that were lost to a scraper, or to all where there was none.
+    /// Counts one-shot events that were lost to a scraper, or to all where there was none, and logs it, at most a few times in
+    /// ten seconds for each reason.
     pub fn events_dropped(&self, reason: &'static str, scraper: Option<&ScraperId>, events: u64) {
         self.events_dropped_total.with([reason]).add(events);
+        let Some(unsaid) = self.throttle.admit(&format!("events dropped: {reason}"), Instant::now()) else {
+            return;
+        };
         match scraper {
-            Some(scraper) => tracing::warn!(%scraper, reason, events, "events dropped: this scraper will not get them"),
-            None => tracing::warn!(reason, events, "events dropped: no scraper has come for them"),
+            Some(scraper) => tracing::warn!(%scraper, reason, events, unsaid, "events dropped: this scraper will not get them"),
+            None => tracing::warn!(reason, events, unsaid, "events dropped: no scraper has come for them"),
         }
     }
 

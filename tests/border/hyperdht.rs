@@ -293,7 +293,8 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
             failed.push(scrape.to_string());
         }
     }
-    assert!(failed[0] == number && failed[2] == other, "{failed:?}, {number}, {other}");
+    let words = |scrape: &str| format!("Failed to obtain metrics (uid {scrape})");
+    assert_eq!((words(&failed[0]), words(&failed[2])), (number, other), "{failed:?}");
     scraper.close().await;
 
     let stranger = Identity::ephemeral().unwrap();
@@ -307,6 +308,30 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
             break;
         }
     }
+    running.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_comes_later_is_registered_with() {
+    let network = TestNetwork::start(NODES).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = Identity::create(&folder.path().join("bridge.key")).unwrap().public_key();
+    let door = metrics_door(|| async { Ok::<_, String>("late 1\n".to_owned()) });
+    let settings = settings(&network, LinkAddress::Hyperdht(key), "late", SECRET);
+    let client = Client::bind(settings, door, Events::default()).await.unwrap();
+    let mut events = client.events();
+    let mut running = client.start();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+        if matches!(event, Event::Unreachable { peer, .. } if peer == key) {
+            break;
+        }
+    }
+    let bridge = TestBridge::with(&network, folder, "quic_listen = \"\"").await;
+    tokio::time::timeout(PATIENCE, running.ready())
+        .await
+        .expect("it tries again by itself");
+    assert_eq!(bridge.text("/scrape/late/metrics").await, "late 1\n");
     running.close().await;
 }
 
@@ -452,6 +477,32 @@ async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
         failed <= 1,
         "{failed} scrapes failed after the proxy was killed, {:?}",
         again.elapsed()
+    );
+
+    // Whoever has the bridge's key may scrape as the bridge does.
+    let proxy_key = Identity::load(&proxies.path().join("p2p.key")).unwrap().public_key();
+    let identity = bridges.path().join("bridge.key");
+    let (target, bootstrap) = (LinkAddress::Hyperdht(proxy_key).to_string(), network.bootstrap());
+    let scraped = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args([
+                "scrape",
+                &target,
+                "--bootstrap",
+                &bootstrap,
+                "--identity",
+                identity.to_str().unwrap(),
+            ])
+            .env_clear()
+            .output()
+            .unwrap()
+    });
+    let scraped = scraped.await.unwrap();
+    let text = String::from_utf8(scraped.stdout).unwrap();
+    assert!(
+        text.contains("exporter_proxy_build_info{"),
+        "{text}{}",
+        String::from_utf8_lossy(&scraped.stderr)
     );
 
     bridge.kill();

@@ -8,8 +8,10 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod event_scripts;
 mod events;
 mod exposition;
+mod full_disk;
 mod harness;
 mod hostile;
 #[cfg(feature = "hyperdht")]

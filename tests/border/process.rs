@@ -39,14 +39,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A running proxy as a process of its own; killed when dropped.
-struct Process {
+pub struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
     seen: String,
 }
 
 impl Process {
-    fn start(config: &Path) -> Self {
+    pub fn start(config: &Path) -> Self {
         let mut child = program(&["--config", config.to_str().unwrap()])
             .stderr(Stdio::piped())
             .spawn()
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Reads the log up to the line that holds `text`, and gives that line.
-    fn line(&mut self, text: &str) -> String {
+    pub fn line(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
             assert!(
@@ -87,7 +87,8 @@ impl Drop for Process {
     }
 }
 
-fn config(folder: &Path, extra: &str) -> std::path::PathBuf {
+/// Writes a configuration with free ports and these settings.
+pub fn config(folder: &Path, extra: &str) -> std::path::PathBuf {
     let file = folder.join("config.toml");
     let socket = folder.join("r.sock");
     let text = format!(
@@ -131,6 +132,24 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("stopped");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
     assert!(!folder.path().join("r.sock").exists(), "the socket file is gone");
+}
+
+/// How many threads a proxy has that serves with so many.
+fn threads(setting: &str) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&config(folder.path(), setting));
+    // The last line of the greeting: by now all threads are there that do not come and go.
+    process.line("to scrape: curl http://");
+    std::fs::read_dir(format!("/proc/{}/task", process.child.id())).unwrap().count()
+}
+
+#[test]
+fn worker_threads_says_how_many_threads_serve() {
+    // A helper may or may not be there at the moment of counting, so the distance is wide.
+    let one = threads("exporter.worker_threads = 1\n");
+    let nine = threads("exporter.worker_threads = 9\n");
+    assert!((one + 7..=one + 9).contains(&nine), "{one} and {nine}");
+    assert!(threads("exporter.worker_threads = 0\n") <= one);
 }
 
 #[tokio::test(flavor = "multi_thread")]

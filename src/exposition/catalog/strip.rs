@@ -25,14 +25,8 @@ pub(super) struct Segment {
     pub(super) sized: bool,
     /// About how many bytes of text it makes, when last looked at.
     pub(super) bytes: usize,
-    built: [Option<Built>; Variant::COUNT],
-}
-
-/// What a segment looked like at a stamp.
-#[derive(Debug)]
-struct Built {
-    stamp: u64,
-    chunks: Vec<Arc<Chunk>>,
+    /// What it looks like at this stamp.
+    built: [Option<Vec<Arc<Chunk>>>; Variant::COUNT],
 }
 
 impl Segment {
@@ -45,24 +39,23 @@ impl Segment {
         }
     }
 
-    /// Something that it shows has changed.
+    /// Something that it shows has changed. What it looked like is let go: nobody can use it any more, and until the next answer it
+    /// would keep the old texts in memory beside the new ones.
     pub(super) fn mark(&mut self, stamp: u64) {
         self.stamp = stamp;
         self.sized = false;
+        self.built = [const { None }; Variant::COUNT];
     }
 
     /// What it looks like, unless it has changed since it was built.
     pub(super) fn chunks(&self, variant: Variant) -> Option<&[Arc<Chunk>]> {
-        self.built[variant.index()]
-            .as_ref()
-            .filter(|built| built.stamp == self.stamp)
-            .map(|built| &*built.chunks)
+        self.built[variant.index()].as_deref()
     }
 
     /// Keeps what it looks like.
     pub(super) fn install(&mut self, variant: Variant, stamp: u64, chunks: Vec<Arc<Chunk>>) {
         if stamp == self.stamp {
-            self.built[variant.index()] = Some(Built { stamp, chunks });
+            self.built[variant.index()] = Some(chunks);
         }
     }
 

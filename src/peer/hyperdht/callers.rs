@@ -134,8 +134,7 @@ impl Callers {
     }
 
     /// Closes the connections that nobody has used for a while.
-    pub(crate) async fn sweep(&self) {
-        let now = Instant::now();
+    pub(crate) async fn sweep(&self, now: Instant) {
         let unused = |kept: &Kept| now.duration_since(kept.used) >= IDLE;
         let gone: Vec<_> = self.lock().extract_if(|_, kept| unused(kept)).collect();
         self.say_goodbye(gone, "not used any more").await;
@@ -238,5 +237,85 @@ impl Drop for Doubt<'_> {
         if all.get(&self.peer).is_some_and(is_it) {
             all.remove(&self.peer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::accept::Arrival;
+    use super::super::serving::{Answer, Service, serve};
+    use super::super::testnet::TestNetwork;
+    use super::*;
+
+    /// Longer than anything takes on a loaded machine.
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// Answers at once, or never.
+    #[derive(Default)]
+    struct Moody(AtomicBool);
+
+    impl Service for Moody {
+        const PROTOCOL: &'static str = METRICS_PROTOCOL;
+        const METHOD: &'static str = METRICS_METHOD;
+
+        async fn answer(&self, _: Bytes) -> Answer {
+            if self.0.load(Ordering::SeqCst) {
+                std::future::pending().await
+            }
+            Answer::plain(MetricsReply::Metrics(Bytes::from_static(b"a 1\n")).encode())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn connections_are_kept_while_they_are_good_and_used() {
+        let network = TestNetwork::start(4).await;
+        let (server, client) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+        let (there, here) = (
+            Node::open(&[network.bootstrap()]).await.unwrap(),
+            Node::open(&[network.bootstrap()]).await.unwrap(),
+        );
+        let mut listener = there.listen(&server, |_| true).await.unwrap();
+        listener.announced().await;
+        let (moody, accepted) = (Arc::<Moody>::default(), Arc::<AtomicUsize>::default());
+        let (service, count) = (moody.clone(), accepted.clone());
+        let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut links = tokio::task::JoinSet::new();
+            while let Some(Arrival::Admitted(pipe)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                links.spawn(serve(pipe, service.clone(), LONG, CancellationToken::new()));
+            }
+        }));
+        let (peer, callers) = (server.public_key(), Callers::new(here, client, Arc::default()));
+        let scrape = async || {
+            callers
+                .scrape(peer, LONG)
+                .await
+                .map(|reply| (reply, accepted.load(Ordering::SeqCst)))
+        };
+        let metrics = MetricsReply::Metrics(Bytes::from_static(b"a 1\n"));
+        for _ in 0..3 {
+            assert_eq!(scrape().await, Ok((metrics.clone(), 1)));
+        }
+        callers.renew(peer);
+        assert_eq!(scrape().await, Ok((metrics.clone(), 2)), "it may be another run");
+        moody.0.store(true, Ordering::SeqCst);
+        let hasty = Duration::from_millis(50);
+        assert_eq!(callers.scrape(peer, hasty).await, Err(HyperdhtError::Timeout(hasty)));
+        moody.0.store(false, Ordering::SeqCst);
+        assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "what let a scrape time out is given up");
+        callers.sweep(Instant::now()).await;
+        assert_eq!(scrape().await, Ok((metrics.clone(), 3)));
+        let mut events = callers.0.events.follow();
+        callers.sweep(Instant::now() + IDLE).await;
+        assert!(callers.lock().is_empty());
+        assert!(matches!(events.try_recv().unwrap(), Event::Closed { peer: closed, .. } if closed == peer));
+        assert_eq!(scrape().await, Ok((metrics, 4)));
     }
 }

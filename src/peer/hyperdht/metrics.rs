@@ -58,9 +58,9 @@ impl Service for Metrics {
     }
 }
 
-/// The other end learns under which number our log says why.
+/// The other end learns under which number our log says why, in the words of the JavaScript client.
 fn failure(scrape: ScrapeId) -> MetricsReply {
-    MetricsReply::Failed(scrape.to_string())
+    MetricsReply::Failed(format!("Failed to obtain metrics (uid {scrape})"))
 }
 
 impl Metrics {

@@ -37,6 +37,9 @@ pub enum Lost {
     /// There is no connection.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
+    /// What came first is no frame, as where a web server answers.
+    #[error("what answers there is no monitoring stream")]
+    Stranger,
     /// The handshake was not ours.
     #[error("the handshake is wrong: {0}")]
     Handshake(#[from] HandshakeError),
@@ -94,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             text: Vec::new(),
         };
         loop {
-            if let Some(hello) = split(&mut link.buffer, MAX_HANDSHAKE_BYTES)? {
+            if let Some(hello) = split(&mut link.buffer, MAX_HANDSHAKE_BYTES).map_err(|_| Lost::Stranger)? {
                 check_hello(&hello)?;
                 return Ok(link);
             }
@@ -116,6 +119,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// # Errors
     /// When the connection is lost; so with the other calls.
     pub async fn frame(&mut self) -> Result<Bytes, Lost> {
+        // Here, since what follows may be silence for ever.
+        self.text.clear();
+        self.text.shrink_to(MAX_KEPT_BYTES);
         loop {
             if let Some(frame) = self.frame_at_hand()? {
                 return Ok(frame);
@@ -146,8 +152,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// # Errors
     /// When there is none in it.
     pub fn text(&mut self, frame: &[u8]) -> Result<&[u8], Lost> {
-        self.text.clear();
-        self.text.shrink_to(MAX_KEPT_BYTES);
         self.inflater.open(frame, MAX_TEXT_BYTES, &mut self.text)?;
         Ok(&self.text)
     }
@@ -184,6 +188,14 @@ mod tests {
         };
         assert!(matches!(lost, Lost::Half), "{lost}");
         assert!(began.elapsed() <= FRAME_TIMEOUT + Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_web_server_is_told_from_a_stream() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let lost = Link::greet(ours).await.unwrap_err().to_string();
+        assert_eq!(lost, "what answers there is no monitoring stream");
     }
 
     #[tokio::test]

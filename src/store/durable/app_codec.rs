@@ -162,6 +162,7 @@ mod tests {
             let app = App {
                 name: AppName::new(&name).unwrap(),
                 order,
+                changed: 0,
                 origin: origin.clone(),
                 text: Text::Raw(body.clone(), syntax),
                 labels: [].into(),

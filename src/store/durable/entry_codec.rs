@@ -12,6 +12,7 @@ const KEY: u8 = 3;
 const CURSOR: u8 = 4;
 const FORGOTTEN: u8 = 5;
 const UNCLAIMED: u8 = 6;
+const LOST: u8 = 7;
 
 /// Appends an entry.
 pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
@@ -43,6 +44,11 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
         Entry::Forgotten { scraper } => {
             out.push(FORGOTTEN);
             put_text(out, scraper.as_str());
+        }
+        Entry::Lost { scraper, events } => {
+            out.push(LOST);
+            put_text(out, scraper.as_str());
+            put_u64(out, *events);
         }
         Entry::Unclaimed { from } => {
             out.push(UNCLAIMED);
@@ -97,6 +103,10 @@ fn entry(decoder: &mut Decoder<'_>) -> Option<Entry> {
         },
         FORGOTTEN => Entry::Forgotten {
             scraper: scraper(decoder)?,
+        },
+        LOST => Entry::Lost {
+            scraper: scraper(decoder)?,
+            events: decoder.u64()?,
         },
         UNCLAIMED => Entry::Unclaimed { from: decoder.u64()? },
         _ => return None,
@@ -163,6 +173,10 @@ mod tests {
             }),
             name.prop_map(|name| Entry::Forgotten {
                 scraper: ScraperId::new(&name).unwrap()
+            }),
+            (name, any::<u64>()).prop_map(|(name, events)| Entry::Lost {
+                scraper: ScraperId::new(&name).unwrap(),
+                events
             }),
             any::<u64>().prop_map(|from| Entry::Unclaimed { from }),
         ]

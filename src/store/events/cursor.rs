@@ -1,6 +1,7 @@
 //! What one scraper still has to get.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Recorded;
@@ -11,6 +12,13 @@ use crate::model::{EventId, LabelSet};
 /// scrape that would need more of them stops short, and the rest comes with the next one.
 pub(super) const MAX_BACKLOGS: usize = 1_024;
 
+/// How much text of events goes with one scrape; the rest comes with the next one. Tens of thousands of usual events have it
+/// together, and an answer that grew without end while its scraper cannot take it would be the next reason that it cannot.
+pub(super) const MAX_SCRAPE_BYTES: usize = 8 << 20;
+
+/// What a sample takes besides its labels: the family's name, the value, a timestamp.
+const SAMPLE_BYTES: usize = 64;
+
 type Backlogs = HashMap<LabelSet, Backlog, foldhash::fast::RandomState>;
 
 /// The events of one series that wait before the position.
@@ -20,6 +28,20 @@ struct Backlog {
     head: u64,
     /// How many wait.
     count: u64,
+}
+
+/// How much text a scrape has already.
+#[derive(Debug, Default)]
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, record: &Recorded) {
+        self.0 += SAMPLE_BYTES + record.event.labels.as_str().len();
+    }
+
+    fn is_left(&self) -> bool {
+        self.0 < MAX_SCRAPE_BYTES
+    }
 }
 
 /// A scraper's place in the log.
@@ -45,7 +67,7 @@ impl Cursor {
             return None;
         }
         let mut cursor = Self::at(next);
-        for &head in heads.iter().filter(|head| **head >= log.first()) {
+        for &head in heads {
             let labels = &log.get(head).filter(|_| head < next)?.event.labels;
             let count = log.of_series(labels, head..next).len() as u64;
             if cursor.backlogs.insert(labels.clone(), Backlog { head, count }).is_some() {
@@ -101,17 +123,27 @@ impl Cursor {
         let mut after = Self::at(self.next);
         let mut given: HashSet<&LabelSet, foldhash::fast::RandomState> = HashSet::default();
         let mut picked = Vec::new();
+        let mut room = Room::default();
         for (labels, backlog) in &self.backlogs {
             let mut ids = log.of_series(labels, backlog.head..self.next);
-            picked.extend(ids.next().and_then(|id| log.get(id)).cloned());
+            let first = ids.next().and_then(|id| log.get(id));
+            // They are few, so they need no bound of their own.
+            if let Some(record) = first {
+                room.take(record);
+                picked.push(Arc::clone(record));
+            }
             given.insert(labels);
             if let Some(head) = ids.next() {
                 after.wait(labels, head, backlog.count - 1);
             }
         }
         for record in log.range(self.next..log.end()) {
+            if !room.is_left() {
+                break;
+            }
             let labels = &record.event.labels;
             if given.insert(labels) {
+                room.take(record);
                 picked.push(Arc::clone(record));
             } else if after.backlogs.len() < MAX_BACKLOGS || after.backlogs.contains_key(labels) {
                 after.wait(labels, record.id.0, 1);
@@ -124,7 +156,7 @@ impl Cursor {
         (picked, after)
     }
 
-    /// All pending events, and the cursor once they have been delivered.
+    /// All pending events, as far as they fit into a scrape, and the cursor once they have been delivered.
     pub(super) fn pick_all(&self, log: &Log) -> (Vec<Arc<Recorded>>, Self) {
         let waiting = self
             .backlogs
@@ -132,19 +164,36 @@ impl Cursor {
             .flat_map(|(labels, backlog)| log.of_series(labels, backlog.head..self.next));
         let mut picked: Vec<_> = waiting.filter_map(|id| log.get(id)).cloned().collect();
         picked.sort_unstable_by_key(|record| record.id);
-        picked.extend(log.range(self.next..log.end()).cloned());
-        (picked, Self::at(log.end()))
+        let mut room = Room::default();
+        picked.iter().for_each(|record| room.take(record));
+        let mut next = self.next;
+        for record in log.range(self.next..log.end()) {
+            if !room.is_left() {
+                break;
+            }
+            room.take(record);
+            picked.push(Arc::clone(record));
+            next = record.id.0 + 1;
+        }
+        (picked, Self::at(next))
     }
 
     /// The first pending events, at most so many.
     pub(super) fn first_pending(&self, log: &Log, most: usize) -> Vec<EventId> {
-        let ahead = self
-            .backlogs
-            .iter()
-            .flat_map(|(labels, backlog)| log.of_series(labels, backlog.head..self.next));
-        let mut ids: Vec<_> = ahead.collect();
-        ids.sort_unstable();
-        ids.truncate(most);
+        let waiting = self.backlogs.iter();
+        let mut series: Vec<_> = waiting
+            .map(|(labels, backlog)| log.of_series(labels, backlog.head..self.next))
+            .collect();
+        // The first that is left of each series: the others need not be looked at to know the first of all.
+        let firsts = series.iter_mut().enumerate();
+        let mut firsts: BinaryHeap<_> = firsts.filter_map(|(at, ids)| Some(Reverse((ids.next()?, at)))).collect();
+        let mut ids = Vec::new();
+        while ids.len() < most
+            && let Some(Reverse((id, at))) = firsts.pop()
+        {
+            ids.push(id);
+            firsts.extend(series[at].next().map(|id| Reverse((id, at))));
+        }
         let room = (most - ids.len()) as u64;
         ids.extend(self.next..log.end().min(self.next + room));
         ids.into_iter().map(EventId).collect()

@@ -39,6 +39,13 @@ pub(in crate::store) enum Entry {
         /// The first waiting event of each series that has some before `next`.
         heads: Vec<u64>,
     },
+    /// Before the last word on a scraper it lost events that it has not been told to have lost.
+    Lost {
+        /// The scraper.
+        scraper: ScraperId,
+        /// How many, because more were pending than are kept.
+        events: u64,
+    },
     /// A scraper is no longer known.
     Forgotten {
         /// The scraper.

@@ -17,7 +17,7 @@ pub struct Recorded {
     /// When it was accepted.
     pub at: Timestamp,
     /// The time its sample bears where timestamps are explicit: [`Recorded::at`], or a millisecond after the event of the
-    /// same series before it, if that is later.
+    /// same series before it, if that is later (unless the clock was set back meanwhile).
     pub stamp: Timestamp,
 }
 

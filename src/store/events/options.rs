@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::ScraperId;
 
-/// The most scrapers that are told of events: far more than read one proxy, and few enough that names made up by a
+/// The most scrapers that are told of events, the declared ones not counted: far more than read one proxy, and few enough that names made up by a
 /// stranger fill no memory. Beyond it a newcomer gets no events until another one has been forgotten.
 pub const MAX_SCRAPERS: usize = 1_000;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::log::Log;
 use super::state::{Events, Scraper};
-use super::{Entry, EventOptions};
+use super::{DropReason, Entry, EventOptions};
 use crate::model::Timestamp;
 
 impl Events {
@@ -52,6 +52,13 @@ impl Events {
                 };
                 self.scrapers.insert(scraper, known);
             }
+            Entry::Lost { scraper, events } => {
+                if events >= self.log.end() {
+                    return Err("more losses than there were events");
+                }
+                let scraper = self.scrapers.get_mut(&scraper).ok_or("losses of a scraper that is not known")?;
+                scraper.lost = scraper.lost.saturating_add(events);
+            }
             Entry::Forgotten { scraper } => {
                 self.scrapers.remove(&scraper);
                 self.unclaimed = self.log.end();
@@ -64,6 +71,10 @@ impl Events {
     /// Ends the restoration: the bounds hold again, the declared scrapers are known, and changes are noted for the journal.
     pub(in crate::store) fn restored(&mut self) {
         self.notes.keep_changes();
+        for (who, scraper) in self.scrapers.iter().filter(|(_, scraper)| scraper.lost > 0) {
+            self.notes.lost(DropReason::Overflow, Some(who), scraper.lost);
+            self.notes.changed(who);
+        }
         let over = self.log.len().saturating_sub(self.options.max_pending) as u64;
         self.log.free(self.log.first() + over);
         self.admit_declared();
@@ -82,8 +93,7 @@ impl Events {
             record: Arc::clone(record),
             key: None,
         }));
-        let cursors = self.scrapers.iter();
-        entries.extend(cursors.map(|(who, scraper)| Self::cursor_entry(who.clone(), &scraper.cursor)));
+        entries.extend(self.scrapers.keys().flat_map(|who| self.words_on(who)));
         entries.push(Entry::Unclaimed { from: self.unclaimed });
         entries
     }

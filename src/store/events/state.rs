@@ -16,6 +16,11 @@ use crate::store::EmitError;
 /// How far apart the stamps of two events of one series are at least: the resolution of the formats and of Prometheus.
 const STAMP_STEP: Duration = Duration::from_millis(1);
 
+/// How far ahead of its time an event's stamp may be: much longer than any burst of one series takes, and under the ten
+/// minutes beyond which Prometheus refuses a sample. A last stamp further ahead is of a clock that has been set back since,
+/// and to go on from there would make every later event bear a time to come.
+const MAX_AHEAD: Duration = Duration::from_secs(300);
+
 /// An event at the door.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) struct Offer {
@@ -144,7 +149,7 @@ impl Events {
             }
             let last = stamps.get(&event.labels).copied();
             let last = last.unwrap_or_else(|| self.log.last_stamp(&event.labels));
-            let (id, stamp) = (EventId(next), (*at).max(last.plus(STAMP_STEP)));
+            let (id, stamp) = (EventId(next), stamp_after(last, *at));
             next += 1;
             if offers.len() > 1 {
                 stamps.insert(&event.labels, stamp);
@@ -208,7 +213,8 @@ impl Events {
         };
         let known = self.scrapers.contains_key(who);
         if !known {
-            if self.scrapers.len() >= MAX_SCRAPERS {
+            let others = self.scrapers.values().filter(|scraper| !scraper.declared).count();
+            if others >= MAX_SCRAPERS {
                 return nothing(Standing::Untracked);
             }
             self.admit(who, now);
@@ -286,6 +292,12 @@ impl Events {
     pub(super) fn window_start(&self, now: Moment) -> u64 {
         self.log.first_where(|taken| now.since(taken) < self.options.newcomer_window)
     }
+}
+
+/// The stamp of an event that was taken at this time, after another one of its series.
+fn stamp_after(last: Timestamp, at: Timestamp) -> Timestamp {
+    let next = last.plus(STAMP_STEP);
+    if next > at.plus(MAX_AHEAD) { at } else { next.max(at) }
 }
 
 fn pick(cursor: &Cursor, log: &Log, explicit_timestamps: bool) -> (Vec<Arc<Recorded>>, Cursor) {

@@ -1,7 +1,8 @@
 //! What time does: scrapers are forgotten, losses are noticed, and what nobody needs any more is freed.
 
+use std::borrow::Cow;
+
 use super::Entry;
-use super::cursor::Cursor;
 use super::state::Events;
 use super::steady::Moment;
 use crate::model::{ScraperId, Timestamp};
@@ -108,7 +109,7 @@ impl Events {
     /// What the journal must be told so that it says what the state says, as of now; each thing is told once.
     pub(in crate::store) fn take_changes(&mut self) -> Vec<Entry> {
         let changes = self.notes.take_changes();
-        let mut entries: Vec<_> = changes.scrapers.into_iter().map(|who| self.word_on(who)).collect();
+        let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.words_on(who)).collect();
         if changes.unclaimed {
             entries.push(Entry::Unclaimed { from: self.unclaimed });
         }
@@ -127,20 +128,25 @@ impl Events {
     }
 
     /// What the journal has to know of one scraper.
-    fn word_on(&self, who: ScraperId) -> Entry {
-        match self.scrapers.get(&who) {
-            None => Entry::Forgotten { scraper: who },
-            Some(scraper) => Self::cursor_entry(who, &scraper.cursor),
-        }
-    }
-
-    /// The cursor as it is. Where something is lent it may point at what the log no longer has: whether that is a loss
-    /// is noted when the loan ends, or after a restart.
-    pub(super) fn cursor_entry(scraper: ScraperId, cursor: &Cursor) -> Entry {
-        Entry::Cursor {
-            scraper,
+    ///
+    /// What it lost and has not been told yet, because something is lent or nobody has looked, is left out of its cursor: a
+    /// journal written anew does not have it. It is told beside the cursor, and counts if the program ends before it is told.
+    pub(super) fn words_on(&self, who: &ScraperId) -> Vec<Entry> {
+        let scraper = who.clone();
+        let Some(known) = self.scrapers.get(who) else {
+            return vec![Entry::Forgotten { scraper }];
+        };
+        let mut cursor = Cow::Borrowed(&known.cursor);
+        let is_behind = cursor.lowest() < self.log.first();
+        let events = if is_behind { cursor.to_mut().skip_lost(&self.log) } else { 0 };
+        let mut words = vec![Entry::Cursor {
+            scraper: scraper.clone(),
             next: cursor.next(),
             heads: cursor.heads(),
+        }];
+        if events > 0 {
+            words.push(Entry::Lost { scraper, events });
         }
+        words
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cursor::MAX_BACKLOGS;
+use super::cursor::{MAX_BACKLOGS, MAX_SCRAPE_BYTES};
 use super::state::Lent;
 use super::*;
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
@@ -175,6 +175,27 @@ fn one_sample_of_a_series_a_scrape_and_others_pass() {
 }
 
 #[test]
+fn what_is_listed_as_pending_is_the_first_of_it_in_order() {
+    let mut events = Events::new(EventOptions::default());
+    take(&mut events, "a", 0);
+    for n in 0..300 {
+        push(&mut events, ["x", "y", "x"][n % 3], 0);
+    }
+    assert_eq!(take(&mut events, "a", 1), [1, 2]);
+    push(&mut events, "z", 1);
+    let listed = |events: &Events| -> Vec<u64> {
+        let overview = events.overview();
+        overview.scrapers[0].pending_ids.iter().map(|id| id.0).collect()
+    };
+    assert_eq!(listed(&events), (3..=102).collect::<Vec<_>>());
+    while events.pending()[0].1 > 3 {
+        take(&mut events, "a", 2);
+    }
+    // Of the series that has more, the last ones are left.
+    assert_eq!(listed(&events), [297, 298, 300]);
+}
+
+#[test]
 fn explicit_timestamps_go_out_together_and_differ_within_a_series() {
     let mut events = Events::new(EventOptions {
         explicit_timestamps: true,
@@ -189,6 +210,47 @@ fn explicit_timestamps_go_out_together_and_differ_within_a_series() {
     let lent = events.scrape(&who("a"), ms(5));
     let stamps: Vec<_> = lent.events.iter().map(|record| (record.id.0, record.stamp.as_millis())).collect();
     assert_eq!(stamps, [(1, 5), (2, 6), (3, 5), (4, 7)]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_gives_no_stamps_in_the_future() {
+    let mut events = Events::new(EventOptions {
+        explicit_timestamps: true,
+        ..EventOptions::default()
+    });
+    let year = 365 * 86_400_000;
+    take(&mut events, "a", year);
+    push(&mut events, "x", year);
+    // The first series has a last stamp; of the second nothing is known but when the last event was freed.
+    events.log.freed_stamp = ms(year);
+    for kind in ["x", "y", "x"] {
+        push(&mut events, kind, 1_000);
+    }
+    let lent = events.scrape(&who("a"), ms(1_000));
+    let stamps: Vec<_> = lent.events.iter().map(|record| record.stamp.as_millis()).collect();
+    assert_eq!(stamps, [year, 1_000, 1_000, 1_001]);
+}
+
+#[test]
+fn a_scrape_has_only_so_much_text_and_the_next_one_the_rest() {
+    for explicit_timestamps in [false, true] {
+        let mut events = Events::new(EventOptions {
+            explicit_timestamps,
+            ..EventOptions::default()
+        });
+        take(&mut events, "a", 0);
+        let long = "x".repeat(8_000);
+        let pushed: Vec<_> = (0..2_500).map(|n| push(&mut events, &format!("{long}{n}"), 0)).collect();
+        let mut got = Vec::new();
+        let mut scrapes = 0;
+        while got.len() < pushed.len() {
+            let ids = take(&mut events, "a", 1);
+            assert!((1..=MAX_SCRAPE_BYTES / long.len() + 1).contains(&ids.len()), "{}", ids.len());
+            got.extend(ids);
+            scrapes += 1;
+        }
+        assert_eq!((got, scrapes), (pushed, 3));
+    }
 }
 
 #[test]
@@ -257,6 +319,44 @@ fn what_overflowed_while_lent_counts_by_the_fate_of_the_scrape() {
 }
 
 #[test]
+fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
+    let options = EventOptions {
+        max_pending: 4,
+        ..EventOptions::default()
+    };
+    let mut events = Events::new(options.clone());
+    take(&mut events, "a", 0);
+    (0..3).for_each(|_| _ = push(&mut events, "x", 0));
+    assert_eq!(take(&mut events, "a", 0), [1]);
+    assert_eq!(ids(&events.scrape(&who("a"), ms(0))), [2]);
+    for kind in ["y", "z", "w"] {
+        push(&mut events, kind, 0);
+    }
+    assert_eq!(events.sweep(ms(1)), []);
+
+    let restart = |journal: Vec<Entry>| {
+        let mut events = Events::restoring(options.clone(), ms(2));
+        journal.into_iter().for_each(|entry| events.apply(entry).unwrap());
+        events.restored();
+        events
+    };
+    // A journal written anew, then one to which only what has changed was added.
+    for add_words in [false, true] {
+        let mut journal = events.entries();
+        if add_words {
+            events.tell_again();
+            journal.extend(events.take_changes());
+        }
+        let mut again = restart(journal.clone());
+        assert_eq!(again.sweep(ms(3)), [dropped(DropReason::Overflow, Some("a"), 1)]);
+        journal.extend(again.take_changes());
+        let mut told = restart(journal);
+        assert_eq!(told.sweep(ms(4)), [], "a loss is told once");
+        assert_eq!(take(&mut told, "a", 4), [3, 4, 5, 6]);
+    }
+}
+
+#[test]
 fn a_cursor_is_bounded_and_still_gets_everything_once() {
     let mut events = Events::new(EventOptions::default());
     take(&mut events, "a", 0);
@@ -270,8 +370,8 @@ fn a_cursor_is_bounded_and_still_gets_everything_once() {
         if some.is_empty() {
             break;
         }
-        let cursor = Events::cursor_entry(who("a"), &events.scrapers[&who("a")].cursor);
-        assert!(matches!(cursor, Entry::Cursor { heads, .. } if heads.len() <= MAX_BACKLOGS));
+        let words = events.words_on(&who("a"));
+        assert!(matches!(&words[..], [Entry::Cursor { heads, .. }] if heads.len() <= MAX_BACKLOGS));
         got.extend(some);
     }
     got.sort_unstable();
@@ -280,7 +380,10 @@ fn a_cursor_is_bounded_and_still_gets_everything_once() {
 
 #[test]
 fn the_number_of_scrapers_is_bounded() {
-    let mut events = Events::new(EventOptions::default());
+    let mut events = Events::new(EventOptions {
+        scrapers: vec![who("declared"), who("declared too")],
+        ..EventOptions::default()
+    });
     for n in 0..MAX_SCRAPERS {
         take(&mut events, &n.to_string(), 0);
     }
@@ -288,6 +391,7 @@ fn the_number_of_scrapers_is_bounded() {
     let lent = events.scrape(&who("one more"), ms(0));
     assert_eq!((ids(&lent), lent.standing), (vec![], Standing::Untracked));
     assert_eq!(take(&mut events, "7", 0), [1]);
+    assert_eq!(take(&mut events, "declared", 0), [1]);
 }
 
 #[test]
@@ -337,7 +441,18 @@ fn entries_that_contradict_each_other_are_refused() {
         next,
         heads: heads.to_vec(),
     };
-    for wrong in [cursor(4, &[]), cursor(3, &[3]), cursor(3, &[1, 2])] {
+    let lost = |scraper, events| Entry::Lost {
+        scraper: who(scraper),
+        events,
+    };
+    for wrong in [
+        cursor(4, &[]),
+        cursor(3, &[3]),
+        cursor(3, &[1, 2]),
+        cursor(3, &[0]),
+        lost("nobody", 1),
+        lost("known", 3),
+    ] {
         let mut events = Events::restoring(EventOptions::default(), ms(0));
         let mut source = Events::new(EventOptions::default());
         push(&mut source, "x", 0);
@@ -345,6 +460,12 @@ fn entries_that_contradict_each_other_are_refused() {
         for entry in source.entries() {
             events.apply(entry).unwrap();
         }
+        let known = Entry::Cursor {
+            scraper: who("known"),
+            next: 1,
+            heads: vec![],
+        };
+        events.apply(known).unwrap();
         assert!(events.apply(wrong.clone()).is_err(), "{wrong:?}");
         assert!(events.apply(source.entries().remove(0)).is_err(), "starts twice");
         assert!(events.apply(source.entries().remove(1)).is_err(), "out of order");

@@ -236,7 +236,7 @@ mod tests {
             let request = Call::Request { id, method: method.clone(), value: value.clone().into() };
             prop_assert_eq!(decode(&Call::request(1, id, &method, &value))?, Some(request));
             let value = Bytes::from(value);
-            let response = Call::response(1, id, Ok(&[value.clone()]));
+            let response = Call::response(1, id, Ok(std::slice::from_ref(&value)));
             prop_assert_eq!(decode(&response)?, Some(Call::Response(Reply { id, outcome: Ok(value) })));
             let codes = [FailureCode::UnknownMethod, FailureCode::Request, FailureCode::Decode, FailureCode::Encode, FailureCode::Other("E".into())];
             let failure = Failure { message, code: codes.get(code).cloned() };

@@ -1,0 +1,158 @@
+//! A disk that fills up under `store.path`, on a file system of its own.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use http::{Request, StatusCode};
+
+use crate::harness::{ask, bulk, until};
+use crate::process::{Process, config};
+
+const NAME: &str = "full_disk::a_full_disk_takes_no_events_and_loses_none";
+
+/// Set in the copy of this test that runs where it may mount.
+const INSIDE: &str = "EXPORTER_PROXY_TEST_INSIDE_MOUNTS";
+
+/// Room for the logs' beginnings and some thousand events.
+const DISK_BYTES: &str = "size=1m";
+
+/// Whether this machine lets us mount a small disk; under CI it must.
+fn can_mount() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
+        .output();
+    let can = tried.is_ok_and(|output| output.status.success());
+    if !can {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no file system can be mounted, and under CI nothing may be skipped"
+        );
+        eprintln!("skipped: no file system can be mounted");
+    }
+    can
+}
+
+#[test]
+fn a_full_disk_takes_no_events_and_loses_none() {
+    if std::env::var_os(INSIDE).is_none() {
+        if !can_mount() {
+            return;
+        }
+        let status = Command::new("unshare")
+            .args(["--map-root-user", "--mount"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(INSIDE, "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", DISK_BYTES, "tmpfs"])
+        .arg(&disk)
+        .status();
+    assert!(mounted.unwrap().success());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(fill(folder.path(), &disk));
+}
+
+/// A proxy on that disk, and its address.
+fn start(file: &Path) -> (Process, SocketAddr) {
+    let mut process = Process::start(file);
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    (process, address)
+}
+
+/// What the proxy says of one event, and of what it was asked.
+async fn post(address: SocketAddr, n: u32) -> (StatusCode, String) {
+    let answer = ask(address, Request::post(format!("/event?n={n}")), "").await;
+    (answer.status(), String::from_utf8_lossy(answer.body()).into_owned())
+}
+
+async fn get(address: SocketAddr, path: &str) -> (StatusCode, String) {
+    let answer = ask(address, Request::get(path).header("user-agent", "p"), "").await;
+    (answer.status(), String::from_utf8_lossy(answer.body()).into_owned())
+}
+
+/// The events in a scrape.
+async fn scrape(address: SocketAddr) -> BTreeSet<u32> {
+    let (_, text) = get(address, "/metrics").await;
+    let samples = text.lines().filter_map(|line| line.strip_prefix("events_to_metrics{n=\""));
+    samples.map(|rest| rest.split_once('"').unwrap().0.parse().unwrap()).collect()
+}
+
+/// Takes all the room that there is.
+fn take_room(filler: &Path) {
+    let mut file = File::create(filler).unwrap();
+    while file.write_all(&[0; 4_096]).is_ok() {}
+    while file.write_all(&[0]).is_ok() {}
+}
+
+async fn fill(folder: &Path, disk: &Path) {
+    let data = disk.join("data");
+    let file = config(folder, &format!("store.path = {data:?}\n"));
+    let (process, address) = start(&file);
+    let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    assert!(scrape(address).await.is_empty());
+    for n in 0..20 {
+        assert_eq!(post(address, n).await.0, StatusCode::OK);
+        accepted.insert(n);
+    }
+    let delivered = scrape(address).await;
+    assert_eq!(delivered, accepted);
+
+    let filler = disk.join("filler");
+    take_room(&filler);
+    // What is left of the last page still takes some.
+    for n in 20..1_000 {
+        let (status, told) = post(address, n).await;
+        if status == StatusCode::OK {
+            accepted.insert(n);
+        } else {
+            assert!(told.contains("events.log") && told.contains("No space left"), "{status} {told}");
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            refused.insert(n);
+        }
+        if refused.len() > 5 {
+            break;
+        }
+    }
+    assert_eq!(refused.len(), 6, "the disk is full");
+    // More than the last page of a file may have left.
+    let body = format!("pushed_while_full 1\n{}", bulk("bulk", 20_000));
+    let pushed = ask(address, Request::put("/apps/a/metrics"), body).await;
+    assert_eq!(pushed.status(), StatusCode::OK);
+    assert!(get(address, "/metrics?peek=true").await.1.contains("pushed_while_full 1\n"));
+    for log in ["events.log", "apps-00000001.log"] {
+        until(&format!("/readyz names {log}"), async || {
+            let (status, told) = get(address, "/readyz").await;
+            status == StatusCode::SERVICE_UNAVAILABLE && told.contains(log) && told.contains("No space left")
+        })
+        .await;
+    }
+
+    fs::remove_file(&filler).unwrap();
+    until("it is ready by itself", async || get(address, "/readyz").await.0 == StatusCode::OK).await;
+    for n in 1_000..1_010 {
+        assert_eq!(post(address, n).await.0, StatusCode::OK);
+        accepted.insert(n);
+    }
+    // Its destructor is a `kill -9`.
+    drop(process);
+
+    let (_process, address) = start(&file);
+    assert!(get(address, "/metrics?peek=true").await.1.contains("pushed_while_full 1\n"));
+    let after = scrape(address).await;
+    assert!(after.is_disjoint(&refused), "{after:?} and {refused:?}");
+    assert_eq!(&after | &delivered, accepted);
+    assert!(after.is_disjoint(&delivered), "a recorded delivery comes again");
+}
