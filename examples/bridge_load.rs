@@ -198,6 +198,7 @@ async fn register(proxies: usize, bridge: &LinkAddress) -> anyhow::Result<Vec<Ru
             },
             listen: None,
             allow: Vec::new(),
+            bootstrap: Vec::new(),
         };
         starting.spawn(async move {
             // 200 series, as of a small program: about 18 kB.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --example peer_client -- quic://KEY@bridge.example:6557 SECRET my_program
+//! cargo run --example peer_client -- hyperdht://KEY SECRET my_program
 //! curl http://bridge.example:30000/scrape/my_program/metrics
 //! ```
 
@@ -39,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
         },
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let scrapes = Arc::new(AtomicU64::new(0));
     let metrics = move || {

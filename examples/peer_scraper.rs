@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --example peer_scraper -- KEY@proxy.example:6556
+//! cargo run --example peer_scraper -- hyperdht://KEY
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
@@ -13,7 +14,9 @@ use exporter_proxy::peer::{Identity, Outcome, REQUEST_TIMEOUT, Scraper};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let target = std::env::args().nth(1).context("usage: peer_scraper KEY@HOST:PORT")?;
+    let target = std::env::args()
+        .nth(1)
+        .context("usage: peer_scraper KEY@HOST:PORT, or hyperdht://KEY")?;
     let target = target.parse().map_err(anyhow::Error::msg)?;
     let scraper = Scraper::new(Identity::load_or_create(Path::new("peer_scraper.key"))?, target, REQUEST_TIMEOUT);
     println!("our key, for the other end's p2p.allow, is {}", scraper.public_key());

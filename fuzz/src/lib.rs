@@ -6,11 +6,15 @@ pub mod capnp_stream;
 pub mod event_form;
 pub mod exposition;
 mod feeding;
+pub mod hyperdht_alias;
+pub mod hyperdht_frames;
+pub mod hyperdht_metrics;
 pub mod json_stream;
 pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
 pub mod store_log;
+pub mod udx;
 
 /// A check; it panics where something does not hold.
 pub type Check = fn(&[u8]);
@@ -20,9 +24,13 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("capnp_stream", capnp_stream::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),
+    ("hyperdht_alias", hyperdht_alias::check),
+    ("hyperdht_frames", hyperdht_frames::check),
+    ("hyperdht_metrics", hyperdht_metrics::check),
     ("json_stream", json_stream::check),
     ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
     ("store_log", store_log::check),
+    ("udx", udx::check),
 ];

@@ -19,6 +19,17 @@ pub enum AliasPolicy {
     First,
 }
 
+/// How a proxy has registered, and so how it is scraped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Over QUIC: over the link that it keeps.
+    Quic,
+    /// Over HyperDHT: by dialling its key.
+    Hyperdht,
+    /// The targets file of the last run does not say it: over a link if there is one, else by its key.
+    Unknown,
+}
+
 /// What was registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -26,6 +37,7 @@ pub(super) struct Entry {
     pub(super) key: PublicKey,
     pub(super) hostname: String,
     pub(super) service: String,
+    pub(super) over: Over,
     /// When it was registered last, or read from the targets file.
     pub(super) renewed: Timestamp,
 }
@@ -117,6 +129,7 @@ mod tests {
             key: PublicKey::new([key; 32]),
             hostname: "h".into(),
             service: "s".into(),
+            over: Over::Quic,
             renewed: Timestamp::from_millis(at * 1_000),
         }
     }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::aliases::Over;
 use super::roster::{Listed, Roster};
 use super::segment;
 use crate::http::reply;
@@ -82,7 +83,9 @@ fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
     };
     let base = format!("/scrape/{}", segment(alias));
     let mut proxy = group(format!("{base}/metrics"), None);
-    if !with_apps {
+    // By key a proxy is asked for all that it has, and for nothing else.
+    let is_whole = listed.link.is_none() && entry.over == Over::Hyperdht;
+    if !with_apps || is_whole {
         return vec![proxy];
     }
     // What the apps have is scraped from the apps, and nothing twice.
@@ -151,12 +154,13 @@ mod tests {
 
     #[test]
     fn a_target_for_the_proxy_and_one_for_each_app() {
-        let listed = Listed {
+        let mut listed = Listed {
             entry: Entry {
                 alias: Alias::new("my host").unwrap(),
                 key: PublicKey::new([0; 32]),
                 hostname: "h".into(),
                 service: "s".into(),
+                over: Over::Quic,
                 renewed: Timestamp::default(),
             },
             expires: Timestamp::default(),
@@ -188,5 +192,8 @@ mod tests {
             (Some("my host"), Some("a/b"), Some("my host"))
         );
         assert_eq!(names(b"nonsense"), None);
+        listed.entry.over = Over::Hyperdht;
+        let whole = groups(&listed, "b", true);
+        assert_eq!((whole.len(), &whole[0]["labels"]["__param_only"]), (1, &Value::Null));
     }
 }

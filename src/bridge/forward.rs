@@ -13,10 +13,11 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 
-use super::roster::{Roster, Unknown};
+use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
-use crate::peer::{Answer, message};
+use crate::peer::{Answer, Callers, PublicKey, message};
+use crate::wire::hyperdht::MetricsReply;
 
 /// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -34,9 +35,16 @@ const ASKED: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIME
 /// What is passed on to the scraper as it came.
 const ANSWERED: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH, VARY];
 
+/// What metrics are, unless the proxy says otherwise.
+fn text_004() -> HeaderValue {
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")
+}
+
 /// Forwards scrapes.
 pub(super) struct Forwarding {
     pub(super) roster: Arc<Roster>,
+    /// What scrapes by key, where the bridge is on HyperDHT.
+    pub(super) callers: Option<Callers>,
     pub(super) request_timeout: Duration,
 }
 
@@ -99,12 +107,13 @@ impl Forwarding {
     async fn forward(&self, alias: &str, path: &str, asked: (Method, HeaderMap), connection: &Connection) -> Response<Body> {
         let began = Instant::now();
         let wait = patience(self.request_timeout, &asked.1);
-        let link = match self.roster.find(alias) {
-            Ok(link) => link,
-            Err(Unknown) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
-        };
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        let Some(link) = link else { return unavailable() };
+        let link = match (self.roster.find(alias), &self.callers) {
+            (Ok(Way::Link(link)), _) => link,
+            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, path, wait).await,
+            (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
+            (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
+        };
         let Ok(request) = request(path, asked, connection) else {
             return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
         };
@@ -116,6 +125,29 @@ impl Forwarding {
             return self.pass_on(answer, connection);
         }
         self.upstream_error(answer, path).await
+    }
+
+    /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
+    /// tells the proxy that its answer was received.
+    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, path: &str, wait: Duration) -> Response<Body> {
+        if path.starts_with("/apps/") {
+            let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
+            return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why);
+        }
+        let began = Instant::now();
+        let Ok(reply) = callers.scrape(key, wait).await else {
+            return self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
+        };
+        self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
+        match reply {
+            MetricsReply::Failed(why) => self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {why}")),
+            MetricsReply::Metrics(text) => {
+                self.roster.telemetry.bridge_scrapes_total.with([Outcome::Ok.as_str()]).inc();
+                let mut response = Response::new(Body::from(text));
+                response.headers_mut().insert(CONTENT_TYPE, text_004());
+                response
+            }
+        }
     }
 
     /// The metrics, as they come; and when their reader has them, the proxy is told.
@@ -133,7 +165,7 @@ impl Forwarding {
         let (head, body) = response.into_parts();
         let mut response = Response::new(Body::new(body));
         let to = response.headers_mut();
-        to.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        to.insert(CONTENT_TYPE, text_004());
         copy(&ANSWERED, &head.headers, to);
         response
     }

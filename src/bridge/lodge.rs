@@ -1,16 +1,14 @@
 //! The part that receives proxies: registration, control messages, farewell.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::aliases::Entry;
-use super::roster::Roster;
-use crate::peer::{Alias, Event, Gate, Guest, Heard, MAX_NAME_BYTES, Newcomer, PublicKey, SharedSecret, Tries};
+use super::aliases::Over;
+use super::registry::{Claim, Refusal, Registry};
+use crate::peer::{Event, Gate, Guest, Heard, Newcomer, PublicKey, SharedSecret};
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -27,26 +25,14 @@ pub(super) struct Lodge {
 }
 
 struct Host {
-    roster: Arc<Roster>,
-    secret: SharedSecret,
+    registry: Arc<Registry>,
     key: PublicKey,
-    by_address: Mutex<Tries<IpAddr>>,
-    by_key: Mutex<Tries<PublicKey>>,
 }
 
 impl Lodge {
-    pub(super) fn new(gate: Gate, roster: Arc<Roster>, secret: SharedSecret, key: PublicKey) -> Self {
-        let host = Host {
-            roster,
-            secret,
-            key,
-            by_address: Mutex::default(),
-            by_key: Mutex::default(),
-        };
-        Self {
-            gate,
-            host: Arc::new(host),
-        }
+    pub(super) fn new(gate: Gate, registry: Arc<Registry>, key: PublicKey) -> Self {
+        let host = Arc::new(Host { registry, key });
+        Self { gate, host }
     }
 }
 
@@ -107,7 +93,7 @@ impl Host {
 
     /// A guest that has registered, until it goes.
     async fn serve(&self, mut guest: Guest, updated: bool, stop: CancellationToken) {
-        let (peer, roster) = (guest.key(), &self.roster);
+        let (peer, roster) = (guest.key(), &self.registry.roster);
         let (link, mut messages) = guest.link(roster.memory(peer), roster.events.clone());
         roster.events.emit(Event::Opened {
             peer,
@@ -160,62 +146,18 @@ impl Host {
 
     /// Whether a registration is accepted; then whether it brought anything new.
     fn judge(&self, guest: &Guest, register: &Register) -> Result<bool, String> {
-        let peer = guest.key();
-        let verdict = self.examine(guest, register);
-        self.roster.events.emit(match &verdict {
-            Ok(updated) => Event::Registered {
-                peer,
-                alias: register.alias.clone(),
-                updated: *updated,
-            },
-            Err(why) => Event::Refused {
-                peer,
-                alias: shortened(&register.alias),
-                why: why.clone(),
-            },
-        });
-        verdict
-    }
-
-    fn examine(&self, guest: &Guest, register: &Register) -> Result<bool, String> {
-        let (peer, address, now) = (guest.key(), guest.first_address().ip().to_canonical(), Instant::now());
-        if !self.may_try(peer, address, now) {
-            return Err("too many wrong registrations lately".to_owned());
-        }
-        if !guest.proves(register, &self.secret, self.key) {
-            self.failed(peer, address, now);
-            return Err("Unauthorised: the shared secret is another".to_owned());
-        }
-        let alias = Alias::new(&register.alias).map_err(|e| e.to_string())?;
-        for (what, text) in [("hostname", &register.hostname), ("service", &register.service)] {
-            if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
-                return Err(format!("the {what} has more than {MAX_NAME_BYTES} bytes or control characters"));
-            }
-        }
-        let entry = Entry {
-            alias,
-            key: peer,
-            hostname: register.hostname.clone(),
-            service: register.service.clone(),
-            renewed: (self.roster.clock)(),
+        let claim = Claim {
+            from: (guest.key(), guest.first_address().ip().to_canonical()),
+            key: guest.key(),
+            alias: &register.alias,
+            hostname: &register.hostname,
+            service: &register.service,
+            over: Over::Quic,
         };
-        self.roster.register(entry).map_err(|e| e.to_string())
+        let knows = |secret: &SharedSecret| guest.proves(register, secret, self.key);
+        self.registry.judge(&claim, knows).map_err(|refusal| match refusal {
+            Refusal::Unauthorised => "Unauthorised: the shared secret is another".to_owned(),
+            Refusal::Other(why) => why,
+        })
     }
-
-    /// A proxy that is registered right now is not held to what others do at its address.
-    fn may_try(&self, peer: PublicKey, address: IpAddr, now: Instant) -> bool {
-        let tries = |by: &Mutex<Tries<PublicKey>>| by.lock().unwrap_or_else(PoisonError::into_inner).may(peer, now);
-        let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).may(address, now);
-        tries(&self.by_key) && (self.roster.is_here(peer) || from_there())
-    }
-
-    fn failed(&self, peer: PublicKey, address: IpAddr, now: Instant) {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).failed(peer, now);
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).failed(address, now);
-    }
-}
-
-/// A stranger's alias for the log: it may be anything of any length.
-fn shortened(alias: &str) -> String {
-    alias.chars().take(MAX_NAME_BYTES).collect()
 }

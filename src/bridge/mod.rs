@@ -1,14 +1,17 @@
 //! The far end: proxies register here and Prometheus scrapes them through here.
 //!
-//! The lodge receives proxies over links and enters them into the roster; the forwarding hands scrapes to them and streams the answers
-//! back; the keeper writes the targets file. Nothing of a scrape is stored, and no body is ever held whole.
+//! The lodge receives proxies over links, those that are found by their keys register over HyperDHT, and the registry enters both into the
+//! roster; the forwarding hands scrapes to them and streams the answers back; the keeper writes the targets file. Nothing of a scrape is
+//! stored, and no body is ever held whole but those that come over HyperDHT in one message.
 
 mod aliases;
+mod by_key;
 mod discovery;
 mod forward;
 mod keeper;
 mod lodge;
 mod pages;
+mod registry;
 mod roster;
 mod targets_file;
 
@@ -26,15 +29,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub use aliases::AliasPolicy;
 
 use self::aliases::Aliases;
+use self::by_key::ByKey;
 use self::discovery::Discovery;
 use self::forward::Forwarding;
 use self::keeper::{Keeper, Obstacle};
 use self::lodge::Lodge;
 use self::pages::Pages;
+use self::registry::Registry;
 use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
-use crate::peer::{Event, Events, Gate, Identity, PublicKey, SharedSecret};
+use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, SharedSecret};
 use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
@@ -71,6 +76,9 @@ pub struct BridgeSettings {
     pub http_listen: String,
     /// `HOST:PORT` for proxies, over UDP; none: no proxy can register.
     pub quic_listen: Option<String>,
+    /// Whether proxies also register over HyperDHT: then through which nodes it is joined, `HOST:PORT` each; through the public ones where
+    /// there are none.
+    pub hyperdht: Option<Vec<String>>,
     /// The targets file.
     pub targets_file: PathBuf,
     /// How long after its last registration an alias is forgotten.
@@ -98,6 +106,8 @@ pub struct Bridge {
     pub http: Option<SocketAddr>,
     /// Where proxies register.
     pub quic: Option<SocketAddr>,
+    /// Whether they also do over HyperDHT.
+    pub hyperdht: bool,
     /// The key under which they do.
     pub key: PublicKey,
 }
@@ -126,15 +136,29 @@ impl Bridge {
         let listener = Listener::tcp(&settings.http_listen).await.context("bridge.http_listen")?;
         let http = listener.local_addr();
         let key = settings.identity.public_key();
+        let registry = Arc::new(Registry::new(roster.clone(), settings.secret.clone()));
+        let mut callers = None;
+        if let Some(bootstrap) = &settings.hyperdht {
+            let by_key = by_key(&settings.identity, bootstrap, registry.clone())
+                .await
+                .context("bridge.hyperdht")?;
+            callers = Some(by_key.callers.clone());
+            supervisor.add(by_key);
+        }
         let mut quic = None;
         if let Some(address) = &settings.quic_listen {
             let gate = Gate::for_proxies(&settings.identity, address, events)
                 .await
                 .context("bridge.quic_listen")?;
             quic = gate.local_addr();
-            supervisor.add(Lodge::new(gate, roster.clone(), settings.secret.clone(), key));
+            supervisor.add(Lodge::new(gate, registry, key));
         }
-        let door = door(&settings, roster, obstacle.clone(), key);
+        let forwarding = Forwarding {
+            roster: roster.clone(),
+            callers,
+            request_timeout: settings.request_timeout,
+        };
+        let door = door(&settings, forwarding, obstacle.clone(), key);
         supervisor.add(Server::new(listener, Seats::new(settings.connections), door));
         supervisor.add(keeper);
         Ok(Self {
@@ -143,6 +167,7 @@ impl Bridge {
             stop: Stop::default(),
             http,
             quic,
+            hyperdht: settings.hyperdht.is_some(),
             key,
         })
     }
@@ -174,12 +199,19 @@ impl Bridge {
     }
 }
 
-fn door(settings: &BridgeSettings, roster: Arc<Roster>, obstacle: Arc<Obstacle>, key: PublicKey) -> Door {
-    let http = Arc::new(HttpStats::default());
-    let forwarding = Forwarding {
-        roster: roster.clone(),
-        request_timeout: settings.request_timeout,
-    };
+/// Joins HyperDHT and can be found there from now on.
+async fn by_key(identity: &Identity, bootstrap: &[String], registry: Arc<Registry>) -> Result<ByKey, HyperdhtError> {
+    let events = &registry.roster.events;
+    let network = Network::join(bootstrap).await?;
+    Ok(ByKey {
+        desk: network.desk(identity, events.clone()).await?,
+        callers: network.callers(identity, events.clone()),
+        registry,
+    })
+}
+
+fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacle>, key: PublicKey) -> Door {
+    let (http, roster) = (Arc::new(HttpStats::default()), forwarding.roster.clone());
     let discovery = Discovery {
         roster: roster.clone(),
         address: settings.http_listen.clone(),
@@ -222,7 +254,8 @@ fn count(telemetry: &BridgeTelemetry, event: &Event) {
         Event::Closed { .. } => link("closed"),
         Event::Lost { .. } => link("lost"),
         Event::Barred { .. } => link("barred"),
-        // A bridge does not dial, and scrapes are counted where their outcome is known.
-        Event::Unreachable { .. } | Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
+        Event::Unreachable { .. } => link("unreachable"),
+        // Scrapes are counted where their outcome is known.
+        Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
     }
 }

@@ -14,6 +14,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::ENDPOINTS;
+use super::aliases::Over;
 use super::keeper::Obstacle;
 use super::roster::{Listed, Roster};
 use crate::http::{HttpStats, reply};
@@ -53,6 +54,7 @@ fn columns(listed: &Listed) -> [String; 7] {
     let Listed { entry, expires, link, .. } = listed;
     let state = match link {
         Some(link) => format!("connected, {:.1} ms away", link.rtt().as_secs_f64() * 1_000.0),
+        None if entry.over == Over::Hyperdht => "dialled over HyperDHT".to_owned(),
         None => "not connected".to_owned(),
     };
     [
@@ -96,6 +98,11 @@ fn facts(listed: &Listed) -> Value {
         "key": entry.key.to_string(),
         "registered": time(entry.renewed),
         "expires": time(*expires),
+        "over": match (link, entry.over) {
+            (Some(_), _) | (None, Over::Quic) => Some("quic"),
+            (None, Over::Hyperdht) => Some("hyperdht"),
+            (None, Over::Unknown) => None,
+        },
         "connected": link.is_some(),
         "round_trip_seconds": link.as_ref().map(|link| link.rtt().as_secs_f64()),
     })

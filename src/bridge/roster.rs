@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::aliases::{Aliases, Entry, Taken};
+use super::aliases::{Aliases, Entry, Over, Taken};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Events, Link, Memory, PublicKey};
 use crate::telemetry::BridgeTelemetry;
@@ -143,12 +143,16 @@ impl Roster {
         self.lock().known.get(&key).is_some_and(|known| known.link.is_some())
     }
 
-    /// The link of whoever has the alias; `Ok(None)` where that one is not connected.
-    pub(super) fn find(&self, alias: &str) -> Result<Option<Link>, Unknown> {
+    /// How whoever has the alias is scraped.
+    pub(super) fn find(&self, alias: &str) -> Result<Way, Unknown> {
         let state = self.lock();
         let entry = state.aliases.get(alias, (self.clock)()).ok_or(Unknown)?;
         let known = state.known.get(&entry.key);
-        Ok(known.and_then(|known| known.link.as_ref()).map(|(_, link)| link.clone()))
+        Ok(match known.and_then(|known| known.link.as_ref()) {
+            Some((_, link)) => Way::Link(link.clone()),
+            None if entry.over == Over::Quic => Way::Gone,
+            None => Way::Key(entry.key),
+        })
     }
 
     /// All aliases that have not expired, sorted.
@@ -203,6 +207,16 @@ impl Roster {
         let state = self.lock();
         super::targets_file::render(state.aliases.live((self.clock)()))
     }
+}
+
+/// How a proxy is scraped.
+pub(super) enum Way {
+    /// Over the link that it keeps.
+    Link(Link),
+    /// By dialling its key over HyperDHT.
+    Key(PublicKey),
+    /// It keeps links, but has none now.
+    Gone,
 }
 
 /// Nobody has the alias, or not any more.

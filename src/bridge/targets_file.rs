@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::aliases::Entry;
+use super::aliases::{Entry, Over};
 use crate::model::Timestamp;
 use crate::peer::Alias;
 
@@ -87,6 +87,7 @@ fn read(target: &str, now: Timestamp) -> Result<Entry, String> {
         key: key.parse().map_err(|e| format!("the key: {e}"))?,
         hostname: hostname.to_owned(),
         service: service.to_owned(),
+        over: Over::Unknown,
         renewed: now,
     })
 }
@@ -163,6 +164,7 @@ mod tests {
             key: PublicKey::new([0; 32]),
             hostname: hostname.into(),
             service: service.into(),
+            over: Over::Quic,
             renewed: Timestamp::from_millis(5),
         }
     }

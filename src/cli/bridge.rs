@@ -53,4 +53,7 @@ fn greet(bridge: &Bridge) {
             quic.port()
         );
     }
+    if bridge.hyperdht {
+        tracing::info!("proxies register over HyperDHT: p2p.bridges = [\"hyperdht://{}\"]", bridge.key);
+    }
 }

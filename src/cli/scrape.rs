@@ -1,4 +1,4 @@
-//! `exporter-proxy scrape KEY@HOST:PORT`
+//! `exporter-proxy scrape KEY@HOST:PORT | hyperdht://KEY`
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::peer::{Identity, LinkAddress, Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
+use crate::config::HostPort;
+use crate::peer::{HyperdhtError, Identity, LinkAddress, Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
 #[derive(Debug, Args)]
 pub(super) struct Scrape {
-    /// The proxy: KEY@HOST:PORT, with its public key and the address that its p2p.listen names.
+    /// The proxy: KEY@HOST:PORT, with its public key and the address that its p2p.listen names; or hyperdht://KEY, where it has a
+    /// bridge on HyperDHT.
     target: LinkAddress,
     /// The file of our key, made if there is none. Without it: p2p.key, where the proxy looks for it. The scraped proxy has to
     /// know its public half, in p2p.allow or as one of p2p.bridges.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// What to ask for.
+    /// What to ask for. Over HyperDHT there is nothing else than /metrics.
     #[arg(long, value_name = "PATH", default_value = "/metrics")]
     path: String,
-    /// How long to wait, in seconds.
+    /// A node through which to join HyperDHT, any number of them. Without it: the public ones.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse)]
+    bootstrap: Vec<HostPort>,
+    /// How long to wait for the answer, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = REQUEST_TIMEOUT.as_secs())]
     timeout: u64,
 }
@@ -29,7 +34,8 @@ impl Scrape {
         let identity = Identity::load_or_create(&super::keygen::usual(self.identity)?)?;
         let key = identity.public_key();
         let outcome = super::small_runtime()?.block_on(async {
-            let scraper = Scraper::new(identity, self.target, Duration::from_secs(self.timeout.max(1)));
+            let bootstrap = self.bootstrap.iter().map(ToString::to_string).collect();
+            let scraper = Scraper::joining(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
             let outcome = scraper.request(&self.path).await;
             scraper.close().await;
             outcome
@@ -40,7 +46,9 @@ impl Scrape {
                 Ok(ExitCode::SUCCESS)
             }
             Ok(Outcome::Failure(message)) => anyhow::bail!("the proxy says that it failed: {message}"),
-            Err(error @ ScrapeError::Link(_)) => anyhow::bail!("{error} (our key is {key}; is it in the proxy's p2p.allow?)"),
+            Err(error @ (ScrapeError::Link(_) | ScrapeError::Hyperdht(HyperdhtError::Unreachable(_)))) => {
+                anyhow::bail!("{error} (our key is {key}; is it in the proxy's p2p.allow?)")
+            }
             Err(error) => Err(error.into()),
         }
     }

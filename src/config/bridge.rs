@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, FilePath, OneOf, OrEmpty, SecretText, Span};
+use super::kinds::{ADDRESS, FilePath, Flag, OneOf, OrEmpty, SecretText, Span};
 use super::p2p::{SecretSource, secret};
 use super::reader::Section;
 use super::secret::Secret;
 use crate::bridge::AliasPolicy;
-use crate::peer::Seed;
+use crate::peer::{HyperdhtError, Seed};
 
 /// Entries that live for less would expire between two registrations.
 const MIN_EXPIRY: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ pub struct BridgeTable {
     pub http_listen: HostPort,
     /// `quic_listen`: where proxies register.
     pub quic_listen: Option<HostPort>,
+    /// `hyperdht`: whether proxies register by key alone, too.
+    pub hyperdht: bool,
     /// `key_file`; `None`: the usual place.
     pub key_file: Option<PathBuf>,
     /// `key_seed`: the key itself, instead of a file.
@@ -51,6 +53,10 @@ impl BridgeTable {
         let http_listen = t.fixed("http_listen").or(HostPort::new("127.0.0.1", 30_000), ADDRESS);
         let quic = HostPort::new("0.0.0.0", 6_557);
         let quic_listen = t.fixed("quic_listen").or(Some(quic), OrEmpty(ADDRESS));
+        let hyperdht = t.fixed("hyperdht").or(false, Flag);
+        t.require(&["hyperdht"], !hyperdht || cfg!(feature = "hyperdht"), || {
+            HyperdhtError::Unbuilt.to_string()
+        });
         let key_file = t.fixed("key_file").or(None, OrEmpty(FilePath));
         let key_seed = t.fixed("key_seed").optional(SecretText);
         t.require(&["key_file", "key_seed"], key_file.is_none() || key_seed.is_none(), || {
@@ -63,6 +69,7 @@ impl BridgeTable {
         Self {
             http_listen,
             quic_listen,
+            hyperdht,
             key_file,
             key_seed,
             secret: secret(t),

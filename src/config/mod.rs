@@ -18,6 +18,7 @@ mod exposition;
 mod fault;
 mod find;
 mod http;
+mod hyperdht;
 mod ipfs;
 mod key;
 mod kinds;
@@ -47,6 +48,7 @@ pub use exposition::{Duplicates, Exposition, ExpositionMode};
 pub use fault::Faults;
 pub use find::Source;
 pub use http::Http;
+pub use hyperdht::Hyperdht;
 pub use ipfs::IpfsNode;
 pub use p2p::{P2p, SecretSource};
 pub use poll::{Credentials, Endpoint, Password, PollExternal};
@@ -87,6 +89,8 @@ pub struct Settings {
     pub p2p: Option<P2p>,
     /// The bridge, for the command that runs one.
     pub bridge: BridgeTable,
+    /// HyperDHT, for the links and for the bridge.
+    pub hyperdht: Hyperdht,
     /// Every key with its value, for comparing and showing.
     entries: Vec<Entry>,
 }
@@ -146,6 +150,7 @@ impl Settings {
             ipfs: reader.tables("ipfs", ipfs::read),
             p2p: reader.section("p2p", P2p::read),
             bridge: reader.section("bridge", BridgeTable::read),
+            hyperdht: reader.section("hyperdht", Hyperdht::read),
             entries: Vec::new(),
         };
         let mut notes = reader.finish();

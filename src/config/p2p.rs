@@ -8,7 +8,7 @@ use super::kinds::{ADDRESS, FilePath, Flag, ListOf, OrEmpty, Parsed, SecretText,
 use super::raw::quoted;
 use super::reader::Section;
 use super::secret::Secret;
-use crate::peer::{Alias, LinkAddress, MAX_NAME_BYTES, PublicKey, SharedSecret};
+use crate::peer::{Alias, HyperdhtError, LinkAddress, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Registering more often would only load the bridge; more rarely than monthly, and no bridge remembers.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -83,7 +83,11 @@ impl P2p {
             .bridges
             .iter()
             .enumerate()
-            .find(|(at, bridge)| self.bridges[..*at].iter().any(|other| other.key == bridge.key));
+            .find(|(at, bridge)| self.bridges[..*at].iter().any(|other| other.key() == bridge.key()));
+        let far = self.bridges.iter().any(|bridge| matches!(bridge, LinkAddress::Hyperdht(_)));
+        t.require(&["bridges"], !far || cfg!(feature = "hyperdht"), || {
+            HyperdhtError::Unbuilt.to_string()
+        });
         t.require(&["bridges"], twice.is_none(), || {
             "two of the \"bridges\" have the same key".to_owned()
         });
@@ -150,9 +154,9 @@ const KEYS: ListOf<Parsed<PublicKey>> = ListOf {
 
 const BRIDGES: ListOf<Parsed<LinkAddress>> = ListOf {
     kind: Parsed {
-        expected: "a bridge such as \"quic://KEY@bridge.example:6557\"",
+        expected: "a bridge such as \"quic://KEY@bridge.example:6557\" or \"hyperdht://KEY\"",
         parse: str::parse,
     },
-    expected: "a list of bridges such as [\"quic://KEY@bridge.example:6557\"]",
+    expected: "a list of bridges such as [\"quic://KEY@bridge.example:6557\", \"hyperdht://KEY\"]",
     or_single: false,
 };

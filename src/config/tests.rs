@@ -76,7 +76,7 @@ fn the_shipped_file_spells_out_the_defaults() {
             "{:?}",
             (
                 (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http),
-                (&s.stream, &s.ipfs, &s.p2p, &s.bridge)
+                (&s.stream, &s.ipfs, &s.p2p, &s.bridge, &s.hyperdht)
             )
         )
     };
@@ -539,4 +539,37 @@ proptest! {
             prop_assert_eq!(found.iter().filter(|fault| fault.contains(part)).count(), 1, "{} in {:?}", part, found);
         }
     }
+}
+
+#[test]
+fn hyperdht_takes_keys_alone() {
+    let key = "y".repeat(52);
+    let p2p = format!("[p2p]\nenabled = true\nsecret = \"{}\"\n", "1".repeat(64));
+    let with = |rest: &str| parse(&format!("{p2p}{rest}"), "c.toml", &Environment::default());
+    let bridges = format!("bridges = [\"hyperdht://{key}\"]\n");
+    let parsed = with(&format!(
+        "{bridges}[bridge]\nhyperdht = true\nquic_listen = \"\"\n[hyperdht]\nbootstrap = [\"127.0.0.1:49737\"]\n"
+    ));
+    if cfg!(feature = "hyperdht") {
+        let settings = parsed.unwrap();
+        assert_eq!(settings.p2p.unwrap().bridges[0].to_string(), format!("hyperdht://{key}"));
+        assert!(settings.bridge.hyperdht && settings.bridge.quic_listen.is_none());
+        assert_eq!(settings.hyperdht.bootstrap[0].to_string(), "127.0.0.1:49737");
+        let told = with(&format!("bridges = [\"hyperdht://{key}\", \"quic://{key}@b:1\"]"))
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("have the same key"), "{told}");
+    } else {
+        // Whoever wants it from a program that has not got it is told at once, and told what to do.
+        let told = parsed.unwrap_err().to_string();
+        assert_eq!(
+            told.matches("was built without HyperDHT; build it with the cargo feature").count(),
+            2,
+            "{told}"
+        );
+    }
+    let told = with("[hyperdht]\nbootstrap = [\"nowhere\", \"b:0\"]\n[bridge]\nquic_listen = \"\"\n")
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("bootstrap"), "{told}");
 }

@@ -29,6 +29,7 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
         secret: links::secret(source).context("bridge.secret_file")?,
         http_listen: table.http_listen.to_string(),
         quic_listen: table.quic_listen.as_ref().map(ToString::to_string),
+        hyperdht: table.hyperdht.then(|| links::bootstrap(&all.hyperdht)),
         targets_file: table.targets_file.clone(),
         entry_expiry: table.entry_expiry,
         check_expired_interval: table.check_expired_interval,

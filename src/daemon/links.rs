@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{P2p, SecretSource};
+use crate::config::{Hyperdht, P2p, SecretSource};
 use crate::http::Door;
-use crate::peer::{Alias, Client, ClientSettings, Event, Events, Identity, Registration, SharedSecret, usual_key_file};
+use crate::peer::{
+    Alias, Client, ClientError, ClientSettings, Event, Events, Identity, LinkAddress, PublicKey, Registration, SharedSecret, usual_key_file,
+};
 use crate::telemetry::Telemetry;
 
 /// The secret that stands in the shipped configuration as an example, and that everybody knows.
@@ -20,7 +22,7 @@ const MAX_SECRET_BYTES: u64 = 1024;
 ///
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
-pub(super) async fn client(p2p: &P2p, door: Door, telemetry: Arc<Telemetry>) -> anyhow::Result<Client> {
+pub(super) async fn client(p2p: &P2p, hyperdht: &Hyperdht, door: Door, telemetry: Arc<Telemetry>) -> anyhow::Result<Client> {
     let identity = Identity::load_or_create(&key_file(p2p.key_file.clone(), "p2p")?).context("p2p.key_file")?;
     let hostname = match &p2p.hostname {
         Some(hostname) => hostname.clone(),
@@ -47,13 +49,25 @@ pub(super) async fn client(p2p: &P2p, door: Door, telemetry: Arc<Telemetry>) -> 
         },
         listen: p2p.listen.as_ref().map(ToString::to_string),
         allow: p2p.allow.clone(),
+        bootstrap: bootstrap(hyperdht),
     };
     for bridge in &p2p.bridges {
-        telemetry.p2p_connected.with([&bridge.key.text()]).set(0);
+        telemetry.p2p_connected.with([&bridge.key().text()]).set(0);
     }
-    let bridges: Vec<_> = p2p.bridges.iter().map(|bridge| bridge.key).collect();
+    let bridges = p2p.bridges.clone();
     let events = Events::new(move |event| count(&telemetry, &bridges, event));
-    Client::bind(settings, door, events).await.context("p2p.listen")
+    Client::bind(settings, door, events).await.map_err(|error| {
+        let key = match error {
+            ClientError::Gate(_) => "p2p.listen",
+            ClientError::Hyperdht(_) => "p2p.bridges",
+        };
+        anyhow::Error::new(error).context(key)
+    })
+}
+
+/// The nodes through which HyperDHT is joined.
+pub(super) fn bootstrap(hyperdht: &Hyperdht) -> Vec<String> {
+    hyperdht.bootstrap.iter().map(ToString::to_string).collect()
 }
 
 /// The configured key file, or the usual one of this name.
@@ -90,13 +104,20 @@ fn hostname() -> anyhow::Result<String> {
 }
 
 /// Counts what happens on links.
-fn count(telemetry: &Telemetry, bridges: &[crate::peer::PublicKey], event: &Event) {
+fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
     let link = |what: &str| telemetry.p2p_links_total.with([what]).inc();
     let scrape = |what: &str| telemetry.p2p_scrapes_total.with([what]).inc();
-    let registration = |peer: &crate::peer::PublicKey, what: &str| telemetry.p2p_registrations_total.with([&peer.text(), what]).inc();
-    let connected = |peer: &crate::peer::PublicKey, up: bool| {
-        if bridges.contains(peer) {
+    let registration = |peer: &PublicKey, what: &str| telemetry.p2p_registrations_total.with([&peer.text(), what]).inc();
+    let bridge = |peer: &PublicKey| bridges.iter().find(|bridge| bridge.key() == *peer);
+    let connected = |peer: &PublicKey, up: bool| {
+        if bridge(peer).is_some() {
             telemetry.p2p_connected.with([&peer.text()]).set(i64::from(up));
+        }
+    };
+    // Over HyperDHT a connection says nothing: one is made for each registration, and others for scrapes.
+    let ended = |peer: &PublicKey| {
+        if matches!(bridge(peer), Some(LinkAddress::Quic(_))) {
+            connected(peer, false);
         }
     };
     match event {
@@ -108,15 +129,18 @@ fn count(telemetry: &Telemetry, bridges: &[crate::peer::PublicKey], event: &Even
             registration(peer, "refused");
             connected(peer, false);
         }
-        Event::Unreachable { peer, .. } => registration(peer, "unreachable"),
+        Event::Unreachable { peer, .. } => {
+            registration(peer, "unreachable");
+            connected(peer, false);
+        }
         Event::Opened { .. } => link("opened"),
         Event::Closed { peer, .. } => {
             link("closed");
-            connected(peer, false);
+            ended(peer);
         }
         Event::Lost { peer, .. } => {
             link("lost");
-            connected(peer, false);
+            ended(peer);
         }
         Event::Barred { .. } => link("barred"),
         Event::Asked { .. } => scrape("asked"),

@@ -164,7 +164,8 @@ impl Daemon {
         let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events.clone());
         let readers = readers(&ground, scraping, events);
         if let Some(p2p) = &settings.p2p {
-            let client = links::client(p2p, ground.door(readers.clone(), &routes::reads()), Arc::clone(&ground.telemetry)).await?;
+            let door = ground.door(readers.clone(), &routes::reads());
+            let client = links::client(p2p, &settings.hyperdht, door, Arc::clone(&ground.telemetry)).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
         }

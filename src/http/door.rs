@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::connection::{LastWord, SendQueue, Shared};
+use super::handover::Handover;
 use super::linger::linger;
 use super::socket::Socket;
 use super::stats::{HttpStats, count};
@@ -166,6 +167,18 @@ impl Door {
         if is_worth_lingering(&end, &shared.talk()) {
             linger(socket, &shared, timers.linger).await;
         }
+    }
+
+    /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the handover whether the
+    /// answer was received.
+    pub async fn ask(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, Handover) {
+        let connection = Connection::new(peer, None, self.0.access.clone());
+        let shared = connection.shared().clone();
+        shared.talk().begin(request.body().size_hint().exact());
+        let handover = Handover::new(shared);
+        count(&self.0.stats.requests);
+        request.extensions_mut().insert(connection);
+        (self.0.answer(request).await, handover)
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.

@@ -16,6 +16,7 @@ mod client;
 mod connection;
 mod delivery;
 mod door;
+mod handover;
 mod linger;
 pub mod reply;
 mod same_site;
@@ -36,6 +37,7 @@ pub use client::{Client, PeerAddr};
 pub use connection::{Connection, SendQueue};
 pub use delivery::{Delivery, Fate};
 pub use door::{Door, Visitor};
+pub use handover::Handover;
 pub use server::Server;
 pub use stats::HttpStats;
 

@@ -8,19 +8,40 @@ use std::sync::Arc;
 
 use super::PublicKey;
 
-/// The scheme of a link's address.
-const SCHEME: &str = "quic://";
+/// The schemes of addresses.
+const QUIC: &str = "quic://";
+const HYPERDHT: &str = "hyperdht://";
 
-/// A public key and where its owner listens: `KEY@HOST:PORT`, with `quic://` before it or not.
+/// Where somebody can be dialled, and whose key has to answer there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LinkAddress {
+pub enum LinkAddress {
+    /// At a host and port, over QUIC.
+    Quic(QuicAddress),
+    /// Wherever it is: over HyperDHT a key is enough.
+    Hyperdht(PublicKey),
+}
+
+impl LinkAddress {
+    /// Who is to answer.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        match self {
+            Self::Quic(address) => address.key,
+            Self::Hyperdht(key) => *key,
+        }
+    }
+}
+
+/// A public key and where its owner listens for links over QUIC: `KEY@HOST:PORT`, with `quic://` before it or not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QuicAddress {
     /// Who is to answer.
     pub key: PublicKey,
     /// `HOST:PORT`; names are looked up at each dial.
     pub place: Arc<str>,
 }
 
-impl LinkAddress {
+impl QuicAddress {
     /// The addresses that the place stands for at this moment.
     pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let found: Vec<SocketAddr> = tokio::net::lookup_host(&*self.place).await?.collect();
@@ -33,7 +54,16 @@ impl LinkAddress {
 
 impl fmt::Display for LinkAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}@{}", self.key, self.place)
+        match self {
+            Self::Quic(address) => address.fmt(f),
+            Self::Hyperdht(key) => write!(f, "{HYPERDHT}{key}"),
+        }
+    }
+}
+
+impl fmt::Display for QuicAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{QUIC}{}@{}", self.key, self.place)
     }
 }
 
@@ -41,11 +71,27 @@ impl FromStr for LinkAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let Some(key) = text.strip_prefix(HYPERDHT) else {
+            return text.parse().map(Self::Quic);
+        };
+        if key.contains('@') {
+            return Err(format!(
+                "{text:?} has an address; over HyperDHT the key alone is enough: {HYPERDHT}KEY"
+            ));
+        }
+        key.parse().map(Self::Hyperdht).map_err(|e| format!("the key of {text:?}: {e}"))
+    }
+}
+
+impl FromStr for QuicAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             None => text,
             Some(_) => text
-                .strip_prefix(SCHEME)
-                .ok_or_else(|| format!("{text:?} is no quic://KEY@HOST:PORT"))?,
+                .strip_prefix(QUIC)
+                .ok_or_else(|| format!("{text:?} is no quic://KEY@HOST:PORT and no hyperdht://KEY"))?,
         };
         let Some((key, place)) = rest.split_once('@') else {
             return Err(format!("{text:?} has no key, as in quic://KEY@HOST:PORT"));
@@ -73,12 +119,20 @@ mod tests {
         for place in ["bridge.example:6557", "10.0.0.1:1", "[::1]:6557"] {
             let full = format!("quic://{key}@{place}");
             let address: LinkAddress = full.parse().unwrap();
-            assert_eq!((address.key, &*address.place), (key, place));
+            let quic = QuicAddress { key, place: place.into() };
+            assert_eq!((address.key(), &address), (key, &LinkAddress::Quic(quic)));
             assert_eq!(format!("{key}@{place}").parse(), Ok(address.clone()));
             assert_eq!(address.to_string(), full);
         }
+        let full = format!("hyperdht://{key}");
+        assert_eq!(
+            (full.parse(), LinkAddress::Hyperdht(key).to_string()),
+            (Ok(LinkAddress::Hyperdht(key)), full.clone())
+        );
         for (bad, why) in [
-            (format!("hyperdht://{key}"), "is no quic://"),
+            (format!("tcp://{key}"), "is no quic://KEY@HOST:PORT and no hyperdht://KEY"),
+            (format!("{full}@bridge:1"), "the key alone"),
+            ("hyperdht://abc".to_owned(), "z-base-32"),
             ("quic://bridge:1".to_owned(), "has no key"),
             ("quic://abc@bridge:1".to_owned(), "z-base-32"),
             (format!("quic://{key}@bridge"), "HOST:PORT"),
@@ -92,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "\\PC*|quic://[a-z0-9]{52}@\\PC*") {
+        fn no_text_panics(text in "\\PC*|quic://[a-z0-9]{52}@\\PC*|hyperdht://\\PC*") {
             let _ = text.parse::<LinkAddress>();
         }
     }

@@ -17,7 +17,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Event, Events};
+use super::far::{HyperdhtError, ScrapedSettings};
 use super::gate::{Gate, GateError};
+use super::hyperdht::{Network, Scraped};
 use super::offer::Offer;
 use super::reception::Reception;
 use super::session::{Session, told};
@@ -38,8 +40,21 @@ pub struct ClientSettings {
     pub registration: Registration,
     /// `HOST:PORT` on which it also answers scrapers that dial it, if at all.
     pub listen: Option<String>,
-    /// Who may dial it, besides the bridges.
+    /// Who may dial it, besides the bridges. Where there is a bridge on HyperDHT, that is also who may reach it there by its key.
     pub allow: Vec<PublicKey>,
+    /// `HOST:PORT` of the nodes through which HyperDHT is joined, where a bridge is there; empty: the public ones.
+    pub bootstrap: Vec<String>,
+}
+
+/// Why a client cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// It cannot listen.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// It cannot join HyperDHT.
+    #[error(transparent)]
+    Hyperdht(#[from] HyperdhtError),
 }
 
 /// A program that is scraped over links: the proxy, or any program that uses this library for its own metrics.
@@ -48,30 +63,48 @@ pub struct ClientSettings {
 pub struct Client {
     sessions: Vec<Session>,
     reception: Option<Reception>,
+    /// Reached by key, where a bridge is on HyperDHT.
+    scraped: Option<Scraped>,
     events: Arc<Events>,
     key: PublicKey,
 }
 
 impl Client {
-    /// Binds what there is to bind; nothing is dialled yet. What comes over links is answered at `door`, which should not write.
+    /// Binds what there is to bind; no bridge is dialled yet. What comes over links is answered at `door`, which should not write.
     ///
     /// # Errors
     ///
-    /// Where `listen` cannot be bound.
-    pub async fn bind(settings: ClientSettings, door: Door, events: Events) -> Result<Self, GateError> {
+    /// Where `listen` cannot be bound, or HyperDHT cannot be joined and a bridge is there.
+    pub async fn bind(settings: ClientSettings, door: Door, events: Events) -> Result<Self, ClientError> {
         let events = Arc::new(events);
-        let offer = Offer::new(door, events.clone());
+        let offer = Offer::new(door.clone(), events.clone());
         let ClientSettings {
             identity,
             bridges,
             registration,
             listen,
             allow,
+            bootstrap,
         } = settings;
+        let registration = Arc::new(registration);
+        let by_key: Vec<_> = bridges.iter().filter(|bridge| matches!(bridge, LinkAddress::Hyperdht(_))).collect();
+        let scraped = if by_key.is_empty() {
+            None
+        } else {
+            let settings = ScrapedSettings {
+                identity: identity.clone(),
+                bridges: by_key.into_iter().map(LinkAddress::key).collect(),
+                allow: allow.clone(),
+                registration: registration.clone(),
+                door,
+                events: events.clone(),
+            };
+            Some(Network::join(&bootstrap).await?.scraped(settings).await?)
+        };
         let reception = match listen {
             None => None,
             Some(address) => {
-                let admitted: HashSet<_> = bridges.iter().map(|bridge| bridge.key).chain(allow).collect();
+                let admitted: HashSet<_> = bridges.iter().map(LinkAddress::key).chain(allow).collect();
                 // One stream carries the control messages.
                 let terms = (Admit::Only(admitted), Protocol::Scrape, MAX_STREAMS + 1);
                 Some(Reception {
@@ -80,16 +113,19 @@ impl Client {
                 })
             }
         };
-        let registration = Arc::new(registration);
-        let session = |bridge| Session {
-            identity: identity.clone(),
-            bridge,
-            registration: registration.clone(),
-            offer: offer.clone(),
+        let session = |bridge| match bridge {
+            LinkAddress::Hyperdht(_) => None,
+            LinkAddress::Quic(bridge) => Some(Session {
+                identity: identity.clone(),
+                bridge,
+                registration: registration.clone(),
+                offer: offer.clone(),
+            }),
         };
         Ok(Self {
-            sessions: bridges.into_iter().map(session).collect(),
+            sessions: bridges.into_iter().filter_map(session).collect(),
             reception,
+            scraped,
             events,
             key: identity.public_key(),
         })
@@ -121,6 +157,9 @@ impl Client {
         }
         if let Some(reception) = self.reception {
             crew.spawn(reception.run(stop.clone()));
+        }
+        if let Some(scraped) = self.scraped {
+            crew.spawn(scraped.run(stop.clone()));
         }
         while let Some(ended) = crew.join_next().await {
             told(ended);

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::tls::{self, Protocol};
 use super::transport::{self, FAREWELL, HANDSHAKE, SERVER_NAME, ending};
-use super::{Identity, LinkAddress, PublicKey};
+use super::{Identity, PublicKey, QuicAddress};
 
 /// Why nobody was reached.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Dialled {
 }
 
 /// Dials each address of the place in turn; the other end may open so many streams.
-pub(super) async fn dial(identity: &Identity, to: &LinkAddress, protocol: Protocol, streams: u32) -> Result<Dialled, DialError> {
+pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<Dialled, DialError> {
     let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.place.to_string(), e))?;
     let mut last = None;
     for address in addresses {

@@ -72,7 +72,7 @@ pub enum Event {
     Asked {
         /// The other end.
         peer: PublicKey,
-        /// Its number, the same at both ends.
+        /// Its number; over QUIC the same at both ends.
         scrape: ScrapeId,
         /// What was asked for.
         path: String,
@@ -81,14 +81,14 @@ pub enum Event {
     Answered {
         /// The other end.
         peer: PublicKey,
-        /// Its number, the same at both ends.
+        /// Its number; over QUIC the same at both ends.
         scrape: ScrapeId,
     },
     /// A scrape was not answered, or not with metrics.
     Failed {
         /// The other end.
         peer: PublicKey,
-        /// Its number, the same at both ends.
+        /// Its number; over QUIC the same at both ends.
         scrape: ScrapeId,
         /// Why.
         why: String,

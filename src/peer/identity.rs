@@ -199,12 +199,29 @@ impl Identity {
         self.certified.clone()
     }
 
+    /// What the key pair of another library is made from.
+    #[cfg(feature = "hyperdht")]
+    pub(super) fn seed(&self) -> [u8; 32] {
+        self.seed.0
+    }
+
     /// A key for a purpose within this program, the same in every run, so that whoever talked to the last run can be told that it is gone.
     pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.seed.0), purpose.as_bytes());
         let mut key = [0; 32];
         key.copy_from_slice(tag.as_ref());
         key
+    }
+
+    /// Another identity for a purpose within this program, the same in every run. Who sees both public keys cannot tell that they belong
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::from_seed`].
+    #[cfg(feature = "hyperdht")]
+    pub(super) fn derived(&self, purpose: &str) -> Result<Self, IdentityError> {
+        Self::from_seed(&Seed(self.derive(purpose)))
     }
 }
 

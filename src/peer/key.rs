@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use ring::hmac;
+
 use crate::wire::z_base_32;
 
 /// Characters that 32 bytes are written in as hexadecimal.
@@ -72,6 +74,13 @@ impl SharedSecret {
     pub(super) const fn expose(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Whether these bytes are the secret; takes the same time whatever they are.
+    pub(crate) fn is(&self, bytes: &[u8; 32]) -> bool {
+        // Two tags under the secret say nothing of where their messages differ, and are compared in constant time.
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        hmac::verify(&key, bytes, hmac::sign(&key, &self.0).as_ref()).is_ok()
+    }
 }
 
 impl fmt::Debug for SharedSecret {
@@ -136,6 +145,7 @@ mod tests {
     fn a_secret_is_never_shown() {
         let secret: SharedSecret = "11".repeat(32).parse().unwrap();
         assert_eq!(format!("{secret:?}"), "MASKED");
+        assert!(secret.is(&[0x11; 32]) && !secret.is(&[0x12; 32]) && !SharedSecret::new([0; 32]).is(&[1; 32]));
         assert_eq!("+1".repeat(32).parse::<SharedSecret>(), Err(NoKey));
     }
 }

@@ -1,9 +1,9 @@
-//! The links between a proxy and those who scrape it from afar: identity, control messages, QUIC.
+//! The links between a proxy and those who scrape it from afar: identity, control messages, QUIC, HyperDHT.
 //!
 //! A link is a QUIC connection whose two ends have shown their Ed25519 keys. The scraped end is a [`Client`]: it dials bridges and
 //! registers there, or listens for scrapers. The scraping end opens a stream for each scrape and speaks plain HTTP/1.1 on it, which the
 //! scraped end answers at a [`Door`](crate::http::Door) that it was handed; the first stream of a link carries control messages instead.
-//! `docs/p2p.md` describes the protocol.
+//! `docs/p2p.md` describes the protocol. Over HyperDHT the bytes are those of other programs, and metrics are all that is asked for.
 //!
 //! [`Client`] and [`Scraper`] are made for other programs, too: see the examples `peer_client` and `peer_scraper`.
 
@@ -14,13 +14,18 @@ mod client;
 mod control;
 mod dial;
 mod event;
+#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
+mod far;
 mod gate;
 mod guest;
+#[cfg_attr(not(feature = "hyperdht"), path = "unbuilt.rs")]
+mod hyperdht;
 mod identity;
 mod key;
 mod link;
 mod offer;
 mod proof;
+mod quic_scraper;
 mod receipt;
 mod reception;
 mod registration;
@@ -34,10 +39,11 @@ mod tries;
 #[cfg(test)]
 mod tests;
 
-pub use address::LinkAddress;
-pub use client::{Client, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_door};
+pub use address::{LinkAddress, QuicAddress};
+pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_door};
 pub use dial::DialError;
 pub use event::{Event, Events, ScrapeId};
+pub use far::HyperdhtError;
 pub use gate::GateError;
 pub use identity::{Identity, IdentityError, Seed, usual_key_file};
 pub use key::{NoKey, PublicKey, SharedSecret};
@@ -46,8 +52,10 @@ pub use receipt::Receipt;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
+pub(crate) use far::{Applicant, Clerk};
 pub(crate) use gate::{Gate, Newcomer};
 pub(crate) use guest::{Guest, Heard};
+pub(crate) use hyperdht::{Callers, Desk, Network};
 pub(crate) use link::{Answer, Link, Memory};
 pub(crate) use scraper::message;
 pub(crate) use tries::Tries;

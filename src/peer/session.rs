@@ -16,7 +16,7 @@ use super::offer::Offer;
 use super::proof::{Claim, keying};
 use super::tls::Protocol;
 use super::transport::{BEAT, CLOSED, MAX_STREAMS, beat, ending};
-use super::{Identity, LinkAddress, Registration};
+use super::{Identity, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
 /// Waits between dials. With a handshake of 5 s the last one still finds a bridge within 15 s of its return.
@@ -50,7 +50,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A proxy's relation to one bridge.
 pub(super) struct Session {
     pub(super) identity: Identity,
-    pub(super) bridge: LinkAddress,
+    pub(super) bridge: QuicAddress,
     pub(super) registration: Arc<Registration>,
     pub(super) offer: Offer,
 }

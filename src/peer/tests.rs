@@ -49,7 +49,7 @@ fn register(dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register 
 }
 
 /// A connection and both of its ends; a handshake needs them at the same time.
-async fn linked(gate: &mut Gate, proxy: &Identity, to: &LinkAddress) -> (Dialled, Newcomer) {
+async fn linked(gate: &mut Gate, proxy: &Identity, to: &QuicAddress) -> (Dialled, Newcomer) {
     let (dialled, newcomer) = tokio::join!(dial(proxy, to, Protocol::Register, 1), gate.next());
     (dialled.unwrap(), newcomer.unwrap())
 }
@@ -69,7 +69,7 @@ async fn judged((dialled, newcomer): (Dialled, Newcomer), register: Register, br
 async fn a_replayed_proof_is_worth_nothing() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let first = linked(&mut gate, &proxy, &address).await;
     let recorded = register(&first.0, &proxy, bridge.public_key());
     assert!(judged(first, recorded.clone(), bridge.public_key()).await);
@@ -85,7 +85,7 @@ async fn a_replayed_proof_is_worth_nothing() {
 async fn another_protocol_is_refused_in_the_handshake() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let refused = tokio::select! {
         refused = dial(&proxy, &address, Protocol::Scrape, 0) => refused.map(|_| ()).unwrap_err(),
         _ = gate.next() => panic!("it came through"),
@@ -97,7 +97,7 @@ async fn another_protocol_is_refused_in_the_handshake() {
 async fn what_is_no_control_message_ends_a_link() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let (dialled, newcomer) = linked(&mut gate, &proxy, &address).await;
     let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
@@ -110,7 +110,7 @@ async fn what_is_no_control_message_ends_a_link() {
 /// A whole bridge, stopped when dropped, for proxies of which only the wire is real.
 struct TestBridge {
     http: SocketAddr,
-    address: LinkAddress,
+    address: QuicAddress,
     stop: Stop,
     _running: JoinHandle<Report>,
     _folder: TempDir,
@@ -124,6 +124,7 @@ impl TestBridge {
             secret: SECRET,
             http_listen: "127.0.0.1:0".into(),
             quic_listen: Some("127.0.0.1:0".into()),
+            hyperdht: None,
             targets_file: folder.path().join("targets.json"),
             entry_expiry: Duration::from_secs(100),
             check_expired_interval: Duration::from_secs(100),
@@ -265,12 +266,12 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
 }
 
 /// The first packets of so many handshakes that will never be gone on with, each with a socket to send it from.
-async fn first_packets(count: usize, to: &LinkAddress, protocol: Protocol) -> Vec<(UdpSocket, Vec<u8>)> {
+async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Vec<(UdpSocket, Vec<u8>)> {
     let mut halves = Vec::new();
     for _ in 0..count {
         // A sink for each, since whoever gives up dialling says so.
         let sink = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let place = format!("{}@{}", to.key, sink.local_addr().unwrap()).parse::<LinkAddress>().unwrap();
+        let place = format!("{}@{}", to.key, sink.local_addr().unwrap()).parse::<QuicAddress>().unwrap();
         let identity = Identity::ephemeral().unwrap();
         let mut packet = vec![0; 2_048];
         let length = tokio::select! {
@@ -338,10 +339,10 @@ fn some_metrics() -> Door {
 }
 
 /// A client of one bridge that is none, and what happens to it.
-async fn lured(to: &LinkAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<Event>) {
+async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<Event>) {
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
-        bridges: vec![to.clone()],
+        bridges: vec![LinkAddress::Quic(to.clone())],
         registration: Registration {
             alias: Alias::new("a").unwrap(),
             service: "s".into(),
@@ -351,6 +352,7 @@ async fn lured(to: &LinkAddress, door: Door) -> (RunningClient, tokio::sync::bro
         },
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let client = Client::bind(settings, door, Events::default()).await.unwrap();
     let events = client.events();
@@ -399,7 +401,7 @@ async fn lost(events: &mut tokio::sync::broadcast::Receiver<Event>) -> String {
 async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     let bridge = Identity::ephemeral().unwrap();
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let (_client, mut events) = lured(&address, some_metrics()).await;
 
     // Words of deliveries that never were: they are read and forgotten, and scrapes go on between them.
@@ -443,7 +445,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
 async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
     let bridge = Identity::ephemeral().unwrap();
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let (_client, _events) = lured(&address, some_metrics()).await;
     let mut closed = Vec::new();
     for _ in 0..4 {
@@ -460,7 +462,7 @@ async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
 async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_back() {
     let bridge = Identity::ephemeral().unwrap();
     let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: LinkAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
     let (told, mut fates) = tokio::sync::mpsc::unbounded_channel();
     let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
         let told = told.clone();

@@ -95,7 +95,7 @@ instruments! {
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
         /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable.
         p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
-        /// 1 while the bridge has accepted us over a link that is up, else 0.
+        /// 1 while the bridge has accepted us over a link that is up, or over HyperDHT at the last registration, else 0.
         p2p_connected: PerLabel<Gauge, 1> = PerLabel::new(["bridge"]),
         /// Links, by what became of them: opened, closed, lost, barred.
         p2p_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
@@ -118,7 +118,7 @@ instruments! {
         bridge_scrape_duration_seconds: Latency = Latency::default(),
         /// Registrations, by what came of them: updated, unchanged, refused.
         bridge_registrations_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
-        /// Links of proxies, by what became of them: opened, closed, lost, barred.
+        /// Links of proxies, by what became of them: opened, closed, lost, barred, unreachable.
         bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
         /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
         bridge_expired_total: Counter = Counter::default(),

@@ -7,6 +7,7 @@ mod buffer;
 mod capnp_message;
 mod capnp_stream;
 pub mod event_form;
+pub mod hyperdht;
 mod json_stream;
 pub mod kubo;
 mod link;
@@ -15,6 +16,7 @@ mod refusal;
 pub mod schema;
 mod sniff;
 mod stream;
+mod udx;
 pub mod z_base_32;
 
 use bytes::Bytes;
@@ -29,6 +31,7 @@ pub use self::link::{LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register};
 pub use self::refusal::{Fault, Found, Part, Place, Refusal};
 pub use self::sniff::FormatChoice;
 pub use self::stream::StreamDecoder;
+pub use self::udx::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
 
 /// One application's word, as it came off the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]

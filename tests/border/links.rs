@@ -25,13 +25,13 @@ use tokio::task::JoinHandle;
 use crate::harness::{PATIENCE, Proxy, ask, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
 
-const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+pub const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
 /// A running bridge with a folder of its own. It is stopped when dropped.
-struct TestBridge {
-    http: SocketAddr,
+pub struct TestBridge {
+    pub http: SocketAddr,
     quic: SocketAddr,
-    key: PublicKey,
+    pub key: PublicKey,
     folder: Option<TempDir>,
     stop: Stop,
     running: Option<JoinHandle<Report>>,
@@ -42,7 +42,7 @@ impl TestBridge {
         Self::with(tempfile::tempdir().unwrap(), free_port(), "").await
     }
 
-    async fn with(folder: TempDir, port: u16, extra: &str) -> Self {
+    pub async fn with(folder: TempDir, port: u16, extra: &str) -> Self {
         let place = folder.path().display();
         let text = format!(
             "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:{port}\"\nkey_file = \"{place}/bridge.key\"\n\
@@ -68,7 +68,7 @@ impl TestBridge {
         }
     }
 
-    async fn get(&self, path: &str) -> Response<Bytes> {
+    pub async fn get(&self, path: &str) -> Response<Bytes> {
         ask(self.http, Request::get(path), "").await
     }
 
@@ -84,13 +84,13 @@ impl TestBridge {
         format!("quic://{}@{}", self.key, self.quic).parse().unwrap()
     }
 
-    fn targets(&self) -> String {
+    pub fn targets(&self) -> String {
         let file = self.folder.as_ref().unwrap().path().join("prometheus/targets.json");
         std::fs::read_to_string(file).unwrap_or_default()
     }
 
     /// Ends without a farewell, as if killed.
-    async fn kill(mut self) -> (TempDir, u16) {
+    pub async fn kill(mut self) -> (TempDir, u16) {
         self.stop.at_once.cancel();
         let _ = self.running.take().unwrap().await;
         (self.folder.take().unwrap(), self.quic.port())
@@ -136,6 +136,7 @@ async fn client(bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
         registration: registration(alias),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
@@ -321,6 +322,7 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         registration: registration("a"),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let second = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
     let mut events = second.events();
@@ -497,6 +499,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
         registration: registration("a"),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
     running.ready().await;
@@ -587,6 +590,7 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
         registration: registration("a"),
         listen: None,
         allow: Vec::new(),
+        bootstrap: Vec::new(),
     };
     let mut running = Client::bind(settings, metrics_door(constant), Events::default())
         .await
@@ -626,6 +630,7 @@ async fn a_second_secret_guess_is_limited() {
             },
             listen: None,
             allow: Vec::new(),
+            bootstrap: Vec::new(),
         };
         let guess = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
         let mut events = guess.events();

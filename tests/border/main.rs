@@ -14,6 +14,12 @@ mod exposition;
 mod full_disk;
 mod harness;
 mod hostile;
+#[cfg(feature = "hyperdht")]
+mod hyperdht;
+#[cfg(feature = "hyperdht")]
+mod hyperdht_js;
+#[cfg(feature = "hyperdht")]
+mod javascript;
 mod keep_alive;
 mod links;
 mod peers;

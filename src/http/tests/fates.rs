@@ -429,3 +429,22 @@ async fn a_client_that_ends_and_reads_no_more_is_soon_given_up() {
     drop(client);
     served.end().await;
 }
+
+#[tokio::test]
+async fn whoever_asks_without_a_stream_says_itself_what_became_of_it() {
+    let mut site = Site::new(Timers::default());
+    let ask = |path: &str| http::Request::get(path).body(Body::empty()).unwrap();
+    let peer = || PeerAddr::Link("somebody".into());
+    let (response, handover) = site.door.ask(ask("/lent?size=10"), peer()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(site.delivery(0).ask(), None, "it is on its way");
+    site.no_fate_yet();
+    handover.received();
+    assert_eq!(site.fate().await, (10, Fate::Confirmed));
+    let (_, handover) = site.door.ask(ask("/lent?size=11"), peer()).await;
+    drop(handover);
+    assert_eq!(site.fate().await, (11, Fate::Returned));
+    site.no_fate_yet();
+    let (response, _handover) = site.door.ask(ask("/nowhere"), peer()).await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,17 @@
+//! The packets under links over HyperDHT.
+
+use exporter_proxy::wire::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxPacket};
+
+/// What was read is no more than what came, and writes and reads as the same where its ranges are no more than we would write.
+pub fn check(input: &[u8]) {
+    let Some(packet) = UdxPacket::decode(input) else {
+        return;
+    };
+    assert!(UDX_HEADER_BYTES + packet.ranges.len() * 8 + packet.payload.len() <= input.len());
+    let mut written = Vec::new();
+    packet.encode(&mut written);
+    let again = UdxPacket::decode(&written).expect("what we write is sound");
+    if packet.ranges.len() <= UDX_MAX_RANGES && (packet.ranges.is_empty() || packet.payload.is_empty()) {
+        assert_eq!(again, packet);
+    }
+}

@@ -1,0 +1,116 @@
+//! Who may register, whatever the registration came over.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::aliases::{Entry, Over};
+use super::roster::Roster;
+use crate::peer::{Alias, Event, MAX_NAME_BYTES, PublicKey, SharedSecret, Tries};
+
+/// Decides on registrations.
+pub(super) struct Registry {
+    pub(super) roster: Arc<Roster>,
+    secret: SharedSecret,
+    by_address: Mutex<Tries<IpAddr>>,
+    by_key: Mutex<Tries<PublicKey>>,
+}
+
+/// What somebody wants to register.
+pub(super) struct Claim<'c> {
+    /// Who it is that wants it, and where: they are held to wrong claims.
+    pub(super) from: (PublicKey, IpAddr),
+    /// Under which key it is to be scraped.
+    pub(super) key: PublicKey,
+    pub(super) alias: &'c str,
+    pub(super) hostname: &'c str,
+    pub(super) service: &'c str,
+    pub(super) over: Over,
+}
+
+/// Why a registration is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The secret is another.
+    #[error("Unauthorised")]
+    Unauthorised,
+    /// Another reason, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Registry {
+    pub(super) fn new(roster: Arc<Roster>, secret: SharedSecret) -> Self {
+        Self {
+            roster,
+            secret,
+            by_address: Mutex::default(),
+            by_key: Mutex::default(),
+        }
+    }
+
+    /// Whether a registration is accepted; then whether it brought anything new. `knows` says whether whoever wants it knows the secret.
+    pub(super) fn judge(&self, claim: &Claim<'_>, knows: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
+        let verdict = self.examine(claim, knows);
+        self.roster.events.emit(match &verdict {
+            Ok(updated) => Event::Registered {
+                peer: claim.key,
+                alias: claim.alias.to_owned(),
+                updated: *updated,
+            },
+            Err(why) => Event::Refused {
+                peer: claim.from.0,
+                alias: shortened(claim.alias),
+                why: why.to_string(),
+            },
+        });
+        verdict
+    }
+
+    fn examine(&self, claim: &Claim<'_>, knows: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
+        let now = Instant::now();
+        if !self.may_try(claim, now) {
+            return Err(Refusal::Other("too many wrong registrations lately".to_owned()));
+        }
+        if !knows(&self.secret) {
+            self.failed(claim, now);
+            return Err(Refusal::Unauthorised);
+        }
+        let alias = Alias::new(claim.alias).map_err(|e| Refusal::Other(e.to_string()))?;
+        for (what, text) in [("hostname", claim.hostname), ("service", claim.service)] {
+            if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
+                let why = format!("the {what} has more than {MAX_NAME_BYTES} bytes or control characters");
+                return Err(Refusal::Other(why));
+            }
+        }
+        let entry = Entry {
+            alias,
+            key: claim.key,
+            hostname: claim.hostname.to_owned(),
+            service: claim.service.to_owned(),
+            over: claim.over,
+            renewed: (self.roster.clock)(),
+        };
+        self.roster.register(entry).map_err(|e| Refusal::Other(e.to_string()))
+    }
+
+    /// A proxy that is connected right now is not held to what others do at its address.
+    fn may_try(&self, claim: &Claim<'_>, now: Instant) -> bool {
+        let (peer, address) = claim.from;
+        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).may(peer, now);
+        let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).may(address, now);
+        by_key && (self.roster.is_here(peer) || from_there())
+    }
+
+    fn failed(&self, claim: &Claim<'_>, now: Instant) {
+        let (peer, address) = claim.from;
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).failed(peer, now);
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).failed(address, now);
+    }
+}
+
+/// A stranger's alias for the log: it may be anything of any length.
+fn shortened(alias: &str) -> String {
+    alias.chars().take(MAX_NAME_BYTES).collect()
+}

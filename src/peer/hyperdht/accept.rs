@@ -1,0 +1,305 @@
+//! Being reached: from a handshake that came through the network to a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peeroxide_dht::crypto::hash;
+use peeroxide_dht::hyperdht::alloc_stream_id;
+use peeroxide_dht::hyperdht_messages::{
+    FIREWALL_OPEN, FIREWALL_UNKNOWN, HandshakeMessage, HolepunchInfo, MODE_FROM_CLIENT, MODE_FROM_RELAY, MODE_FROM_SECOND_RELAY,
+    MODE_FROM_SERVER, MODE_REPLY, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo, UdxInfo, decode_handshake_from_bytes,
+    encode_handshake_to_bytes,
+};
+use peeroxide_dht::messages::Ipv4Peer;
+use peeroxide_dht::noise::Keypair;
+use peeroxide_dht::noise_wrap::NoiseWrap;
+use peeroxide_dht::rpc::UserRequest;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::announce::{Record, relays};
+use super::answers::Answers;
+use super::node::{Node, Outside, socket_address};
+use super::pipe::{Keys, Pipe};
+use super::stream::{Expected, OPENING};
+use crate::peer::PublicKey;
+
+/// Handshakes that may wait for us; whoever finds no room tries again after a second.
+const QUEUE: usize = 256;
+/// Connections in the making at once; each holds a stream and a little memory until the peer's first packet, or [`PATIENCE`].
+const HANDSHAKES: usize = 512;
+/// Arrivals that nobody has taken yet.
+const ARRIVALS: usize = 64;
+/// How long after our answer the peer's first packet may come.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the network has to forget us.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Who may connect.
+type Admit = Box<dyn Fn(PublicKey) -> bool + Send + Sync>;
+
+/// Somebody asked for a connection.
+pub(super) enum Arrival {
+    /// They were let in.
+    Admitted(Pipe),
+    /// They were not, and got no answer.
+    Refused {
+        /// Who they are.
+        key: PublicKey,
+        /// Where they are, as far as the network says.
+        address: SocketAddr,
+    },
+}
+
+/// An identity that can be reached. Dropped it cannot be any more, but only closed it also leaves the network's memory.
+pub(super) struct Listener {
+    arrivals: mpsc::Receiver<Arrival>,
+    holders: watch::Receiver<Vec<Ipv4Peer>>,
+    record: Record,
+    _serving: AbortOnDropHandle<()>,
+    keeping: AbortOnDropHandle<()>,
+}
+
+impl Listener {
+    /// The next who asks; `None` where the node is gone. May be dropped at any time and called again.
+    pub(super) async fn accept(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+
+    /// Waits until the network knows us, and says how many of its nodes do. May be dropped at any time and called again.
+    pub(super) async fn announced(&mut self) -> usize {
+        self.holders
+            .wait_for(|holders| !holders.is_empty())
+            .await
+            .map_or(0, |holders| holders.len())
+    }
+
+    /// Takes our announcement back, so that nobody looks for us in vain.
+    pub(super) async fn close(self) {
+        self.keeping.abort();
+        let holders = self.holders.borrow().clone();
+        // A network that does not listen forgets us by itself.
+        let _ = timeout(FAREWELL, self.record.withdraw(&holders)).await;
+    }
+}
+
+/// Serves the identity; `None` where the node does already.
+pub(super) fn listen(node: &Node, pair: Keypair, admit: Admit) -> Option<Listener> {
+    let target = hash(&pair.public_key);
+    let (inbox, requests) = mpsc::channel(QUEUE);
+    if !node.serve(target, inbox) {
+        return None;
+    }
+    let (arriving, arrivals) = mpsc::channel(ARRIVALS);
+    let (holding, holders) = watch::channel(Vec::new());
+    let record = || Record {
+        node: node.clone(),
+        pair: pair.clone(),
+        target,
+    };
+    let serving = Serving {
+        node: node.clone(),
+        pair: pair.clone(),
+        target,
+        admit,
+        answers: Answers::default(),
+        arriving,
+        holders: holders.clone(),
+        seats: Arc::new(Semaphore::new(HANDSHAKES)),
+        making: JoinSet::new(),
+    };
+    Some(Listener {
+        arrivals,
+        holders,
+        record: record(),
+        _serving: AbortOnDropHandle::new(tokio::spawn(serving.run(requests))),
+        keeping: AbortOnDropHandle::new(tokio::spawn(record().keep(holding))),
+    })
+}
+
+/// The task that answers handshakes.
+struct Serving {
+    node: Node,
+    pair: Keypair,
+    target: [u8; 32],
+    admit: Admit,
+    answers: Answers,
+    arriving: mpsc::Sender<Arrival>,
+    holders: watch::Receiver<Vec<Ipv4Peer>>,
+    seats: Arc<Semaphore>,
+    making: JoinSet<()>,
+}
+
+impl Serving {
+    async fn run(mut self, mut requests: mpsc::Receiver<UserRequest>) {
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(mut request) => {
+                        self.answer(&mut request).await;
+                        // Whatever was not answered gets no answer at all.
+                        request.release();
+                    }
+                    None => return,
+                },
+                Some(_) = self.making.join_next() => {}
+            }
+        }
+    }
+
+    /// Answers by the way that the handshake came.
+    async fn answer(&mut self, request: &mut UserRequest) -> Option<()> {
+        let message = decode_handshake_from_bytes(request.value.as_deref()?).ok()?;
+        let back = match message.mode {
+            MODE_FROM_CLIENT => None,
+            MODE_FROM_RELAY => Some(request.from.clone()),
+            MODE_FROM_SECOND_RELAY => Some(message.relay_address?),
+            _ => return None,
+        };
+        let client = message.peer_address.clone().unwrap_or_else(|| request.from.clone());
+        // The same handshake comes through several relays, and each of them has to be told the same.
+        let now = Instant::now();
+        let noise = match self.answers.find(&message.noise, now) {
+            Some(answer) => answer,
+            None => {
+                let answer = self.decide(&message.noise, &client).await;
+                self.answers.keep(message.noise, answer.clone(), now);
+                answer
+            }
+        }?;
+        let reply = HandshakeMessage {
+            mode: if back.is_some() { MODE_FROM_SERVER } else { MODE_REPLY },
+            noise,
+            peer_address: back.is_some().then_some(client),
+            relay_address: None,
+        };
+        let reply = Some(encode_handshake_to_bytes(&reply).ok()?);
+        match back {
+            None => request.reply(reply),
+            Some(relay) => self
+                .node
+                .dht
+                .relay_with_tid(PEER_HANDSHAKE, Some(self.target), reply, &relay, request.tid)
+                .ok()?,
+        }
+        Some(())
+    }
+
+    /// Reads a handshake and makes what we say to it; `None`: nothing.
+    async fn decide(&mut self, noise: &[u8], client: &Ipv4Peer) -> Option<Vec<u8>> {
+        let mut handshake = NoiseWrap::new_responder(self.pair.clone());
+        let asked = handshake.recv(noise).ok()?;
+        let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
+        let own = alloc_stream_id();
+        let outside = self.node.outside().await;
+        let answer = handshake.send(&self.payload(own, client, &outside)).ok()?;
+        let shared = handshake.finalize().ok()?;
+        let key = PublicKey::new(shared.remote_public_key);
+        let address = socket_address(client)?;
+        if asked.version != 1 || asked.error != 0 || !(self.admit)(key) {
+            // Who does not take arrivals in time misses this one; it is only told.
+            let _ = self.arriving.try_send(Arrival::Refused { key, address });
+            return None;
+        }
+        let seat = self.seats.clone().try_acquire_owned().ok()?;
+        let making = Making {
+            expected: Expected::new(&self.node, own).await.ok()?,
+            remote,
+            opening: if outside.scattered() && asked.firewall == FIREWALL_OPEN {
+                Opening::Ours
+            } else {
+                Opening::Theirs
+            },
+            key,
+            keys: Keys {
+                initiator: false,
+                tx: shared.tx,
+                rx: shared.rx,
+                hash: shared.handshake_hash,
+            },
+            arriving: self.arriving.clone(),
+            _seat: seat,
+        };
+        self.making.spawn(making.run(self.node.clone(), address));
+        Some(answer)
+    }
+
+    /// What the peer has to know to send us its first packet.
+    fn payload(&self, own: u32, client: &Ipv4Peer, outside: &Outside) -> NoisePayload {
+        let waits = self.waits(outside, client);
+        NoisePayload {
+            version: 1,
+            error: 0,
+            // "Open" has the peer send to where the network sees us at once, while we open the way from our side.
+            firewall: if waits.is_some() { FIREWALL_UNKNOWN } else { FIREWALL_OPEN },
+            holepunch: waits,
+            addresses4: outside.addresses(),
+            addresses6: Vec::new(),
+            udx: Some(UdxInfo {
+                version: 1,
+                reusable_socket: false,
+                id: own.into(),
+                seq: 0,
+            }),
+            secret_stream: Some(SecretStreamInfo { version: 1 }),
+            relay_through: None,
+            relay_addresses: None,
+        }
+    }
+
+    /// Who passes on what it takes to meet, where the peer must not send to where the network sees us: a neighbour behind the same translator
+    /// of addresses looks for us by the addresses that we have there, and where each peer sees another port of ours it waits for us.
+    fn waits(&self, outside: &Outside, client: &Ipv4Peer) -> Option<HolepunchInfo> {
+        let seen = outside.address.as_ref().filter(|_| !outside.untranslated())?;
+        (seen.host == client.host || outside.scattered()).then(|| HolepunchInfo {
+            id: 0,
+            relays: relays(&self.holders.borrow(), seen),
+        })
+    }
+}
+
+/// Who sends the first packet.
+enum Opening {
+    /// The peer does.
+    Theirs,
+    /// We do: the peer can be reached, and we cannot.
+    Ours,
+}
+
+/// A connection in the making.
+struct Making {
+    expected: Expected,
+    /// What the peer calls the stream.
+    remote: u32,
+    opening: Opening,
+    key: PublicKey,
+    keys: Keys,
+    arriving: mpsc::Sender<Arrival>,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Making {
+    /// Waits for the peer while opening the way for it, or sends it the first packet.
+    async fn run(mut self, node: Node, client: SocketAddr) {
+        let address = match self.opening {
+            Opening::Theirs => timeout(PATIENCE, self.expected.heard_from(&node.socket, client)).await,
+            Opening::Ours => {
+                // A packet that is there before our answer, which goes a longer way, may be lost.
+                sleep(OPENING).await;
+                Ok(Ok(client))
+            }
+        };
+        let Ok(Ok(address)) = address else { return };
+        let Ok((source, sink)) = self.expected.open(self.remote, address).await else {
+            return;
+        };
+        let mut pipe = Pipe::new(self.key, address, self.keys, source, sink);
+        if let Ok(Ok(())) = timeout(PATIENCE, pipe.reader.greeted()).await {
+            // Nobody takes arrivals any more: the pipe closes itself.
+            let _ = self.arriving.send(Arrival::Admitted(pipe)).await;
+        }
+    }
+}

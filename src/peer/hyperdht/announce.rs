@@ -1,0 +1,138 @@
+//! Being found: a signed record at the nodes that are closest to our key, which also pass handshakes on to us.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use peeroxide_dht::crypto::{NS_ANNOUNCE, NS_UNANNOUNCE, ann_signable, sign_detached};
+use peeroxide_dht::hyperdht_messages::{
+    ANNOUNCE, AnnounceMessage, FIND_PEER, HyperPeer, RelayInfo, UNANNOUNCE, encode_announce_to_bytes, encode_hyper_peer_to_bytes,
+};
+use peeroxide_dht::messages::Ipv4Peer;
+use peeroxide_dht::noise::Keypair;
+use peeroxide_dht::rpc::{DhtHandle, ResponseData, UserRequestParams};
+use tokio::sync::watch;
+use tokio::time::{interval, sleep, timeout};
+
+use super::node::Node;
+
+/// How many nodes hold our record: twice what the JavaScript side uses, so that one may go between two announcements.
+const HOLDERS: usize = 6;
+/// How long a record may stand before it is renewed; nodes forget it after about 20 minutes.
+const RENEWAL: Duration = Duration::from_secs(300);
+/// How often we greet the holders, which keeps translators of addresses from forgetting that they may answer.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long we wait before another try where nobody took our record.
+const RETRY: Duration = Duration::from_secs(3);
+/// How long a single node may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Whom we can be found as.
+pub(super) struct Record {
+    pub(super) node: Node,
+    pub(super) pair: Keypair,
+    pub(super) target: [u8; 32],
+}
+
+impl Record {
+    /// Keeps the record standing; `holders` says where it does.
+    pub(super) async fn keep(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
+        // Before that there is nobody to hold it; a node that has gone finds nobody either.
+        let _ = self.node.dht.bootstrapped().await;
+        loop {
+            holders.send_replace(self.announce().await);
+            if holders.borrow().is_empty() {
+                tracing::debug!("no node took the announcement");
+                sleep(RETRY).await;
+                continue;
+            }
+            let kept = holders.borrow().clone();
+            let mut ticks = interval(GREETING);
+            ticks.tick().await;
+            for _ in 0..RENEWAL.as_secs() / GREETING.as_secs() {
+                ticks.tick().await;
+                let pongs = join_all(kept.iter().map(|holder| self.node.dht.ping(&holder.host, holder.port))).await;
+                if pongs.iter().filter(|pong| pong.is_ok()).count() <= kept.len() / 2 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Has the closest nodes hold our record; returns those that do.
+    async fn announce(&self) -> Vec<Ipv4Peer> {
+        let found = closest(&self.node.dht, self.target, HOLDERS).await;
+        let asked = found.into_iter().map(|reply| async move {
+            let taken = self.write(&reply, ANNOUNCE, &NS_ANNOUNCE).await?;
+            (taken.error == 0).then_some(reply.from)
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// Takes the record back from those who hold it.
+    pub(super) async fn withdraw(&self, holders: &[Ipv4Peer]) {
+        let told = holders.iter().map(|holder| async move {
+            let reply = find_peer(&self.node.dht, self.target, holder).await?;
+            self.write(&reply, UNANNOUNCE, &NS_UNANNOUNCE).await
+        });
+        join_all(told).await;
+    }
+
+    /// Sends a signed record to a node that has given us a token.
+    async fn write(&self, to: &ResponseData, command: u64, namespace: &[u8; 32]) -> Option<ResponseData> {
+        let peer = HyperPeer {
+            public_key: self.pair.public_key,
+            relay_addresses: Vec::new(),
+        };
+        let encoded = encode_hyper_peer_to_bytes(&peer).ok()?;
+        let signable = ann_signable(&self.target, &to.token?, &to.id?, &encoded, &[], namespace);
+        let message = AnnounceMessage {
+            peer: Some(peer),
+            refresh: None,
+            signature: Some(sign_detached(&signable, &self.pair.secret_key)),
+            bump: 0,
+        };
+        let mut request = request(command, self.target);
+        request.token = to.token;
+        request.value = Some(encode_announce_to_bytes(&message).ok()?);
+        ask(&self.node.dht, request, &to.from).await
+    }
+}
+
+/// The nodes that pass handshakes on to us, and how they see us.
+pub(super) fn relays(holders: &[Ipv4Peer], seen: &Ipv4Peer) -> Vec<RelayInfo> {
+    let relay = |holder: &Ipv4Peer| RelayInfo {
+        relay_address: holder.clone(),
+        peer_address: seen.clone(),
+    };
+    holders.iter().map(relay).collect()
+}
+
+/// What the nodes closest to `target` say about it, the closest first.
+pub(super) async fn closest(dht: &DhtHandle, target: [u8; 32], many: usize) -> Vec<ResponseData> {
+    let nodes = dht.find_node(target).await.unwrap_or_default();
+    let asked = nodes
+        .into_iter()
+        .take(many)
+        .map(|node| async move { find_peer(dht, target, &node.from).await });
+    join_all(asked)
+        .await
+        .into_iter()
+        .flatten()
+        .filter(|reply| reply.error == 0)
+        .collect()
+}
+
+async fn find_peer(dht: &DhtHandle, target: [u8; 32], at: &Ipv4Peer) -> Option<ResponseData> {
+    ask(dht, request(FIND_PEER, target), at).await
+}
+
+async fn ask(dht: &DhtHandle, request: UserRequestParams, at: &Ipv4Peer) -> Option<ResponseData> {
+    timeout(PATIENCE, dht.request(request, &at.host, at.port)).await.ok()?.ok()
+}
+
+pub(super) fn request(command: u64, target: [u8; 32]) -> UserRequestParams {
+    let mut request = UserRequestParams::default();
+    request.command = command;
+    request.target = Some(target);
+    request
+}

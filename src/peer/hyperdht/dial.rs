@@ -1,0 +1,383 @@
+//! Dialling: from a key to a connection whose other end has shown that key.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use peeroxide_dht::crypto::hash;
+use peeroxide_dht::holepuncher::match_address;
+use peeroxide_dht::hyperdht::alloc_stream_id;
+use peeroxide_dht::hyperdht_messages::{
+    FIREWALL_OPEN, FIREWALL_UNKNOWN, HandshakeMessage, MODE_FROM_CLIENT, MODE_REPLY, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo,
+    UdxInfo, decode_handshake_from_bytes, decode_hyper_peer_from_bytes, encode_handshake_to_bytes,
+};
+use peeroxide_dht::messages::Ipv4Peer;
+use peeroxide_dht::noise::{Keypair, generate_keypair};
+use peeroxide_dht::noise_wrap::NoiseWrap;
+use tokio::time::timeout;
+
+use super::announce::{closest, request};
+use super::node::{Node, Outside, lock, socket_address};
+use super::pipe::{Keys, Pipe, PipeError};
+use super::stream::Expected;
+use crate::peer::PublicKey;
+
+/// How many nodes are asked who knows a key: all that HyperDHT considers close.
+const ASKED: usize = 20;
+/// How long a relay has before the next one is tried beside it; the first answer counts.
+const STAGGER: Duration = Duration::from_millis(250);
+/// Dials that talk to the network at once: each sends a few dozen packets, and nodes that get too many of them drop some.
+pub(super) const DIALS: usize = 16;
+/// How long an answer may take before the handshake is sent again, in milliseconds.
+const RESEND_MS: u64 = 700;
+/// How often it is sent again through the same relay.
+const RESENDS: u32 = 2;
+/// How long the other end may take to be heard after its answer, before it is tried in another way.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a peer that starts the connection has for it: a packet that is lost comes again a second later.
+const START: Duration = Duration::from_secs(2);
+/// Peers whose relays are remembered; a bridge has about as many proxies.
+const ROUTES: usize = 4096;
+
+/// Why nobody was reached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// Nobody in the network knows the key.
+    #[error("{0} is not announced in HyperDHT")]
+    Unknown(PublicKey),
+    /// It did not answer in time: it is gone, or does not let us in, which looks the same.
+    #[error("{0} did not answer within {1:?}")]
+    Silent(PublicKey, Duration),
+    /// It answered with a refusal, or with something that we cannot do.
+    #[error("{0} refused: {1}")]
+    Refused(PublicKey, String),
+    /// It answered, but no packet of it arrives.
+    #[error("{0} answered, but nothing comes through from {1}; a firewall or a translator of addresses is in the way")]
+    Unreachable(PublicKey, SocketAddr),
+    /// The connection broke while it was made.
+    #[error("{0}: {1}")]
+    Pipe(PublicKey, PipeError),
+    /// The transport failed on our side.
+    #[error("{0}: {1}")]
+    Transport(PublicKey, io::Error),
+}
+
+/// Through whom peers were reached the last time.
+#[derive(Default)]
+pub(super) struct Routes(HashMap<PublicKey, Vec<Ipv4Peer>>);
+
+impl Routes {
+    fn remember(&mut self, peer: PublicKey, relays: &[Ipv4Peer]) {
+        if self.0.len() >= ROUTES
+            && !self.0.contains_key(&peer)
+            && let Some(any) = self.0.keys().next().copied()
+        {
+            self.0.remove(&any);
+        }
+        self.0.insert(peer, relays.to_vec());
+    }
+}
+
+/// Reaches a peer within `wait`.
+pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<Pipe, DialError> {
+    let dialling = async {
+        // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
+        let _ = node.dht.bootstrapped().await;
+        let outside = node.outside().await;
+        Dialling { node, pair, to, outside }.run(wait).await
+    };
+    timeout(wait, dialling).await.unwrap_or(Err(DialError::Silent(to, wait)))
+}
+
+struct Dialling<'a> {
+    node: &'a Node,
+    pair: &'a Keypair,
+    to: PublicKey,
+    outside: Outside,
+}
+
+/// An answer to our handshake.
+struct Answered {
+    payload: NoisePayload,
+    keys: Keys,
+    remote: u32,
+    /// Where the peer is for the relay.
+    server: Ipv4Peer,
+}
+
+impl Dialling<'_> {
+    async fn run(&self, wait: Duration) -> Result<Pipe, DialError> {
+        // Who hears "open" sends to where the relay sees us, which gets us through translators of addresses that are consistent; who does
+        // not waits for our first packet, wherever it comes from. Where the likelier fails the other may do.
+        let claims = if self.outside.consistent() {
+            [FIREWALL_OPEN, FIREWALL_UNKNOWN]
+        } else {
+            [FIREWALL_UNKNOWN, FIREWALL_OPEN]
+        };
+        let mut failed = DialError::Silent(self.to, wait);
+        for claim in claims {
+            // The first packet may be faster than the answer, which goes a longer way.
+            let own = alloc_stream_id();
+            let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
+            let answered = self.answer(own, claim, wait).await?;
+            let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
+                self.await_start(expected, answered).await
+            } else {
+                self.connect(expected, answered).await
+            };
+            match connected {
+                Err(error @ DialError::Unreachable(..)) => failed = error,
+                done => return done,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Has somebody pass on our handshake, and waits for the answer.
+    async fn answer(&self, own: u32, claim: u64, wait: Duration) -> Result<Answered, DialError> {
+        let _turn = self.node.dials.acquire().await;
+        let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
+        let handshake = Handshake {
+            dialling: self,
+            ephemeral: generate_keypair(),
+            own,
+            claim,
+        };
+        if let Some(answered) = handshake.through(&known).await? {
+            return Ok(answered);
+        }
+        let relays = self.relays().await;
+        match handshake.through(&relays).await? {
+            Some(answered) => {
+                lock(&self.node.routes).remember(self.to, &relays);
+                Ok(answered)
+            }
+            None if relays.is_empty() => Err(DialError::Unknown(self.to)),
+            None => Err(DialError::Silent(self.to, wait)),
+        }
+    }
+
+    /// Who may pass on a handshake: nodes that hold the peer's record, and those that it names.
+    async fn relays(&self) -> Vec<Ipv4Peer> {
+        let mut relays = Vec::new();
+        let mut named = Vec::new();
+        for reply in closest(&self.node.dht, hash(self.to.as_bytes()), ASKED).await {
+            let record = reply.value.as_deref().and_then(|value| decode_hyper_peer_from_bytes(value).ok());
+            if let Some(record) = record.filter(|record| record.public_key == *self.to.as_bytes()) {
+                relays.push(reply.from);
+                named.extend(record.relay_addresses);
+            }
+        }
+        for relay in named {
+            if relays.len() < ASKED && !relays.contains(&relay) {
+                relays.push(relay);
+            }
+        }
+        relays
+    }
+
+    /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so
+    /// until then there is nobody to talk to.
+    fn starts_itself(&self, answered: &Answered) -> bool {
+        answered.payload.firewall != FIREWALL_OPEN && self.place(answered) == answered.server
+    }
+
+    /// From an answer to a connection that the peer starts.
+    async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
+        let transport = |e| DialError::Transport(self.to, e);
+        let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server)).await else {
+            return Err(DialError::Unreachable(self.to, server));
+        };
+        let address = heard.map_err(transport)?;
+        let (source, sink) = expected.open(answered.remote, address).await.map_err(transport)?;
+        self.greeted(Pipe::new(self.to, address, answered.keys, source, sink), address)
+            .await
+    }
+
+    /// The connection, once the other end has greeted.
+    async fn greeted(&self, mut pipe: Pipe, address: SocketAddr) -> Result<Pipe, DialError> {
+        match timeout(PATIENCE, pipe.reader.greeted()).await {
+            Ok(Ok(())) => Ok(pipe),
+            Ok(Err(error)) => Err(DialError::Pipe(self.to, error)),
+            Err(_) => Err(DialError::Unreachable(self.to, address)),
+        }
+    }
+
+    /// From an answer to a connection.
+    async fn connect(&self, expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
+        let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let transport = expected.open(answered.remote, server).await;
+        let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
+        self.greeted(Pipe::new(self.to, server, answered.keys, source, sink), server).await
+    }
+
+    /// Where to send the first packet.
+    fn place(&self, answered: &Answered) -> Ipv4Peer {
+        let (theirs, payload) = (&answered.payload.addresses4, &answered.payload);
+        if payload.firewall == FIREWALL_OPEN {
+            let public = theirs.iter().find(|address| !is_private(&address.host));
+            return public.unwrap_or(&answered.server).clone();
+        }
+        // Behind the same translator of addresses the way through it is often closed, and there is a shorter one.
+        let neighbour = !self.outside.untranslated() && self.outside.address.as_ref().is_some_and(|own| own.host == answered.server.host);
+        let private: Vec<_> = theirs.iter().filter(|address| is_private(&address.host)).cloned().collect();
+        let near = match_address(&self.outside.local, &private).filter(|_| neighbour);
+        near.unwrap_or_else(|| answered.server.clone())
+    }
+}
+
+/// A handshake that is the same through whatever relay it goes.
+struct Handshake<'a> {
+    dialling: &'a Dialling<'a>,
+    ephemeral: Keypair,
+    own: u32,
+    claim: u64,
+}
+
+impl Handshake<'_> {
+    /// The first answer that comes through one of the relays.
+    async fn through(&self, relays: &[Ipv4Peer]) -> Result<Option<Answered>, DialError> {
+        let mut waiting = relays.iter();
+        let mut asked = FuturesUnordered::new();
+        loop {
+            let answer = match waiting.next() {
+                Some(relay) => {
+                    asked.push(self.ask(relay));
+                    timeout(STAGGER, asked.next()).await.unwrap_or_default()
+                }
+                None => asked.next().await,
+            };
+            match answer {
+                Some(Some(Ok(answered))) => return Ok(Some(answered)),
+                Some(Some(Err(why))) => return Err(DialError::Refused(self.dialling.to, why)),
+                Some(None) => {}
+                None if waiting.len() == 0 && asked.is_empty() => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// Through one relay; `None` where it has no answer, or not the peer's.
+    async fn ask(&self, relay: &Ipv4Peer) -> Option<Result<Answered, String>> {
+        let Dialling { node, pair, to, outside } = self.dialling;
+        let mut noise = NoiseWrap::new_initiator((*pair).clone(), *to.as_bytes());
+        noise.set_ephemeral(self.ephemeral.clone());
+        let message = HandshakeMessage {
+            mode: MODE_FROM_CLIENT,
+            noise: noise.send(&self.payload(outside)).ok()?,
+            peer_address: None,
+            relay_address: None,
+        };
+        let mut request = request(PEER_HANDSHAKE, hash(to.as_bytes()));
+        request.value = Some(encode_handshake_to_bytes(&message).ok()?);
+        request.timeout_ms = Some(RESEND_MS);
+        request.retries = Some(RESENDS);
+        let reply = node.dht.request(request, &relay.host, relay.port).await.ok()?;
+        let message = decode_handshake_from_bytes(&reply.value?).ok()?;
+        if message.mode != MODE_REPLY || reply.error != 0 {
+            return None;
+        }
+        // Only the peer can have written what this reads.
+        let payload = noise.recv(&message.noise).ok()?;
+        let shared = noise.finalize().ok()?;
+        Some(usable(&payload).map(|remote| Answered {
+            keys: Keys {
+                initiator: true,
+                tx: shared.tx,
+                rx: shared.rx,
+                hash: shared.handshake_hash,
+            },
+            payload,
+            remote,
+            server: message.peer_address.unwrap_or_else(|| relay.clone()),
+        }))
+    }
+
+    fn payload(&self, outside: &Outside) -> NoisePayload {
+        NoisePayload {
+            version: 1,
+            error: 0,
+            firewall: self.claim,
+            holepunch: None,
+            addresses4: outside.addresses(),
+            addresses6: Vec::new(),
+            udx: Some(UdxInfo {
+                version: 1,
+                reusable_socket: false,
+                id: self.own.into(),
+                seq: 0,
+            }),
+            secret_stream: Some(SecretStreamInfo { version: 1 }),
+            relay_through: None,
+            relay_addresses: None,
+        }
+    }
+}
+
+/// The stream that the peer has for us, if we can use what it offers.
+fn usable(payload: &NoisePayload) -> Result<u32, String> {
+    if payload.version != 1 {
+        return Err(format!("it speaks version {} of the handshake", payload.version));
+    }
+    if payload.error != 0 {
+        return Err(format!("it answered with error {}", payload.error));
+    }
+    if payload.relay_through.is_some() {
+        return Err("it wants to be reached through a relay of data, which we cannot".to_owned());
+    }
+    let udx = payload.udx.as_ref().ok_or("it has no stream for us")?;
+    u32::try_from(udx.id).map_err(|_| format!("{} names no stream", udx.id))
+}
+
+/// Whether an address means something else in every network (RFC 6890).
+fn is_private(host: &str) -> bool {
+    let Ok(IpAddr::V4(address)) = host.parse() else {
+        return true;
+    };
+    let shared = address.octets()[0] == 100 && address.octets()[1] & 0b1100_0000 == 64;
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || shared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_small_networks_are_private() {
+        for private in [
+            "10.0.0.1",
+            "192.168.1.1",
+            "127.0.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "169.254.1.1",
+            "::1",
+            "no address",
+        ] {
+            assert!(is_private(private), "{private}");
+        }
+        for public in ["88.99.3.86", "100.128.0.1", "100.63.0.1"] {
+            assert!(!is_private(public), "{public}");
+        }
+    }
+
+    #[test]
+    fn routes_are_bounded() {
+        let mut routes = Routes::default();
+        for number in 0..ROUTES + 5 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            routes.remember(PublicKey::new(key), &[]);
+        }
+        assert_eq!(routes.0.len(), ROUTES);
+    }
+}

@@ -1,0 +1,105 @@
+//! What a proxy answers to a bridge that asks for metrics: what its door gives at `/metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, HeaderValue};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use super::serving::{Answer, Service};
+use crate::http::{Door, Handover, PeerAddr};
+use crate::peer::PublicKey;
+use crate::peer::event::{Event, Events, ScrapeId};
+use crate::peer::receipt::Numbers;
+use crate::peer::scraper::message;
+use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
+
+/// How long collecting the metrics may take; whoever asks has given up long before.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a message that are not metrics: the numbers before them.
+const HEAD: usize = 64;
+
+/// The metrics for one peer.
+pub(super) struct Metrics {
+    pub(super) door: Door,
+    pub(super) events: Arc<Events>,
+    pub(super) numbers: Arc<Numbers>,
+    pub(super) peer: PublicKey,
+}
+
+impl Service for Metrics {
+    const PROTOCOL: &'static str = METRICS_PROTOCOL;
+    const METHOD: &'static str = METRICS_METHOD;
+
+    /// Takes any body: those of the oldest bridges are other ones.
+    async fn answer(&self, _: Bytes) -> Answer {
+        let (peer, scrape) = (self.peer, self.numbers.next());
+        let path = "/metrics".to_owned();
+        self.events.emit(Event::Asked { peer, scrape, path });
+        let collected = timeout(PATIENCE, self.collect()).await;
+        match collected.unwrap_or_else(|_| Err(format!("not collected within {PATIENCE:?}"))) {
+            Ok((pieces, handover)) => {
+                self.events.emit(Event::Answered { peer, scrape });
+                Answer {
+                    outcome: Ok(pieces),
+                    received: Some(Box::new(move || handover.received())),
+                }
+            }
+            Err(why) => {
+                self.events.emit(Event::Failed { peer, scrape, why });
+                Answer::plain(failure(scrape).encode())
+            }
+        }
+    }
+}
+
+/// The other end learns under which number our log says why, in the words of the JavaScript client.
+fn failure(scrape: ScrapeId) -> MetricsReply {
+    MetricsReply::Failed(format!("Failed to obtain metrics (uid {scrape})"))
+}
+
+impl Metrics {
+    async fn collect(&self) -> Result<(Vec<Bytes>, Handover), String> {
+        let (response, handover) = self.door.ask(request(), PeerAddr::Link(self.peer.text())).await;
+        if !response.status().is_success() {
+            let status = response.status();
+            return Err(format!("{status}: {}", message(response.into_body()).await));
+        }
+        Ok((pieces(response).await?, handover))
+    }
+}
+
+fn request() -> Request<Body> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = http::Uri::from_static("/metrics");
+    let head = request.headers_mut();
+    head.insert(HOST, HeaderValue::from_static("exporter-proxy"));
+    head.insert(ACCEPT, HeaderValue::from_static("text/plain;version=0.0.4"));
+    request
+}
+
+/// The body with what stands before it in an answer, as far as both fit into a message.
+async fn pieces(response: Response<Body>) -> Result<Vec<Bytes>, String> {
+    let mut body = response.into_body();
+    // The first place is for what stands before them.
+    let (mut pieces, mut length) = (vec![Bytes::new()], 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| format!("the metrics broke off: {e}"))?;
+        if let Ok(piece) = frame.into_data() {
+            length += piece.len();
+            pieces.push(piece);
+        }
+        if length > MAX_MESSAGE_BYTES - HEAD {
+            return Err(format!(
+                "the metrics have more bytes than a message over HyperDHT can hold, {MAX_MESSAGE_BYTES}"
+            ));
+        }
+    }
+    pieces[0] = metrics_head(length).into();
+    Ok(pieces)
+}

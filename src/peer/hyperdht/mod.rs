@@ -1,0 +1,37 @@
+//! Links over HyperDHT: peers find each other by key alone, and talk over UDX streams that are encrypted with keys from their handshake.
+//!
+//! [`node::Node`] is our place in the network. Dialling and being reached make a [`pipe::Pipe`] out of a key: whole messages in both
+//! directions. On a pipe one end asks ([`calling`]) and the other answers ([`serving`]). Of these is made what a proxy needs ([`scraped`],
+//! with a [`registrar`] for each bridge) and what a bridge needs ([`desk`] for registrations, [`callers`] for scrapes).
+
+mod accept;
+mod announce;
+mod answers;
+mod callers;
+mod calling;
+mod desk;
+mod dial;
+mod metrics;
+mod network;
+mod node;
+mod pipe;
+mod registrar;
+mod route;
+mod scraped;
+mod sending;
+mod serving;
+mod stream;
+mod udx;
+
+#[cfg(test)]
+mod talk_tests;
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "public for the tests of the border, which are another crate")]
+mod testnet;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use callers::Callers;
+pub(crate) use desk::Desk;
+pub(crate) use network::Network;
+pub(crate) use scraped::Scraped;

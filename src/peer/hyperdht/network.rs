@@ -1,0 +1,54 @@
+//! Our place in the network, as the rest of the program uses it.
+
+use std::sync::Arc;
+
+use super::callers::Callers;
+use super::desk::Desk;
+use super::node::{Node, NodeError};
+use super::scraped::Scraped;
+use crate::peer::Identity;
+use crate::peer::event::Events;
+use crate::peer::far::{HyperdhtError, ScrapedSettings};
+
+/// A node of HyperDHT. Cloning clones a handle.
+#[derive(Clone)]
+pub(crate) struct Network(Node);
+
+impl Network {
+    /// Joins the network through these nodes, `HOST:PORT` each, or through the public ones where there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no socket for it.
+    pub(crate) async fn join(bootstrap: &[String]) -> Result<Self, HyperdhtError> {
+        Ok(Self(Node::open(bootstrap).await.map_err(failed)?))
+    }
+
+    /// The end that is scraped: reachable under its key from now on, it registers once it runs.
+    ///
+    /// # Errors
+    ///
+    /// Where the node is closed.
+    pub(crate) async fn scraped(&self, settings: ScrapedSettings) -> Result<Scraped, HyperdhtError> {
+        Scraped::open(self.0.clone(), settings).await
+    }
+
+    /// A place where clients register, reachable under this key from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where the node is closed.
+    pub(crate) async fn desk(&self, own: &Identity, events: Arc<Events>) -> Result<Desk, HyperdhtError> {
+        let listener = self.0.listen(own, |_| true).await.map_err(failed)?;
+        Ok(Desk::new(self.0.clone(), listener, events))
+    }
+
+    /// What scrapes clients by their keys, showing this one.
+    pub(crate) fn callers(&self, own: &Identity, events: Arc<Events>) -> Callers {
+        Callers::new(self.0.clone(), own.clone(), events)
+    }
+}
+
+pub(super) fn failed(error: NodeError) -> HyperdhtError {
+    HyperdhtError::Node(error.to_string())
+}

@@ -1,0 +1,231 @@
+//! Our place in the network: one node, one UDP socket, however many identities are served and peers dialled.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use libudx::{UdxRuntime, UdxSocket};
+use peeroxide_dht::hyperdht::DEFAULT_BOOTSTRAP;
+use peeroxide_dht::hyperdht_messages::{
+    FIREWALL_CONSISTENT, FIREWALL_OPEN, FIREWALL_RANDOM, FIREWALL_UNKNOWN, PEER_HANDSHAKE, PEER_HOLEPUNCH,
+};
+use peeroxide_dht::messages::Ipv4Peer;
+use peeroxide_dht::noise::{Keypair, keypair_from_seed};
+use peeroxide_dht::rpc::{self, DhtConfig, DhtHandle, UserRequest};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::accept::{self, Listener};
+use super::dial::{self, DIALS, DialError, Routes};
+use super::pipe::Pipe;
+use crate::peer::{Identity, PublicKey};
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NodeError {
+    /// A bootstrap node is no `host:port`.
+    #[error("the bootstrap node {0:?}: expected host:port")]
+    Bootstrap(String),
+    /// The socket cannot be had.
+    #[error("cannot join HyperDHT: {0}")]
+    Join(String),
+    /// The identity is served by this node already.
+    #[error("{0} is served already")]
+    Taken(PublicKey),
+}
+
+/// Which of our identities a request is for, by where the network looks for it.
+type Servers = Arc<Mutex<HashMap<[u8; 32], mpsc::Sender<UserRequest>>>>;
+
+/// A node of the network. Cloning clones a handle; the node leaves with the last, and so do the connections made through it.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) dht: DhtHandle,
+    /// Carries everything: what it shows to the outside is the one address under which we are known.
+    pub(super) socket: UdxSocket,
+    /// Where our streams pass packets on to ours, see [`super::stream`].
+    pub(super) inside: UdxSocket,
+    pub(super) udx: Arc<UdxRuntime>,
+    pub(super) routes: Arc<Mutex<Routes>>,
+    /// Turns at asking the network.
+    pub(super) dials: Arc<Semaphore>,
+    servers: Servers,
+    _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
+}
+
+impl Node {
+    /// Joins the network through these nodes, `host:port` each; through the public ones where there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where a node's name is malformed or the socket cannot be had. Nodes that do not answer are no error: they are asked again.
+    pub(super) async fn open(bootstrap: &[String]) -> Result<Self, NodeError> {
+        let mut config = DhtConfig::default();
+        config.bootstrap = match bootstrap {
+            [] => DEFAULT_BOOTSTRAP.map(str::to_owned).into(),
+            given => given.iter().map(|text| checked(text)).collect::<Result<_, _>>()?,
+        };
+        // We keep nothing for others: we come and go, and may be unreachable for them.
+        config.ephemeral = Some(true);
+        let join = |e: &dyn ToString| NodeError::Join(e.to_string());
+        let udx = UdxRuntime::new().map_err(|e| join(&e))?;
+        let (running, dht) = rpc::spawn(&udx, config).await.map_err(|e| join(&e))?;
+        let running = AbortOnDropHandle::new(running);
+        let requests = dht.subscribe_requests().await.ok_or_else(|| join(&"it stopped at once"))?;
+        let socket = dht.server_socket().await.map_err(|e| join(&e))?;
+        let inside = udx.create_socket().await.map_err(|e| join(&e))?;
+        inside
+            .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+            .map_err(|e| join(&e))?;
+        let servers = Servers::default();
+        let tasks = [
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                // It ends by error or panic alone, and then every handle says so.
+                let _ = running.await;
+            })),
+            AbortOnDropHandle::new(tokio::spawn(route(requests, servers.clone()))),
+        ];
+        Ok(Self {
+            dht,
+            socket: socket.ok_or_else(|| join(&"there is no socket"))?,
+            inside,
+            udx: Arc::new(udx),
+            routes: Arc::default(),
+            dials: Arc::new(Semaphore::new(DIALS)),
+            servers,
+            _tasks: Arc::new(tasks),
+        })
+    }
+
+    /// Reaches a peer by its key, showing `own`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not found, does not answer, does not let us in, or cannot be reached within `wait`.
+    pub(super) async fn dial(&self, own: &Identity, to: PublicKey, wait: Duration) -> Result<Pipe, DialError> {
+        dial::dial(self, &key_pair(own), to, wait).await
+    }
+
+    /// Can be reached under this identity until the listener is closed or dropped. `admit` says who gets any answer at all.
+    ///
+    /// # Errors
+    ///
+    /// Where this node serves the identity already.
+    pub(super) async fn listen(
+        &self,
+        own: &Identity,
+        admit: impl Fn(PublicKey) -> bool + Send + Sync + 'static,
+    ) -> Result<Listener, NodeError> {
+        accept::listen(self, key_pair(own), Box::new(admit)).ok_or_else(|| NodeError::Taken(own.public_key()))
+    }
+
+    /// Has requests for `target` sent to `inbox`; `false` where somebody has them already.
+    pub(super) fn serve(&self, target: [u8; 32], inbox: mpsc::Sender<UserRequest>) -> bool {
+        let mut servers = lock(&self.servers);
+        servers.retain(|_, inbox| !inbox.is_closed());
+        let free = !servers.contains_key(&target);
+        if free {
+            servers.insert(target, inbox);
+        }
+        free
+    }
+
+    /// How others see us, as far as enough of them agree.
+    pub(super) async fn outside(&self) -> Outside {
+        let firewall = self.dht.firewalled().await.unwrap_or(FIREWALL_UNKNOWN);
+        let port = self.socket.local_addr().await.map_or(0, |address| address.port());
+        // Where each peer sees another port there is none to name; the JavaScript side falls over a port of 0.
+        let mut address = self.dht.remote_address().await.ok().flatten();
+        if let Some(seen) = address.as_mut().filter(|seen| seen.port == 0) {
+            seen.port = port;
+        }
+        let local = peeroxide_dht::holepuncher::Holepuncher::local_addresses(port);
+        Outside { address, firewall, local }
+    }
+}
+
+/// Where we are for others.
+pub(super) struct Outside {
+    /// The address that the network sees.
+    pub(super) address: Option<Ipv4Peer>,
+    /// What kind of translator of addresses stands before us, in HyperDHT's numbers.
+    firewall: u64,
+    /// The addresses of this machine.
+    pub(super) local: Vec<Ipv4Peer>,
+}
+
+impl Outside {
+    /// Whether packets to the address that one peer sees reach us when another sends them, once we have sent that one some.
+    pub(super) fn consistent(&self) -> bool {
+        self.firewall == FIREWALL_OPEN || self.firewall == FIREWALL_CONSISTENT || self.untranslated()
+    }
+
+    /// Whether each peer sees another port of ours, so that nobody can be told where we are.
+    pub(super) fn scattered(&self) -> bool {
+        self.firewall == FIREWALL_RANDOM && !self.untranslated()
+    }
+
+    /// Whether others see an address that this machine has.
+    pub(super) fn untranslated(&self) -> bool {
+        self.address.as_ref().is_some_and(|seen| {
+            let loopback = seen.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+            loopback || self.local.iter().any(|local| local.host == seen.host)
+        })
+    }
+
+    /// What we say of where we are: what others see first, as older programs look no further.
+    pub(super) fn addresses(&self) -> Vec<Ipv4Peer> {
+        self.address.iter().chain(&self.local).cloned().collect()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn socket_address(peer: &Ipv4Peer) -> Option<SocketAddr> {
+    Some(SocketAddr::new(peer.host.parse().ok()?, peer.port))
+}
+
+fn key_pair(own: &Identity) -> Keypair {
+    keypair_from_seed(&own.seed())
+}
+
+fn checked(text: &str) -> Result<String, NodeError> {
+    let sound = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    sound.then(|| text.to_owned()).ok_or_else(|| NodeError::Bootstrap(text.to_owned()))
+}
+
+/// Hands requests to those who serve. What is for nobody here gets no answer, as if we were not there; a strange command gets an error.
+async fn route(mut requests: mpsc::UnboundedReceiver<UserRequest>, servers: Servers) {
+    while let Some(mut request) = requests.recv().await {
+        if request.command == PEER_HANDSHAKE {
+            let server = request.target.and_then(|target| lock(&servers).get(&target).cloned());
+            match server.as_ref().and_then(|server| server.try_reserve().ok()) {
+                Some(seat) => seat.send(request),
+                None => request.release(),
+            }
+        } else if request.command == PEER_HOLEPUNCH {
+            request.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bootstrap_nodes_have_a_host_and_a_port() {
+        for good in ["a:1", "127.0.0.1:49737", "88.99.3.86@node1.hyperdht.org:49737"] {
+            assert!(checked(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:b"] {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One bridge of a proxy: register there, again and again, each time over a connection of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::calling::Caller;
+use super::node::Node;
+use super::route::new_way;
+use crate::peer::backoff::Backoff;
+use crate::peer::event::{Event, Events};
+use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
+use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
+
+/// Waits between failed registrations.
+const WAITS: [Duration; 4] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+];
+
+/// The least wait after a failed registration, whatever may have changed for the better meanwhile.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// How long finding and reaching a bridge may take: a search through the network, and a way through translators of addresses.
+const DIAL: Duration = Duration::from_secs(20);
+
+/// How long a bridge may take to answer a registration.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A proxy's relation to one bridge.
+pub(super) struct Registrar {
+    pub(super) node: Node,
+    /// Who dials: not who is registered.
+    pub(super) caller: Identity,
+    /// Under which key we are to be scraped.
+    pub(super) key: PublicKey,
+    pub(super) bridge: PublicKey,
+    pub(super) registration: Arc<Registration>,
+    pub(super) events: Arc<Events>,
+    /// Rung when the bridge has reached us, so that we can reach it, too.
+    pub(super) heard: Arc<Notify>,
+}
+
+/// Why a registration has not come about.
+enum Failure {
+    Unreachable(String),
+    Refused(String),
+}
+
+impl Registrar {
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&WAITS);
+        loop {
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = self.register() => outcome,
+            };
+            let failed = outcome.is_err();
+            self.tell(outcome);
+            let wait = if failed {
+                backoff.next()
+            } else {
+                backoff.reset();
+                self.registration.interval
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(wait) => {}
+                () = self.changed(), if failed => {}
+            }
+        }
+    }
+
+    /// Resolves once there is reason to believe that the bridge can be reached again.
+    async fn changed(&self) {
+        sleep(LEAST).await;
+        tokio::select! {
+            () = self.heard.notified() => {}
+            () = new_way() => {}
+        }
+    }
+
+    fn tell(&self, outcome: Result<bool, Failure>) {
+        let (peer, alias) = (self.bridge, self.registration.alias.to_string());
+        self.events.emit(match outcome {
+            Ok(updated) => Event::Registered { peer, alias, updated },
+            Err(Failure::Refused(why)) => Event::Refused { peer, alias, why },
+            Err(Failure::Unreachable(why)) => Event::Unreachable { peer, why },
+        });
+    }
+
+    /// Registers once, and says whether the bridge has learned something new.
+    async fn register(&self) -> Result<bool, Failure> {
+        let dialled = self.node.dial(&self.caller, self.bridge, DIAL).await;
+        let pipe = dialled.map_err(|e| Failure::Unreachable(e.to_string()))?;
+        let (peer, address) = (pipe.peer, pipe.address);
+        self.events.emit(Event::Opened { peer, address });
+        // How the connection ends otherwise shows in the answer.
+        let caller = Caller::new(pipe, REGISTER_PROTOCOL, |_| {});
+        let answer = caller.ask(REGISTER_METHOD, &self.request().encode(), ANSWER).await;
+        caller.close().await;
+        self.events.emit(match &answer {
+            Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => Event::Lost {
+                peer,
+                why: error.to_string(),
+            },
+            _ => Event::Closed {
+                peer,
+                why: "the registration is over".to_owned(),
+            },
+        });
+        let answer = answer.map_err(|error| match error {
+            HyperdhtError::Failed(why) => Failure::Refused(why),
+            error => Failure::Unreachable(error.to_string()),
+        })?;
+        match AliasReply::decode(answer) {
+            Ok(AliasReply::Registered { updated }) => Ok(updated),
+            Ok(AliasReply::Refused(why)) => Err(Failure::Refused(why)),
+            Err(fault) => Err(Failure::Refused(format!("its answer is broken: {fault}"))),
+        }
+    }
+
+    fn request(&self) -> AliasRequest {
+        let Registration {
+            alias,
+            service,
+            hostname,
+            secret,
+            ..
+        } = &*self.registration;
+        AliasRequest {
+            secret: *secret.expose(),
+            alias: alias.to_string(),
+            target: *self.key.as_bytes(),
+            hostname: hostname.clone(),
+            service: service.clone(),
+        }
+    }
+}

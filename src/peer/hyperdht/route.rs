@@ -1,0 +1,57 @@
+//! Whether this machine has a way out, as the system's table of routes says without a packet being sent.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use tokio::time::interval;
+
+/// Addresses of networks for documentation (RFC 5737, RFC 3849): whoever has a default route has one to them.
+const OUTSIDE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
+/// How often to look while we wait for a link to come back.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The addresses under which we would go out, for each address family.
+fn ways() -> [Option<IpAddr>; 2] {
+    OUTSIDE.map(|outside| {
+        let any = match outside {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+        // For UDP this looks up the route and no more; port 9 discards.
+        socket.connect(SocketAddr::new(outside, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    })
+}
+
+/// Resolves once there is a way out that was not there at the beginning: a cable is back, or an address is new.
+pub(super) async fn new_way() {
+    let before = ways();
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        if is_new(before, ways()) {
+            return;
+        }
+    }
+}
+
+fn is_new(before: [Option<IpAddr>; 2], now: [Option<IpAddr>; 2]) -> bool {
+    before.iter().zip(now).any(|(before, now)| now.is_some() && *before != now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_now_and_was_not_is_new() {
+        let (a, b) = (Some(OUTSIDE[0]), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        assert!(is_new([None, None], [a, None]) && is_new([a, None], [b, None]) && is_new([a, None], [a, b]));
+        assert!(!is_new([a, None], [a, None]) && !is_new([a, b], [None, b]) && !is_new([a, None], [None, None]));
+    }
+}

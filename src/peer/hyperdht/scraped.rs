@@ -1,0 +1,158 @@
+//! The scraped end: reachable under its key by its bridges and whoever else is allowed, and registered at the bridges.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{Arrival, Listener};
+use super::metrics::Metrics;
+use super::network::failed;
+use super::node::Node;
+use super::pipe::Pipe;
+use super::registrar::Registrar;
+use super::serving::serve;
+use crate::http::Door;
+use crate::peer::event::{Event, Events};
+use crate::peer::far::ScrapedSettings;
+use crate::peer::receipt::Numbers;
+use crate::peer::session::told;
+use crate::peer::{HyperdhtError, PublicKey};
+
+/// Connections of scrapers at once: each is a bridge or a person.
+const MAX_LINKS: usize = 64;
+
+/// How long a scraper may be silent before its connection is closed: the longest scrape intervals are minutes, and it may come again.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// How long the network may take to know where we are before we register anyway.
+const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// How long taking back our announcement may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The purpose of the key pair with which bridges are dialled, as it is derived from that under which we are scraped: the same in each
+/// run, and nobody can tell from one what the other is.
+const CALLER: &str = "hyperdht caller";
+
+/// The scraped end, reachable and not yet registered.
+pub(crate) struct Scraped {
+    /// Connections end with the last handle on it.
+    node: Node,
+    listener: Listener,
+    registrars: Vec<Registrar>,
+    door: Door,
+    events: Arc<Events>,
+    numbers: Arc<Numbers>,
+}
+
+impl Scraped {
+    pub(super) async fn open(node: Node, settings: ScrapedSettings) -> Result<Self, HyperdhtError> {
+        let ScrapedSettings {
+            identity,
+            bridges,
+            allow,
+            registration,
+            door,
+            events,
+        } = settings;
+        let caller = identity.derived(CALLER).map_err(|e| HyperdhtError::Node(e.to_string()))?;
+        let admitted: HashSet<PublicKey> = bridges.iter().copied().chain(allow).collect();
+        let listener = node.listen(&identity, move |key| admitted.contains(&key)).await.map_err(failed)?;
+        let registrar = |bridge| Registrar {
+            node: node.clone(),
+            caller: caller.clone(),
+            key: identity.public_key(),
+            bridge,
+            registration: registration.clone(),
+            events: events.clone(),
+            heard: Arc::default(),
+        };
+        Ok(Self {
+            node: node.clone(),
+            listener,
+            registrars: bridges.into_iter().map(registrar).collect(),
+            door,
+            events,
+            numbers: Arc::default(),
+        })
+    }
+
+    /// Registers and serves until `stop`; then finishes the scrapes in work, and is not announced any more.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let Self {
+            node: _node,
+            mut listener,
+            registrars,
+            door,
+            events,
+            numbers,
+        } = self;
+        let heard: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.heard.clone())).collect();
+        // Whoever is registered must be found. Where nobody takes our announcement, the registration fails as well, and is tried again.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = timeout(ANNOUNCE, listener.announced()) => {}
+        }
+        let mut crew = JoinSet::new();
+        for registrar in registrars {
+            crew.spawn(registrar.run(stop.clone()));
+        }
+        let mut links = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = links.join_next() => told(ended),
+                arrival = listener.accept() => match arrival {
+                    None => {
+                        tracing::error!("the HyperDHT node is closed: nobody can scrape us over it any more");
+                        stop.cancelled().await;
+                    }
+                    Some(Arrival::Refused { key, address }) => events.emit(Event::Barred {
+                        address,
+                        why: format!("its key {key} is neither a bridge's nor allowed"),
+                    }),
+                    Some(Arrival::Admitted(pipe)) if links.len() >= MAX_LINKS => {
+                        tracing::warn!(peer = %pipe.peer, "more than {MAX_LINKS} scrapers: its connection is dropped");
+                    }
+                    Some(Arrival::Admitted(pipe)) => {
+                        for (_, heard) in heard.iter().filter(|(bridge, _)| *bridge == pipe.peer) {
+                            heard.notify_one();
+                        }
+                        let metrics = Metrics {
+                            door: door.clone(),
+                            events: events.clone(),
+                            numbers: numbers.clone(),
+                            peer: pipe.peer,
+                        };
+                        links.spawn(answer(pipe, metrics, stop.clone()));
+                    }
+                },
+            }
+        }
+        // Who cannot be told in time finds out by asking.
+        let _ = timeout(FAREWELL, listener.close()).await;
+        while let Some(ended) = links.join_next().await {
+            told(ended);
+        }
+        while let Some(ended) = crew.join_next().await {
+            told(ended);
+        }
+    }
+}
+
+/// Answers one scraper until its connection ends.
+async fn answer(pipe: Pipe, metrics: Metrics, stop: CancellationToken) {
+    let (peer, address, events) = (pipe.peer, pipe.address, metrics.events.clone());
+    events.emit(Event::Opened { peer, address });
+    let (meant, why) = serve(pipe, Arc::new(metrics), IDLE, stop).await;
+    events.emit(if meant {
+        Event::Closed { peer, why }
+    } else {
+        Event::Lost { peer, why }
+    });
+}

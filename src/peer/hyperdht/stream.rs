@@ -1,0 +1,327 @@
+//! Streams of bytes over the node's socket: our own UDX behind the reader and writer of tokio.
+//!
+//! The node's socket belongs to the crate that speaks with the network, and only its streams are told of packets. So each of our streams
+//! has some of those before it, which pass on packets unread, to a socket of ours on the loopback interface and back, as a relay would.
+//! It costs a few microseconds a packet, and all that the crate's own stream decides, above all how fast to send, is ours to decide.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use libudx::{UdxError, UdxSocket, UdxStream};
+use peeroxide_dht::hyperdht::alloc_stream_id;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{interval, sleep, sleep_until};
+
+use super::node::{Node, lock};
+use super::udx::Stream;
+use crate::wire::UdxPacket;
+
+/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
+pub(super) const OPENING: Duration = Duration::from_millis(300);
+/// A packet of one byte opens the way; the other end ignores it.
+const OPENER: &[u8] = &[0];
+/// Packets that are sent or received before others get their turn.
+const BATCH: usize = 32;
+/// How long they have for it, unless something comes before.
+const BREATH: Duration = Duration::from_millis(1);
+/// No packet of UDX is longer.
+const PACKET_BYTES: usize = 2048;
+/// How long the peer has to end its direction after we ended ours; what is due is looked at that often at least.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long the last packet has to get through the relay before that goes.
+const LINGER: Duration = Duration::from_millis(200);
+/// Room in our socket, as far as the system grants it: a burst must not be lost between two parts of this program.
+const SOCKET_BYTES: usize = 1024 * 1024;
+
+/// A stream whose other end is not known yet.
+pub(super) struct Expected {
+    node: Node,
+    relay: Relay,
+    first: oneshot::Receiver<SocketAddr>,
+}
+
+impl Expected {
+    /// From now on packets for `own` are kept, be it that they come before anybody knows from where.
+    pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
+        let relay = Relay::new(node, own).await?;
+        let (heard, first) = oneshot::channel();
+        // Whether anybody still waits to hear of it does not matter: the packet is taken.
+        let hook = move |_: &_, port, address| {
+            let _ = heard.send(SocketAddr::new(address, port));
+            true
+        };
+        // What the other end calls the stream is written over by the relay.
+        relay.from_peer.set_firewall_hook(&node.socket, 0, hook).map_err(failed)?;
+        Ok(Self {
+            node: node.clone(),
+            relay,
+            first,
+        })
+    }
+
+    /// Waits for the first packet. May be dropped and called again.
+    pub(super) async fn heard(&mut self) -> io::Result<SocketAddr> {
+        (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Waits for the first packet as [`Expected::heard`], and opens the way for it from our side: whatever stands before us lets in whom we
+    /// have sent something to.
+    pub(super) async fn heard_from(&mut self, socket: &UdxSocket, address: SocketAddr) -> io::Result<SocketAddr> {
+        let mut openings = interval(OPENING);
+        loop {
+            tokio::select! {
+                heard = self.heard() => return heard,
+                // The way may be open already; what cannot be sent is not needed.
+                _ = openings.tick() => drop(socket.send_to(OPENER, address)),
+            }
+        }
+    }
+
+    /// The stream to the other end, which calls it `remote`, at this address.
+    pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
+        let Self { node, relay, .. } = self;
+        relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
+        Ok(relay.run())
+    }
+}
+
+/// Streams of the crate that pass on packets, and our socket behind them.
+///
+/// A stream that passes on packets locks itself and then the one whose address they go to, so the two that take packets must not go to each
+/// other: each has another before it that is only an address. Those in turn pass on to one that goes nowhere, as otherwise they would talk.
+struct Relay {
+    from_peer: UdxStream,
+    to_us: UdxStream,
+    from_us: UdxStream,
+    to_peer: UdxStream,
+    nowhere: UdxStream,
+    /// What `from_us` is called.
+    name: u32,
+    socket: UdpSocket,
+}
+
+impl Relay {
+    async fn new(node: &Node, own: u32) -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        socket.connect(node.inside.local_addr().await.map_err(failed)?).await?;
+        // The system may grant less; then more packets are sent twice.
+        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
+        let name = alloc_stream_id();
+        let stream = |id| node.udx.create_stream(id);
+        let relay = Self {
+            from_peer: stream(own).await.map_err(failed)?,
+            to_us: stream(alloc_stream_id()).await.map_err(failed)?,
+            from_us: stream(name).await.map_err(failed)?,
+            to_peer: stream(alloc_stream_id()).await.map_err(failed)?,
+            nowhere: stream(alloc_stream_id()).await.map_err(failed)?,
+            name,
+            socket,
+        };
+        relay.from_peer.relay_to(&relay.to_us).map_err(failed)?;
+        relay.from_us.relay_to(&relay.to_peer).map_err(failed)?;
+        relay.to_us.relay_to(&relay.nowhere).map_err(failed)?;
+        relay.to_peer.relay_to(&relay.nowhere).map_err(failed)?;
+        let here = relay.socket.local_addr()?;
+        relay.to_us.connect(&node.inside, own, here).await.map_err(failed)?;
+        relay.from_us.connect(&node.inside, own, here).await.map_err(failed)?;
+        Ok(relay)
+    }
+
+    fn run(self) -> (StreamReader, StreamWriter) {
+        let state = State {
+            stream: Stream::new(self.name, Instant::now()),
+            reader: None,
+            writer: None,
+            ends: 2,
+            left: None,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        });
+        // It ends by itself soon after both ends are dropped, having told the peer.
+        tokio::spawn(drive(shared.clone(), self));
+        (StreamReader(End(shared.clone())), StreamWriter(End(shared)))
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Something was written or read, or nobody wants the stream any more.
+    changed: Notify,
+}
+
+struct State {
+    stream: Stream,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// How many of the two ends are held.
+    ends: u8,
+    /// When the last of them went.
+    left: Option<Instant>,
+}
+
+impl State {
+    /// Ends the stream where nobody wants it any more; `false` where nothing is left to be done for it.
+    fn part(&mut self, now: Instant) -> bool {
+        if self.ends > 0 {
+            return true;
+        }
+        let left = *self.left.get_or_insert(now);
+        if self.stream.parted() {
+            return false;
+        }
+        if !self.stream.finishing() || now >= left + GRACE {
+            self.stream.destroy();
+        }
+        self.stream.over().is_none()
+    }
+
+    fn wake(&mut self) {
+        let over = self.stream.over().is_some();
+        let reader = self.reader.take_if(|_| over || self.stream.readable());
+        let writer = self.writer.take_if(|_| over || self.stream.writable() || self.stream.settled());
+        reader.into_iter().chain(writer).for_each(Waker::wake);
+    }
+}
+
+/// One of the two ends; the stream goes with the last.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        lock(&self.0.state).ends -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+/// Reads what the peer sends.
+pub(super) struct StreamReader(End);
+
+impl AsyncRead for StreamReader {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let shared = &self.0.0;
+        let mut state = lock(&shared.state);
+        match state.stream.read(out) {
+            Some(0) => match state.stream.over() {
+                Some(why) => Poll::Ready(Err(why.into())),
+                None => {
+                    state.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            },
+            Some(_) => {
+                if state.stream.has_news() {
+                    shared.changed.notify_one();
+                }
+                Poll::Ready(Ok(()))
+            }
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Writes to the peer. A flush lasts until the peer has acknowledged everything, a shutdown until it has acknowledged the end.
+pub(super) struct StreamWriter(End);
+
+impl StreamWriter {
+    /// Waits for `ready`, with the state as it is now.
+    fn poll<T>(&self, context: &Context<'_>, ready: impl FnOnce(&mut Stream) -> Option<T>) -> Poll<io::Result<T>> {
+        let shared = &self.0.0;
+        let mut state = lock(&shared.state);
+        let found = ready(&mut state.stream);
+        shared.changed.notify_one();
+        match (found, state.stream.over()) {
+            (Some(found), _) => Poll::Ready(Ok(found)),
+            (None, Some(why)) => Poll::Ready(Err(why.into())),
+            (None, None) => {
+                state.writer = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncWrite for StreamWriter {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll(context, |stream| match stream.over() {
+            Some(_) => None,
+            None => Some(stream.write(bytes)).filter(|taken| *taken > 0 || bytes.is_empty()),
+        })
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(context, |stream| stream.settled().then_some(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(context, |stream| {
+            stream.finish();
+            stream.settled().then_some(())
+        })
+    }
+}
+
+/// Carries packets between a stream and its socket until nobody wants it any more.
+async fn drive(shared: Arc<Shared>, relay: Relay) {
+    let socket = &relay.socket;
+    let mut packets = Vec::with_capacity(BATCH);
+    let mut buffer = vec![0; PACKET_BYTES];
+    loop {
+        let (due, alive) = collect(&shared, &mut packets);
+        let full = packets.len() == BATCH;
+        for packet in packets.drain(..) {
+            // What cannot be sent is lost like others.
+            let _ = socket.send(&packet).await;
+        }
+        if !alive {
+            break;
+        }
+        // More at once would overflow the sockets of the relay before anybody empties them.
+        let due = if full { Instant::now() + BREATH } else { due };
+        tokio::select! {
+            Ok(()) = socket.readable() => receive(&shared, socket, &mut buffer),
+            () = shared.changed.notified(), if !full => {}
+            () = sleep_until(due.into()) => {}
+        }
+    }
+    sleep(LINGER).await;
+}
+
+/// Fetches packets that may be sent now; also when to look again, and whether there is any reason to.
+fn collect(shared: &Shared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool) {
+    let now = Instant::now();
+    let mut state = lock(&shared.state);
+    let going = state.part(now);
+    state.stream.tick(now);
+    while packets.len() < BATCH {
+        let mut packet = Vec::with_capacity(PACKET_BYTES);
+        if !state.stream.transmit(now, &mut packet) {
+            break;
+        }
+        packets.push(packet);
+    }
+    state.wake();
+    let due = state.stream.due(now).unwrap_or(now + GRACE).min(now + GRACE);
+    (due, going && (state.ends > 0 || state.stream.over().is_none()))
+}
+
+/// Takes what has come.
+fn receive(shared: &Shared, socket: &UdpSocket, buffer: &mut [u8]) {
+    for _ in 0..BATCH {
+        let Ok(length) = socket.try_recv(buffer) else { return };
+        if let Some(packet) = UdxPacket::decode(&buffer[..length]) {
+            lock(&shared.state).stream.receive(&packet, Instant::now());
+        }
+    }
+}
+
+fn failed(error: UdxError) -> io::Error {
+    io::Error::other(error.to_string())
+}

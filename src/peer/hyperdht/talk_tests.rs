@@ -1,0 +1,272 @@
+//! Both ends of conversations over connections that are only memory, and each end against bytes that the other programs send.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::calling::{Caller, End};
+use super::pipe::{Pipe, pair};
+use super::serving::{Answer, Service, serve};
+use crate::peer::HyperdhtError;
+use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCOL, REGISTER_PROTOCOL, Reply};
+
+/// Longer than anything takes on a loaded machine.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Answers with what it was asked, and counts how many answers were received.
+#[derive(Default)]
+struct Echo {
+    received: Arc<AtomicUsize>,
+}
+
+impl Service for Echo {
+    const PROTOCOL: &'static str = METRICS_PROTOCOL;
+    const METHOD: &'static str = METRICS_METHOD;
+
+    async fn answer(&self, value: Bytes) -> Answer {
+        if value == "never" {
+            std::future::pending().await
+        }
+        let received = self.received.clone();
+        Answer {
+            outcome: Ok(vec![Bytes::from_static(b"<"), value, Bytes::from_static(b">")]),
+            received: Some(Box::new(move || _ = received.fetch_add(1, Ordering::SeqCst))),
+        }
+    }
+}
+
+/// An echo at the far end of a connection.
+struct Served {
+    near: Pipe,
+    received: Arc<AtomicUsize>,
+    ended: JoinHandle<End>,
+    stop: CancellationToken,
+}
+
+fn served() -> Served {
+    let (near, far) = pair();
+    let (echo, stop) = (Echo::default(), CancellationToken::new());
+    let received = echo.received.clone();
+    let ended = tokio::spawn(serve(far, Arc::new(echo), LONG, stop.clone()));
+    Served {
+        near,
+        received,
+        ended,
+        stop,
+    }
+}
+
+async fn frames(pipe: &mut Pipe) -> Vec<Frame> {
+    let message = timeout(LONG, pipe.reader.next()).await.unwrap().unwrap().unwrap();
+    Frames::of(message).map(Result::unwrap).collect()
+}
+
+fn open(channel: u64, protocol: &str) -> Frame {
+    Frame::Open {
+        channel,
+        protocol: protocol.to_owned(),
+        id: Bytes::new(),
+    }
+}
+
+async fn response(pipe: &mut Pipe) -> (u64, Reply) {
+    let [Frame::Data { channel, kind, payload }] = &frames(pipe).await[..] else {
+        panic!("no response")
+    };
+    match Call::decode(*kind, payload.clone()).unwrap() {
+        Some(Call::Response(reply)) => (*channel, reply),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn many_requests_at_once_get_their_own_answers() {
+    let Served { near, received, .. } = served();
+    let caller = Arc::new(Caller::new(near, METRICS_PROTOCOL, |_| {}));
+    let mut asking = JoinSet::new();
+    for n in 0..200_usize {
+        let caller = caller.clone();
+        asking.spawn(async move {
+            let value = vec![u8::try_from(n).unwrap(); 60_000];
+            let answer = caller.ask(METRICS_METHOD, &value, LONG).await.unwrap();
+            assert_eq!(answer, [b"<", &value[..], b">"].concat());
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        asked.unwrap();
+    }
+    timeout(LONG, async {
+        while received.load(Ordering::SeqCst) < 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("all answers were received");
+}
+
+/// What the bridge of the first generation does with whoever it dials: a channel that nobody wants, and requests before any answer.
+#[tokio::test]
+async fn unwanted_channels_are_rejected_and_the_rest_goes_on() {
+    let mut served = served();
+    let near = &mut served.near;
+    near.writer.send(open(1, REGISTER_PROTOCOL).encode()).await.unwrap();
+    near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
+    // Its body of one byte is another one than newer bridges send.
+    near.writer.send(Call::request(2, 7, METRICS_METHOD, &[0])).await.unwrap();
+    near.writer.send(open(3, METRICS_PROTOCOL).encode()).await.unwrap();
+    assert_eq!(frames(near).await, [Frame::Reject { channel: 1 }]);
+    assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
+    let mut told = [frames(near).await, frames(near).await].concat();
+    told.sort_by_key(|frame| matches!(frame, Frame::Reject { .. }));
+    assert_eq!(told[1], Frame::Reject { channel: 3 });
+    assert!(matches!(&told[0], Frame::Data { channel: 1, kind: 1, payload } if payload[..] == *b"\x00\x07<\x00>"));
+    // Closed, its number may come again.
+    near.writer.send(Frame::Close { channel: 2 }.encode()).await.unwrap();
+    near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
+    assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
+}
+
+#[tokio::test]
+async fn batches_and_strange_requests_are_understood() {
+    let mut served = served();
+    let near = &mut served.near;
+    // One message: our channel, a request that wants no answer, one for a method that is not there, and one that is good.
+    let request = |id: u8, method: &str| [&[0, id, u8::try_from(method.len()).unwrap()][..], method.as_bytes(), b"v"].concat();
+    let mut batch = vec![0, 0, 0];
+    let opening = &open(5, METRICS_PROTOCOL).encode()[1..];
+    for part in [opening, &[0, 5]] {
+        if part[0] == 0 {
+            batch.extend_from_slice(part);
+        } else {
+            batch.push(u8::try_from(part.len()).unwrap());
+            batch.extend_from_slice(part);
+        }
+    }
+    for part in [request(0, METRICS_METHOD), request(1, "nonsense"), request(2, METRICS_METHOD)] {
+        batch.push(u8::try_from(part.len()).unwrap());
+        batch.extend_from_slice(&part);
+    }
+    near.writer.send(batch).await.unwrap();
+    assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
+    let (channel, reply) = response(near).await;
+    assert_eq!((channel, reply.id), (1, 1));
+    let failure = reply.outcome.unwrap_err().to_string();
+    assert!(failure.starts_with("UNKNOWN_METHOD: ") && failure.contains("nonsense"), "{failure}");
+    let (channel, reply) = response(near).await;
+    assert_eq!((channel, reply.id, reply.outcome), (1, 2, Ok(Bytes::from_static(b"<v>"))));
+}
+
+#[tokio::test]
+async fn nonsense_ends_a_connection() {
+    for bad in [
+        &[0][..],
+        &[0, 0, 0, 3, 0, 1, 1],
+        &[0, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ] {
+        let mut served = served();
+        served.near.writer.send(bad.to_vec()).await.unwrap();
+        let (meant, why) = timeout(LONG, served.ended).await.unwrap().unwrap();
+        assert!(!meant, "{why}");
+        let (near, mut far) = pair();
+        let (tell, told) = oneshot::channel();
+        let caller = Caller::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
+        far.writer.send(bad.to_vec()).await.unwrap();
+        assert!(!timeout(LONG, told).await.unwrap().unwrap().0);
+        assert!(!caller.is_alive());
+    }
+}
+
+#[tokio::test]
+async fn who_stops_finishes_what_is_in_work() {
+    let Served { near, ended, stop, .. } = served();
+    let (tell, told) = oneshot::channel();
+    let caller = Caller::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
+    assert_eq!(caller.ask(METRICS_METHOD, b"a", LONG).await.unwrap(), "<a>");
+    stop.cancel();
+    assert!(timeout(LONG, ended).await.unwrap().unwrap().0);
+    assert!(timeout(LONG, told).await.unwrap().unwrap().0, "the end was meant");
+    assert!(matches!(caller.ask(METRICS_METHOD, b"a", LONG).await, Err(HyperdhtError::Lost(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_late_disturbs_nobody() {
+    let (near, mut far) = pair();
+    let caller = Caller::new(near, METRICS_PROTOCOL, |_| {});
+    assert_eq!(frames(&mut far).await, [open(1, METRICS_PROTOCOL)]);
+    far.writer.send(open(9, METRICS_PROTOCOL).encode()).await.unwrap();
+    let second = Duration::from_secs(1);
+    assert_eq!(caller.ask(METRICS_METHOD, b"x", second).await, Err(HyperdhtError::Timeout(second)));
+    far.writer.send(Call::response(9, 1, Ok(&["late".into()]))).await.unwrap();
+    far.writer.send(Call::response(9, 2, Ok(&["in time".into()]))).await.unwrap();
+    // An answer before its question: dropped as well, since numbers are never given twice.
+    tokio::time::sleep(second).await;
+    let answering = async {
+        for id in [1, 2] {
+            let [Frame::Data { payload, .. }] = &frames(&mut far).await[..] else {
+                panic!("no request")
+            };
+            assert_eq!(u64::from(payload[0]), id);
+        }
+        far.writer.send(open(3, REGISTER_PROTOCOL).encode()).await.unwrap();
+        far.writer.send(Call::request(9, 1, "what", b"")).await.unwrap();
+        assert_eq!(frames(&mut far).await, [Frame::Reject { channel: 3 }]);
+        assert!(
+            response(&mut far)
+                .await
+                .1
+                .outcome
+                .unwrap_err()
+                .to_string()
+                .starts_with("UNKNOWN_METHOD")
+        );
+        far.writer.send(Call::response(9, 2, Ok(&["right".into()]))).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(caller.ask(METRICS_METHOD, b"y", LONG), answering);
+    assert_eq!(answer.unwrap(), "right");
+}
+
+#[tokio::test]
+async fn who_is_rejected_or_left_alone_is_told_at_once() {
+    for last in [Some(Frame::Reject { channel: 1 }), None] {
+        let (near, mut far) = pair();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let caller = Caller::new(near, METRICS_PROTOCOL, move |end| tell.send(end).unwrap());
+        let leaving = async {
+            frames(&mut far).await;
+            frames(&mut far).await;
+            if let Some(last) = last {
+                far.writer.send(last.encode()).await.unwrap();
+            }
+            far.writer.close().await;
+        };
+        let (answer, ()) = tokio::join!(caller.ask(METRICS_METHOD, b"x", LONG), leaving);
+        assert!(matches!(answer, Err(HyperdhtError::Lost(_))), "{answer:?}");
+        assert!(!caller.is_alive());
+        assert!(timeout(LONG, told.recv()).await.unwrap().unwrap().0);
+    }
+}
+
+/// An answer counts as received when the other end's transport has it, and not before.
+#[tokio::test]
+async fn what_was_cut_off_was_not_received() {
+    let served = served();
+    let mut near = served.near;
+    near.writer.send(open(1, METRICS_PROTOCOL).encode()).await.unwrap();
+    // More than the connection holds, of which nothing is read.
+    near.writer
+        .send(Call::request(1, 1, METRICS_METHOD, &vec![b'x'; 1_000_000]))
+        .await
+        .unwrap();
+    frames(&mut near).await;
+    drop(near);
+    assert!(!timeout(LONG, served.ended).await.unwrap().unwrap().1.is_empty());
+    assert_eq!(served.received.load(Ordering::SeqCst), 0);
+}

@@ -1,0 +1,204 @@
+//! Nodes of ours with each other, in a network of their own.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::accept::{Arrival, Listener};
+use super::dial::DialError;
+use super::node::Node;
+use super::pipe::Pipe;
+use super::testnet::TestNetwork;
+use crate::peer::{Identity, PublicKey};
+
+/// Longer than anything takes on a loaded machine.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Rig {
+    network: TestNetwork,
+    server: Identity,
+    client: Identity,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        Self {
+            network: TestNetwork::start(6).await,
+            server: Identity::ephemeral().unwrap(),
+            client: Identity::ephemeral().unwrap(),
+        }
+    }
+
+    async fn node(&self) -> Node {
+        Node::open(&[self.network.bootstrap()]).await.unwrap()
+    }
+
+    /// A listener that lets in the client alone, known to the network.
+    async fn listener(&self, node: &Node) -> Listener {
+        let client = self.client.public_key();
+        let mut listener = node.listen(&self.server, move |key| key == client).await.unwrap();
+        assert!(timeout(LONG, listener.announced()).await.unwrap() > 0);
+        listener
+    }
+
+    async fn dial(&self, node: &Node) -> Result<Pipe, DialError> {
+        node.dial(&self.client, self.server.public_key(), LONG).await
+    }
+}
+
+async fn admitted(listener: &mut Listener) -> Pipe {
+    match timeout(LONG, listener.accept()).await.unwrap().unwrap() {
+        Arrival::Admitted(pipe) => pipe,
+        Arrival::Refused { key, .. } => panic!("{key} was refused"),
+    }
+}
+
+/// Sends back whatever comes.
+async fn echo(mut pipe: Pipe) {
+    while let Ok(Some(message)) = pipe.reader.next().await {
+        pipe.writer.send(message).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_is_found_by_its_key_and_talks() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    let (dialled, mut accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let mut dialled = dialled.unwrap();
+    assert_eq!((dialled.peer, accepted.peer), (rig.server.public_key(), rig.client.public_key()));
+    dialled.writer.send("ping").await.unwrap();
+    dialled.writer.acknowledged().await.unwrap();
+    assert_eq!(accepted.reader.next().await.unwrap().unwrap(), "ping");
+    accepted.writer.send("pong").await.unwrap();
+    assert_eq!(dialled.reader.next().await.unwrap().unwrap(), "pong");
+    accepted.writer.close().await;
+    assert!(timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().is_none());
+    listener.close().await;
+    assert!(matches!(
+        rig.node().await.dial(&rig.client, rig.server.public_key(), LONG).await,
+        Err(DialError::Unknown(_))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_gets_no_answer_and_is_named() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    let stranger = Identity::ephemeral().unwrap();
+    let wait = Duration::from_secs(1);
+    let start = Instant::now();
+    let refused = here.dial(&stranger, rig.server.public_key(), wait).await;
+    assert!(matches!(refused, Err(DialError::Silent(..))) && start.elapsed() >= wait);
+    match listener.accept().await.unwrap() {
+        Arrival::Refused { key, address } => assert!(key == stranger.public_key() && address.ip().is_loopback()),
+        Arrival::Admitted(_) => panic!("the stranger was let in"),
+    }
+    // Copies of the handshake are not told again; the client still gets in.
+    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    assert_eq!(accepted.peer, rig.client.public_key());
+    drop(dialled.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_nobody_has_is_unknown() {
+    let rig = Rig::new().await;
+    let nobody = PublicKey::new(*Identity::ephemeral().unwrap().public_key().as_bytes());
+    let node = rig.node().await;
+    assert!(matches!(node.dial(&rig.client, nobody, LONG).await, Err(DialError::Unknown(key)) if key == nobody));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_identity_is_served_once_by_a_node() {
+    let rig = Rig::new().await;
+    let node = rig.node().await;
+    let first = rig.listener(&node).await;
+    assert!(node.listen(&rig.server, |_| true).await.is_err());
+    first.close().await;
+    tokio::task::yield_now().await;
+    let again = async {
+        while node.listen(&rig.server, |_| true).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_pipes_at_once_carry_their_own() {
+    const PIPES: usize = 200;
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    let mut echoes = JoinSet::new();
+    let serving = tokio::spawn(async move {
+        for _ in 0..PIPES {
+            let pipe = admitted(&mut listener).await;
+            echoes.spawn(echo(pipe));
+        }
+        (listener, echoes)
+    });
+    let mut dials = JoinSet::new();
+    for number in 0..PIPES {
+        let (here, client, server) = (here.clone(), rig.client.clone(), rig.server.public_key());
+        dials.spawn(async move {
+            let mut pipe = here.dial(&client, server, LONG).await.unwrap();
+            let message = Bytes::from(vec![u8::try_from(number).unwrap(); 60_000]);
+            pipe.writer.send(message.clone()).await.unwrap();
+            assert_eq!(timeout(LONG, pipe.reader.next()).await.unwrap().unwrap().unwrap(), message);
+        });
+    }
+    while let Some(done) = dials.join_next().await {
+        done.unwrap();
+    }
+    serving.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_megabytes_go_both_ways() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let echoing = tokio::spawn(echo(accepted));
+    let mut dialled = dialled.unwrap();
+    let message: Bytes = (0..5_000_000_u32).map(|byte| byte.to_le_bytes()[0]).collect();
+    dialled.writer.send(message.clone()).await.unwrap();
+    let back = timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().unwrap();
+    assert!(back == message);
+    drop(dialled);
+    timeout(LONG, echoing).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_under_its_key_is_reached_again() {
+    let rig = Rig::new().await;
+    let here = rig.node().await;
+    let before = rig.node().await;
+    let mut listener = rig.listener(&before).await;
+    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let mut dialled = dialled.unwrap();
+    // Nothing is taken back, as if it had been killed.
+    std::mem::forget(accepted);
+    drop((listener, before));
+    dialled.writer.send("anybody there?").await.unwrap();
+    assert!(
+        timeout(Duration::from_millis(300), dialled.reader.next()).await.is_err(),
+        "only a timeout tells"
+    );
+    let after = rig.node().await;
+    let mut listener = rig.listener(&after).await;
+    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let echoing = tokio::spawn(echo(accepted));
+    let mut dialled = dialled.unwrap();
+    dialled.writer.send("anybody there?").await.unwrap();
+    assert_eq!(dialled.reader.next().await.unwrap().unwrap(), "anybody there?");
+    drop(dialled);
+    timeout(LONG, echoing).await.unwrap().unwrap();
+}

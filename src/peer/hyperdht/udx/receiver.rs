@@ -1,0 +1,174 @@
+//! The receiving half of a stream: what arrived in order, and what arrived early.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{Buf as _, Bytes};
+
+use crate::wire::UDX_MAX_RANGES;
+
+/// Bytes that are held until somebody reads them; what the JavaScript side grants, too.
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// How far ahead of what is missing a packet may be: a window of half-empty packets. Each costs memory beside its bytes.
+const AHEAD: u64 = 8192;
+/// Bytes that have to be read before the sender is told of the room unasked.
+const WORTH_TELLING: usize = BUFFER_BYTES / 4;
+
+/// What is received.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    ready: VecDeque<Bytes>,
+    ready_bytes: usize,
+    early: BTreeMap<u64, (Bytes, bool)>,
+    early_bytes: usize,
+    /// The next packet that is waited for.
+    next: u64,
+    ended: bool,
+    /// Bytes that the sender was last told there is room for, less what came since.
+    told: usize,
+}
+
+impl Receiver {
+    /// A packet that takes a number.
+    pub(super) fn arrived(&mut self, seq: u64, payload: &[u8], end: bool) {
+        let known = self.ended || seq < self.next || self.early.contains_key(&seq);
+        let fits = seq - self.next.min(seq) < AHEAD && self.ready_bytes + self.early_bytes + payload.len() <= BUFFER_BYTES;
+        if known || !fits {
+            return;
+        }
+        if seq == self.next {
+            self.take(Bytes::copy_from_slice(payload), end);
+            while !self.ended
+                && let Some((payload, end)) = self.early.remove(&self.next)
+            {
+                self.early_bytes -= payload.len();
+                self.take(payload, end);
+            }
+        } else {
+            self.early_bytes += payload.len();
+            self.early.insert(seq, (Bytes::copy_from_slice(payload), end));
+        }
+    }
+
+    fn take(&mut self, payload: Bytes, end: bool) {
+        self.next += 1;
+        self.ended |= end;
+        self.told = self.told.saturating_sub(payload.len());
+        self.ready_bytes += payload.len();
+        if !payload.is_empty() {
+            self.ready.push_back(payload);
+        }
+    }
+
+    /// Moves what is ready into `out`, as much as fits.
+    pub(super) fn read(&mut self, out: &mut impl bytes::BufMut) -> usize {
+        let mut read = 0;
+        while out.has_remaining_mut()
+            && let Some(first) = self.ready.front_mut()
+        {
+            let many = first.len().min(out.remaining_mut());
+            out.put_slice(&first[..many]);
+            first.advance(many);
+            read += many;
+            if first.is_empty() {
+                self.ready.pop_front();
+            }
+        }
+        self.ready_bytes -= read;
+        read
+    }
+
+    /// Whether all of the stream has come.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether there is something to read, or the end.
+    pub(super) fn readable(&self) -> bool {
+        self.ended || !self.ready.is_empty()
+    }
+
+    /// Whether all of the stream has been read.
+    pub(super) fn exhausted(&self) -> bool {
+        self.ended && self.ready.is_empty()
+    }
+
+    /// Whether the sender may be waiting for room that it does not know of.
+    pub(super) fn has_news(&self) -> bool {
+        !self.ended && self.room() >= self.told + WORTH_TELLING
+    }
+
+    /// Whether something has arrived early.
+    pub(super) fn is_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    fn room(&self) -> usize {
+        BUFFER_BYTES.saturating_sub(self.ready_bytes)
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The room that the sender is told of.
+    pub(super) fn tell(&mut self) -> u32 {
+        self.told = self.room();
+        u32::try_from(self.told).unwrap_or(u32::MAX)
+    }
+
+    /// What arrived early, from the first to before the second of each pair.
+    pub(super) fn ranges(&self) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for &seq in self.early.keys() {
+            if let Some((_, end)) = ranges.last_mut().filter(|(_, end)| *end == seq) {
+                *end += 1;
+            } else if ranges.len() == UDX_MAX_RANGES {
+                break;
+            } else {
+                ranges.push((seq, seq + 1));
+            }
+        }
+        ranges
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_early_waits_and_is_told() {
+        let mut receiver = Receiver::default();
+        for seq in [2, 1, 5, 2] {
+            receiver.arrived(seq, &[u8::try_from(seq).unwrap_or(0)], false);
+        }
+        assert_eq!((receiver.next(), receiver.ranges()), (0, vec![(1, 3), (5, 6)]));
+        receiver.arrived(0, &[0], false);
+        let mut out = Vec::new();
+        assert_eq!((receiver.read(&mut out), out), (3, vec![0, 1, 2]));
+        receiver.arrived(4, &[], true);
+        receiver.arrived(3, &[3], false);
+        assert!(
+            receiver.ended() && !receiver.exhausted(),
+            "what comes after the end is not looked at"
+        );
+        assert_eq!(receiver.read(&mut Vec::new()), 1);
+        assert!(receiver.exhausted());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_room_is_told() {
+        let mut receiver = Receiver::default();
+        let packet = [0; 1024];
+        for seq in 0..10_000 {
+            receiver.arrived(seq, &packet, false);
+        }
+        assert_eq!((receiver.next(), receiver.tell()), (4096, 0));
+        assert!(!receiver.has_news());
+        receiver.arrived(4096 + AHEAD, &[], false);
+        assert!(receiver.ranges().is_empty(), "too far ahead");
+        receiver.read(&mut &mut vec![0; BUFFER_BYTES / 2][..]);
+        assert!(receiver.has_news());
+        assert_eq!(receiver.tell() as usize, BUFFER_BYTES / 2);
+    }
+}

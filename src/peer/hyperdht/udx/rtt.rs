@@ -1,0 +1,79 @@
+//! How long a packet and its acknowledgement take together (RFC 6298).
+
+use std::time::Duration;
+
+/// The least variation that is reckoned with: timers are no finer.
+const GRAIN: Duration = Duration::from_millis(1);
+/// How long an acknowledgement is waited for while nothing has been measured.
+const UNKNOWN: Duration = Duration::from_millis(300);
+/// The least wait for an acknowledgement: the other end's program may be busy with something else for a moment.
+const LEAST: Duration = Duration::from_millis(25);
+
+/// Measurements, smoothed.
+#[derive(Debug, Default)]
+pub(super) struct Rtt {
+    smoothed: Option<Duration>,
+    variation: Duration,
+    latest: Duration,
+    least: Option<Duration>,
+}
+
+impl Rtt {
+    pub(super) fn measured(&mut self, sample: Duration) {
+        self.latest = sample;
+        self.least = Some(self.least.map_or(sample, |least| least.min(sample)));
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(sample);
+                self.variation = sample / 2;
+            }
+            Some(smoothed) => {
+                self.variation = (self.variation * 3 + smoothed.abs_diff(sample)) / 4;
+                self.smoothed = Some((smoothed * 7 + sample) / 8);
+            }
+        }
+    }
+
+    /// The smoothed time, once something was measured.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// The shortest ever.
+    pub(super) fn least(&self) -> Duration {
+        self.least.unwrap_or_default()
+    }
+
+    /// After this long without an acknowledgement a packet is sent to provoke one.
+    pub(super) fn patience(&self) -> Duration {
+        self.smoothed
+            .map_or(UNKNOWN, |smoothed| (smoothed + (self.variation * 4).max(GRAIN)).max(LEAST))
+    }
+
+    /// How much later than a packet that arrived another may arrive that was sent before it.
+    pub(super) fn reordering(&self) -> Duration {
+        let longest = self.smoothed.unwrap_or(UNKNOWN).max(self.latest);
+        (longest + longest / 8).max(GRAIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_follows_what_is_measured() {
+        let mut rtt = Rtt::default();
+        assert_eq!(rtt.patience(), UNKNOWN);
+        rtt.measured(Duration::from_millis(100));
+        assert_eq!(rtt.patience(), Duration::from_millis(300));
+        for _ in 0..100 {
+            rtt.measured(Duration::from_millis(40));
+        }
+        assert!(rtt.patience() < Duration::from_millis(45) && rtt.least() == Duration::from_millis(40));
+        for _ in 0..100 {
+            rtt.measured(Duration::from_micros(50));
+        }
+        assert_eq!(rtt.patience(), LEAST);
+    }
+}

@@ -1,0 +1,260 @@
+//! Two ends and a link between them that loses, doubles, delays and reorders, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::sender::PAYLOAD_BYTES;
+use super::*;
+
+/// What a link does to packets.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    delay: Duration,
+    /// A packet takes up to so much longer than another.
+    jitter: Duration,
+    /// Of 1000 packets.
+    lost: u64,
+    doubled: u64,
+    /// Packets a millisecond, and how many may wait; the rest is dropped.
+    rate: Option<(u64, u64)>,
+}
+
+const PERFECT: Link = Link {
+    delay: Duration::from_millis(10),
+    jitter: Duration::ZERO,
+    lost: 0,
+    doubled: 0,
+    rate: None,
+};
+
+/// Numbers that look random and are the same each time (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides.max(1)
+    }
+}
+
+struct World {
+    link: Link,
+    dice: Dice,
+    now: Instant,
+    ends: [Stream; 2],
+    /// Packets on their way, by when they arrive; which end they are for.
+    way: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    counter: u64,
+    free: [Instant; 2],
+    packets: u64,
+}
+
+impl World {
+    fn new(link: Link, seed: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            link,
+            dice: Dice(seed | 1),
+            now,
+            ends: [Stream::new(2, now), Stream::new(1, now)],
+            way: BTreeMap::new(),
+            counter: 0,
+            free: [now; 2],
+            packets: 0,
+        }
+    }
+
+    fn send(&mut self, to: usize, packet: Vec<u8>) {
+        self.packets += 1;
+        if self.dice.roll(1000) < self.link.lost {
+            return;
+        }
+        let mut leaves = self.now;
+        if let Some((rate, buffer)) = self.link.rate {
+            let each = Duration::from_micros(1000 / rate);
+            leaves = self.free[to].max(self.now);
+            if leaves - self.now > each * u32::try_from(buffer).unwrap() {
+                return;
+            }
+            self.free[to] = leaves + each;
+        }
+        let copies = if self.dice.roll(1000) < self.link.doubled { 2 } else { 1 };
+        for _ in 0..copies {
+            let late = Duration::from_micros(self.dice.roll(u64::try_from(self.link.jitter.as_micros()).unwrap() + 1));
+            self.counter += 1;
+            self.way
+                .insert((leaves + self.link.delay + late, self.counter), (to, packet.clone()));
+        }
+    }
+
+    /// Lets everything happen that happens next.
+    fn step(&mut self) {
+        let mut next = self.way.keys().next().map(|(at, _)| *at);
+        for end in 0..2 {
+            self.ends[end].tick(self.now);
+            let mut packet = Vec::new();
+            while self.ends[end].transmit(self.now, &mut packet) {
+                assert!(packet.len() <= PAYLOAD_BYTES + 20, "a packet of {} bytes", packet.len());
+                self.send(1 - end, std::mem::take(&mut packet));
+            }
+            next = next.into_iter().chain(self.ends[end].due(self.now)).min();
+        }
+        next = next.into_iter().chain(self.way.keys().next().map(|(at, _)| *at)).min();
+        self.now = next.map_or(self.now + Duration::from_millis(1), |next| {
+            next.max(self.now + Duration::from_micros(1))
+        });
+        while let Some((&at, _)) = self.way.iter().next().filter(|((at, _), _)| *at <= self.now) {
+            let (to, packet) = self.way.remove(&at).unwrap();
+            self.ends[to].receive(&UdxPacket::decode(&packet).unwrap(), self.now);
+        }
+    }
+
+    /// Sends both texts and both ends; what arrived, and how long it took.
+    fn exchange(&mut self, texts: [&[u8]; 2]) -> ([Vec<u8>; 2], Duration) {
+        let (start, mut sent, mut read) = (self.now, [0; 2], [Vec::new(), Vec::new()]);
+        let mut done = [false; 2];
+        while done != [true; 2] || !self.ends.iter().all(Stream::settled) {
+            for end in 0..2 {
+                sent[end] += self.ends[end].write(&texts[end][sent[end]..]);
+                if sent[end] == texts[end].len() {
+                    self.ends[end].finish();
+                }
+                done[end] |= self.ends[end].read(&mut read[end]).is_none();
+            }
+            self.step();
+            assert!(self.ends.iter().all(|end| end.over().is_none()), "it gave up: {:?}", self.ends);
+            assert!(self.now - start < Duration::from_secs(3600), "it stands still: {:?}", self.ends);
+        }
+        (read, self.now - start)
+    }
+}
+
+fn text(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut dice = Dice(seed | 1);
+    (0..bytes).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn everything_arrives_in_order_over_bad_links(
+        seed: u64,
+        sizes in (0_usize..200_000, 0_usize..200_000),
+        delay in 0_u64..100,
+        jitter in 0_u64..50,
+        lost in 0_u64..250,
+        doubled in 0_u64..300,
+    ) {
+        let link = Link { delay: Duration::from_millis(delay), jitter: Duration::from_millis(jitter), lost, doubled, rate: None };
+        let texts = [text(sizes.0, seed), text(sizes.1, !seed)];
+        let ([at_first, at_second], _) = World::new(link, seed).exchange([&texts[0], &texts[1]]);
+        prop_assert!(at_second == texts[0] && at_first == texts[1]);
+    }
+
+    #[test]
+    fn foreign_packets_harm_nothing(
+        packets in prop::collection::vec((0_u8..64, any::<[u32; 3]>(), any::<(u32, u32)>(), 0_usize..1500), 0..50),
+    ) {
+        let mut world = World::new(PERFECT, 1);
+        world.ends[0].write(&[7; 10_000]);
+        for (flags, [window, seq, ack], range, size) in packets {
+            let (now, payload) = (world.now, vec![0; size]);
+            let mut bytes = Vec::new();
+            UdxPacket { stream: 2, window, seq: seq % 64, ack: ack % 64, ranges: vec![range], payload: &payload, ..UdxPacket::default() }
+                .encode(&mut bytes);
+            bytes[2] = flags;
+            if let Some(packet) = UdxPacket::decode(&bytes) {
+                world.ends[0].receive(&packet, now);
+            }
+            world.step();
+        }
+    }
+}
+
+#[test]
+fn a_good_link_is_used() {
+    let body = text(5_000_000, 3);
+    let (read, took) = World::new(PERFECT, 1).exchange([&body, &[]]);
+    assert!(read[1] == body);
+    // 20 ms a round trip: the window doubles until the receiver's, 4 MB, is reached.
+    assert!(took < Duration::from_millis(400), "{took:?}");
+}
+
+#[test]
+fn a_narrow_link_with_a_short_queue_is_filled() {
+    // 5 packets a millisecond are about 6 MB/s; the queue holds half a round trip.
+    let link = Link {
+        rate: Some((5, 50)),
+        ..PERFECT
+    };
+    let body = text(5_000_000, 5);
+    let mut world = World::new(link, 1);
+    let (read, took) = world.exchange([&body, &[]]);
+    assert!(read[1] == body);
+    assert!(took < Duration::from_millis(1600), "{took:?} and {} packets", world.packets);
+    assert!(world.packets < 2 * 5_000_000 / 1152 * 13 / 10, "{} packets", world.packets);
+}
+
+#[test]
+fn one_in_a_hundred_lost_costs_little() {
+    let body = text(2_000_000, 9);
+    let (read, took) = World::new(Link { lost: 10, ..PERFECT }, 11).exchange([&body, &[]]);
+    assert!(read[1] == body && took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn a_reader_that_stops_stops_the_writer_and_nothing_breaks() {
+    let mut world = World::new(PERFECT, 1);
+    let body = text(9_000_000, 1);
+    let mut sent = 0;
+    let start = world.now;
+    while world.now - start < Duration::from_secs(120) {
+        sent += world.ends[0].write(&body[sent..]);
+        world.step();
+    }
+    assert!(
+        (7_000_000..8_500_000).contains(&sent),
+        "{sent} were taken: a buffer here and one there"
+    );
+    let mut read = Vec::new();
+    while read.len() < body.len() {
+        sent += world.ends[0].write(&body[sent..]);
+        world.ends[1].read(&mut read);
+        world.step();
+        assert!(world.ends[0].over().is_none() && world.now - start < Duration::from_secs(140));
+    }
+    assert!(read == body);
+}
+
+#[test]
+fn a_dead_peer_is_noticed_and_a_farewell_heard() {
+    let mut world = World::new(Link { lost: 1000, ..PERFECT }, 1);
+    let start = world.now;
+    world.ends[0].write(b"anybody?");
+    while world.ends[0].over().is_none() {
+        world.step();
+        assert!(world.now - start < Duration::from_secs(60));
+    }
+    assert_eq!(world.ends[0].over(), Some(io::ErrorKind::TimedOut));
+    let mut world = World::new(PERFECT, 1);
+    world.ends[0].destroy();
+    while world.ends[1].over().is_none() {
+        world.step();
+    }
+    assert_eq!(world.ends[1].over(), Some(io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn numbers_wrap() {
+    assert_eq!(whole(5, 7), Some(7));
+    assert_eq!(whole(0x1_0000_0001, 0xffff_fffe), Some(0xffff_fffe));
+    assert_eq!(whole(0xffff_fffe, 1), Some(0x1_0000_0001));
+    assert_eq!(whole(1, 0xffff_ffff), None, "nothing is before the first");
+    assert_eq!(short(0x1_0000_0007), 7);
+}

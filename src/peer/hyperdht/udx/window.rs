@@ -1,0 +1,167 @@
+//! How much may be on its way: CUBIC (RFC 9438), and the pace at which it is sent.
+
+use std::time::{Duration, Instant};
+
+/// Bytes of a full packet.
+const PACKET: f64 = super::sender::PAYLOAD_BYTES as f64;
+/// What may be sent before anything is known (RFC 6928).
+const INITIAL: f64 = 10.0 * PACKET;
+/// What may be sent however bad it gets.
+const LEAST: f64 = 2.0 * PACKET;
+/// More than a receiver's window is of no use.
+const MOST: f64 = 4.0 * 1024.0 * 1024.0;
+/// What a loss leaves of the window.
+const BETA: f64 = 0.7;
+/// How fast CUBIC grows, in packets per second cubed.
+const C: f64 = 0.4;
+/// How much faster than the window allows on average packets may leave: twice while its size is searched, a quarter afterwards.
+const SEARCH_GAIN: f64 = 2.0;
+const STEADY_GAIN: f64 = 1.25;
+/// A burst that is always allowed, and the time whose worth is: timers are no finer.
+const BURST: f64 = 10.0 * PACKET;
+const BURST_SECONDS: f64 = 0.002;
+
+/// The congestion window.
+#[derive(Debug)]
+pub(super) struct Window {
+    bytes: f64,
+    /// Below this it doubles each round trip.
+    threshold: f64,
+    /// Before the last loss.
+    most: f64,
+    /// When the present growth began.
+    epoch: Option<Instant>,
+    /// What RFC 5681 would have made of it, which CUBIC must not fall behind.
+    reno: f64,
+    credit: f64,
+    refilled: Option<Instant>,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            bytes: INITIAL,
+            threshold: f64::INFINITY,
+            most: INITIAL,
+            epoch: None,
+            reno: INITIAL,
+            credit: BURST,
+            refilled: None,
+        }
+    }
+}
+
+impl Window {
+    /// Whether so many bytes more may be sent while others are on their way.
+    pub(super) fn allows(&self, in_flight: usize, more: usize) -> bool {
+        (in_flight + more) as f64 <= self.bytes
+    }
+
+    /// So many bytes arrived while the window was in use.
+    pub(super) fn acknowledged(&mut self, bytes: usize, rtt: Duration, now: Instant) {
+        let bytes = bytes as f64;
+        if self.bytes < self.threshold {
+            self.bytes += bytes;
+        } else {
+            let epoch = *self.epoch.get_or_insert(now);
+            let start = (self.most * (1.0 - BETA) / PACKET / C).cbrt();
+            let ahead = (now + rtt).duration_since(epoch).as_secs_f64() - start;
+            let cubic = (C * ahead.powi(3)).mul_add(PACKET, self.most).min(self.bytes * 1.5);
+            self.reno += 3.0 * (1.0 - BETA) / (1.0 + BETA) * PACKET * bytes / self.bytes;
+            let grown = self.bytes + ((cubic - self.bytes) / self.bytes * bytes).max(0.0);
+            self.bytes = grown.max(self.reno);
+        }
+        self.bytes = self.bytes.min(MOST);
+    }
+
+    /// Something was lost, for the first time in a round trip.
+    pub(super) fn lost(&mut self) {
+        self.most = self.bytes;
+        self.shrink(self.bytes * BETA);
+    }
+
+    /// Nothing arrives any more.
+    pub(super) fn collapsed(&mut self) {
+        self.most = self.bytes;
+        self.shrink(self.bytes * BETA);
+        self.bytes = LEAST;
+    }
+
+    fn shrink(&mut self, to: f64) {
+        self.bytes = to.max(LEAST);
+        self.threshold = self.bytes;
+        self.reno = self.bytes;
+        self.epoch = None;
+    }
+
+    /// Bytes a second.
+    fn rate(&self, rtt: Duration) -> f64 {
+        let gain = if self.bytes < self.threshold { SEARCH_GAIN } else { STEADY_GAIN };
+        gain * self.bytes / rtt.as_secs_f64().max(1e-6)
+    }
+
+    /// When the next packet may leave; `None`: at once.
+    pub(super) fn due(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Instant> {
+        let rtt = rtt?;
+        let rate = self.rate(rtt);
+        let passed = self.refilled.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
+        self.refilled = Some(now);
+        self.credit = passed.mul_add(rate, self.credit).min((rate * BURST_SECONDS).max(BURST));
+        (self.credit < PACKET).then(|| now + Duration::from_secs_f64((PACKET - self.credit) / rate))
+    }
+
+    /// So many bytes left.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.credit -= bytes as f64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn it_doubles_then_falls_and_climbs_back() {
+        let (mut window, mut now) = (Window::default(), Instant::now());
+        for round in 0..5 {
+            assert!(window.allows(0, (10 * 1152) << round) && !window.allows(1, (10 * 1152) << round));
+            window.acknowledged((10 * 1152) << round, RTT, now);
+        }
+        let before = window.bytes;
+        window.lost();
+        assert!(window.bytes < before * 0.71);
+        for _ in 0..1000 {
+            now += RTT;
+            let bytes = 100 * 1152;
+            window.acknowledged(bytes, RTT, now);
+        }
+        assert!(window.bytes > before, "{} of {before}", window.bytes);
+        window.collapsed();
+        assert!(window.allows(0, 2 * 1152) && !window.allows(0, 3 * 1152));
+        for _ in 0..100 {
+            window.lost();
+        }
+        assert!(window.allows(0, 2 * 1152), "something always may be sent");
+    }
+
+    #[test]
+    fn packets_are_spread_over_the_round_trip() {
+        let (mut window, start) = (Window::default(), Instant::now());
+        assert_eq!(window.due(None, start), None);
+        let rtt = Some(Duration::from_millis(100));
+        let (mut now, mut sent) = (start, 0);
+        while now < start + Duration::from_millis(500) {
+            match window.due(rtt, now) {
+                None => {
+                    window.sent(1152);
+                    sent += 1;
+                }
+                Some(due) => now = due.max(now + Duration::from_millis(1)),
+            }
+        }
+        // Twice the window of 10 packets each 100 ms, and the burst.
+        assert!((95..=125).contains(&sent), "{sent}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Links over HyperDHT in a build without them: the same faces, and nobody behind them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::event::Events;
+use super::far::{Clerk, HyperdhtError, ScrapedSettings};
+use super::{Identity, PublicKey};
+use crate::wire::hyperdht::MetricsReply;
+
+/// A node of HyperDHT, of which there is none.
+#[derive(Clone)]
+pub(crate) struct Network(Infallible);
+
+impl Network {
+    pub(crate) async fn join(_: &[String]) -> Result<Self, HyperdhtError> {
+        Err(HyperdhtError::Unbuilt)
+    }
+
+    pub(crate) async fn scraped(&self, _: ScrapedSettings) -> Result<Scraped, HyperdhtError> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn desk(&self, _: &Identity, _: Arc<Events>) -> Result<Desk, HyperdhtError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn callers(&self, _: &Identity, _: Arc<Events>) -> Callers {
+        match self.0 {}
+    }
+}
+
+/// The scraped end.
+pub(crate) struct Scraped(Infallible);
+
+impl Scraped {
+    pub(crate) async fn run(self, _: CancellationToken) {
+        match self.0 {}
+    }
+}
+
+/// Where clients register.
+pub(crate) struct Desk(Infallible);
+
+impl Desk {
+    pub(crate) async fn run(self, _: Arc<dyn Clerk>, _: CancellationToken) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+}
+
+/// What scrapes by key.
+#[derive(Clone)]
+pub(crate) struct Callers(Infallible);
+
+impl Callers {
+    pub(crate) async fn scrape(&self, _: PublicKey, _: Duration) -> Result<MetricsReply, HyperdhtError> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn reach(&self, _: PublicKey, _: Duration) -> Result<(), HyperdhtError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn renew(&self, _: PublicKey) {
+        match self.0 {}
+    }
+
+    pub(crate) async fn sweep(&self, _: Instant) {
+        match self.0 {}
+    }
+
+    pub(crate) async fn close(&self) {
+        match self.0 {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_wants_it_is_told_what_to_do() {
+        let told = Network::join(&[]).await.err().map(|error| error.to_string());
+        let expected =
+            "this program was built without HyperDHT; build it with the cargo feature \"hyperdht\", or use quic:// instead of hyperdht://";
+        assert_eq!(told.as_deref(), Some(expected));
+    }
+}

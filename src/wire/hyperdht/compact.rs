@@ -1,0 +1,243 @@
+//! compact-encoding: numbers of one to nine bytes, and what is made of them.
+
+use bytes::Bytes;
+
+use super::{MAX_TEXT_BYTES, WireFault, shortened};
+
+/// First bytes that say how many bytes a number has; what is below the first of them is the number itself.
+const U16: u8 = 0xfd;
+const U32: u8 = 0xfe;
+const U64: u8 = 0xff;
+
+/// Takes values off the front of a message, whose bytes are shared and not copied.
+#[derive(Debug, Clone)]
+pub struct Reader(Bytes);
+
+impl Reader {
+    /// A reader of these bytes.
+    #[must_use]
+    pub fn new(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether all has been taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What has not been taken.
+    #[must_use]
+    pub fn rest(self) -> Bytes {
+        self.0
+    }
+
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// Where there are fewer; `what` is what they were to be.
+    pub fn take(&mut self, count: u64, what: &'static str) -> Result<Bytes, WireFault> {
+        match usize::try_from(count) {
+            Ok(count) if count <= self.0.len() => Ok(self.0.split_to(count)),
+            _ => Err(WireFault::Short(what)),
+        }
+    }
+
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireFault> {
+        let (array, _) = self.0.split_first_chunk().ok_or(WireFault::Short(what))?;
+        let array = *array;
+        self.0 = self.0.slice(N..);
+        Ok(array)
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// Where the bytes end before it does.
+    pub fn uint(&mut self, what: &'static str) -> Result<u64, WireFault> {
+        let [first] = self.array(what)?;
+        Ok(match first {
+            U16 => u16::from_le_bytes(self.array(what)?).into(),
+            U32 => u32::from_le_bytes(self.array(what)?).into(),
+            U64 => u64::from_le_bytes(self.array(what)?),
+            small => small.into(),
+        })
+    }
+
+    /// A truth value: anything but 0 is true.
+    ///
+    /// # Errors
+    /// As [`Reader::uint`].
+    pub fn flag(&mut self, what: &'static str) -> Result<bool, WireFault> {
+        let [byte] = self.array(what)?;
+        Ok(byte != 0)
+    }
+
+    /// 32 bytes without a length.
+    ///
+    /// # Errors
+    /// As [`Reader::uint`].
+    pub fn fixed32(&mut self, what: &'static str) -> Result<[u8; 32], WireFault> {
+        self.array(what)
+    }
+
+    /// Bytes with their length before them; at most `most`.
+    ///
+    /// # Errors
+    /// Where there are fewer than the length says, or more than allowed.
+    pub fn bytes(&mut self, most: usize, what: &'static str) -> Result<Bytes, WireFault> {
+        let length = self.uint(what)?;
+        if length > most as u64 {
+            return Err(WireFault::Long { what, bytes: length });
+        }
+        self.take(length, what)
+    }
+
+    /// A name: UTF-8 of at most so many bytes.
+    ///
+    /// # Errors
+    /// Where it is longer or no UTF-8.
+    pub fn name(&mut self, most: usize, what: &'static str) -> Result<String, WireFault> {
+        let bytes = self.bytes(most, what)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| WireFault::Text(what))?;
+        Ok(text.to_owned())
+    }
+
+    /// A text for people: what is no UTF-8 in it is replaced, and what is beyond [`MAX_TEXT_BYTES`] is cut off.
+    ///
+    /// # Errors
+    /// Where the bytes end before it does.
+    pub fn text(&mut self, what: &'static str) -> Result<String, WireFault> {
+        let length = self.uint(what)?;
+        let bytes = self.take(length, what)?;
+        let kept = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT_BYTES)]).into_owned();
+        // A character that was cut in two has become longer.
+        Ok(shortened(&kept, MAX_TEXT_BYTES).to_owned())
+    }
+}
+
+/// Puts values together to a message.
+#[derive(Debug, Clone, Default)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    /// A writer with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// A number, in as few bytes as it needs.
+    pub fn uint(&mut self, value: u64) -> &mut Self {
+        if let Ok(small) = u8::try_from(value)
+            && small < U16
+        {
+            self.0.push(small);
+        } else if let Ok(value) = u16::try_from(value) {
+            self.tagged(U16, &value.to_le_bytes());
+        } else if let Ok(value) = u32::try_from(value) {
+            self.tagged(U32, &value.to_le_bytes());
+        } else {
+            self.tagged(U64, &value.to_le_bytes());
+        }
+        self
+    }
+
+    fn tagged(&mut self, tag: u8, bytes: &[u8]) {
+        self.0.push(tag);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A truth value.
+    pub fn flag(&mut self, value: bool) -> &mut Self {
+        self.0.push(value.into());
+        self
+    }
+
+    /// Bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Bytes with their length before them.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.uint(bytes.len() as u64).raw(bytes)
+    }
+
+    /// A text with its length before it.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(value: u64) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.uint(value);
+        writer.finish()
+    }
+
+    #[test]
+    fn numbers_have_the_bytes_of_the_original() {
+        assert_eq!(written(0xfc), [0xfc]);
+        assert_eq!(written(0xfd), [0xfd, 0xfd, 0]);
+        assert_eq!(written(0x1234), [0xfd, 0x34, 0x12]);
+        assert_eq!(written(0x1_0000), [0xfe, 0, 0, 1, 0]);
+        assert_eq!(written(1 << 32), [0xff, 0, 0, 0, 0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_ends_early_or_is_too_long_is_told() {
+        let read = |bytes: &'static [u8]| Reader::new(Bytes::from_static(bytes));
+        assert_eq!(read(&[]).uint("a number"), Err(WireFault::Short("a number")));
+        assert_eq!(read(&[0xfd, 1]).uint("a number"), Err(WireFault::Short("a number")));
+        assert_eq!(read(&[3, 1, 2]).bytes(8, "it"), Err(WireFault::Short("it")));
+        assert_eq!(
+            read(&[0xff; 9]).bytes(8, "it"),
+            Err(WireFault::Long {
+                what: "it",
+                bytes: u64::MAX
+            })
+        );
+        assert_eq!(read(&[0xff; 9]).text("it"), Err(WireFault::Short("it")));
+        assert_eq!(read(&[1, 0xff]).name(8, "a name"), Err(WireFault::Text("a name")));
+        assert_eq!(read(&[1, 0xff]).text("it").unwrap(), "\u{fffd}");
+        assert_eq!(read(&[0; 31]).fixed32("a key"), Err(WireFault::Short("a key")));
+    }
+
+    #[test]
+    fn texts_for_people_are_cut_where_a_character_ends() {
+        let mut writer = Writer::default();
+        writer.text(&format!("a{}", "ö".repeat(MAX_TEXT_BYTES))).raw(b"x");
+        let mut reader = Reader::new(writer.finish().into());
+        let text = reader.text("a text").unwrap();
+        assert!(text.len() <= MAX_TEXT_BYTES && text.len() > MAX_TEXT_BYTES - 4 && text.ends_with(['ö', '\u{fffd}']));
+        assert_eq!(reader.rest(), "x");
+    }
+
+    proptest! {
+        #[test]
+        fn values_read_back(number: u64, flag: bool, text in "\\PC{0,300}", key: [u8; 32]) {
+            let mut writer = Writer::default();
+            writer.uint(number).flag(flag).text(&text).raw(&key);
+            let mut reader = Reader::new(writer.finish().into());
+            prop_assert_eq!(reader.uint("")?, number);
+            prop_assert_eq!(reader.flag("")?, flag);
+            prop_assert_eq!(reader.name(2_000, "")?, text);
+            prop_assert_eq!(reader.fixed32("")?, key);
+            prop_assert!(reader.is_empty());
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! Bridges and proxies that find each other by key alone, in a network of their own: registration, scrapes, and what can go wrong.
+
+#[path = "../../src/peer/hyperdht/testnet.rs"]
+mod testnet;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use exporter_proxy::config::{self, Environment};
+use exporter_proxy::daemon::bind_bridge;
+use exporter_proxy::peer::{
+    Alias, Client, ClientSettings, Event, Events, HyperdhtError, Identity, LinkAddress, Outcome, PublicKey, REQUEST_TIMEOUT, Registration,
+    RunningClient, ScrapeError, Scraper, metrics_door,
+};
+use exporter_proxy::supervise::{Report, Stop};
+use http::{Request, Response};
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, JoinSet};
+
+use self::testnet::TestNetwork;
+use crate::harness::{PATIENCE, Proxy, ask, free_port, until};
+
+const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+
+/// Nodes of a test's network: enough that announcements are held by others than the first.
+const NODES: usize = 4;
+
+/// A bridge that is found by its key. It is stopped when dropped.
+struct TestBridge {
+    http: SocketAddr,
+    quic: Option<SocketAddr>,
+    key: PublicKey,
+    folder: TempDir,
+    stop: Stop,
+    running: Option<JoinHandle<Report>>,
+}
+
+fn bridge_config(network: &TestNetwork, folder: &Path, http: u16, extra: &str) -> String {
+    let (place, bootstrap) = (folder.display(), network.bootstrap());
+    format!(
+        "[hyperdht]\nbootstrap = [\"{bootstrap}\"]\n[bridge]\nhyperdht = true\nhttp_listen = \"127.0.0.1:{http}\"\n\
+         key_file = \"{place}/bridge.key\"\nsecret = \"{SECRET}\"\ntargets_file = \"{place}/targets.json\"\n{extra}\n"
+    )
+}
+
+impl TestBridge {
+    async fn start(network: &TestNetwork) -> Self {
+        Self::with(network, tempfile::tempdir().unwrap(), "quic_listen = \"\"").await
+    }
+
+    async fn with(network: &TestNetwork, folder: TempDir, extra: &str) -> Self {
+        let text = bridge_config(network, folder.path(), 0, extra);
+        let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let bridge = bind_bridge(&settings).await.unwrap();
+        assert!(bridge.hyperdht);
+        Self {
+            http: bridge.http.unwrap(),
+            quic: bridge.quic,
+            key: bridge.key,
+            folder,
+            stop: bridge.stop(),
+            running: Some(tokio::spawn(bridge.run())),
+        }
+    }
+
+    fn address(&self) -> LinkAddress {
+        LinkAddress::Hyperdht(self.key)
+    }
+
+    async fn get(&self, path: &str) -> Response<Bytes> {
+        ask(self.http, Request::get(path), "").await
+    }
+
+    async fn text(&self, path: &str) -> String {
+        String::from_utf8(self.get(path).await.into_body().to_vec()).unwrap()
+    }
+
+    async fn status(&self, path: &str) -> u16 {
+        self.get(path).await.status().as_u16()
+    }
+
+    async fn up(&self, alias: &str) {
+        let path = format!("/scrape/{alias}/metrics");
+        until(&format!("{alias} can be scraped"), async || self.status(&path).await == 200).await;
+    }
+
+    /// Stops in good order, and gives back what the next run needs.
+    async fn finish(mut self) -> TempDir {
+        self.stop.gently.cancel();
+        assert!(self.running.take().unwrap().await.unwrap().is_clean());
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for TestBridge {
+    fn drop(&mut self) {
+        self.stop.at_once.cancel();
+    }
+}
+
+/// Configuration of a proxy that registers at these bridges.
+fn p2p(network: &TestNetwork, bridges: &[LinkAddress], folder: &TempDir, extra: &str) -> String {
+    let bridges: Vec<String> = bridges.iter().map(|bridge| format!("{:?}", bridge.to_string())).collect();
+    format!(
+        "[hyperdht]\nbootstrap = [\"{}\"]\n[p2p]\nenabled = true\nkey_file = \"{}/p2p.key\"\nhostname = \"h\"\nbridges = [{}]\n{extra}\n",
+        network.bootstrap(),
+        folder.path().display(),
+        bridges.join(", ")
+    )
+}
+
+fn settings(network: &TestNetwork, bridge: LinkAddress, alias: &str, secret: &str) -> ClientSettings {
+    ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge],
+        registration: Registration {
+            alias: Alias::new(alias).unwrap(),
+            service: "test".into(),
+            hostname: "h".into(),
+            secret: secret.parse().unwrap(),
+            interval: Duration::from_secs(3_600),
+        },
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: vec![network.bootstrap()],
+    }
+}
+
+/// A program of its own that exposes this text.
+async fn client(network: &TestNetwork, bridge: &TestBridge, alias: &str, text: String) -> RunningClient {
+    let metrics = move || {
+        let text = text.clone();
+        async move { Ok::<_, String>(text) }
+    };
+    let settings = settings(network, bridge.address(), alias, SECRET);
+    let client = Client::bind(settings, metrics_door(metrics), Events::default()).await.unwrap();
+    let mut running = client.start();
+    tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
+    running
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_scraped_by_key_alone() {
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::start(&network).await;
+    assert_eq!(bridge.quic, None);
+    let folder = tempfile::tempdir().unwrap();
+    let extra = format!("alias = \"a b\"\nsecret = \"{SECRET}\"");
+    let proxy = Proxy::with(&p2p(&network, &[bridge.address()], &folder, &extra)).await;
+    proxy.send(Request::put("/apps/job/metrics"), "jobs 7\n").await;
+    bridge.up("a%20b").await;
+
+    let answer = bridge.get("/scrape/a%20b/metrics").await;
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = String::from_utf8(answer.into_body().to_vec()).unwrap();
+    assert!(text.contains("jobs 7\n") && text.contains("exporter_proxy_build_info{"), "{text}");
+    let unknown = bridge.get("/scrape/nobody/metrics").await;
+    assert_eq!((unknown.status().as_u16(), &unknown.body()[..]), (404, &b"Unknown alias"[..]));
+    let app = bridge.get("/scrape/a%20b/apps/job/metrics").await;
+    assert_eq!(app.status().as_u16(), 404, "{:?}", app.body());
+
+    let sd: serde_json::Value = serde_json::from_str(&bridge.text("/sd").await).unwrap();
+    assert_eq!(sd.as_array().unwrap().len(), 1, "{sd}");
+    assert_eq!(sd[0]["labels"]["__param_only"], serde_json::Value::Null, "{sd}");
+    let aliases: serde_json::Value = serde_json::from_str(&bridge.text("/aliases?format=json").await).unwrap();
+    assert_eq!(aliases[0]["over"], "hyperdht", "{aliases}");
+    let key = Identity::load(&folder.path().join("p2p.key")).unwrap().public_key();
+    assert_eq!(aliases[0]["key"], key.to_string(), "{aliases}");
+    until("the targets file is written", async || {
+        let targets = std::fs::read_to_string(bridge.folder.path().join("targets.json")).unwrap_or_default();
+        targets.contains(&format!("\"a b:{key}:h:exporter-proxy\""))
+    })
+    .await;
+    let connected = format!("exporter_proxy_p2p_connected{{bridge=\"{}\"}}", bridge.key);
+    assert_eq!(
+        proxy.own(&connected).await,
+        Some(1.0),
+        "although the registration's connection is closed"
+    );
+
+    // After a restart the bridge knows the key, and nobody has to register first.
+    let folder = bridge.finish().await;
+    let bridge = TestBridge::with(&network, folder, "quic_listen = \"\"").await;
+    bridge.up("a%20b").await;
+    assert!(proxy.finish().await.is_clean());
+    until("a proxy that has left is listed and down", async || {
+        bridge.text("/scrape/a%20b/metrics").await == "Upstream unavailable"
+    })
+    .await;
+    assert_eq!(bridge.status("/scrape/a%20b/metrics").await, 502);
+    assert!(bridge.text("/sd").await.contains("a b"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_transports_share_one_table_of_aliases() {
+    let network = TestNetwork::start(NODES).await;
+    let extra = format!("quic_listen = \"127.0.0.1:{}\"", free_port());
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), &extra).await;
+    let by_key = client(&network, &bridge, "one", "by_key 1\n".to_owned()).await;
+    assert_eq!(bridge.text("/scrape/one/metrics").await, "by_key 1\n");
+    let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
+    let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
+    let by_link = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), Events::default()).await;
+    let mut by_link = by_link.unwrap().start();
+    by_link.ready().await;
+    assert_eq!(bridge.text("/scrape/two/metrics").await, "by_link 1\n");
+    assert_eq!(bridge.text("/scrape/one/metrics").await, "by_key 1\n");
+    // The newest key has the alias, whatever it comes over.
+    let successor = client(&network, &bridge, "two", "by_key 2\n".to_owned()).await;
+    assert_eq!(bridge.text("/scrape/two/metrics").await, "by_key 2\n");
+    for running in [by_key, by_link, successor] {
+        running.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::start(&network).await;
+    let good = client(&network, &bridge, "good", "good 1\n".to_owned()).await;
+    let refusal = async |n: usize| {
+        let settings = settings(&network, bridge.address(), &format!("bad{n}"), &"2".repeat(64));
+        let door = metrics_door(|| async { Ok::<_, String>(String::new()) });
+        let client = Client::bind(settings, door, Events::default()).await.unwrap();
+        let (mut events, _running) = (client.events(), client.start());
+        loop {
+            if let Event::Refused { why, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+                return why;
+            }
+        }
+    };
+    for n in 0..10 {
+        assert_eq!(refusal(n).await, "Unauthorised");
+    }
+    assert_eq!(refusal(10).await, "too many wrong registrations lately");
+    assert_eq!(bridge.status("/scrape/bad0/metrics").await, 404);
+    assert_eq!(bridge.text("/scrape/good/metrics").await, "good 1\n");
+    let own = bridge.text("/metrics").await;
+    assert!(
+        own.contains("exporter_proxy_bridge_registrations_total{result=\"refused\"} 11\n"),
+        "{own}"
+    );
+    good.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_get_no_answer_and_failures_are_told_by_number() {
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::start(&network).await;
+    let friend = Identity::ephemeral().unwrap();
+    let mut settings = settings(&network, bridge.address(), "a", SECRET);
+    settings.allow = vec![friend.public_key()];
+    let target = LinkAddress::Hyperdht(settings.identity.public_key());
+    let fails = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let metrics = {
+        let fails = fails.clone();
+        move || {
+            let fails = fails.load(std::sync::atomic::Ordering::SeqCst);
+            async move {
+                if fails {
+                    Err("the disk is full")
+                } else {
+                    Ok("fine 1\n".to_owned())
+                }
+            }
+        }
+    };
+    let client = Client::bind(settings, metrics_door(metrics), Events::default()).await.unwrap();
+    let mut events = client.events();
+    let mut running = client.start();
+    running.ready().await;
+
+    let scraper = Scraper::joining(friend, target.clone(), REQUEST_TIMEOUT, vec![network.bootstrap()]);
+    let Outcome::Metrics { text, .. } = scraper.request_metrics().await.unwrap() else {
+        panic!("no metrics")
+    };
+    assert_eq!(text, "fine 1\n");
+    assert!(matches!(scraper.request("/apps").await, Err(ScrapeError::OnlyMetrics(path)) if path == "/apps"));
+    fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    let Outcome::Failure(number) = scraper.request_metrics().await.unwrap() else {
+        panic!("it failed")
+    };
+    assert_eq!(bridge.status("/scrape/a/metrics").await, 502);
+    let told = bridge.text("/scrape/a/metrics").await;
+    let other = told.strip_prefix("Upstream error: ").unwrap().to_owned();
+    let mut failed = Vec::new();
+    while failed.len() < 3 {
+        if let Event::Failed { scrape, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            failed.push(scrape.to_string());
+        }
+    }
+    let words = |scrape: &str| format!("Failed to obtain metrics (uid {scrape})");
+    assert_eq!((words(&failed[0]), words(&failed[2])), (number, other), "{failed:?}");
+    scraper.close().await;
+
+    let stranger = Identity::ephemeral().unwrap();
+    let key = stranger.public_key();
+    let stranger = Scraper::joining(stranger, target, REQUEST_TIMEOUT, vec![network.bootstrap()]);
+    let refused = stranger.request_metrics().await.unwrap_err();
+    assert!(matches!(refused, ScrapeError::Hyperdht(HyperdhtError::Unreachable(_))), "{refused}");
+    loop {
+        if let Event::Barred { why, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            assert!(why.contains(&key.to_string()), "{why}");
+            break;
+        }
+    }
+    running.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_comes_later_is_registered_with() {
+    let network = TestNetwork::start(NODES).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = Identity::create(&folder.path().join("bridge.key")).unwrap().public_key();
+    let door = metrics_door(|| async { Ok::<_, String>("late 1\n".to_owned()) });
+    let settings = settings(&network, LinkAddress::Hyperdht(key), "late", SECRET);
+    let client = Client::bind(settings, door, Events::default()).await.unwrap();
+    let mut events = client.events();
+    let mut running = client.start();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+        if matches!(event, Event::Unreachable { peer, .. } if peer == key) {
+            break;
+        }
+    }
+    let bridge = TestBridge::with(&network, folder, "quic_listen = \"\"").await;
+    tokio::time::timeout(PATIENCE, running.ready())
+        .await
+        .expect("it tries again by itself");
+    assert_eq!(bridge.text("/scrape/late/metrics").await, "late 1\n");
+    running.close().await;
+}
+
+/// The samples of the family of events.
+fn events(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("events_to_metrics{")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_comes_once_and_again_where_its_answer_was_cut_off() {
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), "quic_listen = \"\"\nrequest_timeout = 60").await;
+    let folder = tempfile::tempdir().unwrap();
+    let extra = format!("alias = \"a\"\nsecret = \"{SECRET}\"");
+    let proxy = Proxy::with(&p2p(&network, &[bridge.address()], &folder, &extra)).await;
+    bridge.up("a").await;
+    let post = async |kind: &str| {
+        let answer = proxy.ask(Request::post(format!("/event?kind={kind}"))).await;
+        assert_eq!(answer.status().as_u16(), 200);
+    };
+    post("first").await;
+    let text = bridge.text("/scrape/a/metrics").await;
+    assert_eq!(events(&text), ["events_to_metrics{kind=\"first\"} 1"]);
+    let scraper = format!("events_to_metrics_scraper_counts{{scraper=\"{}\"}}", bridge.key);
+    until("the answer is acknowledged", async || proxy.own(&scraper).await == Some(0.0)).await;
+    assert!(events(&bridge.text("/scrape/a/metrics").await).is_empty());
+
+    // So large an answer is not through in a tenth of a second.
+    let line = |n: usize| format!("large_{n} {}\n", "1".repeat(200));
+    let large: String = (0..60_000).map(line).collect();
+    let pushed = proxy.send(Request::put("/apps/large/metrics"), large).await;
+    assert_eq!(pushed.status().as_u16(), 200);
+    post("second").await;
+    let hasty = Request::get("/scrape/a/metrics").header("x-prometheus-scrape-timeout-seconds", "0.6");
+    assert_eq!(ask(bridge.http, hasty, "").await.status().as_u16(), 502);
+    let deleted = proxy.ask(Request::delete("/apps/large")).await;
+    assert_eq!(deleted.status().as_u16(), 202);
+    let mut seen = Vec::new();
+    until("the event comes again", async || {
+        seen.extend(events(&bridge.text("/scrape/a/metrics").await).iter().map(ToString::to_string));
+        !seen.is_empty()
+    })
+    .await;
+    assert!(events(&bridge.text("/scrape/a/metrics").await).is_empty());
+    assert_eq!(seen, ["events_to_metrics{kind=\"second\"} 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_scrapes_at_once_and_bodies_of_megabytes() {
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), "quic_listen = \"\"\nrequest_timeout = 60").await;
+    let small: String = (0..1_000).map(|n| format!("small_{n} {n}\n")).collect();
+    let large: String = (0..250_000).map(|n| format!("large_{n} {n}\n")).collect();
+    assert!(large.len() > 4_500_000);
+    let one = client(&network, &bridge, "small", small.clone()).await;
+    let two = client(&network, &bridge, "large", large.clone()).await;
+    let mut scrapes = JoinSet::new();
+    let http = bridge.http;
+    for _ in 0..200 {
+        scrapes.spawn(async move { ask(http, Request::get("/scrape/small/metrics"), "").await });
+    }
+    while let Some(answer) = scrapes.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.body() == &small), (200, true));
+    }
+    for _ in 0..2 {
+        let answer = bridge.get("/scrape/large/metrics").await;
+        assert_eq!((answer.status().as_u16(), answer.body() == &large), (200, true));
+    }
+    let opened = "exporter_proxy_bridge_links_total{event=\"opened\"} 4\n";
+    let own = bridge.text("/metrics").await;
+    assert!(own.contains(opened), "a registration and a connection for scrapes each: {own}");
+    one.close().await;
+    two.close().await;
+}
+
+/// The program as a process of its own; killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &str, config: &Path, until: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args([command, "--config", config.to_str().unwrap()])
+            .env_clear()
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut seen = String::new();
+        while !seen.contains(until) {
+            assert!(log.read_line(&mut seen).unwrap() > 0, "the log ended without {until:?}:\n{seen}");
+        }
+        // Nobody reads on, so what is said from now on must find room.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It fails where it was killed before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
+    let network = TestNetwork::start(NODES).await;
+    let (bridges, proxies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let http: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
+    let bridge_file = bridges.path().join("bridge.toml");
+    std::fs::write(
+        &bridge_file,
+        bridge_config(&network, bridges.path(), http.port(), "quic_listen = \"\""),
+    )
+    .unwrap();
+    let bridge = Process::start("bridge", &bridge_file, "proxies register over HyperDHT");
+    let key = Identity::load(&bridges.path().join("bridge.key")).unwrap().public_key();
+    let proxy_file = proxies.path().join("proxy.toml");
+    let links = p2p(
+        &network,
+        &[LinkAddress::Hyperdht(key)],
+        &proxies,
+        &format!("alias = \"a\"\nsecret = \"{SECRET}\""),
+    );
+    let sockets = "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nreceive_on_unix_socket = false\nreceiver_tcp_socket = \"127.0.0.1:0\"\n";
+    std::fs::write(&proxy_file, format!("{sockets}{links}")).unwrap();
+    let proxy = Process::start("run", &proxy_file, "registered a");
+    let scrape = async || ask(http, Request::get("/scrape/a/metrics"), "").await.status().as_u16();
+    until("the first scrape", async || scrape().await == 200).await;
+
+    proxy.kill();
+    let again = Instant::now();
+    let _proxy = Process::start("run", &proxy_file, "registered a");
+    let failed = failures(&scrape).await;
+    assert!(
+        failed <= 1,
+        "{failed} scrapes failed after the proxy was killed, {:?}",
+        again.elapsed()
+    );
+
+    // Whoever has the bridge's key may scrape as the bridge does.
+    let proxy_key = Identity::load(&proxies.path().join("p2p.key")).unwrap().public_key();
+    let identity = bridges.path().join("bridge.key");
+    let (target, bootstrap) = (LinkAddress::Hyperdht(proxy_key).to_string(), network.bootstrap());
+    let scraped = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args([
+                "scrape",
+                &target,
+                "--bootstrap",
+                &bootstrap,
+                "--identity",
+                identity.to_str().unwrap(),
+            ])
+            .env_clear()
+            .output()
+            .unwrap()
+    });
+    let scraped = scraped.await.unwrap();
+    let text = String::from_utf8(scraped.stdout).unwrap();
+    assert!(
+        text.contains("exporter_proxy_build_info{"),
+        "{text}{}",
+        String::from_utf8_lossy(&scraped.stderr)
+    );
+
+    bridge.kill();
+    let _bridge = Process::start("bridge", &bridge_file, "proxies register over HyperDHT");
+    until("the bridge serves", async || tokio::net::TcpStream::connect(http).await.is_ok()).await;
+    let failed = failures(&scrape).await;
+    assert!(failed <= 1, "{failed} scrapes failed after the bridge was killed");
+}
+
+/// Scrapes that failed until one after the other went well thrice.
+async fn failures(scrape: &impl AsyncFn() -> u16) -> usize {
+    let (mut failed, mut well) = (0, 0);
+    while well < 3 {
+        match scrape().await {
+            200 => well += 1,
+            _ => (failed, well) = (failed + 1, 0),
+        }
+        assert!(failed < 10, "it does not come back");
+    }
+    failed
+}
