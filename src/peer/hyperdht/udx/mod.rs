@@ -66,6 +66,7 @@ impl Stream {
                 .iter()
                 .filter_map(|(start, end)| Some((whole(near, *start)?, whole(near, *end)?)));
             self.sender.acknowledged(ack, ranges, packet.window, now);
+            self.receiver.allow(self.sender.reach());
         }
         if packet.flags.has(UdxFlags::DESTROY) && seq >= self.receiver.next() {
             self.over = Some(io::ErrorKind::ConnectionReset);

@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf as _, Bytes};
 
+use super::rtt::LEAST_REACH;
 use crate::wire::UDX_MAX_RANGES;
 
 /// Bytes that are held until somebody reads them; what the JavaScript side grants, too.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// How far ahead of what is missing a packet may be: a window of half-empty packets. Each costs memory beside its bytes.
 const AHEAD: u64 = 8192;
-/// Bytes that have to be read before the sender is told of the room unasked.
-const WORTH_TELLING: usize = BUFFER_BYTES / 4;
+/// Bytes beyond the window that are taken: senders round it up to packets, and count them in different ways.
+const SLACK: usize = 32 * 1024;
+/// The part of the window that has to be read before the sender is told of the room unasked.
+const WORTH_TELLING: usize = 4;
 
 /// What is received.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Receiver {
     ready: VecDeque<Bytes>,
     ready_bytes: usize,
@@ -25,13 +28,35 @@ pub(super) struct Receiver {
     ended: bool,
     /// Bytes that the sender was last told there is room for, less what came since.
     told: usize,
+    /// Bytes that the sender may have on their way to us at most.
+    window: usize,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            next: 0,
+            ended: false,
+            told: 0,
+            window: LEAST_REACH,
+        }
+    }
 }
 
 impl Receiver {
+    /// The sender may have so many bytes on their way, or what it was allowed before.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.window = bytes.clamp(self.window, BUFFER_BYTES);
+    }
+
     /// A packet that takes a number.
     pub(super) fn arrived(&mut self, seq: u64, payload: &[u8], end: bool) {
         let known = self.ended || seq < self.next || self.early.contains_key(&seq);
-        let fits = seq - self.next.min(seq) < AHEAD && self.ready_bytes + self.early_bytes + payload.len() <= BUFFER_BYTES;
+        let fits = seq - self.next.min(seq) < AHEAD && self.ready_bytes + self.early_bytes + payload.len() <= self.window + SLACK;
         if known || !fits {
             return;
         }
@@ -94,7 +119,7 @@ impl Receiver {
 
     /// Whether the sender may be waiting for room that it does not know of.
     pub(super) fn has_news(&self) -> bool {
-        !self.ended && self.room() >= self.told + WORTH_TELLING
+        !self.ended && self.room() >= self.told + self.window / WORTH_TELLING
     }
 
     /// Whether something has arrived early.
@@ -103,7 +128,7 @@ impl Receiver {
     }
 
     fn room(&self) -> usize {
-        BUFFER_BYTES.saturating_sub(self.ready_bytes)
+        self.window.saturating_sub(self.ready_bytes)
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -159,16 +184,19 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_room_is_told() {
         let mut receiver = Receiver::default();
+        assert_eq!(receiver.tell() as usize, LEAST_REACH);
+        receiver.allow(usize::MAX);
+        receiver.allow(0);
         let packet = [0; 1024];
         for seq in 0..10_000 {
             receiver.arrived(seq, &packet, false);
         }
-        assert_eq!((receiver.next(), receiver.tell()), (4096, 0));
+        assert_eq!((receiver.next(), receiver.tell()), (4096 + 32, 0));
         assert!(!receiver.has_news());
-        receiver.arrived(4096 + AHEAD, &[], false);
+        receiver.arrived(4096 + 32 + AHEAD, &[], false);
         assert!(receiver.ranges().is_empty(), "too far ahead");
         receiver.read(&mut &mut vec![0; BUFFER_BYTES / 2][..]);
         assert!(receiver.has_news());
-        assert_eq!(receiver.tell() as usize, BUFFER_BYTES / 2);
+        assert_eq!(receiver.tell() as usize, BUFFER_BYTES / 2 - SLACK);
     }
 }

@@ -9,6 +9,12 @@ const UNKNOWN: Duration = Duration::from_millis(300);
 /// The least wait for an acknowledgement: the other end's program may be busy with something else for a moment.
 const LEAST: Duration = Duration::from_millis(25);
 
+/// What may be on its way however near the other end is: the packets that fit into the buffer which Linux gives a socket unless told
+/// otherwise. More would be lost between two programs of one machine, and libudx waits a second for what is lost twice.
+pub(super) const LEAST_REACH: usize = 96 * 1024;
+/// How many bytes a second are worth having more on its way, where the other end is farther.
+const WORTH: f64 = 50e6;
+
 /// Measurements, smoothed.
 #[derive(Debug, Default)]
 pub(super) struct Rtt {
@@ -44,6 +50,17 @@ impl Rtt {
         self.least.unwrap_or_default()
     }
 
+    /// How many bytes should be on their way at most.
+    pub(super) fn reach(&self) -> usize {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a round trip of hours is still far from any limit"
+        )]
+        let far = (self.least().as_secs_f64() * WORTH) as usize;
+        far.max(LEAST_REACH)
+    }
+
     /// After this long without an acknowledgement a packet is sent to provoke one.
     pub(super) fn patience(&self) -> Duration {
         self.smoothed
@@ -71,9 +88,10 @@ mod tests {
             rtt.measured(Duration::from_millis(40));
         }
         assert!(rtt.patience() < Duration::from_millis(45) && rtt.least() == Duration::from_millis(40));
+        assert_eq!(rtt.reach(), 2_000_000);
         for _ in 0..100 {
             rtt.measured(Duration::from_micros(50));
         }
-        assert_eq!(rtt.patience(), LEAST);
+        assert_eq!((rtt.patience(), rtt.reach()), (LEAST, LEAST_REACH));
     }
 }

@@ -137,6 +137,11 @@ impl Sender {
         self.held + self.waiting.len() <= BUFFER_BYTES / 4 * 3
     }
 
+    /// How many bytes should be on their way at most, in either direction.
+    pub(super) fn reach(&self) -> usize {
+        self.rtt.reach()
+    }
+
     /// The next packet that may be sent now.
     pub(super) fn transmit(&mut self, now: Instant) -> Option<Outgoing> {
         if self.probe {
@@ -159,7 +164,7 @@ impl Sender {
     fn fresh(&mut self, now: Instant) -> Option<Outgoing> {
         let bytes = self.waiting.len().min(PAYLOAD_BYTES);
         let end = self.finishing && !self.finished && bytes == self.waiting.len();
-        let room = self.held + bytes <= self.theirs || self.flights.is_empty();
+        let room = self.held + bytes <= self.theirs.min(self.rtt.reach()) || self.flights.is_empty();
         if (bytes == 0 && !end) || !room || !self.window.allows(self.flying, bytes) {
             return None;
         }
