@@ -20,6 +20,9 @@ const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
 /// The header of a stored block that is as long as such a block can be.
 const FULL_BLOCK_HEADER: [u8; 5] = [0, 0xFF, 0xFF, 0, 0];
 
+/// Below this many bytes a slice is copied together with its neighbours when a piece is [condensed](Piece::condensed).
+const SMALL_SLICE: usize = 16 * 1024;
+
 /// Part of a gzip body: deflate data that can stand before any other.
 #[derive(Debug, Clone)]
 pub struct Piece {
@@ -116,6 +119,30 @@ impl Piece {
         let mut whole = Self::nothing();
         pieces.into_iter().for_each(|piece| whole.append(piece));
         whole
+    }
+
+    /// The same in few slices: what a segment deflates to is some kilobytes, and a hundred such slices take several times as long to
+    /// send as one that is as long as all of them. For what is sent more than once.
+    #[must_use]
+    pub fn condensed(mut self) -> Self {
+        let (mut slices, mut small) = (Vec::new(), Vec::new());
+        let flush = |small: &mut Vec<u8>, slices: &mut Vec<Bytes>| {
+            if !small.is_empty() {
+                slices.push(Bytes::copy_from_slice(small));
+                small.clear();
+            }
+        };
+        for slice in self.deflated {
+            if slice.len() < SMALL_SLICE {
+                small.extend_from_slice(&slice);
+            } else {
+                flush(&mut small, &mut slices);
+                slices.push(slice);
+            }
+        }
+        flush(&mut small, &mut slices);
+        self.deflated = slices;
+        self
     }
 
     fn nothing() -> Self {
@@ -234,6 +261,21 @@ mod tests {
         decoder.read_to_end(&mut text).unwrap();
         assert!(decoder.into_inner().is_empty(), "bytes after the member");
         text
+    }
+
+    #[test]
+    fn a_condensed_piece_is_the_same_in_fewer_slices() {
+        let mut compressor = Compressor::new();
+        let small: Vec<_> = (1..100)
+            .map(|lines| Piece::compress(&[text(lines).into()], Effort::Fast, &mut compressor))
+            .collect();
+        let large = Piece::stored(&[text(5_000).into()]);
+        let whole = Piece::concat(small.iter().chain([&large]).chain(&small));
+        let condensed = whole.clone().condensed();
+        let slices = |piece: &Piece| join([piece]);
+        assert_eq!(slices(&condensed).concat(), slices(&whole).concat());
+        assert!(condensed.deflated.len() * 10 < whole.deflated.len());
+        assert_eq!(read_one_member(&slices(&condensed)).len() as u64, whole.text_len());
     }
 
     #[test]

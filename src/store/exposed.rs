@@ -167,7 +167,7 @@ impl Exposed {
             return Arc::clone(piece);
         }
         let pieces: Vec<_> = self.0.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
-        let piece = Arc::new(Piece::concat(&pieces));
+        let piece = Arc::new(Piece::concat(&pieces).condensed());
         *joined = Some((efforts, Arc::clone(&piece)));
         piece
     }
