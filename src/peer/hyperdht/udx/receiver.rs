@@ -56,8 +56,7 @@ impl Receiver {
     /// A packet that takes a number.
     pub(super) fn arrived(&mut self, seq: u64, payload: &[u8], end: bool) {
         let known = self.ended || seq < self.next || self.early.contains_key(&seq);
-        let fits = seq - self.next.min(seq) < AHEAD && self.ready_bytes + self.early_bytes + payload.len() <= self.window + SLACK;
-        if known || !fits {
+        if known || !self.fits(seq, payload.len()) {
             return;
         }
         if seq == self.next {
@@ -71,6 +70,17 @@ impl Receiver {
         } else {
             self.early_bytes += payload.len();
             self.early.insert(seq, (Bytes::copy_from_slice(payload), end));
+        }
+    }
+
+    /// Whether there is room for a packet. What is missing has to fit beside what waits to be read, whatever has come early: without it
+    /// nothing of that would ever leave. Early packets may go beyond the window that the sender was told, because libudx does not count
+    /// those against it of which it knows that they have arrived.
+    fn fits(&self, seq: u64, bytes: usize) -> bool {
+        if seq == self.next {
+            self.ready_bytes + bytes <= self.window + SLACK
+        } else {
+            seq - self.next.min(seq) < AHEAD && self.ready_bytes + self.early_bytes + bytes <= BUFFER_BYTES + SLACK
         }
     }
 
@@ -179,6 +189,17 @@ mod tests {
         );
         assert_eq!(receiver.read(&mut Vec::new()), 1);
         assert!(receiver.exhausted());
+    }
+
+    #[test]
+    fn what_is_missing_is_taken_however_much_has_come_early() {
+        let mut receiver = Receiver::default();
+        let packet = [0; 1024];
+        (1..AHEAD).for_each(|seq| receiver.arrived(seq, &packet, false));
+        assert!(receiver.early_bytes <= BUFFER_BYTES + SLACK, "{} bytes", receiver.early_bytes);
+        assert!(receiver.early_bytes > 10 * receiver.window, "the sender did not keep to the window");
+        receiver.arrived(0, &packet, false);
+        assert!(receiver.early.is_empty() && receiver.next() > 4096, "{}", receiver.next());
     }
 
     #[test]
