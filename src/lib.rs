@@ -36,7 +36,7 @@
 //! | [`http`] | HTTP/1.1 over any byte stream; knows no route | `model`, `supervise` |
 //! | [`sources`] | the writers, their HTTP handlers too | `wire`, `http`, the store's [`store::Inlet`] |
 //! | [`outlets`] | the readers, their HTTP handlers too | `exposition`, `http`, the store's [`store::View`] |
-//! | [`peer`] | links to those who scrape from afar: identity, registration, QUIC | `wire`, `http` |
+//! | [`peer`] | links to those who scrape from afar: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `wire`, `http` |
 //! | [`bridge`] | the far end: aliases, targets file, scrapes through links | `peer`, `http` |
 //! | [`config`] | text to settings | the rooms' vocabulary |
 //! | [`daemon`] | the composition root: puts all of it together | everybody |
