@@ -14,6 +14,7 @@
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, own metrics
 //!  upstream streams       -->  live feed of changes       --> the monitoring stream
+//!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
 //! ## The walk of one blob of metrics
