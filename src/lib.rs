@@ -14,6 +14,7 @@
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, own metrics
 //!  upstream streams       -->  live feed of changes       --> the monitoring stream
+//!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
 //! ## The walk of one blob of metrics
@@ -36,7 +37,7 @@
 //! | [`http`] | HTTP/1.1 over any byte stream; knows no route | `model`, `supervise` |
 //! | [`sources`] | the writers, their HTTP handlers too | `wire`, `http`, the store's [`store::Inlet`] |
 //! | [`outlets`] | the readers, their HTTP handlers too | `exposition`, `http`, the store's [`store::View`] |
-//! | [`peer`] | links to those who scrape from afar: identity, registration, QUIC | `wire`, `http` |
+//! | [`peer`] | links to those who scrape from afar: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `wire`, `http` |
 //! | [`bridge`] | the far end: aliases, targets file, scrapes through links | `peer`, `http` |
 //! | [`config`] | text to settings | the rooms' vocabulary |
 //! | [`daemon`] | the composition root: puts all of it together | everybody |

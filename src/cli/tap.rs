@@ -27,7 +27,10 @@ impl Tap {
     /// Follows until the stream or the reader of standard output ends.
     async fn follow(&self) -> anyhow::Result<ExitCode> {
         // The error says all that its causes say.
-        let lost = |why: Lost| anyhow!("the stream of {}: {why}", self.from);
+        let lost = |why: Lost| {
+            let hint = matches!(why, Lost::Connect(_)).then_some("; does the proxy there serve one (stream.listen_addresses)?");
+            anyhow!("the stream of {}: {why}{}", self.from, hint.unwrap_or_default())
+        };
         let mut link = Link::open(&self.from).await.map_err(lost)?;
         loop {
             let mut lines = Vec::new();

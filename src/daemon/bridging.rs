@@ -1,6 +1,6 @@
 //! From the settings to a bridge.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::{links, settings, system_clock};
 use crate::bridge::{Bridge, BridgeSettings};
@@ -10,9 +10,13 @@ use crate::peer::{Identity, Seed};
 /// Binds a bridge; nothing runs yet.
 ///
 /// # Errors
-/// When there is no secret, when the key or the targets file cannot be read, or when a socket cannot be bound.
+/// When nobody can register with it, when there is no secret, when the key or the targets file cannot be read, or when a socket cannot be bound.
 pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
     let table = &all.bridge;
+    ensure!(
+        table.quic_listen.is_some() || table.hyperdht,
+        "nobody can register with this bridge: bridge.quic_listen is empty, and bridge.hyperdht is off"
+    );
     let identity = match &table.key_seed {
         Some(seed) => {
             let seed: Seed = seed.expose().parse().context("bridge.key_seed")?;

@@ -8,6 +8,7 @@ mod receivers;
 mod reload;
 mod routes;
 mod settings;
+mod sockets;
 mod streams;
 
 use std::net::SocketAddr;
@@ -26,15 +27,16 @@ pub use bridging::bind_bridge;
 
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
+use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Access, Door, HttpStats, Server};
+use crate::http::{Access, Door, HttpStats};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::peer::PublicKey;
-use crate::sources::polls::Polls;
+use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
-use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor, limits};
+use crate::supervise::{DRAIN, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -91,6 +93,19 @@ struct Ground {
 }
 
 impl Ground {
+    fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
+        Self {
+            inlet,
+            view,
+            telemetry: Arc::default(),
+            readiness: Arc::default(),
+            access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
+            http_stats: Arc::default(),
+            clock: system_clock,
+            stop: Stop::default(),
+        }
+    }
+
     /// A door to these routes.
     fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
         Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
@@ -105,63 +120,15 @@ impl Daemon {
     pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
         let settings = loaded.settings;
         let (inlet, view, keeper) = events::open_store(&settings)?;
-        let ground = Ground {
-            inlet,
-            view,
-            telemetry: Arc::default(),
-            readiness: Arc::default(),
-            access: Arc::new(ArcSwap::from_pointee(settings::access(&settings))),
-            http_stats: Arc::default(),
-            clock: system_clock,
-            stop: Stop::default(),
-        };
+        let ground = Ground::new(&settings, inlet, view);
         let mut supervisor = Supervisor::new();
-        let receivers = receivers::bind(&settings, &ground).await?;
-        let scraped = bind_http(&settings).await?;
-        let streams = streams::bind(&settings).await?;
-        let mut addresses = Addresses {
-            http: scraped.iter().filter_map(Listener::local_addr).collect(),
-            tcp: receivers.tcp.as_ref().and_then(Listener::local_addr),
-            unix: receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
-            stream: streams.addresses(),
-            key: None,
-            links: None,
-        };
-        let connections: Connections = receivers
-            .listeners()
-            .chain(&scraped)
-            .chain(streams.listeners())
-            .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
-            .collect();
+        let sockets = Sockets::bind(&settings, &ground).await?;
+        let mut addresses = sockets.addresses();
 
-        let polls = watch::Sender::new(Arc::new(settings::polls(&settings)));
-        supervisor.add(Polls::new(
-            polls.subscribe(),
-            ground.inlet.clone(),
-            Arc::clone(&ground.telemetry),
-            ground.clock,
-        ));
-        let live = Live {
-            polls,
-            exposition: settings.exposition.clone(),
-            inlet: ground.inlet.clone(),
-            receiver_limits: receivers.limits.clone(),
-            budget: Arc::clone(&receivers.budget),
-            access: Arc::clone(&ground.access),
-        };
-        let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
-        let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());
-        let own = Own::new(
-            Arc::clone(&ground.telemetry),
-            Process::new(SystemTime::now()),
-            connections,
-            Arc::clone(&ground.http_stats),
-        );
-        let deflating = Deflating::default();
-        supervisor.add(deflating.part());
-        let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
+        let polls = polls(&settings, &ground, &mut supervisor);
+        let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
-        let scraping = Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events.clone());
+        let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
         let readers = readers(&ground, scraping, events);
         if let Some(p2p) = &settings.p2p {
             let door = ground.door(readers.clone(), &routes::reads());
@@ -169,21 +136,9 @@ impl Daemon {
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
         }
-        let mut routes = readers
-            .merge(monitoring_api::routes(streams.api(&ground)))
-            .merge(push::routes(receivers.pushing(&ground)))
-            .merge(lifecycle::routes(lifecycle));
-        if settings.events.enabled {
-            routes = routes.merge(events::routes(&settings, &ground, Arc::clone(&receivers.budget)));
-        }
+        let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
         let door = ground.door(routes, &routes::requests());
-        let listeners = receivers.listeners().count() + scraped.len() + streams.listeners().count();
-        let seats = limits::seats(limits::open_files(), listeners, settings.exporter.concurrent_requests);
-        receivers.start(seats, &mut supervisor);
-        streams.start(seats, &settings, &ground, &mut supervisor);
-        for listener in scraped {
-            supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
-        }
+        sockets.start(&settings, &ground, &door, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
         let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
@@ -240,16 +195,68 @@ impl Daemon {
     }
 }
 
-async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
-    let mut bound = Vec::new();
-    for address in &settings.exporter.scrape_addresses {
-        bound.push(
-            Listener::tcp(&address.to_string())
-                .await
-                .context("exporter.scrape_expose_endpoint")?,
-        );
+/// The part that polls; whoever has the sender says what is polled from then on.
+fn polls(settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
+    let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
+    supervisor.add(Polls::new(
+        polls.subscribe(),
+        ground.inlet.clone(),
+        Arc::clone(&ground.telemetry),
+        ground.clock,
+    ));
+    polls
+}
+
+/// What reloads the configuration, and what asks for that over HTTP.
+fn steering(
+    settings: &Settings,
+    reread: Reread,
+    polls: watch::Sender<Arc<PollSettings>>,
+    sockets: &Sockets,
+    ground: &Ground,
+) -> anyhow::Result<(Reloader, Lifecycle)> {
+    let live = Live {
+        polls,
+        exposition: settings.exposition.clone(),
+        inlet: ground.inlet.clone(),
+        receiver_limits: sockets.receivers.limits.clone(),
+        budget: Arc::clone(&sockets.receivers.budget),
+        access: Arc::clone(&ground.access),
+    };
+    let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());
+    Ok((reloader, lifecycle))
+}
+
+/// What answers a scrape: the apps, the program's own metrics, and the events.
+fn scraping(
+    settings: &Settings,
+    ground: &Ground,
+    connections: Connections,
+    events: Option<Arc<EventOutlet>>,
+    supervisor: &mut Supervisor,
+) -> Scraping {
+    let own = Own::new(
+        Arc::clone(&ground.telemetry),
+        Process::new(SystemTime::now()),
+        connections,
+        Arc::clone(&ground.http_stats),
+    );
+    let deflating = Deflating::default();
+    supervisor.add(deflating.part());
+    let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
+    Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
+}
+
+/// The routes that are on the port alone: pushing, events, steering, and where the stream is.
+fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+    let routes = monitoring_api::routes(sockets.streams.api(ground))
+        .merge(push::routes(sockets.receivers.pushing(ground)))
+        .merge(lifecycle::routes(lifecycle));
+    if !settings.events.enabled {
+        return routes;
     }
-    Ok(bound)
+    routes.merge(events::routes(settings, ground, Arc::clone(&sockets.receivers.budget)))
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.

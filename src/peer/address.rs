@@ -94,6 +94,11 @@ impl FromStr for QuicAddress {
                 .ok_or_else(|| format!("{text:?} is no quic://KEY@HOST:PORT and no hyperdht://KEY"))?,
         };
         let Some((key, place)) = rest.split_once('@') else {
+            if rest.parse::<PublicKey>().is_ok() {
+                return Err(format!(
+                    "{text:?} has no address, as in {QUIC}KEY@HOST:PORT; the key alone is {HYPERDHT}{rest}"
+                ));
+            }
             return Err(format!("{text:?} has no key, as in quic://KEY@HOST:PORT"));
         };
         let key = key.parse().map_err(|e| format!("the key of {text:?}: {e}"))?;
@@ -134,6 +139,8 @@ mod tests {
             (format!("{full}@bridge:1"), "the key alone"),
             ("hyperdht://abc".to_owned(), "z-base-32"),
             ("quic://bridge:1".to_owned(), "has no key"),
+            (format!("quic://{key}"), "has no address"),
+            (key.to_string(), "the key alone is hyperdht://"),
             ("quic://abc@bridge:1".to_owned(), "z-base-32"),
             (format!("quic://{key}@bridge"), "HOST:PORT"),
             (format!("quic://{key}@:1"), "HOST:PORT"),

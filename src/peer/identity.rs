@@ -30,9 +30,17 @@ const TOO_OPEN: u32 = 0o077;
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The file cannot be read or made.
-    #[error("the key file {}: {why}", .path.display())]
-    File {
+    /// The file cannot be read.
+    #[error("the key file {} cannot be read: {why}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// The file cannot be made; one that is there is never overwritten.
+    #[error("the key file {} cannot be made: {why}", .path.display())]
+    Unmakeable {
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -138,12 +146,12 @@ impl Identity {
     /// As [`Identity::load`] and [`Identity::create`].
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
-            Err(IdentityError::File { why, .. }) if why.kind() == ErrorKind::NotFound => {}
+            Err(IdentityError::Unreadable { why, .. }) if why.kind() == ErrorKind::NotFound => {}
             found => return found,
         }
         match Self::create(path) {
             // Somebody else was faster, and theirs is as good.
-            Err(IdentityError::File { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
+            Err(IdentityError::Unmakeable { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
             made => made,
         }
     }
@@ -154,7 +162,7 @@ impl Identity {
     ///
     /// Where it cannot be read, holds no seed, or can be read by others than its owner.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let failed = |why| IdentityError::File {
+        let failed = |why| IdentityError::Unreadable {
             path: path.to_owned(),
             why,
         };
@@ -182,7 +190,7 @@ impl Identity {
     /// Where the file is there or cannot be written.
     pub fn create(path: &Path) -> Result<Self, IdentityError> {
         let seed = Seed::random()?;
-        write_new(path, &seed).map_err(|why| IdentityError::File {
+        write_new(path, &seed).map_err(|why| IdentityError::Unmakeable {
             path: path.to_owned(),
             why,
         })?;
@@ -291,7 +299,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Identity::load_or_create(&path).unwrap().public_key(), made.public_key());
         let message = Identity::create(&path).unwrap_err().to_string();
-        assert!(message.contains("p2p.key: File exists"), "{message}");
+        assert!(message.contains("p2p.key cannot be made: File exists"), "{message}");
         for mode in [0o640, 0o604, 0o620] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let message = Identity::load_or_create(&path).unwrap_err().to_string();

@@ -24,8 +24,7 @@ pub const BACKLOG: u32 = 4_096;
 pub struct BindError {
     /// The kind and the address as configured, such as `tcp 127.0.0.1:6554`.
     pub place: String,
-    /// The reason.
-    #[source]
+    /// The reason. It stands in the text already, so it is no source that would be told again.
     pub why: Refused,
 }
 
@@ -34,10 +33,10 @@ pub struct BindError {
 pub enum Refused {
     /// The host name has no address, or the text is no `HOST:PORT`.
     #[error("the address does not resolve: {0}")]
-    Resolve(#[source] io::Error),
+    Resolve(io::Error),
     /// The operating system refused.
     #[error("{0}")]
-    Bind(#[source] io::Error),
+    Bind(io::Error),
     /// Somebody listens on the Unix socket.
     #[error("somebody else listens there")]
     Live,
@@ -46,7 +45,7 @@ pub enum Refused {
     NoSocket,
     /// The stale socket could not be removed.
     #[error("the stale socket there cannot be removed: {0}")]
-    Stale(#[source] io::Error),
+    Stale(io::Error),
     /// The folder of the path does not exist.
     #[error("the folder {} is not there", .0.display())]
     NoFolder(PathBuf),
@@ -58,10 +57,10 @@ pub enum Refused {
     NoGroup(String),
     /// Owner or group could not be set.
     #[error("its owner and group cannot be set: {0}")]
-    Owner(#[source] io::Error),
+    Owner(io::Error),
     /// The permissions could not be set.
     #[error("its mode cannot be set: {0}")]
-    Mode(#[source] io::Error),
+    Mode(io::Error),
 }
 
 /// A socket that is bound and listens.
@@ -292,7 +291,10 @@ mod tests {
     #[tokio::test]
     async fn a_taken_or_foreign_address_is_named() {
         let taken = Listener::tcp("127.0.0.1:0").await.unwrap();
-        let error = Listener::tcp(taken.place()).await.unwrap_err().to_string();
+        let error = Listener::tcp(taken.place()).await.unwrap_err();
+        // With all causes, as the program says it at its end: the reason stands there once.
+        let error = format!("{:#}", anyhow::Error::new(error));
+        assert_eq!(error.matches("Address already in use").count(), 1, "{error}");
         assert!(
             error.starts_with(&format!("cannot listen on tcp {}: Address already in use", taken.place())),
             "{error}"

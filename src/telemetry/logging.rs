@@ -4,6 +4,9 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+/// The library of HyperDHT says that it has joined the network even where no node has answered.
+const UNFOUNDED: &str = "peeroxide::_events=warn";
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -23,7 +26,7 @@ pub fn init(format: LogFormat, default: &str) -> anyhow::Result<()> {
         Ok(text) if !text.is_empty() => {
             EnvFilter::try_new(&text).map_err(|e| anyhow::anyhow!("RUST_LOG={text:?} is no log filter: {e}"))?
         }
-        _ => EnvFilter::new(default),
+        _ => EnvFilter::new(format!("{default},{UNFOUNDED}")),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let result = match format {

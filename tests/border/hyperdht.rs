@@ -143,6 +143,14 @@ async fn client(network: &TestNetwork, bridge: &TestBridge, alias: &str, text: S
     running
 }
 
+#[tokio::test]
+async fn a_bridge_where_nobody_can_register_does_not_start() {
+    let text = format!("[bridge]\nquic_listen = \"\"\nsecret = \"{SECRET}\"\n");
+    let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
+    let told = bind_bridge(&settings).await.err().unwrap().to_string();
+    assert!(told.contains("bridge.quic_listen") && told.contains("bridge.hyperdht"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_is_scraped_by_key_alone() {
     let network = TestNetwork::start(NODES).await;

@@ -255,8 +255,9 @@ async fn a_graceful_stop_takes_what_was_sent() {
     })
     .await;
     let _keep_the_port = TcpStream::connect(proxy.http).await.unwrap();
+    let http = proxy.http;
     let finishing = tokio::spawn(proxy.finish());
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("the stop has begun", async || TcpStream::connect(http).await.is_err()).await;
     stream.write_all(b"\"m 1\"}").await.unwrap();
     let mut told = String::new();
     stream.read_to_string(&mut told).await.unwrap();
@@ -286,8 +287,10 @@ async fn a_graceful_stop_takes_those_in_the_queue() {
         stream.write_all(format!("{{\"queued{n}\":\"m 1\"}}").as_bytes()).await.unwrap();
         queue.push(stream);
     }
+    let _keep_the_port = TcpStream::connect(proxy.http).await.unwrap();
+    let http = proxy.http;
     let finishing = tokio::spawn(proxy.finish());
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("the stop has begun", async || TcpStream::connect(http).await.is_err()).await;
     for holder in &mut holders {
         holder.write_all(b"\"m 1\"}").await.unwrap();
     }

@@ -44,6 +44,9 @@ const ROUTES: usize = 4096;
 /// Why nobody was reached.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
+    /// Nobody can be asked: there is no network for us, or not through the nodes that we were told of.
+    #[error("no node of HyperDHT answers; look at the bootstrap nodes, and at the firewall for UDP")]
+    Alone,
     /// Nobody in the network knows the key.
     #[error("{0} is not announced in HyperDHT")]
     Unknown(PublicKey),
@@ -148,7 +151,7 @@ impl Dialling<'_> {
         if let Some(answered) = handshake.through(&known).await? {
             return Ok(answered);
         }
-        let relays = self.relays().await;
+        let relays = self.relays().await?;
         match handshake.through(&relays).await? {
             Some(answered) => {
                 lock(&self.node.routes).remember(self.to, &relays);
@@ -160,10 +163,14 @@ impl Dialling<'_> {
     }
 
     /// Who may pass on a handshake: nodes that hold the peer's record, and those that it names.
-    async fn relays(&self) -> Vec<Ipv4Peer> {
+    async fn relays(&self) -> Result<Vec<Ipv4Peer>, DialError> {
+        let replies = closest(&self.node.dht, hash(self.to.as_bytes()), ASKED).await;
+        if replies.is_empty() {
+            return Err(DialError::Alone);
+        }
         let mut relays = Vec::new();
         let mut named = Vec::new();
-        for reply in closest(&self.node.dht, hash(self.to.as_bytes()), ASKED).await {
+        for reply in replies {
             let record = reply.value.as_deref().and_then(|value| decode_hyper_peer_from_bytes(value).ok());
             if let Some(record) = record.filter(|record| record.public_key == *self.to.as_bytes()) {
                 relays.push(reply.from);
@@ -175,7 +182,7 @@ impl Dialling<'_> {
                 relays.push(relay);
             }
         }
-        relays
+        Ok(relays)
     }
 
     /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so

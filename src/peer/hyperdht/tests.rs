@@ -115,6 +115,15 @@ async fn a_key_that_nobody_has_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_node_answers_nothing_is_said_of_the_key() {
+    // A socket that never answers: nobody else can have its port meanwhile.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let node = Node::open(&[silent.local_addr().unwrap().to_string()]).await.unwrap();
+    let (own, nobody) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
+    assert!(matches!(node.dial(&own, nobody, LONG).await, Err(DialError::Alone)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_identity_is_served_once_by_a_node() {
     let rig = Rig::new().await;
     let node = rig.node().await;

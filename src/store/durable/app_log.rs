@@ -103,7 +103,7 @@ impl AppLog {
         super::check_leftover(&*folder, TEMP)?;
         let fail = |name: &str, doing| {
             let path = folder.show(name);
-            move |source| OpenError::Io { path, doing, source }
+            move |why| OpenError::Io { path, doing, why }
         };
         let names = folder.names().map_err(fail("", "list"))?;
         let numbers: BTreeSet<u64> = names.iter().filter_map(|name| number(name)).collect();
@@ -315,12 +315,8 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
     let path = folder.show(&name(segment));
     let bytes = match folder.read(&name(segment)) {
         Ok(bytes) => bytes.unwrap_or_default(),
-        Err(source) => {
-            return Err(OpenError::Io {
-                path,
-                doing: "read",
-                source,
-            });
+        Err(why) => {
+            return Err(OpenError::Io { path, doing: "read", why });
         }
     };
     take(&bytes, segment, newest).map_err(|why| OpenError::Unreadable { path, why })

@@ -59,7 +59,7 @@ impl Disk {
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let fail = |doing| {
             let path = path.display().to_string();
-            move |source| OpenError::Io { path, doing, source }
+            move |why| OpenError::Io { path, doing, why }
         };
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(FOLDER_MODE);
@@ -158,6 +158,18 @@ mod tests {
         assert!(matches!(Disk::take(&path), Err(OpenError::InUse(_))));
         drop(disk);
         Disk::take(&path).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_a_folder_is_named_with_one_reason() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let error = anyhow::Error::new(Disk::take(&path).err().unwrap());
+        // With all causes, as the program says it at its end.
+        let told = format!("{error:#}");
+        assert!(told.contains(&path.display().to_string()) && told.contains("store.path"), "{told}");
+        assert_eq!(told.matches("File exists").count(), 1, "{told}");
     }
 
     #[test]

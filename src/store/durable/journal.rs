@@ -57,7 +57,7 @@ impl Journal {
         let name = folder.show(NAME);
         let fail = |doing| {
             let path = name.clone();
-            move |source| OpenError::Io { path, doing, source }
+            move |why| OpenError::Io { path, doing, why }
         };
         let mut events = Events::restoring(options, now);
         let (log, renamed) = match folder.read(NAME).map_err(fail("read"))? {

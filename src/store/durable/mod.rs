@@ -49,14 +49,14 @@ pub enum OpenError {
     #[error("{0} is in use by another exporter-proxy (store.path)")]
     InUse(String),
     /// The file system refuses.
-    #[error("cannot {doing} {path}: {source} (store.path)")]
+    #[error("cannot {doing} {path}: {why} (store.path)")]
     Io {
         /// The folder or file.
         path: String,
         /// What was tried.
         doing: &'static str,
-        /// What it said.
-        source: io::Error,
+        /// What it said; in the text already, so it is no source that would be told again.
+        why: io::Error,
     },
     /// A file is there that is not to be believed; nothing was changed.
     #[error("cannot read {path}: {why} (store.path)")]
@@ -122,10 +122,10 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Makes sure that a file of the name of our temporary one is what a crash of ours has left, which the next one replaces.
 fn check_leftover(folder: &dyn Folder, name: &str) -> Result<(), OpenError> {
-    let fail = |source| OpenError::Io {
+    let fail = |why| OpenError::Io {
         path: folder.show(name),
         doing: "read",
-        source,
+        why,
     };
     match folder.read(name).map_err(fail)? {
         Some(bytes) if !frames::may_be_ours(&bytes) => Err(OpenError::Unreadable {

@@ -1,0 +1,81 @@
+//! The sockets that clients connect to, from bound to served.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::receivers::{self, Receivers};
+use super::streams::{self, Streams};
+use super::{Addresses, Ground};
+use crate::config::Settings;
+use crate::http::{Door, Server};
+use crate::outlets::Connections;
+use crate::supervise::{Listener, Seats, Supervisor, limits};
+
+/// All of them, bound; nobody is served yet.
+pub(super) struct Sockets {
+    pub(super) receivers: Receivers,
+    pub(super) streams: Streams,
+    scraped: Vec<Listener>,
+}
+
+impl Sockets {
+    /// Binds what the configuration names.
+    pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Self> {
+        Ok(Self {
+            receivers: receivers::bind(settings, ground).await?,
+            scraped: bind_http(settings).await?,
+            streams: streams::bind(settings).await?,
+        })
+    }
+
+    /// What listens where; of links nothing is known here.
+    pub(super) fn addresses(&self) -> Addresses {
+        Addresses {
+            http: self.scraped.iter().filter_map(Listener::local_addr).collect(),
+            tcp: self.receivers.tcp.as_ref().and_then(Listener::local_addr),
+            unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
+            stream: self.streams.addresses(),
+            key: None,
+            links: None,
+        }
+    }
+
+    /// The counters of each, for the metrics.
+    pub(super) fn connections(&self) -> Connections {
+        self.listeners()
+            .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
+            .collect()
+    }
+
+    /// Gives each its share of the seats that the system's limit leaves, and its place under the supervisor.
+    pub(super) fn start(self, settings: &Settings, ground: &Ground, door: &Door, supervisor: &mut Supervisor) {
+        let seats = limits::seats(
+            limits::open_files(),
+            self.listeners().count(),
+            settings.exporter.concurrent_requests,
+        );
+        self.receivers.start(seats, supervisor);
+        self.streams.start(seats, settings, ground, supervisor);
+        for listener in self.scraped {
+            supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
+        }
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.receivers.listeners().chain(&self.scraped).chain(self.streams.listeners())
+    }
+}
+
+async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
+    let mut bound = Vec::new();
+    for address in &settings.exporter.scrape_addresses {
+        bound.push(
+            Listener::tcp(&address.to_string())
+                .await
+                .context("exporter.scrape_expose_endpoint")?,
+        );
+    }
+    Ok(bound)
+}
