@@ -1,5 +1,6 @@
 //! `GET /scrape/ALIAS/...`: a scrape through the bridge.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use bytes::Bytes;
+use futures_util::stream;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT, VARY,
 };
@@ -110,7 +112,7 @@ impl Forwarding {
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (self.roster.find(alias), &self.callers) {
             (Ok(Way::Link(link)), _) => link,
-            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, path, wait).await,
+            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, (path, &asked.0), wait).await,
             (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
             (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
@@ -129,10 +131,13 @@ impl Forwarding {
 
     /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
     /// tells the proxy that its answer was received.
-    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, path: &str, wait: Duration) -> Response<Body> {
+    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, (path, method): (&str, &Method), wait: Duration) -> Response<Body> {
         if path.starts_with("/apps/") {
             let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
             return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why);
+        }
+        if *method == Method::HEAD {
+            return self.head_by_key(callers, key, wait).await;
         }
         let began = Instant::now();
         let Ok(reply) = callers.scrape(key, wait).await else {
@@ -148,6 +153,18 @@ impl Forwarding {
                 response
             }
         }
+    }
+
+    /// A HEAD must not take the events that a scrape would, and over HyperDHT there is no asking for less than everything: it says whether
+    /// the proxy is reached, and leaves out how long the metrics would be.
+    async fn head_by_key(&self, callers: &Callers, key: PublicKey, wait: Duration) -> Response<Body> {
+        if callers.reach(key, wait).await.is_err() {
+            return self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
+        }
+        // A body of no known length, as an empty one would be told as a length of 0.
+        let mut response = Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
+        response.headers_mut().insert(CONTENT_TYPE, text_004());
+        response
     }
 
     /// The metrics, as they come; and when their reader has them, the proxy is told.

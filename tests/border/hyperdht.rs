@@ -200,6 +200,8 @@ async fn a_proxy_is_scraped_by_key_alone() {
     })
     .await;
     assert_eq!(bridge.status("/scrape/a%20b/metrics").await, 502);
+    let head = ask(bridge.http, Request::head("/scrape/a%20b/metrics"), "").await;
+    assert_eq!(head.status().as_u16(), 502);
     assert!(bridge.text("/sd").await.contains("a b"));
 }
 
@@ -361,6 +363,10 @@ async fn an_event_comes_once_and_again_where_its_answer_was_cut_off() {
         assert_eq!(answer.status().as_u16(), 200);
     };
     post("first").await;
+    let head = ask(bridge.http, Request::head("/scrape/a/metrics"), "").await;
+    assert_eq!(head.status().as_u16(), 200);
+    assert_eq!(head.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(head.headers().get("content-length"), None, "nobody has asked how long it would be");
     let text = bridge.text("/scrape/a/metrics").await;
     assert_eq!(events(&text), ["events_to_metrics{kind=\"first\"} 1"]);
     let scraper = format!("events_to_metrics_scraper_counts{{scraper=\"{}\"}}", bridge.key);

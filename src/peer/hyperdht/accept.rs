@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peeroxide_dht::crypto::hash;
-use peeroxide_dht::hyperdht::alloc_stream_id;
 use peeroxide_dht::hyperdht_messages::{
     FIREWALL_OPEN, FIREWALL_UNKNOWN, HandshakeMessage, HolepunchInfo, MODE_FROM_CLIENT, MODE_FROM_RELAY, MODE_FROM_SECOND_RELAY,
     MODE_FROM_SERVER, MODE_REPLY, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo, UdxInfo, decode_handshake_from_bytes,
@@ -24,7 +23,7 @@ use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
 use super::pipe::{Keys, Pipe};
-use super::stream::{Expected, OPENING};
+use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
@@ -193,7 +192,7 @@ impl Serving {
         let mut handshake = NoiseWrap::new_responder(self.pair.clone());
         let asked = handshake.recv(noise).ok()?;
         let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
-        let own = alloc_stream_id();
+        let own = stream_id().ok()?;
         let outside = self.node.outside().await;
         let answer = handshake.send(&self.payload(own, client, &outside)).ok()?;
         let shared = handshake.finalize().ok()?;

@@ -23,6 +23,9 @@ const MAX_APPLICANTS: usize = 1_024;
 /// How long a client may say nothing: it registers at once, and closes the connection itself.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// How long a connection may last, whatever is said on it: strangers must not keep the places of [`MAX_APPLICANTS`].
+const VISIT: Duration = Duration::from_secs(120);
+
 /// How long taking back our announcement may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -80,7 +83,9 @@ async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, events: Arc<Events>, stop: C
     let (key, address) = (pipe.peer, pipe.address);
     events.emit(Event::Opened { peer: key, address });
     let who = Applicant { key, address };
-    let (meant, why) = serve(pipe, Arc::new(Registering { clerk, who }), IDLE, stop).await;
+    let serving = serve(pipe, Arc::new(Registering { clerk, who }), IDLE, stop);
+    let ended = timeout(VISIT, serving).await;
+    let (meant, why) = ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}")));
     events.emit(if meant {
         Event::Closed { peer: key, why }
     } else {

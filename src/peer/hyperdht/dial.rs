@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use peeroxide_dht::crypto::hash;
 use peeroxide_dht::holepuncher::match_address;
-use peeroxide_dht::hyperdht::alloc_stream_id;
 use peeroxide_dht::hyperdht_messages::{
     FIREWALL_OPEN, FIREWALL_UNKNOWN, HandshakeMessage, MODE_FROM_CLIENT, MODE_REPLY, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo,
     UdxInfo, decode_handshake_from_bytes, decode_hyper_peer_from_bytes, encode_handshake_to_bytes,
@@ -21,7 +20,7 @@ use tokio::time::timeout;
 use super::announce::{closest, request};
 use super::node::{Node, Outside, lock, socket_address};
 use super::pipe::{Keys, Pipe, PipeError};
-use super::stream::Expected;
+use super::stream::{Expected, stream_id};
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
@@ -122,7 +121,7 @@ impl Dialling<'_> {
         let mut failed = DialError::Silent(self.to, wait);
         for claim in claims {
             // The first packet may be faster than the answer, which goes a longer way.
-            let own = alloc_stream_id();
+            let own = stream_id().map_err(|e| DialError::Transport(self.to, e))?;
             let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
             let answered = self.answer(own, claim, wait).await?;
             let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {

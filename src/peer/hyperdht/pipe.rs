@@ -32,6 +32,9 @@ const GREETING_BYTES: usize = 32 + HEADERBYTES;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long the other end may be silent: six of its keep-alives, so that a program that is busy for a while is not given up.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long a message may take from its first byte to its last: the largest one at 140 kB a second. Without a limit somebody who sends a
+/// byte now and then would have us hold what came before for ever.
+const WHOLE: Duration = Duration::from_secs(120);
 /// How long the other end has to hear that we go.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Messages that wait for the one that is being written; more would only hide from the sender that the other end is slow.
@@ -54,6 +57,17 @@ pub(super) enum PipeError {
     /// Nothing was heard for too long.
     #[error("the other end has been silent for {SILENCE:?}")]
     Silent,
+    /// A message is announced that is longer than any that we want.
+    #[error("a message of {bytes} bytes was announced, where none has more than {most}")]
+    Unwanted {
+        /// Its length.
+        bytes: usize,
+        /// The longest that is taken.
+        most: usize,
+    },
+    /// A message did not end in time.
+    #[error("a message was not complete within {WHOLE:?}")]
+    Slow,
     /// What came was not sealed by the other end of the handshake.
     #[error("a message was not sealed by the other end")]
     Forged,
@@ -123,7 +137,9 @@ impl Pipe {
                 })),
                 source: Box::new(source),
                 buffer: BytesMut::new(),
+                most: MAX_MESSAGE_BYTES,
                 heard: Instant::now(),
+                began: None,
             },
             writer: PipeWriter {
                 orders,
@@ -152,10 +168,19 @@ pub(super) struct PipeReader {
     state: Reading,
     source: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
+    /// The longest message that is taken.
+    most: usize,
     heard: Instant,
+    /// When the first byte of a message came that is not complete.
+    began: Option<Instant>,
 }
 
 impl PipeReader {
+    /// Takes no message from now on that is longer than `bytes`: strangers must not choose how much we hold for them.
+    pub(super) fn limit(&mut self, bytes: usize) {
+        self.most = bytes;
+    }
+
     /// The next message; `None` where the other end has closed. May be dropped at any time and called again.
     ///
     /// # Errors
@@ -199,9 +224,16 @@ impl PipeReader {
                 Some(&[low, middle, high]) => LENGTH_BYTES + usize::from(low) + (usize::from(middle) << 8) + (usize::from(high) << 16),
                 None => LENGTH_BYTES,
             };
+            let most = match self.state {
+                Reading::Nothing(_) => GREETING_BYTES,
+                Reading::Messages(_) => self.most + ABYTES,
+            };
+            if wanted - LENGTH_BYTES > most {
+                let bytes = wanted - LENGTH_BYTES;
+                return Err(PipeError::Unwanted { bytes, most });
+            }
             if wanted > LENGTH_BYTES && self.buffer.len() >= wanted {
-                self.buffer.advance(LENGTH_BYTES);
-                return Ok(Some(self.buffer.split_to(wanted - LENGTH_BYTES)));
+                return Ok(Some(self.cut(wanted)));
             }
             if wanted == LENGTH_BYTES && self.buffer.len() >= LENGTH_BYTES {
                 return Err(PipeError::Forged);
@@ -212,13 +244,28 @@ impl PipeReader {
         }
     }
 
+    /// Takes a frame of so many bytes off the buffer, and its length off the frame.
+    fn cut(&mut self, bytes: usize) -> BytesMut {
+        let mut frame = self.buffer.split_to(bytes);
+        frame.advance(LENGTH_BYTES);
+        self.began = (!self.buffer.is_empty()).then_some(self.heard);
+        if bytes > READ_BYTES {
+            // Otherwise the room that the longest message took would stay with the connection for as long as it lives.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        frame
+    }
+
     /// Reads on; `false` where the transport has ended.
     async fn more(&mut self) -> Result<bool, PipeError> {
         // The buffer grows with what comes, not with what a length announces.
         self.buffer.reserve(READ_BYTES);
-        let read = timeout_at(self.heard + SILENCE, self.source.read_buf(&mut self.buffer)).await;
-        let read = read.map_err(|_| PipeError::Silent)??;
+        let silent = self.heard + SILENCE;
+        let slow = self.began.map(|began| began + WHOLE).filter(|slow| *slow < silent);
+        let read = timeout_at(slow.unwrap_or(silent), self.source.read_buf(&mut self.buffer)).await;
+        let read = read.map_err(|_| if slow.is_some() { PipeError::Slow } else { PipeError::Silent })??;
         self.heard = Instant::now();
+        self.began.get_or_insert(self.heard);
         Ok(read > 0)
     }
 }
@@ -372,6 +419,7 @@ fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> Pipe {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use tokio::time::sleep;
 
     #[tokio::test]
     async fn messages_arrive_whole_and_in_order() {
@@ -421,6 +469,59 @@ mod tests {
         let (mut end, start) = (over(a, true, 1), Instant::now());
         assert!(matches!(end.reader.next().await, Err(PipeError::Silent)));
         assert_eq!(start.elapsed(), SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_never_ends_is_given_up() {
+        let (near, mut far) = tokio::io::duplex(READ_BYTES);
+        let mut end = over(near, true, 0);
+        let dribbling = tokio::spawn(async move {
+            let keys = Keys {
+                initiator: false,
+                tx: [0; 32],
+                rx: [1; 32],
+                hash: [0; 64],
+            };
+            let (_, header) = Push::new(&keys.tx);
+            far.write_all(&[&length(GREETING_BYTES)[..], &keys.name(false), &header].concat())
+                .await
+                .unwrap();
+            far.write_all(&length(0xff_ffff)).await.unwrap();
+            while far.write_all(b"x").await.is_ok() {
+                sleep(SILENCE / 2).await;
+            }
+        });
+        let start = Instant::now();
+        assert!(matches!(end.reader.next().await, Err(PipeError::Slow)));
+        assert_eq!(start.elapsed(), WHOLE);
+        assert!(end.reader.buffer.capacity() <= 2 * READ_BYTES, "what was announced takes no room");
+        drop(end);
+        dribbling.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_sends_more_than_is_wanted_is_cut_off_before_it_is_held() {
+        let (mut a, mut b) = pair();
+        b.reader.limit(1000);
+        a.writer.send(vec![1; 1000]).await.unwrap();
+        assert_eq!(b.reader.next().await.unwrap().unwrap().len(), 1000);
+        a.writer.send(vec![1; 5_000_000]).await.unwrap();
+        assert!(matches!(b.reader.next().await, Err(PipeError::Unwanted { bytes, .. }) if bytes == 5_000_000 + ABYTES));
+        assert!(b.reader.buffer.capacity() <= 2 * READ_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_long_message_leaves_no_room_behind() {
+        let (mut a, mut b) = pair();
+        let sending = tokio::spawn(async move {
+            a.writer.send(vec![1; 5_000_000]).await.unwrap();
+            a.writer.send("short").await.unwrap();
+            a
+        });
+        assert_eq!(b.reader.next().await.unwrap().unwrap().len(), 5_000_000);
+        assert_eq!(b.reader.next().await.unwrap().unwrap(), "short");
+        assert!(b.reader.buffer.capacity() <= 4 * READ_BYTES, "{}", b.reader.buffer.capacity());
+        drop(sending.await.unwrap());
     }
 
     #[tokio::test]

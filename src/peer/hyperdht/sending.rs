@@ -8,10 +8,11 @@ use tokio::time::{error::Elapsed, timeout};
 
 use super::pipe::{PipeError, PipeWriter};
 
-/// Messages that wait to be written. Each may have 16 MiB; whoever wants to add one waits, and makes it only then.
-const QUEUE: usize = 4;
+/// Messages that wait to be written, beside the one that is and the one after it. Each may have 16 MiB, and stays while the other end
+/// takes nothing; whoever wants to add one waits, and makes it only then.
+const QUEUE: usize = 1;
 
-/// How long the other end may take for one message: the largest one at 140 kB a second.
+/// How long the other end may take for one message; what it has for its own, too.
 const STALL: Duration = Duration::from_secs(120);
 
 /// How long what was said last may take to go out before a connection ends without.

@@ -26,6 +26,8 @@ pub(super) trait Service: Send + Sync + 'static {
     const PROTOCOL: &'static str;
     /// The one method of it.
     const METHOD: &'static str;
+    /// The longest message with requests, in bytes. Whoever asks chooses how much of it we hold.
+    const MAX_BYTES: usize = 64 << 10;
 
     /// Answers a request.
     fn answer(&self, value: Bytes) -> impl Future<Output = Answer> + Send;
@@ -53,6 +55,7 @@ impl Answer {
 pub(super) async fn serve<S: Service>(pipe: Pipe, service: Arc<S>, idle: Duration, stop: CancellationToken) -> End {
     let (outbox, sending) = Sending::start(pipe.writer, None);
     let mut reader = pipe.reader;
+    reader.limit(S::MAX_BYTES);
     let mut serving = Serving {
         service,
         outbox,

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use libudx::{UdxError, UdxSocket, UdxStream};
-use peeroxide_dht::hyperdht::alloc_stream_id;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, oneshot};
@@ -38,6 +38,16 @@ const GRACE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_millis(200);
 /// Room in our socket, as far as the system grants it: a burst must not be lost between two parts of this program.
 const SOCKET_BYTES: usize = 1024 * 1024;
+
+/// A number for a stream that nobody can guess. Packets are not authenticated, so whoever knows it could end the stream, from wherever they
+/// are; that two streams of a node get the same is less likely than that a connection breaks for another reason.
+pub(super) fn stream_id() -> io::Result<u32> {
+    let mut id = [0; 4];
+    SystemRandom::new()
+        .fill(&mut id)
+        .map_err(|_| io::Error::other("the system has no randomness"))?;
+    Ok(u32::from_ne_bytes(id))
+}
 
 /// A stream whose other end is not known yet.
 pub(super) struct Expected {
@@ -112,14 +122,14 @@ impl Relay {
         socket.connect(node.inside.local_addr().await.map_err(failed)?).await?;
         // The system may grant less; then more packets are sent twice.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
-        let name = alloc_stream_id();
+        let name = stream_id()?;
         let stream = |id| node.udx.create_stream(id);
         let relay = Self {
             from_peer: stream(own).await.map_err(failed)?,
-            to_us: stream(alloc_stream_id()).await.map_err(failed)?,
+            to_us: stream(stream_id()?).await.map_err(failed)?,
             from_us: stream(name).await.map_err(failed)?,
-            to_peer: stream(alloc_stream_id()).await.map_err(failed)?,
-            nowhere: stream(alloc_stream_id()).await.map_err(failed)?,
+            to_peer: stream(stream_id()?).await.map_err(failed)?,
+            nowhere: stream(stream_id()?).await.map_err(failed)?,
             name,
             socket,
         };

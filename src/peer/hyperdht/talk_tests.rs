@@ -30,6 +30,8 @@ struct Echo {
 impl Service for Echo {
     const PROTOCOL: &'static str = METRICS_PROTOCOL;
     const METHOD: &'static str = METRICS_METHOD;
+    /// What is answered has the size of what was asked.
+    const MAX_BYTES: usize = 2_000_000;
 
     async fn answer(&self, value: Bytes) -> Answer {
         if value == "never" {

@@ -170,6 +170,42 @@ async fn two_hundred_pipes_at_once_carry_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_leave_nothing_behind() {
+    const CONNECTIONS: usize = 40;
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    // Streams, relays and pipes are tasks, and each owns its sockets.
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut before = None;
+    for number in 0..CONNECTIONS {
+        let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+        let (mut dialled, echoing) = (dialled.unwrap(), tokio::spawn(echo(accepted)));
+        dialled.writer.send(vec![7; 100_000]).await.unwrap();
+        assert_eq!(timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().unwrap().len(), 100_000);
+        if number % 2 == 0 {
+            dialled.writer.close().await;
+            drop(dialled.reader);
+        } else {
+            drop(dialled);
+        }
+        timeout(LONG, echoing).await.unwrap().unwrap();
+        before.get_or_insert_with(tasks);
+    }
+    let least = before.unwrap();
+    let gone = async {
+        while tasks() > least {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(
+        timeout(LONG, gone).await.is_ok(),
+        "{} tasks after the last connection, {least} after the first",
+        tasks()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_megabytes_go_both_ways() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);

@@ -9,7 +9,8 @@ use crate::wire::UDX_MAX_RANGES;
 
 /// Bytes that are held until somebody reads them; what the JavaScript side grants, too.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// How far ahead of what is missing a packet may be: a window of half-empty packets. Each costs memory beside its bytes.
+/// How far ahead of what is missing a packet may be, and how many packets are held in order: a window of half-empty ones. Each costs memory
+/// beside its bytes, and most of it where it has but one.
 const AHEAD: u64 = 8192;
 /// Bytes beyond the window that are taken: senders round it up to packets, and count them in different ways.
 const SLACK: usize = 32 * 1024;
@@ -56,7 +57,7 @@ impl Receiver {
     /// A packet that takes a number.
     pub(super) fn arrived(&mut self, seq: u64, payload: &[u8], end: bool) {
         let known = self.ended || seq < self.next || self.early.contains_key(&seq);
-        if known || !self.fits(seq, payload.len()) {
+        if known || !self.fits(seq, payload.len()) || self.ready.len() as u64 >= AHEAD {
             return;
         }
         if seq == self.next {
@@ -200,6 +201,19 @@ mod tests {
         assert!(receiver.early_bytes > 10 * receiver.window, "the sender did not keep to the window");
         receiver.arrived(0, &packet, false);
         assert!(receiver.early.is_empty() && receiver.next() > 4096, "{}", receiver.next());
+    }
+
+    #[test]
+    fn packets_of_one_byte_are_bounded_by_their_number() {
+        let mut receiver = Receiver::default();
+        receiver.allow(BUFFER_BYTES);
+        for seq in 0..3 * AHEAD {
+            receiver.arrived(seq, b"x", false);
+        }
+        assert_eq!((receiver.next(), receiver.ready.len() as u64), (AHEAD, AHEAD));
+        assert_eq!(receiver.read(&mut Vec::new()) as u64, AHEAD);
+        receiver.arrived(AHEAD, b"x", false);
+        assert_eq!(receiver.next(), AHEAD + 1);
     }
 
     #[test]

@@ -18,6 +18,8 @@ const REORDERING: u64 = 3;
 const COLLAPSE: u32 = 3;
 /// The longest wait between two attempts to hear anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Room for packets that is kept while nothing is sent.
+const KEPT_FLIGHTS: usize = 64;
 /// How long nothing may be acknowledged while something is on its way. Whoever needs to know sooner asks something and waits.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
@@ -224,10 +226,13 @@ impl Sender {
         }
         let limited = self.waiting.is_empty() && self.lost.is_empty();
         let mut gained = Gained::default();
+        // They ascend; whoever says the same again and again does not have us look at it again and again.
+        let mut from = ack;
         for (start, end) in ranges {
-            for seq in start.max(ack)..end.min(self.next()) {
+            for seq in start.max(from)..end.min(self.next()) {
                 self.arrive(index(seq - self.base), now, &mut gained);
             }
+            from = from.max(end);
         }
         while self.base < ack {
             self.arrive(0, now, &mut gained);
@@ -236,9 +241,17 @@ impl Sender {
             self.held -= flight.payload.len();
             self.base += 1;
         }
+        if self.flights.is_empty() && self.waiting.is_empty() {
+            // Otherwise the room that the longest message took would stay with the stream for as long as it lives.
+            self.waiting = BytesMut::new();
+            self.flights.shrink_to(KEPT_FLIGHTS);
+        }
         if gained.any {
-            (self.progress, self.waits) = (now, 0);
-            if let Some((_, sample)) = gained.sample {
+            self.progress = now;
+            // While nothing is measured, what was sent again may have been sent too soon: the patience that has grown stays.
+            self.waits = self.waits.min(COLLAPSE - 1);
+            if let Some(sample) = gained.sample {
+                self.waits = 0;
                 self.rtt.measured(sample);
             }
             if !limited {
@@ -263,12 +276,11 @@ impl Sender {
         gained.any = true;
         gained.bytes += flight.payload.len();
         let took = now.duration_since(flight.sent);
-        // What was sent twice may have arrived the first time, but not sooner than anything ever did.
-        if !flight.again {
-            gained.sample = gained
-                .sample
-                .filter(|(order, _)| *order > flight.order)
-                .or(Some((flight.order, took)));
+        // An acknowledgement answers the latest packet that it is about; where earlier ones were lost, it says nothing of how long those
+        // before took. What was sent twice may have arrived the first time, but not sooner than anything ever did.
+        if flight.order > gained.latest {
+            gained.latest = flight.order;
+            gained.sample = (!flight.again).then_some(took);
         }
         if !flight.again || took >= self.rtt.least() {
             self.arrived = self.arrived.max(flight.order);
@@ -348,8 +360,9 @@ impl Sender {
 struct Gained {
     any: bool,
     bytes: usize,
-    /// How long the latest packet took that was sent once, and its order.
-    sample: Option<(u64, Duration)>,
+    /// The order of the latest packet, and how long it took if it was sent once.
+    latest: u64,
+    sample: Option<Duration>,
 }
 
 /// A place in the list of flights, which is far shorter than any number of the machine.
