@@ -36,7 +36,7 @@ use crate::peer::PublicKey;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
-use crate::supervise::{DRAIN, Report, Stop, Supervisor};
+use crate::supervise::{DRAIN, GivingBack, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -141,6 +141,7 @@ impl Daemon {
         sockets.start(&settings, &ground, &door, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
+        supervisor.add(GivingBack);
         let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,

@@ -56,6 +56,11 @@ impl Compressor {
         Self::default()
     }
 
+    /// Gives the memory back until it is used again.
+    pub fn rest(&mut self) {
+        *self = Self::default();
+    }
+
     fn state(&mut self, effort: Effort) -> (&mut Compress, &mut Vec<u8>) {
         let (slot, level) = match effort {
             Effort::Fast => (&mut self.fast, Compression::new(1)),

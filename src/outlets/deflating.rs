@@ -135,6 +135,10 @@ impl Part for Deflater {
                         None => std::future::pending().await,
                     }
                 };
+                if quiet.is_none() {
+                    // All is compressed as well as it will be.
+                    compressor.rest();
+                }
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     () = self.0.0.offered.notified() => {}

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub mod accept;
 pub mod limits;
 pub mod listen;
+mod memory;
 pub mod probe;
 pub mod seats;
 pub mod signals;
@@ -22,6 +23,7 @@ pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
 pub use listen::{BindError, Listener, Refused};
+pub use memory::GivingBack;
 pub use seats::{Seat, Seats};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Contributions, Entry};
 use super::parts::{Part, Shape};
 use super::slab::Id;
 use super::updates::Turn;
@@ -45,7 +45,12 @@ impl Catalog {
     pub fn check_push(&self, app: &str, exposition: &Exposition) -> Vec<Clash> {
         let sorted = self.sort(exposition, None);
         let id = self.names.get(app).copied();
-        let clashes = sorted.parts.iter().filter_map(|part| self.would_clash(id, part, exposition));
+        let news = sorted
+            .parts
+            .iter()
+            .enumerate()
+            .filter(|(at, part)| !id.is_some_and(|id| self.stands(id, *at, part, exposition)));
+        let clashes = news.filter_map(|(_, part)| self.would_clash(id, part, exposition));
         clashes
             .chain(sorted.doubles.iter().map(|&family| same_name(exposition, family)))
             .collect()
@@ -82,6 +87,18 @@ impl Catalog {
             stands: entry.kind,
             by: self.name_of(entry.typer.unwrap_or(entry.senior)),
         })
+    }
+
+    /// Whether a part is what the application has at that place already, alone and without a clash: most parts of most updates are,
+    /// and a family that goes out gives way to none that is younger.
+    fn stands(&self, app: Id<App>, at: usize, part: &Part, exposition: &Exposition) -> bool {
+        let Some(before) = self.apps[app].parts.get(at) else { return false };
+        let entry = &self.entries[before.entry];
+        let Contributions::One(only, contribution) = &entry.contributions else {
+            return false;
+        };
+        let same = contribution.part.kind == part.kind && *entry.key == *part.key(exposition);
+        *only == app && entry.is_active() && same
     }
 
     fn would_clash(&self, app: Option<Id<App>>, part: &Part, exposition: &Exposition) -> Option<Clash> {

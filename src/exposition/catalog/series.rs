@@ -25,7 +25,32 @@ impl std::hash::Hasher for Identity {
     }
 }
 
-type Map<T> = HashMap<u64, T, BuildHasherDefault<Identity>>;
+type Map<T> = HashMap<Identified, T, BuildHasherDefault<Identity>>;
+
+/// The identity of a series in two halves, so that with a number of four bytes beside it it takes twelve and not sixteen: there is an
+/// entry for every series of every shared family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identified([u32; 2]);
+
+impl From<u64> for Identified {
+    fn from(series: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = series.to_ne_bytes();
+        Self([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])])
+    }
+}
+
+impl From<Identified> for u64 {
+    fn from(Identified([low, high]): Identified) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (low.to_ne_bytes(), high.to_ne_bytes());
+        Self::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl std::hash::Hash for Identified {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64((*self).into());
+    }
+}
 
 /// The holders of each series of a family, by the identity of the series.
 #[derive(Debug, Default)]
@@ -39,14 +64,14 @@ pub(super) struct SeriesIndex {
 impl SeriesIndex {
     /// Notes that an application has a series, unless another one has it: then it is returned and nothing is noted.
     pub(super) fn claim(&mut self, series: u64, app: Id<App>) -> Option<Id<App>> {
-        let holder = *self.one.entry(series).or_insert(app);
+        let holder = *self.one.entry(series.into()).or_insert(app);
         (holder != app).then_some(holder)
     }
 
     /// Notes that an application has a series that another one has as well; returns the one that had it alone until now.
     pub(super) fn share(&mut self, series: u64, app: Id<App>) -> Option<Id<App>> {
-        let first = *self.one.get(&series)?;
-        let holders = self.more.entry(series).or_insert_with(|| vec![first]);
+        let first = *self.one.get(&series.into())?;
+        let holders = self.more.entry(series.into()).or_insert_with(|| vec![first]);
         let alone = (holders.len() == 1).then_some(first);
         holders.push(app);
         alone
@@ -54,25 +79,25 @@ impl SeriesIndex {
 
     /// Forgets that an application has a series; returns the one that has it alone from now on.
     pub(super) fn release(&mut self, series: u64, app: Id<App>) -> Option<Id<App>> {
-        let Some(holders) = self.more.get_mut(&series) else {
-            if self.one.get(&series) == Some(&app) {
-                self.one.remove(&series);
+        let Some(holders) = self.more.get_mut(&series.into()) else {
+            if self.one.get(&series.into()) == Some(&app) {
+                self.one.remove(&series.into());
             }
             return None;
         };
         let at = holders.iter().position(|holder| *holder == app)?;
         holders.remove(at);
         let first = holders[0];
-        self.one.insert(series, first);
+        self.one.insert(series.into(), first);
         (holders.len() == 1).then(|| {
-            self.more.remove(&series);
+            self.more.remove(&series.into());
             first
         })
     }
 
     /// All applications that have a series which several have.
     pub(super) fn holders(&self, series: u64) -> &[Id<App>] {
-        self.more.get(&series).map_or(&[], |holders| holders)
+        self.more.get(&series.into()).map_or(&[], |holders| holders)
     }
 }
 

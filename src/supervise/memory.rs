@@ -1,0 +1,86 @@
+//! Giving memory that was freed back to the system.
+
+#![allow(
+    unsafe_code,
+    reason = "malloc_trim has no safe binding; it takes no pointer and any thread may call it at any time"
+)]
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Part;
+
+/// How often freed memory is given back. What is pushed again within this time finds the pages of what it replaces still in place;
+/// after a burst, the end of many applications, or the first compressed answer the program is small again soon.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Gives memory back that lies unused between texts that are still there.
+///
+/// glibc returns by itself only what is free at the end of its heap. Texts of all lengths come and go, so an eighth of the memory was
+/// found to be pages that nothing used.
+#[derive(Debug)]
+pub struct GivingBack;
+
+impl Part for GivingBack {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let mut ticks = tokio::time::interval(EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                // It takes a millisecond and more after a great change: not for a thread that serves connections.
+                tokio::task::spawn_blocking(give_back).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Gives back all whole pages that nothing uses; where the allocator is not glibc's there is nothing to be done.
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it locks the allocator's own state and changes nothing that is in use.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+#[cfg(all(test, target_env = "gnu"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn resident_pages() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn pages_between_what_is_kept_are_given_back() {
+        const BLOCK: usize = 64 * 1024;
+        const BLOCKS: usize = 4_096;
+        let mut blocks: Vec<_> = (0..BLOCKS).map(|_| Some(vec![1_u8; BLOCK])).collect();
+        // Every eighth stays, so nothing is free at the end of the heap.
+        for (at, block) in blocks.iter_mut().enumerate() {
+            if at % 8 != 7 {
+                *block = None;
+            }
+        }
+        let before = resident_pages();
+        give_back();
+        // Half of what was freed: other tests run beside this one.
+        let freed_pages = BLOCKS * 7 / 8 * BLOCK / 4_096 / 2;
+        assert!(
+            before - resident_pages() > freed_pages,
+            "of {before} pages {} are left",
+            resident_pages()
+        );
+        assert!(blocks.iter().flatten().all(|block| block.iter().all(|byte| *byte == 1)));
+    }
+}
