@@ -106,7 +106,7 @@ impl Scraping {
         self.telemetry.scrape_duration_seconds.observe(began.elapsed());
     }
 
-    fn coding(&self, headers: &HeaderMap) -> Coding {
+    pub(super) fn coding(&self, headers: &HeaderMap) -> Coding {
         if self.compression {
             negotiate::coding(values(headers, ACCEPT_ENCODING))
         } else {
@@ -148,8 +148,10 @@ impl Scraping {
         let tail = exposed.tail(tail);
         let chunks = match coding {
             Coding::Identity => {
-                let apps = apps.iter().flat_map(|chunk| chunk.text());
-                exposed.text().chain(apps).chain(&tail).cloned().collect()
+                let mut text = exposed.text();
+                apps.iter().for_each(|chunk| text.extend_from_slice(&chunk.text()));
+                text.extend(tail);
+                text
             }
             Coding::Gzip => {
                 self.deflating.offer(exposed.chunks());
@@ -195,19 +197,19 @@ impl From<Vec<Bytes>> for Said {
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-pub(super) async fn finish(prepared: Prepared) -> Option<Exposed> {
-    if prepared.is_ready() {
-        return Some(prepared.finish());
+pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Option<Exposed> {
+    if prepared.is_ready(coding) {
+        return Some(prepared.finish(coding));
     }
-    tokio::task::spawn_blocking(move || prepared.finish()).await.ok()
+    tokio::task::spawn_blocking(move || prepared.finish(coding)).await.ok()
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, own: bool) -> Option<(Exposed, Said)> {
-    let ready = prepared.is_ready() && (!own || scraping.own.per_app().is_ready(&scraping.view));
+async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Coding, own: bool) -> Option<(Exposed, Said)> {
+    let ready = prepared.is_ready(coding) && (!own || scraping.own.per_app().is_ready(&scraping.view));
     let scraping = Arc::clone(scraping);
     let work = move || {
-        let exposed = prepared.finish();
+        let exposed = prepared.finish(coding);
         let said = if own {
             scraping.own(&exposed, Instant::now())
         } else {
@@ -244,7 +246,7 @@ pub(super) async fn all(
     };
     let prepared = scraping.prepare(format, &which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some((exposed, mut said)) = finish_with(&scraping, prepared, wishes.own).await else {
+    let Some((exposed, mut said)) = finish_with(&scraping, prepared, scraping.coding(&headers), wishes.own).await else {
         return Response::new(Body::empty());
     };
     // Events come last: from here on nothing can go wrong with the answer but its way.

@@ -68,7 +68,7 @@ impl PerApp {
     #[must_use]
     pub fn text(&self, view: &View) -> Bytes {
         let chunks = self.chunks(view);
-        let slices: Vec<&[u8]> = chunks.iter().flat_map(|chunk| chunk.text()).map(|slice| &**slice).collect();
+        let slices: Vec<Bytes> = chunks.iter().flat_map(|chunk| chunk.text().to_vec()).collect();
         slices.concat().into()
     }
 

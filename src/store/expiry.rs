@@ -1,9 +1,10 @@
-//! Forgetting on time: a part that looks for expired applications, scrapers and events every second.
+//! Forgetting on time: a part that looks for expired applications, scrapers and events every second, and for text that nobody takes now
+//! and then.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Dropped, Inlet};
@@ -12,6 +13,10 @@ use crate::supervise::Part;
 
 /// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How often rendered text is let go that nobody has taken since: a little more than a minute, the longest time that scrapers usually let
+/// pass.
+const REST_EVERY: Duration = Duration::from_secs(75);
 
 /// Forgets pushed applications that were not updated for too long, scrapers that do not come, and events that nobody needs.
 pub struct Expiry {
@@ -54,7 +59,13 @@ impl Part for Expiry {
         Box::pin(async move {
             let mut ticks = tokio::time::interval(EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut last_rest = Instant::now();
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                if last_rest.elapsed() >= REST_EVERY {
+                    last_rest = Instant::now();
+                    let inlet = self.inlet.clone();
+                    tokio::task::spawn_blocking(move || inlet.rest()).await?;
+                }
                 let now = (self.clock)();
                 self.inlet.expire(now).iter().for_each(&self.forgotten);
                 self.inlet.sweep(now).iter().for_each(&self.dropped);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Shared;
 use crate::exposition::catalog::{self, Plan, Selection};
 use crate::exposition::gzip::{Effort, Piece};
+use crate::exposition::negotiate::Coding;
 use crate::exposition::raw;
 use crate::exposition::render::{Chunk, Variant};
 
@@ -29,9 +30,21 @@ enum Work {
     Raw(Vec<Bytes>),
 }
 
-/// What was shown last of all applications in each variant, and of which generation.
+/// After how many [rests](super::Inlet::rest) a variant is forgotten that nobody has asked for: a quarter of an hour, far longer than any
+/// scraper lets pass. Somebody looked at it once.
+const FORGET_AFTER: u32 = 12;
+
+/// What was shown last of all applications in each variant.
 #[derive(Debug, Default)]
-pub(super) struct Answers([Option<(u64, Exposed)>; Variant::COUNT]);
+pub(super) struct Answers([Shelf; Variant::COUNT]);
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The answer and the generation that it is of.
+    last: Option<(u64, Exposed)>,
+    /// How many rests have passed since somebody asked.
+    unasked: u32,
+}
 
 /// The exposition of applications at one moment. Cloning it clones a handle.
 #[derive(Debug, Clone)]
@@ -49,14 +62,32 @@ struct Shown {
 impl Answers {
     /// Takes out all answers, to be dropped where no lock is held: something has changed since they were made, and they would keep the
     /// texts of that moment in memory until somebody asks again.
-    pub(super) fn take_all(&mut self) -> Self {
-        std::mem::take(self)
+    pub(super) fn take_all(&mut self) -> [Option<(u64, Exposed)>; Variant::COUNT] {
+        self.0.each_mut().map(|shelf| shelf.last.take())
     }
 
     /// The answer, if nothing has changed since it was made.
-    pub(super) fn get(&self, variant: Variant, generation: u64) -> Option<Exposed> {
-        let (of, exposed) = self.0[variant.index()].as_ref()?;
+    pub(super) fn get(&mut self, variant: Variant, generation: u64) -> Option<Exposed> {
+        let shelf = &mut self.0[variant.index()];
+        shelf.unasked = 0;
+        let (of, exposed) = shelf.last.as_ref()?;
         (*of == generation).then(|| exposed.clone())
+    }
+
+    fn replace(&mut self, variant: Variant, generation: u64, exposed: Exposed) -> Option<(u64, Exposed)> {
+        self.0[variant.index()].last.replace((generation, exposed))
+    }
+
+    /// Time has passed: the variants that nobody has asked for so long that they are to be forgotten, with their last answers.
+    pub(super) fn rest(&mut self) -> Vec<(Variant, Option<(u64, Exposed)>)> {
+        let mut forgotten = Vec::new();
+        for (shelf, variant) in self.0.iter_mut().zip(Variant::ALL) {
+            shelf.unasked = shelf.unasked.saturating_add(1);
+            if shelf.unasked == FORGET_AFTER {
+                forgotten.push((variant, shelf.last.take()));
+            }
+        }
+        forgotten
     }
 }
 
@@ -85,19 +116,23 @@ impl Prepared {
     /// Whether [`Prepared::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
     /// connections.
     #[must_use]
-    pub const fn is_ready(&self) -> bool {
-        matches!(self.work, Work::Ready(_))
+    pub fn is_ready(&self, coding: Coding) -> bool {
+        matches!(&self.work, Work::Ready(exposed) if coding == Coding::Gzip || exposed.has_text())
     }
 
-    /// Renders what is not rendered yet, once for all who ask at the same time.
+    /// Renders what is not rendered yet, once for all who ask at the same time. For gzip the text itself need not be there.
     #[must_use]
-    pub fn finish(self) -> Exposed {
-        match self.work {
+    pub fn finish(self, coding: Coding) -> Exposed {
+        let exposed = match self.work {
             Work::Ready(exposed) => exposed,
             Work::Everything(variant) => everything(&self.shared, variant),
             Work::Merged(plan) => Exposed::merged(plan.render().0),
             Work::Raw(bodies) => Exposed::raw(raw::concatenate(&bodies)),
+        };
+        if coding == Coding::Identity {
+            exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text()));
         }
+        exposed
     }
 }
 
@@ -121,7 +156,7 @@ fn everything(shared: &Shared, variant: Variant) -> Exposed {
         drop(latest);
         Exposed::raw(raw::concatenate(&bodies))
     };
-    let before = shared.answers().0[variant.index()].replace((generation, exposed.clone()));
+    let before = shared.answers().replace(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
     exposed
@@ -147,9 +182,21 @@ impl Exposed {
         &self.0.chunks
     }
 
+    /// Whether [`Exposed::text`] finds all text in memory. Otherwise it takes a millisecond a megabyte: not for a thread that serves
+    /// connections.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        self.0.chunks.iter().all(|chunk| chunk.has_text())
+    }
+
     /// The text, slice by slice, without its tail.
-    pub fn text(&self) -> impl Iterator<Item = &Bytes> {
-        self.0.chunks.iter().flat_map(|chunk| chunk.text())
+    #[must_use]
+    pub fn text(&self) -> Vec<Bytes> {
+        let mut text = Vec::new();
+        for chunk in &self.0.chunks {
+            text.extend_from_slice(&chunk.text());
+        }
+        text
     }
 
     /// The text as a piece of a gzip member, without its tail; what is not compressed yet as stored blocks.

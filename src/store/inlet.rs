@@ -268,6 +268,19 @@ impl Inlet {
         gone
     }
 
+    /// Lets go of rendered text that nobody has taken since the last call, because scrapers take the compressed form, or none any more.
+    /// A variant that nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
+    pub fn rest(&self) {
+        let forgotten = self.shared.answers().rest();
+        let mut latest = self.shared.latest();
+        let unused: Vec<_> = forgotten.iter().flat_map(|(variant, _)| latest.forget(*variant)).collect();
+        let chunks = latest.chunks();
+        drop(latest);
+        // Freeing takes a while: not under the lock.
+        chunks.iter().for_each(|chunk| chunk.rest());
+        drop((unused, forgotten));
+    }
+
     /// Puts other limits in force. What is stored already stays.
     pub fn set_limits(&self, limits: Limits) {
         self.shared.latest().set_limits(limits);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{Catalog, Changes};
+use crate::exposition::render::{Chunk, Variant};
 use crate::exposition::{Exposition, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
@@ -124,6 +125,20 @@ impl Latest {
         self.catalog.as_mut()
     }
 
+    /// The rendered segments, each once.
+    pub(super) fn chunks(&self) -> Vec<Arc<Chunk>> {
+        let mut chunks: Vec<_> = self.catalog.iter().flat_map(Catalog::chunks).cloned().collect();
+        // What looks the same in two variants is kept in both.
+        chunks.sort_unstable_by_key(Arc::as_ptr);
+        chunks.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        chunks
+    }
+
+    /// Takes out the rendered segments of one variant.
+    pub(super) fn forget(&mut self, variant: Variant) -> Vec<Arc<Chunk>> {
+        self.catalog.as_mut().map_or_else(Vec::new, |catalog| catalog.forget(variant))
+    }
+
     /// All applications in the order of first sight.
     pub(super) fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
         self.apps.values()
@@ -168,6 +183,7 @@ impl Latest {
         let (order, first_seen) = self.place(old.as_deref(), &name, at)?;
         self.oldest = self.oldest.min(at);
         let changes = self.merge(&name, &labels, &text);
+        let text = self.merged_text(&name, text);
         let app = App {
             name: name.clone(),
             order,
@@ -202,6 +218,12 @@ impl Latest {
             (Some(catalog), Text::Read(exposition)) => catalog.replace(name, labels, Arc::clone(exposition)),
             _ => Changes::default(),
         }
+    }
+
+    /// The text as the catalog has it: one that says the same as the one before is not kept beside it.
+    fn merged_text(&self, name: &AppName, text: Text) -> Text {
+        let kept = self.catalog.as_ref().and_then(|catalog| catalog.exposition(name.as_str()));
+        kept.map_or(text, |kept| Text::Read(Arc::clone(kept)))
     }
 
     fn duplicates(&self, name: &AppName) -> u64 {

@@ -121,7 +121,7 @@ impl Catalog {
                 Some(last) => !tells_apart || *last == name,
             };
             if !continues {
-                item.header = Some(self.header(id, name.clone(), variant, suffix));
+                item.header = Some(Box::new(self.header(id, name.clone(), variant, suffix)));
             }
             last = Some(name);
             finished.push(item);

@@ -31,12 +31,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Exposition;
-use super::render::{Addition, Variant};
+use super::render::{Addition, Chunk, Variant};
 use crate::model::{AppName, LabelPair};
 
 use entry::{Entry, Group};
 use slab::{Id, Slab};
-use strip::{Stamps, Strip};
+use strip::{Segment, Stamps, Strip};
 
 pub use clash::Clash;
 pub use plan::{Exposed, Finished, Plan, Selection, alone};
@@ -163,17 +163,31 @@ impl Catalog {
         self.names.get(app).map(|&id| &self.apps[id].exposition)
     }
 
-    /// Forgets what answers of one variant look like: nobody has asked for it for long.
-    pub fn forget(&mut self, variant: Variant) {
-        self.private.segments_mut().for_each(|segment| segment.forget(variant));
-        for id in self.groups.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            self.groups[id].segment.forget(variant);
+    /// The rendered segments, as far as they are up to date.
+    pub fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        let wide = self.wide.iter().filter_map(|&id| self.entries[id].strip());
+        let strips = std::iter::once(&self.private).chain(wide);
+        let groups = self.groups.iter().map(|(_, group)| &group.segment);
+        strips
+            .flat_map(Strip::segments)
+            .map(|(.., segment)| segment)
+            .chain(groups)
+            .flat_map(Segment::built)
+    }
+
+    /// Takes out the rendered segments of one variant; the next answer renders them again.
+    pub fn forget(&mut self, variant: Variant) -> Vec<Arc<Chunk>> {
+        let mut taken = Vec::new();
+        self.private.segments_mut().for_each(|segment| taken.extend(segment.take(variant)));
+        for group in self.groups.values_mut() {
+            taken.extend(group.segment.take(variant));
         }
         for &id in &self.wide {
             if let Some(strip) = self.entries[id].strip_mut() {
-                strip.segments_mut().for_each(|segment| segment.forget(variant));
+                strip.segments_mut().for_each(|segment| taken.extend(segment.take(variant)));
             }
         }
+        taken
     }
 
     fn entry_by_key(&self, key: &[u8]) -> Option<(Id<Entry>, &Entry)> {

@@ -15,7 +15,7 @@ use crate::exposition::Exposition;
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Chunk, Item, Variant, render};
+use crate::exposition::render::{Addition, Chunk, Item, Variant};
 use crate::model::{AppName, Syntax};
 
 /// Which applications an answer is about.
@@ -357,7 +357,11 @@ impl Plan {
 impl Job {
     fn run(self, variant: Variant) -> Finished {
         let legacy = self.sections.iter().flatten().all(Item::is_legacy);
-        let chunks = self.sections.iter().map(|items| Arc::new(render(items, variant))).collect();
+        let chunks = self
+            .sections
+            .into_iter()
+            .map(|items| Arc::new(Chunk::render(items, variant)))
+            .collect();
         Finished {
             seat: self.seat,
             stamp: self.stamp,

@@ -117,6 +117,11 @@ impl<T> Slab<T> {
         Some((Id(u32::try_from(at).ok()?, PhantomData), self.slots[at].as_ref()?))
     }
 
+    /// All things, to change them.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().flatten()
+    }
+
     /// All things in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         self.range(Id::FIRST, None)

@@ -59,9 +59,14 @@ impl Segment {
         }
     }
 
-    /// Forgets what it looks like in one variant.
-    pub(super) fn forget(&mut self, variant: Variant) {
-        self.built[variant.index()] = None;
+    /// Takes out what it looks like in one variant.
+    pub(super) fn take(&mut self, variant: Variant) -> Vec<Arc<Chunk>> {
+        self.built[variant.index()].take().unwrap_or_default()
+    }
+
+    /// What it looks like in all variants.
+    pub(super) fn built(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.built.iter().flatten().flatten()
     }
 }
 

@@ -570,6 +570,13 @@ impl Shared {
 }
 
 impl Entry {
+    pub(super) fn strip(&self) -> Option<&Strip> {
+        match &self.shared()?.home {
+            Home::Own(strip) => Some(strip),
+            Home::Group(_) => None,
+        }
+    }
+
     pub(super) fn strip_mut(&mut self) -> Option<&mut Strip> {
         match &mut self.shared_mut()?.home {
             Home::Own(strip) => Some(strip),

@@ -1,21 +1,42 @@
 //! A rendered part of an answer, and its compressed form.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+use super::rope::Rope;
+use super::{Item, Variant};
 use crate::exposition::gzip::{Compressor, Effort, Piece};
 
 /// How much text is deflated into one piece: what a segment has at most, so that large applications give several pieces of work.
 const MAX_PIECE_TEXT: usize = 256 * 1024;
 
+/// Copies of fewer bytes are not worth being rendered again.
+const MIN_REST: usize = 16 * 1024;
+
 /// Rendered text, immutable and shared by every answer that holds it. Its compressed form may come later, from another thread.
+///
+/// Text that is a copy of what applications have handed in can be [rested](Chunk::rest): where scrapers take nothing but the compressed
+/// form, it would be in memory twice for nobody. It is rendered again, the same to the byte, when somebody wants it.
 #[derive(Debug)]
 pub struct Chunk {
-    text: Vec<Bytes>,
+    /// What is rendered again; none where the text is no copy.
+    source: Option<Source>,
+    text: ArcSwapOption<Vec<Bytes>>,
+    /// Whether somebody has taken the text since it was last asked.
+    taken: AtomicBool,
+    /// Held by the one who renders again, so that others wait and find it done.
+    rendering: Mutex<()>,
     len: u64,
     compressed: ArcSwapOption<Compressed>,
+}
+
+#[derive(Debug)]
+struct Source {
+    items: Box<[Item]>,
+    variant: Variant,
 }
 
 #[derive(Debug)]
@@ -25,19 +46,63 @@ struct Compressed {
 }
 
 impl Chunk {
+    /// Text that is there once.
     pub(crate) fn new(text: Vec<Bytes>) -> Self {
         let len = text.iter().map(|part| part.len() as u64).sum();
         Self {
-            text,
+            source: None,
+            text: ArcSwapOption::from_pointee(text),
+            taken: AtomicBool::new(true),
+            rendering: Mutex::new(()),
             len,
             compressed: ArcSwapOption::empty(),
         }
     }
 
-    /// The text, slice by slice.
+    /// Items one after another. They are kept where they take less memory than the copies that their text is made of.
+    pub(crate) fn render(items: Vec<Item>, variant: Variant) -> Self {
+        let mut rope = write(&items, variant);
+        let copied = rope.copied();
+        let text = rope.finish();
+        let worth_keeping = copied > MIN_REST && copied > 2 * items.iter().map(Item::footprint).sum::<usize>();
+        let source = worth_keeping.then(|| Source {
+            items: items.into(),
+            variant,
+        });
+        Self { source, ..Self::new(text) }
+    }
+
+    /// The text, slice by slice. Where it has been rested it is rendered again, which takes a millisecond a megabyte.
     #[must_use]
-    pub fn text(&self) -> &[Bytes] {
-        &self.text
+    pub fn text(&self) -> Arc<Vec<Bytes>> {
+        self.taken.store(true, Ordering::Relaxed);
+        if let Some(text) = self.text.load_full() {
+            return text;
+        }
+        let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.text.load_full().unwrap_or_else(|| {
+            let text = self.render_again();
+            self.text.store(Some(Arc::clone(&text)));
+            text
+        })
+    }
+
+    /// Whether [`Chunk::text`] has nothing to do.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        self.text.load().is_some()
+    }
+
+    /// Lets go of text that can be rendered again, unless somebody has taken it since this was last called. Answers under way keep it.
+    pub fn rest(&self) {
+        if self.source.is_some() && !self.taken.swap(false, Ordering::Relaxed) {
+            self.text.store(None);
+        }
+    }
+
+    fn render_again(&self) -> Arc<Vec<Bytes>> {
+        let again = |source: &Source| write(&source.items, source.variant).finish();
+        Arc::new(self.source.as_ref().map_or_else(Vec::new, again))
     }
 
     /// The length of the text in bytes.
@@ -60,16 +125,9 @@ impl Chunk {
 
     /// Makes the compressed form, in place of one that it may have.
     pub fn compress(&self, effort: Effort, with: &mut Compressor) {
-        let pieces = portions(&self.text)
-            .iter()
-            .map(|text| Piece::compress(text, effort, with))
-            .collect();
+        let text = self.text.load_full().unwrap_or_else(|| self.render_again());
+        let pieces = portions(&text).iter().map(|text| Piece::compress(text, effort, with)).collect();
         self.compressed.store(Some(Arc::new(Compressed { effort, pieces })));
-    }
-
-    /// Drops the compressed form; answers under way keep theirs.
-    pub fn forget_compressed(&self) {
-        self.compressed.store(None);
     }
 
     /// The pieces to join into a gzip body: compressed ones, or stored blocks where there are none yet.
@@ -77,18 +135,19 @@ impl Chunk {
     pub fn pieces(&self) -> Vec<Piece> {
         match &*self.compressed.load() {
             Some(compressed) => compressed.pieces.clone(),
-            None => vec![Piece::stored(&self.text)],
+            None => vec![Piece::stored(&self.text())],
         }
     }
+}
 
-    /// What it holds beyond slices of other texts and its own text, in bytes: the compressed form.
-    #[must_use]
-    pub fn compressed_len(&self) -> u64 {
-        self.compressed
-            .load()
-            .as_ref()
-            .map_or(0, |it| it.pieces.iter().map(Piece::deflated_len).sum())
+/// Writes items one after another.
+fn write(items: &[Item], to: Variant) -> Rope {
+    let size: usize = items.iter().map(Item::size).sum();
+    let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size });
+    for item in items {
+        item.write(to, &mut rope);
     }
+    rope
 }
 
 /// The text in portions of at most [`MAX_PIECE_TEXT`] bytes each.
@@ -130,7 +189,8 @@ mod tests {
         let stored = chunk.pieces();
         chunk.compress(Effort::Fast, &mut Compressor::new());
         assert_eq!(chunk.effort(), Some(Effort::Fast));
-        assert!(chunk.compressed_len() < 100);
+        let deflated: u64 = chunk.pieces().iter().map(Piece::deflated_len).sum();
+        assert!(deflated < 100);
         assert_eq!(chunk.pieces()[0].text_len(), stored[0].text_len());
     }
 }

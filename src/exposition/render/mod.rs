@@ -34,6 +34,19 @@ impl Variant {
     /// How many there are.
     pub(crate) const COUNT: usize = 4;
 
+    /// All of them, each at its [`Variant::index`].
+    pub(crate) const ALL: [Self; Self::COUNT] = {
+        const fn variant(syntax: Syntax, escaping: Escaping) -> Variant {
+            Variant { syntax, escaping }
+        }
+        [
+            variant(Syntax::Text, Escaping::Underscores),
+            variant(Syntax::Text, Escaping::AllowUtf8),
+            variant(Syntax::OpenMetrics, Escaping::Underscores),
+            variant(Syntax::OpenMetrics, Escaping::AllowUtf8),
+        ]
+    };
+
     /// A number below [`Variant::COUNT`].
     pub(crate) const fn index(self) -> usize {
         (matches!(self.syntax, Syntax::OpenMetrics) as usize) * 2 + matches!(self.escaping, Escaping::AllowUtf8) as usize
@@ -59,7 +72,7 @@ pub(crate) struct Item {
     /// Which of the family's samples, by their names.
     pub(crate) names: Traits,
     /// The header to write before them; none where they continue a family.
-    pub(crate) header: Option<Header>,
+    pub(crate) header: Option<Box<Header>>,
     /// The kind that they go out as, which decides on exemplars and on how bounds are spelt. [`Kind::Unknown`] leaves labels alone.
     pub(crate) kind: Kind,
     /// Labels for those that lack them.
@@ -84,7 +97,15 @@ impl Item {
     /// About how many bytes it makes.
     fn size(&self) -> usize {
         let runs: usize = self.exposition.run_spans(self.source()).iter().map(|span| span.len() + 1).sum();
-        runs + self.header.as_ref().map_or(0, Header::size)
+        runs + self.header.as_ref().map_or(0, |header| header.size())
+    }
+
+    /// About how many bytes it takes in memory beside the application's text.
+    fn footprint(&self) -> usize {
+        let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.name.len());
+        let additions = size_of_val(&*self.additions);
+        let hidden = self.hidden.as_ref().map_or(0, |hidden| hidden.capacity() * size_of::<u64>());
+        size_of::<Self>() + header + additions + hidden
     }
 
     fn write(&self, to: Variant, rope: &mut Rope) {
@@ -184,14 +205,4 @@ pub(crate) fn group_hash(sample: &Sample<'_>, kind: Kind, suffix: Suffix, additi
     });
     let added = additions.iter().filter(|it| it.lacking_in(&sample.labels));
     added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
-}
-
-/// Writes items one after another.
-pub(crate) fn render(items: &[Item], to: Variant) -> Chunk {
-    let size: usize = items.iter().map(Item::size).sum();
-    let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size });
-    for item in items {
-        item.write(to, &mut rope);
-    }
-    Chunk::new(rope.finish())
 }

@@ -15,6 +15,8 @@ pub(super) struct Rope {
     parts: Vec<Bytes>,
     buffer: Vec<u8>,
     stretch: Option<Stretch>,
+    /// The bytes that went from the buffer into `parts`.
+    flushed: usize,
 }
 
 /// A range of a stored text that has been written but neither copied nor sliced yet.
@@ -62,6 +64,12 @@ impl Rope {
         &mut self.buffer
     }
 
+    /// How many bytes are copies and not slices of stored texts.
+    pub(super) fn copied(&mut self) -> usize {
+        self.settle();
+        self.flushed + self.buffer.len()
+    }
+
     /// All that was written.
     pub(super) fn finish(mut self) -> Vec<Bytes> {
         self.settle();
@@ -83,6 +91,7 @@ impl Rope {
 
     fn flush(&mut self) {
         if !self.buffer.is_empty() {
+            self.flushed += self.buffer.len();
             // An exact size: what is rendered stays for long.
             self.parts.push(std::mem::take(&mut self.buffer).into_boxed_slice().into());
         }

@@ -462,7 +462,8 @@ mod tests {
             if let Ok(heard) = Heard::read(&damaged) {
                 let mut out = Vec::new();
                 heard.write("m", true, &mut out);
-                prop_assert!(serde_json::from_slice::<Value>(&out).is_ok());
+                // By its grammar alone: a number too large for any type, such as 1e999, is passed on as it came.
+                prop_assert!(serde_json::from_slice::<IgnoredAny>(&out).is_ok());
             }
         }
     }
