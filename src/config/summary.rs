@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::fault::Place;
+use super::reader::Entry;
 use super::units::{show_duration, show_size};
 use super::{Events, Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 
@@ -17,6 +18,7 @@ impl fmt::Display for Loaded {
         polls(f, settings)?;
         stream(f, settings)?;
         links(f, settings)?;
+        bridge(f, settings)?;
         events(f, &settings.events)?;
         kept(f, settings)?;
         limits(f, settings)?;
@@ -61,6 +63,23 @@ fn links(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         Some(listen) => writeln!(f, "scraped at     quic {listen} by {} keys", p2p.bridges.len() + p2p.allow.len()),
         None => Ok(()),
     }
+}
+
+/// The bridge, for the command that runs one, where somebody has set anything about it.
+fn bridge(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let is_set = |entry: &Entry| entry.place.is_some() && entry.path().starts_with("bridge.");
+    if !settings.entries.iter().any(is_set) {
+        return Ok(());
+    }
+    let bridge = &settings.bridge;
+    write!(f, "bridge         (exporter-proxy bridge) scraped at http://{}", bridge.http_listen)?;
+    if let Some(listen) = &bridge.quic_listen {
+        write!(f, ", registers proxies at quic {listen}")?;
+    }
+    if bridge.hyperdht {
+        f.write_str(", and over HyperDHT")?;
+    }
+    writeln!(f, ", lists them in {}", bridge.targets_file.display())
 }
 
 fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {

@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+/// Waits after a registration that was refused, and over HyperDHT after any that failed: somebody has to put something right first.
+pub(super) const REFUSALS: [Duration; 4] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+];
+
 /// Waits that grow with each failure, the last one for good, each shortened by up to a half so that many proxies do not come back at
 /// the same moment.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, REFUSALS};
 use super::control::{ControlError, Inbox, Outbox};
 use super::dial::dial;
 use super::event::{Event, ScrapeId};
@@ -26,14 +26,6 @@ const DIALS: [Duration; 5] = [
     Duration::from_secs(2),
     Duration::from_secs(4),
     Duration::from_secs(8),
-];
-
-/// Waits after a refused registration: somebody has to put something right first.
-const REFUSALS: [Duration; 4] = [
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
 ];
 
 /// How long a link must have lasted for the next dial not to be another failure. A bridge that closes each link, or two proxies that

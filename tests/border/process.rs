@@ -179,6 +179,16 @@ fn check_tells_everything_at_once() {
     let fine = output(&mut program(&["check", "-c", good.to_str().unwrap()]), "");
     assert_eq!((fine.status.code(), text(&fine.stderr)), (Some(0), String::new()));
     assert!(text(&fine.stdout).contains("receives on    tcp 127.0.0.1:0"));
+    assert!(!text(&fine.stdout).contains("\nbridge "), "nobody has set anything about one");
+    let bridge = config(
+        folder.path(),
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\ntargets_file = \"t.json\"\n",
+    );
+    let fine = text(&output(&mut program(&["check", "-c", bridge.to_str().unwrap()]), "").stdout);
+    assert!(
+        fine.contains("scraped at http://127.0.0.1:0") && fine.contains("lists them in t.json"),
+        "{fine}"
+    );
     let bad = config(folder.path(), "[receiver.x]\n[stor]\nmax_apps = 0\n[http]\nwrite_from = [\"no\"]\n");
     let faulty = output(&mut program(&["check", "-c", bad.to_str().unwrap()]), "");
     let told = text(&faulty.stdout);

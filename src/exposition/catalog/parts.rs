@@ -88,6 +88,8 @@ impl Part {
     /// The name that it is kept under. Names that escaping makes the same are kept as one family, so that they make one for every scraper.
     pub(super) fn key<'a>(&self, exposition: &'a Exposition) -> Cow<'a, [u8]> {
         match self.name(exposition) {
+            // What every scraper can read need not stand in quotes, and nearly never does.
+            name if !self.quoted => name,
             Cow::Borrowed(name) => underscored_metric(name),
             Cow::Owned(name) => underscored_metric(&name).into_owned().into(),
         }

@@ -10,18 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::calling::Caller;
 use super::node::Node;
 use super::route::new_way;
-use crate::peer::backoff::Backoff;
+use crate::peer::backoff::{Backoff, REFUSALS};
 use crate::peer::event::{Event, Events};
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
-
-/// Waits between failed registrations.
-const WAITS: [Duration; 4] = [
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-];
 
 /// The least wait after a failed registration, whatever may have changed for the better meanwhile.
 const LEAST: Duration = Duration::from_secs(1);
@@ -54,7 +46,7 @@ enum Failure {
 
 impl Registrar {
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut backoff = Backoff::new(&WAITS);
+        let mut backoff = Backoff::new(&REFUSALS);
         loop {
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
