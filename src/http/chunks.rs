@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::vec;
 
@@ -12,26 +13,31 @@ use http_body::{Body, Frame, SizeHint};
 /// megabytes each are served in turn rather than one after another.
 const FRAME: usize = 256 * 1024;
 
-/// A list of immutable slices, sent one after another. A reader costs a list of handles, however slow it is; a handle is let go once it
-/// has been handed down.
+/// Slices that stand in a row, shared by all answers that hold them.
+pub type Row = Arc<Vec<Bytes>>;
+
+/// Rows of immutable slices, sent one after another. A reader costs a list of handles to rows, however slow it is, and not to their
+/// thousands of slices; a row is let go once it has been handed down.
 #[derive(Debug, Default)]
 pub struct Chunks {
-    parts: vec::IntoIter<Bytes>,
+    rows: vec::IntoIter<Row>,
+    row: Row,
+    /// The next slice of `row`.
+    next: usize,
     current: Bytes,
     left: u64,
     since_yield: usize,
 }
 
 impl Chunks {
-    /// The body made of these parts in this order.
+    /// The body made of these rows in this order.
     #[must_use]
-    pub fn new(parts: Vec<Bytes>) -> Self {
-        let left = parts.iter().map(|part| part.len() as u64).sum();
+    pub fn new(rows: Vec<Row>) -> Self {
+        let left = rows.iter().flat_map(|row| row.iter()).map(|slice| slice.len() as u64).sum();
         Self {
-            parts: parts.into_iter(),
-            current: Bytes::new(),
+            rows: rows.into_iter(),
             left,
-            since_yield: 0,
+            ..Self::default()
         }
     }
 
@@ -47,10 +53,18 @@ impl Chunks {
         self.left == 0
     }
 
+    fn next_slice(&mut self) -> Option<Bytes> {
+        while self.next == self.row.len() {
+            (self.row, self.next) = (self.rows.next()?, 0);
+        }
+        self.next += 1;
+        Some(self.row[self.next - 1].clone())
+    }
+
     /// The next piece of at most [`FRAME`] bytes.
     fn next_frame(&mut self) -> Option<Bytes> {
         while self.current.is_empty() {
-            self.current = self.parts.next()?;
+            self.current = self.next_slice()?;
         }
         let frame = self.current.split_to(self.current.len().min(FRAME));
         self.left -= frame.len() as u64;
@@ -61,7 +75,7 @@ impl Chunks {
 
 impl From<Vec<Bytes>> for Chunks {
     fn from(parts: Vec<Bytes>) -> Self {
-        Self::new(parts)
+        Self::new(vec![Arc::new(parts)])
     }
 }
 
@@ -123,7 +137,7 @@ mod tests {
     fn large_parts_are_sliced_without_a_copy_and_it_yields_in_between() {
         let part = Bytes::from(vec![7; 5 * FRAME + 3]);
         let start = part.as_ptr();
-        let (frames, yields) = collect(Chunks::new(vec![part]));
+        let (frames, yields) = collect(Chunks::from(vec![part]));
         assert_eq!(
             frames.iter().map(Bytes::len).collect::<Vec<_>>(),
             [FRAME, FRAME, FRAME, FRAME, FRAME, 3]
@@ -135,14 +149,20 @@ mod tests {
     #[test]
     fn nothing_is_an_end() {
         assert_eq!(collect(Chunks::default()).0.len(), 0);
-        assert_eq!(collect(Chunks::new(vec![Bytes::new(), Bytes::new()])).0.len(), 0);
+        assert_eq!(
+            collect(Chunks::new(vec![Row::default(), Row::new(vec![Bytes::new(), Bytes::new()])]))
+                .0
+                .len(),
+            0
+        );
     }
 
     proptest! {
         #[test]
-        fn the_frames_are_the_parts(sizes in prop::collection::vec(0usize..400_000, 0..12)) {
+        fn the_frames_are_the_parts(sizes in prop::collection::vec(0usize..400_000, 0..12), row in 1usize..5) {
             let parts: Vec<Bytes> = sizes.iter().zip(0u8..).map(|(size, byte)| Bytes::from(vec![byte; *size])).collect();
-            let (frames, yields) = collect(Chunks::from(parts.clone()));
+            let rows = parts.chunks(row).map(|row| Row::new(row.to_vec())).collect();
+            let (frames, yields) = collect(Chunks::new(rows));
             prop_assert_eq!(frames.concat(), parts.concat());
             prop_assert!(frames.iter().all(|frame| !frame.is_empty() && frame.len() <= FRAME));
             prop_assert!(yields <= sizes.iter().sum::<usize>() / FRAME);

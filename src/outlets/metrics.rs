@@ -146,22 +146,21 @@ impl Scraping {
         let coding = self.coding(headers);
         let Said { apps, tail } = own.into();
         let tail = exposed.tail(tail);
-        let chunks = match coding {
+        let body = match coding {
             Coding::Identity => {
-                let mut text = exposed.text();
-                apps.iter().for_each(|chunk| text.extend_from_slice(&chunk.text()));
-                text.extend(tail);
-                text
+                let mut rows = exposed.text();
+                rows.extend(apps.iter().map(|chunk| chunk.text()));
+                rows.push(Arc::new(tail));
+                Chunks::new(rows)
             }
             Coding::Gzip => {
                 self.deflating.offer(exposed.chunks());
                 self.deflating.offer(&apps);
                 let apps: Vec<Piece> = apps.iter().flat_map(|chunk| chunk.pieces()).collect();
                 let tail = self.compress(&tail);
-                join(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail]))
+                Chunks::from(join(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail])))
             }
         };
-        let body = Chunks::new(chunks);
         match coding {
             Coding::Identity => self.plain_bytes.add(body.len()),
             Coding::Gzip => self.gzip_bytes.add(body.len()),

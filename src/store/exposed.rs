@@ -189,14 +189,10 @@ impl Exposed {
         self.0.chunks.iter().all(|chunk| chunk.has_text())
     }
 
-    /// The text, slice by slice, without its tail.
+    /// The text in rows of slices, without its tail.
     #[must_use]
-    pub fn text(&self) -> Vec<Bytes> {
-        let mut text = Vec::new();
-        for chunk in &self.0.chunks {
-            text.extend_from_slice(&chunk.text());
-        }
-        text
+    pub fn text(&self) -> Vec<Arc<Vec<Bytes>>> {
+        self.0.chunks.iter().map(|chunk| chunk.text()).collect()
     }
 
     /// The text as a piece of a gzip member, without its tail; what is not compressed yet as stored blocks.

@@ -45,8 +45,9 @@ const TEXT: Variant = Variant {
 
 fn text(view: &View) -> String {
     let exposed = view.exposition(TEXT, &Selection::Everything).finish(Coding::Identity);
-    let text: Vec<_> = exposed.text().into_iter().chain(exposed.tail(Vec::new())).collect();
-    String::from_utf8(text.concat()).unwrap()
+    let mut text = exposed.text().iter().map(|row| row.concat()).collect::<Vec<_>>().concat();
+    text.extend(exposed.tail(Vec::new()).concat());
+    String::from_utf8(text).unwrap()
 }
 
 #[test]

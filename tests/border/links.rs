@@ -444,7 +444,7 @@ fn witness() -> (Door, mpsc::UnboundedReceiver<String>) {
             let delivery = connection.on_delivery(move |fate| drop(told.send(format!("{fate:?}"))));
             *last.lock().unwrap() = Some(delivery);
             let body: Vec<Bytes> = vec![Bytes::from(vec![b'#'; 256 * 1024]); 16];
-            Body::new(exporter_proxy::http::Chunks::new(body))
+            Body::new(exporter_proxy::http::Chunks::from(body))
         }
     };
     (door_of(Router::new().route("/metrics", get(answer))), heard)

@@ -158,7 +158,7 @@ async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
         "/",
         get(async move |Extension(connection): Extension<Connection>| {
             sender.send(connection).unwrap();
-            Body::new(Counting(Chunks::new(payload(SIZE)), counted))
+            Body::new(Counting(Chunks::from(payload(SIZE)), counted))
         }),
     );
     let (mut client, server) = tokio::io::duplex(4_096);

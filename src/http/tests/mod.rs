@@ -176,7 +176,7 @@ fn payload(size: u64) -> Vec<Bytes> {
 }
 
 async fn big(Query(Size { size }): Query<Size>) -> Body {
-    Body::new(Chunks::new(payload(size)))
+    Body::new(Chunks::from(payload(size)))
 }
 
 async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extension<Connection>, Query(Size { size }): Query<Size>) -> Body {
@@ -184,7 +184,7 @@ async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extensio
     let delivery = connection.on_delivery(move |fate| fates.send((size, fate)).unwrap());
     inside.deliveries.lock().unwrap().push(delivery);
     inside.connections.lock().unwrap().push(connection);
-    Body::new(Chunks::new(payload(size)))
+    Body::new(Chunks::from(payload(size)))
 }
 
 async fn late(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {
