@@ -397,3 +397,24 @@ fn a_variant_that_nobody_asks_for_is_forgotten() {
     assert!(!Arc::ptr_eq(&chunk(once), &of_once));
     assert_eq!(text(&view), "a 1\n");
 }
+
+#[test]
+fn whoever_reads_while_text_is_let_go_reads_all_of_it() {
+    let (inlet, view) = merging(Limits::default());
+    for app in 0..40 {
+        let lines: String = (0..20).map(|n| format!("shared{{app=\"{app}\",n=\"{n}\"}} {n}\n")).collect();
+        inlet.put(update(&format!("app-{app}"), &lines, 1)).unwrap();
+    }
+    let whole = text(&view);
+    let reading = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while reading.load(std::sync::atomic::Ordering::Relaxed) {
+                inlet.rest();
+            }
+        });
+        let same = (0..500).all(|_| text(&view) == whole);
+        reading.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(same);
+    });
+}
