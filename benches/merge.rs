@@ -79,7 +79,7 @@ impl World {
     }
 
     fn answer(&mut self, variant: Variant) -> Exposed {
-        let (exposed, finished) = self.catalog.plan(variant, &Selection::Everything).render();
+        let (exposed, finished) = self.catalog.plan(variant, Selection::Everything).render();
         self.catalog.install(variant, finished);
         exposed
     }
@@ -132,7 +132,7 @@ fn plan_after_all_pushed(bencher: Bencher<'_, '_>, (apps, series, shared): (usiz
     world.borrow_mut().answer(TEXT);
     bencher
         .with_inputs(|| (0..apps).for_each(|_| world.borrow_mut().push()))
-        .bench_local_values(|()| world.borrow_mut().catalog.plan(TEXT, &Selection::Everything));
+        .bench_local_values(|()| world.borrow_mut().catalog.plan(TEXT, Selection::Everything));
 }
 
 /// The same as OpenMetrics.

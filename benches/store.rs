@@ -103,21 +103,21 @@ fn answer_after_a_push(bencher: Bencher<'_, '_>, shared: usize) {
     let of = workload(SERIES, shared);
     let (inlet, view) = filled(APPS, &of);
     let (updates, mut n) = ([update(&of, 7, 0), update(&of, 7, 1)], 0);
-    black_box(view.exposition(text(), &Selection::Everything).finish(Coding::Identity));
+    black_box(view.exposition(text(), Selection::Everything).finish(Coding::Identity));
     bencher
         .with_inputs(|| {
             n += 1;
             inlet.put(updates[n % 2].clone()).expect("there is room");
         })
-        .bench_local_values(|()| view.exposition(text(), &Selection::Everything).finish(Coding::Identity));
+        .bench_local_values(|()| view.exposition(text(), Selection::Everything).finish(Coding::Identity));
 }
 
 /// An answer when nothing has changed.
 #[divan::bench]
 fn answer_again(bencher: Bencher<'_, '_>) {
     let (_inlet, view) = filled(APPS, &workload(SERIES, 0));
-    black_box(view.exposition(text(), &Selection::Everything).finish(Coding::Identity));
-    bencher.bench_local(|| view.exposition(text(), &Selection::Everything).finish(Coding::Identity));
+    black_box(view.exposition(text(), Selection::Everything).finish(Coding::Identity));
+    bencher.bench_local(|| view.exposition(text(), Selection::Everything).finish(Coding::Identity));
 }
 
 /// All segments are rendered, as by the first answer of all.
@@ -127,7 +127,7 @@ fn answer_from_nothing(bencher: Bencher<'_, '_>, shared: usize) {
     bencher
         .counter(ItemsCount::new(APPS * SERIES))
         .with_inputs(|| filled(APPS, &of))
-        .bench_local_values(|(inlet, view)| (view.exposition(text(), &Selection::Everything).finish(Coding::Identity), inlet));
+        .bench_local_values(|(inlet, view)| (view.exposition(text(), Selection::Everything).finish(Coding::Identity), inlet));
 }
 
 /// One more update while other threads push and scrape without a pause.
@@ -149,12 +149,7 @@ fn put_under_contention(bencher: Bencher<'_, '_>, (pushers, scrapers): (usize, u
         for _ in 0..scrapers {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    black_box(
-                        view.exposition(text(), &Selection::Everything)
-                            .finish(Coding::Identity)
-                            .text()
-                            .len(),
-                    );
+                    black_box(view.exposition(text(), Selection::Everything).finish(Coding::Identity).text().len());
                 }
             });
         }

@@ -97,7 +97,7 @@ impl Scraping {
     }
 
     /// An exposition of these applications, as far as it is prepared.
-    pub(super) fn prepare(&self, format: Format, which: &Selection<'_>) -> Prepared {
+    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> Prepared {
         self.view.exposition(Variant::from(format), which)
     }
 
@@ -237,13 +237,12 @@ pub(super) async fn all(
         return unknown_app(unknown);
     }
     let format = scraping.format(&headers);
-    let only = app.map(|app| [app]);
-    let which = match &only {
-        _ if wishes.only.as_deref() == Some("own") => Selection::Apps(&[]),
-        Some(app) => Selection::Apps(app),
+    let which = match app {
+        _ if wishes.only.as_deref() == Some("own") => Selection::Nothing,
+        Some(app) => Selection::App(app),
         None => Selection::Everything,
     };
-    let prepared = scraping.prepare(format, &which);
+    let prepared = scraping.prepare(format, which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
     let Some((exposed, mut said)) = finish_with(&scraping, prepared, scraping.coding(&headers), wishes.own).await else {
         return Response::new(Body::empty());

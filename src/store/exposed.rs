@@ -144,7 +144,7 @@ fn everything(shared: &Shared, variant: Variant) -> Exposed {
     if let Some(ready) = shared.answers().get(variant, generation) {
         return ready;
     }
-    let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, &Selection::Everything)) {
+    let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
         drop(latest);
         let (exposed, finished) = plan.render();
         if let Some(catalog) = shared.latest().catalog() {

@@ -44,7 +44,7 @@ const TEXT: Variant = Variant {
 };
 
 fn text(view: &View) -> String {
-    let exposed = view.exposition(TEXT, &Selection::Everything).finish(Coding::Identity);
+    let exposed = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity);
     let mut text = exposed.text().iter().map(|row| row.concat()).collect::<Vec<_>>().concat();
     text.extend(exposed.tail(Vec::new()).concat());
     String::from_utf8(text).unwrap()
@@ -343,8 +343,8 @@ fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
         inlet.put(update(&format!("app-{app}"), &lines, 1)).unwrap();
     }
     let whole = text(&view);
-    let exposed = |coding| view.exposition(TEXT, &Selection::Everything).finish(coding);
-    let is_ready = |coding| view.exposition(TEXT, &Selection::Everything).is_ready(coding);
+    let exposed = |coding| view.exposition(TEXT, Selection::Everything).finish(coding);
+    let is_ready = |coding| view.exposition(TEXT, Selection::Everything).is_ready(coding);
     inlet.rest();
     assert!(exposed(Coding::Gzip).has_text(), "it has been taken since the last time");
     inlet.rest();
@@ -373,7 +373,7 @@ fn text_that_is_there_once_is_never_let_go() {
     let whole = text(&view);
     inlet.rest();
     inlet.rest();
-    assert!(view.exposition(TEXT, &Selection::Everything).is_ready(Coding::Identity));
+    assert!(view.exposition(TEXT, Selection::Everything).is_ready(Coding::Identity));
     assert_eq!(text(&view), whole);
 }
 
@@ -385,7 +385,7 @@ fn a_variant_that_nobody_asks_for_is_forgotten() {
         syntax: Syntax::OpenMetrics,
         ..TEXT
     };
-    let chunk = |variant| view.exposition(variant, &Selection::Everything).finish(Coding::Gzip).chunks()[0].clone();
+    let chunk = |variant| view.exposition(variant, Selection::Everything).finish(Coding::Gzip).chunks()[0].clone();
     let (of_once, of_text) = (chunk(once), chunk(TEXT));
     for _ in 0..11 {
         inlet.rest();

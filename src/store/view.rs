@@ -88,15 +88,15 @@ impl View {
     /// The exposition of these applications, with every update that was acknowledged before this call, as far as it is
     /// prepared; [`Prepared::finish`] does what is left to do.
     #[must_use]
-    pub fn exposition(&self, variant: Variant, which: &Selection<'_>) -> Prepared {
-        let Selection::Apps(names) = which else {
+    pub fn exposition(&self, variant: Variant, which: Selection<'_>) -> Prepared {
+        if which == Selection::Everything {
             return Prepared::everything(Arc::clone(&self.shared), variant);
-        };
+        }
         let mut latest = self.shared.latest();
         if let Some(catalog) = latest.catalog() {
             return Prepared::planned(Arc::clone(&self.shared), catalog.plan(variant, which));
         }
-        let chosen = latest.apps().filter(|app| names.contains(&app.name.as_str()));
+        let chosen = latest.apps().filter(|app| which == Selection::App(app.name.as_str()));
         let bodies = chosen.map(|app| app.text.body().clone()).collect();
         Prepared::raw(Arc::clone(&self.shared), bodies)
     }

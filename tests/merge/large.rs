@@ -128,7 +128,7 @@ fn segments_split_and_join_and_are_always_whole() {
         world.series.remove(app);
     }
     world.verify();
-    let (exposed, _) = world.catalog.plan(TEXT, &Selection::Everything).render();
+    let (exposed, _) = world.catalog.plan(TEXT, Selection::Everything).render();
     assert!(
         exposed.chunks().len() <= 3,
         "{} segments for three applications",
@@ -152,7 +152,7 @@ fn a_push_rebuilds_little() {
         let text = rendered(&mut world.catalog, variant);
         assert!(text.len() > 4 << 20, "large enough to tell something");
         assert_eq!(
-            world.catalog.plan(variant, &Selection::Everything).pending(),
+            world.catalog.plan(variant, Selection::Everything).pending(),
             0,
             "nothing has changed"
         );
@@ -160,7 +160,7 @@ fn a_push_rebuilds_little() {
         world.push(10, &mut dice);
         rendered(&mut world.catalog, variant);
         world.push(10, &mut dice);
-        let pending = world.catalog.plan(variant, &Selection::Everything).pending();
+        let pending = world.catalog.plan(variant, Selection::Everything).pending();
         assert!((1..=5).contains(&pending), "{pending} segments");
         rendered(&mut world.catalog, variant);
     }
@@ -178,7 +178,7 @@ fn compressed_answers_say_the_same() {
     for app in 0..50 {
         world.push(app, &mut dice);
     }
-    let (exposed, _) = world.catalog.plan(OPENMETRICS, &Selection::Everything).render();
+    let (exposed, _) = world.catalog.plan(OPENMETRICS, Selection::Everything).render();
     let plain = exposed.body(None).into_parts().concat();
     let mut compressor = Compressor::new();
     for (turn, chunk) in exposed.chunks().iter().enumerate() {

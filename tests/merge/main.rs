@@ -73,7 +73,7 @@ fn apply(catalog: &mut Catalog, step: &Step) {
 }
 
 fn rendered(catalog: &mut Catalog, variant: Variant) -> String {
-    let (exposed, finished) = catalog.plan(variant, &Selection::Everything).render();
+    let (exposed, finished) = catalog.plan(variant, Selection::Everything).render();
     catalog.install(variant, finished);
     String::from_utf8(exposed.body(None).into_parts().concat()).unwrap()
 }

@@ -12,20 +12,20 @@ use crate::model::Syntax;
 
 /// Which applications an answer is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Only<'a> {
+pub(super) enum Only {
     /// Those from the first up to but without the second.
     Range(Id<App>, Option<Id<App>>),
-    /// These, in order.
-    These(&'a [Id<App>]),
+    /// This one.
+    App(Id<App>),
 }
 
-impl Only<'_> {
+impl Only {
     pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
 
     fn has(self, app: Id<App>) -> bool {
         match self {
             Self::Range(from, to) => from <= app && to.is_none_or(|to| app < to),
-            Self::These(apps) => apps.binary_search(&app).is_ok(),
+            Self::App(only) => app == only,
         }
     }
 }
@@ -48,7 +48,7 @@ impl Catalog {
     }
 
     /// A family in one piece.
-    pub(super) fn whole_family(&self, id: Id<Entry>, only: Only<'_>, variant: Variant, items: &mut Vec<Item>) {
+    pub(super) fn whole_family(&self, id: Id<Entry>, only: Only, variant: Variant, items: &mut Vec<Item>) {
         for section in self.family(id, only, variant) {
             items.extend(section);
         }
@@ -62,7 +62,7 @@ impl Catalog {
     }
 
     /// A family, in as many sections as it has: more than one where it goes out as several families.
-    pub(super) fn family(&self, id: Id<Entry>, only: Only<'_>, variant: Variant) -> Vec<Vec<Item>> {
+    pub(super) fn family(&self, id: Id<Entry>, only: Only, variant: Variant) -> Vec<Vec<Item>> {
         let entry = &self.entries[id];
         if !entry.is_active() {
             return vec![Vec::new()];
@@ -78,7 +78,7 @@ impl Catalog {
         }
     }
 
-    fn section(&self, id: Id<Entry>, only: Only<'_>, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
+    fn section(&self, id: Id<Entry>, only: Only, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
         let entry = &self.entries[id];
         let mut items = Vec::new();
         for (app, contribution) in entry.iter().filter(|(app, it)| only.has(*app) && entry.keeps(it)) {
@@ -90,7 +90,7 @@ impl Catalog {
             items.sort_by(|a, b| a.0.cmp(&b.0));
         }
         let begins = match only {
-            Only::These(_) => true,
+            Only::App(_) => true,
             Only::Range(from, _) => self.first_contributor(id, suffix).is_none_or(|first| from <= first),
         };
         self.with_headers(id, items, begins, variant, suffix)

@@ -1,6 +1,5 @@
 //! Plans of answers: which segments, which of them are to be rendered first, and what goes after them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,13 +18,15 @@ use crate::exposition::render::{Addition, Chunk, Item, Variant};
 use crate::model::{AppName, Syntax};
 
 /// Which applications an answer is about.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Selection<'a> {
     /// All of them.
     #[default]
     Everything,
-    /// These; unknown names have nothing to say.
-    Apps(&'a [&'a str]),
+    /// One, as it goes out among all others; one that is unknown has nothing to say.
+    App(&'a str),
+    /// None, for what the proxy itself has to say.
+    Nothing,
 }
 
 /// What an answer consists of, with all that is needed to render what is not rendered yet. It needs no catalog any more.
@@ -91,10 +92,11 @@ pub struct Exposed {
 
 impl Catalog {
     /// Plans an answer. It is as the catalog is now, whatever changes before it is rendered.
-    pub fn plan(&mut self, variant: Variant, selection: &Selection<'_>) -> Plan {
+    pub fn plan(&mut self, variant: Variant, selection: Selection<'_>) -> Plan {
         match selection {
             Selection::Everything => self.plan_everything(variant),
-            Selection::Apps(names) => self.plan_apps(variant, names),
+            Selection::App(name) => self.plan_app(variant, name),
+            Selection::Nothing => Plan::new(variant),
         }
     }
 
@@ -135,17 +137,12 @@ impl Catalog {
         plan.slots.extend(pending.into_iter().flatten());
     }
 
-    fn plan_apps(&mut self, variant: Variant, names: &[&str]) -> Plan {
-        let ids: BTreeSet<Id<App>> = names.iter().filter_map(|&name| self.names.get(name).copied()).collect();
-        let ids: Vec<_> = ids.into_iter().collect();
+    fn plan_app(&self, variant: Variant, name: &str) -> Plan {
         let mut plan = Plan::new(variant);
-        let (mut seen, mut items) = (BTreeSet::new(), Vec::new());
-        for &id in &ids {
-            for part in &self.apps[id].parts {
-                if seen.insert(part.entry) {
-                    self.whole_family(part.entry, Only::These(&ids), variant, &mut items);
-                }
-            }
+        let Some(&id) = self.names.get(name) else { return plan };
+        let mut items = Vec::new();
+        for part in &self.apps[id].parts {
+            self.whole_family(part.entry, Only::App(id), variant, &mut items);
         }
         plan.slots.push(Slot::Pending(0, 0));
         plan.jobs.push(Job {
@@ -153,7 +150,7 @@ impl Catalog {
             stamp: 0,
             sections: vec![items],
         });
-        plan.guests = ids.iter().filter_map(|&id| self.apps[id].guest(&self.rules)).collect();
+        plan.guests = self.apps[id].guest(&self.rules).into_iter().collect();
         plan
     }
 
