@@ -16,7 +16,7 @@ use crate::exposition::Kind;
 const PARTS: [&str; 7] = ["", "_total", "_created", "_info", "_bucket", "_gcount", "_gsum"];
 
 /// What is put to a family's name to make the names that it claims.
-const CLAIMS: [&str; 5] = ["", "_created", "_bucket", "_sum", "_count"];
+const CLAIMS: [&str; 7] = ["", "_created", "_bucket", "_sum", "_count", "_gcount", "_gsum"];
 
 impl Catalog {
     /// Decides again on these families and on all that depend on them.
@@ -120,7 +120,12 @@ impl Catalog {
         let created_by = base.strip_suffix(b"_created").is_some_and(|parent| {
             self.active(parent, "").is_some_and(|entry| entry.shape != Shape::Scalar) || self.active(parent, "_total").is_some()
         });
-        claims.iter().filter(|claims| **claims).count() <= 1 && !created_by
+        let counted_by = ["_gcount", "_gsum"].iter().any(|suffix| {
+            base.strip_suffix(suffix.as_bytes())
+                .and_then(|parent| self.active(parent, "_bucket"))
+                .is_some_and(|entry| has_role(entry, Kind::GaugeHistogram))
+        });
+        claims.iter().filter(|claims| **claims).count() <= 1 && !created_by && !counted_by
     }
 
     fn active(&self, base: &[u8], suffix: &str) -> Option<&Entry> {
