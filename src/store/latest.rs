@@ -417,7 +417,7 @@ impl Latest {
         let (Mode::Merge(rules), Some(catalog)) = (mode, &mut self.catalog) else {
             return;
         };
-        *catalog = Catalog::new(rules);
+        catalog.start_over(rules);
         let apps: Vec<_> = self.apps.values().cloned().collect();
         for app in &apps {
             self.merge(&app.name, &app.labels, &app.text);

@@ -179,6 +179,31 @@ fn headers(exposition: &Exposition, model: &Model) {
     }
 }
 
+/// What went out of each application alone when it was last looked at, and the version of that.
+#[derive(Default)]
+struct Alone(BTreeMap<(&'static str, usize), (u64, String)>);
+
+impl Alone {
+    /// Whatever looks otherwise than before has another version.
+    fn verify(&mut self, catalog: &mut Catalog) {
+        let all = mixes::APPS
+            .iter()
+            .flat_map(|&app| VARIANTS.iter().enumerate().map(move |(at, &variant)| (app, at, variant)));
+        for (app, at, variant) in all {
+            let version = catalog.version(app);
+            let (exposed, _) = catalog.plan(variant, Selection::App(app)).render();
+            let text = String::from_utf8(exposed.body(None).into_parts().concat()).unwrap();
+            if let Some((before, old)) = self.0.insert((app, at), (version, text.clone())) {
+                assert!(
+                    version == 0 || version >= before,
+                    "versions only grow while there is the application"
+                );
+                assert!(version != before || text == old, "the version of {app} stayed:\n{old}\n{text}");
+            }
+        }
+    }
+}
+
 /// Whatever was built step by step is what one gets by building all of it now, and our own checker has nothing to say.
 fn verify_bytes(catalog: &mut Catalog) {
     for variant in VARIANTS {
@@ -195,11 +220,12 @@ fn mixes_come_out_as_the_rules_say() {
     for seed in seeds() {
         let mix = Mix::new(seed);
         let result = std::panic::catch_unwind(|| {
-            let (mut catalog, mut model) = (catalog(&mix), Model::new(&mix));
+            let (mut catalog, mut model, mut alone) = (catalog(&mix), Model::new(&mix), Alone::default());
             for step in &mix.steps {
                 apply(&mut catalog, step);
                 model.step(step);
                 verify(&mut catalog, &model, &mix);
+                alone.verify(&mut catalog);
             }
             verify_bytes(&mut catalog);
         });

@@ -71,7 +71,7 @@ pub(crate) struct Mix {
     pub(crate) steps: Vec<Step>,
 }
 
-const APPS: [&str; 6] = ["alpha", "beta", "Gamma \"3\"", "delta\\x", "e", "zeta/ö"];
+pub(crate) const APPS: [&str; 6] = ["alpha", "beta", "Gamma \"3\"", "delta\\x", "e", "zeta/ö"];
 const BASES: [&str; 6] = ["req", "lat", "temp", "foo_seconds", "req_created", "up"];
 const SUFFIXES: [&str; 12] = [
     "", "", "", "_total", "_count", "_sum", "_bucket", "_created", "_info", "_gcount", "_gsum", "_total",

@@ -13,6 +13,8 @@ use crate::exposition::Kind;
 
 /// How often `exporter_` is put before the name of a telling label before it is taken to be free: each time is one proxy behind another.
 pub(super) const MAX_RANKS: usize = 8;
+/// The rank that is taken when no name is free.
+pub(super) const LAST_RANK: u8 = MAX_RANKS as u8 - 1;
 
 /// What one application contributes to a family.
 #[derive(Debug, Clone)]
@@ -74,7 +76,9 @@ pub(super) struct Entry {
     /// What it is under OpenMetrics.
     pub(super) form: Form,
     /// How often `exporter_` stands before the name of the telling label.
-    pub(super) rank: usize,
+    pub(super) rank: u8,
+    /// When something changed last that all who contribute show.
+    pub(super) stamp: u64,
     /// Who contributes.
     pub(super) contributions: Contributions,
 }

@@ -84,6 +84,8 @@ struct App {
     private_bytes: usize,
     /// The number of its last update.
     update: u64,
+    /// When something changed last that it alone shows.
+    stamp: u64,
     /// Keys of the families that are labelled, whether it has them at the moment or not.
     labelled: HashSet<Arc<[u8]>>,
 }
@@ -108,7 +110,17 @@ impl Catalog {
     /// An empty catalog.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        let mut stamps = Stamps::default();
+        Self::with_stamps(rules, Stamps::default())
+    }
+
+    /// Makes an empty catalog of this one, with other rules. Versions and stamps go on from here, so that nothing that was rendered by the
+    /// rules before is ever taken for what is to be shown now.
+    pub fn start_over(&mut self, rules: Rules) {
+        let stamps = std::mem::take(&mut self.stamps);
+        *self = Self::with_stamps(rules, stamps);
+    }
+
+    fn with_stamps(rules: Rules, mut stamps: Stamps) -> Self {
         Self {
             rules,
             apps: Slab::default(),
@@ -161,6 +173,16 @@ impl Catalog {
     #[must_use]
     pub fn exposition(&self, app: &str) -> Option<&Arc<Exposition>> {
         self.names.get(app).map(|&id| &self.apps[id].exposition)
+    }
+
+    /// A number that grows whenever what goes out of an application changes, whoever has changed it: others can take away the right
+    /// to a name or a type, or make a label necessary. It stays while nothing changes, and is 0 for an application that is unknown.
+    #[must_use]
+    pub fn version(&self, app: &str) -> u64 {
+        let Some(&id) = self.names.get(app) else { return 0 };
+        let app = &self.apps[id];
+        let families = app.parts.iter().map(|part| self.entries[part.entry].stamp);
+        families.fold(app.stamp, u64::max)
     }
 
     /// The rendered segments, as far as they are up to date.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::MAX_RANKS;
+use super::entry::{LAST_RANK, MAX_RANKS};
 use crate::exposition::Suffix;
 
 /// What is done about a series that several applications have.
@@ -68,11 +68,11 @@ impl Rules {
     }
 
     /// The lowest rank whose name no series has, starting from `lowest`.
-    pub(super) fn free_rank(&self, lowest: usize, taken: &[u32; MAX_RANKS]) -> usize {
-        let is_app_label = |rank: usize| self.app_label.as_deref() == Some(&*self.telling[rank]);
-        (lowest..MAX_RANKS)
-            .find(|&rank| taken[rank] == 0 && !is_app_label(rank))
-            .unwrap_or(MAX_RANKS - 1)
+    pub(super) fn free_rank(&self, lowest: u8, taken: &[u32; MAX_RANKS]) -> u8 {
+        let is_app_label = |name: &str| self.app_label.as_deref() == Some(name);
+        let mut names = (0..).zip(taken).zip(&*self.telling).skip(usize::from(lowest));
+        let free = names.find(|((_, taken), name)| **taken == 0 && !is_app_label(name));
+        free.map_or(LAST_RANK, |((rank, _), _)| rank)
     }
 }
 
@@ -100,14 +100,17 @@ mod tests {
 
     #[test]
     fn the_telling_label_finds_a_free_name() {
+        let name = |rules: &Rules, taken| rules.telling[usize::from(rules.free_rank(0, &taken))].clone();
         let rules = Rules::new(None, Duplicates::Label, &[]);
-        assert_eq!(&*rules.telling[rules.free_rank(0, &[0; MAX_RANKS])], "app");
-        assert_eq!(&*rules.telling[rules.free_rank(0, &[1, 0, 0, 0, 0, 0, 0, 0])], "exporter_app");
-        assert_eq!(
-            &*rules.telling[rules.free_rank(0, &[1, 5, 0, 0, 0, 0, 0, 0])],
-            "exporter_exporter_app"
-        );
+        assert_eq!(&*name(&rules, [0; MAX_RANKS]), "app");
+        assert_eq!(&*name(&rules, [1, 0, 0, 0, 0, 0, 0, 0]), "exporter_app");
+        assert_eq!(&*name(&rules, [1, 5, 0, 0, 0, 0, 0, 0]), "exporter_exporter_app");
+        assert_eq!(rules.free_rank(0, &[1; MAX_RANKS]), LAST_RANK);
         let rules = Rules::new(Some("job"), Duplicates::Label, &[]);
-        assert_eq!(&*rules.telling[rules.free_rank(0, &[0; MAX_RANKS])], "exporter_app");
+        assert_eq!(
+            &*name(&rules, [0; MAX_RANKS]),
+            "exporter_app",
+            "the label that all series have tells nothing"
+        );
     }
 }

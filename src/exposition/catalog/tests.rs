@@ -250,6 +250,36 @@ fn text_becomes_openmetrics() {
 }
 
 #[test]
+fn a_gauge_histogram_claims_its_counts() {
+    let mut catalog = new();
+    push_openmetrics(&mut catalog, "b", "# TYPE g_gcount info\ng_gcount_info{v=\"1\"} 1\n# EOF\n");
+    assert!(shown(&mut catalog, OPENMETRICS).starts_with("# TYPE g_gcount info\n"));
+    push_openmetrics(&mut catalog, "a", "# TYPE g gaugehistogram\ng_bucket{le=\"+Inf\"} 1\n# EOF\n");
+    let text = shown(&mut catalog, OPENMETRICS);
+    assert!(
+        text.contains("# TYPE g_gcount_info gauge\n") && text.contains("# TYPE g gaugehistogram\n"),
+        "{text}"
+    );
+    catalog.remove("a");
+    assert!(
+        shown(&mut catalog, OPENMETRICS).starts_with("# TYPE g_gcount info\n"),
+        "the name is free again"
+    );
+}
+
+#[test]
+fn a_unit_of_another_application_comes_and_goes() {
+    let mut catalog = new();
+    push_openmetrics(&mut catalog, "a", "x_seconds{i=\"1\"} 1\n# EOF\n");
+    let version = catalog.version("a");
+    push_openmetrics(&mut catalog, "b", "# UNIT x_seconds seconds\nx_seconds{i=\"2\"} 1\n# EOF\n");
+    assert!(catalog.version("a") > version && shown(&mut catalog, OPENMETRICS).contains("# UNIT"));
+    let version = catalog.version("a");
+    catalog.remove("b");
+    assert!(catalog.version("a") > version && !shown(&mut catalog, OPENMETRICS).contains("# UNIT"));
+}
+
+#[test]
 fn creation_times_of_both_worlds_meet() {
     let mut catalog = new();
     push_openmetrics(
@@ -376,6 +406,38 @@ fn what_was_rendered_for_an_older_state_is_not_kept() {
     catalog.install(TEXT, finished);
     assert_eq!(exposed.body(None).into_parts().concat(), b"x 1\n");
     assert_eq!(shown(&mut catalog, TEXT), "x 2\n");
+}
+
+#[test]
+fn a_version_tells_what_concerns_an_application() {
+    let mut catalog = new();
+    assert_eq!(catalog.version("a"), 0);
+    push(&mut catalog, "a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n");
+    push(&mut catalog, "b", "# TYPE x gauge\nx{i=\"2\"} 1\nother 1\n");
+    let version = catalog.version("a");
+    push(&mut catalog, "a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n");
+    push(&mut catalog, "b", "# TYPE x gauge\nx{i=\"2\"} 2\nanother 1\n");
+    push(&mut catalog, "c", "# TYPE x gauge\nx{i=\"3\"} 2\n");
+    catalog.remove("c");
+    assert_eq!(catalog.version("a"), version, "nothing of this concerns it");
+    push(&mut catalog, "b", "# TYPE x gauge\nx{i=\"1\"} 2\n");
+    assert!(catalog.version("a") > version, "its series are labelled now");
+    let version = catalog.version("a");
+    push(&mut catalog, "b", "# HELP x Of b.\n# TYPE x gauge\nx{i=\"1\"} 2\n");
+    assert!(catalog.version("a") > version, "its family has another header");
+}
+
+#[test]
+fn what_was_rendered_by_other_rules_is_not_kept() {
+    let mut catalog = new();
+    push(&mut catalog, "a", "x 1\n");
+    let version = catalog.version("a");
+    let (_, finished) = catalog.plan(TEXT, Selection::Everything).render();
+    catalog.start_over(Rules::new(Some("job"), Duplicates::Label, &[]));
+    push(&mut catalog, "a", "x 1\n");
+    catalog.install(TEXT, finished);
+    assert_eq!(shown(&mut catalog, TEXT), "x{job=\"a\"} 1\n");
+    assert!(catalog.version("a") > version);
 }
 
 #[test]

@@ -126,6 +126,7 @@ impl Catalog {
         self.apps[id].parts = parts;
         self.label_rest(&mut turn);
         self.private.mark(id, &mut self.stamps);
+        self.apps[id].stamp = self.stamps.next();
         self.settle(&mut turn);
         self.apps[id].private_bytes = self.private_bytes(id);
         turn.affected.remove(&id);
@@ -236,6 +237,7 @@ impl Catalog {
             blocked_by: None,
             form: Form::Plain(Kind::Unknown),
             rank: 0,
+            stamp: 0,
             contributions: Contributions::One(turn.app, contribution),
         };
         let id = self.entries.insert(entry);
@@ -288,7 +290,8 @@ impl Catalog {
         let key = Arc::clone(&self.entries[id].key);
         let contribution = self.contribution(&key, part, turn);
         self.share(id, turn);
-        let (has_help, order) = (self.apps[turn.app].help(part.family).is_some(), self.apps[turn.app].name_order());
+        let app = &self.apps[turn.app];
+        let (has_help, has_unit, order) = (app.help(part.family).is_some(), app.unit(part.family).is_some(), app.name_order());
         let helper = self.entries[id].helper;
         let entry = &mut self.entries[id];
         let kept = entry.keeps(&contribution);
@@ -311,7 +314,7 @@ impl Catalog {
         shared.of.insert(turn.app, contribution);
         if typed {
             self.mark_all(id);
-        } else if helps {
+        } else if helps || has_unit {
             self.mark_header(id);
         }
         if typed || odd {
@@ -408,6 +411,9 @@ impl Catalog {
         turn.reshaped.insert(Arc::clone(&key));
         if let Some(part) = self.entries[id].get(turn.app).map(|contribution| contribution.part) {
             self.release_series(id, Source::before(turn, part), turn);
+            if unit_of(&turn.before.exposition, part.family).is_some() {
+                self.mark_header(id);
+            }
         }
         let entry = &mut self.entries[id];
         let senior_role = entry.get(entry.senior).map(|senior| senior.part.role);
@@ -455,6 +461,7 @@ impl Catalog {
     /// What an application contributes to a family has changed.
     pub(super) fn mark(&mut self, id: Id<Entry>, app: Id<App>) {
         let stamps = &mut self.stamps;
+        self.apps[app].stamp = stamps.next();
         match &mut self.entries[id].contributions {
             Contributions::One(..) => self.private.mark(app, stamps),
             Contributions::Many(shared) => match &mut shared.home {
@@ -467,7 +474,9 @@ impl Catalog {
     /// What stands before a family's samples has changed.
     pub(super) fn mark_header(&mut self, id: Id<Entry>) {
         let stamps = &mut self.stamps;
-        match &mut self.entries[id].contributions {
+        let entry = &mut self.entries[id];
+        entry.stamp = stamps.next();
+        match &mut entry.contributions {
             Contributions::One(app, _) => self.private.mark(*app, stamps),
             Contributions::Many(shared) => match &mut shared.home {
                 Home::Group(group) => self.groups[*group].segment.mark(stamps.next()),
@@ -481,8 +490,13 @@ impl Catalog {
 
     /// All of a family has changed.
     pub(super) fn mark_all(&mut self, id: Id<Entry>) {
-        match self.entries[id].strip_mut() {
-            Some(strip) => strip.mark_all(&mut self.stamps),
+        let stamps = &mut self.stamps;
+        let entry = &mut self.entries[id];
+        match entry.strip_mut() {
+            Some(strip) => {
+                strip.mark_all(stamps);
+                entry.stamp = stamps.next();
+            }
             None => self.mark_header(id),
         }
     }
@@ -508,6 +522,7 @@ impl App {
             doubles: Box::default(),
             private_bytes: 0,
             update: 0,
+            stamp: 0,
             labelled: HashSet::new(),
         }
     }
