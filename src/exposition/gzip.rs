@@ -130,6 +130,9 @@ impl Piece {
     /// send as one that is as long as all of them. For what is sent more than once.
     #[must_use]
     pub fn condensed(mut self) -> Self {
+        if self.deflated.len() == 1 {
+            return self;
+        }
         let (mut slices, mut small) = (Vec::new(), Vec::new());
         let flush = |small: &mut Vec<u8>, slices: &mut Vec<Bytes>| {
             if !small.is_empty() {

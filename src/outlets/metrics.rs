@@ -266,8 +266,11 @@ pub(super) async fn all(
 /// `GET /apps/NAME/metrics`
 pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
     let format = scraping.format(&headers);
-    match scraping.view.app_exposition(&app, Variant::from(format)) {
+    let Some(prepared) = scraping.view.app_exposition(&app, Variant::from(format)) else {
+        return unknown_app(&app);
+    };
+    match finish(prepared, scraping.coding(&headers)).await {
         Some(exposed) => scraping.answer(&headers, format, &exposed, Said::default()),
-        None => unknown_app(&app),
+        None => Response::new(Body::empty()),
     }
 }

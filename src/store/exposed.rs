@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::Shared;
+use super::answers::{Aspect, Way};
+use super::{Shared, Text};
+use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
 use crate::exposition::gzip::{Effort, Piece};
 use crate::exposition::negotiate::Coding;
 use crate::exposition::raw;
 use crate::exposition::render::{Chunk, Variant};
+use crate::model::AppName;
 
 /// An exposition of one moment that may still have to be rendered.
 #[derive(Debug)]
@@ -24,26 +27,27 @@ enum Work {
     Ready(Exposed),
     /// All applications.
     Everything(Variant),
-    /// A plan about some of them.
-    Merged(Plan),
-    /// The bodies of some of them, in raw mode.
-    Raw(Vec<Bytes>),
+    /// One of them.
+    One(Box<One>),
 }
 
-/// After how many [rests](super::Inlet::rest) a variant is forgotten that nobody has asked for: a quarter of an hour, far longer than any
-/// scraper lets pass. Somebody looked at it once.
-const FORGET_AFTER: u32 = 12;
+/// An answer about one application, to be kept while that application has this version.
+#[derive(Debug)]
+struct One {
+    app: AppName,
+    way: Way,
+    version: u64,
+    draft: Draft,
+}
 
-/// What was shown last of all applications in each variant.
-#[derive(Debug, Default)]
-pub(super) struct Answers([Shelf; Variant::COUNT]);
-
-#[derive(Debug, Default)]
-struct Shelf {
-    /// The answer and the generation that it is of.
-    last: Option<(u64, Exposed)>,
-    /// How many rests have passed since somebody asked.
-    unasked: u32,
+#[derive(Debug)]
+enum Draft {
+    /// What goes out of it among all others.
+    Merged(Plan),
+    /// What it has handed in.
+    AsPushed(Arc<Exposition>),
+    /// The same, where texts are not read.
+    Raw(Bytes),
 }
 
 /// The exposition of applications at one moment. Cloning it clones a handle.
@@ -59,57 +63,51 @@ struct Shown {
     joined: Mutex<Option<(u64, Arc<Piece>)>>,
 }
 
-impl Answers {
-    /// Takes out all answers, to be dropped where no lock is held: something has changed since they were made, and they would keep the
-    /// texts of that moment in memory until somebody asks again.
-    pub(super) fn take_all(&mut self) -> [Option<(u64, Exposed)>; Variant::COUNT] {
-        self.0.each_mut().map(|shelf| shelf.last.take())
-    }
-
-    /// The answer, if nothing has changed since it was made.
-    pub(super) fn get(&mut self, variant: Variant, generation: u64) -> Option<Exposed> {
-        let shelf = &mut self.0[variant.index()];
-        shelf.unasked = 0;
-        let (of, exposed) = shelf.last.as_ref()?;
-        (*of == generation).then(|| exposed.clone())
-    }
-
-    fn replace(&mut self, variant: Variant, generation: u64, exposed: Exposed) -> Option<(u64, Exposed)> {
-        self.0[variant.index()].last.replace((generation, exposed))
-    }
-
-    /// Time has passed: the variants that nobody has asked for so long that they are to be forgotten, with their last answers.
-    pub(super) fn rest(&mut self) -> Vec<(Variant, Option<(u64, Exposed)>)> {
-        let mut forgotten = Vec::new();
-        for (shelf, variant) in self.0.iter_mut().zip(Variant::ALL) {
-            shelf.unasked = shelf.unasked.saturating_add(1);
-            if shelf.unasked == FORGET_AFTER {
-                forgotten.push((variant, shelf.last.take()));
-            }
-        }
-        forgotten
-    }
-}
-
 impl Prepared {
     pub(super) fn everything(shared: Arc<Shared>, variant: Variant) -> Self {
         let generation = shared.latest().generation();
-        let ready = shared.answers().get(variant, generation);
+        let ready = shared.answers().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
         Self { shared, work }
     }
 
-    pub(super) fn planned(shared: Arc<Shared>, plan: Plan) -> Self {
-        Self {
-            shared,
-            work: Work::Merged(plan),
-        }
+    /// One application; `None` if it is unknown.
+    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: Variant) -> Option<Self> {
+        // Texts that are not read go out as they came.
+        let aspect = if shared.reads { aspect } else { Aspect::AsPushed };
+        let way = Way { aspect, variant };
+        let mut latest = shared.latest();
+        let app = Arc::clone(latest.get(name)?);
+        let version = latest.version(&app, aspect);
+        let ready = shared.answers().app(name, way, version);
+        let work = ready.map_or_else(
+            || {
+                let draft = match (&app.text, latest.catalog()) {
+                    (Text::Read(_), Some(catalog)) if aspect == Aspect::Merged => {
+                        Draft::Merged(catalog.plan(variant, Selection::App(name)))
+                    }
+                    (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
+                    (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
+                };
+                let app = app.name.clone();
+                Work::One(Box::new(One { app, way, version, draft }))
+            },
+            Work::Ready,
+        );
+        drop(latest);
+        Some(Self { shared, work })
     }
 
-    pub(super) fn raw(shared: Arc<Shared>, bodies: Vec<Bytes>) -> Self {
+    /// No application.
+    pub(super) fn nothing(shared: Arc<Shared>, variant: Variant) -> Self {
+        let nothing = if shared.reads {
+            Exposed::merged(catalog::Exposed::nothing(variant))
+        } else {
+            Exposed::raw(Vec::new())
+        };
         Self {
             shared,
-            work: Work::Raw(bodies),
+            work: Work::Ready(nothing),
         }
     }
 
@@ -126,8 +124,7 @@ impl Prepared {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
             Work::Everything(variant) => everything(&self.shared, variant),
-            Work::Merged(plan) => Exposed::merged(plan.render().0),
-            Work::Raw(bodies) => Exposed::raw(raw::concatenate(&bodies)),
+            Work::One(one) => one.finish(&self.shared),
         };
         if coding == Coding::Identity {
             exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text()));
@@ -141,7 +138,7 @@ fn everything(shared: &Shared, variant: Variant) -> Exposed {
     let _rendering = shared.rendering();
     let mut latest = shared.latest();
     let generation = latest.generation();
-    if let Some(ready) = shared.answers().get(variant, generation) {
+    if let Some(ready) = shared.answers().everything(variant, generation) {
         return ready;
     }
     let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
@@ -156,10 +153,31 @@ fn everything(shared: &Shared, variant: Variant) -> Exposed {
         drop(latest);
         Exposed::raw(raw::concatenate(&bodies))
     };
-    let before = shared.answers().replace(variant, generation, exposed.clone());
+    let before = shared.answers().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
     exposed
+}
+
+impl One {
+    /// Renders it without waiting for others who do the same; whoever comes first has it kept, so that all hold the same parts, which are
+    /// compressed once.
+    fn finish(self, shared: &Shared) -> Exposed {
+        let exposed = match self.draft {
+            Draft::Merged(plan) => Exposed::merged(plan.render().0),
+            Draft::AsPushed(exposition) => Exposed::merged(catalog::alone(&exposition, self.way.variant)),
+            Draft::Raw(body) => Exposed::raw(raw::concatenate([&body])),
+        };
+        let latest = shared.latest();
+        let now = latest.get(self.app.as_str()).map(|app| latest.version(app, self.way.aspect));
+        if now != Some(self.version) {
+            return exposed;
+        }
+        let (kept, unused) = shared.answers().keep_app(self.app, self.way, self.version, exposed);
+        drop(latest);
+        drop(unused);
+        kept
+    }
 }
 
 impl Exposed {

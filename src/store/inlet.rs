@@ -174,14 +174,14 @@ impl Inlet {
     /// Stores what was prepared if `check`, under the same lock, has nothing against it, and tells those who follow.
     fn take(&self, prepared: Prepared, check: impl FnOnce(&mut Latest, &AppName) -> Result<(), Refused>) -> Result<Receipt, Refused> {
         let change = self.shared.followers.want(Topic::AppUpdate).then(|| Change::updated(&prepared));
+        let app = prepared.app.clone();
         let mut latest = self.shared.latest();
-        check(&mut latest, &prepared.app)?;
+        check(&mut latest, &app)?;
         let receipt = latest.put(prepared)?;
         if let Some(change) = change {
             self.shared.followers.tell(&change);
         }
-        drop(latest);
-        self.shared.forget_answers();
+        self.shared.changed(latest, &[app]);
         Ok(receipt)
     }
 
@@ -232,8 +232,9 @@ impl Inlet {
 
     /// Takes an application's data out of the exposition and keeps it listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
-        let known = self.shared.latest().withdraw(app);
-        self.shared.forget_answers();
+        let mut latest = self.shared.latest();
+        let known = latest.withdraw(app);
+        self.shared.changed(latest, std::slice::from_ref(app));
         known
     }
 
@@ -244,8 +245,7 @@ impl Inlet {
         if known {
             self.tell_forgotten(std::slice::from_ref(app), now);
         }
-        drop(latest);
-        self.shared.forget_answers();
+        self.shared.changed(latest, std::slice::from_ref(app));
         known
     }
 
@@ -261,24 +261,23 @@ impl Inlet {
         let mut latest = self.shared.latest();
         let gone = latest.expire(now);
         self.tell_forgotten(&gone, now);
-        drop(latest);
         if !gone.is_empty() {
-            self.shared.forget_answers();
+            self.shared.changed(latest, &gone);
         }
         gone
     }
 
     /// Lets go of rendered text that nobody has taken since the last call, because scrapers take the compressed form, or none any more.
-    /// A variant that nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
+    /// What nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
     pub fn rest(&self) {
-        let forgotten = self.shared.answers().rest();
+        let rested = self.shared.answers().rest();
         let mut latest = self.shared.latest();
-        let unused: Vec<_> = forgotten.iter().flat_map(|(variant, _)| latest.forget(*variant)).collect();
+        let unused: Vec<_> = rested.variants.iter().flat_map(|variant| latest.forget(*variant)).collect();
         let chunks = latest.chunks();
         drop(latest);
         // Freeing takes a while: not under the lock.
-        chunks.iter().for_each(|chunk| chunk.rest());
-        drop((unused, forgotten));
+        chunks.iter().chain(&rested.chunks).for_each(|chunk| chunk.rest());
+        drop((unused, rested));
     }
 
     /// Puts other limits in force. What is stored already stays.
@@ -288,7 +287,9 @@ impl Inlet {
 
     /// Puts everything together anew by other rules. Between raw and merged only a restart changes.
     pub fn set_mode(&self, mode: Mode) {
-        self.shared.latest().set_mode(mode);
+        let mut latest = self.shared.latest();
+        latest.set_mode(mode);
+        self.shared.changed(latest, &[]);
     }
 }
 

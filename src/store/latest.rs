@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::answers::Aspect;
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{Catalog, Changes};
@@ -123,6 +124,14 @@ impl Latest {
 
     pub(super) fn catalog(&mut self) -> Option<&mut Catalog> {
         self.catalog.as_mut()
+    }
+
+    /// A number that is another one whenever what is shown of an application is.
+    pub(super) fn version(&self, app: &App, aspect: Aspect) -> u64 {
+        match (&self.catalog, aspect) {
+            (Some(catalog), Aspect::Merged) => catalog.version(app.name.as_str()),
+            _ => app.changed,
+        }
     }
 
     /// The rendered segments, each once.

@@ -7,6 +7,9 @@
 //! what was stored before. No lock is held while text is parsed, copied, compressed or sent, and none across an await.
 //! The clock is always an argument.
 
+mod answers;
+#[cfg(test)]
+mod answers_tests;
 mod app;
 mod durable;
 mod events;
@@ -36,11 +39,13 @@ pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use answers::Answers;
 use events::{Events, Settle};
-use exposed::Answers;
 use feed::Followers;
 use latest::Latest;
 use peers::Peers;
+
+use crate::model::AppName;
 
 /// Makes an empty store and gives its writing and its reading half.
 #[must_use]
@@ -102,9 +107,12 @@ impl Shared {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of the answers that were made before a change.
-    fn forget_answers(&self) {
-        let outdated = self.answers().take_all();
+    /// Ends a change of these applications, with the answers that were made before it.
+    fn changed(&self, latest: MutexGuard<'_, Latest>, apps: &[AppName]) {
+        let version = |app: &AppName, aspect| latest.get(app.as_str()).map(|app| latest.version(app, aspect));
+        let outdated = self.answers().outdated(apps, version);
+        drop(latest);
+        // Freeing thousands of handles takes a while: not under the lock.
         drop(outdated);
     }
 

@@ -7,12 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
-use crate::exposition::gzip::{Compressor, Effort};
 use crate::exposition::negotiate::{Coding, Escaping};
 use crate::exposition::render::Variant;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Topic, Update};
 
-fn update(app: &str, body: &str, at: i64) -> Update {
+pub(super) fn update(app: &str, body: &str, at: i64) -> Update {
     Update {
         app: AppName::new(app).unwrap(),
         body: Bytes::copy_from_slice(body.as_bytes()),
@@ -30,20 +29,20 @@ fn origin() -> Origin {
     }
 }
 
-fn merging(limits: Limits) -> (Inlet, View) {
+pub(super) fn merging(limits: Limits) -> (Inlet, View) {
     open(limits, Mode::Merge(Rules::new(None, Duplicates::Label, &["exporter_proxy_"])))
 }
 
-fn in_raw(limits: Limits) -> (Inlet, View) {
+pub(super) fn in_raw(limits: Limits) -> (Inlet, View) {
     open(limits, Mode::Raw)
 }
 
-const TEXT: Variant = Variant {
+pub(super) const TEXT: Variant = Variant {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
 
-fn text(view: &View) -> String {
+pub(super) fn text(view: &View) -> String {
     let exposed = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity);
     let mut text = exposed.text().iter().map(|row| row.concat()).collect::<Vec<_>>().concat();
     text.extend(exposed.tail(Vec::new()).concat());
@@ -333,88 +332,4 @@ fn what_says_the_same_again_is_in_memory_once() {
     assert_eq!(view.app("a").unwrap().updated, Some(Timestamp::from_millis(2)));
     inlet.put(update("a", "a 2\n", 3)).unwrap();
     assert_eq!(text(&view), "a 2\n");
-}
-
-#[test]
-fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
-    let (inlet, view) = merging(Limits::default());
-    for app in 0..40 {
-        let lines: String = (0..20).map(|n| format!("shared{{app=\"{app}\",n=\"{n}\"}} {n}\n")).collect();
-        inlet.put(update(&format!("app-{app}"), &lines, 1)).unwrap();
-    }
-    let whole = text(&view);
-    let exposed = |coding| view.exposition(TEXT, Selection::Everything).finish(coding);
-    let is_ready = |coding| view.exposition(TEXT, Selection::Everything).is_ready(coding);
-    inlet.rest();
-    assert!(exposed(Coding::Gzip).has_text(), "it has been taken since the last time");
-    inlet.rest();
-    assert!(!exposed(Coding::Gzip).has_text());
-    assert!(is_ready(Coding::Gzip) && !is_ready(Coding::Identity));
-    // Neither what is compressed in the background nor a stored block needs the text to be there.
-    let chunks = exposed(Coding::Gzip).chunks().to_vec();
-    chunks
-        .iter()
-        .for_each(|chunk| chunk.compress(Effort::Small, &mut Compressor::new()));
-    assert!(!exposed(Coding::Gzip).has_text(), "compressing leaves it away");
-    assert_eq!(exposed(Coding::Gzip).piece().text_len(), whole.len() as u64);
-    assert_eq!(text(&view), whole);
-    assert!(is_ready(Coding::Identity));
-    inlet.rest();
-    assert!(is_ready(Coding::Identity));
-}
-
-#[test]
-fn text_that_is_there_once_is_never_let_go() {
-    let (inlet, view) = merging(Limits::default());
-    let lines: String = (0..2_000).map(|n| format!("large{{n=\"{n}\"}} {n}\n")).collect();
-    inlet
-        .put(update("large", &format!("# HELP large L\n# TYPE large gauge\n{lines}"), 1))
-        .unwrap();
-    let whole = text(&view);
-    inlet.rest();
-    inlet.rest();
-    assert!(view.exposition(TEXT, Selection::Everything).is_ready(Coding::Identity));
-    assert_eq!(text(&view), whole);
-}
-
-#[test]
-fn a_variant_that_nobody_asks_for_is_forgotten() {
-    let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "a 1\n", 1)).unwrap();
-    let once = Variant {
-        syntax: Syntax::OpenMetrics,
-        ..TEXT
-    };
-    let chunk = |variant| view.exposition(variant, Selection::Everything).finish(Coding::Gzip).chunks()[0].clone();
-    let (of_once, of_text) = (chunk(once), chunk(TEXT));
-    for _ in 0..11 {
-        inlet.rest();
-        let same = Arc::ptr_eq(&chunk(TEXT), &of_text);
-        assert!(same, "somebody asks for it between");
-    }
-    inlet.rest();
-    assert_eq!(Arc::strong_count(&of_once), 1, "nobody else holds it any more");
-    assert!(!Arc::ptr_eq(&chunk(once), &of_once));
-    assert_eq!(text(&view), "a 1\n");
-}
-
-#[test]
-fn whoever_reads_while_text_is_let_go_reads_all_of_it() {
-    let (inlet, view) = merging(Limits::default());
-    for app in 0..40 {
-        let lines: String = (0..20).map(|n| format!("shared{{app=\"{app}\",n=\"{n}\"}} {n}\n")).collect();
-        inlet.put(update(&format!("app-{app}"), &lines, 1)).unwrap();
-    }
-    let whole = text(&view);
-    let reading = std::sync::atomic::AtomicBool::new(true);
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            while reading.load(std::sync::atomic::Ordering::Relaxed) {
-                inlet.rest();
-            }
-        });
-        let same = (0..500).all(|_| text(&view) == whole);
-        reading.store(false, std::sync::atomic::Ordering::Relaxed);
-        assert!(same);
-    });
 }

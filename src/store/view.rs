@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answers::Aspect;
 use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
-use super::{App, EventsOverview, Exposed, Feed, Prepared, Shared, Text};
-use crate::exposition::catalog::{Selection, alone};
-use crate::exposition::raw;
+use super::{App, EventsOverview, Feed, Prepared, Shared};
+use crate::exposition::catalog::Selection;
 use crate::exposition::render::Variant;
 use crate::model::{PeerSample, ScraperId, Timestamp, Topic};
 
@@ -89,26 +89,19 @@ impl View {
     /// prepared; [`Prepared::finish`] does what is left to do.
     #[must_use]
     pub fn exposition(&self, variant: Variant, which: Selection<'_>) -> Prepared {
-        if which == Selection::Everything {
-            return Prepared::everything(Arc::clone(&self.shared), variant);
-        }
-        let mut latest = self.shared.latest();
-        if let Some(catalog) = latest.catalog() {
-            return Prepared::planned(Arc::clone(&self.shared), catalog.plan(variant, which));
-        }
-        let chosen = latest.apps().filter(|app| which == Selection::App(app.name.as_str()));
-        let bodies = chosen.map(|app| app.text.body().clone()).collect();
-        Prepared::raw(Arc::clone(&self.shared), bodies)
+        let shared = || Arc::clone(&self.shared);
+        let app = match which {
+            Selection::Everything => return Prepared::everything(shared(), variant),
+            Selection::App(name) => Prepared::app(shared(), name, Aspect::Merged, variant),
+            Selection::Nothing => None,
+        };
+        app.unwrap_or_else(|| Prepared::nothing(shared(), variant))
     }
 
     /// What one application has handed in, without added labels; `None` if it is unknown.
     #[must_use]
-    pub fn app_exposition(&self, name: &str, variant: Variant) -> Option<Exposed> {
-        let app = self.app(name)?;
-        Some(match &app.text {
-            Text::Read(exposition) => Exposed::merged(alone(exposition, variant)),
-            Text::Raw(body, _) => Exposed::raw(raw::concatenate([body])),
-        })
+    pub fn app_exposition(&self, name: &str, variant: Variant) -> Option<Prepared> {
+        Prepared::app(Arc::clone(&self.shared), name, Aspect::AsPushed, variant)
     }
 
     /// The events for a scrape of this scraper, lent until the lease is settled. A first scrape makes the scraper known.

@@ -12,9 +12,9 @@ use super::strip::{Segment, Strip};
 use crate::exposition::Kind;
 
 /// How often `exporter_` is put before the name of a telling label before it is taken to be free: each time is one proxy behind another.
-pub(super) const MAX_RANKS: usize = 8;
+pub(super) const MAX_RANKS: usize = LAST_RANK as usize + 1;
 /// The rank that is taken when no name is free.
-pub(super) const LAST_RANK: u8 = MAX_RANKS as u8 - 1;
+pub(super) const LAST_RANK: u8 = 7;
 
 /// What one application contributes to a family.
 #[derive(Debug, Clone)]

@@ -369,6 +369,16 @@ impl Job {
 }
 
 impl Exposed {
+    /// What no applications have to say.
+    #[must_use]
+    pub const fn nothing(variant: Variant) -> Self {
+        Self {
+            variant,
+            chunks: Vec::new(),
+            guests: Vec::new(),
+        }
+    }
+
     /// What it depends on.
     #[must_use]
     pub const fn variant(&self) -> Variant {

@@ -13,9 +13,6 @@ use crate::exposition::gzip::{Compressor, Effort, Piece};
 /// How much text is deflated into one piece: what a segment has at most, so that large applications give several pieces of work.
 const MAX_PIECE_TEXT: usize = 256 * 1024;
 
-/// Copies of fewer bytes are not worth being rendered again.
-const MIN_REST: usize = 16 * 1024;
-
 /// Rendered text, immutable and shared by every answer that holds it. Its compressed form may come later, from another thread.
 ///
 /// Text that is a copy of what applications have handed in can be [rested](Chunk::rest): where scrapers take nothing but the compressed
@@ -59,15 +56,16 @@ impl Chunk {
         }
     }
 
-    /// Items one after another. They are kept where they take less memory than the copies that their text is made of.
-    pub(crate) fn render(items: Vec<Item>, variant: Variant) -> Self {
+    /// Items one after another. They are kept where they take less than half the memory of the copies that their text is made of.
+    pub(crate) fn render(mut items: Vec<Item>, variant: Variant) -> Self {
         let mut rope = write(&items, variant);
         let copied = rope.copied();
         let text = rope.finish();
-        let worth_keeping = copied > MIN_REST && copied > 2 * items.iter().map(Item::footprint).sum::<usize>();
-        let source = worth_keeping.then(|| Source {
-            items: items.into(),
-            variant,
+        let worth_keeping = copied > 2 * items.iter().map(Item::footprint).sum::<usize>();
+        let source = worth_keeping.then(|| {
+            items.iter_mut().for_each(Item::stand_alone);
+            let items = items.into();
+            Source { items, variant }
         });
         Self { source, ..Self::new(text) }
     }

@@ -38,6 +38,15 @@ impl Header {
         help + self.name.len() + 24
     }
 
+    /// Copies what does not stand in `text`.
+    pub(super) fn stand_alone(&mut self, text: &Bytes) {
+        let range = text.as_ptr_range();
+        let words = self.help.as_mut().map(|help| &mut help.text).into_iter().chain(&mut self.unit);
+        for foreign in words.filter(|it| !range.contains(&it.as_ptr())) {
+            *foreign = Bytes::copy_from_slice(foreign);
+        }
+    }
+
     pub(super) fn write(&self, to: Variant, rope: &mut Rope) {
         let name = self.spelt_name(to.escaping);
         if let Some(help) = &self.help {

@@ -100,9 +100,17 @@ impl Item {
         runs + self.header.as_ref().map_or(0, |header| header.size())
     }
 
+    /// Copies what is another application's, whose whole text would otherwise stay in memory for one line of help when that application
+    /// has long handed in the next one.
+    fn stand_alone(&mut self) {
+        if let Some(header) = &mut self.header {
+            header.stand_alone(self.exposition.body());
+        }
+    }
+
     /// About how many bytes it takes in memory beside the application's text.
     fn footprint(&self) -> usize {
-        let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.name.len());
+        let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
         let additions = size_of_val(&*self.additions);
         let hidden = self.hidden.as_ref().map_or(0, |hidden| hidden.capacity() * size_of::<u64>());
         size_of::<Self>() + header + additions + hidden
