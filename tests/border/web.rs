@@ -71,6 +71,52 @@ async fn gzip_is_one_member_with_a_known_length() {
     assert!(refused.headers().get("content-encoding").is_none());
 }
 
+/// What a gzip reader reads, and how many bytes were sent for it.
+async fn zipped(proxy: &Proxy, path: &str) -> (String, usize) {
+    let answer = proxy.ask(Request::get(path).header("accept-encoding", "gzip")).await;
+    assert_eq!(answer.headers()["content-encoding"], "gzip", "{path}");
+    let mut text = String::new();
+    flate2::bufread::GzDecoder::new(&answer.body()[..])
+        .read_to_string(&mut text)
+        .unwrap();
+    (text, answer.body().len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_app_alone_is_compressed_and_always_true() {
+    for mode in ["merge", "raw"] {
+        let proxy = Proxy::with(&format!("exposition.mode = \"{mode}\"")).await;
+        let put = async |app: &str, value: u32| {
+            let body = bulk("m", 50_000).replace("} 1\n", &format!("}} {value}\n"));
+            let answer = proxy.send(Request::put(format!("/apps/{app}/metrics")), body).await;
+            assert_eq!(answer.status(), 200);
+        };
+        put("a", 1).await;
+        let paths = ["/metrics?app=a&own=false", "/apps/a/metrics"];
+        for path in paths {
+            until("it is compressed", async || zipped(&proxy, path).await.1 < 10_000).await;
+            assert_eq!(zipped(&proxy, path).await.0, proxy.text(path).await);
+        }
+        // Somebody else's push makes a label necessary, the next one changes nothing for this app, its own changes all.
+        for (app, value) in [("b", 2), ("b", 3), ("a", 4)] {
+            put(app, value).await;
+            let everything = proxy.text("/metrics?own=false").await;
+            for (path, labelled) in paths.into_iter().zip([mode == "merge", false]) {
+                let (text, _) = zipped(&proxy, path).await;
+                assert_eq!(text, proxy.text(path).await);
+                let value = if app == "a" { value } else { 1 };
+                let first = if labelled {
+                    format!("m{{n=\"00000000\",app=\"a\"}} {value}\n")
+                } else {
+                    format!("m{{n=\"00000000\"}} {value}\n")
+                };
+                assert!(text.starts_with(&first), "{mode} {path}: {}", &text[..100]);
+                assert!(everything.contains(&text) || !labelled, "all see the same of it");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_may_be_packed_and_is_bounded_both_ways() {
     let proxy = Proxy::with("receiver.max_message_bytes = \"64KiB\"").await;
