@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::RangeBounds as _;
 use std::sync::Arc;
 
 use super::App;
+use super::jobs::Only;
 use super::parts::{Part, Role, Shape};
 use super::series::SeriesIndex;
 use super::slab::Id;
@@ -107,6 +110,8 @@ pub(super) struct Shared {
     pub(super) odd: u32,
     /// How many contributions have quoted names.
     pub(super) quoted: u32,
+    /// How many contributions state a unit.
+    pub(super) united: u32,
     /// About how many bytes of text all make.
     pub(super) bytes: usize,
     /// Where it goes out.
@@ -153,6 +158,38 @@ impl Entry {
             Contributions::Many(shared) => (None, Some(shared.of.iter().map(|(app, contribution)| (*app, contribution)))),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The contributions of some applications, in the order of the applications. The others cost nothing.
+    pub(super) fn among(&self, only: Only) -> impl Iterator<Item = (Id<App>, &Contribution)> {
+        let bounds = match only {
+            Only::Range(from, to) => (Included(from), to.map_or(Unbounded, Excluded)),
+            Only::App(app) => (Included(app), Included(app)),
+        };
+        let (one, many) = match &self.contributions {
+            Contributions::One(app, contribution) => (Some((*app, contribution)).filter(|_| bounds.contains(app)), None),
+            Contributions::Many(shared) => (None, Some(shared.of.range(bounds).map(|(app, contribution)| (*app, contribution)))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The application that has had it longest but for this one.
+    pub(super) fn senior_without(&self, app: Option<Id<App>>) -> Option<(Id<App>, &Contribution)> {
+        if Some(self.senior) != app {
+            return self.get(self.senior).map(|it| (self.senior, it));
+        }
+        self.iter().filter(|(other, _)| Some(*other) != app).min_by_key(|(_, it)| it.since)
+    }
+
+    /// The application whose unit goes out: the one that decides on the type, if it states one, or the first that does.
+    pub(super) fn uniter(&self) -> Option<Id<App>> {
+        let states = |app: &Id<App>| self.get(*app).is_some_and(|it| it.part.united);
+        let first = || match &self.contributions {
+            Contributions::One(app, contribution) => contribution.part.united.then_some(*app),
+            Contributions::Many(shared) if shared.united == 0 => None,
+            Contributions::Many(shared) => shared.of.iter().find(|(_, it)| it.part.united).map(|(app, _)| *app),
+        };
+        self.typer.filter(states).or_else(first)
     }
 
     pub(super) fn shared(&self) -> Option<&Shared> {

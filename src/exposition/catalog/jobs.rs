@@ -7,7 +7,7 @@ use super::entry::{Contribution, Contributions, Entry, Form};
 use super::slab::Id;
 use super::{App, Catalog};
 use crate::exposition::render::{Addition, Header, Help, Item, Variant};
-use crate::exposition::{Family, Kind, Suffix};
+use crate::exposition::{Kind, Suffix};
 use crate::model::Syntax;
 
 /// Which applications an answer is about.
@@ -21,13 +21,6 @@ pub(super) enum Only {
 
 impl Only {
     pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
-
-    fn has(self, app: Id<App>) -> bool {
-        match self {
-            Self::Range(from, to) => from <= app && to.is_none_or(|to| app < to),
-            Self::App(only) => app == only,
-        }
-    }
 }
 
 /// The sample names of a family that is split, one section each.
@@ -81,7 +74,7 @@ impl Catalog {
     fn section(&self, id: Id<Entry>, only: Only, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
         let entry = &self.entries[id];
         let mut items = Vec::new();
-        for (app, contribution) in entry.iter().filter(|(app, it)| only.has(*app) && entry.keeps(it)) {
+        for (app, contribution) in entry.among(only).filter(|(_, it)| entry.keeps(it)) {
             let item = self.item(id, app, contribution, variant, suffix);
             items.extend(item.map(|item| (self.header_name(contribution, app, variant, id, suffix), item)));
         }
@@ -204,14 +197,11 @@ impl Catalog {
                 syntax: exposition.syntax(),
             })
         });
-        let units = entry.typer.into_iter().chain(entry.iter().map(|(app, _)| app));
-        let has_unit = |(_, family): &(_, &Family)| family.unit.is_some();
-        let unit = if suffix.is_some() {
-            None
-        } else {
-            units.filter_map(of).find(has_unit)
-        };
-        let unit = unit.and_then(|(exposition, family)| Some(exposition.body().slice(family.unit?.range())));
+        let states_unit = variant.syntax == Syntax::OpenMetrics && suffix.is_none();
+        let unit = if states_unit { entry.uniter() } else { None };
+        let unit = unit
+            .and_then(of)
+            .and_then(|(exposition, family)| Some(exposition.body().slice(family.unit?.range())));
         Header { name, kind, help, unit }
     }
 }

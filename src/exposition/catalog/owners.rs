@@ -104,10 +104,11 @@ impl Catalog {
     fn would_clash(&self, app: Option<Id<App>>, part: &Part, exposition: &Exposition) -> Option<Clash> {
         let (key, shape) = (part.key(exposition), Shape::from(part.kind));
         let entry = self.entry_by_key(&key).map(|(_, entry)| entry);
-        // The family as it would be without this application.
-        let others = entry.map(|entry| entry.iter().filter(|(other, _)| Some(*other) != app));
-        let senior = others.and_then(|others| others.min_by_key(|(_, it)| it.since));
         let mine = app.and_then(|app| entry?.get(app)).filter(|mine| mine.shape() == shape);
+        // The family as it would be without this application, unless that has had it longest and gives way to nobody.
+        let senior = entry
+            .filter(|entry| mine.is_none() || Some(entry.senior) != app)
+            .and_then(|entry| entry.senior_without(app));
         if let (Some(entry), Some((by, theirs))) = (entry, senior)
             && mine.is_none_or(|mine| theirs.since < mine.since)
         {
@@ -140,12 +141,8 @@ impl Catalog {
             .into_iter()
             .filter(|&it| contests(&self.entries[it]) && self.entries[it].is_active());
         let stronger = |other: &Id<Entry>| {
-            let since = self.entries[*other]
-                .iter()
-                .filter(|(it, _)| Some(*it) != app)
-                .map(|(_, it)| it.since)
-                .min();
-            since.is_some_and(|since| mine.is_none_or(|mine| since < mine.since))
+            let senior = self.entries[*other].senior_without(app);
+            senior.is_some_and(|(_, senior)| mine.is_none_or(|mine| senior.since < mine.since))
         };
         rivals.into_iter().find(stronger).map(|other| self.covered(&key, other))
     }

@@ -73,6 +73,8 @@ pub(super) struct Part {
     pub(super) fit: bool,
     /// Whether some name is written in quotes.
     pub(super) quoted: bool,
+    /// Whether a unit is stated.
+    pub(super) united: bool,
 }
 
 impl Part {
@@ -183,5 +185,6 @@ fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind,
         role,
         fit,
         quoted: family.traits.contains(Traits::QUOTED),
+        united: family.unit.is_some(),
     }
 }

@@ -291,7 +291,7 @@ impl Catalog {
         let contribution = self.contribution(&key, part, turn);
         self.share(id, turn);
         let app = &self.apps[turn.app];
-        let (has_help, has_unit, order) = (app.help(part.family).is_some(), app.unit(part.family).is_some(), app.name_order());
+        let (has_help, order) = (app.help(part.family).is_some(), app.name_order());
         let helper = self.entries[id].helper;
         let entry = &mut self.entries[id];
         let kept = entry.keeps(&contribution);
@@ -314,7 +314,7 @@ impl Catalog {
         shared.of.insert(turn.app, contribution);
         if typed {
             self.mark_all(id);
-        } else if helps || has_unit {
+        } else if helps || part.united {
             self.mark_header(id);
         }
         if typed || odd {
@@ -352,6 +352,7 @@ impl Catalog {
             taken: [0; MAX_RANKS],
             odd: u32::from(!contribution.part.fit),
             quoted: 0,
+            united: 0,
             bytes: 0,
             home,
         };
@@ -411,7 +412,7 @@ impl Catalog {
         turn.reshaped.insert(Arc::clone(&key));
         if let Some(part) = self.entries[id].get(turn.app).map(|contribution| contribution.part) {
             self.release_series(id, Source::before(turn, part), turn);
-            if unit_of(&turn.before.exposition, part.family).is_some() {
+            if part.united {
                 self.mark_header(id);
             }
         }
@@ -559,11 +560,13 @@ fn size_of(exposition: &Exposition, part: Part) -> u32 {
 impl Shared {
     fn count_in(&mut self, part: &Part, bytes: u32) {
         self.quoted += u32::from(part.quoted);
+        self.united += u32::from(part.united);
         self.bytes += bytes as usize;
     }
 
     fn count_out(&mut self, part: &Part, bytes: u32) {
         self.quoted -= u32::from(part.quoted);
+        self.united -= u32::from(part.united);
         self.bytes -= bytes as usize;
     }
 
