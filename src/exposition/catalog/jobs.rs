@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::entry::{Contribution, Contributions, Entry, Form};
 use super::slab::Id;
 use super::{App, Catalog};
+use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::{Addition, Header, Help, Item, Variant};
 use crate::exposition::{Kind, Suffix};
 use crate::model::Syntax;
@@ -23,8 +24,11 @@ impl Only {
     pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
 }
 
-/// The sample names of a family that is split, one section each.
-const SECTIONS: [Suffix; 4] = [Suffix::Bare, Suffix::Bucket, Suffix::Sum, Suffix::Count];
+/// Where a family goes out as one.
+const WHOLE: [Option<Suffix>; 1] = [None];
+
+/// Where a family is split: its sample names, one section each.
+const SPLIT: [Option<Suffix>; 4] = [Some(Suffix::Bare), Some(Suffix::Bucket), Some(Suffix::Sum), Some(Suffix::Count)];
 
 impl Catalog {
     /// What the applications of a range have for themselves.
@@ -42,51 +46,57 @@ impl Catalog {
 
     /// A family in one piece.
     pub(super) fn whole_family(&self, id: Id<Entry>, only: Only, variant: Variant, items: &mut Vec<Item>) {
-        for section in self.family(id, only, variant) {
-            items.extend(section);
+        for &suffix in self.sections(id, variant) {
+            self.section(id, only, variant, suffix, items);
         }
     }
 
-    /// How many sections a family has.
-    pub(super) fn sections(&self, id: Id<Entry>, variant: Variant) -> usize {
+    /// The sections of a family, none where it does not go out by itself: more than one where it goes out as several families.
+    pub(super) fn sections(&self, id: Id<Entry>, variant: Variant) -> &'static [Option<Suffix>] {
         let entry = &self.entries[id];
-        let splits = entry.is_active() && variant.syntax == Syntax::OpenMetrics && entry.form == Form::Split;
-        if splits { SECTIONS.len() } else { 1 }
-    }
-
-    /// A family, in as many sections as it has: more than one where it goes out as several families.
-    pub(super) fn family(&self, id: Id<Entry>, only: Only, variant: Variant) -> Vec<Vec<Item>> {
-        let entry = &self.entries[id];
-        if !entry.is_active() {
-            return vec![Vec::new()];
-        }
-        match (variant.syntax, self.entries[id].form) {
-            (Syntax::Text, _) => vec![self.section(id, only, variant, None)],
-            (Syntax::OpenMetrics, Form::Inside) => vec![Vec::new()],
-            (Syntax::OpenMetrics, Form::Split) => SECTIONS
-                .iter()
-                .map(|&suffix| self.section(id, only, variant, Some(suffix)))
-                .collect(),
-            (Syntax::OpenMetrics, Form::Typed(_) | Form::Plain(_)) => vec![self.section(id, only, variant, None)],
+        match (variant.syntax, entry.form) {
+            _ if !entry.is_active() => &[],
+            (Syntax::OpenMetrics, Form::Inside) => &[],
+            (Syntax::OpenMetrics, Form::Split) => &SPLIT,
+            (Syntax::Text, _) | (Syntax::OpenMetrics, Form::Typed(_) | Form::Plain(_)) => &WHOLE,
         }
     }
 
-    fn section(&self, id: Id<Entry>, only: Only, variant: Variant, suffix: Option<Suffix>) -> Vec<Item> {
+    /// A section of a family.
+    pub(super) fn section(&self, id: Id<Entry>, only: Only, variant: Variant, suffix: Option<Suffix>, items: &mut Vec<Item>) {
         let entry = &self.entries[id];
-        let mut items = Vec::new();
-        for (app, contribution) in entry.among(only).filter(|(_, it)| entry.keeps(it)) {
-            let item = self.item(id, app, contribution, variant, suffix);
-            items.extend(item.map(|item| (self.header_name(contribution, app, variant, id, suffix), item)));
-        }
-        if entry.shared().is_some_and(|shared| shared.quoted > 0) {
-            // Names that only UTF-8 aware scrapers can tell apart.
-            items.sort_by(|a, b| a.0.cmp(&b.0));
-        }
+        let of_section = entry
+            .among(only)
+            .filter(|(_, it)| entry.keeps(it))
+            .filter_map(|(app, contribution)| {
+                let item = self.item(id, app, contribution, variant, suffix)?;
+                Some((app, contribution, item))
+            });
         let begins = match only {
             Only::App(_) => true,
             Only::Range(from, _) => self.first_contributor(id, suffix).is_none_or(|first| from <= first),
         };
-        self.with_headers(id, items, begins, variant, suffix)
+        let name = |app, contribution: &Contribution| self.header_name(contribution, app, variant, id, suffix);
+        let header = |name| Some(Box::new(self.header(id, name, variant, suffix)));
+        let tells_apart = variant.escaping == Escaping::AllowUtf8 && entry.shared().is_some_and(|shared| shared.quoted > 0);
+        if tells_apart {
+            // Names that only UTF-8 aware scrapers can tell apart: each one's samples belong together.
+            let mut named: Vec<_> = of_section.map(|(app, it, item)| (name(app, it), item)).collect();
+            named.sort_by(|a, b| a.0.cmp(&b.0));
+            for group in named.chunk_by_mut(|one, other| one.0 == other.0) {
+                let (name, first) = &mut group[0];
+                first.header = header(name.clone());
+            }
+            items.extend(named.into_iter().map(|(_, item)| item));
+        } else {
+            let mut is_first = begins;
+            items.extend(of_section.map(|(app, contribution, mut item)| {
+                if std::mem::take(&mut is_first) {
+                    item.header = header(name(app, contribution));
+                }
+                item
+            }));
+        }
     }
 
     /// The application whose samples come first.
@@ -94,32 +104,6 @@ impl Catalog {
         let entry = &self.entries[id];
         let has = |it: &Contribution| suffix.is_none_or(|suffix| it.part.names.contains(suffix.as_trait()));
         entry.iter().find(|(_, it)| entry.keeps(it) && has(it)).map(|(app, _)| app)
-    }
-
-    /// Puts a header before the first item, and before each that has another name where the scraper can read the difference.
-    fn with_headers(
-        &self,
-        id: Id<Entry>,
-        items: Vec<(Box<[u8]>, Item)>,
-        begins: bool,
-        variant: Variant,
-        suffix: Option<Suffix>,
-    ) -> Vec<Item> {
-        let mut last: Option<Box<[u8]>> = None;
-        let tells_apart = variant.escaping == crate::exposition::negotiate::Escaping::AllowUtf8;
-        let mut finished = Vec::with_capacity(items.len());
-        for (name, mut item) in items {
-            let continues = match &last {
-                None => !begins,
-                Some(last) => !tells_apart || *last == name,
-            };
-            if !continues {
-                item.header = Some(Box::new(self.header(id, name.clone(), variant, suffix)));
-            }
-            last = Some(name);
-            finished.push(item);
-        }
-        finished
     }
 
     fn item(&self, id: Id<Entry>, app: Id<App>, contribution: &Contribution, variant: Variant, suffix: Option<Suffix>) -> Option<Item> {

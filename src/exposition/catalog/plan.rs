@@ -123,12 +123,17 @@ impl Catalog {
         let Some(Home::Own(strip)) = self.entries[id].shared().map(|shared| &shared.home) else {
             return;
         };
-        let sections = self.sections(id, plan.variant);
         let variant = plan.variant;
-        let mut pending = vec![Vec::new(); sections];
+        let sections = self.sections(id, variant);
+        let mut pending = vec![Vec::new(); sections.len()];
         for (from, to, segment) in strip.segments() {
-            let slots = plan.slots(segment, Seat::Wide(id, from), sections, || {
-                self.family(id, Only::Range(from, to), variant)
+            let items = |&suffix| {
+                let mut items = Vec::new();
+                self.section(id, Only::Range(from, to), variant, suffix, &mut items);
+                items
+            };
+            let slots = plan.slots(segment, Seat::Wide(id, from), sections.len(), || {
+                sections.iter().map(items).collect()
             });
             for (section, slot) in slots.into_iter().enumerate() {
                 pending[section].push(slot);
