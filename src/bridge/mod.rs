@@ -40,7 +40,7 @@ use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, SharedSecret};
-use crate::supervise::{DRAIN, Listener, Report, Seats, Stop, Supervisor};
+use crate::supervise::{DRAIN, GivingBack, Listener, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
 /// What can be requested, and what that gives.
@@ -161,6 +161,7 @@ impl Bridge {
         let door = door(&settings, forwarding, obstacle.clone(), key);
         supervisor.add(Server::new(listener, Seats::new(settings.connections), door));
         supervisor.add(keeper);
+        supervisor.add(GivingBack);
         Ok(Self {
             supervisor,
             obstacle,

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::broadcast;
 
 use super::PublicKey;
+use super::unreached::Unreached;
 use crate::telemetry::Throttle;
 
 /// Events that a follower may be behind; one further behind misses the oldest and is told so.
@@ -153,6 +155,7 @@ pub struct Events {
     count: Box<dyn Fn(&Event) + Send + Sync>,
     followers: broadcast::Sender<Event>,
     throttle: Throttle,
+    unreached: Mutex<Unreached>,
 }
 
 impl Events {
@@ -163,6 +166,7 @@ impl Events {
             count: Box::new(count),
             followers: broadcast::Sender::new(FOLLOWER_LAG),
             throttle: Throttle::default(),
+            unreached: Mutex::default(),
         }
     }
 
@@ -174,13 +178,24 @@ impl Events {
 
     /// Logs, counts and hands on.
     pub fn emit(&self, event: Event) {
-        let stranger = event.stranger();
-        if stranger.is_none_or(|source| self.throttle.admit(&source, Instant::now()).is_some()) {
+        if self.is_worth_a_line(&event, Instant::now()) {
             event.log();
         }
         (self.count)(&event);
         // Nobody has to follow.
         let _ = self.followers.send(event);
+    }
+
+    /// Neither strangers nor an end that stays away fill the log.
+    fn is_worth_a_line(&self, event: &Event, now: Instant) -> bool {
+        let mut unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Unreachable { peer, why } => return unreached.is_news(peer, why, now),
+            Event::Opened { peer, .. } | Event::Registered { peer, .. } => unreached.reached(peer),
+            _ => {}
+        }
+        let stranger = event.stranger();
+        stranger.is_none_or(|source| self.throttle.admit(&source, now).is_some())
     }
 }
 

@@ -35,6 +35,7 @@ mod stream;
 mod tls;
 mod transport;
 mod tries;
+mod unreached;
 
 #[cfg(test)]
 mod tests;
