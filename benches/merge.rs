@@ -93,6 +93,32 @@ fn push(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
     bencher.counter(BytesCount::new(bytes)).bench_local(|| world.push());
 }
 
+/// Whether a push contradicts anybody, as one over HTTP asks first; among 100 applications and among 10,000.
+#[divan::bench(args = [(100, 0), (10_000, 0), (100, 100), (10_000, 100)])]
+fn check_push(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
+    let world = World::of(apps, 10, shared);
+    let (name, update) = (world.names[apps / 2].as_str(), &world.updates[apps / 2][0]);
+    bencher.bench_local(|| world.catalog.check_push(name, update));
+}
+
+/// Whether the answer about one application still stands.
+#[divan::bench(args = SHARED)]
+fn version(bencher: Bencher<'_, '_>, shared: usize) {
+    let world = World::new(APPS, shared);
+    let name = world.names[APPS / 2].as_str();
+    bencher.bench_local(|| world.catalog.version(name));
+}
+
+/// An answer about one application that has changed.
+#[divan::bench(args = SHARED)]
+fn answer_about_one(bencher: Bencher<'_, '_>, shared: usize) {
+    let mut world = World::new(APPS, shared);
+    let name = world.names[APPS / 2].clone();
+    let mut answer = || world.catalog.plan(TEXT, Selection::App(name.as_str())).render().0;
+    let bytes = answer().body(None).len();
+    bencher.counter(BytesCount::new(bytes)).bench_local(answer);
+}
+
 /// An answer when nothing has changed.
 #[divan::bench(args = SHARED)]
 fn answer_unchanged(bencher: Bencher<'_, '_>, shared: usize) {
