@@ -8,11 +8,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Dropped, Inlet};
-use crate::model::{AppName, Clock};
+use crate::model::{AppName, Clock, Timestamp};
 use crate::supervise::Part;
 
 /// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How long others have the store between two batches of applications that are forgotten.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How often rendered text is let go that nobody has taken since: a little more than a minute, the longest time that scrapers usually let
 /// pass.
@@ -48,6 +51,17 @@ impl Expiry {
             dropped: Box::new(dropped),
         }
     }
+
+    /// Forgets all that is too old, with pauses in which others have their turn.
+    async fn expire(&self, now: Timestamp, stop: &CancellationToken) {
+        loop {
+            let gone = self.inlet.expire(now);
+            gone.iter().for_each(&self.forgotten);
+            if gone.len() < Inlet::EXPIRES_AT_ONCE || stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    }
 }
 
 impl Part for Expiry {
@@ -67,7 +81,7 @@ impl Part for Expiry {
                     tokio::task::spawn_blocking(move || inlet.rest()).await?;
                 }
                 let now = (self.clock)();
-                self.inlet.expire(now).iter().for_each(&self.forgotten);
+                self.expire(now, &stop).await;
                 self.inlet.sweep(now).iter().for_each(&self.dropped);
             }
             Ok(())

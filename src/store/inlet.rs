@@ -256,10 +256,15 @@ impl Inlet {
         }
     }
 
-    /// Forgets the pushed applications whose last update is too old at `now`, and names them.
+    /// How many applications are forgotten at once: nobody waits for the store longer than some milliseconds, even if all of ten thousand
+    /// have ended together.
+    pub const EXPIRES_AT_ONCE: usize = 64;
+
+    /// Forgets pushed applications whose last update is too old at `now`, and names them. Where there are [`Inlet::EXPIRES_AT_ONCE`] there
+    /// may be more, and others should have their turn before this is called again.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
         let mut latest = self.shared.latest();
-        let gone = latest.expire(now);
+        let gone = latest.expire(now, Self::EXPIRES_AT_ONCE);
         self.tell_forgotten(&gone, now);
         if !gone.is_empty() {
             self.shared.changed(latest, &gone);

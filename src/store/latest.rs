@@ -392,8 +392,8 @@ impl Latest {
         true
     }
 
-    /// Forgets the applications that are too old at `now` and names them.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<AppName> {
+    /// Forgets applications that are too old at `now`, no more than `most`, and names them.
+    pub(super) fn expire(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
         let Some(expire_after) = self.limits.expire_after else {
             return Vec::new();
         };
@@ -403,10 +403,14 @@ impl Latest {
         let (mut gone, mut oldest) = (Vec::new(), now);
         for app in self.apps.values().filter(|app| app.expires) {
             let updated = app.updated.unwrap_or(app.first_seen);
-            if updated.plus(expire_after) <= now {
+            if updated.plus(expire_after) > now {
+                oldest = oldest.min(updated);
+            } else if gone.len() < most {
                 gone.push(app.name.clone());
             } else {
-                oldest = oldest.min(updated);
+                // There are more, to be looked for again.
+                oldest = self.oldest;
+                break;
             }
         }
         self.oldest = oldest;

@@ -69,6 +69,26 @@ fn the_latest_of_each_app_in_the_order_of_first_sight() {
 }
 
 #[test]
+fn many_that_end_together_are_forgotten_in_turns() {
+    let (inlet, view) = merging(Limits {
+        expire_after: Some(Duration::from_secs(10)),
+        ..Limits::default()
+    });
+    let name = |app: usize| format!("app{app}");
+    let apps = 2 * Inlet::EXPIRES_AT_ONCE + 10;
+    (0..apps).for_each(|app| drop(inlet.put(update(&name(app), "x 1\n", 1)).unwrap()));
+    let now = Timestamp::from_millis(10_001);
+    assert_eq!(inlet.expire(now).len(), Inlet::EXPIRES_AT_ONCE);
+    // Whoever is heard of before its turn stays.
+    inlet.put(update(&name(apps - 1), "x 2\n", 10_001)).unwrap();
+    assert_eq!(inlet.expire(now).len(), Inlet::EXPIRES_AT_ONCE);
+    assert_eq!(inlet.expire(now).len(), 9);
+    assert!(inlet.expire(now).is_empty());
+    assert_eq!(view.totals().apps, 1);
+    assert_eq!(inlet.expire(Timestamp::from_millis(20_001)).len(), 1);
+}
+
+#[test]
 fn an_empty_update_keeps_the_app_listed() {
     let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("a", "a 1\n", 1)).unwrap();

@@ -1,6 +1,5 @@
 //! A family of the text format, and who contributes to it.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds as _;
@@ -68,7 +67,8 @@ pub(super) struct Entry {
     pub(super) senior: Id<App>,
     /// The application that has had it longest of those that fit and state a type. It decides on the type.
     pub(super) typer: Option<Id<App>>,
-    /// The application whose HELP goes out: the first by name.
+    /// The application whose HELP goes out: the first by name. Not to be relied on while the family is among those whose helper is looked
+    /// for.
     pub(super) helper: Option<Id<App>>,
     /// Its shape.
     pub(super) shape: Shape,
@@ -114,6 +114,8 @@ pub(super) struct Shared {
     pub(super) united: u32,
     /// About how many bytes of text all make.
     pub(super) bytes: usize,
+    /// Those who have had it longest, the eldest last, as far as they have been looked up. Who has left may still be among them.
+    pub(super) elders: Vec<(u64, Id<App>)>,
     /// Where it goes out.
     pub(super) home: Home,
 }
@@ -228,39 +230,7 @@ impl Entry {
         agreed.then_some(senior.part.role)
     }
 
-    /// Looks at all contributions to see who decides on what.
-    pub(super) fn elect(&mut self, name_order: impl Fn(Id<App>) -> Option<NameOrder>) {
-        let Some((senior, shape)) = self.iter().min_by_key(|(_, it)| it.since).map(|(app, it)| (app, it.shape())) else {
-            return;
-        };
-        (self.senior, self.shape) = (senior, shape);
-        let typers = self.iter().filter(|(_, it)| self.keeps(it) && it.part.kind != Kind::Unknown);
-        let typer = typers.min_by_key(|(_, it)| it.since).map(|(app, it)| (app, it.part.kind));
-        let helpers = self
-            .iter()
-            .filter(|(_, it)| self.keeps(it))
-            .filter_map(|(app, _)| Some((name_order(app)?, app)));
-        let helper = helpers.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, app)| app);
-        (self.typer, self.kind) = (typer.map(|it| it.0), typer.map_or(Kind::Unknown, |it| it.1));
-        self.helper = helper;
-        self.count_odd();
-    }
-
-    /// Counts the contributions that are not like the senior's.
-    fn count_odd(&mut self) {
-        let Some(role) = self.get(self.senior).map(|senior| senior.part.role) else {
-            return;
-        };
-        let odd = self.iter().filter(|(_, it)| self.is_odd(it, role)).count();
-        if let Some(shared) = self.shared_mut() {
-            shared.odd = u32::try_from(odd).expect("no more than there are applications");
-        }
-    }
-
     pub(super) fn is_odd(&self, contribution: &Contribution, role: Role) -> bool {
         contribution.part.role != role || !contribution.part.fit || !self.keeps(contribution)
     }
 }
-
-/// Who comes first by name; the greater one. The proxy itself comes before every application.
-pub(super) type NameOrder = (bool, Reverse<crate::model::AppName>);

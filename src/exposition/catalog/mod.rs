@@ -23,6 +23,7 @@ mod rules;
 mod series;
 mod slab;
 mod strip;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod updates;
@@ -60,6 +61,8 @@ pub struct Catalog {
     groups: Slab<Group>,
     /// Large shared families.
     wide: BTreeSet<Id<Entry>>,
+    /// Families whose HELP is looked for before the next answer. No more than there are families.
+    headless: BTreeSet<Id<Entry>>,
     stamps: Stamps,
     /// Counts updates.
     updates: u64,
@@ -130,6 +133,7 @@ impl Catalog {
             private: Strip::new(&mut stamps),
             groups: Slab::default(),
             wide: BTreeSet::new(),
+            headless: BTreeSet::new(),
             stamps,
             updates: 0,
         }

@@ -160,30 +160,6 @@ impl Catalog {
         self.apps[app].name.clone()
     }
 
-    /// Finds out again who decides on a family.
-    pub(super) fn reelect(&mut self, id: Id<Entry>, turn: &mut Turn) {
-        let apps = &self.apps;
-        let entry = &mut self.entries[id];
-        let before = (entry.since(), entry.shape, entry.kind);
-        let contributions: Vec<_> = entry.iter().map(|(app, it)| (app, it.part.family)).collect();
-        entry.elect(|app| {
-            let at = contributions.binary_search_by_key(&app, |(app, _)| *app).ok()?;
-            apps[app].help(contributions[at].1).map(|_| apps[app].name_order())
-        });
-        let after = (entry.since(), entry.shape, entry.kind);
-        turn.reshaped.insert(Arc::clone(&entry.key));
-        turn.contested.insert(Arc::clone(&entry.key));
-        if before.1 != after.1 || before.2 != after.2 {
-            turn.affected.extend(entry.iter().map(|(app, _)| app));
-            self.mark_all(id);
-        } else {
-            self.mark_header(id);
-        }
-        if before.1 != after.1 {
-            self.reindex_all(id, turn);
-        }
-    }
-
     /// After an update: decides what follows from it for families beyond those that it touched.
     pub(super) fn settle(&mut self, turn: &mut Turn) {
         self.contest(turn);

@@ -93,6 +93,7 @@ pub struct Exposed {
 impl Catalog {
     /// Plans an answer. It is as the catalog is now, whatever changes before it is rendered.
     pub fn plan(&mut self, variant: Variant, selection: Selection<'_>) -> Plan {
+        self.find_helpers();
         match selection {
             Selection::Everything => self.plan_everything(variant),
             Selection::App(name) => self.plan_app(variant, name),
@@ -464,7 +465,7 @@ impl Exposed {
                 Some(&guest.families),
             );
         }
-        let (exposed, _) = catalog.plan_everything(self.variant).render();
+        let (exposed, _) = catalog.plan(self.variant, Selection::Everything).render();
         exposed.chunks.iter().flat_map(|chunk| chunk.text().to_vec()).collect()
     }
 }
@@ -476,5 +477,5 @@ pub fn alone(exposition: &Arc<Exposition>, variant: Variant) -> Exposed {
     let name = AppName::new("alone").expect("a short name of printable characters");
     let id = catalog.apps.insert(App::new(name, false));
     catalog.put(id, Arc::new([]), Arc::clone(exposition), None);
-    catalog.plan_everything(variant).render().0
+    catalog.plan(variant, Selection::Everything).render().0
 }

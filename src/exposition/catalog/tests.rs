@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Catalog, Duplicates, Rules, Selection, alone};
-use crate::exposition::Exposition;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::Variant;
+use crate::exposition::{Exposition, Kind};
 use crate::model::{AppName, LabelPair, Syntax};
 
 const TEXT: Variant = Variant {
@@ -425,6 +425,71 @@ fn a_version_tells_what_concerns_an_application() {
     let version = catalog.version("a");
     push(&mut catalog, "b", "# HELP x Of b.\n# TYPE x gauge\nx{i=\"1\"} 2\n");
     assert!(catalog.version("a") > version, "its family has another header");
+}
+
+/// Who decides on each family, against a look at all who have it.
+fn decided_rightly(catalog: &mut Catalog) {
+    catalog.find_helpers();
+    for (_, entry) in catalog.entries.iter() {
+        let eldest = entry.iter().min_by_key(|(_, it)| it.since).map(|(app, _)| app);
+        assert_eq!(Some(entry.senior), eldest);
+        let keeping = || entry.iter().filter(|(_, it)| entry.keeps(it));
+        let typed = keeping().filter(|(_, it)| it.part.kind != Kind::Unknown);
+        let typer = typed.min_by_key(|(_, it)| it.since);
+        assert_eq!(entry.typer, typer.map(|(app, _)| app));
+        assert_eq!(entry.kind, typer.map_or(Kind::Unknown, |(_, it)| it.part.kind));
+        let helping = keeping().filter(|(app, it)| catalog.apps[*app].help(it.part.family).is_some());
+        assert_eq!(
+            entry.helper,
+            helping.min_by_key(|(app, _)| &catalog.apps[*app].name).map(|(app, _)| app)
+        );
+        let role = entry.get(entry.senior).unwrap().part.role;
+        let odd = entry.iter().filter(|(_, it)| entry.is_odd(it, role)).count();
+        assert!(entry.shared().is_none_or(|shared| shared.odd as usize == odd));
+    }
+}
+
+#[test]
+fn whoever_leaves_the_right_one_follows() {
+    const APPS: usize = 600;
+    const TEXTS: [&str; 6] = [
+        "x{app=\"N\"} 1\n",
+        "# TYPE x gauge\nx{app=\"N\"} 1\n",
+        "# HELP x Of N.\n# TYPE x gauge\nx{app=\"N\"} 1\n",
+        "# HELP x Of N.\nx{app=\"N\"} 1\n",
+        "# TYPE x counter\nx{app=\"N\"} 1\n",
+        "# TYPE x summary\nx_sum{app=\"N\"} 1\nx_count{app=\"N\"} 1\n",
+    ];
+    let text = |app: usize, which: usize| TEXTS[which % TEXTS.len()].replace('N', &app.to_string());
+    let mut catalog = new();
+    // First all of one kind, as the instances of a program are, then a mixture.
+    for mixture in [1, 7] {
+        for app in 0..APPS {
+            push(
+                &mut catalog,
+                &format!("app{app:03}"),
+                &text(app, if mixture == 1 { 2 } else { app * mixture }),
+            );
+        }
+        decided_rightly(&mut catalog);
+        for turn in 0..APPS {
+            // The eldest and the first by name, or anybody.
+            let app = if turn % 3 < 2 { turn } else { turn * 7_919 % APPS };
+            match turn % 5 {
+                0 => push(&mut catalog, &format!("app{app:03}"), &text(app, turn * mixture / 5)),
+                _ => catalog
+                    .remove(&format!("app{app:03}"))
+                    .clashes
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            };
+            decided_rightly(&mut catalog);
+        }
+        let left: Vec<_> = catalog.names.keys().cloned().collect();
+        left.iter().for_each(|app| drop(catalog.remove(app.as_str())));
+        assert_eq!(catalog.entries.iter().count(), 0);
+    }
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Updates: what an application has now against what it had.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::duplicates::Source;
-use super::entry::{Contribution, Contributions, Entry, Form, Group, Home, MAX_RANKS, NameOrder, Shared};
+use super::entry::{Contribution, Contributions, Entry, Form, Group, Home, MAX_RANKS, Shared};
 use super::parts::{Part, parts};
 use super::rules::Duplicates;
 use super::series::SeriesIndex;
@@ -265,17 +264,12 @@ impl Catalog {
             // As another thing altogether it is a latecomer.
             contribution.since = turn.update;
         }
-        let retyped = old.part.kind != part.kind || old.part.role != part.role || old.part.fit != part.fit;
         if let Some(shared) = entry.shared_mut() {
             shared.count_in(&part, bytes);
             shared.count_out(&old.part, old.bytes);
         }
-        let now = &self.apps[turn.app];
-        let (help, old_help) = (now.help(part.family), help_of(&turn.before.exposition, old.part.family));
-        let reworded = help != old_help || now.unit(part.family) != unit_of(&turn.before.exposition, old.part.family);
-        if retyped || reworded || old.part.quoted != part.quoted {
-            self.reelect(id, turn);
-        }
+        self.reconsider(id, &old, turn);
+        self.settle_home(id);
         self.reindex(id, turn.app, Some(Source::before(turn, old.part)), turn);
         if old.part.names == part.names {
             self.mark(id, turn.app)
@@ -290,9 +284,7 @@ impl Catalog {
         let key = Arc::clone(&self.entries[id].key);
         let contribution = self.contribution(&key, part, turn);
         self.share(id, turn);
-        let app = &self.apps[turn.app];
-        let (has_help, order) = (app.help(part.family).is_some(), app.name_order());
-        let helper = self.entries[id].helper;
+        let has_help = self.apps[turn.app].help(part.family).is_some();
         let entry = &mut self.entries[id];
         let kept = entry.keeps(&contribution);
         let odd = entry
@@ -302,7 +294,7 @@ impl Catalog {
         if typed {
             (entry.typer, entry.kind) = (Some(turn.app), part.kind);
         }
-        let helps = kept && has_help && helper.is_none_or(|helper| order > self.apps[helper].name_order());
+        let helps = kept && has_help && self.comes_first(id, turn.app);
         let entry = &mut self.entries[id];
         if helps {
             entry.helper = Some(turn.app);
@@ -354,6 +346,7 @@ impl Catalog {
             quoted: 0,
             united: 0,
             bytes: 0,
+            elders: Vec::new(),
             home,
         };
         shared.count_in(&contribution.part, contribution.bytes);
@@ -439,7 +432,7 @@ impl Catalog {
             self.dissolve(id);
             turn.contested.insert(key);
         } else if elects {
-            self.reelect(id, turn);
+            self.succeed(id, senior_role, turn);
         }
     }
 
@@ -532,12 +525,9 @@ impl App {
         help_of(&self.exposition, family)
     }
 
-    pub(super) fn unit(&self, family: u32) -> Option<&[u8]> {
-        unit_of(&self.exposition, family)
-    }
-
-    pub(super) fn name_order(&self) -> NameOrder {
-        (self.own, Reverse(self.name.clone()))
+    /// The help and the unit of a part.
+    pub(super) fn words(&self, part: Part) -> Words<'_> {
+        words_of(&self.exposition, part)
     }
 }
 
@@ -545,8 +535,19 @@ fn help_of(exposition: &Exposition, family: u32) -> Option<&[u8]> {
     exposition.families()[family as usize].help.map(|help| exposition.text(help))
 }
 
-fn unit_of(exposition: &Exposition, family: u32) -> Option<&[u8]> {
-    exposition.families()[family as usize].unit.map(|unit| exposition.text(unit))
+/// Help and unit.
+type Words<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+fn words_of(exposition: &Exposition, part: Part) -> Words<'_> {
+    let unit = exposition.families()[part.family as usize].unit;
+    (help_of(exposition, part.family), unit.map(|unit| exposition.text(unit)))
+}
+
+impl Before {
+    /// The help and the unit of a part.
+    pub(super) fn words(&self, part: Part) -> Words<'_> {
+        words_of(&self.exposition, part)
+    }
 }
 
 /// About how many bytes a part makes: its lines, and some for the header.
