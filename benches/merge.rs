@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use divan::Bencher;
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Exposed, Rules, Selection};
 use exporter_proxy::exposition::gzip::{Compressor, Effort};
@@ -99,6 +99,20 @@ fn check_push(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
     let world = World::of(apps, 10, shared);
     let (name, update) = (world.names[apps / 2].as_str(), &world.updates[apps / 2][0]);
     bencher.bench_local(|| world.catalog.check_push(name, update));
+}
+
+/// All applications go, those first that decide on the shared families.
+#[divan::bench(args = [(1_000, 0), (1_000, 100), (10_000, 0), (10_000, 100)], sample_count = 5)]
+fn everybody_leaves(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
+    bencher
+        .counter(ItemsCount::new(apps))
+        .with_inputs(|| World::of(apps, 10, shared))
+        .bench_local_values(|mut world| {
+            for name in &world.names {
+                world.catalog.remove(name.as_str());
+            }
+            world
+        });
 }
 
 /// Whether the answer about one application still stands.
