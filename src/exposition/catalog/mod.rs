@@ -7,7 +7,8 @@
 //!
 //! The rules:
 //! - Families are compared under their names in the text format (`parts`), and by all their sample names (`owners`).
-//! - The application that has had a family longest decides on its shape and type; HELP is that of the first application by name.
+//! - The application that has had a family longest decides on its shape and type; HELP is that of the first application by name
+//!   (`succession`).
 //! - Series that two applications have are told apart or the newest stands (`duplicates`).
 //! - What a family is under OpenMetrics depends on its neighbours (`forms`); the text format never does.
 

@@ -1,4 +1,4 @@
-//! Whose type counts, and which of two families has the sample names that both claim.
+//! Which of two families has the sample names that both claim, and where applications contradict each other.
 //!
 //! All of this follows from who has had what for how long, so it does not depend on the order in which it is looked at: among families
 //! that claim a name the one that some application has had longest has it.

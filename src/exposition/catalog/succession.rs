@@ -102,7 +102,8 @@ impl Shared {
             all.truncate(MAX_ELDERS);
         }
         all.sort_unstable_by_key(|it| Reverse(*it));
-        *elders = all.into_boxed_slice().into_vec();
+        all.shrink_to_fit();
+        *elders = all;
         elders.last().map(|(_, app)| *app)
     }
 }
