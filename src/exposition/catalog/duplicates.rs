@@ -379,11 +379,11 @@ impl Catalog {
     /// Finds a name for the telling label that no series of the family has. It only ever moves on while something is labelled.
     fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
         let entry = &mut self.entries[id];
-        let Some(shared) = entry.shared().filter(|shared| shared.labelled > 0) else {
+        let Some(shared) = entry.shared_mut().filter(|shared| shared.labelled > 0) else {
             return;
         };
-        let rank = self.rules.free_rank(entry.rank, &shared.taken);
-        if std::mem::replace(&mut entry.rank, rank) != rank {
+        let rank = self.rules.free_rank(shared.rank, &shared.taken);
+        if std::mem::replace(&mut shared.rank, rank) != rank {
             turn.reshaped.insert(Arc::clone(&entry.key));
             self.mark_all(id);
         }

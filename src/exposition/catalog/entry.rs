@@ -78,8 +78,6 @@ pub(super) struct Entry {
     pub(super) blocked_by: Option<Id<Entry>>,
     /// What it is under OpenMetrics.
     pub(super) form: Form,
-    /// How often `exporter_` stands before the name of the telling label.
-    pub(super) rank: u8,
     /// When something changed last that all who contribute show.
     pub(super) stamp: u64,
     /// Who contributes.
@@ -116,6 +114,8 @@ pub(super) struct Shared {
     pub(super) bytes: usize,
     /// Those who have had it longest, the eldest last, as far as they have been looked up. Who has left may still be among them.
     pub(super) elders: Vec<(u64, Id<App>)>,
+    /// How often `exporter_` stands before the name of the telling label.
+    pub(super) rank: u8,
     /// Where it goes out.
     pub(super) home: Home,
 }
@@ -199,6 +199,11 @@ impl Entry {
             Contributions::One(..) => None,
             Contributions::Many(shared) => Some(shared),
         }
+    }
+
+    /// How often `exporter_` stands before the name of the telling label.
+    pub(super) fn rank(&self) -> u8 {
+        self.shared().map_or(0, |shared| shared.rank)
     }
 
     pub(super) fn shared_mut(&mut self) -> Option<&mut Shared> {

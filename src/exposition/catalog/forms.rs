@@ -97,7 +97,7 @@ impl Catalog {
                 let is_part = part.common_role() == Some(Role { kind, primary: false });
                 // A telling label must be called the same everywhere, because the primary's goes out on all.
                 let labelled = primary.iter().any(|(_, it)| it.labelled);
-                is_part && part.is_active() && (!labelled || part.rank == primary.rank)
+                is_part && part.is_active() && (!labelled || part.rank() == primary.rank())
             })
     }
 

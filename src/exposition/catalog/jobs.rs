@@ -137,7 +137,7 @@ impl Catalog {
         if !contribution.labelled {
             return Arc::clone(&owner.additions);
         }
-        let telling = Addition::new(&self.rules.telling[usize::from(entry.rank)], owner.name.as_str());
+        let telling = Addition::new(&self.rules.telling[usize::from(entry.rank())], owner.name.as_str());
         owner.additions.iter().cloned().chain([telling]).collect()
     }
 

@@ -235,7 +235,6 @@ impl Catalog {
             kind: part.kind,
             blocked_by: None,
             form: Form::Plain(Kind::Unknown),
-            rank: 0,
             stamp: 0,
             contributions: Contributions::One(turn.app, contribution),
         };
@@ -347,6 +346,7 @@ impl Catalog {
             united: 0,
             bytes: 0,
             elders: Vec::new(),
+            rank: 0,
             home,
         };
         shared.count_in(&contribution.part, contribution.bytes);
