@@ -17,6 +17,7 @@ mod duplicates;
 mod entry;
 mod forms;
 mod jobs;
+mod marks;
 mod owners;
 mod parts;
 mod plan;
