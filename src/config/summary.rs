@@ -154,7 +154,7 @@ fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         f,
         "               {} apps, {} of metrics, {expiry}",
         store.max_apps,
-        show_size(store.max_bytes)
+        store.max_memory.map_or_else(|| "memory by the machine".to_owned(), show_size)
     )
 }
 

@@ -142,10 +142,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((d.receiver.max_message_bytes, d.receiver.max_inflight_bytes), (16 << 20, 256 << 20));
     assert_eq!(d.receiver.idle_timeout, Duration::from_secs(60));
     assert!(d.poll_external.endpoints.is_empty() && !d.poll_external.allow_invalid_certs);
-    assert_eq!(
-        (d.store.expire_after, d.store.max_apps, d.store.max_bytes),
-        (None, 100_000, 4 << 30)
-    );
+    assert_eq!((d.store.expire_after, d.store.max_apps, d.store.max_memory), (None, 100_000, None));
     assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
     assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
     assert_eq!(d.http.write_from.len(), 2);
@@ -329,7 +326,7 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
     assert_eq!((unix.mode, unix.user), (0o600, Owner::Id(1000)));
     assert_eq!(settings.exporter.scrape_addresses, [HostPort::new("::1", 7000)]);
     assert_eq!(settings.http.write_from.len(), 1);
-    assert_eq!(settings.store.max_bytes, 1 << 30);
+    assert_eq!(settings.store.max_memory, Some(1 << 30));
 
     let wrong = [
         ("EXPORTER_PROXY__RECEIVER__FORMT", "json"),

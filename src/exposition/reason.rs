@@ -55,6 +55,8 @@ pub(super) enum Reason {
     Bound(&'static str, Span),
     /// The same series once more; the first stands here.
     Duplicate(u32),
+    /// A label's name starts with two underscores.
+    ReservedLabel,
     /// A HELP, TYPE or UNIT line with a bad name.
     HeaderName,
     /// A TYPE line without type.
@@ -125,7 +127,7 @@ pub enum Severity {
 impl Reason {
     pub(super) const fn severity(self) -> Severity {
         match self {
-            Self::HashWithoutBlank | Self::Lint(..) => Severity::Warning,
+            Self::HashWithoutBlank | Self::ReservedLabel | Self::Lint(..) => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -146,6 +148,7 @@ impl Reason {
             Self::Value(span) => format!("{} is not a number", text(span)).into(),
             Self::Timestamp(span) => format!("{} is not a timestamp", text(span)).into(),
             Self::Bound(label, span) => format!("the value of label {label} must be a number, not {}", text(span)).into(),
+            Self::ReservedLabel => "label names that start with __ are reserved in OpenMetrics".into(),
             Self::Duplicate(first) => format!("the same series stands on line {} already", line_of(first)).into(),
             Self::UnknownType(span) => unknown_type(span.of(body)).into(),
             Self::Second(what) => format!("second {what} line for the same metric").into(),

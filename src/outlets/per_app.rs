@@ -154,7 +154,19 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Series of an application that other applications have as well.",
         |app| app.duplicates,
     );
-    invalid + &duplicates
+    let left_out = faulty(
+        apps,
+        "openmetrics_left_out_samples",
+        "Samples of an app that OpenMetrics responses leave out: those without a timestamp of series that also have samples with timestamps.",
+        |app| app.text.exposition().map_or(0, |text| u64::from(text.mixed_times())),
+    );
+    let conflicts = faulty(
+        apps,
+        "conflicts",
+        "Families of an app that are exposed with another type than its own, or untyped, because other apps contradict it.",
+        |app| app.conflicts.total,
+    );
+    invalid + &duplicates + &left_out + &conflicts
 }
 
 fn faulty(apps: &[Arc<App>], name: &str, help: &str, count: impl Fn(&App) -> u64) -> String {

@@ -95,7 +95,7 @@ pub(super) fn all_facts(app: &App, now: Timestamp, expire_after: Option<Duration
     let faults = app.text.exposition().map(|text| text.faults().iter());
     let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "reason": fault.reason });
     value["faults"] = faults.into_iter().flatten().map(fault).collect();
-    value["clashes"] = app.clashes.iter().map(ToString::to_string).collect();
+    value["conflicts"] = app.conflicts.listed.iter().map(ToString::to_string).collect();
     value
 }
 
@@ -121,8 +121,12 @@ pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>
     for fault in faults.into_iter().flatten() {
         let _ = writeln!(lines, "Invalid line: {fault}");
     }
-    for clash in app.clashes.iter() {
-        let _ = writeln!(lines, "Clash:        {clash}");
+    for conflict in &app.conflicts.listed {
+        let _ = writeln!(lines, "Conflict:     {conflict}");
+    }
+    let unlisted = app.conflicts.total - app.conflicts.listed.len() as u64;
+    if unlisted > 0 {
+        let _ = writeln!(lines, "              and {unlisted} more");
     }
     lines
 }
@@ -146,7 +150,7 @@ mod tests {
             },
             text: Text::Read(Arc::new(Exposition::parse("a 1\nb\n".into(), Syntax::Text))),
             labels: [].into(),
-            clashes: [].into(),
+            conflicts: Arc::default(),
             duplicates: 0,
             outdated: false,
             first_seen: Timestamp::from_millis(0),

@@ -15,7 +15,7 @@ use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
-use crate::store::{Inlet, Refused};
+use crate::store::{Inlet, Receipt, Refused};
 use crate::telemetry::{Counter, Rejection, Telemetry};
 
 /// The source of what is pushed over HTTP, as `/apps` and the `source` label name it.
@@ -137,7 +137,7 @@ async fn push(
     match stored {
         Ok(receipt) => {
             pushing.accepted.inc();
-            reply::text(StatusCode::OK, format_args!("stored {} bytes of {app}", receipt.bytes))
+            reply::text(StatusCode::OK, Stored(&app, &receipt))
         }
         Err(refused) => refuse(status(&refused), refused.reason(), &format!("app {app}: {refused}")),
     }
@@ -165,10 +165,43 @@ async fn forget(
     }
 }
 
+/// The answer to a push that was stored: its size, and a line for each conflict.
+struct Stored<'a>(&'a AppName, &'a Receipt);
+
+impl std::fmt::Display for Stored<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(app, receipt) = self;
+        match receipt.families.zip(receipt.series) {
+            Some((families, series)) => {
+                let families = Counted(families, "family", "families");
+                write!(f, "stored {app}: {families}, {}", Counted(series, "series", "series"))?;
+            }
+            None => write!(f, "stored {app}: {}", Counted(receipt.bytes, "byte", "bytes"))?,
+        }
+        for conflict in &receipt.conflicts.listed {
+            write!(f, "\nwarning: {conflict}")?;
+        }
+        match receipt.conflicts.total - receipt.conflicts.listed.len() as u64 {
+            0 => Ok(()),
+            more => write!(f, "\nwarning: {more} more conflicts; see GET /apps/{app}"),
+        }
+    }
+}
+
+/// A number with its noun.
+struct Counted(u64, &'static str, &'static str);
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { self.1 } else { self.2 })
+    }
+}
+
 /// The status code that tells a pusher whose limit it met.
 fn status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::TooManyApps { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Refused::Invalid(..) | Refused::Clashing(_) => StatusCode::BAD_REQUEST,
+        Refused::TooManySeries { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::Invalid(..) | Refused::SameNames(_) => StatusCode::BAD_REQUEST,
     }
 }

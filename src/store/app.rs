@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::exposition::Exposition;
-use crate::exposition::catalog::Clash;
+use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
 /// The age at which an application that is never forgotten counts as stale: the span after which Prometheus, too,
@@ -35,8 +35,8 @@ pub struct App {
     pub updated: Option<Timestamp>,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,
-    /// Where it contradicts other applications.
-    pub clashes: Arc<[Clash]>,
+    /// The contradictions between it and other apps.
+    pub conflicts: Arc<Conflicts>,
     /// How many of its series other applications have as well.
     pub duplicates: u64,
     /// Whether all timestamps that its samples carry are too old for Prometheus to store.
@@ -122,12 +122,18 @@ impl App {
             let total = self.invalid_lines();
             parts.push(format!("{total} invalid line{}, first {first}", if total == 1 { "" } else { "s" }));
         }
-        if let [first, others @ ..] = &*self.clashes {
-            parts.push(if others.is_empty() {
-                first.to_string()
-            } else {
-                format!("{first} (and {} more)", others.len())
+        if let Some(first) = self.conflicts.listed.first() {
+            parts.push(match self.conflicts.total {
+                0 | 1 => first.to_string(),
+                total => format!("{first} (and {} more)", total - 1),
             });
+        }
+        let left_out = self.text.exposition().map_or(0, |text| text.mixed_times());
+        if left_out > 0 {
+            parts.push(format!(
+                "{left_out} sample{} without a timestamp left out of OpenMetrics, beside others of the same series with timestamps",
+                if left_out == 1 { "" } else { "s" }
+            ));
         }
         if self.outdated {
             parts.push("timestamps too old for Prometheus".to_owned());

@@ -188,7 +188,6 @@ fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
         "foo { a = \"1\" , b=\"2\", } 1",
         "{\"foo\",\"a\"=\"1\",b=\"2\"} 1",
         "foo{a=\"1\",b=\"2\",c=\"\"} 1",
-        "foo{a=\"1\",b=\"2\"} 1 12345",
     ] {
         let it = text(&format!("foo{{a=\"1\",b=\"2\"}} 1\n{second}\n"));
         assert_eq!(faults(&it), ["2:1 the same series stands on line 1 already"], "{second}");
@@ -384,5 +383,32 @@ fn faults_are_bounded_but_counted() {
     assert_eq!(
         (it.faults().iter().count(), it.faults().total()),
         (crate::exposition::MAX_FAULTS_KEPT, 1_000)
+    );
+}
+
+#[test]
+fn a_series_may_stand_with_several_times() {
+    let read = text("a{x=\"1\"} 1 1000\na{x=\"1\"} 2 2000\nb 1 5\r\nb 2 6\r\na{x=\"1\"} 3 3000\na{x=\"1\"} 4\n");
+    assert!(read.faults().is_empty(), "{:?}", faults(&read));
+    assert_eq!(read.series(), 6);
+    assert!(read.families().iter().all(|family| family.traits.contains(Traits::SEVERAL_TIMES)));
+    assert_eq!(read.mixed_times(), 1);
+    let read = text("a 1 1000\na 2 2000\na 3 2000\na 4 02000\nb 1\nb 2\nc 1\na 5 1000\n");
+    assert_eq!(
+        faults(&read),
+        [
+            "3:1 the same series stands on line 2 already",
+            "4:1 the same series stands on line 2 already",
+            "6:1 the same series stands on line 5 already",
+            "8:1 the same series stands on line 1 already"
+        ]
+    );
+    let read = open("a 1 1.0001\na 2 1.0002\na 3 1.001\n# EOF\n");
+    assert_eq!(read.faults().total(), 1, "Prometheus stores milliseconds");
+    assert!(
+        !text("a 1 1000\nb 1 2000\n")
+            .families()
+            .iter()
+            .any(|family| family.traits.contains(Traits::SEVERAL_TIMES))
     );
 }

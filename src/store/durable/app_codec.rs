@@ -169,7 +169,7 @@ mod tests {
                 first_seen: Timestamp::from_millis(first_seen),
                 updated: Some(Timestamp::from_millis(updated)),
                 fault: None,
-                clashes: [].into(),
+                conflicts: Arc::default(),
                 duplicates: 0,
                 outdated: false,
                 withdrawn: false,

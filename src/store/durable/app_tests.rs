@@ -219,7 +219,7 @@ fn a_label_that_tells_applications_apart_survives_the_other_one() {
     assert_eq!(label(&again), label(&latest));
     let mut again = lock(&again);
     let plan = again.catalog().unwrap().plan(Answer::Text004.into(), Selection::Everything);
-    let text: Vec<u8> = plan.render().0.chunks().iter().flat_map(|chunk| chunk.text().concat()).collect();
+    let text: Vec<u8> = plan.render().chunks().iter().flat_map(|chunk| chunk.text().concat()).collect();
     assert!(
         String::from_utf8_lossy(&text).contains("m{app=\"a\"} 1"),
         "{}",

@@ -83,9 +83,16 @@ pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, no
     let apps = AppLog::open(folder, &latest, reads, Sizes::USUAL)?;
     let events = Arc::new(events);
     let (writer, door) = Writer::new(journal, Arc::clone(&events));
+    let (rules, meter) = {
+        let latest = lock(&latest);
+        (latest.rules(), latest.meter().clone())
+    };
     let shared = Arc::new(Shared {
         reads,
+        rules: Mutex::new(rules),
+        meter,
         latest,
+        aside: Mutex::default(),
         rendering: Mutex::default(),
         answers: Mutex::default(),
         followers: Arc::default(),

@@ -163,11 +163,11 @@ async fn polls_of_an_endpoint_never_overlap() {
 async fn what_the_store_has_no_room_for_is_a_failed_poll() {
     let target = Target::always(GOOD).await;
     let limits = Limits {
-        max_bytes: 3,
+        max_memory: 3,
         ..Limits::default()
     };
     let rig = Rig::with_limits(settings([endpoint(&target.url("/"))]), limits);
-    assert!(rig.fault(&target.url("/")).await.contains("store.max_bytes"));
+    assert!(rig.fault(&target.url("/")).await.contains("store.max_memory"));
     let refused = format!(
         "exporter_proxy_rejected_total{{source=\"external_poll: {}\",reason=\"store_full\"}}",
         target.address
