@@ -8,6 +8,7 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 
+use super::table::Present;
 use super::{table, unknown_app};
 use crate::http::reply;
 use crate::model::Clock;
@@ -57,12 +58,12 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 
 /// `GET /apps`
 pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
-    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    let present = Present::of(&listing.view, listing.clock);
     let apps = table::sorted(listing.view.apps());
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::list(&apps, now, expire_after))
+        reply::json(StatusCode::OK, &table::list(&apps, present))
     } else {
-        reply::text(StatusCode::OK, table::draw(&apps, now, expire_after))
+        reply::text(StatusCode::OK, table::draw(&apps, present))
     }
 }
 
@@ -76,10 +77,10 @@ pub(super) async fn one(
     let Some(app) = listing.view.app(&name) else {
         return unknown_app(&name);
     };
-    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    let present = Present::of(&listing.view, listing.clock);
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::all_facts(&app, now, expire_after))
+        reply::json(StatusCode::OK, &table::all_facts(&app, present))
     } else {
-        reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
+        reply::text(StatusCode::OK, table::describe(&app, present))
     }
 }

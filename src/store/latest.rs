@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::answers::Aspect;
+use super::events::{Moment, Steady};
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{Catalog, Changes};
@@ -32,8 +33,10 @@ pub(super) struct Latest {
     series: u64,
     /// Changes with every change of what is exposed.
     generation: u64,
-    /// No application that expires was updated before this time, so nothing needs to be looked for until it is old enough.
-    oldest: Timestamp,
+    /// Tells how old updates are, whatever happens to the time of day.
+    pub(super) clock: Steady,
+    /// No application that expires was updated before this moment, so nothing needs to be looked for until it is old enough.
+    oldest: Moment,
     /// What somebody has to hear of who keeps it across a restart; `None` where nobody does.
     pub(super) touched: Option<Touched>,
     /// The places of those that were here before a restart and have not come again. Bounded by what was kept then.
@@ -100,7 +103,8 @@ impl Latest {
             bytes: 0,
             series: 0,
             generation: 0,
-            oldest: Timestamp::from_millis(i64::MIN),
+            clock: Steady::new(),
+            oldest: Moment::FIRST,
             touched: None,
             reserved: HashMap::default(),
         }
@@ -172,6 +176,12 @@ impl Latest {
 
     /// Replaces all that the application had.
     pub(super) fn put(&mut self, update: Prepared) -> Result<Receipt, Refused> {
+        let refreshed = self.clock.at(update.at);
+        self.put_at(update, refreshed)
+    }
+
+    /// As [`Latest::put`], with the moment at which the update came.
+    pub(super) fn put_at(&mut self, update: Prepared, refreshed: Moment) -> Result<Receipt, Refused> {
         let Prepared {
             app: name,
             text,
@@ -190,7 +200,7 @@ impl Latest {
             });
         }
         let (order, first_seen) = self.place(old.as_deref(), &name, at)?;
-        self.oldest = self.oldest.min(at);
+        self.oldest = self.oldest.min(refreshed);
         let changes = self.merge(&name, &labels, &text);
         let text = self.merged_text(&name, text);
         let app = App {
@@ -202,6 +212,7 @@ impl Latest {
             labels,
             first_seen,
             updated: Some(at),
+            refreshed,
             fault: None,
             clashes: changes.clashes.into(),
             duplicates: self.duplicates(&name),
@@ -278,6 +289,7 @@ impl Latest {
             labels: [].into(),
             first_seen,
             updated: None,
+            refreshed: self.clock.at(at),
             fault: None,
             clashes: [].into(),
             duplicates: 0,
@@ -394,17 +406,18 @@ impl Latest {
 
     /// Forgets applications that are too old at `now`, no more than `most`, and names them.
     pub(super) fn expire(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
+        // Looked at each time, because the clock takes a large step for one that was set.
+        let now = self.clock.at(now);
         let Some(expire_after) = self.limits.expire_after else {
             return Vec::new();
         };
-        if now < self.oldest.plus(expire_after) {
+        if now.since(self.oldest) < expire_after {
             return Vec::new();
         }
         let (mut gone, mut oldest) = (Vec::new(), now);
         for app in self.apps.values().filter(|app| app.expires) {
-            let updated = app.updated.unwrap_or(app.first_seen);
-            if updated.plus(expire_after) > now {
-                oldest = oldest.min(updated);
+            if now.since(app.refreshed) < expire_after {
+                oldest = oldest.min(app.refreshed);
             } else if gone.len() < most {
                 gone.push(app.name.clone());
             } else {
@@ -422,7 +435,7 @@ impl Latest {
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.oldest = Timestamp::from_millis(i64::MIN);
+        self.oldest = Moment::FIRST;
     }
 
     /// Puts all texts together anew, by other rules. Texts that were not read stay so: that takes a restart.

@@ -75,8 +75,23 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Process {
+    /// The log so far.
+    pub fn log(&self) -> &str {
+        &self.seen
+    }
+
+    /// Stops it gracefully and returns the log.
+    pub fn stop(mut self) -> String {
+        self.signal(Signal::SIGTERM);
+        self.line("stopped");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.seen);
+        std::mem::take(&mut self.seen)
     }
 }
 
