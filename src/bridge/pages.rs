@@ -62,7 +62,7 @@ fn columns(listed: &Listed) -> [String; 7] {
         entry.hostname.clone(),
         entry.service.clone(),
         entry.key.to_string(),
-        time(entry.renewed),
+        time(entry.renewed.time),
         time(*expires),
         state,
     ]
@@ -96,7 +96,7 @@ fn facts(listed: &Listed) -> Value {
         "hostname": entry.hostname,
         "service": entry.service,
         "key": entry.key.to_string(),
-        "registered": time(entry.renewed),
+        "registered": time(entry.renewed.time),
         "expires": time(*expires),
         "over": match (link, entry.over) {
             (Some(_), _) | (None, Over::Quic) => Some("quic"),
@@ -165,7 +165,7 @@ fn page(pages: &Pages) -> String {
          <p>Public key: <code>{}</code></p>\n<p>{}. {} aliases, {connected} connected.</p>\n<table><tr>",
         env!("CARGO_PKG_VERSION"),
         pages.key,
-        time((pages.roster.clock)()),
+        time(pages.roster.now().time),
         list.len(),
     );
     for head in HEADS {

@@ -135,6 +135,16 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("the configuration was reloaded");
     assert_eq!(ask(address, push(), "m 1").await.status(), 200);
 
+    // Still to be restarted, and no more once the file says again what is in force.
+    process.signal(Signal::SIGHUP);
+    process.line("exporter.concurrent_requests has changed and needs a restart");
+    process.line("the configuration was reloaded");
+    config(folder.path(), "http.write_from = [\"127.0.0.1\"]\n");
+    let before = process.log().len();
+    process.signal(Signal::SIGHUP);
+    process.line("the configuration was reloaded");
+    assert!(!process.log()[before..].contains("needs a restart"), "{}", process.log());
+
     config(folder.path(), "http.write_form = []\n");
     process.signal(Signal::SIGHUP);
     process.line("stays in force");
