@@ -20,6 +20,7 @@ use super::roster::{Listed, Roster};
 use crate::http::{HttpStats, reply};
 use crate::model::Timestamp;
 use crate::peer::PublicKey;
+use crate::supervise::Notes;
 use crate::telemetry::{PREFIX, Process, header, sample};
 
 /// The most aliases shown on the page; beyond that `/aliases` is the better tool.
@@ -29,6 +30,7 @@ const MAX_ROWS: usize = 1_000;
 pub(super) struct Pages {
     pub(super) roster: Arc<Roster>,
     pub(super) obstacle: Arc<Obstacle>,
+    pub(super) notes: Arc<Notes>,
     pub(super) http: Arc<HttpStats>,
     pub(super) process: Process,
     pub(super) key: PublicKey,
@@ -86,7 +88,8 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Quer
     for listed in &list {
         rows.push_record(columns(listed));
     }
-    reply::text(StatusCode::OK, rows.build().with(Style::ascii()))
+    let table = rows.build().with(Style::ascii()).to_string();
+    reply::text(StatusCode::OK, format_args!("{table}\n{}", notes(&pages)))
 }
 
 fn facts(listed: &Listed) -> Value {
@@ -132,10 +135,16 @@ pub(super) async fn alive() -> Response<Body> {
 
 /// `GET /readyz`, `GET /-/ready`
 pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Response<Body> {
+    let notes = notes(&pages);
     match pages.obstacle.get() {
-        None => reply::text(StatusCode::OK, "ready"),
-        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, why),
+        None => reply::text(StatusCode::OK, format_args!("ready\n{notes}")),
+        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("{why}\n{notes}")),
     }
+}
+
+/// Troubles that keep nothing from working, a line each.
+fn notes(pages: &Pages) -> String {
+    pages.notes.lines().iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 /// `GET /`

@@ -416,6 +416,43 @@ fn the_environment_of_the_originals_configures_the_bridge() {
 }
 
 #[test]
+fn a_token_in_a_url_is_shown_nowhere() {
+    let polls = |urls: &str| format!("[poll_external]\npoll_other_scrape_endpoints = true\nother_scrape_endpoints = [{urls}]\n");
+    // The name has the query where nothing less tells two endpoints apart.
+    let settings = sound(&polls("\"http://h:1/m?token=hunter2&x=1\", \"http://h:1/m?token=hunter2&x=2\""));
+    let names: Vec<_> = settings
+        .poll_external
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["external_poll: h:1/m?token=MASKED&x=1", "external_poll: h:1/m?token=MASKED&x=2"]
+    );
+    assert_eq!(
+        settings.poll_external.endpoints[0].url.query(),
+        Some("token=hunter2&x=1"),
+        "what is asked has it"
+    );
+    let source = Source {
+        file: None,
+        variables: Vec::new(),
+    };
+    let shown = Loaded { settings, source }.to_string();
+    assert!(shown.contains("token=MASKED") && !shown.contains("hunter2"), "{shown}");
+    // Where only the token differs, names are asked for.
+    for urls in [
+        "\"http://h:1/m?token=hunter2\", \"http://h:1/m?token=hunter3\"",
+        "\"ftp://h:1/m?token=hunter2\"",
+        "\"http://h:x/m?token=hunter2\"",
+    ] {
+        let told = parse(&polls(urls), "c.toml", &Environment::default()).unwrap_err().to_string();
+        assert!(!told.contains("hunter"), "{told}");
+    }
+}
+
+#[test]
 fn a_reload_tells_what_it_takes_up() {
     let old = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = 60\n");
     let same = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = \"1m\"\n[http]\ntrusted_proxies = []\n");
@@ -429,6 +466,15 @@ fn a_reload_tells_what_it_takes_up() {
         sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
     };
     assert_eq!(changes(&with("a"), &with("b")).taken_up, ["poll_external.other_scrape_endpoints"]);
+    let asking = |token: &str| {
+        sound(&format!(
+            "[poll_external]\nother_scrape_endpoints = [\"http://h:1/m?token={token}\"]"
+        ))
+    };
+    assert_eq!(
+        changes(&asking("a"), &asking("b")).taken_up,
+        ["poll_external.other_scrape_endpoints"]
+    );
 }
 
 /// A value of each key that is not its default. Keys of `[p2p]`, `[bridge]` and `[hyperdht]` all need a restart.

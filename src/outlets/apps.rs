@@ -13,19 +13,21 @@ use super::{table, unknown_app};
 use crate::http::reply;
 use crate::model::Clock;
 use crate::store::View;
+use crate::supervise::Notes;
 
 /// What the endpoints about applications need.
 #[derive(Debug)]
 pub struct Listing {
     view: View,
     clock: Clock,
+    notes: Arc<Notes>,
 }
 
 impl Listing {
-    /// Endpoints over this view.
+    /// Endpoints over this view. The notes stand below the table.
     #[must_use]
-    pub fn new(view: View, clock: Clock) -> Self {
-        Self { view, clock }
+    pub fn new(view: View, clock: Clock, notes: Arc<Notes>) -> Self {
+        Self { view, clock, notes }
     }
 }
 
@@ -61,9 +63,9 @@ pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Quer
     let present = Present::of(&listing.view, listing.clock);
     let apps = table::sorted(listing.view.apps());
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::list(&apps, present))
+        reply::json(StatusCode::OK, &table::list(&apps, present, &listing.notes.lines()))
     } else {
-        reply::text(StatusCode::OK, table::draw(&apps, present))
+        reply::text(StatusCode::OK, table::draw(&apps, present, &listing.notes.lines()))
     }
 }
 

@@ -53,8 +53,8 @@ pub(super) fn sorted(mut apps: Vec<Arc<App>>) -> Vec<Arc<App>> {
     apps
 }
 
-/// The table of applications in a frame of two rows, the time above it.
-pub(super) fn draw(apps: &[Arc<App>], present: Present) -> String {
+/// The table of applications in a frame of two rows, the time above it; below the frame the notes.
+pub(super) fn draw(apps: &[Arc<App>], present: Present, notes: &[String]) -> String {
     let mut rows = Builder::default();
     rows.push_record(["App Name", "Last Update Time (UTC)", "Source", "Series", "Bytes", "Status"]);
     for app in apps {
@@ -74,13 +74,16 @@ pub(super) fn draw(apps: &[Arc<App>], present: Present) -> String {
     frame.push_record([rows.build().with(Style::ascii()).to_string()]);
     let mut drawn = frame.build().with(Style::ascii()).to_string();
     drawn.push('\n');
+    for note in notes {
+        let _ = writeln!(drawn, "note: {note}");
+    }
     drawn
 }
 
-/// The applications as JSON: `{"time":..., "apps":[...]}`.
-pub(super) fn list(apps: &[Arc<App>], present: Present) -> Value {
+/// The applications as JSON: `{"time":..., "apps":[...], "notes":[...]}`.
+pub(super) fn list(apps: &[Arc<App>], present: Present, notes: &[String]) -> Value {
     let apps: Vec<Value> = apps.iter().map(|app| facts(app, present)).collect();
-    json!({ "time": rfc3339(present.time), "apps": apps })
+    json!({ "time": rfc3339(present.time), "apps": apps, "notes": notes })
 }
 
 /// The number of series; a dash where texts are not read.
@@ -195,6 +198,7 @@ mod tests {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
             present(1_653_263_512_939, Moment::default()),
+            &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
@@ -203,15 +207,16 @@ mod tests {
             lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
             "{drawn}"
         );
-        assert_eq!(lines.len(), 11, "{drawn}");
-        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+        assert_eq!((lines.len(), lines[11]), (12, "note: bridge b: not reached"), "{drawn}");
+        assert!(lines[..11].iter().all(|line| line.len() == lines[0].len()));
     }
 
     #[test]
     fn json_carries_the_same_facts() {
         let (_, view) = crate::store::open(Limits::default(), Mode::Raw);
         let six_minutes = view.moment(Timestamp::from_millis(400_000));
-        let value = list(&[app("foo", Some(1_000))], present(400_000, six_minutes));
+        let value = list(&[app("foo", Some(1_000))], present(400_000, six_minutes), &["n".to_owned()]);
+        assert_eq!(value["notes"], json!(["n"]));
         assert_eq!(value["apps"][0]["status"], "stale");
         assert_eq!(value["apps"][0]["detail"], "stale 6m");
         assert_eq!((&value["apps"][0]["series"], &value["apps"][0]["families"]), (&json!(1), &json!(1)));

@@ -15,6 +15,7 @@ pub mod accept;
 pub mod limits;
 pub mod listen;
 mod memory;
+pub mod notes;
 pub mod probe;
 pub mod seats;
 pub mod signals;
@@ -22,8 +23,9 @@ pub mod stream;
 pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
-pub use listen::{BindError, Listener, Refused};
+pub use listen::{BindError, Families, Listener, Refused};
 pub use memory::GivingBack;
+pub use notes::Notes;
 pub use seats::{Seat, Seats};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;
