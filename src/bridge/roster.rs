@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::aliases::{Aliases, Entry, Over, Taken};
+use super::aliases::{Aliases, Entry, Now, Over, Taken};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Events, Link, Memory, PublicKey};
 use crate::telemetry::BridgeTelemetry;
@@ -39,7 +39,7 @@ pub(super) struct Roster {
     memory: Memory,
     pub(super) events: Arc<Events>,
     pub(super) telemetry: Arc<BridgeTelemetry>,
-    pub(super) clock: Clock,
+    clock: Clock,
 }
 
 /// An alias as it is at a moment.
@@ -70,6 +70,14 @@ impl Roster {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time of day, and the time by which entries expire.
+    pub(super) fn now(&self) -> Now {
+        Now {
+            time: (self.clock)(),
+            instant: Instant::now(),
+        }
     }
 
     /// Takes a registration and says whether it brought anything new.
@@ -146,7 +154,7 @@ impl Roster {
     /// How whoever has the alias is scraped.
     pub(super) fn find(&self, alias: &str) -> Result<Way, Unknown> {
         let state = self.lock();
-        let entry = state.aliases.get(alias, (self.clock)()).ok_or(Unknown)?;
+        let entry = state.aliases.get(alias, self.now()).ok_or(Unknown)?;
         let known = state.known.get(&entry.key);
         Ok(match known.and_then(|known| known.link.as_ref()) {
             Some((_, link)) => Way::Link(link.clone()),
@@ -157,12 +165,12 @@ impl Roster {
 
     /// All aliases that have not expired, sorted.
     pub(super) fn list(&self) -> Vec<Listed> {
-        let state = self.lock();
-        let list = state.aliases.live((self.clock)()).map(|entry| {
+        let (state, now) = (self.lock(), self.now());
+        let list = state.aliases.live(now).map(|entry| {
             let known = state.known.get(&entry.key);
             Listed {
                 entry: entry.clone(),
-                expires: state.aliases.expires(entry),
+                expires: state.aliases.expires(entry, now),
                 link: known.and_then(|known| known.link.as_ref()).map(|(_, link)| link.clone()),
                 apps: known.map(|known| known.apps.clone()).unwrap_or_default(),
             }
@@ -179,7 +187,7 @@ impl Roster {
 
     /// Forgets what has expired.
     pub(super) fn expire(&self) {
-        let now = (self.clock)();
+        let now = self.now();
         let (gone, count) = {
             let mut state = self.lock();
             let gone = state.aliases.expire(now);
@@ -205,7 +213,7 @@ impl Roster {
     /// The text of the targets file at this moment.
     pub(super) fn targets(&self) -> String {
         let state = self.lock();
-        super::targets_file::render(state.aliases.live((self.clock)()))
+        super::targets_file::render(state.aliases.live(self.now()))
     }
 }
 

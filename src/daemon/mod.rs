@@ -4,6 +4,7 @@ mod bridging;
 mod events;
 mod lifecycle;
 mod links;
+mod preflight;
 mod receivers;
 mod reload;
 mod routes;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 pub use self::routes::ENDPOINTS;
 
 pub use bridging::bind_bridge;
+pub use preflight::preflight;
 
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
@@ -36,7 +38,7 @@ use crate::peer::PublicKey;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
-use crate::supervise::{DRAIN, GivingBack, Report, Stop, Supervisor};
+use crate::supervise::{DRAIN, GivingBack, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -86,6 +88,7 @@ struct Ground {
     view: View,
     telemetry: Arc<Telemetry>,
     readiness: Arc<Readiness>,
+    notes: Arc<Notes>,
     access: Arc<ArcSwap<Access>>,
     http_stats: Arc<HttpStats>,
     clock: Clock,
@@ -99,6 +102,7 @@ impl Ground {
             view,
             telemetry: Arc::default(),
             readiness: Arc::default(),
+            notes: Arc::default(),
             access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
             http_stats: Arc::default(),
             clock: system_clock,
@@ -132,7 +136,8 @@ impl Daemon {
         let readers = readers(&ground, scraping, events);
         if let Some(p2p) = &settings.p2p {
             let door = ground.door(readers.clone(), &routes::reads());
-            let client = links::client(p2p, &settings.hyperdht, door, Arc::clone(&ground.telemetry)).await?;
+            let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
+            let client = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
         }
@@ -267,9 +272,10 @@ fn readers(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>
         view: view.clone(),
         scraping: Arc::new(scraping),
         events,
-        listing: Arc::new(Listing::new(view.clone(), clock)),
+        listing: Arc::new(Listing::new(view.clone(), clock, Arc::clone(&ground.notes))),
         index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
         readiness: Arc::clone(&ground.readiness),
+        notes: Arc::clone(&ground.notes),
     })
 }
 

@@ -8,23 +8,26 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 
+use super::table::Present;
 use super::{table, unknown_app};
 use crate::http::reply;
 use crate::model::Clock;
 use crate::store::View;
+use crate::supervise::Notes;
 
 /// What the endpoints about applications need.
 #[derive(Debug)]
 pub struct Listing {
     view: View,
     clock: Clock,
+    notes: Arc<Notes>,
 }
 
 impl Listing {
-    /// Endpoints over this view.
+    /// Endpoints over this view. The notes stand below the table.
     #[must_use]
-    pub fn new(view: View, clock: Clock) -> Self {
-        Self { view, clock }
+    pub fn new(view: View, clock: Clock, notes: Arc<Notes>) -> Self {
+        Self { view, clock, notes }
     }
 }
 
@@ -57,12 +60,12 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 
 /// `GET /apps`
 pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
-    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    let present = Present::of(&listing.view, listing.clock);
     let apps = table::sorted(listing.view.apps());
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::list(&apps, now, expire_after))
+        reply::json(StatusCode::OK, &table::list(&apps, present, &listing.notes.lines()))
     } else {
-        reply::text(StatusCode::OK, table::draw(&apps, now, expire_after))
+        reply::text(StatusCode::OK, table::draw(&apps, present, &listing.notes.lines()))
     }
 }
 
@@ -76,10 +79,10 @@ pub(super) async fn one(
     let Some(app) = listing.view.app(&name) else {
         return unknown_app(&name);
     };
-    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    let present = Present::of(&listing.view, listing.clock);
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::all_facts(&app, now, expire_after))
+        reply::json(StatusCode::OK, &table::all_facts(&app, present))
     } else {
-        reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
+        reply::text(StatusCode::OK, table::describe(&app, present))
     }
 }

@@ -63,20 +63,20 @@ td.n,th.n{text-align:right}code{background:#f3f3f3;padding:.1rem .3rem}.ok{color
 .ok{color:#7bd394}.stale{color:#e2b65c}.fault{color:#ff8a94}}";
 
 fn page(index: &Index) -> String {
-    let (now, expire_after) = ((index.clock)(), index.view.expire_after());
+    let present = table::Present::of(&index.view, index.clock);
     let apps = table::sorted(index.view.apps());
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>exporter-proxy</title><style>{STYLE}</style></head><body>\n<h1>exporter-proxy {}</h1>\n<p>{}. {} applications.</p>\n",
         env!("CARGO_PKG_VERSION"),
-        table::clock_time(now),
+        table::clock_time(present.time),
         apps.len(),
     );
     page.push_str(
         "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Series</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
     );
     for app in apps.iter().take(MAX_ROWS) {
-        let _ = writeln!(page, "{}", row(app, &app.status(now, expire_after)));
+        let _ = writeln!(page, "{}", row(app, &present.status(app)));
     }
     page.push_str("</table>\n");
     if apps.len() > MAX_ROWS {

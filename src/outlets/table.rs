@@ -10,8 +10,8 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use crate::exposition::Fault;
-use crate::model::Timestamp;
-use crate::store::{App, Status};
+use crate::model::{Clock, Timestamp};
+use crate::store::{App, Moment, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -24,19 +24,42 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     Some(DateTime::<Utc>::from_timestamp_millis(at.as_millis())?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 
+/// What the state of applications is judged by: the time of day, shown only, the moment, and the limit on ages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Present {
+    pub(super) time: Timestamp,
+    moment: Moment,
+    expire_after: Option<Duration>,
+}
+
+impl Present {
+    pub(super) fn of(view: &View, clock: Clock) -> Self {
+        let time = clock();
+        Self {
+            time,
+            moment: view.moment(time),
+            expire_after: view.expire_after(),
+        }
+    }
+
+    pub(super) fn status(&self, app: &App) -> Status {
+        app.status(self.moment, self.expire_after)
+    }
+}
+
 /// The applications sorted by name.
 pub(super) fn sorted(mut apps: Vec<Arc<App>>) -> Vec<Arc<App>> {
     apps.sort_by(|a, b| a.name.cmp(&b.name));
     apps
 }
 
-/// The table of applications in a frame of two rows, the time above it.
-pub(super) fn draw(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> String {
+/// The table of applications in a frame of two rows, the time above it; below the frame the notes.
+pub(super) fn draw(apps: &[Arc<App>], present: Present, notes: &[String]) -> String {
     let mut rows = Builder::default();
     rows.push_record(["App Name", "Last Update Time (UTC)", "Source", "Series", "Bytes", "Status"]);
     for app in apps {
         let updated = app.updated.map_or_else(|| "never".into(), clock_time);
-        let status = app.status(now, expire_after).to_string();
+        let status = present.status(app).to_string();
         rows.push_record([
             app.name.to_string(),
             updated,
@@ -47,17 +70,20 @@ pub(super) fn draw(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Durat
         ]);
     }
     let mut frame = Builder::default();
-    frame.push_record([format!("Current time: {}", clock_time(now))]);
+    frame.push_record([format!("Current time: {}", clock_time(present.time))]);
     frame.push_record([rows.build().with(Style::ascii()).to_string()]);
     let mut drawn = frame.build().with(Style::ascii()).to_string();
     drawn.push('\n');
+    for note in notes {
+        let _ = writeln!(drawn, "note: {note}");
+    }
     drawn
 }
 
-/// The applications as JSON: `{"time":..., "apps":[...]}`.
-pub(super) fn list(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> Value {
-    let apps: Vec<Value> = apps.iter().map(|app| facts(app, now, expire_after)).collect();
-    json!({ "time": rfc3339(now), "apps": apps })
+/// The applications as JSON: `{"time":..., "apps":[...], "notes":[...]}`.
+pub(super) fn list(apps: &[Arc<App>], present: Present, notes: &[String]) -> Value {
+    let apps: Vec<Value> = apps.iter().map(|app| facts(app, present)).collect();
+    json!({ "time": rfc3339(present.time), "apps": apps, "notes": notes })
 }
 
 /// The number of series; a dash where texts are not read.
@@ -66,8 +92,8 @@ pub(super) fn series(app: &App) -> String {
 }
 
 /// One application as JSON. `status` is a word for machines (`ok`, `stale`, `fault`) and `detail` a text for people.
-pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
-    let status = app.status(now, expire_after);
+pub(super) fn facts(app: &App, present: Present) -> Value {
+    let status = present.status(app);
     let word = match status {
         Status::Ok => "ok",
         Status::Stale(_) => "stale",
@@ -88,8 +114,8 @@ pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -
 }
 
 /// As [`facts`], with all that is wrong with the application's text and between it and others.
-pub(super) fn all_facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
-    let mut value = facts(app, now, expire_after);
+pub(super) fn all_facts(app: &App, present: Present) -> Value {
+    let mut value = facts(app, present);
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();
     let faults = app.text.exposition().map(|text| text.faults().iter());
@@ -100,7 +126,7 @@ pub(super) fn all_facts(app: &App, now: Timestamp, expire_after: Option<Duration
 }
 
 /// One application as lines for people.
-pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>) -> String {
+pub(super) fn describe(app: &App, present: Present) -> String {
     let updated = app.updated.map_or_else(|| "never".into(), clock_time);
     let families = app
         .text
@@ -115,7 +141,7 @@ pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>
         clock_time(app.first_seen),
         series(app),
         app.text.body().len(),
-        app.status(now, expire_after),
+        present.status(app),
     );
     let faults = app.text.exposition().map(|text| text.faults().iter());
     for fault in faults.into_iter().flatten() {
@@ -137,7 +163,7 @@ mod tests {
     use super::*;
     use crate::exposition::Exposition;
     use crate::model::{AppName, Format, Origin, Syntax};
-    use crate::store::Text;
+    use crate::store::{Limits, Mode, Text};
 
     fn app(name: &str, updated: Option<i64>) -> Arc<App> {
         Arc::new(App {
@@ -155,18 +181,28 @@ mod tests {
             outdated: false,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
+            refreshed: Moment::default(),
             fault: None,
             withdrawn: false,
             expires: true,
         })
     }
 
+    fn present(time: i64, moment: Moment) -> Present {
+        let (time, expire_after) = (Timestamp::from_millis(time), None);
+        Present {
+            time,
+            moment,
+            expire_after,
+        }
+    }
+
     #[test]
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
-            Timestamp::from_millis(1_653_263_512_939),
-            None,
+            present(1_653_263_512_939, Moment::default()),
+            &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
@@ -175,13 +211,16 @@ mod tests {
             lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
             "{drawn}"
         );
-        assert_eq!(lines.len(), 11, "{drawn}");
-        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+        assert_eq!((lines.len(), lines[11]), (12, "note: bridge b: not reached"), "{drawn}");
+        assert!(lines[..11].iter().all(|line| line.len() == lines[0].len()));
     }
 
     #[test]
     fn json_carries_the_same_facts() {
-        let value = list(&[app("foo", Some(1_000))], Timestamp::from_millis(400_000), None);
+        let (_, view) = crate::store::open(Limits::default(), Mode::Raw);
+        let six_minutes = view.moment(Timestamp::from_millis(400_000));
+        let value = list(&[app("foo", Some(1_000))], present(400_000, six_minutes), &["n".to_owned()]);
+        assert_eq!(value["notes"], json!(["n"]));
         assert_eq!(value["apps"][0]["status"], "stale");
         assert_eq!(value["apps"][0]["detail"], "stale 6m");
         assert_eq!((&value["apps"][0]["series"], &value["apps"][0]["families"]), (&json!(1), &json!(1)));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Moment;
 use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
@@ -33,6 +34,8 @@ pub struct App {
     pub first_seen: Timestamp,
     /// When its last update arrived; `None` if it was only announced so far.
     pub updated: Option<Timestamp>,
+    /// The same, or when it was announced, by the clock that ages are measured with.
+    pub refreshed: Moment,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,
     /// The contradictions between it and other apps.
@@ -97,13 +100,13 @@ pub enum Status {
 }
 
 impl App {
-    /// How the application is doing at `now`, in a store that forgets pushed applications after `expire_after`.
+    /// How the application is doing at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
     #[must_use]
-    pub fn status(&self, now: Timestamp, expire_after: Option<Duration>) -> Status {
+    pub fn status(&self, now: Moment, expire_after: Option<Duration>) -> Status {
         if let Some(fault) = &self.fault {
             return Status::Fault(Arc::clone(fault));
         }
-        let age = now.since(self.updated.unwrap_or(self.first_seen));
+        let age = now.since(self.refreshed);
         let limit = match expire_after {
             Some(expire_after) if self.expires => STALE_AFTER.min(expire_after / 2),
             _ => STALE_AFTER,

@@ -240,7 +240,8 @@ impl Inlet {
         }
         let before = latest.end_copy(copy);
         let place = latest.place(&prepared.app, prepared.at);
-        let receipt = latest.commit(prepared, place, outcome);
+        let refreshed = latest.clock.at(prepared.at);
+        let receipt = latest.commit(prepared, place, outcome, refreshed);
         Dropping::later(before);
         Ok((latest, receipt))
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::events::{Moment, Steady};
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{self, Catalog, Outcome, Rules};
@@ -37,8 +38,10 @@ pub(super) struct Latest {
     series: u64,
     /// Changes with every change of what is exposed.
     generation: u64,
-    /// No application that expires was updated before this time, so nothing needs to be looked for until it is old enough.
-    oldest: Timestamp,
+    /// Tells how old updates are, whatever happens to the time of day.
+    pub(super) clock: Steady,
+    /// No application that expires was updated before this moment, so nothing needs to be looked for until it is old enough.
+    oldest: Moment,
     /// What somebody has to hear of who keeps it across a restart; `None` where nobody does.
     pub(super) touched: Option<Touched>,
     /// The places of those that were here before a restart and have not come again. Bounded by what was kept then.
@@ -195,7 +198,8 @@ impl Latest {
             meter,
             series: 0,
             generation: 0,
-            oldest: Timestamp::from_millis(i64::MIN),
+            clock: Steady::new(),
+            oldest: Moment::FIRST,
             touched: None,
             reserved: HashMap::default(),
         }
@@ -308,7 +312,13 @@ impl Latest {
     }
 
     /// Replaces all that the app had.
-    pub(super) fn put(&mut self, mut update: Prepared) -> Result<Receipt, Refused> {
+    pub(super) fn put(&mut self, update: Prepared) -> Result<Receipt, Refused> {
+        let refreshed = self.clock.at(update.at);
+        self.put_at(update, refreshed)
+    }
+
+    /// As [`Latest::put`], with the moment at which the update came.
+    pub(super) fn put_at(&mut self, mut update: Prepared, refreshed: Moment) -> Result<Receipt, Refused> {
         self.check(&update)?;
         let place = self.place(&update.app, update.at);
         let outcome = match (&self.catalog, &update.text) {
@@ -320,7 +330,7 @@ impl Latest {
             }
             _ => Outcome::default(),
         };
-        Ok(self.commit(update, place, outcome))
+        Ok(self.commit(update, place, outcome, refreshed))
     }
 
     /// Changes the catalog.
@@ -374,7 +384,7 @@ impl Latest {
     }
 
     /// Puts an update into the table of apps, after the catalog has it.
-    pub(super) fn commit(&mut self, update: Prepared, place: (u64, Timestamp), outcome: Outcome) -> Receipt {
+    pub(super) fn commit(&mut self, update: Prepared, place: (u64, Timestamp), outcome: Outcome, refreshed: Moment) -> Receipt {
         let Prepared {
             app: name,
             text,
@@ -388,7 +398,7 @@ impl Latest {
         let (order, first_seen) = place;
         let old = self.get(name.as_str()).cloned();
         if expires {
-            self.oldest = self.oldest.min(at);
+            self.oldest = self.oldest.min(refreshed);
         }
         // A text that is equal to the one before is not kept beside it.
         let kept = self.catalog.as_ref().and_then(|catalog| catalog.exposition(name.as_str()));
@@ -405,6 +415,7 @@ impl Latest {
             labels,
             first_seen,
             updated: Some(at),
+            refreshed,
             fault: None,
             conflicts: Arc::new(outcome.conflicts),
             duplicates: outcome.duplicates,
@@ -477,6 +488,7 @@ impl Latest {
             labels: [].into(),
             first_seen,
             updated: None,
+            refreshed: self.clock.at(at),
             fault: None,
             conflicts: Arc::default(),
             duplicates: 0,
@@ -601,17 +613,18 @@ impl Latest {
 
     /// Names apps that are too old at `now`, no more than `most`.
     pub(super) fn expired(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
+        // Looked at each time, because the clock takes a large step for one that was set.
+        let now = self.clock.at(now);
         let Some(expire_after) = self.limits.expire_after else {
             return Vec::new();
         };
-        if now < self.oldest.plus(expire_after) {
+        if now.since(self.oldest) < expire_after {
             return Vec::new();
         }
         let (mut gone, mut oldest) = (Vec::new(), now);
         for app in self.apps.values().filter(|app| app.expires) {
-            let updated = app.updated.unwrap_or(app.first_seen);
-            if updated.plus(expire_after) > now {
-                oldest = oldest.min(updated);
+            if now.since(app.refreshed) < expire_after {
+                oldest = oldest.min(app.refreshed);
             } else if gone.len() < most {
                 gone.push(app.name.clone());
             } else {
@@ -625,16 +638,17 @@ impl Latest {
     }
 
     /// Whether an app is too old at `now`.
-    pub(super) fn is_expired(&self, app: &AppName, now: Timestamp) -> bool {
+    pub(super) fn is_expired(&mut self, app: &AppName, now: Timestamp) -> bool {
+        let now = self.clock.at(now);
         let Some((expire_after, app)) = self.limits.expire_after.zip(self.get(app.as_str())) else {
             return false;
         };
-        app.expires && app.updated.unwrap_or(app.first_seen).plus(expire_after) <= now
+        app.expires && now.since(app.refreshed) >= expire_after
     }
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.oldest = Timestamp::from_millis(i64::MIN);
+        self.oldest = Moment::FIRST;
     }
 
     /// The texts of all apps, to be merged by other rules.

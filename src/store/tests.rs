@@ -138,6 +138,31 @@ fn a_store_over_a_lowered_limit_still_lets_apps_shrink() {
 }
 
 #[test]
+fn a_clock_that_is_set_forgets_nothing() {
+    const HOUR: i64 = 3_600_000;
+    let (inlet, view) = in_raw(Limits {
+        expire_after: Some(Duration::from_secs(3_600)),
+        ..Limits::default()
+    });
+    let status = |now| {
+        let now = view.moment(Timestamp::from_millis(now));
+        view.app("a").unwrap().status(now, view.expire_after()).to_string()
+    };
+    inlet.put(update("a", "a 1", 5 * HOUR)).unwrap();
+    for now in [7 * HOUR, 7 * HOUR + 1_000, HOUR, HOUR + 1_000, 9 * HOUR] {
+        assert!(inlet.expire(Timestamp::from_millis(now)).is_empty(), "{now}");
+        assert_eq!(status(now), "ok");
+    }
+    // An hour that really goes by, looked at each second, ends it.
+    let mut now = 9 * HOUR;
+    while inlet.expire(Timestamp::from_millis(now)).is_empty() {
+        now += 1_000;
+        assert!(now <= 10 * HOUR);
+    }
+    assert!(now > 10 * HOUR - 30_000, "at most ten seconds count of each step: {now}");
+}
+
+#[test]
 fn pushed_apps_expire_and_polled_ones_do_not() {
     let (inlet, view) = in_raw(Limits {
         expire_after: Some(Duration::from_secs(10)),
@@ -167,13 +192,20 @@ fn faults_are_shown_until_the_next_update() {
     assert!(!inlet.fault(&app, "nobody"));
     inlet.announce(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
-    let status = |now| view.app("poll").unwrap().status(Timestamp::from_millis(now), None).to_string();
+    let status = |now| {
+        view.app("poll")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(now)), None)
+            .to_string()
+    };
     assert_eq!(status(0), "poll failed: refused");
     inlet.put_polled(update("poll", "a 1\n", 0)).unwrap();
     assert_eq!(status(0), "ok");
+    // The sweep looks each second; a longer gap is taken for a clock that was set.
+    (0..30).for_each(|tens| assert_eq!(status(tens * 10_000), "ok"));
     assert_eq!(status(300_000), "stale 5m");
     assert!(inlet.withdraw(&app));
-    assert_eq!((text(&view).as_str(), status(2_000).as_str()), ("", "stale 2s"));
+    assert_eq!((text(&view).as_str(), status(302_000).as_str()), ("", "stale 5m"));
     assert_eq!(
         view.totals(),
         Totals {
@@ -287,7 +319,10 @@ fn what_cannot_be_used_is_left_out_and_told() {
         "the same complaint is no news"
     );
     assert_eq!(
-        view.app("a").unwrap().status(Timestamp::from_millis(2), None).to_string(),
+        view.app("a")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(2)), None)
+            .to_string(),
         complaint
     );
     assert!(text(&view).ends_with("good 2\n"), "{}", text(&view));
@@ -369,7 +404,12 @@ fn timestamps_that_prometheus_would_drop_are_told() {
     inlet
         .put(update("new", "n 1 1794999999000\nn{x=\"1\"} 1 1395066363000\n", now))
         .unwrap();
-    let status = |app: &str| view.app(app).unwrap().status(Timestamp::from_millis(now), None).to_string();
+    let status = |app: &str| {
+        view.app(app)
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(now)), None)
+            .to_string()
+    };
     assert_eq!((&*status("old"), &*status("new")), ("timestamps too old for Prometheus", "ok"));
 }
 
@@ -441,9 +481,9 @@ fn memory_is_counted_and_given_back() {
     assert!(stored > nothing + 2 * 2_000 * 60, "{stored}");
     let held = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity).text();
     assert!(view.memory() > stored + 2_000 * 10, "copies count");
-    ["wide", "twin"]
-        .iter()
-        .for_each(|app| drop(inlet.remove(&AppName::new(app).unwrap(), Timestamp::default())));
+    for app in ["wide", "twin"] {
+        assert!(inlet.remove(&AppName::new(app).unwrap(), Timestamp::default()));
+    }
     assert!(view.memory() > nothing + 2_000 * 10, "an unfinished response keeps them");
     drop(held);
     // Large tables are freed on a thread of their own.

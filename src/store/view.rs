@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::answers::Aspect;
 use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
 use super::latest::Latest;
-use super::{App, EventsOverview, Feed, Prepared, Shared};
+use super::{App, EventsOverview, Feed, Moment, Prepared, Shared};
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::Variant;
 use crate::model::{PeerSample, ScraperId, Timestamp, Topic};
@@ -75,6 +75,12 @@ impl View {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.shared.latest().generation()
+    }
+
+    /// The moment at which the time of day is `now`, to tell the ages of applications by.
+    #[must_use]
+    pub fn moment(&self, now: Timestamp) -> Moment {
+        self.shared.latest().clock.at(now)
     }
 
     /// The age at which pushed applications are forgotten.

@@ -16,6 +16,7 @@ mod cgroup;
 pub mod limits;
 pub mod listen;
 mod memory;
+pub mod notes;
 pub mod probe;
 pub mod seats;
 pub mod signals;
@@ -24,8 +25,9 @@ pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
 pub use cgroup::default_memory_limit;
-pub use listen::{BindError, Listener, Refused};
+pub use listen::{BindError, Families, Listener, Refused};
 pub use memory::GivingBack;
+pub use notes::Notes;
 pub use seats::{Seat, Seats};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;

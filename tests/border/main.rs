@@ -26,5 +26,6 @@ mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod restarts;
 mod stream;
 mod web;

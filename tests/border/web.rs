@@ -187,6 +187,29 @@ async fn a_page_of_another_site_may_not_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slash_at_the_end_of_a_path_leads_to_the_path_without() {
+    let proxy = Proxy::start().await;
+    proxy.send(Request::put("/apps/a/metrics"), "m 1\n").await;
+    for (path, location) in [
+        ("/apps/", "../apps"),
+        ("/apps/?format=json", "../apps?format=json"),
+        ("/metrics/", "../metrics"),
+        ("/apps/a/", "../a"),
+        ("/apps/a/metrics/", "../metrics"),
+    ] {
+        let answer = proxy.get(path).await;
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()),
+            (308, location),
+            "{path}"
+        );
+    }
+    for path in ["/", "//", "/nowhere/", "/apps//", "//apps/", "/apps/a/b/"] {
+        assert!(proxy.get(path).await.headers().get("location").is_none(), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_paths_and_methods_are_told_what_is_right() {
     let proxy = Proxy::start().await;
     let nowhere = proxy.get("/metric").await;

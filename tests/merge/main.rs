@@ -123,6 +123,8 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
             .filter(|(name, ..)| !mix.latest || !name.ends_with("_created"))
             .collect()
     };
+    // The model takes `le="1"` and `le="1.0"` for one series, so those with and without times are left out on both sides.
+    let seen = without_mixed_times(&seen);
     same(&comparable(seen), &comparable(without_mixed_times(&expected)), &openmetrics);
     for variant in [TEXT_LEGACY, OPENMETRICS_LEGACY] {
         if variant.syntax == Syntax::Text || !mix.latest {

@@ -418,6 +418,6 @@ impl Catalog {
         let update = self.apps.slots[app].update;
         let hashes = self.source(id, app)?.identities().into_iter();
         let older = |holders: &[AppId]| holders.contains(&app) && holders.iter().any(|&other| self.apps.slots[other].update > update);
-        Some(Arc::new(hashes.filter(|&hash| older(shared.series.holders(hash))).collect()))
+        Some(Arc::new(hashes.filter(|&hash| older(&shared.series.holders(hash))).collect()))
     }
 }

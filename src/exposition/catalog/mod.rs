@@ -56,8 +56,8 @@ pub use update::{Outcome, Update};
 const APP_BYTES: usize = 640;
 /// A family of an app: its place in the app, its entry, and its slot in the table of keys, which is three quarters full on average.
 const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<Entry>>() + 16;
-/// A shared entry: itself, its key, and the allocator's share.
-const SHARED_BYTES: usize = size_of::<entry::Shared>() + 96;
+/// A shared entry: itself, its key, its lists, and the allocator's share.
+const SHARED_BYTES: usize = size_of::<entry::Shared>() + 208;
 /// A contribution; pages of them are four fifths full on average.
 const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, entry::Contribution)>()) * 5 / 4;
 /// A series of a shared family in its index, which is two thirds full on average.

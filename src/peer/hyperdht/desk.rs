@@ -7,11 +7,13 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::accept::{Arrival, Listener};
 use super::node::Node;
 use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
+use crate::peer::PublicKey;
 use crate::peer::event::{Event, Events};
 use crate::peer::far::{Applicant, Clerk};
 use crate::peer::session::told;
@@ -33,13 +35,19 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Desk {
     /// Connections end with the last handle on it.
     node: Node,
+    key: PublicKey,
     listener: Listener,
     events: Arc<Events>,
 }
 
 impl Desk {
-    pub(super) fn new(node: Node, listener: Listener, events: Arc<Events>) -> Self {
-        Self { node, listener, events }
+    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, events: Arc<Events>) -> Self {
+        Self {
+            node,
+            key,
+            listener,
+            events,
+        }
     }
 
     /// Has `clerk` decide on registrations until `stop`.
@@ -50,9 +58,11 @@ impl Desk {
     pub(crate) async fn run(self, clerk: Arc<dyn Clerk>, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             node: _node,
+            key,
             mut listener,
             events,
         } = self;
+        let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
         let mut applicants = JoinSet::new();
         loop {
             tokio::select! {

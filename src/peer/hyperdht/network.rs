@@ -40,7 +40,7 @@ impl Network {
     /// Where the node is closed.
     pub(crate) async fn desk(&self, own: &Identity, events: Arc<Events>) -> Result<Desk, HyperdhtError> {
         let listener = self.0.listen(own, |_| true).await.map_err(failed)?;
-        Ok(Desk::new(self.0.clone(), listener, events))
+        Ok(Desk::new(self.0.clone(), own.public_key(), listener, events))
     }
 
     /// What scrapes clients by their keys, showing this one.

@@ -58,6 +58,11 @@ impl Events {
         self.log.end() - 1
     }
 
+    /// Events that are kept.
+    pub(in crate::store) fn kept(&self) -> usize {
+        self.log.len()
+    }
+
     /// How many events each scraper has not got yet, by name.
     pub(in crate::store) fn pending(&self) -> Vec<(ScraperId, u64)> {
         let most = self.log.len() as u64;
