@@ -49,7 +49,7 @@ def try_once(way, number, addresses):
 
 
 def work(ways, addresses, stop, out):
-    served = {way: [0, 0.0] for way in ways}
+    served = {way: [0, 0.0, []] for way in ways}
     faults, number = [], 0
     while not stop.is_set():
         number += 1
@@ -60,7 +60,9 @@ def work(ways, addresses, stop, out):
                 served[way][0] += 1
             except Exception as why:  # whatever it is, somebody was not served
                 faults.append(f"{way}: {type(why).__name__}: {why}")
-            served[way][1] = max(served[way][1], time.monotonic() - began)
+            took = time.monotonic() - began
+            served[way][1] = max(served[way][1], took)
+            served[way][2].append(took)
         time.sleep(PAUSE)
     out.send((served, faults))
 
@@ -77,7 +79,7 @@ class Others:
         self.child.start()
 
     def finish(self):
-        """What each way was served, as `{way: (times, worst)}`, and what failed."""
+        """What each way was served, as `{way: (times, worst, each one's time)}`, and what failed."""
         self.stop.set()
         served, faults = self.out.recv() if self.out.poll(PATIENCE * 5) else ({}, ["everybody else hangs"])
         self.child.join(1)

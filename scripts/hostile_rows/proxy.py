@@ -44,6 +44,8 @@ class Proxy:
         self.config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in settings.items()))
         self.log = []
         self._said = threading.Condition()
+        self.log_is_read = threading.Event()
+        self.log_is_read.set()
         self.start()
 
     def start(self):
@@ -63,6 +65,7 @@ class Proxy:
 
     def _listen(self, stream):
         for line in stream:
+            self.log_is_read.wait()
             with self._said:
                 self.log.append(line.rstrip())
                 self._said.notify_all()
