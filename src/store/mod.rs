@@ -28,7 +28,8 @@ mod view;
 pub use app::{App, Status, Text};
 pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_log, open_in};
 pub use events::{
-    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Recorded, Scrape, ScraperOverview, Standing,
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, PendingEvents, Recorded, Scrape,
+    ScraperOverview, Standing,
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};

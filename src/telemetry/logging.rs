@@ -191,7 +191,10 @@ mod tests {
     #[test]
     fn the_report_is_one_line_in_the_format_of_the_log() {
         let text = String::from_utf8(report(LogFormat::Text, 7)).unwrap();
-        assert!(text.contains(" WARN log lines dropped: ") && text.ends_with("dropped=7\n"), "{text}");
+        assert!(
+            text.contains(" WARN log lines dropped: ") && text.ends_with("dropped=7\n"),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_slice(&report(LogFormat::Json, 7)).unwrap();
         assert_eq!((&json["level"], &json["dropped"]), (&"WARN".into(), &7.into()));
     }

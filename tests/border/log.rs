@@ -38,7 +38,9 @@ impl Logging {
     async fn dropped(&self) -> f64 {
         let answer = ask(self.http, Request::get("/metrics?only=own"), "").await;
         let text = String::from_utf8_lossy(answer.body()).into_owned();
-        let line = text.lines().find(|line| line.starts_with("exporter_proxy_log_lines_dropped_total "));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("exporter_proxy_log_lines_dropped_total "));
         line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_default()
     }
 
@@ -193,7 +195,10 @@ fn a_log_on_a_full_disk_costs_lines_and_nothing_else() {
             text.contains("log lines dropped: ")
         })
         .await;
-        assert!(text.lines().all(|line| !line.contains("dropped: ") || line.contains("Z  WARN ")), "{text}");
+        assert!(
+            text.lines().all(|line| !line.contains("dropped: ") || line.contains("Z  WARN ")),
+            "{text}"
+        );
         assert_eq!(proxy.stop().await, Some(0));
     });
 }

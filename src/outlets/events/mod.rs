@@ -17,6 +17,9 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
 pub use identity::IdentifyBy;
+pub use text::LabelScrapersBy;
+
+use text::Counts;
 
 use super::metrics::{Scraping, finish};
 use crate::exposition::catalog::Selection;
@@ -32,6 +35,7 @@ pub struct EventOutlet {
     clock: Clock,
     telemetry: Arc<Telemetry>,
     identify_by: IdentifyBy,
+    label_by: LabelScrapersBy,
     /// The name of the family (`events.metric_name`).
     name: Box<str>,
     /// Whether `/metrics` carries events (`events.expose_in_metrics`).
@@ -56,12 +60,21 @@ pub(super) struct Visit<'a> {
 impl EventOutlet {
     /// An outlet of this view's events.
     #[must_use]
-    pub fn new(view: View, clock: Clock, telemetry: Arc<Telemetry>, identify_by: IdentifyBy, name: &str, in_metrics: bool) -> Self {
+    pub fn new(
+        view: View,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        identify_by: IdentifyBy,
+        label_by: LabelScrapersBy,
+        name: &str,
+        in_metrics: bool,
+    ) -> Self {
         Self {
             view,
             clock,
             telemetry,
             identify_by,
+            label_by,
             name: name.into(),
             in_metrics,
             carried: Mutex::default(),
@@ -80,22 +93,23 @@ impl EventOutlet {
         let events = if visit.peek || visit.method == Method::HEAD {
             self.view.peek(&who)
         } else {
-            self.lend(&who, visit.connection)
+            self.lend(&who, visit)
         };
-        let counts = visit.counts.then(|| self.view.event_counts());
+        let counts = visit.counts.then(|| Counts::new(self.view.event_counts(), self.label_by));
         text::families(&self.name, events, self.view.explicit_timestamps(), counts.as_ref()).into()
     }
 
     /// Takes the events of a scraper and ties them to the fate of the response.
-    fn lend(&self, who: &ScraperId, connection: &Connection) -> Vec<Arc<Recorded>> {
+    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<Recorded>> {
         self.settle_earlier(who);
-        let scrape = self.view.scrape(who, (self.clock)());
+        let from = visit.connection.client(visit.headers);
+        let scrape = self.view.scrape(who, &from, (self.clock)());
         if scrape.standing == Standing::Untracked {
             self.telemetry.untracked_scraper(who);
         }
         if let Some(lease) = scrape.lease {
             let id = lease.id();
-            let delivery = connection.on_delivery(move |fate| settle(lease, fate));
+            let delivery = visit.connection.on_delivery(move |fate| settle(lease, fate));
             self.carried().insert(who.clone(), (id, delivery));
         }
         scrape.events

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::steady::Moment;
-use crate::model::{Event, EventId, LabelSet, Timestamp};
+use crate::model::{Client, Event, EventId, LabelSet, Timestamp};
 
 /// An event that was accepted. Immutable, and shared by all who show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Recorded {
 struct Slot {
     record: Arc<Recorded>,
     taken: Moment,
+    /// The network of the client that posted it; unknown after a restart.
+    poster: Option<Client>,
 }
 
 /// A run of events with consecutive numbers.
@@ -36,6 +38,8 @@ pub(super) struct Log {
     slots: VecDeque<Slot>,
     /// The numbers of each series' events. As many as `slots` in all.
     series: HashMap<LabelSet, VecDeque<u64>, foldhash::fast::RandomState>,
+    /// How many of the events each network has posted. As many as `slots` in all.
+    held: HashMap<Option<Client>, usize, foldhash::fast::RandomState>,
     /// No event that was freed has a later stamp.
     pub(super) freed_stamp: Timestamp,
 }
@@ -47,6 +51,7 @@ impl Log {
             first,
             slots: VecDeque::new(),
             series: HashMap::default(),
+            held: HashMap::default(),
             freed_stamp: Timestamp::from_millis(i64::MIN),
         }
     }
@@ -87,6 +92,17 @@ impl Log {
         self.slots.back().map(|slot| slot.taken)
     }
 
+    /// The poster of an event, and when it was taken in.
+    pub(super) fn posted(&self, id: u64) -> Option<(&Option<Client>, Moment)> {
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.slots.get(at).map(|slot| (&slot.poster, slot.taken))
+    }
+
+    /// How many of the events a network has posted.
+    pub(super) fn held_by(&self, poster: &Option<Client>) -> usize {
+        self.held.get(poster).copied().unwrap_or_default()
+    }
+
     /// The stamp of the newest event of a series.
     pub(super) fn last_stamp(&self, labels: &LabelSet) -> Timestamp {
         let last = self.series.get(labels).and_then(VecDeque::back);
@@ -94,18 +110,25 @@ impl Log {
     }
 
     /// Appends an event, whose number is [`Log::end`].
-    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment) {
+    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment, poster: Option<Client>) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
         self.series.entry(record.event.labels.clone()).or_default().push_back(record.id.0);
-        self.slots.push_back(Slot { record, taken });
+        *self.held.entry(poster.clone()).or_default() += 1;
+        self.slots.push_back(Slot { record, taken, poster });
     }
 
     /// Forgets the oldest events, up to but without this number.
     pub(super) fn free(&mut self, until: u64) {
         while self.first < until
-            && let Some(Slot { record, .. }) = self.slots.pop_front()
+            && let Some(Slot { record, poster, .. }) = self.slots.pop_front()
         {
             self.first += 1;
+            if let Some(held) = self.held.get_mut(&poster) {
+                *held -= 1;
+                if *held == 0 {
+                    self.held.remove(&poster);
+                }
+            }
             self.freed_stamp = self.freed_stamp.max(record.stamp);
             let labels = &record.event.labels;
             if let Some(ids) = self.series.get_mut(labels) {
