@@ -1,9 +1,8 @@
 """What clients that are strangers can do with one-shot events."""
 
 import http.client
-import socket
-import threading
 
+from . import swarm
 from .bench import row
 
 # Another machine, as far as the proxy can tell: Linux has all of 127.0.0.0/8 on its loopback device.
@@ -25,30 +24,6 @@ class Client:
         self.connection.close()
 
 
-def pipelined(case, address, requests):
-    """Sends requests on one connection without waiting, and gives the statuses of the answers."""
-    stream = socket.create_connection(case.proxy.http, 60, source_address=(address, 0))
-    reader = stream.makefile("rb")
-
-    def send():
-        for start in range(0, len(requests), 100):
-            stream.sendall(b"".join(requests[start:start + 100]))
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    statuses = []
-    for _ in requests:
-        statuses.append(int(reader.readline().split()[1]))
-        length = 0
-        while (line := reader.readline()) != b"\r\n":
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        reader.read(length)
-    sender.join()
-    stream.close()
-    return statuses
-
-
 def samples(text):
     return [line for line in text.splitlines() if line.startswith("events_to_metrics{")]
 
@@ -60,7 +35,7 @@ def flood(case):
         prometheus.ask("GET", "/metrics", "Prometheus")
     prometheus.ask("POST", "/event?kind=real")
     posts = [b"POST /event?kind=flood&n=%d HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n" % number for number in range(20_000)]
-    statuses = pipelined(case, STRANGER, posts)
+    statuses = swarm.pipelined(case.proxy.http, posts, STRANGER)
     taken, refused = statuses.count(200), statuses.count(429)
     case.check(taken + refused == len(posts), f"other answers: {set(statuses)}")
     case.check(refused > 5_000, f"only {refused} were refused")

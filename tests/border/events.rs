@@ -434,6 +434,40 @@ async fn events_and_apps_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn many_events_are_one_family_in_every_format() {
+    for explicit in [false, true] {
+        for chained in [false, true] {
+            let proxy = Proxy::with(&format!("events.use_explicit_timestamps = {explicit}")).await;
+            if chained {
+                let copy = "# TYPE events_to_metrics gauge\nevents_to_metrics{kind=\"far\"} 5\n";
+                assert_eq!(proxy.send(Request::put("/apps/chained/metrics"), copy).await.status(), 200);
+            }
+            for n in 0..150 {
+                proxy.emit(&format!("n={n}&padding={}", "x".repeat(200))).await;
+            }
+            for (agent, accept) in [("a", "text/plain"), ("b", "application/openmetrics-text;version=1.0.0")] {
+                for encoding in ["identity", "gzip"] {
+                    let request = Request::get("/metrics").header("user-agent", format!("{agent}-{encoding}"));
+                    let answer = proxy
+                        .ask(request.header("accept", accept).header("accept-encoding", encoding))
+                        .await;
+                    let text = match encoding {
+                        "gzip" => std::io::read_to_string(flate2::read::GzDecoder::new(&answer.body()[..])).unwrap(),
+                        _ => String::from_utf8(answer.body().to_vec()).unwrap(),
+                    };
+                    assert_eq!(text.matches("# TYPE events_to_metrics gauge\n").count(), 1, "{text}");
+                    let samples = events(&text);
+                    assert_eq!(samples.len(), 150 + usize::from(chained), "{text}");
+                    let stamped = samples.iter().filter(|sample| sample.split(' ').count() == 3).count();
+                    assert_eq!(stamped, if explicit { 150 } else { 0 }, "{text}");
+                    assert_eq!(text.ends_with("# EOF\n"), agent == "b", "{text}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn events_merge_with_those_of_a_chained_proxy() {
     let proxy = Proxy::start().await;
     let chained = "# TYPE events_to_metrics gauge\nevents_to_metrics{kind=\"a\"} 5\n# TYPE events_to_metrics_event_count counter\nevents_to_metrics_event_count 9\n";

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Recorded;
-use super::log::Log;
+use super::log::{Log, SeriesNumber};
 use crate::model::{EventId, LabelSet};
 
 /// The most series of which a scraper may have events waiting behind its position. It bounds what a cursor costs; a
@@ -138,13 +138,13 @@ impl Cursor {
     /// The first pending event of each series, at most so many, and the cursor once they have been delivered.
     pub(super) fn pick_one_of_each(&self, log: &Log, most: usize) -> (Vec<Arc<Recorded>>, Self) {
         let mut after = Self::at(self.next);
-        let mut given: HashSet<&LabelSet, foldhash::fast::RandomState> = HashSet::default();
+        let mut given: HashSet<SeriesNumber, foldhash::fast::RandomState> = HashSet::default();
         let mut picked = Vec::new();
         let mut room = Room::new(most);
         let mut backlogs: Vec<_> = self.backlogs.iter().collect();
         backlogs.sort_unstable_by_key(|(_, backlog)| backlog.head);
         for (labels, backlog) in backlogs {
-            given.insert(labels);
+            given.extend(log.series_number(labels));
             if !room.is_left() {
                 after.wait(labels, backlog.head, backlog.count);
                 continue;
@@ -159,12 +159,12 @@ impl Cursor {
                 after.wait(labels, head, backlog.count - 1);
             }
         }
-        for record in log.range(self.next..log.end()) {
+        for (record, series) in log.range_of_series(self.next..log.end()) {
             if !room.is_left() {
                 break;
             }
             let labels = &record.event.labels;
-            if given.insert(labels) {
+            if given.insert(series) {
                 room.take(record);
                 picked.push(Arc::clone(record));
             } else if after.backlogs.len() < MAX_BACKLOGS || after.backlogs.contains_key(labels) {
