@@ -33,6 +33,8 @@ class Row:
     memory: int = 32
     files: int = None
     environment: dict = dataclasses.field(default_factory=dict)
+    # What is started for the row: a proxy, unless it is about something else.
+    start: object = Proxy
 
 
 @dataclasses.dataclass
@@ -48,7 +50,7 @@ class Outcome:
 
     def others(self):
         parts = []
-        for name, ways in (("scrape", ("scrape",)), ("push", ("http", "tcp", "unix"))):
+        for name, ways in (("scrape", ("scrape", "through")), ("push", ("http", "tcp", "unix"))):
             found = [self.served[way] for way in ways if way in self.served]
             if found:
                 times = sum(times for times, _, _ in found)
@@ -125,7 +127,7 @@ def perform(row, binary, quick):
     """Runs one row and prints it."""
     print(f"== {row.name}", flush=True)
     outcome, began = Outcome(row), time.monotonic()
-    proxy = Proxy(binary, row.settings, row.files, environment=row.environment)
+    proxy = row.start(binary, row.settings, row.files, environment=row.environment)
     try:
         measure(row, Case(proxy, binary, quick), outcome)
     except Exception as why:

@@ -7,6 +7,8 @@ import time
 
 # The ways in and out that are tried in turn.
 ALL = ("scrape", "http", "tcp", "unix")
+# A small app of a proxy behind a bridge.
+THROUGH = ("through",)
 # Between two tries.
 PAUSE = 0.02
 # After which somebody counts as not served.
@@ -38,12 +40,14 @@ def try_once(way, number, addresses):
     try:
         if way == "http":
             connection.request("PUT", "/apps/witness_http/metrics", text)
+        elif way == "through":
+            connection.request("GET", "/scrape/north/apps/small/metrics")
         else:
             connection.request("GET", "/metrics")
         response = connection.getresponse()
         body = response.read()
         assert response.status == 200, f"{response.status} {body[:100]!r}"
-        assert way == "http" or b"exporter_proxy_apps" in body, "the scrape lacks the proxy's own metrics"
+        assert way != "scrape" or b"exporter_proxy_apps" in body, "the scrape lacks the proxy's own metrics"
     finally:
         connection.close()
 

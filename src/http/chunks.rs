@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -27,9 +28,10 @@ pub struct Chunks {
     since_yield: usize,
 }
 
-/// What a response consists of, for those who count the memory that it keeps. Cloning clones a handle.
+/// What a response keeps in memory, as an extension of the response. Without it a response counts with all of its length. Cloning clones a
+/// handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Contents(Arc<Mutex<Rows>>);
+pub struct Contents(Arc<Mutex<Rows>>);
 
 #[derive(Debug, Default)]
 struct Rows {
@@ -40,17 +42,23 @@ struct Rows {
     /// The rows that were sent.
     sent: Vec<Weak<Vec<Bytes>>>,
     /// Bytes of a body that is no list of rows.
-    unshared: u64,
+    unshared: Arc<AtomicU64>,
 }
 
 impl Contents {
-    /// A body of another kind, which shares nothing.
-    pub(super) fn opaque(bytes: u64) -> Self {
+    /// A body that shares nothing with others, and keeps as many bytes as the number says at any time.
+    #[must_use]
+    pub fn changing(bytes: Arc<AtomicU64>) -> Self {
         let rows = Rows {
             unshared: bytes,
             ..Rows::default()
         };
         Self(Arc::new(Mutex::new(rows)))
+    }
+
+    /// A body that shares nothing with others.
+    pub(super) fn opaque(bytes: u64) -> Self {
+        Self::changing(Arc::new(bytes.into()))
     }
 
     /// Calls `row` for each row, with whether it is still to be sent.
@@ -60,8 +68,8 @@ impl Contents {
         rows.ahead.iter().for_each(|ahead| row(&Arc::downgrade(ahead), true));
     }
 
-    pub(super) fn unshared(&self) -> u64 {
-        self.rows().unshared
+    pub(super) fn unshared(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rows().unshared)
     }
 
     fn next_slice(&self) -> Option<Bytes> {

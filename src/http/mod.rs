@@ -33,7 +33,7 @@ mod tests;
 
 pub use access::{may_post_events, may_write};
 pub use body::{Allowance, BodyError, BodyLimit, read_body};
-pub use chunks::{Chunks, Row};
+pub use chunks::{Chunks, Contents, Row};
 pub use client::{Client, PeerAddr};
 pub use connection::{Connection, SendQueue};
 pub use delivery::{Delivery, Fate};

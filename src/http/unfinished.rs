@@ -37,7 +37,7 @@ struct Table {
     stalled: HashMap<u64, Stalled>,
     /// The parts that stalled responses had at their beginning, by address. An address stays taken while the weak handle is here.
     rows: HashMap<usize, Part>,
-    /// Bytes of all parts, and of what is in no part: what is kept at most.
+    /// Bytes of all parts.
     bytes: u64,
     next_look: Option<Instant>,
 }
@@ -48,7 +48,7 @@ struct Stalled {
     since: Instant,
     rows: Vec<Held>,
     /// Bytes that no other response shares.
-    unshared: u64,
+    unshared: Arc<AtomicU64>,
     /// Of the task that is to close the connection.
     waker: Waker,
     closing: bool,
@@ -171,12 +171,10 @@ impl Table {
             part.ahead += usize::from(is_ahead);
             rows.push(Held { address, is_ahead });
         });
-        let unshared = contents.unshared();
-        self.bytes += unshared;
         let stalled = Stalled {
             since,
             rows,
-            unshared,
+            unshared: contents.unshared(),
             waker,
             closing: false,
         };
@@ -185,7 +183,6 @@ impl Table {
 
     fn remove(&mut self, number: u64) {
         let Some(stalled) = self.stalled.remove(&number) else { return };
-        self.bytes -= stalled.unshared;
         for Held { address, is_ahead } in stalled.rows {
             let Some(part) = self.rows.get_mut(&address) else { continue };
             part.ahead -= usize::from(is_ahead);
@@ -202,20 +199,24 @@ impl Table {
     }
 
     fn kept(&self) -> u64 {
-        let unshared = self
-            .stalled
-            .values()
-            .filter(|stalled| !stalled.closing)
-            .map(|stalled| stalled.unshared);
-        self.rows.values().map(Part::kept).sum::<u64>() + unshared.sum::<u64>()
+        self.rows.values().map(Part::kept).sum::<u64>() + self.unshared()
+    }
+
+    fn unshared(&self) -> u64 {
+        let staying = self.stalled.values().filter(|stalled| !stalled.closing);
+        staying.map(|stalled| stalled.unshared.load(Ordering::Relaxed)).sum()
     }
 
     /// Closes the longest-stalled responses until the others keep no more than the limit.
     fn look(&mut self, limit: u64, now: Instant) {
-        if self.bytes <= limit || self.next_look.is_some_and(|at| now < at) {
+        if self.next_look.is_some_and(|at| now < at) {
             return;
         }
         self.next_look = Some(now + LOOK_EVERY);
+        // What is kept is not more than this, which is found faster.
+        if self.bytes + self.unshared() <= limit {
+            return;
+        }
         let mut kept = self.kept();
         if kept <= limit {
             return;
@@ -227,13 +228,13 @@ impl Table {
                 return;
             }
             stalled.closing = true;
-            kept -= stalled.unshared;
+            kept = kept.saturating_sub(stalled.unshared.load(Ordering::Relaxed));
             for Held { address, .. } in &stalled.rows {
                 let Some(part) = self.rows.get_mut(address) else { continue };
                 let before = part.kept();
                 part.responses -= 1;
                 part.closing += 1;
-                kept -= before - part.kept();
+                kept = kept.saturating_sub(before - part.kept());
             }
             stalled.waker.wake_by_ref();
         }
