@@ -3,8 +3,8 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use exporter_proxy::model::{Event, LabelSet, ScraperId, Timestamp};
-use exporter_proxy::store::{EventOptions, Inlet, Limits, Mode, View, open_in, open_with};
+use exporter_proxy::model::{Client, Event, LabelSet, ScraperId, Timestamp};
+use exporter_proxy::store::{EventOptions, Inlet, Limits, MAX_SCRAPERS, Mode, View, open_in, open_with};
 
 /// Events in one round.
 const EVENTS: usize = 10_000;
@@ -15,6 +15,10 @@ fn main() {
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+fn home() -> Client {
+    Client::Ip([127, 0, 0, 1].into())
 }
 
 fn events() -> Vec<Event> {
@@ -32,14 +36,23 @@ fn scraper(n: usize) -> ScraperId {
     ScraperId::new(&format!("10.0.0.{n} Prometheus")).expect("a short name")
 }
 
+/// As many scrapers of one address as a round needs, and whole logs in one scrape.
+fn options() -> EventOptions {
+    EventOptions {
+        max_scrapers_per_address: MAX_SCRAPERS,
+        max_per_scrape: EVENTS,
+        ..EventOptions::default()
+    }
+}
+
 fn with_scrapers(view: &View, scrapers: usize) {
     for n in 0..scrapers {
-        drop(view.scrape(&scraper(n), at(0)));
+        drop(view.scrape(&scraper(n), &home(), at(0)));
     }
 }
 
 fn in_memory(scrapers: usize) -> (Inlet, View) {
-    let (inlet, view) = open_with(Limits::default(), Mode::Raw, EventOptions::default());
+    let (inlet, view) = open_with(Limits::default(), Mode::Raw, options());
     with_scrapers(&view, scrapers);
     (inlet, view)
 }
@@ -58,7 +71,7 @@ fn emit(bencher: Bencher<'_, '_>, scrapers: usize) {
         .bench_values(|((inlet, _view), events)| {
             runtime.block_on(async {
                 for event in events {
-                    inlet.emit(event, None, at(1)).await.expect("nothing has to be durable");
+                    inlet.emit(event, None, &home(), at(1)).await.expect("nothing has to be durable");
                 }
             });
         });
@@ -72,7 +85,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
         let (inlet, view) = in_memory(1);
         runtime.block_on(async {
             for event in events() {
-                inlet.emit(event, None, at(1)).await.expect("nothing has to be durable");
+                inlet.emit(event, None, &home(), at(1)).await.expect("nothing has to be durable");
             }
         });
         (inlet, view)
@@ -80,7 +93,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
     bencher
         .counter(ItemsCount::new(EVENTS))
         .with_inputs(filled)
-        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), at(2)).confirm());
+        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).confirm());
 }
 
 /// Events accepted once they are on the disk, so many producers at a time.
@@ -88,8 +101,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
 fn emit_durable(bencher: Bencher<'_, '_>, producers: usize) {
     let runtime = runtime();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let (inlet, view, keeper) =
-        open_in(folder.path(), Limits::default(), Mode::Raw, EventOptions::default(), at(0)).expect("an empty folder");
+    let (inlet, view, keeper) = open_in(folder.path(), Limits::default(), Mode::Raw, options(), at(0)).expect("an empty folder");
     let running = keeper.start(|log, trouble| panic!("{log}: {trouble:?}")).expect("threads");
     with_scrapers(&view, 1);
     let share = EVENTS.min(producers * 100) / producers;
@@ -101,7 +113,7 @@ fn emit_durable(bencher: Bencher<'_, '_>, producers: usize) {
                 let inlet = inlet.clone();
                 async move {
                     for event in part {
-                        inlet.emit(event, None, at(1)).await.expect("the disk has room");
+                        inlet.emit(event, None, &home(), at(1)).await.expect("the disk has room");
                     }
                 }
             };

@@ -2,8 +2,10 @@
 //!
 //! No I/O, no clock, no lock and no serialisation live here, so every room may know this one.
 
+mod client;
 mod event;
 
+pub use client::Client;
 pub use event::{
     Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
     MAX_SCRAPER_ID_BYTES, ScraperId, shown,

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import resource
+import statistics
 import threading
 import time
 import traceback
@@ -33,6 +34,8 @@ class Row:
     wait: float = MOST_WAIT
     files: int = None
     environment: dict = dataclasses.field(default_factory=dict)
+    # What is started for the row: a proxy, unless it is about something else.
+    start: object = Proxy
 
 
 @dataclasses.dataclass
@@ -48,11 +51,13 @@ class Outcome:
 
     def others(self):
         parts = []
-        for name, ways in (("scrape", ("scrape", "one", "own")), ("health check", ("health",)), ("push", ("http", "tcp", "unix"))):
+        for name, ways in (("scrape", ("scrape", "one", "own", "through")), ("health check", ("health",)), ("push", ("http", "tcp", "unix"))):
             found = [self.served[way] for way in ways if way in self.served]
             if found:
-                times = sum(times for times, _ in found)
-                parts.append(f"{times} {name}{'es' if name == 'push' else 's'}, worst {max(worst for _, worst in found) * 1000:.0f} ms")
+                times = sum(times for times, _, _ in found)
+                median = statistics.median([took for _, _, all_of_them in found for took in all_of_them] or [0])
+                worst = max(worst for _, worst, _ in found)
+                parts.append(f"{times} {name}{'es' if name == 'push' else 's'}, median {median * 1000:.1f} ms, worst {worst * 1000:.0f} ms")
         return "; ".join(parts) or "nobody else"
 
 
@@ -71,6 +76,7 @@ class Case:
 
     def __init__(self, proxy, binary, quick):
         self.proxy, self.binary, self.quick, self.faults = proxy, binary, quick, []
+        self.beside, self.memory, self.ended = None, None, None
 
     def check(self, holds, fault):
         """Notes a fault unless this holds."""
@@ -85,6 +91,13 @@ class Case:
                 self.faults.append(f"did not happen in {patience} s: {what}")
                 return
             time.sleep(0.05)
+
+    def end_others(self):
+        """Ends the clients beside this row, which is going to end the proxy, and notes what they got and the memory at this point."""
+        if self.beside and self.ended is None:
+            self.ended = self.beside.finish()
+        self.memory = (self.proxy.peak(), self.proxy.memory())
+        return self.ended or ({}, [])
 
     def so_many(self, full, quick):
         """A number of clients: fewer in quick mode, and no more than this process may open."""
@@ -115,7 +128,7 @@ def perform(row, binary, quick):
     """Runs one row and prints it."""
     print(f"== {row.name}", flush=True)
     outcome, began = Outcome(row), time.monotonic()
-    proxy = Proxy(binary, row.settings, row.files, environment=row.environment)
+    proxy = row.start(binary, row.settings, row.files, environment=row.environment)
     try:
         measure(row, Case(proxy, binary, quick), outcome)
     except Exception as why:
@@ -141,27 +154,35 @@ def measure(row, case, outcome):
         others.try_once(way, 0, {"http": proxy.http, "tcp": proxy.tcp, "unix": proxy.unix})
     proxy.forget_peak()
     before, files = proxy.memory(), proxy.open_files()
-    gauge, beside = Gauge(proxy), others.Others(proxy, row.ways) if row.ways else None
+    gauge, case.beside = Gauge(proxy), others.Others(proxy, row.ways) if row.ways else None
     gauge.start()
     try:
         outcome.sent, outcome.answered = row.act(case)
     finally:
-        outcome.served, unserved = beside.finish() if beside else ({}, [])
+        outcome.served, unserved = case.ended or (case.beside.finish() if case.beside else ({}, []))
         most_files = gauge.finish()
         case.faults += unserved[:5] + ([f"... and {len(unserved) - 5} more"] if len(unserved) > 5 else [])
         outcome.faults = case.faults
     if proxy.child.poll() is not None:
+        if case.memory:
+            outcome.memory = (before, *case.memory)
+            check_others(row, case, outcome)
         return  # the row was about its end
     case.until("its connections are gone", lambda: proxy.open_files() <= files + SPARE_FILES, SETTLE)
     outcome.memory = (before, proxy.peak(), proxy.memory())
     outcome.files = (files, most_files, proxy.open_files())
-    for way, (times, worst) in outcome.served.items():
-        case.check(times > 0, f"nobody else was served: {way}")
-        case.check(worst < row.wait, f"somebody else waited {worst:.1f} s: {way}")
-    grown = outcome.memory[1] - before
-    case.check(grown <= row.memory, f"memory grew by {grown:.0f} MiB, more than {row.memory}")
+    check_others(row, case, outcome)
     for name in ("exporter_proxy_connection_panics_total", "exporter_proxy_http_panics_total"):
         case.check(proxy.own(name) == 0, f"{name} is not 0")
+
+
+def check_others(row, case, outcome):
+    """Notes a fault where other clients were not served in time, or memory grew too much."""
+    for way, (times, worst, _) in outcome.served.items():
+        case.check(times > 0, f"nobody else was served: {way}")
+        case.check(worst < row.wait, f"somebody else waited {worst:.1f} s: {way}")
+    grown = outcome.memory[1] - outcome.memory[0]
+    case.check(grown <= row.memory, f"memory grew by {grown:.0f} MiB, more than {row.memory}")
 
 
 def table(outcomes):

@@ -222,6 +222,56 @@ def readers(case):
     return sent, f"{ended:.0f} closed 60 s after their sockets took nothing more; {grown:.0f} MiB more for all of them"
 
 
+# Memory that stalled responses may keep beyond what is current, and what the row itself may take beside that.
+KEPT, BESIDE = 256, 200
+
+
+def unread(case, path, agent="x"):
+    stream = socket.socket()
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    stream.connect(case.proxy.http)
+    stream.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nuser-agent: {agent}\r\n\r\n".encode())
+    return stream
+
+
+@row("unread scrapes of many versions", memory=KEPT + BESIDE, environment={"MALLOC_MMAP_THRESHOLD_": "131072"})
+def versions(case):
+    count = case.so_many(146, 100)
+    streams = []
+    for version in range(count):
+        body = "".join(f'versions{{number="{number}",padding="{"x" * 40}"}} {version}\n' for number in range(55_000))
+        assert case.proxy.ask("PUT", "/apps/large/metrics", body)[0] == 200
+        streams.append(unread(case, "/metrics?own=false"))
+        time.sleep(0.01 if case.quick else 1 / 3)
+    size = len(body) / MIB
+    kept = case.proxy.own("exporter_proxy_http_stalled_bytes") / MIB
+    closed = case.proxy.own("exporter_proxy_http_stalled_closed_total")
+    case.check(kept <= KEPT, f"stalled responses keep {kept:.0f} MiB")
+    case.check(closed > 0, "no stalled response was closed")
+    case.until("the first is closed, the last is not", lambda: swarm.is_closed(streams[0]))
+    case.check(not swarm.is_closed(streams[-1]), "the last one was closed as well")
+    swarm.close_all(streams)
+    return f"{count} scrapes that read nothing, each of another version of an app of {size:.1f} MiB", \
+        f"{closed:.0f} closed, the longest stalled first; the others keep {kept:.0f} MiB"
+
+
+@row("unread scrapes of many events", memory=BESIDE, settings={"events.post_rate": "1000000/s"},
+     environment={"MALLOC_MMAP_THRESHOLD_": "131072"})
+def many_events(case):
+    padding = "x" * 8_000
+    posts = [b"POST /event?n=%d&padding=%s HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n" % (number, padding.encode())
+             for number in range(2_000 if case.quick else 10_000)]
+    swarm.pipelined(case.proxy.http, posts)
+    before = case.proxy.memory()
+    case.proxy.forget_peak()
+    streams = [unread(case, f"/metrics?peek=true&own=false", f"peek{number}") for number in range(200)]
+    time.sleep(3)
+    grown = case.proxy.peak() - before
+    case.check(grown < 64, f"the unread scrapes made memory grow by {grown:.0f} MiB")
+    swarm.close_all(streams)
+    return f"{len(posts):,} events of 8 kB, then 200 scrapes that read nothing, each of 8 MiB of them", f"{grown:.0f} MiB more for all of them"
+
+
 @row("clients that half close and clients that hang up", memory=96)
 def half(case):
     case.proxy.ask("PUT", "/apps/a/metrics", "".join(f"half_{number} 1\n" for number in range(1_000)))

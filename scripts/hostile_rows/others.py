@@ -9,6 +9,8 @@ import time
 ALL = ("scrape", "http", "tcp", "unix")
 # Ways out that are only tried where a row says so: what they ask for.
 PATHS = {"one": "/metrics?app=witness_http&own=false", "health": "/healthz", "own": "/metrics?only=own"}
+# A small app of a proxy behind a bridge.
+THROUGH = ("through",)
 # Between two tries.
 PAUSE = 0.02
 # After which somebody counts as not served.
@@ -40,6 +42,8 @@ def try_once(way, number, addresses):
     try:
         if way == "http":
             connection.request("PUT", "/apps/witness_http/metrics", text)
+        elif way == "through":
+            connection.request("GET", "/scrape/north/apps/small/metrics")
         else:
             connection.request("GET", PATHS.get(way, "/metrics"))
         response = connection.getresponse()
@@ -53,7 +57,7 @@ def try_once(way, number, addresses):
 
 
 def work(ways, addresses, stop, out):
-    served = {way: [0, 0.0] for way in ways}
+    served = {way: [0, 0.0, []] for way in ways}
     faults, number = [], 0
     while not stop.is_set():
         number += 1
@@ -64,7 +68,9 @@ def work(ways, addresses, stop, out):
                 served[way][0] += 1
             except Exception as why:  # whatever it is, somebody was not served
                 faults.append(f"{way}: {type(why).__name__}: {why}")
-            served[way][1] = max(served[way][1], time.monotonic() - began)
+            took = time.monotonic() - began
+            served[way][1] = max(served[way][1], took)
+            served[way][2].append(took)
         time.sleep(PAUSE)
     out.send((served, faults))
 
@@ -81,7 +87,7 @@ class Others:
         self.child.start()
 
     def finish(self):
-        """What each way was served, as `{way: (times, worst)}`, and what failed."""
+        """What each way was served, as `{way: (times, worst, each one's time)}`, and what failed."""
         self.stop.set()
         served, faults = self.out.recv() if self.out.poll(PATIENCE * 5) else ({}, ["everybody else hangs"])
         self.child.join(1)

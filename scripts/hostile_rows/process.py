@@ -104,6 +104,42 @@ def stop_in_a_queue(case):
         f"all stored and in that scrape, exit code {code}"
 
 
+@row("a log that nothing reads", memory=32)
+def unread_log(case):
+    """The pipe is full, then its queue in the proxy; others are served, and a signal ends the proxy."""
+    settings = case.proxy.config.read_text()
+
+    def overflow():
+        # The faults of a configuration are one line, and a long one.
+        case.proxy.log_is_read.clear()
+        case.proxy.config.write_text(settings + "".join(f"unknown_key_{number} = 1\n" for number in range(2_000)))
+        before = case.proxy.own("exporter_proxy_log_lines_dropped_total")
+
+        def dropped():
+            case.proxy.signal(signal.SIGHUP)
+            return case.proxy.own("exporter_proxy_log_lines_dropped_total") > before
+
+        case.until("lines are dropped", dropped)
+
+    overflow()
+    streams = [swarm.connect(case.proxy.tcp) for _ in range(200)]
+    for stream in streams:
+        stream.sendall(b"no message")
+    swarm.close_all(streams)
+    time.sleep(1 if case.quick else 10)
+    # The others end here: the proxy does, too.
+    case.end_others()
+    lost = case.proxy.own("exporter_proxy_log_lines_dropped_total")
+    case.proxy.log_is_read.set()
+    case.proxy.says(r"log lines dropped: .*dropped=\d+")
+    overflow()
+    began = time.monotonic()
+    code = case.proxy.stop()
+    case.check(code == 0, f"the exit code was {code}")
+    return "2,000 faults in a configuration that is read again and again, and 200 wrong messages, while the log is a pipe that nothing reads", \
+        f"{lost:.0f} lines dropped and counted, reported once the pipe was read; SIGTERM with a full pipe: exit code {code} after {time.monotonic() - began:.1f} s"
+
+
 @row("a second proxy on the same socket")
 def second(case):
     code = subprocess.run([case.binary, "--config", case.proxy.config], capture_output=True, text=True, timeout=30)

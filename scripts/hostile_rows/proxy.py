@@ -30,40 +30,50 @@ def toml(value):
 class Proxy:
     """A running proxy. `settings` has dotted keys; `files` is a hard limit on its open files; `environment` is added to ours."""
 
+    command = ()
+
     def __init__(self, binary, settings=None, files=None, folder=None, environment=None):
         self.binary, self.files, self.environment = binary, files, environment or {}
         self.own_folder = folder is None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hostile-")) if folder is None else folder
         self.unix = str(self.folder / "receiver.sock")
-        settings = {
-            "exporter.scrape_expose_endpoint": "127.0.0.1:0",
-            "receiver.receiver_tcp_socket": "127.0.0.1:0",
-            "receiver.receiver_unix_socket": self.unix,
-            **(settings or {}),
-        }
+        settings = {**self.defaults(), **(settings or {})}
         self.config = self.folder / "config.toml"
         self.config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in settings.items()))
         self.log = []
         self._said = threading.Condition()
+        self.log_is_read = threading.Event()
+        self.log_is_read.set()
         self.start()
+
+    def defaults(self):
+        return {
+            "exporter.scrape_expose_endpoint": "127.0.0.1:0",
+            "receiver.receiver_tcp_socket": "127.0.0.1:0",
+            "receiver.receiver_unix_socket": self.unix,
+        }
 
     def start(self):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("EXPORTER_PROXY", "RUST_LOG"))}
         environment.update(self.environment)
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))) if self.files else None
         self.child = subprocess.Popen(
-            [self.binary, "--config", self.config], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True,
+            [self.binary, *self.command, "--config", self.config], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True,
             errors="replace", preexec_fn=limit,
         )
         self.pid = self.child.pid
         threading.Thread(target=self._listen, args=(self.child.stderr,), daemon=True).start()
         host, port = self.says(r"serving http://(.*):(\d+)").groups()
         self.http = (host, int(port))
+        self.started()
+
+    def started(self):
         host, port = self.says(r"receiving on tcp://(.*):(\d+)").groups()
         self.tcp = (host, int(port))
 
     def _listen(self, stream):
         for line in stream:
+            self.log_is_read.wait()
             with self._said:
                 self.log.append(line.rstrip())
                 self._said.notify_all()
@@ -158,3 +168,39 @@ class Proxy:
 
     def open_files(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+class Bridge(Proxy):
+    """A running bridge, and a proxy that has registered with it under the alias `north`. What is watched is the bridge."""
+
+    command = ("bridge",)
+    tcp = None
+    SECRET = "1" * 64
+
+    def defaults(self):
+        return {
+            "bridge.http_listen": "127.0.0.1:0",
+            "bridge.quic_listen": "127.0.0.1:0",
+            "bridge.key_file": str(self.folder / "bridge.key"),
+            "bridge.secret": self.SECRET,
+            "bridge.targets_file": str(self.folder / "targets.json"),
+        }
+
+    def started(self):
+        key, port = self.says(r"quic://(\w+)@HOST:(\d+)").groups()
+        self.behind = Proxy(self.binary, {
+            "p2p.enabled": True,
+            "p2p.key_file": str(self.folder / "p2p.key"),
+            "p2p.alias": "north",
+            "p2p.secret": self.SECRET,
+            "p2p.bridges": [f"quic://{key}@127.0.0.1:{port}"],
+        })
+        self.behind.ask("PUT", "/apps/small/metrics", "small 1\n")
+        end = time.monotonic() + PATIENCE
+        while self.ask("GET", "/scrape/north/apps/small/metrics")[0] != 200:
+            assert time.monotonic() < end, "the proxy does not register"
+            time.sleep(0.05)
+
+    def remove(self):
+        self.behind.remove()
+        super().remove()

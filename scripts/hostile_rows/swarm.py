@@ -3,6 +3,7 @@
 import selectors
 import socket
 import struct
+import threading
 import time
 
 PATIENCE = 60
@@ -92,6 +93,30 @@ def closed_within(streams, seconds):
             open_ones, last = left, time.monotonic() - began
         time.sleep(0.05)
     return len(streams) - len(open_ones), last
+
+
+def pipelined(address, requests, source=""):
+    """Sends requests on one connection without waiting for answers, and gives the statuses of these."""
+    stream = socket.create_connection(address, PATIENCE, source_address=(source, 0))
+    reader = stream.makefile("rb")
+
+    def send():
+        for start in range(0, len(requests), 100):
+            stream.sendall(b"".join(requests[start:start + 100]))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    statuses = []
+    for _ in requests:
+        statuses.append(int(reader.readline().split()[1]))
+        length = 0
+        while (line := reader.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        reader.read(length)
+    sender.join()
+    stream.close()
+    return statuses
 
 
 def converse(address, payloads, half_close=True, patience=PATIENCE):

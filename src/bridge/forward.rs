@@ -15,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 
+use super::read_ahead::read_ahead;
 use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
@@ -116,10 +117,11 @@ impl Forwarding {
             (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
             (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
+        let from = asked.1.clone();
         let Ok(request) = request(path, asked, connection) else {
             return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
         };
-        let Ok(answer) = link.scrape(request, wait).await else {
+        let Ok(answer) = link.scrape_for(&connection.client(&from), request, wait).await else {
             return unavailable();
         };
         self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
@@ -179,8 +181,9 @@ impl Forwarding {
             let outcome = if receipt.was_whole() { Outcome::Ok } else { Outcome::Interrupted };
             telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         });
-        let (head, body) = response.into_parts();
+        let (head, body) = read_ahead(response).into_parts();
         let mut response = Response::new(Body::new(body));
+        *response.extensions_mut() = head.extensions;
         let to = response.headers_mut();
         to.insert(CONTENT_TYPE, text_004());
         copy(&ANSWERED, &head.headers, to);

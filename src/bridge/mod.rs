@@ -2,7 +2,7 @@
 //!
 //! The lodge receives proxies over links, those that are found by their keys register over HyperDHT, and the registry enters both into the
 //! roster; the forwarding hands scrapes to them and streams the answers back; the keeper writes the targets file. Nothing of a scrape is
-//! stored, and no body is ever held whole but those that come over HyperDHT in one message.
+//! stored. A body is read as fast as its link brings it, so that a slow reader takes nothing from others, and waits here for its reader.
 
 mod aliases;
 mod by_key;
@@ -11,6 +11,7 @@ mod forward;
 mod keeper;
 mod lodge;
 mod pages;
+mod read_ahead;
 mod registry;
 mod roster;
 mod targets_file;

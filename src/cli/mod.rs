@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Environment;
-use crate::telemetry::{LogFormat, init_logging};
+use crate::telemetry::{LogFormat, LogWriter, init_logging, print_line};
 
 /// One port for the Prometheus metrics of many applications.
 ///
@@ -80,6 +80,10 @@ enum Command {
 /// Runs what the command line asks for and gives the exit code: 0 fine, 1 failure, 2 bad usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Without a thread for the log there is none for the rest either, and nothing that could say so.
+    let Ok(_log) = LogWriter::start(cli.log_format) else {
+        return ExitCode::FAILURE;
+    };
     // The proxy tells what it does; the other commands answer on standard output and only warn.
     let level = match cli.command {
         None | Some(Command::Run) => "info",
@@ -105,13 +109,9 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Says on standard error what went wrong.
-#[allow(
-    clippy::print_stderr,
-    reason = "an error is for the person at the terminal, whatever the log filter says"
-)]
+/// Says on standard error what went wrong: an error is for the person at the terminal, whatever the log filter says.
 fn complain(what: &str) {
-    eprintln!("exporter-proxy: {what}");
+    print_line(&format!("exporter-proxy: {what}"));
 }
 
 /// Writes an answer to standard output. A reader that has gone away, such as `head`, is no error.

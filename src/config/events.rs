@@ -1,6 +1,7 @@
 //! `[events]`: one-shot events, who may post them and for whom they are kept.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -8,7 +9,7 @@ use ipnet::IpNet;
 
 use super::address;
 use super::http::NETWORKS;
-use super::kinds::{Count, Flag, ListOf, Parsed, Span};
+use super::kinds::{Count, Flag, ListOf, OneOf, Parsed, Span};
 use super::raw::quoted;
 use super::reader::Section;
 use crate::model::ScraperId;
@@ -20,6 +21,9 @@ const MAX_PENDING: usize = 1_000_000;
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Thirty days: a scraper that stays away for longer is none.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 86_400);
+
+/// More posts a second than one machine can send or take.
+const MAX_POST_RATE: u32 = 1_000_000;
 
 /// What the names of the proxy's own families begin with, among which the events' cannot be.
 const OWN_PREFIX: &str = "exporter_proxy_";
@@ -37,6 +41,27 @@ pub enum ScraperIdentity {
     Param(String),
 }
 
+/// What the label `scraper` of `events_to_metrics_scraper_counts` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScraperLabel {
+    /// The identity by which scrapers are told apart.
+    Identity,
+    /// The bare address, as the original has it.
+    Address,
+}
+
+/// A number of requests a second, written `1000/s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(NonZeroU32);
+
+impl Rate {
+    /// Requests a second.
+    #[must_use]
+    pub const fn per_second(self) -> NonZeroU32 {
+        self.0
+    }
+}
+
 /// `[events]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Events {
@@ -52,8 +77,16 @@ pub struct Events {
     pub scraper_timeout: Duration,
     /// `max_pending`: events kept at once.
     pub max_pending: usize,
+    /// `post_rate`: the events that one client may post a second.
+    pub post_rate: Rate,
+    /// `max_per_scrape`: events in one scrape.
+    pub max_per_scrape: usize,
+    /// `max_scrapers_per_address`: scrapers known of one client's address.
+    pub max_scrapers_per_address: usize,
     /// `scraper_identity`.
     pub scraper_identity: ScraperIdentity,
+    /// `scraper_label`.
+    pub scraper_label: ScraperLabel,
     /// `scrapers`: those that are known from the start.
     pub scrapers: Vec<ScraperId>,
     /// `newcomer_window`: how old events are that a new scraper gets.
@@ -74,7 +107,11 @@ impl Events {
                 .fixed("scraper_timeout")
                 .or(Duration::from_secs(600), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
             max_pending: t.fixed("max_pending").or(10_000, Count(1..=MAX_PENDING)),
+            post_rate: t.live("post_rate").or(Rate(DEFAULT_POST_RATE), RATE),
+            max_per_scrape: t.fixed("max_per_scrape").or(5_000, Count(1..=MAX_PENDING)),
+            max_scrapers_per_address: t.fixed("max_scrapers_per_address").or(64, Count(1..=MAX_SCRAPERS)),
             scraper_identity: t.fixed("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
+            scraper_label: t.fixed("scraper_label").or(ScraperLabel::Identity, LABEL),
             scrapers: t.fixed("scrapers").or(Vec::new(), SCRAPERS),
             newcomer_window: t
                 .fixed("newcomer_window")
@@ -92,6 +129,27 @@ impl Events {
         events
     }
 }
+
+const DEFAULT_POST_RATE: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not 0");
+
+const LABEL: OneOf<ScraperLabel> = OneOf(&[("identity", ScraperLabel::Identity), ("address", ScraperLabel::Address)]);
+
+const RATE: Parsed<Rate> = Parsed {
+    expected: "a number of events a second such as \"1000/s\"",
+    parse: |text| {
+        let number = text.trim().strip_suffix("/s").map(str::trim_end);
+        let number = number.and_then(|number| number.parse::<u64>().ok());
+        let Some(number) = number else {
+            return Err(format!(
+                "expected a number of events a second such as \"1000/s\", found {}",
+                quoted(text)
+            ));
+        };
+        let rate = u32::try_from(number).ok().filter(|number| *number <= MAX_POST_RATE);
+        let rate = rate.and_then(NonZeroU32::new).map(Rate);
+        rate.ok_or_else(|| format!("{number}/s is out of range, it may be 1/s to {MAX_POST_RATE}/s"))
+    },
+};
 
 const METRIC_NAME: Parsed<String> = Parsed {
     expected: "a metric name",
@@ -138,5 +196,11 @@ impl fmt::Display for ScraperIdentity {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Param(name) => write!(f, "param:{name}"),
         }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
     }
 }

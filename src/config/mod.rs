@@ -42,7 +42,7 @@ pub use address::HostPort;
 pub use bridge::BridgeTable;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
-pub use events::{Events, ScraperIdentity};
+pub use events::{Events, Rate, ScraperIdentity, ScraperLabel};
 pub use exporter::{Exporter, Threads};
 pub use exposition::{Duplicates, Exposition, ExpositionMode};
 pub use fault::Faults;

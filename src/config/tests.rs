@@ -76,7 +76,7 @@ fn the_shipped_file_spells_out_the_defaults() {
             "{:?}",
             (
                 (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http),
-                (&s.stream, &s.ipfs, &s.p2p, &s.bridge, &s.hyperdht)
+                (&s.events, &s.stream, &s.ipfs, &s.p2p, &s.bridge, &s.hyperdht)
             )
         )
     };
@@ -146,6 +146,14 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
     assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
     assert_eq!(d.http.write_from.len(), 2);
+    assert_eq!(
+        (d.events.post_rate.to_string(), d.events.max_per_scrape),
+        ("1000/s".to_owned(), 5_000)
+    );
+    assert_eq!(
+        (d.events.max_scrapers_per_address, d.events.scraper_label),
+        (64, ScraperLabel::Identity)
+    );
 }
 
 #[test]
@@ -170,6 +178,15 @@ fn bad_fixtures_have_exactly_their_faults() {
         found.sort();
         assert_eq!(found, expected, "in {}", path.display());
     }
+}
+
+#[test]
+fn a_rate_is_a_number_and_its_unit() {
+    for text in ["1000", "x/s", "/s", "5/m", "-1/s", "1.5/s"] {
+        let told = faults(&format!("[events]\npost_rate = {text:?}"));
+        assert!(told.len() == 1 && told[0].contains("such as \"1000/s\""), "{told:?}");
+    }
+    assert!(faults("[events]\npost_rate = 1000")[0].contains("such as \"1000/s\""));
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
         ground.clock,
         Arc::clone(&ground.telemetry),
         settings::identify_by(settings),
+        settings::label_scrapers_by(settings),
         &events.metric_name,
         events.expose_in_metrics,
     ))
@@ -55,6 +56,7 @@ pub(super) fn routes(settings: &Settings, ground: &Ground, budget: Arc<Budget>) 
         Arc::clone(&ground.telemetry),
         ground.clock,
         budget,
+        Arc::clone(&ground.post_rate),
         &settings.events.metric_name,
     ))
 }

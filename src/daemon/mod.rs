@@ -35,6 +35,7 @@ use crate::http::{Access, Door, HttpStats};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
 use crate::peer::PublicKey;
+use crate::sources::events::PostRate;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
@@ -91,6 +92,7 @@ struct Ground {
     notes: Arc<Notes>,
     access: Arc<ArcSwap<Access>>,
     http_stats: Arc<HttpStats>,
+    post_rate: Arc<PostRate>,
     clock: Clock,
     stop: Stop,
 }
@@ -105,6 +107,7 @@ impl Ground {
             notes: Arc::default(),
             access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
             http_stats: Arc::default(),
+            post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
             clock: system_clock,
             stop: Stop::default(),
         }
@@ -228,6 +231,7 @@ fn steering(
         receiver_limits: sockets.receivers.limits.clone(),
         budget: Arc::clone(&sockets.receivers.budget),
         access: Arc::clone(&ground.access),
+        post_rate: Arc::clone(&ground.post_rate),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
     let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());

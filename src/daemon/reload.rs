@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Reread, settings};
 use crate::config::{self, Exposition, Settings};
 use crate::http::Access;
+use crate::sources::events::PostRate;
 use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
 use crate::store::Inlet;
@@ -33,6 +34,7 @@ pub(super) struct Live {
     pub(super) budget: Arc<Budget>,
     pub(super) polls: watch::Sender<Arc<polls::Settings>>,
     pub(super) access: Arc<ArcSwap<Access>>,
+    pub(super) post_rate: Arc<PostRate>,
 }
 
 impl Live {
@@ -46,6 +48,7 @@ impl Live {
         let _ = self.receiver_limits.send(settings::receiver(settings));
         let _ = self.polls.send(Arc::new(settings::polls(settings)));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
+        self.post_rate.set(settings.events.post_rate.per_second());
         self.access.store(Arc::new(settings::access(settings)));
     }
 }

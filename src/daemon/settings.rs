@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::config::{
-    Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, ScraperIdentity, Settings, UnixReceiver,
+    Credentials, Duplicates, Endpoint, ExpositionMode, IpfsNode, Owner, Password, ReceiverFormat, ScraperIdentity, ScraperLabel, Settings,
+    UnixReceiver,
 };
 use crate::exposition::catalog::{self, Rules};
 use crate::http::Access;
-use crate::outlets::IdentifyBy;
 use crate::outlets::stream;
+use crate::outlets::{IdentifyBy, LabelScrapersBy};
 use crate::sources::{polls, receiver, upstreams};
 use crate::store;
 use crate::supervise::{UnixAccess, default_memory_limit};
@@ -48,6 +49,8 @@ pub(super) fn events(settings: &Settings) -> store::EventOptions {
     let events = &settings.events;
     store::EventOptions {
         max_pending: events.max_pending,
+        max_per_scrape: events.max_per_scrape,
+        max_scrapers_per_address: events.max_scrapers_per_address,
         scraper_timeout: events.scraper_timeout,
         newcomer_window: events.newcomer_window,
         explicit_timestamps: events.use_explicit_timestamps,
@@ -60,6 +63,13 @@ pub(super) fn identify_by(settings: &Settings) -> IdentifyBy {
         ScraperIdentity::Address => IdentifyBy::Address,
         ScraperIdentity::Header(name) => IdentifyBy::Header(name.clone()),
         ScraperIdentity::Param(name) => IdentifyBy::Param(name.as_str().into()),
+    }
+}
+
+pub(super) fn label_scrapers_by(settings: &Settings) -> LabelScrapersBy {
+    match settings.events.scraper_label {
+        ScraperLabel::Identity => LabelScrapersBy::Identity,
+        ScraperLabel::Address => LabelScrapersBy::Address,
     }
 }
 

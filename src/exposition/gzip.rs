@@ -4,6 +4,8 @@
 //! ends on a byte boundary and is not marked final; a header goes before them, and an empty final block, the combined checksum and the
 //! length go after them. Nothing is compressed anew when the parts of an answer are put together.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -28,7 +30,8 @@ const SMALL_SLICE: usize = 16 * 1024;
 /// Part of a gzip body: deflate data that can stand before any other.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    deflated: Vec<Bytes>,
+    /// Shared by all bodies that it is a part of.
+    deflated: Arc<Vec<Bytes>>,
     deflated_len: u64,
     checksum: Hasher,
     len: u64,
@@ -87,7 +90,7 @@ impl Piece {
         let deflated = Bytes::copy_from_slice(output);
         Self {
             deflated_len: deflated.len() as u64,
-            deflated: vec![deflated],
+            deflated: Arc::new(vec![deflated]),
             checksum: checksum(text),
             len: length(text),
         }
@@ -96,7 +99,8 @@ impl Piece {
     /// The same, its bytes counted while they are held.
     #[must_use]
     pub fn metered(mut self, meter: &MemoryMeter) -> Self {
-        self.deflated = self.deflated.into_iter().map(|bytes| meter.hold(bytes)).collect();
+        let held = self.deflated.iter().map(|bytes| meter.hold(bytes.clone())).collect();
+        self.deflated = Arc::new(held);
         self
     }
 
@@ -120,7 +124,7 @@ impl Piece {
         }
         Self {
             deflated_len: length(&deflated),
-            deflated,
+            deflated: Arc::new(deflated),
             checksum: checksum(text),
             len,
         }
@@ -149,22 +153,22 @@ impl Piece {
                 small.clear();
             }
         };
-        for slice in self.deflated {
+        for slice in self.deflated.iter() {
             if slice.len() < SMALL_SLICE {
-                small.extend_from_slice(&slice);
+                small.extend_from_slice(slice);
             } else {
                 flush(&mut small, &mut slices);
-                slices.push(slice);
+                slices.push(slice.clone());
             }
         }
         flush(&mut small, &mut slices);
-        self.deflated = slices;
+        self.deflated = Arc::new(slices);
         self
     }
 
     fn nothing() -> Self {
         Self {
-            deflated: Vec::new(),
+            deflated: Arc::default(),
             deflated_len: 0,
             checksum: Hasher::new(),
             len: 0,
@@ -172,7 +176,7 @@ impl Piece {
     }
 
     fn append(&mut self, piece: &Self) {
-        self.deflated.extend_from_slice(&piece.deflated);
+        Arc::make_mut(&mut self.deflated).extend_from_slice(&piece.deflated);
         self.deflated_len += piece.deflated_len;
         self.checksum.combine(&piece.checksum);
         self.len += piece.len;
@@ -191,26 +195,28 @@ impl Piece {
     }
 }
 
-/// Puts pieces together to one gzip member.
+/// Puts pieces together to one gzip member, as rows of slices: what pieces hold is shared and not listed again.
 #[must_use]
-pub fn join<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Bytes> {
-    let mut whole = Piece {
-        deflated: vec![Bytes::from_static(&HEADER)],
-        ..Piece::nothing()
-    };
-    pieces.into_iter().for_each(|piece| whole.append(piece));
-    let Piece {
-        mut deflated,
-        checksum,
-        len,
-        ..
-    } = whole;
+pub fn join_rows<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Arc<Vec<Bytes>>> {
+    let mut rows = vec![Arc::new(vec![Bytes::from_static(&HEADER)])];
+    let (mut checksum, mut len) = (Hasher::new(), 0_u64);
+    for piece in pieces {
+        rows.push(Arc::clone(&piece.deflated));
+        checksum.combine(&piece.checksum);
+        len += piece.len;
+    }
     let mut trailer = Vec::with_capacity(10);
     trailer.extend_from_slice(&FINAL_BLOCK);
     trailer.extend_from_slice(&checksum.finalize().to_le_bytes());
     trailer.extend_from_slice(&len.to_le_bytes()[..4]);
-    deflated.push(trailer.into());
-    deflated
+    rows.push(Arc::new(vec![trailer.into()]));
+    rows
+}
+
+/// Puts pieces together to one gzip member.
+#[must_use]
+pub fn join<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Bytes> {
+    join_rows(pieces).iter().flat_map(|row| row.iter().cloned()).collect()
 }
 
 /// Feeds `input` to the compressor; with `FlushCompress::Sync` everything fed so far comes out and the output ends on a byte boundary.
@@ -293,6 +299,17 @@ mod tests {
         assert_eq!(slices(&condensed).concat(), slices(&whole).concat());
         assert!(condensed.deflated.len() * 10 < whole.deflated.len());
         assert_eq!(read_one_member(&slices(&condensed)).len() as u64, whole.text_len());
+    }
+
+    #[test]
+    fn rows_share_what_their_pieces_hold() {
+        let piece = Piece::compress(&[text(1_000).into()], Effort::Fast, &mut Compressor::new());
+        let rows = join_rows([&piece, &piece]);
+        assert_eq!(rows.iter().filter(|row| Arc::ptr_eq(row, &piece.deflated)).count(), 2);
+        assert_eq!(
+            read_one_member(&rows.iter().flat_map(|row| row.to_vec()).collect::<Vec<_>>()),
+            text(1_000).repeat(2)
+        );
     }
 
     #[test]

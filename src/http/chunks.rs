@@ -1,12 +1,14 @@
 //! A body that is a list of shared slices with a known length.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::vec;
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 /// Bytes handed down at once, and between two yields: large enough for few system calls, small enough that sixteen scrapers of tens of
@@ -20,13 +22,73 @@ pub type Row = Arc<Vec<Bytes>>;
 /// thousands of slices; a row is let go once it has been handed down.
 #[derive(Debug, Default)]
 pub struct Chunks {
-    rows: vec::IntoIter<Row>,
-    row: Row,
-    /// The next slice of `row`.
-    next: usize,
+    contents: Contents,
     current: Bytes,
     left: u64,
     since_yield: usize,
+}
+
+/// What a response keeps in memory, as an extension of the response. Without it a response counts with all of its length. Cloning clones a
+/// handle.
+#[derive(Debug, Clone, Default)]
+pub struct Contents(Arc<Mutex<Rows>>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// The rows that are still to be sent, the one in work first.
+    ahead: VecDeque<Row>,
+    /// The next slice of the first one.
+    next: usize,
+    /// The rows that were sent.
+    sent: Vec<Weak<Vec<Bytes>>>,
+    /// Bytes of a body that is no list of rows.
+    unshared: Arc<AtomicU64>,
+}
+
+impl Contents {
+    /// A body that shares nothing with others, and keeps as many bytes as the number says at any time.
+    #[must_use]
+    pub fn changing(bytes: Arc<AtomicU64>) -> Self {
+        let rows = Rows {
+            unshared: bytes,
+            ..Rows::default()
+        };
+        Self(Arc::new(Mutex::new(rows)))
+    }
+
+    /// A body that shares nothing with others.
+    pub(super) fn opaque(bytes: u64) -> Self {
+        Self::changing(Arc::new(bytes.into()))
+    }
+
+    /// Calls `row` for each row, with whether it is still to be sent.
+    pub(super) fn each(&self, mut row: impl FnMut(&Weak<Vec<Bytes>>, bool)) {
+        let rows = self.rows();
+        rows.sent.iter().for_each(|sent| row(sent, false));
+        rows.ahead.iter().for_each(|ahead| row(&Arc::downgrade(ahead), true));
+    }
+
+    pub(super) fn unshared(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rows().unshared)
+    }
+
+    fn next_slice(&self) -> Option<Bytes> {
+        let rows = &mut *self.rows();
+        loop {
+            let first = rows.ahead.front()?;
+            if let Some(slice) = first.get(rows.next) {
+                rows.next += 1;
+                return Some(slice.clone());
+            }
+            rows.sent.push(Arc::downgrade(first));
+            rows.next = 0;
+            rows.ahead.pop_front();
+        }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Chunks {
@@ -34,11 +96,29 @@ impl Chunks {
     #[must_use]
     pub fn new(rows: Vec<Row>) -> Self {
         let left = rows.iter().flat_map(|row| row.iter()).map(|slice| slice.len() as u64).sum();
+        let rows = Rows {
+            ahead: rows.into(),
+            ..Rows::default()
+        };
         Self {
-            rows: rows.into_iter(),
+            contents: Contents(Arc::new(Mutex::new(rows))),
             left,
             ..Self::default()
         }
+    }
+
+    /// A response with this body. The memory that it keeps while its client does not read is counted part by part.
+    #[must_use]
+    pub fn into_response(self) -> Response<axum::body::Body> {
+        let contents = self.contents.clone();
+        let mut response = Response::new(axum::body::Body::new(self));
+        response.extensions_mut().insert(contents);
+        response
+    }
+
+    #[cfg(test)]
+    pub(super) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// Bytes still to be sent.
@@ -53,18 +133,10 @@ impl Chunks {
         self.left == 0
     }
 
-    fn next_slice(&mut self) -> Option<Bytes> {
-        while self.next == self.row.len() {
-            (self.row, self.next) = (self.rows.next()?, 0);
-        }
-        self.next += 1;
-        Some(self.row[self.next - 1].clone())
-    }
-
     /// The next piece of at most [`FRAME`] bytes.
-    fn next_frame(&mut self) -> Option<Bytes> {
+    pub(super) fn next_frame(&mut self) -> Option<Bytes> {
         while self.current.is_empty() {
-            self.current = self.next_slice()?;
+            self.current = self.contents.next_slice()?;
         }
         let frame = self.current.split_to(self.current.len().min(FRAME));
         self.left -= frame.len() as u64;

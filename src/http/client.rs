@@ -7,6 +7,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 use ipnet::IpNet;
 
+pub use crate::model::Client;
+
 /// Hops of an X-Forwarded-For header that are looked at: real chains have a handful.
 const MAX_HOPS: usize = 32;
 
@@ -31,15 +33,6 @@ impl fmt::Display for PeerAddr {
     }
 }
 
-/// Who asks, after trusted proxies have been looked through.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Client {
-    /// An address; that of loopback for a Unix socket. IPv4 addresses are never written as IPv6.
-    Ip(IpAddr),
-    /// The public key of a link's other end, and behind a blank the address that it asks for, if it says so.
-    Link(Arc<str>),
-}
-
 impl Client {
     /// Whether one of the networks holds the client; a link's other end is in none.
     #[must_use]
@@ -47,15 +40,6 @@ impl Client {
         match self {
             Self::Ip(ip) => contains(networks, *ip),
             Self::Link(_) => false,
-        }
-    }
-}
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(ip) => ip.fmt(f),
-            Self::Link(key) => f.write_str(key),
         }
     }
 }

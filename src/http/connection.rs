@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Access;
+use super::chunks::Contents;
 use super::client::{self, Client, PeerAddr};
 use super::delivery::{Delivery, Fate, Slot};
 use super::talk::{Talk, Verdicts};
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     queue: Option<Arc<dyn SendQueue>>,
     read: AtomicU64,
     written: AtomicU64,
+    /// What the response in work consists of, or the last one.
+    contents: Mutex<Contents>,
     // Never held across an await or while a verdict is told.
     talk: Mutex<Talk>,
 }
@@ -74,6 +77,7 @@ impl Connection {
             queue,
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            contents: Mutex::default(),
             talk,
         }))
     }
@@ -143,6 +147,15 @@ impl fmt::Debug for Connection {
 impl Shared {
     pub(super) fn talk(&self) -> MutexGuard<'_, Talk> {
         self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A response is going to be sent that consists of this.
+    pub(super) fn set_contents(&self, contents: Contents) {
+        *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = contents;
+    }
+
+    pub(super) fn contents(&self) -> Contents {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn peer(&self) -> &PeerAddr {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
+use super::chunks::Contents;
 use super::connection::{LastWord, SendQueue, Shared};
 use super::handover::Handover;
 use super::linger::linger;
@@ -293,6 +294,9 @@ impl Service<Request<Incoming>> for Serving {
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            let contents = response.extensions_mut().remove::<Contents>();
+            let opaque = || Contents::opaque(response.body().size_hint().exact().unwrap_or_default());
+            shared.set_contents(contents.unwrap_or_else(opaque));
             Ok(response.map(|body| Answer::new(body, shared, to_head)))
         })
     }

@@ -26,13 +26,14 @@ mod stats;
 mod talk;
 mod timer;
 mod turns;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;
 
 pub use access::{may_post_events, may_write};
 pub use body::{Allowance, BodyError, BodyLimit, read_body};
-pub use chunks::{Chunks, Row};
+pub use chunks::{Chunks, Contents, Row};
 pub use client::{Client, PeerAddr};
 pub use connection::{Connection, SendQueue};
 pub use delivery::{Delivery, Fate};
@@ -40,6 +41,7 @@ pub use door::{Door, Visitor};
 pub use handover::Handover;
 pub use server::Server;
 pub use stats::HttpStats;
+pub use unfinished::{MAX_KEPT, Unfinished};
 
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.
 pub const MAX_HEAD: usize = 64 * 1024;

@@ -15,10 +15,11 @@ use super::connection::Shared;
 use super::stats::{HttpStats, count};
 use super::talk::Talk;
 use super::timer::Timer;
+use super::unfinished::{STALLED_AFTER, Ticket};
 
-/// Looks at the send queue within one stall span. A kernel that wakes us up only when a third of a buffer of megabytes is free makes a
-/// slow reader look dead for minutes, although its acknowledgements show that it reads.
-const LOOKS: u32 = 6;
+/// Looks at the send queue within one stall span: each second in a usual one. A kernel that wakes us up only when a third of a buffer of
+/// megabytes is free makes a slow reader look dead for minutes, although its acknowledgements show that it reads.
+const LOOKS: u32 = 60;
 
 /// A byte stream that reports what happens to it.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Socket<S> {
     stats: Arc<HttpStats>,
     limits: Limits,
     stall: Stall,
+    /// Counts the response in work while it is stalled.
+    ticket: Option<Ticket>,
     /// A byte that was read while a write could not go on, kept for whoever reads next.
     ahead: Option<u8>,
 }
@@ -56,6 +59,7 @@ impl<S> Socket<S> {
             stats,
             limits,
             stall: Stall::default(),
+            ticket: None,
             ahead: None,
         }
     }
@@ -70,6 +74,7 @@ impl<S> Socket<S> {
         match outcome {
             Ok(bytes) => {
                 self.stall.waiting = None;
+                self.ticket = None;
                 self.shared.count_written(bytes);
                 self.stats.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(bytes))
@@ -87,10 +92,43 @@ impl<S: AsyncRead + Unpin> Socket<S> {
         }
         let ended = self.shared.talk().has_ended();
         let limit = if ended { self.limits.linger } else { self.limits.write_stall };
-        ready!(self.stall.poll(cx, limit, || self.shared.unacked().and_then(Result::ok)));
-        count(&self.stats.stalled_readers);
-        tracing::info!("{} is closed: it took nothing of a response for {limit:?}", self.shared.peer());
-        self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"))
+        let waited = self.stall.poll(cx, limit, || self.shared.unacked().and_then(Result::ok));
+        if waited.is_ready() {
+            count(&self.stats.stalled_readers);
+            if let Some(suppressed) = self.stats.throttle.admit("stalled readers", std::time::Instant::now()) {
+                let peer = self.shared.peer();
+                let suppressed = (suppressed > 0).then_some(suppressed);
+                tracing::info!(suppressed, "{peer} is closed: it took nothing of a response for {limit:?}");
+            }
+            return self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"));
+        }
+        if self.keeps_too_much(cx) {
+            count(&self.stats.stalled_closed);
+            if let Some(suppressed) = self.stats.throttle.admit("stalled responses", std::time::Instant::now()) {
+                let peer = self.shared.peer();
+                let suppressed = (suppressed > 0).then_some(suppressed);
+                tracing::warn!(
+                    suppressed,
+                    "{peer} is closed: stalled responses keep too much memory, and this one was stalled longest"
+                );
+            }
+            return self.failed(io::Error::new(io::ErrorKind::OutOfMemory, "stalled responses keep too much memory"));
+        }
+        Poll::Pending
+    }
+
+    /// Counts the memory that the response keeps, once it has stalled. Whether the connection is to be closed for it.
+    fn keeps_too_much(&mut self, cx: &Context<'_>) -> bool {
+        let (now, Some(since)) = (Instant::now(), self.stall.blocked_since()) else {
+            return false;
+        };
+        if now.duration_since(since) < STALLED_AFTER {
+            return false;
+        }
+        let ticket = self
+            .ticket
+            .get_or_insert_with(|| self.stats.unfinished.add(&self.shared.contents(), since, cx.waker()));
+        ticket.must_close(now, cx.waker())
     }
 
     /// Reads one byte at most, to see an end of file that HTTP does not look for while it writes.
@@ -169,6 +207,8 @@ struct Stall {
 
 #[derive(Debug)]
 struct Waiting {
+    /// The time from which on the transport has taken nothing.
+    blocked: Instant,
     /// The last time that something moved.
     since: Instant,
     /// The next time to look.
@@ -177,17 +217,24 @@ struct Waiting {
 }
 
 impl Stall {
+    /// Since when the transport has taken nothing, if a write waits for it.
+    fn blocked_since(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.blocked)
+    }
+
     /// Ready when nothing has moved for as long as `limit` says.
     fn poll(&mut self, cx: &mut Context<'_>, limit: Duration, unacked: impl Fn() -> Option<u64>) -> Poll<()> {
         let step = limit / LOOKS;
         let now = Instant::now();
+        let first = step.min(STALLED_AFTER);
         let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            blocked: now,
             since: now,
-            look: now + step,
+            look: now + first,
             unacked: unacked(),
         });
         // The limit may have become shorter since the last look.
-        waiting.look = waiting.look.min(now + step);
+        waiting.look = waiting.look.min(now + step).min(waiting.since + limit);
         loop {
             ready!(self.timer.poll_until(cx, waiting.look));
             let now = Instant::now();
@@ -199,7 +246,7 @@ impl Stall {
             if now.duration_since(waiting.since) >= limit {
                 return Poll::Ready(());
             }
-            waiting.look = now + step;
+            waiting.look = (now + step).min(waiting.since + limit);
         }
     }
 }

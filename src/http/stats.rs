@@ -1,6 +1,10 @@
-//! Numbers of the room, plain for whoever exposes them.
+//! Numbers of the room, plain for whoever exposes them, and what all doors have in common.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Unfinished;
+use crate::telemetry::Throttle;
 
 /// What all doors that share it have seen so far.
 #[derive(Debug, Default)]
@@ -17,12 +21,18 @@ pub struct HttpStats {
     pub stalled_bodies: AtomicU64,
     /// Connections closed because the client took nothing of a response for too long.
     pub stalled_readers: AtomicU64,
+    /// Connections closed because stalled responses kept too much memory.
+    pub stalled_closed: AtomicU64,
     /// Idle connections closed to make room for a newcomer.
     pub evicted: AtomicU64,
     /// Bytes read from clients.
     pub bytes_read: AtomicU64,
     /// Bytes that clients' transports took.
     pub bytes_written: AtomicU64,
+    /// The responses that have stalled.
+    pub unfinished: Arc<Unfinished>,
+    /// Limits the log lines that clients can cause.
+    pub(super) throttle: Throttle,
 }
 
 pub(super) fn count(number: &AtomicU64) {

@@ -15,7 +15,7 @@ use super::deflating::Deflating;
 use super::events::{EventOutlet, Visit};
 use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
-use crate::exposition::gzip::{Compressor, Effort, Piece, join};
+use crate::exposition::gzip::{Compressor, Effort, Piece, join_rows};
 use crate::exposition::negotiate::{self, Coding, Format};
 use crate::exposition::render::{Chunk, Variant};
 use crate::http::{Chunks, Connection};
@@ -119,13 +119,14 @@ impl Scraping {
         let own = self.own.render(&self.view, now);
         if exposed.mixes() {
             return Said {
-                apps: Vec::new(),
                 tail: vec![self.own.per_app().text(&self.view), own],
+                ..Said::default()
             };
         }
         Said {
             apps: self.own.per_app().chunks(&self.view),
             tail: vec![own],
+            ..Said::default()
         }
     }
 
@@ -142,30 +143,29 @@ impl Scraping {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) fn answer(&self, headers: &HeaderMap, format: Format, exposed: &Exposed, own: impl Into<Said>) -> Response<Body> {
-        let coding = self.coding(headers);
-        let Said { apps, tail } = own.into();
+    pub(super) fn answer(&self, coding: Coding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
+        let Said { apps, events, tail } = own;
         let tail = exposed.tail(tail);
         let body = match coding {
             Coding::Identity => {
                 let mut rows = exposed.text();
-                rows.extend(apps.iter().map(|chunk| chunk.text()));
+                rows.extend(apps.iter().chain(&events).map(|chunk| chunk.text()));
                 rows.push(Arc::new(tail));
                 Chunks::new(rows)
             }
             Coding::Gzip => {
                 self.deflating.offer(exposed.chunks());
                 self.deflating.offer(&apps);
-                let apps: Vec<Piece> = apps.iter().flat_map(|chunk| chunk.pieces()).collect();
+                let apps: Vec<Piece> = apps.iter().chain(&events).flat_map(|chunk| chunk.pieces()).collect();
                 let tail = self.compress(&tail);
-                Chunks::from(join(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail])))
+                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail])))
             }
         };
         match coding {
             Coding::Identity => self.plain_bytes.add(body.len()),
             Coding::Gzip => self.gzip_bytes.add(body.len()),
         }
-        let mut answer = Response::new(Body::new(body));
+        let mut answer = body.into_response();
         let head = answer.headers_mut();
         head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
@@ -185,13 +185,23 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 pub(super) struct Said {
     /// What grows with the number of applications, if it goes out as it is.
     apps: Vec<Arc<Chunk>>,
+    /// Events, if they are many and go out as they are.
+    events: Vec<Arc<Chunk>>,
     /// The rest, as text format 0.0.4.
     tail: Vec<Bytes>,
 }
 
-impl From<Vec<Bytes>> for Said {
-    fn from(tail: Vec<Bytes>) -> Self {
-        Self { apps: Vec::new(), tail }
+impl Said {
+    /// Adds text of format 0.0.4, which is merged with the rest.
+    pub(super) fn push_text(&mut self, text: String) {
+        if !text.is_empty() {
+            self.tail.push(text.into());
+        }
+    }
+
+    /// Adds families in the format of the response.
+    pub(super) fn push_chunks(&mut self, chunks: Vec<Arc<Chunk>>) {
+        self.events.extend(chunks);
     }
 }
 
@@ -242,23 +252,27 @@ pub(super) async fn all(
         Some(app) => Selection::App(app),
         None => Selection::Everything,
     };
+    let coding = scraping.coding(&headers);
     let prepared = scraping.prepare(format, which);
     // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some((exposed, mut said)) = finish_with(&scraping, prepared, scraping.coding(&headers), wishes.own).await else {
+    let Some((exposed, mut said)) = finish_with(&scraping, prepared, coding, wishes.own).await else {
         return Response::new(Body::empty());
     };
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
-        said.tail.extend(events.ride(Visit {
+        let taken = events.ride(Visit {
             connection: &connection,
             method: &method,
             uri: &uri,
             headers: &headers,
             peek: wishes.peek,
             counts: wishes.own,
-        }));
+        });
+        if let Some(taken) = taken {
+            events.add(&mut said, taken, &exposed, format, coding).await;
+        }
     }
-    let answer = scraping.answer(&headers, format, &exposed, said);
+    let answer = scraping.answer(coding, format, &exposed, said);
     scraping.observe(began);
     answer
 }
@@ -269,8 +283,9 @@ pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<S
     let Some(prepared) = scraping.view.app_exposition(&app, Variant::from(format)) else {
         return unknown_app(&app);
     };
-    match finish(prepared, scraping.coding(&headers)).await {
-        Some(exposed) => scraping.answer(&headers, format, &exposed, Said::default()),
+    let coding = scraping.coding(&headers);
+    match finish(prepared, coding).await {
+        Some(exposed) => scraping.answer(coding, format, &exposed, Said::default()),
         None => Response::new(Body::empty()),
     }
 }

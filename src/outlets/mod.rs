@@ -22,7 +22,7 @@ use http::{Response, StatusCode};
 
 pub use apps::Listing;
 pub use deflating::Deflating;
-pub use events::{EventOutlet, IdentifyBy};
+pub use events::{EventOutlet, IdentifyBy, LabelScrapersBy};
 pub use health::Readiness;
 pub use index::Index;
 pub use metrics::Scraping;

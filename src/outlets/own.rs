@@ -155,10 +155,19 @@ impl Own {
             &http.stalled_readers,
         );
         family(
+            "stalled_closed_total",
+            "Connections closed because stalled responses kept too much memory and theirs had stalled longest.",
+            &http.stalled_closed,
+        );
+        family(
             "evicted_total",
             "Idle connections closed because a newcomer needed the place.",
             &http.evicted,
         );
+        let name = format!("{PREFIX}http_stalled_bytes");
+        let help = "Memory that stalled responses keep beyond what is current.";
+        header(out, &name, "gauge", help);
+        sample(out, &name, "", http.unfinished.kept());
     }
 
     /// What is said of each application.

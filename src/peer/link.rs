@@ -20,9 +20,10 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::PublicKey;
 use super::account::{DELIVERED, SCRAPE};
 use super::event::{Event, Events};
-use super::receipt::{Numbers, Receipt, Untold};
+use super::receipt::{Numbers, OpenReceipts, Receipt, Untold};
 use super::stream::LinkStream;
-use super::transport::{CLOSED, ending};
+use super::transport::{CLOSED, MAX_STREAMS, ending};
+use crate::model::Client;
 use crate::wire::LinkMessage;
 
 /// Bytes of an answer that HTTP holds at once: its head, or a piece of its body.
@@ -30,6 +31,9 @@ const BUFFER: usize = 64 * 1024;
 
 /// Control messages that may wait to be written; a delivery beyond that is told in the next request alone.
 pub(super) const OUTBOX: usize = 256;
+
+/// Streams of a link that may wait until their readers have shown that they have the answer. The rest is for scrapes in work.
+const MAX_WAITING: usize = MAX_STREAMS as usize * 3 / 4;
 
 /// Why a scrape over a link has failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,7 @@ struct Inner {
     peer: PublicKey,
     numbers: Arc<Numbers>,
     untold: Arc<Untold>,
+    open: Arc<OpenReceipts>,
     outbox: mpsc::Sender<LinkMessage>,
     events: Arc<Events>,
 }
@@ -82,6 +87,7 @@ impl Link {
             peer,
             numbers: memory.numbers,
             untold: memory.untold,
+            open: Arc::default(),
             outbox,
             events,
         };
@@ -95,6 +101,7 @@ impl Link {
             peer,
             numbers,
             untold,
+            open,
             outbox,
             ..
         } = &*self.0;
@@ -103,6 +110,7 @@ impl Link {
             peer: *peer,
             numbers: numbers.clone(),
             untold: untold.clone(),
+            open: open.clone(),
             outbox: outbox.clone(),
             events: Arc::default(),
         }))
@@ -116,6 +124,14 @@ impl Link {
     /// The round trip as QUIC sees it.
     pub(crate) fn rtt(&self) -> Duration {
         self.0.connection.rtt()
+    }
+
+    /// As [`Link::scrape`], for a client that shares the link with others: answers that wait for a word from their readers leave streams
+    /// for further ones.
+    pub(crate) async fn scrape_for(&self, client: &Client, request: Request<Empty<Bytes>>, wait: Duration) -> Result<Answer, LinkError> {
+        let answer = self.scrape(request, wait).await?;
+        self.0.open.add(client, &answer.receipt, MAX_WAITING);
+        Ok(answer)
     }
 
     /// Asks, and waits for the head of the answer; head and body together may make us wait for `wait`.

@@ -1,14 +1,15 @@
 //! The scraping end's books: what became of an answer at its reader, told to whoever gave it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::event::ScrapeId;
 use super::stream::LinkStream;
+use crate::model::Client;
 
 /// Deliveries that are remembered for the next request: the scrapes of as many readers between two of them.
 const MAX_UNTOLD: usize = 256;
@@ -67,13 +68,14 @@ impl Untold {
 #[derive(Clone)]
 pub struct Receipt(Arc<Slip>);
 
-struct Slip {
+pub(super) struct Slip {
     scrape: ScrapeId,
     deliver: Box<dyn Fn(ScrapeId) + Send + Sync>,
     state: Mutex<State>,
     whole: AtomicBool,
 }
 
+#[derive(Debug)]
 enum State {
     /// The body is still coming.
     Open,
@@ -81,6 +83,12 @@ enum State {
     Kept(LinkStream),
     /// All has been said.
     Settled,
+}
+
+impl std::fmt::Debug for Slip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Slip({})", self.scrape)
+    }
 }
 
 impl Receipt {
@@ -114,6 +122,15 @@ impl Receipt {
         }
     }
 
+    fn is_settled(&self) -> bool {
+        matches!(&*self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Settled)
+    }
+
+    /// Whether the body has come whole, and its stream waits for word from the reader.
+    fn is_kept(&self) -> bool {
+        matches!(&*self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Kept(_))
+    }
+
     fn settle(&self) -> State {
         mem::replace(&mut *self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Settled)
     }
@@ -131,6 +148,42 @@ impl Receipt {
         if let State::Kept(stream) = self.settle() {
             stream.abandon();
         }
+    }
+}
+
+/// The receipts of one link that are not settled, the oldest first.
+///
+/// A reader that has an answer and does not ask again keeps a stream of the link, and readers of one address could keep all of them.
+#[derive(Debug, Default)]
+pub(super) struct OpenReceipts(Mutex<Vec<(Client, Weak<Slip>)>>);
+
+impl OpenReceipts {
+    /// Notes an answer for this client. Where `most` wait already, the oldest answer of the client that has most of them is given back:
+    /// its reader may have it, but does not say so in time.
+    pub(super) fn add(&self, client: &Client, receipt: &Receipt, most: usize) {
+        let returned = {
+            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            open.retain(|(_, slip)| slip.upgrade().is_some_and(|slip| !Receipt(slip).is_settled()));
+            let returned = (open.len() >= most).then(|| Self::oldest_of_largest(&open)).flatten();
+            open.push((client.network(), Arc::downgrade(&receipt.0)));
+            returned
+        };
+        if let Some(receipt) = returned {
+            receipt.returned();
+        }
+    }
+
+    fn oldest_of_largest(open: &[(Client, Weak<Slip>)]) -> Option<Receipt> {
+        let kept: Vec<_> = open
+            .iter()
+            .filter_map(|(client, slip)| Some((client, Receipt(slip.upgrade()?))))
+            .filter(|(_, receipt)| receipt.is_kept())
+            .collect();
+        let mut counts: HashMap<&Client, usize> = HashMap::new();
+        kept.iter().for_each(|(client, _)| *counts.entry(client).or_default() += 1);
+        let most = counts.values().copied().max()?;
+        let oldest = kept.iter().find(|(client, _)| counts.get(client) == Some(&most));
+        oldest.map(|(_, receipt)| receipt.clone())
     }
 }
 

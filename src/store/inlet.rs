@@ -8,7 +8,7 @@ use super::latest::{Latest, MAX_COST_AT_ONCE, Prepared};
 use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
 use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
-use crate::model::{AppName, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
+use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -87,6 +87,9 @@ pub enum EmitError {
     /// Its idempotency key was used for another event, not long ago.
     #[error("the idempotency key was used for an event with other labels or another value within the last 10 minutes")]
     KeyReused,
+    /// As many events are pending as are kept, most of them of this client, and others' would be lost for it.
+    #[error("as many events are pending as are kept (events.max_pending), and this client has posted more of them than others have")]
+    Crowded,
 }
 
 impl Refused {
@@ -139,9 +142,15 @@ impl Inlet {
     /// where the store has a folder. A key that was used for the same event within the last 10 minutes names that event.
     ///
     /// # Errors
-    /// When it cannot be made durable, or its key was used for something else.
-    pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, now: Timestamp) -> Result<Accepted, EmitError> {
-        let offer = Offer { event, key, at: now };
+    /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
+    pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
+        let poster = Some(from.network());
+        let offer = Offer {
+            event,
+            key,
+            poster,
+            at: now,
+        };
         match &self.shared.journal {
             Some(door) => door.offer(offer).await,
             None => self.shared.events().take(offer),

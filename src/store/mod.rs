@@ -29,8 +29,8 @@ mod view;
 pub use app::{App, Status, Text};
 pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_log, open_in};
 pub use events::{
-    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Moment, Recorded, Scrape, ScraperOverview,
-    Standing,
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Moment, PendingEvents, Recorded, Scrape,
+    ScraperOverview, Standing,
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::answers::Aspect;
 use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
 use super::latest::Latest;
-use super::{App, EventsOverview, Feed, Moment, Prepared, Shared};
+use super::{App, EventsOverview, Feed, Moment, PendingEvents, Prepared, Shared};
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::Variant;
-use crate::model::{PeerSample, ScraperId, Timestamp, Topic};
+use crate::model::{Client, PeerSample, ScraperId, Timestamp, Topic};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -126,12 +126,12 @@ impl View {
         Prepared::app(Arc::clone(&self.shared), name, Aspect::AsPushed, variant)
     }
 
-    /// The events for a scrape of this scraper, lent until the lease is settled. A first scrape makes the scraper known.
+    /// The events for a scrape of this scraper from this client, lent until the lease is settled. A first scrape makes the scraper known.
     #[must_use]
-    pub fn scrape(&self, who: &ScraperId, now: Timestamp) -> Scrape {
+    pub fn scrape(&self, who: &ScraperId, from: &Client, now: Timestamp) -> Scrape {
         let (lent, explicit_timestamps, changed) = {
             let mut events = self.shared.events();
-            (events.scrape(who, now), events.explicit_timestamps(), events.has_changes())
+            (events.scrape(who, from, now), events.explicit_timestamps(), events.has_changes())
         };
         self.shared.tell_journal(changed);
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
@@ -168,7 +168,7 @@ impl View {
 
     /// How many events were accepted so far, and how many each scraper has not got yet.
     #[must_use]
-    pub fn event_counts(&self) -> (u64, Vec<(ScraperId, u64)>) {
+    pub fn event_counts(&self) -> (u64, Vec<PendingEvents>) {
         let events = self.shared.events();
         (events.accepted_so_far(), events.pending())
     }

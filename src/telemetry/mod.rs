@@ -4,12 +4,13 @@
 //! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
 
 mod instruments;
+mod log_queue;
 mod logging;
 mod process;
 mod throttle;
 
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
-pub use logging::{LogFormat, init as init_logging};
+pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_line};
 pub use process::Process;
 pub use throttle::Throttle;
 
@@ -93,6 +94,8 @@ instruments! {
         stream_upstream_up: PerLabel<Gauge, 1> = PerLabel::new(["upstream"]),
         /// 1 if the configuration was read well when it was read last, 0 if the earlier one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
+        /// Log lines that standard error did not take: it was full, closed or too slow.
+        log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
         /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable.
         p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
         /// 1 while the bridge has accepted us over a link that is up, or over HyperDHT at the last registration, else 0.
@@ -122,6 +125,8 @@ instruments! {
         bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
         /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
         bridge_expired_total: Counter = Counter::default(),
+        /// Log lines that standard error did not take: it was full, closed or too slow.
+        log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
     }
 }
 

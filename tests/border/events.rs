@@ -71,6 +71,7 @@ async fn each_scraper_gets_each_event_once_and_people_take_none() {
         text.contains("\nevents_to_metrics_scraper_counts{scraper=\"127.0.0.1 Prometheus\"} 0\n"),
         "{text}"
     );
+    assert!(!text.contains("vmagent"), "it came once: {text}");
 }
 
 #[tokio::test]
@@ -217,6 +218,112 @@ async fn who_may_post_is_configured() {
     assert_eq!(Proxy::start().await.ask(cross).await.status(), 403);
 }
 
+/// Posts from a client of this address, as many as `times` says; how many were taken, and the last answer.
+async fn post_as(proxy: &Proxy, address: &str, kind: &str, times: u32) -> (u32, Response<Bytes>) {
+    let mut taken = 0;
+    let mut last = None;
+    for n in 0..times {
+        let request = Request::post(format!("/event?kind={kind}&n={n}")).header("x-forwarded-for", address);
+        let answer = proxy.ask(request).await;
+        taken += u32::from(answer.status() == 200);
+        last = Some(answer);
+    }
+    (taken, last.unwrap())
+}
+
+#[tokio::test]
+async fn a_client_that_posts_too_fast_is_refused_and_others_are_not() {
+    let proxy = Proxy::with("events.post_rate = \"1/s\"\nhttp.trusted_proxies = [\"127.0.0.1\"]").await;
+    let (taken, last) = post_as(&proxy, "192.0.2.1", "flood", 40).await;
+    // The burst, and what the rate allows while the test runs.
+    assert!((10..40).contains(&taken), "{taken}");
+    assert_eq!(last.status(), 429);
+    assert_eq!(last.headers()["retry-after"], "1");
+    let told = String::from_utf8_lossy(last.body());
+    assert!(told.contains("192.0.2.1") && told.contains("events.post_rate"), "{told}");
+    assert_eq!(post_as(&proxy, "192.0.2.2", "real", 1).await.0, 1);
+    let refused = f64::from(40 - taken);
+    let series = "exporter_proxy_rejected_total{source=\"event\",reason=\"too_fast\"}";
+    assert_eq!(proxy.own(series).await, Some(refused));
+    assert_eq!(proxy.events("p", "/metrics").await.len(), usize::try_from(taken).unwrap() + 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_posts_costs_no_other_client_an_event() {
+    let proxy = Proxy::with("events.max_pending = 50\nhttp.trusted_proxies = [\"127.0.0.1\"]").await;
+    for _ in 0..2 {
+        assert!(proxy.events("Prometheus", "/metrics").await.is_empty());
+    }
+    assert_eq!(post_as(&proxy, "192.0.2.1", "real_first", 1).await.0, 1);
+    let (taken, last) = post_as(&proxy, "192.0.2.66", "flood", 100).await;
+    assert_eq!((taken, last.status().as_u16()), (45, 429));
+    assert!(last.headers().contains_key("retry-after"));
+    assert!(String::from_utf8_lossy(last.body()).contains("events.max_pending"));
+    assert_eq!(post_as(&proxy, "192.0.2.2", "real_second", 1).await.0, 1);
+    let got = proxy.events("Prometheus", "/metrics").await;
+    assert_eq!(got.iter().filter(|line| line.contains("real")).count(), 2, "{got:?}");
+}
+
+#[tokio::test]
+async fn a_scrape_has_only_so_many_events() {
+    let proxy = Proxy::with("events.max_per_scrape = 10").await;
+    assert!(proxy.events("p", "/metrics").await.is_empty());
+    for n in 0..25 {
+        proxy.emit(&format!("n={n}")).await;
+    }
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        counts.push(proxy.events("p", "/metrics").await.len());
+    }
+    assert_eq!(counts, [10, 10, 5, 0]);
+}
+
+#[tokio::test]
+async fn a_flood_of_scrapers_takes_no_place_and_leaves_no_name() {
+    let proxy = Proxy::with("http.trusted_proxies = [\"127.0.0.1\"]").await;
+    let scrape = async |address: &str, agent: &str| {
+        let request = Request::get("/metrics")
+            .header("x-forwarded-for", address)
+            .header("user-agent", agent);
+        String::from_utf8(proxy.ask(request).await.into_body().to_vec()).unwrap()
+    };
+    for _ in 0..2 {
+        scrape("192.0.2.1", "Prometheus").await;
+    }
+    for n in 0..1_100 {
+        scrape("192.0.2.66", &format!("stranger{n}")).await;
+    }
+    proxy.emit("kind=a").await;
+    let text = scrape("192.0.2.1", "Prometheus").await;
+    assert_eq!(events(&text).len(), 1, "{text}");
+    assert!(!text.contains("stranger"), "{text}");
+    assert!(
+        text.contains("events_to_metrics_scraper_counts{scraper=\"192.0.2.1 Prometheus\"} 1\n"),
+        "{text}"
+    );
+    assert_eq!(
+        events(&scrape("192.0.2.3", "vmagent").await).len(),
+        1,
+        "there is a place for another one"
+    );
+    let json: Value = serde_json::from_str(&proxy.text("/events?format=json").await).unwrap();
+    assert!(json["scrapers"].as_array().unwrap().len() <= 66);
+}
+
+#[tokio::test]
+async fn scrapers_can_be_counted_by_their_address_alone() {
+    let proxy = Proxy::with("events.scraper_label = \"address\"").await;
+    for _ in 0..2 {
+        proxy.events("Prometheus", "/metrics").await;
+        proxy.events("vmagent", "/metrics").await;
+    }
+    proxy.emit("kind=a").await;
+    assert_eq!(
+        proxy.own("events_to_metrics_scraper_counts{scraper=\"127.0.0.1\"}").await,
+        Some(2.0)
+    );
+}
+
 #[tokio::test]
 async fn people_see_what_is_pending_and_take_nothing() {
     let proxy = Proxy::start().await;
@@ -324,6 +431,40 @@ async fn events_and_apps_survive_a_restart() {
     assert_eq!(proxy.events("p", "/metrics").await, ["events_to_metrics{kind=\"b\"} 1"]);
     assert_eq!(proxy.emit("kind=c").await["id"], 3);
     assert!(proxy.finish().await.is_clean());
+}
+
+#[tokio::test]
+async fn many_events_are_one_family_in_every_format() {
+    for explicit in [false, true] {
+        for chained in [false, true] {
+            let proxy = Proxy::with(&format!("events.use_explicit_timestamps = {explicit}")).await;
+            if chained {
+                let copy = "# TYPE events_to_metrics gauge\nevents_to_metrics{kind=\"far\"} 5\n";
+                assert_eq!(proxy.send(Request::put("/apps/chained/metrics"), copy).await.status(), 200);
+            }
+            for n in 0..150 {
+                proxy.emit(&format!("n={n}&padding={}", "x".repeat(200))).await;
+            }
+            for (agent, accept) in [("a", "text/plain"), ("b", "application/openmetrics-text;version=1.0.0")] {
+                for encoding in ["identity", "gzip"] {
+                    let request = Request::get("/metrics").header("user-agent", format!("{agent}-{encoding}"));
+                    let answer = proxy
+                        .ask(request.header("accept", accept).header("accept-encoding", encoding))
+                        .await;
+                    let text = match encoding {
+                        "gzip" => std::io::read_to_string(flate2::read::GzDecoder::new(&answer.body()[..])).unwrap(),
+                        _ => String::from_utf8(answer.body().to_vec()).unwrap(),
+                    };
+                    assert_eq!(text.matches("# TYPE events_to_metrics gauge\n").count(), 1, "{text}");
+                    let samples = events(&text);
+                    assert_eq!(samples.len(), 150 + usize::from(chained), "{text}");
+                    let stamped = samples.iter().filter(|sample| sample.split(' ').count() == 3).count();
+                    assert_eq!(stamped, if explicit { 150 } else { 0 }, "{text}");
+                    assert_eq!(text.ends_with("# EOF\n"), agent == "b", "{text}");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use http::{Request, StatusCode};
@@ -36,30 +36,44 @@ fn can_mount() -> bool {
     can
 }
 
-#[test]
-fn a_full_disk_takes_no_events_and_loses_none() {
-    if std::env::var_os(INSIDE).is_none() {
-        if !can_mount() {
-            return;
-        }
+/// Runs the test of this name again, in a process of its own that may mount. True in that process, where the test goes on; false
+/// where it is over.
+pub fn run_where_it_may_mount(name: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    if can_mount() {
         let status = Command::new("unshare")
             .args(["--map-root-user", "--mount"])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
+            .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
             .status()
             .unwrap();
         assert!(status.success());
-        return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().join("disk");
+    false
+}
+
+/// A small disk mounted in this directory.
+pub fn mount(folder: &Path) -> PathBuf {
+    let disk = folder.join("disk");
     fs::create_dir(&disk).unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", DISK_BYTES, "tmpfs"])
         .arg(&disk)
         .status();
     assert!(mounted.unwrap().success());
+    disk
+}
+
+#[test]
+fn a_full_disk_takes_no_events_and_loses_none() {
+    if !run_where_it_may_mount(NAME) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = mount(folder.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(fill(folder.path(), &disk));
 }
@@ -91,7 +105,7 @@ async fn scrape(address: SocketAddr) -> BTreeSet<u32> {
 }
 
 /// Takes all the room that there is.
-fn take_room(filler: &Path) {
+pub fn take_room(filler: &Path) {
     let mut file = File::create(filler).unwrap();
     while file.write_all(&[0; 4_096]).is_ok() {}
     while file.write_all(&[0]).is_ok() {}

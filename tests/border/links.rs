@@ -18,11 +18,12 @@ use exporter_proxy::peer::{
 use exporter_proxy::supervise::{Report, Stop};
 use http::{Request, Response};
 use tempfile::TempDir;
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::harness::{PATIENCE, Proxy, ask, free_port, peer, repository, until};
+use crate::harness::{PATIENCE, Proxy, ask, bulk, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
 
 pub const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -432,6 +433,66 @@ async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
     }
 }
 
+/// Sends a scrape through the bridge and reads the head of the answer alone.
+async fn begin(bridge: &TestBridge, path: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(bridge.http).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut status))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_stop_starve_nobody_else_of_their_alias() {
+    let bridge = TestBridge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let extra = format!("alias = \"north\"\nsecret = \"{SECRET}\"");
+    let proxy = Proxy::with(&p2p(&[&bridge], &folder, &extra)).await;
+    let text = bulk("bulk", 3 << 20);
+    let length = text.len();
+    proxy.send(Request::put("/apps/bulk/metrics"), text).await;
+    bridge.up("north").await;
+    let mut stalled = Vec::new();
+    for _ in 0..40 {
+        stalled.push(begin(&bridge, "/scrape/north/metrics?own=false").await);
+    }
+    for _ in 0..3 {
+        let answer = bridge.get("/scrape/north/metrics?own=false").await;
+        assert_eq!((answer.status().as_u16(), answer.body().len()), (200, length));
+    }
+    // Nothing is lost to those that go on reading.
+    let mut late = stalled.pop().unwrap();
+    let mut read = 0;
+    let mut piece = vec![0; 1 << 16];
+    while read < length {
+        read += tokio::time::timeout(PATIENCE, late.read(&mut piece)).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_have_their_answer_and_stay_leave_streams_for_others() {
+    let bridge = TestBridge::start().await;
+    let _client = client(&bridge, "north", metrics_door(constant)).await;
+    bridge.up("north").await;
+    let mut idle = Vec::new();
+    for _ in 0..150 {
+        let mut stream = begin(&bridge, "/scrape/north/metrics").await;
+        let mut read = Vec::new();
+        while !read.ends_with(b"constant 1\n") {
+            tokio::time::timeout(PATIENCE, stream.read_buf(&mut read)).await.unwrap().unwrap();
+        }
+        idle.push(stream);
+    }
+    assert_eq!(bridge.status("/scrape/north/metrics").await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_datagrams_disturb_nobody() {
     let bridge = TestBridge::start().await;
@@ -706,7 +767,7 @@ async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() 
         .unwrap();
     let sees = async |query: &str| -> bool {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        if tokio::net::TcpStream::connect(web).await.is_err() {
+        if TcpStream::connect(web).await.is_err() {
             return false;
         }
         let answer = ask(web, Request::get(format!("/api/v1/query?query={query}")), "").await;
@@ -788,7 +849,14 @@ async fn scrapers_behind_a_bridge_are_told_apart_by_a_parameter_but_not_by_a_hea
             );
         }
     }
-    let known = async |at: usize, who: &str| proxies[at].0.text("/metrics").await.contains(&format!("scraper=\"{who}\"}}"));
+    // Those that came once are not counted, but listed for people.
+    let known = async |at: usize, who: &str| {
+        proxies[at]
+            .0
+            .text("/events?format=json")
+            .await
+            .contains(&format!("\"scraper\":\"{who}\""))
+    };
     assert!(known(0, "a").await && known(0, "b").await);
     assert!(!known(1, "a").await && !known(1, "b").await && known(1, &format!("{} 127.0.0.1", bridge.key)).await);
 }

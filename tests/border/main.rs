@@ -22,6 +22,7 @@ mod hyperdht_js;
 mod javascript;
 mod keep_alive;
 mod links;
+mod log;
 mod peers;
 mod polls;
 mod process;

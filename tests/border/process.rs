@@ -13,7 +13,7 @@ use crate::harness::{Proxy, ask, until};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_exporter-proxy");
 
 /// The program with nothing of the caller's environment but its path.
-fn program(arguments: &[&str]) -> Command {
+pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .args(arguments)

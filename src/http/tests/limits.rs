@@ -20,15 +20,21 @@ struct Piped {
 
 fn piped(buffer: usize) -> Piped {
     let site = Site::new(Timers::default());
+    let (client, running) = pipe_into(&site.door, buffer);
+    Piped { site, client, running }
+}
+
+/// One more connection through a door.
+fn pipe_into(door: &Door, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(buffer);
-    let door = site.door.clone();
+    let door = door.clone();
     let visitor = Visitor {
         peer: PeerAddr::Unix,
         queue: None,
         seat: None,
     };
     let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
-    Piped { site, client, running }
+    (client, running)
 }
 
 fn seconds(count: u64) -> Duration {
@@ -112,6 +118,35 @@ async fn a_reader_that_stops_is_closed_after_a_minute() {
     assert_eq!(begun.elapsed().as_secs(), 60);
     assert_eq!(piped.site.fate().await, (100_000, Fate::Returned));
     assert_eq!(piped.site.stats.stalled_readers.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_stop_keep_so_much_together_and_the_first_ones_go() {
+    let stats = HttpStats {
+        unfinished: Arc::new(Unfinished::new(250_000)),
+        ..HttpStats::default()
+    };
+    let site = Site::with(Timers::default(), stats);
+    let begun = Instant::now();
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let (mut client, running) = pipe_into(&site.door, 1_000);
+        request(&mut client, "GET", "/big?size=100000").await;
+        head(&mut client).await;
+        readers.push((client, running));
+        sleep(seconds(5)).await;
+    }
+    let ended: Vec<_> = readers.iter().map(|(_, running)| running.is_finished()).collect();
+    assert_eq!(ended, [true, true, false, false]);
+    assert_eq!(site.stats.stalled_closed.load(Ordering::Relaxed), 2);
+    assert_eq!(site.stats.unfinished.kept(), 200_000);
+    // The others are served as if nothing had been.
+    for (client, _) in &mut readers[2..] {
+        let mut body = vec![0; 100_000];
+        client.read_exact(&mut body).await.unwrap();
+    }
+    assert_eq!(site.stats.unfinished.kept(), 0);
+    assert!(begun.elapsed() < seconds(60));
 }
 
 #[tokio::test(start_paused = true)]

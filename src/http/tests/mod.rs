@@ -63,6 +63,10 @@ struct Site {
 
 impl Site {
     fn new(timers: Timers) -> Self {
+        Self::with(timers, HttpStats::default())
+    }
+
+    fn with(timers: Timers, stats: HttpStats) -> Self {
         let (sender, fates) = mpsc::unbounded_channel();
         let inside = Arc::new(Inside {
             fates: sender,
@@ -80,7 +84,7 @@ impl Site {
             .route("/who", get(who))
             .route("/body", put(body))
             .with_state(inside.clone());
-        let (access, stats) = (Arc::new(ArcSwap::from_pointee(Access::default())), Arc::new(HttpStats::default()));
+        let (access, stats) = (Arc::new(ArcSwap::from_pointee(Access::default())), Arc::new(stats));
         let door = Door::new(routes, &["GET /small", "PUT /body"], access.clone(), stats.clone()).with_timers(timers);
         Self {
             door,

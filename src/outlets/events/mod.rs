@@ -1,5 +1,6 @@
 //! One-shot events on their way out: for scrapers, each of which gets each event once, and for people, who take none.
 
+mod blocks;
 mod identity;
 mod page;
 mod text;
@@ -12,17 +13,21 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Extension, Router};
-use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
 pub use identity::IdentifyBy;
+pub use text::LabelScrapersBy;
 
-use super::metrics::{Scraping, finish};
+use blocks::Blocks;
+use text::Counts;
+
+use super::metrics::{Said, Scraping, finish};
 use crate::exposition::catalog::Selection;
+use crate::exposition::negotiate::{Coding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
 use crate::model::{Clock, ScraperId};
-use crate::store::{Lease, LeaseId, Recorded, Standing, View};
+use crate::store::{Exposed, Lease, LeaseId, Recorded, Standing, View};
 use crate::telemetry::Telemetry;
 
 /// What the outlets of events need.
@@ -32,12 +37,21 @@ pub struct EventOutlet {
     clock: Clock,
     telemetry: Arc<Telemetry>,
     identify_by: IdentifyBy,
+    label_by: LabelScrapersBy,
     /// The name of the family (`events.metric_name`).
     name: Box<str>,
     /// Whether `/metrics` carries events (`events.expose_in_metrics`).
     in_metrics: bool,
     /// The response that carries each scraper's lease. At most one for each scraper; settled ones are replaced.
     carried: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
+    blocks: Blocks,
+}
+
+/// Events on their way into a response.
+#[derive(Debug)]
+pub(super) struct Taken {
+    events: Vec<Arc<Recorded>>,
+    counts: Option<Counts>,
 }
 
 /// Whose scrape it is, and what it may do.
@@ -56,46 +70,75 @@ pub(super) struct Visit<'a> {
 impl EventOutlet {
     /// An outlet of this view's events.
     #[must_use]
-    pub fn new(view: View, clock: Clock, telemetry: Arc<Telemetry>, identify_by: IdentifyBy, name: &str, in_metrics: bool) -> Self {
+    pub fn new(
+        view: View,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        identify_by: IdentifyBy,
+        label_by: LabelScrapersBy,
+        name: &str,
+        in_metrics: bool,
+    ) -> Self {
         Self {
             view,
             clock,
             telemetry,
             identify_by,
+            label_by,
             name: name.into(),
             in_metrics,
             carried: Mutex::default(),
+            blocks: Blocks::default(),
         }
     }
 
-    /// What `/metrics` carries of events.
-    pub(super) fn ride(&self, visit: Visit<'_>) -> Option<Bytes> {
-        self.in_metrics.then(|| self.take(visit)).filter(|text| !text.is_empty())
+    /// The events that `/metrics` carries for a visitor, and what is to be known of all. Nothing may go wrong with the response any more
+    /// but its way: what becomes of it settles the events.
+    pub(super) fn ride(&self, visit: Visit<'_>) -> Option<Taken> {
+        self.in_metrics.then(|| self.take(visit))
     }
 
-    /// The events for a visitor and what is to be known of all, as text. Nothing may go wrong with the response any more:
-    /// what becomes of it settles the events.
-    fn take(&self, visit: Visit<'_>) -> Bytes {
+    fn take(&self, visit: Visit<'_>) -> Taken {
         let who = self.identify_by.scraper(visit.connection, visit.headers, visit.uri);
         let events = if visit.peek || visit.method == Method::HEAD {
             self.view.peek(&who)
         } else {
-            self.lend(&who, visit.connection)
+            self.lend(&who, visit)
         };
-        let counts = visit.counts.then(|| self.view.event_counts());
-        text::families(&self.name, events, self.view.explicit_timestamps(), counts.as_ref()).into()
+        let counts = visit.counts.then(|| Counts::new(self.view.event_counts(), self.label_by));
+        Taken { events, counts }
+    }
+
+    /// Adds events to what the proxy says of itself. Few go as text; many as parts that other scrapes share, unless applications have
+    /// samples under the same names, with which they must be merged.
+    pub(super) async fn add(self: &Arc<Self>, said: &mut Said, taken: Taken, exposed: &Exposed, format: Format, coding: Coding) {
+        let Taken { events, counts } = taken;
+        let timestamps = self.view.explicit_timestamps();
+        if exposed.mixes() || text::size(&self.name, &events) < SHARED_FROM {
+            said.push_text(text::family(&self.name, events, timestamps));
+        } else {
+            let outlet = Arc::clone(self);
+            let stamps = timestamps.then_some(format.syntax());
+            let render = move || outlet.blocks.render(&outlet.name, events, stamps, coding);
+            // Rendering does not panic. Where the runtime is stopping, the response is not written either.
+            said.push_chunks(tokio::task::spawn_blocking(render).await.unwrap_or_default());
+        }
+        if let Some(counts) = counts {
+            said.push_text(counts.families());
+        }
     }
 
     /// Takes the events of a scraper and ties them to the fate of the response.
-    fn lend(&self, who: &ScraperId, connection: &Connection) -> Vec<Arc<Recorded>> {
+    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<Recorded>> {
         self.settle_earlier(who);
-        let scrape = self.view.scrape(who, (self.clock)());
+        let from = visit.connection.client(visit.headers);
+        let scrape = self.view.scrape(who, &from, (self.clock)());
         if scrape.standing == Standing::Untracked {
             self.telemetry.untracked_scraper(who);
         }
         if let Some(lease) = scrape.lease {
             let id = lease.id();
-            let delivery = connection.on_delivery(move |fate| settle(lease, fate));
+            let delivery = visit.connection.on_delivery(move |fate| settle(lease, fate));
             self.carried().insert(who.clone(), (id, delivery));
         }
         scrape.events
@@ -138,6 +181,9 @@ pub(super) fn routes(scraping: Arc<Scraping>, outlet: Arc<EventOutlet>) -> Route
     alone.merge(page)
 }
 
+/// Bytes of events from which on they are rendered in shared parts: less is not worth a place among those.
+const SHARED_FROM: usize = 16 << 10;
+
 #[derive(Debug, Deserialize)]
 struct Wishes {
     #[serde(default)]
@@ -155,7 +201,8 @@ async fn alone(
 ) -> Response<Body> {
     let began = Instant::now();
     let format = scraping.format(&headers);
-    let Some(nothing) = finish(scraping.prepare(format, Selection::Nothing), scraping.coding(&headers)).await else {
+    let coding = scraping.coding(&headers);
+    let Some(nothing) = finish(scraping.prepare(format, Selection::Nothing), coding).await else {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
     };
     let visit = Visit {
@@ -166,7 +213,9 @@ async fn alone(
         peek: wishes.peek,
         counts: true,
     };
-    let answer = scraping.answer(&headers, format, &nothing, vec![outlet.take(visit)]);
+    let mut said = Said::default();
+    outlet.add(&mut said, outlet.take(visit), &nothing, format, coding).await;
+    let answer = scraping.answer(coding, format, &nothing, said);
     scraping.observe(began);
     answer
 }

@@ -13,6 +13,7 @@ const CURSOR: u8 = 4;
 const FORGOTTEN: u8 = 5;
 const UNCLAIMED: u8 = 6;
 const LOST: u8 = 7;
+const REGULAR: u8 = 8;
 
 /// Appends an entry.
 pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
@@ -49,6 +50,10 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
             out.push(LOST);
             put_text(out, scraper.as_str());
             put_u64(out, *events);
+        }
+        Entry::Regular { scraper } => {
+            out.push(REGULAR);
+            put_text(out, scraper.as_str());
         }
         Entry::Unclaimed { from } => {
             out.push(UNCLAIMED);
@@ -107,6 +112,9 @@ fn entry(decoder: &mut Decoder<'_>) -> Option<Entry> {
         LOST => Entry::Lost {
             scraper: scraper(decoder)?,
             events: decoder.u64()?,
+        },
+        REGULAR => Entry::Regular {
+            scraper: scraper(decoder)?,
         },
         UNCLAIMED => Entry::Unclaimed { from: decoder.u64()? },
         _ => return None,
@@ -172,6 +180,9 @@ mod tests {
                 heads,
             }),
             name.prop_map(|name| Entry::Forgotten {
+                scraper: ScraperId::new(&name).unwrap()
+            }),
+            name.prop_map(|name| Entry::Regular {
                 scraper: ScraperId::new(&name).unwrap()
             }),
             (name, any::<u64>()).prop_map(|(name, events)| Entry::Lost {

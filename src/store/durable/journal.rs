@@ -31,9 +31,14 @@ pub(super) const REWRITE_SLACK: u64 = 4 << 20;
 /// A disk that takes this many bytes takes events again. The largest event has an eighth of it.
 const PROBE_BYTES: usize = 64 << 10;
 
-/// The idempotency key was used for another event.
+/// Why an offer that could have been written was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyReused;
+pub(super) enum NotAccepted {
+    /// The idempotency key was used for another event.
+    KeyReused,
+    /// It would push out an event of a client that has posted fewer.
+    Crowded,
+}
 
 /// The log file, and what the state needs of it.
 pub(super) struct Journal {
@@ -93,7 +98,7 @@ impl Journal {
 
     /// Makes offers durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
     /// error none of the offers was taken.
-    pub(super) fn commit(&mut self, state: &Mutex<Events>, offers: &[Offer]) -> io::Result<Vec<Result<Accepted, KeyReused>>> {
+    pub(super) fn commit(&mut self, state: &Mutex<Events>, offers: &[Offer]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
         self.mend(state)?;
         let (changes, verdicts) = {
             let mut events = lock(state);
@@ -105,13 +110,14 @@ impl Journal {
         }
         let mut events = lock(state);
         let mut accept = |(verdict, offer): (Verdict, &Offer)| match verdict {
-            Verdict::New(record) => {
+            Verdict::New { record, oldest } => {
                 let id = record.id;
-                events.accept(record, offer.key.clone());
+                events.accept(record, oldest, offer.key.clone(), offer.poster.clone());
                 Ok(events.accepted(id, false))
             }
             Verdict::Repeat(id) => Ok(events.accepted(id, true)),
-            Verdict::Conflict => Err(KeyReused),
+            Verdict::Conflict => Err(NotAccepted::KeyReused),
+            Verdict::Crowded => Err(NotAccepted::Crowded),
         };
         Ok(verdicts.into_iter().zip(offers).map(&mut accept).collect())
     }
@@ -121,7 +127,7 @@ impl Journal {
         changes.iter().for_each(|entry| encode(&mut payload, entry));
         let mut any = false;
         for (verdict, offer) in verdicts.iter().zip(offers) {
-            if let Verdict::New(record) = verdict {
+            if let Verdict::New { record, .. } = verdict {
                 any = true;
                 let (record, key) = (Arc::clone(record), offer.key.clone());
                 encode(&mut payload, &Entry::Event { record, key });

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::journal::Journal;
 use super::pretend::{Faults, Pretend};
 use super::{OpenError, Unreadable, lock};
-use crate::model::{Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::events::{EventOptions, Events, Offer};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
@@ -25,6 +25,10 @@ fn who(name: &str) -> ScraperId {
     ScraperId::new(name).unwrap()
 }
 
+fn home() -> Client {
+    Client::Ip([127, 0, 0, 1].into())
+}
+
 fn now() -> Timestamp {
     Timestamp::from_millis(1_000)
 }
@@ -38,6 +42,7 @@ fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
             value: f64::from(value),
         },
         key: key.map(|key| IdempotencyKey::new(key).unwrap()),
+        poster: None,
         at: now(),
     }
 }
@@ -51,7 +56,7 @@ fn drain(state: &Mutex<Events>, name: &str) -> Vec<f64> {
     let mut got = Vec::new();
     loop {
         let mut events = lock(state);
-        let lent = events.scrape(&who(name), now());
+        let lent = events.scrape(&who(name), &home(), now());
         let Some(lease) = lent.lease else { return got };
         events.settle(lease, true);
         got.extend(lent.events.iter().map(|record| record.event.value));
@@ -104,7 +109,7 @@ impl Known {
             }
             Step::Scrape(name, arrives) => {
                 let mut events = lock(state);
-                let lent = events.scrape(&who(SCRAPERS[*name]), now());
+                let lent = events.scrape(&who(SCRAPERS[*name]), &home(), now());
                 let Some(lease) = lent.lease else { return };
                 events.settle(lease, *arrives);
                 if *arrives {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::exposition::catalog::{Duplicates, Rules};
-use crate::model::{Event, IdempotencyKey, LabelSet, ScraperId};
+use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId};
 use crate::store::{Accepted, EmitError};
 use crate::supervise::Part as _;
 
@@ -28,26 +28,27 @@ fn open(path: &Path) -> (Inlet, View, Running) {
 async fn events_survive_a_restart_and_are_delivered_once() {
     let root = tempfile::tempdir().unwrap();
     let (prom, other) = (ScraperId::new("prom").unwrap(), ScraperId::new("other").unwrap());
+    let home = Client::Ip([127, 0, 0, 1].into());
     let (inlet, view, running) = open(root.path());
     let key = Some(IdempotencyKey::new("k").unwrap());
-    let emitted: Vec<_> = futures_util::future::join_all((0..100).map(|n| inlet.emit(event(n), None, at(0)))).await;
+    let emitted: Vec<_> = futures_util::future::join_all((0..100).map(|n| inlet.emit(event(n), None, &home, at(0)))).await;
     assert!(emitted.iter().all(Result::is_ok));
-    let first: Accepted = inlet.emit(event(100), key.clone(), at(0)).await.unwrap();
-    view.scrape(&prom, at(1)).confirm();
-    let cut_off = view.scrape(&other, at(1));
+    let first: Accepted = inlet.emit(event(100), key.clone(), &home, at(0)).await.unwrap();
+    view.scrape(&prom, &home, at(1)).confirm();
+    let cut_off = view.scrape(&other, &home, at(1));
     assert_eq!(cut_off.events.len(), 101);
     drop((cut_off, inlet, view));
     running.finish().await;
 
     let (inlet, view, running) = open(root.path());
-    assert!(view.scrape(&prom, at(2)).events.is_empty());
-    assert_eq!(view.scrape(&other, at(2)).events.len(), 101);
-    let again = inlet.emit(event(100), key.clone(), at(2)).await.unwrap();
+    assert!(view.scrape(&prom, &home, at(2)).events.is_empty());
+    assert_eq!(view.scrape(&other, &home, at(2)).events.len(), 101);
+    let again = inlet.emit(event(100), key.clone(), &home, at(2)).await.unwrap();
     assert_eq!((again.id, again.repeated), (first.id, true));
-    assert_eq!(inlet.emit(event(7), key, at(2)).await, Err(EmitError::KeyReused));
+    assert_eq!(inlet.emit(event(7), key, &home, at(2)).await, Err(EmitError::KeyReused));
     assert_eq!(view.event_counts().0, 101);
     running.finish().await;
-    let late = inlet.emit(event(8), None, at(3)).await;
+    let late = inlet.emit(event(8), None, &home, at(3)).await;
     assert!(matches!(late, Err(EmitError::NotDurable(_))), "{late:?}");
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Health;
-use super::journal::{Journal, KeyReused};
+use super::journal::{Journal, NotAccepted};
 use crate::store::events::{Accepted, Events, Offer};
 use crate::store::inlet::EmitError;
 
@@ -162,7 +162,10 @@ impl Writer {
                 let wrote = outcomes.iter().any(|outcome| outcome.is_ok_and(|accepted| !accepted.repeated));
                 for ((answer, _place), outcome) in answers.into_iter().zip(outcomes) {
                     // A producer that has gone away has its event accepted all the same.
-                    let _ = answer.send(outcome.map_err(|KeyReused| EmitError::KeyReused));
+                    let _ = answer.send(outcome.map_err(|why| match why {
+                        NotAccepted::KeyReused => EmitError::KeyReused,
+                        NotAccepted::Crowded => EmitError::Crowded,
+                    }));
                 }
                 match self.journal.rewrite_if_large(&self.state) {
                     // Retries alone do not prove that anything can be written.

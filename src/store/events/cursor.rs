@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Recorded;
-use super::log::Log;
+use super::log::{Log, SeriesNumber};
 use crate::model::{EventId, LabelSet};
 
 /// The most series of which a scraper may have events waiting behind its position. It bounds what a cursor costs; a
@@ -30,17 +30,28 @@ struct Backlog {
     count: u64,
 }
 
-/// How much text a scrape has already.
-#[derive(Debug, Default)]
-struct Room(usize);
+/// What a scrape can still take.
+#[derive(Debug)]
+struct Room {
+    events: usize,
+    bytes: usize,
+}
 
 impl Room {
+    fn new(max_events: usize) -> Self {
+        Self {
+            events: max_events,
+            bytes: MAX_SCRAPE_BYTES,
+        }
+    }
+
     fn take(&mut self, record: &Recorded) {
-        self.0 += SAMPLE_BYTES + record.event.labels.as_str().len();
+        let bytes = SAMPLE_BYTES + record.event.labels.as_str().len();
+        (self.events, self.bytes) = (self.events.saturating_sub(1), self.bytes.saturating_sub(bytes));
     }
 
     fn is_left(&self) -> bool {
-        self.0 < MAX_SCRAPE_BYTES
+        self.events > 0 && self.bytes > 0
     }
 }
 
@@ -118,31 +129,42 @@ impl Cursor {
         lost
     }
 
-    /// The first pending event of each series, and the cursor once they have been delivered.
-    pub(super) fn pick_one_of_each(&self, log: &Log) -> (Vec<Arc<Recorded>>, Self) {
+    /// Whether this event is pending.
+    pub(super) fn awaits(&self, record: &Recorded) -> bool {
+        let waits = |backlog: &Backlog| backlog.head <= record.id.0;
+        record.id.0 >= self.next || self.backlogs.get(&record.event.labels).is_some_and(waits)
+    }
+
+    /// The first pending event of each series, at most so many, and the cursor once they have been delivered.
+    pub(super) fn pick_one_of_each(&self, log: &Log, most: usize) -> (Vec<Arc<Recorded>>, Self) {
         let mut after = Self::at(self.next);
-        let mut given: HashSet<&LabelSet, foldhash::fast::RandomState> = HashSet::default();
+        let mut given: HashSet<SeriesNumber, foldhash::fast::RandomState> = HashSet::default();
         let mut picked = Vec::new();
-        let mut room = Room::default();
-        for (labels, backlog) in &self.backlogs {
+        let mut room = Room::new(most);
+        let mut backlogs: Vec<_> = self.backlogs.iter().collect();
+        backlogs.sort_unstable_by_key(|(_, backlog)| backlog.head);
+        for (labels, backlog) in backlogs {
+            given.extend(log.series_number(labels));
+            if !room.is_left() {
+                after.wait(labels, backlog.head, backlog.count);
+                continue;
+            }
             let mut ids = log.of_series(labels, backlog.head..self.next);
             let first = ids.next().and_then(|id| log.get(id));
-            // They are few, so they need no bound of their own.
             if let Some(record) = first {
                 room.take(record);
                 picked.push(Arc::clone(record));
             }
-            given.insert(labels);
             if let Some(head) = ids.next() {
                 after.wait(labels, head, backlog.count - 1);
             }
         }
-        for record in log.range(self.next..log.end()) {
+        for (record, series) in log.range_of_series(self.next..log.end()) {
             if !room.is_left() {
                 break;
             }
             let labels = &record.event.labels;
-            if given.insert(labels) {
+            if given.insert(series) {
                 room.take(record);
                 picked.push(Arc::clone(record));
             } else if after.backlogs.len() < MAX_BACKLOGS || after.backlogs.contains_key(labels) {
@@ -156,26 +178,34 @@ impl Cursor {
         (picked, after)
     }
 
-    /// All pending events, as far as they fit into a scrape, and the cursor once they have been delivered.
-    pub(super) fn pick_all(&self, log: &Log) -> (Vec<Arc<Recorded>>, Self) {
+    /// All pending events, at most so many and as far as they fit into a scrape, and the cursor once they have been delivered.
+    pub(super) fn pick_all(&self, log: &Log, most: usize) -> (Vec<Arc<Recorded>>, Self) {
+        let mut after = Self::at(self.next);
+        let mut room = Room::new(most);
+        let mut picked = Vec::new();
         let waiting = self
             .backlogs
             .iter()
             .flat_map(|(labels, backlog)| log.of_series(labels, backlog.head..self.next));
-        let mut picked: Vec<_> = waiting.filter_map(|id| log.get(id)).cloned().collect();
-        picked.sort_unstable_by_key(|record| record.id);
-        let mut room = Room::default();
-        picked.iter().for_each(|record| room.take(record));
-        let mut next = self.next;
+        let mut waiting: Vec<_> = waiting.filter_map(|id| log.get(id)).collect();
+        waiting.sort_unstable_by_key(|record| record.id);
+        for record in waiting {
+            if room.is_left() {
+                room.take(record);
+                picked.push(Arc::clone(record));
+            } else {
+                after.wait(&record.event.labels, record.id.0, 1);
+            }
+        }
         for record in log.range(self.next..log.end()) {
             if !room.is_left() {
                 break;
             }
             room.take(record);
             picked.push(Arc::clone(record));
-            next = record.id.0 + 1;
+            after.next = record.id.0 + 1;
         }
-        (picked, Self::at(next))
+        (picked, after)
     }
 
     /// The first pending events, at most so many.

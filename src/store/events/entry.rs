@@ -39,6 +39,11 @@ pub(in crate::store) enum Entry {
         /// The first waiting event of each series that has some before `next`.
         heads: Vec<u64>,
     },
+    /// A scraper has scraped more than once, or is declared.
+    Regular {
+        /// The scraper.
+        scraper: ScraperId,
+    },
     /// Before the last word on a scraper it lost events that it has not been told to have lost.
     Lost {
         /// The scraper.

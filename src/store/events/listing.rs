@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Recorded;
 use super::state::Events;
-use crate::model::{EventId, ScraperId, Timestamp};
+use crate::model::{Client, EventId, ScraperId, Timestamp};
 
 /// The most events listed, the newest, and the most pending ones listed for each scraper, the oldest: a page to read, not an archive.
 const LISTED: usize = 100;
@@ -41,6 +41,17 @@ impl ScraperOverview {
     }
 }
 
+/// The events that one scraper has not got yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEvents {
+    /// The scraper.
+    pub scraper: ScraperId,
+    /// The client that it scraped from last; unknown before its first scrape since the start.
+    pub from: Option<Client>,
+    /// How many events.
+    pub events: u64,
+}
+
 /// Events and scrapers at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventsOverview {
@@ -63,12 +74,17 @@ impl Events {
         self.log.len()
     }
 
-    /// How many events each scraper has not got yet, by name.
-    pub(in crate::store) fn pending(&self) -> Vec<(ScraperId, u64)> {
+    /// How many events each scraper has not got yet, by name. A scraper that came once is not among them.
+    pub(in crate::store) fn pending(&self) -> Vec<PendingEvents> {
         let most = self.log.len() as u64;
-        let pending = |(who, scraper): (&ScraperId, &super::state::Scraper)| (who.clone(), scraper.cursor.pending(&self.log).min(most));
-        let mut all: Vec<_> = self.scrapers.iter().map(pending).collect();
-        all.sort_unstable();
+        let regular = self.scrapers.iter().filter(|(_, scraper)| scraper.regular);
+        let pending = regular.map(|(who, scraper)| PendingEvents {
+            scraper: who.clone(),
+            from: scraper.from.clone(),
+            events: scraper.cursor.pending(&self.log).min(most),
+        });
+        let mut all: Vec<_> = pending.collect();
+        all.sort_unstable_by(|a, b| a.scraper.cmp(&b.scraper));
         all
     }
 

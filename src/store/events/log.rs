@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::steady::Moment;
-use crate::model::{Event, EventId, LabelSet, Timestamp};
+use crate::model::{Client, Event, EventId, LabelSet, Timestamp};
 
 /// An event that was accepted. Immutable, and shared by all who show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,10 +21,24 @@ pub struct Recorded {
     pub stamp: Timestamp,
 }
 
+/// Stands for the labels of a series while the log has events of it: a number is compared faster than labels of kilobytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SeriesNumber(u64);
+
+#[derive(Debug)]
+struct Series {
+    number: SeriesNumber,
+    /// The numbers of its events.
+    ids: VecDeque<u64>,
+}
+
 #[derive(Debug)]
 struct Slot {
     record: Arc<Recorded>,
+    series: SeriesNumber,
     taken: Moment,
+    /// The network of the client that posted it; unknown after a restart.
+    poster: Option<Client>,
 }
 
 /// A run of events with consecutive numbers.
@@ -35,7 +49,10 @@ pub(super) struct Log {
     /// Bounded by `EventOptions::max_pending`.
     slots: VecDeque<Slot>,
     /// The numbers of each series' events. As many as `slots` in all.
-    series: HashMap<LabelSet, VecDeque<u64>, foldhash::fast::RandomState>,
+    series: HashMap<LabelSet, Series, foldhash::fast::RandomState>,
+    next_series: u64,
+    /// How many of the events each network has posted. As many as `slots` in all.
+    held: HashMap<Option<Client>, usize, foldhash::fast::RandomState>,
     /// No event that was freed has a later stamp.
     pub(super) freed_stamp: Timestamp,
 }
@@ -47,6 +64,8 @@ impl Log {
             first,
             slots: VecDeque::new(),
             series: HashMap::default(),
+            next_series: 0,
+            held: HashMap::default(),
             freed_stamp: Timestamp::from_millis(i64::MIN),
         }
     }
@@ -72,9 +91,18 @@ impl Log {
 
     /// The events with these numbers, as far as they are kept.
     pub(super) fn range(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<Recorded>> {
+        self.slots(ids).map(|slot| &slot.record)
+    }
+
+    /// The same with the series that they are of.
+    pub(super) fn range_of_series(&self, ids: Range<u64>) -> impl Iterator<Item = (&Arc<Recorded>, SeriesNumber)> {
+        self.slots(ids).map(|slot| (&slot.record, slot.series))
+    }
+
+    fn slots(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Slot> {
         let place = |id: u64| usize::try_from(id.saturating_sub(self.first)).map_or(self.slots.len(), |at| at.min(self.slots.len()));
         let (start, end) = (place(ids.start), place(ids.end));
-        self.slots.range(start.min(end)..end).map(|slot| &slot.record)
+        self.slots.range(start.min(end)..end)
     }
 
     /// The number of the first event young enough: of two moments the later one never is too old where the earlier is not.
@@ -87,40 +115,75 @@ impl Log {
         self.slots.back().map(|slot| slot.taken)
     }
 
+    /// The poster of an event, and when it was taken in.
+    pub(super) fn posted(&self, id: u64) -> Option<(&Option<Client>, Moment)> {
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.slots.get(at).map(|slot| (&slot.poster, slot.taken))
+    }
+
+    /// How many of the events a network has posted.
+    pub(super) fn held_by(&self, poster: &Option<Client>) -> usize {
+        self.held.get(poster).copied().unwrap_or_default()
+    }
+
     /// The stamp of the newest event of a series.
     pub(super) fn last_stamp(&self, labels: &LabelSet) -> Timestamp {
-        let last = self.series.get(labels).and_then(VecDeque::back);
+        let last = self.series.get(labels).and_then(|series| series.ids.back());
         last.and_then(|&id| self.get(id)).map_or(self.freed_stamp, |record| record.stamp)
     }
 
     /// Appends an event, whose number is [`Log::end`].
-    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment) {
+    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment, poster: Option<Client>) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
-        self.series.entry(record.event.labels.clone()).or_default().push_back(record.id.0);
-        self.slots.push_back(Slot { record, taken });
+        let fresh = || Series {
+            number: SeriesNumber(self.next_series),
+            ids: VecDeque::new(),
+        };
+        let series = self.series.entry(record.event.labels.clone()).or_insert_with(fresh);
+        self.next_series += 1;
+        series.ids.push_back(record.id.0);
+        let series = series.number;
+        *self.held.entry(poster.clone()).or_default() += 1;
+        self.slots.push_back(Slot {
+            record,
+            series,
+            taken,
+            poster,
+        });
     }
 
     /// Forgets the oldest events, up to but without this number.
     pub(super) fn free(&mut self, until: u64) {
         while self.first < until
-            && let Some(Slot { record, .. }) = self.slots.pop_front()
+            && let Some(Slot { record, poster, .. }) = self.slots.pop_front()
         {
             self.first += 1;
+            if let Some(held) = self.held.get_mut(&poster) {
+                *held -= 1;
+                if *held == 0 {
+                    self.held.remove(&poster);
+                }
+            }
             self.freed_stamp = self.freed_stamp.max(record.stamp);
             let labels = &record.event.labels;
-            if let Some(ids) = self.series.get_mut(labels) {
-                ids.pop_front();
-                if ids.is_empty() {
+            if let Some(series) = self.series.get_mut(labels) {
+                series.ids.pop_front();
+                if series.ids.is_empty() {
                     self.series.remove(labels);
                 }
             }
         }
     }
 
+    /// The number of a series that the log has events of.
+    pub(super) fn series_number(&self, labels: &LabelSet) -> Option<SeriesNumber> {
+        self.series.get(labels).map(|series| series.number)
+    }
+
     /// The numbers of a series' events within a range, in order.
     pub(super) fn of_series(&self, labels: &LabelSet, ids: Range<u64>) -> impl ExactSizeIterator<Item = u64> {
         static NONE: VecDeque<u64> = VecDeque::new();
-        let all = self.series.get(labels).unwrap_or(&NONE);
+        let all = self.series.get(labels).map_or(&NONE, |series| &series.ids);
         let start = all.partition_point(|&id| id < ids.start);
         let end = all.partition_point(|&id| id < ids.end).max(start);
         all.range(start..end).copied()

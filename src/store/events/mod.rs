@@ -29,7 +29,7 @@ pub(super) use entry::Entry;
 pub(super) use keys::Used;
 pub(super) use lease::Settle;
 pub use lease::{Lease, LeaseId, Scrape, Standing};
-pub use listing::{EventsOverview, ScraperOverview};
+pub use listing::{EventsOverview, PendingEvents, ScraperOverview};
 pub use log::Recorded;
 pub use options::{EventOptions, MAX_SCRAPERS};
 pub use state::Accepted;

@@ -13,6 +13,10 @@ pub const MAX_SCRAPERS: usize = 1_000;
 pub struct EventOptions {
     /// The most events kept; a scraper further behind loses the oldest.
     pub max_pending: usize,
+    /// The most events that go with one scrape; the rest comes with the next one.
+    pub max_per_scrape: usize,
+    /// The most scrapers known that scrape from one address, the declared ones not counted.
+    pub max_scrapers_per_address: usize,
     /// The time without a scrape after which a scraper is forgotten, and what it had pending is lost.
     pub scraper_timeout: Duration,
     /// How old an event may be that a scraper gets with its first scrape.
@@ -27,6 +31,8 @@ impl Default for EventOptions {
     fn default() -> Self {
         Self {
             max_pending: 10_000,
+            max_per_scrape: 5_000,
+            max_scrapers_per_address: 64,
             scraper_timeout: Duration::from_secs(600),
             newcomer_window: Duration::from_secs(60),
             explicit_timestamps: false,

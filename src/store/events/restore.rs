@@ -36,7 +36,7 @@ impl Events {
                 }
                 let taken = now.of(record.at);
                 let taken = self.log.newest().map_or(taken, |newest| newest.max(taken));
-                self.remember(record, key, taken);
+                self.remember(record, key, taken, None);
             }
             Entry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
             Entry::Cursor { scraper, next, heads } => {
@@ -47,7 +47,9 @@ impl Events {
                     loan: None,
                     seen: now,
                     scraped: None,
+                    from: None,
                     declared: false,
+                    regular: false,
                     lost: 0,
                 };
                 self.scrapers.insert(scraper, known);
@@ -58,6 +60,10 @@ impl Events {
                 }
                 let scraper = self.scrapers.get_mut(&scraper).ok_or("losses of a scraper that is not known")?;
                 scraper.lost = scraper.lost.saturating_add(events);
+            }
+            Entry::Regular { scraper } => {
+                let scraper = self.scrapers.get_mut(&scraper).ok_or("scrapes of a scraper that is not known")?;
+                scraper.regular = true;
             }
             Entry::Forgotten { scraper } => {
                 self.scrapers.remove(&scraper);
@@ -72,7 +78,9 @@ impl Events {
     pub(in crate::store) fn restored(&mut self) {
         self.notes.keep_changes();
         for (who, scraper) in self.scrapers.iter().filter(|(_, scraper)| scraper.lost > 0) {
-            self.notes.lost(DropReason::Overflow, Some(who), scraper.lost);
+            if scraper.regular {
+                self.notes.lost(DropReason::Overflow, Some(who), scraper.lost);
+            }
             self.notes.changed(who);
         }
         let over = self.log.len().saturating_sub(self.options.max_pending) as u64;

@@ -10,7 +10,7 @@ use super::log::Log;
 use super::notes::Notes;
 use super::steady::{Moment, Steady};
 use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Recorded, Standing};
-use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::EmitError;
 
 /// How far apart the stamps of two events of one series are at least: the resolution of the formats and of Prometheus.
@@ -21,23 +21,34 @@ const STAMP_STEP: Duration = Duration::from_millis(1);
 /// and to go on from there would make every later event bear a time to come.
 const MAX_AHEAD: Duration = Duration::from_secs(300);
 
+/// How long an event is protected from events of a network that has more of them: some scrapes at the usual intervals.
+const PROTECTED: Duration = Duration::from_secs(60);
+
+/// How many times the free places of the log one network may hold while there are events of others: with nine of ten places taken it
+/// stops growing, so that a client that has posted little finds a place.
+const SHARE_OF_FREE: usize = 9;
+
 /// An event at the door.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) struct Offer {
     pub(in crate::store) event: Event,
     pub(in crate::store) key: Option<IdempotencyKey>,
+    /// The network of the client that posts it.
+    pub(in crate::store) poster: Option<Client>,
     pub(in crate::store) at: Timestamp,
 }
 
 /// What is to become of an [`Offer`].
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) enum Verdict {
-    /// It becomes this event.
-    New(Arc<Recorded>),
+    /// It becomes this event, and pushes out all before `oldest`.
+    New { record: Arc<Recorded>, oldest: u64 },
     /// It was accepted before, as this event.
     Repeat(EventId),
     /// Its key was used for something else.
     Conflict,
+    /// It would push out an event of a client that has posted fewer.
+    Crowded,
 }
 
 /// An event that was taken.
@@ -69,7 +80,11 @@ pub(super) struct Scraper {
     pub(super) seen: Moment,
     /// When it scraped last, if it did.
     pub(super) scraped: Option<Timestamp>,
+    /// The client that it scraped from last; unknown before its first scrape after a restart.
+    pub(super) from: Option<Client>,
     pub(super) declared: bool,
+    /// Whether it has scraped more than once, or is declared. Only such a scraper is counted, and has losses.
+    pub(super) regular: bool,
     /// How many events it lost because it was too far behind.
     pub(super) lost: u64,
 }
@@ -131,6 +146,7 @@ impl Events {
             if let Some(scraper) = self.scrapers.get_mut(&who) {
                 scraper.declared = true;
             }
+            self.promote(&who);
         }
     }
 
@@ -140,13 +156,18 @@ impl Events {
         let mut stamps: HashMap<&LabelSet, Timestamp> = HashMap::new();
         let mut keys: HashMap<&IdempotencyKey, Used> = HashMap::new();
         let mut verdicts = Vec::with_capacity(offers.len());
-        for Offer { event, key, at } in offers {
+        let mut crowd = Crowd::new(self);
+        for Offer { event, key, at, poster } in offers {
             let fingerprint = fingerprint(event);
             if let Some(used) = key.as_ref().and_then(|key| self.keys.get(key).or_else(|| keys.get(key))) {
                 let same = used.fingerprint == fingerprint;
                 verdicts.push(if same { Verdict::Repeat(used.id) } else { Verdict::Conflict });
                 continue;
             }
+            let Some(oldest) = crowd.admit(poster, self.clock.last()) else {
+                verdicts.push(Verdict::Crowded);
+                continue;
+            };
             let last = stamps.get(&event.labels).copied();
             let last = last.unwrap_or_else(|| self.log.last_stamp(&event.labels));
             let (id, stamp) = (EventId(next), stamp_after(last, *at));
@@ -156,7 +177,8 @@ impl Events {
                 keys.extend(key.as_ref().map(|key| (key, Used { id, fingerprint, at: *at })));
             }
             let event = event.clone();
-            verdicts.push(Verdict::New(Arc::new(Recorded { id, event, at: *at, stamp })));
+            let record = Arc::new(Recorded { id, event, at: *at, stamp });
+            verdicts.push(Verdict::New { record, oldest });
         }
         verdicts
     }
@@ -164,25 +186,25 @@ impl Events {
     /// Takes an offer at once, where nothing has to be durable.
     pub(in crate::store) fn take(&mut self, offer: Offer) -> Result<Accepted, EmitError> {
         match self.judge(std::slice::from_ref(&offer)).pop() {
-            Some(Verdict::New(record)) => {
+            Some(Verdict::New { record, oldest }) => {
                 let id = record.id;
-                self.accept(record, offer.key);
+                self.accept(record, oldest, offer.key, offer.poster);
                 Ok(self.accepted(id, false))
             }
             Some(Verdict::Repeat(id)) => Ok(self.accepted(id, true)),
+            Some(Verdict::Crowded) => Err(EmitError::Crowded),
             Some(Verdict::Conflict) | None => Err(EmitError::KeyReused),
         }
     }
 
     /// Takes an event that [`Events::judge`] made, in its order.
-    pub(in crate::store) fn accept(&mut self, record: Arc<Recorded>, key: Option<IdempotencyKey>) {
+    pub(in crate::store) fn accept(&mut self, record: Arc<Recorded>, oldest: u64, key: Option<IdempotencyKey>, poster: Option<Client>) {
         let now = self.clock.at(record.at);
-        self.remember(record, key, now);
-        let over = self.log.len().saturating_sub(self.options.max_pending) as u64;
-        self.log.free(self.log.first() + over);
+        self.remember(record, key, now, poster);
+        self.log.free(oldest);
     }
 
-    pub(super) fn remember(&mut self, record: Arc<Recorded>, key: Option<IdempotencyKey>, taken: Moment) {
+    pub(super) fn remember(&mut self, record: Arc<Recorded>, key: Option<IdempotencyKey>, taken: Moment, poster: Option<Client>) {
         if let Some(key) = key {
             let used = Used {
                 id: record.id,
@@ -191,7 +213,7 @@ impl Events {
             };
             self.keys.insert(key, used, taken);
         }
-        self.log.push(record, taken);
+        self.log.push(record, taken, poster);
     }
 
     /// What [`Accepted`] says of an event.
@@ -203,8 +225,8 @@ impl Events {
         }
     }
 
-    /// The events for a scrape, lent until [`Events::settle`]; the first one makes a scraper known.
-    pub(in crate::store) fn scrape(&mut self, who: &ScraperId, wall: Timestamp) -> Lent {
+    /// The events for a scrape from this client, lent until [`Events::settle`]; the first one makes a scraper known.
+    pub(in crate::store) fn scrape(&mut self, who: &ScraperId, from: &Client, wall: Timestamp) -> Lent {
         let now = self.clock.at(wall);
         let nothing = |standing| Lent {
             events: Vec::new(),
@@ -212,9 +234,10 @@ impl Events {
             standing,
         };
         let known = self.scrapers.contains_key(who);
-        if !known {
-            let others = self.scrapers.values().filter(|scraper| !scraper.declared).count();
-            if others >= MAX_SCRAPERS {
+        if known {
+            self.promote(who);
+        } else {
+            if !self.make_room(&from.network()) {
                 return nothing(Standing::Untracked);
             }
             self.admit(who, now);
@@ -223,11 +246,12 @@ impl Events {
             return nothing(Standing::Untracked);
         };
         (scraper.seen, scraper.scraped) = (now, Some(wall));
+        scraper.from = Some(from.clone());
         if scraper.loan.is_some() {
             return nothing(Standing::Busy);
         }
         scraper.skip_lost(who, &self.log, &mut self.notes);
-        let (events, after) = pick(&scraper.cursor, &self.log, self.options.explicit_timestamps);
+        let (events, after) = pick(&scraper.cursor, &self.log, &self.options);
         let lease = (!events.is_empty()).then(|| {
             let id = LeaseId(self.next_lease);
             self.next_lease += 1;
@@ -247,7 +271,7 @@ impl Events {
             None => Cursor::at(self.window_start(self.clock.last())),
         };
         cursor.skip_lost(&self.log);
-        pick(&cursor, &self.log, self.options.explicit_timestamps).0
+        pick(&cursor, &self.log, &self.options).0
     }
 
     pub(in crate::store) fn explicit_timestamps(&self) -> bool {
@@ -263,7 +287,9 @@ impl Events {
     pub(in crate::store) fn settle(&mut self, lease: LeaseId, delivered: bool) -> bool {
         let Some(who) = self.leases.remove(&lease) else { return false };
         let Some(scraper) = self.scrapers.get_mut(&who) else { return false };
-        let Some(loan) = scraper.loan.take() else { return false };
+        let Some(loan) = scraper.loan.take_if(|loan| loan.id == lease) else {
+            return false;
+        };
         scraper.seen = self.clock.last();
         if delivered {
             scraper.cursor = loan.after;
@@ -281,11 +307,70 @@ impl Events {
             loan: None,
             seen: now,
             scraped: None,
+            from: None,
             declared: false,
+            regular: false,
             lost: 0,
         };
         self.scrapers.insert(who.clone(), scraper);
         self.notes.changed(who);
+    }
+
+    /// Notes that a scraper has come again: it counts from now on, with what it has lost so far.
+    fn promote(&mut self, who: &ScraperId) {
+        if let Some(scraper) = self.scrapers.get_mut(who)
+            && !std::mem::replace(&mut scraper.regular, true)
+        {
+            self.notes.lost(DropReason::Overflow, Some(who), scraper.lost);
+            self.notes.changed(who);
+        }
+    }
+
+    /// Makes sure that one more scraper of this network can be known. A scraper that came once makes room for it, if need be; one
+    /// that came again never does.
+    fn make_room(&mut self, network: &Client) -> bool {
+        let limit = self.options.max_scrapers_per_address;
+        if self.scrapers.len() < limit.min(MAX_SCRAPERS) {
+            return true;
+        }
+        let mut of_networks: HashMap<Option<Client>, usize> = HashMap::new();
+        for scraper in self.scrapers.values().filter(|scraper| !scraper.declared) {
+            *of_networks.entry(scraper.network()).or_default() += 1;
+        }
+        let network = Some(network.clone());
+        if of_networks.get(&network).is_some_and(|&known| known >= limit) {
+            return self.evict_newcomer(|scraper| usize::from(scraper.network() == network));
+        }
+        if of_networks.values().sum::<usize>() >= MAX_SCRAPERS {
+            return self.evict_newcomer(|scraper| of_networks.get(&scraper.network()).copied().unwrap_or_default());
+        }
+        true
+    }
+
+    /// Forgets one of the scrapers that came once and have the largest share, if that is not 0: one that is not being served, and the
+    /// one that was not seen for longest.
+    fn evict_newcomer(&mut self, share: impl Fn(&Scraper) -> usize) -> bool {
+        let newcomers = self.scrapers.iter().filter(|(_, scraper)| !scraper.regular);
+        let ranked = newcomers.map(|(who, scraper)| {
+            let age = std::cmp::Reverse(scraper.seen);
+            ((share(scraper), scraper.loan.is_none(), age), who)
+        });
+        let Some(((1.., ..), who)) = ranked.max_by(|(a, _), (b, _)| a.cmp(b)) else {
+            return false;
+        };
+        let who = who.clone();
+        if let Some(Loan { id, .. }) = self.scrapers.remove(&who).and_then(|scraper| scraper.loan) {
+            self.leases.remove(&id);
+        }
+        self.notes.changed(&who);
+        true
+    }
+
+    /// Whether a scraper that comes regularly still has to get this event.
+    fn is_awaited(&self, id: u64, now: Moment) -> bool {
+        let Some(record) = self.log.get(id) else { return false };
+        let comes = |scraper: &&Scraper| scraper.regular && scraper.scraped.is_some() && now.since(scraper.seen) < PROTECTED;
+        self.scrapers.values().filter(comes).any(|scraper| scraper.cursor.awaits(record))
     }
 
     /// The first event young enough for a newcomer.
@@ -300,15 +385,72 @@ fn stamp_after(last: Timestamp, at: Timestamp) -> Timestamp {
     if next > at.plus(MAX_AHEAD) { at } else { next.max(at) }
 }
 
-fn pick(cursor: &Cursor, log: &Log, explicit_timestamps: bool) -> (Vec<Arc<Recorded>>, Cursor) {
-    if explicit_timestamps {
-        cursor.pick_all(log)
+fn pick(cursor: &Cursor, log: &Log, options: &EventOptions) -> (Vec<Arc<Recorded>>, Cursor) {
+    if options.explicit_timestamps {
+        cursor.pick_all(log, options.max_per_scrape)
     } else {
-        cursor.pick_one_of_each(log)
+        cursor.pick_one_of_each(log, options.max_per_scrape)
+    }
+}
+
+/// The log as it will be once the offers judged so far are taken.
+struct Crowd<'a> {
+    events: &'a Events,
+    /// The number of the oldest event, and how many there are.
+    first: u64,
+    len: usize,
+    /// What is added to each network's events, less what is pushed out.
+    added: HashMap<&'a Option<Client>, isize>,
+}
+
+impl<'a> Crowd<'a> {
+    fn new(events: &'a Events) -> Self {
+        Self {
+            events,
+            first: events.log.first(),
+            len: events.log.len(),
+            added: HashMap::new(),
+        }
+    }
+
+    /// Takes one more event of this network, if it may, and says which event is the oldest then. A network that has its share of the
+    /// log pushes out the oldest event. It must not if a network has posted that one which has fewer events, and a scraper that comes
+    /// regularly still awaits it.
+    fn admit(&mut self, poster: &'a Option<Client>, now: Moment) -> Option<u64> {
+        if self.may_grow(self.held_by(poster)) {
+            self.len += 1;
+        } else {
+            // Without an owner there: an offer of this very batch.
+            if let Some((owner, taken)) = self.events.log.posted(self.first) {
+                let is_protected = owner.is_some() && self.held_by(owner) < self.held_by(poster) && now.since(taken) < PROTECTED;
+                if is_protected && self.events.is_awaited(self.first, now) {
+                    return None;
+                }
+                *self.added.entry(owner).or_default() -= 1;
+            }
+            self.first += 1;
+        }
+        *self.added.entry(poster).or_default() += 1;
+        Some(self.first)
+    }
+
+    /// Whether a network that has posted so many of the events may have one more without pushing out another.
+    fn may_grow(&self, held: usize) -> bool {
+        let free = self.events.options.max_pending.saturating_sub(self.len);
+        free > 0 && (held == self.len || held < SHARE_OF_FREE * free)
+    }
+
+    fn held_by(&self, network: &Option<Client>) -> usize {
+        let added = self.added.get(network).copied().unwrap_or_default();
+        self.events.log.held_by(network).saturating_add_signed(added)
     }
 }
 
 impl Scraper {
+    fn network(&self) -> Option<Client> {
+        self.from.as_ref().map(Client::network)
+    }
+
     /// Notes what this scraper lost because the log is bounded. Not while something is lent: that may yet be confirmed.
     pub(super) fn skip_lost(&mut self, who: &ScraperId, log: &Log, notes: &mut Notes) {
         if self.loan.is_some() {
@@ -317,7 +459,9 @@ impl Scraper {
         let lost = self.cursor.skip_lost(log);
         if lost > 0 {
             self.lost += lost;
-            notes.lost(DropReason::Overflow, Some(who), lost);
+            if self.regular {
+                notes.lost(DropReason::Overflow, Some(who), lost);
+            }
             notes.changed(who);
         }
     }

@@ -63,16 +63,22 @@ impl Events {
         let gone = self
             .scrapers
             .extract_if(|_, scraper| !scraper.declared && scraper.loan.is_none() && now.since(scraper.seen) >= timeout);
-        let mut any = false;
+        let mut unclaimed = None;
         for (who, mut scraper) in gone {
-            any = true;
             scraper.skip_lost(&who, &self.log, &mut self.notes);
-            let pending = scraper.cursor.pending(&self.log);
-            self.notes.lost(DropReason::Expired, Some(&who), pending);
+            let mut claimed = self.log.end();
+            if scraper.regular {
+                let pending = scraper.cursor.pending(&self.log);
+                self.notes.lost(DropReason::Expired, Some(&who), pending);
+            } else {
+                // A person with a browser has no losses. Yet what came after, and no other scraper has taken, is nobody's.
+                claimed = scraper.cursor.lowest();
+            }
+            unclaimed = unclaimed.max(Some(claimed));
             self.notes.changed(&who);
         }
-        if any && self.scrapers.is_empty() {
-            self.set_unclaimed(self.log.end());
+        if let Some(from) = unclaimed.filter(|_| self.scrapers.is_empty()) {
+            self.set_unclaimed(from);
         }
     }
 
@@ -144,6 +150,9 @@ impl Events {
             next: cursor.next(),
             heads: cursor.heads(),
         }];
+        if known.regular {
+            words.push(Entry::Regular { scraper: scraper.clone() });
+        }
         if events > 0 {
             words.push(Entry::Lost { scraper, events });
         }

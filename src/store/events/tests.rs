@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cursor::{MAX_BACKLOGS, MAX_SCRAPE_BYTES};
 use super::state::Lent;
 use super::*;
-use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 
 pub(super) fn event(kind: &str) -> Event {
     Event {
@@ -22,10 +22,20 @@ pub(super) fn who(name: &str) -> ScraperId {
     ScraperId::new(name).unwrap()
 }
 
+/// A client on the machine of the proxy.
+pub(super) fn home() -> Client {
+    client("127.0.0.1")
+}
+
+fn client(address: &str) -> Client {
+    Client::Ip(address.parse().unwrap())
+}
+
 fn offer(kind: &str, at: i64) -> Offer {
     Offer {
         event: event(kind),
         key: None,
+        poster: None,
         at: ms(at),
     }
 }
@@ -33,9 +43,9 @@ fn offer(kind: &str, at: i64) -> Offer {
 /// Offers and accepts one event.
 pub(super) fn push(events: &mut Events, kind: &str, at: i64) -> u64 {
     match events.judge(&[offer(kind, at)]).remove(0) {
-        Verdict::New(record) => {
+        Verdict::New { record, oldest } => {
             let id = record.id.0;
-            events.accept(record, None);
+            events.accept(record, oldest, None, None);
             id
         }
         other => panic!("{other:?}"),
@@ -48,9 +58,23 @@ pub(super) fn ids(lent: &Lent) -> Vec<u64> {
 
 /// A scrape that arrives.
 fn take(events: &mut Events, name: &str, at: i64) -> Vec<u64> {
-    let lent = events.scrape(&who(name), ms(at));
+    let lent = events.scrape(&who(name), &home(), ms(at));
     lent.lease.map(|lease| events.settle(lease, true));
     ids(&lent)
+}
+
+/// Scrapes that make a scraper a regular one.
+fn come(events: &mut Events, name: &str) {
+    (0..2).for_each(|_| assert!(take(events, name, 0).is_empty()));
+}
+
+/// How many events each scraper has not got yet.
+fn pending(events: &Events) -> Vec<(ScraperId, u64)> {
+    events
+        .pending()
+        .into_iter()
+        .map(|pending| (pending.scraper, pending.events))
+        .collect()
 }
 
 /// Lets time pass as the sweep does, a second at a time.
@@ -86,7 +110,7 @@ fn a_newcomer_gets_the_events_of_the_window() {
     push(&mut events, "young", 30_000);
     assert_eq!(wait(&mut events, 30_000, 30), [dropped(DropReason::NoScraper, None, 1)]);
     assert_eq!(events.peek(&who("a")).len(), 1);
-    let lent = events.scrape(&who("a"), ms(60_000));
+    let lent = events.scrape(&who("a"), &home(), ms(60_000));
     assert_eq!((ids(&lent), lent.standing), (vec![2], Standing::Newcomer));
 
     let mut none = Events::new(EventOptions {
@@ -112,7 +136,7 @@ fn a_declared_scraper_is_known_from_the_start_and_for_ever() {
 #[test]
 fn a_scraper_that_stays_away_is_forgotten_and_its_loss_told() {
     let mut events = Events::new(EventOptions::default());
-    take(&mut events, "a", 0);
+    come(&mut events, "a");
     push(&mut events, "x", 0);
     assert_eq!(wait(&mut events, 0, 599), []);
     assert_eq!(events.sweep(ms(600_000)), [dropped(DropReason::Expired, Some("a"), 1)]);
@@ -124,7 +148,7 @@ fn a_scraper_that_stays_away_is_forgotten_and_its_loss_told() {
 fn a_loan_keeps_its_scraper_known() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);
-    let lent = events.scrape(&who("a"), ms(0));
+    let lent = events.scrape(&who("a"), &home(), ms(0));
     assert_eq!(wait(&mut events, 0, 700), []);
     assert!(events.settle(lent.lease.unwrap(), false));
     assert_eq!(wait(&mut events, 700_000, 599), []);
@@ -145,11 +169,11 @@ fn a_clock_that_is_set_makes_nobody_forgotten() {
 fn what_was_not_confirmed_is_due_again() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);
-    let lent = events.scrape(&who("a"), ms(0));
+    let lent = events.scrape(&who("a"), &home(), ms(0));
     let lease = lent.lease.unwrap();
     assert_eq!(events.outstanding(&who("a")), Some(lease));
     push(&mut events, "y", 1);
-    let second = events.scrape(&who("a"), ms(1));
+    let second = events.scrape(&who("a"), &home(), ms(1));
     assert_eq!((ids(&second), second.standing), (vec![], Standing::Busy));
     assert!(events.settle(lease, false));
     assert!(!events.settle(lease, true), "the first word counts");
@@ -167,7 +191,7 @@ fn one_sample_of_a_series_a_scrape_and_others_pass() {
     assert_eq!(take(&mut events, "a", 1), [1, 3, 6]);
     push(&mut events, "x", 2);
     push(&mut events, "w", 2);
-    assert_eq!(events.pending(), [(who("a"), 5)]);
+    assert_eq!(pending(&events), [(who("a"), 5)]);
     assert_eq!(take(&mut events, "a", 3), [2, 5, 8]);
     assert_eq!(take(&mut events, "a", 4), [4]);
     assert_eq!(take(&mut events, "a", 5), [7]);
@@ -188,7 +212,7 @@ fn what_is_listed_as_pending_is_the_first_of_it_in_order() {
         overview.scrapers[0].pending_ids.iter().map(|id| id.0).collect()
     };
     assert_eq!(listed(&events), (3..=102).collect::<Vec<_>>());
-    while events.pending()[0].1 > 3 {
+    while pending(&events)[0].1 > 3 {
         take(&mut events, "a", 2);
     }
     // Of the series that has more, the last ones are left.
@@ -203,11 +227,11 @@ fn explicit_timestamps_go_out_together_and_differ_within_a_series() {
     });
     let offers: Vec<_> = ["x", "x", "y"].into_iter().map(|kind| offer(kind, 5)).collect();
     for verdict in events.judge(&offers) {
-        let Verdict::New(record) = verdict else { panic!() };
-        events.accept(record, None);
+        let Verdict::New { record, oldest } = verdict else { panic!() };
+        events.accept(record, oldest, None, None);
     }
     push(&mut events, "x", 4);
-    let lent = events.scrape(&who("a"), ms(5));
+    let lent = events.scrape(&who("a"), &home(), ms(5));
     let stamps: Vec<_> = lent.events.iter().map(|record| (record.id.0, record.stamp.as_millis())).collect();
     assert_eq!(stamps, [(1, 5), (2, 6), (3, 5), (4, 7)]);
 }
@@ -226,7 +250,7 @@ fn a_clock_that_was_set_back_gives_no_stamps_in_the_future() {
     for kind in ["x", "y", "x"] {
         push(&mut events, kind, 1_000);
     }
-    let lent = events.scrape(&who("a"), ms(1_000));
+    let lent = events.scrape(&who("a"), &home(), ms(1_000));
     let stamps: Vec<_> = lent.events.iter().map(|record| record.stamp.as_millis()).collect();
     assert_eq!(stamps, [year, 1_000, 1_000, 1_001]);
 }
@@ -305,8 +329,9 @@ fn what_overflowed_while_lent_counts_by_the_fate_of_the_scrape() {
             max_pending: 2,
             ..EventOptions::default()
         });
+        come(&mut events, "a");
         push(&mut events, "x", 0);
-        let lease = events.scrape(&who("a"), ms(0)).lease.unwrap();
+        let lease = events.scrape(&who("a"), &home(), ms(0)).lease.unwrap();
         for kind in ["y", "z"] {
             push(&mut events, kind, 1);
         }
@@ -328,7 +353,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
     take(&mut events, "a", 0);
     (0..3).for_each(|_| _ = push(&mut events, "x", 0));
     assert_eq!(take(&mut events, "a", 0), [1]);
-    assert_eq!(ids(&events.scrape(&who("a"), ms(0))), [2]);
+    assert_eq!(ids(&events.scrape(&who("a"), &home(), ms(0))), [2]);
     for kind in ["y", "z", "w"] {
         push(&mut events, kind, 0);
     }
@@ -371,27 +396,292 @@ fn a_cursor_is_bounded_and_still_gets_everything_once() {
             break;
         }
         let words = events.words_on(&who("a"));
-        assert!(matches!(&words[..], [Entry::Cursor { heads, .. }] if heads.len() <= MAX_BACKLOGS));
+        assert!(matches!(&words[..], [Entry::Cursor { heads, .. }, Entry::Regular { .. }] if heads.len() <= MAX_BACKLOGS));
         got.extend(some);
     }
     got.sort_unstable();
     assert_eq!(got, (1..=2 * series as u64).collect::<Vec<_>>());
 }
 
+/// A first scrape from an address, and how it went.
+fn visit(events: &mut Events, name: &str, address: &str, at: i64) -> Standing {
+    let lent = events.scrape(&who(name), &client(address), ms(at));
+    lent.lease.map(|lease| events.settle(lease, true));
+    lent.standing
+}
+
+fn knows(events: &Events, name: &str) -> bool {
+    events.scrapers.contains_key(&who(name))
+}
+
+#[test]
+fn an_address_has_so_many_scrapers_and_those_that_came_once_make_room() {
+    let mut events = Events::new(EventOptions {
+        max_scrapers_per_address: 3,
+        scrapers: vec![who("declared")],
+        ..EventOptions::default()
+    });
+    visit(&mut events, "declared", "10.0.0.1", 0);
+    for (name, at) in [("regular", 0), ("regular", 1), ("old", 2), ("young", 3), ("other", 4), ("old", 5)] {
+        let address = if name == "other" { "10.0.0.2" } else { "10.0.0.1" };
+        assert_ne!(visit(&mut events, name, address, at), Standing::Untracked);
+    }
+    // "old" came again, so "young" is the only one left to make room.
+    assert_eq!(visit(&mut events, "next", "10.0.0.1", 6), Standing::Newcomer);
+    assert!(!knows(&events, "young") && knows(&events, "old") && knows(&events, "other"));
+    assert_eq!(visit(&mut events, "next", "10.0.0.1", 7), Standing::Known);
+    assert_eq!(visit(&mut events, "one more", "10.0.0.1", 8), Standing::Untracked);
+    assert_eq!(visit(&mut events, "another", "10.0.0.2", 8), Standing::Newcomer);
+    assert_eq!(wait(&mut events, 8, 1), [], "an eviction is no loss");
+}
+
+#[test]
+fn a_flood_of_names_evicts_none_that_comes_regularly_and_is_not_counted() {
+    let mut events = Events::new(EventOptions::default());
+    for name in ["prom-a", "prom-b"] {
+        come(&mut events, name);
+    }
+    push(&mut events, "x", 0);
+    for n in 0..1_100 {
+        assert_eq!(visit(&mut events, &n.to_string(), "10.6.6.6", n), Standing::Newcomer);
+    }
+    assert_eq!(events.scrapers.len(), 2 + 64);
+    assert_eq!(pending(&events), [(who("prom-a"), 1), (who("prom-b"), 1)]);
+    push(&mut events, "y", 0);
+    assert_eq!(take(&mut events, "prom-a", 1_200), [1, 2]);
+    (0..600).for_each(|_| _ = take(&mut events, "prom-a", 1_200));
+    assert_eq!(
+        wait(&mut events, 1_200, 601),
+        [
+            dropped(DropReason::Expired, Some("prom-a"), 0),
+            dropped(DropReason::Expired, Some("prom-b"), 2)
+        ][1..],
+        "those that came once expire silently"
+    );
+    assert!(events.scrapers.is_empty());
+}
+
 #[test]
 fn the_number_of_scrapers_is_bounded() {
     let mut events = Events::new(EventOptions {
         scrapers: vec![who("declared"), who("declared too")],
+        max_scrapers_per_address: MAX_SCRAPERS,
         ..EventOptions::default()
     });
-    for n in 0..MAX_SCRAPERS {
-        take(&mut events, &n.to_string(), 0);
+    for n in 0..MAX_SCRAPERS - 2 {
+        come(&mut events, &n.to_string());
     }
-    push(&mut events, "x", 0);
-    let lent = events.scrape(&who("one more"), ms(0));
+    for (name, address, at) in [("once", "10.0.0.1", 1), ("flood", "10.0.0.2", 2)] {
+        assert_eq!(visit(&mut events, name, address, at), Standing::Newcomer);
+    }
+    assert_eq!(visit(&mut events, "next", "10.0.0.2", 2), Standing::Newcomer);
+    assert!(!knows(&events, "once"), "it was not seen for longest");
+    assert_eq!(visit(&mut events, "next", "10.0.0.2", 3), Standing::Known);
+    assert_eq!(visit(&mut events, "flood", "10.0.0.2", 3), Standing::Known);
+    push(&mut events, "x", 3);
+    let lent = events.scrape(&who("one more"), &home(), ms(3));
     assert_eq!((ids(&lent), lent.standing), (vec![], Standing::Untracked));
-    assert_eq!(take(&mut events, "7", 0), [1]);
-    assert_eq!(take(&mut events, "declared", 0), [1]);
+    assert_eq!(take(&mut events, "7", 3), [1]);
+    assert_eq!(take(&mut events, "declared", 3), [1]);
+}
+
+#[test]
+fn a_scraper_that_is_evicted_while_it_is_served_settles_nothing_of_its_next_scrape() {
+    let mut events = Events::new(EventOptions {
+        max_scrapers_per_address: 1,
+        ..EventOptions::default()
+    });
+    push(&mut events, "x", 0);
+    let early = events.scrape(&who("a"), &home(), ms(0)).lease.unwrap();
+    visit(&mut events, "b", "127.0.0.1", 0);
+    let late = events.scrape(&who("a"), &home(), ms(0)).lease.unwrap();
+    assert!(!events.settle(early, true));
+    assert_eq!(events.outstanding(&who("a")), Some(late));
+}
+
+#[test]
+fn what_only_a_passer_by_would_have_got_is_nobodys() {
+    let mut events = Events::new(EventOptions::default());
+    push(&mut events, "x", 0);
+    assert_eq!(take(&mut events, "curl", 0), [1]);
+    push(&mut events, "y", 0);
+    assert_eq!(wait(&mut events, 0, 599), []);
+    assert_eq!(events.sweep(ms(600_000)), [dropped(DropReason::NoScraper, None, 1)]);
+}
+
+#[test]
+fn what_a_newcomer_lost_is_told_once_it_comes_again() {
+    let mut events = Events::new(EventOptions {
+        max_pending: 2,
+        ..EventOptions::default()
+    });
+    take(&mut events, "a", 0);
+    (0..5).for_each(|n| _ = push(&mut events, &n.to_string(), 0));
+    assert_eq!(events.sweep(ms(1)), []);
+    assert_eq!(take(&mut events, "a", 2), [4, 5]);
+    assert_eq!(events.sweep(ms(3)), [dropped(DropReason::Overflow, Some("a"), 3)]);
+}
+
+#[test]
+fn a_restart_keeps_who_comes_regularly() {
+    let mut events = Events::new(EventOptions::default());
+    come(&mut events, "regular");
+    take(&mut events, "once", 0);
+    let mut again = Events::restoring(EventOptions::default(), ms(1));
+    events.entries().into_iter().for_each(|entry| again.apply(entry).unwrap());
+    again.restored();
+    assert_eq!(pending(&again), [(who("regular"), 0)]);
+    assert!(knows(&again, "once"));
+}
+
+#[test]
+fn a_scrape_has_only_so_many_events_and_the_next_one_the_rest_in_order() {
+    for explicit_timestamps in [false, true] {
+        let mut events = Events::new(EventOptions {
+            explicit_timestamps,
+            max_per_scrape: 3,
+            ..EventOptions::default()
+        });
+        take(&mut events, "a", 0);
+        for kind in ["x", "x", "x", "y", "y", "z", "w", "v"] {
+            push(&mut events, kind, 0);
+        }
+        let got: Vec<_> = (0..5).map(|_| take(&mut events, "a", 1)).collect();
+        let expected: [&[u64]; 5] = if explicit_timestamps {
+            [&[1, 2, 3], &[4, 5, 6], &[7, 8], &[], &[]]
+        } else {
+            [&[1, 4, 6], &[2, 5, 7], &[3, 8], &[], &[]]
+        };
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn a_backlog_from_before_times_were_explicit_goes_out_in_order_too() {
+    let mut events = Events::new(EventOptions {
+        max_per_scrape: 2,
+        ..EventOptions::default()
+    });
+    take(&mut events, "a", 0);
+    for kind in ["x", "x", "x", "y", "y", "z"] {
+        push(&mut events, kind, 0);
+    }
+    assert_eq!(take(&mut events, "a", 1), [1, 4]);
+    events.options.explicit_timestamps = true;
+    let got: Vec<_> = (0..3).map(|_| take(&mut events, "a", 1)).collect();
+    assert_eq!(got, [vec![2, 3], vec![5, 6], vec![]]);
+}
+
+/// Judges events of one client and takes those that may be taken; how many were.
+fn post(events: &mut Events, address: &str, kinds: std::ops::Range<u32>, at: i64) -> usize {
+    let offers: Vec<_> = kinds
+        .map(|kind| Offer {
+            poster: Some(client(address)),
+            ..offer(&kind.to_string(), at)
+        })
+        .collect();
+    let verdicts = events.judge(&offers);
+    let mut taken = 0;
+    for (verdict, offer) in verdicts.into_iter().zip(offers) {
+        match verdict {
+            Verdict::New { record, oldest } => {
+                taken += 1;
+                events.accept(record, oldest, None, offer.poster);
+            }
+            other => assert_eq!(other, Verdict::Crowded),
+        }
+    }
+    taken
+}
+
+#[test]
+fn a_flood_of_posts_pushes_out_no_event_of_a_client_that_has_fewer() {
+    // One post after another, and all at once as the journal takes them.
+    for batch in [1, 500] {
+        let mut events = Events::new(EventOptions {
+            max_pending: 100,
+            ..EventOptions::default()
+        });
+        come(&mut events, "prom");
+        assert_eq!(post(&mut events, "10.0.0.1", 1_000..1_001, 0), 1);
+        let taken: usize = (0..500 / batch)
+            .map(|n| post(&mut events, "10.6.6.6", n * batch..(n + 1) * batch, 1))
+            .sum();
+        assert_eq!((taken, events.log.len()), (90, 91));
+        assert_eq!(
+            post(&mut events, "10.0.0.2", 2_000..2_001, 1),
+            1,
+            "there is a place for another client"
+        );
+        assert_eq!(take(&mut events, "prom", 2), (1..=92).collect::<Vec<_>>());
+        assert_eq!(post(&mut events, "10.6.6.6", 0..500, 3), 500, "nothing of others is awaited now");
+    }
+}
+
+#[test]
+fn in_a_full_log_a_client_that_has_more_than_another_is_refused() {
+    let mut events = Events::new(EventOptions {
+        max_pending: 4,
+        ..EventOptions::default()
+    });
+    come(&mut events, "prom");
+    for (address, taken) in [
+        ("10.0.0.1", 1),
+        ("10.0.0.2", 1),
+        ("10.0.0.2", 1),
+        ("10.0.0.3", 1),
+        ("10.0.0.2", 0),
+        // It has as few as the owner of the oldest, which it pushes out.
+        ("10.0.0.3", 1),
+    ] {
+        assert_eq!(post(&mut events, address, 0..1, 0), taken, "{address}");
+    }
+    assert_eq!(events.log.len(), 4);
+}
+
+#[test]
+fn events_that_no_living_scraper_awaits_are_pushed_out() {
+    let full = |options: EventOptions| {
+        let mut events = Events::new(EventOptions {
+            max_pending: 10,
+            ..options
+        });
+        post(&mut events, "10.0.0.1", 0..1, 0);
+        post(&mut events, "10.6.6.6", 0..9, 0);
+        events
+    };
+    // Declared, and not seen since the start.
+    let mut events = full(EventOptions {
+        scrapers: vec![who("dead")],
+        ..EventOptions::default()
+    });
+    assert_eq!(post(&mut events, "10.6.6.6", 9..12, 1), 3);
+    // Came once.
+    let mut events = full(EventOptions::default());
+    events.scrape(&who("curl"), &home(), ms(0));
+    assert_eq!(post(&mut events, "10.6.6.6", 9..12, 1), 3);
+    // Comes regularly, until it stays away; then an event that has waited for a minute is old.
+    let mut events = Events::new(EventOptions {
+        max_pending: 10,
+        ..EventOptions::default()
+    });
+    come(&mut events, "prom");
+    post(&mut events, "10.0.0.1", 0..1, 0);
+    post(&mut events, "10.6.6.6", 0..9, 0);
+    assert_eq!(post(&mut events, "10.6.6.6", 9..12, 1), 0);
+    wait(&mut events, 0, 60);
+    assert_eq!(post(&mut events, "10.6.6.6", 9..12, 60_000), 3);
+}
+
+#[test]
+fn a_client_pushes_out_its_own_oldest_events() {
+    let mut events = Events::new(EventOptions {
+        max_pending: 10,
+        ..EventOptions::default()
+    });
+    come(&mut events, "prom");
+    assert_eq!(post(&mut events, "10.6.6.6", 0..50, 0), 50);
+    assert_eq!(take(&mut events, "prom", 1), (41..=50).collect::<Vec<_>>());
 }
 
 #[test]
@@ -416,14 +706,15 @@ fn a_key_makes_a_retry_count_once() {
     let offer = |kind: &str, key| Offer {
         event: event(kind),
         key,
+        poster: None,
         at: ms(0),
     };
     let offers = [offer("x", key("k")), offer("x", key("k")), offer("y", key("k")), offer("x", None)];
     let verdicts = events.judge(&offers);
     assert_eq!(verdicts[1..3], [Verdict::Repeat(EventId(1)), Verdict::Conflict]);
     for (verdict, offer) in verdicts.into_iter().zip(offers) {
-        if let Verdict::New(record) = verdict {
-            events.accept(record, offer.key);
+        if let Verdict::New { record, oldest } = verdict {
+            events.accept(record, oldest, offer.key, None);
         }
     }
     assert_eq!(events.accepted_so_far(), 2);
@@ -431,7 +722,7 @@ fn a_key_makes_a_retry_count_once() {
     wait(&mut events, 0, 599);
     assert_eq!(events.judge(&[offer("y", key("k"))]), [Verdict::Conflict]);
     wait(&mut events, 599_000, 1);
-    assert!(matches!(events.judge(&[offer("y", key("k"))])[0], Verdict::New(_)));
+    assert!(matches!(events.judge(&[offer("y", key("k"))])[0], Verdict::New { .. }));
 }
 
 #[test]

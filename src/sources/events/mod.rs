@@ -1,6 +1,9 @@
 //! `POST /event`: one-shot events come in.
 
+mod post_rate;
+
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,9 +13,11 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::json;
 
+pub use post_rate::PostRate;
+
 use super::receiver::Budget;
 use crate::http::{BodyLimit, Connection, may_post_events, read_body, reply};
-use crate::model::{Clock, Event, EventError, IdempotencyKey, Timestamp, Topic};
+use crate::model::{Client, Clock, Event, EventError, IdempotencyKey, Timestamp, Topic};
 use crate::store::{Change, EmitError, Inlet};
 use crate::telemetry::{Rejection, Telemetry};
 use crate::wire::event_form;
@@ -32,6 +37,12 @@ const BODY: BodyLimit = BodyLimit {
     key: "the program (not the configuration)",
 };
 
+/// When a disk that took no event may take one again.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// When there may be a place again beside the events of others: most scrapers come every 15 s.
+const CROWD_RETRY: Duration = Duration::from_secs(15);
+
 /// What posting events needs.
 #[derive(Debug)]
 pub struct Posting {
@@ -39,6 +50,7 @@ pub struct Posting {
     telemetry: Arc<Telemetry>,
     clock: Clock,
     budget: Arc<Budget>,
+    rate: Arc<PostRate>,
     /// The family that events are samples of, for those who follow what happens.
     metric: Arc<str>,
 }
@@ -49,22 +61,31 @@ struct Refusal {
     reason: &'static str,
     detail: String,
     label: Option<String>,
+    /// The time after which the same request may be taken.
+    retry_after: Option<Duration>,
 }
 
 impl Posting {
-    /// Posts into this store, as samples of the family `metric`; bodies share the receivers' budget.
+    /// Posts into this store, as samples of the family `metric`; bodies share the receivers' budget, and no client posts more often than
+    /// `rate` allows.
     #[must_use]
-    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, budget: Arc<Budget>, metric: &str) -> Self {
+    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, budget: Arc<Budget>, rate: Arc<PostRate>, metric: &str) -> Self {
         Self {
             inlet,
             telemetry,
             clock,
             budget,
+            rate,
             metric: metric.into(),
         }
     }
 
-    async fn take(&self, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
+    async fn take(&self, client: &Client, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
+        self.rate.admit(client, Instant::now()).map_err(|wait| {
+            let per_second = self.rate.per_second();
+            let detail = format!("{client} posts more than {per_second} events a second (events.post_rate)");
+            Refusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
+        })?;
         let key = idempotency_key(headers)?;
         let mut hold = self.budget.hold();
         let body = read_body(headers, body, BODY, &mut hold)
@@ -77,7 +98,7 @@ impl Posting {
         let event = event_form::parse(uri.query().unwrap_or_default().as_bytes(), &body)?;
         let now = (self.clock)();
         let change = self.inlet.is_followed(Topic::OneShot).then(|| self.change(&event, now));
-        let accepted = self.inlet.emit(event, key, now).await?;
+        let accepted = self.inlet.emit(event, key, client, now).await?;
         if let Some(change) = change.filter(|_| !accepted.repeated) {
             self.inlet.tell(&change);
         }
@@ -106,6 +127,14 @@ impl Refusal {
             reason,
             detail,
             label: None,
+            retry_after: None,
+        }
+    }
+
+    fn retry(status: StatusCode, reason: &'static str, detail: String, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..Self::new(status, reason, detail)
         }
     }
 }
@@ -121,11 +150,12 @@ impl From<EventError> for Refusal {
 
 impl From<EmitError> for Refusal {
     fn from(error: EmitError) -> Self {
-        let (status, reason) = match error {
-            EmitError::NotDurable(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_durable"),
-            EmitError::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "key_reused"),
-        };
-        Self::new(status, reason, error.to_string())
+        let detail = error.to_string();
+        match error {
+            EmitError::NotDurable(_) => Self::retry(StatusCode::SERVICE_UNAVAILABLE, "not_durable", detail, DISK_RETRY),
+            EmitError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail),
+            EmitError::Crowded => Self::retry(StatusCode::TOO_MANY_REQUESTS, "crowded", detail, CROWD_RETRY),
+        }
     }
 }
 
@@ -162,18 +192,20 @@ async fn emit(
     if let Err(answer) = may_post_events(&connection, &headers) {
         return answer;
     }
+    let client = connection.client(&headers);
     let Refusal {
         status,
         reason,
         detail,
         label,
-    } = match posting.take(&uri, &headers, body).await {
+        retry_after,
+    } = match posting.take(&client, &uri, &headers, body).await {
         Ok(answer) => return answer,
         Err(refusal) => refusal,
     };
     posting.telemetry.reject(Rejection {
         source: SOURCE,
-        peer: &connection.client(&headers).to_string(),
+        peer: &client.to_string(),
         reason,
         detail: &detail,
     });
@@ -182,8 +214,10 @@ async fn emit(
         None => json!({ "error": detail }),
     };
     let mut answer = reply::json(status, &told);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(wait) = retry_after {
+        // The header has whole seconds; less would be too early.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer
 }

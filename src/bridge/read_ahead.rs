@@ -1,0 +1,244 @@
+//! Reads a response from its link as fast as it comes, whatever its reader does.
+//!
+//! All responses of a link share its window. One that waited in the link for a slow reader would take a part of it from all others, and
+//! some would take all of it. So a response waits here.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::AbortHandle;
+
+use crate::http::Contents;
+
+/// Most bytes that are read ahead of one reader. Beyond it the response waits in its link, where it takes a sixteenth of the window. As all
+/// stalled responses together keep no more than [`MAX_KEPT`](crate::http::MAX_KEPT), eight can do that.
+const MOST_AHEAD: u64 = 32 << 20;
+
+/// A body that is read ahead. When it is dropped, the response is given up.
+pub(super) struct ReadAhead<E> {
+    shared: Arc<Mutex<Shared<E>>>,
+    bytes: Arc<AtomicU64>,
+    reading: AbortHandle,
+    left: Option<u64>,
+}
+
+struct Shared<E> {
+    frames: VecDeque<Bytes>,
+    /// How the response ended, once it has.
+    end: Option<Result<(), E>>,
+    reader: Waker,
+    source: Waker,
+}
+
+impl<E> Default for Shared<E> {
+    fn default() -> Self {
+        Self {
+            frames: VecDeque::new(),
+            end: None,
+            reader: Waker::noop().clone(),
+            source: Waker::noop().clone(),
+        }
+    }
+}
+
+/// A response with the same body, read ahead by a task of its own. The bytes that it keeps are counted if its reader stalls.
+pub(super) fn read_ahead<B>(response: Response<B>) -> Response<ReadAhead<B::Error>>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+{
+    let (head, body) = response.into_parts();
+    let (shared, bytes) = (Arc::default(), Arc::default());
+    let left = body.size_hint().exact();
+    let source = Source {
+        body,
+        shared: Arc::clone(&shared),
+        bytes: Arc::clone(&bytes),
+    };
+    let body = ReadAhead {
+        reading: tokio::spawn(source).abort_handle(),
+        shared,
+        bytes: Arc::clone(&bytes),
+        left,
+    };
+    let mut response = Response::from_parts(head, body);
+    response.extensions_mut().insert(Contents::changing(bytes));
+    response
+}
+
+fn lock<E>(shared: &Mutex<Shared<E>>) -> MutexGuard<'_, Shared<E>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The task that reads.
+struct Source<B: Body> {
+    body: B,
+    shared: Arc<Mutex<Shared<B::Error>>>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Future for Source<B> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let me = &mut *self;
+        loop {
+            {
+                let mut shared = lock(&me.shared);
+                if me.bytes.load(Ordering::Relaxed) >= MOST_AHEAD {
+                    shared.source.clone_from(cx.waker());
+                    return Poll::Pending;
+                }
+            }
+            // A link that always has more must not keep others from their turn.
+            let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+            let frame = std::task::ready!(Pin::new(&mut me.body).poll_frame(cx));
+            budget.made_progress();
+            let mut shared = lock(&me.shared);
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        me.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                        shared.frames.push_back(data);
+                    }
+                }
+                Some(Err(error)) => shared.end = Some(Err(error)),
+                None => shared.end = Some(Ok(())),
+            }
+            shared.reader.wake_by_ref();
+            if shared.end.is_some() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<E> Body for ReadAhead<E> {
+    type Data = Bytes;
+    type Error = E;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        let me = &mut *self;
+        let mut shared = lock(&me.shared);
+        if let Some(data) = shared.frames.pop_front() {
+            let len = data.len() as u64;
+            me.left = me.left.map(|left| left.saturating_sub(len));
+            me.bytes.fetch_sub(len, Ordering::Relaxed);
+            shared.source.wake_by_ref();
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match shared.end.take() {
+            None => {
+                shared.reader.clone_from(cx.waker());
+                Poll::Pending
+            }
+            Some(Ok(())) => {
+                shared.end = Some(Ok(()));
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                shared.end = Some(Ok(()));
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let shared = lock(&self.shared);
+        shared.frames.is_empty() && matches!(shared.end, Some(Ok(())))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl<E> Drop for ReadAhead<E> {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use http_body_util::BodyExt as _;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A body of what a channel brings.
+    struct Piped(mpsc::UnboundedReceiver<Result<Bytes, &'static str>>);
+
+    impl Body for Piped {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            self.0.poll_recv(cx).map(|next| next.map(|data| data.map(Frame::data)))
+        }
+    }
+
+    fn piped() -> (mpsc::UnboundedSender<Result<Bytes, &'static str>>, ReadAhead<&'static str>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, read_ahead(Response::new(Piped(receiver))).into_body())
+    }
+
+    /// Lets the reading task do what it can.
+    async fn settle() {
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn all_of_a_response_is_taken_from_its_link_while_nothing_reads() {
+        let (sender, mut body) = piped();
+        for _ in 0..100 {
+            sender.send(Ok(Bytes::from_static(b"12345"))).unwrap();
+        }
+        drop(sender);
+        settle().await;
+        assert_eq!(body.bytes.load(Ordering::Relaxed), 500);
+        assert_eq!((&mut body).collect().await.unwrap().to_bytes().len(), 500);
+        assert_eq!(body.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_ahead_is_bounded_and_goes_on_as_it_is_read() {
+        let (sender, mut body) = piped();
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        for _ in 0..40 {
+            sender.send(Ok(piece.clone())).unwrap();
+        }
+        settle().await;
+        assert_eq!(body.bytes.load(Ordering::Relaxed), MOST_AHEAD);
+        body.frame().await.unwrap().unwrap();
+        settle().await;
+        assert_eq!(body.bytes.load(Ordering::Relaxed), MOST_AHEAD);
+    }
+
+    #[tokio::test]
+    async fn a_response_that_breaks_off_does_so_after_what_came() {
+        let (sender, mut body) = piped();
+        sender.send(Ok(Bytes::from_static(b"12345"))).unwrap();
+        sender.send(Err("lost")).unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 5);
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "lost");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_ends_the_reading() {
+        let (sender, body) = piped();
+        settle().await;
+        drop(body);
+        sender.closed().await;
+    }
+}

@@ -1,0 +1,54 @@
+//! The client of a request: the party that limits apply to.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+/// Bits of an IPv6 address that name a network. Its user has all addresses below it.
+const NETWORK_BITS: u32 = 64;
+
+/// Client of a request, after trusted proxies have been looked through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// An address; that of loopback for a Unix socket. IPv4 addresses are never written as IPv6.
+    Ip(IpAddr),
+    /// The public key of a link's other end, and behind a blank the address that it asks for, if it says so.
+    Link(Arc<str>),
+}
+
+impl Client {
+    /// The client as far as limits on one client go: one party has all addresses of an IPv6 network, so they count as one.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        match self {
+            Self::Ip(IpAddr::V6(address)) => {
+                let mask = u128::MAX << (128 - NETWORK_BITS);
+                Self::Ip(Ipv6Addr::from_bits(address.to_bits() & mask).into())
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Link(key) => f.write_str(key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let network = |text: &str| Client::Ip(text.parse().unwrap()).network().to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("10.1.2.3"), "10.1.2.3");
+        assert_eq!(Client::Link("key".into()).network(), Client::Link("key".into()));
+    }
+}

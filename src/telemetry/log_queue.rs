@@ -1,0 +1,381 @@
+//! Bounded queue of log lines, and the loop that writes them out.
+//!
+//! A write to standard error fails when its pipe is closed or its disk is full, and blocks while the reader of a full pipe reads
+//! nothing. Only one thread writes to it, therefore. All others append to this queue and never wait for the sink; a line that does not
+//! fit, or cannot be written, is dropped and counted.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes that a queued line takes besides its text: its place in the queue and its allocation.
+const LINE_OVERHEAD: usize = 64;
+
+/// Pause before another try where the sink is a file descriptor that another process has made non-blocking, and its buffer is full.
+const NONBLOCKING_PAUSE: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+struct Line {
+    text: Box<[u8]>,
+    /// Lines dropped between the queued line before this one and this one.
+    dropped_before: u64,
+}
+
+impl Line {
+    fn cost(&self) -> usize {
+        self.text.len() + LINE_OVERHEAD
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    lines: VecDeque<Line>,
+    /// The cost of `lines`.
+    bytes: usize,
+    /// Set when a line did not fit, until the queue is half empty: the lines that are dropped then are consecutive, and one report tells
+    /// of all of them.
+    full: bool,
+    /// Lines dropped since the last one that was queued.
+    dropped: u64,
+    /// Whether the sink still works on what was taken from the queue.
+    writing: bool,
+}
+
+/// The queue. One thread runs [`LogQueue::write_to`], any number append.
+#[derive(Debug)]
+pub(super) struct LogQueue {
+    /// Most bytes that may wait, each line with [`LINE_OVERHEAD`].
+    limit: usize,
+    state: Mutex<State>,
+    appended: Condvar,
+    drained: Condvar,
+    dropped_total: AtomicU64,
+}
+
+impl LogQueue {
+    pub(super) const fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            state: Mutex::new(State {
+                lines: VecDeque::new(),
+                bytes: 0,
+                full: false,
+                dropped: 0,
+                writing: false,
+            }),
+            appended: Condvar::new(),
+            drained: Condvar::new(),
+            dropped_total: AtomicU64::new(0),
+        }
+    }
+
+    /// Appends a line with its final newline, or drops it where the queue is full.
+    pub(super) fn push(&self, text: &[u8]) {
+        let line = Line {
+            text: text.into(),
+            dropped_before: 0,
+        };
+        if !self.state().append(line, self.limit) {
+            self.dropped_total.fetch_add(1, Ordering::Relaxed);
+        }
+        self.appended.notify_one();
+    }
+
+    /// Lines dropped so far, in the queue and at the sink.
+    pub(super) fn dropped_total(&self) -> u64 {
+        self.dropped_total.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything is written, at most for `limit`. False if something is left.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        let pending = |state: &mut State| state.writing || !state.lines.is_empty();
+        let waited = self.drained.wait_timeout_while(self.state(), limit, pending);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Writes the lines to the sink as they come, forever. `report` renders the line that stands where lines were dropped; if the sink
+    /// does not take that one, it is tried again with the next line, and every `retry` while there is none.
+    pub(super) fn write_to(&self, out: impl Write, report: impl Fn(u64) -> Vec<u8>, retry: Duration) -> ! {
+        let mut sink = Sink {
+            out,
+            torn: false,
+            unreported: 0,
+        };
+        loop {
+            let (line, dropped) = self.next(retry, sink.unreported > 0);
+            sink.unreported += dropped;
+            if sink.unreported > 0 && sink.put(&report(sink.unreported)) {
+                sink.unreported = 0;
+            }
+            let Some(line) = line else { continue };
+            // Behind a report that could not be written nothing else is: the order would be wrong.
+            if sink.unreported > 0 || !sink.put(&line.text) {
+                sink.unreported += 1;
+                self.dropped_total.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The next line, if there is one, and the lines dropped before it. Waits for either; with `unreported` drops only for `retry`.
+    fn next(&self, retry: Duration, unreported: bool) -> (Option<Line>, u64) {
+        let mut state = self.state();
+        state.writing = false;
+        if state.lines.is_empty() && state.dropped == 0 {
+            self.drained.notify_all();
+            let idle = |state: &mut State| state.lines.is_empty() && state.dropped == 0;
+            state = if unreported {
+                self.appended
+                    .wait_timeout_while(state, retry, idle)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            } else {
+                self.appended.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+        state.writing = true;
+        match state.lines.pop_front() {
+            Some(line) => {
+                state.bytes -= line.cost();
+                let dropped = line.dropped_before;
+                (Some(line), dropped)
+            }
+            None => (None, std::mem::take(&mut state.dropped)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Queues a line, or counts it as dropped and returns false.
+    fn append(&mut self, mut line: Line, limit: usize) -> bool {
+        if self.full && self.bytes > limit / 2 {
+            self.dropped += 1;
+            return false;
+        }
+        self.full = self.bytes + line.cost() > limit;
+        if self.full {
+            self.dropped += 1;
+            return false;
+        }
+        line.dropped_before = std::mem::take(&mut self.dropped);
+        self.bytes += line.cost();
+        self.lines.push_back(line);
+        true
+    }
+}
+
+/// The receiving end, with what it has not taken.
+struct Sink<W> {
+    out: W,
+    /// Whether the last write broke off inside a line.
+    torn: bool,
+    /// Lines dropped that no written report has counted.
+    unreported: u64,
+}
+
+impl<W: Write> Sink<W> {
+    /// Writes a whole line; false if the sink does not take it.
+    fn put(&mut self, line: &[u8]) -> bool {
+        if self.torn && self.write(b"\n") < 1 {
+            return false;
+        }
+        let written = self.write(line);
+        self.torn = written > 0 && written < line.len();
+        written == line.len()
+    }
+
+    /// Writes as much as the sink takes before it fails.
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.out.write(&bytes[written..]) {
+                Ok(0) => break,
+                Ok(n) => written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(NONBLOCKING_PAUSE),
+                Err(_) => break,
+            }
+        }
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Longer than any test takes that does not fail.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A sink that the test controls: each write takes one permission, which says how many bytes it accepts before it fails.
+    struct Controlled {
+        permissions: Receiver<usize>,
+        written: Sender<Vec<u8>>,
+        left: usize,
+    }
+
+    impl Write for Controlled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.left == 0 {
+                self.left = self.permissions.recv().unwrap_or(usize::MAX);
+            }
+            if self.left == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(self.left);
+            // What is left of a permission ends with the line.
+            self.left = if taken < bytes.len() { 0 } else { self.left - taken };
+            if bytes.ends_with(b"\n") && taken == bytes.len() {
+                self.left = 0;
+            }
+            self.written.send(bytes[..taken].to_vec()).unwrap();
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A queue of this size with a writer, permissions for its writes, and what was written.
+    fn controlled(limit: usize, retry: Duration) -> (Arc<LogQueue>, Sender<usize>, Receiver<Vec<u8>>) {
+        let queue = Arc::new(LogQueue::new(limit));
+        let (permit, permissions) = channel();
+        let (written, out) = channel();
+        let sink = Controlled {
+            permissions,
+            written,
+            left: 0,
+        };
+        let writing = Arc::clone(&queue);
+        thread::spawn(move || writing.write_to(sink, |n| format!("{n} dropped\n").into_bytes(), retry));
+        (queue, permit, out)
+    }
+
+    fn text(out: &Receiver<Vec<u8>>) -> String {
+        String::from_utf8(out.recv_timeout(LONG).unwrap()).unwrap()
+    }
+
+    /// Appends lines of equal cost, numbered.
+    fn push(queue: &LogQueue, numbers: std::ops::Range<u32>) {
+        for n in numbers {
+            queue.push(format!("line {n:03}\n").as_bytes());
+        }
+    }
+
+    /// The cost of a line of [`push`].
+    const COST: usize = 9 + LINE_OVERHEAD;
+
+    /// Appends one line and waits until the writer holds it, so that the queue is empty again.
+    fn occupy(queue: &LogQueue) {
+        queue.push(b"first\n");
+        while !queue.state().lines.is_empty() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_sink_that_blocks_costs_lines_and_is_told_where_they_are_missing() {
+        let (queue, permit, out) = controlled(4 * COST, LONG);
+        occupy(&queue);
+        push(&queue, 0..10);
+        assert_eq!(queue.dropped_total(), 6);
+        for expected in ["first\n", "line 000\n", "line 001\n"] {
+            permit.send(usize::MAX).unwrap();
+            assert_eq!(text(&out), expected);
+        }
+        // The queue is half empty once the writer has the third line, so this one is queued behind a gap.
+        while queue.state().lines.len() > 1 {
+            thread::yield_now();
+        }
+        push(&queue, 10..11);
+        for expected in ["line 002\n", "line 003\n", "6 dropped\n", "line 010\n"] {
+            permit.send(usize::MAX).unwrap();
+            assert_eq!(text(&out), expected);
+        }
+        assert!(queue.flush(LONG));
+        assert_eq!(queue.dropped_total(), 6);
+    }
+
+    #[test]
+    fn a_gap_at_the_end_is_reported_without_a_further_line() {
+        let (queue, permit, out) = controlled(COST, LONG);
+        occupy(&queue);
+        push(&queue, 0..3);
+        for expected in ["first\n", "line 000\n", "2 dropped\n"] {
+            permit.send(usize::MAX).unwrap();
+            assert_eq!(text(&out), expected);
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_costs_lines_and_gets_a_report_once_it_is_back() {
+        let (queue, permit, out) = controlled(100 * COST, LONG);
+        push(&queue, 0..3);
+        // The first line fails; for the other two the report is tried, and fails.
+        (0..3).for_each(|_| permit.send(0).unwrap());
+        while queue.dropped_total() < 3 {
+            thread::yield_now();
+        }
+        push(&queue, 3..4);
+        permit.send(usize::MAX).unwrap();
+        assert_eq!(text(&out), "3 dropped\n");
+        permit.send(usize::MAX).unwrap();
+        assert_eq!(text(&out), "line 003\n");
+    }
+
+    #[test]
+    fn a_report_is_tried_again_while_there_is_nothing_else_to_write() {
+        let (queue, permit, out) = controlled(100 * COST, Duration::from_millis(1));
+        push(&queue, 0..1);
+        (0..3).for_each(|_| permit.send(0).unwrap());
+        permit.send(usize::MAX).unwrap();
+        assert_eq!(text(&out), "1 dropped\n");
+    }
+
+    #[test]
+    fn a_line_that_broke_off_is_ended_before_the_next_one() {
+        let (queue, permit, out) = controlled(100 * COST, LONG);
+        push(&queue, 0..1);
+        permit.send(4).unwrap();
+        permit.send(0).unwrap();
+        assert_eq!(text(&out), "line");
+        push(&queue, 1..2);
+        for expected in ["\n", "1 dropped\n", "line 001\n"] {
+            permit.send(usize::MAX).unwrap();
+            assert_eq!(text(&out), expected);
+        }
+    }
+
+    #[test]
+    fn flush_does_not_wait_longer_than_it_may() {
+        let (queue, _permit, _out) = controlled(COST, LONG);
+        assert!(queue.flush(LONG));
+        occupy(&queue);
+        assert!(!queue.flush(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_line_larger_than_the_queue_is_dropped_alone() {
+        let mut state = LogQueue::new(COST).state.into_inner().unwrap();
+        let line = |bytes: usize| Line {
+            text: vec![0; bytes].into(),
+            dropped_before: 0,
+        };
+        assert!(!state.append(line(COST), COST));
+        assert!(state.append(line(1), COST));
+        assert_eq!(state.lines[0].dropped_before, 1);
+    }
+}
