@@ -161,9 +161,14 @@ impl Write for Limited {
     }
 }
 
-/// The format that a body's Content-Type names; plain web servers' `text/html` and no type at all leave that to the text.
+/// The format that a body's Content-Type names: text for every type that is not an exposition's, such as the `text/html` of plain web
+/// servers. `None` where the type is missing or empty, so that the last line of the text decides.
 pub(super) fn syntax(headers: &HeaderMap) -> Option<Syntax> {
-    Syntax::named_by(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+    let given = headers.get(header::CONTENT_TYPE)?;
+    if given.as_bytes().trim_ascii().is_empty() {
+        return None;
+    }
+    Some(given.to_str().ok().and_then(Syntax::named_by).unwrap_or_default())
 }
 
 /// Refuses what is plainly something else, such as a login page, before it replaces good data. Single bad lines are the store's business.
