@@ -57,7 +57,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// The text, byte for byte as it was handed in.
+    /// The text as it was handed in; see [`Exposition::body`] for what is written otherwise where it was read.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         match self {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Pieces that lines are made of, good and bad.
-const PIECES: [&str; 48] = [
+const PIECES: [&str; 53] = [
     "foo",
     "bar",
     "foo_bucket",
@@ -34,6 +34,11 @@ const PIECES: [&str; 48] = [
     ", ",
     "\\",
     "\\n",
+    "\\U",
+    "{p=\"C:\\U\"}",
+    " # {id=\"x\",id=\"y\"} 1",
+    "# HELP foo C:\\t\\\n",
+    "\0",
     "\\\"",
     " ",
     "  ",
@@ -64,7 +69,7 @@ pub const BAD: [&str; 12] = [
     "foo{a=\"b\"}",
     "foo{a=\"b} 1",
     "foo{a=b} 1",
-    "foo{a=\"\\x\"} 1",
+    "foo{a=\"b\",\"c\"} 1",
     "foo{a=\"b\",a=\"c\"} 1",
     "foo one",
     "foo 1 2 3",
