@@ -96,6 +96,12 @@ impl Roster {
         }
     }
 
+    /// Counts the aliases anew: entries expire between two looks for such.
+    pub(super) fn recount(&self) {
+        let count = self.lock().aliases.live((self.clock)()).count();
+        self.count(count);
+    }
+
     fn count(&self, aliases: usize) {
         self.telemetry.bridge_aliases.set(i64::try_from(aliases).unwrap_or(i64::MAX));
     }
@@ -222,3 +228,47 @@ pub(super) enum Way {
 /// Nobody has the alias, or not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bridge::aliases::AliasPolicy;
+    use crate::peer::Alias;
+
+    thread_local! {
+        static NOW: Cell<i64> = const { Cell::new(0) };
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(NOW.get())
+    }
+
+    #[test]
+    fn aliases_that_have_expired_are_not_counted_even_before_they_are_forgotten() {
+        let telemetry = Arc::new(BridgeTelemetry::default());
+        let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100));
+        let roster = Roster::new(aliases, Arc::new(Events::new(|_| {})), telemetry.clone(), now);
+        for (alias, at) in [("a", 0), ("b", 50_000)] {
+            NOW.set(at);
+            let entry = Entry {
+                alias: Alias::new(alias).unwrap(),
+                key: PublicKey::new([1; 32]),
+                hostname: "h".into(),
+                service: "s".into(),
+                over: Over::Quic,
+                renewed: now(),
+            };
+            roster.register(entry).unwrap();
+        }
+        for (at, count) in [(99_000, 2), (120_000, 1), (150_000, 0)] {
+            NOW.set(at);
+            roster.recount();
+            assert_eq!(telemetry.bridge_aliases.get(), count, "at {at}");
+        }
+    }
+}

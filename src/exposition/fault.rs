@@ -61,7 +61,11 @@ impl Faults {
     /// Gives columns as they are in the text as it was handed in, before lone backslashes were doubled.
     pub(super) fn lead_back(&mut self, original: &[u8], syntax: Syntax) {
         lead_back(&mut self.kept, original, syntax);
-        lead_back(self.first_exemplar.as_deref_mut().map_or(&mut [], std::slice::from_mut), original, syntax);
+        lead_back(
+            self.first_exemplar.as_deref_mut().map_or(&mut [], std::slice::from_mut),
+            original,
+            syntax,
+        );
     }
 
     /// How many there are.

@@ -197,6 +197,11 @@ impl Talk {
         verdicts
     }
 
+    /// Another response is sent than the one that what was lent to it belongs to, so nothing of that is received.
+    pub(super) fn disown(&mut self) -> Verdicts {
+        self.take_unwritten()
+    }
+
     /// The client has sent its end of file.
     pub(super) fn ended(&mut self) {
         self.eof = true;

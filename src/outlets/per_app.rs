@@ -154,7 +154,13 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Series of an application that other applications have as well.",
         |app| app.duplicates,
     );
-    invalid + &duplicates
+    let exemplars = faulty(
+        apps,
+        "invalid_exemplars",
+        "Exemplars of an application's text that are left out although their samples are kept.",
+        App::invalid_exemplars,
+    );
+    invalid + &duplicates + &exemplars
 }
 
 fn faulty(apps: &[Arc<App>], name: &str, help: &str, count: impl Fn(&App) -> u64) -> String {
@@ -223,8 +229,10 @@ mod tests {
         let own = PerApp::default();
         put(&inlet, "good", 1, "m 1\n");
         put(&inlet, "bad", 2, "n 1\nn{\n");
+        put(&inlet, "spoiled", 2, "o 1 # {x=\"y\"} 1\n");
         let said = text(&own, &view);
-        assert_eq!(said.matches("# TYPE").count(), 2, "{said}");
+        assert_eq!(said.matches("# TYPE").count(), 3, "{said}");
+        assert!(said.contains("exporter_proxy_invalid_exemplars{app=\"spoiled\"} 1\n"), "{said}");
         assert!(said.contains("exporter_proxy_invalid_lines{app=\"bad\"} 1\n"), "{said}");
     }
 

@@ -69,8 +69,8 @@ pub(super) fn series(app: &App) -> String {
 pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
     let status = app.status(now, expire_after);
     let word = match status {
-        Status::Ok => "ok",
-        Status::Stale(_) => "stale",
+        Status::Ok | Status::Noted(_) => "ok",
+        Status::Stale(..) => "stale",
         Status::Fault(_) => "fault",
     };
     json!({
@@ -87,11 +87,13 @@ pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -
     })
 }
 
-/// As [`facts`], with all that is wrong with the application's text and between it and others.
+/// As [`facts`], with all that is wrong with the application's text and between it and others, and what is worth knowing besides.
 pub(super) fn all_facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
     let mut value = facts(app, now, expire_after);
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();
+    value["invalid_exemplars"] = app.invalid_exemplars().into();
+    value["notes"] = app.notes().into();
     let faults = app.text.exposition().map(|text| text.faults().iter());
     let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "reason": fault.reason });
     value["faults"] = faults.into_iter().flatten().map(fault).collect();
@@ -123,6 +125,9 @@ pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>
     }
     for clash in app.clashes.iter() {
         let _ = writeln!(lines, "Clash:        {clash}");
+    }
+    for note in app.notes() {
+        let _ = writeln!(lines, "Note:         {note}");
     }
     lines
 }
@@ -179,7 +184,10 @@ mod tests {
     fn json_carries_the_same_facts() {
         let value = list(&[app("foo", Some(1_000))], Timestamp::from_millis(400_000), None);
         assert_eq!(value["apps"][0]["status"], "stale");
-        assert_eq!(value["apps"][0]["detail"], "stale 6m");
+        assert_eq!(
+            value["apps"][0]["detail"],
+            "stale 6m; 1 invalid line, first 2:2 the value is missing"
+        );
         assert_eq!((&value["apps"][0]["series"], &value["apps"][0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(value["apps"][0]["last_update"], "1970-01-01T00:00:01.000Z");
     }

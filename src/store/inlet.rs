@@ -22,6 +22,8 @@ pub struct Receipt {
     pub replaced: bool,
     /// The bytes of exposition text now stored for it.
     pub bytes: u64,
+    /// The families and the series of that text; `None` where texts are not read.
+    pub counts: Option<(usize, u64)>,
     /// What is wrong with the update although it was taken: lines that are left out, contradictions to other applications.
     pub complaint: Option<Arc<str>>,
     /// Whether the complaint is another one than before.

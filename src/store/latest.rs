@@ -209,6 +209,7 @@ impl Latest {
             withdrawn: false,
             expires,
         };
+        let counts = app.text.exposition().map(|text| (text.families().len(), u64::from(text.series())));
         let complaint = app.complaint();
         let is_new = complaint.is_some() && old.as_ref().is_none_or(|old| old.complaint() != complaint);
         self.insert(app);
@@ -216,6 +217,7 @@ impl Latest {
         Ok(Receipt {
             replaced: old.is_some(),
             bytes: added,
+            counts,
             complaint,
             is_new,
         })

@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod accept;
+mod blocking;
 pub mod limits;
 pub mod listen;
 mod memory;
@@ -22,6 +23,7 @@ pub mod stream;
 pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
+pub use blocking::blocking;
 pub use listen::{BindError, Listener, Refused};
 pub use memory::GivingBack;
 pub use seats::{Seat, Seats};

@@ -84,7 +84,18 @@ pub fn pieces() -> impl Strategy<Value = String> {
 
 /// Lines that are much like each other, which is where lines take over from the one before.
 pub fn neighbours() -> impl Strategy<Value = String> {
-    let value = select(&["", "x", "y", "xx", "a long value, longer than a word of the machine", "\\\"", "ö"][..]);
+    let value = select(
+        &[
+            "",
+            "x",
+            "y",
+            "xx",
+            "a long value, longer than a word of the machine",
+            "\\\"",
+            "\\U",
+            "ö",
+        ][..],
+    );
     let label = (select(&["a", "b", "c", "le", "quantile", "__x", "\"q.n\""][..]), value);
     let gap = || select(&["", "", "", "", " "][..]);
     let labels = prop::collection::vec((gap(), label, gap()), 0..5).prop_map(|labels| {

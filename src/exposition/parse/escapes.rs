@@ -123,7 +123,10 @@ fn rules(line: &[u8], start: usize, syntax: Syntax) -> (usize, Rule) {
         return (start, Rule::Quoted);
     }
     let word = skip_blanks(line, hash + 1);
-    let word_end = line[word..].iter().position(|byte| is_blank(*byte)).map_or(line.len(), |len| word + len);
+    let word_end = line[word..]
+        .iter()
+        .position(|byte| is_blank(*byte))
+        .map_or(line.len(), |len| word + len);
     match (&line[word..word_end], syntax) {
         (b"HELP", Syntax::Text) => (behind_name(line, skip_blanks(line, word_end)), Rule::Help),
         (b"HELP", Syntax::OpenMetrics) => (behind_name(line, skip_blanks(line, word_end)), Rule::OpenHelp),

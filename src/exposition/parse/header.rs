@@ -64,7 +64,10 @@ impl Reader<'_, '_> {
                 b"" => {}
                 b"HELP" | b"TYPE" | b"UNIT" | b"EOF" => {
                     let headers = [&b"# TYPE "[..], b"# HELP "];
-                    let inside = headers.iter().filter_map(|header| memchr::memmem::find(&line[word..], header)).min();
+                    let inside = headers
+                        .iter()
+                        .filter_map(|header| memchr::memmem::find(&line[word..], header))
+                        .min();
                     if let Some(len) = inside {
                         return self.faults.fault(word + len, Reason::Joined);
                     }

@@ -312,12 +312,22 @@ fn a_bad_exemplar_costs_the_exemplar() {
         ("a_total 1 # {x=\"y\"} one", 21),
         ("a_total 1 5 # {\"x\"} 1 \t\r", 19),
     ] {
-        let it = open(&format!("# TYPE a counter\na_total{{b=\"1\"}} 7\n{line}\na_total{{b=\"2\"}} 9\n# EOF\n"));
+        let it = open(&format!(
+            "# TYPE a counter\na_total{{b=\"1\"}} 7\n{line}\na_total{{b=\"2\"}} 9\n# EOF\n"
+        ));
         assert_eq!((faults(&it), it.series(), it.faults().exemplars()), (vec![], 3, 1), "{line}");
         let first = it.faults().first_exemplar().unwrap();
         assert_eq!((first.line, first.column), (3, column), "{line}: {first}");
-        let timestamp = if line.contains(" 5 ") { Traits::TIMESTAMPS | Traits::RESPELL_TEXT } else { Traits::NONE };
-        assert_eq!(only(&it).traits, Traits::TOTAL | Traits::UNFIT.intersection(only(&it).traits) | timestamp, "{line}");
+        let timestamp = if line.contains(" 5 ") {
+            Traits::TIMESTAMPS | Traits::RESPELL_TEXT
+        } else {
+            Traits::NONE
+        };
+        assert_eq!(
+            only(&it).traits,
+            Traits::TOTAL | Traits::UNFIT.intersection(only(&it).traits) | timestamp,
+            "{line}"
+        );
         let kept: Vec<String> = it.samples(only(&it)).map(|it| string(it.line)).collect();
         assert_eq!(kept[1], line.split(" #").next().unwrap(), "{line}");
         assert_eq!(kept.len(), 3, "{line}");

@@ -155,9 +155,7 @@ async fn alone(
 ) -> Response<Body> {
     let began = Instant::now();
     let format = scraping.format(&headers);
-    let Some(nothing) = finish(scraping.prepare(format, Selection::Nothing), scraping.coding(&headers)).await else {
-        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
-    };
+    let nothing = finish(scraping.prepare(format, Selection::Nothing), scraping.coding(&headers)).await;
     let visit = Visit {
         connection: &connection,
         method: &method,
