@@ -6,14 +6,15 @@
 /// Where a head ends: behind its first empty line. `None` while that has not come.
 #[must_use]
 pub fn end_of_head(data: &[u8]) -> Option<usize> {
-    let mut start = 0;
+    // Empty lines before the status line are no end.
+    let (mut start, mut begun) = (0, false);
     loop {
         let newline = start + memchr::memchr(b'\n', &data[start..])?;
-        // Empty lines before the status line are no end.
         let empty = matches!(&data[start..newline], b"" | b"\r");
-        if empty && !data[..start].iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        if empty && begun {
             return Some(newline + 1);
         }
+        begun |= !empty;
         start = newline + 1;
     }
 }
@@ -21,7 +22,7 @@ pub fn end_of_head(data: &[u8]) -> Option<usize> {
 /// Whether a head belongs to a response that is followed by another one to the same request.
 #[must_use]
 pub fn is_interim(head: &[u8]) -> bool {
-    let status = head.trim_ascii_start().splitn(3, |byte| *byte == b' ').nth(1);
+    let status = Lines { rest: head }.status().splitn(3, |byte| *byte == b' ').nth(1);
     status.is_some_and(|status| status.starts_with(b"1") && !status.starts_with(b"101"))
 }
 
@@ -30,17 +31,13 @@ pub fn is_interim(head: &[u8]) -> bool {
 pub fn spelled_out(head: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len());
     let mut lines = Lines { rest: head };
-    let mut status = lines.one();
-    while status.is_some_and(<[u8]>::is_empty) {
-        status = lines.one();
-    }
-    let status = status.unwrap_or_default();
+    let status = lines.status();
     line(&mut out, status);
     let http_1_0 = status.starts_with(b"HTTP/1.0");
     while let Some(header) = lines.folded() {
         match header.iter().position(|byte| *byte == b':') {
             Some(colon) if !is_passed_over(&header, colon, http_1_0) => {
-                let name = header[..colon].trim_ascii_end();
+                let name = without_blanks(&header[..colon]);
                 line(&mut out, &[name, &header[colon..]].concat());
             }
             Some(_) => {}
@@ -53,12 +50,21 @@ pub fn spelled_out(head: &[u8]) -> Vec<u8> {
 
 /// Whether Go's client reads a header and makes nothing of it.
 fn is_passed_over(header: &[u8], colon: usize, http_1_0: bool) -> bool {
-    let (name, value) = (header[..colon].trim_ascii_end(), &header[colon + 1..]);
+    let (name, value) = (without_blanks(&header[..colon]), &header[colon + 1..]);
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let has_blanks = name.contains(&b' ') && name.iter().all(|byte| *byte == b' ' || is_token(byte));
     let no_length = is("Content-Length") && value.trim_ascii().is_empty();
     has_blanks || no_length || http_1_0 && is("Transfer-Encoding")
+}
+
+/// Cuts blanks and tabs off the end.
+fn without_blanks(text: &[u8]) -> &[u8] {
+    let end = text
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | b'\t'))
+        .map_or(0, |last| last + 1);
+    &text[..end]
 }
 
 fn line(out: &mut Vec<u8>, line: &[u8]) {
@@ -83,12 +89,22 @@ impl<'a> Lines<'a> {
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
+    /// The first line that is not empty.
+    fn status(&mut self) -> &'a [u8] {
+        loop {
+            match self.one() {
+                Some(b"") => {}
+                line => return line.unwrap_or_default(),
+            }
+        }
+    }
+
     /// The next header with the lines that continue it, joined by one blank each; nothing at the empty line.
     fn folded(&mut self) -> Option<Vec<u8>> {
         let mut header = self.one().filter(|line| !line.is_empty())?.to_vec();
         while self.rest.starts_with(b" ") || self.rest.starts_with(b"\t") {
             let more = self.one().unwrap_or_default().trim_ascii();
-            header.truncate(header.trim_ascii_end().len());
+            header.truncate(without_blanks(&header).len());
             header.push(b' ');
             header.extend_from_slice(more);
         }
