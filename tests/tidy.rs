@@ -159,7 +159,7 @@ fn sources_only_write_and_outlets_only_read() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What comes of work on another thread may be a panic, which must not pass for an empty result: `supervise::blocking` hands it on.
+/// Work on another thread may panic, which must not pass for an empty result: `supervise::blocking` hands the panic on.
 #[test]
 fn only_one_function_starts_blocking_work() {
     let wrong: Vec<_> = sources()

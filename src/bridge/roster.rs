@@ -96,7 +96,7 @@ impl Roster {
         }
     }
 
-    /// Counts the aliases anew: entries expire between two looks for such.
+    /// Updates the count of aliases: entries expire between two runs of [`Roster::expire`].
     pub(super) fn recount(&self) {
         let count = self.lock().aliases.live((self.clock)()).count();
         self.count(count);

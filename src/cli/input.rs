@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use bytes::Bytes;
 
-/// What a file is called in a message.
+/// The name of a file in a message.
 pub(super) fn name(file: &Path) -> String {
     if file == Path::new("-") {
         "standard input".to_owned()

@@ -31,7 +31,7 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
 /// The endpoints that are there only where events are taken.
 const OF_EVENTS: &[&str] = &["POST /event", "GET /events", "GET /event/metrics"];
 
-/// What can be requested of a proxy that takes events, or of one that does not (`events.enabled`).
+/// The requests and their results, without those of events where none are taken (`events.enabled`).
 pub(super) fn endpoints(events: bool) -> Vec<(&'static str, &'static str)> {
     let are_there = |(request, _): &&(&str, &str)| events || !OF_EVENTS.contains(request);
     ENDPOINTS.iter().filter(are_there).copied().collect()

@@ -74,7 +74,7 @@ impl Faults {
         self.total
     }
 
-    /// How many exemplars are left out, because they cannot be read or OpenMetrics does not allow them there; their samples are kept.
+    /// Number of exemplars that are left out, because they cannot be read or OpenMetrics does not allow them there; their samples are kept.
     #[must_use]
     pub const fn exemplars(&self) -> u64 {
         self.exemplars
@@ -86,7 +86,7 @@ impl Faults {
         self.first_exemplar.as_deref()
     }
 
-    /// Whether every line could be used.
+    /// True if every line could be used.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.total == 0

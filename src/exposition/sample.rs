@@ -294,7 +294,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Where the quote is that closes a string. Checked lines always have one; an exemplar that is left out may lack it, and ends there.
+/// Offset of the quote that closes a string. Checked lines always have one; an exemplar that is left out may lack it, and ends there.
 #[inline]
 fn closing_quote(text: &[u8]) -> usize {
     let mut at = find_special(text, 0);

@@ -309,7 +309,7 @@ impl Inner {
             Ok(Err(never)) => match never {},
             Err(panic) => {
                 count(&self.stats.panics);
-                // The handler may have lent something to the response that will not be sent; this one carries nothing.
+                // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
                 shared.change(Talk::disown);
                 tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
                 let mut response = reply::text(

@@ -197,7 +197,7 @@ impl Talk {
         verdicts
     }
 
-    /// Another response is sent than the one that what was lent to it belongs to, so nothing of that is received.
+    /// Returns what was leased to the response in work, because another response is sent in its place.
     pub(super) fn disown(&mut self) -> Verdicts {
         self.take_unwritten()
     }

@@ -102,7 +102,8 @@ async fn push(
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_app_name", &error.to_string()),
     };
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
-        let detail = format!("app {app}: a push needs a Content-Length or chunks, so that a body that was lost is told from an empty one");
+        let detail =
+            format!("app {app}: a push needs a Content-Length or chunks, because a lost body would otherwise look like an empty one");
         return refuse(StatusCode::LENGTH_REQUIRED, "no_length", &detail);
     }
     let limit = BodyLimit {
@@ -177,7 +178,7 @@ fn plain_if_unknown(headers: &HeaderMap) -> (Option<String>, Cow<'_, HeaderMap>)
     }
 }
 
-/// What was sent, as far as it explains why it cannot be read.
+/// The parts of a push that explain why its body cannot be read.
 struct Sent<'a> {
     /// Its Content-Encoding, where that is not known.
     coding: Option<String>,
@@ -200,20 +201,20 @@ impl Sent<'_> {
             None if self.is_joined() => (
                 status,
                 reason,
-                format!("{otherwise}\ncurl -d joins the lines of a file: send it with --data-binary"),
+                format!("{otherwise}; curl -d joins the lines of a file: send it with --data-binary"),
             ),
             None => (status, reason, otherwise),
         }
     }
 
-    /// Whether it looks as if `curl -d` had sent it: as a form, without a line break.
+    /// True if it looks as if `curl -d` had sent it: a form without a line break.
     fn is_joined(&self) -> bool {
         let is_form = |given: &str| given.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
         self.content_type.is_some_and(is_form) && !self.body.contains(&b'\n')
     }
 }
 
-/// What a sender of something else may do.
+/// Advice for a sender of another format.
 const fn advice(foreign: Foreign) -> &'static str {
     match foreign {
         Foreign::Gzip => ": name it with the header Content-Encoding: gzip",

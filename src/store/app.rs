@@ -120,7 +120,7 @@ impl App {
         faults.map_or_else(noted, Status::Fault)
     }
 
-    /// What is left out of its text, and what is wrong between it and others, in one line.
+    /// The parts of its text that are left out and its contradictions to other applications, in one line.
     #[must_use]
     pub fn complaint(&self) -> Option<Arc<str>> {
         let mut parts = self.text_faults();
@@ -128,7 +128,7 @@ impl App {
         joined(&parts)
     }
 
-    /// What is worth knowing about it although no sample is left out: exemplars that are, and series that other applications have too.
+    /// Remarks although no sample is left out: exemplars that are left out, and series that other applications have too.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let duplicates = (self.duplicates > 0).then(|| format!("{} duplicate series, which other apps have too", self.duplicates));
@@ -164,7 +164,7 @@ impl App {
         parts
     }
 
-    /// How many exemplars of its text are left out.
+    /// Number of exemplars of its text that are left out.
     #[must_use]
     pub fn invalid_exemplars(&self) -> u64 {
         self.text.exposition().map_or(0, |text| text.faults().exemplars())

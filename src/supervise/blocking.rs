@@ -48,11 +48,10 @@ mod tests {
             .build()
             .unwrap();
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let queued = runtime.block_on(async {
+        let mut queued = Box::pin(blocking(|| 1));
+        runtime.block_on(async {
             spawn_blocking(move || held.recv());
-            let mut queued = Box::pin(blocking(|| 1));
             assert!(futures_util::poll!(&mut queued).is_pending());
-            queued
         });
         // The only thread is busy, so the work is still in the queue when the runtime goes.
         runtime.shutdown_background();

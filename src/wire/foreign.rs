@@ -1,11 +1,11 @@
-//! Formats that senders mistake for exposition text, told from their first bytes, so that a refusal can name them.
+//! Formats that senders mistake for exposition text, recognized by their first bytes, so that a refusal can name them.
 
 use std::fmt;
 
 /// A byte order mark of UTF-8, which says nothing about what follows.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How many bytes are looked at for signs of binary data.
+/// Bytes that are searched for signs of binary data: the first line of nearly every text.
 const PROBE_BYTES: usize = 512;
 
 /// A format that is no exposition text.
@@ -33,13 +33,16 @@ pub enum Foreign {
     Binary,
 }
 
+/// A test of the first bytes.
+type Sign = fn(&[u8]) -> bool;
+
 impl Foreign {
     /// The format of data that begins so, or is so as a whole; `None` where it may well be text.
     ///
     /// Meant for what was refused as text: it looks at the start alone, and behind a first line that is bad there may be good ones.
     #[must_use]
     pub fn of(data: &[u8]) -> Option<Self> {
-        let signs: [(Self, fn(&[u8]) -> bool); 9] = [
+        let signs: [(Self, Sign); 9] = [
             (Self::Gzip, |data| data.starts_with(b"\x1f\x8b\x08")),
             (Self::Zstd, |data| data.starts_with(b"\x28\xb5\x2f\xfd")),
             (Self::Utf16, is_utf16),
@@ -77,7 +80,7 @@ fn text_start(data: &[u8]) -> &[u8] {
     data.strip_prefix(MARK).unwrap_or(data).trim_ascii_start()
 }
 
-/// Whether it has a byte order mark of UTF-16, or two characters of ASCII in that encoding.
+/// Looks for a byte order mark of UTF-16, or two characters of ASCII in that encoding.
 fn is_utf16(data: &[u8]) -> bool {
     let ascii = |byte: u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
     match data {
@@ -87,7 +90,7 @@ fn is_utf16(data: &[u8]) -> bool {
     }
 }
 
-/// Whether it is an array or an object; an exposition begins with a brace too where the name of its metric is quoted.
+/// Tests for an array or an object; an exposition begins with a brace too if the name of its metric is quoted.
 fn is_json(text: &[u8]) -> bool {
     let Some(inside) = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else {
         return text.starts_with(b"[");
@@ -104,7 +107,7 @@ fn is_json(text: &[u8]) -> bool {
     false
 }
 
-/// Whether it is one whole message, or several: the table of segments says how long each is.
+/// Tests for one whole message or several: the table of segments has the length of each.
 fn is_capnp(mut data: &[u8]) -> bool {
     const WORD: usize = 8;
     let number = |data: &[u8], at: usize| {
@@ -126,8 +129,8 @@ fn is_capnp(mut data: &[u8]) -> bool {
     messages > 0
 }
 
-/// Whether it begins with one segment of less than 16 MiB and a pointer to a structure of two texts. In the packed encoding a byte before
-/// each word tells which of its bytes are not zero, and only those follow.
+/// Tests for one segment of less than 16 MiB that begins with a pointer to a structure of two texts. In the packed encoding each word is
+/// written as a byte with a bit for each byte that is not zero, and those bytes.
 fn is_packed_capnp(data: &[u8]) -> bool {
     const SIZE_BYTES: u8 = 0b0111_0000;
     let Some((&tag, rest)) = data.split_first() else { return false };
@@ -136,7 +139,7 @@ fn is_packed_capnp(data: &[u8]) -> bool {
     known && rest.get(size) == Some(&0b0100_0000) && rest.get(size + 1).is_none_or(|pointers| *pointers == 2)
 }
 
-/// Whether it begins with a metric family: its field 1 is its name, and stands first.
+/// Tests for a metric family at the start: its field 1 is its name, and stands first.
 fn is_protobuf(data: &[u8]) -> bool {
     is_family(data, None) || varint(data).is_some_and(|(length, rest)| is_family(rest, Some(length)))
 }
@@ -168,7 +171,7 @@ fn varint(data: &[u8]) -> Option<(usize, &[u8])> {
     Some((number, &data[end + 1..]))
 }
 
-/// Whether the first line has a control character where text has none; inside quotes and in comments some texts do.
+/// Looks for a control character on the first line; inside quotes and in comments a text may have some.
 fn is_binary(data: &[u8]) -> bool {
     let head = text_start(&data[..data.len().min(PROBE_BYTES)]);
     let before = head

@@ -3,7 +3,7 @@
 //! Exporters are written by hand, and what Go's client takes is what they were tried with: folded lines, whitespace before a colon, names
 //! with blanks, an empty Content-Length, a Transfer-Encoding in HTTP/1.0. The rules are those of Go's `net/textproto` and `net/http`.
 
-/// Where a head ends: behind its first empty line. `None` while that has not come.
+/// End of a head: behind its first empty line. `None` while that has not arrived.
 #[must_use]
 pub fn end_of_head(data: &[u8]) -> Option<usize> {
     // Empty lines before the status line are no end.
@@ -19,7 +19,7 @@ pub fn end_of_head(data: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether a head belongs to a response that is followed by another one to the same request.
+/// True for the head of a response that is followed by another one to the same request.
 #[must_use]
 pub fn is_interim(head: &[u8]) -> bool {
     let status = Lines { rest: head }.status().splitn(3, |byte| *byte == b' ').nth(1);
@@ -48,7 +48,7 @@ pub fn spelled_out(head: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether Go's client reads a header and makes nothing of it.
+/// True for a header that Go's client accepts and ignores.
 fn is_passed_over(header: &[u8], colon: usize, http_1_0: bool) -> bool {
     let (name, value) = (without_blanks(&header[..colon]), &header[colon + 1..]);
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());

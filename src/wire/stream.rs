@@ -73,7 +73,9 @@ impl StreamDecoder {
     pub fn finish(&mut self) -> Option<Refusal> {
         if matches!(self.state, State::Sniffing) {
             // Three bytes hold no message, but they may well be wrong.
-            let refusal = self.choose(true)?.err().or_else(|| self.next()?.err());
+            self.note_start();
+            let refusal = self.choose(true)?.err().map(|refusal| self.named(refusal));
+            let refusal = refusal.or_else(|| self.next()?.err());
             if refusal.is_some() {
                 return refusal;
             }
@@ -167,7 +169,8 @@ impl StreamDecoder {
 
     /// A refusal of a stream's first message, which says what the stream is if that is known.
     fn named(&self, mut refusal: Refusal) -> Refusal {
-        let start = self.start.as_ref().filter(|_| matches!(refusal.fault, Fault::Syntax(_)));
+        let unread = matches!(refusal.fault, Fault::Syntax(_) | Fault::WrongFormat { .. });
+        let start = self.start.as_ref().filter(|_| unread);
         let foreign = start.and_then(|start| Foreign::of(&start.bytes[..start.len]));
         if let Some(foreign) = foreign.filter(|foreign| !matches!(foreign, Foreign::Json | Foreign::Capnp | Foreign::Binary)) {
             refusal.fault = Fault::Syntax(format!(
@@ -191,7 +194,7 @@ impl Iterator for StreamDecoder {
     fn next(&mut self) -> Option<Self::Item> {
         self.note_start();
         if let Err(refusal) = self.choose(false)? {
-            return Some(Err(refusal));
+            return Some(Err(self.named(refusal)));
         }
         let item = match &mut self.state {
             State::Json(json) => json.next(&mut self.buffer),

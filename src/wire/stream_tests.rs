@@ -250,6 +250,13 @@ fn what_is_no_message_at_all_is_named() {
     ] {
         let whole = decode(FormatChoice::Auto, [stream]);
         assert_eq!(decode(FormatChoice::Auto, stream.chunks(1)), whole, "{name}");
+        for choice in [FormatChoice::Json, FormatChoice::Capnp] {
+            assert_eq!(decode(choice, [stream]).len(), 1, "{name}");
+            assert!(
+                matches!(&decode(choice, [stream])[..], [Err(refusal)] if refusal.to_string().contains(name)),
+                "{name}"
+            );
+        }
         let [Err(refusal)] = &whole[..] else { panic!("{whole:?}") };
         assert_eq!(refusal.reason(), "malformed");
         assert!(

@@ -41,7 +41,7 @@ pub(in crate::exposition) fn original_column(line: &[u8], syntax: Syntax, column
     column - before
 }
 
-/// What the escape sequences of a place are.
+/// The escape sequences of a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
     /// `\\`, `\"` and `\n`, and an end only behind a quote.
@@ -62,7 +62,7 @@ struct LoneBackslashes<'a> {
     at: usize,
     /// The end of the line that was looked at last, without its line break.
     line_end: usize,
-    /// Where the second of its rules begins; the first is [`Rule::Quoted`].
+    /// Offset at which the second of its rules begins; the first is [`Rule::Quoted`].
     turn: usize,
     second: Rule,
 }
@@ -116,7 +116,7 @@ impl Iterator for LoneBackslashes<'_> {
     }
 }
 
-/// Where on the line `start..line.len()` the second rule begins, and that rule.
+/// Offset on the line `start..line.len()` at which the second rule begins, and that rule.
 fn rules(line: &[u8], start: usize, syntax: Syntax) -> (usize, Rule) {
     let hash = skip_blanks(line, start);
     if line.get(hash) != Some(&b'#') {
@@ -135,7 +135,7 @@ fn rules(line: &[u8], start: usize, syntax: Syntax) -> (usize, Rule) {
     }
 }
 
-/// Where the metric name at `at` ends, its quotes included.
+/// End of the metric name at `at`, its quotes included.
 fn behind_name(line: &[u8], at: usize) -> usize {
     if line.get(at) != Some(&b'"') {
         return name_end(line, at, true);

@@ -21,7 +21,7 @@ pub(super) struct Line {
     /// Empty where there is none.
     pub(super) timestamp: Range<usize>,
     pub(super) exemplar: Option<ExemplarSeen>,
-    /// What is wrong with an exemplar that is left out, and where.
+    /// Place and reason of an exemplar that is left out.
     pub(super) spoiled: Option<Wrong>,
     pub(super) traits: Traits,
     /// The end of what counts.

@@ -58,7 +58,7 @@ impl Report {
         }
     }
 
-    /// How many exemplars are left out although their samples are kept.
+    /// Number of exemplars that are left out although their samples are kept.
     pub(in crate::exposition) const fn exemplars(&self) -> u64 {
         self.exemplars
     }

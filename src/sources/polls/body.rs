@@ -20,7 +20,7 @@ pub(super) const LARGE_AT_ONCE: usize = 8;
 /// Decompressed bytes after which other tasks get a turn: about a tenth of a millisecond's work.
 const TURN_BYTES: usize = 256 << 10;
 
-/// How much is shown of a Content-Encoding.
+/// Bytes of a Content-Encoding that are shown: more than any real name has.
 const SHOWN_CODING_BYTES: usize = 32;
 
 /// How a body is to be read.

@@ -69,9 +69,9 @@ impl Course {
         }
     }
 
-    /// When the data is stale although the poll that is due has not ended, because the endpoint hangs; nothing where none is exposed.
+    /// Time at which the data is stale although the poll that is due has not ended, because the endpoint hangs; `None` where none is exposed.
     ///
-    /// Where data is stale before the next poll is due, because `stale_after` is shorter than the interval, the time counts from then: an
+    /// If data is stale before the next poll is due, because `stale_after` is shorter than the interval, the time counts from then: an
     /// endpoint that answers within it never flickers.
     pub(super) fn stale_while_polling(&self) -> Option<Instant> {
         let stale = self.good? + self.stale_after;

@@ -213,7 +213,7 @@ fn withdraw(course: &mut Course, target: &Target, listeners: &Listeners) {
     tracing::warn!(endpoint = %endpoint.name, "no good poll for {:?}: its data leaves /metrics", endpoint.stale_after);
 }
 
-/// Why a body brought nothing: what it is, where it is no text, and with the encoding that it may have.
+/// The failure of a poll whose body is of no use: names its format if it is no text, and its encoding if that is unknown.
 fn why_unusable(refused: Refused, body: &[u8], coding: Option<String>) -> Failure {
     let is_invalid = matches!(refused, Refused::Invalid(..));
     let why = match Foreign::of(body).filter(|_| is_invalid) {

@@ -11,16 +11,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::link::MAX_HEAD_BYTES;
 use crate::wire::response_head::{end_of_head, is_interim, spelled_out};
 
-/// How much is read at once of a head: exporters send some hundred bytes of headers.
+/// Bytes of a head that are read at once: exporters send some hundred bytes of headers.
 const READ_BYTES: usize = 4 << 10;
 
-/// Tells a [`Lenient`] connection that the next bytes are the head of a response. To be told before each request, when all of the
+/// Announces to a [`Lenient`] connection that the next bytes are the head of a response. Set before each request, when all of the
 /// response before it has been read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HeadFollows(Arc<AtomicBool>);
+pub(super) struct HeadExpected(Arc<AtomicBool>);
 
-impl HeadFollows {
-    pub(super) fn tell(&self) {
+impl HeadExpected {
+    pub(super) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
@@ -29,20 +29,20 @@ impl HeadFollows {
 #[derive(Debug)]
 pub(super) struct Lenient<S> {
     io: S,
-    follows: HeadFollows,
+    expected: HeadExpected,
     in_head: bool,
-    /// What has come of a head; at most [`MAX_HEAD_BYTES`] and a read more.
+    /// The part of a head that has arrived; at most [`MAX_HEAD_BYTES`] and a read more.
     head: Vec<u8>,
-    /// What is to be read first, from `given` on.
+    /// Bytes to be read first, from `given` on.
     out: Vec<u8>,
     given: usize,
 }
 
 impl<S> Lenient<S> {
-    pub(super) const fn new(io: S, follows: HeadFollows) -> Self {
+    pub(super) const fn new(io: S, expected: HeadExpected) -> Self {
         Self {
             io,
-            follows,
+            expected,
             in_head: false,
             head: Vec::new(),
             out: Vec::new(),
@@ -84,7 +84,7 @@ impl<S> Lenient<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.in_head |= this.follows.0.swap(false, Ordering::Acquire);
+        this.in_head |= this.expected.0.swap(false, Ordering::Acquire);
         loop {
             if this.give(buf) {
                 return Poll::Ready(Ok(()));
@@ -149,10 +149,10 @@ mod tests {
     }
 
     async fn read(bytes: &[u8], size: usize) -> Vec<u8> {
-        let follows = HeadFollows::default();
-        follows.tell();
+        let expected = HeadExpected::default();
+        expected.set();
         let bytes = bytes.to_vec();
-        let mut lenient = Lenient::new(Pieces { bytes, size }, follows);
+        let mut lenient = Lenient::new(Pieces { bytes, size }, expected);
         let mut all = Vec::new();
         lenient.read_to_end(&mut all).await.unwrap();
         all
@@ -179,16 +179,16 @@ mod tests {
 
     #[tokio::test]
     async fn each_response_has_a_head() {
-        let follows = HeadFollows::default();
+        let expected = HeadExpected::default();
         let one = "HTTP/1.1 200 OK\r\nA : b\r\nContent-Length: 4\r\n\r\nx :\n";
         let pieces = Pieces {
             bytes: one.repeat(2).into(),
             size: one.len(),
         };
-        let mut lenient = Lenient::new(pieces, follows.clone());
+        let mut lenient = Lenient::new(pieces, expected.clone());
         let mut response = vec![0; one.len() - 1];
         for _ in 0..2 {
-            follows.tell();
+            expected.set();
             lenient.read_exact(&mut response).await.unwrap();
             assert_eq!(response, one.replace("A :", "A:").as_bytes());
         }

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::{Host, Url};
 
 use super::failure::{Failure, Phase};
-use super::lenient::{HeadFollows, Lenient};
+use super::lenient::{HeadExpected, Lenient};
 use super::trust::Trust;
 
 /// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
@@ -49,7 +49,7 @@ pub(super) struct Link {
 struct Open {
     to: url::Origin,
     sender: SendRequest<Empty<Bytes>>,
-    head_follows: HeadFollows,
+    head_expected: HeadExpected,
     /// Drives the connection; its end is seen by `sender`.
     _driver: AbortOnDropHandle<()>,
 }
@@ -176,27 +176,27 @@ async fn secure(url: &Url, stream: TcpStream, tls: TlsConnector) -> Result<impl 
 impl Open {
     /// Begins HTTP on a fresh connection.
     async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Self, Failure> {
-        let head_follows = HeadFollows::default();
+        let head_expected = HeadExpected::default();
         let handshake = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(Lenient::new(stream, head_follows.clone())));
+            .handshake(TokioIo::new(Lenient::new(stream, head_expected.clone())));
         let (sender, connection) = handshake.await.map_err(|e| Failure::http(&e))?;
         let driver = tokio::spawn(async move {
-            // What goes wrong here is told to whoever holds the sender or the body.
+            // An error here is reported by the sender or by the body.
             let _ = connection.await;
         });
         Ok(Self {
             to: url.origin(),
             sender,
-            head_follows,
+            head_expected,
             _driver: AbortOnDropHandle::new(driver),
         })
     }
 
     /// Sends a request, once the response before it has been read.
     async fn ask(&mut self, request: Poll) -> hyper::Result<Response<Incoming>> {
-        self.head_follows.tell();
+        self.head_expected.set();
         self.sender.send_request(request).await
     }
 }
