@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::roster::Roster;
 use super::targets_file;
-use crate::supervise::Part;
+use crate::supervise::{Part, blocking};
 
 /// How long to wait before another try to write a file that could not be written.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -83,10 +83,7 @@ impl Keeper {
             return true;
         }
         let (path, to_write) = (self.path.clone(), text.clone());
-        // The work does not panic; were it cancelled with the runtime, nobody would be left to care.
-        let Ok(outcome) = tokio::task::spawn_blocking(move || targets_file::store(&path, &to_write)).await else {
-            return true;
-        };
+        let outcome = blocking(move || targets_file::store(&path, &to_write)).await;
         let shown = self.path.display();
         match outcome {
             Ok(in_place) => {

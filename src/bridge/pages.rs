@@ -117,6 +117,7 @@ pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let name = format!("{PREFIX}build_info");
     header(&mut out, &name, "gauge", "The version of the program; the value is always 1.");
     sample(&mut out, &name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+    pages.roster.recount();
     pages.roster.telemetry.write(&mut out);
     let name = format!("{PREFIX}http_requests_total");
     header(&mut out, &name, "counter", "Requests whose head was read.");

@@ -104,6 +104,16 @@ impl Roster {
         }
     }
 
+    /// Updates the count of aliases: entries expire between two runs of [`Roster::expire`].
+    pub(super) fn recount(&self) {
+        self.recount_at(self.now());
+    }
+
+    fn recount_at(&self, now: Now) {
+        let count = self.lock().aliases.live(now).count();
+        self.count(count);
+    }
+
     fn count(&self, aliases: usize) {
         self.telemetry.bridge_aliases.set(i64::try_from(aliases).unwrap_or(i64::MAX));
     }
@@ -230,3 +240,41 @@ pub(super) enum Way {
 /// Nobody has the alias, or not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bridge::aliases::AliasPolicy;
+    use crate::peer::Alias;
+
+    #[test]
+    fn aliases_that_have_expired_are_not_counted_even_before_they_are_forgotten() {
+        let telemetry = Arc::new(BridgeTelemetry::default());
+        let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100));
+        let roster = Roster::new(aliases, Arc::new(Events::new(|_| {})), telemetry.clone(), Timestamp::default);
+        let start = Instant::now();
+        let at = |seconds| Now {
+            time: Timestamp::default(),
+            instant: start + Duration::from_secs(seconds),
+        };
+        for (alias, registered) in [("a", 0), ("b", 50)] {
+            let entry = Entry {
+                alias: Alias::new(alias).unwrap(),
+                key: PublicKey::new([1; 32]),
+                hostname: "h".into(),
+                service: "s".into(),
+                over: Over::Quic,
+                renewed: at(registered),
+            };
+            roster.register(entry).unwrap();
+        }
+        for (seconds, count) in [(99, 2), (120, 1), (150, 0)] {
+            roster.recount_at(at(seconds));
+            assert_eq!(telemetry.bridge_aliases.get(), count, "after {seconds} s");
+        }
+    }
+}

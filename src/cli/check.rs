@@ -78,11 +78,7 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
 impl Metrics {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let body = input::read(&self.file)?;
-        let name = if self.file == Path::new("-") {
-            "standard input".to_owned()
-        } else {
-            self.file.display().to_string()
-        };
+        let name = input::name(&self.file);
         let checked = exposition::check(&body, self.format.map(Syntax::from));
         let mut text = String::new();
         for problem in &checked.problems {

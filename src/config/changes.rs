@@ -59,6 +59,7 @@ impl Settings {
             },
             events: Events {
                 post_from: new.events.post_from,
+                post_rate: new.events.post_rate,
                 ..old.events
             },
             stream: old.stream,

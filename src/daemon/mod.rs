@@ -136,16 +136,16 @@ impl Daemon {
         let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
         let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
-        let readers = readers(&ground, scraping, events);
+        let readers = readers(&settings, &ground, scraping, events);
         if let Some(p2p) = &settings.p2p {
-            let door = ground.door(readers.clone(), &routes::reads());
+            let door = ground.door(readers.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
             let client = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
         }
         let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
-        let door = ground.door(routes, &routes::requests());
+        let door = ground.door(routes, &routes::requests(settings.events.enabled));
         sockets.start(&settings, &ground, &door, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
@@ -270,14 +270,14 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
+fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
     let (view, clock) = (&ground.view, ground.clock);
     outlets::routes(Outlets {
         view: view.clone(),
         scraping: Arc::new(scraping),
         events,
         listing: Arc::new(Listing::new(view.clone(), clock, Arc::clone(&ground.notes))),
-        index: Arc::new(Index::new(view.clone(), clock, ENDPOINTS)),
+        index: Arc::new(Index::new(view.clone(), clock, routes::endpoints(settings.events.enabled))),
         readiness: Arc::clone(&ground.readiness),
         notes: Arc::clone(&ground.notes),
     })

@@ -8,7 +8,7 @@ use crate::model::Syntax;
 
 use super::family::{Family, Traits};
 use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Found, Hashes, Repeated, Report};
+use super::parse::{self, Found, Hashes, Repeated, Report, escapes};
 use super::sample::Samples;
 use super::span::Span;
 
@@ -40,8 +40,16 @@ impl Exposition {
 
     fn read(body: Bytes, syntax: Syntax, repeated: Repeated) -> Self {
         let mut report = Report::of_faults(MAX_FAULTS_KEPT);
+        let doubled = escapes::doubled(&body, syntax).map(Bytes::from);
+        let (body, original) = match doubled {
+            Some(doubled) => (doubled, Some(body)),
+            None => (body, None),
+        };
         let Found { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
-        let faults = Faults::of(report, &body);
+        let mut faults = Faults::of(report, &body);
+        if let Some(original) = original {
+            faults.lead_back(&original, syntax);
+        }
         let mut read = Self {
             body,
             syntax,
@@ -78,7 +86,7 @@ impl Exposition {
         self.mixed_times
     }
 
-    /// The text as it was handed in.
+    /// The text as it was handed in, but for backslashes that begin no escape sequence: each of those is written as two.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
         &self.body

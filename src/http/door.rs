@@ -178,8 +178,8 @@ impl Door {
         shared.talk().begin(request.body().size_hint().exact());
         let handover = Handover::new(shared);
         count(&self.0.stats.requests);
-        request.extensions_mut().insert(connection);
-        (self.0.answer(request).await, handover)
+        request.extensions_mut().insert(connection.clone());
+        (self.0.answer(request, connection.shared()).await, handover)
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
@@ -287,7 +287,7 @@ impl Service<Request<Incoming>> for Serving {
         request.extensions_mut().insert(self.connection.clone());
         let (door, stop) = (self.door.clone(), self.stop.clone());
         Box::pin(async move {
-            let mut response = door.answer(request).await;
+            let mut response = door.answer(request, &shared).await;
             if let Some(queue) = shared.queue() {
                 queue.answering(response.status());
             }
@@ -303,7 +303,7 @@ impl Service<Request<Incoming>> for Serving {
 }
 
 impl Inner {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>, shared: &Shared) -> Response<Body> {
         if same_site::is_cross_site(&request) {
             count(&self.stats.cross_site);
             return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
@@ -313,6 +313,8 @@ impl Inner {
             Ok(Err(never)) => match never {},
             Err(panic) => {
                 count(&self.stats.panics);
+                // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
+                shared.change(Talk::disown);
                 tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
                 let mut response = reply::text(
                     StatusCode::INTERNAL_SERVER_ERROR,

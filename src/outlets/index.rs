@@ -21,13 +21,13 @@ const MAX_ROWS: usize = 1_000;
 pub struct Index {
     view: View,
     clock: Clock,
-    endpoints: &'static [(&'static str, &'static str)],
+    endpoints: Vec<(&'static str, &'static str)>,
 }
 
 impl Index {
     /// A page over this view with this list of endpoints: what to request, and what it gives.
     #[must_use]
-    pub fn new(view: View, clock: Clock, endpoints: &'static [(&'static str, &'static str)]) -> Self {
+    pub fn new(view: View, clock: Clock, endpoints: Vec<(&'static str, &'static str)>) -> Self {
         Self { view, clock, endpoints }
     }
 }
@@ -51,7 +51,7 @@ pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -
         format!(
             "exporter-proxy {}: one port for the metrics of many applications\n\n{}",
             env!("CARGO_PKG_VERSION"),
-            list(index.endpoints)
+            list(&index.endpoints)
         ),
     )
 }
@@ -83,7 +83,7 @@ fn page(index: &Index) -> String {
         let _ = writeln!(page, "<p>and {} more: see <a href=\"/apps\">/apps</a></p>", apps.len() - MAX_ROWS);
     }
     page.push_str("<h2>Endpoints</h2>\n<table>\n");
-    for (request, gives) in index.endpoints {
+    for (request, gives) in &index.endpoints {
         let _ = writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", link(request), escape(gives));
     }
     page.push_str("</table>\n</body></html>\n");
@@ -92,8 +92,8 @@ fn page(index: &Index) -> String {
 
 fn row(app: &App, status: &Status) -> String {
     let class = match status {
-        Status::Ok => "ok",
-        Status::Stale(_) => "stale",
+        Status::Ok | Status::Noted(_) => "ok",
+        Status::Stale(..) => "stale",
         Status::Fault(_) => "fault",
     };
     format!(

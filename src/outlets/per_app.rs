@@ -166,7 +166,13 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Families of an app that are exposed with another type than its own, or untyped, because other apps contradict it.",
         |app| app.conflicts.total,
     );
-    invalid + &duplicates + &left_out + &conflicts
+    let exemplars = faulty(
+        apps,
+        "invalid_exemplars",
+        "Exemplars of an application's text that are left out although their samples are kept.",
+        App::invalid_exemplars,
+    );
+    invalid + &duplicates + &left_out + &conflicts + &exemplars
 }
 
 fn faulty(apps: &[Arc<App>], name: &str, help: &str, count: impl Fn(&App) -> u64) -> String {
@@ -235,8 +241,10 @@ mod tests {
         let own = PerApp::default();
         put(&inlet, "good", 1, "m 1\n");
         put(&inlet, "bad", 2, "n 1\nn{\n");
+        put(&inlet, "spoiled", 2, "o 1 # {x=\"y\"} 1\n");
         let said = text(&own, &view);
-        assert_eq!(said.matches("# TYPE").count(), 2, "{said}");
+        assert_eq!(said.matches("# TYPE").count(), 3, "{said}");
+        assert!(said.contains("exporter_proxy_invalid_exemplars{app=\"spoiled\"} 1\n"), "{said}");
         assert!(said.contains("exporter_proxy_invalid_lines{app=\"bad\"} 1\n"), "{said}");
     }
 

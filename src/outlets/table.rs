@@ -95,8 +95,8 @@ pub(super) fn series(app: &App) -> String {
 pub(super) fn facts(app: &App, present: Present) -> Value {
     let status = present.status(app);
     let word = match status {
-        Status::Ok => "ok",
-        Status::Stale(_) => "stale",
+        Status::Ok | Status::Noted(_) => "ok",
+        Status::Stale(..) => "stale",
         Status::Fault(_) => "fault",
     };
     json!({
@@ -113,11 +113,13 @@ pub(super) fn facts(app: &App, present: Present) -> Value {
     })
 }
 
-/// As [`facts`], with all that is wrong with the application's text and between it and others.
+/// As [`facts`], with all that is wrong with the application's text and between it and others, and what is worth knowing besides.
 pub(super) fn all_facts(app: &App, present: Present) -> Value {
     let mut value = facts(app, present);
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();
+    value["invalid_exemplars"] = app.invalid_exemplars().into();
+    value["notes"] = app.notes().into();
     let faults = app.text.exposition().map(|text| text.faults().iter());
     let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "reason": fault.reason });
     value["faults"] = faults.into_iter().flatten().map(fault).collect();
@@ -153,6 +155,9 @@ pub(super) fn describe(app: &App, present: Present) -> String {
     let unlisted = app.conflicts.total - app.conflicts.listed.len() as u64;
     if unlisted > 0 {
         let _ = writeln!(lines, "              and {unlisted} more");
+    }
+    for note in app.notes() {
+        let _ = writeln!(lines, "Note:         {note}");
     }
     lines
 }
@@ -222,7 +227,10 @@ mod tests {
         let value = list(&[app("foo", Some(1_000))], present(400_000, six_minutes), &["n".to_owned()]);
         assert_eq!(value["notes"], json!(["n"]));
         assert_eq!(value["apps"][0]["status"], "stale");
-        assert_eq!(value["apps"][0]["detail"], "stale 6m");
+        assert_eq!(
+            value["apps"][0]["detail"],
+            "stale 6m; 1 invalid line, first 2:2 the value is missing"
+        );
         assert_eq!((&value["apps"][0]["series"], &value["apps"][0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(value["apps"][0]["last_update"], "1970-01-01T00:00:01.000Z");
     }

@@ -27,6 +27,8 @@ pub struct Receipt {
     pub families: Option<u64>,
     /// The number of its series; `None` where texts are not read.
     pub series: Option<u64>,
+    /// Remarks about its text, such as exemplars that are left out.
+    pub remarks: Vec<String>,
     /// The contradictions between it and other apps. They cost no sample.
     pub conflicts: Arc<Conflicts>,
     /// What is wrong with the update although it was taken: lines that are left out, contradictions to other applications.

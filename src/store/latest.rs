@@ -429,6 +429,7 @@ impl Latest {
             bytes: app.text.body().len() as u64,
             families: app.text.exposition().map(|text| text.families_with_samples()),
             series: app.series(),
+            remarks: app.text_remarks(),
             conflicts: Arc::clone(&app.conflicts),
             same_text: old.as_ref().is_some_and(|old| match (&old.text, &app.text) {
                 (Text::Read(old), Text::Read(new)) => Arc::ptr_eq(old, new),

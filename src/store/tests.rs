@@ -56,7 +56,10 @@ fn the_latest_of_each_app_in_the_order_of_first_sight() {
     inlet.put(update("a", "a 1\n", 2)).unwrap();
     assert_eq!(text(&view), "b 1\na 1\n");
     let receipt = inlet.put(update("b", "b 22\n", 3)).unwrap();
-    assert_eq!((receipt.replaced, receipt.bytes, receipt.complaint), (true, 5, None));
+    assert_eq!(
+        (receipt.replaced, receipt.bytes, counts(&receipt), receipt.complaint.clone()),
+        (true, 5, None, None)
+    );
     assert_eq!(text(&view), "b 22\na 1\n");
     assert_eq!(
         view.totals(),
@@ -386,6 +389,76 @@ fn an_app_has_at_most_so_many_series() {
     let refused = inlet.put(update("a", "m 1\nn 1\no 1\n", 2)).unwrap_err();
     assert_eq!(refused, Refused::TooManySeries { series: 3, max_series: 2 });
     assert_eq!(text(&view), "m 1\nn 1\n", "the app keeps what it had");
+}
+
+/// The families and series of a text that was stored.
+fn counts(receipt: &Receipt) -> Option<(u64, u64)> {
+    receipt.families.zip(receipt.series)
+}
+
+#[test]
+fn what_two_apps_share_is_a_note_and_no_fault() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("a", "m 1\n", 1)).unwrap();
+    let receipt = inlet.put(update("b", "m 2\nn 1\n", 2)).unwrap();
+    assert_eq!((counts(&receipt), receipt.complaint), (Some((2, 2)), None), "all of it is shown");
+    let app = view.app("b").unwrap();
+    let status = app.status(view.moment(Timestamp::from_millis(2)), None);
+    assert_eq!(status.to_string(), "ok; 1 duplicate series, which other apps have too");
+    assert!(matches!(status, Status::Noted(_)));
+}
+
+#[test]
+fn an_exemplar_that_is_left_out_is_a_note_and_logged_once() {
+    let (inlet, view) = merging(Limits::default());
+    let body = "# TYPE a counter\na_total 5 # {t=\"1\",t=\"2\"} 1.0\n# EOF\n";
+    let receipt = inlet.put_whole(update("a", body, 1)).unwrap();
+    let note = "1 exemplar left out, first at line 2, column 20: label “t” occurs twice";
+    assert_eq!((receipt.news(), counts(&receipt)), (Some(note), Some((1, 1))));
+    assert_eq!(inlet.put_whole(update("a", body, 2)).unwrap().news(), None);
+    let status = view.app("a").unwrap().status(view.moment(Timestamp::from_millis(2)), None);
+    assert_eq!(status.to_string(), format!("ok; {note}"));
+    assert!(text(&view).contains("a_total 5\n"), "{}", text(&view));
+}
+
+#[test]
+fn neither_age_nor_a_failing_source_hides_what_is_wrong_with_a_text() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put_polled(update("a", "good 1\nbad\n", 1)).unwrap();
+    let status = |at| {
+        view.app("a")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(at)), None)
+            .to_string()
+    };
+    let bad = "1 invalid line, first 2:4 the value is missing";
+    let first = status(1);
+    // A clock that goes on by minutes at once was set: time passes in small steps.
+    (1..400).for_each(|second| drop(status(second * 1_000)));
+    assert_eq!((first, status(400_001)), (bad.to_owned(), format!("stale 6m; {bad}")));
+    inlet.fault(&AppName::new("a").unwrap(), "poll failed: no");
+    assert_eq!(status(400_001), format!("poll failed: no; {bad}"));
+}
+
+#[test]
+fn a_text_that_hides_its_samples_in_a_comment_empties_nothing() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("a", "jobs_done 1\n", 1)).unwrap();
+    for odd in ["# just words", "# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1"] {
+        for refused in [
+            inlet.put(update("a", odd, 2)),
+            inlet.put_whole(update("a", odd, 2)),
+            inlet.put_polled(update("a", odd, 2)),
+        ] {
+            assert_eq!(refused.unwrap_err().reason(), "invalid", "{odd}");
+        }
+    }
+    assert!(text(&view).contains("jobs_done 1\n"));
+    let receipt = inlet
+        .put_whole(update("a", "# HELP jobs_done x\n# TYPE jobs_done gauge\n", 3))
+        .unwrap();
+    assert_eq!(receipt.series, Some(0));
+    assert_eq!(text(&view), "");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod accept;
+mod blocking;
 mod cgroup;
 pub mod limits;
 pub mod listen;
@@ -24,6 +25,7 @@ pub mod stream;
 pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
+pub use blocking::blocking;
 pub use cgroup::default_memory_limit;
 pub use listen::{BindError, Families, Listener, Refused};
 pub use memory::GivingBack;

@@ -18,6 +18,7 @@ mod hostile;
 mod hyperdht;
 #[cfg(feature = "hyperdht")]
 mod hyperdht_js;
+mod inputs;
 #[cfg(feature = "hyperdht")]
 mod javascript;
 mod keep_alive;

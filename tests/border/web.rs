@@ -15,7 +15,7 @@ async fn push_scrape_and_forget() {
     let answer = proxy.send(Request::put("/apps/a%2Fb%20%C3%B6/metrics"), "m 1").await;
     assert_eq!(
         (answer.status().as_u16(), &answer.body()[..]),
-        (200, "stored 3 bytes of a/b ö\n".as_bytes())
+        (200, "stored a/b ö: 1 family, 1 series\n".as_bytes())
     );
     assert_eq!(proxy.text("/metrics?own=false").await, "m 1\n");
     assert_eq!(proxy.text("/metrics?own=false&app=a/b%20%C3%B6").await, "m 1\n");

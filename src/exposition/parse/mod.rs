@@ -6,10 +6,13 @@
 //!   up as a whole.
 //! - Kept is what Prometheus itself would keep. What only strict readers of OpenMetrics refuse marks the family instead
 //!   ([`Traits`]), for those who write it out.
+//! - An exemplar that cannot be read, or that may not stand where it does, costs itself and not its sample.
+//! - A text without a sample must not look as if it had some: a comment of no known form is a fault then, and so is a header inside another.
 //! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
 //! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
 
 pub(super) mod bytes;
+pub(super) mod escapes;
 mod families;
 mod header;
 mod labels;
@@ -32,6 +35,7 @@ use super::sample;
 use super::span::Span;
 
 use bytes::{is_blank, skip_blanks};
+use escapes::MARK;
 use families::{Families, Owner};
 use labels::Role;
 pub(super) use line::Hashes;
@@ -145,9 +149,9 @@ impl Reader<'_, '_> {
     fn read(&mut self) {
         let body = self.body;
         let mut at = 0;
-        if body.starts_with(b"\xef\xbb\xbf") {
+        if body.starts_with(MARK) {
             self.faults.note(0, Reason::Mark);
-            at = 3;
+            at = MARK.len();
         }
         while at < body.len() {
             at = match body[at] {
@@ -161,6 +165,9 @@ impl Reader<'_, '_> {
         }
         if self.syntax == Syntax::OpenMetrics && self.eof.is_none() {
             self.faults.fault(body.len(), Reason::NoEof);
+        }
+        if self.runs.is_empty() {
+            self.suspect_comments();
         }
     }
 
@@ -247,9 +254,6 @@ impl Reader<'_, '_> {
             Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
-        if line.exemplar.is_some() {
-            traits |= self.exemplar(owner, kind, line);
-        }
         if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
             self.odd_spelling(start, line.traits);
         }
@@ -260,6 +264,12 @@ impl Reader<'_, '_> {
             if self.is_duplicate(start, line, owner.family) {
                 return;
             }
+        }
+        if line.exemplar.is_some() {
+            traits |= self.exemplar(owner, kind, line);
+        }
+        if let Some((at, reason)) = line.spoiled {
+            self.faults.exemplar(at, reason);
         }
         self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);
@@ -275,7 +285,7 @@ impl Reader<'_, '_> {
         if end < line.newline {
             self.faults.note_once(end, Reason::CarriageReturn);
         }
-        if end > line.end && is_blank(self.body[line.end]) {
+        if end > line.end && is_blank(self.body[line.end]) && line.spoiled.is_none() {
             self.faults.note(line.end, Reason::TrailingBlanks);
         }
     }
@@ -302,7 +312,7 @@ impl Reader<'_, '_> {
         if place && line.exemplar.is_some_and(|exemplar| exemplar.short) {
             return Traits::NONE;
         }
-        self.faults.note(line.end, Reason::ExemplarPlace);
+        self.faults.exemplar(line.end, Reason::ExemplarPlace);
         Traits::RESPELL_OPENMETRICS
     }
 

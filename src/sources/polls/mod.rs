@@ -12,6 +12,7 @@ mod failure;
 mod fetch;
 mod files;
 mod ipfs;
+mod lenient;
 mod link;
 mod settings;
 mod trust;

@@ -69,6 +69,31 @@ async fn an_endpoint_fails_goes_stale_and_recovers() {
 }
 
 #[tokio::test]
+async fn data_is_withdrawn_while_a_poll_hangs() {
+    let target = Target::serve(|mut connection| async move {
+        connection.request().await?;
+        connection.answer("200 OK", "", b"a 1\n").await?;
+        connection.request().await?;
+        connection.until_closed().await
+    })
+    .await;
+    let url = target.url("/");
+    let mut hangs = stale_soon(&url);
+    // So long that only a poll that hangs can be what is seen.
+    hangs.timeout = Duration::from_secs(3_600);
+    let rig = Rig::start(settings([hangs]));
+    target.asked(2).await;
+    let stale = rig.app(&url, |app| app.withdrawn).await;
+    assert_eq!(
+        (stale.text.body().len(), &stale.fault),
+        (0, &None),
+        "the poll has neither failed nor ended"
+    );
+    assert_eq!(target.requests().len(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn an_endpoint_is_listed_from_the_start() {
     let silent = Target::serve(|mut connection| async move { connection.until_closed().await }).await;
     let rig = Rig::start(settings([endpoint(&silent.url("/"))]));
