@@ -822,7 +822,13 @@ async fn scrapers_behind_a_bridge_are_told_apart_by_a_parameter_but_not_by_a_hea
         }
     }
     // Those that came once are not counted, but listed for people.
-    let known = async |at: usize, who: &str| proxies[at].0.text("/events?format=json").await.contains(&format!("\"scraper\":\"{who}\""));
+    let known = async |at: usize, who: &str| {
+        proxies[at]
+            .0
+            .text("/events?format=json")
+            .await
+            .contains(&format!("\"scraper\":\"{who}\""))
+    };
     assert!(known(0, "a").await && known(0, "b").await);
     assert!(!known(1, "a").await && !known(1, "b").await && known(1, &format!("{} 127.0.0.1", bridge.key)).await);
 }
