@@ -50,7 +50,7 @@ class Outcome:
 
     def others(self):
         parts = []
-        for name, ways in (("scrape", ("scrape", "through")), ("push", ("http", "tcp", "unix"))):
+        for name, ways in (("scrape", ("scrape", "through", "by key")), ("push", ("http", "tcp", "unix"))):
             found = [self.served[way] for way in ways if way in self.served]
             if found:
                 times = sum(times for times, _, _ in found)

@@ -739,7 +739,7 @@ async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() 
         .unwrap();
     let sees = async |query: &str| -> bool {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        if tokio::net::TcpStream::connect(web).await.is_err() {
+        if TcpStream::connect(web).await.is_err() {
             return false;
         }
         let answer = ask(web, Request::get(format!("/api/v1/query?query={query}")), "").await;
