@@ -51,7 +51,7 @@ class Outcome:
 
     def others(self):
         parts = []
-        for name, ways in (("scrape", ("scrape", "one", "own", "through")), ("health check", ("health",)), ("push", ("http", "tcp", "unix"))):
+        for name, ways in (("scrape", ("scrape", "one", "own", "through", "by key")), ("health check", ("health",)), ("push", ("http", "tcp", "unix"))):
             found = [self.served[way] for way in ways if way in self.served]
             if found:
                 times = sum(times for times, _, _ in found)

@@ -5,7 +5,7 @@ import time
 from . import others, swarm
 from .bench import row
 from .http import KEPT, BESIDE, MIB, unread
-from .proxy import Bridge
+from .proxy import Bridge, HyperdhtBridge, Proxy
 
 
 def large(case):
@@ -48,3 +48,33 @@ def staying(case):
     time.sleep(2)
     swarm.close_all(streams)
     return f"{len(streams)} connections that scraped a proxy through a bridge and then idle", "others found streams of the link free"
+
+
+def handshakes(case):
+    """A proxy registers each second meanwhile, and a new one comes."""
+    rate, seconds = 800, 10 if case.quick else 30
+    registrations = "exporter_proxy_p2p_registrations_total"
+    before = case.proxy.behind.own(registrations, result="unchanged")
+    flood = case.proxy.node("handshakes.js", case.proxy.bootstrap, case.proxy.key, rate, seconds)
+    time.sleep(seconds / 2)
+    began = time.monotonic()
+    late = Proxy(case.binary, {
+        "p2p.enabled": True, "p2p.key_file": str(case.proxy.folder / "late.key"), "p2p.alias": "late", "p2p.secret": case.proxy.SECRET,
+        "p2p.bridges": [f"hyperdht://{case.proxy.key}"], "hyperdht.bootstrap": [case.proxy.bootstrap],
+    })
+    try:
+        case.until("a new proxy registers", lambda: late.own(registrations, result="updated") > 0, 60)
+        took = time.monotonic() - began
+        sent, answered = map(int, flood.stdout.read().split())
+        flood.wait()
+        again = case.proxy.behind.own(registrations, result="unchanged") - before
+        lost = case.proxy.behind.own(registrations, result="unreachable")
+        case.check(again > 0 and lost == 0, f"{again:.0f} registrations of a known proxy went well, {lost:.0f} did not")
+    finally:
+        late.remove()
+    return f"{sent:,} handshakes of as many keys in {seconds} s over HyperDHT, none of which went on", \
+        f"{answered:,} answered; a known proxy registered {again:.0f} times meanwhile, a new one after {took:.1f} s"
+
+
+if HyperdhtBridge.is_installed():
+    row("handshakes over HyperDHT that do not go on", start=HyperdhtBridge, ways=others.BY_KEY, memory=BESIDE)(handshakes)

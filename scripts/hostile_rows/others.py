@@ -11,6 +11,8 @@ ALL = ("scrape", "http", "tcp", "unix")
 PATHS = {"one": "/metrics?app=witness_http&own=false", "health": "/healthz", "own": "/metrics?only=own"}
 # A small app of a proxy behind a bridge.
 THROUGH = ("through",)
+# A proxy that a bridge scrapes over HyperDHT.
+BY_KEY = ("by key",)
 # Between two tries.
 PAUSE = 0.02
 # After which somebody counts as not served.
@@ -44,6 +46,8 @@ def try_once(way, number, addresses):
             connection.request("PUT", "/apps/witness_http/metrics", text)
         elif way == "through":
             connection.request("GET", "/scrape/north/apps/small/metrics")
+        elif way == "by key":
+            connection.request("GET", "/scrape/north/metrics")
         else:
             connection.request("GET", PATHS.get(way, "/metrics"))
         response = connection.getresponse()

@@ -188,19 +188,53 @@ class Bridge(Proxy):
 
     def started(self):
         key, port = self.says(r"quic://(\w+)@HOST:(\d+)").groups()
+        self.start_behind({"p2p.bridges": [f"quic://{key}@127.0.0.1:{port}"]}, "/scrape/north/apps/small/metrics")
+
+    def start_behind(self, settings, path):
         self.behind = Proxy(self.binary, {
             "p2p.enabled": True,
             "p2p.key_file": str(self.folder / "p2p.key"),
             "p2p.alias": "north",
             "p2p.secret": self.SECRET,
-            "p2p.bridges": [f"quic://{key}@127.0.0.1:{port}"],
+            **settings,
         })
         self.behind.ask("PUT", "/apps/small/metrics", "small 1\n")
         end = time.monotonic() + PATIENCE
-        while self.ask("GET", "/scrape/north/apps/small/metrics")[0] != 200:
+        while self.ask("GET", path)[0] != 200:
             assert time.monotonic() < end, "the proxy does not register"
             time.sleep(0.05)
 
     def remove(self):
         self.behind.remove()
         super().remove()
+
+
+class HyperdhtBridge(Bridge):
+    """The same over HyperDHT, in a network of its own. It needs what `scripts/test` installs."""
+
+    ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+    MODULES = ROOT / "target/hyperdht-peers"
+
+    @classmethod
+    def is_installed(cls):
+        return (cls.MODULES / "installed.json").is_file()
+
+    def node(self, script, *arguments):
+        environment = {**os.environ, "NODE_PATH": str(self.MODULES / "node_modules")}
+        return subprocess.Popen(["node", self.ROOT / "tests/peers/hyperdht" / script, *map(str, arguments)],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+
+    def defaults(self):
+        self.network = self.node("testnet.js")
+        self.bootstrap = self.network.stdout.readline().strip()
+        return {**super().defaults(), "bridge.quic_listen": "", "bridge.hyperdht": True, "hyperdht.bootstrap": [self.bootstrap]}
+
+    def started(self):
+        self.key = self.says(r"hyperdht://(\w+)").group(1)
+        settings = {"p2p.bridges": [f"hyperdht://{self.key}"], "p2p.register_interval": 1, "hyperdht.bootstrap": [self.bootstrap]}
+        self.start_behind(settings, "/scrape/north/metrics")
+
+    def remove(self):
+        super().remove()
+        self.network.kill()
+        self.network.wait()

@@ -1,5 +1,6 @@
 //! Being reached: from a handshake that came through the network to a connection.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +15,15 @@ use peeroxide_dht::messages::Ipv4Peer;
 use peeroxide_dht::noise::Keypair;
 use peeroxide_dht::noise_wrap::NoiseWrap;
 use peeroxide_dht::rpc::UserRequest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
+use super::openings::Openings;
 use super::pipe::{Keys, Pipe};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
@@ -29,8 +31,16 @@ use crate::peer::event::{Event, Events};
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
 const QUEUE: usize = 256;
-/// Connections in the making at once; each holds a stream and a little memory until the peer's first packet, or [`PATIENCE`].
-const HANDSHAKES: usize = 512;
+/// Connections in the making at once with keys that are not known; each holds some streams and a socket until the peer's first packet, or
+/// [`PATIENCE`]. Beyond it the oldest goes: a peer that means it sends its first packet within a second.
+const STRANGERS: usize = 384;
+/// The same with keys that are known, such as those of registered proxies. Others do not take their room.
+const KNOWN: usize = 128;
+/// How long what is known of our own address is used before the node and the system are asked again.
+const OUTSIDE_STANDS: Duration = Duration::from_secs(1);
+/// When packets go out that open the way for a peer's first one. Its address is what a relay says, so it may be that of somebody who knows
+/// nothing of us: three packets get through nearly always, and more of them would be a nuisance.
+const OPENINGS: [Duration; 3] = [Duration::ZERO, OPENING, Duration::from_millis(900)];
 /// Arrivals that nobody has taken yet.
 const ARRIVALS: usize = 64;
 /// How long after our answer the peer's first packet may come.
@@ -43,8 +53,26 @@ const UNANNOUNCED: &str =
 /// How long the network has to forget us.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// What a key may do that asks for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It gets no answer.
+    Refused,
+    /// It may connect, within the limits on keys that are not known.
+    Stranger,
+    /// It may connect, and has room of its own.
+    Known,
+}
+
+impl From<bool> for Admission {
+    /// For those who list the keys that may connect.
+    fn from(listed: bool) -> Self {
+        if listed { Self::Known } else { Self::Refused }
+    }
+}
+
 /// Who may connect.
-type Admit = Box<dyn Fn(PublicKey) -> bool + Send + Sync>;
+type Admit = Box<dyn Fn(PublicKey) -> Admission + Send + Sync>;
 
 /// Somebody asked for a connection.
 pub(super) enum Arrival {
@@ -134,8 +162,11 @@ pub(super) fn listen(node: &Node, pair: Keypair, admit: Admit) -> Option<Listene
         answers: Answers::default(),
         arriving,
         holders: holders.clone(),
-        seats: Arc::new(Semaphore::new(HANDSHAKES)),
+        outside: None,
+        openings: Openings::default(),
         making: JoinSet::new(),
+        strangers: InMaking::new(STRANGERS),
+        known: InMaking::new(KNOWN),
     };
     Some(Listener {
         arrivals,
@@ -155,8 +186,41 @@ struct Serving {
     answers: Answers,
     arriving: mpsc::Sender<Arrival>,
     holders: watch::Receiver<Vec<Ipv4Peer>>,
-    seats: Arc<Semaphore>,
+    /// How others see us, and when that was found out.
+    outside: Option<(Instant, Arc<Outside>)>,
+    openings: Openings,
+    /// Bounded by [`STRANGERS`] and [`KNOWN`].
     making: JoinSet<()>,
+    strangers: InMaking,
+    known: InMaking,
+}
+
+/// Connections in the making of one kind, the oldest first.
+struct InMaking {
+    most: usize,
+    tasks: VecDeque<AbortHandle>,
+}
+
+impl InMaking {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            tasks: VecDeque::new(),
+        }
+    }
+
+    /// Adds one, and gives up the oldest where there are too many.
+    fn add(&mut self, task: AbortHandle) {
+        if self.tasks.len() >= self.most {
+            self.tasks.retain(|task| !task.is_finished());
+        }
+        if self.tasks.len() >= self.most
+            && let Some(oldest) = self.tasks.pop_front()
+        {
+            oldest.abort();
+        }
+        self.tasks.push_back(task);
+    }
 }
 
 impl Serving {
@@ -220,25 +284,27 @@ impl Serving {
         let asked = handshake.recv(noise).ok()?;
         let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
         let own = stream_id().ok()?;
-        let outside = self.node.outside().await;
+        let outside = self.outside().await;
         let answer = handshake.send(&self.payload(own, client, &outside)).ok()?;
         let shared = handshake.finalize().ok()?;
         let key = PublicKey::new(shared.remote_public_key);
         let address = socket_address(client)?;
-        if asked.version != 1 || asked.error != 0 || !(self.admit)(key) {
+        let admission = (self.admit)(key);
+        if asked.version != 1 || asked.error != 0 || admission == Admission::Refused {
             // Who does not take arrivals in time misses this one; it is only told.
             let _ = self.arriving.try_send(Arrival::Refused { key, address });
             return None;
         }
-        let seat = self.seats.clone().try_acquire_owned().ok()?;
+        let may_send = admission == Admission::Known || self.openings.may_open(address.ip(), Instant::now());
+        let opening = match outside.scattered() && asked.firewall == FIREWALL_OPEN {
+            true if may_send => Opening::Ours,
+            true => return None,
+            false => Opening::Theirs { may_send },
+        };
         let making = Making {
             expected: Expected::new(&self.node, own).await.ok()?,
             remote,
-            opening: if outside.scattered() && asked.firewall == FIREWALL_OPEN {
-                Opening::Ours
-            } else {
-                Opening::Theirs
-            },
+            opening,
             key,
             keys: Keys {
                 initiator: false,
@@ -247,10 +313,26 @@ impl Serving {
                 hash: shared.handshake_hash,
             },
             arriving: self.arriving.clone(),
-            _seat: seat,
         };
-        self.making.spawn(making.run(self.node.clone(), address));
+        let task = self.making.spawn(making.run(self.node.clone(), address));
+        match admission {
+            Admission::Known => self.known.add(task),
+            Admission::Stranger | Admission::Refused => self.strangers.add(task),
+        }
         Some(answer)
+    }
+
+    /// How others see us: asking the node and the system takes longer than all the rest of a handshake.
+    async fn outside(&mut self) -> Arc<Outside> {
+        let now = Instant::now();
+        match &self.outside {
+            Some((since, outside)) if now.duration_since(*since) < OUTSIDE_STANDS => Arc::clone(outside),
+            _ => {
+                let outside = Arc::new(self.node.outside().await);
+                self.outside = Some((now, Arc::clone(&outside)));
+                outside
+            }
+        }
     }
 
     /// What the peer has to know to send us its first packet.
@@ -290,7 +372,10 @@ impl Serving {
 /// Who sends the first packet.
 enum Opening {
     /// The peer does.
-    Theirs,
+    Theirs {
+        /// Whether we may send packets that open the way for it.
+        may_send: bool,
+    },
     /// We do: the peer can be reached, and we cannot.
     Ours,
 }
@@ -304,14 +389,16 @@ struct Making {
     key: PublicKey,
     keys: Keys,
     arriving: mpsc::Sender<Arrival>,
-    _seat: OwnedSemaphorePermit,
 }
 
 impl Making {
     /// Waits for the peer while opening the way for it, or sends it the first packet.
     async fn run(mut self, node: Node, client: SocketAddr) {
         let address = match self.opening {
-            Opening::Theirs => timeout(PATIENCE, self.expected.heard_from(&node.socket, client)).await,
+            Opening::Theirs { may_send } => {
+                let openings = if may_send { &OPENINGS[..] } else { &[] };
+                timeout(PATIENCE, self.expected.heard_from(&node.socket, client, openings)).await
+            }
             Opening::Ours => {
                 // A packet that is there before our answer, which goes a longer way, may be lost.
                 sleep(OPENING).await;

@@ -1,31 +1,38 @@
 //! Where clients register: a connection for each registration, with one method.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::accept::{Arrival, Listener};
-use super::node::Node;
+use super::node::{Node, lock};
 use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
 use crate::peer::PublicKey;
 use crate::peer::event::{Event, Events};
 use crate::peer::far::{Applicant, Clerk};
 use crate::peer::session::told;
-use crate::wire::hyperdht::{AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
+use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
 
-/// Connections at once. A client needs one for a second each hour; more are dropped and come again.
-const MAX_APPLICANTS: usize = 1_024;
+/// Connections at once of clients that have registered before. A client needs one for a second each hour; more are dropped and come again.
+const MAX_KNOWN: usize = 512;
+
+/// Connections at once of others. Beyond it the oldest is dropped: a client registers at once.
+const MAX_STRANGERS: usize = 512;
+
+/// Keys of clients that have registered, in 1 MB. Beyond it those are forgotten that have not registered for longest.
+const MAX_KEYS: usize = 16_384;
 
 /// How long a client may say nothing: it registers at once, and closes the connection itself.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How long a connection may last, whatever is said on it: strangers must not keep the places of [`MAX_APPLICANTS`].
+/// How long a connection may last, whatever is said on it.
 const VISIT: Duration = Duration::from_secs(120);
 
 /// How long taking back our announcement may take.
@@ -37,15 +44,17 @@ pub(crate) struct Desk {
     node: Node,
     key: PublicKey,
     listener: Listener,
+    known: Arc<KnownKeys>,
     events: Arc<Events>,
 }
 
 impl Desk {
-    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, events: Arc<Events>) -> Self {
+    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, known: Arc<KnownKeys>, events: Arc<Events>) -> Self {
         Self {
             node,
             key,
             listener,
+            known,
             events,
         }
     }
@@ -60,20 +69,37 @@ impl Desk {
             node: _node,
             key,
             mut listener,
+            known,
             events,
         } = self;
         let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
+        // Bounded by MAX_KNOWN and MAX_STRANGERS.
         let mut applicants = JoinSet::new();
+        let mut strangers: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = applicants.join_next() => told(ended),
+                Some(ended) = applicants.join_next() => end(ended),
                 arrival = listener.accept() => match arrival {
                     None => anyhow::bail!("the HyperDHT node is closed"),
-                    Some(Arrival::Admitted(pipe)) if applicants.len() < MAX_APPLICANTS => {
-                        applicants.spawn(receive(pipe, clerk.clone(), events.clone(), stop.clone()));
+                    Some(Arrival::Admitted(pipe)) => {
+                        let is_known = known.contains(pipe.peer);
+                        strangers.retain(|stranger| !stranger.is_finished());
+                        if is_known && applicants.len() - strangers.len().min(applicants.len()) >= MAX_KNOWN {
+                            tracing::warn!(peer = %pipe.peer, "more than {MAX_KNOWN} known clients register: dropped");
+                            continue;
+                        }
+                        let receiving = receive(pipe, clerk.clone(), known.clone(), events.clone(), stop.clone());
+                        let task = applicants.spawn(receiving);
+                        if !is_known {
+                            if strangers.len() >= MAX_STRANGERS
+                                && let Some(oldest) = strangers.pop_front()
+                            {
+                                oldest.abort();
+                            }
+                            strangers.push_back(task);
+                        }
                     }
-                    Some(Arrival::Admitted(pipe)) => tracing::warn!(peer = %pipe.peer, "more than {MAX_APPLICANTS} clients register: dropped"),
                     Some(Arrival::Refused { key, address }) => {
                         events.emit(Event::Barred { address, why: format!("its key {key} is not let in") });
                     }
@@ -83,17 +109,17 @@ impl Desk {
         // Who cannot be told in time finds out by asking.
         let _ = timeout(FAREWELL, listener.close()).await;
         while let Some(ended) = applicants.join_next().await {
-            told(ended);
+            end(ended);
         }
         Ok(())
     }
 }
 
-async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, events: Arc<Events>, stop: CancellationToken) {
+async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, known: Arc<KnownKeys>, events: Arc<Events>, stop: CancellationToken) {
     let (key, address) = (pipe.peer, pipe.address);
     events.emit(Event::Opened { peer: key, address });
     let who = Applicant { key, address };
-    let serving = serve(pipe, Arc::new(Registering { clerk, who }), IDLE, stop);
+    let serving = serve(pipe, Arc::new(Registering { clerk, known, who }), IDLE, stop);
     let ended = timeout(VISIT, serving).await;
     let (meant, why) = ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}")));
     events.emit(if meant {
@@ -106,6 +132,7 @@ async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, events: Arc<Events>, stop: C
 /// What one client asks.
 struct Registering {
     clerk: Arc<dyn Clerk>,
+    known: Arc<KnownKeys>,
     who: Applicant,
 }
 
@@ -115,7 +142,13 @@ impl Service for Registering {
 
     async fn answer(&self, value: Bytes) -> Answer {
         match AliasRequest::decode(value) {
-            Ok(request) => Answer::plain(self.clerk.judge(self.who, &request).encode()),
+            Ok(request) => {
+                let reply = self.clerk.judge(self.who, &request);
+                if matches!(reply, AliasReply::Registered { .. }) {
+                    self.known.add(self.who.key);
+                }
+                Answer::plain(reply.encode())
+            }
             Err(fault) => Answer {
                 outcome: Err(Failure {
                     message: fault.to_string(),
@@ -124,5 +157,62 @@ impl Service for Registering {
                 received: None,
             },
         }
+    }
+}
+
+/// A connection has ended; one that was dropped for another is no fault.
+fn end(ended: Result<(), JoinError>) {
+    if !ended.as_ref().is_err_and(JoinError::is_cancelled) {
+        told(ended);
+    }
+}
+
+/// The keys with which clients have registered. They have room of their own, whatever others do.
+#[derive(Debug, Default)]
+pub(super) struct KnownKeys(Mutex<Keys>);
+
+#[derive(Debug, Default)]
+struct Keys {
+    /// When each key was added last, counted in additions. Bounded by [`MAX_KEYS`].
+    added: HashMap<PublicKey, u64>,
+    additions: u64,
+}
+
+impl KnownKeys {
+    pub(super) fn contains(&self, key: PublicKey) -> bool {
+        lock(&self.0).added.contains_key(&key)
+    }
+
+    fn add(&self, key: PublicKey) {
+        let mut keys = lock(&self.0);
+        keys.additions += 1;
+        let now = keys.additions;
+        keys.added.insert(key, now);
+        if keys.added.len() > MAX_KEYS {
+            // The older half of the additions goes, so that this is not done for each.
+            let oldest = now.saturating_sub(MAX_KEYS as u64 / 2);
+            keys.added.retain(|_, added| *added > oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_bounded_and_those_that_register_again_stay() {
+        let key = |n: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_le_bytes());
+            PublicKey::new(bytes)
+        };
+        let known = KnownKeys::default();
+        for n in 1..=2 * MAX_KEYS as u64 {
+            known.add(key(0));
+            known.add(key(n));
+            assert!(lock(&known.0).added.len() <= MAX_KEYS);
+        }
+        assert!(known.contains(key(0)) && known.contains(key(2 * MAX_KEYS as u64)) && !known.contains(key(1)));
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::announce::{closest, request};
 use super::node::{Node, Outside, lock, socket_address};
 use super::pipe::{Keys, Pipe, PipeError};
-use super::stream::{Expected, stream_id};
+use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
@@ -37,6 +37,16 @@ const RESENDS: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a peer that starts the connection has for it: a packet that is lost comes again a second later.
 const START: Duration = Duration::from_secs(2);
+/// When packets go out within [`START`] that open the way for it.
+const OPENINGS: [Duration; 7] = [
+    Duration::ZERO,
+    OPENING,
+    Duration::from_millis(600),
+    Duration::from_millis(900),
+    Duration::from_millis(1_200),
+    Duration::from_millis(1_500),
+    Duration::from_millis(1_800),
+];
 /// Peers whose relays are remembered; a bridge has about as many proxies.
 const ROUTES: usize = 4096;
 
@@ -197,7 +207,7 @@ impl Dialling<'_> {
     async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server)).await else {
+        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server, &OPENINGS)).await else {
             return Err(DialError::Unreachable(self.to, server));
         };
         let address = heard.map_err(transport)?;

@@ -14,6 +14,7 @@ mod dial;
 mod metrics;
 mod network;
 mod node;
+mod openings;
 mod pipe;
 mod registrar;
 mod route;

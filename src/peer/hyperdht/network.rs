@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::accept::Admission;
 use super::callers::Callers;
-use super::desk::Desk;
+use super::desk::{Desk, KnownKeys};
 use super::node::{Node, NodeError};
 use super::scraped::Scraped;
 use crate::peer::Identity;
@@ -39,8 +40,19 @@ impl Network {
     ///
     /// Where the node is closed.
     pub(crate) async fn desk(&self, own: &Identity, events: Arc<Events>) -> Result<Desk, HyperdhtError> {
-        let listener = self.0.listen(own, |_| true).await.map_err(failed)?;
-        Ok(Desk::new(self.0.clone(), own.public_key(), listener, events))
+        let known = Arc::new(KnownKeys::default());
+        let admit = {
+            let known = Arc::clone(&known);
+            move |key| {
+                if known.contains(key) {
+                    Admission::Known
+                } else {
+                    Admission::Stranger
+                }
+            }
+        };
+        let listener = self.0.listen(own, admit).await.map_err(failed)?;
+        Ok(Desk::new(self.0.clone(), own.public_key(), listener, known, events))
     }
 
     /// What scrapes clients by their keys, showing this one.

@@ -16,7 +16,7 @@ use peeroxide_dht::rpc::{self, DhtConfig, DhtHandle, UserRequest};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::accept::{self, Listener};
+use super::accept::{self, Admission, Listener};
 use super::dial::{self, DIALS, DialError, Routes};
 use super::pipe::Pipe;
 use crate::peer::{Identity, PublicKey};
@@ -113,11 +113,12 @@ impl Node {
     /// # Errors
     ///
     /// Where this node serves the identity already.
-    pub(super) async fn listen(
+    pub(super) async fn listen<A: Into<Admission>>(
         &self,
         own: &Identity,
-        admit: impl Fn(PublicKey) -> bool + Send + Sync + 'static,
+        admit: impl Fn(PublicKey) -> A + Send + Sync + 'static,
     ) -> Result<Listener, NodeError> {
+        let admit = move |key| admit(key).into();
         accept::listen(self, key_pair(own), Box::new(admit)).ok_or_else(|| NodeError::Taken(own.public_key()))
     }
 

@@ -16,7 +16,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{interval, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 
 use super::node::{Node, lock};
 use super::udx::Stream;
@@ -80,17 +80,18 @@ impl Expected {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
     }
 
-    /// Waits for the first packet as [`Expected::heard`], and opens the way for it from our side: whatever stands before us lets in whom we
-    /// have sent something to.
-    pub(super) async fn heard_from(&mut self, socket: &UdxSocket, address: SocketAddr) -> io::Result<SocketAddr> {
-        let mut openings = interval(OPENING);
-        loop {
+    /// Waits for the first packet as [`Expected::heard`], and opens the way for it from our side, each time that so much time has passed:
+    /// whatever stands before us lets in whom we have sent something to.
+    pub(super) async fn heard_from(&mut self, socket: &UdxSocket, address: SocketAddr, openings: &[Duration]) -> io::Result<SocketAddr> {
+        let began = tokio::time::Instant::now();
+        for opening in openings {
             tokio::select! {
                 heard = self.heard() => return heard,
                 // The way may be open already; what cannot be sent is not needed.
-                _ = openings.tick() => drop(socket.send_to(OPENER, address)),
+                () = sleep_until(began + *opening) => drop(socket.send_to(OPENER, address)),
             }
         }
+        self.heard().await
     }
 
     /// The stream to the other end, which calls it `remote`, at this address.

@@ -5,10 +5,18 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use peeroxide_dht::crypto::hash;
+use peeroxide_dht::hyperdht_messages::{
+    FIREWALL_UNKNOWN, HandshakeMessage, MODE_FROM_CLIENT, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo, UdxInfo,
+    encode_handshake_to_bytes,
+};
+use peeroxide_dht::messages::Ipv4Peer;
+use peeroxide_dht::noise::keypair_from_seed;
+use peeroxide_dht::noise_wrap::NoiseWrap;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::accept::{Arrival, Listener};
+use super::accept::{Admission, Arrival, Listener};
 use super::dial::DialError;
 use super::node::Node;
 use super::pipe::Pipe;
@@ -104,6 +112,93 @@ async fn a_stranger_gets_no_answer_and_is_named() {
     let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
     assert_eq!(accepted.peer, rig.client.public_key());
     drop(dialled.unwrap());
+}
+
+/// A handshake of a new key that never goes on, which a relay says is from this address.
+fn handshake(to: &Identity, from: std::net::SocketAddr) -> Vec<u8> {
+    let pair = keypair_from_seed(&Identity::ephemeral().unwrap().seed());
+    let mut noise = NoiseWrap::new_initiator(pair, *to.public_key().as_bytes());
+    let payload = NoisePayload {
+        version: 1,
+        error: 0,
+        firewall: FIREWALL_UNKNOWN,
+        holepunch: None,
+        addresses4: Vec::new(),
+        addresses6: Vec::new(),
+        udx: Some(UdxInfo {
+            version: 1,
+            reusable_socket: false,
+            id: 7,
+            seq: 0,
+        }),
+        secret_stream: Some(SecretStreamInfo { version: 1 }),
+        relay_through: None,
+        relay_addresses: None,
+    };
+    let message = HandshakeMessage {
+        mode: MODE_FROM_CLIENT,
+        noise: noise.send(&payload).unwrap(),
+        peer_address: Some(Ipv4Peer {
+            host: from.ip().to_string(),
+            port: from.port(),
+        }),
+        relay_address: None,
+    };
+    encode_handshake_to_bytes(&message).unwrap()
+}
+
+/// Sends a handshake from one node to another, without the network between them, and waits for the answer.
+async fn shake(from: &Node, to: &Node, handshake: Vec<u8>, server: &Identity) {
+    let port = to.socket.local_addr().await.unwrap().port();
+    let mut request = super::announce::request(PEER_HANDSHAKE, hash(server.public_key().as_bytes()));
+    request.value = Some(handshake);
+    let reply = timeout(LONG, from.dht.request(request, "127.0.0.1", port)).await.unwrap().unwrap();
+    assert!(reply.value.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let client = rig.client.public_key();
+    let admit = move |key| if key == client { Admission::Known } else { Admission::Stranger };
+    let mut listener = there.listen(&rig.server, admit).await.unwrap();
+    assert!(timeout(LONG, listener.announced()).await.unwrap() > 0);
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    for _ in 0..600 {
+        shake(&here, &there, handshake(&rig.server, nowhere), &rig.server).await;
+    }
+    // Less than the time after which a handshake that does not go on is given up.
+    let hasty = Duration::from_secs(8);
+    for who in [rig.client.clone(), Identity::ephemeral().unwrap()] {
+        let (dialled, accepted) = tokio::join!(here.dial(&who, rig.server.public_key(), hasty), admitted(&mut listener));
+        assert_eq!((dialled.unwrap().peer, accepted.peer), (rig.server.public_key(), who.public_key()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_a_handshake_makes_up_gets_few_packets() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let listener = there.listen(&rig.server, |_| Admission::Stranger).await.unwrap();
+    let victim = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = victim.local_addr().unwrap();
+    // Until nothing comes for longer than the longest pause between two packets.
+    let packets = async || {
+        let (mut count, mut packet) = (0, [0; 2_000]);
+        while timeout(Duration::from_secs(2), victim.recv(&mut packet)).await.is_ok() {
+            count += 1;
+        }
+        count
+    };
+    shake(&here, &there, handshake(&rig.server, address), &rig.server).await;
+    assert_eq!(packets().await, 3);
+    for _ in 0..100 {
+        shake(&here, &there, handshake(&rig.server, address), &rig.server).await;
+    }
+    let count = packets().await;
+    assert!(count <= 90, "{count}");
+    drop(listener);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
