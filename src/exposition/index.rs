@@ -111,12 +111,6 @@ impl Exposition {
         FIXED + self.families.len() * size_of::<Family>() + self.runs.len() * size_of::<Span>()
     }
 
-    /// The number of families that have samples.
-    #[must_use]
-    pub fn families_with_samples(&self) -> u64 {
-        self.families.iter().filter(|family| family.samples > 0).count() as u64
-    }
-
     /// How many series there are: usable samples, each of another series.
     #[must_use]
     pub const fn series(&self) -> u32 {

@@ -88,6 +88,9 @@ impl Text {
     }
 }
 
+/// The remark about a text whose timestamps are all too old.
+const OUTDATED: &str = "timestamps too old for Prometheus";
+
 /// How an application is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
@@ -149,6 +152,13 @@ impl App {
         })
     }
 
+    /// Remarks about a text all of whose lines can be used, for the answer to its push.
+    #[must_use]
+    pub fn push_remarks(&self) -> Vec<String> {
+        let outdated = self.outdated.then(|| OUTDATED.to_owned());
+        self.text_remarks().into_iter().chain(outdated).collect()
+    }
+
     /// Remarks about its text alone: exemplars and samples that a format leaves out.
     #[must_use]
     pub fn text_remarks(&self) -> Vec<String> {
@@ -179,7 +189,7 @@ impl App {
             parts.push(format!("{total} invalid line{}, first {first}", if total == 1 { "" } else { "s" }));
         }
         if self.outdated {
-            parts.push("timestamps too old for Prometheus".to_owned());
+            parts.push(OUTDATED.to_owned());
         }
         parts
     }

@@ -23,11 +23,11 @@ pub struct Receipt {
     pub replaced: bool,
     /// The bytes of exposition text now stored for it.
     pub bytes: u64,
-    /// The number of its families with samples; `None` where texts are not read.
+    /// The number of its families; `None` where texts are not read.
     pub families: Option<u64>,
     /// The number of its series; `None` where texts are not read.
     pub series: Option<u64>,
-    /// Remarks about its text, such as exemplars that are left out.
+    /// Remarks about its text, such as exemplars that are left out or timestamps that are too old.
     pub remarks: Vec<String>,
     /// The contradictions between it and other apps. They cost no sample.
     pub conflicts: Arc<Conflicts>,

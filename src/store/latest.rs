@@ -427,9 +427,9 @@ impl Latest {
         let receipt = Receipt {
             replaced: old.is_some(),
             bytes: app.text.body().len() as u64,
-            families: app.text.exposition().map(|text| text.families_with_samples()),
+            families: app.text.exposition().map(|text| text.families().len() as u64),
             series: app.series(),
-            remarks: app.text_remarks(),
+            remarks: app.push_remarks(),
             conflicts: Arc::clone(&app.conflicts),
             same_text: old.as_ref().is_some_and(|old| match (&old.text, &app.text) {
                 (Text::Read(old), Text::Read(new)) => Arc::ptr_eq(old, new),
