@@ -160,6 +160,12 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Samples of an app that OpenMetrics responses leave out: those without a timestamp of series that also have samples with timestamps.",
         |app| app.text.exposition().map_or(0, |text| u64::from(text.mixed_times())),
     );
+    let conflict_exemplars = faulty(
+        apps,
+        "conflict_exemplars",
+        "Exemplars of an app that are left out because their families are exposed untyped in a conflict.",
+        |app| app.conflicts.exemplars,
+    );
     let conflicts = faulty(
         apps,
         "conflicts",
@@ -172,7 +178,7 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Exemplars of an application's text that are left out although their samples are kept.",
         App::invalid_exemplars,
     );
-    invalid + &duplicates + &left_out + &conflicts + &exemplars
+    invalid + &duplicates + &left_out + &conflicts + &conflict_exemplars + &exemplars
 }
 
 fn faulty(apps: &[Arc<App>], name: &str, help: &str, count: impl Fn(&App) -> u64) -> String {

@@ -146,10 +146,16 @@ impl App {
 
     fn conflicts_note(&self) -> Option<String> {
         let first = self.conflicts.listed.first()?;
-        Some(match self.conflicts.total {
+        let mut note = match self.conflicts.total {
             0 | 1 => first.to_string(),
             total => format!("{first} (and {} more)", total - 1),
-        })
+        };
+        match self.conflicts.exemplars {
+            0 => {}
+            1 => note.push_str(", 1 exemplar left out"),
+            exemplars => note.push_str(&format!(", {exemplars} exemplars left out")),
+        }
+        Some(note)
     }
 
     /// Remarks about a text all of whose lines can be used, for the answer to its push.

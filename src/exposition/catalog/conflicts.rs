@@ -14,7 +14,7 @@ use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use super::update::Turn;
 use super::{Catalog, Update};
-use crate::exposition::{Kind, Suffix, name_hash};
+use crate::exposition::{Kind, Suffix, Traits, name_hash};
 use crate::model::{AppName, Syntax};
 
 /// Conflicts of one app that are listed; the others are counted.
@@ -27,6 +27,8 @@ pub struct Conflicts {
     pub listed: Vec<Conflict>,
     /// The number of all.
     pub total: u64,
+    /// Exemplars that are left out because their families are exposed untyped. Counted by [`Catalog::conflicts`] alone.
+    pub exemplars: u64,
 }
 
 /// A family of an app that is exposed otherwise than it was handed in.
@@ -136,9 +138,26 @@ impl Catalog {
     /// The conflicts of an app, of which at most `most` are listed.
     #[must_use]
     pub fn conflicts(&self, app: &str, most: usize) -> Conflicts {
-        self.apps
-            .find(app)
-            .map_or_else(Conflicts::default, |id| self.conflicts_of(id, most))
+        let Some(id) = self.apps.find(app) else {
+            return Conflicts::default();
+        };
+        Conflicts {
+            exemplars: self.exemplars_left_out(&self.apps.slots[id]),
+            ..self.conflicts_of(id, most)
+        }
+    }
+
+    /// The exemplars of an app's families that are exposed untyped because of a conflict.
+    fn exemplars_left_out(&self, app: &App) -> u64 {
+        if app.notes == 0 {
+            return 0;
+        }
+        let shared = app.families.iter().filter(|family| family.shared);
+        let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
+        let written = in_conflict.map(|family| &app.exposition.families()[family.text.family as usize]);
+        let with_exemplars = written.filter(|family| family.traits.contains(Traits::EXEMPLARS));
+        let samples = with_exemplars.flat_map(|family| app.exposition.samples(family));
+        samples.filter(|sample| sample.exemplar.is_some()).count() as u64
     }
 
     pub(super) fn conflicts_of(&self, id: AppId, most: usize) -> Conflicts {
@@ -157,6 +176,7 @@ impl Catalog {
                 .take(most.min(MAX_CONFLICTS_LISTED))
                 .collect(),
             total,
+            exemplars: 0,
         }
     }
 

@@ -200,8 +200,10 @@ fn exemplars_and_units_are_left_out_of_a_conflict_and_come_back() {
         "{text}"
     );
     assert!(!text.contains("UNIT") && !text.contains("# {"), "{text}");
+    assert_eq!(catalog.conflicts("a", 9).exemplars, 1);
     remove(&mut catalog, "b");
     assert_eq!(shown(&mut catalog, OPENMETRICS), counter);
+    assert_eq!(catalog.conflicts("a", 9).exemplars, 0);
 }
 
 #[test]
