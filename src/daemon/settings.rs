@@ -150,7 +150,7 @@ pub(super) fn stream(settings: &Settings) -> stream::Settings {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     stream::Settings {
         subscriber_buffer: settings.stream.subscriber_buffer,
-        topics: settings.stream.events.clone(),
+        topics: settings.stream.events.iter().copied().collect(),
         proxy: name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()).into(),
     }
 }

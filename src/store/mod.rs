@@ -32,7 +32,7 @@ pub use events::{
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, Numbered};
+pub use feed::{Change, Counted, Feed, FeedTopics, Missed, Numbered};
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use view::{Totals, View};

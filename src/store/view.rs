@@ -8,7 +8,7 @@ use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
 use super::{App, EventsOverview, Feed, Prepared, Shared};
 use crate::exposition::catalog::Selection;
 use crate::exposition::render::Variant;
-use crate::model::{PeerSample, ScraperId, Timestamp, Topic};
+use crate::model::{AppName, PeerSample, ScraperId, Timestamp, Topics};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -69,13 +69,13 @@ impl View {
 
     /// Follows what happens from now on in some topics.
     #[must_use]
-    pub fn follow(&self, topics: &[Topic]) -> Feed {
+    pub fn follow(&self, topics: Topics) -> Feed {
         self.shared.followers.follow(topics)
     }
 
     /// The latest peers of each IPFS node that was polled, by the names of the nodes.
     #[must_use]
-    pub fn peers(&self) -> Vec<Arc<PeerSample>> {
+    pub fn peers(&self) -> Vec<(AppName, Arc<PeerSample>)> {
         self.shared.peers.all()
     }
 
