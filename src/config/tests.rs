@@ -229,7 +229,7 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         other_scrape_endpoints = [
             "http://h:1/a", "http://h:1/b?x=1", "http://h:1/b?x=2", "https://h/#top", "http://[::1]:9/metrics",
             { url = "http://me:p%40ss@h:2/", name = "two", interval = 1, timeout = "100ms", labels = { b = "2", a = "1" } },
-            { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca" },
+            { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca", events = ["e"] },
         ]"#,
     );
     let endpoints = settings.poll_external.endpoints;
@@ -245,6 +245,10 @@ fn endpoints_are_settled_and_none_overwrites_another() {
     ];
     assert_eq!(names, expected);
     let (plain, two) = (&endpoints[3], &endpoints[5]);
+    assert_eq!(
+        (plain.events.as_ref(), endpoints[6].events.as_deref()),
+        (None, Some(&["e".into()][..]))
+    );
     assert_eq!((plain.url.as_str(), plain.stale_after.as_secs()), ("https://h/", 30));
     assert_eq!(
         (two.url.as_str(), two.interval.as_secs(), two.stale_after.as_secs()),

@@ -257,7 +257,7 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
     if !settings.events.enabled {
         return routes;
     }
-    routes.merge(events::routes(settings, ground, Arc::clone(&sockets.receivers.budget)))
+    routes.merge(events::routes(settings, ground, &sockets.receivers))
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.

@@ -87,6 +87,7 @@ pub(super) fn polls(settings: &Settings) -> polls::Settings {
             .collect(),
         allow_invalid_certs: polls.allow_invalid_certs,
         max_body_bytes: bytes(polls.max_body_bytes),
+        event_metric: settings.events.enabled.then(|| settings.events.metric_name.as_str().into()),
     }
 }
 
@@ -114,6 +115,7 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
         credentials,
         ca_file: endpoint.ca_file.clone(),
         labels: Arc::clone(&endpoint.labels),
+        events: endpoint.events.clone(),
     }
 }
 
@@ -136,6 +138,7 @@ fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
         credentials: node.authorization_file.clone().map(polls::Credentials::HeaderFile),
         ca_file: None,
         labels: Arc::new([]),
+        events: None,
     }
 }
 

@@ -31,7 +31,7 @@ mod turns;
 mod tests;
 
 pub use access::{may_post_events, may_write};
-pub use body::{Allowance, BodyError, BodyLimit, read_body};
+pub use body::{Allowance, BodyError, BodyLimit, drain_body, read_body};
 pub use chunks::{Chunks, Row};
 pub use client::{Client, PeerAddr};
 pub use connection::{Connection, SendQueue};

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::latest::Prepared;
-use crate::model::{AppName, LabelPair, Timestamp, Topic, Topics};
+use crate::model::{AppName, Event, LabelPair, Timestamp, Topic, Topics};
 
 /// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
 const MAX_QUEUED: usize = 16_384;
@@ -95,6 +95,18 @@ impl Change {
             bytes: update.text.body().len() as u64,
             counted,
             at: update.at,
+        }
+    }
+
+    /// The change that a one-shot event is which was just accepted; it will be a sample of `metric`.
+    #[must_use]
+    pub fn one_shot(metric: &Arc<str>, event: &Event, at: Timestamp) -> Self {
+        let labels = event.labels.iter().map(|(name, value)| (name.into(), value.into()));
+        Self::OneShot {
+            metric: Arc::clone(metric),
+            labels: labels.collect(),
+            value: event.value,
+            at,
         }
     }
 

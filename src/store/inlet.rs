@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::events::Offer;
 use super::latest::{Latest, Prepared};
-use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
+use super::{Accepted, Change, Dropped, Limits, Mode, PolledEvent, Shared};
 use crate::exposition::catalog::Clash;
 use crate::exposition::{Exposition, Fault};
 use crate::model::{AppName, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
@@ -121,10 +121,38 @@ impl Inlet {
     /// # Errors
     /// When it cannot be made durable, or its key was used for something else.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, now: Timestamp) -> Result<Accepted, EmitError> {
-        let offer = Offer { event, key, at: now };
+        let offer = Offer {
+            event,
+            key,
+            at: now,
+            stamp: None,
+        };
         match &self.shared.journal {
             Some(door) => door.offer(offer).await,
             None => self.shared.events().take(offer),
+        }
+    }
+
+    /// Takes the one-shot events of a polled text as [`Inlet::emit`] takes one: once this returns all of them are durable, and
+    /// after an error none was taken. An event that bears a time keeps it.
+    ///
+    /// # Errors
+    /// When they cannot be made durable.
+    pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
+        let offer = |PolledEvent { event, stamp }| Offer {
+            event,
+            key: None,
+            at: now,
+            stamp,
+        };
+        let offers: Vec<Offer> = polled.into_iter().map(offer).collect();
+        match &self.shared.journal {
+            _ if offers.is_empty() => Ok(()),
+            Some(door) => door.offer_all(offers).await?.into_iter().try_for_each(|outcome| outcome.map(drop)),
+            None => {
+                let mut events = self.shared.events();
+                offers.into_iter().try_for_each(|offer| events.take(offer).map(drop))
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use http::{Request, StatusCode};
@@ -12,13 +12,11 @@ use http::{Request, StatusCode};
 use crate::harness::{ask, bulk, until};
 use crate::process::{Process, config};
 
-const NAME: &str = "full_disk::a_full_disk_takes_no_events_and_loses_none";
-
 /// Set in the copy of this test that runs where it may mount.
 const INSIDE: &str = "EXPORTER_PROXY_TEST_INSIDE_MOUNTS";
 
 /// Room for the logs' beginnings and some thousand events.
-const DISK_BYTES: &str = "size=1m";
+const DISK_BYTES: &str = "1m";
 
 /// Whether this machine lets us mount a small disk; under CI it must.
 fn can_mount() -> bool {
@@ -36,8 +34,8 @@ fn can_mount() -> bool {
     can
 }
 
-#[test]
-fn a_full_disk_takes_no_events_and_loses_none() {
+/// Runs the test of this name, which calls this, in a copy of this program that may mount, on a small disk of its own.
+pub fn on_a_small_disk<R: Future<Output = ()>>(name: &str, size: &str, test: impl FnOnce(PathBuf, PathBuf) -> R) {
     if std::env::var_os(INSIDE).is_none() {
         if !can_mount() {
             return;
@@ -45,7 +43,7 @@ fn a_full_disk_takes_no_events_and_loses_none() {
         let status = Command::new("unshare")
             .args(["--map-root-user", "--mount"])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
+            .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
             .status()
             .unwrap();
@@ -56,12 +54,26 @@ fn a_full_disk_takes_no_events_and_loses_none() {
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", DISK_BYTES, "tmpfs"])
+        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
         .arg(&disk)
         .status();
     assert!(mounted.unwrap().success());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(fill(folder.path(), &disk));
+    runtime.block_on(test(folder.path().to_owned(), disk));
+}
+
+#[test]
+fn a_full_disk_takes_no_events_and_loses_none() {
+    on_a_small_disk("full_disk::a_full_disk_takes_no_events_and_loses_none", DISK_BYTES, fill);
+}
+
+#[test]
+fn a_full_disk_leaves_polled_events_with_their_server() {
+    on_a_small_disk(
+        "full_disk::a_full_disk_leaves_polled_events_with_their_server",
+        DISK_BYTES,
+        fill_while_polling,
+    );
 }
 
 /// A proxy on that disk, and its address.
@@ -91,15 +103,15 @@ async fn scrape(address: SocketAddr) -> BTreeSet<u32> {
 }
 
 /// Takes all the room that there is.
-fn take_room(filler: &Path) {
+pub fn take_room(filler: &Path) {
     let mut file = File::create(filler).unwrap();
     while file.write_all(&[0; 4_096]).is_ok() {}
     while file.write_all(&[0]).is_ok() {}
 }
 
-async fn fill(folder: &Path, disk: &Path) {
+async fn fill(folder: PathBuf, disk: PathBuf) {
     let data = disk.join("data");
-    let file = config(folder, &format!("store.path = {data:?}\n"));
+    let file = config(&folder, &format!("store.path = {data:?}\n"));
     let (process, address) = start(&file);
     let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
     assert!(scrape(address).await.is_empty());
@@ -155,4 +167,54 @@ async fn fill(folder: &Path, disk: &Path) {
     assert!(after.is_disjoint(&refused), "{after:?} and {refused:?}");
     assert_eq!(&after | &delivered, accepted);
     assert!(after.is_disjoint(&delivered), "a recorded delivery comes again");
+}
+
+async fn fill_while_polling(folder: PathBuf, disk: PathBuf) {
+    let (first_folder, data) = (tempfile::tempdir().unwrap(), disk.join("data"));
+    let (_first, server) = start(&config(first_folder.path(), ""));
+    let polls = format!(
+        "poll_external = {{ poll_other_scrape_endpoints = true, poll_interval = \"100ms\", \
+         other_scrape_endpoints = [{{ url = \"http://{server}/metrics\", name = \"A\" }}] }}"
+    );
+    let (_second, address) = start(&config(&folder, &format!("store.path = {data:?}\n{polls}\n")));
+    let pending = async || {
+        let (_, text) = get(server, "/metrics?peek=true").await;
+        let line = "events_to_metrics_scraper_counts{scraper=\"127.0.0.1 exporter-proxy\"} ";
+        text.lines().find_map(|of| of.strip_prefix(line)).map(str::to_owned)
+    };
+    assert!(scrape(address).await.is_empty());
+    until("the server knows its scraper", async || pending().await.as_deref() == Some("0")).await;
+    take_room(&disk.join("filler"));
+    // The last page of the log may still take some.
+    for n in 0..400 {
+        let query = format!("/event?n={n}&text={}", "x".repeat(100));
+        assert_eq!(ask(server, Request::post(query), "").await.status(), StatusCode::OK);
+    }
+    until("the table says why", async || {
+        let (_, apps) = get(address, "/apps").await;
+        apps.contains("one-shot events cannot be recorded") && apps.contains("No space left")
+    })
+    .await;
+    assert_ne!(pending().await.as_deref(), Some("0"), "what is not recorded has not been received");
+    fs::remove_file(disk.join("filler")).unwrap();
+    let mut got = Vec::new();
+    until("all events come", async || {
+        let (_, text) = get(address, "/metrics").await;
+        got.extend(
+            text.lines()
+                .filter(|line| line.starts_with("events_to_metrics{"))
+                .map(str::to_owned),
+        );
+        got.len() >= 400
+    })
+    .await;
+    until("all are known to have been received", async || {
+        pending().await.as_deref() == Some("0")
+    })
+    .await;
+    got.extend(scrape(address).await.iter().map(ToString::to_string));
+    assert_eq!(got.len(), 400);
+    got.sort();
+    got.dedup();
+    assert_eq!(got.len(), 400, "each of them once");
 }

@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::{Host, Url};
 
 use super::failure::{Failure, Phase};
+use super::socket::{Ending, PollSocket};
 use super::trust::Trust;
 
 /// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
@@ -48,6 +49,7 @@ pub(super) struct Link {
 struct Open {
     to: url::Origin,
     sender: SendRequest<Empty<Bytes>>,
+    ending: Ending,
     /// Drives the connection; its end is seen by `sender`.
     _driver: AbortOnDropHandle<()>,
 }
@@ -62,25 +64,37 @@ impl Link {
         }
     }
 
-    /// Closes the connection, whatever state it is in.
+    /// Closes the connection, whatever state it is in. It is reset unless the last answer on it was [taken](Self::taken).
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
+    /// The last answer was taken for good: the connection may end as it will.
+    pub(super) fn taken(&self) {
+        if let Some(open) = &self.open {
+            open.ending.in_good_order();
+        }
+    }
+
     /// Sends a request made by `request` to the origin of `url` and waits for the head of the answer.
+    ///
+    /// Until [`Link::taken`] says that the answer was taken the connection is reset when it ends.
     ///
     /// A target may close an idle connection just when the next request is on its way; that request, and only such a one, is sent once more.
     pub(super) async fn send(&mut self, url: &Url, deadline: Instant, request: impl Fn() -> Poll) -> Result<Response<Incoming>, Failure> {
         self.phase = Phase::Waiting;
         if let Some(open) = self.open.as_mut().filter(|open| open.to == url.origin())
             && open.sender.ready().await.is_ok()
-            && let Ok(response) = open.sender.send_request(request()).await
         {
-            return Ok(response);
+            open.ending.reset();
+            if let Ok(response) = open.sender.send_request(request()).await {
+                return Ok(response);
+            }
         }
         self.close();
         let open = self.connect(url, deadline).await?;
         self.phase = Phase::Waiting;
+        open.ending.reset();
         let sent = self.open.insert(open).sender.send_request(request()).await;
         sent.map_err(|e| {
             self.close();
@@ -91,7 +105,8 @@ impl Link {
     async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<Open, Failure> {
         let addresses = self.addresses(url).await?;
         self.phase = Phase::Connecting;
-        let stream = connect_any(url, &addresses, deadline).await?;
+        let stream = PollSocket::new(connect_any(url, &addresses, deadline).await?);
+        let ending = stream.ending();
         let (sender, driver) = match url.scheme() {
             "https" => {
                 self.phase = Phase::Preparing;
@@ -104,6 +119,7 @@ impl Link {
         Ok(Open {
             to: url.origin(),
             sender,
+            ending,
             _driver: driver,
         })
     }
@@ -163,7 +179,7 @@ async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> 
 }
 
 /// The TLS handshake.
-async fn secure(url: &Url, stream: TcpStream, tls: TlsConnector) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Failure> {
+async fn secure(url: &Url, stream: PollSocket, tls: TlsConnector) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Failure> {
     let host = url.host_str().unwrap_or_default();
     let fail = |why: String| Failure::Tls {
         host: host.to_owned(),

@@ -14,6 +14,7 @@ mod files;
 mod ipfs;
 mod link;
 mod settings;
+mod socket;
 mod trust;
 
 pub use settings::{Credentials, Endpoint, Password, Question, Settings};

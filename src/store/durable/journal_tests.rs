@@ -39,6 +39,7 @@ fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
         },
         key: key.map(|key| IdempotencyKey::new(key).unwrap()),
         at: now(),
+        stamp: None,
     }
 }
 

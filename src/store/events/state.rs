@@ -27,6 +27,8 @@ pub(in crate::store) struct Offer {
     pub(in crate::store) event: Event,
     pub(in crate::store) key: Option<IdempotencyKey>,
     pub(in crate::store) at: Timestamp,
+    /// The time that the event bears at the server it was polled from, if it bears one.
+    pub(in crate::store) stamp: Option<Timestamp>,
 }
 
 /// What is to become of an [`Offer`].
@@ -140,7 +142,7 @@ impl Events {
         let mut stamps: HashMap<&LabelSet, Timestamp> = HashMap::new();
         let mut keys: HashMap<&IdempotencyKey, Used> = HashMap::new();
         let mut verdicts = Vec::with_capacity(offers.len());
-        for Offer { event, key, at } in offers {
+        for Offer { event, key, at, stamp } in offers {
             let fingerprint = fingerprint(event);
             if let Some(used) = key.as_ref().and_then(|key| self.keys.get(key).or_else(|| keys.get(key))) {
                 let same = used.fingerprint == fingerprint;
@@ -149,7 +151,7 @@ impl Events {
             }
             let last = stamps.get(&event.labels).copied();
             let last = last.unwrap_or_else(|| self.log.last_stamp(&event.labels));
-            let (id, stamp) = (EventId(next), stamp_after(last, *at));
+            let (id, stamp) = (EventId(next), stamp_after(last, *stamp, *at));
             next += 1;
             if offers.len() > 1 {
                 stamps.insert(&event.labels, stamp);
@@ -294,10 +296,12 @@ impl Events {
     }
 }
 
-/// The stamp of an event that was taken at this time, after another one of its series.
-fn stamp_after(last: Timestamp, at: Timestamp) -> Timestamp {
-    let next = last.plus(STAMP_STEP);
-    if next > at.plus(MAX_AHEAD) { at } else { next.max(at) }
+/// The stamp of an event that was taken at this time, after another one of its series. A stamp that it bears already stays,
+/// unless it is too far ahead.
+fn stamp_after(last: Timestamp, given: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    let (limit, next) = (at.plus(MAX_AHEAD), last.plus(STAMP_STEP));
+    let own = given.filter(|given| *given <= limit).unwrap_or(at);
+    if next > limit { own } else { next.max(own) }
 }
 
 fn pick(cursor: &Cursor, log: &Log, explicit_timestamps: bool) -> (Vec<Arc<Recorded>>, Cursor) {

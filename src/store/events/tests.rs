@@ -27,6 +27,7 @@ fn offer(kind: &str, at: i64) -> Offer {
         event: event(kind),
         key: None,
         at: ms(at),
+        stamp: None,
     }
 }
 
@@ -410,6 +411,35 @@ fn delivered_events_are_freed_but_for_a_few_to_look_at() {
 }
 
 #[test]
+fn an_event_that_bears_a_time_keeps_it_unless_that_is_taken_or_far_ahead() {
+    let mut events = Events::new(EventOptions {
+        explicit_timestamps: true,
+        ..EventOptions::default()
+    });
+    let mut stamp = |kind: &str, at, given: Option<i64>| {
+        let mut offer = offer(kind, at);
+        offer.stamp = given.map(ms);
+        let Verdict::New(record) = events.judge(&[offer]).remove(0) else {
+            panic!("it is new")
+        };
+        events.accept(std::sync::Arc::clone(&record), None);
+        assert_eq!(record.at, ms(at));
+        record.stamp.as_millis()
+    };
+    assert_eq!(stamp("a", 10_000, Some(7_000)), 7_000);
+    assert_eq!(stamp("a", 10_000, Some(7_000)), 7_001, "one sample for each time of a series");
+    assert_eq!(stamp("a", 10_000, Some(6_000)), 7_002, "times of a series ascend");
+    assert_eq!(stamp("b", 10_000, Some(6_000)), 6_000);
+    assert_eq!(
+        stamp("b", 10_000, Some(310_000)),
+        310_000,
+        "a clock that is ahead by no more than Prometheus takes"
+    );
+    assert_eq!(stamp("c", 10_000, Some(310_001)), 10_000);
+    assert_eq!(stamp("c", 10_000, None), 10_001);
+}
+
+#[test]
 fn a_key_makes_a_retry_count_once() {
     let key = |text| Some(IdempotencyKey::new(text).unwrap());
     let mut events = Events::new(EventOptions::default());
@@ -417,6 +447,7 @@ fn a_key_makes_a_retry_count_once() {
         event: event(kind),
         key,
         at: ms(0),
+        stamp: None,
     };
     let offers = [offer("x", key("k")), offer("x", key("k")), offer("y", key("k")), offer("x", None)];
     let verdicts = events.judge(&offers);
