@@ -14,6 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
+use url::form_urlencoded;
 
 use super::roster::{Roster, Unknown, Way};
 use super::segment;
@@ -81,8 +82,14 @@ pub(super) async fn whole(
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let path = with_query("/metrics".to_owned(), query);
-    forwarding.forward(&alias, &path, (method, headers), &connection).await
+    let one_app = query.as_deref().is_some_and(names_app);
+    let asked = Asked {
+        path: with_query("/metrics".to_owned(), query),
+        one_app,
+        method,
+        headers,
+    };
+    forwarding.forward(&alias, asked, &connection).await
 }
 
 /// `GET /scrape/{alias}/apps/{app}/metrics`
@@ -94,8 +101,27 @@ pub(super) async fn one_app(
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let path = with_query(format!("/apps/{}/metrics", segment(&app)), query);
-    forwarding.forward(&alias, &path, (method, headers), &connection).await
+    let asked = Asked {
+        path: with_query(format!("/apps/{}/metrics", segment(&app)), query),
+        one_app: true,
+        method,
+        headers,
+    };
+    forwarding.forward(&alias, asked, &connection).await
+}
+
+/// What a proxy is asked for.
+struct Asked {
+    path: String,
+    /// Whether it is one app and not all of them.
+    one_app: bool,
+    method: Method,
+    headers: HeaderMap,
+}
+
+/// Returns true if a query asks for one app.
+fn names_app(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "app")
 }
 
 fn with_query(path: String, query: Option<String>) -> String {
@@ -106,17 +132,17 @@ fn with_query(path: String, query: Option<String>) -> String {
 }
 
 impl Forwarding {
-    async fn forward(&self, alias: &str, path: &str, asked: (Method, HeaderMap), connection: &Connection) -> Response<Body> {
+    async fn forward(&self, alias: &str, asked: Asked, connection: &Connection) -> Response<Body> {
         let began = Instant::now();
-        let wait = patience(self.request_timeout, &asked.1);
+        let wait = patience(self.request_timeout, &asked.headers);
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (self.roster.find(alias), &self.callers) {
             (Ok(Way::Link(link)), _) => link,
-            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, (path, &asked.0), wait).await,
+            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, &asked, wait).await,
             (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
             (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
-        let Ok(request) = request(path, asked, connection) else {
+        let Ok(request) = request(&asked, connection) else {
             return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
         };
         let Ok(answer) = link.scrape(request, wait).await else {
@@ -126,17 +152,17 @@ impl Forwarding {
         if answer.response.status().is_success() {
             return self.pass_on(answer, connection);
         }
-        self.upstream_error(answer, path).await
+        self.upstream_error(answer, asked.one_app).await
     }
 
     /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
     /// tells the proxy that its answer was received.
-    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, (path, method): (&str, &Method), wait: Duration) -> Response<Body> {
-        if path.starts_with("/apps/") {
+    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, asked: &Asked, wait: Duration) -> Response<Body> {
+        if asked.one_app {
             let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
             return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why);
         }
-        if *method == Method::HEAD {
+        if asked.method == Method::HEAD {
             return self.head_by_key(callers, key, wait).await;
         }
         let began = Instant::now();
@@ -188,10 +214,10 @@ impl Forwarding {
     }
 
     /// The proxy has answered that it cannot; an app that it does not have is simply not found.
-    async fn upstream_error(&self, answer: Answer, path: &str) -> Response<Body> {
+    async fn upstream_error(&self, answer: Answer, one_app: bool) -> Response<Body> {
         let status = answer.response.status();
         let told = message(answer.response.into_body()).await;
-        if status == StatusCode::NOT_FOUND && path.starts_with("/apps/") {
+        if status == StatusCode::NOT_FOUND && one_app {
             return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, &told);
         }
         let text = if told.is_empty() { status.to_string() } else { told };
@@ -208,12 +234,13 @@ impl Forwarding {
     }
 }
 
-fn request(path: &str, (method, headers): (Method, HeaderMap), connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
+fn request(asked: &Asked, connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
+    let Asked { path, method, headers, .. } = asked;
     let mut request = Request::builder().method(method).uri(path).body(Empty::new())?;
     let to = request.headers_mut();
     to.insert(HOST, HeaderValue::from_static("exporter-proxy"));
-    copy(&ASKED, &headers, to);
-    if let Ok(client) = HeaderValue::try_from(connection.client(&headers).to_string()) {
+    copy(&ASKED, headers, to);
+    if let Ok(client) = HeaderValue::try_from(connection.client(headers).to_string()) {
         to.insert(FORWARDED_FOR, client);
     }
     Ok(request)
@@ -243,6 +270,16 @@ fn patience(configured: Duration, headers: &HeaderMap) -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn an_app_is_named_by_its_parameter_alone() {
+        for one in ["app=a", "own=false&app=a%20b", "%61pp=x", "app"] {
+            assert!(names_app(one), "{one}");
+        }
+        for all in ["", "own=false", "apps=a", "only=app", "x=app=1"] {
+            assert!(!names_app(all), "{all}");
+        }
+    }
 
     #[test]
     fn the_shorter_patience_counts() {

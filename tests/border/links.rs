@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{PATIENCE, Proxy, ask, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
+use crate::peers::Prometheus;
 
 pub const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -179,6 +180,9 @@ async fn a_proxy_is_scraped_through_two_bridges() {
         let sd: serde_json::Value = serde_json::from_str(&bridge.text("/sd").await).unwrap();
         assert_eq!(sd[0]["labels"]["__param_only"], "own", "{sd}");
         assert_eq!(sd[1]["labels"]["app"], "job/1", "{sd}");
+        assert_eq!(sd[1]["labels"]["__metrics_path__"], "/scrape/a b/metrics", "{sd}");
+        assert_eq!(bridge.text("/scrape/a%20b/metrics?app=job%2F1&own=false").await, "jobs 7\n");
+        assert_eq!(bridge.status("/scrape/a%20b/metrics?app=none&own=false").await, 404);
         assert_eq!(sd[1]["targets"][0], bridge.http.to_string(), "{sd}");
         let sd: serde_json::Value = serde_json::from_str(&bridge.text("/sd?apps=false").await).unwrap();
         assert_eq!(sd.as_array().unwrap().len(), 1, "{sd}");
@@ -698,6 +702,49 @@ async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() 
     let gone = r#"up{job="proxies-by-http",instance="north"} == 0"#;
     until(gone, async || sees(gone).await).await;
     running.kill().await.unwrap();
+}
+
+/// Prometheus encodes the path of a target itself, so what discovery says must not be encoded already.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_finds_apps_of_any_name_behind_aliases_of_any_name() {
+    let bridge = TestBridge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let polled = Proxy::start().await;
+    polled.send(Request::put("/apps/far/metrics"), "far 3\n").await;
+    let polls = format!(
+        "poll_external = {{ poll_other_scrape_endpoints = true, other_scrape_endpoints = [\"http://{}/metrics?own=false\"] }}",
+        polled.http
+    );
+    let alias = "50% of a&b?#+ö";
+    let text = format!(
+        "{polls}\n{}",
+        p2p(&[&bridge], &folder, &format!("alias = {alias:?}\nsecret = \"{SECRET}\""))
+    );
+    let proxy = Proxy::with(&text).await;
+    let names = ["a job: x/y", "100%25", "q?a=b&c#d+e", "ö \"quoted\\", "..", "plain"];
+    for (n, name) in names.iter().enumerate() {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        let answer = proxy
+            .send(Request::put(format!("/apps/{name}/metrics")), format!("jobs {n}\n"))
+            .await;
+        assert_eq!(answer.status(), 200, "{name}");
+    }
+    let job = format!(
+        "- job_name: apps\n  http_sd_configs: [{{url: 'http://{}/sd', refresh_interval: 1s}}]\n",
+        bridge.http
+    );
+    let Some(prometheus) = Prometheus::start(&job).await else { return };
+    for (n, name) in names.iter().enumerate() {
+        prometheus
+            .shows(&format!("jobs{{app={name:?},alias={alias:?}}}"), &n.to_string())
+            .await;
+    }
+    let app = format!("external_poll: {}", polled.http);
+    prometheus.shows(&format!("far{{app={app:?}}}"), "3").await;
+    let down = prometheus.query("up == 0").await;
+    assert_eq!(down, [], "no target is down");
+    prometheus.shows("count(up == 1)", &(names.len() + 2).to_string()).await;
+    prometheus.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
