@@ -18,7 +18,7 @@ use super::aliases::Over;
 use super::roster::{Listed, Roster};
 use crate::http::reply;
 use crate::model::AppName;
-use crate::peer::{Link, PublicKey};
+use crate::peer::Link;
 
 /// How old a list of apps may be before the proxy is asked again.
 const FRESH: Duration = Duration::from_secs(15);
@@ -99,20 +99,16 @@ fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
 /// Asks all connected proxies for their apps whose lists are old.
 async fn refresh(roster: &Roster) {
     let now = Instant::now();
-    let mut stale: Vec<(PublicKey, Link)> = roster
+    let stale = roster
         .list()
         .into_iter()
         .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= FRESH))
-        .filter_map(|listed| Some((listed.entry.key, listed.link?)))
-        .collect();
-    // A proxy may have two aliases for a while.
-    stale.sort_by_key(|(key, _)| *key);
-    stale.dedup_by_key(|(key, _)| *key);
+        .filter_map(|listed| Some((listed.entry.alias, listed.link?)));
     futures_util::stream::iter(stale)
-        .for_each_concurrent(AT_ONCE, |(key, link)| async move {
+        .for_each_concurrent(AT_ONCE, |(alias, link)| async move {
             match apps(&link).await {
-                Some(apps) => roster.has_apps(key, apps, Instant::now()),
-                None => tracing::debug!(peer = %key, "it does not tell its apps"),
+                Some(apps) => roster.set_apps(alias.as_str(), apps, Instant::now()),
+                None => tracing::debug!(%alias, "it does not tell its apps"),
             }
         })
         .await;
@@ -151,7 +147,7 @@ mod tests {
     use super::*;
     use crate::bridge::aliases::Entry;
     use crate::model::Timestamp;
-    use crate::peer::Alias;
+    use crate::peer::{Alias, PublicKey};
 
     #[test]
     fn a_target_for_the_proxy_and_one_for_each_app() {
@@ -162,8 +158,10 @@ mod tests {
                 hostname: "h".into(),
                 service: "s".into(),
                 over: Over::Quic,
-                renewed: Timestamp::default(),
+                link: None,
+                renewed: Instant::now(),
             },
+            registered: Timestamp::default(),
             expires: Timestamp::default(),
             link: None,
             apps: (

@@ -19,7 +19,7 @@ use url::form_urlencoded;
 use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
-use crate::peer::{Answer, Callers, PublicKey, message};
+use crate::peer::{Answer, Callers, HyperdhtError, PublicKey, message};
 use crate::wire::hyperdht::MetricsReply;
 
 /// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
@@ -138,7 +138,14 @@ impl Forwarding {
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (self.roster.find(alias), &self.callers) {
             (Ok(Way::Link(link)), _) => link,
-            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, &asked, wait).await,
+            (Ok(Way::Key(key)), Some(callers)) => match self.forward_by_key(callers, key, &asked, wait).await {
+                Ok(response) => return response,
+                Err(HyperdhtError::Unreachable(_)) => match self.roster.unreachable(alias, key) {
+                    Some(link) => link,
+                    None => return unavailable(),
+                },
+                Err(_) => return unavailable(),
+            },
             (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
             (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
@@ -157,20 +164,27 @@ impl Forwarding {
 
     /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
     /// tells the proxy that its answer was received.
-    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, asked: &Asked, wait: Duration) -> Response<Body> {
+    ///
+    /// # Errors
+    /// When there is no answer.
+    async fn forward_by_key(
+        &self,
+        callers: &Callers,
+        key: PublicKey,
+        asked: &Asked,
+        wait: Duration,
+    ) -> Result<Response<Body>, HyperdhtError> {
         if asked.one_app {
             let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
-            return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why);
+            return Ok(self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why));
         }
         if asked.method == Method::HEAD {
-            return self.head_by_key(callers, key, wait).await;
+            return Self::head_by_key(callers, key, wait).await;
         }
         let began = Instant::now();
-        let Ok(reply) = callers.scrape(key, wait).await else {
-            return self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        };
+        let reply = callers.scrape(key, wait).await?;
         self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
-        match reply {
+        Ok(match reply {
             MetricsReply::Failed(why) => self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {why}")),
             MetricsReply::Metrics(text) => {
                 self.roster.telemetry.bridge_scrapes_total.with([Outcome::Ok.as_str()]).inc();
@@ -178,19 +192,17 @@ impl Forwarding {
                 response.headers_mut().insert(CONTENT_TYPE, text_004());
                 response
             }
-        }
+        })
     }
 
     /// A HEAD must not take the events that a scrape would, and over HyperDHT there is no asking for less than everything: it says whether
     /// the proxy is reached, and leaves out how long the metrics would be.
-    async fn head_by_key(&self, callers: &Callers, key: PublicKey, wait: Duration) -> Response<Body> {
-        if callers.reach(key, wait).await.is_err() {
-            return self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        }
+    async fn head_by_key(callers: &Callers, key: PublicKey, wait: Duration) -> Result<Response<Body>, HyperdhtError> {
+        callers.reach(key, wait).await?;
         // A body of no known length, as an empty one would be told as a length of 0.
         let mut response = Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
         response.headers_mut().insert(CONTENT_TYPE, text_004());
-        response
+        Ok(response)
     }
 
     /// The metrics, as they come; and when their reader has them, the proxy is told.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::roster::Roster;
@@ -52,7 +52,7 @@ impl Keeper {
         if let Some(text) = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))? {
             // A file of nothing is what a container's mount begins with.
             if !text.trim().is_empty() {
-                let (entries, faults) = targets_file::parse(&text, (roster.clock)()).map_err(|e| {
+                let (entries, faults) = targets_file::parse(&text, Instant::now()).map_err(|e| {
                     anyhow::anyhow!("bridge.targets_file: {shown} is no targets file ({e}); move it away to start with none")
                 })?;
                 for fault in faults {

@@ -23,8 +23,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
 
 pub use aliases::AliasPolicy;
 
@@ -39,7 +40,8 @@ use self::registry::Registry;
 use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
-use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, SharedSecret};
+use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, REGISTER_INTERVAL, SharedSecret};
+use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Listener, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
@@ -52,10 +54,15 @@ const ENDPOINTS: &[(&str, &str)] = &[
         "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
     ),
     ("GET /aliases", "who is registered; JSON with ?format=json"),
+    ("DELETE /aliases/NAME", "forget an alias"),
     ("GET /metrics", "the bridge's own metrics"),
     ("GET /healthz", "whether the bridge lives"),
     ("GET /readyz", "whether the bridge is ready, or why not"),
 ];
+
+/// How long after the start of a bridge all its proxies have dialled again: they do each 8 s, and wait 5 s for an answer. One over
+/// HyperDHT registers each [`REGISTER_INTERVAL`].
+const COMES_BACK: Duration = Duration::from_secs(20);
 
 /// What stays as it is in a segment of a path; everything else is percent-encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -66,10 +73,12 @@ fn segment(name: &str) -> String {
 }
 
 /// Settings of a bridge.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct BridgeSettings {
     /// Who it is.
     pub identity: Identity,
+    /// The lock on the identity's file, held as long as the bridge lives.
+    pub key_lock: Option<FileLock>,
     /// What it shares with its proxies.
     pub secret: SharedSecret,
     /// `HOST:PORT` for Prometheus.
@@ -102,6 +111,7 @@ pub struct Bridge {
     supervisor: Supervisor,
     obstacle: Arc<Obstacle>,
     stop: Stop,
+    key_lock: Option<FileLock>,
     /// Where Prometheus asks.
     pub http: Option<SocketAddr>,
     /// Where proxies register.
@@ -122,7 +132,12 @@ impl Bridge {
         let telemetry = Arc::new(BridgeTelemetry::default());
         let counting = telemetry.clone();
         let events = Arc::new(Events::new(move |event| count(&counting, event)));
-        let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry);
+        let comes_back = if settings.hyperdht.is_some() {
+            REGISTER_INTERVAL
+        } else {
+            COMES_BACK
+        };
+        let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry, Instant::now(), comes_back);
         let roster = Arc::new(Roster::new(aliases, events.clone(), telemetry, settings.clock));
         let obstacle = Arc::new(Obstacle::default());
         let mut supervisor = Supervisor::new();
@@ -166,6 +181,7 @@ impl Bridge {
             supervisor,
             obstacle,
             stop: Stop::default(),
+            key_lock: settings.key_lock,
             http,
             quic,
             hyperdht: settings.hyperdht.is_some(),
@@ -185,6 +201,7 @@ impl Bridge {
             supervisor,
             obstacle,
             stop,
+            key_lock: _locked,
             ..
         } = self;
         let gently = stop.gently.clone();
@@ -232,6 +249,7 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
     let pages = Router::new()
         .route("/", get(pages::index))
         .route("/aliases", get(pages::aliases))
+        .route("/aliases/{alias}", delete(pages::forget))
         .route("/metrics", get(pages::metrics))
         .route("/healthz", get(pages::alive))
         .route("/-/healthy", get(pages::alive))
@@ -258,5 +276,9 @@ fn count(telemetry: &BridgeTelemetry, event: &Event) {
         Event::Unreachable { .. } => link("unreachable"),
         // Scrapes are counted where their outcome is known.
         Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
+        // Counted where the table changes, or shown in the log alone.
+        Event::Replaced { .. } | Event::Restored { .. } | Event::Renamed { .. } | Event::KeyShared { .. } => {}
+        // For proxies.
+        Event::AliasLost { .. } | Event::AliasReturned { .. } => {}
     }
 }

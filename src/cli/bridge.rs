@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::run::{conclude, provide_files, read, runtime};
+use super::run::{conclude, provide_files, read, runtime, stopped_early};
 use crate::bridge::Bridge;
 use crate::config::Loaded;
 use crate::daemon::bind_bridge;
@@ -24,13 +24,16 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
+    let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!(
         "exporter-proxy {} bridge, configured by {}",
         env!("CARGO_PKG_VERSION"),
         loaded.source
     );
-    let bridge = bind_bridge(&loaded.settings).await?;
+    let bridge = tokio::select! {
+        bridge = bind_bridge(&loaded.settings) => bridge?,
+        signal = signals.first() => return Ok(stopped_early(signal)),
+    };
     greet(&bridge);
     let stop = bridge.stop();
     let report = tokio::select! {

@@ -1,7 +1,8 @@
 //! From the settings of links to identities, secrets, and the parts that use them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -10,7 +11,11 @@ use crate::http::Door;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Event, Events, Identity, LinkAddress, PublicKey, Registration, SharedSecret, usual_key_file,
 };
+use crate::supervise::files::{FileLock, LockError, open_regular};
 use crate::telemetry::Telemetry;
+
+/// How long a key file that another process uses is waited for: a restart may overlap with the end of the last run.
+const KEY_FILE_WAIT: Duration = Duration::from_secs(15);
 
 /// The secret that stands in the shipped configuration as an example, and that everybody knows.
 const EXAMPLE: SharedSecret = SharedSecret::new([0; 32]);
@@ -22,8 +27,13 @@ const MAX_SECRET_BYTES: u64 = 1024;
 ///
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
-pub(super) async fn client(p2p: &P2p, hyperdht: &Hyperdht, door: Door, telemetry: Arc<Telemetry>) -> anyhow::Result<Client> {
-    let identity = Identity::load_or_create(&key_file(p2p.key_file.clone(), "p2p")?).context("p2p.key_file")?;
+pub(super) async fn client(
+    p2p: &P2p,
+    hyperdht: &Hyperdht,
+    door: Door,
+    telemetry: Arc<Telemetry>,
+) -> anyhow::Result<(Client, Option<FileLock>)> {
+    let (identity, lock) = identity(p2p.key_file.clone(), "p2p").await?;
     let hostname = match &p2p.hostname {
         Some(hostname) => hostname.clone(),
         None => hostname().context("p2p.hostname")?,
@@ -56,13 +66,41 @@ pub(super) async fn client(p2p: &P2p, hyperdht: &Hyperdht, door: Door, telemetry
     }
     let bridges = p2p.bridges.clone();
     let events = Events::new(move |event| count(&telemetry, &bridges, event));
-    Client::bind(settings, door, events).await.map_err(|error| {
+    let client = Client::bind(settings, door, events).await.map_err(|error| {
         let key = match error {
             ClientError::Gate(_) => "p2p.listen",
             ClientError::Hyperdht(_) => "p2p.bridges",
         };
         anyhow::Error::new(error).context(key)
-    })
+    })?;
+    Ok((client, lock))
+}
+
+/// The identity in the key file of a section, and the lock on that file: two processes with one key would be taken for one.
+///
+/// # Errors
+/// When the file cannot be read or made, or another process uses it.
+pub(super) async fn identity(configured: Option<PathBuf>, section: &str) -> anyhow::Result<(Identity, Option<FileLock>)> {
+    let (path, key) = (key_file(configured, section)?, format!("{section}.key_file"));
+    let identity = Identity::load_or_create(&path).with_context(|| key.clone())?;
+    let lock = lock(&path, &key).await?;
+    Ok((identity, lock))
+}
+
+async fn lock(path: &Path, key: &str) -> anyhow::Result<Option<FileLock>> {
+    let shown = path.display();
+    let file = open_regular(path).with_context(|| format!("{key}: cannot open {shown}"))?;
+    let waiting = |why: &LockError| {
+        tracing::warn!("{shown} ({key}): {why}; waiting up to {} s for it", KEY_FILE_WAIT.as_secs());
+    };
+    match FileLock::take_within(&file, KEY_FILE_WAIT, waiting).await {
+        Ok(lock) => Ok(Some(lock)),
+        Err(why @ LockError::Held(_)) => bail!("{shown} ({key}): {why}; two processes cannot share a key, so name another file"),
+        Err(why @ LockError::Unsupported(_)) => {
+            tracing::warn!("{shown} ({key}): {why}; make sure that no other process uses this key");
+            Ok(None)
+        }
+    }
 }
 
 /// The nodes through which HyperDHT is joined.
@@ -84,7 +122,7 @@ pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
         SecretSource::File(path) => {
             use std::io::Read as _;
             let mut text = String::new();
-            let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file = open_regular(path).with_context(|| format!("cannot read {}", path.display()))?;
             file.take(MAX_SECRET_BYTES)
                 .read_to_string(&mut text)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -143,6 +181,12 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
             ended(peer);
         }
         Event::Barred { .. } => link("barred"),
+        Event::AliasLost { peer, .. } => registration(peer, "lost"),
+        Event::AliasReturned { peer, .. } => registration(peer, "returned"),
+        // Shown in the log alone.
+        Event::KeyShared { .. } => {}
+        // For bridges.
+        Event::Replaced { .. } | Event::Restored { .. } | Event::Renamed { .. } => {}
         Event::Asked { .. } => scrape("asked"),
         Event::Answered { .. } => scrape("answered"),
         Event::Failed { .. } => scrape("failed"),

@@ -36,6 +36,7 @@ use crate::peer::PublicKey;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
+use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
@@ -46,6 +47,8 @@ pub struct Daemon {
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
+    /// The lock on the key file, where there are links.
+    key_lock: Option<FileLock>,
 }
 
 /// What listens where.
@@ -130,11 +133,13 @@ impl Daemon {
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
         let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
         let readers = readers(&ground, scraping, events);
+        let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
             let door = ground.door(readers.clone(), &routes::reads());
-            let client = links::client(p2p, &settings.hyperdht, door, Arc::clone(&ground.telemetry)).await?;
+            let (client, lock) = links::client(p2p, &settings.hyperdht, door, Arc::clone(&ground.telemetry)).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
+            key_lock = lock;
         }
         let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
         let door = ground.door(routes, &routes::requests());
@@ -149,6 +154,7 @@ impl Daemon {
             addresses,
             readiness: ground.readiness,
             stop: ground.stop,
+            key_lock,
         })
     }
 
@@ -171,6 +177,7 @@ impl Daemon {
             keeping,
             readiness,
             stop,
+            key_lock: _locked,
             ..
         } = self;
         if let Some(keeping) = &keeping {

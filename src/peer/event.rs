@@ -70,6 +70,62 @@ pub enum Event {
         /// What is known of it.
         why: String,
     },
+    /// At a bridge: a proxy has lost its alias to another key, which has registered it.
+    Replaced {
+        /// The key that had the alias.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+        /// The key that has it now.
+        by: PublicKey,
+        /// The address from which that was registered.
+        address: SocketAddr,
+    },
+    /// At a bridge: a proxy that had lost its alias has it again, without having registered.
+    Restored {
+        /// The key that has the alias again.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+    },
+    /// At a bridge: a proxy has registered another alias, and its earlier one was dropped.
+    Renamed {
+        /// Its key.
+        peer: PublicKey,
+        /// Its address.
+        address: SocketAddr,
+        /// The alias that it has now.
+        alias: String,
+        /// The alias that it had.
+        dropped: String,
+    },
+    /// Two proxies use one key. At a bridge `peer` is that key; at a proxy, which is the first of the two, it is the bridge's.
+    KeyShared {
+        /// The shared key, or the bridge that has told of it.
+        peer: PublicKey,
+        /// The aliases of the two.
+        aliases: [String; 2],
+        /// The addresses of the two, as the bridge sees them.
+        addresses: [String; 2],
+    },
+    /// At a proxy: another key has taken its alias at a bridge.
+    AliasLost {
+        /// The bridge.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+        /// The key that has it now.
+        by: PublicKey,
+        /// The address from which that was registered.
+        address: String,
+    },
+    /// At a proxy: the alias that it had lost at a bridge is its own again.
+    AliasReturned {
+        /// The bridge.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+    },
     /// A scrape was asked for.
     Asked {
         /// The other end.
@@ -143,6 +199,34 @@ impl Event {
             Self::Opened { peer, address } => tracing::info!(%peer, %address, "link opened"),
             Self::Closed { peer, why } => tracing::info!(%peer, "link closed: {why}"),
             Self::Lost { peer, why } => tracing::warn!(%peer, "link lost: {why}"),
+            Self::Replaced { peer, alias, by, address } => tracing::warn!(
+                alias, %by, %address,
+                "the alias {alias} was taken from the key {peer}: the key {by} has registered it from {address} (bridge.alias_policy)"
+            ),
+            Self::Restored { peer, alias } => tracing::info!(%peer, alias, "the alias {alias} is the key {peer}'s again"),
+            Self::Renamed {
+                peer,
+                address,
+                alias,
+                dropped,
+            } => tracing::warn!(
+                %peer, %address, alias, dropped,
+                "the key {peer} has registered {alias} from {address}: its earlier alias {dropped} was dropped"
+            ),
+            Self::KeyShared { peer, aliases, addresses } => {
+                let ([one, other], [here, there]) = (aliases, addresses);
+                tracing::warn!(
+                    %peer,
+                    "two proxies use one key: {one} at {here} and {other} at {there}; give each a key of its own (p2p.key_file)"
+                );
+            }
+            Self::AliasLost { peer, alias, by, address } => tracing::warn!(
+                %peer, alias, %by, address,
+                "the alias {alias} was taken at the bridge {peer}: the key {by} has registered it from {address}; this proxy is not scraped under it"
+            ),
+            Self::AliasReturned { peer, alias } => {
+                tracing::info!(%peer, alias, "the alias {alias} at the bridge {peer} is this proxy's again");
+            }
             Self::Asked { peer, scrape, path } => tracing::debug!(%peer, %scrape, "scrape of {path}"),
             Self::Answered { peer, scrape } => tracing::debug!(%peer, %scrape, "scrape answered"),
             Self::Failed { peer, scrape, why } => tracing::warn!(%peer, %scrape, "scrape failed: {why}"),

@@ -113,6 +113,16 @@ impl Link {
         self.0.connection.close(CLOSED, why.as_bytes());
     }
 
+    /// Has a control message sent. One that finds no room among those that wait is left out.
+    pub(crate) fn tell(&self, message: LinkMessage) {
+        let _ = self.0.outbox.try_send(message);
+    }
+
+    /// How many datagrams have come so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.0.connection.stats().udp_rx.datagrams
+    }
+
     /// The round trip as QUIC sees it.
     pub(crate) fn rtt(&self) -> Duration {
         self.0.connection.rtt()

@@ -16,7 +16,7 @@ use super::offer::Offer;
 use super::proof::{Claim, keying};
 use super::tls::Protocol;
 use super::transport::{BEAT, CLOSED, MAX_STREAMS, beat, ending};
-use super::{Identity, QuicAddress, Registration};
+use super::{Identity, PublicKey, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
 /// Waits between dials. With a handshake of 5 s the last one still finds a bridge within 15 s of its return.
@@ -209,6 +209,21 @@ impl Live<'_> {
                         self.session.offer.ledger.delivered(self.session.bridge.key, ScrapeId(scrape));
                     }
                     LinkMessage::Goodbye(_) => return Ok(End::Over),
+                    LinkMessage::SharedKey(shared) => self.session.emit(Event::KeyShared {
+                        peer: self.session.bridge.key,
+                        aliases: [shared.alias, shared.other_alias],
+                        addresses: [shared.address, shared.other_address],
+                    }),
+                    LinkMessage::AliasLost(lost) => self.session.emit(Event::AliasLost {
+                        peer: self.session.bridge.key,
+                        alias: lost.alias,
+                        by: PublicKey::new(lost.key),
+                        address: lost.address,
+                    }),
+                    LinkMessage::AliasReturned(alias) => self.session.emit(Event::AliasReturned {
+                        peer: self.session.bridge.key,
+                        alias,
+                    }),
                     LinkMessage::Register(_) => return Err(out_of_place("a bridge does not register")),
                 },
                 () = sleep_until(due), if asked => return Err(out_of_place("no answer to the registration")),

@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod accept;
+pub mod files;
 pub mod limits;
 pub mod listen;
 mod memory;

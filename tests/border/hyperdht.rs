@@ -228,6 +228,45 @@ async fn both_transports_share_one_table_of_aliases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_not_reached() {
+    let network = TestNetwork::start(NODES).await;
+    let extra = format!("quic_listen = \"127.0.0.1:{}\"", free_port());
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), &extra).await;
+    let identity = Identity::ephemeral().unwrap();
+    let by_key = async |alias: &str, text: &'static str| {
+        let settings = ClientSettings {
+            identity: identity.clone(),
+            ..settings(&network, bridge.address(), alias, SECRET)
+        };
+        let door = metrics_door(move || async move { Ok::<_, String>(text.to_owned()) });
+        let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
+        running.ready().await;
+        running
+    };
+    let before = by_key("old", "by_key 1\n").await;
+    bridge.up("old").await;
+    before.close().await;
+    let after = by_key("new", "by_key 2\n").await;
+    bridge.up("new").await;
+    assert_eq!(bridge.status("/scrape/old/metrics").await, 404);
+    after.close().await;
+
+    let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
+    let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
+    let owner = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), Events::default()).await;
+    let mut owner = owner.unwrap().start();
+    owner.ready().await;
+    let thief = client(&network, &bridge, "two", "by_key 3\n".to_owned()).await;
+    assert_eq!(bridge.text("/scrape/two/metrics").await, "by_key 3\n");
+    thief.close().await;
+    until("the owner has it again", async || {
+        bridge.text("/scrape/two/metrics").await == "by_link 1\n"
+    })
+    .await;
+    owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let network = TestNetwork::start(NODES).await;
     let bridge = TestBridge::start(&network).await;

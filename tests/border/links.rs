@@ -131,8 +131,13 @@ fn registration(alias: &str) -> Registration {
 
 /// A program of its own with this door behind the link.
 async fn client(bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
+    client_as(&Identity::ephemeral().unwrap(), bridge, alias, door).await
+}
+
+/// As [`client`], with a key of one's own.
+async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
     let settings = ClientSettings {
-        identity: Identity::ephemeral().unwrap(),
+        identity: identity.clone(),
         bridges: vec![bridge.address()],
         registration: registration(alias),
         listen: None,
@@ -344,6 +349,195 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         .await
         .expect("it registers in the end");
     assert_eq!(bridge.text("/scrape/a/metrics").await, "constant 1\n");
+}
+
+/// A door behind which there is one constant of this name.
+fn named(name: &str) -> Door {
+    let text = format!("{name} 1\n");
+    metrics_door(move || {
+        let text = text.clone();
+        async move { Ok::<_, String>(text) }
+    })
+}
+
+/// The first event of a kind that comes.
+async fn event<T>(events: &mut tokio::sync::broadcast::Receiver<Event>, what: &str, of: impl Fn(Event) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = of(events.recv().await.unwrap()) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found)
+        .await
+        .unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_proxies_with_one_key_are_each_asked_for_their_own_and_both_are_warned() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let first = client_as(&identity, &bridge, "n1", named("first")).await;
+    let mut at_first = first.events();
+    bridge.up("n1").await;
+    let second = client_as(&identity, &bridge, "n2", named("second")).await;
+    let mut at_second = second.events();
+    bridge.up("n2").await;
+    for _ in 0..6 {
+        assert_eq!(bridge.text("/scrape/n1/metrics").await, "first 1\n");
+        assert_eq!(bridge.text("/scrape/n2/metrics").await, "second 1\n");
+    }
+    for (events, expected) in [(&mut at_first, ["n1", "n2"]), (&mut at_second, ["n2", "n1"])] {
+        let addresses = event(events, "a warning of the shared key", |event| match event {
+            Event::KeyShared { peer, aliases, addresses } if peer == bridge.key && aliases == expected => Some(addresses),
+            _ => None,
+        })
+        .await;
+        assert!(addresses.iter().all(|address| address.starts_with("127.0.0.1:")), "{addresses:?}");
+        assert_ne!(addresses[0], addresses[1]);
+    }
+    second.close().await;
+    until("one is down", async || bridge.status("/scrape/n2/metrics").await == 502).await;
+    assert_eq!(bridge.text("/scrape/n1/metrics").await, "first 1\n");
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_proxies_with_one_key_and_one_alias_do_not_push_each_other_out() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let first = client_as(&identity, &bridge, "n", named("first")).await;
+    let mut at_first = first.events();
+    bridge.up("n").await;
+    let second = client_as(&identity, &bridge, "n", named("second")).await;
+    until("the newest has the alias", async || {
+        bridge.text("/scrape/n/metrics").await == "second 1\n"
+    })
+    .await;
+    event(&mut at_first, "a warning of the shared key", |event| match event {
+        Event::KeyShared { aliases, .. } => (aliases == ["n", "n"]).then_some(()),
+        Event::Closed { .. } | Event::Lost { .. } => panic!("it was pushed out: {event:?}"),
+        _ => None,
+    })
+    .await;
+    second.close().await;
+    until("the first has it again", async || {
+        bridge.text("/scrape/n/metrics").await == "first 1\n"
+    })
+    .await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_comes_back_under_another_alias_leaves_its_earlier_one() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let before = client_as(&identity, &bridge, "old", named("before")).await;
+    bridge.up("old").await;
+    before.close().await;
+    let after = client_as(&identity, &bridge, "new", named("after")).await;
+    bridge.up("new").await;
+    assert_eq!(bridge.status("/scrape/old/metrics").await, 404);
+    assert!(!bridge.text("/sd").await.contains("old"));
+    until("the targets file has the new one alone", async || {
+        let targets = bridge.targets();
+        targets.contains("\"new:") && !targets.contains("\"old:")
+    })
+    .await;
+    after.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
+    let bridge = TestBridge::start().await;
+    let owner = client(&bridge, "a", named("owner")).await;
+    let mut events = owner.events();
+    bridge.up("a").await;
+    let thief = client(&bridge, "a", named("thief")).await;
+    let by = event(&mut events, "the owner is told", |event| match event {
+        Event::AliasLost { peer, alias, by, address } => {
+            assert_eq!((peer, alias.as_str()), (bridge.key, "a"));
+            assert!(address.starts_with("127.0.0.1:"), "{address}");
+            Some(by)
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(by, thief.public_key());
+    assert_eq!(bridge.text("/scrape/a/metrics").await, "thief 1\n");
+    assert!(bridge.text("/metrics").await.contains("exporter_proxy_bridge_takeovers_total 1\n"));
+    thief.close().await;
+    // Its own next registration would be in an hour.
+    until("it has the alias again", async || {
+        bridge.text("/scrape/a/metrics").await == "owner 1\n"
+    })
+    .await;
+    event(&mut events, "the owner is told", |event| match event {
+        Event::AliasReturned { peer, alias } => Some(assert_eq!((peer, alias.as_str()), (bridge.key, "a"))),
+        Event::Registered { .. } => panic!("it had to register"),
+        _ => None,
+    })
+    .await;
+    until("the targets file names the owner", async || {
+        bridge.targets().contains(&format!("\"a:{}:", owner.public_key()))
+    })
+    .await;
+    owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_is_forgotten_on_request() {
+    let bridge = TestBridge::start().await;
+    let owner = client(&bridge, "a b", named("owner")).await;
+    bridge.up("a%20b").await;
+    owner.close().await;
+    until("it is down", async || bridge.status("/scrape/a%20b/metrics").await == 502).await;
+    let delete = async |alias: &str| {
+        let answer = ask(bridge.http, Request::delete(format!("/aliases/{alias}")), "").await;
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    };
+    assert_eq!(delete("a%20b").await, (202, "forgotten: a b\n".to_owned()));
+    assert_eq!(delete("a%20b").await.0, 404);
+    assert_eq!(bridge.status("/scrape/a%20b/metrics").await, 404);
+    until("the targets file has none", async || !bridge.targets().contains("a b")).await;
+    assert_eq!(bridge.status("/aliases/a").await, 405);
+    let closed = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), "[http]\nwrite_from = []").await;
+    let refused = ask(closed.http, Request::delete("/aliases/a"), "").await;
+    assert_eq!(refused.status().as_u16(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_first_still_has_its_alias() {
+    let policy = "alias_policy = \"first\"";
+    let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), policy).await;
+    let identity = Identity::ephemeral().unwrap();
+    let owner = client_as(&identity, &bridge, "a", named("owner")).await;
+    until("the targets file is written", async || bridge.targets().contains("\"a:")).await;
+    owner.close().await;
+    let (folder, port) = bridge.kill().await;
+    let bridge = TestBridge::with(folder, port, policy).await;
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.address()],
+        registration: registration("a"),
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let other = Client::bind(settings, named("other"), Events::default()).await.unwrap();
+    let mut events = other.events();
+    let other = other.start();
+    let why = event(&mut events, "the other is refused", |event| match event {
+        Event::Refused { why, .. } => Some(why),
+        _ => None,
+    })
+    .await;
+    assert!(why.contains(&identity.public_key().to_string()), "{why}");
+    let owner = client_as(&identity, &bridge, "a", named("owner")).await;
+    until("the owner is back", async || bridge.text("/scrape/a/metrics").await == "owner 1\n").await;
+    owner.close().await;
+    drop(other);
 }
 
 #[tokio::test(flavor = "multi_thread")]
