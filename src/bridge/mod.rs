@@ -85,9 +85,8 @@ pub struct BridgeSettings {
     pub http_listen: String,
     /// `HOST:PORT` for proxies, over UDP; none: no proxy can register.
     pub quic_listen: Option<String>,
-    /// Whether proxies also register over HyperDHT: then through which nodes it is joined, `HOST:PORT` each; through the public ones where
-    /// there are none.
-    pub hyperdht: Option<Vec<String>>,
+    /// Where HyperDHT is joined, if proxies also register over it.
+    pub hyperdht: Option<HyperdhtSettings>,
     /// The targets file.
     pub targets_file: PathBuf,
     /// How long after its last registration an alias is forgotten.
@@ -104,6 +103,15 @@ pub struct BridgeSettings {
     pub access: Access,
     /// The time of day.
     pub clock: Clock,
+}
+
+/// Where a bridge joins HyperDHT.
+#[derive(Debug, Clone, Default)]
+pub struct HyperdhtSettings {
+    /// The nodes through which it is joined, `HOST:PORT` each; none: the public ones.
+    pub bootstrap: Vec<String>,
+    /// The UDP port of the bridge's node; 0: any.
+    pub port: u16,
 }
 
 /// A bridge with all its sockets bound, ready to run.
@@ -153,8 +161,8 @@ impl Bridge {
         let key = settings.identity.public_key();
         let registry = Arc::new(Registry::new(roster.clone(), settings.secret.clone()));
         let mut callers = None;
-        if let Some(bootstrap) = &settings.hyperdht {
-            let by_key = by_key(&settings.identity, bootstrap, registry.clone())
+        if let Some(hyperdht) = &settings.hyperdht {
+            let by_key = by_key(&settings.identity, hyperdht, registry.clone())
                 .await
                 .context("bridge.hyperdht")?;
             callers = Some(by_key.callers.clone());
@@ -218,9 +226,9 @@ impl Bridge {
 }
 
 /// Joins HyperDHT and can be found there from now on.
-async fn by_key(identity: &Identity, bootstrap: &[String], registry: Arc<Registry>) -> Result<ByKey, HyperdhtError> {
+async fn by_key(identity: &Identity, hyperdht: &HyperdhtSettings, registry: Arc<Registry>) -> Result<ByKey, HyperdhtError> {
     let events = &registry.roster.events;
-    let network = Network::join(bootstrap).await?;
+    let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
     Ok(ByKey {
         desk: network.desk(identity, events.clone()).await?,
         callers: network.callers(identity, events.clone()),

@@ -13,9 +13,12 @@ use crate::supervise::signals::Signals;
 
 /// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Some((loaded, _)) = read(named) else {
+    let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
+    for warning in environment.warnings() {
+        tracing::warn!("{warning}");
+    }
     // Scrapers on one side; all proxies share one socket.
     provide_files(loaded.settings.exporter.concurrent_requests as u64);
     runtime(loaded.settings.exporter.threads)
@@ -49,14 +52,19 @@ fn greet(bridge: &Bridge) {
     if let Some(http) = bridge.http {
         tracing::info!("serving http://{http}");
     }
-    if let Some(quic) = bridge.quic {
-        let key = bridge.key;
-        tracing::info!(
-            "proxies register at udp {quic}: p2p.bridges = [\"quic://{key}@HOST:{}\"]",
-            quic.port()
-        );
+    match bridge.quic {
+        Some(quic) => {
+            let key = bridge.key;
+            tracing::info!(
+                "proxies register at udp {quic}: p2p.bridges = [\"quic://{key}@HOST:{}\"]",
+                quic.port()
+            );
+        }
+        None => tracing::info!("QUIC is off (bridge.quic_listen)"),
     }
     if bridge.hyperdht {
         tracing::info!("proxies register over HyperDHT: p2p.bridges = [\"hyperdht://{}\"]", bridge.key);
+    } else {
+        tracing::info!("HyperDHT is off (bridge.hyperdht)");
     }
 }

@@ -63,11 +63,17 @@ impl Check {
 
 /// Exit 0 and a summary, or exit 1 and every fault with its line.
 fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (text, code) = match config::load(named, &Environment::from_pairs(std::env::vars_os())) {
+    let environment = Environment::from_pairs(std::env::vars_os());
+    let warnings: String = environment
+        .warnings()
+        .iter()
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
+    let (text, code) = match config::load(named, &environment) {
         Ok(loaded) => (loaded.to_string(), ExitCode::SUCCESS),
         Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
     };
-    super::answer(&text)?;
+    super::answer(&format!("{warnings}{text}"))?;
     Ok(code)
 }
 

@@ -85,6 +85,9 @@ fn greet(addresses: &Addresses) {
     if let Some(links) = addresses.links {
         tracing::info!("scraped over links at udp {links}");
     }
+    for bridge in &addresses.bridges {
+        tracing::info!("registering at {bridge}");
+    }
     for stream in &addresses.stream {
         tracing::info!("streaming on tcp://{stream}; try: exporter-proxy tap --from {stream}");
     }

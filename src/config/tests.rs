@@ -370,6 +370,9 @@ fn the_environment_of_the_originals_configures_the_bridge() {
         ("HYPER_DHT_PROM_LOG_LEVEL", "debug"),
         ("HYPERDHT_PROM_NOTHING_OF_OURS", "x"),
         ("DHT_PROM_HTTP_HOST", ""),
+        ("HYPERDHT_PROM_DHT_PORT", "49737"),
+        ("DHT_PROM_BOOTSTRAP_PORT", ""),
+        ("OTHER_DHT_PROM_X", "x"),
     ];
     let text = "[bridge]\nsecret_file = \"/file\"\nhttp_listen = \"[::1]:30000\"\n";
     let environment = Environment::from_pairs(pairs);
@@ -382,6 +385,14 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     assert_eq!(bridge.key_seed, Some(Secret::new(&old)));
     assert_eq!(bridge.http_listen, HostPort::new("::1", 8080), "the host stays as the file has it");
     assert_eq!(bridge.targets_file, PathBuf::from("/t.json"));
+    assert_eq!((bridge.hyperdht, bridge.hyperdht_port), (cfg!(feature = "hyperdht"), 49_737));
+    let warnings = environment.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].contains("DHT_PROM_BOOTSTRAP_PORT is not understood") && warnings[0].contains("DHT_PORT"),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].contains("HYPERDHT_PROM_NOTHING_OF_OURS"), "{warnings:?}");
     assert_eq!(environment.log_level(), Some("debug"));
     assert_eq!(Environment::default().log_level(), None);
 
@@ -407,12 +418,27 @@ fn the_environment_of_the_originals_configures_the_bridge() {
         assert_eq!(environment.log_level(), Some("off"), "{prefix}");
     }
 
-    let wrong = [("DHT_PROM_HTTP_PORT", "no port"), ("DHT_PROM_SHARED_SECRET", "hunter2")];
+    // The shipped file spells the default out, and the environment beats the file; our own variable beats theirs.
+    for (variable, on) in [
+        ("UNRELATED", cfg!(feature = "hyperdht")),
+        ("EXPORTER_PROXY__BRIDGE__HYPERDHT", false),
+    ] {
+        let environment = Environment::from_pairs([("DHT_PROM_LOG_LEVEL", "info"), (variable, "false")]);
+        let settings = parse("[bridge]\nhyperdht = false\n", "c.toml", &environment).unwrap();
+        assert_eq!(settings.bridge.hyperdht, on, "{variable}");
+    }
+
+    let wrong = [
+        ("DHT_PROM_DHT_PORT", "65536"),
+        ("DHT_PROM_HTTP_PORT", "no port"),
+        ("DHT_PROM_SHARED_SECRET", "hunter2"),
+    ];
     let printed = parse("", "c.toml", &Environment::from_pairs(wrong))
         .map(|_| ())
         .unwrap_err()
         .to_string();
     let expected = [
+        "DHT_PROM_DHT_PORT: is no port",
         "DHT_PROM_HTTP_PORT: is no port",
         "DHT_PROM_SHARED_SECRET: \"secret\" is not 32 bytes as hexadecimal or z-base-32",
     ];

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 
 use super::{links, settings, system_clock};
-use crate::bridge::{Bridge, BridgeSettings};
+use crate::bridge::{Bridge, BridgeSettings, HyperdhtSettings};
 use crate::config::Settings;
 use crate::peer::{Identity, Seed};
 
@@ -35,7 +35,10 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
         secret: links::secret(source).context("bridge.secret_file")?,
         http_listen: table.http_listen.to_string(),
         quic_listen: table.quic_listen.as_ref().map(ToString::to_string),
-        hyperdht: table.hyperdht.then(|| links::bootstrap(&all.hyperdht)),
+        hyperdht: table.hyperdht.then(|| HyperdhtSettings {
+            bootstrap: links::bootstrap(&all.hyperdht),
+            port: table.hyperdht_port,
+        }),
         targets_file: table.targets_file.clone(),
         entry_expiry: table.entry_expiry,
         check_expired_interval: table.check_expired_interval,

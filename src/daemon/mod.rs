@@ -64,6 +64,8 @@ pub struct Addresses {
     pub key: Option<PublicKey>,
     /// Where scrapers may dial us.
     pub links: Option<SocketAddr>,
+    /// The bridges at which we register, each with its transport.
+    pub bridges: Vec<String>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
 }
@@ -138,6 +140,7 @@ impl Daemon {
             let door = ground.door(readers.clone(), &routes::reads());
             let (client, lock) = links::client(p2p, &settings.hyperdht, door, Arc::clone(&ground.telemetry)).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
+            addresses.bridges = p2p.bridges.iter().map(ToString::to_string).collect();
             supervisor.add(client);
             key_lock = lock;
         }

@@ -39,6 +39,7 @@ impl Sockets {
             stream: self.streams.addresses(),
             key: None,
             links: None,
+            bridges: Vec::new(),
         }
     }
 

@@ -99,7 +99,7 @@ impl Client {
                 door,
                 events: events.clone(),
             };
-            Some(Network::join(&bootstrap).await?.scraped(settings).await?)
+            Some(Network::join(&bootstrap, 0).await?.scraped(settings).await?)
         };
         let reception = match listen {
             None => None,

@@ -181,7 +181,7 @@ impl Scraper {
 impl ByKey {
     async fn callers(&self, events: &Arc<Events>) -> Result<&Callers, HyperdhtError> {
         let join = || async {
-            let network = Network::join(&self.bootstrap).await?;
+            let network = Network::join(&self.bootstrap, 0).await?;
             Ok::<_, HyperdhtError>(network.callers(&self.identity, events.clone()))
         };
         self.callers.get_or_try_init(join).await

@@ -496,6 +496,75 @@ impl Drop for Process {
     }
 }
 
+/// The log of a bridge with this environment and no configuration file, up to its last line at the start.
+async fn started(variables: &[(&str, &str)]) -> (Process, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+        .args(["bridge"])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("EXPORTER_PROXY__BRIDGE__QUIC_LISTEN", "127.0.0.1:0")
+        .envs(variables.iter().copied())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let process = Process(child);
+    let seen = tokio::task::spawn_blocking(move || {
+        let mut seen = String::new();
+        // The line about HyperDHT is the last one.
+        while !seen.contains("proxies register over HyperDHT") && !seen.contains("HyperDHT is off") {
+            assert!(log.read_line(&mut seen).unwrap() > 0, "{seen}");
+        }
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        seen
+    });
+    (process, tokio::time::timeout(PATIENCE, seen).await.expect("it starts").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_of_the_originals_alone_makes_a_bridge_on_hyperdht() {
+    let network = TestNetwork::start(NODES).await;
+    let bootstrap = format!("[\"{}\"]", network.bootstrap());
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    drop(socket);
+    let dht_port = port.to_string();
+    let (_bridge, log) = started(&[
+        ("HYPERDHT_PROM_SHARED_SECRET", SECRET),
+        ("HYPERDHT_PROM_KEY_PAIR_SEED", SECRET),
+        ("HYPERDHT_PROM_HTTP_PORT", "0"),
+        ("HYPERDHT_PROM_DHT_PORT", &dht_port),
+        ("HYPERDHT_PROM_EXPOSE_REPL_SWARM", "true"),
+        ("EXPORTER_PROXY__HYPERDHT__BOOTSTRAP", &bootstrap),
+    ])
+    .await;
+    assert!(
+        log.contains("the variable HYPERDHT_PROM_EXPOSE_REPL_SWARM is not understood"),
+        "{log}"
+    );
+    assert!(log.contains("proxies register at udp 127.0.0.1:"), "{log}");
+    assert!(log.contains("no other process uses it"), "{log}");
+    assert!(
+        std::net::UdpSocket::bind(("0.0.0.0", port)).is_err(),
+        "its node has the port that it was given"
+    );
+    let key = log.split_once("hyperdht://").unwrap().1.split('"').next().unwrap();
+    let settings = settings(&network, format!("hyperdht://{key}").parse().unwrap(), "a", SECRET);
+    let door = metrics_door(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let mut client = Client::bind(settings, door, Events::default()).await.unwrap().start();
+    tokio::time::timeout(PATIENCE, client.ready()).await.expect("it registers");
+    client.close().await;
+
+    let (_quic, log) = started(&[
+        ("EXPORTER_PROXY__BRIDGE__SECRET", SECRET),
+        ("EXPORTER_PROXY__BRIDGE__HTTP_LISTEN", "127.0.0.1:0"),
+    ])
+    .await;
+    assert!(log.contains("HyperDHT is off (bridge.hyperdht)"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn either_end_may_be_killed_and_costs_one_scrape_at_most() {
     let network = TestNetwork::start(NODES).await;

@@ -278,8 +278,8 @@ mod tests {
         let network = TestNetwork::start(4).await;
         let (server, client) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
         let (there, here) = (
-            Node::open(&[network.bootstrap()]).await.unwrap(),
-            Node::open(&[network.bootstrap()]).await.unwrap(),
+            Node::open(&[network.bootstrap()], 0).await.unwrap(),
+            Node::open(&[network.bootstrap()], 0).await.unwrap(),
         );
         let mut listener = there.listen(&server, |_| true).await.unwrap();
         listener.announced().await;
