@@ -49,6 +49,7 @@ impl Keeper {
     /// Where the file is there and cannot be read: starting with an empty list would make Prometheus forget all targets.
     pub(super) fn open(roster: Arc<Roster>, path: PathBuf, check_interval: Duration, obstacle: Arc<Obstacle>) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
+        targets_file::remove_leftovers(&path);
         if let Some(text) = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))? {
             // A file of nothing is what a container's mount begins with.
             if !text.trim().is_empty() {

@@ -147,6 +147,26 @@ async fn it_says_what_listens_reloads_and_stops() {
     assert!(!folder.path().join("r.sock").exists(), "the socket file is gone");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_has_become_a_fifo_is_refused_and_freezes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut process = Process::start(&file);
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    process.signal(Signal::SIGHUP);
+    process.line("the configuration was not reloaded");
+    process.line("it is a FIFO and no regular file");
+    assert_eq!(ask(address, Request::get("/healthz"), "").await.status(), 200);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended(), Some(0));
+    let refused = output(&mut program(&["run", "--config", file.to_str().unwrap()]), "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("it is a FIFO and no regular file"), "{refused:?}");
+}
+
 /// Two configurations with one key file, for this command.
 fn with_one_key(command: &str) -> (tempfile::TempDir, [std::path::PathBuf; 2]) {
     let root = tempfile::tempdir().unwrap();
