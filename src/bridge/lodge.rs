@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::aliases::LinkId;
 use super::registry::{Claim, Refusal, Registry};
-use crate::peer::{Event, Gate, Guest, Heard, Newcomer, PublicKey, SharedSecret};
+use crate::peer::{Gate, Guest, Heard, Newcomer, PublicKey, SharedSecret};
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -99,10 +99,7 @@ impl Host {
     async fn serve(&self, mut guest: Guest, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
         let (peer, roster) = (guest.key(), &self.registry.roster);
         let (link, mut messages) = guest.link(roster.memory(peer), roster.events.clone());
-        roster.events.emit(Event::Opened {
-            peer,
-            address: guest.address(),
-        });
+        let open = roster.events.opened(peer, guest.address(), guest.number());
         let mut twins = roster.link_up(id, peer, (guest.address(), &alias), link);
         let look_for_twins = tokio::time::sleep(TWINS_AFTER);
         tokio::pin!(look_for_twins);
@@ -145,11 +142,7 @@ impl Host {
         } else {
             guest.close(&why);
         }
-        roster.events.emit(if meant {
-            Event::Closed { peer, why }
-        } else {
-            Event::Lost { peer, why }
-        });
+        open.ended((meant, why));
     }
 
     /// Whether a registration is accepted; then whether it brought anything new.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::broadcast;
 
 use super::PublicKey;
@@ -42,8 +43,10 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// Somebody who dialled us was turned away in the handshake.
+    /// A dialling end was turned away in the handshake, by its key or before it had shown one.
     Barred {
+        /// The key that it has shown.
+        key: Option<PublicKey>,
         /// From where.
         address: SocketAddr,
         /// Why.
@@ -53,6 +56,8 @@ pub enum Event {
     Opened {
         /// The other end.
         peer: PublicKey,
+        /// The number of the connection; over QUIC the same at both ends.
+        uid: ConnectionUid,
         /// Its address.
         address: SocketAddr,
     },
@@ -60,6 +65,8 @@ pub enum Event {
     Closed {
         /// The other end.
         peer: PublicKey,
+        /// The number of the connection; over QUIC the same at both ends.
+        uid: ConnectionUid,
         /// Why.
         why: String,
     },
@@ -67,6 +74,8 @@ pub enum Event {
     Lost {
         /// The other end.
         peer: PublicKey,
+        /// The number of the connection; over QUIC the same at both ends.
+        uid: ConnectionUid,
         /// What is known of it.
         why: String,
     },
@@ -177,6 +186,32 @@ impl std::str::FromStr for ScrapeId {
     }
 }
 
+/// The number of a connection; prints as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionUid(pub u64);
+
+impl ConnectionUid {
+    /// A number that hardly any other connection has.
+    pub(super) fn random() -> Self {
+        let mut bytes = [0; 8];
+        // Without randomness connections cannot be told apart in the log, and work all the same.
+        let _ = SystemRandom::new().fill(&mut bytes);
+        Self(u64::from_ne_bytes(bytes))
+    }
+}
+
+impl fmt::Display for ConnectionUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Event {
     /// Who is to blame for a line that strangers can bring about at will.
     fn stranger(&self) -> Option<String> {
@@ -195,10 +230,12 @@ impl Event {
             }
             Self::Refused { peer, alias, why } => tracing::warn!(%peer, alias, "the registration of {alias:?} was refused: {why}"),
             Self::Unreachable { peer, why } => tracing::warn!(%peer, "cannot reach {peer}: {why}"),
-            Self::Barred { address, why } => tracing::warn!(%address, "turned {address} away: {why}"),
-            Self::Opened { peer, address } => tracing::info!(%peer, %address, "link opened"),
-            Self::Closed { peer, why } => tracing::info!(%peer, "link closed: {why}"),
-            Self::Lost { peer, why } => tracing::warn!(%peer, "link lost: {why}"),
+            Self::Barred { key, address, why } => {
+                tracing::warn!(key = key.map(tracing::field::display), %address, "turned {address} away: {why}");
+            }
+            Self::Opened { peer, uid, address } => tracing::info!(%peer, %uid, %address, "link opened"),
+            Self::Closed { peer, uid, why } => tracing::info!(%peer, %uid, "link closed: {why}"),
+            Self::Lost { peer, uid, why } => tracing::warn!(%peer, %uid, "link lost: {why}"),
             Self::Replaced { peer, alias, by, address } => tracing::warn!(
                 alias, %by, %address,
                 "the alias {alias} was taken from the key {peer}: the key {by} has registered it from {address} (bridge.alias_policy)"
@@ -260,6 +297,16 @@ impl Events {
         self.followers.subscribe()
     }
 
+    /// Tells of a connection that is there. What is returned tells of its end.
+    pub(crate) fn opened(self: &Arc<Self>, peer: PublicKey, address: SocketAddr, uid: ConnectionUid) -> OpenConnection {
+        self.emit(Event::Opened { peer, uid, address });
+        OpenConnection {
+            events: Arc::clone(self),
+            peer,
+            uid,
+        }
+    }
+
     /// Logs, counts and hands on.
     pub fn emit(&self, event: Event) {
         if self.is_worth_a_line(&event, Instant::now()) {
@@ -280,6 +327,26 @@ impl Events {
         }
         let stranger = event.stranger();
         stranger.is_none_or(|source| self.throttle.admit(&source, now).is_some())
+    }
+}
+
+/// A connection whose end is still to be told of.
+#[must_use = "the end of a connection is an event, too"]
+pub(crate) struct OpenConnection {
+    events: Arc<Events>,
+    peer: PublicKey,
+    uid: ConnectionUid,
+}
+
+impl OpenConnection {
+    /// Tells of the end: whether it was meant, and why.
+    pub(crate) fn ended(self, (meant, why): (bool, String)) {
+        let Self { events, peer, uid } = self;
+        events.emit(if meant {
+            Event::Closed { peer, uid, why }
+        } else {
+            Event::Lost { peer, uid, why }
+        });
     }
 }
 

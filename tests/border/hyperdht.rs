@@ -337,11 +337,20 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     let told = bridge.text("/scrape/a/metrics").await;
     let other = told.strip_prefix("Upstream error: ").unwrap().to_owned();
     let mut failed = Vec::new();
+    let (mut opened, mut ended) = (Vec::new(), Vec::new());
     while failed.len() < 3 {
-        if let Event::Failed { scrape, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-            failed.push(scrape.to_string());
+        match tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            Event::Failed { scrape, why, .. } => {
+                assert_eq!(why, "the disk is full");
+                failed.push(scrape.to_string());
+            }
+            Event::Opened { uid, .. } => opened.push(uid),
+            Event::Closed { uid, .. } | Event::Lost { uid, .. } => ended.push(uid),
+            _ => {}
         }
     }
+    // The registration, which is over, and the two that scrape.
+    assert_eq!((opened.len(), ended.as_slice()), (3, &opened[..1]), "{opened:?} {ended:?}");
     let words = |scrape: &str| format!("Failed to obtain metrics (uid {scrape})");
     assert_eq!((words(&failed[0]), words(&failed[2])), (number, other), "{failed:?}");
     scraper.close().await;
@@ -352,8 +361,8 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     let refused = stranger.request_metrics().await.unwrap_err();
     assert!(matches!(refused, ScrapeError::Hyperdht(HyperdhtError::Unreachable(_))), "{refused}");
     loop {
-        if let Event::Barred { why, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-            assert!(why.contains(&key.to_string()), "{why}");
+        if let Event::Barred { key: named, address, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            assert_eq!((named, address.ip().to_string()), (Some(key), "127.0.0.1".to_owned()));
             break;
         }
     }

@@ -540,6 +540,124 @@ async fn after_a_restart_the_first_still_has_its_alias() {
     drop(other);
 }
 
+/// An error with a cause, which is nobody's business but the program's own.
+async fn fails() -> anyhow::Result<String> {
+    Err(anyhow::anyhow!("sensor 7 is on fire").context("cannot read the sensors"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_collection_is_told_whole_at_home_and_by_its_number_elsewhere() {
+    let bridge = TestBridge::start().await;
+    let settings = |alias: &str| ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.address()],
+        registration: registration(alias),
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let soon = Duration::from_millis(20);
+    let slow = || async {
+        std::future::pending::<()>().await;
+        Ok::<_, String>(String::new())
+    };
+    let clients = [
+        (
+            Client::bind(settings("fails"), metrics_door(fails), Events::default()).await,
+            "cannot read the sensors: sensor 7 is on fire",
+        ),
+        (
+            Client::collecting(settings("slow"), soon, slow, Events::default()).await,
+            "not collected within 20ms",
+        ),
+    ];
+    for ((client, why), alias) in clients.into_iter().zip(["fails", "slow"]) {
+        let client = client.unwrap();
+        let mut events = client.events();
+        let mut running = client.start();
+        tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
+        let told = bridge.get(&format!("/scrape/{alias}/metrics")).await;
+        assert_eq!(told.status().as_u16(), 502);
+        let failed = event(&mut events, "the scrape fails", |event| match event {
+            Event::Failed { scrape, why: said, .. } => Some((scrape, said)),
+            _ => None,
+        })
+        .await;
+        assert_eq!(failed.1, why);
+        let expected = format!("Upstream error: Failed to obtain metrics (uid {})", failed.0);
+        assert_eq!(String::from_utf8_lossy(told.body()), expected);
+        running.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turned_away_is_named() {
+    let scraper = Identity::ephemeral().unwrap();
+    let identity = Identity::ephemeral().unwrap();
+    let key = identity.public_key();
+    let settings = ClientSettings {
+        identity,
+        bridges: Vec::new(),
+        registration: registration("unused"),
+        listen: Some("127.0.0.1:0".to_owned()),
+        allow: vec![scraper.public_key()],
+        bootstrap: Vec::new(),
+    };
+    let listening = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
+    let target: LinkAddress = format!("{key}@{}", listening.listen_addr().unwrap()).parse().unwrap();
+    let mut at_client = listening.events();
+    let running = listening.start();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let scraper = Scraper::new(scraper.clone(), target.clone(), PATIENCE);
+        let mut at_scraper = scraper.events();
+        assert!(matches!(scraper.request_metrics().await, Ok(Outcome::Metrics { .. })));
+        scraper.close().await;
+        let mut uids = Vec::new();
+        for events in [&mut at_client, &mut at_scraper] {
+            let opened = event(events, "a connection is there", |event| match event {
+                Event::Opened { uid, .. } => Some(uid),
+                _ => None,
+            })
+            .await;
+            let closed = event(events, "it is closed", |event| match event {
+                Event::Closed { uid, .. } => Some(uid),
+                Event::Lost { .. } => panic!("{event:?}"),
+                _ => None,
+            })
+            .await;
+            uids.extend([opened, closed]);
+        }
+        assert!(uids.iter().all(|uid| *uid == uids[0]), "{uids:?}");
+        seen.push(uids[0]);
+    }
+    assert_ne!(seen[0], seen[1]);
+
+    // A request that may take less time than others; the link that let it time out is given up, and says so.
+    let hasty = Scraper::new(scraper, target.clone(), PATIENCE);
+    hasty.ready().await.unwrap();
+    let mut events = hasty.events();
+    assert!(hasty.request_within("/metrics", Duration::ZERO).await.is_err());
+    event(&mut events, "the link is given up", |event| {
+        matches!(event, Event::Lost { .. }).then_some(())
+    })
+    .await;
+    assert!(matches!(hasty.request_metrics().await, Ok(Outcome::Metrics { .. })));
+    hasty.close().await;
+
+    let stranger = Identity::ephemeral().unwrap();
+    let theirs = stranger.public_key();
+    let turned_away = Scraper::new(stranger, target, PATIENCE);
+    assert!(turned_away.request_metrics().await.is_err());
+    let (named, from) = event(&mut at_client, "the stranger is turned away", |event| match event {
+        Event::Barred { key, address, .. } => Some((key, address)),
+        _ => None,
+    })
+    .await;
+    assert_eq!((named, from.ip().to_string()), (Some(theirs), "127.0.0.1".to_owned()));
+    running.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn aliases_that_would_break_paths_are_refused() {
     for bad in ["a:b", "a/b", "a\nb", ""] {
