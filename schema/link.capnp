@@ -19,7 +19,17 @@ struct LinkMessage {
 
     goodbye @4 :Text;
     # Either end: I am leaving on purpose, and why.
+
+    sharedKey @5 :SharedKey;
+    # A bridge to a proxy: another proxy is connected with the same key.
+
+    aliasLost @6 :AliasLost;
+    # A bridge to a proxy: another key has registered the alias, which is scraped there from now on.
+
+    aliasReturned @7 :Text;
+    # A bridge to a proxy: the alias is its own again.
   }
+  # A message of a later version, with another member, is ignored.
 }
 
 struct Register {
@@ -36,4 +46,22 @@ struct Register {
 struct Registered {
   updated @0 :Bool;
   # Whether the bridge has learned something new from it.
+}
+
+struct SharedKey {
+  alias @0 :Text;
+  address @1 :Text;
+  # Of the proxy that is told, as the bridge sees it.
+
+  otherAlias @2 :Text;
+  otherAddress @3 :Text;
+  # Of the other proxy.
+}
+
+struct AliasLost {
+  alias @0 :Text;
+
+  key @1 :Data;
+  address @2 :Text;
+  # The public key, and the address, of the proxy that has the alias now.
 }

@@ -227,6 +227,84 @@ impl Topic {
             Self::Bitswap => "bitswap",
         }
     }
+
+    /// The topic of a word, as [`Topic::as_str`] gives it.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.as_str() == word)
+    }
+}
+
+/// A set of topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Topics(u8);
+
+impl Topics {
+    /// The set of all topics.
+    pub const ALL: Self = Self((1 << Topic::ALL.len()) - 1);
+
+    /// The set of one topic.
+    #[must_use]
+    pub const fn only(topic: Topic) -> Self {
+        Self(1 << (topic as u8))
+    }
+
+    /// The set as a number with one bit for each topic.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Returns true if the set holds a topic.
+    #[must_use]
+    pub const fn contains(self, topic: Topic) -> bool {
+        self.0 & Self::only(topic).0 != 0
+    }
+
+    /// Returns true if the set holds all topics of another one.
+    #[must_use]
+    pub const fn includes(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Returns true if the set holds no topic.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The topics of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The topics that are in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The topics of the set.
+    pub fn iter(self) -> impl Iterator<Item = Topic> {
+        Topic::ALL.into_iter().filter(move |topic| self.contains(*topic))
+    }
+}
+
+impl FromIterator<Topic> for Topics {
+    fn from_iter<I: IntoIterator<Item = Topic>>(topics: I) -> Self {
+        topics.into_iter().fold(Self::default(), |set, topic| set.union(Self::only(topic)))
+    }
+}
+
+/// Prints the words of the topics, separated by commas.
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, topic) in self.iter().enumerate() {
+            write!(f, "{}{}", if n > 0 { ", " } else { "" }, topic.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 /// The peers that one IPFS node was connected to when it was asked.
@@ -290,6 +368,19 @@ mod tests {
         ] {
             assert_eq!(Syntax::named_by(value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_set_of_topics_is_one() {
+        let two: Topics = [Topic::Poll, Topic::Bitswap, Topic::Poll].into_iter().collect();
+        assert_eq!(two.to_string(), "poll, bitswap");
+        assert!(two.contains(Topic::Poll) && !two.contains(Topic::OneShot));
+        assert!(Topics::ALL.includes(two) && !two.includes(Topics::ALL) && two.includes(Topics::default()));
+        assert_eq!(two.intersection(Topics::only(Topic::Bitswap)), Topics::only(Topic::Bitswap));
+        assert_eq!(two.union(Topics::ALL), Topic::ALL.into_iter().collect());
+        assert!(Topics::default().is_empty() && !two.is_empty());
+        assert!(Topic::ALL.iter().all(|topic| Topic::named(topic.as_str()) == Some(*topic)));
+        assert_eq!(Topic::named("connection_event"), None);
     }
 
     #[test]

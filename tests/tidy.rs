@@ -35,6 +35,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "peer",
             "bridge",
             "telemetry",
+            "supervise",
         ],
     ),
 ];

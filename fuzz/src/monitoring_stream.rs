@@ -1,7 +1,7 @@
 //! The monitoring stream: frames in any split, their members, and messages that are read and written again.
 
 use bytes::BytesMut;
-use exporter_proxy::wire::monitoring::{Compressor, GzipError, Heard, Inflater, MAX_HANDSHAKE_BYTES, check_hello, length_of, split};
+use exporter_proxy::wire::monitoring::{Compressor, GzipError, Heard, Inflater, MAX_HANDSHAKE_BYTES, length_of, read_hello, split};
 
 /// The limit of a text, low enough for a fuzzer to reach.
 const MAX_TEXT: usize = 4096;
@@ -16,7 +16,7 @@ pub fn check(input: &[u8]) {
     }
     let (mut inflater, mut text) = (Inflater::default(), Vec::new());
     for frame in &whole.0 {
-        let _ = check_hello(frame);
+        let _ = read_hello(frame);
         match inflater.open(frame, MAX_TEXT, &mut text) {
             Ok(()) => {
                 assert!(text.len() <= MAX_TEXT);

@@ -1,45 +1,46 @@
-//! Who is registered under which alias, and until when. Pure: time is an argument.
+//! The table of aliases: which key has which alias, how it is reached, and until when. Pure: time is an argument, and monotonic.
+//!
+//! Each alias has the claims of all proxies that have registered it and could still serve it; the newest holds the alias, and
+//! when it goes the one before it holds it again, without having to register.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::Timestamp;
 use crate::peer::{Alias, PublicKey};
 
 /// The most aliases: their entries stay below 100 MB, and a targets file of them is still read by Prometheus.
 pub(super) const MAX_ALIASES: usize = 100_000;
 
-/// Who may take an alias that somebody has.
+/// The most claims of one alias. More than two are misconfigured, and what is beyond this is the oldest of them.
+const MAX_CLAIMS: usize = 8;
+
+/// Decides whether an alias can be taken from the key that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AliasPolicy {
-    /// Whoever registers last.
+    /// The newest registration has it.
     #[default]
     Replace,
-    /// Nobody, until the entry has expired.
+    /// It stays with its key until the entry expires.
     First,
 }
 
-/// How a proxy has registered, and so how it is scraped.
+/// The number of a link, never given twice in a run.
+pub(super) type LinkId = u64;
+
+/// The transport of a registration, and so the way in which its proxy is scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
-    /// Over QUIC: over the link that it keeps.
+    /// QUIC: over the link that registered.
     Quic,
-    /// Over HyperDHT: by dialling its key.
+    /// HyperDHT: by dialling the key.
     Hyperdht,
-    /// The targets file of the last run does not say it: over a link if there is one, else by its key.
+    /// Unknown, as the targets file of the last run does not say it: by dialling the key, until it registers.
     Unknown,
 }
 
-/// A point in time: the time of day to be shown, and the monotonic time by which entries expire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Now {
-    pub(super) time: Timestamp,
-    pub(super) instant: Instant,
-}
-
-/// What was registered.
+/// A registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) alias: Alias,
@@ -47,11 +48,20 @@ pub(super) struct Entry {
     pub(super) hostname: String,
     pub(super) service: String,
     pub(super) over: Over,
-    /// When it was registered last, or read from the targets file.
-    pub(super) renewed: Now,
+    /// The link that registered it, while that is there. The alias is served over no other.
+    pub(super) link: Option<LinkId>,
+    /// The time of the last registration, or of reading the targets file.
+    pub(super) renewed: Instant,
 }
 
-/// Why a registration is refused.
+impl Entry {
+    /// Returns true if a registration says something else than an earlier one.
+    fn differs(&self, before: &Self) -> bool {
+        (&self.key, &self.hostname, &self.service) != (&before.key, &before.hostname, &before.service)
+    }
+}
+
+/// The reason why a registration is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Taken {
     /// The policy is [`AliasPolicy::First`].
@@ -62,164 +72,628 @@ pub(super) enum Taken {
     Full,
 }
 
+/// The changes that a registration made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Whether it said anything new.
+    pub(super) updated: bool,
+    /// The entry of another key that held the alias until now.
+    pub(super) replaced: Option<Entry>,
+    /// The earlier aliases of the same proxy, dropped.
+    pub(super) dropped: Vec<Entry>,
+    /// The entries that hold their alias again, because it was one of those dropped.
+    pub(super) restored: Vec<Entry>,
+}
+
 /// The table of aliases.
 #[derive(Debug)]
 pub(super) struct Aliases {
-    entries: BTreeMap<Alias, Entry>,
+    /// The claims of each alias, at least one and at most [`MAX_CLAIMS`], in the order of their renewal; the last one holds it.
+    /// All others could serve it, over a link or by key.
+    claims: BTreeMap<Alias, Vec<Entry>>,
+    /// The aliases that each key has claims of.
+    by_key: HashMap<PublicKey, Vec<Alias>>,
+    /// The alias that each link has a claim of.
+    by_link: HashMap<LinkId, Alias>,
+    /// Aliases that were dropped for another one of the same key over HyperDHT, where a registration does not prove the key, and
+    /// until when [`AliasPolicy::First`] keeps them for it.
+    reserved: BTreeMap<Alias, (PublicKey, Instant)>,
     policy: AliasPolicy,
     expiry: Duration,
+    /// The time until which an entry of the targets file keeps its alias by [`AliasPolicy::First`] without a registration.
+    file_counts_until: Instant,
 }
 
 impl Aliases {
-    pub(super) fn new(policy: AliasPolicy, expiry: Duration) -> Self {
+    /// A table at this time of the start; the word of the targets file counts for `file_counts`, in which proxies come back.
+    pub(super) fn new(policy: AliasPolicy, expiry: Duration, now: Instant, file_counts: Duration) -> Self {
         Self {
-            entries: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            by_key: HashMap::new(),
+            by_link: HashMap::new(),
+            reserved: BTreeMap::new(),
             policy,
             expiry,
+            file_counts_until: now + file_counts,
         }
     }
 
-    fn is_live(&self, entry: &Entry, now: Now) -> bool {
-        now.instant.saturating_duration_since(entry.renewed.instant) < self.expiry
+    fn is_live(&self, entry: &Entry, now: Instant) -> bool {
+        now.saturating_duration_since(entry.renewed) < self.expiry
     }
 
-    /// Takes a registration and says whether it brought anything new.
-    pub(super) fn register(&mut self, entry: Entry) -> Result<bool, Taken> {
+    /// The entry that holds an alias, unless it has expired.
+    pub(super) fn get(&self, alias: &str, now: Instant) -> Option<&Entry> {
+        self.claims.get(alias)?.last().filter(|entry| self.is_live(entry, now))
+    }
+
+    /// All aliases that have not expired, sorted.
+    pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &Entry> {
+        self.claims
+            .values()
+            .filter_map(|claims| claims.last())
+            .filter(move |entry| self.is_live(entry, now))
+    }
+
+    /// The time at which an entry expires.
+    pub(super) fn expires(&self, entry: &Entry) -> Instant {
+        entry.renewed + self.expiry
+    }
+
+    /// Takes a registration.
+    ///
+    /// # Errors
+    /// When another key has the alias for good, or there are too many.
+    pub(super) fn register(&mut self, entry: Entry) -> Result<Change, Taken> {
         let now = entry.renewed;
-        match self.entries.get(&entry.alias) {
-            Some(before) if before.key != entry.key && self.policy == AliasPolicy::First && self.is_live(before, now) => {
-                return Err(Taken::By(before.key));
+        self.check(&entry, now)?;
+        let (dropped, restored) = self.drop_earlier(&entry);
+        let before = self.get(entry.alias.as_str(), now).cloned();
+        let updated = before.as_ref().is_none_or(|before| entry.differs(before));
+        let replaced = before.filter(|before| before.key != entry.key);
+        self.reserved.remove(entry.alias.as_str());
+        self.claim(entry);
+        Ok(Change {
+            updated,
+            replaced,
+            dropped,
+            restored,
+        })
+    }
+
+    /// Checks whether the policy and the bound allow a registration.
+    fn check(&self, entry: &Entry, now: Instant) -> Result<(), Taken> {
+        if self.policy == AliasPolicy::First {
+            // The file says who had the alias last, not who has it.
+            let counts = |held: &&Entry| held.over != Over::Unknown || now < self.file_counts_until;
+            if let Some(held) = self.get(entry.alias.as_str(), now).filter(counts)
+                && held.key != entry.key
+            {
+                return Err(Taken::By(held.key));
             }
-            None if self.entries.len() >= MAX_ALIASES => return Err(Taken::Full),
-            _ => {}
+            if let Some((key, until)) = self.reserved.get(entry.alias.as_str())
+                && *key != entry.key
+                && now < *until
+            {
+                return Err(Taken::By(*key));
+            }
         }
-        let alias = entry.alias.clone();
-        let what = |e: &Entry| (e.key, e.hostname.clone(), e.service.clone());
-        let new = what(&entry);
-        let before = self.entries.insert(alias, entry).filter(|before| self.is_live(before, now));
-        Ok(before.is_none_or(|before| what(&before) != new))
+        let is_new = !self.claims.contains_key(entry.alias.as_str());
+        if is_new && self.claims.len() + self.reserved.len() >= MAX_ALIASES {
+            return Err(Taken::Full);
+        }
+        Ok(())
     }
 
-    /// The entry of an alias, unless it has expired.
-    pub(super) fn get(&self, alias: &str, now: Now) -> Option<&Entry> {
-        self.entries.get(alias).filter(|entry| self.is_live(entry, now))
+    /// Drops what the registering proxy had registered before under other aliases. What another link with the same key has
+    /// registered is another proxy's.
+    fn drop_earlier(&mut self, entry: &Entry) -> (Vec<Entry>, Vec<Entry>) {
+        let (mut dropped, mut restored) = (Vec::new(), Vec::new());
+        let others: Vec<Alias> = self.by_key.get(&entry.key).into_iter().flatten().cloned().collect();
+        for alias in others.into_iter().filter(|alias| *alias != entry.alias) {
+            let Some(claims) = self.claims.get_mut(&alias) else { continue };
+            let held = claims.last().cloned();
+            for claim in claims
+                .iter_mut()
+                .filter(|claim| claim.key == entry.key && claim.over == Over::Hyperdht)
+            {
+                if claim.link.is_some() && entry.link.is_none() {
+                    // By key the proxy is known under the new alias alone; the link keeps its own.
+                    claim.over = Over::Quic;
+                }
+            }
+            let is_earlier = |claim: &Entry| claim.key == entry.key && (claim.link.is_none() || claim.link == entry.link);
+            if !claims.iter().any(is_earlier) {
+                continue;
+            }
+            claims.retain(|claim| !is_earlier(claim));
+            let holder = claims.last().cloned();
+            // Its link has its next claim in a moment.
+            self.tidy(&alias, &entry.key);
+            let Some(held) = held.filter(is_earlier) else { continue };
+            if self.policy == AliasPolicy::First && entry.over == Over::Hyperdht {
+                let until = self.expires(&held);
+                self.reserved.insert(alias, (held.key, until));
+            }
+            dropped.push(held);
+            restored.extend(holder);
+        }
+        (dropped, restored)
     }
 
-    /// All entries that have not expired, sorted by alias.
-    pub(super) fn live(&self, now: Now) -> impl Iterator<Item = &Entry> {
-        self.entries.values().filter(move |entry| self.is_live(entry, now))
+    /// Enters an alias of the last run, with nothing known of its proxy but what the targets file says.
+    ///
+    /// # Errors
+    /// When the file names the alias twice, or there are too many.
+    pub(super) fn restore(&mut self, entry: Entry) -> Result<(), Taken> {
+        if let Some(before) = self.claims.get(entry.alias.as_str()).and_then(|claims| claims.last()) {
+            return Err(Taken::By(before.key));
+        }
+        if self.claims.len() >= MAX_ALIASES {
+            return Err(Taken::Full);
+        }
+        self.claim(entry);
+        Ok(())
     }
 
-    /// Forgets what has expired, and gives it back.
-    pub(super) fn expire(&mut self, now: Now) -> Vec<Entry> {
-        let gone: Vec<Entry> = self.entries.values().filter(|entry| !self.is_live(entry, now)).cloned().collect();
-        for entry in &gone {
-            self.entries.remove(&entry.alias);
+    /// Enters a claim in front of all others of its alias, in place of the same proxy's earlier one.
+    fn claim(&mut self, mut entry: Entry) {
+        let (alias, key) = (entry.alias.clone(), entry.key);
+        let claims = self.claims.entry(alias.clone()).or_default();
+        // Of two links with one key each has its claim.
+        let is_same = |claim: &Entry| claim.key == key && (claim.link == entry.link || claim.link.is_none() || entry.link.is_none());
+        let mut left_out: Vec<Entry> = claims.iter().rposition(is_same).map(|at| claims.remove(at)).into_iter().collect();
+        if let Some(before) = left_out.first() {
+            // A proxy that registers both ways keeps its link.
+            entry.link = entry.link.or(before.link);
+        }
+        // One that cannot be reached now has nothing to hold the alias with when this one goes.
+        left_out.extend(claims.extract_if(.., |claim| claim.link.is_none() && claim.over != Over::Hyperdht));
+        if claims.len() >= MAX_CLAIMS {
+            left_out.push(claims.remove(0));
+        }
+        let link = entry.link;
+        claims.push(entry);
+        for claim in left_out {
+            if let Some(link) = claim.link {
+                self.by_link.remove(&link);
+            }
+            self.tidy(&alias, &claim.key);
+        }
+        if let Some(link) = link {
+            self.by_link.insert(link, alias.clone());
+        }
+        let aliases = self.by_key.entry(key).or_default();
+        if !aliases.contains(&alias) {
+            aliases.push(alias);
+        }
+    }
+
+    /// A link has ended: its claim goes where another one holds the alias, or now does; else it stays, unreachable, until it
+    /// expires. Returns the entry that holds the alias again.
+    pub(super) fn link_ended(&mut self, link: LinkId, now: Instant) -> Option<Entry> {
+        let alias = self.by_link.remove(&link)?;
+        let expiry = self.expiry;
+        let claims = self.claims.get_mut(&alias)?;
+        let at = claims.iter().position(|claim| claim.link == Some(link))?;
+        claims[at].link = None;
+        if claims[at].over == Over::Hyperdht {
+            return None;
+        }
+        let is_holder = at + 1 == claims.len();
+        let before = at.checked_sub(1).and_then(|before| claims.get(before));
+        let heir = before
+            .filter(|before| now.saturating_duration_since(before.renewed) < expiry)
+            .cloned();
+        if is_holder && heir.is_none() {
+            return None;
+        }
+        let key = claims.remove(at).key;
+        self.tidy(&alias, &key);
+        heir.filter(|_| is_holder)
+    }
+
+    /// The key that holds an alias and is found by key alone is not reached: another proxy whose link is up holds the alias again, if
+    /// there is one, and is returned.
+    pub(super) fn unreachable(&mut self, alias: &str, key: PublicKey, now: Instant) -> Option<Entry> {
+        let expiry = self.expiry;
+        let claims = self.claims.get_mut(alias)?;
+        let [.., before, held] = claims.as_slice() else { return None };
+        let can_hold = before.link.is_some() && now.saturating_duration_since(before.renewed) < expiry;
+        if held.key != key || held.link.is_some() || !can_hold {
+            return None;
+        }
+        let heir = before.clone();
+        claims.pop();
+        self.tidy(&heir.alias, &key);
+        Some(heir)
+    }
+
+    /// Forgets the entry that holds an alias. `None` if there is none; else that entry, and the one that holds the alias again, if any.
+    pub(super) fn forget(&mut self, alias: &str, now: Instant) -> Option<(Entry, Option<Entry>)> {
+        let gone = self.get(alias, now)?.clone();
+        let claims = self.claims.get_mut(alias)?;
+        claims.pop();
+        if let Some(link) = gone.link {
+            self.by_link.remove(&link);
+        }
+        self.reserved.remove(alias);
+        self.tidy(&gone.alias, &gone.key);
+        let restored = self.get(alias, now).cloned();
+        Some((gone, restored))
+    }
+
+    /// Forgets what has expired, and returns the entries whose aliases are free now.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Entry> {
+        self.reserved.retain(|_, (_, until)| now < *until);
+        let expiry = self.expiry;
+        let is_live = |entry: &Entry| now.saturating_duration_since(entry.renewed) < expiry;
+        // The oldest claim of an alias is its first.
+        let is_old = |claims: &Vec<Entry>| claims.first().is_some_and(|entry| !is_live(entry));
+        let old: Vec<Alias> = self
+            .claims
+            .iter()
+            .filter(|(_, claims)| is_old(claims))
+            .map(|(alias, _)| alias.clone())
+            .collect();
+        let mut gone = Vec::new();
+        for alias in old {
+            let Some(claims) = self.claims.get_mut(&alias) else { continue };
+            let expired: Vec<Entry> = claims.extract_if(.., |claim| !is_live(claim)).collect();
+            let is_free = claims.is_empty();
+            for entry in &expired {
+                if let Some(link) = entry.link {
+                    self.by_link.remove(&link);
+                }
+                self.tidy(&alias, &entry.key);
+            }
+            gone.extend(expired.into_iter().last().filter(|_| is_free));
         }
         gone
     }
 
-    /// The time of day at which an entry expires.
-    pub(super) fn expires(&self, entry: &Entry, now: Now) -> Timestamp {
-        let age = now.instant.saturating_duration_since(entry.renewed.instant);
-        now.time.plus(self.expiry.saturating_sub(age))
+    /// Removes an alias without claims, and the alias from the list of a key that has no claim of it any more.
+    fn tidy(&mut self, alias: &Alias, key: &PublicKey) {
+        let claims = self.claims.get(alias).map_or(&[][..], |claims| claims);
+        let has_claim = claims.iter().any(|claim| claim.key == *key);
+        if claims.is_empty() {
+            self.claims.remove(alias);
+        }
+        if !has_claim && let Some(aliases) = self.by_key.get_mut(key) {
+            aliases.retain(|other| other != alias);
+            if aliases.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use std::sync::LazyLock;
-
     use super::*;
+    use proptest::prelude::*;
 
     const EXPIRY: Duration = Duration::from_secs(100);
+    const FILE_COUNTS: Duration = Duration::from_secs(20);
 
-    fn entry(alias: &str, key: u8, at: u64) -> Entry {
-        Entry {
-            alias: Alias::new(alias).unwrap(),
-            key: PublicKey::new([key; 32]),
-            hostname: "h".into(),
-            service: "s".into(),
-            over: Over::Quic,
-            renewed: self::at(at),
+    struct Table {
+        aliases: Aliases,
+        start: Instant,
+    }
+
+    /// A registration in short: alias, key, link.
+    type Short<'a> = (&'a str, u8, Option<LinkId>);
+
+    fn short(entry: &Entry) -> Short<'_> {
+        (entry.alias.as_str(), entry.key.as_bytes()[0], entry.link)
+    }
+
+    impl Table {
+        fn new(policy: AliasPolicy) -> Self {
+            let start = Instant::now();
+            let aliases = Aliases::new(policy, EXPIRY, start, FILE_COUNTS);
+            Self { aliases, start }
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn entry(&self, alias: &str, key: u8, over: Over, link: Option<LinkId>, at: u64) -> Entry {
+            Entry {
+                alias: Alias::new(alias).unwrap(),
+                key: PublicKey::new([key; 32]),
+                hostname: "h".into(),
+                service: "s".into(),
+                over,
+                link,
+                renewed: self.at(at),
+            }
+        }
+
+        /// Registers over a link.
+        fn link(&mut self, (alias, key, link): (&str, u8, LinkId), at: u64) -> Result<Change, Taken> {
+            let entry = self.entry(alias, key, Over::Quic, Some(link), at);
+            let change = self.aliases.register(entry);
+            self.aliases.check_invariants();
+            change
+        }
+
+        /// Registers over HyperDHT.
+        fn key(&mut self, (alias, key): (&str, u8), at: u64) -> Result<Change, Taken> {
+            let change = self.aliases.register(self.entry(alias, key, Over::Hyperdht, None, at));
+            self.aliases.check_invariants();
+            change
+        }
+
+        fn restore(&mut self, alias: &str, key: u8) {
+            self.aliases.restore(self.entry(alias, key, Over::Unknown, None, 0)).unwrap();
+            self.aliases.check_invariants();
+        }
+
+        fn ended(&mut self, link: LinkId, at: u64) -> Option<(String, u8)> {
+            let restored = self.aliases.link_ended(link, self.at(at));
+            self.aliases.check_invariants();
+            restored.map(|entry| (entry.alias.to_string(), entry.key.as_bytes()[0]))
+        }
+
+        /// Who has each alias.
+        fn live(&self, at: u64) -> Vec<Short<'_>> {
+            self.aliases.live(self.at(at)).map(short).collect()
         }
     }
 
-    fn at(seconds: u64) -> Now {
-        set_to(seconds, seconds)
-    }
-
-    /// So long after the start, with a time of day that may be another.
-    fn set_to(seconds: u64, time: u64) -> Now {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        Now {
-            time: Timestamp::default().plus(Duration::from_secs(time)),
-            instant: *START + Duration::from_secs(seconds),
+    impl Aliases {
+        fn check_invariants(&self) {
+            let all = || {
+                self.claims
+                    .iter()
+                    .flat_map(|(alias, claims)| claims.iter().map(move |claim| (alias, claim)))
+            };
+            assert!(self.claims.values().all(|claims| (1..=MAX_CLAIMS).contains(&claims.len())));
+            for claims in self.claims.values() {
+                assert!(claims.is_sorted_by_key(|claim| claim.renewed));
+                let (_, others) = claims.split_last().unwrap();
+                assert!(others.iter().all(|claim| claim.link.is_some() || claim.over == Over::Hyperdht));
+            }
+            for (alias, claim) in all() {
+                assert_eq!(*alias, claim.alias);
+                assert!(self.by_key[&claim.key].contains(alias));
+                if let Some(link) = claim.link {
+                    assert_eq!(self.by_link[&link], *alias);
+                }
+            }
+            for (key, aliases) in &self.by_key {
+                assert!(!aliases.is_empty());
+                assert!(aliases.iter().all(|alias| self.claims[alias].iter().any(|claim| claim.key == *key)));
+            }
+            for (link, alias) in &self.by_link {
+                assert_eq!(all().filter(|(_, claim)| claim.link == Some(*link)).count(), 1);
+                assert!(self.claims[alias].iter().any(|claim| claim.link == Some(*link)));
+            }
         }
-    }
-
-    #[test]
-    fn a_clock_that_is_set_expires_nothing() {
-        let mut aliases = Aliases::new(AliasPolicy::First, EXPIRY);
-        aliases.register(entry("a", 1, 1_000)).unwrap();
-        for time in [1_000 + 4 * 3_600, 0] {
-            let now = set_to(1_099, time);
-            assert!(aliases.get("a", now).is_some());
-            assert_eq!((aliases.live(now).count(), aliases.expire(now).len()), (1, 0));
-            assert_eq!(aliases.expires(aliases.get("a", now).unwrap(), now), set_to(0, time + 1).time);
-            let mut other = entry("a", 2, 0);
-            other.renewed = now;
-            assert_eq!(aliases.register(other), Err(Taken::By(PublicKey::new([1; 32]))));
-        }
-        assert_eq!(aliases.get("a", set_to(1_100, 0)), None);
     }
 
     #[test]
     fn what_is_new_is_told_apart_from_what_is_renewed() {
-        let mut aliases = Aliases::new(AliasPolicy::Replace, EXPIRY);
-        assert_eq!(aliases.register(entry("a", 1, 0)), Ok(true));
-        assert_eq!(aliases.register(entry("a", 1, 50)), Ok(false));
-        let mut moved = entry("a", 1, 60);
+        let mut table = Table::new(AliasPolicy::Replace);
+        assert!(table.link(("a", 1, 1), 0).unwrap().updated);
+        assert!(!table.link(("a", 1, 1), 50).unwrap().updated);
+        let mut moved = table.entry("a", 1, Over::Quic, Some(1), 60);
         moved.hostname = "elsewhere".into();
-        assert_eq!(aliases.register(moved.clone()), Ok(true));
+        assert!(table.aliases.register(moved.clone()).unwrap().updated);
         moved.service = "other".into();
-        assert_eq!(aliases.register(moved), Ok(true));
-        assert_eq!(aliases.register(entry("a", 2, 70)), Ok(true));
-        assert_eq!(aliases.get("a", at(169)).unwrap().key, PublicKey::new([2; 32]));
-        assert_eq!(aliases.get("a", at(170)), None, "expired, although nobody has looked yet");
-        assert_eq!(aliases.register(entry("a", 2, 170)), Ok(true));
+        assert!(table.aliases.register(moved).unwrap().updated);
+        assert!(table.link(("a", 2, 2), 70).unwrap().updated);
+        assert_eq!(table.live(169), [("a", 2, Some(2))]);
+        assert_eq!(table.live(170), [], "expired, although nothing was swept yet");
+        assert!(table.link(("a", 2, 2), 170).unwrap().updated);
+    }
+
+    #[test]
+    fn an_alias_is_served_over_the_link_that_registered_it_and_no_other() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        table.link(("n1", 1, 1), 0).unwrap();
+        let second = table.link(("n2", 1, 2), 1).unwrap();
+        assert_eq!((second.dropped.len(), second.replaced), (0, None), "two proxies with one key");
+        assert_eq!(table.live(1), [("n1", 1, Some(1)), ("n2", 1, Some(2))]);
+        assert_eq!(table.ended(1, 2), None);
+        assert_eq!(table.live(2), [("n1", 1, None), ("n2", 1, Some(2))]);
+    }
+
+    #[test]
+    fn a_link_that_registers_another_alias_drops_its_earlier_one() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        table.link(("old", 1, 1), 0).unwrap();
+        let change = table.link(("new", 1, 1), 1).unwrap();
+        assert_eq!(change.dropped.iter().map(short).collect::<Vec<_>>(), [("old", 1, Some(1))]);
+        assert_eq!(table.live(1), [("new", 1, Some(1))]);
+        // Over a new link, after a restart of the proxy, of the bridge, or of both.
+        table.ended(1, 2);
+        assert_eq!(table.link(("newer", 1, 2), 3).unwrap().dropped.len(), 1);
+        table.restore("file", 2);
+        assert_eq!(table.link(("x", 2, 3), 4).unwrap().dropped.len(), 1);
+        assert_eq!(table.live(4), [("newer", 1, Some(2)), ("x", 2, Some(3))]);
+    }
+
+    #[test]
+    fn over_hyperdht_one_key_has_one_alias_and_a_link_keeps_its_own() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        table.key(("a", 1), 0).unwrap();
+        let change = table.key(("b", 1), 1).unwrap();
+        assert_eq!(change.dropped.iter().map(short).collect::<Vec<_>>(), [("a", 1, None)]);
+        assert_eq!(table.live(1), [("b", 1, None)]);
+        // Registered both ways: over the link while there is one, then by key.
+        table.link(("b", 1, 1), 2).unwrap();
+        assert!(!table.key(("b", 1), 3).unwrap().updated);
+        assert_eq!(table.live(3), [("b", 1, Some(1))]);
+        assert_eq!(table.key(("c", 1), 4).unwrap().dropped, []);
+        assert_eq!(table.live(4), [("b", 1, Some(1)), ("c", 1, None)]);
+        table.ended(1, 5);
+        assert_eq!(table.aliases.get("b", table.at(5)).unwrap().over, Over::Quic, "not by key any more");
+    }
+
+    #[test]
+    fn whoever_is_replaced_has_its_alias_again_when_the_other_has_gone() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        table.link(("a", 1, 1), 0).unwrap();
+        let change = table.link(("a", 2, 2), 1).unwrap();
+        assert_eq!(change.replaced.as_ref().map(short), Some(("a", 1, Some(1))));
+        assert_eq!(table.live(1), [("a", 2, Some(2))]);
+        assert_eq!(table.ended(2, 2), Some(("a".to_owned(), 1)));
+        assert_eq!(table.live(2), [("a", 1, Some(1))]);
+        // By renaming itself.
+        table.link(("a", 3, 3), 3).unwrap();
+        let renamed = table.link(("c", 3, 3), 4).unwrap();
+        assert_eq!(renamed.restored.iter().map(short).collect::<Vec<_>>(), [("a", 1, Some(1))]);
+        // On request.
+        table.link(("a", 4, 4), 5).unwrap();
+        let (gone, restored) = table.aliases.forget("a", table.at(5)).unwrap();
+        assert_eq!(
+            (short(&gone), restored.as_ref().map(short)),
+            (("a", 4, Some(4)), Some(("a", 1, Some(1))))
+        );
+        table.aliases.check_invariants();
+        // One that is found by key is there until it expires, and one that has gone itself is not.
+        table.key(("a", 5), 6).unwrap();
+        table.link(("a", 6, 6), 7).unwrap();
+        assert_eq!(table.ended(1, 8), None);
+        assert_eq!(table.ended(6, 9), Some(("a".to_owned(), 5)));
+        assert_eq!(table.aliases.forget("a", table.at(9)).unwrap().1, None);
+        assert_eq!(table.aliases.forget("a", table.at(9)), None);
+        assert_eq!(table.live(9), [("c", 3, Some(3))]);
+    }
+
+    #[test]
+    fn who_is_found_by_key_alone_and_not_reached_leaves_its_alias_to_a_link_that_is_up() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        let key = |key| PublicKey::new([key; 32]);
+        table.link(("a", 1, 1), 0).unwrap();
+        table.key(("a", 2), 1).unwrap();
+        let now = table.at(2);
+        assert_eq!(table.aliases.unreachable("a", key(3), now), None);
+        assert_eq!(
+            table.aliases.unreachable("a", key(2), now).as_ref().map(short),
+            Some(("a", 1, Some(1)))
+        );
+        table.aliases.check_invariants();
+        assert_eq!(table.aliases.unreachable("a", key(1), now), None);
+        table.key(("b", 2), 3).unwrap();
+        table.key(("b", 3), 4).unwrap();
+        assert_eq!(table.aliases.unreachable("b", key(3), now), None, "the other is no better known");
+        assert_eq!(table.live(4), [("a", 1, Some(1)), ("b", 3, None)]);
+    }
+
+    #[test]
+    fn what_has_expired_goes_and_the_rest_stays() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        table.key(("b", 3), 0).unwrap();
+        table.key(("a", 2), 61).unwrap();
+        table.link(("a", 1, 1), 120).unwrap();
+        assert_eq!(table.aliases.expire(table.at(99)), []);
+        let gone = table.aliases.expire(table.at(170));
+        assert_eq!(
+            gone.iter().map(short).collect::<Vec<_>>(),
+            [("b", 3, None)],
+            "a claim behind another one is no alias"
+        );
+        assert_eq!(table.live(170), [("a", 1, Some(1))]);
+        assert_eq!(table.aliases.expires(table.aliases.get("a", table.at(170)).unwrap()), table.at(220));
+        table.aliases.check_invariants();
+        assert_eq!(table.aliases.expire(table.at(1_000)).len(), 1);
+        assert!(table.aliases.by_key.is_empty() && table.aliases.by_link.is_empty() && table.aliases.claims.is_empty());
     }
 
     #[test]
     fn the_first_keeps_its_alias_until_it_expires() {
-        let mut aliases = Aliases::new(AliasPolicy::First, EXPIRY);
-        assert_eq!(aliases.register(entry("a", 1, 0)), Ok(true));
-        assert_eq!(aliases.register(entry("a", 2, 99)), Err(Taken::By(PublicKey::new([1; 32]))));
-        assert_eq!(aliases.register(entry("a", 1, 99)), Ok(false));
-        assert_eq!(aliases.register(entry("a", 2, 198)), Err(Taken::By(PublicKey::new([1; 32]))));
-        assert_eq!(aliases.register(entry("a", 2, 199)), Ok(true));
+        let mut table = Table::new(AliasPolicy::First);
+        let by_first = Err(Taken::By(PublicKey::new([1; 32])));
+        table.link(("a", 1, 1), 0).unwrap();
+        assert_eq!(table.link(("a", 2, 2), 99), by_first);
+        assert!(!table.link(("a", 1, 1), 99).unwrap().updated);
+        table.ended(1, 100);
+        assert_eq!(table.link(("a", 2, 2), 198), by_first);
+        assert!(table.link(("a", 2, 2), 199).is_ok());
+        // A registration over HyperDHT does not prove the key, so it cannot take the alias from under it.
+        let mut table = Table::new(AliasPolicy::First);
+        table.key(("a", 1), 0).unwrap();
+        assert_eq!(table.key(("other", 1), 1).unwrap().dropped.len(), 1);
+        assert_eq!(table.key(("a", 2), 2), by_first);
+        assert!(table.key(("a", 1), 3).is_ok());
+        assert!(table.key(("other", 2), 101).is_ok());
     }
 
     #[test]
-    fn expired_entries_go_and_the_rest_stays() {
-        let mut aliases = Aliases::new(AliasPolicy::Replace, EXPIRY);
-        aliases.register(entry("b", 1, 0)).unwrap();
-        aliases.register(entry("a", 1, 50)).unwrap();
-        assert_eq!(aliases.live(at(60)).count(), 2);
-        let gone = aliases.expire(at(120));
-        assert_eq!(gone.iter().map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["b"]);
-        assert_eq!(aliases.live(at(120)).map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["a"]);
-        assert_eq!(aliases.expires(aliases.get("a", at(120)).unwrap(), at(120)), at(150).time);
+    fn the_word_of_the_file_keeps_an_alias_while_proxies_come_back_and_not_for_ever() {
+        let mut table = Table::new(AliasPolicy::First);
+        table.restore("a", 1);
+        table.restore("b", 2);
+        assert_eq!(table.link(("a", 9, 9), 19), Err(Taken::By(PublicKey::new([1; 32]))));
+        table.link(("a", 1, 1), 19).unwrap();
+        assert_eq!(
+            table.link(("a", 9, 9), 21),
+            Err(Taken::By(PublicKey::new([1; 32]))),
+            "it has come back"
+        );
+        assert_eq!(table.live(21), [("a", 1, Some(1)), ("b", 2, None)], "it stays listed");
+        assert!(table.link(("b", 9, 9), 21).is_ok(), "it has not");
+        assert_eq!(table.live(21)[1], ("b", 9, Some(9)));
+        let twice = table.entry("b", 3, Over::Unknown, None, 0);
+        assert!(table.aliases.restore(twice).is_err());
     }
 
     #[test]
     fn there_is_an_end_to_them() {
-        let mut aliases = Aliases::new(AliasPolicy::Replace, EXPIRY);
+        let mut table = Table::new(AliasPolicy::Replace);
         for n in 0..MAX_ALIASES {
-            aliases.register(entry(&format!("a{n}"), 1, 0)).unwrap();
+            let mut entry = table.entry(&format!("a{n}"), 1, Over::Hyperdht, None, 0);
+            entry.key = PublicKey::new(std::array::from_fn(|at| n.to_le_bytes().get(at).copied().unwrap_or_default()));
+            table.aliases.register(entry).unwrap();
         }
-        assert_eq!(aliases.register(entry("b", 1, 0)), Err(Taken::Full));
-        assert_eq!(aliases.register(entry("a7", 1, 0)), Ok(false));
+        let more = |alias, key| table.entry(alias, key, Over::Hyperdht, None, 0);
+        let (full, again) = (more("b", 255), more("a7", 255));
+        assert_eq!(table.aliases.register(full), Err(Taken::Full));
+        assert!(table.aliases.register(again).is_ok());
+        for key in 0..100 {
+            table.link(("a8", key, LinkId::from(key)), 1).unwrap();
+        }
+        assert_eq!(table.aliases.claims["a8"].len(), MAX_CLAIMS);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_tables_agree(
+            first: bool,
+            steps in prop::collection::vec((0_u8..6, 0_u8..3, 1_u8..4, 1_u64..5, 0_u64..150), 1..60),
+        ) {
+            let mut table = Table::new(if first { AliasPolicy::First } else { AliasPolicy::Replace });
+            table.restore("0", 1);
+            let (mut now, mut links) = (0, HashMap::new());
+            for (step, alias, key, link, passed) in steps {
+                now += passed / 10;
+                let alias = alias.to_string();
+                match step {
+                    0 | 1 => {
+                        // A link has one key.
+                        let key = *links.entry(link).or_insert(key);
+                        let _ = table.link((&alias, key, link), now);
+                    }
+                    2 => drop(table.key((&alias, key), now)),
+                    3 => {
+                        links.remove(&link);
+                        table.ended(link, now);
+                    }
+                    4 => drop(table.aliases.forget(&alias, table.at(now))),
+                    _ => drop(table.aliases.expire(table.at(now))),
+                }
+                table.aliases.check_invariants();
+                let served: Vec<LinkId> = table.live(now).iter().filter_map(|(.., link)| *link).collect();
+                let mut once = served.clone();
+                once.sort_unstable();
+                once.dedup();
+                prop_assert_eq!(once.len(), served.len(), "no link serves two aliases");
+            }
+        }
     }
 }

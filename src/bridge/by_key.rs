@@ -7,7 +7,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::aliases::Over;
 use super::registry::{Claim, Registry};
 use crate::peer::{Applicant, Callers, Clerk, Desk, PublicKey};
 use crate::supervise::Part;
@@ -61,12 +60,12 @@ impl Clerk for Registering {
     fn judge(&self, who: Applicant, request: &AliasRequest) -> AliasReply {
         let key = PublicKey::new(request.target);
         let claim = Claim {
-            from: (who.key, who.address.ip().to_canonical()),
+            from: (who.key, who.address),
             key,
             alias: &request.alias,
             hostname: &request.hostname,
             service: &request.service,
-            over: Over::Hyperdht,
+            link: None,
         };
         match self.registry.judge(&claim, |secret| secret.is(&request.secret)) {
             Ok(updated) => {

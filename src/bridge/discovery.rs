@@ -16,10 +16,9 @@ use tokio::time::{Instant, timeout};
 
 use super::aliases::Over;
 use super::roster::{Listed, Roster};
-use super::segment;
 use crate::http::reply;
 use crate::model::AppName;
-use crate::peer::{Link, PublicKey};
+use crate::peer::Link;
 
 /// How old a list of apps may be before the proxy is asked again.
 const FRESH: Duration = Duration::from_secs(15);
@@ -68,7 +67,9 @@ pub(super) async fn targets(State(discovery): State<Arc<Discovery>>, Query(wishe
 fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
     let entry = &listed.entry;
     let alias = entry.alias.as_str();
-    let group = |path: String, app: Option<&str>| {
+    // Prometheus encodes the path, so it stands here as it is meant, whatever characters the alias has.
+    let path = format!("/scrape/{alias}/metrics");
+    let group = |app: Option<&str>| {
         let mut labels = json!({
             "__metrics_path__": path,
             "alias": alias,
@@ -78,11 +79,12 @@ fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
         });
         if let Some(app) = app {
             labels["app"] = app.into();
+            labels["__param_app"] = app.into();
+            labels["__param_own"] = "false".into();
         }
         json!({ "targets": [address], "labels": labels })
     };
-    let base = format!("/scrape/{}", segment(alias));
-    let mut proxy = group(format!("{base}/metrics"), None);
+    let mut proxy = group(None);
     // By key a proxy is asked for all that it has, and for nothing else.
     let is_whole = listed.link.is_none() && entry.over == Over::Hyperdht;
     if !with_apps || is_whole {
@@ -90,28 +92,23 @@ fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
     }
     // What the apps have is scraped from the apps, and nothing twice.
     proxy["labels"]["__param_only"] = "own".into();
-    let apps = listed.apps.1.iter();
-    let apps = apps.map(|app| group(format!("{base}/apps/{}/metrics", segment(app)), Some(app)));
+    let apps = listed.apps.1.iter().map(|app| group(Some(app)));
     [proxy].into_iter().chain(apps).collect()
 }
 
 /// Asks all connected proxies for their apps whose lists are old.
 async fn refresh(roster: &Roster) {
     let now = Instant::now();
-    let mut stale: Vec<(PublicKey, Link)> = roster
+    let stale = roster
         .list()
         .into_iter()
         .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= FRESH))
-        .filter_map(|listed| Some((listed.entry.key, listed.link?)))
-        .collect();
-    // A proxy may have two aliases for a while.
-    stale.sort_by_key(|(key, _)| *key);
-    stale.dedup_by_key(|(key, _)| *key);
+        .filter_map(|listed| Some((listed.entry.alias, listed.link?)));
     futures_util::stream::iter(stale)
-        .for_each_concurrent(AT_ONCE, |(key, link)| async move {
+        .for_each_concurrent(AT_ONCE, |(alias, link)| async move {
             match apps(&link).await {
-                Some(apps) => roster.has_apps(key, apps, Instant::now()),
-                None => tracing::debug!(peer = %key, "it does not tell its apps"),
+                Some(apps) => roster.set_apps(alias.as_str(), apps, Instant::now()),
+                None => tracing::debug!(%alias, "it does not tell its apps"),
             }
         })
         .await;
@@ -148,9 +145,9 @@ fn names(list: &[u8]) -> Option<Arc<[String]>> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::bridge::aliases::{Entry, Now};
+    use crate::bridge::aliases::Entry;
     use crate::model::Timestamp;
-    use crate::peer::Alias;
+    use crate::peer::{Alias, PublicKey};
 
     #[test]
     fn a_target_for_the_proxy_and_one_for_each_app() {
@@ -161,11 +158,10 @@ mod tests {
                 hostname: "h".into(),
                 service: "s".into(),
                 over: Over::Quic,
-                renewed: Now {
-                    time: Timestamp::default(),
-                    instant: Instant::now(),
-                },
+                link: None,
+                renewed: Instant::now(),
             },
+            registered: Timestamp::default(),
             expires: Timestamp::default(),
             link: None,
             apps: (
@@ -173,20 +169,23 @@ mod tests {
                 names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#).unwrap(),
             ),
         };
-        let paths = |with_apps| -> Vec<String> {
+        let requests = |with_apps| -> Vec<(String, Value)> {
             let groups = groups(&listed, "bridge:30000", with_apps);
             assert!(groups.iter().all(|group| group["targets"] == json!(["bridge:30000"])));
-            groups
-                .iter()
-                .map(|g| g["labels"]["__metrics_path__"].as_str().unwrap().to_owned())
-                .collect()
+            let request = |group: &Value| {
+                let labels = &group["labels"];
+                (
+                    labels["__metrics_path__"].as_str().unwrap().to_owned(),
+                    labels["__param_app"].clone(),
+                )
+            };
+            groups.iter().map(request).collect()
         };
-        let (proxy, apps) = (
-            "/scrape/my%20host/metrics",
-            ["/scrape/my%20host/apps/a%2Fb/metrics", "/scrape/my%20host/apps/c/metrics"],
-        );
-        assert_eq!(paths(true), [proxy, apps[0], apps[1]]);
-        assert_eq!(paths(false), [proxy]);
+        let path = "/scrape/my host/metrics".to_owned();
+        let [proxy, first, second] = [Value::Null, "a/b".into(), "c".into()].map(|app| (path.clone(), app));
+        assert_eq!(requests(true), [proxy.clone(), first, second]);
+        assert_eq!(requests(false), [proxy]);
+        assert_eq!(groups(&listed, "b", true)[1]["labels"]["__param_own"], "false");
         assert_eq!(groups(&listed, "b", true)[0]["labels"]["__param_only"], "own");
         assert_eq!(groups(&listed, "b", false)[0]["labels"]["__param_only"], Value::Null);
         let labels = &groups(&listed, "b", true)[1]["labels"];

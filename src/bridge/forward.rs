@@ -14,12 +14,13 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
+use url::form_urlencoded;
 
 use super::read_ahead::read_ahead;
 use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
-use crate::peer::{Answer, Callers, PublicKey, message};
+use crate::peer::{Answer, Callers, HyperdhtError, PublicKey, message};
 use crate::wire::hyperdht::MetricsReply;
 
 /// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
@@ -82,8 +83,14 @@ pub(super) async fn whole(
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let path = with_query("/metrics".to_owned(), query);
-    forwarding.forward(&alias, &path, (method, headers), &connection).await
+    let one_app = query.as_deref().is_some_and(names_app);
+    let asked = Asked {
+        path: with_query("/metrics".to_owned(), query),
+        one_app,
+        method,
+        headers,
+    };
+    forwarding.forward(&alias, asked, &connection).await
 }
 
 /// `GET /scrape/{alias}/apps/{app}/metrics`
@@ -95,8 +102,27 @@ pub(super) async fn one_app(
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let path = with_query(format!("/apps/{}/metrics", segment(&app)), query);
-    forwarding.forward(&alias, &path, (method, headers), &connection).await
+    let asked = Asked {
+        path: with_query(format!("/apps/{}/metrics", segment(&app)), query),
+        one_app: true,
+        method,
+        headers,
+    };
+    forwarding.forward(&alias, asked, &connection).await
+}
+
+/// What a proxy is asked for.
+struct Asked {
+    path: String,
+    /// Whether it is one app and not all of them.
+    one_app: bool,
+    method: Method,
+    headers: HeaderMap,
+}
+
+/// Returns true if a query asks for one app.
+fn names_app(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "app")
 }
 
 fn with_query(path: String, query: Option<String>) -> String {
@@ -107,46 +133,59 @@ fn with_query(path: String, query: Option<String>) -> String {
 }
 
 impl Forwarding {
-    async fn forward(&self, alias: &str, path: &str, asked: (Method, HeaderMap), connection: &Connection) -> Response<Body> {
+    async fn forward(&self, alias: &str, asked: Asked, connection: &Connection) -> Response<Body> {
         let began = Instant::now();
-        let wait = patience(self.request_timeout, &asked.1);
+        let wait = patience(self.request_timeout, &asked.headers);
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (self.roster.find(alias), &self.callers) {
             (Ok(Way::Link(link)), _) => link,
-            (Ok(Way::Key(key)), Some(callers)) => return self.forward_by_key(callers, key, (path, &asked.0), wait).await,
+            (Ok(Way::Key(key)), Some(callers)) => match self.forward_by_key(callers, key, &asked, wait).await {
+                Ok(response) => return response,
+                Err(HyperdhtError::Unreachable(_)) => match self.roster.unreachable(alias, key) {
+                    Some(link) => link,
+                    None => return unavailable(),
+                },
+                Err(_) => return unavailable(),
+            },
             (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
             (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
-        let from = asked.1.clone();
-        let Ok(request) = request(path, asked, connection) else {
+        let Ok(request) = request(&asked, connection) else {
             return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
         };
-        let Ok(answer) = link.scrape_for(&connection.client(&from), request, wait).await else {
+        let Ok(answer) = link.scrape_for(&connection.client(&asked.headers), request, wait).await else {
             return unavailable();
         };
         self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         if answer.response.status().is_success() {
             return self.pass_on(answer, connection);
         }
-        self.upstream_error(answer, path).await
+        self.upstream_error(answer, asked.one_app).await
     }
 
     /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
     /// tells the proxy that its answer was received.
-    async fn forward_by_key(&self, callers: &Callers, key: PublicKey, (path, method): (&str, &Method), wait: Duration) -> Response<Body> {
-        if path.starts_with("/apps/") {
+    ///
+    /// # Errors
+    /// When there is no answer.
+    async fn forward_by_key(
+        &self,
+        callers: &Callers,
+        key: PublicKey,
+        asked: &Asked,
+        wait: Duration,
+    ) -> Result<Response<Body>, HyperdhtError> {
+        if asked.one_app {
             let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
-            return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why);
+            return Ok(self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why));
         }
-        if *method == Method::HEAD {
-            return self.head_by_key(callers, key, wait).await;
+        if asked.method == Method::HEAD {
+            return Self::head_by_key(callers, key, wait).await;
         }
         let began = Instant::now();
-        let Ok(reply) = callers.scrape(key, wait).await else {
-            return self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        };
+        let reply = callers.scrape(key, wait).await?;
         self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
-        match reply {
+        Ok(match reply {
             MetricsReply::Failed(why) => self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {why}")),
             MetricsReply::Metrics(text) => {
                 self.roster.telemetry.bridge_scrapes_total.with([Outcome::Ok.as_str()]).inc();
@@ -154,19 +193,17 @@ impl Forwarding {
                 response.headers_mut().insert(CONTENT_TYPE, text_004());
                 response
             }
-        }
+        })
     }
 
     /// A HEAD must not take the events that a scrape would, and over HyperDHT there is no asking for less than everything: it says whether
     /// the proxy is reached, and leaves out how long the metrics would be.
-    async fn head_by_key(&self, callers: &Callers, key: PublicKey, wait: Duration) -> Response<Body> {
-        if callers.reach(key, wait).await.is_err() {
-            return self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        }
+    async fn head_by_key(callers: &Callers, key: PublicKey, wait: Duration) -> Result<Response<Body>, HyperdhtError> {
+        callers.reach(key, wait).await?;
         // A body of no known length, as an empty one would be told as a length of 0.
         let mut response = Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
         response.headers_mut().insert(CONTENT_TYPE, text_004());
-        response
+        Ok(response)
     }
 
     /// The metrics, as they come; and when their reader has them, the proxy is told.
@@ -191,10 +228,10 @@ impl Forwarding {
     }
 
     /// The proxy has answered that it cannot; an app that it does not have is simply not found.
-    async fn upstream_error(&self, answer: Answer, path: &str) -> Response<Body> {
+    async fn upstream_error(&self, answer: Answer, one_app: bool) -> Response<Body> {
         let status = answer.response.status();
         let told = message(answer.response.into_body()).await;
-        if status == StatusCode::NOT_FOUND && path.starts_with("/apps/") {
+        if status == StatusCode::NOT_FOUND && one_app {
             return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, &told);
         }
         let text = if told.is_empty() { status.to_string() } else { told };
@@ -211,12 +248,13 @@ impl Forwarding {
     }
 }
 
-fn request(path: &str, (method, headers): (Method, HeaderMap), connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
+fn request(asked: &Asked, connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
+    let Asked { path, method, headers, .. } = asked;
     let mut request = Request::builder().method(method).uri(path).body(Empty::new())?;
     let to = request.headers_mut();
     to.insert(HOST, HeaderValue::from_static("exporter-proxy"));
-    copy(&ASKED, &headers, to);
-    if let Ok(client) = HeaderValue::try_from(connection.client(&headers).to_string()) {
+    copy(&ASKED, headers, to);
+    if let Ok(client) = HeaderValue::try_from(connection.client(headers).to_string()) {
         to.insert(FORWARDED_FOR, client);
     }
     Ok(request)
@@ -246,6 +284,16 @@ fn patience(configured: Duration, headers: &HeaderMap) -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn an_app_is_named_by_its_parameter_alone() {
+        for one in ["app=a", "own=false&app=a%20b", "%61pp=x", "app"] {
+            assert!(names_app(one), "{one}");
+        }
+        for all in ["", "own=false", "apps=a", "only=app", "x=app=1"] {
+            assert!(!names_app(all), "{all}");
+        }
+    }
 
     #[test]
     fn the_shorter_patience_counts() {

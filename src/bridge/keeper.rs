@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::roster::Roster;
@@ -51,12 +51,13 @@ impl Keeper {
     /// Where the file is there and cannot be read: starting with an empty list would make Prometheus forget all targets.
     pub(super) fn open(roster: Arc<Roster>, path: PathBuf, check_interval: Duration, obstacle: Arc<Obstacle>) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
+        targets_file::remove_leftovers(&path);
         let found = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))?;
         let missing = found.is_none();
         if let Some(text) = found {
             // A file of nothing is what a container's mount begins with.
             if !text.trim().is_empty() {
-                let (entries, faults) = targets_file::parse(&text, roster.now()).map_err(|e| {
+                let (entries, faults) = targets_file::parse(&text, Instant::now()).map_err(|e| {
                     anyhow::anyhow!("bridge.targets_file: {shown} is no targets file ({e}); move it away to start with none")
                 })?;
                 for fault in faults {

@@ -6,9 +6,9 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::aliases::Over;
+use super::aliases::LinkId;
 use super::registry::{Claim, Refusal, Registry};
-use crate::peer::{Event, Gate, Guest, Heard, Newcomer, PublicKey, SharedSecret};
+use crate::peer::{Gate, Guest, Heard, Newcomer, PublicKey, SharedSecret};
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -17,6 +17,10 @@ const MAX_GUESTS: usize = 20_000;
 
 /// The least time between two registrations over one link: half of what a proxy may be configured to. Each costs a line in the log.
 const LEAST_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// How long after a link has come up it is looked at whether an earlier one with the same key is alive: two signs of life of a
+/// proxy lie in between. One that has dialled again because its network had changed leaves a dead link behind.
+const TWINS_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Receives proxies.
 pub(super) struct Lodge {
@@ -84,22 +88,21 @@ impl Host {
                 return guest.close("nothing was said");
             }
         };
-        let updated = match self.judge(&guest, &register) {
-            Ok(updated) => updated,
-            Err(why) => return guest.dismiss(&LinkMessage::Refused(why), "the registration was refused").await,
-        };
-        self.serve(guest, updated, stop).await;
+        let id = self.registry.roster.next_link();
+        match self.judge(&guest, id, &register) {
+            Ok(updated) => self.serve(guest, id, (updated, register.alias), stop).await,
+            Err(why) => guest.dismiss(&LinkMessage::Refused(why), "the registration was refused").await,
+        }
     }
 
     /// A guest that has registered, until it goes.
-    async fn serve(&self, mut guest: Guest, updated: bool, stop: CancellationToken) {
+    async fn serve(&self, mut guest: Guest, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
         let (peer, roster) = (guest.key(), &self.registry.roster);
         let (link, mut messages) = guest.link(roster.memory(peer), roster.events.clone());
-        roster.events.emit(Event::Opened {
-            peer,
-            address: guest.address(),
-        });
-        let number = roster.arrived(peer, link);
+        let open = roster.events.opened(peer, guest.address(), guest.number());
+        let mut twins = roster.link_up(id, peer, (guest.address(), &alias), link);
+        let look_for_twins = tokio::time::sleep(TWINS_AFTER);
+        tokio::pin!(look_for_twins);
         let mut said = guest.say(&LinkMessage::Registered { updated }).await;
         let (mut goodbye, mut registered) = (None, std::time::Instant::now());
         let (meant, why) = loop {
@@ -110,13 +113,15 @@ impl Host {
             tokio::select! {
                 () = stop.cancelled() => break (true, "the bridge is stopping".to_owned()),
                 Some(message) = messages.recv() => said = guest.say(&message).await,
+                () = &mut look_for_twins, if !twins.is_empty() => roster.warn_of_twins(id, &std::mem::take(&mut twins)),
                 heard = guest.hear() => match heard {
                     Heard::Gone(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
                     Heard::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
                         break (false, "it registers too often".to_owned());
                     }
-                    Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, &register) {
+                    Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, id, &register) {
                         Ok(updated) => {
+                            roster.link_renamed(id, &register.alias);
                             registered = std::time::Instant::now();
                             said = guest.say(&LinkMessage::Registered { updated }).await;
                         }
@@ -124,35 +129,31 @@ impl Host {
                     },
                     Heard::Message(LinkMessage::Goodbye(why)) => {
                         // Nothing new for it; what is in work it finishes, and then closes.
-                        roster.left(peer, number);
+                        roster.link_down(id);
                         goodbye = Some((true, why));
                     }
                     Heard::Message(_) => break (false, "a message out of place".to_owned()),
                 },
             }
         };
-        roster.left(peer, number);
+        roster.link_down(id);
         if stop.is_cancelled() {
             guest.dismiss(&LinkMessage::Goodbye(why.clone()), &why).await;
         } else {
             guest.close(&why);
         }
-        roster.events.emit(if meant {
-            Event::Closed { peer, why }
-        } else {
-            Event::Lost { peer, why }
-        });
+        open.ended((meant, why));
     }
 
     /// Whether a registration is accepted; then whether it brought anything new.
-    fn judge(&self, guest: &Guest, register: &Register) -> Result<bool, String> {
+    fn judge(&self, guest: &Guest, id: LinkId, register: &Register) -> Result<bool, String> {
         let claim = Claim {
-            from: (guest.key(), guest.first_address().ip().to_canonical()),
+            from: (guest.key(), guest.first_address()),
             key: guest.key(),
             alias: &register.alias,
             hostname: &register.hostname,
             service: &register.service,
-            over: Over::Quic,
+            link: Some(id),
         };
         let knows = |secret: &SharedSecret| guest.proves(register, secret, self.key);
         self.registry.judge(&claim, knows).map_err(|refusal| match refusal {

@@ -24,8 +24,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
 
 pub use aliases::AliasPolicy;
 
@@ -40,7 +41,8 @@ use self::registry::Registry;
 use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
-use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, SharedSecret};
+use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, REGISTER_INTERVAL, SharedSecret};
+use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Listener, Notes, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
@@ -53,10 +55,15 @@ const ENDPOINTS: &[(&str, &str)] = &[
         "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
     ),
     ("GET /aliases", "who is registered; JSON with ?format=json"),
+    ("DELETE /aliases/NAME", "forget an alias"),
     ("GET /metrics", "the bridge's own metrics"),
     ("GET /healthz", "whether the bridge lives"),
     ("GET /readyz", "whether the bridge is ready, or why not"),
 ];
+
+/// How long after the start of a bridge all its proxies have dialled again: they do each 8 s, and wait 5 s for an answer. One over
+/// HyperDHT registers each [`REGISTER_INTERVAL`].
+const COMES_BACK: Duration = Duration::from_secs(20);
 
 /// What stays as it is in a segment of a path; everything else is percent-encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -67,19 +74,20 @@ fn segment(name: &str) -> String {
 }
 
 /// Settings of a bridge.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct BridgeSettings {
     /// Who it is.
     pub identity: Identity,
+    /// The lock on the identity's file, held as long as the bridge lives.
+    pub key_lock: Option<FileLock>,
     /// What it shares with its proxies.
     pub secret: SharedSecret,
     /// `HOST:PORT` for Prometheus.
     pub http_listen: String,
     /// `HOST:PORT` for proxies, over UDP; none: no proxy can register.
     pub quic_listen: Option<String>,
-    /// Whether proxies also register over HyperDHT: then through which nodes it is joined, `HOST:PORT` each; through the public ones where
-    /// there are none.
-    pub hyperdht: Option<Vec<String>>,
+    /// Where HyperDHT is joined, if proxies also register over it.
+    pub hyperdht: Option<HyperdhtSettings>,
     /// The targets file.
     pub targets_file: PathBuf,
     /// How long after its last registration an alias is forgotten.
@@ -98,11 +106,21 @@ pub struct BridgeSettings {
     pub clock: Clock,
 }
 
+/// Where a bridge joins HyperDHT.
+#[derive(Debug, Clone, Default)]
+pub struct HyperdhtSettings {
+    /// The nodes through which it is joined, `HOST:PORT` each; none: the public ones.
+    pub bootstrap: Vec<String>,
+    /// The UDP port of the bridge's node; 0: any.
+    pub port: u16,
+}
+
 /// A bridge with all its sockets bound, ready to run.
 pub struct Bridge {
     supervisor: Supervisor,
     obstacle: Arc<Obstacle>,
     stop: Stop,
+    key_lock: Option<FileLock>,
     /// Where Prometheus asks.
     pub http: Option<SocketAddr>,
     /// Where proxies register.
@@ -127,7 +145,12 @@ impl Bridge {
             count(&counting, event);
             note(&noting, event);
         }));
-        let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry);
+        let comes_back = if settings.hyperdht.is_some() {
+            REGISTER_INTERVAL
+        } else {
+            COMES_BACK
+        };
+        let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry, Instant::now(), comes_back);
         let roster = Arc::new(Roster::new(aliases, events.clone(), telemetry, settings.clock));
         let obstacle = Arc::new(Obstacle::default());
         let mut supervisor = Supervisor::new();
@@ -143,8 +166,8 @@ impl Bridge {
         let key = settings.identity.public_key();
         let registry = Arc::new(Registry::new(roster.clone(), settings.secret.clone()));
         let mut callers = None;
-        if let Some(bootstrap) = &settings.hyperdht {
-            let by_key = by_key(&settings.identity, bootstrap, registry.clone())
+        if let Some(hyperdht) = &settings.hyperdht {
+            let by_key = by_key(&settings.identity, hyperdht, registry.clone())
                 .await
                 .context("bridge.hyperdht")?;
             callers = Some(by_key.callers.clone());
@@ -171,6 +194,7 @@ impl Bridge {
             supervisor,
             obstacle,
             stop: Stop::default(),
+            key_lock: settings.key_lock,
             http,
             quic,
             hyperdht: settings.hyperdht.is_some(),
@@ -190,6 +214,7 @@ impl Bridge {
             supervisor,
             obstacle,
             stop,
+            key_lock: _locked,
             ..
         } = self;
         let gently = stop.gently.clone();
@@ -206,9 +231,9 @@ impl Bridge {
 }
 
 /// Joins HyperDHT and can be found there from now on.
-async fn by_key(identity: &Identity, bootstrap: &[String], registry: Arc<Registry>) -> Result<ByKey, HyperdhtError> {
+async fn by_key(identity: &Identity, hyperdht: &HyperdhtSettings, registry: Arc<Registry>) -> Result<ByKey, HyperdhtError> {
     let events = &registry.roster.events;
-    let network = Network::join(bootstrap).await?;
+    let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
     Ok(ByKey {
         desk: network.desk(identity, events.clone()).await?,
         callers: network.callers(identity, events.clone()),
@@ -238,6 +263,7 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
     let pages = Router::new()
         .route("/", get(pages::index))
         .route("/aliases", get(pages::aliases))
+        .route("/aliases/{alias}", delete(pages::forget))
         .route("/metrics", get(pages::metrics))
         .route("/healthz", get(pages::alive))
         .route("/-/healthy", get(pages::alive))
@@ -277,5 +303,9 @@ fn count(telemetry: &BridgeTelemetry, event: &Event) {
         Event::Announced { .. } | Event::Unannounced { .. } => {}
         // Scrapes are counted where their outcome is known.
         Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
+        // Counted where the table changes, or shown in the log alone.
+        Event::Replaced { .. } | Event::Restored { .. } | Event::Renamed { .. } | Event::KeyShared { .. } => {}
+        // For proxies.
+        Event::AliasLost { .. } | Event::AliasReturned { .. } => {}
     }
 }

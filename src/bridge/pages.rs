@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
@@ -17,7 +18,7 @@ use super::ENDPOINTS;
 use super::aliases::Over;
 use super::keeper::Obstacle;
 use super::roster::{Listed, Roster};
-use crate::http::{HttpStats, reply};
+use crate::http::{Connection, HttpStats, may_write, reply};
 use crate::model::Timestamp;
 use crate::peer::PublicKey;
 use crate::supervise::Notes;
@@ -53,7 +54,13 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 
 /// One alias in words: its columns in every list.
 fn columns(listed: &Listed) -> [String; 7] {
-    let Listed { entry, expires, link, .. } = listed;
+    let Listed {
+        entry,
+        registered,
+        expires,
+        link,
+        ..
+    } = listed;
     let state = match link {
         Some(link) => format!("connected, {:.1} ms away", link.rtt().as_secs_f64() * 1_000.0),
         None if entry.over == Over::Hyperdht => "dialled over HyperDHT".to_owned(),
@@ -64,7 +71,7 @@ fn columns(listed: &Listed) -> [String; 7] {
         entry.hostname.clone(),
         entry.service.clone(),
         entry.key.to_string(),
-        time(entry.renewed.time),
+        time(*registered),
         time(*expires),
         state,
     ]
@@ -93,13 +100,19 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Quer
 }
 
 fn facts(listed: &Listed) -> Value {
-    let Listed { entry, expires, link, .. } = listed;
+    let Listed {
+        entry,
+        registered,
+        expires,
+        link,
+        ..
+    } = listed;
     json!({
         "alias": entry.alias.as_str(),
         "hostname": entry.hostname,
         "service": entry.service,
         "key": entry.key.to_string(),
-        "registered": time(entry.renewed.time),
+        "registered": time(*registered),
         "expires": time(*expires),
         "over": match (link, entry.over) {
             (Some(_), _) | (None, Over::Quic) => Some("quic"),
@@ -109,6 +122,22 @@ fn facts(listed: &Listed) -> Value {
         "connected": link.is_some(),
         "round_trip_seconds": link.as_ref().map(|link| link.rtt().as_secs_f64()),
     })
+}
+
+/// `DELETE /aliases/{alias}`
+pub(super) async fn forget(
+    State(pages): State<Arc<Pages>>,
+    Extension(connection): Extension<Connection>,
+    Path(alias): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if let Err(answer) = may_write(&connection, &headers) {
+        return answer;
+    }
+    match pages.roster.forget(&alias) {
+        true => reply::text(StatusCode::ACCEPTED, format_args!("forgotten: {alias}")),
+        false => reply::text(StatusCode::NOT_FOUND, "Unknown alias"),
+    }
 }
 
 /// `GET /metrics`
@@ -175,7 +204,7 @@ fn page(pages: &Pages) -> String {
          <p>Public key: <code>{}</code></p>\n<p>{}. {} aliases, {connected} connected.</p>\n<table><tr>",
         env!("CARGO_PKG_VERSION"),
         pages.key,
-        time(pages.roster.now().time),
+        time((pages.roster.clock)()),
         list.len(),
     );
     for head in HEADS {

@@ -1,11 +1,11 @@
 //! Who may register, whatever the registration came over.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::aliases::{Entry, Over};
+use super::aliases::{Entry, LinkId, Over};
 use super::roster::Roster;
 use crate::peer::{Alias, Event, MAX_NAME_BYTES, PublicKey, SharedSecret, Tries};
 
@@ -20,13 +20,14 @@ pub(super) struct Registry {
 /// What somebody wants to register.
 pub(super) struct Claim<'c> {
     /// Who it is that wants it, and where: they are held to wrong claims.
-    pub(super) from: (PublicKey, IpAddr),
+    pub(super) from: (PublicKey, SocketAddr),
     /// Under which key it is to be scraped.
     pub(super) key: PublicKey,
     pub(super) alias: &'c str,
     pub(super) hostname: &'c str,
     pub(super) service: &'c str,
-    pub(super) over: Over,
+    /// The link that it came over; none: it came over HyperDHT.
+    pub(super) link: Option<LinkId>,
 }
 
 /// Why a registration is refused.
@@ -89,22 +90,23 @@ impl Registry {
             key: claim.key,
             hostname: claim.hostname.to_owned(),
             service: claim.service.to_owned(),
-            over: claim.over,
-            renewed: self.roster.now(),
+            over: if claim.link.is_some() { Over::Quic } else { Over::Hyperdht },
+            link: claim.link,
+            renewed: now,
         };
-        self.roster.register(entry).map_err(|e| Refusal::Other(e.to_string()))
+        self.roster.register(entry, claim.from.1).map_err(|e| Refusal::Other(e.to_string()))
     }
 
     /// A proxy that is connected right now is not held to what others do at its address.
     fn may_try(&self, claim: &Claim<'_>, now: Instant) -> bool {
-        let (peer, address) = claim.from;
+        let (peer, address) = (claim.from.0, claim.from.1.ip().to_canonical());
         let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).may(peer, now);
         let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).may(address, now);
-        by_key && (self.roster.is_here(peer) || from_there())
+        by_key && (self.roster.is_connected(peer) || from_there())
     }
 
     fn failed(&self, claim: &Claim<'_>, now: Instant) {
-        let (peer, address) = claim.from;
+        let (peer, address) = (claim.from.0, claim.from.1.ip().to_canonical());
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).failed(peer, now);
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner).failed(address, now);
     }

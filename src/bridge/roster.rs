@@ -1,61 +1,85 @@
-//! What a bridge knows: the table of aliases, and who of them is connected.
+//! The state of a bridge: the table of aliases, and the links that are up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::aliases::{Aliases, Entry, Now, Over, Taken};
+use super::aliases::{Aliases, Change, Entry, LinkId, Over, Taken};
 use crate::model::{Clock, Timestamp};
-use crate::peer::{Events, Link, Memory, PublicKey};
+use crate::peer::{Event, Events, Link, Memory, PublicKey};
 use crate::telemetry::BridgeTelemetry;
+use crate::wire::{AliasLost, LinkMessage, SharedKey};
+
+/// The most links of one key: more than two are several proxies with one key, which each have their alias, and beyond this the
+/// oldest is closed.
+const MAX_LINKS_OF_KEY: usize = 8;
 
 /// The names of a proxy's apps, and when they were asked for; none where they never were.
 pub(super) type Apps = (Option<Instant>, Arc<[String]>);
 
-/// One proxy, by its key.
-#[derive(Default)]
-struct Known {
-    /// Outlives links, so that a new link can still tell what became of answers on the last one.
-    memory: Memory,
-    link: Option<(u64, Link)>,
-    apps: Apps,
+/// A link that is up.
+struct Connected {
+    key: PublicKey,
+    address: SocketAddr,
+    /// The alias that it registered last.
+    alias: String,
+    link: Link,
 }
 
 struct State {
     aliases: Aliases,
-    /// Bounded by the number of aliases and of links: whoever has neither is forgotten.
-    known: HashMap<PublicKey, Known>,
-    next_link: u64,
+    /// The apps of each alias; those of aliases that are gone are swept.
+    apps: HashMap<String, Apps>,
+    /// Bounded by the number of links that are received at once.
+    links: HashMap<LinkId, Connected>,
+    /// The links of each key. More than one: several proxies use the key, or one has dialled again.
+    links_of: HashMap<PublicKey, Vec<LinkId>>,
+    /// Outlives links, so that a new link can still tell what became of answers on the last one. Bounded by the number of
+    /// aliases and of links: a key that has neither is swept.
+    memories: HashMap<PublicKey, Memory>,
+    next_link: LinkId,
 }
 
-/// What all parts of a bridge share.
+/// What all services of a bridge share.
 pub(super) struct Roster {
     // Never held across an await.
     state: Mutex<State>,
-    /// Rung when the targets file may be out of date.
+    /// Notified when the targets file may be out of date.
     changed: Notify,
     memory: Memory,
     pub(super) events: Arc<Events>,
     pub(super) telemetry: Arc<BridgeTelemetry>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 /// An alias as it is at a moment.
 #[derive(Clone)]
 pub(super) struct Listed {
     pub(super) entry: Entry,
+    pub(super) registered: Timestamp,
     pub(super) expires: Timestamp,
     pub(super) link: Option<Link>,
     pub(super) apps: Apps,
+}
+
+/// A link with the key of another one, and how much it had received when it was looked at.
+pub(super) struct Twin {
+    id: LinkId,
+    received: u64,
 }
 
 impl Roster {
     pub(super) fn new(aliases: Aliases, events: Arc<Events>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
         let state = State {
             aliases,
-            known: HashMap::new(),
+            apps: HashMap::new(),
+            links: HashMap::new(),
+            links_of: HashMap::new(),
+            memories: HashMap::new(),
             next_link: 0,
         };
         Self {
@@ -72,44 +96,47 @@ impl Roster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time of day, and the time by which entries expire.
-    pub(super) fn now(&self) -> Now {
-        Now {
-            time: (self.clock)(),
-            instant: Instant::now(),
-        }
-    }
-
-    /// Takes a registration and says whether it brought anything new.
-    pub(super) fn register(&self, entry: Entry) -> Result<bool, Taken> {
+    /// Takes a registration that came from this address, and says whether it brought anything new.
+    pub(super) fn register(&self, entry: Entry, address: SocketAddr) -> Result<bool, Taken> {
         let now = entry.renewed;
-        let (outcome, count) = {
+        let (change, told, count) = {
             let mut state = self.lock();
-            let outcome = state.aliases.register(entry);
-            (outcome, state.aliases.live(now).count())
+            let change = state.aliases.register(entry.clone())?;
+            let told = state.consequences(&entry, address, &change);
+            (change, told, state.aliases.live(now).count())
         };
         self.count(count);
-        if outcome == Ok(true) {
+        if change.replaced.is_some() {
+            self.telemetry.bridge_takeovers_total.inc();
+        }
+        self.tell(told);
+        if change.updated || !change.dropped.is_empty() {
             self.changed.notify_one();
         }
-        outcome
+        Ok(change.updated)
     }
 
-    /// What was registered before the last restart: with a fresh expiry, since nobody could register meanwhile.
+    /// Enters the aliases of the last run, with a fresh expiry, since no proxy could register meanwhile.
     pub(super) fn restore(&self, entries: Vec<Entry>) {
-        for entry in entries {
-            if let Err(why) = self.register(entry) {
-                tracing::warn!("a target of the last run is left out: {why}");
+        let count = {
+            let mut state = self.lock();
+            for entry in entries {
+                let alias = entry.alias.clone();
+                if let Err(why) = state.aliases.restore(entry) {
+                    tracing::warn!("a target of the last run is left out: {alias}: {why}");
+                }
             }
-        }
+            state.aliases.live(Instant::now()).count()
+        };
+        self.count(count);
     }
 
     /// Updates the count of aliases: entries expire between two runs of [`Roster::expire`].
     pub(super) fn recount(&self) {
-        self.recount_at(self.now());
+        self.recount_at(Instant::now());
     }
 
-    fn recount_at(&self, now: Now) {
+    fn recount_at(&self, now: Instant) {
         let count = self.lock().aliases.live(now).count();
         self.count(count);
     }
@@ -118,56 +145,106 @@ impl Roster {
         self.telemetry.bridge_aliases.set(i64::try_from(aliases).unwrap_or(i64::MAX));
     }
 
+    /// Emits events, and passes those on to proxies that concern them. The state must not be locked.
+    fn tell(&self, told: Vec<Told>) {
+        for Told { event, to } in told {
+            for (link, message) in to {
+                link.tell(message);
+            }
+            self.events.emit(event);
+        }
+    }
+
+    /// The number of a link that is about to register.
+    pub(super) fn next_link(&self) -> LinkId {
+        let mut state = self.lock();
+        state.next_link += 1;
+        state.next_link
+    }
+
     /// What is remembered of a proxy beyond its link.
     pub(super) fn memory(&self, key: PublicKey) -> Memory {
         let numbers = self.memory.numbers.clone();
         let mut state = self.lock();
-        let known = state.known.entry(key).or_default();
+        let memory = state.memories.entry(key).or_default();
         Memory {
             numbers,
-            untold: known.memory.untold.clone(),
+            untold: memory.untold.clone(),
         }
     }
 
-    /// A proxy is connected; an earlier link of it is closed. Gives back what to name when the link is gone.
-    pub(super) fn arrived(&self, key: PublicKey, link: Link) -> u64 {
-        let (number, before) = {
-            let mut state = self.lock();
-            state.next_link += 1;
-            let number = state.next_link;
-            let known = state.known.entry(key).or_default();
-            (number, known.link.replace((number, link)))
-        };
-        match before {
-            Some((_, before)) => before.close("the same key has connected anew"),
-            None => self.telemetry.bridge_connected.add(1),
-        }
-        number
-    }
-
-    /// A link is gone, unless a newer one has taken its place.
-    pub(super) fn left(&self, key: PublicKey, number: u64) {
+    /// A link that has registered is up. Returns other links with the same key.
+    pub(super) fn link_up(&self, id: LinkId, key: PublicKey, (address, alias): (SocketAddr, &str), link: Link) -> Vec<Twin> {
         let mut state = self.lock();
-        if let Some(known) = state.known.get_mut(&key)
-            && known.link.as_ref().is_some_and(|(current, _)| *current == number)
+        let others = state.links_of.entry(key).or_default().clone();
+        state.links_of.entry(key).or_default().push(id);
+        if others.len() >= MAX_LINKS_OF_KEY
+            && let Some(oldest) = others.first().and_then(|oldest| state.links.get(oldest))
         {
-            known.link = None;
-            self.telemetry.bridge_connected.add(-1);
+            // The table follows when its service notices.
+            oldest.link.close("too many proxies use this key");
+        }
+        let alias = alias.to_owned();
+        state.links.insert(id, Connected { key, address, alias, link });
+        self.telemetry.bridge_connected.add(1);
+        let twin = |id: LinkId| {
+            let received = state.links.get(&id)?.link.received();
+            Some(Twin { id, received })
+        };
+        others.into_iter().filter_map(twin).collect()
+    }
+
+    /// A link has registered another alias.
+    pub(super) fn link_renamed(&self, id: LinkId, alias: &str) {
+        if let Some(connected) = self.lock().links.get_mut(&id) {
+            alias.clone_into(&mut connected.alias);
         }
     }
 
-    /// Whether a key has a link at this moment.
-    pub(super) fn is_here(&self, key: PublicKey) -> bool {
-        self.lock().known.get(&key).is_some_and(|known| known.link.is_some())
+    /// A link is gone: its alias is answered by whoever else has registered it and is there, or is not answered.
+    pub(super) fn link_down(&self, id: LinkId) {
+        let told = {
+            let mut state = self.lock();
+            let Some(connected) = state.links.remove(&id) else { return };
+            if let Some(links) = state.links_of.get_mut(&connected.key) {
+                links.retain(|other| *other != id);
+                if links.is_empty() {
+                    state.links_of.remove(&connected.key);
+                }
+            }
+            let restored = state.aliases.link_ended(id, Instant::now());
+            restored.map(|entry| state.restored(&entry))
+        };
+        self.telemetry.bridge_connected.add(-1);
+        if told.is_some() {
+            self.changed.notify_one();
+        }
+        self.tell(told.into_iter().collect());
     }
 
-    /// How whoever has the alias is scraped.
+    /// Warns both ends of each other link with the key of this one that has received anything since: then two proxies use the key.
+    /// A link that has not is the same proxy's last one, whose end has not shown yet.
+    pub(super) fn warn_of_twins(&self, id: LinkId, twins: &[Twin]) {
+        let told = {
+            let state = self.lock();
+            let Some(this) = state.links.get(&id) else { return };
+            let alive = |twin: &Twin| state.links.get(&twin.id).filter(|other| other.link.received() > twin.received);
+            twins.iter().filter_map(alive).map(|other| shared_key(other, this)).collect()
+        };
+        self.tell(told);
+    }
+
+    /// Returns true if a key has a link at this moment.
+    pub(super) fn is_connected(&self, key: PublicKey) -> bool {
+        self.lock().links_of.contains_key(&key)
+    }
+
+    /// How the proxy that holds the alias is scraped.
     pub(super) fn find(&self, alias: &str) -> Result<Way, Unknown> {
         let state = self.lock();
-        let entry = state.aliases.get(alias, self.now()).ok_or(Unknown)?;
-        let known = state.known.get(&entry.key);
-        Ok(match known.and_then(|known| known.link.as_ref()) {
-            Some((_, link)) => Way::Link(link.clone()),
+        let entry = state.aliases.get(alias, Instant::now()).ok_or(Unknown)?;
+        Ok(match state.link(entry) {
+            Some(link) => Way::Link(link),
             None if entry.over == Over::Quic => Way::Gone,
             None => Way::Key(entry.key),
         })
@@ -175,35 +252,74 @@ impl Roster {
 
     /// All aliases that have not expired, sorted.
     pub(super) fn list(&self) -> Vec<Listed> {
-        let (state, now) = (self.lock(), self.now());
+        let (now, clock) = (Instant::now(), (self.clock)());
+        let state = self.lock();
         let list = state.aliases.live(now).map(|entry| {
-            let known = state.known.get(&entry.key);
+            let registered = before(clock, now.saturating_duration_since(entry.renewed));
             Listed {
                 entry: entry.clone(),
-                expires: state.aliases.expires(entry, now),
-                link: known.and_then(|known| known.link.as_ref()).map(|(_, link)| link.clone()),
-                apps: known.map(|known| known.apps.clone()).unwrap_or_default(),
+                registered,
+                expires: registered.plus(state.aliases.expires(entry).saturating_duration_since(entry.renewed)),
+                link: state.link(entry),
+                apps: state.apps.get(entry.alias.as_str()).cloned().unwrap_or_default(),
             }
         });
         list.collect()
     }
 
-    /// The names of a proxy's apps are known anew.
-    pub(super) fn has_apps(&self, key: PublicKey, apps: Arc<[String]>, now: Instant) {
-        if let Some(known) = self.lock().known.get_mut(&key) {
-            known.apps = (Some(now), apps);
+    /// Notes the names of a proxy's apps.
+    pub(super) fn set_apps(&self, alias: &str, apps: Arc<[String]>, now: Instant) {
+        let mut state = self.lock();
+        if state.aliases.get(alias, now).is_some() {
+            state.apps.insert(alias.to_owned(), (Some(now), apps));
         }
+    }
+
+    /// A key that holds an alias was not reached over HyperDHT. Returns the link of a proxy that has the alias again for it.
+    pub(super) fn unreachable(&self, alias: &str, key: PublicKey) -> Option<Link> {
+        let (told, link) = {
+            let mut state = self.lock();
+            let restored = state.aliases.unreachable(alias, key, Instant::now())?;
+            (state.restored(&restored), state.link(&restored))
+        };
+        self.changed.notify_one();
+        self.tell(vec![told]);
+        link
+    }
+
+    /// Forgets an alias; false if it is unknown. Another proxy that has registered it and is there has it again.
+    pub(super) fn forget(&self, alias: &str) -> bool {
+        let now = Instant::now();
+        let (told, count) = {
+            let mut state = self.lock();
+            let Some((gone, restored)) = state.aliases.forget(alias, now) else {
+                return false;
+            };
+            state.apps.remove(alias);
+            tracing::info!(alias, peer = %gone.key, "forgotten by request");
+            let told = restored.map(|entry| state.restored(&entry));
+            (told, state.aliases.live(now).count())
+        };
+        self.count(count);
+        self.changed.notify_one();
+        self.tell(told.into_iter().collect());
+        true
     }
 
     /// Forgets what has expired.
     pub(super) fn expire(&self) {
-        let now = self.now();
+        let now = Instant::now();
         let (gone, count) = {
             let mut state = self.lock();
             let gone = state.aliases.expire(now);
-            let kept: std::collections::HashSet<PublicKey> = state.aliases.live(now).map(|entry| entry.key).collect();
-            state.known.retain(|key, known| known.link.is_some() || kept.contains(key));
-            (gone, state.aliases.live(now).count())
+            let (aliases, keys): (HashSet<String>, HashSet<PublicKey>) =
+                state.aliases.live(now).map(|entry| (entry.alias.to_string(), entry.key)).unzip();
+            let State {
+                apps, memories, links_of, ..
+            } = &mut *state;
+            apps.retain(|alias, _| aliases.contains(alias));
+            memories.retain(|key, _| keys.contains(key) || links_of.contains_key(key));
+            (gone, aliases.len())
         };
         self.count(count);
         for entry in &gone {
@@ -223,21 +339,136 @@ impl Roster {
     /// The text of the targets file at this moment.
     pub(super) fn targets(&self) -> String {
         let state = self.lock();
-        super::targets_file::render(state.aliases.live(self.now()))
+        super::targets_file::render(state.aliases.live(Instant::now()))
     }
+}
+
+/// An event, and the proxies that are told of it.
+struct Told {
+    event: Event,
+    to: Vec<(Link, LinkMessage)>,
+}
+
+impl State {
+    fn link(&self, entry: &Entry) -> Option<Link> {
+        Some(self.links.get(&entry.link?)?.link.clone())
+    }
+
+    /// What a registration means for others.
+    fn consequences(&mut self, entry: &Entry, address: SocketAddr, change: &Change) -> Vec<Told> {
+        let alias = entry.alias.to_string();
+        if change.replaced.is_some() {
+            self.apps.remove(&alias);
+        }
+        let mut told: Vec<Told> = change.replaced.iter().map(|owner| self.replaced(owner, entry, address)).collect();
+        for dropped in &change.dropped {
+            self.apps.remove(dropped.alias.as_str());
+            told.push(Told {
+                event: Event::Renamed {
+                    peer: entry.key,
+                    address,
+                    alias: alias.clone(),
+                    dropped: dropped.alias.to_string(),
+                },
+                to: Vec::new(),
+            });
+        }
+        told.extend(change.restored.iter().map(|restored| self.restored(restored)));
+        // By key a proxy is found wherever it is, so a link with the key and another alias is another proxy's.
+        if entry.link.is_none() {
+            let links = self.links_of.get(&entry.key).into_iter().flatten();
+            let others = links.filter_map(|id| self.links.get(id)).filter(|other| other.alias != alias);
+            told.extend(others.map(|other| shared_by_key(other, &alias, address)));
+        }
+        told
+    }
+
+    /// An owner has lost its alias.
+    fn replaced(&self, owner: &Entry, by: &Entry, address: SocketAddr) -> Told {
+        let alias = owner.alias.to_string();
+        let message = LinkMessage::AliasLost(AliasLost {
+            alias: alias.clone(),
+            key: *by.key.as_bytes(),
+            address: address.to_string(),
+        });
+        Told {
+            event: Event::Replaced {
+                peer: owner.key,
+                alias,
+                by: by.key,
+                address,
+            },
+            to: self.link(owner).map(|link| (link, message)).into_iter().collect(),
+        }
+    }
+
+    /// An owner has its alias again.
+    fn restored(&mut self, owner: &Entry) -> Told {
+        let alias = owner.alias.to_string();
+        self.apps.remove(&alias);
+        let message = LinkMessage::AliasReturned(alias.clone());
+        Told {
+            event: Event::Restored { peer: owner.key, alias },
+            to: self.link(owner).map(|link| (link, message)).into_iter().collect(),
+        }
+    }
+}
+
+/// Two proxies are connected with one key: both are told.
+fn shared_key(earlier: &Connected, later: &Connected) -> Told {
+    let to = |one: &Connected, other: &Connected| {
+        let message = LinkMessage::SharedKey(SharedKey {
+            alias: one.alias.clone(),
+            address: one.address.to_string(),
+            other_alias: other.alias.clone(),
+            other_address: other.address.to_string(),
+        });
+        (one.link.clone(), message)
+    };
+    Told {
+        event: Event::KeyShared {
+            peer: later.key,
+            aliases: [earlier.alias.clone(), later.alias.clone()],
+            addresses: [earlier.address, later.address].map(|address| address.to_string()),
+        },
+        to: vec![to(earlier, later), to(later, earlier)],
+    }
+}
+
+/// A proxy over HyperDHT, which has no way to be told, has registered with the key of a link.
+fn shared_by_key(link: &Connected, alias: &str, address: SocketAddr) -> Told {
+    let message = LinkMessage::SharedKey(SharedKey {
+        alias: link.alias.clone(),
+        address: link.address.to_string(),
+        other_alias: alias.to_owned(),
+        other_address: address.to_string(),
+    });
+    Told {
+        event: Event::KeyShared {
+            peer: link.key,
+            aliases: [link.alias.clone(), alias.to_owned()],
+            addresses: [link.address, address].map(|address| address.to_string()),
+        },
+        to: vec![(link.link.clone(), message)],
+    }
+}
+
+/// The time by the clock so long ago.
+fn before(clock: Timestamp, ago: Duration) -> Timestamp {
+    Timestamp::from_millis(clock.as_millis().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// How a proxy is scraped.
 pub(super) enum Way {
-    /// Over the link that it keeps.
+    /// Over the link that registered its alias.
     Link(Link),
     /// By dialling its key over HyperDHT.
     Key(PublicKey),
-    /// It keeps links, but has none now.
+    /// It is reached over a link, and that is down.
     Gone,
 }
 
-/// Nobody has the alias, or not any more.
+/// No entry holds the alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown;
 
@@ -245,7 +476,7 @@ pub(super) struct Unknown;
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::time::Duration;
+    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::bridge::aliases::AliasPolicy;
@@ -254,23 +485,21 @@ mod tests {
     #[test]
     fn aliases_that_have_expired_are_not_counted_even_before_they_are_forgotten() {
         let telemetry = Arc::new(BridgeTelemetry::default());
-        let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100));
-        let roster = Roster::new(aliases, Arc::new(Events::new(|_| {})), telemetry.clone(), Timestamp::default);
         let start = Instant::now();
-        let at = |seconds| Now {
-            time: Timestamp::default(),
-            instant: start + Duration::from_secs(seconds),
-        };
-        for (alias, registered) in [("a", 0), ("b", 50)] {
+        let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100), start, Duration::ZERO);
+        let roster = Roster::new(aliases, Arc::new(Events::new(|_| {})), telemetry.clone(), Timestamp::default);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (alias, key, registered) in [("a", 1, 0), ("b", 2, 50)] {
             let entry = Entry {
                 alias: Alias::new(alias).unwrap(),
-                key: PublicKey::new([1; 32]),
+                key: PublicKey::new([key; 32]),
                 hostname: "h".into(),
                 service: "s".into(),
                 over: Over::Quic,
+                link: Some(key.into()),
                 renewed: at(registered),
             };
-            roster.register(entry).unwrap();
+            roster.register(entry, (Ipv4Addr::LOCALHOST, 1).into()).unwrap();
         }
         for (seconds, count) in [(99, 2), (120, 1), (150, 0)] {
             roster.recount_at(at(seconds));

@@ -3,18 +3,27 @@
 //! Its format is that of the hyperdht-prometheus-bridge program: JSON with one space of indentation, one group with the label
 //! `job="aliases"`, and a target `ALIAS:KEY:HOSTNAME:SERVICE` for each alias, the key in z-base-32.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::aliases::{Entry, Now, Over};
+use super::aliases::{Entry, Over};
 use crate::peer::Alias;
+use crate::supervise::files::{check_regular, create_directory, open_regular, parent, sync_directory};
 
-/// Another user's Prometheus reads the file.
+/// The mode of a new file, which another user's Prometheus reads.
 const MODE: u32 = 0o644;
+
+/// The end of a temporary file's name, and how many random digits stand before it.
+const SUFFIX: &str = ".new";
+const RANDOM_DIGITS: usize = 16;
 
 /// The largest file that is read: as many aliases as there may be, each as long as it may be, stay below it.
 const MAX_FILE_BYTES: u64 = 128 << 20;
@@ -62,7 +71,7 @@ fn target(entry: &Entry) -> String {
 /// # Errors
 ///
 /// Where it is no such file at all.
-pub(super) fn parse(text: &str, now: Now) -> Result<(Vec<Entry>, Vec<String>), serde_json::Error> {
+pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<Entry>, Vec<String>), serde_json::Error> {
     let groups: Vec<Group> = serde_json::from_str(text)?;
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     for target in groups.into_iter().flat_map(|group| group.targets) {
@@ -75,7 +84,7 @@ pub(super) fn parse(text: &str, now: Now) -> Result<(Vec<Entry>, Vec<String>), s
 }
 
 /// Takes a target apart from the right: what stands left of the key is the alias, whatever it holds.
-fn read(target: &str, now: Now) -> Result<Entry, String> {
+fn read(target: &str, now: Instant) -> Result<Entry, String> {
     let mut parts = target.rsplitn(4, ':');
     let (service, hostname, key, alias) = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some(service), Some(hostname), Some(key), Some(alias)) = (service, hostname, key, alias) else {
@@ -87,6 +96,7 @@ fn read(target: &str, now: Now) -> Result<Entry, String> {
         hostname: hostname.to_owned(),
         service: service.to_owned(),
         over: Over::Unknown,
+        link: None,
         renewed: now,
     })
 }
@@ -97,56 +107,126 @@ fn read(target: &str, now: Now) -> Result<Entry, String> {
 ///
 /// Where it is there and cannot be read.
 pub(super) fn load(path: &Path) -> io::Result<Option<String>> {
-    match fs::metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-        Ok(file) if file.len() > MAX_FILE_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
-        Ok(_) => fs::read_to_string(path).map(Some),
+    let file = match open_regular(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if file.metadata()?.len() > MAX_FILE_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    io::read_to_string(file).map(Some)
+}
+
+/// Removes what a crash of an earlier run left beside the file while it was written.
+pub(super) fn remove_leftovers(path: &Path) {
+    let (Some(name), Ok(entries)) = (path.file_name(), fs::read_dir(parent(path))) else {
+        return;
+    };
+    let name = name.to_string_lossy();
+    let is_leftover = |entry: &fs::DirEntry| {
+        let other = entry.file_name();
+        let random = other.to_str().and_then(|other| {
+            other
+                .strip_prefix('.')?
+                .strip_prefix(&*name)?
+                .strip_prefix('.')?
+                .strip_suffix(SUFFIX)
+        });
+        let is_ours = random.is_some_and(|random| random.len() == RANDOM_DIGITS && random.bytes().all(|b| b.is_ascii_hexdigit()));
+        is_ours && entry.file_type().is_ok_and(|kind| kind.is_file())
+    };
+    for leftover in entries.flatten().filter(is_leftover) {
+        // One that stays takes room and nothing else.
+        let _ = fs::remove_file(leftover.path());
     }
 }
 
-/// Writes the file so that a reader sees the old or the new text and never a part: into a temporary file, then renamed. Where the file
-/// itself is a mount that cannot be renamed onto it is written in place; then the answer is `true`.
+/// Writes the file so that a reader sees the old or the new text and never a part: into a temporary file beside it, synced, then renamed.
+/// The mode of a file that is there is kept. Where the file itself is a mount that cannot be renamed onto, or its directory cannot be
+/// written, it is written in place; then the answer is `true`.
 ///
 /// # Errors
 ///
-/// Where it cannot be written.
+/// Where it cannot be written. The old text then is as it was.
 pub(super) fn store(path: &Path, text: &str) -> io::Result<bool> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
+    // The process's umask decides on the mode.
+    create_directory(&parent(path), 0o777)?;
+    match replace(path, text) {
+        Ok(()) => Ok(false),
+        Err(error) if must_stay_in_place(&error) && path.exists() => in_place(path, text).map(|()| true),
+        Err(error) => Err(error),
     }
-    let beside = temporary(path);
-    write(&beside, text).and_then(|()| fs::rename(&beside, path)).map_or_else(
-        |error| {
-            // Nothing is lost where it is not there.
-            let _ = fs::remove_file(&beside);
-            if !path.exists() {
-                return Err(error);
-            }
-            // A file mounted into a container cannot be replaced, and perhaps its folder cannot be written.
-            in_place(path, text).map(|()| true)
-        },
-        |()| Ok(false),
-    )
 }
 
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mode = fs::metadata(path).map_or(MODE, |about| about.permissions().mode() & 0o777);
+    let beside = temporary(path)?;
+    let written = write_new(&beside, text, mode).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // Nothing is lost where it is not there.
+        let _ = fs::remove_file(&beside);
+        return written;
+    }
+    sync_directory(&parent(path))
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
+/// A name beside the file that nobody can foresee.
+fn temporary(path: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; RANDOM_DIGITS / 2];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{digits}{SUFFIX}"));
+    Ok(path.with_file_name(name))
+}
+
+/// Writes a file that must not be there yet, not even as a link to elsewhere.
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The mode above is less the process's umask.
-    file.set_permissions(fs::Permissions::from_mode(MODE))?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
+/// Returns true for errors that say that no other file can take the place of this one. A full disk is none of them.
+fn must_stay_in_place(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+/// Writes over the old text. The disk is asked for the room first, by spaces behind the old text, which stays readable as it is; and what
+/// is written is never shorter than the old text before the file is cut.
 fn in_place(path: &Path, text: &str) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).truncate(true).open(path)?;
-    file.write_all(text.as_bytes())?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path)?;
+    check_regular(&file)?;
+    let mut old = Vec::new();
+    (&file).take(MAX_FILE_BYTES).read_to_end(&mut old)?;
+    let length = old.len().max(text.len());
+    let spaces = |count: usize| vec![b' '; count];
+    let grown = file
+        .write_all_at(&spaces(length - old.len()), old.len() as u64)
+        .and_then(|()| file.sync_all());
+    if grown.is_err() {
+        let _ = file.set_len(old.len() as u64);
+        return grown;
+    }
+    let padded = [text.as_bytes(), &spaces(length - text.len())].concat();
+    let written = file.write_all_at(&padded, 0).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Some file systems need room for what is overwritten, too, and give back what the failed attempt has taken.
+        let _ = file.write_all_at(&old, 0);
+        let _ = file.set_len(old.len() as u64);
+        return written;
+    }
+    file.set_len(text.len() as u64)?;
     file.sync_all()
 }
 
@@ -154,17 +234,8 @@ fn in_place(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::model::Timestamp;
     use crate::peer::PublicKey;
     use proptest::prelude::*;
-    use tokio::time::Instant;
-
-    fn now() -> Now {
-        Now {
-            time: Timestamp::from_millis(5),
-            instant: Instant::now(),
-        }
-    }
 
     fn entry(alias: &str, hostname: &str, service: &str) -> Entry {
         Entry {
@@ -173,7 +244,8 @@ mod tests {
             hostname: hostname.into(),
             service: service.into(),
             over: Over::Quic,
-            renewed: now(),
+            link: None,
+            renewed: Instant::now(),
         }
     }
 
@@ -196,11 +268,11 @@ mod tests {
         let text = format!(
             "[{{\"labels\":{{\"job\":\"aliases\"}},\"targets\":[\"a:b:{key}:h:s\",\"c:{key}:h:s\",\"d:x:h:s\",\"e\"]}},{{\"targets\":[\":{key}:h:s\"]}}]"
         );
-        let (entries, faults) = parse(&text, now()).unwrap();
+        let (entries, faults) = parse(&text, Instant::now()).unwrap();
         assert_eq!(entries.iter().map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["c"]);
         assert_eq!(faults.len(), 4, "{faults:?}");
         assert!(faults[0].contains("must not hold ':'"), "{faults:?}");
-        assert!(parse("{", now()).is_err());
+        assert!(parse("{", Instant::now()).is_err());
     }
 
     #[test]
@@ -209,28 +281,104 @@ mod tests {
         let path = folder.path().join("prometheus/targets.json");
         assert_eq!(load(&path).unwrap(), None);
         assert!(!store(&path, "one").unwrap());
-        let before = File::open(&path).unwrap();
+        let before = fs::File::open(&path).unwrap();
         assert!(!store(&path, "two").unwrap());
         assert_eq!(load(&path).unwrap().as_deref(), Some("two"));
         assert_eq!(
             io::read_to_string(before).unwrap(),
             "one",
-            "whoever has it open reads on in the old one"
+            "a reader that has it open reads on in the old one"
         );
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        assert_eq!(mode(&path), MODE);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
-    fn where_nothing_can_be_put_beside_it_the_file_is_written_in_place() {
+    fn the_mode_of_a_file_that_is_there_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("targets.json");
-        fs::write(&path, "old").unwrap();
-        // A folder where the temporary file would be stands for a mount: writing there fails.
-        fs::create_dir(temporary(&path)).unwrap();
-        assert!(store(&path, "new").unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert!(store(&folder.path().join("targets.json.new/x.json/y.json"), "z").is_ok());
+        for wanted in [0o600, 0o640, 0o664] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(wanted)).unwrap();
+            assert!(!store(&path, "new").unwrap());
+            assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (wanted, "new"));
+        }
+    }
+
+    #[test]
+    fn links_that_lie_in_wait_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join("targets.json"), folder.path().join("secret"));
+        fs::write(&elsewhere, "secret").unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
+        for name in ["targets.json.new", ".targets.json.new"] {
+            std::os::unix::fs::symlink(&elsewhere, folder.path().join(name)).unwrap();
+        }
+        store(&path, "targets").unwrap();
+        assert_eq!(
+            (mode(&elsewhere), fs::read_to_string(&elsewhere).unwrap().as_str()),
+            (0o600, "secret")
+        );
+        let link = temporary(&path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        assert_eq!(write_new(&link, "x", MODE).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_ne!(temporary(&path).unwrap(), link);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_blocks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("targets.json");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("a FIFO"));
+        assert!(in_place(&path, "x").unwrap_err().to_string().contains("a FIFO"));
+    }
+
+    #[test]
+    fn in_place_the_new_text_stands_alone_and_a_full_disk_is_no_reason_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("targets.json");
+        fs::write(&path, "").unwrap();
+        for text in ["old", "a longer text", "short", "", "again"] {
+            in_place(&path, text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        for errno in [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT, nix::errno::Errno::EIO] {
+            assert!(!must_stay_in_place(&errno.into()), "{errno}");
+        }
+        for errno in [nix::errno::Errno::EBUSY, nix::errno::Errno::EROFS, nix::errno::Errno::EACCES] {
+            assert!(must_stay_in_place(&errno.into()), "{errno}");
+        }
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("targets.json");
+        let stay = [
+            "targets.json",
+            ".targets.json.new",
+            ".targets.json.0123.new",
+            ".other.json.0123456789abcdef.new",
+            ".targets.json.0123456789abcdeg.new",
+        ];
+        for name in stay {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        fs::write(temporary(&path).unwrap(), "x").unwrap();
+        remove_leftovers(&path);
+        let mut left: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let mut expected = stay.map(str::to_owned);
+        expected.sort();
+        assert_eq!(left, expected);
     }
 
     proptest! {
@@ -247,8 +395,8 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC*", target in "\\PC{0,80}|[a-z:]{50,80}") {
-            let _ = parse(&text, now());
-            let _ = read(&target, now());
+            let _ = parse(&text, Instant::now());
+            let _ = read(&target, Instant::now());
         }
     }
 }

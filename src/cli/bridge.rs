@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::run::{conclude, provide_files, read, runtime};
+use super::run::{conclude, provide_files, read, runtime, stopped_early};
 use crate::bridge::Bridge;
 use crate::config::Loaded;
 use crate::daemon::bind_bridge;
@@ -13,9 +13,12 @@ use crate::supervise::signals::Signals;
 
 /// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Some((loaded, _)) = read(named) else {
+    let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
+    for warning in environment.warnings() {
+        tracing::warn!("{warning}");
+    }
     // Scrapers on one side; all proxies share one socket.
     provide_files(loaded.settings.exporter.concurrent_requests as u64);
     runtime(loaded.settings.exporter.threads)
@@ -24,13 +27,16 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
+    let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!(
         "exporter-proxy {} bridge, configured by {}",
         env!("CARGO_PKG_VERSION"),
         loaded.source
     );
-    let bridge = bind_bridge(&loaded.settings).await?;
+    let bridge = tokio::select! {
+        bridge = bind_bridge(&loaded.settings) => bridge?,
+        signal = signals.first() => return Ok(stopped_early(signal)),
+    };
     greet(&bridge);
     let stop = bridge.stop();
     let report = tokio::select! {
@@ -46,14 +52,19 @@ fn greet(bridge: &Bridge) {
     if let Some(http) = bridge.http {
         tracing::info!("serving http://{http}");
     }
-    if let Some(quic) = bridge.quic {
-        let key = bridge.key;
-        tracing::info!(
-            "proxies register at udp {quic}: p2p.bridges = [\"quic://{key}@HOST:{}\"]",
-            quic.port()
-        );
+    match bridge.quic {
+        Some(quic) => {
+            let key = bridge.key;
+            tracing::info!(
+                "proxies register at udp {quic}: p2p.bridges = [\"quic://{key}@HOST:{}\"]",
+                quic.port()
+            );
+        }
+        None => tracing::info!("QUIC is off (bridge.quic_listen)"),
     }
     if bridge.hyperdht {
         tracing::info!("proxies register over HyperDHT: p2p.bridges = [\"hyperdht://{}\"]", bridge.key);
+    } else {
+        tracing::info!("HyperDHT is off (bridge.hyperdht)");
     }
 }

@@ -64,14 +64,20 @@ impl Check {
 
 /// Exit 0 and a summary, or exit 1 and every fault with its line: of the text, or else of what it names on this machine.
 fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (text, code) = match config::load(named, &Environment::from_pairs(std::env::vars_os())) {
+    let environment = Environment::from_pairs(std::env::vars_os());
+    let warnings: String = environment
+        .warnings()
+        .iter()
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
+    let (text, code) = match config::load(named, &environment) {
         Ok(loaded) => match super::small_runtime()?.block_on(preflight(&loaded)) {
             None => (loaded.to_string(), ExitCode::SUCCESS),
             Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
         },
         Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
     };
-    super::answer(&text)?;
+    super::answer(&format!("{warnings}{text}"))?;
     Ok(code)
 }
 

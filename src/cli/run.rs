@@ -40,9 +40,12 @@ pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
 }
 
 async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
-    let signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
+    let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!("exporter-proxy {}, configured by {}", env!("CARGO_PKG_VERSION"), loaded.source);
-    let daemon = Daemon::bind(loaded, reread).await?;
+    let daemon = tokio::select! {
+        daemon = Daemon::bind(loaded, reread) => daemon?,
+        signal = signals.first() => return Ok(stopped_early(signal)),
+    };
     greet(daemon.addresses());
     let stop = daemon.stop();
     let report = tokio::select! {
@@ -50,6 +53,12 @@ async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
         () = signals.drive(&stop) => unreachable!("driving signals never ends"),
     };
     Ok(conclude(&report))
+}
+
+/// Says that a signal ended the start, which may wait for a key file.
+pub(super) fn stopped_early(signal: &str) -> ExitCode {
+    tracing::info!("stopped by {signal} before anything was served");
+    ExitCode::SUCCESS
 }
 
 /// Says how it ended.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, FilePath, Flag, OneOf, OrEmpty, SecretText, Span};
+use super::kinds::{ADDRESS, Count, FilePath, Flag, OneOf, OrEmpty, SecretText, Span};
 use super::p2p::{SecretSource, secret};
 use super::reader::Section;
 use super::secret::Secret;
@@ -29,6 +29,8 @@ pub struct BridgeTable {
     pub quic_listen: Option<HostPort>,
     /// `hyperdht`: whether proxies register by key alone, too.
     pub hyperdht: bool,
+    /// `hyperdht_port`: the UDP port of the bridge's node; 0: any.
+    pub hyperdht_port: u16,
     /// `key_file`; `None`: the usual place.
     pub key_file: Option<PathBuf>,
     /// `key_seed`: the key itself, instead of a file.
@@ -57,6 +59,7 @@ impl BridgeTable {
         t.require(&["hyperdht"], !hyperdht || cfg!(feature = "hyperdht"), || {
             HyperdhtError::Unbuilt.to_string()
         });
+        let hyperdht_port = t.fixed("hyperdht_port").or(0, Count(0..=usize::from(u16::MAX)));
         let key_file = t.fixed("key_file").or(None, OrEmpty(FilePath));
         let key_seed = t.fixed("key_seed").optional(SecretText);
         t.require(&["key_file", "key_seed"], key_file.is_none() || key_seed.is_none(), || {
@@ -70,6 +73,7 @@ impl BridgeTable {
             http_listen,
             quic_listen,
             hyperdht,
+            hyperdht_port: u16::try_from(hyperdht_port).unwrap_or_default(),
             key_file,
             key_seed,
             secret: secret(t),

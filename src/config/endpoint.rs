@@ -7,9 +7,10 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::events::metric_name;
 use super::fault::Place;
 use super::key::{Kind, Wrong};
-use super::kinds::{FilePath, Parsed, SecretText, TEXT};
+use super::kinds::{FilePath, ListOf, Parsed, SecretText, TEXT};
 use super::label;
 use super::poll::{Credentials, INTERVAL, Password, TIMEOUT};
 use super::raw::{Node, Table, Value, quoted};
@@ -28,6 +29,7 @@ pub(super) struct Draft {
     pub(super) credentials: Option<Credentials>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) labels: Arc<[LabelPair]>,
+    pub(super) events: Option<Arc<[Arc<str>]>>,
 }
 
 /// A [`Draft`].
@@ -67,6 +69,7 @@ impl Kind for EndpointKind {
             ("basic_auth", basic),
             ("ca_file", value.ca_file.as_ref().map(path)),
             ("labels", (!value.labels.is_empty()).then(|| LabelsKind.show(&value.labels))),
+            ("events", value.events.as_ref().map(|names| format!("{names:?}"))),
         ];
         show_table(fields.iter().filter_map(|(key, shown)| Some((*key, shown.as_deref()?))))
     }
@@ -116,6 +119,7 @@ fn draft(at: Place, target: Target) -> Draft {
         credentials: target.login,
         ca_file: None,
         labels: no_labels(),
+        events: None,
     }
 }
 
@@ -128,6 +132,15 @@ fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
     let basic = t.live("basic_auth").optional(BasicKind);
     let ca_file = t.live("ca_file").optional(FilePath);
     let labels = t.live("labels").or(no_labels(), LabelsKind);
+    let events = t.live("events").optional(FAMILIES);
+    let twice = events
+        .iter()
+        .flatten()
+        .enumerate()
+        .find(|(at, name)| events.iter().flatten().take(*at).any(|other| other == *name));
+    t.require(&["events"], twice.is_none(), || {
+        format!("{} stands in \"events\" twice", quoted(twice.map_or("", |(_, name)| name)))
+    });
     let target = target?;
     let given = [&target.login, &bearer, &basic];
     t.require(
@@ -142,9 +155,20 @@ fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
         credentials: target.login.clone().or(bearer).or(basic),
         ca_file,
         labels,
+        events: events.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
         ..draft(at, target)
     })
 }
+
+/// The families of one-shot events.
+const FAMILIES: ListOf<Parsed<String>> = ListOf {
+    kind: Parsed {
+        expected: "a metric name",
+        parse: metric_name,
+    },
+    expected: "a list of metric names such as [\"events_to_metrics\"]",
+    or_single: false,
+};
 
 /// The name of an app.
 pub(super) const NAME: Parsed<AppName> = Parsed {

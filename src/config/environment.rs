@@ -59,6 +59,12 @@ impl Environment {
             .collect()
     }
 
+    /// What is to be warned about: variables with a prefix of the originals that this program does not know.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.originals.warnings()
+    }
+
     /// The log level that the environment of the originals asks for, as a filter.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {

@@ -154,19 +154,25 @@ const RATE: Parsed<Rate> = Parsed {
 const METRIC_NAME: Parsed<String> = Parsed {
     expected: "a metric name",
     parse: |name| {
-        let rest = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(rest) {
-            return Err(format!(
-                "{} is no metric name: letters, digits, underscores and colons, no digit first",
-                quoted(name)
-            ));
-        }
+        let name = &*metric_name(name)?;
         if name.starts_with(OWN_PREFIX) || ABOUT_EVENTS.contains(&name) {
             return Err(format!("{} is the name of a metric of the proxy itself", quoted(name)));
         }
         Ok(name.to_owned())
     },
 };
+
+/// Checks the name of a metric.
+pub(super) fn metric_name(name: &str) -> Result<String, String> {
+    let rest = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(rest) {
+        return Err(format!(
+            "{} is no metric name: letters, digits, underscores and colons, no digit first",
+            quoted(name)
+        ));
+    }
+    Ok(name.to_owned())
+}
 
 const IDENTITY: Parsed<ScraperIdentity> = Parsed {
     expected: "\"address\", \"header:NAME\" or \"param:NAME\"",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::environment::{CONFIG_VARIABLE, Environment};
 use super::fault::{Fault, Faults, Place};
+use crate::supervise::files::open_regular;
 
 /// Where a file is looked for when none is named, in this order.
 const USUAL_PLACES: [&str; 2] = ["./config.toml", "/etc/exporter-proxy/config.toml"];
@@ -80,7 +81,8 @@ pub(super) fn read(named: Option<&Path>, environment: &Environment) -> Result<Op
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    // A FIFO would block all of the program when it reads its configuration again.
+    open_regular(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -132,6 +134,18 @@ mod tests {
         let named = Environment::from_pairs([(CONFIG_VARIABLE, folder.path())]);
         let message = read(None, &named).unwrap_err().to_string();
         assert!(message.contains("cannot be read (named by EXPORTER_PROXY_CONFIG)"), "{message}");
+    }
+
+    #[test]
+    fn a_fifo_is_no_configuration_and_blocks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let message = read(Some(&path), &Environment::default()).unwrap_err().to_string();
+        assert!(
+            message.ends_with("cannot be read (named by --config): it is a FIFO and no regular file"),
+            "{message}"
+        );
     }
 
     #[test]

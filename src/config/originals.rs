@@ -19,28 +19,55 @@ const KEYS: [(&str, &str, &str); 3] = [
     ("PROMETHEUS_TARGETS_LOC", "targets_file", ""),
 ];
 
+/// The key that any of these variables switches on, whatever the file says: those programs know no other transport.
+const TRANSPORT: &str = "hyperdht";
+
 /// Variables that are a part of a key, or none.
 const HOST: &str = "HTTP_HOST";
 const PORT: &str = "HTTP_PORT";
 const LEVEL: &str = "LOG_LEVEL";
+const DHT_PORT: &str = "DHT_PORT";
+
+/// The names of all variables, without their prefixes.
+fn known() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(known, ..)| *known).chain([HOST, PORT, DHT_PORT, LEVEL])
+}
 
 /// What is set, without empty values.
 #[derive(Default)]
 pub(super) struct Originals {
+    /// Variables with one of the prefixes that this program does not know.
+    unknown: Vec<Arc<str>>,
     /// The variable, its name without the prefix, the rank of its prefix, and its value.
     set: Vec<(Arc<str>, &'static str, usize, String)>,
 }
 
 impl Originals {
-    /// Keeps a variable if it is one of these.
+    /// Keeps a variable if it has one of the prefixes.
     pub(super) fn take(&mut self, name: &str, value: &str) {
-        let known = KEYS.iter().map(|(known, ..)| *known).chain([HOST, PORT, LEVEL]);
-        for known in known {
-            let rank = PREFIXES.iter().position(|prefix| name.strip_prefix(prefix) == Some(known));
-            if let (Some(rank), false) = (rank, value.is_empty()) {
-                self.set.push((name.into(), known, rank, value.to_owned()));
-            }
+        let mut prefixes = PREFIXES.iter().enumerate();
+        let Some((rank, rest)) = prefixes.find_map(|(rank, prefix)| Some((rank, name.strip_prefix(prefix)?))) else {
+            return;
+        };
+        match known().find(|known| *known == rest) {
+            None => self.unknown.push(name.into()),
+            Some(_) if value.is_empty() => {}
+            Some(known) => self.set.push((name.into(), known, rank, value.to_owned())),
         }
+    }
+
+    /// A sentence for each variable that this program does not know, sorted by name.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let names: Vec<&str> = known().collect();
+        let mut unknown: Vec<&Arc<str>> = self.unknown.iter().collect();
+        unknown.sort();
+        let warning = |name: &Arc<str>| {
+            format!(
+                "the variable {name} is not understood; with this prefix there are {}",
+                names.join(", ")
+            )
+        };
+        unknown.into_iter().map(warning).collect()
     }
 
     fn get(&self, known: &str) -> Option<(&Arc<str>, &str)> {
@@ -51,8 +78,9 @@ impl Originals {
 
     /// The names of the variables that count, for whoever wants to know where settings come from.
     pub(super) fn names(&self) -> impl Iterator<Item = Arc<str>> {
-        let known = KEYS.iter().map(|(known, ..)| *known).chain([HOST, PORT]);
-        known.filter_map(|known| self.get(known).map(|(name, _)| name.clone()))
+        known()
+            .filter(|known| *known != LEVEL)
+            .filter_map(|known| self.get(known).map(|(name, _)| name.clone()))
     }
 
     /// `LOG_LEVEL` in our words; theirs are those of the pino library.
@@ -78,6 +106,44 @@ impl Originals {
             }
         }
         self.apply_address(root, faults);
+        self.apply_port(root, faults);
+        self.apply_transport(root);
+    }
+
+    /// Any of the variables says that this bridge takes the place of one on HyperDHT.
+    fn apply_transport(&self, root: &mut Table) {
+        let Some((name, ..)) = self.set.iter().min_by_key(|(name, ..)| name) else {
+            return;
+        };
+        let at = Place::Variable(name.clone());
+        if let Some(table) = root.table_mut(SECTION, &at) {
+            table.set(Written {
+                key: TRANSPORT.to_owned(),
+                at: at.clone(),
+                node: Node::new(Value::Flag(true), at),
+            });
+        }
+    }
+
+    fn apply_port(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+        let Some((name, value)) = self.get(DHT_PORT) else { return };
+        let at = Place::Variable(name.clone());
+        let Ok(port) = value.parse::<u16>() else {
+            let text = "is no port".to_owned();
+            faults.push(Fault { place: at, text });
+            return;
+        };
+        if let Some(table) = root.table_mut(SECTION, &at) {
+            let value = Value::Integer {
+                number: port.into(),
+                octal: false,
+            };
+            table.set(Written {
+                key: "hyperdht_port".to_owned(),
+                at: at.clone(),
+                node: Node::new(value, at),
+            });
+        }
     }
 
     /// Host and port are set apart; what is not set stays as the file has it.

@@ -81,6 +81,8 @@ pub struct Endpoint {
     pub ca_file: Option<PathBuf>,
     /// Labels for every series that lacks them, by name.
     pub labels: Arc<[LabelPair]>,
+    /// The families whose samples are one-shot events; `None`: the usual one, where the answer has it.
+    pub events: Option<Arc<[Arc<str>]>>,
 }
 
 /// `[poll_external]` as used.
@@ -116,6 +118,7 @@ impl PollExternal {
                 credentials: draft.credentials,
                 ca_file: draft.ca_file,
                 labels: draft.labels,
+                events: draft.events,
             })
         };
         let endpoints: Vec<Endpoint> = drafts.into_iter().zip(names).filter_map(settle).collect();

@@ -19,7 +19,7 @@ pub struct Stream {
     pub upstreams: Vec<HostPort>,
     /// `subscriber_buffer`: the messages that a client may be behind; at least 1.
     pub subscriber_buffer: usize,
-    /// `events`: what the stream carries, none twice.
+    /// `events`: the kinds of events that a client may ask for, none twice.
     pub events: Vec<Topic>,
     /// `legacy_addresses`: whether multiaddresses are relayed as the original's client can read them.
     pub legacy_addresses: bool,

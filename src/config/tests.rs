@@ -243,7 +243,7 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         other_scrape_endpoints = [
             "http://h:1/a", "http://h:1/b?x=1", "http://h:1/b?x=2", "https://h/#top", "http://[::1]:9/metrics",
             { url = "http://me:p%40ss@h:2/", name = "two", interval = 1, timeout = "100ms", labels = { b = "2", a = "1" } },
-            { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca" },
+            { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca", events = ["e"] },
         ]"#,
     );
     let endpoints = settings.poll_external.endpoints;
@@ -259,6 +259,10 @@ fn endpoints_are_settled_and_none_overwrites_another() {
     ];
     assert_eq!(names, expected);
     let (plain, two) = (&endpoints[3], &endpoints[5]);
+    assert_eq!(
+        (plain.events.as_ref(), endpoints[6].events.as_deref()),
+        (None, Some(&["e".into()][..]))
+    );
     assert_eq!((plain.url.as_str(), plain.stale_after.as_secs()), ("https://h/", 30));
     assert_eq!(
         (two.url.as_str(), two.interval.as_secs(), two.stale_after.as_secs()),
@@ -380,6 +384,9 @@ fn the_environment_of_the_originals_configures_the_bridge() {
         ("HYPER_DHT_PROM_LOG_LEVEL", "debug"),
         ("HYPERDHT_PROM_NOTHING_OF_OURS", "x"),
         ("DHT_PROM_HTTP_HOST", ""),
+        ("HYPERDHT_PROM_DHT_PORT", "49737"),
+        ("DHT_PROM_BOOTSTRAP_PORT", ""),
+        ("OTHER_DHT_PROM_X", "x"),
     ];
     let text = "[bridge]\nsecret_file = \"/file\"\nhttp_listen = \"[::1]:30000\"\n";
     let environment = Environment::from_pairs(pairs);
@@ -392,6 +399,14 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     assert_eq!(bridge.key_seed, Some(Secret::new(&old)));
     assert_eq!(bridge.http_listen, HostPort::new("::1", 8080), "the host stays as the file has it");
     assert_eq!(bridge.targets_file, PathBuf::from("/t.json"));
+    assert_eq!((bridge.hyperdht, bridge.hyperdht_port), (cfg!(feature = "hyperdht"), 49_737));
+    let warnings = environment.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].contains("DHT_PROM_BOOTSTRAP_PORT is not understood") && warnings[0].contains("DHT_PORT"),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].contains("HYPERDHT_PROM_NOTHING_OF_OURS"), "{warnings:?}");
     assert_eq!(environment.log_level(), Some("debug"));
     assert_eq!(Environment::default().log_level(), None);
 
@@ -417,12 +432,27 @@ fn the_environment_of_the_originals_configures_the_bridge() {
         assert_eq!(environment.log_level(), Some("off"), "{prefix}");
     }
 
-    let wrong = [("DHT_PROM_HTTP_PORT", "no port"), ("DHT_PROM_SHARED_SECRET", "hunter2")];
+    // The shipped file spells the default out, and the environment beats the file; our own variable beats theirs.
+    for (variable, on) in [
+        ("UNRELATED", cfg!(feature = "hyperdht")),
+        ("EXPORTER_PROXY__BRIDGE__HYPERDHT", false),
+    ] {
+        let environment = Environment::from_pairs([("DHT_PROM_LOG_LEVEL", "info"), (variable, "false")]);
+        let settings = parse("[bridge]\nhyperdht = false\n", "c.toml", &environment).unwrap();
+        assert_eq!(settings.bridge.hyperdht, on, "{variable}");
+    }
+
+    let wrong = [
+        ("DHT_PROM_DHT_PORT", "65536"),
+        ("DHT_PROM_HTTP_PORT", "no port"),
+        ("DHT_PROM_SHARED_SECRET", "hunter2"),
+    ];
     let printed = parse("", "c.toml", &Environment::from_pairs(wrong))
         .map(|_| ())
         .unwrap_err()
         .to_string();
     let expected = [
+        "DHT_PROM_DHT_PORT: is no port",
         "DHT_PROM_HTTP_PORT: is no port",
         "DHT_PROM_SHARED_SECRET: \"secret\" is not 32 bytes as hexadecimal or z-base-32",
     ];

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use super::receivers::Receivers;
 use super::{Ground, settings, system_clock};
 use crate::config::Settings;
 use crate::outlets::{EventOutlet, Readiness};
 use crate::sources::events::{self, Posting};
-use crate::sources::receiver::Budget;
 use crate::store::{self, Inlet, Keeper, Running, View};
 
 /// Opens the store, with the folder of `store.path` if there is one.
@@ -50,12 +50,13 @@ pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
 }
 
 /// Where events come in.
-pub(super) fn routes(settings: &Settings, ground: &Ground, budget: Arc<Budget>) -> Router {
+pub(super) fn routes(settings: &Settings, ground: &Ground, receivers: &Receivers) -> Router {
     events::routes(Posting::new(
         ground.inlet.clone(),
         Arc::clone(&ground.telemetry),
         ground.clock,
-        budget,
+        receivers.limits.subscribe(),
+        Arc::clone(&receivers.budget),
         Arc::clone(&ground.post_rate),
         &settings.events.metric_name,
     ))

@@ -1,7 +1,8 @@
 //! From the settings of links to identities, secrets, and the parts that use them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -11,7 +12,11 @@ use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Event, Events, Identity, LinkAddress, PublicKey, Registration, SharedSecret, usual_key_file,
 };
 use crate::supervise::Notes;
+use crate::supervise::files::{FileLock, LockError, open_regular};
 use crate::telemetry::Telemetry;
+
+/// How long a key file that another process uses is waited for: a restart may overlap with the end of the last run.
+const KEY_FILE_WAIT: Duration = Duration::from_secs(15);
 
 /// The secret that stands in the shipped configuration as an example, and that everybody knows.
 const EXAMPLE: SharedSecret = SharedSecret::new([0; 32]);
@@ -29,8 +34,8 @@ pub(super) async fn client(
     door: Door,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
-) -> anyhow::Result<Client> {
-    let identity = Identity::load_or_create(&key_file(p2p.key_file.clone(), "p2p")?).context("p2p.key_file")?;
+) -> anyhow::Result<(Client, Option<FileLock>)> {
+    let (identity, lock) = identity(p2p.key_file.clone(), "p2p").await?;
     let hostname = match &p2p.hostname {
         Some(hostname) => hostname.clone(),
         None => hostname().context("p2p.hostname")?,
@@ -61,20 +66,48 @@ pub(super) async fn client(
     for bridge in &p2p.bridges {
         telemetry.p2p_connected.with([&bridge.key().text()]).set(0);
         notes.set(&about(bridge), "not registered yet");
-        tracing::info!(alias = %settings.registration.alias, "registering with {bridge}");
+        tracing::info!(alias = %settings.registration.alias, "registering at {bridge}");
     }
     let bridges = p2p.bridges.clone();
     let events = Events::new(move |event| {
         count(&telemetry, &bridges, event);
         note(&notes, &bridges, event);
     });
-    Client::bind(settings, door, events).await.map_err(|error| {
+    let client = Client::bind(settings, door, events).await.map_err(|error| {
         let key = match error {
             ClientError::Gate(_) => "p2p.listen",
             ClientError::Hyperdht(_) => "p2p.bridges",
         };
         anyhow::Error::new(error).context(key)
-    })
+    })?;
+    Ok((client, lock))
+}
+
+/// The identity in the key file of a section, and the lock on that file: two processes with one key would be taken for one.
+///
+/// # Errors
+/// When the file cannot be read or made, or another process uses it.
+pub(super) async fn identity(configured: Option<PathBuf>, section: &str) -> anyhow::Result<(Identity, Option<FileLock>)> {
+    let (path, key) = (key_file(configured, section)?, format!("{section}.key_file"));
+    let identity = Identity::load_or_create(&path).with_context(|| key.clone())?;
+    let lock = lock(&path, &key).await?;
+    Ok((identity, lock))
+}
+
+async fn lock(path: &Path, key: &str) -> anyhow::Result<Option<FileLock>> {
+    let shown = path.display();
+    let file = open_regular(path).with_context(|| format!("{key}: cannot open {shown}"))?;
+    let waiting = |why: &LockError| {
+        tracing::warn!("{shown} ({key}): {why}; waiting up to {} s for it", KEY_FILE_WAIT.as_secs());
+    };
+    match FileLock::take_within(&file, KEY_FILE_WAIT, waiting).await {
+        Ok(lock) => Ok(Some(lock)),
+        Err(why @ LockError::Held(_)) => bail!("{shown} ({key}): {why}; two processes cannot share a key, so name another file"),
+        Err(why @ LockError::Unsupported(_)) => {
+            tracing::warn!("{shown} ({key}): {why}; make sure that no other process uses this key");
+            Ok(None)
+        }
+    }
 }
 
 /// The nodes through which HyperDHT is joined.
@@ -96,7 +129,7 @@ pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
         SecretSource::File(path) => {
             use std::io::Read as _;
             let mut text = String::new();
-            let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file = open_regular(path).with_context(|| format!("cannot read {}", path.display()))?;
             file.take(MAX_SECRET_BYTES)
                 .read_to_string(&mut text)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -131,7 +164,7 @@ fn note(notes: &Notes, bridges: &[LinkAddress], event: &Event) {
         Event::Registered { peer, .. } => (peer, None),
         Event::Refused { peer, why, .. } => (peer, Some(format!("it has refused the registration: {why}"))),
         Event::Unreachable { peer, why } => (peer, Some(format!("not reached: {why}"))),
-        Event::Closed { peer, why } | Event::Lost { peer, why } => (peer, Some(format!("the link has ended: {why}"))),
+        Event::Closed { peer, why, .. } | Event::Lost { peer, why, .. } => (peer, Some(format!("the link has ended: {why}"))),
         _ => return,
     };
     let over_hyperdht = |bridge: &LinkAddress| matches!(bridge, LinkAddress::Hyperdht(_));
@@ -191,6 +224,12 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
         }
         Event::Announced { .. } | Event::Unannounced { .. } => {}
         Event::Barred { .. } => link("barred"),
+        Event::AliasLost { peer, .. } => registration(peer, "lost"),
+        Event::AliasReturned { peer, .. } => registration(peer, "returned"),
+        // Shown in the log alone.
+        Event::KeyShared { .. } => {}
+        // For bridges.
+        Event::Replaced { .. } | Event::Restored { .. } | Event::Renamed { .. } => {}
         Event::Asked { .. } => scrape("asked"),
         Event::Answered { .. } => scrape("answered"),
         Event::Failed { .. } => scrape("failed"),
@@ -200,6 +239,7 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::ConnectionUid;
 
     #[test]
     fn a_bridge_at_which_the_proxy_is_not_registered_is_noted() {
@@ -216,6 +256,8 @@ mod tests {
         };
         let why = || "w".to_owned();
         assert_eq!(lines(Event::Unreachable { peer: far, why: why() }), ["not reached: w"]);
+        let uid = ConnectionUid(7);
+        let closed = |peer, why| Event::Closed { peer, uid, why };
         let alias = || "a".to_owned();
         let registered = |peer| Event::Registered {
             peer,
@@ -224,10 +266,17 @@ mod tests {
         };
         assert!(lines(registered(far)).is_empty());
         assert!(
-            lines(Event::Closed { peer: far, why: why() }).is_empty(),
+            lines(closed(far, why())).is_empty(),
             "each registration has a connection of its own"
         );
-        assert_eq!(lines(Event::Lost { peer: quic, why: why() }), ["the link has ended: w"]);
+        assert_eq!(
+            lines(Event::Lost {
+                peer: quic,
+                uid,
+                why: why()
+            }),
+            ["the link has ended: w"]
+        );
         assert_eq!(
             lines(Event::Refused {
                 peer: quic,
@@ -236,13 +285,7 @@ mod tests {
             }),
             ["it has refused the registration: w"]
         );
-        assert_eq!(
-            lines(Event::Closed {
-                peer: quic,
-                why: "bye".into()
-            }),
-            ["it has refused the registration: w"]
-        );
+        assert_eq!(lines(closed(quic, "bye".into())), ["it has refused the registration: w"]);
         assert!(lines(registered(quic)).is_empty());
         assert_eq!(
             lines(Event::Unannounced { key: far, why: why() }),

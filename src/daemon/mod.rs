@@ -39,6 +39,7 @@ use crate::sources::events::PostRate;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
+use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
@@ -49,6 +50,8 @@ pub struct Daemon {
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
+    /// The lock on the key file, where there are links.
+    key_lock: Option<FileLock>,
 }
 
 /// What listens where.
@@ -137,12 +140,14 @@ impl Daemon {
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
         let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
         let readers = readers(&settings, &ground, scraping, events);
+        let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
             let door = ground.door(readers.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
-            let client = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
+            let (client, lock) = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
+            key_lock = lock;
         }
         let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
         let door = ground.door(routes, &routes::requests(settings.events.enabled));
@@ -157,6 +162,7 @@ impl Daemon {
             addresses,
             readiness: ground.readiness,
             stop: ground.stop,
+            key_lock,
         })
     }
 
@@ -179,6 +185,7 @@ impl Daemon {
             keeping,
             readiness,
             stop,
+            key_lock: _locked,
             ..
         } = self;
         if let Some(keeping) = &keeping {
@@ -266,7 +273,7 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
     if !settings.events.enabled {
         return routes;
     }
-    routes.merge(events::routes(settings, ground, Arc::clone(&sockets.receivers.budget)))
+    routes.merge(events::routes(settings, ground, &sockets.receivers))
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.

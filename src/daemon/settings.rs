@@ -98,6 +98,7 @@ pub(super) fn polls(settings: &Settings) -> polls::Settings {
             .collect(),
         allow_invalid_certs: polls.allow_invalid_certs,
         max_body_bytes: bytes(polls.max_body_bytes),
+        event_metric: settings.events.enabled.then(|| settings.events.metric_name.as_str().into()),
     }
 }
 
@@ -125,6 +126,7 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
         credentials,
         ca_file: endpoint.ca_file.clone(),
         labels: Arc::clone(&endpoint.labels),
+        events: endpoint.events.clone(),
     }
 }
 
@@ -147,6 +149,7 @@ fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
         credentials: node.authorization_file.clone().map(polls::Credentials::HeaderFile),
         ca_file: None,
         labels: Arc::new([]),
+        events: None,
     }
 }
 
@@ -161,7 +164,7 @@ pub(super) fn stream(settings: &Settings) -> stream::Settings {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     stream::Settings {
         subscriber_buffer: settings.stream.subscriber_buffer,
-        topics: settings.stream.events.clone(),
+        topics: settings.stream.events.iter().copied().collect(),
         proxy: name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()).into(),
     }
 }

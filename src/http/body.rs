@@ -88,14 +88,7 @@ pub trait Allowance: Send {
 ///
 /// See [`BodyError`]; it is an answer as it stands.
 pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, allowance: &mut impl Allowance) -> Result<Bytes, BodyError> {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    let announced = usize::try_from(announced)
-        .ok()
-        .filter(|length| *length <= limit.bytes)
-        .ok_or(BodyError::TooLarge(limit))?;
+    let announced = announced(headers, limit)?;
     let mut sink = sink(headers, limit, announced)?;
     let mut packed = 0;
     while let Some(frame) = body.frame().await {
@@ -114,6 +107,35 @@ pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, al
         }
     }
     sink.finish()
+}
+
+/// Reads a request's body to its end and keeps nothing of it, so that its client gets the answer and can use the connection again.
+///
+/// # Errors
+///
+/// Where it is larger than `limit`, as it is sent, or does not arrive whole.
+pub async fn drain_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit) -> Result<(), BodyError> {
+    announced(headers, limit)?;
+    let mut drained = 0;
+    while let Some(frame) = body.frame().await {
+        drained += frame.map_err(broken)?.data_ref().map_or(0, Bytes::len);
+        if drained > limit.bytes {
+            return Err(BodyError::TooLarge(limit));
+        }
+    }
+    Ok(())
+}
+
+/// The length that a request announces, 0 where it announces none.
+fn announced(headers: &HeaderMap, limit: BodyLimit) -> Result<usize, BodyError> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    usize::try_from(announced)
+        .ok()
+        .filter(|length| *length <= limit.bytes)
+        .ok_or(BodyError::TooLarge(limit))
 }
 
 fn sink(headers: &HeaderMap, limit: BodyLimit, announced: usize) -> Result<Sink, BodyError> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{Extensions, HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Access;
@@ -35,8 +35,8 @@ pub trait SendQueue: Send + Sync {
     /// The head of a request has come, before anybody answers it. A link whose other end acknowledges in its requests looks there.
     fn asked(&self, _uri: &Uri, _headers: &HeaderMap) {}
 
-    /// The head of the response is ready.
-    fn answering(&self, _status: StatusCode) {}
+    /// The head of the response is ready; its handler may have left more in the extensions than it says to the client.
+    fn answering(&self, _status: StatusCode, _extensions: &Extensions) {}
 }
 
 impl SendQueue for Probe {

@@ -289,7 +289,7 @@ impl Service<Request<Incoming>> for Serving {
         Box::pin(async move {
             let mut response = door.answer(request, &shared).await;
             if let Some(queue) = shared.queue() {
-                queue.answering(response.status());
+                queue.answering(response.status(), response.extensions());
             }
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -32,7 +32,7 @@ mod unfinished;
 mod tests;
 
 pub use access::{may_post_events, may_write};
-pub use body::{Allowance, BodyError, BodyLimit, read_body};
+pub use body::{Allowance, BodyError, BodyLimit, drain_body, read_body};
 pub use chunks::{Chunks, Contents, Row};
 pub use client::{Client, PeerAddr};
 pub use connection::{Connection, SendQueue};

@@ -11,8 +11,10 @@ use axum::extract::{Request, State};
 use axum::routing::any;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
+use url::form_urlencoded;
 
 use crate::http::reply;
+use crate::model::{AppName, PeerSample, shown};
 use crate::store::View;
 use crate::supervise::blocking;
 use crate::wire::monitoring::api;
@@ -21,6 +23,9 @@ use crate::wire::monitoring::api;
 const BASE: &str = "/metric_plugin/v1/";
 /// The longest body of a request: tens of thousands of CIDs.
 const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// The parameter that names one of several polled nodes.
+const NODE: &str = "node";
 
 /// What the API tells.
 #[derive(Debug)]
@@ -81,7 +86,10 @@ async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) 
         };
     };
     match request.method() {
-        method if question.allows(method) => monitoring.answer(question, request.into_body()).await,
+        method if question.allows(method) => {
+            let (head, body) = request.into_parts();
+            monitoring.answer(question, head.uri.query().unwrap_or_default(), body).await
+        }
         &Method::OPTIONS => with(reply::text(StatusCode::OK, ""), ALLOW, question.allow()),
         _ => with(
             reply::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
@@ -92,10 +100,10 @@ async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) 
 }
 
 impl MonitoringApi {
-    async fn answer(&self, question: Question, body: Body) -> Response<Body> {
+    async fn answer(&self, question: Question, query: &str, body: Body) -> Response<Body> {
         match question {
             Question::Addresses => json(StatusCode::OK, api::addresses(&self.addresses)),
-            Question::PeerMetadata => self.peer_metadata().await,
+            Question::PeerMetadata => self.peer_metadata(query).await,
             Question::Broadcast => match to_bytes(body, MAX_BODY_BYTES).await {
                 Ok(body) if api::check_broadcast(&body).is_ok() => refusal("Bitswap probe not enabled"),
                 _ => refusal("invalid request"),
@@ -103,14 +111,35 @@ impl MonitoringApi {
         }
     }
 
-    async fn peer_metadata(&self) -> Response<Body> {
-        let samples = self.view.peers();
-        if samples.is_empty() {
+    /// The peers of the node that the query names, or of all nodes.
+    async fn peer_metadata(&self, query: &str) -> Response<Body> {
+        let nodes = self.view.peers();
+        if nodes.is_empty() {
             return refusal("no IPFS node has answered ([[ipfs]])");
+        }
+        let wanted = form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == NODE).then_some(value));
+        let is_wanted = |name: &AppName| wanted.as_deref().is_none_or(|wanted| wanted == name.as_str());
+        let samples: Vec<_> = nodes
+            .iter()
+            .filter(|(name, _)| is_wanted(name))
+            .map(|(_, sample)| Arc::clone(sample))
+            .collect();
+        if samples.is_empty() {
+            return refusal(&unknown_node(wanted.as_deref().unwrap_or_default(), &nodes));
         }
         // Ten thousand peers are tens of megabytes of text.
         json(StatusCode::OK, blocking(move || api::peer_metadata(&samples)).await)
     }
+}
+
+/// The refusal of a name that no node which has answered has.
+fn unknown_node(wanted: &str, nodes: &[(AppName, Arc<PeerSample>)]) -> String {
+    let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
+    format!(
+        "no IPFS node called {:?} has answered; these have: {}",
+        shown(wanted),
+        names.join(", ")
+    )
 }
 
 /// The way to the path without the slash at its end, with the same query.
@@ -146,7 +175,7 @@ fn with(mut answer: Response<Body>, name: HeaderName, value: &str) -> Response<B
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::model::{AppName, PeerSample, Timestamp};
+    use crate::model::Timestamp;
     use crate::store::{Inlet, Limits, Mode, open};
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
@@ -255,5 +284,30 @@ mod tests {
         let expected =
             "{\"status\":200,\"result\":{\"timestamp\":\"1970-01-01T00:00:00.000000000Z\",\"num_connections\":0,\"peer_metadata\":[]}}\n";
         assert_eq!((code, body.as_str()), (200, expected));
+    }
+
+    #[tokio::test]
+    async fn one_of_several_nodes_is_asked_for_by_its_name() {
+        let api = Api::new(&[]);
+        for (node, connections) in [("ipfs: 127.0.0.1:5001", 1), ("b & c", 2)] {
+            let sample = PeerSample {
+                at: Timestamp::from_millis(0),
+                connections,
+                peers: Vec::new(),
+            };
+            api.inlet.put_peers(&AppName::new(node).unwrap(), Some(sample));
+        }
+        for (query, connections) in [
+            ("?only_connected=true", 3),
+            ("?node=ipfs%3A+127.0.0.1%3A5001", 1),
+            ("?only_connected=true&node=b%20%26%20c", 2),
+        ] {
+            let (code, _, body) = api.ask("GET", &format!("/sample_peer_metadata{query}"), "").await;
+            assert_eq!(code, 200, "{query}");
+            assert!(body.contains(&format!("\"num_connections\":{connections},")), "{query}: {body}");
+        }
+        let (code, _, body) = api.ask("GET", "/sample_peer_metadata?node=d", "").await;
+        let why = r#"no IPFS node called \"d\" has answered; these have: b & c, ipfs: 127.0.0.1:5001"#;
+        assert_eq!((code, body), (400, format!("{{\"status\":400,\"error\":\"{why}\"}}\n")));
     }
 }

@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use http::{HeaderMap, HeaderName, StatusCode, Uri};
+use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri};
 
 use super::PublicKey;
+use super::collection::CollectionFailed;
 use super::event::{Event, Events, ScrapeId};
 use crate::http::SendQueue;
 
@@ -140,13 +141,16 @@ impl SendQueue for Account {
         }
     }
 
-    fn answering(&self, status: StatusCode) {
+    fn answering(&self, status: StatusCode, extensions: &Extensions) {
         let Some(&scrape) = self.scrape.get() else { return };
         let peer = self.peer;
         self.events.emit(if status.is_success() {
             Event::Answered { peer, scrape }
         } else {
-            let why = format!("answered with {status} after {:?}", self.opened.elapsed());
+            let why = match extensions.get::<CollectionFailed>() {
+                Some(failed) => failed.to_string(),
+                None => format!("answered with {status} after {:?}", self.opened.elapsed()),
+            };
             Event::Failed { peer, scrape, why }
         });
     }

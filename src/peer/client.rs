@@ -10,12 +10,14 @@ use axum::body::Body;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::account::SCRAPE;
+use super::collection::{self, CollectionFailed};
 use super::event::{Event, Events};
 use super::far::{HyperdhtError, ScrapedSettings};
 use super::gate::{Gate, GateError};
@@ -99,14 +101,14 @@ impl Client {
                 door,
                 events: events.clone(),
             };
-            Some(Network::join(&bootstrap).await?.scraped(settings).await?)
+            Some(Network::join(&bootstrap, 0).await?.scraped(settings).await?)
         };
         let reception = match listen {
             None => None,
             Some(address) => {
                 let admitted: HashSet<_> = bridges.iter().map(LinkAddress::key).chain(allow).collect();
                 // One stream carries the control messages.
-                let terms = (Admit::Only(admitted), Protocol::Scrape, MAX_STREAMS + 1);
+                let terms = (Admit::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
                 Some(Reception {
                     gate: Gate::bind(&identity, &address, terms, events.clone()).await?,
                     offer: offer.clone(),
@@ -129,6 +131,25 @@ impl Client {
             events,
             key: identity.public_key(),
         })
+    }
+
+    /// As [`Client::bind`], for a program whose metrics a function gives, which may take `request_timeout` for each request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::bind`].
+    pub async fn collecting<F, T, E>(
+        settings: ClientSettings,
+        request_timeout: Duration,
+        metrics: F,
+        events: Events,
+    ) -> Result<Self, ClientError>
+    where
+        F: Fn() -> T + Clone + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send,
+        E: std::fmt::Display,
+    {
+        Self::bind(settings, metrics_door_within(request_timeout, metrics), events).await
     }
 
     /// The key under which it registers, and under which scrapers dial it.
@@ -242,8 +263,8 @@ impl Drop for RunningClient {
     }
 }
 
-/// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, its error goes to the log and the scraper is
-/// told that it did.
+/// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, [`Event::Failed`] has the whole error, which
+/// also goes to the log, and the scraper learns no more than the number of the scrape.
 #[must_use]
 pub fn metrics_door<F, T, E>(metrics: F) -> Door
 where
@@ -251,19 +272,50 @@ where
     T: Future<Output = Result<String, E>> + Send,
     E: std::fmt::Display,
 {
-    let answer = move || {
+    door(metrics, None)
+}
+
+/// As [`metrics_door`], for a function that may take so long for each request. One that takes longer is dropped, and has failed.
+#[must_use]
+pub fn metrics_door_within<F, T, E>(wait: Duration, metrics: F) -> Door
+where
+    F: Fn() -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = Result<String, E>> + Send,
+    E: std::fmt::Display,
+{
+    door(metrics, Some(wait))
+}
+
+fn door<F, T, E>(metrics: F, wait: Option<Duration>) -> Door
+where
+    F: Fn() -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = Result<String, E>> + Send,
+    E: std::fmt::Display,
+{
+    let answer = move |headers: HeaderMap| {
         let metrics = metrics.clone();
         async move {
-            match metrics().await {
+            let collected = match wait {
+                None => metrics().await.map_err(|error| CollectionFailed::new(&error)),
+                Some(wait) => match timeout(wait, metrics()).await {
+                    Ok(collected) => collected.map_err(|error| CollectionFailed::new(&error)),
+                    Err(_) => Err(CollectionFailed::new(&format_args!("not collected within {wait:?}"))),
+                },
+            };
+            match collected {
                 Ok(text) => {
                     let mut response = Response::new(Body::from(text));
                     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                     response.headers_mut().insert(CONTENT_TYPE, kind);
                     response
                 }
-                Err(error) => {
-                    tracing::error!("metrics cannot be collected: {error:#}");
-                    reply::text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be collected; the log says why")
+                Err(failed) => {
+                    let scrape = headers.get(SCRAPE).and_then(|value| value.to_str().ok()?.parse().ok());
+                    // Over HyperDHT there is no such header, and the number is told elsewhere.
+                    let told = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection::told);
+                    let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, told);
+                    response.extensions_mut().insert(failed);
+                    response
                 }
             }
         }

@@ -40,12 +40,15 @@ impl Inbox {
         }
     }
 
-    /// The next message. Dropping the future loses nothing.
+    /// The next message; those of later versions are passed over. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<LinkMessage, ControlError> {
         loop {
             if let Some((message, length)) = LinkMessage::decode(&self.buffer)? {
                 let _ = self.buffer.split_to(length);
-                return Ok(message);
+                match message {
+                    Some(message) => return Ok(message),
+                    None => continue,
+                }
             }
             let chunk = self.stream.read_chunk(READ, true).await?.ok_or(ControlError::Ended)?;
             self.buffer.extend_from_slice(&chunk.bytes);

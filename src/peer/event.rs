@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::broadcast;
 
 use super::PublicKey;
@@ -54,8 +55,10 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// Somebody who dialled us was turned away in the handshake.
+    /// A dialling end was turned away in the handshake, by its key or before it had shown one.
     Barred {
+        /// The key that it has shown.
+        key: Option<PublicKey>,
         /// From where.
         address: SocketAddr,
         /// Why.
@@ -65,6 +68,8 @@ pub enum Event {
     Opened {
         /// The other end.
         peer: PublicKey,
+        /// The number of the connection; over QUIC the same at both ends.
+        uid: ConnectionUid,
         /// Its address.
         address: SocketAddr,
     },
@@ -72,6 +77,8 @@ pub enum Event {
     Closed {
         /// The other end.
         peer: PublicKey,
+        /// The number of the connection; over QUIC the same at both ends.
+        uid: ConnectionUid,
         /// Why.
         why: String,
     },
@@ -79,8 +86,66 @@ pub enum Event {
     Lost {
         /// The other end.
         peer: PublicKey,
+        /// The number of the connection; over QUIC the same at both ends.
+        uid: ConnectionUid,
         /// What is known of it.
         why: String,
+    },
+    /// At a bridge: a proxy has lost its alias to another key, which has registered it.
+    Replaced {
+        /// The key that had the alias.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+        /// The key that has it now.
+        by: PublicKey,
+        /// The address from which that was registered.
+        address: SocketAddr,
+    },
+    /// At a bridge: a proxy that had lost its alias has it again, without having registered.
+    Restored {
+        /// The key that has the alias again.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+    },
+    /// At a bridge: a proxy has registered another alias, and its earlier one was dropped.
+    Renamed {
+        /// Its key.
+        peer: PublicKey,
+        /// Its address.
+        address: SocketAddr,
+        /// The alias that it has now.
+        alias: String,
+        /// The alias that it had.
+        dropped: String,
+    },
+    /// Two proxies use one key. At a bridge `peer` is that key; at a proxy, which is the first of the two, it is the bridge's.
+    KeyShared {
+        /// The shared key, or the bridge that has told of it.
+        peer: PublicKey,
+        /// The aliases of the two.
+        aliases: [String; 2],
+        /// The addresses of the two, as the bridge sees them.
+        addresses: [String; 2],
+    },
+    /// At a proxy: another key has taken its alias at a bridge.
+    AliasLost {
+        /// The bridge.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
+        /// The key that has it now.
+        by: PublicKey,
+        /// The address from which that was registered.
+        address: String,
+    },
+    /// At a proxy: the alias that it had lost at a bridge is its own again.
+    AliasReturned {
+        /// The bridge.
+        peer: PublicKey,
+        /// The alias.
+        alias: String,
     },
     /// A scrape was asked for.
     Asked {
@@ -133,6 +198,32 @@ impl std::str::FromStr for ScrapeId {
     }
 }
 
+/// The number of a connection; prints as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionUid(pub u64);
+
+impl ConnectionUid {
+    /// A number that hardly any other connection has.
+    pub(super) fn random() -> Self {
+        let mut bytes = [0; 8];
+        // Without randomness connections cannot be told apart in the log, and work all the same.
+        let _ = SystemRandom::new().fill(&mut bytes);
+        Self(u64::from_ne_bytes(bytes))
+    }
+}
+
+impl fmt::Display for ConnectionUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Event {
     /// Who is to blame for a line that strangers can bring about at will.
     fn stranger(&self) -> Option<String> {
@@ -153,10 +244,40 @@ impl Event {
             Self::Unreachable { peer, why } => tracing::warn!(%peer, "cannot reach {peer}: {why}"),
             Self::Announced { key } => tracing::info!(%key, "announced in HyperDHT"),
             Self::Unannounced { key, why } => tracing::warn!(%key, "not announced in HyperDHT, so no peer can reach this key: {why}"),
-            Self::Barred { address, why } => tracing::warn!(%address, "turned {address} away: {why}"),
-            Self::Opened { peer, address } => tracing::info!(%peer, %address, "link opened"),
-            Self::Closed { peer, why } => tracing::info!(%peer, "link closed: {why}"),
-            Self::Lost { peer, why } => tracing::warn!(%peer, "link lost: {why}"),
+            Self::Barred { key, address, why } => {
+                tracing::warn!(key = key.map(tracing::field::display), %address, "turned {address} away: {why}");
+            }
+            Self::Opened { peer, uid, address } => tracing::info!(%peer, %uid, %address, "link opened"),
+            Self::Closed { peer, uid, why } => tracing::info!(%peer, %uid, "link closed: {why}"),
+            Self::Lost { peer, uid, why } => tracing::warn!(%peer, %uid, "link lost: {why}"),
+            Self::Replaced { peer, alias, by, address } => tracing::warn!(
+                alias, %by, %address,
+                "the alias {alias} was taken from the key {peer}: the key {by} has registered it from {address} (bridge.alias_policy)"
+            ),
+            Self::Restored { peer, alias } => tracing::info!(%peer, alias, "the alias {alias} is the key {peer}'s again"),
+            Self::Renamed {
+                peer,
+                address,
+                alias,
+                dropped,
+            } => tracing::warn!(
+                %peer, %address, alias, dropped,
+                "the key {peer} has registered {alias} from {address}: its earlier alias {dropped} was dropped"
+            ),
+            Self::KeyShared { peer, aliases, addresses } => {
+                let ([one, other], [here, there]) = (aliases, addresses);
+                tracing::warn!(
+                    %peer,
+                    "two proxies use one key: {one} at {here} and {other} at {there}; give each a key of its own (p2p.key_file)"
+                );
+            }
+            Self::AliasLost { peer, alias, by, address } => tracing::warn!(
+                %peer, alias, %by, address,
+                "the alias {alias} was taken at the bridge {peer}: the key {by} has registered it from {address}; this proxy is not scraped under it"
+            ),
+            Self::AliasReturned { peer, alias } => {
+                tracing::info!(%peer, alias, "the alias {alias} at the bridge {peer} is this proxy's again");
+            }
             Self::Asked { peer, scrape, path } => tracing::debug!(%peer, %scrape, "scrape of {path}"),
             Self::Answered { peer, scrape } => tracing::debug!(%peer, %scrape, "scrape answered"),
             Self::Failed { peer, scrape, why } => tracing::warn!(%peer, %scrape, "scrape failed: {why}"),
@@ -190,6 +311,16 @@ impl Events {
         self.followers.subscribe()
     }
 
+    /// Tells of a connection that is there. What is returned tells of its end.
+    pub(crate) fn opened(self: &Arc<Self>, peer: PublicKey, address: SocketAddr, uid: ConnectionUid) -> OpenConnection {
+        self.emit(Event::Opened { peer, uid, address });
+        OpenConnection {
+            events: Arc::clone(self),
+            peer,
+            uid,
+        }
+    }
+
     /// Logs, counts and hands on.
     pub fn emit(&self, event: Event) {
         if self.is_worth_a_line(&event, Instant::now()) {
@@ -210,6 +341,26 @@ impl Events {
         }
         let stranger = event.stranger();
         stranger.is_none_or(|source| self.throttle.admit(&source, now).is_some())
+    }
+}
+
+/// A connection whose end is still to be told of.
+#[must_use = "the end of a connection is an event, too"]
+pub(crate) struct OpenConnection {
+    events: Arc<Events>,
+    peer: PublicKey,
+    uid: ConnectionUid,
+}
+
+impl OpenConnection {
+    /// Tells of the end: whether it was meant, and why.
+    pub(crate) fn ended(self, (meant, why): (bool, String)) {
+        let Self { events, peer, uid } = self;
+        events.emit(if meant {
+            Event::Closed { peer, uid, why }
+        } else {
+            Event::Lost { peer, uid, why }
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use quinn::{Connection, ConnectionError, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
@@ -51,13 +51,26 @@ impl Newcomer {
 /// A bound listener for links.
 pub(crate) struct Gate {
     endpoint: Endpoint,
+    /// What a handshake needs, where not every key is let in: each then has a configuration of its own, so that the key of one that
+    /// is turned away is known.
+    terms: Option<Terms>,
     handshakes: JoinSet<Result<Newcomer, Barred>>,
     /// By address, and whether it was shown to be the sender's own.
     tries: Tries<(IpAddr, bool)>,
     events: Arc<Events>,
 }
 
+/// Who is let in, and to what.
+#[derive(Clone)]
+struct Terms {
+    identity: Identity,
+    admit: Admit,
+    protocol: Protocol,
+    streams: u32,
+}
+
 struct Barred {
+    key: Option<PublicKey>,
     address: SocketAddr,
     validated: bool,
     why: ConnectionError,
@@ -72,13 +85,20 @@ impl Gate {
         events: Arc<Events>,
     ) -> Result<Self, GateError> {
         let failed = |e| GateError::Bind(address.to_owned(), e);
-        let crypto = tls::listening(identity, admit, protocol)?;
+        let (crypto, _) = tls::listening(identity, admit.clone(), protocol)?;
+        let terms = matches!(admit, Admit::Only(_)).then(|| Terms {
+            identity: identity.clone(),
+            admit,
+            protocol,
+            streams,
+        });
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for resolved in tokio::net::lookup_host(address).await.map_err(failed)? {
             match transport::listening(identity, resolved, transport::server_config(crypto.clone(), streams)) {
                 Ok(endpoint) => {
                     return Ok(Self {
                         endpoint,
+                        terms,
                         handshakes: JoinSet::new(),
                         tries: Tries::default(),
                         events,
@@ -134,18 +154,24 @@ impl Gate {
             // It fails only where a retry is not allowed, which was asked.
             let _ = incoming.retry();
         } else {
-            self.handshakes.spawn(shake(incoming, address));
+            self.handshakes.spawn(shake(incoming, address, self.terms.clone()));
         }
     }
 
     /// Books that somebody was turned away for a reason. Silence shows nothing.
-    fn bar(&mut self, Barred { address, validated, why }: Barred) {
+    fn bar(&mut self, barred: Barred) {
+        let Barred {
+            key,
+            address,
+            validated,
+            why,
+        } = barred;
         if matches!(why, ConnectionError::TimedOut) {
             return;
         }
         self.tries.failed((address.ip().to_canonical(), validated), Instant::now());
         let (_, why) = ending(&why);
-        self.events.emit(Event::Barred { address, why });
+        self.events.emit(Event::Barred { key, address, why });
     }
 
     /// Closes all connections that came through, telling why, and waits a moment until they have been told.
@@ -156,10 +182,30 @@ impl Gate {
     }
 }
 
-async fn shake(incoming: Incoming, address: SocketAddr) -> Result<Newcomer, Barred> {
+async fn shake(incoming: Incoming, address: SocketAddr, terms: Option<Terms>) -> Result<Newcomer, Barred> {
     let validated = incoming.remote_address_validated();
-    let barred = |why| Barred { address, validated, why };
-    let connecting = incoming.accept().map_err(barred)?;
+    // That TLS can be set up was seen when the endpoint was bound.
+    let own = terms.and_then(|terms| {
+        let (crypto, stranger) = tls::listening(&terms.identity, terms.admit, terms.protocol).ok()?;
+        Some((Arc::new(transport::server_config(crypto, terms.streams)), stranger))
+    });
+    let (config, stranger) = own.unzip();
+    let barred = |why| {
+        let key = stranger
+            .as_ref()
+            .and_then(|key| *key.lock().unwrap_or_else(PoisonError::into_inner));
+        Barred {
+            key,
+            address,
+            validated,
+            why,
+        }
+    };
+    let connecting = match config {
+        Some(config) => incoming.accept_with(config),
+        None => incoming.accept(),
+    };
+    let connecting = connecting.map_err(barred)?;
     let connection = timeout(HANDSHAKE, connecting)
         .await
         .map_err(|_| barred(ConnectionError::TimedOut))?

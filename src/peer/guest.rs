@@ -13,8 +13,8 @@ use super::event::Events;
 use super::gate::Newcomer;
 use super::link::{Link, Memory};
 use super::proof::{Claim, keying};
-use super::transport::{CLOSED, ending};
-use super::{PublicKey, SharedSecret};
+use super::transport::{self, CLOSED, ending};
+use super::{ConnectionUid, PublicKey, SharedSecret};
 use crate::wire::{LinkMessage, Register};
 
 /// How long a newcomer may take to say something, and any guest to take what it is told.
@@ -53,6 +53,11 @@ impl Guest {
 
     pub(crate) fn key(&self) -> PublicKey {
         self.newcomer.key
+    }
+
+    /// The number of its connection.
+    pub(crate) fn number(&self) -> ConnectionUid {
+        transport::number(&self.newcomer.connection)
     }
 
     /// Where it comes from; a proxy behind a translator of addresses may wander.

@@ -1,9 +1,9 @@
 //! Who we are on a link: an Ed25519 key pair from a seed of 32 bytes, kept in a file that nobody else may read.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use rustls::sign::CertifiedKey;
 
 use super::PublicKey;
 use super::key::{NoKey, read_32_bytes, write_hex};
+use crate::supervise::files::{create_directory, open_regular, parent, sync_directory};
 
 /// What stands before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, 7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -171,7 +172,7 @@ impl Identity {
             path: path.to_owned(),
             why,
         };
-        let file = File::open(path).map_err(failed)?;
+        let file = open_regular(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
         if mode & TOO_OPEN != 0 {
             return Err(IdentityError::TooOpen {
@@ -245,13 +246,15 @@ impl fmt::Debug for Identity {
 }
 
 fn write_new(path: &Path, seed: &Seed) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let directory = parent(path);
+    if !directory.exists() {
+        create_directory(&directory, 0o700)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = file
         .write_all(format!("{}\n", write_hex(&seed.0)).as_bytes())
-        .and_then(|()| file.sync_all());
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_directory(&directory));
     if written.is_err() {
         // Half a key would stand in the way of the next start; that it cannot be removed is told by that start.
         let _ = fs::remove_file(path);
@@ -314,6 +317,18 @@ mod tests {
         fs::write(&path, "no key").unwrap();
         let message = Identity::load_or_create(&path).unwrap_err().to_string();
         assert!(message.ends_with("64 of hexadecimal"), "{message}");
+    }
+
+    #[test]
+    fn a_fifo_is_no_key_file_and_blocks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p2p.key");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let message = Identity::load_or_create(&path).unwrap_err().to_string();
+        assert!(
+            message.ends_with("p2p.key cannot be read: it is a FIFO and no regular file"),
+            "{message}"
+        );
     }
 
     #[test]

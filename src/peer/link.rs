@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -121,6 +121,16 @@ impl Link {
         self.0.connection.close(CLOSED, why.as_bytes());
     }
 
+    /// Has a control message sent. One that finds no room among those that wait is left out.
+    pub(crate) fn tell(&self, message: LinkMessage) {
+        let _ = self.0.outbox.try_send(message);
+    }
+
+    /// How many datagrams have come so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.0.connection.stats().udp_rx.datagrams
+    }
+
     /// The round trip as QUIC sees it.
     pub(crate) fn rtt(&self) -> Duration {
         self.0.connection.rtt()
@@ -159,7 +169,9 @@ impl Link {
         };
         let (response, http, sender) = exchanged.inspect_err(|error| self.failed(&receipt, error))?;
         self.0.untold.heard(&told);
+        let status = response.status();
         let response = response.map(|body| LinkBody {
+            status,
             body,
             http,
             _sender: sender,
@@ -243,6 +255,7 @@ fn insert(head: &mut http::HeaderMap, name: http::HeaderName, value: String) {
 
 /// The body of an answer. It drives its own stream, so nothing is read that nobody has asked for, and dropping it gives the stream up.
 pub(crate) struct LinkBody {
+    status: StatusCode,
     body: Incoming,
     http: Option<Http>,
     // While it is there, HTTP keeps the stream open for a next request, which never comes.
@@ -264,9 +277,12 @@ impl LinkBody {
     fn finish(&mut self) {
         if let Some(http) = self.http.take() {
             self.receipt.keep(http.into_parts().io.into_inner());
-            self.link.0.events.emit(Event::Answered {
-                peer: self.link.0.peer,
-                scrape: self.receipt.scrape(),
+            let (peer, scrape) = (self.link.0.peer, self.receipt.scrape());
+            self.link.0.events.emit(if self.status.is_success() {
+                Event::Answered { peer, scrape }
+            } else {
+                let why = format!("the other end answered with {}", self.status);
+                Event::Failed { peer, scrape, why }
             });
         }
     }

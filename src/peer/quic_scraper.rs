@@ -1,20 +1,22 @@
 //! A scraper over QUIC: dials somebody who listens for links and asks for what it has.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use quinn::Connection;
 use tokio::sync::{Mutex, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::control::Outbox;
 use super::dial::{Dialled, dial};
-use super::event::{Event, Events};
+use super::event::{Event, Events, OpenConnection};
 use super::link::{Link, LinkError, Memory};
 use super::scraper::{MAX_BODY_BYTES, Outcome, ScrapeError, message};
 use super::tls::Protocol;
-use super::transport::CLOSED;
+use super::transport::{self, CLOSED, ending};
 use super::{Identity, QuicAddress};
 use crate::wire::LinkMessage;
 
@@ -22,7 +24,6 @@ use crate::wire::LinkMessage;
 pub(super) struct QuicScraper {
     identity: Identity,
     target: QuicAddress,
-    wait: Duration,
     memory: Memory,
     events: Arc<Events>,
     // Held while dialling, so that two requests at the same time make one link.
@@ -34,14 +35,52 @@ struct Live {
     dialled: Dialled,
     outbox: Outbox,
     messages: mpsc::Receiver<LinkMessage>,
+    ending: Ending,
+}
+
+/// Tells of the end of a connection: a task does when the other end or the network ends it, and we do when we end it ourselves.
+struct Ending {
+    open: Arc<StdMutex<Option<OpenConnection>>>,
+    _watch: AbortOnDropHandle<()>,
+}
+
+impl Ending {
+    fn watch(open: OpenConnection, connection: Connection) -> Self {
+        let open = Arc::new(StdMutex::new(Some(open)));
+        let watched = open.clone();
+        let watch = async move {
+            let reason = connection.closed().await;
+            tell(&watched, ending(&reason));
+        };
+        Self {
+            open,
+            _watch: AbortOnDropHandle::new(tokio::spawn(watch)),
+        }
+    }
+
+    fn tell(&self, end: (bool, String)) {
+        tell(&self.open, end);
+    }
+}
+
+fn tell(open: &StdMutex<Option<OpenConnection>>, end: (bool, String)) {
+    let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(open) = open {
+        open.ended(end);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tell((true, "closed here".to_owned()));
+    }
 }
 
 impl QuicScraper {
-    pub(super) fn new(identity: Identity, target: QuicAddress, wait: Duration, events: Arc<Events>) -> Self {
+    pub(super) fn new(identity: Identity, target: QuicAddress, events: Arc<Events>) -> Self {
         Self {
             identity,
             target,
-            wait,
             memory: Memory::default(),
             events,
             live: Mutex::default(),
@@ -71,15 +110,12 @@ impl QuicScraper {
                 why: error.to_string(),
             });
         })?;
-        let (send, _) = dialled
-            .connection
-            .open_bi()
-            .await
-            .map_err(|e| LinkError::Lost(super::transport::ending(&e).1))?;
+        let (send, _) = dialled.connection.open_bi().await.map_err(|e| LinkError::Lost(ending(&e).1))?;
         let (link, messages) = Link::new(dialled.connection.clone(), peer, self.memory.clone(), self.events.clone());
-        let address = dialled.connection.remote_address();
-        self.events.emit(Event::Opened { peer, address });
+        let (address, number) = (dialled.connection.remote_address(), transport::number(&dialled.connection));
+        let open = self.events.opened(peer, address, number);
         *live = Some(Live {
+            ending: Ending::watch(open, dialled.connection.clone()),
             link: link.clone(),
             dialled,
             outbox: Outbox(send),
@@ -93,21 +129,21 @@ impl QuicScraper {
     /// # Errors
     ///
     /// Where there is no answer. A link that let a request time out is given up, so that the next one starts afresh.
-    pub(super) async fn request(&self, path: &str) -> Result<Outcome, ScrapeError> {
+    pub(super) async fn request(&self, path: &str, wait: Duration) -> Result<Outcome, ScrapeError> {
         let link = self.link().await?;
-        let outcome = self.ask(&link, path).await;
+        let outcome = self.ask(&link, path, wait).await;
         self.settle(matches!(outcome, Err(ScrapeError::Link(_)))).await;
         outcome
     }
 
-    async fn ask(&self, link: &Link, path: &str) -> Result<Outcome, ScrapeError> {
+    async fn ask(&self, link: &Link, path: &str, wait: Duration) -> Result<Outcome, ScrapeError> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = path.parse().unwrap_or_default();
         let head = request.headers_mut();
-        head.insert(http::header::HOST, HeaderValue::from_static(super::transport::SERVER_NAME));
+        head.insert(http::header::HOST, HeaderValue::from_static(transport::SERVER_NAME));
         head.insert(ACCEPT, HeaderValue::from_static("text/plain;version=0.0.4"));
         head.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let answer = link.scrape(request, self.wait).await?;
+        let answer = link.scrape(request, wait).await?;
         let (head, body) = answer.response.into_parts();
         if !head.status.is_success() {
             return Ok(Outcome::Failure(message(body).await));
@@ -132,6 +168,10 @@ impl QuicScraper {
         let mut live = self.live.lock().await;
         let Some(current) = &mut *live else { return };
         if failed {
+            let was_over = current.dialled.connection.close_reason().map(|reason| ending(&reason));
+            current
+                .ending
+                .tell(was_over.unwrap_or_else(|| (false, "given up: a scrape over it came to nothing".to_owned())));
             current.dialled.connection.close(CLOSED, b"the scrape failed");
             *live = None;
             return;
@@ -146,10 +186,11 @@ impl QuicScraper {
     /// Says goodbye and closes the link.
     pub(super) async fn close(self) {
         if let Some(mut live) = self.live.into_inner() {
+            live.ending.tell((true, "done".to_owned()));
             let goodbye = LinkMessage::Goodbye("the scraper is done".to_owned());
             if live.outbox.send(&goodbye).await.is_ok() && live.outbox.0.finish().is_ok() {
                 // Deliveries must be there before the close is: it would overtake them. A peer that does not take them is past helping.
-                let _ = tokio::time::timeout(super::transport::FAREWELL, live.outbox.0.stopped()).await;
+                let _ = tokio::time::timeout(transport::FAREWELL, live.outbox.0.stopped()).await;
             }
             live.dialled.connection.close(CLOSED, b"done");
             live.dialled.told().await;

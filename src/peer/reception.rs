@@ -1,16 +1,14 @@
 //! A proxy that listens: scrapers whose keys are admitted dial it and scrape it.
 
-use std::sync::Arc;
-
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{ControlError, Inbox};
-use super::event::{Event, ScrapeId};
+use super::event::ScrapeId;
 use super::gate::{Gate, Newcomer};
 use super::offer::Offer;
 use super::session::told;
-use super::transport::{CLOSED, ending};
+use super::transport::{self, CLOSED, ending};
 use crate::wire::LinkMessage;
 
 /// Links of scrapers at once: each is a bridge or a person.
@@ -71,8 +69,7 @@ async fn receive(newcomer: Newcomer, offer: Offer, stop: CancellationToken) -> J
         key: peer,
         address,
     } = newcomer;
-    let events = Arc::clone(&offer.events);
-    events.emit(Event::Opened { peer, address });
+    let open = offer.events.opened(peer, address, transport::number(&connection));
     let mut streams = JoinSet::new();
     let mut inbox: Option<Inbox> = None;
     let reason = loop {
@@ -102,12 +99,7 @@ async fn receive(newcomer: Newcomer, offer: Offer, stop: CancellationToken) -> J
         finish(std::mem::take(&mut streams)).await;
         connection.close(CLOSED, b"stopping");
     }
-    let (meant, why) = reason.map_or((true, "stopping".to_owned()), |reason| ending(&reason));
-    events.emit(if meant {
-        Event::Closed { peer, why }
-    } else {
-        Event::Lost { peer, why }
-    });
+    open.ended(reason.map_or((true, "stopping".to_owned()), |reason| ending(&reason)));
     streams
 }
 

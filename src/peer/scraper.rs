@@ -67,6 +67,7 @@ pub enum Outcome {
 pub struct Scraper {
     key: PublicKey,
     events: Arc<Events>,
+    wait: Duration,
     line: Line,
 }
 
@@ -79,7 +80,6 @@ enum Line {
 struct ByKey {
     identity: Identity,
     target: PublicKey,
-    wait: Duration,
     bootstrap: Vec<String>,
     /// The network is joined when it is needed first.
     callers: OnceCell<Callers>,
@@ -98,16 +98,15 @@ impl Scraper {
     pub fn joining(identity: Identity, target: LinkAddress, wait: Duration, bootstrap: Vec<String>) -> Self {
         let (key, events) = (identity.public_key(), Arc::<Events>::default());
         let line = match target {
-            LinkAddress::Quic(target) => Line::Quic(Box::new(QuicScraper::new(identity, target, wait, events.clone()))),
+            LinkAddress::Quic(target) => Line::Quic(Box::new(QuicScraper::new(identity, target, events.clone()))),
             LinkAddress::Hyperdht(target) => Line::Hyperdht(Box::new(ByKey {
                 identity,
                 target,
-                wait,
                 bootstrap,
                 callers: OnceCell::new(),
             })),
         };
-        Self { key, events, line }
+        Self { key, events, wait, line }
     }
 
     /// The key that it shows.
@@ -150,14 +149,24 @@ impl Scraper {
     ///
     /// As [`Scraper::request_metrics`].
     pub async fn request(&self, path: &str) -> Result<Outcome, ScrapeError> {
+        self.request_within(path, self.wait).await
+    }
+
+    /// As [`Scraper::request`], for one that may take `wait` instead of what all may. Making the link, where there is none, has its own
+    /// time: 5 s over QUIC, and 20 s over HyperDHT.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scraper::request_metrics`].
+    pub async fn request_within(&self, path: &str, wait: Duration) -> Result<Outcome, ScrapeError> {
         match &self.line {
-            Line::Quic(quic) => quic.request(path).await,
+            Line::Quic(quic) => quic.request(path, wait).await,
             Line::Hyperdht(_) if path != "/metrics" => Err(ScrapeError::OnlyMetrics(path.to_owned())),
             Line::Hyperdht(by_key) => {
                 let callers = by_key.callers(&self.events).await?;
                 // Reaching it may take longer than asking does.
                 callers.reach(by_key.target, REACH).await?;
-                Ok(match callers.scrape(by_key.target, by_key.wait).await? {
+                Ok(match callers.scrape(by_key.target, wait).await? {
                     MetricsReply::Failed(why) => Outcome::Failure(why),
                     MetricsReply::Metrics(text) => Outcome::Metrics { text, content_type: None },
                 })
@@ -181,7 +190,7 @@ impl Scraper {
 impl ByKey {
     async fn callers(&self, events: &Arc<Events>) -> Result<&Callers, HyperdhtError> {
         let join = || async {
-            let network = Network::join(&self.bootstrap).await?;
+            let network = Network::join(&self.bootstrap, 0).await?;
             Ok::<_, HyperdhtError>(network.callers(&self.identity, events.clone()))
         };
         self.callers.get_or_try_init(join).await

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{Backoff, REFUSALS};
 use super::control::{ControlError, Inbox, Outbox};
 use super::dial::dial;
-use super::event::{Event, ScrapeId};
+use super::event::{Event, OpenConnection, ScrapeId};
 use super::offer::Offer;
 use super::proof::{Claim, keying};
 use super::tls::Protocol;
-use super::transport::{BEAT, CLOSED, MAX_STREAMS, beat, ending};
-use super::{Identity, QuicAddress, Registration};
+use super::transport::{self, BEAT, CLOSED, MAX_STREAMS, beat, ending};
+use super::{Identity, PublicKey, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
 /// Waits between dials. With a handshake of 5 s the last one still finds a bridge within 15 s of its return.
@@ -77,10 +77,8 @@ impl Session {
                     dials.next()
                 }
                 Ok(dialled) => {
-                    self.emit(Event::Opened {
-                        peer: self.bridge.key,
-                        address: dialled.connection.remote_address(),
-                    });
+                    let (address, number) = (dialled.connection.remote_address(), transport::number(&dialled.connection));
+                    let open = self.offer.events.opened(self.bridge.key, address, number);
                     let began = Instant::now();
                     let mut link = Live {
                         session: &self,
@@ -88,7 +86,7 @@ impl Session {
                         streams: &mut streams,
                         registered: false,
                     };
-                    let end = link.live(&stop).await;
+                    let end = link.live(open, &stop).await;
                     if stop.is_cancelled() {
                         dialled.told().await;
                     }
@@ -154,8 +152,7 @@ struct Live<'s> {
 
 impl Live<'_> {
     /// Registers and serves until the link ends, and says so.
-    async fn live(&mut self, stop: &CancellationToken) -> End {
-        let peer = self.session.bridge.key;
+    async fn live(&mut self, open: OpenConnection, stop: &CancellationToken) -> End {
         match self.talk(stop).await {
             Ok(end) => {
                 let why = match end {
@@ -164,7 +161,7 @@ impl Live<'_> {
                     End::Over => "the bridge says goodbye",
                 };
                 self.connection.close(CLOSED, why.as_bytes());
-                self.session.emit(Event::Closed { peer, why: why.to_owned() });
+                open.ended((true, why.to_owned()));
                 end
             }
             Err(error) => {
@@ -173,11 +170,7 @@ impl Live<'_> {
                     None => (false, error.to_string()),
                 };
                 self.connection.close(CLOSED, why.as_bytes());
-                self.session.emit(if meant {
-                    Event::Closed { peer, why }
-                } else {
-                    Event::Lost { peer, why }
-                });
+                open.ended((meant, why));
                 End::Over
             }
         }
@@ -209,6 +202,21 @@ impl Live<'_> {
                         self.session.offer.ledger.delivered(self.session.bridge.key, ScrapeId(scrape));
                     }
                     LinkMessage::Goodbye(_) => return Ok(End::Over),
+                    LinkMessage::SharedKey(shared) => self.session.emit(Event::KeyShared {
+                        peer: self.session.bridge.key,
+                        aliases: [shared.alias, shared.other_alias],
+                        addresses: [shared.address, shared.other_address],
+                    }),
+                    LinkMessage::AliasLost(lost) => self.session.emit(Event::AliasLost {
+                        peer: self.session.bridge.key,
+                        alias: lost.alias,
+                        by: PublicKey::new(lost.key),
+                        address: lost.address,
+                    }),
+                    LinkMessage::AliasReturned(alias) => self.session.emit(Event::AliasReturned {
+                        peer: self.session.bridge.key,
+                        alias,
+                    }),
                     LinkMessage::Register(_) => return Err(out_of_place("a bridge does not register")),
                 },
                 () = sleep_until(due), if asked => return Err(out_of_place("no answer to the registration")),

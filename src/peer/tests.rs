@@ -33,15 +33,19 @@ const SECRET: SharedSecret = SharedSecret::new([1; 32]);
 
 /// What a proxy would send to register on this connection.
 fn register(dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register {
+    register_as("a", dialled, proxy, bridge)
+}
+
+fn register_as(alias: &str, dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register {
     let claim = Claim {
-        alias: "a",
+        alias,
         service: "s",
         hostname: "h",
         proxy: proxy.public_key(),
         bridge,
     };
     Register {
-        alias: "a".into(),
+        alias: alias.into(),
         service: "s".into(),
         hostname: "h".into(),
         proof: claim.prove(&SECRET, &keying(&dialled.connection).unwrap()),
@@ -118,8 +122,13 @@ struct TestBridge {
 
 impl TestBridge {
     async fn start() -> Self {
+        Self::with_clock(|| crate::model::Timestamp::from_millis(0)).await
+    }
+
+    async fn with_clock(clock: crate::model::Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = BridgeSettings {
+            key_lock: None,
             identity: Identity::ephemeral().unwrap(),
             secret: SECRET,
             http_listen: "127.0.0.1:0".into(),
@@ -132,7 +141,7 @@ impl TestBridge {
             alias_policy: Default::default(),
             connections: 100,
             access: Default::default(),
-            clock: || crate::model::Timestamp::from_millis(0),
+            clock,
         };
         let bridge = Bridge::bind(settings).await.unwrap();
         Self {
@@ -147,12 +156,14 @@ impl TestBridge {
     /// The status and the body, as it is on the wire, of a scrape of the proxy that [`register`] registers; 0 where the connection
     /// ended without a word.
     async fn scrape(&self) -> (u16, Vec<u8>) {
+        self.get("/scrape/a/metrics").await
+    }
+
+    async fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let exchange = async {
             let mut stream = TcpStream::connect(self.http).await.unwrap();
-            stream
-                .write_all(b"GET /scrape/a/metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                .await
-                .unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
             // A body that breaks off shows in its length.
             let _ = stream.read_to_end(&mut answer).await;
@@ -250,6 +261,41 @@ async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
     let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, whole, true));
     assert_eq!(told, (200, b"some 1\n".to_vec()));
     assert_eq!(dialled.connection.close_reason(), None);
+}
+
+const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_registers_another_alias_leaves_its_earlier_one() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let (dialled, mut outbox, mut inbox) = bridge.proxy(&identity).await;
+    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, WHOLE.to_vec(), true));
+    assert_eq!(told.0, 200);
+    // Two registrations within half a second would end the link.
+    tokio::time::sleep(Duration::from_millis(550)).await;
+    let renamed = register_as("b", &dialled, &identity, bridge.address.key);
+    outbox.send(&LinkMessage::Register(renamed)).await.unwrap();
+    let answered = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+    assert_eq!(answered, LinkMessage::Registered { updated: true });
+    assert_eq!(bridge.scrape().await, (404, b"Unknown alias".to_vec()));
+    let (told, ()) = tokio::join!(bridge.get("/scrape/b/metrics"), answer(&dialled, WHOLE.to_vec(), true));
+    assert_eq!(told.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_the_wall_clock_expires_no_alias() {
+    static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+    let clock = || crate::model::Timestamp::from_millis(NOW.load(std::sync::atomic::Ordering::SeqCst));
+    let bridge = TestBridge::with_clock(clock).await;
+    let (dialled, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    for hours in [4, -4] {
+        NOW.store(hours * 3_600_000, std::sync::atomic::Ordering::SeqCst);
+        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, WHOLE.to_vec(), true));
+        assert_eq!(told.0, 200, "{hours}");
+        let listed = bridge.get("/sd?apps=false").await.1;
+        assert!(String::from_utf8_lossy(&listed).contains("/scrape/a/metrics"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

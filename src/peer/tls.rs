@@ -40,10 +40,10 @@ pub(super) enum Admit {
     /// Every key: who it is shows itself later.
     Anybody,
     /// These.
-    Only(HashSet<PublicKey>),
+    Only(Arc<HashSet<PublicKey>>),
 }
 
-/// The key that a dialled end showed although another was expected.
+/// The key that the other end showed and that is not the one, or none of those, that was expected.
 pub(super) type Stranger = Arc<Mutex<Option<PublicKey>>>;
 
 fn provider() -> Arc<CryptoProvider> {
@@ -75,11 +75,14 @@ pub(super) fn dialling(identity: &Identity, expected: PublicKey, protocol: Proto
     Ok((Arc::new(config), stranger))
 }
 
-/// The listening end: it shows its own key and lets in whom it admits.
-pub(super) fn listening(identity: &Identity, admit: Admit, protocol: Protocol) -> Result<Arc<QuicServerConfig>, Error> {
+/// The listening end: it shows its own key and lets in whom it admits. A key that it does not is noted, so that a configuration which is
+/// used for one handshake alone says whose that was.
+pub(super) fn listening(identity: &Identity, admit: Admit, protocol: Protocol) -> Result<(Arc<QuicServerConfig>, Stranger), Error> {
     let provider = provider();
+    let stranger = Stranger::default();
     let guard = Guard {
         admit,
+        stranger: stranger.clone(),
         algorithms: provider.signature_verification_algorithms,
     };
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -89,7 +92,7 @@ pub(super) fn listening(identity: &Identity, admit: Admit, protocol: Protocol) -
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(QuicServerConfig::try_from(config).map_err(no_suite)?))
+    Ok((Arc::new(QuicServerConfig::try_from(config).map_err(no_suite)?), stranger))
 }
 
 fn shown(key: &CertificateDer<'_>) -> Result<PublicKey, Error> {
@@ -169,6 +172,7 @@ impl ServerCertVerifier for Pin {
 /// Takes the client keys that are admitted.
 struct Guard {
     admit: Admit,
+    stranger: Stranger,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -192,6 +196,7 @@ impl ClientCertVerifier for Guard {
         let found = shown(end_entity)?;
         match &self.admit {
             Admit::Only(keys) if !keys.contains(&found) => {
+                *self.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
                 Err(Error::General(format!("expected one of {} keys, found {found}", keys.len())))
             }
             _ => Ok(ClientCertVerified::assertion()),

@@ -15,7 +15,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Identity;
+use super::{ConnectionUid, Identity};
 
 /// How often the end that dialled sends a sign of life. A translator of addresses (NAT) keeps a UDP mapping for 30 s at least; the rest
 /// is so that a new port or a cable that is back is noticed at once: QUIC's own probes come ever more rarely.
@@ -162,6 +162,19 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// The label under which the number of a connection is taken out of TLS (RFC 5705).
+const NUMBER: &[u8] = b"EXPORTER-exporter-proxy connection/1";
+
+/// The number of a connection, the same at both ends.
+pub(super) fn number(connection: &Connection) -> ConnectionUid {
+    let mut bytes = [0; 8];
+    match connection.export_keying_material(&mut bytes, NUMBER, b"") {
+        Ok(()) => ConnectionUid(u64::from_be_bytes(bytes)),
+        // TLS gives it once the handshake is complete, as it is here.
+        Err(_) => ConnectionUid::random(),
+    }
 }
 
 /// Sends a sign of life. One that cannot be sent is no matter: silence is what ends a link.

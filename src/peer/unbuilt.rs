@@ -17,7 +17,7 @@ use crate::wire::hyperdht::MetricsReply;
 pub(crate) struct Network(Infallible);
 
 impl Network {
-    pub(crate) async fn join(_: &[String]) -> Result<Self, HyperdhtError> {
+    pub(crate) async fn join(_: &[String], _: u16) -> Result<Self, HyperdhtError> {
         Err(HyperdhtError::Unbuilt)
     }
 
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_wants_it_is_told_what_to_do() {
-        let told = Network::join(&[]).await.err().map(|error| error.to_string());
+        let told = Network::join(&[], 0).await.err().map(|error| error.to_string());
         let expected =
             "this program was built without HyperDHT; build it with the cargo feature \"hyperdht\", or use quic:// instead of hyperdht://";
         assert_eq!(told.as_deref(), Some(expected));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::latest::Prepared;
-use crate::model::{AppName, LabelPair, Timestamp, Topic};
+use crate::model::{AppName, Event, LabelPair, Timestamp, Topic, Topics};
 
 /// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
 const MAX_QUEUED: usize = 16_384;
@@ -98,6 +98,18 @@ impl Change {
         }
     }
 
+    /// The change that a one-shot event is which was just accepted; it will be a sample of `metric`.
+    #[must_use]
+    pub fn one_shot(metric: &Arc<str>, event: &Event, at: Timestamp) -> Self {
+        let labels = event.labels.iter().map(|(name, value)| (name.into(), value.into()));
+        Self::OneShot {
+            metric: Arc::clone(metric),
+            labels: labels.collect(),
+            value: event.value,
+            at,
+        }
+    }
+
     /// What the change is about.
     #[must_use]
     pub fn topic(&self) -> Topic {
@@ -144,7 +156,8 @@ pub(super) struct Followers {
 /// What waits for one follower.
 #[derive(Debug)]
 struct Queue {
-    topics: u8,
+    /// The bits of its [`Topics`]. Written under the lock of all queues.
+    topics: AtomicU8,
     /// Held for one push or one swap; nobody awaits under it.
     waiting: Mutex<Waiting>,
     arrived: Notify,
@@ -156,22 +169,33 @@ struct Waiting {
     changes: Vec<Numbered>,
     bytes: usize,
     next: u64,
+    missed: Missed,
 }
 
-const fn bit(topic: Topic) -> u8 {
-    1 << (topic as u8)
+/// How many changes of each topic a follower missed because its queue was full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed([u64; Topic::ALL.len()]);
+
+impl Missed {
+    /// The topics of which changes were missed, and how many.
+    pub fn iter(&self) -> impl Iterator<Item = (Topic, u64)> {
+        Topic::ALL
+            .into_iter()
+            .map(|topic| (topic, self.0[topic as usize]))
+            .filter(|(_, count)| *count > 0)
+    }
 }
 
 impl Followers {
     /// Whether anybody follows a topic.
     pub(super) fn want(&self, topic: Topic) -> bool {
-        self.interest.load(Ordering::Relaxed) & bit(topic) != 0
+        self.interest.load(Ordering::Relaxed) & Topics::only(topic).bits() != 0
     }
 
     /// Queues a change for each follower of its topic; one whose queue is full misses it.
     pub(super) fn tell(&self, change: &Change) {
-        let wanted = bit(change.topic());
-        for queue in self.queues().iter().filter(|queue| queue.topics & wanted != 0) {
+        let topic = Topics::only(change.topic()).bits();
+        for queue in self.queues().iter().filter(|queue| queue.topics() & topic != 0) {
             queue.push(change);
         }
     }
@@ -187,9 +211,9 @@ impl Followers {
         }
     }
 
-    pub(super) fn follow(self: &Arc<Self>, topics: &[Topic]) -> Feed {
+    pub(super) fn follow(self: &Arc<Self>, topics: Topics) -> Feed {
         let queue = Arc::new(Queue {
-            topics: topics.iter().fold(0, |bits, topic| bits | bit(*topic)),
+            topics: AtomicU8::new(topics.bits()),
             waiting: Mutex::default(),
             arrived: Notify::new(),
         });
@@ -204,7 +228,7 @@ impl Followers {
     }
 
     fn note_interest(&self, queues: &[Arc<Queue>]) {
-        let bits = queues.iter().fold(0, |bits, queue| bits | queue.topics);
+        let bits = queues.iter().fold(0, |bits, queue| bits | queue.topics());
         self.interest.store(bits, Ordering::Relaxed);
     }
 
@@ -216,6 +240,10 @@ impl Followers {
 impl Queue {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics(&self) -> u8 {
+        self.topics.load(Ordering::Relaxed)
     }
 
     fn push(&self, change: &Change) {
@@ -231,6 +259,8 @@ impl Queue {
             });
             drop(waiting);
             self.arrived.notify_one();
+        } else {
+            waiting.missed.0[change.topic() as usize] += 1;
         }
     }
 
@@ -247,21 +277,47 @@ pub struct Feed {
     followers: Arc<Followers>,
 }
 
+/// Changes the topics of a [`Feed`] from elsewhere than where it is read.
+#[derive(Debug, Clone)]
+pub struct FeedTopics {
+    queue: Arc<Queue>,
+    followers: Arc<Followers>,
+}
+
+impl FeedTopics {
+    /// Follows these topics from now on. What is queued already stays.
+    pub fn set(&self, topics: Topics) {
+        let queues = self.followers.queues();
+        self.queue.topics.store(topics.bits(), Ordering::Relaxed);
+        self.followers.note_interest(&queues);
+    }
+}
+
 impl Feed {
-    /// Appends all that came since the last call to `changes`; waits until there is something. Dropping the future loses nothing.
-    pub async fn take(&mut self, changes: &mut VecDeque<Numbered>) {
+    /// A handle by which the topics can be changed.
+    #[must_use]
+    pub fn topics(&self) -> FeedTopics {
+        FeedTopics {
+            queue: Arc::clone(&self.queue),
+            followers: Arc::clone(&self.followers),
+        }
+    }
+
+    /// Appends all that came since the last call to `changes` and returns what was missed meanwhile; waits until there is
+    /// something. Dropping the future loses nothing.
+    pub async fn take(&mut self, changes: &mut VecDeque<Numbered>) -> Missed {
         loop {
             // A permit left by an earlier push makes this look once more, which does no harm.
             let arrived = self.queue.arrived.notified();
-            let taken = {
+            let (taken, missed) = {
                 let mut waiting = self.queue.waiting();
                 waiting.bytes = 0;
-                std::mem::take(&mut waiting.changes)
+                (std::mem::take(&mut waiting.changes), std::mem::take(&mut waiting.missed))
             };
             if !taken.is_empty() {
                 self.followers.room.notify_waiters();
                 changes.extend(taken);
-                return;
+                return missed;
             }
             arrived.await;
         }
@@ -290,9 +346,34 @@ mod tests {
     }
 
     async fn numbers(feed: &mut Feed) -> Vec<u64> {
+        numbers_and_missed(feed).await.0
+    }
+
+    async fn numbers_and_missed(feed: &mut Feed) -> (Vec<u64>, Vec<(Topic, u64)>) {
         let mut taken = VecDeque::new();
-        feed.take(&mut taken).await;
-        taken.iter().map(|numbered| numbered.number).collect()
+        let missed = feed.take(&mut taken).await;
+        (taken.iter().map(|numbered| numbered.number).collect(), missed.iter().collect())
+    }
+
+    #[tokio::test]
+    async fn topics_change_while_a_feed_is_read_and_numbers_go_on() {
+        let followers = Arc::new(Followers::default());
+        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
+        let topics = feed.topics();
+        followers.tell(&heard(Topic::Poll, 1));
+        followers.tell(&heard(Topic::Bitswap, 1));
+        topics.set(Topics::ALL);
+        assert!(followers.want(Topic::Poll));
+        followers.tell(&heard(Topic::Poll, 1));
+        topics.set(Topics::default());
+        assert!(!followers.want(Topic::Bitswap));
+        followers.tell(&heard(Topic::Bitswap, 1));
+        topics.set(Topics::only(Topic::Bitswap));
+        followers.tell(&heard(Topic::Bitswap, 1));
+        assert_eq!(numbers(&mut feed).await, [0, 1, 2]);
+        drop(feed);
+        topics.set(Topics::ALL);
+        assert!(!followers.want(Topic::Poll), "a feed that is gone follows nothing");
     }
 
     #[tokio::test]
@@ -300,8 +381,8 @@ mod tests {
         let followers = Arc::new(Followers::default());
         assert!(!followers.want(Topic::Poll));
         followers.tell(&heard(Topic::Poll, 1));
-        let mut polls = followers.follow(&[Topic::Poll]);
-        let mut all = followers.follow(&Topic::ALL);
+        let mut polls = followers.follow(Topics::only(Topic::Poll));
+        let mut all = followers.follow(Topics::ALL);
         assert!(followers.want(Topic::Poll));
         for topic in [Topic::Poll, Topic::Bitswap, Topic::Poll] {
             followers.tell(&heard(topic, 1));
@@ -317,20 +398,21 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_come_misses_the_newest_and_sees_it() {
         let followers = Arc::new(Followers::default());
-        let mut feed = followers.follow(&[Topic::Bitswap]);
+        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
         for _ in 0..MAX_QUEUED + 10 {
             followers.tell(&heard(Topic::Bitswap, 1));
         }
-        let taken = numbers(&mut feed).await;
+        let (taken, missed) = numbers_and_missed(&mut feed).await;
         assert_eq!((taken.len(), taken.last()), (MAX_QUEUED, Some(&(MAX_QUEUED as u64 - 1))));
+        assert_eq!(missed, [(Topic::Bitswap, 10)]);
         followers.tell(&heard(Topic::Bitswap, 1));
-        assert_eq!(numbers(&mut feed).await, [MAX_QUEUED as u64 + 10]);
+        assert_eq!(numbers_and_missed(&mut feed).await, (vec![MAX_QUEUED as u64 + 10], vec![]));
     }
 
     #[tokio::test]
     async fn large_changes_are_bounded_by_their_bytes() {
         let followers = Arc::new(Followers::default());
-        let mut feed = followers.follow(&[Topic::Bitswap]);
+        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
         for _ in 0..4 {
             followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
         }
@@ -343,7 +425,7 @@ mod tests {
     async fn who_can_wait_is_told_when_there_is_room() {
         let followers = Arc::new(Followers::default());
         followers.room().await;
-        let mut feed = followers.follow(&[Topic::Bitswap]);
+        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
         for _ in 0..=MAX_QUEUED / 2 {
             followers.tell(&heard(Topic::Bitswap, 1));
         }
@@ -356,7 +438,7 @@ mod tests {
     #[tokio::test]
     async fn a_follower_that_goes_leaves_room() {
         let followers = Arc::new(Followers::default());
-        let feed = followers.follow(&[Topic::Bitswap]);
+        let feed = followers.follow(Topics::only(Topic::Bitswap));
         followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
         let mut room = std::pin::pin!(followers.room());
         assert!(futures_util::poll!(&mut room).is_pending());

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use super::aside::Dropping;
 use super::events::Offer;
 use super::latest::{Latest, MAX_COST_AT_ONCE, Prepared};
-use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
+use super::{Accepted, Change, Dropped, Limits, Mode, PolledEvent, Shared};
 use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
 use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
@@ -152,10 +152,35 @@ impl Inlet {
             key,
             poster,
             at: now,
+            stamp: None,
         };
         match &self.shared.journal {
             Some(door) => door.offer(offer).await,
             None => self.shared.events().take(offer),
+        }
+    }
+
+    /// Takes the one-shot events of a polled text as [`Inlet::emit`] takes one: once this returns all of them are durable, and
+    /// after an error none was taken. An event that bears a time keeps it.
+    ///
+    /// # Errors
+    /// When they cannot be made durable.
+    pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
+        let offer = |PolledEvent { event, stamp }| Offer {
+            event,
+            key: None,
+            poster: None,
+            at: now,
+            stamp,
+        };
+        let offers: Vec<Offer> = polled.into_iter().map(offer).collect();
+        match &self.shared.journal {
+            _ if offers.is_empty() => Ok(()),
+            Some(door) => door.offer_all(offers).await?.into_iter().try_for_each(|outcome| outcome.map(drop)),
+            None => {
+                let mut events = self.shared.events();
+                offers.into_iter().try_for_each(|offer| events.take(offer).map(drop))
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod inlet;
 mod latest;
 mod limits;
 mod peers;
+mod polled_events;
 mod recall;
 #[cfg(test)]
 mod tests;
@@ -34,9 +35,10 @@ pub use events::{
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, Numbered};
+pub use feed::{Change, Counted, Feed, FeedTopics, Missed, Numbered};
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
+pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
 pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

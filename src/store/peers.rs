@@ -21,9 +21,9 @@ impl Peers {
         });
     }
 
-    /// The samples, by the names of the nodes.
-    pub(super) fn all(&self) -> Vec<Arc<PeerSample>> {
-        self.change(|nodes| nodes.values().cloned().collect())
+    /// The nodes and their samples, sorted by name.
+    pub(super) fn all(&self) -> Vec<(AppName, Arc<PeerSample>)> {
+        self.change(|nodes| nodes.iter().map(|(node, sample)| (node.clone(), Arc::clone(sample))).collect())
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<AppName, Arc<PeerSample>>) -> R) -> R {
@@ -48,9 +48,12 @@ mod tests {
         for (name, connections) in [("b", 1), ("a", 2), ("b", 3)] {
             peers.put(&node(name), Some(sample(connections)));
         }
-        let seen = || peers.all().iter().map(|sample| sample.connections).collect::<Vec<_>>();
-        assert_eq!(seen(), [2, 3]);
+        let seen = || {
+            let all = peers.all().into_iter();
+            all.map(|(node, sample)| (node.to_string(), sample.connections)).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(), [("a".to_owned(), 2), ("b".to_owned(), 3)]);
         peers.put(&node("a"), None);
-        assert_eq!(seen(), [3]);
+        assert_eq!(seen(), [("b".to_owned(), 3)]);
     }
 }

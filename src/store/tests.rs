@@ -247,7 +247,7 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
     };
     let (inlet, view) = open(limits, Mode::Raw);
     inlet.put(update("early", "1", 0)).unwrap();
-    let mut feed = view.follow(&[Topic::AppUpdate, Topic::AppExpired]);
+    let mut feed = view.follow([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
     inlet.put(update("a", "12345", 1)).unwrap();
     assert!(inlet.put(update("a", &"1".repeat(2_000), 1)).is_err());
     inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());

@@ -9,7 +9,7 @@ use super::latest::Latest;
 use super::{App, EventsOverview, Feed, Moment, PendingEvents, Prepared, Shared};
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::Variant;
-use crate::model::{Client, PeerSample, ScraperId, Timestamp, Topic};
+use crate::model::{AppName, Client, PeerSample, ScraperId, Timestamp, Topics};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -91,13 +91,13 @@ impl View {
 
     /// Follows what happens from now on in some topics.
     #[must_use]
-    pub fn follow(&self, topics: &[Topic]) -> Feed {
+    pub fn follow(&self, topics: Topics) -> Feed {
         self.shared.followers.follow(topics)
     }
 
     /// The latest peers of each IPFS node that was polled, by the names of the nodes.
     #[must_use]
-    pub fn peers(&self) -> Vec<Arc<PeerSample>> {
+    pub fn peers(&self) -> Vec<(AppName, Arc<PeerSample>)> {
         self.shared.peers.all()
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub mod accept;
 mod blocking;
 mod cgroup;
+pub mod files;
 pub mod limits;
 pub mod listen;
 mod memory;

@@ -89,6 +89,11 @@ impl Signals {
         std::future::pending().await
     }
 
+    /// Waits for the first signal, while there is nothing yet that could be stopped gracefully.
+    pub async fn first(&mut self) -> &'static str {
+        self.next().await
+    }
+
     async fn next(&mut self) -> &'static str {
         loop {
             for (counter, taken) in COUNTERS.iter().zip(&mut self.taken) {

@@ -96,7 +96,7 @@ instruments! {
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
         /// Log lines that standard error did not take: it was full, closed or too slow.
         log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
-        /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable.
+        /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable; lost and returned count aliases that another key took and left.
         p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
         /// 1 while the bridge has accepted us over a link that is up, or over HyperDHT at the last registration, else 0.
         p2p_connected: PerLabel<Gauge, 1> = PerLabel::new(["bridge"]),
@@ -123,6 +123,8 @@ instruments! {
         bridge_registrations_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
         /// Links of proxies, by what became of them: opened, closed, lost, barred, unreachable.
         bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
+        /// Aliases that another key has taken from the one that had them.
+        bridge_takeovers_total: Counter = Counter::default(),
         /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
         bridge_expired_total: Counter = Counter::default(),
         /// Log lines that standard error did not take: it was full, closed or too slow.

@@ -27,6 +27,36 @@ pub enum LinkMessage {
     Delivered(u64),
     /// The sender leaves on purpose, and why.
     Goodbye(String),
+    /// Another proxy is connected to the bridge with the same key.
+    SharedKey(SharedKey),
+    /// Another key has registered the proxy's alias.
+    AliasLost(AliasLost),
+    /// The alias of this name is the proxy's own again.
+    AliasReturned(String),
+}
+
+/// Two proxies that are connected to a bridge with one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedKey {
+    /// The alias of the proxy that is told.
+    pub alias: String,
+    /// Its address, as the bridge sees it.
+    pub address: String,
+    /// The alias of the other proxy.
+    pub other_alias: String,
+    /// The address of the other proxy.
+    pub other_address: String,
+}
+
+/// An alias that another proxy has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasLost {
+    /// The alias.
+    pub alias: String,
+    /// The public key of the other proxy.
+    pub key: [u8; 32],
+    /// The address of the other proxy.
+    pub address: String,
 }
 
 /// What a proxy says of itself.
@@ -83,16 +113,31 @@ impl LinkMessage {
             Self::Refused(why) => root.set_refused(why),
             Self::Delivered(scrape) => root.set_delivered(*scrape),
             Self::Goodbye(why) => root.set_goodbye(why),
+            Self::SharedKey(shared) => {
+                let mut to = root.init_shared_key();
+                to.set_alias(&shared.alias);
+                to.set_address(&shared.address);
+                to.set_other_alias(&shared.other_alias);
+                to.set_other_address(&shared.other_address);
+            }
+            Self::AliasLost(lost) => {
+                let mut to = root.init_alias_lost();
+                to.set_alias(&lost.alias);
+                to.set_key(&lost.key);
+                to.set_address(&lost.address);
+            }
+            Self::AliasReturned(alias) => root.set_alias_returned(alias),
         }
         capnp::serialize::write_message_to_words(&message)
     }
 
-    /// Reads the message at the start of `bytes` and says how many of them it took; nothing while it is incomplete.
+    /// Reads the message at the start of `bytes` and says how many of them it took; nothing while it is incomplete. One of a
+    /// later version, with a member of the union that this program does not know, takes its bytes and is `None`.
     ///
     /// # Errors
     ///
     /// Where these bytes can never become a message; nothing that follows them on the stream means anything then.
-    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, LinkFault> {
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Option<Self>, usize)>, LinkFault> {
         let Some(length) = length(bytes)? else { return Ok(None) };
         let Some(mut whole) = bytes.get(..length) else { return Ok(None) };
         let mut options = capnp::message::ReaderOptions::new();
@@ -102,9 +147,11 @@ impl LinkMessage {
     }
 }
 
-fn read(message: link_message::Reader<'_>) -> Result<LinkMessage, LinkFault> {
-    let which = message.which().map_err(|e| LinkFault::Malformed(e.to_string()))?;
-    Ok(match which {
+fn read(message: link_message::Reader<'_>) -> Result<Option<LinkMessage>, LinkFault> {
+    let Ok(which) = message.which() else {
+        return Ok(None);
+    };
+    Ok(Some(match which {
         link_message::Register(register) => {
             let register = register?;
             LinkMessage::Register(Register {
@@ -120,7 +167,26 @@ fn read(message: link_message::Reader<'_>) -> Result<LinkMessage, LinkFault> {
         link_message::Refused(why) => LinkMessage::Refused(why?.to_string()?),
         link_message::Delivered(scrape) => LinkMessage::Delivered(scrape),
         link_message::Goodbye(why) => LinkMessage::Goodbye(why?.to_string()?),
-    })
+        link_message::SharedKey(shared) => {
+            let shared = shared?;
+            LinkMessage::SharedKey(SharedKey {
+                alias: shared.get_alias()?.to_string()?,
+                address: shared.get_address()?.to_string()?,
+                other_alias: shared.get_other_alias()?.to_string()?,
+                other_address: shared.get_other_address()?.to_string()?,
+            })
+        }
+        link_message::AliasLost(lost) => {
+            let lost = lost?;
+            let key = lost.get_key()?.try_into();
+            LinkMessage::AliasLost(AliasLost {
+                alias: lost.get_alias()?.to_string()?,
+                key: key.map_err(|_| LinkFault::Malformed("a key of other than 32 bytes".to_owned()))?,
+                address: lost.get_address()?.to_string()?,
+            })
+        }
+        link_message::AliasReturned(alias) => LinkMessage::AliasReturned(alias?.to_string()?),
+    }))
 }
 
 /// The length of the message that begins here, header included, once its header is there.
@@ -166,6 +232,20 @@ mod tests {
             "\\PC{0,200}".prop_map(LinkMessage::Refused),
             any::<u64>().prop_map(LinkMessage::Delivered),
             "\\PC{0,200}".prop_map(LinkMessage::Goodbye),
+            ("\\PC{0,40}", "\\PC{0,40}", "\\PC{0,40}", "\\PC{0,40}").prop_map(|(alias, address, other_alias, other_address)| {
+                LinkMessage::SharedKey(SharedKey {
+                    alias,
+                    address,
+                    other_alias,
+                    other_address,
+                })
+            }),
+            ("\\PC{0,40}", any::<[u8; 32]>(), "\\PC{0,40}").prop_map(|(alias, key, address)| LinkMessage::AliasLost(AliasLost {
+                alias,
+                key,
+                address
+            })),
+            "\\PC{0,200}".prop_map(LinkMessage::AliasReturned),
         ]
     }
 
@@ -180,6 +260,15 @@ mod tests {
         assert!(LinkMessage::decode(&[[0_u8; 4], 1_u32.to_le_bytes(), [2, 0, 0, 0], [0, 0, 0, 0]].concat()).is_err());
     }
 
+    #[test]
+    fn a_message_of_a_later_version_is_known_as_one() {
+        // The member's number is the last two bytes of the data word, whose pointer is the word before.
+        let mut bytes = LinkMessage::AliasReturned("a".to_owned()).encode();
+        let at = bytes.windows(2).position(|pair| pair == 7_u16.to_le_bytes()).unwrap();
+        bytes[at] = 99;
+        assert_eq!(LinkMessage::decode(&bytes).unwrap(), Some((None, bytes.len())));
+    }
+
     proptest! {
         #[test]
         fn messages_read_back_in_any_split(messages in prop::collection::vec(message(), 1..5), extra in 0_usize..7) {
@@ -187,7 +276,7 @@ mod tests {
             let (mut at, mut read) = (0, Vec::new());
             for end in (0..=bytes.len()).step_by(extra + 1).chain([bytes.len()]) {
                 while let Some((message, length)) = LinkMessage::decode(&bytes[at..end.max(at)]).unwrap() {
-                    read.push(message);
+                    read.extend(message);
                     at += length;
                 }
             }

@@ -30,7 +30,7 @@ pub use self::capnp_message::encode;
 pub use self::capnp_stream::MAX_SEGMENTS;
 pub use self::foreign::Foreign;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
-pub use self::link::{LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register};
+pub use self::link::{AliasLost, LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register, SharedKey};
 pub use self::refusal::{Fault, Found, Part, Place, Refusal};
 pub use self::sniff::FormatChoice;
 pub use self::stream::StreamDecoder;

@@ -105,8 +105,10 @@ async fn what_is_no_event_is_told_why() {
     }
     let form = Request::post("/event?a=1").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
     assert_eq!(proxy.send(form, "b=2&a=3").await.status(), 400);
-    let json = Request::post("/event").header("content-type", "application/json");
-    assert_eq!(proxy.send(json, "{}").await.status(), 415);
+    let multipart = Request::post("/event").header("content-type", "multipart/form-data; boundary=x");
+    let (status, told) = refusal(&proxy.send(multipart, "--x--").await);
+    assert_eq!(status, 415);
+    assert!(told["error"].as_str().unwrap().contains("x-www-form-urlencoded"), "{told}");
     assert_eq!(proxy.send(Request::post("/event"), "x".repeat(70_000)).await.status(), 413);
     assert_eq!(proxy.get("/event").await.status(), 405);
     let form = Request::post("/event?a=1").header("content-type", "application/x-www-form-urlencoded");
@@ -121,6 +123,43 @@ async fn what_is_no_event_is_told_why() {
             .await
             .contains("exporter_proxy_rejected_total{source=\"event\",reason=\"bad_event\"} 6")
     );
+}
+
+#[tokio::test]
+async fn a_webhook_posts_what_it_likes_and_its_url_is_the_event() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"").await;
+    let hook = |query: &str, kind: &str| Request::post(format!("/event?{query}")).header("content-type", kind);
+    for (n, (kind, body)) in [
+        ("application/json", r#"{"type":"other","value":3}"#.to_owned()),
+        ("application/json; charset=utf-8", "x".repeat(1 << 20)),
+        ("application/cloudevents+json", String::new()),
+        ("text/plain", "no=label".to_owned()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = proxy.send(hook(&format!("type=deploy&n={n}"), kind), body).await;
+        assert_eq!(answer.status(), 200, "{kind}: {:?}", answer.body());
+    }
+    let answer = proxy.send(hook("type=large", "application/json"), "x".repeat((1 << 20) + 1)).await;
+    let (status, told) = refusal(&answer);
+    assert_eq!(status, 413);
+    assert!(told["error"].as_str().unwrap().contains("receiver.max_message_bytes"), "{told}");
+    let packed = hook("type=packed", "application/json").header("content-encoding", "br");
+    assert_eq!(proxy.send(packed, "whatever").await.status(), 200);
+    let events = proxy.events("x", "/metrics").await;
+    assert_eq!(events.len(), 5);
+    assert_eq!(events[0], "events_to_metrics{n=\"0\",type=\"deploy\"} 1");
+
+    // A body of chunks is read to its end, too, and the connection goes on.
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    let request = "POST /event?type=chunked HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   5\r\n{\"a\":\r\n2\r\n1}\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answers)).await;
+    read.expect("it answers").unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
 }
 
 #[tokio::test]

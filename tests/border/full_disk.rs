@@ -6,19 +6,19 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use exporter_proxy::peer::{Alias, Client, ClientSettings, Events, Identity, Registration, RunningClient, metrics_door};
 use http::{Request, StatusCode};
 
-use crate::harness::{ask, bulk, until};
+use crate::harness::{PATIENCE, ask, bulk, until};
 use crate::process::{Process, config};
-
-const NAME: &str = "full_disk::a_full_disk_takes_no_events_and_loses_none";
 
 /// Set in the copy of this test that runs where it may mount.
 const INSIDE: &str = "EXPORTER_PROXY_TEST_INSIDE_MOUNTS";
 
 /// Room for the logs' beginnings and some thousand events.
-const DISK_BYTES: &str = "size=1m";
+const DISK_BYTES: &str = "1m";
 
 /// Whether this machine lets us mount a small disk; under CI it must.
 fn can_mount() -> bool {
@@ -56,26 +56,40 @@ pub fn run_where_it_may_mount(name: &str) -> bool {
 }
 
 /// A small disk mounted in this directory.
-pub fn mount(folder: &Path) -> PathBuf {
+pub fn mount(folder: &Path, size: &str) -> PathBuf {
     let disk = folder.join("disk");
     fs::create_dir(&disk).unwrap();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", DISK_BYTES, "tmpfs"])
+        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
         .arg(&disk)
         .status();
     assert!(mounted.unwrap().success());
     disk
 }
 
-#[test]
-fn a_full_disk_takes_no_events_and_loses_none() {
-    if !run_where_it_may_mount(NAME) {
+/// Runs the test of this name, which calls this, in a process of its own that may mount, on a small disk.
+pub fn on_a_small_disk<R: Future<Output = ()>>(name: &str, size: &str, test: impl FnOnce(PathBuf, PathBuf) -> R) {
+    if !run_where_it_may_mount(name) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let disk = mount(folder.path());
+    let disk = mount(folder.path(), size);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(fill(folder.path(), &disk));
+    runtime.block_on(test(folder.path().to_owned(), disk));
+}
+
+#[test]
+fn a_full_disk_takes_no_events_and_loses_none() {
+    on_a_small_disk("full_disk::a_full_disk_takes_no_events_and_loses_none", DISK_BYTES, fill);
+}
+
+#[test]
+fn a_full_disk_leaves_polled_events_with_their_server() {
+    on_a_small_disk(
+        "full_disk::a_full_disk_leaves_polled_events_with_their_server",
+        DISK_BYTES,
+        fill_while_polling,
+    );
 }
 
 /// A proxy on that disk, and its address.
@@ -111,9 +125,9 @@ pub fn take_room(filler: &Path) {
     while file.write_all(&[0]).is_ok() {}
 }
 
-async fn fill(folder: &Path, disk: &Path) {
+async fn fill(folder: PathBuf, disk: PathBuf) {
     let data = disk.join("data");
-    let file = config(folder, &format!("store.path = {data:?}\n"));
+    let file = config(&folder, &format!("store.path = {data:?}\n"));
     let (process, address) = start(&file);
     let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
     assert!(scrape(address).await.is_empty());
@@ -169,4 +183,156 @@ async fn fill(folder: &Path, disk: &Path) {
     assert!(after.is_disjoint(&refused), "{after:?} and {refused:?}");
     assert_eq!(&after | &delivered, accepted);
     assert!(after.is_disjoint(&delivered), "a recorded delivery comes again");
+}
+
+async fn fill_while_polling(folder: PathBuf, disk: PathBuf) {
+    let (first_folder, data) = (tempfile::tempdir().unwrap(), disk.join("data"));
+    let (_first, server) = start(&config(first_folder.path(), ""));
+    let polls = format!(
+        "poll_external = {{ poll_other_scrape_endpoints = true, poll_interval = \"100ms\", \
+         other_scrape_endpoints = [{{ url = \"http://{server}/metrics\", name = \"A\" }}] }}"
+    );
+    let (_second, address) = start(&config(&folder, &format!("store.path = {data:?}\n{polls}\n")));
+    let pending = async || {
+        let (_, text) = get(server, "/metrics?peek=true").await;
+        let line = "events_to_metrics_scraper_counts{scraper=\"127.0.0.1 exporter-proxy\"} ";
+        text.lines().find_map(|of| of.strip_prefix(line)).map(str::to_owned)
+    };
+    assert!(scrape(address).await.is_empty());
+    until("the server knows its scraper", async || pending().await.as_deref() == Some("0")).await;
+    take_room(&disk.join("filler"));
+    // The last page of the log may still take some.
+    for n in 0..400 {
+        let query = format!("/event?n={n}&text={}", "x".repeat(100));
+        assert_eq!(ask(server, Request::post(query), "").await.status(), StatusCode::OK);
+    }
+    until("the table says why", async || {
+        let (_, apps) = get(address, "/apps").await;
+        apps.contains("one-shot events cannot be recorded") && apps.contains("No space left")
+    })
+    .await;
+    assert_ne!(pending().await.as_deref(), Some("0"), "what is not recorded has not been received");
+    fs::remove_file(disk.join("filler")).unwrap();
+    let mut got = Vec::new();
+    until("all events come", async || {
+        let (_, text) = get(address, "/metrics").await;
+        got.extend(
+            text.lines()
+                .filter(|line| line.starts_with("events_to_metrics{"))
+                .map(str::to_owned),
+        );
+        got.len() >= 400
+    })
+    .await;
+    until("all are known to have been received", async || {
+        pending().await.as_deref() == Some("0")
+    })
+    .await;
+    got.extend(scrape(address).await.iter().map(ToString::to_string));
+    assert_eq!(got.len(), 400);
+    got.sort();
+    got.dedup();
+    assert_eq!(got.len(), 400, "each of them once");
+}
+
+/// A bridge whose targets file is on the disk, and its address.
+fn start_bridge(folder: &Path, targets: &Path) -> (Process, SocketAddr, String) {
+    let text = format!(
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = {:?}\nsecret = \"{}\"\ntargets_file = {targets:?}\n",
+        folder.join("bridge.key"),
+        "1".repeat(64)
+    );
+    let mut process = Process::command("bridge", &config(folder, &text));
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    let line = process.line("proxies register at udp 127.0.0.1:");
+    let at = line.split_once("udp ").unwrap().1.split(':').nth(1).unwrap().to_owned();
+    let key = line.split_once("quic://").unwrap().1.split('@').next().unwrap();
+    (process, address, format!("quic://{key}@127.0.0.1:{at}"))
+}
+
+/// Registers an alias as long as aliases can be, so that the file grows by more than the last page of the disk may have left.
+async fn register(bridge: &str, n: usize) -> RunningClient {
+    let alias = format!("{n:03}{}", "a".repeat(240));
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.parse().unwrap()],
+        registration: Registration {
+            alias: Alias::new(&alias).unwrap(),
+            service: "s".repeat(250),
+            hostname: "h".repeat(250),
+            secret: "1".repeat(64).parse().unwrap(),
+            interval: Duration::from_secs(3_600),
+        },
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let door = metrics_door(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
+    tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
+    running
+}
+
+/// How many aliases the file has; none where it is no targets file.
+fn targets(file: &Path) -> Option<usize> {
+    let value: serde_json::Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
+    Some(value[0]["targets"].as_array()?.len())
+}
+
+async fn fill_under_targets(folder: PathBuf, disk: PathBuf) {
+    targets_survive(&folder, &disk, &disk.join("prometheus/targets.json")).await;
+}
+
+/// The file is a mount of its own, as in a container, so nothing can be renamed onto it.
+async fn fill_under_mounted_targets(folder: PathBuf, disk: PathBuf) {
+    let (inside, outside) = (disk.join("targets.json"), folder.join("targets.json"));
+    fs::write(&inside, "").unwrap();
+    fs::write(&outside, "").unwrap();
+    let mounted = Command::new("mount").arg("--bind").args([&inside, &outside]).status();
+    assert!(mounted.unwrap().success());
+    targets_survive(&folder, &disk, &outside).await;
+}
+
+async fn targets_survive(folder: &Path, disk: &Path, file: &Path) {
+    let (process, _, bridge) = start_bridge(folder, file);
+    let mut clients = vec![register(&bridge, 0).await];
+    until("the file has one", async || targets(file) == Some(1)).await;
+    take_room(&disk.join("filler"));
+    // The last page of the file may still take some.
+    for n in 1..30 {
+        clients.push(register(&bridge, n).await);
+    }
+    let kept = targets(file).expect("it still is a targets file");
+    assert!((1..30).contains(&kept), "{kept}");
+    drop(clients);
+    // Its destructor is a `kill -9`; there still is no room.
+    drop(process);
+    let (process, address, _) = start_bridge(folder, file);
+    let listed = get(address, "/aliases?format=json").await.1;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), kept, "it starts with what it had");
+    assert_eq!(targets(file), Some(kept));
+    fs::remove_file(disk.join("filler")).unwrap();
+    let forget = format!("/aliases/{}", listed[0]["alias"].as_str().unwrap());
+    assert_eq!(ask(address, Request::delete(forget), "").await.status(), StatusCode::ACCEPTED);
+    until("the file is written again", async || targets(file) == Some(kept - 1)).await;
+    let beside = fs::read_dir(file.parent().unwrap()).unwrap();
+    let left: Vec<_> = beside
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().contains(".new"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    drop(process);
+}
+
+#[test]
+fn a_full_disk_leaves_a_bridge_its_targets() {
+    on_a_small_disk("full_disk::a_full_disk_leaves_a_bridge_its_targets", DISK_BYTES, fill_under_targets);
+}
+
+#[test]
+fn a_full_disk_leaves_a_bridge_its_targets_where_the_file_is_a_mount() {
+    let name = "full_disk::a_full_disk_leaves_a_bridge_its_targets_where_the_file_is_a_mount";
+    on_a_small_disk(name, DISK_BYTES, fill_under_mounted_targets);
 }

@@ -276,6 +276,45 @@ async fn both_transports_share_one_table_of_aliases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_not_reached() {
+    let network = TestNetwork::start(NODES).await;
+    let extra = format!("quic_listen = \"127.0.0.1:{}\"", free_port());
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), &extra).await;
+    let identity = Identity::ephemeral().unwrap();
+    let by_key = async |alias: &str, text: &'static str| {
+        let settings = ClientSettings {
+            identity: identity.clone(),
+            ..settings(&network, bridge.address(), alias, SECRET)
+        };
+        let door = metrics_door(move || async move { Ok::<_, String>(text.to_owned()) });
+        let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
+        running.ready().await;
+        running
+    };
+    let before = by_key("old", "by_key 1\n").await;
+    bridge.up("old").await;
+    before.close().await;
+    let after = by_key("new", "by_key 2\n").await;
+    bridge.up("new").await;
+    assert_eq!(bridge.status("/scrape/old/metrics").await, 404);
+    after.close().await;
+
+    let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
+    let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
+    let owner = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), Events::default()).await;
+    let mut owner = owner.unwrap().start();
+    owner.ready().await;
+    let thief = client(&network, &bridge, "two", "by_key 3\n".to_owned()).await;
+    assert_eq!(bridge.text("/scrape/two/metrics").await, "by_key 3\n");
+    thief.close().await;
+    until("the owner has it again", async || {
+        bridge.text("/scrape/two/metrics").await == "by_link 1\n"
+    })
+    .await;
+    owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let network = TestNetwork::start(NODES).await;
     let bridge = TestBridge::start(&network).await;
@@ -346,11 +385,20 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     let told = bridge.text("/scrape/a/metrics").await;
     let other = told.strip_prefix("Upstream error: ").unwrap().to_owned();
     let mut failed = Vec::new();
+    let (mut opened, mut ended) = (Vec::new(), Vec::new());
     while failed.len() < 3 {
-        if let Event::Failed { scrape, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-            failed.push(scrape.to_string());
+        match tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            Event::Failed { scrape, why, .. } => {
+                assert_eq!(why, "the disk is full");
+                failed.push(scrape.to_string());
+            }
+            Event::Opened { uid, .. } => opened.push(uid),
+            Event::Closed { uid, .. } | Event::Lost { uid, .. } => ended.push(uid),
+            _ => {}
         }
     }
+    // The registration, which is over, and the two that scrape.
+    assert_eq!((opened.len(), ended.as_slice()), (3, &opened[..1]), "{opened:?} {ended:?}");
     let words = |scrape: &str| format!("Failed to obtain metrics (uid {scrape})");
     assert_eq!((words(&failed[0]), words(&failed[2])), (number, other), "{failed:?}");
     scraper.close().await;
@@ -361,8 +409,8 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     let refused = stranger.request_metrics().await.unwrap_err();
     assert!(matches!(refused, ScrapeError::Hyperdht(HyperdhtError::Unreachable(_))), "{refused}");
     loop {
-        if let Event::Barred { why, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-            assert!(why.contains(&key.to_string()), "{why}");
+        if let Event::Barred { key: named, address, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            assert_eq!((named, address.ip().to_string()), (Some(key), "127.0.0.1".to_owned()));
             break;
         }
     }
@@ -503,6 +551,75 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The log of a bridge with this environment and no configuration file, up to its last line at the start.
+async fn started(variables: &[(&str, &str)]) -> (Process, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+        .args(["bridge"])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("EXPORTER_PROXY__BRIDGE__QUIC_LISTEN", "127.0.0.1:0")
+        .envs(variables.iter().copied())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let process = Process(child);
+    let seen = tokio::task::spawn_blocking(move || {
+        let mut seen = String::new();
+        // The line about HyperDHT is the last one.
+        while !seen.contains("proxies register over HyperDHT") && !seen.contains("HyperDHT is off") {
+            assert!(log.read_line(&mut seen).unwrap() > 0, "{seen}");
+        }
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        seen
+    });
+    (process, tokio::time::timeout(PATIENCE, seen).await.expect("it starts").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_of_the_originals_alone_makes_a_bridge_on_hyperdht() {
+    let network = TestNetwork::start(NODES).await;
+    let bootstrap = format!("[\"{}\"]", network.bootstrap());
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    drop(socket);
+    let dht_port = port.to_string();
+    let (_bridge, log) = started(&[
+        ("HYPERDHT_PROM_SHARED_SECRET", SECRET),
+        ("HYPERDHT_PROM_KEY_PAIR_SEED", SECRET),
+        ("HYPERDHT_PROM_HTTP_PORT", "0"),
+        ("HYPERDHT_PROM_DHT_PORT", &dht_port),
+        ("HYPERDHT_PROM_EXPOSE_REPL_SWARM", "true"),
+        ("EXPORTER_PROXY__HYPERDHT__BOOTSTRAP", &bootstrap),
+    ])
+    .await;
+    assert!(
+        log.contains("the variable HYPERDHT_PROM_EXPOSE_REPL_SWARM is not understood"),
+        "{log}"
+    );
+    assert!(log.contains("proxies register at udp 127.0.0.1:"), "{log}");
+    assert!(log.contains("no other process uses it"), "{log}");
+    assert!(
+        std::net::UdpSocket::bind(("0.0.0.0", port)).is_err(),
+        "its node has the port that it was given"
+    );
+    let key = log.split_once("hyperdht://").unwrap().1.split('"').next().unwrap();
+    let settings = settings(&network, format!("hyperdht://{key}").parse().unwrap(), "a", SECRET);
+    let door = metrics_door(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let mut client = Client::bind(settings, door, Events::default()).await.unwrap().start();
+    tokio::time::timeout(PATIENCE, client.ready()).await.expect("it registers");
+    client.close().await;
+
+    let (_quic, log) = started(&[
+        ("EXPORTER_PROXY__BRIDGE__SECRET", SECRET),
+        ("EXPORTER_PROXY__BRIDGE__HTTP_LISTEN", "127.0.0.1:0"),
+    ])
+    .await;
+    assert!(log.contains("HyperDHT is off (bridge.hyperdht)"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{PATIENCE, Proxy, ask, bulk, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
+use crate::peers::Prometheus;
 
 pub const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -131,8 +132,13 @@ fn registration(alias: &str) -> Registration {
 
 /// A program of its own with this door behind the link.
 async fn client(bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
+    client_as(&Identity::ephemeral().unwrap(), bridge, alias, door).await
+}
+
+/// As [`client`], with a key of one's own.
+async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
     let settings = ClientSettings {
-        identity: Identity::ephemeral().unwrap(),
+        identity: identity.clone(),
         bridges: vec![bridge.address()],
         registration: registration(alias),
         listen: None,
@@ -180,6 +186,9 @@ async fn a_proxy_is_scraped_through_two_bridges() {
         let sd: serde_json::Value = serde_json::from_str(&bridge.text("/sd").await).unwrap();
         assert_eq!(sd[0]["labels"]["__param_only"], "own", "{sd}");
         assert_eq!(sd[1]["labels"]["app"], "job/1", "{sd}");
+        assert_eq!(sd[1]["labels"]["__metrics_path__"], "/scrape/a b/metrics", "{sd}");
+        assert_eq!(bridge.text("/scrape/a%20b/metrics?app=job%2F1&own=false").await, "jobs 7\n");
+        assert_eq!(bridge.status("/scrape/a%20b/metrics?app=none&own=false").await, 404);
         assert_eq!(sd[1]["targets"][0], bridge.http.to_string(), "{sd}");
         let sd: serde_json::Value = serde_json::from_str(&bridge.text("/sd?apps=false").await).unwrap();
         assert_eq!(sd.as_array().unwrap().len(), 1, "{sd}");
@@ -369,6 +378,316 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         .await
         .expect("it registers in the end");
     assert_eq!(bridge.text("/scrape/a/metrics").await, "constant 1\n");
+}
+
+/// A door behind which there is one constant of this name.
+fn named(name: &str) -> Door {
+    let text = format!("{name} 1\n");
+    metrics_door(move || {
+        let text = text.clone();
+        async move { Ok::<_, String>(text) }
+    })
+}
+
+/// The first event of a kind that comes.
+async fn event<T>(events: &mut tokio::sync::broadcast::Receiver<Event>, what: &str, of: impl Fn(Event) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = of(events.recv().await.unwrap()) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found)
+        .await
+        .unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_proxies_with_one_key_are_each_asked_for_their_own_and_both_are_warned() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let first = client_as(&identity, &bridge, "n1", named("first")).await;
+    let mut at_first = first.events();
+    bridge.up("n1").await;
+    let second = client_as(&identity, &bridge, "n2", named("second")).await;
+    let mut at_second = second.events();
+    bridge.up("n2").await;
+    for _ in 0..6 {
+        assert_eq!(bridge.text("/scrape/n1/metrics").await, "first 1\n");
+        assert_eq!(bridge.text("/scrape/n2/metrics").await, "second 1\n");
+    }
+    for (events, expected) in [(&mut at_first, ["n1", "n2"]), (&mut at_second, ["n2", "n1"])] {
+        let addresses = event(events, "a warning of the shared key", |event| match event {
+            Event::KeyShared { peer, aliases, addresses } if peer == bridge.key && aliases == expected => Some(addresses),
+            _ => None,
+        })
+        .await;
+        assert!(addresses.iter().all(|address| address.starts_with("127.0.0.1:")), "{addresses:?}");
+        assert_ne!(addresses[0], addresses[1]);
+    }
+    second.close().await;
+    until("one is down", async || bridge.status("/scrape/n2/metrics").await == 502).await;
+    assert_eq!(bridge.text("/scrape/n1/metrics").await, "first 1\n");
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_proxies_with_one_key_and_one_alias_do_not_push_each_other_out() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let first = client_as(&identity, &bridge, "n", named("first")).await;
+    let mut at_first = first.events();
+    bridge.up("n").await;
+    let second = client_as(&identity, &bridge, "n", named("second")).await;
+    until("the newest has the alias", async || {
+        bridge.text("/scrape/n/metrics").await == "second 1\n"
+    })
+    .await;
+    event(&mut at_first, "a warning of the shared key", |event| match event {
+        Event::KeyShared { aliases, .. } => (aliases == ["n", "n"]).then_some(()),
+        Event::Closed { .. } | Event::Lost { .. } => panic!("it was pushed out: {event:?}"),
+        _ => None,
+    })
+    .await;
+    second.close().await;
+    until("the first has it again", async || {
+        bridge.text("/scrape/n/metrics").await == "first 1\n"
+    })
+    .await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_comes_back_under_another_alias_leaves_its_earlier_one() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let before = client_as(&identity, &bridge, "old", named("before")).await;
+    bridge.up("old").await;
+    before.close().await;
+    let after = client_as(&identity, &bridge, "new", named("after")).await;
+    bridge.up("new").await;
+    assert_eq!(bridge.status("/scrape/old/metrics").await, 404);
+    assert!(!bridge.text("/sd").await.contains("old"));
+    until("the targets file has the new one alone", async || {
+        let targets = bridge.targets();
+        targets.contains("\"new:") && !targets.contains("\"old:")
+    })
+    .await;
+    after.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
+    let bridge = TestBridge::start().await;
+    let owner = client(&bridge, "a", named("owner")).await;
+    let mut events = owner.events();
+    bridge.up("a").await;
+    let thief = client(&bridge, "a", named("thief")).await;
+    let by = event(&mut events, "the owner is told", |event| match event {
+        Event::AliasLost { peer, alias, by, address } => {
+            assert_eq!((peer, alias.as_str()), (bridge.key, "a"));
+            assert!(address.starts_with("127.0.0.1:"), "{address}");
+            Some(by)
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(by, thief.public_key());
+    assert_eq!(bridge.text("/scrape/a/metrics").await, "thief 1\n");
+    assert!(bridge.text("/metrics").await.contains("exporter_proxy_bridge_takeovers_total 1\n"));
+    thief.close().await;
+    // Its own next registration would be in an hour.
+    until("it has the alias again", async || {
+        bridge.text("/scrape/a/metrics").await == "owner 1\n"
+    })
+    .await;
+    event(&mut events, "the owner is told", |event| match event {
+        Event::AliasReturned { peer, alias } => {
+            assert_eq!((peer, alias.as_str()), (bridge.key, "a"));
+            Some(())
+        }
+        Event::Registered { .. } => panic!("it had to register"),
+        _ => None,
+    })
+    .await;
+    until("the targets file names the owner", async || {
+        bridge.targets().contains(&format!("\"a:{}:", owner.public_key()))
+    })
+    .await;
+    owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_is_forgotten_on_request() {
+    let bridge = TestBridge::start().await;
+    let owner = client(&bridge, "a b", named("owner")).await;
+    bridge.up("a%20b").await;
+    owner.close().await;
+    until("it is down", async || bridge.status("/scrape/a%20b/metrics").await == 502).await;
+    let delete = async |alias: &str| {
+        let answer = ask(bridge.http, Request::delete(format!("/aliases/{alias}")), "").await;
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    };
+    assert_eq!(delete("a%20b").await, (202, "forgotten: a b\n".to_owned()));
+    assert_eq!(delete("a%20b").await.0, 404);
+    assert_eq!(bridge.status("/scrape/a%20b/metrics").await, 404);
+    until("the targets file has none", async || !bridge.targets().contains("a b")).await;
+    assert_eq!(bridge.status("/aliases/a").await, 405);
+    let closed = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), "[http]\nwrite_from = []").await;
+    let refused = ask(closed.http, Request::delete("/aliases/a"), "").await;
+    assert_eq!(refused.status().as_u16(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_first_still_has_its_alias() {
+    let policy = "alias_policy = \"first\"";
+    let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), policy).await;
+    let identity = Identity::ephemeral().unwrap();
+    let owner = client_as(&identity, &bridge, "a", named("owner")).await;
+    until("the targets file is written", async || bridge.targets().contains("\"a:")).await;
+    owner.close().await;
+    let (folder, port) = bridge.kill().await;
+    let bridge = TestBridge::with(folder, port, policy).await;
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.address()],
+        registration: registration("a"),
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let other = Client::bind(settings, named("other"), Events::default()).await.unwrap();
+    let mut events = other.events();
+    let other = other.start();
+    let why = event(&mut events, "the other is refused", |event| match event {
+        Event::Refused { why, .. } => Some(why),
+        _ => None,
+    })
+    .await;
+    assert!(why.contains(&identity.public_key().to_string()), "{why}");
+    let owner = client_as(&identity, &bridge, "a", named("owner")).await;
+    until("the owner is back", async || bridge.text("/scrape/a/metrics").await == "owner 1\n").await;
+    owner.close().await;
+    drop(other);
+}
+
+/// An error with a cause, which is nobody's business but the program's own.
+async fn fails() -> anyhow::Result<String> {
+    Err(anyhow::anyhow!("sensor 7 is on fire").context("cannot read the sensors"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_collection_is_told_whole_at_home_and_by_its_number_elsewhere() {
+    let bridge = TestBridge::start().await;
+    let settings = |alias: &str| ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.address()],
+        registration: registration(alias),
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let soon = Duration::from_millis(20);
+    let slow = || async {
+        std::future::pending::<()>().await;
+        Ok::<_, String>(String::new())
+    };
+    let clients = [
+        (
+            Client::bind(settings("fails"), metrics_door(fails), Events::default()).await,
+            "cannot read the sensors: sensor 7 is on fire",
+        ),
+        (
+            Client::collecting(settings("slow"), soon, slow, Events::default()).await,
+            "not collected within 20ms",
+        ),
+    ];
+    for ((client, why), alias) in clients.into_iter().zip(["fails", "slow"]) {
+        let client = client.unwrap();
+        let mut events = client.events();
+        let mut running = client.start();
+        tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
+        let told = bridge.get(&format!("/scrape/{alias}/metrics")).await;
+        assert_eq!(told.status().as_u16(), 502);
+        let failed = event(&mut events, "the scrape fails", |event| match event {
+            Event::Failed { scrape, why: said, .. } => Some((scrape, said)),
+            _ => None,
+        })
+        .await;
+        assert_eq!(failed.1, why);
+        let expected = format!("Upstream error: Failed to obtain metrics (uid {})", failed.0);
+        assert_eq!(String::from_utf8_lossy(told.body()), expected);
+        running.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turned_away_is_named() {
+    let scraper = Identity::ephemeral().unwrap();
+    let identity = Identity::ephemeral().unwrap();
+    let key = identity.public_key();
+    let settings = ClientSettings {
+        identity,
+        bridges: Vec::new(),
+        registration: registration("unused"),
+        listen: Some("127.0.0.1:0".to_owned()),
+        allow: vec![scraper.public_key()],
+        bootstrap: Vec::new(),
+    };
+    let listening = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
+    let target: LinkAddress = format!("{key}@{}", listening.listen_addr().unwrap()).parse().unwrap();
+    let mut at_client = listening.events();
+    let running = listening.start();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let scraper = Scraper::new(scraper.clone(), target.clone(), PATIENCE);
+        let mut at_scraper = scraper.events();
+        assert!(matches!(scraper.request_metrics().await, Ok(Outcome::Metrics { .. })));
+        scraper.close().await;
+        let mut uids = Vec::new();
+        for events in [&mut at_client, &mut at_scraper] {
+            let opened = event(events, "a connection is there", |event| match event {
+                Event::Opened { uid, .. } => Some(uid),
+                _ => None,
+            })
+            .await;
+            let closed = event(events, "it is closed", |event| match event {
+                Event::Closed { uid, .. } => Some(uid),
+                Event::Lost { .. } => panic!("{event:?}"),
+                _ => None,
+            })
+            .await;
+            uids.extend([opened, closed]);
+        }
+        assert!(uids.iter().all(|uid| *uid == uids[0]), "{uids:?}");
+        seen.push(uids[0]);
+    }
+    assert_ne!(seen[0], seen[1]);
+
+    // A request that may take less time than others; the link that let it time out is given up, and says so.
+    let hasty = Scraper::new(scraper, target.clone(), PATIENCE);
+    hasty.ready().await.unwrap();
+    let mut events = hasty.events();
+    assert!(hasty.request_within("/metrics", Duration::ZERO).await.is_err());
+    event(&mut events, "the link is given up", |event| {
+        matches!(event, Event::Lost { .. }).then_some(())
+    })
+    .await;
+    assert!(matches!(hasty.request_metrics().await, Ok(Outcome::Metrics { .. })));
+    hasty.close().await;
+
+    let stranger = Identity::ephemeral().unwrap();
+    let theirs = stranger.public_key();
+    let turned_away = Scraper::new(stranger, target, PATIENCE);
+    assert!(turned_away.request_metrics().await.is_err());
+    let (named, from) = event(&mut at_client, "the stranger is turned away", |event| match event {
+        Event::Barred { key, address, .. } => Some((key, address)),
+        _ => None,
+    })
+    .await;
+    assert_eq!((named, from.ip().to_string()), (Some(theirs), "127.0.0.1".to_owned()));
+    running.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -787,6 +1106,49 @@ async fn prometheus_scrapes_through_the_bridge_with_the_shipped_configuration() 
     let gone = r#"up{job="proxies-by-http",instance="north"} == 0"#;
     until(gone, async || sees(gone).await).await;
     running.kill().await.unwrap();
+}
+
+/// Prometheus encodes the path of a target itself, so what discovery says must not be encoded already.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_finds_apps_of_any_name_behind_aliases_of_any_name() {
+    let bridge = TestBridge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let polled = Proxy::start().await;
+    polled.send(Request::put("/apps/far/metrics"), "far 3\n").await;
+    let polls = format!(
+        "poll_external = {{ poll_other_scrape_endpoints = true, other_scrape_endpoints = [\"http://{}/metrics?own=false\"] }}",
+        polled.http
+    );
+    let alias = "50% of a&b?#+ö";
+    let text = format!(
+        "{polls}\n{}",
+        p2p(&[&bridge], &folder, &format!("alias = {alias:?}\nsecret = \"{SECRET}\""))
+    );
+    let proxy = Proxy::with(&text).await;
+    let names = ["a job: x/y", "100%25", "q?a=b&c#d+e", "ö \"quoted\\", "..", "plain"];
+    for (n, name) in names.iter().enumerate() {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        let answer = proxy
+            .send(Request::put(format!("/apps/{name}/metrics")), format!("jobs {n}\n"))
+            .await;
+        assert_eq!(answer.status(), 200, "{name}");
+    }
+    let job = format!(
+        "- job_name: apps\n  http_sd_configs: [{{url: 'http://{}/sd', refresh_interval: 1s}}]\n",
+        bridge.http
+    );
+    let Some(prometheus) = Prometheus::start(&job).await else { return };
+    for (n, name) in names.iter().enumerate() {
+        prometheus
+            .shows(&format!("jobs{{app={name:?},alias={alias:?}}}"), &n.to_string())
+            .await;
+    }
+    let app = format!("external_poll: {}", polled.http);
+    prometheus.shows(&format!("far{{app={app:?}}}"), "3").await;
+    let down = prometheus.query("up == 0").await;
+    assert_eq!(down, [], "no target is down");
+    prometheus.shows("count(up == 1)", &(names.len() + 2).to_string()).await;
+    prometheus.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,7 +172,7 @@ fn a_log_on_a_full_disk_costs_lines_and_nothing_else() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let disk = mount(folder.path());
+    let disk = mount(folder.path(), "1m");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let file = disk.join("log");

@@ -47,7 +47,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(config: &Path) -> Self {
-        Self::spawn(&mut program(&["--config", config.to_str().unwrap()]))
+        Self::command("run", config)
+    }
+
+    pub fn command(command: &str, config: &Path) -> Self {
+        Self::spawn(&mut program(&[command, "--config", config.to_str().unwrap()]))
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -74,6 +78,15 @@ impl Process {
                 return line.trim_end().to_owned();
             }
         }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended, and gives its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -158,6 +171,87 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("stopped");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
     assert!(!folder.path().join("r.sock").exists(), "the socket file is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_has_become_a_fifo_is_refused_and_freezes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut process = Process::start(&file);
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    process.signal(Signal::SIGHUP);
+    process.line("the configuration was not reloaded");
+    process.line("it is a FIFO and no regular file");
+    assert_eq!(ask(address, Request::get("/healthz"), "").await.status(), 200);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended(), Some(0));
+    let refused = output(&mut program(&["run", "--config", file.to_str().unwrap()]), "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("it is a FIFO and no regular file"), "{refused:?}");
+}
+
+/// Two configurations with one key file, for this command.
+fn with_one_key(command: &str) -> (tempfile::TempDir, [std::path::PathBuf; 2]) {
+    let root = tempfile::tempdir().unwrap();
+    let key = root.path().join("one.key");
+    let files = ["a", "b"].map(|name| {
+        let folder = root.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let links = match command {
+            "bridge" => format!(
+                "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = {key:?}\n\
+                 secret = \"{}\"\ntargets_file = {:?}\n",
+                "1".repeat(64),
+                folder.join("targets.json")
+            ),
+            _ => format!(
+                "[p2p]\nenabled = true\nkey_file = {key:?}\nlisten = \"127.0.0.1:0\"\nallow = [\"{}\"]\n",
+                "1".repeat(64)
+            ),
+        };
+        config(&folder, &links)
+    });
+    (root, files)
+}
+
+#[test]
+fn two_processes_cannot_use_one_key_and_a_restart_may_overlap() {
+    for command in ["run", "bridge"] {
+        let (_root, [one, other]) = with_one_key(command);
+        let mut first = Process::command(command, &one);
+        first.line("serving http://");
+        let mut second = Process::command(command, &other);
+        let waiting = second.line("waiting up to 15 s for it");
+        let holder = format!(
+            "one.key ({}.key_file): it is in use by process {};",
+            if command == "run" { "p2p" } else { command },
+            first.id()
+        );
+        assert!(waiting.contains(&holder), "{waiting}");
+        // Its destructor is a `kill -9`.
+        drop(first);
+        second.line("serving http://");
+        // A third one is stopped while it waits.
+        let mut third = Process::command(command, &one);
+        third.line("waiting up to 15 s for it");
+        third.signal(Signal::SIGTERM);
+        third.line("stopped by SIGTERM before anything was served");
+        assert_eq!(third.ended(), Some(0));
+    }
+}
+
+#[test]
+fn a_key_that_stays_in_use_is_refused_with_the_process_that_uses_it() {
+    let (_root, [one, other]) = with_one_key("run");
+    let mut first = Process::start(&one);
+    first.line("serving http://");
+    let mut second = Process::start(&other);
+    let refused = second.line("two processes cannot share a key");
+    assert!(refused.contains(&format!("in use by process {}", first.id())), "{refused}");
+    assert_eq!(second.ended(), Some(1));
 }
 
 /// How many threads a proxy has that serves with so many.

@@ -78,7 +78,11 @@ async fn a_client_written_from_the_protocol_alone_follows_what_happens() {
     let Some(python) = python(&["zlib"]) else { return };
     let proxy = Proxy::with(LISTEN).await;
     let server = proxy.stream[0].to_string();
-    let client = Script::start(&python, "monitor_client.py", &[&server, "--count", "3"]);
+    let client = Script::start(
+        &python,
+        "monitor_client.py",
+        &[&server, "--count", "3", "--ask", "app_update,app_expired"],
+    );
     has_subscribers(&proxy, 1.0).await;
     proxy
         .send(Request::put("/apps/foo/metrics"), "# TYPE a gauge\na 1\na{b=\"c\"} 2\nb 3\n")
@@ -169,6 +173,39 @@ async fn originals_are_relayed_to_their_own_kind_of_client_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_default_settings_the_originals_client_keeps_its_connection_whatever_happens() {
+    let Some(python) = python(&["zlib"]) else { return };
+    let (mut server, upstream) = original(&python, &["--wait", "--events", "12"]).await;
+    let polled = Proxy::start().await;
+    let proxy = Proxy::with(&format!(
+        "{LISTEN}\nstream.upstreams = [{upstream:?}]\nstore.expire_after = 1\n\
+         poll_external = {{ poll_other_scrape_endpoints = true, other_scrape_endpoints = [\"http://{}/metrics\"] }}",
+        polled.http
+    ))
+    .await;
+    let up = format!("exporter_proxy_stream_upstream_up{{upstream=\"{upstream}\"}}");
+    until("the upstream is followed", async || proxy.own(&up).await == Some(1.0)).await;
+    let stream = proxy.stream[0].to_string();
+    let client = Script::start(&python, "monitor_client.py", &[&stream, "--count", "12", "--strict"]);
+    has_subscribers(&proxy, 1.0).await;
+    // Everything that this proxy itself has events for, each of them seen by a client that asks, before the 12 that the other may have.
+    let every = "app_update,app_expired,one_shot,poll";
+    let asking = Script::start(
+        &python,
+        "monitor_client.py",
+        &[&stream, "--count", "10000", "--ask", every, "--kinds", every],
+    );
+    has_subscribers(&proxy, 2.0).await;
+    proxy.send(Request::put("/apps/foo/metrics"), "a 1\n").await;
+    proxy.send(Request::post("/event?type=deploy"), "").await;
+    asking.finish().await;
+    server.child.stdin.as_mut().unwrap().write_all(b"begin\n").await.unwrap();
+    let events = client.finish().await;
+    assert!(events.iter().all(|event| event["monitor"] == upstream.as_str()));
+    assert_eq!(events.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn proxies_in_a_chain_count_what_passes_and_a_circle_ends() {
     let Some(python) = python(&["zlib"]) else { return };
     let first = Proxy::with(LISTEN).await;
@@ -177,7 +214,15 @@ async fn proxies_in_a_chain_count_what_passes_and_a_circle_ends() {
     let client = Script::start(
         &python,
         "monitor_client.py",
-        &[&second.stream[0].to_string(), "--count", "1000", "--app", "far"],
+        &[
+            &second.stream[0].to_string(),
+            "--count",
+            "1000",
+            "--ask",
+            "app_update",
+            "--app",
+            "far",
+        ],
     );
     has_subscribers(&second, 1.0).await;
     first.send(Request::put("/apps/far/metrics"), "a 1\n").await;
@@ -302,7 +347,15 @@ async fn one_shot_events_and_polls_are_told() {
     let client = Script::start(
         &python,
         "monitor_client.py",
-        &[&proxy.stream[0].to_string(), "--count", "20", "--kinds", "one_shot,poll"],
+        &[
+            &proxy.stream[0].to_string(),
+            "--count",
+            "20",
+            "--ask",
+            "one_shot,poll",
+            "--kinds",
+            "one_shot,poll",
+        ],
     );
     has_subscribers(&proxy, 1.0).await;
     let answer = proxy.send(Request::post("/event?who=me&what=a%22b&value=NaN"), "").await;

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A client of the monitoring stream, version 3, that takes nothing on trust.
 
-    monitor_client.py HOST:PORT --count N [--app NAME] [--kinds A,B] [--strict] [--seconds S]
+    monitor_client.py HOST:PORT --count N [--ask A,B] [--app NAME] [--kinds A,B] [--strict] [--seconds S]
 
 It follows the stream, checks every rule that a server must keep, and prints one JSON object a message; the exit code is 1
-with a reason on standard error as soon as a rule is broken. `--strict` also refuses what the client of 2022 could not read:
-other kinds of events, and multiaddresses newer than it. It stops after N messages, at one about the app NAME, or once each of
+with a reason on standard error as soon as a rule is broken. Its handshake is that of the client of 2022, without any question,
+unless `--ask` names kinds of events to ask for. `--strict` also refuses what that client could not read: an event with neither
+a bitswap_message nor a connection_event, at which it drops the connection, and multiaddresses newer than it. It stops after N messages, at one about the app NAME, or once each of
 the kinds A and B has come; more than S seconds are a failure.
 
 Only the standard library is used, and nothing of the program under test.
@@ -129,6 +130,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("server")
     parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--ask", help="kinds of events to ask for in the handshake")
     parser.add_argument("--app", help="stop at a message about this app")
     parser.add_argument("--kinds", help="stop when each of these has come")
     parser.add_argument("--strict", action="store_true")
@@ -141,7 +143,8 @@ def main():
     # Both sides speak at once, so the server's first frame must come before ours is sent.
     hello = read_frame(stream)
     need(hello == HELLO, "the server's first frame is its version, uncompressed", hello)
-    stream.sendall(struct.pack(">I", len(HELLO)) + HELLO)
+    ours = HELLO if options.ask is None else json.dumps({"version": 3, "events": options.ask.split(",")}).encode()
+    stream.sendall(struct.pack(">I", len(ours)) + ours)
     seen, last = 0, None
     wanted = set(options.kinds.split(",")) if options.kinds else {None}
     while seen < options.count and time.monotonic() < deadline:

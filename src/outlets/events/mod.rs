@@ -28,6 +28,7 @@ use crate::exposition::negotiate::{Coding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
 use crate::model::{Clock, ScraperId};
 use crate::store::{Exposed, Lease, LeaseId, Recorded, Standing, View};
+use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
 
 /// What the outlets of events need.
@@ -120,8 +121,7 @@ impl EventOutlet {
             let outlet = Arc::clone(self);
             let stamps = timestamps.then_some(format.syntax());
             let render = move || outlet.blocks.render(&outlet.name, events, stamps, coding);
-            // Rendering does not panic. Where the runtime is stopping, the response is not written either.
-            said.push_chunks(tokio::task::spawn_blocking(render).await.unwrap_or_default());
+            said.push_chunks(blocking(render).await);
         }
         if let Some(counts) = counts {
             said.push_text(counts.families());

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::model::{Topic, Topics};
+
 /// Slices handed to the kernel at once; it takes 1,024, and beyond a few dozen nothing is gained.
 const MAX_SLICES: usize = 64;
 
@@ -16,6 +18,44 @@ pub(super) struct Batch {
     /// Where each frame ends; those behind the end of `bytes` are not part of this batch.
     ends: Arc<[usize]>,
     messages: usize,
+}
+
+/// Whole frames, each with its topic.
+#[derive(Debug)]
+pub(super) struct Packed {
+    batch: Batch,
+    topics: Vec<Topic>,
+}
+
+impl Packed {
+    /// Frames that end at `ends`, each of the topic at its place in `topics`.
+    pub(super) fn new(bytes: Bytes, ends: Arc<[usize]>, topics: Vec<Topic>) -> Self {
+        debug_assert_eq!(ends.len(), topics.len(), "each frame has a topic");
+        Self {
+            batch: Batch::new(bytes, ends),
+            topics,
+        }
+    }
+
+    /// The frames of these topics: shared where that is all of them, else copied; `None` if there is none.
+    pub(super) fn of(&self, wanted: Topics) -> Option<Batch> {
+        let all: Topics = self.topics.iter().copied().collect();
+        if wanted.includes(all) {
+            return Some(self.batch.clone());
+        }
+        if wanted.intersection(all).is_empty() {
+            return None;
+        }
+        let (mut bytes, mut ends, mut start) = (Vec::new(), Vec::new(), 0);
+        for (topic, end) in self.topics.iter().zip(&*self.batch.ends) {
+            if wanted.contains(*topic) {
+                bytes.extend_from_slice(&self.batch.bytes[start..*end]);
+                ends.push(bytes.len());
+            }
+            start = *end;
+        }
+        Some(Batch::new(bytes.into_boxed_slice().into(), ends.into()))
+    }
 }
 
 impl Batch {
@@ -145,6 +185,21 @@ mod tests {
         assert_eq!(cut(9, 9), None);
         assert_eq!(cut(0, 999), None);
         assert_eq!(three.first(2, 60).unwrap().first(9, 10).map(|first| first.messages()), Some(1));
+    }
+
+    #[test]
+    fn a_client_gets_the_frames_of_its_topics() {
+        let topics = vec![Topic::Poll, Topic::Bitswap, Topic::Poll, Topic::OneShot];
+        let packed = Packed::new((0..10).collect::<Vec<u8>>().into(), [1, 3, 6, 10].into(), topics);
+        let of = |topics: &[Topic]| {
+            let batch = packed.of(topics.iter().copied().collect())?;
+            Some((batch.bytes.to_vec(), batch.ends.to_vec(), batch.messages()))
+        };
+        assert_eq!(of(&Topic::ALL), Some(((0..10).collect(), vec![1, 3, 6, 10], 4)));
+        assert_eq!(of(&[Topic::Poll]), Some((vec![0, 3, 4, 5], vec![1, 4], 2)));
+        assert_eq!(of(&[Topic::Bitswap, Topic::OneShot]), Some((vec![1, 2, 6, 7, 8, 9], vec![2, 6], 2)));
+        assert_eq!(of(&[Topic::AppUpdate]), None);
+        assert_eq!(of(&[]), None);
     }
 
     proptest! {

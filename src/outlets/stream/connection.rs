@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::queue::Queue;
 use crate::supervise::{Accepted, Seat, Stream};
 use crate::telemetry::Rejection;
-use crate::wire::monitoring::{HELLO, HandshakeError, MAX_HANDSHAKE_BYTES, Oversized, check_hello, split};
+use crate::wire::monitoring::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Oversized, read_hello, split};
 
 /// How long a client has for its first frame, which the original client sends at once.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,19 +52,12 @@ enum Ended {
 pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
     let Accepted { mut stream, seat } = accepted;
     let peer = stream.peer().map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-    if let Err(refused) = welcome(&mut stream, &seat).await {
-        let (source, detail) = (format!("stream: {place}"), refused.to_string());
-        let reason = "handshake";
-        hub.telemetry.reject(Rejection {
-            source: &source,
-            peer: &peer,
-            reason,
-            detail: &detail,
-        });
-        return;
-    }
-    let client = hub.join();
-    tracing::info!(peer, "follows the monitoring stream");
+    let hello = match welcome(&mut stream, &seat).await {
+        Ok(hello) => hello,
+        Err(refused) => return refuse(&hub, &place, &peer, &refused),
+    };
+    let client = hub.join(hello.topics());
+    tracing::info!(peer, events = %client.queue().topics(), "follows the monitoring stream");
     let (read, write) = tokio::io::split(stream);
     let ended = tokio::select! {
         ended = ignore(read) => ended,
@@ -75,8 +68,17 @@ pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
     tracing::info!(peer, dropped, "no longer follows the monitoring stream: {ended}");
 }
 
+fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Refused) {
+    hub.telemetry.reject(Rejection {
+        source: &format!("stream: {place}"),
+        peer,
+        reason: "handshake",
+        detail: &refused.to_string(),
+    });
+}
+
 /// The handshake. Until it is done the seat counts as idle, so that strangers who say nothing cannot keep clients out.
-async fn welcome(stream: &mut Stream, seat: &Seat) -> Result<(), Refused> {
+async fn welcome(stream: &mut Stream, seat: &Seat) -> Result<Hello, Refused> {
     seat.idle();
     let welcomed = tokio::select! {
         welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream)) => welcomed.unwrap_or(Err(Refused::Slow)),
@@ -86,12 +88,12 @@ async fn welcome(stream: &mut Stream, seat: &Seat) -> Result<(), Refused> {
     welcomed
 }
 
-async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Refused> {
+async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Hello, Refused> {
     stream.write_all(HELLO).await?;
     let mut buffer = BytesMut::with_capacity(64);
     loop {
         if let Some(hello) = split(&mut buffer, MAX_HANDSHAKE_BYTES)? {
-            return Ok(check_hello(&hello)?);
+            return Ok(read_hello(&hello)?);
         }
         if stream.read_buf(&mut buffer).await? == 0 {
             return Err(Refused::Closed);

@@ -1,4 +1,4 @@
-//! Who listens.
+//! The clients, what each of them has asked for, and what the store's feed therefore has to bring.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,9 +7,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
-use super::batch::Batch;
+use super::batch::{Batch, Packed};
 use super::queue::Queue;
-use crate::store::{Feed, View};
+use crate::model::{Topic, Topics};
+use crate::store::{Feed, FeedTopics, View};
 use crate::telemetry::SharedTelemetry;
 
 /// How long clients have for what is queued when the proxy stops: enough for all who read, well within the time for draining.
@@ -33,6 +34,24 @@ struct State {
     clients: Vec<Arc<Queue>>,
     /// What the first client wants followed, until the publisher comes for it.
     feed: Option<Feed>,
+    /// The topics of the feed, wherever it is. There is one while there are clients.
+    topics: Option<FeedTopics>,
+}
+
+impl State {
+    /// The topics that at least one client gets.
+    fn wanted(&self) -> Topics {
+        self.clients
+            .iter()
+            .fold(Topics::default(), |all, client| all.union(client.topics()))
+    }
+
+    /// Has the feed bring what the clients get and nothing else, so that nothing is encoded for no one.
+    fn narrow_feed(&self) {
+        if let Some(topics) = &self.topics {
+            topics.set(self.wanted());
+        }
+    }
 }
 
 /// A client's place among the others; dropping it leaves.
@@ -69,18 +88,22 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a client in: it gets all that happens after this call.
-    pub(super) fn join(self: &Arc<Self>) -> Place {
-        let queue = Arc::new(Queue::new(self.settings.subscriber_buffer));
+    /// Adds a client: it gets all that happens after this call in the topics that it asked for, as far as the stream carries them.
+    pub(super) fn join(self: &Arc<Self>, asked: Topics) -> Place {
+        let topics = asked.intersection(self.settings.topics);
+        let queue = Arc::new(Queue::new(topics, self.settings.subscriber_buffer));
         let mut state = self.state();
         if self.closed.is_cancelled() {
             queue.close();
         } else if state.clients.is_empty() {
             // Followed here and not by the publisher, which wakes up too late for what happens right now.
-            state.feed = Some(self.view.follow(&self.settings.topics));
+            let feed = self.view.follow(topics);
+            state.topics = Some(feed.topics());
+            state.feed = Some(feed);
             self.changed.notify_one();
         }
         state.clients.push(Arc::clone(&queue));
+        state.narrow_feed();
         self.telemetry.stream_subscribers.add(1);
         Place {
             hub: Arc::clone(self),
@@ -92,8 +115,10 @@ impl Hub {
         let mut state = self.state();
         state.clients.retain(|client| !Arc::ptr_eq(client, queue));
         if state.clients.is_empty() {
-            state.feed = None;
+            (state.feed, state.topics) = (None, None);
             self.changed.notify_one();
+        } else {
+            state.narrow_feed();
         }
         self.telemetry.stream_subscribers.add(-1);
     }
@@ -109,15 +134,25 @@ impl Hub {
         }
     }
 
-    /// Gives messages to all clients.
-    pub(super) fn hand_out(&self, batch: &Batch) {
-        let dropped = self.state().clients.iter().map(|client| client.offer(batch)).sum();
+    /// Gives each client the messages of its topics.
+    pub(super) fn hand_out(&self, packed: &Packed) {
+        // Clients that get the same share it. There are at most as many entries as there are sets of topics.
+        let mut shares: Vec<(Topics, Option<Batch>)> = Vec::new();
+        let mut dropped = 0;
+        for client in &self.state().clients {
+            let topics = client.topics();
+            let at = shares.iter().position(|(of, _)| *of == topics).unwrap_or_else(|| {
+                shares.push((topics, packed.of(topics)));
+                shares.len() - 1
+            });
+            dropped += shares[at].1.as_ref().map_or(0, |batch| client.offer(batch));
+        }
         self.telemetry.stream_dropped_total.add(dropped);
     }
 
-    /// Counts messages that could be given to nobody.
-    pub(super) fn count_lost(&self, messages: u64) {
-        let clients = self.state().clients.len() as u64;
+    /// Counts messages of a topic that no client could be given.
+    pub(super) fn count_lost(&self, topic: Topic, messages: u64) {
+        let clients = self.state().clients.iter().filter(|client| client.topics().contains(topic)).count() as u64;
         self.telemetry.stream_dropped_total.add(messages.saturating_mul(clients));
     }
 

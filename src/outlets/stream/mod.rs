@@ -4,8 +4,9 @@
 //! store's feed --> Publisher: numbers, encodes, compresses once --> Hub --> a bounded queue each --> connection
 //! ```
 //!
-//! Nothing is encoded while nobody listens. A client that does not keep pace loses messages of its own queue, alone, and
-//! sees by `seq` which; one that does not read at all is let go.
+//! A client gets the kinds of messages that its handshake asks for; one that does not ask gets those that the original's
+//! client can read. Nothing is encoded that no client gets. A client that does not keep pace loses messages of its own queue,
+//! alone, and one that gets all kinds sees by `seq` which; one that does not read at all is disconnected.
 
 mod batch;
 mod connection;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 pub use publisher::Publisher;
 
-use crate::model::Topic;
+use crate::model::Topics;
 use crate::store::View;
 use crate::supervise::{Listener, Part, Seats};
 use crate::telemetry::SharedTelemetry;
@@ -34,8 +35,8 @@ pub const MAX_SUBSCRIBERS: usize = 1_024;
 pub struct Settings {
     /// The messages that a client may be behind.
     pub subscriber_buffer: usize,
-    /// What is sent at all.
-    pub topics: Vec<Topic>,
+    /// What a client may ask for.
+    pub topics: Topics,
     /// The proxy's name, which stands for the peer and the monitor of its own messages.
     pub proxy: Arc<str>,
 }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::batch::Batch;
+use super::batch::Packed;
+use crate::model::Topic;
 use crate::store::Change;
 use crate::wire::monitoring::{Compressor, LENGTH_BYTES, Own, Said, length_of};
 
@@ -21,6 +22,8 @@ pub(super) struct Packer {
     text: Vec<u8>,
     frames: Vec<u8>,
     ends: Vec<usize>,
+    /// The topic of each frame.
+    topics: Vec<Topic>,
 }
 
 impl Packer {
@@ -31,6 +34,7 @@ impl Packer {
             text: Vec::new(),
             frames: Vec::new(),
             ends: Vec::new(),
+            topics: Vec::new(),
         }
     }
 
@@ -45,6 +49,7 @@ impl Packer {
             Ok(length) => {
                 self.frames[start..start + LENGTH_BYTES].copy_from_slice(&length);
                 self.ends.push(self.frames.len());
+                self.topics.push(change.topic());
                 true
             }
             Err(_) => {
@@ -60,16 +65,17 @@ impl Packer {
     }
 
     /// What was made since the last time, in an allocation of exactly its size; `None` if that is nothing.
-    pub(super) fn finish(&mut self) -> Option<Batch> {
+    pub(super) fn finish(&mut self) -> Option<Packed> {
         if self.ends.is_empty() {
             return None;
         }
-        let batch = Batch::new(Bytes::copy_from_slice(&self.frames), self.ends.as_slice().into());
+        let topics = std::mem::take(&mut self.topics);
+        let packed = Packed::new(Bytes::copy_from_slice(&self.frames), self.ends.as_slice().into(), topics);
         self.frames.clear();
         self.ends.clear();
         self.frames.shrink_to(MAX_KEPT_BYTES);
         self.text.shrink_to(MAX_KEPT_BYTES);
-        Some(batch)
+        Some(packed)
     }
 }
 

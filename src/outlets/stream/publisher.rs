@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Order};
 use super::packer::Packer;
-use crate::store::{Feed, Numbered};
+use crate::store::{Feed, Missed, Numbered};
 use crate::supervise::Part;
 
 /// The pause behind each round: what comes meanwhile goes out together, in one write a client instead of one a message.
@@ -48,7 +48,8 @@ impl Publisher {
                 biased;
                 () = stop.cancelled() => break,
                 order = self.hub.order() => self.obey(order),
-                () = next(&mut self.feed, &mut self.changes) => {
+                missed = next(&mut self.feed, &mut self.changes) => {
+                    missed.iter().for_each(|(topic, messages)| self.hub.count_lost(topic, messages));
                     self.publish().await;
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -72,11 +73,9 @@ impl Publisher {
     async fn publish(&mut self) {
         while let Some(Numbered { number, change }) = self.changes.pop_front() {
             let seq = self.base + number;
-            let missed = seq - self.next;
             self.next = seq + 1;
-            let unsent = u64::from(!self.packer.push(seq, &change));
-            if missed + unsent > 0 {
-                self.hub.count_lost(missed + unsent);
+            if !self.packer.push(seq, &change) {
+                self.hub.count_lost(change.topic(), 1);
             }
             if self.packer.is_full() {
                 self.hand_out();
@@ -87,14 +86,14 @@ impl Publisher {
     }
 
     fn hand_out(&mut self) {
-        if let Some(batch) = self.packer.finish() {
-            self.hub.hand_out(&batch);
+        if let Some(packed) = self.packer.finish() {
+            self.hub.hand_out(&packed);
         }
     }
 }
 
 /// Takes what the feed has; waits for ever where there is none.
-async fn next(feed: &mut Option<Feed>, changes: &mut VecDeque<Numbered>) {
+async fn next(feed: &mut Option<Feed>, changes: &mut VecDeque<Numbered>) -> Missed {
     match feed {
         Some(feed) => feed.take(changes).await,
         None => std::future::pending().await,

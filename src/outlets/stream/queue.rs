@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::batch::{Batch, Outgoing, Progress};
+use crate::model::Topics;
 
 /// Bytes that may wait for one client beside the bound on messages, which may be large; a single message is always taken.
 pub(super) const MAX_QUEUED_BYTES: usize = 16 << 20;
@@ -13,6 +14,8 @@ pub(super) const MAX_QUEUED_BYTES: usize = 16 << 20;
 /// A bounded queue of messages.
 #[derive(Debug)]
 pub(super) struct Queue {
+    /// The topics that the client gets.
+    topics: Topics,
     /// The most messages not yet written, those being written included.
     limit: usize,
     /// Held for a push or a swap; nobody awaits under it.
@@ -31,12 +34,17 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(topics: Topics, limit: usize) -> Self {
         Self {
+            topics,
             limit,
             state: Mutex::default(),
             arrived: Notify::new(),
         }
+    }
+
+    pub(super) fn topics(&self) -> Topics {
+        self.topics
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -111,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_is_dropped_and_what_was_written_makes_room() {
-        let (queue, mut out) = (Queue::new(5), Outgoing::default());
+        let (queue, mut out) = (Queue::new(Topics::ALL, 5), Outgoing::default());
         assert_eq!(
             (queue.offer(&batch(3, 10)), queue.offer(&batch(3, 10)), queue.offer(&batch(1, 10))),
             (0, 1, 1)
@@ -125,17 +133,17 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_too_but_one_message_always_fits() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(Topics::ALL, 100);
         assert_eq!(queue.offer(&batch(1, MAX_QUEUED_BYTES + 1)), 0);
         assert_eq!(queue.offer(&batch(1, 1)), 1);
-        let queue = Queue::new(100);
+        let queue = Queue::new(Topics::ALL, 100);
         assert_eq!(queue.offer(&batch(1, MAX_QUEUED_BYTES / 2)), 0);
         assert_eq!(queue.offer(&batch(3, MAX_QUEUED_BYTES / 4)), 1);
     }
 
     #[tokio::test]
     async fn a_closed_queue_is_emptied_first() {
-        let (queue, mut out) = (Queue::new(5), Outgoing::default());
+        let (queue, mut out) = (Queue::new(Topics::ALL, 5), Outgoing::default());
         queue.offer(&batch(1, 10));
         queue.close();
         assert!(queue.take(&mut out).await);

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::model::{AppName, Timestamp};
+use crate::model::{AppName, Timestamp, Topic};
 use crate::store::{Change, Inlet, Limits, Mode, open};
 use crate::telemetry::Telemetry;
-use crate::wire::monitoring::{HELLO, Inflater, MAX_FRAME_BYTES, MAX_TEXT_BYTES, split};
+use crate::wire::monitoring::{HELLO, Inflater, MAX_FRAME_BYTES, MAX_TEXT_BYTES, client_hello, split};
 
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ impl Server {
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
         let settings = Settings {
             subscriber_buffer,
-            topics: topics.to_vec(),
+            topics: topics.iter().copied().collect(),
             proxy: "me".into(),
         };
         let stream = Stream::new(settings, usize::MAX, view, Arc::clone(&telemetry));
@@ -76,7 +76,15 @@ struct Client {
 
 impl Client {
     async fn connect(server: &Server) -> Self {
-        let mut client = Self::knock(server, HELLO).await;
+        Self::asking(server, Topics::ALL).await
+    }
+
+    async fn asking(server: &Server, topics: Topics) -> Self {
+        Self::greeted(server, &client_hello(topics)).await
+    }
+
+    async fn greeted(server: &Server, hello: &[u8]) -> Self {
+        let mut client = Self::knock(server, hello).await;
         assert_eq!(client.frame().await.unwrap(), br#"{"version":3}"#);
         client
     }
@@ -158,6 +166,81 @@ async fn only_the_selected_topics_are_followed_and_only_while_somebody_listens()
     }
 }
 
+/// Tells of one change of each topic; the last one is of the topic that every client in these tests gets.
+fn tell_of_everything(server: &Server) {
+    let app = AppName::new("a").unwrap();
+    let at = Timestamp::from_millis(0);
+    let heard = |topic, event: &'static str| Change::Heard {
+        topic,
+        event: event.into(),
+    };
+    server.inlet.tell(&Change::Forgotten { app: app.clone(), at });
+    server.inlet.tell(&Change::Polled {
+        app,
+        up: true,
+        took: Duration::ZERO,
+        at,
+    });
+    server.inlet.tell(&Change::OneShot {
+        metric: "m".into(),
+        labels: [].into(),
+        value: 1.0,
+        at,
+    });
+    server.inlet.tell(&heard(Topic::AppUpdate, "{\"app_update\":{}}"));
+    server.inlet.tell(&heard(Topic::Bitswap, "{\"bitswap_message\":{}}"));
+}
+
+/// The kinds of the messages up to the next Bitswap message.
+async fn kinds(client: &mut Client) -> Vec<String> {
+    let mut kinds = Vec::new();
+    loop {
+        let message = client.message().await.unwrap();
+        let event = message["event"].as_object().unwrap();
+        let kind = event
+            .keys()
+            .find(|key| !["timestamp", "peer", "seq", "monitor"].contains(&key.as_str()));
+        kinds.push(kind.unwrap().clone());
+        if kinds.last().unwrap() == "bitswap_message" {
+            return kinds;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_gets_the_kinds_that_it_asks_for_and_without_asking_what_the_originals_can_read() {
+    let server = Server::start(100, &Topic::ALL).await;
+    let mut original = Client::greeted(&server, HELLO).await;
+    server.has_clients(1).await;
+    assert!(server.inlet.is_followed(Topic::Bitswap) && !server.inlet.is_followed(Topic::AppUpdate));
+    tell_of_everything(&server);
+    assert_eq!(kinds(&mut original).await, ["bitswap_message"]);
+    let mut all = Client::connect(&server).await;
+    let mut some = Client::asking(&server, [Topic::Poll, Topic::Bitswap].into_iter().collect()).await;
+    server.has_clients(3).await;
+    tell_of_everything(&server);
+    assert_eq!(
+        kinds(&mut all).await,
+        ["app_expired", "poll", "one_shot", "app_update", "bitswap_message"]
+    );
+    assert_eq!(kinds(&mut some).await, ["poll", "bitswap_message"]);
+    assert_eq!(kinds(&mut original).await, ["bitswap_message"]);
+    drop(all);
+    server.has_clients(2).await;
+    assert!(server.inlet.is_followed(Topic::Poll) && !server.inlet.is_followed(Topic::OneShot));
+    assert_eq!(server.telemetry.stream_dropped_total.get(), 0);
+}
+
+#[tokio::test]
+async fn a_client_cannot_ask_for_what_the_stream_does_not_carry() {
+    let server = Server::start(100, &[Topic::Poll, Topic::Bitswap]).await;
+    let mut all = Client::connect(&server).await;
+    server.has_clients(1).await;
+    assert!(!server.inlet.is_followed(Topic::OneShot));
+    tell_of_everything(&server);
+    assert_eq!(kinds(&mut all).await, ["poll", "bitswap_message"]);
+}
+
 #[tokio::test]
 async fn a_wrong_handshake_ends_the_connection_without_a_word() {
     let server = Server::start(10, &Topic::ALL).await;
@@ -202,7 +285,7 @@ async fn who_does_not_read_loses_its_own_messages_alone() {
         stream: socket.connect(server.address).await.unwrap(),
         buffer: BytesMut::new(),
     };
-    stalled.stream.write_all(HELLO).await.unwrap();
+    stalled.stream.write_all(&client_hello(Topics::ALL)).await.unwrap();
     stalled.frame().await.unwrap();
     server.has_clients(2).await;
     // Noise that does not compress, so that the kernel's buffers fill up.

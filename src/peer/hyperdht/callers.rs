@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::calling::Caller;
 use super::node::Node;
-use crate::peer::event::{Event, Events};
+use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::receipt::Numbers;
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
@@ -147,17 +147,13 @@ impl Callers {
     }
 
     async fn say_goodbye(&self, gone: Vec<(PublicKey, Kept)>, why: &str) {
-        let goodbyes = gone.into_iter().map(|(peer, kept)| async move {
+        let goodbyes = gone.into_iter().map(|(_, kept)| async move {
             let Some(Ok(caller)) = kept.caller.peek().cloned() else { return };
             drop(kept);
-            let was_alive = caller.is_alive();
+            caller.tell_end((true, why.to_owned()));
             // A scrape that is in work keeps it until it ends.
             if let Some(caller) = Arc::into_inner(caller) {
                 caller.close().await;
-            }
-            if was_alive {
-                let why = why.to_owned();
-                self.0.events.emit(Event::Closed { peer, why });
             }
         });
         // Whoever is not told in time finds out by silence.
@@ -205,16 +201,8 @@ impl Callers {
                 events.emit(Event::Unreachable { peer, why: why.clone() });
                 HyperdhtError::Unreachable(why)
             })?;
-            let address = pipe.address;
-            events.emit(Event::Opened { peer, address });
-            let ended = move |(meant, why)| {
-                events.emit(if meant {
-                    Event::Closed { peer, why }
-                } else {
-                    Event::Lost { peer, why }
-                });
-            };
-            Ok(Arc::new(Caller::new(pipe, METRICS_PROTOCOL, ended)))
+            let open = events.opened(peer, pipe.address, ConnectionUid::random());
+            Ok(Arc::new(Caller::new(pipe, METRICS_PROTOCOL, move |end| open.ended(end))))
         };
         let task = AbortOnDropHandle::new(tokio::spawn(attempt));
         let outcome = async move { task.await.unwrap_or_else(|lost| Err(HyperdhtError::Node(lost.to_string()))) };
@@ -234,8 +222,10 @@ impl Drop for Doubt<'_> {
         let Some(caller) = self.caller else { return };
         let mut all = self.callers.lock();
         let is_it = |kept: &Kept| matches!(kept.caller.peek(), Some(Ok(current)) if Arc::ptr_eq(current, caller));
-        if all.get(&self.peer).is_some_and(is_it) {
-            all.remove(&self.peer);
+        let given_up = all.get(&self.peer).is_some_and(is_it).then(|| all.remove(&self.peer));
+        drop(all);
+        if given_up.is_some() {
+            caller.tell_end((false, "given up: a scrape over it came to nothing".to_owned()));
         }
     }
 }
@@ -278,8 +268,8 @@ mod tests {
         let network = TestNetwork::start(4).await;
         let (server, client) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
         let (there, here) = (
-            Node::open(&[network.bootstrap()]).await.unwrap(),
-            Node::open(&[network.bootstrap()]).await.unwrap(),
+            Node::open(&[network.bootstrap()], 0).await.unwrap(),
+            Node::open(&[network.bootstrap()], 0).await.unwrap(),
         );
         let mut listener = there.listen(&server, |_| true).await.unwrap();
         listener.announced().await;

@@ -29,6 +29,31 @@ pub(super) struct Caller {
     outbox: Outbox,
     sending: Sending,
     reading: AbortOnDropHandle<()>,
+    ending: Ending,
+}
+
+/// Tells of the end of a connection once, by the first that knows of one; at the latest when the connection is dropped.
+struct Ending(Arc<Teller>);
+
+/// The function that is called at the end of a connection.
+type OnEnd = Box<dyn FnOnce(End) + Send>;
+
+/// What is told of an end.
+struct Teller(Mutex<Option<OnEnd>>);
+
+impl Teller {
+    fn tell(&self, end: End) {
+        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            ended(end);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.tell((true, "closed here".to_owned()));
+    }
 }
 
 #[derive(Default)]
@@ -43,7 +68,7 @@ struct State {
 }
 
 impl Caller {
-    /// Opens a channel of this protocol; `ended` hears of it when the connection ends otherwise than by us.
+    /// Opens a channel of this protocol; `ended` is called when the connection ends, or is given up here.
     pub(super) fn new(pipe: Pipe, protocol: &str, ended: impl FnOnce(End) + Send + 'static) -> Self {
         let open = Frame::Open {
             channel: CHANNEL,
@@ -59,18 +84,26 @@ impl Caller {
             outbox: outbox.clone(),
         };
         let reader = pipe.reader;
+        let ending = Ending(Arc::new(Teller(Mutex::new(Some(Box::new(ended))))));
+        let teller = ending.0.clone();
         let reading = tokio::spawn(async move {
             let shared = reading.shared.clone();
             let end = reading.run(reader).await;
             shared.end(&end.1);
-            ended(end);
+            teller.tell(end);
         });
         Self {
             shared,
             outbox,
             sending,
             reading: AbortOnDropHandle::new(reading),
+            ending,
         }
+    }
+
+    /// Tells of the end of the connection, which is about to be given up.
+    pub(super) fn tell_end(&self, end: End) {
+        self.ending.0.tell(end);
     }
 
     /// Whether it can still be asked.

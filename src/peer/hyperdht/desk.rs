@@ -15,7 +15,7 @@ use super::node::{Node, lock};
 use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
 use crate::peer::PublicKey;
-use crate::peer::event::{Event, Events};
+use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::{Applicant, Clerk};
 use crate::peer::session::told;
 use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
@@ -101,7 +101,7 @@ impl Desk {
                         }
                     }
                     Some(Arrival::Refused { key, address }) => {
-                        events.emit(Event::Barred { address, why: format!("its key {key} is not let in") });
+                        events.emit(Event::Barred { key: Some(key), address, why: format!("its key {key} is not let in") });
                     }
                 },
             }
@@ -117,16 +117,11 @@ impl Desk {
 
 async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, known: Arc<KnownKeys>, events: Arc<Events>, stop: CancellationToken) {
     let (key, address) = (pipe.peer, pipe.address);
-    events.emit(Event::Opened { peer: key, address });
+    let open = events.opened(key, address, ConnectionUid::random());
     let who = Applicant { key, address };
     let serving = serve(pipe, Arc::new(Registering { clerk, known, who }), IDLE, stop);
     let ended = timeout(VISIT, serving).await;
-    let (meant, why) = ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}")));
-    events.emit(if meant {
-        Event::Closed { peer: key, why }
-    } else {
-        Event::Lost { peer: key, why }
-    });
+    open.ended(ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}"))));
 }
 
 /// What one client asks.

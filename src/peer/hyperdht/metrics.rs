@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use super::serving::{Answer, Service};
 use crate::http::{Door, Handover, PeerAddr};
 use crate::peer::PublicKey;
-use crate::peer::event::{Event, Events, ScrapeId};
+use crate::peer::collection::{CollectionFailed, told};
+use crate::peer::event::{Event, Events};
 use crate::peer::receipt::Numbers;
 use crate::peer::scraper::message;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
@@ -52,21 +53,19 @@ impl Service for Metrics {
             }
             Err(why) => {
                 self.events.emit(Event::Failed { peer, scrape, why });
-                Answer::plain(failure(scrape).encode())
+                Answer::plain(MetricsReply::Failed(told(scrape)).encode())
             }
         }
     }
-}
-
-/// The other end learns under which number our log says why, in the words of the JavaScript client.
-fn failure(scrape: ScrapeId) -> MetricsReply {
-    MetricsReply::Failed(format!("Failed to obtain metrics (uid {scrape})"))
 }
 
 impl Metrics {
     async fn collect(&self) -> Result<(Vec<Bytes>, Handover), String> {
         let (response, handover) = self.door.ask(request(), PeerAddr::Link(self.peer.text())).await;
         if !response.status().is_success() {
+            if let Some(failed) = response.extensions().get::<CollectionFailed>() {
+                return Err(failed.to_string());
+            }
             let status = response.status();
             return Err(format!("{status}: {}", message(response.into_body()).await));
         }

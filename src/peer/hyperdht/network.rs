@@ -16,13 +16,14 @@ use crate::peer::far::{HyperdhtError, ScrapedSettings};
 pub(crate) struct Network(Node);
 
 impl Network {
-    /// Joins the network through these nodes, `HOST:PORT` each, or through the public ones where there are none.
+    /// Joins the network through these nodes, `HOST:PORT` each, or through the public ones where there are none. `port` is the UDP
+    /// port, 0 for any.
     ///
     /// # Errors
     ///
     /// Where there is no socket for it.
-    pub(crate) async fn join(bootstrap: &[String]) -> Result<Self, HyperdhtError> {
-        Ok(Self(Node::open(bootstrap).await.map_err(failed)?))
+    pub(crate) async fn join(bootstrap: &[String], port: u16) -> Result<Self, HyperdhtError> {
+        Ok(Self(Node::open(bootstrap, port).await.map_err(failed)?))
     }
 
     /// The end that is scraped: reachable under its key from now on, it registers once it runs.

@@ -27,9 +27,14 @@ pub(super) enum NodeError {
     /// A bootstrap node is no `host:port`.
     #[error("the bootstrap node {0:?}: expected host:port")]
     Bootstrap(String),
-    /// The socket cannot be had.
-    #[error("cannot join HyperDHT: {0}")]
-    Join(String),
+    /// The socket cannot be bound.
+    #[error("cannot join HyperDHT{}: {why}", on(*.port))]
+    Join {
+        /// The UDP port that was asked for.
+        port: u16,
+        /// What the system says.
+        why: String,
+    },
     /// The identity is served by this node already.
     #[error("{0} is served already")]
     Taken(PublicKey),
@@ -55,20 +60,22 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Joins the network through these nodes, `host:port` each; through the public ones where there are none.
+    /// Joins the network through these nodes, `host:port` each; through the public ones where there are none. `port` is the UDP port,
+    /// 0 for any.
     ///
     /// # Errors
     ///
     /// Where a node's name is malformed or the socket cannot be had. Nodes that do not answer are no error: they are asked again.
-    pub(super) async fn open(bootstrap: &[String]) -> Result<Self, NodeError> {
+    pub(super) async fn open(bootstrap: &[String], port: u16) -> Result<Self, NodeError> {
         let mut config = DhtConfig::default();
+        config.port = port;
         config.bootstrap = match bootstrap {
             [] => DEFAULT_BOOTSTRAP.map(str::to_owned).into(),
             given => given.iter().map(|text| checked(text)).collect::<Result<_, _>>()?,
         };
         // We keep nothing for others: we come and go, and may be unreachable for them.
         config.ephemeral = Some(true);
-        let join = |e: &dyn ToString| NodeError::Join(e.to_string());
+        let join = |e: &dyn ToString| NodeError::Join { port, why: e.to_string() };
         let udx = UdxRuntime::new().map_err(|e| join(&e))?;
         let (running, dht) = rpc::spawn(&udx, config).await.map_err(|e| join(&e))?;
         let running = AbortOnDropHandle::new(running);
@@ -188,6 +195,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn socket_address(peer: &Ipv4Peer) -> Option<SocketAddr> {
     Some(SocketAddr::new(peer.host.parse().ok()?, peer.port))
+}
+
+/// Where a socket was to be bound, for an error.
+fn on(port: u16) -> String {
+    match port {
+        0 => String::new(),
+        port => format!(" on udp port {port}"),
+    }
 }
 
 fn key_pair(own: &Identity) -> Keypair {

@@ -11,7 +11,7 @@ use super::calling::Caller;
 use super::node::Node;
 use super::route::new_way;
 use crate::peer::backoff::{Backoff, REFUSALS};
-use crate::peer::event::{Event, Events};
+use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
@@ -90,21 +90,14 @@ impl Registrar {
     async fn register(&self) -> Result<bool, Failure> {
         let dialled = self.node.dial(&self.caller, self.bridge, DIAL).await;
         let pipe = dialled.map_err(|e| Failure::Unreachable(e.to_string()))?;
-        let (peer, address) = (pipe.peer, pipe.address);
-        self.events.emit(Event::Opened { peer, address });
+        let open = self.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
         // How the connection ends otherwise shows in the answer.
         let caller = Caller::new(pipe, REGISTER_PROTOCOL, |_| {});
         let answer = caller.ask(REGISTER_METHOD, &self.request().encode(), ANSWER).await;
         caller.close().await;
-        self.events.emit(match &answer {
-            Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => Event::Lost {
-                peer,
-                why: error.to_string(),
-            },
-            _ => Event::Closed {
-                peer,
-                why: "the registration is over".to_owned(),
-            },
+        open.ended(match &answer {
+            Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => (false, error.to_string()),
+            _ => (true, "the registration is over".to_owned()),
         });
         let answer = answer.map_err(|error| match error {
             HyperdhtError::Failed(why) => Failure::Refused(why),

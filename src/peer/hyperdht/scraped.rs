@@ -18,7 +18,7 @@ use super::pipe::Pipe;
 use super::registrar::Registrar;
 use super::serving::serve;
 use crate::http::Door;
-use crate::peer::event::{Event, Events};
+use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::ScrapedSettings;
 use crate::peer::receipt::Numbers;
 use crate::peer::session::told;
@@ -115,6 +115,7 @@ impl Scraped {
                         stop.cancelled().await;
                     }
                     Some(Arrival::Refused { key, address }) => events.emit(Event::Barred {
+                        key: Some(key),
                         address,
                         why: format!("its key {key} is neither a bridge's nor allowed"),
                     }),
@@ -149,12 +150,6 @@ impl Scraped {
 
 /// Answers one scraper until its connection ends.
 async fn answer(pipe: Pipe, metrics: Metrics, stop: CancellationToken) {
-    let (peer, address, events) = (pipe.peer, pipe.address, metrics.events.clone());
-    events.emit(Event::Opened { peer, address });
-    let (meant, why) = serve(pipe, Arc::new(metrics), IDLE, stop).await;
-    events.emit(if meant {
-        Event::Closed { peer, why }
-    } else {
-        Event::Lost { peer, why }
-    });
+    let open = metrics.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
+    open.ended(serve(pipe, Arc::new(metrics), IDLE, stop).await);
 }

@@ -42,7 +42,7 @@ impl Rig {
     }
 
     async fn node(&self) -> Node {
-        Node::open(&[self.network.bootstrap()]).await.unwrap()
+        Node::open(&[self.network.bootstrap()], 0).await.unwrap()
     }
 
     /// A listener that lets in the client alone, known to the network.
@@ -213,7 +213,7 @@ async fn a_key_that_nobody_has_is_unknown() {
 async fn where_no_node_answers_nothing_is_said_of_the_key() {
     // A socket that never answers: nobody else can have its port meanwhile.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let node = Node::open(&[silent.local_addr().unwrap().to_string()]).await.unwrap();
+    let node = Node::open(&[silent.local_addr().unwrap().to_string()], 0).await.unwrap();
     let (own, nobody) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
     assert!(matches!(node.dial(&own, nobody, LONG).await, Err(DialError::Alone)));
 }

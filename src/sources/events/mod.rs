@@ -9,15 +9,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Router};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::json;
+use tokio::sync::watch;
 
 pub use post_rate::PostRate;
 
-use super::receiver::Budget;
-use crate::http::{BodyLimit, Connection, may_post_events, read_body, reply};
-use crate::model::{Client, Clock, Event, EventError, IdempotencyKey, Timestamp, Topic};
+use super::receiver::{Budget, Limits};
+use crate::http::{BodyError, BodyLimit, Connection, drain_body, may_post_events, read_body, reply};
+use crate::model::{Client, Clock, EventError, IdempotencyKey, Topic};
 use crate::store::{Change, EmitError, Inlet};
 use crate::telemetry::{Rejection, Telemetry};
 use crate::wire::event_form;
@@ -28,8 +30,11 @@ const SOURCE: &str = "event";
 /// The header by which a producer makes a retry safe (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The form that a body may be.
+/// The form that is read.
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The other form that browsers and curl send. Its labels would be lost if it were ignored as other bodies are.
+const OTHER_FORM: &str = "multipart/form-data";
 
 /// A form of the largest labels that an event may have, each of their bytes escaped, and some room.
 const BODY: BodyLimit = BodyLimit {
@@ -49,6 +54,7 @@ pub struct Posting {
     inlet: Inlet,
     telemetry: Arc<Telemetry>,
     clock: Clock,
+    limits: watch::Receiver<Limits>,
     budget: Arc<Budget>,
     rate: Arc<PostRate>,
     /// The family that events are samples of, for those who follow what happens.
@@ -66,14 +72,23 @@ struct Refusal {
 }
 
 impl Posting {
-    /// Posts into this store, as samples of the family `metric`; bodies share the receivers' budget, and no client posts more often than
-    /// `rate` allows.
+    /// Posts into this store, as samples of the family `metric`; bodies share the receivers' limits and budget, and no client posts more
+    /// often than `rate` allows.
     #[must_use]
-    pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, budget: Arc<Budget>, rate: Arc<PostRate>, metric: &str) -> Self {
+    pub fn new(
+        inlet: Inlet,
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        limits: watch::Receiver<Limits>,
+        budget: Arc<Budget>,
+        rate: Arc<PostRate>,
+        metric: &str,
+    ) -> Self {
         Self {
             inlet,
             telemetry,
             clock,
+            limits,
             budget,
             rate,
             metric: metric.into(),
@@ -88,35 +103,32 @@ impl Posting {
         })?;
         let key = idempotency_key(headers)?;
         let mut hold = self.budget.hold();
-        let body = read_body(headers, body, BODY, &mut hold)
-            .await
-            .map_err(|error| Refusal::new(error.status(), "bad_body", error.to_string()))?;
-        if !body.is_empty() && !is_form(headers) {
-            let detail = format!("an event is posted as query or as a form: the content type of a body is {FORM}");
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail));
-        }
+        let body = match media_type(headers) {
+            None => read_body(headers, body, BODY, &mut hold).await?,
+            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut hold).await?,
+            Some(name) if name.eq_ignore_ascii_case(OTHER_FORM) => return Err(other_form()),
+            Some(_) => {
+                // What a webhook tells of itself in JSON, say. The event is what its URL says.
+                let limit = BodyLimit {
+                    bytes: self.limits.borrow().max_message_bytes,
+                    key: "receiver.max_message_bytes",
+                };
+                drain_body(headers, body, limit).await?;
+                Bytes::new()
+            }
+        };
         let event = event_form::parse(uri.query().unwrap_or_default().as_bytes(), &body)?;
         let now = (self.clock)();
-        let change = self.inlet.is_followed(Topic::OneShot).then(|| self.change(&event, now));
+        let change = self
+            .inlet
+            .is_followed(Topic::OneShot)
+            .then(|| Change::one_shot(&self.metric, &event, now));
         let accepted = self.inlet.emit(event, key, client, now).await?;
         if let Some(change) = change.filter(|_| !accepted.repeated) {
             self.inlet.tell(&change);
         }
         let answer = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
         Ok(reply::json(StatusCode::OK, &answer))
-    }
-}
-
-impl Posting {
-    /// What followers are told of an event.
-    fn change(&self, event: &Event, at: Timestamp) -> Change {
-        let labels = event.labels.iter().map(|(name, value)| (name.into(), value.into()));
-        Change::OneShot {
-            metric: Arc::clone(&self.metric),
-            labels: labels.collect(),
-            value: event.value,
-            at,
-        }
     }
 }
 
@@ -136,6 +148,12 @@ impl Refusal {
             retry_after: Some(wait),
             ..Self::new(status, reason, detail)
         }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self::new(error.status(), "bad_body", error.to_string())
     }
 }
 
@@ -169,11 +187,15 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusa
     IdempotencyKey::new(key).map(Some).map_err(|error| bad(&error.to_string()))
 }
 
-/// Whether a body says that it is a form, or does not say what it is.
-fn is_form(headers: &HeaderMap) -> bool {
-    let Some(given) = headers.get(CONTENT_TYPE) else { return true };
-    let given = given.to_str().unwrap_or_default();
-    given.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(FORM))
+/// What a body says that it is, without parameters; `None` where it does not say.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(CONTENT_TYPE)?.to_str().unwrap_or_default();
+    given.split(';').next().map(str::trim).filter(|name| !name.is_empty())
+}
+
+fn other_form() -> Refusal {
+    let detail = format!("a form of the type {OTHER_FORM} is not read: post the labels in the query, or as {FORM} (with curl -d)");
+    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail)
 }
 
 /// The route that takes events.

@@ -1,5 +1,6 @@
 //! The task of one endpoint: wait, poll, tell the store.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use super::course::{Course, Step, Turn};
 use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
-use crate::model::{Clock, Format, Origin, PeerSample, Update};
+use crate::model::{Clock, Format, LabelSet, Origin, PeerSample, Timestamp, Topic, Update};
 use crate::sources::{LARGE_BYTES, unusable};
-use crate::store::{Change, Inlet, Refused};
+use crate::store::{Change, Inlet, PolledEvent, PolledEvents, Receipt, Refused, take_events};
 use crate::supervise::{blocking, panic_message};
-use crate::telemetry::SharedTelemetry;
+use crate::telemetry::{Rejection, SharedTelemetry};
 use crate::wire::Foreign;
 
 /// Whom an endpoint tells what it learns.
@@ -33,6 +34,9 @@ pub(super) struct Worker {
     course: Course,
     fetcher: Fetcher,
     listeners: Listeners,
+    /// The events of the last answer that bear times. One that comes again, because its server was killed before it knew that
+    /// it had been received, or because it is no server of events but shows theirs for a while, is no new one.
+    recorded: HashSet<(LabelSet, Timestamp)>,
 }
 
 impl Worker {
@@ -42,6 +46,7 @@ impl Worker {
             target,
             course,
             listeners,
+            recorded: HashSet::new(),
         }
     }
 
@@ -125,21 +130,21 @@ impl Worker {
         }
     }
 
-    async fn store(&self, mut answer: Answer) -> Result<(), Failure> {
+    /// Records the events of an answer, which then counts as received, and stores the rest of it.
+    async fn store(&mut self, mut answer: Answer) -> Result<(), Failure> {
         let sample = answer.swarm.take().map(|(connections, peers)| PeerSample {
             at: (self.listeners.clock)(),
             connections,
             peers,
         });
         let (coding, body) = (answer.coding.take(), answer.body.clone());
-        let (inlet, update) = (self.listeners.inlet.clone(), self.update(answer));
-        let large = update.body.len() > LARGE_BYTES;
-        let put = move || catch_unwind(AssertUnwindSafe(|| inlet.put_polled(update)));
-        // A large body takes long enough to read to make other tasks late.
-        let put = if large { blocking(put).await } else { put() };
+        let update = self
+            .record_events(self.update(answer))
+            .await
+            .inspect_err(|_| self.fetcher.close())?;
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
-        match put {
-            Ok(Ok(receipt)) => {
+        match self.put(update).await? {
+            Ok(receipt) => {
                 telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
                 if sample.is_some() {
                     self.listeners.inlet.put_peers(&self.target.endpoint.name, sample);
@@ -147,15 +152,72 @@ impl Worker {
                 if let Some(complaint) = receipt.news() {
                     telemetry.complain(source, &self.target.endpoint.name, complaint);
                 }
+                Ok(())
             }
-            Ok(Err(refused)) => {
+            Err(refused) => {
                 let (reason, _) = unusable(&refused, &body);
                 telemetry.rejected_total.with([source, reason]).inc();
-                return Err(why_unusable(refused, &body, coding));
+                Err(why_unusable(refused, &body, coding))
             }
-            Err(panic) => return Err(self.panicked(&*panic)),
         }
-        Ok(())
+    }
+
+    /// Takes the events out of an update and puts them into the event log. The answer has been received once they are durable.
+    async fn record_events(&mut self, mut update: Update) -> Result<Update, Failure> {
+        let Some((metric, families)) = self.target.events.clone() else {
+            self.fetcher.taken(false);
+            return Ok(update);
+        };
+        let bytes = update.body.len();
+        let take = move || {
+            let found = take_events(&mut update, &families);
+            (update, found)
+        };
+        let (update, PolledEvents { mut events, refused }) = self.work(bytes, take).await?;
+        if let Some((count, first)) = refused {
+            self.refuse_events(count, &first);
+        }
+        let stamped = events.iter().filter_map(|event| Some((event.event.labels.clone(), event.stamp?)));
+        let stamped: HashSet<_> = stamped.collect();
+        let (had_events, now) = (!events.is_empty(), (self.listeners.clock)());
+        events.retain(|PolledEvent { event, stamp }| stamp.is_none_or(|stamp| !self.recorded.contains(&(event.labels.clone(), stamp))));
+        let inlet = &self.listeners.inlet;
+        let changes: Vec<_> = match inlet.is_followed(Topic::OneShot) {
+            true => events.iter().map(|event| Change::one_shot(&metric, &event.event, now)).collect(),
+            false => Vec::new(),
+        };
+        inlet.emit_polled(events, now).await?;
+        self.fetcher.taken(had_events);
+        self.recorded = stamped;
+        changes.iter().for_each(|change| inlet.tell(change));
+        Ok(update)
+    }
+
+    /// Stores an update.
+    async fn put(&self, update: Update) -> Result<Result<Receipt, Refused>, Failure> {
+        let inlet = self.listeners.inlet.clone();
+        self.work(update.body.len(), move || inlet.put_polled(update)).await
+    }
+
+    /// Does work on a text of so many bytes. A large one takes long enough to make other tasks late.
+    async fn work<T: Send + 'static>(&self, bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        let caught = move || catch_unwind(AssertUnwindSafe(work));
+        let done = if bytes > LARGE_BYTES { blocking(caught).await } else { caught() };
+        done.map_err(|panic| self.panicked(&*panic))
+    }
+
+    /// Samples that stand as events and cannot be any are left out, and counted.
+    fn refuse_events(&self, count: u64, first: &str) {
+        let source = &*self.target.source;
+        let detail = format!("a sample of its one-shot events cannot be one: {first}");
+        self.listeners.telemetry.reject(Rejection {
+            source,
+            peer: self.target.endpoint.url.host_str().unwrap_or_default(),
+            reason: "bad_event",
+            detail: &detail,
+        });
+        // The one that the rejection has counted is the first.
+        self.listeners.telemetry.rejected_total.with([source, "bad_event"]).add(count - 1);
     }
 
     fn update(&self, answer: Answer) -> Update {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::store::Refused;
+use crate::store::{EmitError, Refused};
 use crate::wire::Foreign;
 
 /// Why a poll brought nothing. Never holds a secret, nor a text of the target's own choosing that is long or has control characters.
@@ -49,6 +49,8 @@ pub(super) enum Failure {
     Coding { coding: String, why: Box<Self> },
     #[error("the body is not an IPFS node's list of peers: {0}")]
     NotPeers(String),
+    #[error("its one-shot events cannot be recorded, and are due again: {0}")]
+    Events(#[from] EmitError),
     #[error("{0}")]
     Refused(#[from] Refused),
     #[error("a fault in this program, worth a report: {0}")]

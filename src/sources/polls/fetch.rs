@@ -93,7 +93,8 @@ impl Fetcher {
         }
     }
 
-    /// Polls once, within the endpoint's timeout from now. After a failure the connection is closed.
+    /// Polls once, within the endpoint's timeout from now. After a failure the connection is closed. What is returned counts as
+    /// received once [`Fetcher::taken`] says so, and no request goes out on the connection before.
     pub(super) async fn fetch(&mut self) -> Result<Answer, Failure> {
         let after = self.target.endpoint.timeout;
         let deadline = Instant::now() + after;
@@ -103,15 +104,24 @@ impl Fetcher {
         match &answer {
             Ok(answer) => self.expected = answer.body.len(),
             // A refusal that was read to its end leaves a connection as good as any.
-            Err(Failure::Status(_)) => {}
+            Err(Failure::Status(_)) => self.link.taken(),
             Err(_) => self.link.close(),
         }
         answer
     }
 
-    /// Closes the connection.
+    /// Closes the connection. What was not taken has not been received.
     pub(super) fn close(&mut self) {
         self.link.close();
+    }
+
+    /// The last answer was taken for good. If it had events the connection is closed in good order, which tells a server of
+    /// events at once that they arrived: it may not live until the next request.
+    pub(super) fn taken(&mut self, had_events: bool) {
+        self.link.taken();
+        if had_events {
+            self.link.close();
+        }
     }
 
     async fn converse(&mut self, deadline: Instant) -> Result<Answer, Failure> {

@@ -19,6 +19,7 @@ use url::{Host, Url};
 
 use super::failure::{Failure, Phase};
 use super::lenient::{HeadExpected, Lenient};
+use super::socket::{Ending, PollSocket};
 use super::trust::Trust;
 
 /// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
@@ -50,6 +51,7 @@ struct Open {
     to: url::Origin,
     sender: SendRequest<Empty<Bytes>>,
     head_expected: HeadExpected,
+    ending: Ending,
     /// Drives the connection; its end is seen by `sender`.
     _driver: AbortOnDropHandle<()>,
 }
@@ -64,12 +66,21 @@ impl Link {
         }
     }
 
-    /// Closes the connection, whatever state it is in.
+    /// Closes the connection, whatever state it is in. It is reset unless the last answer on it was [taken](Self::taken).
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
+    /// The last answer was taken for good: the connection may end as it will.
+    pub(super) fn taken(&self) {
+        if let Some(open) = &self.open {
+            open.ending.in_good_order();
+        }
+    }
+
     /// Sends a request made by `request` to the origin of `url` and waits for the head of the answer.
+    ///
+    /// Until [`Link::taken`] says that the answer was taken the connection is reset when it ends.
     ///
     /// A target may close an idle connection just when the next request is on its way; that request, and only such a one, is sent once more.
     pub(super) async fn send(&mut self, url: &Url, deadline: Instant, request: impl Fn() -> Poll) -> Result<Response<Incoming>, Failure> {
@@ -93,16 +104,17 @@ impl Link {
     async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<Open, Failure> {
         let addresses = self.addresses(url).await?;
         self.phase = Phase::Connecting;
-        let stream = connect_any(url, &addresses, deadline).await?;
+        let stream = PollSocket::new(connect_any(url, &addresses, deadline).await?);
+        let ending = stream.ending();
         match url.scheme() {
             "https" => {
                 self.phase = Phase::Preparing;
                 let config = self.trust.config().await?;
                 self.phase = Phase::Securing;
                 let stream = secure(url, stream, TlsConnector::from(config)).await?;
-                Open::speak(url, stream).await
+                Open::speak(url, stream, ending).await
             }
-            _ => Open::speak(url, stream).await,
+            _ => Open::speak(url, stream, ending).await,
         }
     }
 
@@ -161,7 +173,7 @@ async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> 
 }
 
 /// The TLS handshake.
-async fn secure(url: &Url, stream: TcpStream, tls: TlsConnector) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Failure> {
+async fn secure(url: &Url, stream: PollSocket, tls: TlsConnector) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Failure> {
     let host = url.host_str().unwrap_or_default();
     let fail = |why: String| Failure::Tls {
         host: host.to_owned(),
@@ -175,7 +187,7 @@ async fn secure(url: &Url, stream: TcpStream, tls: TlsConnector) -> Result<impl 
 
 impl Open {
     /// Begins HTTP on a fresh connection.
-    async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Self, Failure> {
+    async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ending: Ending) -> Result<Self, Failure> {
         let head_expected = HeadExpected::default();
         let handshake = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
@@ -190,12 +202,14 @@ impl Open {
             to: url.origin(),
             sender,
             head_expected,
+            ending,
             _driver: AbortOnDropHandle::new(driver),
         })
     }
 
-    /// Sends a request, once the response before it has been read.
+    /// Sends a request, once the response before it has been read. Until the response to it was taken the connection is reset when it ends.
     async fn ask(&mut self, request: Poll) -> hyper::Result<Response<Incoming>> {
+        self.ending.reset();
         self.head_expected.set();
         self.sender.send_request(request).await
     }

@@ -15,6 +15,7 @@ mod ipfs;
 mod lenient;
 mod link;
 mod settings;
+mod socket;
 mod trust;
 
 pub use settings::{Credentials, Endpoint, Password, Question, Settings};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::{AppName, LabelPair};
+use crate::store::EventFamilies;
 
 /// `[poll_external]` as used. With no endpoints nothing is polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub struct Settings {
     pub allow_invalid_certs: bool,
     /// The longest body in bytes that is taken, both as it is sent and after decompression.
     pub max_body_bytes: usize,
+    /// The family of this proxy's own one-shot events; `None` if events are switched off. Then those of polled servers stay
+    /// samples like others.
+    pub event_metric: Option<Arc<str>>,
 }
 
 /// One endpoint to poll, everything settled.
@@ -42,6 +46,8 @@ pub struct Endpoint {
     pub ca_file: Option<PathBuf>,
     /// Labels that every series gets unless it has them already.
     pub labels: Arc<[LabelPair]>,
+    /// The families whose samples are one-shot events; `None`: what a server of events usually calls them.
+    pub events: Option<Arc<[Arc<str>]>>,
 }
 
 /// What an endpoint is asked for.
@@ -98,6 +104,8 @@ pub(super) struct Target {
     pub(super) source: Arc<str>,
     pub(super) max_body_bytes: usize,
     pub(super) allow_invalid_certs: bool,
+    /// The metric that events become samples of, and which samples are events; `None` if none are.
+    pub(super) events: Option<(Arc<str>, EventFamilies)>,
 }
 
 impl Settings {
@@ -115,7 +123,16 @@ impl Settings {
             Question::Metrics => "external_poll",
             Question::Peers { .. } => "ipfs",
         };
+        let events = self.event_metric.clone().filter(|_| endpoint.question == Question::Metrics);
+        let events = events.map(|own| {
+            let families = match &endpoint.events {
+                Some(named) => EventFamilies::Named(Arc::clone(named)),
+                None => EventFamilies::Usual { own: Arc::clone(&own) },
+            };
+            (own, families)
+        });
         Target {
+            events,
             endpoint: endpoint.clone(),
             source: format!("{kind}: {host}:{port}").into(),
             max_body_bytes: self.max_body_bytes,
@@ -140,6 +157,7 @@ mod tests {
             credentials: None,
             ca_file: None,
             labels: Arc::new([]),
+            events: None,
         }
     }
 
@@ -151,6 +169,7 @@ mod tests {
                 .to_vec(),
             allow_invalid_certs: false,
             max_body_bytes: 1,
+            event_metric: None,
         };
         let (sources, places): (Vec<_>, Vec<_>) = settings.targets().map(|(target, place)| (target.source, place)).unzip();
         assert_eq!(places, [0.0, 0.25, 0.5, 0.75]);

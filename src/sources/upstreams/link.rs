@@ -9,8 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::model::Topics;
 use crate::wire::monitoring::{
-    GzipError, HELLO, HandshakeError, Inflater, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, MAX_TEXT_BYTES, Oversized, check_hello, split,
+    GzipError, HandshakeError, Inflater, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, MAX_TEXT_BYTES, Oversized, client_hello, read_hello, split,
 };
 
 /// How long looking up, connecting and the handshake may take together.
@@ -88,7 +89,8 @@ impl Link<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     async fn greet(mut stream: S) -> Result<Self, Lost> {
-        stream.write_all(HELLO).await.map_err(Lost::Io)?;
+        // A server like ours sends its own kinds of events only to a client that asks; the original's ignores the question.
+        stream.write_all(&client_hello(Topics::ALL)).await.map_err(Lost::Io)?;
         let mut link = Self {
             stream,
             buffer: BytesMut::new(),
@@ -98,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         };
         loop {
             if let Some(hello) = split(&mut link.buffer, MAX_HANDSHAKE_BYTES).map_err(|_| Lost::Stranger)? {
-                check_hello(&hello)?;
+                read_hello(&hello)?;
                 return Ok(link);
             }
             link.read().await?;
@@ -161,15 +163,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::wire::monitoring::HELLO;
     use tokio::io::DuplexStream;
 
     async fn linked() -> (Link<DuplexStream>, DuplexStream) {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         theirs.write_all(HELLO).await.unwrap();
         let link = Link::greet(ours).await.unwrap();
-        let mut hello = [0; HELLO.len()];
+        let expected = client_hello(Topics::ALL);
+        let mut hello = vec![0; expected.len()];
         theirs.read_exact(&mut hello).await.unwrap();
-        assert_eq!(hello, HELLO);
+        assert_eq!(hello, expected);
         (link, theirs)
     }
 

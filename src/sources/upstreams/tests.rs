@@ -75,7 +75,7 @@ impl Relay {
     fn start(upstreams: &[String]) -> Self {
         let (inlet, view) = open(Limits::default(), Mode::Raw);
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
-        let feed = view.follow(&[Topic::Bitswap, Topic::Poll]);
+        let feed = view.follow([Topic::Bitswap, Topic::Poll].into_iter().collect());
         let settings = Settings {
             upstreams: upstreams.to_vec(),
             legacy_addresses: true,

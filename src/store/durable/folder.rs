@@ -1,11 +1,14 @@
 //! The little that the logs need of a file system, so that a test can stand in for one that fills up or dies.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use super::OpenError;
+use crate::supervise::files::{FileLock, LockError, check_regular, create_directory};
 
 /// The file whose lock says that a process uses the folder. It stays empty.
 const LOCK: &str = "lock";
@@ -13,6 +16,9 @@ const LOCK: &str = "lock";
 /// Metrics may tell more than everybody on the machine should know.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+
+/// The permission that the directory must not give: others could put files of their own in the place of ours.
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// A flat folder of files.
 pub(super) trait Folder: Send + Sync {
@@ -51,7 +57,7 @@ pub(super) struct Disk {
     /// The folder itself, to be synced.
     folder: File,
     /// Holds the lock for as long as it is open.
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl Disk {
@@ -61,24 +67,39 @@ impl Disk {
             let path = path.display().to_string();
             move |why| OpenError::Io { path, doing, why }
         };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(FOLDER_MODE);
-        builder.create(path).map_err(fail("make the folder"))?;
+        create_directory(path, FOLDER_MODE).map_err(fail("make the folder"))?;
         let folder = File::open(path).map_err(fail("open the folder"))?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(FILE_MODE);
-        let lock = options.open(path.join(LOCK)).map_err(fail("open the lock file in"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.display().to_string())),
-            Err(TryLockError::Error(source)) => return Err(fail("lock")(source)),
+        let mode = folder.metadata().map_err(fail("read"))?.permissions().mode() & 0o7777;
+        if mode & WRITABLE_BY_OTHERS != 0 {
+            let path = path.display().to_string();
+            return Err(OpenError::TooOpen { path, mode });
         }
+        let lock_name = path.join(LOCK);
+        let lock = open_lock(&lock_name).map_err(|why| OpenError::Io {
+            path: lock_name.display().to_string(),
+            doing: "open the lock file",
+            why,
+        })?;
+        let lock = FileLock::take(lock).map_err(|error| match error {
+            LockError::Held(_) => OpenError::InUse(path.display().to_string(), error.to_string()),
+            LockError::Unsupported(why) => fail("lock")(why),
+        })?;
         Ok(Self {
             path: path.to_owned(),
             folder,
             _lock: lock,
         })
     }
+}
+
+/// Opens the lock file, making it if it is not there. Opened for reading too, a FIFO does not wait for its other end.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let lock = options.custom_flags(flags.bits()).open(path)?;
+    check_regular(&lock)?;
+    Ok(lock)
 }
 
 impl Folder for Disk {
@@ -155,8 +176,43 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a/b");
         let disk = Disk::take(&path).unwrap();
-        assert!(matches!(Disk::take(&path), Err(OpenError::InUse(_))));
+        assert!(matches!(Disk::take(&path), Err(OpenError::InUse(..))));
         drop(disk);
+        Disk::take(&path).unwrap();
+    }
+
+    #[test]
+    fn the_process_that_uses_a_directory_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let _disk = Disk::take(root.path()).unwrap();
+        let told = Disk::take(root.path()).err().unwrap().to_string();
+        let place = root.path().display();
+        assert!(
+            told.starts_with(&format!("{place} is in use")) && told.contains(&format!("process {}", std::process::id())),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_and_a_lock_that_is_no_file_are_refused_with_the_reason() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("store");
+        for mode in [0o777, 0o1777, 0o702] {
+            let _ = std::fs::create_dir(&path);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let told = Disk::take(&path).err().unwrap().to_string();
+            assert!(told.contains(&format!("mode {mode:04o}")) && told.contains("store.path"), "{told}");
+            assert!(!path.join(LOCK).exists(), "nothing was made");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o775)).unwrap();
+        nix::unistd::mkfifo(&path.join(LOCK), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let told = Disk::take(&path).err().unwrap().to_string();
+        assert!(told.contains("store/lock: it is a FIFO and no regular file"), "{told}");
+        std::fs::remove_file(path.join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(root.path().join("elsewhere"), path.join(LOCK)).unwrap();
+        assert!(Disk::take(&path).is_err());
+        assert!(!root.path().join("elsewhere").exists(), "a link is not followed");
+        std::fs::remove_file(path.join(LOCK)).unwrap();
         Disk::take(&path).unwrap();
     }
 

@@ -44,6 +44,7 @@ fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
         key: key.map(|key| IdempotencyKey::new(key).unwrap()),
         poster: None,
         at: now(),
+        stamp: None,
     }
 }
 

@@ -46,8 +46,18 @@ pub(super) use writer::Door;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses it.
-    #[error("{0} is in use by another exporter-proxy (store.path)")]
-    InUse(String),
+    #[error("{0} is in use by another exporter-proxy: {1} (store.path)")]
+    InUse(String, String),
+    /// Others than its owner and its group can write to it.
+    #[error(
+        "{path} can be written by others (mode {mode:04o}), who could put files of their own there; chmod o-w it, or name a directory inside it (store.path)"
+    )]
+    TooOpen {
+        /// The directory.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The file system refuses.
     #[error("cannot {doing} {path}: {why} (store.path)")]
     Io {

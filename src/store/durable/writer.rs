@@ -32,12 +32,16 @@ enum Message {
     Stop,
 }
 
+/// Events that are made durable together or not at all.
 struct Request {
-    offer: Offer,
-    answer: oneshot::Sender<Result<Accepted, EmitError>>,
-    /// The place in the queue, free again when the answer has been given.
-    _place: OwnedSemaphorePermit,
+    offers: Vec<Offer>,
+    answer: oneshot::Sender<Result<Outcomes, EmitError>>,
+    /// The places in the queue, free again when the answer has been given.
+    _places: OwnedSemaphorePermit,
 }
+
+/// What became of each event of a request, in its order.
+type Outcomes = Vec<Result<Accepted, EmitError>>;
 
 /// The way to the writing thread.
 #[derive(Debug)]
@@ -52,13 +56,20 @@ pub(in crate::store) struct Door {
 impl Door {
     /// Has an event made durable and accepted.
     pub(in crate::store) async fn offer(&self, offer: Offer) -> Result<Accepted, EmitError> {
-        let stopping = || EmitError::NotDurable("the program is stopping".into());
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| stopping())?;
+        let outcome = self.offer_all(vec![offer]).await?.pop();
+        outcome.unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// Has events made durable and accepted: all of them, or after an error none.
+    pub(in crate::store) async fn offer_all(&self, offers: Vec<Offer>) -> Result<Outcomes, EmitError> {
+        // More than there are places wait for all of them, as there will never be more.
+        let wanted = u32::try_from(offers.len().min(WAITING)).unwrap_or(u32::MAX);
+        let places = Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|_| stopping())?;
         let (answer, outcome) = oneshot::channel();
         let request = Request {
-            offer,
+            offers,
             answer,
-            _place: place,
+            _places: places,
         };
         self.messages.send(Message::Offer(request)).map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
@@ -76,6 +87,10 @@ impl Door {
     pub(super) fn stop(&self) {
         let _ = self.messages.send(Message::Stop);
     }
+}
+
+fn stopping() -> EmitError {
+    EmitError::NotDurable("the program is stopping".into())
 }
 
 /// The thread's work.
@@ -153,19 +168,23 @@ impl Writer {
     }
 
     fn serve(&mut self, requests: Vec<Request>, health: &mut Health) {
-        let (offers, answers): (Vec<_>, Vec<_>) = requests
-            .into_iter()
-            .map(|request| (request.offer, (request.answer, request._place)))
-            .unzip();
+        let (mut offers, mut answers) = (Vec::new(), Vec::new());
+        for request in requests {
+            answers.push((request.offers.len(), request.answer, request._places));
+            offers.extend(request.offers);
+        }
         match self.journal.commit(&self.state, &offers) {
             Ok(outcomes) => {
                 let wrote = outcomes.iter().any(|outcome| outcome.is_ok_and(|accepted| !accepted.repeated));
-                for ((answer, _place), outcome) in answers.into_iter().zip(outcomes) {
-                    // A producer that has gone away has its event accepted all the same.
-                    let _ = answer.send(outcome.map_err(|why| match why {
+                let mut outcomes = outcomes.into_iter().map(|outcome| {
+                    outcome.map_err(|why| match why {
                         NotAccepted::KeyReused => EmitError::KeyReused,
                         NotAccepted::Crowded => EmitError::Crowded,
-                    }));
+                    })
+                });
+                for (offers, answer, _places) in answers {
+                    // A producer that has gone away has its events accepted all the same.
+                    let _ = answer.send(Ok(outcomes.by_ref().take(offers).collect()));
                 }
                 match self.journal.rewrite_if_large(&self.state) {
                     // Retries alone do not prove that anything can be written.
@@ -175,7 +194,7 @@ impl Writer {
             }
             Err(error) => {
                 let why: Arc<str> = format!("{}: {error}", self.journal.show()).into();
-                for (answer, _place) in answers {
+                for (_, answer, _places) in answers {
                     let _ = answer.send(Err(EmitError::NotDurable(Arc::clone(&why))));
                 }
                 health.ill(&why);

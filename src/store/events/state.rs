@@ -33,9 +33,11 @@ const SHARE_OF_FREE: usize = 9;
 pub(in crate::store) struct Offer {
     pub(in crate::store) event: Event,
     pub(in crate::store) key: Option<IdempotencyKey>,
-    /// The network of the client that posts it.
+    /// The network of the client that posts it; none for an event that was polled.
     pub(in crate::store) poster: Option<Client>,
     pub(in crate::store) at: Timestamp,
+    /// The time that the event bears at the server it was polled from, if it bears one.
+    pub(in crate::store) stamp: Option<Timestamp>,
 }
 
 /// What is to become of an [`Offer`].
@@ -157,7 +159,14 @@ impl Events {
         let mut keys: HashMap<&IdempotencyKey, Used> = HashMap::new();
         let mut verdicts = Vec::with_capacity(offers.len());
         let mut crowd = Crowd::new(self);
-        for Offer { event, key, at, poster } in offers {
+        for Offer {
+            event,
+            key,
+            poster,
+            at,
+            stamp,
+        } in offers
+        {
             let fingerprint = fingerprint(event);
             if let Some(used) = key.as_ref().and_then(|key| self.keys.get(key).or_else(|| keys.get(key))) {
                 let same = used.fingerprint == fingerprint;
@@ -170,7 +179,7 @@ impl Events {
             };
             let last = stamps.get(&event.labels).copied();
             let last = last.unwrap_or_else(|| self.log.last_stamp(&event.labels));
-            let (id, stamp) = (EventId(next), stamp_after(last, *at));
+            let (id, stamp) = (EventId(next), stamp_after(last, *stamp, *at));
             next += 1;
             if offers.len() > 1 {
                 stamps.insert(&event.labels, stamp);
@@ -379,10 +388,12 @@ impl Events {
     }
 }
 
-/// The stamp of an event that was taken at this time, after another one of its series.
-fn stamp_after(last: Timestamp, at: Timestamp) -> Timestamp {
-    let next = last.plus(STAMP_STEP);
-    if next > at.plus(MAX_AHEAD) { at } else { next.max(at) }
+/// The stamp of an event that was taken at this time, after another one of its series. A stamp that it bears already stays,
+/// unless it is too far ahead.
+fn stamp_after(last: Timestamp, given: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    let (limit, next) = (at.plus(MAX_AHEAD), last.plus(STAMP_STEP));
+    let own = given.filter(|given| *given <= limit).unwrap_or(at);
+    if next > limit { own } else { next.max(own) }
 }
 
 fn pick(cursor: &Cursor, log: &Log, options: &EventOptions) -> (Vec<Arc<Recorded>>, Cursor) {
@@ -415,14 +426,15 @@ impl<'a> Crowd<'a> {
 
     /// Takes one more event of this network, if it may, and says which event is the oldest then. A network that has its share of the
     /// log pushes out the oldest event. It must not if a network has posted that one which has fewer events, and a scraper that comes
-    /// regularly still awaits it.
+    /// regularly still awaits it. Polled events are always taken, since a poll has all of its events taken or none.
     fn admit(&mut self, poster: &'a Option<Client>, now: Moment) -> Option<u64> {
         if self.may_grow(self.held_by(poster)) {
             self.len += 1;
         } else {
             // Without an owner there: an offer of this very batch.
             if let Some((owner, taken)) = self.events.log.posted(self.first) {
-                let is_protected = owner.is_some() && self.held_by(owner) < self.held_by(poster) && now.since(taken) < PROTECTED;
+                let is_protected =
+                    owner.is_some() && poster.is_some() && self.held_by(owner) < self.held_by(poster) && now.since(taken) < PROTECTED;
                 if is_protected && self.events.is_awaited(self.first, now) {
                     return None;
                 }

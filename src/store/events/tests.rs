@@ -37,6 +37,7 @@ fn offer(kind: &str, at: i64) -> Offer {
         key: None,
         poster: None,
         at: ms(at),
+        stamp: None,
     }
 }
 
@@ -685,6 +686,19 @@ fn a_client_pushes_out_its_own_oldest_events() {
 }
 
 #[test]
+fn polled_events_are_taken_whatever_others_have_pending() {
+    let mut events = Events::new(EventOptions {
+        max_pending: 10,
+        ..EventOptions::default()
+    });
+    come(&mut events, "prom");
+    assert_eq!(post(&mut events, "10.0.0.1", 0..1, 0), 1);
+    let polled: Vec<_> = (1..20).map(|kind| offer(&kind.to_string(), 0)).collect();
+    let verdicts = events.judge(&polled);
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::New { .. })));
+}
+
+#[test]
 fn delivered_events_are_freed_but_for_a_few_to_look_at() {
     let mut events = Events::new(EventOptions::default());
     take(&mut events, "a", 0);
@@ -700,6 +714,35 @@ fn delivered_events_are_freed_but_for_a_few_to_look_at() {
 }
 
 #[test]
+fn an_event_that_bears_a_time_keeps_it_unless_that_is_taken_or_far_ahead() {
+    let mut events = Events::new(EventOptions {
+        explicit_timestamps: true,
+        ..EventOptions::default()
+    });
+    let mut stamp = |kind: &str, at, given: Option<i64>| {
+        let mut offer = offer(kind, at);
+        offer.stamp = given.map(ms);
+        let Verdict::New { record, oldest } = events.judge(&[offer]).remove(0) else {
+            panic!("it is new")
+        };
+        events.accept(std::sync::Arc::clone(&record), oldest, None, None);
+        assert_eq!(record.at, ms(at));
+        record.stamp.as_millis()
+    };
+    assert_eq!(stamp("a", 10_000, Some(7_000)), 7_000);
+    assert_eq!(stamp("a", 10_000, Some(7_000)), 7_001, "one sample for each time of a series");
+    assert_eq!(stamp("a", 10_000, Some(6_000)), 7_002, "times of a series ascend");
+    assert_eq!(stamp("b", 10_000, Some(6_000)), 6_000);
+    assert_eq!(
+        stamp("b", 10_000, Some(310_000)),
+        310_000,
+        "a clock that is ahead by no more than Prometheus takes"
+    );
+    assert_eq!(stamp("c", 10_000, Some(310_001)), 10_000);
+    assert_eq!(stamp("c", 10_000, None), 10_001);
+}
+
+#[test]
 fn a_key_makes_a_retry_count_once() {
     let key = |text| Some(IdempotencyKey::new(text).unwrap());
     let mut events = Events::new(EventOptions::default());
@@ -708,6 +751,7 @@ fn a_key_makes_a_retry_count_once() {
         key,
         poster: None,
         at: ms(0),
+        stamp: None,
     };
     let offers = [offer("x", key("k")), offer("x", key("k")), offer("y", key("k")), offer("x", None)];
     let verdicts = events.judge(&offers);

@@ -2,8 +2,10 @@
 //!
 //! Each side sends a [`hello`](HELLO) at once, uncompressed. From then on only the server speaks: frames of a length
 //! (`u32`, big-endian) and a payload, the payload one gzip member of one JSON object and a newline. The object is
-//! `{"event":{...}}` and nothing beside it, since the original client drops the connection over any other key there;
-//! keys inside `event` that it does not know do not disturb it, and that is where everything of ours stands.
+//! `{"event":{...}}` and nothing beside it, since the original client drops the connection over any other key there. Keys
+//! inside `event` that it does not know are ignored, as long as the event has a `bitswap_message` or a `connection_event`;
+//! at an event with neither it drops the connection, too. Kinds of our own are therefore sent only to a client whose
+//! [`Hello`] asks for them.
 
 pub mod api;
 mod event;
@@ -18,7 +20,7 @@ mod object;
 pub use event::{Own, Said};
 pub use frame::{LENGTH_BYTES, MAX_FRAME_BYTES, Oversized, length_of, split};
 pub use gzip::{Compressor, GzipError, Inflater};
-pub use handshake::{HELLO, HandshakeError, MAX_HANDSHAKE_BYTES, check_hello};
+pub use handshake::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, client_hello, read_hello};
 pub use heard::{Heard, HeardError, Tally};
 pub use line::line;
 pub use multiaddr::legacy;

@@ -34,6 +34,7 @@ pub fn endpoint(url: &str) -> Endpoint {
         credentials: None,
         ca_file: None,
         labels: Arc::new([]),
+        events: None,
     }
 }
 
@@ -43,6 +44,7 @@ pub fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> Settings {
         endpoints: endpoints.into_iter().collect(),
         allow_invalid_certs: false,
         max_body_bytes: 1 << 20,
+        event_metric: Some("events_to_metrics".into()),
     }
 }
 

@@ -1,0 +1,136 @@
+//! The TCP connection of a poll, which is reset unless the answer was taken.
+//!
+//! A server of one-shot events counts those of an answer as delivered when its client ends the connection in good order with
+//! everything acknowledged. That all bytes arrived in this machine's kernel does not mean that the events are in the event
+//! log: until they are, whatever ends the connection (a timeout, an error, a `kill -9`) resets it, so that they are due again.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection that HTTP reads and writes.
+#[derive(Debug)]
+pub(super) struct PollSocket(Arc<TcpStream>);
+
+/// Decides how a [`PollSocket`] ends, wherever that is.
+#[derive(Debug)]
+pub(super) struct Ending(Weak<TcpStream>);
+
+impl PollSocket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(stream))
+    }
+
+    pub(super) fn ending(&self) -> Ending {
+        Ending(Arc::downgrade(&self.0))
+    }
+}
+
+impl Ending {
+    /// From now on the connection is reset when it ends.
+    pub(super) fn reset(&self) {
+        self.set(Some(Duration::ZERO));
+    }
+
+    /// From now on the connection ends in good order.
+    pub(super) fn in_good_order(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, linger: Option<Duration>) {
+        if let Some(stream) = self.0.upgrade() {
+            // It fails for a socket that is gone, whose end cannot be decided any more.
+            let _ = SockRef::from(&*stream).set_linger(linger);
+        }
+    }
+}
+
+impl AsyncRead for PollSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(read) => {
+                    buf.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for PollSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A peer that has closed already leaves nothing to shut down.
+        Poll::Ready(match SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
+            _ => Ok(()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (PollSocket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (PollSocket::new(ours), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn bytes_go_both_ways_and_a_shutdown_is_an_end() {
+        let (mut ours, mut theirs) = pair().await;
+        ours.write_all(b"question").await.unwrap();
+        theirs.write_all(b"answer").await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut heard = String::new();
+        theirs.read_to_string(&mut heard).await.unwrap();
+        drop(theirs);
+        let mut answer = String::new();
+        ours.read_to_string(&mut answer).await.unwrap();
+        assert_eq!((heard.as_str(), answer.as_str()), ("question", "answer"));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_is_reset() {
+        for (taken, end) in [(false, Err(io::ErrorKind::ConnectionReset)), (true, Ok(0))] {
+            let (ours, mut theirs) = pair().await;
+            let ending = ours.ending();
+            ending.reset();
+            if taken {
+                ending.in_good_order();
+            }
+            drop(ours);
+            let read = theirs.read(&mut [0]).await.map_err(|error| error.kind());
+            assert_eq!(read, end);
+            ending.reset();
+        }
+    }
+}

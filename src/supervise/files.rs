@@ -1,0 +1,224 @@
+//! Files as a daemon needs them: regular ones, which cannot block it, locks that one process holds, and names that survive a loss
+//! of power.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{major, minor};
+use tokio::time::{Instant, sleep};
+
+/// How often a lock that another process holds is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// Opens a file for reading, without waiting for a FIFO's other end.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file; the error then names what it is.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    check_regular(&file)?;
+    Ok(file)
+}
+
+/// Checks that a file that is open is a regular one: reading a FIFO or a device could take for ever.
+///
+/// # Errors
+/// When it is none; the error names what it is.
+pub fn check_regular(file: &File) -> io::Result<()> {
+    let kind = file.metadata()?.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_dir() => "a directory",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {what} and no regular file"),
+    ))
+}
+
+/// A lock on a file, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "closing it gives the lock up")] File);
+
+/// The reason why a file was not locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds the lock.
+    #[error("it is in use by {}", holder(.0))]
+    Held(Option<u32>),
+    /// The file system has no locks, or refuses this one.
+    #[error("it cannot be locked: {0}")]
+    Unsupported(#[source] io::Error),
+}
+
+impl FileLock {
+    /// Locks a file for this process.
+    ///
+    /// # Errors
+    /// When another process holds the lock, or the file system has none.
+    pub fn take(file: File) -> Result<Self, LockError> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(lock_holder(&file))),
+            Err(TryLockError::Error(why)) => Err(LockError::Unsupported(why)),
+        }
+    }
+
+    /// Locks a file, and tries for `wait` while another process holds the lock: one that is about to end gives it up. Calls
+    /// `waiting` once, with that process, before it waits.
+    ///
+    /// # Errors
+    /// As [`FileLock::take`].
+    pub async fn take_within(file: &File, wait: Duration, waiting: impl FnOnce(&LockError)) -> Result<Self, LockError> {
+        let deadline = Instant::now() + wait;
+        let mut waiting = Some(waiting);
+        loop {
+            let held = match Self::take(file.try_clone().map_err(LockError::Unsupported)?) {
+                Err(held @ LockError::Held(_)) if Instant::now() < deadline => held,
+                settled => return settled,
+            };
+            if let Some(waiting) = waiting.take() {
+                waiting(&held);
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+}
+
+fn holder(process: &Option<u32>) -> String {
+    process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
+}
+
+/// The process that holds the lock on a file, where the system tells.
+fn lock_holder(file: &File) -> Option<u32> {
+    let about = file.metadata().ok()?;
+    let device = format!("{:02x}:{:02x}", major(about.dev()), minor(about.dev()));
+    find_holder(&fs::read_to_string("/proc/locks").ok()?, &device, about.ino())
+}
+
+/// Finds the holder in the text of `/proc/locks`. Some file systems name another device there than elsewhere, so one lock on a
+/// file of this number is good enough.
+fn find_holder(locks: &str, device: &str, inode: u64) -> Option<u32> {
+    let holders = || {
+        locks.lines().filter_map(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            let (kind, _, _) = (words.next()?, words.next()?, words.next()?);
+            let (process, place) = (words.next()?, words.next()?);
+            let (on, number) = place.rsplit_once(':')?;
+            (kind == "FLOCK" && number.parse() == Ok(inode)).then_some((on, process.parse().ok()?))
+        })
+    };
+    let exactly = holders().find(|(on, _)| *on == device);
+    exactly.or_else(|| holders().next()).map(|(_, process)| process)
+}
+
+/// Makes the entries of a directory survive a loss of power: creations, renamings and removals so far.
+///
+/// # Errors
+/// When the file system says so.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The directory that holds a file or directory.
+#[must_use]
+pub fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Makes a directory and those above it that are missing, so that they survive a loss of power. One that is there stays as it is.
+///
+/// # Errors
+/// When one cannot be made, or something else has its name.
+pub fn create_directory(path: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .take_while(|ancestor| !ancestor.exists())
+        .collect();
+    DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    missing.iter().rev().try_for_each(|made| sync_directory(&parent(made)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use nix::sys::stat::Mode;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_blocks_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        assert_eq!(open_regular(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+        assert_eq!(open_regular(&path).unwrap_err().to_string(), "it is a FIFO and no regular file");
+        assert!(open_regular(root.path()).unwrap_err().to_string().contains("a directory"));
+        assert!(open_regular(Path::new("/dev/null")).unwrap_err().to_string().contains("a device"));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "x").unwrap();
+        assert_eq!(io::read_to_string(open_regular(&path).unwrap()).unwrap(), "x");
+        std::os::unix::fs::symlink(&path, root.path().join("link")).unwrap();
+        assert!(open_regular(&root.path().join("link")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_waited_for_and_its_holder_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("key");
+        fs::write(&path, "").unwrap();
+        let held = FileLock::take(File::open(&path).unwrap()).unwrap();
+        let file = File::open(&path).unwrap();
+        let mut told = Vec::new();
+        let began = Instant::now();
+        let wait = Duration::from_secs(15);
+        let refused = FileLock::take_within(&file, wait, |why| told.push(why.to_string()))
+            .await
+            .unwrap_err();
+        assert!(began.elapsed() >= wait);
+        let expected = format!("it is in use by process {}", std::process::id());
+        assert_eq!((refused.to_string(), told), (expected.clone(), vec![expected]));
+        let release = async {
+            sleep(wait / 2).await;
+            drop(held);
+        };
+        let (taken, ()) = tokio::join!(FileLock::take_within(&file, wait, |_| {}), release);
+        assert!(taken.is_ok());
+        drop(taken);
+        assert!(FileLock::take(file).is_ok());
+    }
+
+    #[test]
+    fn the_holder_is_read_from_the_systems_list() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 fd:01:77 0 EOF\n2: FLOCK  ADVISORY  WRITE 22 00:2a:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 33 fd:01:77 0 EOF\n3: FLOCK  ADVISORY  WRITE 44 fd:01:77 0 EOF\nnonsense\n";
+        assert_eq!(find_holder(locks, "fd:01", 77), Some(44));
+        assert_eq!(find_holder(locks, "99:99", 77), Some(22));
+        assert_eq!(find_holder(locks, "fd:01", 78), None);
+    }
+
+    #[test]
+    fn directories_are_made_with_their_mode_and_kept_as_they_are() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b/c");
+        create_directory(&deep, 0o700).unwrap();
+        assert_eq!(fs::metadata(root.path().join("a")).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&deep, fs::Permissions::from_mode(0o755)).unwrap();
+        create_directory(&deep, 0o700).unwrap();
+        assert_eq!(fs::metadata(&deep).unwrap().permissions().mode() & 0o777, 0o755);
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(create_directory(&root.path().join("file"), 0o700).is_err());
+        assert_eq!(parent(Path::new("x")), Path::new("."));
+    }
+}
