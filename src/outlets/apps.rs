@@ -4,27 +4,28 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use http::header::{ACCEPT, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::listings::{Form, Listings};
 use super::{table, unknown_app};
-use crate::http::reply;
-use crate::model::Clock;
+use crate::http::{Chunks, Row, reply};
 use crate::store::View;
 
 /// What the endpoints about applications need.
 #[derive(Debug)]
 pub struct Listing {
     view: View,
-    clock: Clock,
+    listings: Arc<Listings>,
 }
 
 impl Listing {
-    /// Endpoints over this view.
+    /// Endpoints over this view, and its listings.
     #[must_use]
-    pub fn new(view: View, clock: Clock) -> Self {
-        Self { view, clock }
+    pub fn new(view: View, listings: Arc<Listings>) -> Self {
+        Self { view, listings }
     }
 }
 
@@ -57,13 +58,26 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 
 /// `GET /apps`
 pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
-    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
-    let apps = table::sorted(listing.view.apps());
-    if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::list(&apps, now, expire_after))
+    let now = (listing.listings.clock)();
+    let (form, content_type) = if wishes.json(&headers) {
+        (Form::Json, "application/json")
     } else {
-        reply::text(StatusCode::OK, table::draw(&apps, now, expire_after))
-    }
+        (Form::Table, "text/plain; charset=utf-8")
+    };
+    let Some(prepared) = listing.listings.get(form).await else {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+    };
+    let (head, end) = match form {
+        Form::Json => (
+            "{\"apps\":[".to_owned(),
+            format!("],\"time\":{}}}\n", Value::from(table::rfc3339(now))),
+        ),
+        _ => (table::draw_head(prepared.width, now), table::draw_end(prepared.width)),
+    };
+    let own = |text: String| Row::new(vec![text.into()]);
+    let mut response = Chunks::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// `GET /apps/NAME`
@@ -76,7 +90,7 @@ pub(super) async fn one(
     let Some(app) = listing.view.app(&name) else {
         return unknown_app(&name);
     };
-    let (now, expire_after) = ((listing.clock)(), listing.view.expire_after());
+    let (now, expire_after) = ((listing.listings.clock)(), listing.view.expire_after());
     if wishes.json(&headers) {
         reply::json(StatusCode::OK, &table::all_facts(&app, now, expire_after))
     } else {
