@@ -124,20 +124,17 @@ pub enum Syntax {
 }
 
 impl Syntax {
-    /// The syntax that the value of a `Content-Type` header names. `None` where it names neither: what is missing, blank, or
-    /// too general (`text/plain` alone, `text/html`, what curl sends by itself), so that the text itself must tell.
+    /// The syntax that the value of a `Content-Type` header names; `None` where it is not the type of an exposition (`text/html`, the
+    /// type of a form that curl sends by itself). As in Prometheus the media type decides, whatever its parameters and the text say.
     #[must_use]
     pub fn named_by(content_type: &str) -> Option<Self> {
-        let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-        let has_version = || {
-            parameters
-                .split(';')
-                .any(|it| it.trim_start().to_ascii_lowercase().starts_with("version="))
-        };
-        match media_type.trim() {
-            it if it.eq_ignore_ascii_case("application/openmetrics-text") => Some(Self::OpenMetrics),
-            it if it.eq_ignore_ascii_case("text/plain") && has_version() => Some(Self::Text),
-            _ => None,
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
+            Some(Self::OpenMetrics)
+        } else if media_type.eq_ignore_ascii_case("text/plain") {
+            Some(Self::Text)
+        } else {
+            None
         }
     }
 }
@@ -190,7 +187,7 @@ pub struct Update {
     pub app: AppName,
     /// The exposition text, in an allocation of exactly its size.
     pub body: Bytes,
-    /// The format of `body`; `None` where only the text itself can tell.
+    /// The format of `body`; `None` where none was named and its last line decides.
     pub syntax: Option<Syntax>,
     /// Labels that every series gets unless it has them already (an endpoint's `labels`).
     pub labels: Arc<[LabelPair]>,
@@ -283,7 +280,9 @@ mod tests {
             ),
             ("Application/OpenMetrics-Text", Some(Syntax::OpenMetrics)),
             ("text/plain; charset=utf-8; Version=0.0.4", Some(Syntax::Text)),
-            ("text/plain; charset=utf-8", None),
+            ("text/plain; charset=utf-8", Some(Syntax::Text)),
+            (" TEXT/plain ", Some(Syntax::Text)),
+            ("text/plain2", None),
             ("text/html", None),
             ("application/x-www-form-urlencoded", None),
             ("", None),

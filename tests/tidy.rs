@@ -159,6 +159,16 @@ fn sources_only_write_and_outlets_only_read() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Work on another thread may panic, which must not pass for an empty result: `supervise::blocking` hands the panic on.
+#[test]
+fn only_one_function_starts_blocking_work() {
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|path| place(path) != "supervise/blocking" && code(path).contains("spawn_blocking"))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 #[test]
 fn no_file_has_a_name_that_says_nothing() {
     let wrong: Vec<_> = sources()

@@ -23,6 +23,7 @@ pub fn check(input: &[u8]) {
     for syntax in [Syntax::Text, Syntax::OpenMetrics] {
         let it = Exposition::parse(Bytes::copy_from_slice(input), syntax);
         index_is_sound(&it);
+        what_is_kept_is_kept_as_it_is(&it);
         lines_are_what_they_are_alone(&it);
         no_good_line_is_lost(&it);
         reads_again_as_it_was(&it);
@@ -49,6 +50,16 @@ fn index_is_sound(it: &Exposition) {
     let mut all: Vec<_> = it.families().iter().flat_map(|family| it.run_spans(family)).collect();
     all.sort();
     assert!(all.windows(2).all(|pair| pair[0].end < pair[1].start), "no byte in two runs");
+}
+
+/// Lone backslashes are doubled once: the text that is kept has none.
+fn what_is_kept_is_kept_as_it_is(it: &Exposition) {
+    let again = Exposition::parse(it.body().clone(), it.syntax());
+    assert_eq!(again.body(), it.body());
+    assert_eq!(
+        (again.series(), again.faults().total(), again.faults().exemplars()),
+        (it.series(), it.faults().total(), it.faults().exemplars())
+    );
 }
 
 /// A line that nothing stands before.
@@ -97,7 +108,8 @@ fn no_good_line_is_lost(it: &Exposition) {
         }
         for sample in it.samples(family) {
             let same = kept.entry(sample.hash()).or_default();
-            assert!(!same.iter().any(|other| other.same_series(&sample)), "a series twice: {sample:?}");
+            let is_same = |other: &&Sample<'_>| other.same_series(&sample) && other.timestamp == sample.timestamp;
+            assert!(same.iter().find(is_same).is_none(), "a series twice with one time: {sample:?}");
             same.push(sample);
         }
     }

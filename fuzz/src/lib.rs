@@ -6,6 +6,7 @@ pub mod capnp_stream;
 pub mod event_form;
 pub mod exposition;
 mod feeding;
+pub mod foreign;
 pub mod hyperdht_alias;
 pub mod hyperdht_frames;
 pub mod hyperdht_metrics;
@@ -13,6 +14,7 @@ pub mod json_stream;
 pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
+pub mod response_head;
 pub mod store_log;
 pub mod udx;
 
@@ -24,6 +26,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("capnp_stream", capnp_stream::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),
+    ("foreign", foreign::check),
     ("hyperdht_alias", hyperdht_alias::check),
     ("hyperdht_frames", hyperdht_frames::check),
     ("hyperdht_metrics", hyperdht_metrics::check),
@@ -31,6 +34,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
+    ("response_head", response_head::check),
     ("store_log", store_log::check),
     ("udx", udx::check),
 ];

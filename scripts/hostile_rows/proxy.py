@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -123,6 +124,16 @@ class Proxy:
             return response.status, response.read()
         finally:
             connection.close()
+
+    def send(self, message, patience=120):
+        """One message over TCP, and all that is said to it."""
+        with socket.create_connection(self.tcp, patience) as stream:
+            stream.sendall(message)
+            stream.shutdown(socket.SHUT_WR)
+            told = b""
+            while part := stream.recv(4096):
+                told += part
+            return told
 
     def text(self, path):
         status, body = self.ask("GET", path)

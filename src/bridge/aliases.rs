@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::model::Timestamp;
 use crate::peer::{Alias, PublicKey};
 
@@ -30,6 +32,13 @@ pub(super) enum Over {
     Unknown,
 }
 
+/// A point in time: the time of day to be shown, and the monotonic time by which entries expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Now {
+    pub(super) time: Timestamp,
+    pub(super) instant: Instant,
+}
+
 /// What was registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -39,7 +48,7 @@ pub(super) struct Entry {
     pub(super) service: String,
     pub(super) over: Over,
     /// When it was registered last, or read from the targets file.
-    pub(super) renewed: Timestamp,
+    pub(super) renewed: Now,
 }
 
 /// Why a registration is refused.
@@ -70,8 +79,8 @@ impl Aliases {
         }
     }
 
-    fn is_live(&self, entry: &Entry, now: Timestamp) -> bool {
-        now.since(entry.renewed) < self.expiry
+    fn is_live(&self, entry: &Entry, now: Now) -> bool {
+        now.instant.saturating_duration_since(entry.renewed.instant) < self.expiry
     }
 
     /// Takes a registration and says whether it brought anything new.
@@ -92,17 +101,17 @@ impl Aliases {
     }
 
     /// The entry of an alias, unless it has expired.
-    pub(super) fn get(&self, alias: &str, now: Timestamp) -> Option<&Entry> {
+    pub(super) fn get(&self, alias: &str, now: Now) -> Option<&Entry> {
         self.entries.get(alias).filter(|entry| self.is_live(entry, now))
     }
 
     /// All entries that have not expired, sorted by alias.
-    pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = &Entry> {
+    pub(super) fn live(&self, now: Now) -> impl Iterator<Item = &Entry> {
         self.entries.values().filter(move |entry| self.is_live(entry, now))
     }
 
     /// Forgets what has expired, and gives it back.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Entry> {
+    pub(super) fn expire(&mut self, now: Now) -> Vec<Entry> {
         let gone: Vec<Entry> = self.entries.values().filter(|entry| !self.is_live(entry, now)).cloned().collect();
         for entry in &gone {
             self.entries.remove(&entry.alias);
@@ -110,32 +119,60 @@ impl Aliases {
         gone
     }
 
-    /// When an entry expires.
-    pub(super) fn expires(&self, entry: &Entry) -> Timestamp {
-        entry.renewed.plus(self.expiry)
+    /// The time of day at which an entry expires.
+    pub(super) fn expires(&self, entry: &Entry, now: Now) -> Timestamp {
+        let age = now.instant.saturating_duration_since(entry.renewed.instant);
+        now.time.plus(self.expiry.saturating_sub(age))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::LazyLock;
+
     use super::*;
 
     const EXPIRY: Duration = Duration::from_secs(100);
 
-    fn entry(alias: &str, key: u8, at: i64) -> Entry {
+    fn entry(alias: &str, key: u8, at: u64) -> Entry {
         Entry {
             alias: Alias::new(alias).unwrap(),
             key: PublicKey::new([key; 32]),
             hostname: "h".into(),
             service: "s".into(),
             over: Over::Quic,
-            renewed: Timestamp::from_millis(at * 1_000),
+            renewed: self::at(at),
         }
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1_000)
+    fn at(seconds: u64) -> Now {
+        set_to(seconds, seconds)
+    }
+
+    /// So long after the start, with a time of day that may be another.
+    fn set_to(seconds: u64, time: u64) -> Now {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Now {
+            time: Timestamp::default().plus(Duration::from_secs(time)),
+            instant: *START + Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_expires_nothing() {
+        let mut aliases = Aliases::new(AliasPolicy::First, EXPIRY);
+        aliases.register(entry("a", 1, 1_000)).unwrap();
+        for time in [1_000 + 4 * 3_600, 0] {
+            let now = set_to(1_099, time);
+            assert!(aliases.get("a", now).is_some());
+            assert_eq!((aliases.live(now).count(), aliases.expire(now).len()), (1, 0));
+            assert_eq!(aliases.expires(aliases.get("a", now).unwrap(), now), set_to(0, time + 1).time);
+            let mut other = entry("a", 2, 0);
+            other.renewed = now;
+            assert_eq!(aliases.register(other), Err(Taken::By(PublicKey::new([1; 32]))));
+        }
+        assert_eq!(aliases.get("a", set_to(1_100, 0)), None);
     }
 
     #[test]
@@ -173,7 +210,7 @@ mod tests {
         let gone = aliases.expire(at(120));
         assert_eq!(gone.iter().map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(aliases.live(at(120)).map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["a"]);
-        assert_eq!(aliases.expires(aliases.get("a", at(120)).unwrap()), at(150));
+        assert_eq!(aliases.expires(aliases.get("a", at(120)).unwrap(), at(120)), at(150).time);
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn names(list: &[u8]) -> Option<Arc<[String]>> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::bridge::aliases::Entry;
+    use crate::bridge::aliases::{Entry, Now};
     use crate::model::Timestamp;
     use crate::peer::Alias;
 
@@ -161,7 +161,10 @@ mod tests {
                 hostname: "h".into(),
                 service: "s".into(),
                 over: Over::Quic,
-                renewed: Timestamp::default(),
+                renewed: Now {
+                    time: Timestamp::default(),
+                    instant: Instant::now(),
+                },
             },
             expires: Timestamp::default(),
             link: None,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::roster::Roster;
 use super::targets_file;
-use crate::supervise::Part;
+use crate::supervise::{Part, blocking};
 
 /// How long to wait before another try to write a file that could not be written.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -39,6 +39,8 @@ pub(super) struct Keeper {
     obstacle: Arc<Obstacle>,
     written: Option<String>,
     warned: bool,
+    /// Whether there was no file at the start, and none was made yet.
+    missing: bool,
 }
 
 impl Keeper {
@@ -49,10 +51,12 @@ impl Keeper {
     /// Where the file is there and cannot be read: starting with an empty list would make Prometheus forget all targets.
     pub(super) fn open(roster: Arc<Roster>, path: PathBuf, check_interval: Duration, obstacle: Arc<Obstacle>) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
-        if let Some(text) = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))? {
+        let found = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))?;
+        let missing = found.is_none();
+        if let Some(text) = found {
             // A file of nothing is what a container's mount begins with.
             if !text.trim().is_empty() {
-                let (entries, faults) = targets_file::parse(&text, (roster.clock)()).map_err(|e| {
+                let (entries, faults) = targets_file::parse(&text, roster.now()).map_err(|e| {
                     anyhow::anyhow!("bridge.targets_file: {shown} is no targets file ({e}); move it away to start with none")
                 })?;
                 for fault in faults {
@@ -68,6 +72,7 @@ impl Keeper {
             obstacle,
             written: None,
             warned: false,
+            missing,
         })
     }
 
@@ -78,10 +83,7 @@ impl Keeper {
             return true;
         }
         let (path, to_write) = (self.path.clone(), text.clone());
-        // The work does not panic; were it cancelled with the runtime, nobody would be left to care.
-        let Ok(outcome) = tokio::task::spawn_blocking(move || targets_file::store(&path, &to_write)).await else {
-            return true;
-        };
+        let outcome = blocking(move || targets_file::store(&path, &to_write)).await;
         let shown = self.path.display();
         match outcome {
             Ok(in_place) => {
@@ -90,6 +92,10 @@ impl Keeper {
                 }
                 if self.obstacle.set(None) {
                     tracing::info!("{shown} can be written again");
+                }
+                if std::mem::take(&mut self.missing) {
+                    let made = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+                    tracing::info!("made the targets file {} (bridge.targets_file)", made.display());
                 }
                 self.written = Some(text);
                 true

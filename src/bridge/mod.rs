@@ -41,7 +41,7 @@ use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, SharedSecret};
-use crate::supervise::{DRAIN, GivingBack, Listener, Report, Seats, Stop, Supervisor};
+use crate::supervise::{DRAIN, GivingBack, Listener, Notes, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
 /// What can be requested, and what that gives.
@@ -121,8 +121,12 @@ impl Bridge {
     /// Where a socket cannot be bound or the targets file is there and cannot be read.
     pub async fn bind(settings: BridgeSettings) -> anyhow::Result<Self> {
         let telemetry = Arc::new(BridgeTelemetry::default());
-        let counting = telemetry.clone();
-        let events = Arc::new(Events::new(move |event| count(&counting, event)));
+        let (counting, notes) = (telemetry.clone(), Arc::<Notes>::default());
+        let noting = notes.clone();
+        let events = Arc::new(Events::new(move |event| {
+            count(&counting, event);
+            note(&noting, event);
+        }));
         let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry);
         let roster = Arc::new(Roster::new(aliases, events.clone(), telemetry, settings.clock));
         let obstacle = Arc::new(Obstacle::default());
@@ -159,7 +163,7 @@ impl Bridge {
             callers,
             request_timeout: settings.request_timeout,
         };
-        let door = door(&settings, forwarding, obstacle.clone(), key);
+        let door = door(&settings, forwarding, obstacle.clone(), notes, key);
         supervisor.add(Server::new(listener, Seats::new(settings.connections), door));
         supervisor.add(keeper);
         supervisor.add(GivingBack);
@@ -212,7 +216,7 @@ async fn by_key(identity: &Identity, bootstrap: &[String], registry: Arc<Registr
     })
 }
 
-fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacle>, key: PublicKey) -> Door {
+fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacle>, notes: Arc<Notes>, key: PublicKey) -> Door {
     let (http, roster) = (Arc::new(HttpStats::default()), forwarding.roster.clone());
     let discovery = Discovery {
         roster: roster.clone(),
@@ -221,6 +225,7 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
     let pages = Pages {
         roster,
         obstacle,
+        notes,
         http: http.clone(),
         process: Process::new(SystemTime::now()),
         key,
@@ -244,6 +249,18 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
     Door::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
 }
 
+/// What a note about our own place in HyperDHT is about.
+const ABOUT_HYPERDHT: &str = "HyperDHT (bridge.hyperdht)";
+
+/// Keeps the note about whether proxies can find this bridge by its key.
+fn note(notes: &Notes, event: &Event) {
+    match event {
+        Event::Announced { .. } => notes.clear(ABOUT_HYPERDHT),
+        Event::Unannounced { why, .. } => notes.set(ABOUT_HYPERDHT, format!("proxies cannot find this bridge by its key: {why}")),
+        _ => {}
+    }
+}
+
 /// Counts what happens on links.
 fn count(telemetry: &BridgeTelemetry, event: &Event) {
     let link = |what: &str| telemetry.bridge_links_total.with([what]).inc();
@@ -257,6 +274,7 @@ fn count(telemetry: &BridgeTelemetry, event: &Event) {
         Event::Lost { .. } => link("lost"),
         Event::Barred { .. } => link("barred"),
         Event::Unreachable { .. } => link("unreachable"),
+        Event::Announced { .. } | Event::Unannounced { .. } => {}
         // Scrapes are counted where their outcome is known.
         Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
     }

@@ -20,6 +20,7 @@ use super::roster::{Listed, Roster};
 use crate::http::{HttpStats, reply};
 use crate::model::Timestamp;
 use crate::peer::PublicKey;
+use crate::supervise::Notes;
 use crate::telemetry::{PREFIX, Process, header, sample};
 
 /// The most aliases shown on the page; beyond that `/aliases` is the better tool.
@@ -29,6 +30,7 @@ const MAX_ROWS: usize = 1_000;
 pub(super) struct Pages {
     pub(super) roster: Arc<Roster>,
     pub(super) obstacle: Arc<Obstacle>,
+    pub(super) notes: Arc<Notes>,
     pub(super) http: Arc<HttpStats>,
     pub(super) process: Process,
     pub(super) key: PublicKey,
@@ -62,7 +64,7 @@ fn columns(listed: &Listed) -> [String; 7] {
         entry.hostname.clone(),
         entry.service.clone(),
         entry.key.to_string(),
-        time(entry.renewed),
+        time(entry.renewed.time),
         time(*expires),
         state,
     ]
@@ -86,7 +88,8 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Quer
     for listed in &list {
         rows.push_record(columns(listed));
     }
-    reply::text(StatusCode::OK, rows.build().with(Style::ascii()))
+    let table = rows.build().with(Style::ascii()).to_string();
+    reply::text(StatusCode::OK, format_args!("{table}\n{}", notes(&pages)))
 }
 
 fn facts(listed: &Listed) -> Value {
@@ -96,7 +99,7 @@ fn facts(listed: &Listed) -> Value {
         "hostname": entry.hostname,
         "service": entry.service,
         "key": entry.key.to_string(),
-        "registered": time(entry.renewed),
+        "registered": time(entry.renewed.time),
         "expires": time(*expires),
         "over": match (link, entry.over) {
             (Some(_), _) | (None, Over::Quic) => Some("quic"),
@@ -114,6 +117,7 @@ pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let name = format!("{PREFIX}build_info");
     header(&mut out, &name, "gauge", "The version of the program; the value is always 1.");
     sample(&mut out, &name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+    pages.roster.recount();
     pages.roster.telemetry.write(&mut out);
     let name = format!("{PREFIX}http_requests_total");
     header(&mut out, &name, "counter", "Requests whose head was read.");
@@ -132,10 +136,16 @@ pub(super) async fn alive() -> Response<Body> {
 
 /// `GET /readyz`, `GET /-/ready`
 pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Response<Body> {
+    let notes = notes(&pages);
     match pages.obstacle.get() {
-        None => reply::text(StatusCode::OK, "ready"),
-        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, why),
+        None => reply::text(StatusCode::OK, format_args!("ready\n{notes}")),
+        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("{why}\n{notes}")),
     }
+}
+
+/// Troubles that keep nothing from working, a line each.
+fn notes(pages: &Pages) -> String {
+    pages.notes.lines().iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 /// `GET /`
@@ -165,7 +175,7 @@ fn page(pages: &Pages) -> String {
          <p>Public key: <code>{}</code></p>\n<p>{}. {} aliases, {connected} connected.</p>\n<table><tr>",
         env!("CARGO_PKG_VERSION"),
         pages.key,
-        time((pages.roster.clock)()),
+        time(pages.roster.now().time),
         list.len(),
     );
     for head in HEADS {

@@ -90,7 +90,7 @@ impl Registry {
             hostname: claim.hostname.to_owned(),
             service: claim.service.to_owned(),
             over: claim.over,
-            renewed: (self.roster.clock)(),
+            renewed: self.roster.now(),
         };
         self.roster.register(entry).map_err(|e| Refusal::Other(e.to_string()))
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::aliases::{Aliases, Entry, Over, Taken};
+use super::aliases::{Aliases, Entry, Now, Over, Taken};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Events, Link, Memory, PublicKey};
 use crate::telemetry::BridgeTelemetry;
@@ -39,7 +39,7 @@ pub(super) struct Roster {
     memory: Memory,
     pub(super) events: Arc<Events>,
     pub(super) telemetry: Arc<BridgeTelemetry>,
-    pub(super) clock: Clock,
+    clock: Clock,
 }
 
 /// An alias as it is at a moment.
@@ -72,6 +72,14 @@ impl Roster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The time of day, and the time by which entries expire.
+    pub(super) fn now(&self) -> Now {
+        Now {
+            time: (self.clock)(),
+            instant: Instant::now(),
+        }
+    }
+
     /// Takes a registration and says whether it brought anything new.
     pub(super) fn register(&self, entry: Entry) -> Result<bool, Taken> {
         let now = entry.renewed;
@@ -94,6 +102,16 @@ impl Roster {
                 tracing::warn!("a target of the last run is left out: {why}");
             }
         }
+    }
+
+    /// Updates the count of aliases: entries expire between two runs of [`Roster::expire`].
+    pub(super) fn recount(&self) {
+        self.recount_at(self.now());
+    }
+
+    fn recount_at(&self, now: Now) {
+        let count = self.lock().aliases.live(now).count();
+        self.count(count);
     }
 
     fn count(&self, aliases: usize) {
@@ -146,7 +164,7 @@ impl Roster {
     /// How whoever has the alias is scraped.
     pub(super) fn find(&self, alias: &str) -> Result<Way, Unknown> {
         let state = self.lock();
-        let entry = state.aliases.get(alias, (self.clock)()).ok_or(Unknown)?;
+        let entry = state.aliases.get(alias, self.now()).ok_or(Unknown)?;
         let known = state.known.get(&entry.key);
         Ok(match known.and_then(|known| known.link.as_ref()) {
             Some((_, link)) => Way::Link(link.clone()),
@@ -157,12 +175,12 @@ impl Roster {
 
     /// All aliases that have not expired, sorted.
     pub(super) fn list(&self) -> Vec<Listed> {
-        let state = self.lock();
-        let list = state.aliases.live((self.clock)()).map(|entry| {
+        let (state, now) = (self.lock(), self.now());
+        let list = state.aliases.live(now).map(|entry| {
             let known = state.known.get(&entry.key);
             Listed {
                 entry: entry.clone(),
-                expires: state.aliases.expires(entry),
+                expires: state.aliases.expires(entry, now),
                 link: known.and_then(|known| known.link.as_ref()).map(|(_, link)| link.clone()),
                 apps: known.map(|known| known.apps.clone()).unwrap_or_default(),
             }
@@ -179,7 +197,7 @@ impl Roster {
 
     /// Forgets what has expired.
     pub(super) fn expire(&self) {
-        let now = (self.clock)();
+        let now = self.now();
         let (gone, count) = {
             let mut state = self.lock();
             let gone = state.aliases.expire(now);
@@ -205,7 +223,7 @@ impl Roster {
     /// The text of the targets file at this moment.
     pub(super) fn targets(&self) -> String {
         let state = self.lock();
-        super::targets_file::render(state.aliases.live((self.clock)()))
+        super::targets_file::render(state.aliases.live(self.now()))
     }
 }
 
@@ -222,3 +240,41 @@ pub(super) enum Way {
 /// Nobody has the alias, or not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bridge::aliases::AliasPolicy;
+    use crate::peer::Alias;
+
+    #[test]
+    fn aliases_that_have_expired_are_not_counted_even_before_they_are_forgotten() {
+        let telemetry = Arc::new(BridgeTelemetry::default());
+        let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100));
+        let roster = Roster::new(aliases, Arc::new(Events::new(|_| {})), telemetry.clone(), Timestamp::default);
+        let start = Instant::now();
+        let at = |seconds| Now {
+            time: Timestamp::default(),
+            instant: start + Duration::from_secs(seconds),
+        };
+        for (alias, registered) in [("a", 0), ("b", 50)] {
+            let entry = Entry {
+                alias: Alias::new(alias).unwrap(),
+                key: PublicKey::new([1; 32]),
+                hostname: "h".into(),
+                service: "s".into(),
+                over: Over::Quic,
+                renewed: at(registered),
+            };
+            roster.register(entry).unwrap();
+        }
+        for (seconds, count) in [(99, 2), (120, 1), (150, 0)] {
+            roster.recount_at(at(seconds));
+            assert_eq!(telemetry.bridge_aliases.get(), count, "after {seconds} s");
+        }
+    }
+}

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::aliases::{Entry, Over};
-use crate::model::Timestamp;
+use super::aliases::{Entry, Now, Over};
 use crate::peer::Alias;
 
 /// Another user's Prometheus reads the file.
@@ -63,7 +62,7 @@ fn target(entry: &Entry) -> String {
 /// # Errors
 ///
 /// Where it is no such file at all.
-pub(super) fn parse(text: &str, now: Timestamp) -> Result<(Vec<Entry>, Vec<String>), serde_json::Error> {
+pub(super) fn parse(text: &str, now: Now) -> Result<(Vec<Entry>, Vec<String>), serde_json::Error> {
     let groups: Vec<Group> = serde_json::from_str(text)?;
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     for target in groups.into_iter().flat_map(|group| group.targets) {
@@ -76,7 +75,7 @@ pub(super) fn parse(text: &str, now: Timestamp) -> Result<(Vec<Entry>, Vec<Strin
 }
 
 /// Takes a target apart from the right: what stands left of the key is the alias, whatever it holds.
-fn read(target: &str, now: Timestamp) -> Result<Entry, String> {
+fn read(target: &str, now: Now) -> Result<Entry, String> {
     let mut parts = target.rsplitn(4, ':');
     let (service, hostname, key, alias) = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some(service), Some(hostname), Some(key), Some(alias)) = (service, hostname, key, alias) else {
@@ -155,8 +154,17 @@ fn in_place(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::model::Timestamp;
     use crate::peer::PublicKey;
     use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    fn now() -> Now {
+        Now {
+            time: Timestamp::from_millis(5),
+            instant: Instant::now(),
+        }
+    }
 
     fn entry(alias: &str, hostname: &str, service: &str) -> Entry {
         Entry {
@@ -165,7 +173,7 @@ mod tests {
             hostname: hostname.into(),
             service: service.into(),
             over: Over::Quic,
-            renewed: Timestamp::from_millis(5),
+            renewed: now(),
         }
     }
 
@@ -188,11 +196,11 @@ mod tests {
         let text = format!(
             "[{{\"labels\":{{\"job\":\"aliases\"}},\"targets\":[\"a:b:{key}:h:s\",\"c:{key}:h:s\",\"d:x:h:s\",\"e\"]}},{{\"targets\":[\":{key}:h:s\"]}}]"
         );
-        let (entries, faults) = parse(&text, Timestamp::from_millis(0)).unwrap();
+        let (entries, faults) = parse(&text, now()).unwrap();
         assert_eq!(entries.iter().map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["c"]);
         assert_eq!(faults.len(), 4, "{faults:?}");
         assert!(faults[0].contains("must not hold ':'"), "{faults:?}");
-        assert!(parse("{", Timestamp::from_millis(0)).is_err());
+        assert!(parse("{", now()).is_err());
     }
 
     #[test]
@@ -239,8 +247,8 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC*", target in "\\PC{0,80}|[a-z:]{50,80}") {
-            let _ = parse(&text, Timestamp::from_millis(0));
-            let _ = read(&target, Timestamp::from_millis(0));
+            let _ = parse(&text, now());
+            let _ = read(&target, now());
         }
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::input;
 use crate::config::{self, Environment};
+use crate::daemon::preflight;
 use crate::exposition;
 use crate::model::Syntax;
 
@@ -61,10 +62,13 @@ impl Check {
     }
 }
 
-/// Exit 0 and a summary, or exit 1 and every fault with its line.
+/// Exit 0 and a summary, or exit 1 and every fault with its line: of the text, or else of what it names on this machine.
 fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (text, code) = match config::load(named, &Environment::from_pairs(std::env::vars_os())) {
-        Ok(loaded) => (loaded.to_string(), ExitCode::SUCCESS),
+        Ok(loaded) => match super::small_runtime()?.block_on(preflight(&loaded)) {
+            None => (loaded.to_string(), ExitCode::SUCCESS),
+            Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
+        },
         Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
     };
     super::answer(&text)?;
@@ -74,11 +78,7 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
 impl Metrics {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let body = input::read(&self.file)?;
-        let name = if self.file == Path::new("-") {
-            "standard input".to_owned()
-        } else {
-            self.file.display().to_string()
-        };
+        let name = input::name(&self.file);
         let checked = exposition::check(&body, self.format.map(Syntax::from));
         let mut text = String::new();
         for problem in &checked.problems {

@@ -6,6 +6,15 @@ use std::path::Path;
 use anyhow::Context as _;
 use bytes::Bytes;
 
+/// The name of a file in a message.
+pub(super) fn name(file: &Path) -> String {
+    if file == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
 /// The whole of a file, or of standard input where it is called `-`.
 pub(super) fn read(file: &Path) -> anyhow::Result<Bytes> {
     if file != Path::new("-") {

@@ -88,6 +88,8 @@ pub fn main() -> ExitCode {
     let level = match cli.command {
         None | Some(Command::Run) => "info",
         Some(Command::Bridge) => Environment::from_pairs(std::env::vars_os()).log_level().unwrap_or("info"),
+        // What fails on the link is the outcome, which is printed at the end.
+        Some(Command::Scrape(_)) => "error",
         Some(_) => "warn",
     };
     let outcome = init_logging(cli.log_format, level).and_then(|()| match cli.command {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -33,6 +33,7 @@ impl Scrape {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let identity = Identity::load_or_create(&super::keygen::usual(self.identity)?)?;
         let key = identity.public_key();
+        let began = Instant::now();
         let outcome = super::small_runtime()?.block_on(async {
             let bootstrap = self.bootstrap.iter().map(ToString::to_string).collect();
             let scraper = Scraper::joining(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
@@ -47,7 +48,8 @@ impl Scrape {
             }
             Ok(Outcome::Failure(message)) => anyhow::bail!("the proxy says that it failed: {message}"),
             Err(error @ (ScrapeError::Link(_) | ScrapeError::Hyperdht(HyperdhtError::Unreachable(_)))) => {
-                anyhow::bail!("{error} (our key is {key}; is it in the proxy's p2p.allow?)")
+                let after = began.elapsed().as_secs_f64();
+                anyhow::bail!("{error} (after {after:.1} s; our key is {key}; is it in the proxy's p2p.allow?)")
             }
             Err(error) => Err(error.into()),
         }

@@ -15,7 +15,9 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::input;
 use super::target::{Target, ask};
-use crate::model::AppName;
+use crate::exposition::detect;
+use crate::exposition::negotiate::Format;
+use crate::model::{AppName, Syntax};
 use crate::wire::encode;
 
 /// How long a receiver may take to close the connection once it was told everything.
@@ -29,9 +31,12 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub(super) struct Send {
     /// The application's name; its earlier metrics are replaced.
     app: String,
-    /// The file with the metrics in the Prometheus text format; - is standard input.
+    /// The file with the metrics in the Prometheus text format, or in OpenMetrics if it ends with # EOF; - is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
+    /// Send an input without any text too, which leaves the application listed with no metrics.
+    #[arg(long)]
+    allow_empty: bool,
     /// Where the proxy listens: tcp://HOST:PORT, unix:PATH or http://HOST:PORT. Over HTTP the proxy says exactly what it took.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     to: Target,
@@ -53,6 +58,10 @@ impl Send {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let app = AppName::new(&self.app)?;
         let metrics = input::read(&self.file)?;
+        if metrics.trim_ascii().is_empty() && !self.allow_empty {
+            let name = input::name(&self.file);
+            bail!("{name} is empty, and sending it would take all metrics of {app} away; pass --allow-empty if that is meant");
+        }
         let said = super::small_runtime()?.block_on(async {
             match &self.to {
                 Target::Http(authority) => push(authority, &app, metrics).await,
@@ -112,16 +121,21 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8
 }
 
 async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<String> {
-    let bytes = metrics.len();
+    let format = match detect(&metrics) {
+        Syntax::Text => Format::Text004,
+        Syntax::OpenMetrics => Format::OpenMetrics100(None),
+    };
     let path = format!("/apps/{}/metrics", utf8_percent_encode(app.as_str(), SEGMENT));
     let request = Request::put(path)
         .header("host", authority)
-        .header("content-type", "text/plain; version=0.0.4; charset=utf-8")
+        .header("content-type", format.content_type())
+        // Without it an empty push would be one whose length is not given.
+        .header("content-length", metrics.len())
         .body(Full::new(metrics))?;
     let answer = ask(authority, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
         bail!("the proxy answered {}: {}", answer.status(), text.trim_end());
     }
-    Ok(format!("sent {bytes} bytes of {app}; the proxy answered {}\n", answer.status()))
+    Ok(format!("the proxy answered {}: {}\n", answer.status(), text.trim_end()))
 }

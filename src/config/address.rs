@@ -34,6 +34,12 @@ impl HostPort {
         self.port
     }
 
+    /// Whether the host is an IPv4 address. Names are not looked up.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        self.host.parse::<Ipv4Addr>().is_ok()
+    }
+
     /// Reads `HOST:PORT`; the error says what is wrong with which text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("{} is no address: {why}", quoted(text)));

@@ -1,6 +1,6 @@
 //! What differs between two configurations, and whether a running proxy can take it up.
 
-use super::Settings;
+use super::{Events, Exposition, Http, Receiver, Settings, Store};
 
 /// The keys whose values differ, each as `section.key`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Changes {
     pub needs_restart: Vec<String>,
 }
 
-/// Compares the settings of a running proxy with newly read ones.
+/// Compares the settings in force in a running proxy with newly read ones.
 #[must_use]
 pub fn changes(old: &Settings, new: &Settings) -> Changes {
     let mut out = Changes::default();
@@ -27,4 +27,47 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
         }
     }
     out
+}
+
+impl Settings {
+    /// The settings in force after a running proxy has taken up new ones: keys that need a restart keep their values.
+    #[must_use]
+    pub fn take_up(&self, new: Self) -> Self {
+        let old = self.clone();
+        let entries = old.entries.into_iter().zip(new.entries);
+        Self {
+            exporter: old.exporter,
+            receiver: Receiver {
+                format: old.receiver.format,
+                unix: old.receiver.unix,
+                tcp: old.receiver.tcp,
+                ..new.receiver
+            },
+            poll_external: new.poll_external,
+            store: Store {
+                path: old.store.path,
+                ..new.store
+            },
+            exposition: Exposition {
+                mode: old.exposition.mode,
+                compression: old.exposition.compression,
+                ..new.exposition
+            },
+            http: Http {
+                enable_lifecycle: old.http.enable_lifecycle,
+                ..new.http
+            },
+            events: Events {
+                post_from: new.events.post_from,
+                post_rate: new.events.post_rate,
+                ..old.events
+            },
+            stream: old.stream,
+            ipfs: new.ipfs,
+            p2p: old.p2p,
+            bridge: old.bridge,
+            hyperdht: old.hyperdht,
+            entries: entries.map(|(old, new)| if new.live { new } else { old }).collect(),
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::label;
 use super::poll::{Credentials, INTERVAL, Password, TIMEOUT};
 use super::raw::{Node, Table, Value, quoted};
 use super::reader::Section;
-use super::secret::Secret;
+use super::secret::{Secret, masked_url};
 use super::units::show_duration;
 use crate::model::{AppName, LabelPair};
 
@@ -59,7 +59,7 @@ impl Kind for EndpointKind {
             None => (None, None),
         };
         let fields = [
-            ("url", Some(format!("{:?}", value.url.as_str()))),
+            ("url", Some(format!("{:?}", masked_url(&value.url)))),
             ("name", value.name.as_ref().map(|name| format!("{name:?}"))),
             ("interval", value.interval.map(show_duration)),
             ("timeout", value.timeout.map(show_duration)),
@@ -79,7 +79,8 @@ impl Kind for EndpointKind {
             }) => secret.expose(),
             _ => "",
         };
-        format!("{} {password}", self.show(value))
+        // What is shown leaves the secrets of the URL out.
+        format!("{} {} {password}", self.show(value), value.url)
     }
 }
 
@@ -91,7 +92,7 @@ struct Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.url.fmt(f)
+        f.write_str(&masked_url(&self.url))
     }
 }
 
@@ -158,8 +159,12 @@ const URL: Parsed<Target> = Parsed {
 
 /// Reads a URL and takes user and password out of it, so that they are never shown with it.
 fn parse_url(text: &str) -> Result<Target, String> {
-    // What stands before an @ may be a password, so such a text is not repeated.
-    let shown = if text.contains('@') { "the text".to_owned() } else { quoted(text) };
+    // What stands before an @ may be a password and what stands behind a ? a token, so those are not repeated.
+    let shown = match text.split_once('?') {
+        _ if text.contains('@') => "the text".to_owned(),
+        Some((before, _)) => format!("{} with a query", quoted(before)),
+        None => quoted(text),
+    };
     let mut url = Url::parse(text).map_err(|e| format!("{shown} is no URL: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("{shown} is neither an http:// nor an https:// URL"));

@@ -10,7 +10,7 @@ use super::endpoint::{NAME, show_table};
 use super::fault::Place;
 use super::key::{Kind, Wrong};
 use super::kinds::{Count, FilePath, ListOf, OrEmpty, Parsed, Span};
-use super::raw::{Node, Value};
+use super::raw::{Node, Value, quoted};
 use super::reader::Section;
 use super::units::show_duration;
 use crate::model::AppName;
@@ -128,16 +128,21 @@ fn authority(api: &Url) -> String {
 }
 
 fn parse_api(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|e| format!("{text:?} is no URL: {e}"))?;
+    // A user in it has a password, and a query may have a token: such a text is not repeated.
+    let shown = match text.contains(['@', '?']) {
+        true => "the text".to_owned(),
+        false => quoted(text),
+    };
+    let url: Url = text.parse().map_err(|e| format!("{shown} is no URL: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(format!("{text:?} is no http or https URL with a host"));
+        return Err(format!("{shown} is no http or https URL with a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a user in the URL is not sent; use \"authorization_file\"".to_owned());
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(format!(
-            "{text:?} has a path; only scheme, host and port are wanted, as in \"http://127.0.0.1:5001\""
+            "{shown} has a path or a query; only scheme, host and port are wanted, as in \"http://127.0.0.1:5001\""
         ));
     }
     Ok(url)

@@ -77,6 +77,29 @@ impl Kind for Size {
     }
 }
 
+/// A number of bytes as [`Size`], where 0 means a default that depends on other keys or on the machine.
+pub(super) struct SizeOrZero(pub(super) RangeInclusive<u64>);
+
+impl Kind for SizeOrZero {
+    type Value = Option<u64>;
+
+    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<u64>> {
+        let is_zero = match &node.value {
+            Value::Integer { number, .. } => *number == 0,
+            Value::Text(text) => units::parse_size(text) == Some(0),
+            _ => false,
+        };
+        if is_zero {
+            return Some(None);
+        }
+        Size(self.0.clone()).read(node, wrong).map(Some)
+    }
+
+    fn show(&self, value: &Option<u64>) -> String {
+        value.map_or_else(|| "0".to_owned(), units::show_size)
+    }
+}
+
 /// A duration within a range: a number of seconds, or a string with units.
 pub(super) struct Span(pub(super) RangeInclusive<Duration>);
 

@@ -61,7 +61,7 @@ pub use stream::Stream;
 mod tests;
 
 use crate::model::AppName;
-use fault::Fault;
+use fault::{Fault, Place};
 use reader::{Entry, Notes, Reader};
 
 /// All settings, checked, as the program uses them.
@@ -104,6 +104,32 @@ pub struct Loaded {
     pub source: Source,
 }
 
+impl Loaded {
+    /// Faults that show only on this machine, such as a file that is not there, each with the key that it is about. `None` where there
+    /// are none.
+    #[must_use]
+    pub fn faults(&self, found: Vec<(&'static str, String)>) -> Option<Faults> {
+        let entries = &self.settings.entries;
+        let fault = |(key, text): (&'static str, String)| {
+            let place = entries
+                .iter()
+                .find(|entry| entry.path() == key)
+                .and_then(|entry| entry.place.clone());
+            Fault {
+                place: place.unwrap_or(Place::File),
+                text: format!("{key}: {text}"),
+            }
+        };
+        let name = file_name(self.source.file.as_deref());
+        (!found.is_empty()).then(|| Faults::new(name, found.into_iter().map(fault).collect()))
+    }
+}
+
+/// What faults call the file.
+fn file_name(file: Option<&Path>) -> String {
+    file.map_or("configuration".to_owned(), |path| path.display().to_string())
+}
+
 /// Finds, reads and checks the configuration. The file is `named` (the command line's `--config`), else what the
 /// environment names, else `./config.toml`, else `/etc/exporter-proxy/config.toml`, else there is none and defaults hold.
 ///
@@ -112,7 +138,7 @@ pub struct Loaded {
 /// that is there but cannot be read.
 pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, Faults> {
     let (file, text) = find::read(named, environment)?.unzip();
-    let name = file.as_ref().map_or("configuration".to_owned(), |path| path.display().to_string());
+    let name = file_name(file.as_deref());
     let settings = parse(&text.unwrap_or_default(), &name, environment)?;
     let variables = environment.names();
     Ok(Loaded {
@@ -171,6 +197,20 @@ impl Settings {
             format!("an endpoint and an IPFS node are both called {}", both.map_or("", AppName::as_str))
         });
         self.check_addresses(notes);
+    }
+
+    /// Whether a key of this section was set.
+    #[must_use]
+    pub fn is_set(&self, section: &str) -> bool {
+        self.entries.iter().any(|entry| entry.section == section && entry.place.is_some())
+    }
+
+    /// Whether another listener has the port of this one, for IPv4: then a listener on `[::]` has to leave that to it.
+    #[must_use]
+    pub fn shares_port_with_ipv4(&self, address: &HostPort) -> bool {
+        let all = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
+        let mut all = all.chain(&self.stream.listen_addresses);
+        address.port() != 0 && all.any(|other| other.port() == address.port() && other.is_ipv4())
     }
 
     /// That no two listeners want the same address.

@@ -12,7 +12,7 @@ use super::fault::Place;
 use super::kinds::{Flag, ListOf, Size, Span, SpanOrZero};
 use super::raw::quoted;
 use super::reader::Section;
-use super::secret::Secret;
+use super::secret::{Secret, masked_query};
 use crate::model::{AppName, LabelPair};
 
 /// The fastest clock of an endpoint: faster, and the proxy would be most of its load.
@@ -168,7 +168,7 @@ fn with_path(url: &Url) -> String {
 }
 
 fn with_query(url: &Url) -> String {
-    let query = url.query().map(|query| format!("?{query}"));
+    let query = masked_query(url).map(|query| format!("?{query}"));
     with_path(url) + &query.unwrap_or_default()
 }
 

@@ -1,7 +1,11 @@
 //! Secrets, which are used but never shown.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use url::{Position, Url};
 
 /// What stands where a secret would.
 const MASK: &str = "MASKED";
@@ -36,9 +40,74 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Words in the name of a URL's parameter that make its value a secret.
+const SECRET_WORDS: [&str; 10] = [
+    "token",
+    "secret",
+    "passw",
+    "pwd",
+    "auth",
+    "key",
+    "credential",
+    "signature",
+    "session",
+    "cookie",
+];
+
+/// Whole names of such parameters.
+const SECRET_NAMES: [&str; 3] = ["sig", "code", "pass"];
+
+fn is_secret(parameter: &str) -> bool {
+    let name = percent_decode_str(parameter).decode_utf8_lossy().to_ascii_lowercase();
+    SECRET_NAMES.contains(&&*name) || SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// A URL as it may be shown: the values of parameters that look like secrets are masked.
+pub(super) fn masked_url(url: &Url) -> String {
+    match masked_query(url) {
+        Some(query) => format!("{}?{query}", &url[..Position::AfterPath]),
+        None => url.to_string(),
+    }
+}
+
+/// The query of a URL in the same way.
+pub(super) fn masked_query(url: &Url) -> Option<String> {
+    let parameters: Vec<Cow<'_, str>> = url.query()?.split('&').map(masked_parameter).collect();
+    Some(parameters.join("&"))
+}
+
+fn masked_parameter(parameter: &str) -> Cow<'_, str> {
+    match parameter.split_once('=') {
+        Some((name, value)) if !value.is_empty() && is_secret(name) => format!("{name}={MASK}").into(),
+        _ => parameter.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn parameters_that_look_like_secrets_are_masked() {
+        for (url, shown) in [
+            ("http://h/m?token=abc", "http://h/m?token=MASKED"),
+            (
+                "http://h/m?format=prometheus&Access_Token=a%26b&x=1",
+                "http://h/m?format=prometheus&Access_Token=MASKED&x=1",
+            ),
+            (
+                "https://h:1/?api%5Fkey=1&apikey=2&sig=3&target=t",
+                "https://h:1/?api%5Fkey=MASKED&apikey=MASKED&sig=MASKED&target=t",
+            ),
+            ("http://h/?token", "http://h/?token"),
+            ("http://h/?token=", "http://h/?token="),
+            ("http://h/token=1", "http://h/token=1"),
+            ("http://h/?module=http_2xx&signal=9", "http://h/?module=http_2xx&signal=9"),
+        ] {
+            assert_eq!(masked_url(&url.parse().unwrap()), shown);
+        }
+    }
 
     #[test]
     fn a_secret_is_used_but_never_printed() {

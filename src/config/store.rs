@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Count, Parsed, Size, SpanOrZero};
+use super::kinds::{Count, Parsed, SizeOrZero, SpanOrZero};
 use super::reader::Section;
 
 /// Sooner than this an application would be forgotten between two of its own updates.
@@ -17,6 +17,9 @@ const MIN_BYTES: u64 = 64 << 10;
 /// More than any machine that this runs on has memory.
 const MAX_BYTES: u64 = 1 << 44;
 
+/// A text can have no more: it is shorter than 4 GiB.
+const MAX_SERIES: usize = 1_000_000_000;
+
 /// `[store]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
@@ -24,8 +27,10 @@ pub struct Store {
     pub expire_after: Option<Duration>,
     /// `max_apps`: apps kept at once.
     pub max_apps: usize,
-    /// `max_bytes`: exposition text kept at once.
-    pub max_bytes: u64,
+    /// `max_memory`, or its older name `max_bytes`: memory for texts, tables and rendered forms; `None`: by the machine.
+    pub max_memory: Option<u64>,
+    /// `max_series_per_app`: series of one app.
+    pub max_series_per_app: u32,
     /// `path`: the folder that keeps events and apps across a restart; `None`: memory only.
     pub path: Option<PathBuf>,
 }
@@ -35,12 +40,20 @@ impl Store {
         Self {
             expire_after: t.live("expire_after").or(None, SpanOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
             max_apps: t.live("max_apps").or(100_000, Count(1..=MAX_APPS)),
-            max_bytes: t.live("max_bytes").or(4 << 30, Size(MIN_BYTES..=MAX_BYTES)),
+            max_memory: max_memory(t),
+            max_series_per_app: u32::try_from(t.live("max_series_per_app").or(2_000_000, Count(1..=MAX_SERIES))).unwrap_or(u32::MAX),
             path: Some(t.fixed("path").or(String::new(), FOLDER))
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
         }
     }
+}
+
+/// The limit under its present name, else under its older one.
+fn max_memory(t: &mut Section<'_>) -> Option<u64> {
+    let range = || SizeOrZero(MIN_BYTES..=MAX_BYTES);
+    let older = t.live("max_bytes").or(None, range());
+    t.live("max_memory").or(None, range()).or(older)
 }
 
 const FOLDER: Parsed<String> = Parsed {

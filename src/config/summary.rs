@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::fault::Place;
-use super::reader::Entry;
+use super::secret::masked_url;
 use super::units::{show_duration, show_size};
 use super::{Events, Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 
@@ -67,8 +67,7 @@ fn links(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
 
 /// The bridge, for the command that runs one, where somebody has set anything about it.
 fn bridge(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
-    let is_set = |entry: &Entry| entry.place.is_some() && entry.path().starts_with("bridge.");
-    if !settings.entries.iter().any(is_set) {
+    if !settings.is_set("bridge") {
         return Ok(());
     }
     let bridge = &settings.bridge;
@@ -88,7 +87,8 @@ fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         writeln!(
             f,
             "polls          {} every {interval}, for at most {timeout}, as {:?}",
-            endpoint.url, endpoint.name
+            masked_url(&endpoint.url),
+            endpoint.name
         )?;
     }
     Ok(())
@@ -154,7 +154,7 @@ fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         f,
         "               {} apps, {} of metrics, {expiry}",
         store.max_apps,
-        show_size(store.max_bytes)
+        store.max_memory.map_or_else(|| "memory by the machine".to_owned(), show_size)
     )
 }
 

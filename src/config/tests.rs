@@ -142,10 +142,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((d.receiver.max_message_bytes, d.receiver.max_inflight_bytes), (16 << 20, 256 << 20));
     assert_eq!(d.receiver.idle_timeout, Duration::from_secs(60));
     assert!(d.poll_external.endpoints.is_empty() && !d.poll_external.allow_invalid_certs);
-    assert_eq!(
-        (d.store.expire_after, d.store.max_apps, d.store.max_bytes),
-        (None, 100_000, 4 << 30)
-    );
+    assert_eq!((d.store.expire_after, d.store.max_apps, d.store.max_memory), (None, 100_000, None));
     assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
     assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
     assert_eq!(d.http.write_from.len(), 2);
@@ -346,7 +343,7 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
     assert_eq!((unix.mode, unix.user), (0o600, Owner::Id(1000)));
     assert_eq!(settings.exporter.scrape_addresses, [HostPort::new("::1", 7000)]);
     assert_eq!(settings.http.write_from.len(), 1);
-    assert_eq!(settings.store.max_bytes, 1 << 30);
+    assert_eq!(settings.store.max_memory, Some(1 << 30));
 
     let wrong = [
         ("EXPORTER_PROXY__RECEIVER__FORMT", "json"),
@@ -433,6 +430,43 @@ fn the_environment_of_the_originals_configures_the_bridge() {
 }
 
 #[test]
+fn a_token_in_a_url_is_shown_nowhere() {
+    let polls = |urls: &str| format!("[poll_external]\npoll_other_scrape_endpoints = true\nother_scrape_endpoints = [{urls}]\n");
+    // The name has the query where nothing less tells two endpoints apart.
+    let settings = sound(&polls("\"http://h:1/m?token=hunter2&x=1\", \"http://h:1/m?token=hunter2&x=2\""));
+    let names: Vec<_> = settings
+        .poll_external
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["external_poll: h:1/m?token=MASKED&x=1", "external_poll: h:1/m?token=MASKED&x=2"]
+    );
+    assert_eq!(
+        settings.poll_external.endpoints[0].url.query(),
+        Some("token=hunter2&x=1"),
+        "what is asked has it"
+    );
+    let source = Source {
+        file: None,
+        variables: Vec::new(),
+    };
+    let shown = Loaded { settings, source }.to_string();
+    assert!(shown.contains("token=MASKED") && !shown.contains("hunter2"), "{shown}");
+    // Where only the token differs, names are asked for.
+    for urls in [
+        "\"http://h:1/m?token=hunter2\", \"http://h:1/m?token=hunter3\"",
+        "\"ftp://h:1/m?token=hunter2\"",
+        "\"http://h:x/m?token=hunter2\"",
+    ] {
+        let told = parse(&polls(urls), "c.toml", &Environment::default()).unwrap_err().to_string();
+        assert!(!told.contains("hunter"), "{told}");
+    }
+}
+
+#[test]
 fn a_reload_tells_what_it_takes_up() {
     let old = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = 60\n");
     let same = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = \"1m\"\n[http]\ntrusted_proxies = []\n");
@@ -446,6 +480,106 @@ fn a_reload_tells_what_it_takes_up() {
         sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
     };
     assert_eq!(changes(&with("a"), &with("b")).taken_up, ["poll_external.other_scrape_endpoints"]);
+    let asking = |token: &str| {
+        sound(&format!(
+            "[poll_external]\nother_scrape_endpoints = [\"http://h:1/m?token={token}\"]"
+        ))
+    };
+    assert_eq!(
+        changes(&asking("a"), &asking("b")).taken_up,
+        ["poll_external.other_scrape_endpoints"]
+    );
+}
+
+/// A value of each key that is not its default. Keys of `[p2p]`, `[bridge]` and `[hyperdht]` all need a restart.
+const OTHER_VALUES: &[(&str, &str)] = &[
+    ("exporter.worker_threads", "3"),
+    ("exporter.concurrent_requests", "7"),
+    ("exporter.scrape_expose_endpoint", "\"127.0.0.1:1\""),
+    ("receiver.format", "\"json\""),
+    ("receiver.receive_on_unix_socket", "false"),
+    ("receiver.receiver_unix_socket", "\"/run/other.sock\""),
+    ("receiver.unix_socket_user", "1"),
+    ("receiver.unix_socket_group", "1"),
+    ("receiver.unix_socket_mode", "\"0600\""),
+    ("receiver.receive_on_tcp_socket", "false"),
+    ("receiver.receiver_tcp_socket", "\"127.0.0.1:2\""),
+    ("receiver.max_message_bytes", "2048"),
+    ("receiver.max_inflight_bytes", "\"20MiB\""),
+    ("receiver.idle_timeout", "7"),
+    ("poll_external.poll_other_scrape_endpoints", "true"),
+    ("poll_external.other_scrape_endpoints", "[\"http://h:1/m\"]"),
+    ("poll_external.allow_invalid_certs", "true"),
+    ("poll_external.poll_interval", "7"),
+    ("poll_external.client_timeout", "1"),
+    ("poll_external.stale_after", "70"),
+    ("poll_external.max_body_bytes", "2048"),
+    ("store.expire_after", "60"),
+    ("store.max_apps", "7"),
+    ("store.max_bytes", "\"1GiB\""),
+    ("store.max_memory", "\"2GiB\""),
+    ("store.max_series_per_app", "1000"),
+    ("store.path", "\"/var/lib/other\""),
+    ("exposition.mode", "\"raw\""),
+    ("exposition.app_label", "\"app\""),
+    ("exposition.duplicates", "\"latest\""),
+    ("exposition.compression", "false"),
+    ("http.write_from", "[]"),
+    ("http.trusted_proxies", "[\"10.0.0.0/8\"]"),
+    ("http.enable_lifecycle", "true"),
+    ("events.enabled", "false"),
+    ("events.post_from", "[]"),
+    ("events.metric_name", "\"happened\""),
+    ("events.use_explicit_timestamps", "true"),
+    ("events.scraper_timeout", "700"),
+    ("events.max_pending", "7"),
+    ("events.scraper_identity", "\"header:X\""),
+    ("events.scrapers", "[\"p\"]"),
+    ("events.newcomer_window", "7"),
+    ("events.expose_in_metrics", "false"),
+    ("events.post_rate", "\"7/s\""),
+    ("events.max_per_scrape", "7"),
+    ("events.max_scrapers_per_address", "7"),
+    ("events.scraper_label", "\"address\""),
+    ("stream.listen_addresses", "[\"127.0.0.1:3\"]"),
+    ("stream.upstreams", "[\"127.0.0.1:4\"]"),
+    ("stream.subscriber_buffer", "7"),
+    ("stream.events", "[\"poll\"]"),
+    ("stream.legacy_addresses", "false"),
+    ("ipfs", "[{ api = \"http://127.0.0.1:5001\" }]"),
+];
+
+#[test]
+fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
+    let old = sound("");
+    let restarted = ["p2p", "bridge", "hyperdht"];
+    for entry in old.entries.iter().filter(|entry| !restarted.contains(&entry.section)) {
+        let (path, value) = *OTHER_VALUES
+            .iter()
+            .find(|(path, _)| *path == entry.path())
+            .unwrap_or_else(|| panic!("{} has no other value in OTHER_VALUES", entry.path()));
+        let new = sound(&format!("{path} = {value}\n"));
+        let found = changes(&old, &new);
+        let expected = if entry.live { &found.taken_up } else { &found.needs_restart };
+        assert_eq!(
+            (expected.as_slice(), found.taken_up.len() + found.needs_restart.len()),
+            (&[path.to_owned()][..], 1)
+        );
+        let in_force = old.take_up(new.clone());
+        let shown = |settings: &Settings| format!("{settings:?}");
+        assert_eq!(shown(&in_force), shown(if entry.live { &new } else { &old }), "{path}");
+        // It stays to be said for as long as it is so, and going back is no change.
+        assert_eq!(changes(&in_force, &new).needs_restart, found.needs_restart, "{path}");
+        assert!(changes(&in_force, &old).needs_restart.is_empty(), "{path}");
+    }
+    for section in [
+        "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
+        "bridge.hyperdht = true",
+        "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
+    ] {
+        let new = sound(&section.replace("KEY", &"y".repeat(52)));
+        assert_eq!(format!("{:?}", old.take_up(new)), format!("{old:?}"), "{section}");
+    }
 }
 
 #[test]

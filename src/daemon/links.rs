@@ -10,6 +10,7 @@ use crate::http::Door;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Event, Events, Identity, LinkAddress, PublicKey, Registration, SharedSecret, usual_key_file,
 };
+use crate::supervise::Notes;
 use crate::telemetry::Telemetry;
 
 /// The secret that stands in the shipped configuration as an example, and that everybody knows.
@@ -22,7 +23,13 @@ const MAX_SECRET_BYTES: u64 = 1024;
 ///
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
-pub(super) async fn client(p2p: &P2p, hyperdht: &Hyperdht, door: Door, telemetry: Arc<Telemetry>) -> anyhow::Result<Client> {
+pub(super) async fn client(
+    p2p: &P2p,
+    hyperdht: &Hyperdht,
+    door: Door,
+    telemetry: Arc<Telemetry>,
+    notes: Arc<Notes>,
+) -> anyhow::Result<Client> {
     let identity = Identity::load_or_create(&key_file(p2p.key_file.clone(), "p2p")?).context("p2p.key_file")?;
     let hostname = match &p2p.hostname {
         Some(hostname) => hostname.clone(),
@@ -53,9 +60,14 @@ pub(super) async fn client(p2p: &P2p, hyperdht: &Hyperdht, door: Door, telemetry
     };
     for bridge in &p2p.bridges {
         telemetry.p2p_connected.with([&bridge.key().text()]).set(0);
+        notes.set(&about(bridge), "not registered yet");
+        tracing::info!(alias = %settings.registration.alias, "registering with {bridge}");
     }
     let bridges = p2p.bridges.clone();
-    let events = Events::new(move |event| count(&telemetry, &bridges, event));
+    let events = Events::new(move |event| {
+        count(&telemetry, &bridges, event);
+        note(&notes, &bridges, event);
+    });
     Client::bind(settings, door, events).await.map_err(|error| {
         let key = match error {
             ClientError::Gate(_) => "p2p.listen",
@@ -103,6 +115,41 @@ fn hostname() -> anyhow::Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
+/// What a note about a bridge is about.
+fn about(bridge: &LinkAddress) -> String {
+    format!("bridge {bridge} (p2p.bridges)")
+}
+
+/// What a note about our own place in HyperDHT is about.
+const ABOUT_HYPERDHT: &str = "HyperDHT (p2p.bridges)";
+
+/// Keeps the notes about bridges: at which of them this proxy is not registered, and why.
+fn note(notes: &Notes, bridges: &[LinkAddress], event: &Event) {
+    let (peer, trouble) = match event {
+        Event::Announced { .. } => return notes.clear(ABOUT_HYPERDHT),
+        Event::Unannounced { why, .. } => return notes.set(ABOUT_HYPERDHT, format!("this proxy is not announced there: {why}")),
+        Event::Registered { peer, .. } => (peer, None),
+        Event::Refused { peer, why, .. } => (peer, Some(format!("it has refused the registration: {why}"))),
+        Event::Unreachable { peer, why } => (peer, Some(format!("not reached: {why}"))),
+        Event::Closed { peer, why } | Event::Lost { peer, why } => (peer, Some(format!("the link has ended: {why}"))),
+        _ => return,
+    };
+    let over_hyperdht = |bridge: &LinkAddress| matches!(bridge, LinkAddress::Hyperdht(_));
+    // Over HyperDHT there is a connection for each registration: its end says nothing.
+    let is_end = matches!(event, Event::Closed { .. } | Event::Lost { .. });
+    let concerned = bridges
+        .iter()
+        .filter(|bridge| bridge.key() == *peer && !(is_end && over_hyperdht(bridge)));
+    for bridge in concerned {
+        match &trouble {
+            None => notes.clear(&about(bridge)),
+            // Why the link ended says less than why the registration was refused.
+            Some(_) if is_end && notes.is_set(&about(bridge)) => {}
+            Some(trouble) => notes.set(&about(bridge), trouble.as_str()),
+        }
+    }
+}
+
 /// Counts what happens on links.
 fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
     let link = |what: &str| telemetry.p2p_links_total.with([what]).inc();
@@ -142,9 +189,65 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
             link("lost");
             ended(peer);
         }
+        Event::Announced { .. } | Event::Unannounced { .. } => {}
         Event::Barred { .. } => link("barred"),
         Event::Asked { .. } => scrape("asked"),
         Event::Answered { .. } => scrape("answered"),
         Event::Failed { .. } => scrape("failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_at_which_the_proxy_is_not_registered_is_noted() {
+        let (quic, far) = (PublicKey::new([1; 32]), PublicKey::new([2; 32]));
+        let bridges = [format!("quic://{quic}@h:1"), format!("hyperdht://{far}")].map(|text| text.parse().expect("an address"));
+        let notes = Notes::default();
+        let lines = |event: Event| {
+            note(&notes, &bridges, &event);
+            let lines = notes.lines();
+            lines
+                .iter()
+                .map(|line| line.split_once(": ").expect("a colon").1.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let why = || "w".to_owned();
+        assert_eq!(lines(Event::Unreachable { peer: far, why: why() }), ["not reached: w"]);
+        let alias = || "a".to_owned();
+        let registered = |peer| Event::Registered {
+            peer,
+            alias: alias(),
+            updated: true,
+        };
+        assert!(lines(registered(far)).is_empty());
+        assert!(
+            lines(Event::Closed { peer: far, why: why() }).is_empty(),
+            "each registration has a connection of its own"
+        );
+        assert_eq!(lines(Event::Lost { peer: quic, why: why() }), ["the link has ended: w"]);
+        assert_eq!(
+            lines(Event::Refused {
+                peer: quic,
+                alias: alias(),
+                why: why()
+            }),
+            ["it has refused the registration: w"]
+        );
+        assert_eq!(
+            lines(Event::Closed {
+                peer: quic,
+                why: "bye".into()
+            }),
+            ["it has refused the registration: w"]
+        );
+        assert!(lines(registered(quic)).is_empty());
+        assert_eq!(
+            lines(Event::Unannounced { key: far, why: why() }),
+            ["this proxy is not announced there: w"]
+        );
+        assert!(lines(Event::Announced { key: far }).is_empty());
     }
 }

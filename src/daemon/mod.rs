@@ -4,6 +4,7 @@ mod bridging;
 mod events;
 mod lifecycle;
 mod links;
+mod preflight;
 mod receivers;
 mod reload;
 mod routes;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 pub use self::routes::ENDPOINTS;
 
 pub use bridging::bind_bridge;
+pub use preflight::preflight;
 
 use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
@@ -39,7 +41,7 @@ use crate::sources::events::PostRate;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
-use crate::supervise::{DRAIN, GivingBack, Report, Stop, Supervisor};
+use crate::supervise::{DRAIN, GivingBack, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -89,6 +91,7 @@ struct Ground {
     view: View,
     telemetry: Arc<Telemetry>,
     readiness: Arc<Readiness>,
+    notes: Arc<Notes>,
     access: Arc<ArcSwap<Access>>,
     http_stats: Arc<HttpStats>,
     post_rate: Arc<PostRate>,
@@ -103,6 +106,7 @@ impl Ground {
             view,
             telemetry: Arc::default(),
             readiness: Arc::default(),
+            notes: Arc::default(),
             access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
             http_stats: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
@@ -134,15 +138,16 @@ impl Daemon {
         let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
         let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
-        let readers = readers(&ground, scraping, events);
+        let readers = readers(&settings, &ground, scraping, events);
         if let Some(p2p) = &settings.p2p {
-            let door = ground.door(readers.clone(), &routes::reads());
-            let client = links::client(p2p, &settings.hyperdht, door, Arc::clone(&ground.telemetry)).await?;
+            let door = ground.door(readers.clone(), &routes::reads(settings.events.enabled));
+            let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
+            let client = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
         }
         let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
-        let door = ground.door(routes, &routes::requests());
+        let door = ground.door(routes, &routes::requests(settings.events.enabled));
         sockets.start(&settings, &ground, &door, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
@@ -267,15 +272,16 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
+fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
     let listings = Arc::new(Listings::new(ground.view.clone(), ground.clock));
     outlets::routes(Outlets {
         listings: Arc::clone(&listings),
         scraping: Arc::new(scraping),
         events,
-        listing: Arc::new(Listing::new(ground.view.clone(), Arc::clone(&listings))),
-        index: Arc::new(Index::new(listings, ENDPOINTS)),
+        listing: Arc::new(Listing::new(ground.view.clone(), Arc::clone(&listings), Arc::clone(&ground.notes))),
+        index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
         readiness: Arc::clone(&ground.readiness),
+        notes: Arc::clone(&ground.notes),
     })
 }
 

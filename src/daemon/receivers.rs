@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
+use super::sockets::listen;
 use super::{Ground, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::sources::push::Pushing;
@@ -25,11 +26,17 @@ pub(super) struct Receivers {
 
 pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Receivers> {
     let tcp = match &settings.receiver.tcp {
-        Some(address) => Some(Listener::tcp(&address.to_string()).await.context("receiver.receiver_tcp_socket")?),
+        Some(address) => Some(listen(settings, address).await.context("receiver.receiver_tcp_socket")?),
         None => None,
     };
     let unix = match &settings.receiver.unix {
-        Some(unix) => Some(bind_unix(unix).await.context("receiver.receiver_unix_socket")?),
+        Some(unix) => {
+            let bound = bind_unix(unix).await;
+            Some(bound.map_err(|error| {
+                let key = key_of(&error.why);
+                anyhow::Error::new(error).context(key)
+            })?)
+        }
         None => None,
     };
     let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
@@ -71,6 +78,15 @@ impl Receivers {
         for listener in self.tcp.into_iter().chain(self.unix) {
             supervisor.add(receiver::part(listener, Seats::new(seats), self.surroundings.clone()));
         }
+    }
+}
+
+/// The key that a refusal is about.
+pub(super) fn key_of(why: &Refused) -> &'static str {
+    match why {
+        Refused::NoUser(_) => "receiver.unix_socket_user",
+        Refused::NoGroup(_) => "receiver.unix_socket_group",
+        _ => "receiver.receiver_unix_socket",
     }
 }
 

@@ -55,6 +55,7 @@ impl Live {
 
 /// The part that reloads on SIGHUP and on request.
 pub(super) struct Reloader {
+    /// The settings in force.
     current: Settings,
     reread: Reread,
     live: Live,
@@ -99,10 +100,10 @@ impl Reloader {
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
-        self.live.apply(&loaded.settings);
+        self.current = self.current.take_up(loaded.settings);
+        self.live.apply(&self.current);
         self.telemetry.config_last_reload_successful.set(1);
         tracing::info!(changed = changes.taken_up.join(", "), "the configuration was reloaded");
-        self.current = loaded.settings;
         Ok(())
     }
 }

@@ -28,12 +28,36 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
 
+/// The endpoints that are there only where events are taken.
+const OF_EVENTS: &[&str] = &["POST /event", "GET /events", "GET /event/metrics"];
+
+/// The requests and their results, without those of events where none are taken (`events.enabled`).
+pub(super) fn endpoints(events: bool) -> Vec<(&'static str, &'static str)> {
+    let are_there = |(request, _): &&(&str, &str)| events || !OF_EVENTS.contains(request);
+    ENDPOINTS.iter().filter(are_there).copied().collect()
+}
+
 /// The requests that change nothing.
-pub(super) fn reads() -> Vec<&'static str> {
-    requests().into_iter().filter(|request| request.starts_with("GET ")).collect()
+pub(super) fn reads(events: bool) -> Vec<&'static str> {
+    requests(events).into_iter().filter(|request| request.starts_with("GET ")).collect()
 }
 
 /// The requests alone.
-pub(super) fn requests() -> Vec<&'static str> {
-    ENDPOINTS.iter().map(|(request, _)| *request).collect()
+pub(super) fn requests(events: bool) -> Vec<&'static str> {
+    endpoints(events).into_iter().map(|(request, _)| request).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_events_have_is_listed_and_left_out() {
+        let all = endpoints(true);
+        assert_eq!(all, ENDPOINTS);
+        let without = requests(false);
+        assert_eq!(without.len(), all.len() - OF_EVENTS.len(), "each of them is an endpoint");
+        assert!(without.iter().all(|request| !request.contains("/event")), "{without:?}");
+        assert!(reads(false).iter().all(|request| request.starts_with("GET ")));
+    }
 }

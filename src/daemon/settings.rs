@@ -12,7 +12,7 @@ use crate::outlets::stream;
 use crate::outlets::{IdentifyBy, LabelScrapersBy};
 use crate::sources::{polls, receiver, upstreams};
 use crate::store;
-use crate::supervise::UnixAccess;
+use crate::supervise::{UnixAccess, default_memory_limit};
 use crate::wire::FormatChoice;
 
 /// What the names of the proxy's own families begin with, besides the events'; an application's copies, as of a chained
@@ -24,7 +24,8 @@ pub(super) fn store(settings: &Settings) -> store::Limits {
     store::Limits {
         expire_after: limits.expire_after,
         max_apps: limits.max_apps,
-        max_bytes: limits.max_bytes,
+        max_memory: limits.max_memory.unwrap_or_else(default_memory_limit),
+        max_series_per_app: limits.max_series_per_app,
     }
 }
 

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
 use super::{Addresses, Ground};
-use crate::config::Settings;
+use crate::config::{HostPort, Settings};
 use crate::http::{Door, Server};
 use crate::outlets::Connections;
-use crate::supervise::{Listener, Seats, Supervisor, limits};
+use crate::supervise::{BindError, Families, Listener, Seats, Supervisor, limits};
 
 /// All of them, bound; nobody is served yet.
 pub(super) struct Sockets {
@@ -68,14 +68,19 @@ impl Sockets {
     }
 }
 
+/// Listens on a configured address. On `[::]` that is for IPv6 alone where another listener has the port for IPv4.
+pub(super) async fn listen(settings: &Settings, address: &HostPort) -> Result<Listener, BindError> {
+    let families = match settings.shares_port_with_ipv4(address) {
+        true => Families::Own,
+        false => Families::All,
+    };
+    Listener::tcp_for(&address.to_string(), families).await
+}
+
 async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     let mut bound = Vec::new();
     for address in &settings.exporter.scrape_addresses {
-        bound.push(
-            Listener::tcp(&address.to_string())
-                .await
-                .context("exporter.scrape_expose_endpoint")?,
-        );
+        bound.push(listen(settings, address).await.context("exporter.scrape_expose_endpoint")?);
     }
     Ok(bound)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::sockets::listen;
 use super::{Ground, settings};
 use crate::config::Settings;
 use crate::outlets::monitoring_api::MonitoringApi;
@@ -20,7 +21,7 @@ pub(super) struct Streams {
 pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Streams> {
     let mut listeners = Vec::new();
     for address in &settings.stream.listen_addresses {
-        listeners.push(Listener::tcp(&address.to_string()).await.context("stream.listen_addresses")?);
+        listeners.push(listen(settings, address).await.context("stream.listen_addresses")?);
     }
     Ok(Streams { listeners })
 }

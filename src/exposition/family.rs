@@ -197,7 +197,7 @@ impl Traits {
     pub const EXEMPLARS: Self = Self(1 << 1);
     /// The family's name or some label's name is written in quotes; it may be one that only UTF-8 aware scrapers can read.
     pub const QUOTED: Self = Self(1 << 2);
-    /// Some label's name starts with two underscores: strict OpenMetrics parsers refuse that, Prometheus does not.
+    /// Some label's name starts with two underscores: it is reserved in OpenMetrics; Prometheus accepts it.
     pub const RESERVED_LABELS: Self = Self(1 << 3);
     /// The runs must not be copied as they are into the text format: sample by sample instead, with timestamps in milliseconds
     /// and without exemplars. Never set for what came as text, whose runs are always legal text (but see [`Self::QUOTED`]).
@@ -209,6 +209,8 @@ impl Traits {
     /// or without `+Inf`, groups torn apart, a missing `quantile`, an info other than 1): under OpenMetrics they can only
     /// go out as `unknown`, one family for each sample name. Then `le` and `quantile` are labels like any other, to be left alone.
     pub const UNFIT: Self = Self(1 << 6);
+    /// Some series has several samples, of different times: they are written in ascending order of their times.
+    pub const SEVERAL_TIMES: Self = Self(1 << 7);
     /// Some sample bears the family's name.
     pub const BARE: Self = Self(1 << 8);
     /// Some sample is called `_total` beyond the family's name.
@@ -294,12 +296,13 @@ impl BitOrAssign for Traits {
 
 impl fmt::Debug for Traits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WORDS: [(Traits, &str); 7] = [
+        const WORDS: [(Traits, &str); 8] = [
             (Traits::TIMESTAMPS, "timestamps"),
             (Traits::EXEMPLARS, "exemplars"),
             (Traits::QUOTED, "quoted"),
             (Traits::RESERVED_LABELS, "reserved-labels"),
             (Traits::RESPELL_TEXT, "respell-text"),
+            (Traits::SEVERAL_TIMES, "several-times"),
             (Traits::RESPELL_OPENMETRICS, "respell-openmetrics"),
             (Traits::UNFIT, "unfit"),
         ];

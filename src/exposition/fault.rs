@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::parse::Report;
+use super::parse::{Report, Told, escapes};
+use crate::model::Syntax;
 
 /// How many faults of one text are kept; more are only counted. A person mends the first few, and a hostile text has millions.
 pub const MAX_FAULTS_KEPT: usize = 16;
@@ -27,26 +28,44 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that was wrong with a text: how many faults, and the first [`MAX_FAULTS_KEPT`] of them.
+impl From<Told> for Fault {
+    fn from(told: Told) -> Self {
+        Self {
+            line: told.line,
+            column: told.column,
+            offset: told.offset,
+            reason: told.sentence,
+        }
+    }
+}
+
+/// All that was wrong with a text: how many faults, and the first [`MAX_FAULTS_KEPT`] of them; exemplars that are left out apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Faults {
     total: u64,
     kept: Box<[Fault]>,
+    exemplars: u64,
+    first_exemplar: Option<Box<Fault>>,
 }
 
 impl Faults {
     pub(super) fn of(report: Report, body: &[u8]) -> Self {
-        let total = report.faults();
-        let kept = report.tell(body).into_iter().map(|it| Fault {
-            line: it.line,
-            column: it.column,
-            offset: it.offset,
-            reason: it.sentence,
-        });
         Self {
-            total,
-            kept: kept.collect(),
+            total: report.faults(),
+            exemplars: report.exemplars(),
+            first_exemplar: report.first_exemplar(body).map(|told| Box::new(told.into())),
+            kept: report.tell(body).into_iter().map(Fault::from).collect(),
         }
+    }
+
+    /// Gives columns as they are in the text as it was handed in, before lone backslashes were doubled.
+    pub(super) fn lead_back(&mut self, original: &[u8], syntax: Syntax) {
+        lead_back(&mut self.kept, original, syntax);
+        lead_back(
+            self.first_exemplar.as_deref_mut().map_or(&mut [], std::slice::from_mut),
+            original,
+            syntax,
+        );
     }
 
     /// How many there are.
@@ -55,7 +74,19 @@ impl Faults {
         self.total
     }
 
-    /// Whether nothing was wrong.
+    /// Number of exemplars that are left out, because they cannot be read or OpenMetrics does not allow them there; their samples are kept.
+    #[must_use]
+    pub const fn exemplars(&self) -> u64 {
+        self.exemplars
+    }
+
+    /// The first of these exemplars.
+    #[must_use]
+    pub fn first_exemplar(&self) -> Option<&Fault> {
+        self.first_exemplar.as_deref()
+    }
+
+    /// True if every line could be used.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.total == 0
@@ -70,6 +101,21 @@ impl Faults {
     /// The first few, in the order of the text.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.kept.iter()
+    }
+}
+
+/// Corrects the columns of faults that stand in the order of their lines.
+fn lead_back(faults: &mut [Fault], original: &[u8], syntax: Syntax) {
+    let (mut line, mut rest) = (1, original);
+    for fault in faults {
+        while line < fault.line
+            && let Some(newline) = memchr::memchr(b'\n', rest)
+        {
+            rest = &rest[newline + 1..];
+            line += 1;
+        }
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        fault.column = escapes::original_column(&rest[..end], syntax, fault.column);
     }
 }
 

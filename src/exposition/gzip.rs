@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
+use super::MemoryMeter;
+
 /// The most that one stored block of deflate data holds: its length has 16 bits.
 const MAX_STORED_BLOCK: usize = 0xFFFF;
 
@@ -92,6 +94,14 @@ impl Piece {
             checksum: checksum(text),
             len: length(text),
         }
+    }
+
+    /// The same, its bytes counted while they are held.
+    #[must_use]
+    pub fn metered(mut self, meter: &MemoryMeter) -> Self {
+        let held = self.deflated.iter().map(|bytes| meter.hold(bytes.clone())).collect();
+        self.deflated = Arc::new(held);
+        self
     }
 
     /// Wraps `text` in stored blocks, without compressing or copying it: the fatter form of a piece that is not compressed yet.

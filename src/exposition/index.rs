@@ -1,12 +1,14 @@
 //! The index: the one stored copy of a text, and where everything is in it.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use crate::model::Syntax;
 
-use super::family::Family;
+use super::family::{Family, Traits};
 use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Found, Hashes, Repeated, Report};
+use super::parse::{self, Found, Hashes, Repeated, Report, escapes};
 use super::sample::Samples;
 use super::span::Span;
 
@@ -19,6 +21,7 @@ pub struct Exposition {
     pub(super) runs: Box<[Span]>,
     pub(super) series: u32,
     pub(super) faults: Faults,
+    mixed_times: u32,
 }
 
 impl Exposition {
@@ -37,19 +40,53 @@ impl Exposition {
 
     fn read(body: Bytes, syntax: Syntax, repeated: Repeated) -> Self {
         let mut report = Report::of_faults(MAX_FAULTS_KEPT);
+        let doubled = escapes::doubled(&body, syntax).map(Bytes::from);
+        let (body, original) = match doubled {
+            Some(doubled) => (doubled, Some(body)),
+            None => (body, None),
+        };
         let Found { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
-        let faults = Faults::of(report, &body);
-        Self {
+        let mut faults = Faults::of(report, &body);
+        if let Some(original) = original {
+            faults.lead_back(&original, syntax);
+        }
+        let mut read = Self {
             body,
             syntax,
             families,
             runs,
             series,
             faults,
-        }
+            mixed_times: 0,
+        };
+        read.mixed_times = read.count_mixed_times();
+        read
     }
 
-    /// The text as it was handed in.
+    /// Counts the samples without time of series that also have samples with times.
+    fn count_mixed_times(&self) -> u32 {
+        let several = self.families.iter().filter(|family| family.traits.contains(Traits::SEVERAL_TIMES));
+        let of = |family: &Family| {
+            let mut series: HashMap<u64, (u32, bool)> = HashMap::new();
+            for sample in self.samples(family) {
+                let (without, has_times) = series.entry(sample.hash()).or_default();
+                *without += u32::from(sample.timestamp.is_none());
+                *has_times |= sample.timestamp.is_some();
+            }
+            let mixed = series.into_values().filter(|(_, has_times)| *has_times);
+            mixed.map(|(without, _)| without).sum::<u32>()
+        };
+        several.map(of).sum()
+    }
+
+    /// The number of samples without time of series that also have samples with times: OpenMetrics allows either, so under OpenMetrics
+    /// these are left out.
+    #[must_use]
+    pub const fn mixed_times(&self) -> u32 {
+        self.mixed_times
+    }
+
+    /// The text as it was handed in, but for backslashes that begin no escape sequence: each of those is written as two.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
         &self.body
@@ -65,6 +102,19 @@ impl Exposition {
     #[must_use]
     pub const fn families(&self) -> &[Family] {
         &self.families
+    }
+
+    /// The bytes of memory that the index takes beside the text, about.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        const FIXED: usize = 256;
+        FIXED + self.families.len() * size_of::<Family>() + self.runs.len() * size_of::<Span>()
+    }
+
+    /// The number of families that have samples.
+    #[must_use]
+    pub fn families_with_samples(&self) -> u64 {
+        self.families.iter().filter(|family| family.samples > 0).count() as u64
     }
 
     /// How many series there are: usable samples, each of another series.

@@ -29,6 +29,8 @@ pub(super) enum Reason {
     OpenBraces,
     /// Not UTF-8.
     Encoding,
+    /// A NUL in a name, or in an exemplar.
+    Nul,
     /// A name in quotes with nothing in them.
     EmptyName,
     /// A quoted string without value that is not the first in the braces.
@@ -47,6 +49,8 @@ pub(super) enum Reason {
     Timestamp(Span),
     /// Something after the end of a sample.
     Trailing,
+    /// A comment after the end of a sample.
+    TrailingComment,
     /// An exemplar in the text format.
     ExemplarInText,
     /// An exemplar that cannot be read.
@@ -55,6 +59,8 @@ pub(super) enum Reason {
     Bound(&'static str, Span),
     /// The same series once more; the first stands here.
     Duplicate(u32),
+    /// A label's name starts with two underscores.
+    ReservedLabel,
     /// A HELP, TYPE or UNIT line with a bad name.
     HeaderName,
     /// A TYPE line without type.
@@ -79,6 +85,10 @@ pub(super) enum Reason {
     NoEof,
     /// More than 4 GiB.
     TooLong,
+    /// A comment of no known form, and no sample anywhere.
+    NoSample,
+    /// A header inside another line, and no sample anywhere.
+    Joined,
 
     // What costs nothing here, but would elsewhere.
     /// A byte order mark.
@@ -125,7 +135,7 @@ pub enum Severity {
 impl Reason {
     pub(super) const fn severity(self) -> Severity {
         match self {
-            Self::HashWithoutBlank | Self::Lint(..) => Severity::Warning,
+            Self::HashWithoutBlank | Self::ReservedLabel | Self::Lint(..) => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -146,6 +156,7 @@ impl Reason {
             Self::Value(span) => format!("{} is not a number", text(span)).into(),
             Self::Timestamp(span) => format!("{} is not a timestamp", text(span)).into(),
             Self::Bound(label, span) => format!("the value of label {label} must be a number, not {}", text(span)).into(),
+            Self::ReservedLabel => "label names that start with __ are reserved in OpenMetrics".into(),
             Self::Duplicate(first) => format!("the same series stands on line {} already", line_of(first)).into(),
             Self::UnknownType(span) => unknown_type(span.of(body)).into(),
             Self::Second(what) => format!("second {what} line for the same metric").into(),
@@ -173,12 +184,14 @@ impl Reason {
             Self::OpenString => "quoted text is not closed by a quote on this line",
             Self::OpenBraces => "labels are not closed by a brace on this line",
             Self::Encoding => "not UTF-8",
+            Self::Nul => "a NUL, which no name and no exemplar may hold",
             Self::EmptyName => "the name in the quotes is empty",
             Self::NameNotFirst => "quoted text without a value; the metric name stands once, before the braces or first in them",
             Self::NameLabel => "label name __name__ is reserved",
             Self::ManyLabels => "too many labels",
             Self::NoValue => "the value is missing",
             Self::Trailing => "nothing may follow the timestamp",
+            Self::TrailingComment => "a comment needs a line of its own",
             Self::ExemplarInText => "the text format has no exemplars; they need OpenMetrics",
             Self::Exemplar => "the exemplar cannot be read: expected # {labels} value, perhaps a timestamp",
             Self::HeaderName => "no metric name here that can be read",
@@ -189,6 +202,8 @@ impl Reason {
             Self::AfterEof => "text after # EOF",
             Self::NoEof => "no # EOF at the end: the text may be cut off",
             Self::TooLong => "longer than 4 GiB",
+            Self::NoSample => "the text has no sample, and this comment is no HELP, TYPE, UNIT or EOF line",
+            Self::Joined => "the text has no sample, and a header inside another line: were its lines joined?",
             Self::Mark => "starts with a byte order mark, which Prometheus refuses",
             Self::CarriageReturn => "lines end in CR LF, which Prometheus refuses",
             Self::LeadingBlanks => "blanks before the metric name, which Prometheus takes for a part of it",

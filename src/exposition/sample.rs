@@ -263,9 +263,9 @@ impl<'a> Cursor<'a> {
 
     /// The inside of a quoted string, which must come next.
     fn quoted(&mut self) -> &'a [u8] {
-        let end = 1 + closing_quote(&self.text[1..]);
-        let inside = &self.text[1..end];
-        self.text = &self.text[end + 1..];
+        let rest = self.text.get(1..).unwrap_or_default();
+        let (inside, behind) = rest.split_at(closing_quote(rest));
+        self.text = behind.get(1..).unwrap_or_default();
         inside
     }
 
@@ -273,15 +273,12 @@ impl<'a> Cursor<'a> {
     fn braced(&mut self) -> Labels<'a> {
         let start = self.text;
         let mut at = 0;
-        while start[at] != b'}' {
-            at += if start[at] == b'"' {
-                closing_quote(&start[at + 1..]) + 2
-            } else {
-                1
-            };
+        while let Some(byte) = start.get(at).filter(|byte| **byte != b'}') {
+            at += if *byte == b'"' { closing_quote(&start[at + 1..]) + 2 } else { 1 };
         }
-        self.text = &start[at + 1..];
-        Labels { text: &start[..at] }
+        let (labels, behind) = start.split_at(at.min(start.len()));
+        self.text = behind.get(1..).unwrap_or_default();
+        Labels { text: labels }
     }
 
     fn exemplar(mut self) -> Option<Exemplar<'a>> {
@@ -297,14 +294,14 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Where the quote is that closes a string; checked lines always have one.
+/// Offset of the quote that closes a string. Checked lines always have one; an exemplar that is left out may lack it, and ends there.
 #[inline]
 fn closing_quote(text: &[u8]) -> usize {
     let mut at = find_special(text, 0);
-    while text[at] == b'\\' {
+    while text.get(at) == Some(&b'\\') {
         at = find_special(text, at + 2);
     }
-    at
+    at.min(text.len())
 }
 
 #[cfg(test)]
@@ -355,6 +352,18 @@ mod tests {
         assert!(!a.same_series(&c));
         let more = split(b"foo{a=\"1\",b=\"2\",app=\"x\"} 1");
         assert_eq!(a.hash().wrapping_add(super::super::label_hash(b"app", b"x")), more.hash());
+    }
+
+    #[test]
+    fn a_line_with_a_broken_exemplar_still_tells_its_series() {
+        for exemplar in ["{", "{a=", "{a=\"", "{a=\"b", "{a=\"\\", "{\"", "{a=\"b\"", "{a=\"b\"}", "x", ""] {
+            let line = format!("foo{{a=\"1\"}} 5 # {exemplar}");
+            let sample = split(line.as_bytes());
+            assert_eq!((sample.name, sample.value), (&b"foo"[..], &b"5"[..]), "{line}");
+            if let Some(exemplar) = sample.exemplar {
+                assert!(exemplar.labels.count() <= 1, "{line}");
+            }
+        }
     }
 
     #[test]

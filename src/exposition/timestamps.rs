@@ -1,6 +1,7 @@
 //! What the samples' own timestamps say.
 
-use super::{Exposition, Traits};
+use super::render::millis_of_seconds;
+use super::{Exposition, Sample, Traits};
 use crate::model::{Syntax, Timestamp};
 
 impl Exposition {
@@ -16,16 +17,18 @@ impl Exposition {
     }
 }
 
-/// A timestamp as it is written, in milliseconds.
-fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
-    let text = std::str::from_utf8(written).ok()?;
+/// A checked timestamp as it is written, in milliseconds, which is what Prometheus stores.
+pub(super) fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
     match syntax {
-        Syntax::Text => text.parse().ok(),
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "a float out of range becomes the nearest end of the range"
-        )]
-        Syntax::OpenMetrics => text.parse::<f64>().ok().map(|seconds| (seconds * 1_000.0) as i64),
+        Syntax::Text => std::str::from_utf8(written).ok()?.parse().ok(),
+        Syntax::OpenMetrics => Some(millis_of_seconds(written)),
+    }
+}
+
+impl Sample<'_> {
+    /// The timestamp in milliseconds.
+    pub(super) fn millis(&self, syntax: Syntax) -> Option<i64> {
+        millis(self.timestamp?, syntax)
     }
 }
 

@@ -116,7 +116,8 @@ impl Connection {
     ///
     /// Call it while handling that request. Confirmed is a response after whose last byte the client sent a new request on this
     /// connection, or its end of file with everything acknowledged; all else is returned, at once or when the connection ends: errors,
-    /// resets, a response that was not written whole, a request that came before the response was written, a handler that was dropped.
+    /// resets, a response that was not written whole, a request that came before the response was written, a handler that was dropped or
+    /// that panicked.
     /// `settle` runs on the connection's task or inside [`Delivery::ask`], with no lock of this room held but the delivery's own.
     pub fn on_delivery(&self, settle: impl FnOnce(Fate) + Send + 'static) -> Delivery {
         let slot = Slot::new(settle);

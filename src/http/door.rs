@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -178,8 +178,8 @@ impl Door {
         shared.talk().begin(request.body().size_hint().exact());
         let handover = Handover::new(shared);
         count(&self.0.stats.requests);
-        request.extensions_mut().insert(connection);
-        (self.0.answer(request).await, handover)
+        request.extensions_mut().insert(connection.clone());
+        (self.0.answer(request, connection.shared()).await, handover)
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
@@ -287,7 +287,7 @@ impl Service<Request<Incoming>> for Serving {
         request.extensions_mut().insert(self.connection.clone());
         let (door, stop) = (self.door.clone(), self.stop.clone());
         Box::pin(async move {
-            let mut response = door.answer(request).await;
+            let mut response = door.answer(request, &shared).await;
             if let Some(queue) = shared.queue() {
                 queue.answering(response.status());
             }
@@ -303,7 +303,7 @@ impl Service<Request<Incoming>> for Serving {
 }
 
 impl Inner {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>, shared: &Shared) -> Response<Body> {
         if same_site::is_cross_site(&request) {
             count(&self.stats.cross_site);
             return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
@@ -313,6 +313,8 @@ impl Inner {
             Ok(Err(never)) => match never {},
             Err(panic) => {
                 count(&self.stats.panics);
+                // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
+                shared.change(Talk::disown);
                 tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
                 let mut response = reply::text(
                     StatusCode::INTERNAL_SERVER_ERROR,
@@ -332,9 +334,16 @@ fn signposted(routes: Router, endpoints: &[&str]) -> Router {
         .map(|endpoint| format!("  {endpoint}\n"))
         .collect::<String>()
         .into();
+    let paths: Arc<[String]> = endpoints
+        .iter()
+        .filter_map(|endpoint| Some(endpoint.split_once(' ')?.1.to_owned()))
+        .collect();
     let not_found = move |request: Request<Body>| {
-        let list = list.clone();
+        let (list, paths) = (list.clone(), paths.clone());
         async move {
+            if let Some(redirect) = without_slash(request.uri(), &paths) {
+                return redirect;
+            }
             reply::text(
                 StatusCode::NOT_FOUND,
                 format_args!("there is no {} here; the endpoints are:\n{list}", request.uri().path()),
@@ -349,4 +358,32 @@ fn signposted(routes: Router, endpoints: &[&str]) -> Router {
         )
     };
     routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
+}
+
+/// The redirect from a path with a slash at its end to the same without, where that is one of the endpoints.
+fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
+    let path = uri.path().strip_suffix('/')?;
+    let is_it = |endpoint: &String| {
+        let (mut wanted, mut found) = (endpoint.split('/'), path.split('/'));
+        loop {
+            match (wanted.next(), found.next()) {
+                (None, None) => return true,
+                // A word in capitals stands for any segment.
+                (Some(wanted), Some(found)) if wanted == found || (is_placeholder(wanted) && !found.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    };
+    endpoints.iter().any(is_it).then_some(())?;
+    let last = path.rsplit('/').next().filter(|last| !last.is_empty())?;
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    // Relative, so that it holds behind a proxy that puts something before the path.
+    let location = HeaderValue::try_from(format!("../{last}{query}")).ok()?;
+    let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, format_args!("without the slash at the end: {path}"));
+    response.headers_mut().insert(LOCATION, location);
+    Some(response)
+}
+
+fn is_placeholder(segment: &str) -> bool {
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_uppercase())
 }

@@ -197,6 +197,11 @@ impl Talk {
         verdicts
     }
 
+    /// Returns what was leased to the response in work, because another response is sent in its place.
+    pub(super) fn disown(&mut self) -> Verdicts {
+        self.take_unwritten()
+    }
+
     /// The client has sent its end of file.
     pub(super) fn ended(&mut self) {
         self.eof = true;

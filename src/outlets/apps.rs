@@ -10,22 +10,25 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::listings::{Form, Listings};
+use super::table::Present;
 use super::{table, unknown_app};
 use crate::http::{Chunks, Row, reply};
 use crate::store::View;
+use crate::supervise::Notes;
 
 /// What the endpoints about applications need.
 #[derive(Debug)]
 pub struct Listing {
     view: View,
     listings: Arc<Listings>,
+    notes: Arc<Notes>,
 }
 
 impl Listing {
-    /// Endpoints over this view, and its listings.
+    /// Endpoints over this view, and its listings. The notes stand below the table.
     #[must_use]
-    pub fn new(view: View, listings: Arc<Listings>) -> Self {
-        Self { view, listings }
+    pub fn new(view: View, listings: Arc<Listings>, notes: Arc<Notes>) -> Self {
+        Self { view, listings, notes }
     }
 }
 
@@ -67,12 +70,13 @@ pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Quer
     let Some(prepared) = listing.listings.get(form).await else {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
     };
+    let notes = listing.notes.lines();
     let (head, end) = match form {
-        Form::Json => (
-            "{\"apps\":[".to_owned(),
-            format!("],\"time\":{}}}\n", Value::from(table::rfc3339(now))),
-        ),
-        _ => (table::draw_head(prepared.width, now), table::draw_end(prepared.width)),
+        Form::Json => {
+            let (notes, time) = (Value::from(notes), Value::from(table::rfc3339(now)));
+            ("{\"apps\":[".to_owned(), format!("],\"notes\":{notes},\"time\":{time}}}\n"))
+        }
+        _ => (table::draw_head(prepared.width, now), table::draw_end(prepared.width, &notes)),
     };
     let own = |text: String| Row::new(vec![text.into()]);
     let mut response = Chunks::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();
@@ -90,10 +94,10 @@ pub(super) async fn one(
     let Some(app) = listing.view.app(&name) else {
         return unknown_app(&name);
     };
-    let (now, expire_after) = ((listing.listings.clock)(), listing.view.expire_after());
+    let present = Present::of(&listing.view, listing.listings.clock);
     if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::all_facts(&app, now, expire_after))
+        reply::json(StatusCode::OK, &table::all_facts(&app, present))
     } else {
-        reply::text(StatusCode::OK, table::describe(&app, now, expire_after))
+        reply::text(StatusCode::OK, table::describe(&app, present))
     }
 }

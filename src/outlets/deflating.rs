@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exposition::gzip::{Compressor, Effort};
 use crate::exposition::render::Chunk;
-use crate::supervise::Part;
+use crate::supervise::{Part, blocking};
 
 /// Chunks that may wait: those of 16 GiB of text. What finds no place is offered again by the next scrape.
 const MAX_WAITING: usize = 65_536;
@@ -116,12 +116,12 @@ impl Part for Deflater {
             let mut compressor = Compressor::new();
             loop {
                 let (deflating, now) = (self.0.clone(), Instant::now());
-                let batch = tokio::task::spawn_blocking(move || {
+                let batch = blocking(move || {
                     let more = deflating.work(&mut compressor, now);
                     (more, compressor)
                 });
                 let more;
-                (more, compressor) = batch.await?;
+                (more, compressor) = batch.await;
                 if stop.is_cancelled() {
                     return Ok(());
                 }

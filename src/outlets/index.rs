@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,10 +9,9 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::apps::accepts;
 use super::listings::{Form, Listings, Prepared};
-use super::table;
+use super::table::{self, Present};
 use crate::http::Row;
 use crate::http::reply::{self, escape};
-use crate::model::Timestamp;
 use crate::store::{App, Status};
 
 /// The most applications shown on the page; beyond that `/apps` is the better tool.
@@ -23,13 +21,13 @@ const MAX_ROWS: usize = 1_000;
 #[derive(Debug)]
 pub struct Index {
     listings: Arc<Listings>,
-    endpoints: &'static [(&'static str, &'static str)],
+    endpoints: Vec<(&'static str, &'static str)>,
 }
 
 impl Index {
     /// A page over these listings with this list of endpoints: what to request, and what it gives.
     #[must_use]
-    pub fn new(listings: Arc<Listings>, endpoints: &'static [(&'static str, &'static str)]) -> Self {
+    pub fn new(listings: Arc<Listings>, endpoints: Vec<(&'static str, &'static str)>) -> Self {
         Self { listings, endpoints }
     }
 }
@@ -56,7 +54,7 @@ pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -
         format!(
             "exporter-proxy {}: one port for the metrics of many applications\n\n{}",
             env!("CARGO_PKG_VERSION"),
-            list(index.endpoints)
+            list(&index.endpoints)
         ),
     )
 }
@@ -88,7 +86,7 @@ fn page(index: &Index, prepared: &Prepared) -> String {
         );
     }
     page.push_str("<h2>Endpoints</h2>\n<table>\n");
-    for (request, gives) in index.endpoints {
+    for (request, gives) in &index.endpoints {
         let _ = writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", link(request), escape(gives));
     }
     page.push_str("</table>\n</body></html>\n");
@@ -96,18 +94,18 @@ fn page(index: &Index, prepared: &Prepared) -> String {
 }
 
 /// The rows of the table of applications, the first of them where they are very many.
-pub(super) fn rows(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> Row {
+pub(super) fn rows(apps: &[Arc<App>], present: Present) -> Row {
     let mut rows = String::new();
     for app in apps.iter().take(MAX_ROWS) {
-        let _ = writeln!(rows, "{}", row(app, &app.status(now, expire_after)));
+        let _ = writeln!(rows, "{}", row(app, &present.status(app)));
     }
     Arc::new(vec![rows.into()])
 }
 
 fn row(app: &App, status: &Status) -> String {
     let class = match status {
-        Status::Ok => "ok",
-        Status::Stale(_) => "stale",
+        Status::Ok | Status::Noted(_) => "ok",
+        Status::Stale(..) => "stale",
         Status::Fault(_) => "fault",
     };
     format!(

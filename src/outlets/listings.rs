@@ -8,9 +8,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::table::Present;
 use super::{discovery, index, table};
 use crate::http::Row;
-use crate::model::{Clock, Timestamp};
+use crate::model::Clock;
 use crate::store::{App, View};
 
 /// How long a listing is used while no application changes: it says for how many seconds others have been silent.
@@ -42,12 +43,12 @@ pub(super) enum Form {
 impl Form {
     const COUNT: usize = 4;
 
-    fn prepare(self, apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> Prepared {
+    fn prepare(self, apps: &[Arc<App>], present: Present) -> Prepared {
         let (row, width) = match self {
-            Self::Table => table::draw_rows(apps, now, expire_after),
-            Self::Json => (table::list(apps, now, expire_after), 0),
+            Self::Table => table::draw_rows(apps, present),
+            Self::Json => (table::list(apps, present), 0),
             Self::Targets => (discovery::fragments(apps), 0),
-            Self::Page => (index::rows(apps, now, expire_after), 0),
+            Self::Page => (index::rows(apps, present), 0),
         };
         Prepared {
             row,
@@ -176,7 +177,7 @@ impl Listings {
 
     fn prepare(&self, form: Form) -> Prepared {
         let apps = table::sorted(self.view.apps());
-        form.prepare(&apps, (self.clock)(), self.view.expire_after())
+        form.prepare(&apps, Present::of(&self.view, self.clock))
     }
 
     /// A task that forgets the listing of a form once it has not been asked for in [`KEPT`].
@@ -206,7 +207,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{AppName, Format, Origin, Update};
+    use crate::model::{AppName, Format, Origin, Timestamp, Update};
     use crate::store::{Inlet, Limits, Mode, open};
 
     fn put(inlet: &Inlet, app: &str) {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use http::{HeaderMap, Method, Response, Uri};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::deflating::Deflating;
@@ -18,8 +18,9 @@ use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort, Piece, join_rows};
 use crate::exposition::negotiate::{self, Coding, Format};
 use crate::exposition::render::{Chunk, Variant};
-use crate::http::{Chunks, Connection};
-use crate::store::{Exposed, Prepared, View};
+use crate::http::{Chunks, Connection, reply};
+use crate::store::{App, Exposed, Prepared, View};
+use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
 
 /// Compressors kept for the next scrapes: as many as are seldom in work at the same time, at 300 kB each.
@@ -206,15 +207,15 @@ impl Said {
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Option<Exposed> {
+pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Exposed {
     if prepared.is_ready(coding) {
-        return Some(prepared.finish(coding));
+        return prepared.finish(coding);
     }
-    tokio::task::spawn_blocking(move || prepared.finish(coding)).await.ok()
+    blocking(move || prepared.finish(coding)).await
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Coding, own: bool) -> Option<(Exposed, Said)> {
+async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Coding, own: bool) -> (Exposed, Said) {
     let ready = prepared.is_ready(coding) && (!own || scraping.own.per_app().is_ready(&scraping.view));
     let scraping = Arc::clone(scraping);
     let work = move || {
@@ -226,10 +227,26 @@ async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Codin
         };
         (exposed, said)
     };
-    if ready {
-        return Some(work());
+    if ready { work() } else { blocking(work).await }
+}
+
+/// The answer about an application that has nothing to show, so that a scrape of it alone fails as a scrape of its source would: one that
+/// is unknown, and one that is asked and has not answered yet, or not for too long.
+fn without_data(name: &str, app: Option<&App>) -> Option<Response<Body>> {
+    let Some(app) = app else {
+        return Some(unknown_app(name));
+    };
+    if app.updated.is_some() && !app.withdrawn {
+        return None;
     }
-    tokio::task::spawn_blocking(work).await.ok()
+    let why = app.fault.as_deref().unwrap_or(match app.updated {
+        None => "it has not answered yet",
+        Some(_) => "its last answer is too old",
+    });
+    Some(reply::text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format_args!("app {name:?} has no metrics at the moment: {why}"),
+    ))
 }
 
 /// `GET /metrics`
@@ -243,8 +260,14 @@ pub(super) async fn all(
 ) -> Response<Body> {
     let began = Instant::now();
     let app = wishes.app.as_deref();
-    if let Some(unknown) = app.filter(|app| scraping.view.app(app).is_none()) {
-        return unknown_app(unknown);
+    if let Some(other) = wishes.only.as_deref().filter(|only| *only != "own") {
+        return reply::text(
+            StatusCode::BAD_REQUEST,
+            format_args!("only={other:?} is nothing that can be asked for; only=own leaves all apps out"),
+        );
+    }
+    if let Some(refusal) = app.and_then(|name| without_data(name, scraping.view.app(name).as_deref())) {
+        return refusal;
     }
     let format = scraping.format(&headers);
     let which = match app {
@@ -254,10 +277,7 @@ pub(super) async fn all(
     };
     let coding = scraping.coding(&headers);
     let prepared = scraping.prepare(format, which);
-    // Rendering neither blocks nor panics; were it dropped with the runtime, nobody would be left to read the answer.
-    let Some((exposed, mut said)) = finish_with(&scraping, prepared, coding, wishes.own).await else {
-        return Response::new(Body::empty());
-    };
+    let (exposed, mut said) = finish_with(&scraping, prepared, coding, wishes.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
         let taken = events.ride(Visit {
@@ -280,12 +300,13 @@ pub(super) async fn all(
 /// `GET /apps/NAME/metrics`
 pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
     let format = scraping.format(&headers);
+    if let Some(refusal) = without_data(&app, scraping.view.app(&app).as_deref()) {
+        return refusal;
+    }
     let Some(prepared) = scraping.view.app_exposition(&app, Variant::from(format)) else {
         return unknown_app(&app);
     };
     let coding = scraping.coding(&headers);
-    match finish(prepared, coding).await {
-        Some(exposed) => scraping.answer(coding, format, &exposed, Said::default()),
-        None => Response::new(Body::empty()),
-    }
+    let exposed = finish(prepared, coding).await;
+    scraping.answer(coding, format, &exposed, Said::default())
 }

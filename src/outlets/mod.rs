@@ -31,6 +31,7 @@ pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
+use crate::supervise::Notes;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct Outlets {
     pub index: Arc<Index>,
     /// For the readiness paths.
     pub readiness: Arc<Readiness>,
+    /// For the same.
+    pub notes: Arc<Notes>,
 }
 
 /// The routes that read.
@@ -58,6 +61,7 @@ pub fn routes(outlets: Outlets) -> Router {
         listing,
         index,
         readiness,
+        notes,
     } = outlets;
     let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&scraping), outlet));
     let scrapes = Router::new()
@@ -73,7 +77,7 @@ pub fn routes(outlets: Outlets) -> Router {
         .route("/-/healthy", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/-/ready", get(health::ready))
-        .with_state(readiness);
+        .with_state((readiness, notes));
     let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(listings);
     let index = Router::new().route("/", get(index::index)).with_state(index);
     scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)

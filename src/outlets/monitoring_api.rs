@@ -14,6 +14,7 @@ use http::{Method, Response, StatusCode, Uri};
 
 use crate::http::reply;
 use crate::store::View;
+use crate::supervise::blocking;
 use crate::wire::monitoring::api;
 
 /// Where the API stands.
@@ -108,10 +109,7 @@ impl MonitoringApi {
             return refusal("no IPFS node has answered ([[ipfs]])");
         }
         // Ten thousand peers are tens of megabytes of text.
-        match tokio::task::spawn_blocking(move || api::peer_metadata(&samples)).await {
-            Ok(body) => json(StatusCode::OK, body),
-            Err(_) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made"),
-        }
+        json(StatusCode::OK, blocking(move || api::peer_metadata(&samples)).await)
     }
 }
 

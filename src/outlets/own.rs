@@ -59,6 +59,12 @@ impl Own {
         family("build_info", version, "The version of the program; the value is always 1.", 1);
         family("apps", "", "Applications known, those without data included.", totals.apps as u64);
         family("bytes", "", "Bytes of exposition text stored.", totals.bytes);
+        family(
+            "store_memory_bytes",
+            "",
+            "Memory for texts, their index, tables and rendered forms, unfinished responses included; bounded by store.max_memory.",
+            view.memory(),
+        );
         if let Some(series) = totals.series {
             family("series", "", "Series stored.", series);
         }

@@ -154,7 +154,25 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Series of an application that other applications have as well.",
         |app| app.duplicates,
     );
-    invalid + &duplicates
+    let left_out = faulty(
+        apps,
+        "openmetrics_left_out_samples",
+        "Samples of an app that OpenMetrics responses leave out: those without a timestamp of series that also have samples with timestamps.",
+        |app| app.text.exposition().map_or(0, |text| u64::from(text.mixed_times())),
+    );
+    let conflicts = faulty(
+        apps,
+        "conflicts",
+        "Families of an app that are exposed with another type than its own, or untyped, because other apps contradict it.",
+        |app| app.conflicts.total,
+    );
+    let exemplars = faulty(
+        apps,
+        "invalid_exemplars",
+        "Exemplars of an application's text that are left out although their samples are kept.",
+        App::invalid_exemplars,
+    );
+    invalid + &duplicates + &left_out + &conflicts + &exemplars
 }
 
 fn faulty(apps: &[Arc<App>], name: &str, help: &str, count: impl Fn(&App) -> u64) -> String {
@@ -223,8 +241,10 @@ mod tests {
         let own = PerApp::default();
         put(&inlet, "good", 1, "m 1\n");
         put(&inlet, "bad", 2, "n 1\nn{\n");
+        put(&inlet, "spoiled", 2, "o 1 # {x=\"y\"} 1\n");
         let said = text(&own, &view);
-        assert_eq!(said.matches("# TYPE").count(), 2, "{said}");
+        assert_eq!(said.matches("# TYPE").count(), 3, "{said}");
+        assert!(said.contains("exporter_proxy_invalid_exemplars{app=\"spoiled\"} 1\n"), "{said}");
         assert!(said.contains("exporter_proxy_invalid_lines{app=\"bad\"} 1\n"), "{said}");
     }
 

@@ -11,8 +11,8 @@ use tabled::grid::util::string::get_line_width;
 
 use crate::exposition::Fault;
 use crate::http::Row;
-use crate::model::Timestamp;
-use crate::store::{App, Status};
+use crate::model::{Clock, Timestamp};
+use crate::store::{App, Moment, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -23,6 +23,29 @@ pub(super) fn clock_time(at: Timestamp) -> String {
 /// A point in time for machines: RFC 3339.
 pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     Some(DateTime::<Utc>::from_timestamp_millis(at.as_millis())?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
+/// What the state of applications is judged by: the time of day, shown only, the moment, and the limit on ages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Present {
+    pub(super) time: Timestamp,
+    moment: Moment,
+    expire_after: Option<Duration>,
+}
+
+impl Present {
+    pub(super) fn of(view: &View, clock: Clock) -> Self {
+        let time = clock();
+        Self {
+            time,
+            moment: view.moment(time),
+            expire_after: view.expire_after(),
+        }
+    }
+
+    pub(super) fn status(&self, app: &App) -> Status {
+        app.status(self.moment, self.expire_after)
+    }
 }
 
 /// The applications sorted by name.
@@ -43,9 +66,13 @@ pub(super) fn draw_head(width: usize, now: Timestamp) -> String {
     format!("{edge}| {time:width$} |\n{edge}")
 }
 
-/// The last line of the frame.
-pub(super) fn draw_end(width: usize) -> String {
-    edge(width)
+/// The last line of the frame, and the notes below it.
+pub(super) fn draw_end(width: usize, notes: &[String]) -> String {
+    let mut end = edge(width);
+    for note in notes {
+        let _ = writeln!(end, "note: {note}");
+    }
+    end
 }
 
 fn edge(width: usize) -> String {
@@ -54,8 +81,8 @@ fn edge(width: usize) -> String {
 
 /// The table of applications as it stands in its frame, and its width. It is drawn here and not by the library, which draws a frame
 /// around it in a hundred times the time and memory.
-pub(super) fn draw_rows(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> (Row, usize) {
-    let cells: Vec<_> = apps.iter().map(|app| cells(app, now, expire_after)).collect();
+pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Row, usize) {
+    let cells: Vec<_> = apps.iter().map(|app| cells(app, present)).collect();
     let mut widths = HEADINGS.map(get_line_width);
     for cells in &cells {
         for (width, cell) in widths.iter_mut().zip(cells) {
@@ -84,7 +111,7 @@ pub(super) fn draw_rows(apps: &[Arc<App>], now: Timestamp, expire_after: Option<
     (slices.finish(), width)
 }
 
-fn cells(app: &App, now: Timestamp, expire_after: Option<Duration>) -> [String; 6] {
+fn cells(app: &App, present: Present) -> [String; 6] {
     let updated = app.updated.map_or_else(|| "never".into(), clock_time);
     let cells = [
         app.name.to_string(),
@@ -92,7 +119,7 @@ fn cells(app: &App, now: Timestamp, expire_after: Option<Duration>) -> [String; 
         app.origin.source.to_string(),
         series(app),
         app.text.body().len().to_string(),
-        app.status(now, expire_after).to_string(),
+        present.status(app).to_string(),
     ];
     cells.map(|cell| cell.replace(char::is_control, " "))
 }
@@ -136,11 +163,11 @@ impl Slices {
 }
 
 /// The applications as JSON, separated by commas.
-pub(super) fn list(apps: &[Arc<App>], now: Timestamp, expire_after: Option<Duration>) -> Row {
+pub(super) fn list(apps: &[Arc<App>], present: Present) -> Row {
     let mut slices = Slices::default();
     for (n, app) in apps.iter().enumerate() {
         slices.push(|out| {
-            let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, facts(app, now, expire_after));
+            let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, facts(app, present));
         });
     }
     slices.finish()
@@ -152,11 +179,11 @@ pub(super) fn series(app: &App) -> String {
 }
 
 /// One application as JSON. `status` is a word for machines (`ok`, `stale`, `fault`) and `detail` a text for people.
-pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
-    let status = app.status(now, expire_after);
+pub(super) fn facts(app: &App, present: Present) -> Value {
+    let status = present.status(app);
     let word = match status {
-        Status::Ok => "ok",
-        Status::Stale(_) => "stale",
+        Status::Ok | Status::Noted(_) => "ok",
+        Status::Stale(..) => "stale",
         Status::Fault(_) => "fault",
     };
     json!({
@@ -173,20 +200,22 @@ pub(super) fn facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -
     })
 }
 
-/// As [`facts`], with all that is wrong with the application's text and between it and others.
-pub(super) fn all_facts(app: &App, now: Timestamp, expire_after: Option<Duration>) -> Value {
-    let mut value = facts(app, now, expire_after);
+/// As [`facts`], with all that is wrong with the application's text and between it and others, and what is worth knowing besides.
+pub(super) fn all_facts(app: &App, present: Present) -> Value {
+    let mut value = facts(app, present);
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();
+    value["invalid_exemplars"] = app.invalid_exemplars().into();
+    value["notes"] = app.notes().into();
     let faults = app.text.exposition().map(|text| text.faults().iter());
     let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "reason": fault.reason });
     value["faults"] = faults.into_iter().flatten().map(fault).collect();
-    value["clashes"] = app.clashes.iter().map(ToString::to_string).collect();
+    value["conflicts"] = app.conflicts.listed.iter().map(ToString::to_string).collect();
     value
 }
 
 /// One application as lines for people.
-pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>) -> String {
+pub(super) fn describe(app: &App, present: Present) -> String {
     let updated = app.updated.map_or_else(|| "never".into(), clock_time);
     let families = app
         .text
@@ -201,14 +230,21 @@ pub(super) fn describe(app: &App, now: Timestamp, expire_after: Option<Duration>
         clock_time(app.first_seen),
         series(app),
         app.text.body().len(),
-        app.status(now, expire_after),
+        present.status(app),
     );
     let faults = app.text.exposition().map(|text| text.faults().iter());
     for fault in faults.into_iter().flatten() {
         let _ = writeln!(lines, "Invalid line: {fault}");
     }
-    for clash in app.clashes.iter() {
-        let _ = writeln!(lines, "Clash:        {clash}");
+    for conflict in &app.conflicts.listed {
+        let _ = writeln!(lines, "Conflict:     {conflict}");
+    }
+    let unlisted = app.conflicts.total - app.conflicts.listed.len() as u64;
+    if unlisted > 0 {
+        let _ = writeln!(lines, "              and {unlisted} more");
+    }
+    for note in app.notes() {
+        let _ = writeln!(lines, "Note:         {note}");
     }
     lines
 }
@@ -223,7 +259,7 @@ mod tests {
     use super::*;
     use crate::exposition::Exposition;
     use crate::model::{AppName, Format, Origin, Syntax};
-    use crate::store::Text;
+    use crate::store::{Limits, Mode, Text};
 
     fn app(name: &str, updated: Option<i64>) -> Arc<App> {
         Arc::new(App {
@@ -236,29 +272,40 @@ mod tests {
             },
             text: Text::Read(Arc::new(Exposition::parse("a 1\nb\n".into(), Syntax::Text))),
             labels: [].into(),
-            clashes: [].into(),
+            conflicts: Arc::default(),
             duplicates: 0,
             outdated: false,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
+            refreshed: Moment::default(),
             fault: None,
             withdrawn: false,
             expires: true,
         })
     }
 
+    fn present(time: i64, moment: Moment) -> Present {
+        let (time, expire_after) = (Timestamp::from_millis(time), None);
+        Present {
+            time,
+            moment,
+            expire_after,
+        }
+    }
+
     /// The whole table.
-    fn draw(apps: &[Arc<App>], now: Timestamp) -> String {
-        let (row, width) = draw_rows(apps, now, None);
+    fn draw(apps: &[Arc<App>], present: Present, notes: &[String]) -> String {
+        let (row, width) = draw_rows(apps, present);
         let rows = String::from_utf8(row.concat()).unwrap();
-        draw_head(width, now) + &rows + &draw_end(width)
+        draw_head(width, present.time) + &rows + &draw_end(width, notes)
     }
 
     #[test]
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
-            Timestamp::from_millis(1_653_263_512_939),
+            present(1_653_263_512_939, Moment::default()),
+            &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
@@ -267,31 +314,34 @@ mod tests {
             lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
             "{drawn}"
         );
-        assert_eq!(lines.len(), 11, "{drawn}");
-        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+        assert_eq!((lines.len(), lines[11]), (12, "note: bridge b: not reached"), "{drawn}");
+        assert!(lines[..11].iter().all(|line| line.len() == lines[0].len()));
     }
 
     proptest! {
         #[test]
         fn it_is_drawn_as_the_library_draws_it(names in prop::collection::vec("[a-zäöü漢字\u{1F600} ]{1,12}", 0..5)) {
-            let now = Timestamp::from_millis(1_653_263_512_939);
+            let present = present(1_653_263_512_939, Moment::default());
             let apps: Vec<_> = names.iter().map(|name| app(name, Some(1))).collect();
             let mut rows = Builder::default();
             rows.push_record(HEADINGS);
-            apps.iter().for_each(|app| rows.push_record(cells(app, now, None)));
+            apps.iter().for_each(|app| rows.push_record(cells(app, present)));
             let mut frame = Builder::default();
-            frame.push_record([format!("Current time: {}", clock_time(now))]);
+            frame.push_record([format!("Current time: {}", clock_time(present.time))]);
             frame.push_record([rows.build().with(Style::ascii()).to_string()]);
             let expected = frame.build().with(Style::ascii()).to_string() + "\n";
-            prop_assert_eq!(draw(&apps, now), expected);
+            prop_assert_eq!(draw(&apps, present, &[]), expected);
         }
     }
 
     #[test]
     fn json_carries_the_same_facts() {
-        let row = list(&[app("foo", Some(1_000)), app("bar", None)], Timestamp::from_millis(400_000), None);
+        let (_, view) = crate::store::open(Limits::default(), Mode::Raw);
+        let six_minutes = view.moment(Timestamp::from_millis(400_000));
+        let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(400_000, six_minutes));
         let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();
-        assert_eq!((&apps[0]["status"], &apps[0]["detail"]), (&json!("stale"), &json!("stale 6m")));
+        assert_eq!(apps[0]["status"], "stale");
+        assert_eq!(apps[0]["detail"], "stale 6m; 1 invalid line, first 2:2 the value is missing");
         assert_eq!((&apps[0]["series"], &apps[0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(apps[0]["last_update"], "1970-01-01T00:00:01.000Z");
         assert_eq!(apps[1]["name"], "bar");

@@ -42,6 +42,18 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// HyperDHT knows our key again, or for the first time.
+    Announced {
+        /// Our key.
+        key: PublicKey,
+    },
+    /// HyperDHT does not know our key, so no peer that looks for it finds us.
+    Unannounced {
+        /// Our key.
+        key: PublicKey,
+        /// Why.
+        why: String,
+    },
     /// Somebody who dialled us was turned away in the handshake.
     Barred {
         /// From where.
@@ -139,6 +151,8 @@ impl Event {
             }
             Self::Refused { peer, alias, why } => tracing::warn!(%peer, alias, "the registration of {alias:?} was refused: {why}"),
             Self::Unreachable { peer, why } => tracing::warn!(%peer, "cannot reach {peer}: {why}"),
+            Self::Announced { key } => tracing::info!(%key, "announced in HyperDHT"),
+            Self::Unannounced { key, why } => tracing::warn!(%key, "not announced in HyperDHT, so no peer can reach this key: {why}"),
             Self::Barred { address, why } => tracing::warn!(%address, "turned {address} away: {why}"),
             Self::Opened { peer, address } => tracing::info!(%peer, %address, "link opened"),
             Self::Closed { peer, why } => tracing::info!(%peer, "link closed: {why}"),

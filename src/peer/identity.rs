@@ -150,6 +150,11 @@ impl Identity {
             found => return found,
         }
         match Self::create(path) {
+            Ok(made) => {
+                let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                tracing::info!(key = %made.public, "made a new key in {}", shown.display());
+                Ok(made)
+            }
             // Somebody else was faster, and theirs is as good.
             Err(IdentityError::Unmakeable { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
             made => made,

@@ -1,5 +1,7 @@
 //! Pushing and forgetting over HTTP: `PUT` and `POST /apps/NAME/metrics`, `DELETE /apps/NAME`.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
@@ -15,8 +17,10 @@ use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
-use crate::store::{Inlet, Refused};
+use crate::store::{Inlet, Receipt, Refused};
+use crate::supervise::blocking;
 use crate::telemetry::{Counter, Rejection, Telemetry};
+use crate::wire::Foreign;
 
 /// The source of what is pushed over HTTP, as `/apps` and the `source` label name it.
 const SOURCE: &str = "http";
@@ -97,27 +101,40 @@ async fn push(
         Ok(app) => app,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_app_name", &error.to_string()),
     };
+    if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
+        let detail =
+            format!("app {app}: a push needs a Content-Length or chunks, because a lost body would otherwise look like an empty one");
+        return refuse(StatusCode::LENGTH_REQUIRED, "no_length", &detail);
+    }
     let limit = BodyLimit {
         bytes: pushing.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
     };
     // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
     let mut hold = pushing.budget.hold();
-    let body = match read_body(&headers, body, limit, &mut hold).await {
+    // A coding that is none of HTTP's, such as utf-8, usually stands before plain text, which then shows in the text.
+    let (coding, coded) = plain_if_unknown(&headers);
+    let body = match read_body(&coded, body, limit, &mut hold).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
     };
-    if let Err(error) = std::str::from_utf8(&body) {
-        let detail = format!("app {app}: the text is not UTF-8 (byte {})", error.valid_up_to());
-        return refuse(StatusCode::BAD_REQUEST, "bad_utf8", &detail);
-    }
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let sent = Sent {
+        coding,
+        content_type,
+        body: &body,
+    };
+    if let Err(error) = std::str::from_utf8(&body) {
+        let otherwise = format!("the text is not UTF-8 (byte {})", error.valid_up_to());
+        let (status, reason, why) = sent.unreadable(StatusCode::BAD_REQUEST, "bad_utf8", otherwise);
+        return refuse(status, reason, &format!("app {app}: {why}"));
+    }
     // What the body was collected in may be larger than the text, and the text stays.
-    let body = Bytes::copy_from_slice(&body);
+    let kept = Bytes::copy_from_slice(&body);
     let origin = pushing.origin.clone();
     let update = Update {
         app: app.clone(),
-        body,
+        body: kept,
         syntax: content_type.and_then(Syntax::named_by),
         labels: [].into(),
         origin,
@@ -125,21 +142,115 @@ async fn push(
     };
     let stored = if update.body.len() > LARGE_BYTES {
         let inlet = pushing.inlet.clone();
-        let put = tokio::task::spawn_blocking(move || inlet.put_whole(update));
-        // Storing does not panic; were it dropped with the runtime, nobody would be left to read the answer.
-        let Ok(stored) = put.await else {
-            return Response::new(Body::empty());
-        };
-        stored
+        blocking(move || inlet.put_whole(update)).await
     } else {
         pushing.inlet.put_whole(update)
     };
     match stored {
         Ok(receipt) => {
             pushing.accepted.inc();
-            reply::text(StatusCode::OK, format_args!("stored {} bytes of {app}", receipt.bytes))
+            reply::text(
+                StatusCode::OK,
+                Stored {
+                    app: &app,
+                    receipt: &receipt,
+                },
+            )
+        }
+        Err(refused @ Refused::Invalid(..)) => {
+            let (status, reason, why) = sent.unreadable(status(&refused), refused.reason(), refused.to_string());
+            refuse(status, reason, &format!("app {app}: {why}"))
         }
         Err(refused) => refuse(status(&refused), refused.reason(), &format!("app {app}: {refused}")),
+    }
+}
+
+/// The headers by which a body is unpacked, and the Content-Encoding that is left out of them because it is not known.
+fn plain_if_unknown(headers: &HeaderMap) -> (Option<String>, Cow<'_, HeaderMap>) {
+    let known = [&b""[..], b"identity", b"gzip", b"x-gzip"];
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        Some(coding) if !known.iter().any(|known| known.eq_ignore_ascii_case(coding)) => {
+            let mut plain = headers.clone();
+            plain.remove(CONTENT_ENCODING);
+            (Some(String::from_utf8_lossy(coding).into_owned()), Cow::Owned(plain))
+        }
+        _ => (None, Cow::Borrowed(headers)),
+    }
+}
+
+/// The parts of a push that explain why its body cannot be read.
+struct Sent<'a> {
+    /// Its Content-Encoding, where that is not known.
+    coding: Option<String>,
+    content_type: Option<&'a str>,
+    body: &'a Bytes,
+}
+
+impl Sent<'_> {
+    /// The answer to a body that cannot be read as text: 415 where it is something else, or may be packed in a way that is not known.
+    fn unreadable(&self, status: StatusCode, reason: &'static str, otherwise: String) -> (StatusCode, &'static str, String) {
+        if let Some(coding) = &self.coding {
+            let why = format!("the content encoding `{coding}` is not understood, only gzip is; as plain text: {otherwise}");
+            return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why);
+        }
+        match Foreign::of(self.body) {
+            Some(foreign) => {
+                let why = format!("this is {foreign}, not metrics in text form{}", advice(foreign));
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why)
+            }
+            None if self.is_joined() => (
+                status,
+                reason,
+                format!("{otherwise}; curl -d joins the lines of a file: send it with --data-binary"),
+            ),
+            None => (status, reason, otherwise),
+        }
+    }
+
+    /// True if it looks as if `curl -d` had sent it: a form without a line break.
+    fn is_joined(&self) -> bool {
+        let is_form = |given: &str| given.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
+        self.content_type.is_some_and(is_form) && !self.body.contains(&b'\n')
+    }
+}
+
+/// Advice for a sender of another format.
+const fn advice(foreign: Foreign) -> &'static str {
+    match foreign {
+        Foreign::Gzip => ": name it with the header Content-Encoding: gzip",
+        Foreign::Multipart => ": send the text alone, with curl by --data-binary @FILE",
+        Foreign::Utf16 => ": send UTF-8",
+        Foreign::Json | Foreign::Capnp => ": the receivers take it (receiver.receiver_tcp_socket)",
+        Foreign::Protobuf | Foreign::PackedCapnp | Foreign::Zstd | Foreign::Markup | Foreign::Binary => "",
+    }
+}
+
+/// The answer to a push that was stored: its size, and a line for each conflict and remark.
+struct Stored<'a> {
+    app: &'a AppName,
+    receipt: &'a Receipt,
+}
+
+impl fmt::Display for Stored<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { app, receipt } = self;
+        match receipt.families.zip(receipt.series) {
+            Some((families, series)) => {
+                let ies = if families == 1 { "y" } else { "ies" };
+                write!(f, "stored {app}: {families} famil{ies}, {series} series")?;
+            }
+            None => write!(f, "stored {app}: {} bytes as they are (exposition.mode)", receipt.bytes)?,
+        }
+        for remark in &receipt.remarks {
+            write!(f, "\nwarning: {remark}")?;
+        }
+        for conflict in &receipt.conflicts.listed {
+            write!(f, "\nwarning: {conflict}")?;
+        }
+        match receipt.conflicts.total - receipt.conflicts.listed.len() as u64 {
+            0 => Ok(()),
+            more => write!(f, "\nwarning: {more} more conflicts; see GET /apps/{app}"),
+        }
     }
 }
 
@@ -169,6 +280,7 @@ async fn forget(
 fn status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::TooManyApps { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Refused::Invalid(..) | Refused::Clashing(_) => StatusCode::BAD_REQUEST,
+        Refused::TooManySeries { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::Invalid(..) | Refused::SameNames(_) => StatusCode::BAD_REQUEST,
     }
 }

@@ -110,21 +110,24 @@ impl Answers {
         (exposed, before)
     }
 
-    /// Takes out the answers that changes of these applications have made untrue, to be dropped where no lock is held: they would keep the
-    /// texts of another moment in memory until somebody asks again. `version` is what an application has now, if it is still stored.
-    pub(super) fn outdated(&mut self, changed: &[AppName], version: impl Fn(&AppName, Aspect) -> Option<u64>) -> Vec<Exposed> {
+    /// Takes out the responses about everything and about these apps, which have changed, to be dropped where no lock is held: they would
+    /// keep outdated texts in memory until they are asked for again. A response about another app that has changed with them is found to be
+    /// outdated by its version.
+    pub(super) fn outdated(&mut self, changed: &[AppName]) -> Vec<Exposed> {
         let mut outdated: Vec<_> = self.everything.iter_mut().filter_map(Shelf::take).collect();
         for app in changed {
-            let Some(shelves) = self.apps.get_mut(app) else { continue };
-            shelves.retain_mut(|(way, shelf)| {
-                let now = version(app, way.aspect);
-                let stands = now.is_some() && shelf.last.as_ref().map(|(of, _)| *of) == now;
-                outdated.extend(Some(shelf).filter(|_| !stands).and_then(Shelf::take));
-                stands
-            });
-            if shelves.is_empty() {
-                self.apps.remove(app);
-            }
+            let shelves = self.apps.remove(app).into_iter().flatten();
+            outdated.extend(shelves.filter_map(|(_, mut shelf)| shelf.take()));
+        }
+        outdated
+    }
+
+    /// The same for an app that was updated with the text that it had: only its time of update has changed.
+    pub(super) fn outdated_by_time(&mut self, app: &AppName) -> Vec<Exposed> {
+        let mut outdated: Vec<_> = self.everything.iter_mut().filter_map(Shelf::take).collect();
+        if let Some(shelves) = self.apps.get_mut(app) {
+            let as_pushed = shelves.extract_if(.., |(way, _)| way.aspect == Aspect::AsPushed);
+            outdated.extend(as_pushed.filter_map(|(_, mut shelf)| shelf.take()));
         }
         outdated
     }

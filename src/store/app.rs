@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Moment;
 use crate::exposition::Exposition;
-use crate::exposition::catalog::Clash;
+use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
 /// The age at which an application that is never forgotten counts as stale: the span after which Prometheus, too,
@@ -33,10 +34,12 @@ pub struct App {
     pub first_seen: Timestamp,
     /// When its last update arrived; `None` if it was only announced so far.
     pub updated: Option<Timestamp>,
+    /// The same, or when it was announced, by the clock that ages are measured with.
+    pub refreshed: Moment,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,
-    /// Where it contradicts other applications.
-    pub clashes: Arc<[Clash]>,
+    /// The contradictions between it and other apps.
+    pub conflicts: Arc<Conflicts>,
     /// How many of its series other applications have as well.
     pub duplicates: u64,
     /// Whether all timestamps that its samples carry are too old for Prometheus to store.
@@ -57,7 +60,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// The text, byte for byte as it was handed in.
+    /// The text as it was handed in; see [`Exposition::body`] for what is written otherwise where it was read.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         match self {
@@ -90,52 +93,101 @@ impl Text {
 pub enum Status {
     /// All is well.
     Ok,
-    /// Nothing was heard of it for so long.
-    Stale(Duration),
+    /// All its samples are shown, and something about them is worth knowing.
+    Noted(Arc<str>),
+    /// No update has arrived for so long; with what is wrong with the last one.
+    Stale(Duration, Option<Arc<str>>),
     /// Something is wrong with it: its source, its text, or how it gets on with others.
     Fault(Arc<str>),
 }
 
 impl App {
-    /// How the application is doing at `now`, in a store that forgets pushed applications after `expire_after`.
+    /// How the application is doing at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
     #[must_use]
-    pub fn status(&self, now: Timestamp, expire_after: Option<Duration>) -> Status {
+    pub fn status(&self, now: Moment, expire_after: Option<Duration>) -> Status {
+        let faults = self.text_faults();
         if let Some(fault) = &self.fault {
-            return Status::Fault(Arc::clone(fault));
+            let all = std::iter::once(&**fault).chain(faults.iter().map(String::as_str));
+            return Status::Fault(all.collect::<Vec<_>>().join("; ").into());
         }
-        let age = now.since(self.updated.unwrap_or(self.first_seen));
+        let faults = joined(&faults);
+        let age = now.since(self.refreshed);
         let limit = match expire_after {
             Some(expire_after) if self.expires => STALE_AFTER.min(expire_after / 2),
             _ => STALE_AFTER,
         };
         if self.withdrawn || age >= limit {
-            return Status::Stale(age);
+            return Status::Stale(age, faults);
         }
-        self.complaint().map_or(Status::Ok, Status::Fault)
+        let noted = || joined(&self.notes()).map_or(Status::Ok, Status::Noted);
+        faults.map_or_else(noted, Status::Fault)
     }
 
-    /// What is wrong with its text, or between it and others, in one line.
+    /// The parts of its text that are left out and its contradictions to other applications, in one line.
     #[must_use]
     pub fn complaint(&self) -> Option<Arc<str>> {
+        let mut parts = self.text_faults();
+        parts.extend(self.conflicts_note());
+        parts.extend(self.text_remarks());
+        joined(&parts)
+    }
+
+    /// Remarks although every sample is exposed in some format: conflicts with other apps, exemplars and samples that a format leaves out,
+    /// and series that other apps have too.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let duplicates = (self.duplicates > 0).then(|| format!("{} duplicate series, which other apps have too", self.duplicates));
+        let remarks = self.text_remarks().into_iter();
+        self.conflicts_note().into_iter().chain(remarks).chain(duplicates).collect()
+    }
+
+    fn conflicts_note(&self) -> Option<String> {
+        let first = self.conflicts.listed.first()?;
+        Some(match self.conflicts.total {
+            0 | 1 => first.to_string(),
+            total => format!("{first} (and {} more)", total - 1),
+        })
+    }
+
+    /// Remarks about its text alone: exemplars and samples that a format leaves out.
+    #[must_use]
+    pub fn text_remarks(&self) -> Vec<String> {
+        let left_out = self.text.exposition().map_or(0, |text| text.mixed_times());
+        let mixed_times = (left_out > 0).then(|| {
+            let plural = if left_out == 1 { "" } else { "s" };
+            format!(
+                "{left_out} sample{plural} without a timestamp left out of OpenMetrics, beside others of the same series with timestamps"
+            )
+        });
+        self.exemplars_note().into_iter().chain(mixed_times).collect()
+    }
+
+    fn exemplars_note(&self) -> Option<String> {
+        let faults = self.text.exposition()?.faults();
+        let first = faults.first_exemplar()?;
+        let (count, plural) = (faults.exemplars(), if faults.exemplars() == 1 { "" } else { "s" });
+        let (line, column, reason) = (first.line, first.column, &first.reason);
+        Some(format!(
+            "{count} exemplar{plural} left out, first at line {line}, column {column}: {reason}"
+        ))
+    }
+
+    fn text_faults(&self) -> Vec<String> {
         let mut parts = Vec::new();
         if let Some(first) = self.text.exposition().and_then(|text| text.faults().first()) {
             let total = self.invalid_lines();
             parts.push(format!("{total} invalid line{}, first {first}", if total == 1 { "" } else { "s" }));
         }
-        if let [first, others @ ..] = &*self.clashes {
-            parts.push(if others.is_empty() {
-                first.to_string()
-            } else {
-                format!("{first} (and {} more)", others.len())
-            });
-        }
         if self.outdated {
             parts.push("timestamps too old for Prometheus".to_owned());
         }
-        if self.duplicates > 0 {
-            parts.push(format!("{} duplicate series", self.duplicates));
-        }
-        (!parts.is_empty()).then(|| parts.join("; ").into())
+        parts
+    }
+
+    /// Number of exemplars of its text that are left out.
+    #[must_use]
+    pub fn invalid_exemplars(&self) -> u64 {
+        self.text.exposition().map_or(0, |text| text.faults().exemplars())
     }
 
     /// How many lines of its text could not be used.
@@ -155,10 +207,17 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ok => f.write_str("ok"),
-            Self::Stale(age) => write!(f, "stale {}", Age(*age)),
+            Self::Noted(note) => write!(f, "ok; {note}"),
+            Self::Stale(age, None) => write!(f, "stale {}", Age(*age)),
+            Self::Stale(age, Some(faults)) => write!(f, "stale {}; {faults}", Age(*age)),
             Self::Fault(fault) => f.write_str(fault),
         }
     }
+}
+
+/// Several remarks in one line; nothing where there is none.
+fn joined(parts: &[String]) -> Option<Arc<str>> {
+    (!parts.is_empty()).then(|| parts.join("; ").into())
 }
 
 /// A duration in its largest whole unit: `12s`, `3m`, `5h`, `2d`.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dropped, Inlet};
 use crate::model::{AppName, Clock, Timestamp};
-use crate::supervise::Part;
+use crate::supervise::{Part, blocking};
 
 /// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ impl Part for Expiry {
                 if last_rest.elapsed() >= REST_EVERY {
                     last_rest = Instant::now();
                     let inlet = self.inlet.clone();
-                    tokio::task::spawn_blocking(move || inlet.rest()).await?;
+                    blocking(move || inlet.rest()).await;
                 }
                 let now = (self.clock)();
                 self.expire(now, &stop).await;

@@ -37,13 +37,15 @@ struct One {
     app: AppName,
     way: Way,
     version: u64,
+    /// The generation of the app's update.
+    changed: u64,
     draft: Draft,
 }
 
 #[derive(Debug)]
 enum Draft {
     /// What goes out of it among all others.
-    Merged(Plan),
+    Merged(Box<Plan>),
     /// What it has handed in.
     AsPushed(Arc<Exposition>),
     /// The same, where texts are not read.
@@ -78,23 +80,29 @@ impl Prepared {
         let way = Way { aspect, variant };
         let mut latest = shared.latest();
         let app = Arc::clone(latest.get(name)?);
-        let version = latest.version(&app, aspect);
-        let ready = shared.answers().app(name, way, version);
-        let work = ready.map_or_else(
-            || {
-                let draft = match (&app.text, latest.catalog()) {
-                    (Text::Read(_), Some(catalog)) if aspect == Aspect::Merged => {
-                        Draft::Merged(catalog.plan(variant, Selection::App(name)))
-                    }
-                    (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
-                    (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
-                };
-                let app = app.name.clone();
-                Work::One(Box::new(One { app, way, version, draft }))
-            },
-            Work::Ready,
-        );
+        let draft = match (&app.text, latest.catalog()) {
+            (Text::Read(_), Some(catalog)) if aspect == Aspect::Merged => {
+                Draft::Merged(Box::new(catalog.plan(variant, Selection::App(name))))
+            }
+            (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
+            (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
+        };
         drop(latest);
+        let version = match &draft {
+            Draft::Merged(plan) => plan.version(),
+            Draft::AsPushed(_) | Draft::Raw(_) => app.changed,
+        };
+        let ready = shared.answers().app(name, way, version);
+        let one = || {
+            Work::One(Box::new(One {
+                app: app.name.clone(),
+                way,
+                version,
+                changed: app.changed,
+                draft,
+            }))
+        };
+        let work = ready.map_or_else(one, Work::Ready);
         Some(Self { shared, work })
     }
 
@@ -143,11 +151,7 @@ fn everything(shared: &Shared, variant: Variant) -> Exposed {
     }
     let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
         drop(latest);
-        let (exposed, finished) = plan.render();
-        if let Some(catalog) = shared.latest().catalog() {
-            catalog.install(variant, finished);
-        }
-        Exposed::merged(exposed)
+        Exposed::merged(plan.render())
     } else {
         let bodies: Vec<_> = latest.apps().map(|app| app.text.body().clone()).collect();
         drop(latest);
@@ -164,13 +168,13 @@ impl One {
     /// compressed once.
     fn finish(self, shared: &Shared) -> Exposed {
         let exposed = match self.draft {
-            Draft::Merged(plan) => Exposed::merged(plan.render().0),
-            Draft::AsPushed(exposition) => Exposed::merged(catalog::alone(&exposition, self.way.variant)),
+            Draft::Merged(plan) => Exposed::merged(plan.render()),
+            Draft::AsPushed(exposition) => Exposed::merged(catalog::render_single(&exposition, self.way.variant)),
             Draft::Raw(body) => Exposed::raw(raw::concatenate([&body])),
         };
         let latest = shared.latest();
-        let now = latest.get(self.app.as_str()).map(|app| latest.version(app, self.way.aspect));
-        if now != Some(self.version) {
+        let now = latest.get(self.app.as_str()).map(|app| app.changed);
+        if now != Some(self.changed) {
             return exposed;
         }
         let (kept, unused) = shared.answers().keep_app(self.app, self.way, self.version, exposed);
@@ -236,7 +240,7 @@ impl Exposed {
     /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
     #[must_use]
     pub fn mixes(&self) -> bool {
-        self.0.merged.as_ref().is_some_and(catalog::Exposed::has_guests)
+        self.0.merged.as_ref().is_some_and(catalog::Exposed::has_reserved)
     }
 
     /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what

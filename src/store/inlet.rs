@@ -1,11 +1,12 @@
 //! The writing half.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
+use super::aside::Dropping;
 use super::events::Offer;
-use super::latest::{Latest, Prepared};
+use super::latest::{Latest, MAX_COST_AT_ONCE, Prepared};
 use super::{Accepted, Change, Dropped, Limits, Mode, Shared};
-use crate::exposition::catalog::Clash;
+use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
 use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
 
@@ -22,10 +23,20 @@ pub struct Receipt {
     pub replaced: bool,
     /// The bytes of exposition text now stored for it.
     pub bytes: u64,
+    /// The number of its families with samples; `None` where texts are not read.
+    pub families: Option<u64>,
+    /// The number of its series; `None` where texts are not read.
+    pub series: Option<u64>,
+    /// Remarks about its text, such as exemplars that are left out.
+    pub remarks: Vec<String>,
+    /// The contradictions between it and other apps. They cost no sample.
+    pub conflicts: Arc<Conflicts>,
     /// What is wrong with the update although it was taken: lines that are left out, contradictions to other applications.
     pub complaint: Option<Arc<str>>,
     /// Whether the complaint is another one than before.
     pub(super) is_new: bool,
+    /// Whether the text is the one that was stored before.
+    pub(super) same_text: bool,
 }
 
 impl Receipt {
@@ -45,18 +56,28 @@ pub enum Refused {
         /// The limit in force.
         max_apps: usize,
     },
-    /// The text is longer than what it replaces and there is no room for it.
-    #[error("the store is full: no more than {max_bytes} bytes of exposition text are kept (store.max_bytes)")]
+    /// The text is longer than the one that it replaces and there is no memory for it.
+    #[error("the store is full: {used} of {max_memory} bytes of memory are in use (store.max_memory)")]
     Full {
+        /// The memory in use, this text included.
+        used: u64,
         /// The limit in force.
-        max_bytes: u64,
+        max_memory: u64,
     },
     /// No line of the text can be used, or one cannot and all were asked for.
     #[error("{}", Invalid(.0, *.1))]
     Invalid(Vec<Fault>, u64),
-    /// The text contradicts what other applications have, and all of it was asked for.
-    #[error("{}", Clashing(.0))]
-    Clashing(Vec<Clash>),
+    /// The app has more series than one app may have.
+    #[error("{series} series are more than the {max_series} that one app may have (store.max_series_per_app)")]
+    TooManySeries {
+        /// The series of the text.
+        series: u32,
+        /// The limit in force.
+        max_series: u32,
+    },
+    /// Families of the text have the same name once escaped, and all of it was asked for.
+    #[error("{}", Listed(.0))]
+    SameNames(Vec<Conflict>),
 }
 
 /// Why an event was not taken. No scraper will get it.
@@ -81,7 +102,8 @@ impl Refused {
             Self::TooManyApps { .. } => "too_many_apps",
             Self::Full { .. } => "store_full",
             Self::Invalid(..) => "invalid",
-            Self::Clashing(_) => "clash",
+            Self::TooManySeries { .. } => "too_many_series",
+            Self::SameNames(_) => "invalid",
         }
     }
 }
@@ -101,13 +123,13 @@ impl std::fmt::Display for Invalid<'_> {
     }
 }
 
-/// Clashes as text, a line each.
-struct Clashing<'a>(&'a [Clash]);
+/// Conflicts as text, a line each.
+struct Listed<'a>(&'a [Conflict]);
 
-impl std::fmt::Display for Clashing<'_> {
+impl std::fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (n, clash) in self.0.iter().enumerate() {
-            write!(f, "{}{clash}", if n > 0 { "\n" } else { "" })?;
+        for (n, conflict) in self.0.iter().enumerate() {
+            write!(f, "{}{conflict}", if n > 0 { "\n" } else { "" })?;
         }
         Ok(())
     }
@@ -153,23 +175,24 @@ impl Inlet {
     /// # Errors
     /// When the store has no room for it, or no line of it can be used.
     pub fn put(&self, update: Update) -> Result<Receipt, Refused> {
-        self.take(self.prepare(update, true)?, |_, _| Ok(()))
+        self.take(self.prepare(update, true)?)
     }
 
-    /// As [`Inlet::put`], all or nothing: one line that cannot be used, or one family that contradicts another application's,
-    /// and nothing is stored.
+    /// As [`Inlet::put`], all or nothing as far as the text itself goes: with one line that cannot be used nothing is stored. What other apps
+    /// have is no reason to refuse a text.
     ///
     /// # Errors
     /// As for [`Inlet::put`], and for any fault.
     pub fn put_whole(&self, update: Update) -> Result<Receipt, Refused> {
         let prepared = self.prepare(update, true)?;
-        let exposition = prepared.text.exposition().cloned();
-        if let Some(faulty) = exposition.as_ref().filter(|text| !text.faults().is_empty()) {
+        if let Some(faulty) = prepared.text.exposition().filter(|text| !text.faults().is_empty()) {
             return Err(invalid(faulty));
         }
-        self.take(prepared, |latest, app| {
-            exposition.as_ref().map_or(Ok(()), |exposition| latest.check(app, exposition))
-        })
+        let same_names = prepared.change.as_ref().map_or_else(Vec::new, |change| change.same_names());
+        if !same_names.is_empty() {
+            return Err(Refused::SameNames(same_names));
+        }
+        self.take(prepared)
     }
 
     /// As [`Inlet::put`], for an application that is asked rather than pushing: it never expires, its source withdraws it.
@@ -177,21 +200,61 @@ impl Inlet {
     /// # Errors
     /// As for [`Inlet::put`].
     pub fn put_polled(&self, update: Update) -> Result<Receipt, Refused> {
-        self.take(self.prepare(update, false)?, |_, _| Ok(()))
+        self.take(self.prepare(update, false)?)
     }
 
-    /// Stores what was prepared if `check`, under the same lock, has nothing against it, and tells those who follow.
-    fn take(&self, prepared: Prepared, check: impl FnOnce(&mut Latest, &AppName) -> Result<(), Refused>) -> Result<Receipt, Refused> {
+    /// Stores what was prepared and notifies subscribers.
+    fn take(&self, prepared: Prepared) -> Result<Receipt, Refused> {
         let change = self.shared.followers.want(Topic::AppUpdate).then(|| Change::updated(&prepared));
         let app = prepared.app.clone();
         let mut latest = self.shared.latest();
-        check(&mut latest, &app)?;
-        let receipt = latest.put(prepared)?;
+        let receipt = if latest.cost(&prepared) > MAX_COST_AT_ONCE {
+            drop(latest);
+            let receipt;
+            (latest, receipt) = self.take_large(prepared)?;
+            receipt
+        } else {
+            latest.put(prepared)?
+        };
         if let Some(change) = change {
             self.shared.followers.tell(&change);
         }
-        self.shared.changed(latest, &[app]);
+        if receipt.same_text {
+            self.shared.changed_time(latest, &app);
+        } else {
+            self.shared.changed(latest, &[app]);
+        }
         Ok(receipt)
+    }
+
+    /// Stores an update that takes more than a moment: it is merged into a copy of the catalog, which then takes the catalog's place. Other
+    /// updates are stored meanwhile, and repeated on the copy.
+    fn take_large(&self, mut prepared: Prepared) -> Result<(MutexGuard<'_, Latest>, Receipt), Refused> {
+        self.shared.latest().check(&prepared)?;
+        let app = prepared.app.clone();
+        let Some(change) = prepared.change.take() else {
+            let mut latest = self.shared.latest();
+            let receipt = latest.put(prepared)?;
+            return Ok((latest, receipt));
+        };
+        let work = |copy: &mut Catalog, labels| {
+            copy.restore_labels(&app, labels);
+            copy.update(change)
+        };
+        let (mut latest, copy, outcome) = self.shared.merge_aside(&app, work);
+        // The room may have gone since the first check.
+        if let Err(refused) = latest.check(&prepared) {
+            latest.drop_copy();
+            drop(latest);
+            drop(copy);
+            return Err(refused);
+        }
+        let before = latest.end_copy(copy);
+        let place = latest.place(&prepared.app, prepared.at);
+        let refreshed = latest.clock.at(prepared.at);
+        let receipt = latest.commit(prepared, place, outcome, refreshed);
+        Dropping::later(before);
+        Ok((latest, receipt))
     }
 
     /// Tells those who follow of something that leaves no trace in the store. It never waits: who does not keep pace misses it.
@@ -219,10 +282,19 @@ impl Inlet {
 
     /// Reads the text, before any lock is taken.
     fn prepare(&self, update: Update, expires: bool) -> Result<Prepared, Refused> {
-        let prepared = Prepared::read(update, expires, self.shared.reads);
+        let update = Update {
+            body: self.shared.meter.hold(update.body),
+            ..update
+        };
+        let mut prepared = Prepared::read(update, expires, self.shared.reads);
         match prepared.text.exposition() {
             Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
-            _ => Ok(prepared),
+            _ => {
+                if let Some(rules) = self.shared.rules() {
+                    prepared.prepare_change(&rules);
+                }
+                Ok(prepared)
+            }
         }
     }
 
@@ -242,6 +314,12 @@ impl Inlet {
     /// Takes an application's data out of the exposition and keeps it listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
         let mut latest = self.shared.latest();
+        if latest.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
+            drop(latest);
+            let copy;
+            (latest, copy, _) = self.shared.merge_aside(app, |copy, _| copy.clear(app));
+            Dropping::later(latest.end_copy(copy));
+        }
         let known = latest.withdraw(app);
         self.shared.changed(latest, std::slice::from_ref(app));
         known
@@ -250,7 +328,15 @@ impl Inlet {
     /// Forgets an application, at `now`. False if it is unknown.
     pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
         let mut latest = self.shared.latest();
-        let known = latest.remove(app);
+        let known = if latest.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
+            drop(latest);
+            let copy;
+            (latest, copy, _) = self.shared.merge_aside(app, |copy, _| copy.remove(app.as_str()));
+            Dropping::later(latest.end_copy(copy));
+            latest.remove(app)
+        } else {
+            latest.remove(app)
+        };
         if known {
             self.tell_forgotten(std::slice::from_ref(app), now);
         }
@@ -272,12 +358,9 @@ impl Inlet {
     /// Forgets pushed applications whose last update is too old at `now`, and names them. Where there are [`Inlet::EXPIRES_AT_ONCE`] there
     /// may be more, and others should have their turn before this is called again.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
-        let mut latest = self.shared.latest();
-        let gone = latest.expire(now, Self::EXPIRES_AT_ONCE);
-        self.tell_forgotten(&gone, now);
-        if !gone.is_empty() {
-            self.shared.changed(latest, &gone);
-        }
+        let mut gone = self.shared.latest().expired(now, Self::EXPIRES_AT_ONCE);
+        // One lock for each: an app may be large. One that has been updated meanwhile stays.
+        gone.retain(|app| self.shared.latest().is_expired(app, now) && self.remove(app, now));
         gone
     }
 
@@ -285,7 +368,7 @@ impl Inlet {
     /// What nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
     pub fn rest(&self) {
         let rested = self.shared.answers().rest();
-        let mut latest = self.shared.latest();
+        let latest = self.shared.latest();
         let unused: Vec<_> = rested.variants.iter().flat_map(|variant| latest.forget(*variant)).collect();
         let chunks = latest.chunks();
         drop(latest);
@@ -299,10 +382,14 @@ impl Inlet {
         self.shared.latest().set_limits(limits);
     }
 
-    /// Puts everything together anew by other rules. Between raw and merged only a restart changes.
+    /// Merges everything by other rules. Between raw and merged only a restart changes.
     pub fn set_mode(&self, mode: Mode) {
-        let mut latest = self.shared.latest();
-        latest.set_mode(mode);
+        let (Mode::Merge(rules), Some(_)) = (mode, self.shared.rules()) else {
+            return;
+        };
+        let (mut latest, copy, ()) = self.shared.merge_all(rules);
+        Dropping::later(latest.end_copy(copy));
+        latest.changed_all();
         self.shared.changed(latest, &[]);
     }
 }

@@ -11,8 +11,11 @@ pub struct Limits {
     pub expire_after: Option<Duration>,
     /// The most applications kept.
     pub max_apps: usize,
-    /// The most bytes of exposition text kept, of all applications together.
-    pub max_bytes: u64,
+    /// The most bytes of memory for texts, their index, tables, and rendered and compressed forms, responses that are still being sent
+    /// included.
+    pub max_memory: u64,
+    /// The most series of one app.
+    pub max_series_per_app: u32,
 }
 
 impl Default for Limits {
@@ -20,7 +23,8 @@ impl Default for Limits {
         Self {
             expire_after: None,
             max_apps: 100_000,
-            max_bytes: 4 << 30,
+            max_memory: 4 << 30,
+            max_series_per_app: 2_000_000,
         }
     }
 }

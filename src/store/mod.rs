@@ -11,6 +11,7 @@ mod answers;
 #[cfg(test)]
 mod answers_tests;
 mod app;
+mod aside;
 mod durable;
 mod events;
 mod expiry;
@@ -28,7 +29,7 @@ mod view;
 pub use app::{App, Status, Text};
 pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_log, open_in};
 pub use events::{
-    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, PendingEvents, Recorded, Scrape,
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Moment, PendingEvents, Recorded, Scrape,
     ScraperOverview, Standing,
 };
 pub use expiry::Expiry;
@@ -46,6 +47,8 @@ use feed::Followers;
 use latest::Latest;
 use peers::Peers;
 
+use crate::exposition::MemoryMeter;
+use crate::exposition::catalog::Rules;
 use crate::model::AppName;
 
 /// Makes an empty store and gives its writing and its reading half.
@@ -57,10 +60,14 @@ pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
 /// As [`open`], with events kept in this way.
 #[must_use]
 pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
-    let reads = matches!(mode, Mode::Merge(_));
+    let latest = Latest::new(limits, mode);
+    let rules = latest.rules();
     let shared = Arc::new(Shared {
-        reads,
-        latest: Mutex::new(Latest::new(limits, mode)),
+        reads: rules.is_some(),
+        rules: Mutex::new(rules),
+        meter: latest.meter().clone(),
+        latest: Mutex::new(latest),
+        aside: Mutex::default(),
         rendering: Mutex::default(),
         answers: Mutex::default(),
         followers: Arc::default(),
@@ -76,8 +83,14 @@ pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, Vi
 struct Shared {
     /// Whether texts are read and merged.
     reads: bool,
-    /// Held for the swap of an entry or the copying of handles, never for work on bodies.
+    /// The rules of the merge in force, for what is prepared without a lock; `None` where texts are not merged.
+    rules: Mutex<Option<Arc<Rules>>>,
+    /// Counts texts, and their rendered and compressed forms.
+    meter: MemoryMeter,
+    /// Held for at most some milliseconds, never for work on bodies.
     latest: Mutex<Latest>,
+    /// Held while a large change is merged into a copy of the catalog, one at a time.
+    aside: Mutex<()>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
     rendering: Mutex<()>,
     /// Held for moments only.
@@ -108,12 +121,27 @@ impl Shared {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The rules of the merge in force.
+    fn rules(&self) -> Option<Arc<Rules>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_rules(&self, rules: &Arc<Rules>) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(rules));
+    }
+
     /// Ends a change of these applications, with the answers that were made before it.
     fn changed(&self, latest: MutexGuard<'_, Latest>, apps: &[AppName]) {
-        let version = |app: &AppName, aspect| latest.get(app.as_str()).map(|app| latest.version(app, aspect));
-        let outdated = self.answers().outdated(apps, version);
+        let outdated = self.answers().outdated(apps);
         drop(latest);
         // Freeing thousands of handles takes a while: not under the lock.
+        drop(outdated);
+    }
+
+    /// Ends an update of an app with the text that it had.
+    fn changed_time(&self, latest: MutexGuard<'_, Latest>, app: &AppName) {
+        let outdated = self.answers().outdated_by_time(app);
+        drop(latest);
         drop(outdated);
     }
 

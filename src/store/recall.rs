@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use super::latest::{Latest, Prepared};
 use super::{App, Refused};
@@ -21,6 +23,29 @@ pub(super) struct Standing {
     pub(super) labelled: Vec<FamilyKey>,
 }
 
+/// The age of an application's last update when it was written down, and the time of day then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age {
+    pub(super) then: Duration,
+    pub(super) written: Timestamp,
+}
+
+impl Age {
+    /// The age at a later time of day. A clock that was set back meanwhile takes nothing off.
+    pub(super) fn at(self, now: Timestamp) -> Duration {
+        self.then.saturating_add(now.since(self.written))
+    }
+}
+
+/// Wakes the thread that writes the applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// There is something to write.
+    Changed,
+    /// The thread is to write what there is and end.
+    Stop,
+}
+
 /// Which applications have changed since somebody asked.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
@@ -28,12 +53,24 @@ pub(super) struct Touched {
     orders: HashSet<u64, foldhash::fast::RandomState>,
     /// Places from this one on were given since then: who comes and goes in between leaves no trace.
     fresh: u64,
+    /// Gets one message for the first change after each [`Latest::take_changes`].
+    writer: Option<Sender<Wake>>,
 }
 
 impl Touched {
     /// An application in this place has changed.
     pub(super) fn touch(&mut self, order: u64) {
+        if self.orders.is_empty() {
+            self.wake();
+        }
         self.orders.insert(order);
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = &self.writer {
+            // A thread that has ended writes nothing any more.
+            let _ = writer.send(Wake::Changed);
+        }
     }
 
     /// The application in this place is gone.
@@ -41,7 +78,7 @@ impl Touched {
         if order >= self.fresh {
             self.orders.remove(&order);
         } else {
-            self.orders.insert(order);
+            self.touch(order);
         }
     }
 }
@@ -50,6 +87,16 @@ impl Latest {
     /// From now on changes are noted.
     pub(super) fn note_changes(&mut self) {
         self.touched = Some(Touched::default());
+    }
+
+    /// From now on the first change after each [`Latest::take_changes`] wakes the writer; so do changes that wait already.
+    pub(super) fn wake_writer(&mut self, writer: Sender<Wake>) {
+        if let Some(touched) = &mut self.touched {
+            touched.writer = Some(writer);
+            if !touched.orders.is_empty() {
+                touched.wake();
+            }
+        }
     }
 
     /// The places of the applications that have changed since the last call.
@@ -61,20 +108,23 @@ impl Latest {
         })
     }
 
-    /// The application in a place, and the keys of its families that are labelled to tell them from others'.
-    pub(super) fn in_place(&self, order: u64) -> Option<(Arc<App>, Vec<FamilyKey>)> {
+    /// The application in a place, the keys of its families that are labelled to tell them from others', and its age.
+    pub(super) fn in_place(&self, order: u64) -> Option<(Arc<App>, Vec<FamilyKey>, Age)> {
         let app = self.by_order(order)?;
         let labelled = self.labelled(&app.name);
-        Some((Arc::clone(app), labelled))
+        let (now, written) = self.clock.last_both();
+        let then = now.since(app.refreshed);
+        Some((Arc::clone(app), labelled, Age { then, written }))
     }
 
-    /// Puts an application back that was there before the restart.
+    /// Puts an application back that was there before the restart, with the age that it has by now.
     ///
     /// # Errors
     /// When there is no room for it any more.
-    pub(super) fn restore(&mut self, standing: Standing, update: Prepared) -> Result<(), Refused> {
+    pub(super) fn restore(&mut self, standing: Standing, update: Prepared, age: Duration) -> Result<(), Refused> {
         self.reserve(update.app.clone(), standing);
-        self.put(update).map(drop)
+        let refreshed = self.clock.last().before(age);
+        self.put_at(update, refreshed).map(drop)
     }
 
     /// Keeps a place for an application that was there before the restart and has to come again by itself.

@@ -56,7 +56,10 @@ fn the_latest_of_each_app_in_the_order_of_first_sight() {
     inlet.put(update("a", "a 1\n", 2)).unwrap();
     assert_eq!(text(&view), "b 1\na 1\n");
     let receipt = inlet.put(update("b", "b 22\n", 3)).unwrap();
-    assert_eq!((receipt.replaced, receipt.bytes, receipt.complaint), (true, 5, None));
+    assert_eq!(
+        (receipt.replaced, receipt.bytes, counts(&receipt), receipt.complaint.clone()),
+        (true, 5, None, None)
+    );
     assert_eq!(text(&view), "b 22\na 1\n");
     assert_eq!(
         view.totals(),
@@ -100,17 +103,28 @@ fn an_empty_update_keeps_the_app_listed() {
 fn what_does_not_fit_is_refused_and_harms_nothing() {
     let (inlet, view) = in_raw(Limits {
         max_apps: 2,
-        max_bytes: 10,
+        max_memory: 10_000,
         ..Limits::default()
     });
-    inlet.put(update("a", "12345", 1)).unwrap();
-    inlet.put(update("b", "12345", 1)).unwrap();
+    let text_of = |len: usize| "x".repeat(len);
+    inlet.put(update("a", &text_of(4_000), 1)).unwrap();
+    inlet.put(update("b", &text_of(4_000), 1)).unwrap();
     assert_eq!(inlet.put(update("c", "", 1)), Err(Refused::TooManyApps { max_apps: 2 }));
-    assert_eq!(inlet.put(update("a", "123456", 1)), Err(Refused::Full { max_bytes: 10 }));
-    assert_eq!(text(&view), "12345\n12345\n");
+    let refused = inlet.put(update("a", &text_of(6_000), 1)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Refused::Full {
+                used: 10_000..,
+                max_memory: 10_000
+            }
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(text(&view), format!("{0}\n{0}\n", text_of(4_000)));
     inlet.put(update("a", "1", 1)).unwrap();
-    inlet.put(update("b", "123456789", 1)).unwrap();
-    assert_eq!(view.totals().bytes, 10);
+    inlet.put(update("b", &text_of(6_000), 1)).unwrap();
+    assert_eq!(view.totals().bytes, 6_001);
 }
 
 #[test]
@@ -118,12 +132,37 @@ fn a_store_over_a_lowered_limit_still_lets_apps_shrink() {
     let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("a", "12345678", 1)).unwrap();
     inlet.set_limits(Limits {
-        max_bytes: 4,
+        max_memory: 4,
         ..Limits::default()
     });
     inlet.put(update("a", "1234567", 1)).unwrap();
     assert!(inlet.put(update("a", "12345678", 1)).is_err());
     assert_eq!(view.totals().bytes, 7);
+}
+
+#[test]
+fn a_clock_that_is_set_forgets_nothing() {
+    const HOUR: i64 = 3_600_000;
+    let (inlet, view) = in_raw(Limits {
+        expire_after: Some(Duration::from_secs(3_600)),
+        ..Limits::default()
+    });
+    let status = |now| {
+        let now = view.moment(Timestamp::from_millis(now));
+        view.app("a").unwrap().status(now, view.expire_after()).to_string()
+    };
+    inlet.put(update("a", "a 1", 5 * HOUR)).unwrap();
+    for now in [7 * HOUR, 7 * HOUR + 1_000, HOUR, HOUR + 1_000, 9 * HOUR] {
+        assert!(inlet.expire(Timestamp::from_millis(now)).is_empty(), "{now}");
+        assert_eq!(status(now), "ok");
+    }
+    // An hour that really goes by, looked at each second, ends it.
+    let mut now = 9 * HOUR;
+    while inlet.expire(Timestamp::from_millis(now)).is_empty() {
+        now += 1_000;
+        assert!(now <= 10 * HOUR);
+    }
+    assert!(now > 10 * HOUR - 30_000, "at most ten seconds count of each step: {now}");
 }
 
 #[test]
@@ -156,13 +195,20 @@ fn faults_are_shown_until_the_next_update() {
     assert!(!inlet.fault(&app, "nobody"));
     inlet.announce(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
-    let status = |now| view.app("poll").unwrap().status(Timestamp::from_millis(now), None).to_string();
+    let status = |now| {
+        view.app("poll")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(now)), None)
+            .to_string()
+    };
     assert_eq!(status(0), "poll failed: refused");
     inlet.put_polled(update("poll", "a 1\n", 0)).unwrap();
     assert_eq!(status(0), "ok");
+    // The sweep looks each second; a longer gap is taken for a clock that was set.
+    (0..30).for_each(|tens| assert_eq!(status(tens * 10_000), "ok"));
     assert_eq!(status(300_000), "stale 5m");
     assert!(inlet.withdraw(&app));
-    assert_eq!((text(&view).as_str(), status(2_000).as_str()), ("", "stale 2s"));
+    assert_eq!((text(&view).as_str(), status(302_000).as_str()), ("", "stale 5m"));
     assert_eq!(
         view.totals(),
         Totals {
@@ -195,7 +241,7 @@ fn a_scrape_sees_what_was_acknowledged_before_it() {
 #[tokio::test]
 async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
     let limits = Limits {
-        max_bytes: 10,
+        max_memory: 2_000,
         expire_after: Some(Duration::from_millis(10)),
         ..Limits::default()
     };
@@ -203,7 +249,7 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
     inlet.put(update("early", "1", 0)).unwrap();
     let mut feed = view.follow(&[Topic::AppUpdate, Topic::AppExpired]);
     inlet.put(update("a", "12345", 1)).unwrap();
-    assert!(inlet.put(update("a", "12345678901", 1)).is_err());
+    assert!(inlet.put(update("a", &"1".repeat(2_000), 1)).is_err());
     inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());
     inlet.expire(Timestamp::from_millis(11));
     let mut heard = std::collections::VecDeque::new();
@@ -233,7 +279,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (0u8..8, 0usize..30).prop_map(|(app, len)| Step::Put(app, len)),
+        (0u8..8, 0usize..1_500).prop_map(|(app, len)| Step::Put(app, len)),
         (0u8..8).prop_map(Step::Remove),
         (0u8..8).prop_map(Step::Withdraw),
         (0i64..20).prop_map(Step::Expire),
@@ -243,7 +289,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn the_sums_always_add_up(steps in proptest::collection::vec(step(), 0..200)) {
-        let limits = Limits { max_apps: 6, max_bytes: 100, expire_after: Some(Duration::from_millis(15)) };
+        let limits = Limits { max_apps: 6, max_memory: 4_000, max_series_per_app: 10, expire_after: Some(Duration::from_millis(15)) };
         let (inlet, view) = in_raw(limits);
         for (at, step) in steps.into_iter().enumerate() {
             let at = i64::try_from(at).unwrap();
@@ -257,7 +303,7 @@ proptest! {
             let apps = view.apps();
             let bytes: usize = apps.iter().map(|app| app.text.body().len()).sum();
             prop_assert_eq!(view.totals(), Totals { apps: apps.len(), bytes: bytes as u64, series: None });
-            prop_assert!(apps.len() <= 6 && bytes <= 100);
+            prop_assert!(apps.len() <= 6 && bytes <= 4_000);
             prop_assert!(apps.iter().all(|app| view.app(app.name.as_str()).is_some()));
             prop_assert!(apps.windows(2).all(|pair| pair[0].order < pair[1].order));
         }
@@ -276,7 +322,10 @@ fn what_cannot_be_used_is_left_out_and_told() {
         "the same complaint is no news"
     );
     assert_eq!(
-        view.app("a").unwrap().status(Timestamp::from_millis(2), None).to_string(),
+        view.app("a")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(2)), None)
+            .to_string(),
         complaint
     );
     assert!(text(&view).ends_with("good 2\n"), "{}", text(&view));
@@ -308,17 +357,108 @@ fn others_learn_that_they_share_a_series_and_that_they_no_longer_do() {
 }
 
 #[test]
-fn a_push_that_contradicts_others_is_refused_whole() {
+fn a_push_is_never_refused_for_what_others_have() {
     let (inlet, view) = merging(Limits::default());
     inlet
         .put(update("a", "# TYPE m histogram\nm_bucket{le=\"+Inf\"} 1\nm_sum 1\nm_count 1\n", 1))
         .unwrap();
-    let refused = inlet.put_whole(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2)).unwrap_err();
-    assert_eq!(refused.reason(), "clash");
-    assert!(view.app("b").is_none());
-    let receipt = inlet.put(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2)).unwrap();
-    assert!(receipt.complaint.unwrap().contains("family m is left out"));
-    assert!(text(&view).contains("n 1\n") && !text(&view).contains("m 2\n"), "{}", text(&view));
+    let receipt = inlet.put_whole(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2)).unwrap();
+    assert_eq!((receipt.families, receipt.series, receipt.conflicts.total), (Some(2), Some(2), 1));
+    assert_eq!(
+        receipt.complaint.as_deref(),
+        Some("family m is exposed untyped: gauge here, histogram in app \"a\"")
+    );
+    let text = text(&view);
+    for line in ["n 1\n", "m 2\n", "m_bucket{le=\"+Inf\"} 1\n", "m_count 1\n"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let other = view.app("a").unwrap();
+    assert!(
+        other.complaint().unwrap().contains("gauge in app \"b\""),
+        "the other app's row says it too"
+    );
+}
+
+#[test]
+fn an_app_has_at_most_so_many_series() {
+    let (inlet, view) = merging(Limits {
+        max_series_per_app: 2,
+        ..Limits::default()
+    });
+    inlet.put(update("a", "m 1\nn 1\n", 1)).unwrap();
+    let refused = inlet.put(update("a", "m 1\nn 1\no 1\n", 2)).unwrap_err();
+    assert_eq!(refused, Refused::TooManySeries { series: 3, max_series: 2 });
+    assert_eq!(text(&view), "m 1\nn 1\n", "the app keeps what it had");
+}
+
+/// The families and series of a text that was stored.
+fn counts(receipt: &Receipt) -> Option<(u64, u64)> {
+    receipt.families.zip(receipt.series)
+}
+
+#[test]
+fn what_two_apps_share_is_a_note_and_no_fault() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("a", "m 1\n", 1)).unwrap();
+    let receipt = inlet.put(update("b", "m 2\nn 1\n", 2)).unwrap();
+    assert_eq!((counts(&receipt), receipt.complaint), (Some((2, 2)), None), "all of it is shown");
+    let app = view.app("b").unwrap();
+    let status = app.status(view.moment(Timestamp::from_millis(2)), None);
+    assert_eq!(status.to_string(), "ok; 1 duplicate series, which other apps have too");
+    assert!(matches!(status, Status::Noted(_)));
+}
+
+#[test]
+fn an_exemplar_that_is_left_out_is_a_note_and_logged_once() {
+    let (inlet, view) = merging(Limits::default());
+    let body = "# TYPE a counter\na_total 5 # {t=\"1\",t=\"2\"} 1.0\n# EOF\n";
+    let receipt = inlet.put_whole(update("a", body, 1)).unwrap();
+    let note = "1 exemplar left out, first at line 2, column 20: label “t” occurs twice";
+    assert_eq!((receipt.news(), counts(&receipt)), (Some(note), Some((1, 1))));
+    assert_eq!(inlet.put_whole(update("a", body, 2)).unwrap().news(), None);
+    let status = view.app("a").unwrap().status(view.moment(Timestamp::from_millis(2)), None);
+    assert_eq!(status.to_string(), format!("ok; {note}"));
+    assert!(text(&view).contains("a_total 5\n"), "{}", text(&view));
+}
+
+#[test]
+fn neither_age_nor_a_failing_source_hides_what_is_wrong_with_a_text() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put_polled(update("a", "good 1\nbad\n", 1)).unwrap();
+    let status = |at| {
+        view.app("a")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(at)), None)
+            .to_string()
+    };
+    let bad = "1 invalid line, first 2:4 the value is missing";
+    let first = status(1);
+    // A clock that goes on by minutes at once was set: time passes in small steps.
+    (1..400).for_each(|second| drop(status(second * 1_000)));
+    assert_eq!((first, status(400_001)), (bad.to_owned(), format!("stale 6m; {bad}")));
+    inlet.fault(&AppName::new("a").unwrap(), "poll failed: no");
+    assert_eq!(status(400_001), format!("poll failed: no; {bad}"));
+}
+
+#[test]
+fn a_text_that_hides_its_samples_in_a_comment_empties_nothing() {
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("a", "jobs_done 1\n", 1)).unwrap();
+    for odd in ["# just words", "# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1"] {
+        for refused in [
+            inlet.put(update("a", odd, 2)),
+            inlet.put_whole(update("a", odd, 2)),
+            inlet.put_polled(update("a", odd, 2)),
+        ] {
+            assert_eq!(refused.unwrap_err().reason(), "invalid", "{odd}");
+        }
+    }
+    assert!(text(&view).contains("jobs_done 1\n"));
+    let receipt = inlet
+        .put_whole(update("a", "# HELP jobs_done x\n# TYPE jobs_done gauge\n", 3))
+        .unwrap();
+    assert_eq!(receipt.series, Some(0));
+    assert_eq!(text(&view), "");
 }
 
 #[test]
@@ -337,7 +477,12 @@ fn timestamps_that_prometheus_would_drop_are_told() {
     inlet
         .put(update("new", "n 1 1794999999000\nn{x=\"1\"} 1 1395066363000\n", now))
         .unwrap();
-    let status = |app: &str| view.app(app).unwrap().status(Timestamp::from_millis(now), None).to_string();
+    let status = |app: &str| {
+        view.app(app)
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(now)), None)
+            .to_string()
+    };
     assert_eq!((&*status("old"), &*status("new")), ("timestamps too old for Prometheus", "ok"));
 }
 
@@ -352,4 +497,72 @@ fn what_says_the_same_again_is_in_memory_once() {
     assert_eq!(view.app("a").unwrap().updated, Some(Timestamp::from_millis(2)));
     inlet.put(update("a", "a 2\n", 3)).unwrap();
     assert_eq!(text(&view), "a 2\n");
+}
+
+/// A text of so many families of one sample each.
+fn wide(families: usize, value: usize) -> String {
+    (0..families).map(|n| format!("wide_{n} {value}\n")).collect()
+}
+
+#[test]
+fn large_updates_are_whole_and_others_go_on_meanwhile() {
+    const FAMILIES: usize = 20_000;
+    let (inlet, view) = merging(Limits::default());
+    inlet.put(update("wide", &wide(FAMILIES, 0), 0)).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for value in 1..6 {
+                inlet.put(update("wide", &wide(FAMILIES, value), 1)).unwrap();
+            }
+            inlet.remove(&AppName::new("wide").unwrap(), Timestamp::default());
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        let mut at = 0;
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            at += 1;
+            inlet.put(update("small", &format!("wide_7 {at}\nmine {at}\n"), at)).unwrap();
+            inlet.put(update(&format!("comes-and-goes-{}", at % 7), "mine 1\n", at)).unwrap();
+            inlet.remove(&AppName::new(&format!("comes-and-goes-{}", at % 5)).unwrap(), Timestamp::default());
+            let text = text(&view);
+            assert!(
+                text.contains(&format!("mine{{app=\"small\"}} {at}\n")) || text.contains(&format!("mine {at}\n")),
+                "{at}"
+            );
+            // The wide app is there as a whole, with one value everywhere, or not at all.
+            let values: std::collections::BTreeSet<&str> = text
+                .lines()
+                .filter(|line| line.starts_with("wide_") && !line.contains("small"))
+                .filter(|line| !line.starts_with("wide_7 "))
+                .map(|line| line.rsplit(' ').next().unwrap())
+                .collect();
+            assert!(values.len() <= 1 || values.len() == 2 && text.contains("wide_7{"), "{values:?}");
+        }
+        assert!(at > 5, "small updates went on, {at} times");
+    });
+    assert!(!text(&view).contains("wide_8"));
+    assert!(text(&view).contains("wide_7"));
+}
+
+#[test]
+fn memory_is_counted_and_given_back() {
+    let (inlet, view) = merging(Limits::default());
+    let nothing = view.memory();
+    inlet.put(update("wide", &wide(2_000, 0), 0)).unwrap();
+    inlet.put(update("twin", &wide(2_000, 1), 0)).unwrap();
+    let stored = view.memory();
+    assert!(stored > nothing + 2 * 2_000 * 60, "{stored}");
+    let held = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity).text();
+    assert!(view.memory() > stored + 2_000 * 10, "copies count");
+    for app in ["wide", "twin"] {
+        assert!(inlet.remove(&AppName::new(app).unwrap(), Timestamp::default()));
+    }
+    assert!(view.memory() > nothing + 2_000 * 10, "an unfinished response keeps them");
+    drop(held);
+    // Large tables are freed on a thread of their own.
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while view.memory() != nothing && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(view.memory(), nothing);
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::answers::Aspect;
 use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
-use super::{App, EventsOverview, Feed, PendingEvents, Prepared, Shared};
-use crate::exposition::catalog::Selection;
+use super::latest::Latest;
+use super::{App, EventsOverview, Feed, Moment, PendingEvents, Prepared, Shared};
+use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::Variant;
 use crate::model::{Client, PeerSample, ScraperId, Timestamp, Topic};
 
@@ -32,16 +33,24 @@ impl View {
         Self { shared }
     }
 
-    /// All applications in the order of first sight.
+    /// All applications in the order of first sight. Of the conflicts of each the first is listed.
     #[must_use]
     pub fn apps(&self) -> Vec<Arc<App>> {
-        self.shared.latest().apps().cloned().collect()
+        let latest = self.shared.latest();
+        let apps: Vec<_> = latest.apps().cloned().collect();
+        let catalog = latest.snapshot();
+        drop(latest);
+        apps.iter().map(|app| Latest::described(catalog.as_ref(), app, 1)).collect()
     }
 
     /// One application.
     #[must_use]
     pub fn app(&self, name: &str) -> Option<Arc<App>> {
-        self.shared.latest().get(name).cloned()
+        let latest = self.shared.latest();
+        let app = latest.get(name)?.clone();
+        let catalog = latest.snapshot();
+        drop(latest);
+        Some(Latest::described(catalog.as_ref(), &app, MAX_CONFLICTS_LISTED))
     }
 
     /// How much is stored now.
@@ -55,10 +64,23 @@ impl View {
         }
     }
 
+    /// Bytes of memory for texts, their index, tables and rendered forms, unfinished responses included; see
+    /// [`Limits::max_memory`](super::Limits::max_memory).
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.shared.latest().memory()
+    }
+
     /// A number that changes whenever an application's data or its time of update does.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.shared.latest().generation()
+    }
+
+    /// The moment at which the time of day is `now`, to tell the ages of applications by.
+    #[must_use]
+    pub fn moment(&self, now: Timestamp) -> Moment {
+        self.shared.latest().clock.at(now)
     }
 
     /// The age at which pushed applications are forgotten.

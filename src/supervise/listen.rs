@@ -63,6 +63,16 @@ pub enum Refused {
     Mode(io::Error),
 }
 
+/// The address families that `[::]` takes connections of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Families {
+    /// IPv6, and IPv4 where the system is set up so, which is the usual case.
+    #[default]
+    All,
+    /// IPv6 alone: another listener has the same port for IPv4.
+    Own,
+}
+
 /// A socket that is bound and listens.
 #[derive(Debug)]
 pub struct Listener {
@@ -87,11 +97,20 @@ impl Listener {
     ///
     /// Where the name does not resolve or no address of it can be bound.
     pub async fn tcp(address: &str) -> Result<Self, BindError> {
+        Self::tcp_for(address, Families::All).await
+    }
+
+    /// As [`Listener::tcp`]; the choice of families matters for `[::]` alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::tcp`].
+    pub async fn tcp_for(address: &str, families: Families) -> Result<Self, BindError> {
         let refused = |why| BindError {
             place: format!("tcp {address}"),
             why,
         };
-        let socket = bind_tcp(address).await.map_err(refused)?;
+        let socket = bind_tcp(address, families).await.map_err(refused)?;
         let bound = socket.local_addr().map_err(|e| refused(Refused::Bind(e)))?;
         Ok(Self::new(Socket::Tcp(socket), None, bound.to_string()))
     }
@@ -180,10 +199,10 @@ where
     }
 }
 
-async fn bind_tcp(address: &str) -> Result<TcpListener, Refused> {
+async fn bind_tcp(address: &str, families: Families) -> Result<TcpListener, Refused> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for resolved in tokio::net::lookup_host(address).await.map_err(Refused::Resolve)? {
-        match bind_one(resolved) {
+        match bind_one(resolved, families) {
             Ok(listener) => return Ok(listener),
             Err(e) => last = e,
         }
@@ -191,7 +210,7 @@ async fn bind_tcp(address: &str) -> Result<TcpListener, Refused> {
     Err(Refused::Bind(last))
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -199,6 +218,9 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restart must not wait for the last run's connections to be forgotten by the kernel.
     socket.set_reuseaddr(true)?;
+    if address.is_ipv6() && families == Families::Own {
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -308,6 +330,22 @@ mod tests {
         assert!(error.contains("Cannot assign requested address"), "{error}");
         let named = Listener::tcp("localhost:0").await.unwrap();
         assert!(named.local_addr().unwrap().ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn both_families_have_a_listener_of_their_own_on_one_port() {
+        for (first, second) in [("0.0.0.0", "[::]"), ("[::]", "0.0.0.0"), ("[::]", "127.0.0.1")] {
+            let first = Listener::tcp_for(&format!("{first}:0"), Families::Own).await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            let second = Listener::tcp_for(&format!("{second}:{port}"), Families::Own).await.unwrap();
+            for host in ["127.0.0.1", "::1"] {
+                let address = SocketAddr::new(host.parse().unwrap(), port);
+                TcpStream::connect(address).await.unwrap();
+            }
+            drop((first, second));
+        }
+        let all = Listener::tcp("[::]:0").await.unwrap();
+        TcpStream::connect(("127.0.0.1", all.local_addr().unwrap().port())).await.unwrap();
     }
 
     #[tokio::test]

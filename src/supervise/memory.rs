@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::Part;
+use super::{Part, blocking};
 
 /// How often freed memory is given back. What is pushed again within this time finds the pages of what it replaces still in place;
 /// after a burst, the end of many applications, or the first compressed answer the program is small again soon.
@@ -35,7 +35,7 @@ impl Part for GivingBack {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
                 // It takes a millisecond and more after a great change: not for a thread that serves connections.
-                tokio::task::spawn_blocking(give_back).await?;
+                blocking(give_back).await;
             }
             Ok(())
         })

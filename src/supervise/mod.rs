@@ -12,9 +12,12 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod accept;
+mod blocking;
+mod cgroup;
 pub mod limits;
 pub mod listen;
 mod memory;
+pub mod notes;
 pub mod probe;
 pub mod seats;
 pub mod signals;
@@ -22,8 +25,11 @@ pub mod stream;
 pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
-pub use listen::{BindError, Listener, Refused};
+pub use blocking::blocking;
+pub use cgroup::default_memory_limit;
+pub use listen::{BindError, Families, Listener, Refused};
 pub use memory::GivingBack;
+pub use notes::Notes;
 pub use seats::{Seat, Seats};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;

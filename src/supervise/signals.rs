@@ -1,16 +1,65 @@
 //! SIGTERM and SIGINT as a [`Stop`]: the first asks for a gentle end, the second for one at once.
 
-use std::io;
+#![allow(unsafe_code, reason = "what a signal handler may do is for its author to keep to")]
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use nix::libc::{SIGINT, SIGTERM};
 use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::Stop;
+
+/// A signal and how often it has come. Counted in the handler, because the runtime notices two that come in quick succession as one.
+struct Counter {
+    signal: i32,
+    name: &'static str,
+    count: AtomicUsize,
+}
+
+static COUNTERS: [Counter; 2] = [Counter::new(SIGTERM, "SIGTERM"), Counter::new(SIGINT, "SIGINT")];
+
+impl Counter {
+    const fn new(signal: i32, name: &'static str) -> Self {
+        Self {
+            signal,
+            name,
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    fn install(&'static self) -> io::Result<()> {
+        let counting = || {
+            self.count.fetch_add(1, Ordering::SeqCst);
+        };
+        // SAFETY: an atomic addition is all that the handler does; it takes no lock and allocates nothing.
+        unsafe { signal_hook_registry::register(self.signal, counting) }.map(drop)
+    }
+}
+
+/// Has signals counted, once in the life of the process.
+fn count_signals() -> io::Result<()> {
+    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*installed {
+        COUNTERS.iter().try_for_each(Counter::install)?;
+        *installed = true;
+    }
+    Ok(())
+}
 
 /// The signals that end the program, caught from the moment of their installation on.
 #[derive(Debug)]
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    /// How many of each were taken, by [`COUNTERS`].
+    taken: [usize; 2],
 }
 
 impl Signals {
@@ -20,9 +69,12 @@ impl Signals {
     ///
     /// When the operating system refuses a handler.
     pub fn install() -> io::Result<Self> {
+        // Before the runtime's own, so that a signal is counted when that wakes us.
+        count_signals()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            taken: [0, 1].map(|at: usize| COUNTERS[at].count()),
         })
     }
 
@@ -38,9 +90,17 @@ impl Signals {
     }
 
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            for (counter, taken) in COUNTERS.iter().zip(&mut self.taken) {
+                if counter.count() > *taken {
+                    *taken += 1;
+                    return counter.name;
+                }
+            }
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
         }
     }
 }
@@ -67,6 +127,15 @@ mod tests {
         tokio::select! {
             () = signals.drive(&stop) => unreachable!("it never ends"),
             () = watch => {}
+        }
+        // Two at the same moment, before the runtime has noticed the first, are two.
+        let signals = Signals::install().unwrap();
+        let stop = Stop::default();
+        raise(Signal::SIGTERM).unwrap();
+        raise(Signal::SIGTERM).unwrap();
+        tokio::select! {
+            () = signals.drive(&stop) => unreachable!("it never ends"),
+            () = stop.at_once.cancelled() => {}
         }
     }
 }

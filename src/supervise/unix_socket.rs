@@ -68,10 +68,8 @@ pub(super) async fn bind(path: &Path, access: &UnixAccess) -> Result<(UnixListen
 
 /// Makes sure that nothing stands in the way, removing a socket that nobody listens on.
 async fn clear(path: &Path) -> Result<(), Refused> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        && !folder.is_dir()
-    {
-        return Err(Refused::NoFolder(folder.to_owned()));
+    if let Some(folder) = missing_folder(path) {
+        return Err(Refused::NoFolder(folder));
     }
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
@@ -87,6 +85,29 @@ async fn clear(path: &Path) -> Result<(), Refused> {
         // Taken, full (EAGAIN), of another kind (EPROTOTYPE) or not ours to ask (EACCES): in each case somebody may be there.
         Ok(_) | Err(_) => Err(Refused::Live),
     }
+}
+
+/// Returns what [`Listener::unix`](super::Listener::unix) would refuse without touching the socket's path: a user or a group that
+/// does not exist, a directory that is not there.
+#[must_use]
+pub fn foresee(path: Option<&Path>, access: &UnixAccess) -> Vec<Refused> {
+    let user = UnixAccess {
+        group: None,
+        ..access.clone()
+    };
+    let group = UnixAccess {
+        user: None,
+        ..access.clone()
+    };
+    let owners = [user, group].into_iter().filter_map(|access| owner(&access).err());
+    let folder = path.and_then(missing_folder).map(Refused::NoFolder);
+    owners.chain(folder).collect()
+}
+
+/// The directory of a path, if it is not there.
+fn missing_folder(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    (!folder.is_dir()).then(|| folder.to_owned())
 }
 
 /// The numbers of owner and group.

@@ -5,8 +5,8 @@ use bytes::buf::Limit;
 use super::buffer::Buffer;
 use super::capnp_stream::CapnpStream;
 use super::json_stream::JsonStream;
-use super::sniff::sniff;
-use super::{Fault, FormatChoice, Inbound, Place, Refusal};
+use super::sniff::{PREFIX, sniff};
+use super::{Fault, Foreign, FormatChoice, Inbound, Place, Refusal};
 use crate::model::Format;
 
 /// Turns the bytes of one connection into messages.
@@ -20,6 +20,15 @@ pub struct StreamDecoder {
     max: usize,
     buffer: Buffer,
     state: State,
+    /// The first bytes of the connection, as long as no message has come of them.
+    start: Option<Start>,
+}
+
+/// The bytes by which a stream is named that begins with no message: as many as are always there when that turns out.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    bytes: [u8; PREFIX],
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -40,6 +49,10 @@ impl StreamDecoder {
             max: max_message_bytes,
             buffer: Buffer::new(),
             state: State::Sniffing,
+            start: Some(Start {
+                bytes: [0; PREFIX],
+                len: 0,
+            }),
         }
     }
 
@@ -60,7 +73,9 @@ impl StreamDecoder {
     pub fn finish(&mut self) -> Option<Refusal> {
         if matches!(self.state, State::Sniffing) {
             // Three bytes hold no message, but they may well be wrong.
-            let refusal = self.choose(true)?.err().or_else(|| self.next()?.err());
+            self.note_start();
+            let refusal = self.choose(true)?.err().map(|refusal| self.named(refusal));
+            let refusal = refusal.or_else(|| self.next()?.err());
             if refusal.is_some() {
                 return refusal;
             }
@@ -143,6 +158,28 @@ impl StreamDecoder {
         Some(Ok(()))
     }
 
+    /// Keeps the first bytes of the connection for [`Self::named`].
+    fn note_start(&mut self) {
+        if let Some(start) = self.start.as_mut().filter(|start| start.len < PREFIX && self.buffer.offset() == 0) {
+            let first = self.buffer.unread();
+            start.len = first.len().min(PREFIX);
+            start.bytes[..start.len].copy_from_slice(&first[..start.len]);
+        }
+    }
+
+    /// A refusal of a stream's first message, which says what the stream is if that is known.
+    fn named(&self, mut refusal: Refusal) -> Refusal {
+        let unread = matches!(refusal.fault, Fault::Syntax(_) | Fault::WrongFormat { .. });
+        let start = self.start.as_ref().filter(|_| unread);
+        let foreign = start.and_then(|start| Foreign::of(&start.bytes[..start.len]));
+        if let Some(foreign) = foreign.filter(|foreign| !matches!(foreign, Foreign::Json | Foreign::Capnp | Foreign::Binary)) {
+            refusal.fault = Fault::Syntax(format!(
+                "this is {foreign}; a receiver takes JSON objects and unpacked Cap'n Proto messages"
+            ));
+        }
+        refusal
+    }
+
     /// Nothing more is read from here.
     fn end(&mut self) {
         self.state = State::Over(self.format());
@@ -155,8 +192,9 @@ impl Iterator for StreamDecoder {
 
     /// The next thing that is complete; `None` when more bytes are needed.
     fn next(&mut self) -> Option<Self::Item> {
+        self.note_start();
         if let Err(refusal) = self.choose(false)? {
-            return Some(Err(refusal));
+            return Some(Err(self.named(refusal)));
         }
         let item = match &mut self.state {
             State::Json(json) => json.next(&mut self.buffer),
@@ -166,10 +204,20 @@ impl Iterator for StreamDecoder {
                 None
             }
         };
-        if matches!(&item, Some(Err(refusal)) if refusal.ends_connection()) {
-            self.end();
+        match item {
+            Some(Err(refusal)) => {
+                let refusal = self.named(refusal);
+                if refusal.ends_connection() {
+                    self.end();
+                }
+                Some(Err(refusal))
+            }
+            Some(Ok(message)) => {
+                self.start = None;
+                Some(Ok(message))
+            }
+            None => None,
         }
-        item
     }
 }
 

@@ -47,7 +47,7 @@ async fn bad_apps_never_spoil_the_scrape() {
     assert!(detail(0).contains("duplicate series"), "{}", detail(0));
     assert!(detail(1).contains("invalid line") && detail(1).contains("4:"), "{}", detail(1));
     let second = proxy.text("/apps/second").await;
-    assert!(second.contains("Invalid line: 4:") && second.contains("Clash: "), "{second}");
+    assert!(second.contains("Invalid line: 4:") && second.contains("Conflict: "), "{second}");
     assert_eq!(proxy.own("exporter_proxy_invalid_lines{app=\"second\"}").await, Some(2.0));
     assert_eq!(proxy.own("exporter_proxy_duplicate_series{app=\"third\"}").await, Some(1.0));
 }
@@ -148,11 +148,83 @@ async fn a_push_over_http_is_told_line_and_column() {
             "# TYPE m histogram\nm_bucket{le=\"+Inf\"} 1\nm_sum 1\nm_count 1\n",
         )
         .await;
-    let clash = proxy
-        .send(Request::put("/apps/b/metrics"), "# TYPE m_count gauge\nm_count 1\n")
+    let conflict = proxy
+        .send(Request::put("/apps/b/metrics"), "# TYPE m_count gauge\nm_count{i=\"b\"} 1\n")
         .await;
-    assert_eq!(clash.status(), 400);
-    assert!(String::from_utf8_lossy(clash.body()).contains("family m of app \"a\""), "{clash:?}");
+    assert_eq!(conflict.status(), 200);
+    let told = String::from_utf8_lossy(conflict.body()).into_owned();
+    assert!(
+        told.contains("1 family, 1 series") && told.contains("warning: family m_count is exposed untyped"),
+        "{told}"
+    );
+    let text = proxy.text("/metrics?own=false").await;
+    assert!(text.contains("m_count 1\nm_count{i=\"b\"} 1\n"), "{text}");
+    for app in ["a", "b"] {
+        assert!(proxy.text(&format!("/apps/{app}")).await.contains("Conflict: "), "{app}");
+        let metric = format!("exporter_proxy_conflicts{{app=\"{app}\"}}");
+        assert_eq!(proxy.own(&metric).await, Some(1.0));
+    }
+}
+
+/// A program's metrics, of a version that has a summary and one that has a histogram.
+fn version(instance: usize, upgraded: bool) -> String {
+    let (kind, detail) = if upgraded {
+        (
+            "histogram",
+            format!("req_seconds_bucket{{i=\"{instance}\",le=\"1\"}} 3\nreq_seconds_bucket{{i=\"{instance}\",le=\"+Inf\"}} 5\n"),
+        )
+    } else {
+        ("summary", format!("req_seconds{{i=\"{instance}\",quantile=\"0.5\"}} 1\n"))
+    };
+    format!(
+        "# TYPE req_seconds {kind}\n{detail}req_seconds_sum{{i=\"{instance}\"}} 7\nreq_seconds_count{{i=\"{instance}\"}} 5\n\
+         # TYPE ok gauge\nok{{i=\"{instance}\",upgraded=\"{upgraded}\"}} 1\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_is_upgraded_app_by_app_without_a_gap() {
+    const APPS: usize = 50;
+    let proxy = Proxy::start().await;
+    let push = async |instance: usize, upgraded: bool| {
+        let request = Request::put(format!("/apps/app-{instance}/metrics"));
+        let answer = proxy.send(request, version(instance, upgraded)).await;
+        assert_eq!(answer.status(), 200, "{:?}", answer.body());
+    };
+    for instance in 0..APPS {
+        push(instance, false).await;
+    }
+    let job = format!(
+        "- job_name: proxy\n  honor_labels: true\n  static_configs: [{{targets: ['{}']}}]\n",
+        proxy.http
+    );
+    let Some(prometheus) = Prometheus::start(&job).await else { return };
+    prometheus.shows("count(req_seconds_count)", "50").await;
+    for instance in 0..APPS {
+        push(instance, true).await;
+        if instance % 10 == 4 {
+            let upgraded = (instance + 1).to_string();
+            prometheus.shows("count(ok{upgraded=\"true\"})", &upgraded).await;
+            prometheus.shows("count(req_seconds_count)", "50").await;
+            prometheus.shows("count(req_seconds_sum)", "50").await;
+            prometheus.shows("count(req_seconds_bucket{le=\"+Inf\"})", &upgraded).await;
+        }
+    }
+    prometheus.shows("count(ok{upgraded=\"true\"})", "50").await;
+    prometheus
+        .shows("count(req_seconds_bucket{le=\"1.0\"} or req_seconds_bucket{le=\"1\"})", "50")
+        .await;
+    // No scrape failed, and none lacked an app.
+    prometheus.shows("min_over_time(up[5m])", "1").await;
+    prometheus
+        .shows(
+            "count(count_over_time(req_seconds_count[5m]) < on() group_left() max(count_over_time(up[5m])) - 1) or vector(0)",
+            "0",
+        )
+        .await;
+    assert!(proxy.text("/metrics?own=false").await.contains("# TYPE req_seconds histogram\n"));
+    assert!(!proxy.text("/apps").await.contains("untyped"));
+    prometheus.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

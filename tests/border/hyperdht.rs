@@ -183,6 +183,10 @@ async fn a_proxy_is_scraped_by_key_alone() {
         targets.contains(&format!("\"a b:{key}:h:exporter-proxy\""))
     })
     .await;
+    until("nothing is wrong", async || {
+        proxy.text("/readyz").await == "ready\n" && bridge.text("/readyz").await == "ready\n"
+    })
+    .await;
     let connected = format!("exporter_proxy_p2p_connected{{bridge=\"{}\"}}", bridge.key);
     assert_eq!(
         proxy.own(&connected).await,
@@ -203,6 +207,50 @@ async fn a_proxy_is_scraped_by_key_alone() {
     let head = ask(bridge.http, Request::head("/scrape/a%20b/metrics"), "").await;
     assert_eq!(head.status().as_u16(), 502);
     assert!(bridge.text("/sd").await.contains("a b"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_cannot_be_found_is_noted_at_both_ends() {
+    // Nobody answers there, as where a firewall drops UDP.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let bootstrap = format!("[hyperdht]\nbootstrap = [\"{}\"]\n", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    let text = format!(
+        "{bootstrap}[bridge]\nhyperdht = true\nquic_listen = \"\"\nhttp_listen = \"127.0.0.1:0\"\nkey_file = \"{place}/bridge.key\"\n\
+         secret = \"{SECRET}\"\ntargets_file = \"{place}/targets.json\"\n"
+    );
+    let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
+    let bridge = bind_bridge(&settings).await.unwrap();
+    let (http, key, stop) = (bridge.http.unwrap(), bridge.key, bridge.stop());
+    let running = tokio::spawn(bridge.run());
+    let proxy = Proxy::with(&format!(
+        "{bootstrap}[p2p]\nenabled = true\nkey_file = \"{place}/p2p.key\"\nhostname = \"h\"\nalias = \"a\"\nsecret = \"{SECRET}\"\n\
+         bridges = [\"hyperdht://{key}\"]\n"
+    ))
+    .await;
+    until("the bridge says that it is not announced", async || {
+        let [ready, aliases] = [
+            ask(http, Request::get("/readyz"), "").await,
+            ask(http, Request::get("/aliases"), "").await,
+        ];
+        let is_noted = |answer: &Response<Bytes>| {
+            String::from_utf8_lossy(answer.body()).contains("note: HyperDHT (bridge.hyperdht): proxies cannot find this bridge")
+        };
+        ready.status() == 200 && is_noted(&ready) && is_noted(&aliases)
+    })
+    .await;
+    until(
+        "the proxy says that it has not reached the bridge, and that it is not announced",
+        async || {
+            let ready = proxy.text("/readyz").await;
+            ready.contains(&format!("note: bridge hyperdht://{key} (p2p.bridges): not reached: "))
+                && ready.contains("note: HyperDHT (p2p.bridges): this proxy is not announced")
+        },
+    )
+    .await;
+    stop.at_once.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,6 +211,34 @@ async fn a_proxy_is_scraped_through_two_bridges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_is_not_reached_is_noted_until_it_is() {
+    let bridge = TestBridge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = p2p(&[&bridge], &folder, &format!("alias = \"a\"\nsecret = \"{SECRET}\""));
+    let address = bridge.address();
+    let (place, port) = bridge.kill().await;
+    let proxy = Proxy::with(&text).await;
+    let about = format!("note: bridge {address} (p2p.bridges): ");
+    assert_eq!(proxy.text("/readyz").await, format!("ready\n{about}not registered yet\n"));
+    until("the note says why", async || {
+        let (ready, apps) = (proxy.text("/readyz").await, proxy.text("/apps").await);
+        let list: serde_json::Value = serde_json::from_str(&proxy.text("/apps?format=json").await).unwrap();
+        let is_noted = |text: &str| text.contains(&format!("{about}not reached: "));
+        is_noted(&ready) && is_noted(&apps) && list["notes"][0].as_str().unwrap().contains("not reached")
+    })
+    .await;
+    let bridge = TestBridge::with(place, port, "").await;
+    bridge.up("a").await;
+    until("there is nothing to note", async || proxy.text("/readyz").await == "ready\n").await;
+    assert!(!proxy.text("/apps").await.contains("note: "));
+    bridge.kill().await;
+    until("the end of the link is noted", async || {
+        proxy.text("/readyz").await.contains(&about)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_writes_is_not_behind_the_link() {
     let folder = tempfile::tempdir().unwrap();
     let scraper = Identity::ephemeral().unwrap();

@@ -18,6 +18,7 @@ mod hostile;
 mod hyperdht;
 #[cfg(feature = "hyperdht")]
 mod hyperdht_js;
+mod inputs;
 #[cfg(feature = "hyperdht")]
 mod javascript;
 mod keep_alive;
@@ -27,5 +28,6 @@ mod peers;
 mod polls;
 mod process;
 mod receivers;
+mod restarts;
 mod stream;
 mod web;

@@ -47,10 +47,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(config: &Path) -> Self {
-        let mut child = program(&["--config", config.to_str().unwrap()])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(&mut program(&["--config", config.to_str().unwrap()]))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Self {
             child,
@@ -75,8 +76,23 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Process {
+    /// The log so far.
+    pub fn log(&self) -> &str {
+        &self.seen
+    }
+
+    /// Stops it gracefully and returns the log.
+    pub fn stop(mut self) -> String {
+        self.signal(Signal::SIGTERM);
+        self.line("stopped");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.seen);
+        std::mem::take(&mut self.seen)
     }
 }
 
@@ -119,6 +135,16 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("exporter.concurrent_requests has changed and needs a restart");
     process.line("the configuration was reloaded");
     assert_eq!(ask(address, push(), "m 1").await.status(), 200);
+
+    // Still to be restarted, and no more once the file says again what is in force.
+    process.signal(Signal::SIGHUP);
+    process.line("exporter.concurrent_requests has changed and needs a restart");
+    process.line("the configuration was reloaded");
+    config(folder.path(), "http.write_from = [\"127.0.0.1\"]\n");
+    let before = process.log().len();
+    process.signal(Signal::SIGHUP);
+    process.line("the configuration was reloaded");
+    assert!(!process.log()[before..].contains("needs a restart"), "{}", process.log());
 
     config(folder.path(), "http.write_form = []\n");
     process.signal(Signal::SIGHUP);
@@ -209,6 +235,138 @@ fn check_tells_everything_at_once() {
     );
 }
 
+#[test]
+fn check_names_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    let extra = format!(
+        "[receiver]\nunix_socket_user = \"no-such-user\"\nunix_socket_group = \"no-such-group\"\n[poll_external]\n\
+         poll_other_scrape_endpoints = true\nother_scrape_endpoints = [\n  \"http://h:1/m?format=text&token=hunter2\",\n  \
+         {{ url = \"https://h:2/m\", ca_file = \"{place}/ca.pem\" }},\n  \
+         {{ url = \"http://h:3/m\", bearer_token_file = \"{place}/token\" }},\n]\n[p2p]\nenabled = true\n\
+         key_file = \"{place}/p2p.key\"\nsecret_file = \"{place}/secret\"\nbridges = [\"quic://{key}@h:4\"]\n",
+        key = "y".repeat(52)
+    );
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, &extra).unwrap();
+    let check = || {
+        let checked = output(&mut program(&["check", "-c", file.to_str().unwrap()]), "");
+        (checked.status.code(), text(&checked.stdout))
+    };
+    let (code, told) = check();
+    let expected = [
+        "config.toml:2:20: receiver.unix_socket_user: there is no user `no-such-user`",
+        "config.toml:3:21: receiver.unix_socket_group: there is no group `no-such-group`",
+        "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:2\": cannot read",
+        "ca.pem: No such file",
+        "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:3\": cannot read",
+        "token: No such file",
+        "p2p.secret_file: cannot read",
+    ];
+    assert!(code == Some(1) && expected.iter().all(|text| told.contains(text)), "{told}");
+    assert_eq!(told.lines().count(), 5, "{told}");
+
+    let rest = extra.split_once("[poll_external]").unwrap().1;
+    std::fs::write(&file, format!("[poll_external]{rest}")).unwrap();
+    std::fs::write(folder.path().join("token"), "t").unwrap();
+    std::fs::write(folder.path().join("secret"), "1".repeat(64)).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), "no certificate").unwrap();
+    let (code, told) = check();
+    assert!(code == Some(1) && told.contains("ca.pem") && told.lines().count() == 1, "{told}");
+    let certificate = rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), certificate.cert.pem()).unwrap();
+    let (code, told) = check();
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("polls          http://h:1/m?format=text&token=MASKED every"),
+        "{told}"
+    );
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!folder.path().join("p2p.key").exists(), "nothing is made");
+}
+
+#[test]
+fn a_start_names_the_key_of_a_user_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    for key in ["unix_socket_user", "unix_socket_group"] {
+        let file = config(folder.path(), &format!("receiver.{key} = \"no-such-one\"\n"));
+        let refused = output(&mut program(&["-c", file.to_str().unwrap()]), "");
+        let told = text(&refused.stderr);
+        assert!(told.contains(&format!("receiver.{key}: cannot listen on unix")), "{told}");
+    }
+}
+
+#[test]
+fn a_scrape_that_fails_says_why_once_and_after_how_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = folder.path().join("key");
+    let key = "y".repeat(52);
+    let (quic, far) = (format!("{key}@127.0.0.1:1"), format!("hyperdht://{key}"));
+    let mut targets = vec![&quic];
+    targets.extend(cfg!(feature = "hyperdht").then_some(&far));
+    for target in targets {
+        let began = std::time::Instant::now();
+        let arguments = [
+            "scrape",
+            target,
+            "--bootstrap",
+            "127.0.0.1:1",
+            "--identity",
+            identity.to_str().unwrap(),
+        ];
+        let failed = output(&mut program(&arguments), "");
+        let took = began.elapsed().as_secs_f64();
+        let told = text(&failed.stderr);
+        assert_eq!((failed.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+        if let Some((_, after)) = told.split_once("(after ") {
+            let after: f64 = after.split(' ').next().unwrap().parse().unwrap();
+            assert!(after <= took + 0.1, "{told} after {took}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_address_families_can_be_served_on_one_port() {
+    let folder = tempfile::tempdir().unwrap();
+    for order in [["0.0.0.0", "[::]"], ["[::]", "127.0.0.1"]] {
+        let port = crate::harness::free_port();
+        let file = folder.path().join("config.toml");
+        let [first, second] = order.map(|host| format!("\"{host}:{port}\""));
+        let text = format!(
+            "exporter.scrape_expose_endpoint = [{first}, {second}]\nreceiver.receive_on_tcp_socket = false\n\
+             receiver.receive_on_unix_socket = false\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut process = Process::start(&file);
+        process.line("to scrape");
+        for host in ["127.0.0.1", "::1"] {
+            let address = std::net::SocketAddr::new(host.parse().unwrap(), port);
+            assert_eq!(ask(address, Request::get("/healthz"), "").await.status(), 200);
+        }
+    }
+}
+
+#[test]
+fn a_bridge_says_which_files_it_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = \"bridge.key\"\nsecret = \"{}\"\n",
+        "1".repeat(64)
+    );
+    std::fs::write(folder.path().join("config.toml"), text).unwrap();
+    let place = folder.path().canonicalize().unwrap();
+    let start = || Process::spawn(program(&["bridge", "-c", "config.toml"]).current_dir(folder.path()));
+    let mut first = start();
+    first.line(&format!("made a new key in {}/bridge.key", place.display()));
+    first.line(&format!("made the targets file {}/prometheus/targets.json", place.display()));
+    let mut told = first.stop();
+    assert_eq!(told.matches("made ").count(), 2, "{told}");
+    let mut second = start();
+    second.line("proxies register at udp");
+    told = second.stop();
+    assert_eq!(told.matches("made ").count(), 0, "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn send_reaches_every_way_in() {
     let proxy = Proxy::start().await;
@@ -227,13 +385,14 @@ async fn send_reaches_every_way_in() {
     .enumerate()
     {
         let app = format!("app {n}");
+        let says = if arguments[1] == http {
+            "stored app 3: 1 family, 1 series"
+        } else {
+            "sent 5 bytes of app"
+        };
         let sent = tokio::task::block_in_place(|| output(program(&["send", &app]).args(*arguments), &format!("m{n} 1\n")));
         assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
-        assert!(
-            text(&sent.stdout).contains(&format!("sent 5 bytes of {app}")),
-            "{}",
-            text(&sent.stdout)
-        );
+        assert!(text(&sent.stdout).contains(says), "{}", text(&sent.stdout));
         proxy.shows(&format!("m{n} 1\n")).await;
     }
     let table = tokio::task::block_in_place(|| output(&mut program(&["apps", "--from", &http]), ""));

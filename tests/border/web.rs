@@ -15,7 +15,7 @@ async fn push_scrape_and_forget() {
     let answer = proxy.send(Request::put("/apps/a%2Fb%20%C3%B6/metrics"), "m 1").await;
     assert_eq!(
         (answer.status().as_u16(), &answer.body()[..]),
-        (200, "stored 3 bytes of a/b ö\n".as_bytes())
+        (200, "stored a/b ö: 1 family, 1 series\n".as_bytes())
     );
     assert_eq!(proxy.text("/metrics?own=false").await, "m 1\n");
     assert_eq!(proxy.text("/metrics?own=false&app=a/b%20%C3%B6").await, "m 1\n");
@@ -184,6 +184,29 @@ async fn a_page_of_another_site_may_not_write() {
             .status(),
         200
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slash_at_the_end_of_a_path_leads_to_the_path_without() {
+    let proxy = Proxy::start().await;
+    proxy.send(Request::put("/apps/a/metrics"), "m 1\n").await;
+    for (path, location) in [
+        ("/apps/", "../apps"),
+        ("/apps/?format=json", "../apps?format=json"),
+        ("/metrics/", "../metrics"),
+        ("/apps/a/", "../a"),
+        ("/apps/a/metrics/", "../metrics"),
+    ] {
+        let answer = proxy.get(path).await;
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()),
+            (308, location),
+            "{path}"
+        );
+    }
+    for path in ["/", "//", "/nowhere/", "/apps//", "//apps/", "/apps/a/b/"] {
+        assert!(proxy.get(path).await.headers().get("location").is_none(), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

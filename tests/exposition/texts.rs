@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Pieces that lines are made of, good and bad.
-const PIECES: [&str; 48] = [
+const PIECES: [&str; 53] = [
     "foo",
     "bar",
     "foo_bucket",
@@ -34,6 +34,11 @@ const PIECES: [&str; 48] = [
     ", ",
     "\\",
     "\\n",
+    "\\U",
+    "{p=\"C:\\U\"}",
+    " # {id=\"x\",id=\"y\"} 1",
+    "# HELP foo C:\\t\\\n",
+    "\0",
     "\\\"",
     " ",
     "  ",
@@ -64,7 +69,7 @@ pub const BAD: [&str; 12] = [
     "foo{a=\"b\"}",
     "foo{a=\"b} 1",
     "foo{a=b} 1",
-    "foo{a=\"\\x\"} 1",
+    "foo{a=\"b\",\"c\"} 1",
     "foo{a=\"b\",a=\"c\"} 1",
     "foo one",
     "foo 1 2 3",
@@ -79,7 +84,18 @@ pub fn pieces() -> impl Strategy<Value = String> {
 
 /// Lines that are much like each other, which is where lines take over from the one before.
 pub fn neighbours() -> impl Strategy<Value = String> {
-    let value = select(&["", "x", "y", "xx", "a long value, longer than a word of the machine", "\\\"", "ö"][..]);
+    let value = select(
+        &[
+            "",
+            "x",
+            "y",
+            "xx",
+            "a long value, longer than a word of the machine",
+            "\\\"",
+            "\\U",
+            "ö",
+        ][..],
+    );
     let label = (select(&["a", "b", "c", "le", "quantile", "__x", "\"q.n\""][..]), value);
     let gap = || select(&["", "", "", "", " "][..]);
     let labels = prop::collection::vec((gap(), label, gap()), 0..5).prop_map(|labels| {

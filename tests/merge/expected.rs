@@ -40,6 +40,16 @@ struct Part {
     groups: BTreeSet<Labels>,
     names: BTreeSet<String>,
     since: u64,
+    /// All samples: their names, the samples as far as they go out, and all their labels.
+    all: Vec<(String, Option<Seen>, Labels)>,
+}
+
+/// A family of one application as it goes out.
+struct Exposed {
+    app: String,
+    /// The family as declared.
+    declared: String,
+    part: Part,
 }
 
 struct App {
@@ -132,29 +142,80 @@ impl Model {
         holders
     }
 
-    fn kept(&self, key: &str) -> Vec<(&String, &Part)> {
-        let holders = self.holders(key);
-        let of = shape(holders[0].1.kind);
-        holders.into_iter().filter(|(_, part)| shape(part.kind) == of).collect()
+    /// Whether applications contradict each other about a family.
+    fn in_conflict(&self, key: &str) -> bool {
+        let shapes = |key: &str| -> BTreeSet<&str> {
+            let all = self.holders(key).into_iter().map(|(_, part)| shape(part.kind));
+            all.map(|shape| match shape {
+                Shape::Scalar => "scalar",
+                Shape::Histogram => "histogram",
+                Shape::Summary => "summary",
+            })
+            .collect()
+        };
+        let owns = |key: &str, suffix: &str| {
+            let shapes = shapes(key);
+            shapes.contains("histogram") || shapes.contains("summary") && suffix != "_bucket"
+        };
+        let suffixes = ["_bucket", "_sum", "_count"];
+        shapes(key).len() > 1
+            || suffixes
+                .iter()
+                .any(|suffix| owns(key, suffix) && !self.holders(&format!("{key}{suffix}")).is_empty())
+            || suffixes
+                .iter()
+                .any(|suffix| key.strip_suffix(suffix).is_some_and(|parent| owns(parent, suffix)))
+    }
+
+    /// What goes out under each name, the longest held first.
+    fn exposed(&self) -> BTreeMap<String, Vec<Exposed>> {
+        let mut exposed: BTreeMap<String, Vec<Exposed>> = BTreeMap::new();
+        for key in self.keys() {
+            let in_conflict = self.in_conflict(&key);
+            for (app, part) in self.holders(&key) {
+                let parts = if in_conflict {
+                    part.untyped(&key)
+                } else {
+                    vec![(key.clone(), part.clone())]
+                };
+                for (name, part) in parts {
+                    exposed.entry(name).or_default().push(Exposed {
+                        app: app.clone(),
+                        declared: key.clone(),
+                        part,
+                    });
+                }
+            }
+        }
+        exposed.values_mut().for_each(|all| all.sort_by_key(|it| it.part.since));
+        exposed
+    }
+
+    fn is_labelled(&self, it: &Exposed) -> bool {
+        self.labelled.contains(&(it.app.clone(), it.declared.clone()))
     }
 
     fn settle(&mut self) {
-        let keys = self.keys();
-        self.shared.retain(|key| keys.contains(key));
-        self.ranks.retain(|key, _| keys.contains(key));
-        for key in &keys {
-            if self.holders(key).len() > 1 {
+        let exposed = self.exposed();
+        let exists = |key: &String| exposed.contains_key(key) || !self.holders(key).is_empty();
+        let (mut shared, mut ranks) = (self.shared.clone(), self.ranks.clone());
+        shared.retain(exists);
+        ranks.retain(|key, _| exists(key));
+        (self.shared, self.ranks) = (shared, ranks);
+        for (key, all) in &exposed {
+            if all.len() > 1 || self.in_conflict(key) || all.iter().any(|it| it.declared != *key) {
                 self.shared.insert(key.clone());
             }
         }
         if !self.latest {
             let mut found = Vec::new();
-            for key in &keys {
-                let kept = self.kept(key);
-                for (a, mine) in &kept {
-                    let collides = kept.iter().any(|(b, theirs)| a != b && !mine.groups.is_disjoint(&theirs.groups));
-                    if collides && !self.labelled.contains(&((*a).clone(), key.clone())) {
-                        found.push(((*a).clone(), mine.source));
+            for all in exposed.values() {
+                for mine in all {
+                    let collides = all
+                        .iter()
+                        .any(|it| it.app != mine.app && !mine.part.groups.is_disjoint(&it.part.groups));
+                    if collides && !self.is_labelled(mine) {
+                        found.push((mine.app.clone(), mine.part.source));
                     }
                 }
             }
@@ -173,19 +234,17 @@ impl Model {
         }
         self.labelled.extend(more);
         for key in &self.shared {
-            let holders = self.holders(key);
-            if !holders
-                .iter()
-                .any(|(name, _)| self.labelled.contains(&((*name).clone(), key.clone())))
-            {
+            let none = Vec::new();
+            let all = exposed.get(key).unwrap_or(&none);
+            if !all.iter().any(|it| self.is_labelled(it)) {
                 continue;
             }
             let taken = |rank: usize| {
                 let name = self.telling(rank);
                 self.app_label.as_ref() == Some(&name)
-                    || holders
+                    || all
                         .iter()
-                        .any(|(app, part)| part.names.contains(&name) || self.apps[*app].labels.iter().any(|(it, _)| *it == name))
+                        .any(|it| it.part.names.contains(&name) || self.apps[&it.app].labels.iter().any(|(it, _)| *it == name))
             };
             let now = self.ranks.get(key).copied().unwrap_or(0);
             let rank = (now..8).find(|&rank| !taken(rank)).unwrap_or(7);
@@ -200,73 +259,49 @@ impl Model {
         }
     }
 
-    /// The families whose names nobody older claims.
-    fn active(&self) -> BTreeSet<String> {
-        let mut by_age: Vec<_> = self.keys().into_iter().map(|key| (self.holders(&key)[0].1.since, key)).collect();
-        // Families that came with the same update: any order, as long as it is this one.
-        by_age.sort();
-        let claims = |key: &str| -> Vec<String> {
-            let suffixes: &[&str] = match shape(self.holders(key)[0].1.kind) {
-                Shape::Scalar => &[],
-                Shape::Histogram => &["_bucket", "_sum", "_count"],
-                Shape::Summary => &["_sum", "_count"],
-            };
-            suffixes.iter().map(|suffix| format!("{key}{suffix}")).collect()
-        };
-        let mut active: BTreeSet<String> = BTreeSet::new();
-        for (_, key) in by_age {
-            let mine = claims(&key);
-            if !active.iter().any(|other| mine.contains(other) || claims(other).contains(&key)) {
-                active.insert(key);
-            }
-        }
-        active
-    }
-
     /// The type of each family that goes out.
     pub(crate) fn kinds(&self) -> BTreeMap<String, Kind> {
-        let kind = |key: &String| {
-            let kept = self.kept(key);
-            kept.iter()
-                .map(|(_, part)| part.kind)
-                .find(|kind| *kind != Kind::Unknown)
-                .unwrap_or(Kind::Unknown)
+        let exposed = self.exposed().into_iter();
+        let kind = |key: &String, all: &[Exposed]| {
+            let mut kinds = all.iter().map(|it| it.part.kind);
+            if self.in_conflict(key) {
+                Kind::Unknown
+            } else {
+                kinds.find(|kind| *kind != Kind::Unknown).unwrap_or(Kind::Unknown)
+            }
         };
-        self.active().into_iter().map(|key| (key.clone(), kind(&key))).collect()
+        exposed.map(|(key, all)| (key.clone(), kind(&key, &all))).collect()
     }
 
     /// The help of each family that goes out.
     pub(crate) fn helps(&self) -> BTreeMap<String, String> {
-        let help = |key: &String| {
-            let mut kept = self.kept(key);
-            kept.sort_by_key(|(name, _)| (*name).clone());
-            kept.iter().find_map(|(name, _)| self.apps[*name].help.get(key).cloned())
+        let help = |mut all: Vec<Exposed>| {
+            all.sort_by_key(|it| it.app.clone());
+            all.iter().find_map(|it| self.apps[&it.app].help.get(&it.declared).cloned())
         };
-        self.active()
-            .into_iter()
-            .filter_map(|key| Some((key.clone(), help(&key)?)))
-            .collect()
+        let exposed = self.exposed().into_iter();
+        exposed.filter_map(|(key, all)| Some((key, help(all)?))).collect()
     }
 
     /// All samples that go out.
     pub(crate) fn samples(&self) -> Vec<Seen> {
         let mut samples = Vec::new();
-        for key in self.active() {
-            let kept = self.kept(&key);
-            for (name, part) in &kept {
+        for (key, all) in self.exposed() {
+            for it in &all {
+                let updated = |app: &String| self.apps[app].updated;
                 let newer = |group: &Labels| {
-                    kept.iter()
-                        .any(|(other, it)| self.apps[*other].updated > self.apps[*name].updated && it.groups.contains(group))
+                    all.iter()
+                        .any(|other| updated(&other.app) > updated(&it.app) && other.part.groups.contains(group))
                 };
                 let rank = self.ranks.get(&key).copied().unwrap_or(0);
-                let labelled = self.labelled.contains(&((*name).clone(), key.clone()));
-                for (sample, group) in &part.samples {
+                let labelled = self.is_labelled(it);
+                for (sample, group) in &it.part.samples {
                     if self.latest && newer(group) {
                         continue;
                     }
                     let mut sample = sample.clone();
                     if labelled {
-                        add(&mut sample.1, &self.telling(rank), name);
+                        add(&mut sample.1, &self.telling(rank), &it.app);
                     }
                     samples.push(sample);
                 }
@@ -279,17 +314,36 @@ impl Model {
     /// How many groups of series each application shares with others.
     pub(crate) fn duplicates(&self) -> BTreeMap<String, u64> {
         let mut counts: BTreeMap<String, u64> = self.apps.keys().map(|name| (name.clone(), 0)).collect();
-        for key in self.keys() {
-            let kept = self.kept(&key);
-            for (name, part) in &kept {
-                let shared = part
-                    .groups
-                    .iter()
-                    .filter(|group| kept.iter().any(|(other, it)| other != name && it.groups.contains(*group)));
-                *counts.get_mut(*name).expect("all are there") += shared.count() as u64;
+        for all in self.exposed().values() {
+            for it in all {
+                let others = |group: &&Labels| all.iter().any(|other| other.app != it.app && other.part.groups.contains(*group));
+                let shared = it.part.groups.iter().filter(others).count() as u64;
+                *counts.get_mut(&it.app).expect("all are there") += shared;
             }
         }
         counts
+    }
+}
+
+impl Part {
+    /// The samples of each name as a family of that name.
+    fn untyped(&self, key: &str) -> Vec<(String, Self)> {
+        let names: BTreeSet<String> = match shape(self.kind) {
+            Shape::Scalar => [key.to_owned()].into(),
+            _ => self.all.iter().map(|(name, ..)| name.clone()).collect(),
+        };
+        let of = |name: String| {
+            let mine = || self.all.iter().filter(|(it, ..)| *it == name || shape(self.kind) == Shape::Scalar);
+            let part = Self {
+                kind: Kind::Unknown,
+                samples: mine().filter_map(|(_, seen, full)| Some((seen.clone()?, full.clone()))).collect(),
+                groups: mine().map(|(.., full)| full.clone()).collect(),
+                names: mine().flat_map(|(.., full)| full.keys().cloned()).collect(),
+                ..self.clone()
+            };
+            (name, part)
+        };
+        names.into_iter().map(of).collect()
     }
 }
 
@@ -456,10 +510,12 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
                     groups: BTreeSet::new(),
                     names: BTreeSet::new(),
                     since: 0,
+                    all: Vec::new(),
                 };
                 (part, primary)
             });
             *is_primary |= primary;
+            part.all.push((sample_name.clone(), stands.then(|| seen.clone()), group.clone()));
             remove_bound(&mut group, &sample_name, &key, kind);
             part.groups.insert(group.clone());
             part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
@@ -485,12 +541,21 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
         }
     }
     // A family one of whose names is taken already goes as a whole.
-    let mut keys = BTreeSet::new();
-    let doubles: BTreeSet<usize> = found
-        .iter()
-        .filter(|(_, key, _)| !keys.insert(key.clone()))
-        .map(|(source, ..)| *source)
-        .collect();
+    let (mut keys, mut claims, mut doubles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for (source, key, part) in &found {
+        let suffixes: &[&str] = match shape(part.kind) {
+            Shape::Scalar => &[],
+            Shape::Histogram => &["_bucket", "_sum", "_count"],
+            Shape::Summary => &["_sum", "_count"],
+        };
+        let mine: Vec<String> = suffixes.iter().map(|suffix| format!("{key}{suffix}")).collect();
+        if keys.contains(key) || claims.contains(key) || mine.iter().any(|name| keys.contains(name)) {
+            doubles.insert(*source);
+        } else {
+            keys.insert(key.clone());
+            claims.extend(mine);
+        }
+    }
     let kept = found.into_iter().filter(|(source, ..)| !doubles.contains(source));
     let (mut parts, mut help) = (BTreeMap::new(), BTreeMap::new());
     for (source, key, part) in kept {

@@ -258,7 +258,16 @@ impl<'a> Body<'a> {
             );
         }
         if self.dice.chance(10) {
-            labels.push((*self.dice.pick(&["e=\"\"", "v=\"a\\\\b\\\"c\\nd\"", "u=\"}{,=ö\""])).to_owned());
+            labels.push(
+                (*self.dice.pick(&[
+                    "e=\"\"",
+                    "v=\"a\\\\b\\\"c\\nd\"",
+                    "p=\"C:\\Users\"",
+                    "p=\"C:\\\\Users\"",
+                    "u=\"}{,=ö\"",
+                ]))
+                .to_owned(),
+            );
         }
         if self.broken && self.dice.chance(10) {
             labels.push((*self.dice.pick(&["__x=\"1\"", "n=\"twice\"", "bad-name=\"1\""])).to_owned());

@@ -1,54 +1,56 @@
-//! Series that several applications have: found by their hashes when an update comes in, confirmed by comparing them.
+//! Series that several apps have: found by their identities when an update is applied.
+//!
+//! An identity has 64 bits and depends on a secret of the process, so that two series share one by chance alone, about once in ten billion
+//! families of a hundred thousand series. Then both get a label that they would not need.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::Catalog;
+use super::app::{App, AppId};
 use super::entry::Entry;
-use super::parts::Part;
+use super::paged::Id;
 use super::rules::Duplicates;
-use super::slab::Id;
-use super::updates::Turn;
-use super::{App, Catalog, MAX_REMEMBERED};
-use crate::exposition::render::{Addition, Hidden, bound_label, group_hash, legacy_labels, underscored_label};
+use super::text_family::{Shape, TextFamily};
+use super::update::Turn;
+use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
 use crate::exposition::{Exposition, Kind, Label, Runs, Sample, Suffix};
 
-/// Where the samples of a contribution stand.
+/// The samples of a contribution.
 pub(super) struct Source {
     exposition: Arc<Exposition>,
     additions: Arc<[Addition]>,
-    part: Part,
+    text: TextFamily,
 }
 
 impl Source {
-    /// What the application whose turn it is had before.
-    pub(super) fn before(turn: &Turn, part: Part) -> Self {
+    fn of(app: &App, text: TextFamily) -> Self {
         Self {
-            exposition: Arc::clone(&turn.before.exposition),
-            additions: Arc::clone(&turn.before.additions),
-            part,
+            exposition: Arc::clone(&app.exposition),
+            additions: Arc::clone(&app.additions),
+            text,
         }
     }
 
-    /// The samples, each with the identity that it has within its family.
-    fn samples(&self) -> impl Iterator<Item = (u64, Suffix, Sample<'_>)> {
-        let family = &self.exposition.families()[self.part.family as usize];
+    /// The samples, each with its identity within its family.
+    fn samples(&self) -> impl Iterator<Item = (u64, Sample<'_>)> {
+        let family = &self.exposition.families()[self.text.family as usize];
         let name = self.exposition.text(family.name);
         // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
-        let whole = self.part.role.primary && self.part.role.kind != Kind::Unknown;
-        let names = if whole { family.traits.names() } else { self.part.names };
+        let whole = self.text.role.primary && self.text.role.kind != Kind::Unknown;
+        let names = if whole { family.traits.names() } else { self.text.names };
+        let identity = Identity {
+            kind: self.text.kind,
+            additions: &self.additions,
+            quoted: self.text.quoted,
+        };
         self.exposition.samples(family).filter_map(move |sample| {
             let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
-            Some((
-                group_hash(&sample, self.part.kind, suffix, &self.additions, self.part.quoted),
-                suffix,
-                sample,
-            ))
+            Some((identity.of(&sample, suffix), sample))
         })
     }
 
     fn lines(&self) -> Lines<'_> {
-        let family = &self.exposition.families()[self.part.family as usize];
+        let family = &self.exposition.families()[self.text.family as usize];
         Lines {
             runs: self.exposition.runs(family),
             rest: None,
@@ -56,39 +58,38 @@ impl Source {
     }
 
     /// The identities, each once, in order.
-    fn hashes(&self) -> Vec<u64> {
-        let mut hashes: Vec<u64> = self.samples().map(|(hash, ..)| hash).collect();
+    pub(super) fn identities(&self) -> Vec<u64> {
+        let mut hashes: Vec<u64> = self.samples().map(|(hash, _)| hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
         hashes
-    }
-
-    /// All that makes the identity of a sample, in order.
-    fn identity<'a>(&'a self, suffix: Suffix, sample: &Sample<'a>) -> Vec<(Cow<'a, [u8]>, &'a [u8])> {
-        let bound = bound_label(self.part.kind, suffix);
-        let labels = legacy_labels(&sample.labels, self.part.quoted).filter(|(_, label)| Some(label.name) != bound);
-        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
-        let labels = labels.map(|(name, label)| (name, label.value));
-        let mut identity: Vec<_> = labels
-            .chain(added.map(|it| (Cow::Borrowed(&*it.legacy_name), &*it.value)))
-            .collect();
-        identity.sort_unstable();
-        identity
     }
 }
 
 /// Whether two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
 /// where a closer look would say yes.
 fn same_series(before: &Source, now: &Source) -> bool {
-    let part = |source: &Source| Part {
+    let text = |source: &Source| TextFamily {
         family: 0,
         fit: true,
-        ..source.part
+        ..source.text
     };
-    part(before) == part(now)
+    text(before) == text(now)
         && before.exposition.syntax() == now.exposition.syntax()
         && before.additions == now.additions
         && before.lines().eq_by_series(now.lines())
+}
+
+/// The same for a family that has stayed what it was, in an app before and after an update.
+pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> bool {
+    let at = text.family as usize;
+    let (Some(old), Some(new)) = (before.exposition.families().get(at), now.exposition.families().get(at)) else {
+        return false;
+    };
+    let lines = |runs| Lines { runs, rest: None };
+    before.exposition.syntax() == now.exposition.syntax()
+        && before.additions == now.additions
+        && lines(before.exposition.runs(old)).eq_by_series(lines(now.exposition.runs(new)))
 }
 
 /// The lines of a family's samples.
@@ -123,8 +124,8 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// How much of a checked sample line says which series it is; more where it has an exemplar. Lines that agree so far are of one series: the
-/// last closing brace ends the labels or comes after them, and without one the first blank ends the name.
+/// The length of the part of a checked sample line that names the series; more where it has an exemplar. Lines that agree so far are of one
+/// series: the last closing brace ends the labels or comes after them, and without one the first blank ends the name.
 fn series_end(line: &[u8]) -> usize {
     let end = memchr::memrchr(b'}', line).or_else(|| memchr::memchr2(b' ', b'\t', line));
     end.map_or(line.len(), |at| at + 1)
@@ -141,48 +142,50 @@ fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
 }
 
 impl Catalog {
-    fn source(&self, id: Id<Entry>, app: Id<App>) -> Option<Source> {
-        let part = self.entries[id].get(app)?.part;
-        let app = &self.apps[app];
-        Some(Source {
-            exposition: Arc::clone(&app.exposition),
-            additions: Arc::clone(&app.additions),
-            part,
-        })
+    /// The samples of a contribution as they are exposed.
+    pub(super) fn source(&self, id: Id<Entry>, app: AppId) -> Option<Source> {
+        let shared = self.shared(id)?;
+        let text = shared.exposed(shared.of.get(app)?);
+        Some(Source::of(&self.apps.slots[app], text))
     }
 
-    /// Notes the series that a contribution to a shared family has now, given what it had.
-    pub(super) fn reindex(&mut self, id: Id<Entry>, app: Id<App>, before: Option<Source>, turn: &mut Turn) {
-        if self.entries[id].shared().is_none() {
-            return;
-        }
+    /// The same for the updated app before the update, as long as the contribution has not been renewed.
+    pub(super) fn source_before(&self, turn: &Turn, id: Id<Entry>) -> Option<Source> {
+        let shared = self.shared(id)?;
+        let text = shared.exposed(shared.of.get(turn.app)?);
+        Some(Source::of(&turn.before, text))
+    }
+
+    /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it had.
+    pub(super) fn reindex(&mut self, id: Id<Entry>, app: AppId, before: Option<Source>, turn: &mut Turn) {
         let Some(source) = self.source(id, app) else { return };
-        let entry = &self.entries[id];
-        let Some(contribution) = entry.get(app) else { return };
-        let (kept, known) = (entry.keeps(contribution), contribution.digest != 0);
+        let Some(contribution) = self.shared(id).and_then(|shared| shared.of.get(app)) else {
+            return;
+        };
+        let known = contribution.digest != 0;
         if self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0 {
-            self.mark_all(id);
+            self.invalidate_all(id);
         }
-        if kept && known && before.as_ref().is_some_and(|before| same_series(before, &source)) {
+        if known && before.as_ref().is_some_and(|before| same_series(before, &source)) {
             return;
         }
-        let (digest, taken) = self.survey(&source);
-        let now = if kept { digest } else { 0 };
-        let had = self.resurvey(id, app, now, taken);
-        if had != now {
-            let before = before.filter(|_| had != 0).map_or_else(Vec::new, |before| before.hashes());
-            let after = if kept { source.hashes() } else { Vec::new() };
+        let (digest, taken) = self.digest_series(&source);
+        let had = self.set_digest(id, app, digest, taken);
+        if had != digest {
+            let before = before.filter(|_| had != 0).map_or_else(Vec::new, |before| before.identities());
+            let after = source.identities();
             for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
-                self.release(id, app, series, turn);
+                self.release(id, app, series);
             }
-            let added: Vec<u64> = after.into_iter().filter(|series| before.binary_search(series).is_err()).collect();
-            self.claim(id, app, &source, &added, turn);
+            for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
+                self.claim(id, app, series, turn);
+            }
         }
         self.rerank(id, turn);
     }
 
-    /// The digest of a contribution's series, and which names of the telling label they have.
-    fn survey(&self, source: &Source) -> (u64, u8) {
+    /// The digest of a contribution's series, and the ranks whose label names they use.
+    fn digest_series(&self, source: &Source) -> (u64, u8) {
         let rules = &self.rules;
         let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
@@ -192,213 +195,229 @@ impl Catalog {
                 rules.taken_by(label.name)
             }
         };
-        let digest = digest(source.samples().map(|(hash, _, sample)| {
+        let digest = digest(source.samples().map(|(hash, sample)| {
             sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
         }));
         (digest, taken)
     }
 
-    /// Notes what a survey found; returns the digest of the one before.
-    fn resurvey(&mut self, id: Id<Entry>, app: Id<App>, digest: u64, taken: u8) -> u64 {
-        let entry = &mut self.entries[id];
-        let Some(contribution) = entry.get_mut(app) else { return digest };
+    /// Stores a digest; returns the one before.
+    fn set_digest(&mut self, id: Id<Entry>, app: AppId, digest: u64, taken: u8) -> u64 {
+        let Some(shared) = self.shared_mut(id) else { return digest };
+        let Some(contribution) = shared.of.get_mut(app) else {
+            return digest;
+        };
         let had = std::mem::replace(&mut contribution.digest, digest);
         let had_taken = std::mem::replace(&mut contribution.taken, taken);
-        if let Some(shared) = entry.shared_mut() {
-            shared.take(taken);
-            shared.untake(had_taken);
-        }
+        shared.take(taken);
+        shared.untake(had_taken);
         had
     }
 
-    /// Notes all series of a family anew, after its shape has changed.
+    /// Builds the series index of a family again, after a conflict has begun or ended.
     pub(super) fn reindex_all(&mut self, id: Id<Entry>, turn: &mut Turn) {
-        let Some(shared) = self.entries[id].shared_mut() else { return };
-        shared.series = super::series::SeriesIndex::default();
-        shared.of.values_mut().for_each(|it| (it.digest, it.duplicates) = (0, 0));
-        let apps: Vec<_> = shared.of.keys().copied().collect();
+        let Some(shared) = self.shared_mut(id) else { return };
+        let index = std::mem::take(&mut shared.series);
+        let apps: Vec<AppId> = shared.of.iter().map(|(app, _)| app).collect();
+        self.counts.series -= index.len();
+        for &app in &apps {
+            let duplicates = self.shared_mut(id).and_then(|shared| shared.of.get_mut(app)).map_or(0, |it| {
+                it.digest = 0;
+                std::mem::take(&mut it.duplicates)
+            });
+            if duplicates > 0 {
+                self.app_mut(app).duplicates -= u64::from(duplicates);
+            }
+        }
         for app in apps {
             self.reindex(id, app, None, turn);
         }
     }
 
-    /// Forgets the series that a contribution had.
-    pub(super) fn release_series(&mut self, id: Id<Entry>, before: Source, turn: &mut Turn) {
-        if self.entries[id].get(turn.app).is_some_and(|it| it.digest != 0) {
-            for series in before.hashes() {
-                self.release(id, turn.app, series, turn);
-            }
-        }
-    }
-
-    fn release(&mut self, id: Id<Entry>, app: Id<App>, series: u64, turn: &mut Turn) {
-        let entry = &mut self.entries[id];
-        let Some(shared) = entry.shared_mut() else { return };
-        let was_shared = shared.series.holders(series).contains(&app);
-        let alone = shared.series.release(series, app);
-        if was_shared && let Some(contribution) = entry.get_mut(app) {
-            contribution.duplicates -= 1;
-        }
-        if let Some(other) = alone
-            && let Some(contribution) = entry.get_mut(other)
+    /// Takes the series of a contribution out of the index.
+    pub(super) fn release_series(&mut self, id: Id<Entry>, app: AppId, before: &Source, turn: &mut Turn) {
+        if self
+            .shared(id)
+            .and_then(|shared| shared.of.get(app))
+            .is_some_and(|it| it.digest != 0)
         {
+            for series in before.identities() {
+                self.release(id, app, series);
+            }
+            turn.reform.push(id);
+        }
+    }
+
+    fn release(&mut self, id: Id<Entry>, app: AppId, series: u64) {
+        let Some(shared) = self.shared_mut(id) else { return };
+        let before = shared.series.len();
+        let (was_shared, alone) = shared.series.release(series, app);
+        let gone = before - shared.series.len();
+        self.counts.series -= gone;
+        if was_shared {
+            self.count_duplicate(id, app, false);
+            if let Some(other) = alone {
+                self.count_duplicate(id, other, false);
+            }
+            if self.rules.duplicates == Duplicates::Latest {
+                self.invalidate_all(id);
+            }
+        }
+    }
+
+    fn count_duplicate(&mut self, id: Id<Entry>, app: AppId, more: bool) {
+        let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.of.get_mut(app)) else {
+            return;
+        };
+        if more {
+            contribution.duplicates += 1;
+            self.app_mut(app).duplicates += 1;
+        } else {
             contribution.duplicates -= 1;
-            turn.affected.insert(other);
-        }
-        if was_shared && self.rules.duplicates == Duplicates::Latest {
-            self.mark_all(id);
+            self.app_mut(app).duplicates -= 1;
         }
     }
 
-    /// Notes series that a contribution has come to have.
-    fn claim(&mut self, id: Id<Entry>, app: Id<App>, source: &Source, added: &[u64], turn: &mut Turn) {
-        let Some(shared) = self.entries[id].shared_mut() else { return };
-        let mut suspects: BTreeMap<Id<App>, HashSet<u64>> = BTreeMap::new();
-        for &series in added {
-            if let Some(holder) = shared.series.claim(series, app) {
-                suspects.entry(holder).or_default().insert(series);
-            }
+    /// Enters a series that a contribution has come to have.
+    fn claim(&mut self, id: Id<Entry>, app: AppId, series: u64, turn: &mut Turn) {
+        let Some(shared) = self.shared_mut(id) else { return };
+        let before = shared.series.len();
+        let is_only = shared.series.claim(series, app).is_none();
+        let alone = if is_only { None } else { shared.series.share(series, app) };
+        let added = shared.series.len() - before;
+        self.counts.series += added;
+        if is_only {
+            return;
         }
-        for (holder, series) in suspects {
-            for series in self.confirmed(id, holder, source, series) {
-                self.duplicate(id, app, series, turn);
-            }
-        }
-    }
-
-    /// The series of these that both have for certain.
-    fn confirmed(&self, id: Id<Entry>, holder: Id<App>, mine: &Source, mut suspects: HashSet<u64>) -> Vec<u64> {
-        let Some(theirs) = self.source(id, holder) else { return Vec::new() };
-        let wanted = mine.samples().filter(|(hash, ..)| suspects.contains(hash));
-        let wanted: HashMap<u64, _> = wanted
-            .map(|(hash, suffix, sample)| (hash, mine.identity(suffix, &sample)))
-            .collect();
-        let found = theirs.samples().filter(|(hash, ..)| suspects.remove(hash));
-        found
-            .filter(|(hash, suffix, sample)| wanted.get(hash) == Some(&theirs.identity(*suffix, sample)))
-            .map(|(hash, ..)| hash)
-            .collect()
-    }
-
-    /// A series that others have as well.
-    fn duplicate(&mut self, id: Id<Entry>, app: Id<App>, series: u64, turn: &mut Turn) {
-        let Some(shared) = self.entries[id].shared_mut() else { return };
-        let alone = shared.series.share(series, app);
-        for holder in alone.into_iter().chain([app]) {
-            if let Some(contribution) = shared.of.get_mut(&holder) {
-                contribution.duplicates += 1;
-            }
-        }
+        let holders = alone.into_iter().chain([app]);
+        holders.clone().for_each(|holder| self.count_duplicate(id, holder, true));
         match self.rules.duplicates {
-            Duplicates::Latest => self.mark_all(id),
-            Duplicates::Label => {
-                for holder in alone.into_iter().chain([app]) {
-                    self.label(id, holder, turn);
+            Duplicates::Latest => self.invalidate_all(id),
+            Duplicates::Label => holders.for_each(|holder| self.label(id, holder, turn)),
+        }
+    }
+
+    /// Gives the series of an app's family, with all that was one family as written, the disambiguating label.
+    fn label(&mut self, id: Id<Entry>, app: AppId, turn: &mut Turn) {
+        let owner = &self.apps.slots[app];
+        if owner.own {
+            return;
+        }
+        let Some(at) = self
+            .shared(id)
+            .and_then(|shared| shared.of.get(app))
+            .filter(|it| !it.labelled)
+            .map(|it| it.at)
+        else {
+            return;
+        };
+        turn.labelled.insert(app);
+        for sibling in owner.siblings(at) {
+            let Some(family) = self.app_mut(app).families.get_mut(sibling as usize) else {
+                continue;
+            };
+            family.labelled = true;
+            let (entry, text) = (family.entry, family.text);
+            // A sibling that is not bound yet takes the label when it is.
+            if entry != Id::NONE {
+                self.label_bound(entry, app, turn);
+                self.label_derived(entry, app, text, turn);
+            }
+        }
+        // The contribution itself may be one that is being attached.
+        self.label_bound(id, app, turn);
+    }
+
+    /// Labels the contribution of an app to an entry.
+    pub(super) fn label_bound(&mut self, id: Id<Entry>, app: AppId, turn: &mut Turn) {
+        match self.families.entries.get(id) {
+            Some(Entry::Private { app: owner, .. }) if *owner == app => {}
+            Some(Entry::Shared(shared)) if shared.of.get(app).is_some_and(|it| !it.labelled) => {
+                let Some(shared) = self.shared_mut(id) else { return };
+                shared.labelled += 1;
+                if let Some(contribution) = shared.of.get_mut(app) {
+                    contribution.labelled = true;
+                }
+                self.rerank(id, turn);
+            }
+            _ => return,
+        }
+        self.touch_labels(id, turn);
+        self.invalidate(id, app);
+    }
+
+    /// Labels the contributions that are derived from a family in conflict.
+    fn label_derived(&mut self, id: Id<Entry>, app: AppId, text: TextFamily, turn: &mut Turn) {
+        let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict && text.shape() != Shape::Scalar) else {
+            return;
+        };
+        let key = Arc::clone(&shared.key);
+        for suffix in text.named_suffixes() {
+            if let Some(entry) = self.find(&[&*key, suffix.as_str().as_bytes()].concat())
+                && self
+                    .shared(entry)
+                    .and_then(|shared| shared.of.get(app))
+                    .is_some_and(|it| it.derived)
+            {
+                self.label_bound(entry, app, turn);
+            }
+        }
+    }
+
+    /// Notes that forms may depend on a label that has come: creation times go out with their family only under the same label.
+    fn touch_labels(&self, id: Id<Entry>, turn: &mut Turn) {
+        turn.reform.push(id);
+        let key = self.families.key(&self.apps.slots, id);
+        self.families.dependents(&self.apps.slots, &key, |id| turn.reform.push(id));
+    }
+
+    /// Labels the siblings of labelled families of an app that has been updated; its contributions follow when they are bound.
+    pub(super) fn spread_labels(&mut self, id: AppId) {
+        let app = &self.apps.slots[id];
+        let labelled: Vec<u32> = (0..)
+            .zip(app.families.iter())
+            .filter(|(_, family)| family.labelled)
+            .map(|(at, _)| at)
+            .collect();
+        for at in labelled {
+            for sibling in self.apps.slots[id].siblings(at) {
+                if !self.apps.slots[id].families[sibling as usize].labelled
+                    && let Some(family) = self.app_mut(id).families.get_mut(sibling as usize)
+                {
+                    family.labelled = true;
                 }
             }
         }
     }
 
-    /// Gives the series of an application's family, with all parts that were one family as written, the label that tells the application.
-    fn label(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
-        let Some(family) = self.entries[id].get(app).filter(|it| !it.labelled).map(|it| it.part.family) else {
-            return;
-        };
-        if self.apps[app].own {
-            return;
-        }
-        let mut parts: Vec<_> = self.apps[app]
-            .parts
-            .iter()
-            .filter(|part| part.family == family)
-            .map(|part| part.entry)
-            .collect();
-        if !parts.contains(&id) {
-            // The update is under way; the other parts follow when all are known.
-            parts.push(id);
-        }
-        self.remember(app, family);
-        for part in parts {
-            self.label_part(part, app, turn);
-        }
-        turn.affected.insert(app);
-    }
-
-    fn label_part(&mut self, id: Id<Entry>, app: Id<App>, turn: &mut Turn) {
-        let entry = &mut self.entries[id];
-        let Some(contribution) = entry.get_mut(app).filter(|it| !it.labelled) else {
-            return;
-        };
-        contribution.labelled = true;
-        if let Some(shared) = entry.shared_mut() {
-            shared.labelled += 1;
-        }
-        turn.reshaped.insert(Arc::clone(&entry.key));
-        self.mark(id, app);
-        self.rerank(id, turn);
-    }
-
-    /// Labels what belongs to families of which a part is labelled, or was when the application last had it.
-    pub(super) fn label_rest(&mut self, turn: &mut Turn) {
-        let app = &self.apps[turn.app];
-        if app.labelled.is_empty() {
-            return;
-        }
-        let labelled = app.parts.iter().filter(|part| app.labelled.contains(&self.entries[part.entry].key));
-        let families: BTreeSet<u32> = labelled.map(|part| part.family).collect();
-        let parts: Vec<_> = app
-            .parts
-            .iter()
-            .filter(|part| families.contains(&part.family))
-            .map(|part| part.entry)
-            .collect();
-        let keys: Vec<_> = parts.iter().map(|&id| Arc::clone(&self.entries[id].key)).collect();
-        self.apps[turn.app].labelled.extend(keys);
-        for id in parts {
-            self.label_part(id, turn.app, turn);
-        }
-    }
-
-    /// Remembers that a family of an application is labelled, whether the application goes on having it or not.
-    fn remember(&mut self, id: Id<App>, family: u32) {
-        let exposition = Arc::clone(&self.apps[id].exposition);
-        let parts = super::parts::parts(&exposition);
-        let keys: Vec<Arc<[u8]>> = parts
-            .iter()
-            .filter(|part| part.family == family)
-            .map(|part| (*part.key(&exposition)).into())
-            .collect();
-        if self.apps[id].labelled.len() + keys.len() > MAX_REMEMBERED {
-            let present: HashSet<_> = parts.iter().map(|part| part.key(&exposition)).collect();
-            self.apps[id].labelled.retain(|key| present.contains(&**key));
-        }
-        self.apps[id].labelled.extend(keys);
-    }
-
-    /// Finds a name for the telling label that no series of the family has. It only ever moves on while something is labelled.
-    fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
-        let entry = &mut self.entries[id];
-        let Some(shared) = entry.shared_mut().filter(|shared| shared.labelled > 0) else {
+    /// Finds a name for the disambiguating label that no series of the family uses. It only moves on while something is labelled.
+    pub(super) fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
+        let Some(shared) = self.shared(id).filter(|shared| shared.labelled > 0) else {
             return;
         };
         let rank = self.rules.free_rank(shared.rank, &shared.taken);
-        if std::mem::replace(&mut shared.rank, rank) != rank {
-            turn.reshaped.insert(Arc::clone(&entry.key));
-            self.mark_all(id);
+        if rank != shared.rank {
+            if let Some(shared) = self.shared_mut(id) {
+                shared.rank = rank;
+            }
+            self.touch_labels(id, turn);
+            self.invalidate_all(id);
         }
     }
 
-    /// The series of a contribution that stay away because another application's newer ones stand.
-    pub(super) fn hidden(&self, id: Id<Entry>, app: Id<App>) -> Option<Arc<Hidden>> {
-        let (entry, update) = (&self.entries[id], self.apps[app].update);
-        let duplicates = entry.get(app)?.duplicates;
-        if self.rules.duplicates == Duplicates::Label || duplicates == 0 {
+    /// The series of a contribution that are left out because another app's newer ones are exposed.
+    pub(super) fn hidden(&self, id: Id<Entry>, app: AppId) -> Option<Arc<Hidden>> {
+        if self.rules.duplicates == Duplicates::Label {
             return None;
         }
-        let series = &entry.shared()?.series;
-        let hashes = self.source(id, app)?.hashes().into_iter();
-        let older = |holders: &[Id<App>]| holders.contains(&app) && holders.iter().any(|&other| self.apps[other].update > update);
-        Some(Arc::new(hashes.filter(|&hash| older(series.holders(hash))).collect()))
+        let shared = self.shared(id)?;
+        if shared.of.get(app)?.duplicates == 0 {
+            return None;
+        }
+        let update = self.apps.slots[app].update;
+        let hashes = self.source(id, app)?.identities().into_iter();
+        let older = |holders: &[AppId]| holders.contains(&app) && holders.iter().any(|&other| self.apps.slots[other].update > update);
+        Some(Arc::new(hashes.filter(|&hash| older(&shared.series.holders(hash))).collect()))
     }
 }

@@ -1,151 +1,199 @@
-//! What families are under OpenMetrics.
+//! Forms of families under OpenMetrics.
 //!
 //! OpenMetrics gives a family of a type more names than its samples have: a counter whose samples are called `foo_total` also claims `foo` and
-//! `foo_created`. A family goes out typed only where nothing else has these names; otherwise as it would without its type, an unknown under
-//! each sample name. The rules look at what is there and not at what has been decided for others, so their order does not matter.
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+//! `foo_created`. A family goes out typed only where no other family has these names; otherwise as an unknown for each sample name.
+//! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;
 use super::entry::{Entry, Form};
-use super::parts::{Role, Shape};
-use crate::exposition::Kind;
+use super::paged::Id;
+use super::text_family::{Role, Shape};
+use crate::exposition::{Kind, Suffix};
 
-/// What is put to the base name of an OpenMetrics family to make the names of its parts.
-const PARTS: [&str; 7] = ["", "_total", "_created", "_info", "_bucket", "_gcount", "_gsum"];
-
-/// What is put to a family's name to make the names that it claims.
-const CLAIMS: [&str; 7] = ["", "_created", "_bucket", "_sum", "_count", "_gcount", "_gsum"];
+/// A family as far as forms depend on it.
+struct Named<'a> {
+    key: &'a [u8],
+    kind: Kind,
+    shape: Shape,
+    /// The role of all contributions, if they agree and are valid.
+    role: Option<Role>,
+    in_conflict: bool,
+    /// Whether one app contributes to it.
+    single: bool,
+    labelled: bool,
+    rank: u8,
+}
 
 impl Catalog {
-    /// Decides again on these families and on all that depend on them.
-    pub(super) fn reform(&mut self, keys: &BTreeSet<Arc<[u8]>>) {
-        let mut related = BTreeSet::new();
-        for base in keys
-            .iter()
-            .flat_map(|key| PARTS.iter().filter_map(|part| key.strip_suffix(part.as_bytes())))
-        {
-            for claimed in CLAIMS.map(|claim| [base, claim.as_bytes()].concat()) {
-                related.extend(
-                    PARTS
-                        .iter()
-                        .filter_map(|part| self.entry_by_parts(&claimed, part).map(|(id, _)| id)),
-                );
-            }
-        }
-        for id in related {
-            let form = self.form(&self.entries[id]);
-            if std::mem::replace(&mut self.entries[id].form, form) != form {
-                self.mark_all(id);
-            }
-        }
-    }
-
-    fn form(&self, entry: &Entry) -> Form {
-        match entry.common_role() {
-            Some(Role { kind, primary: true }) => self.primary_form(entry, kind),
-            Some(Role { kind, primary: false }) => {
-                let primary = self
-                    .primary_of(entry, kind)
-                    .filter(|primary| primary.common_role() == Some(Role { kind, primary: true }));
-                match primary.map(|primary| self.primary_form(primary, kind)) {
-                    Some(Form::Typed(_)) => Form::Inside,
-                    Some(Form::Inside | Form::Plain(_) | Form::Split) | None => untyped(entry),
+    /// Decides on the form of a family again. The entry may be gone.
+    pub(super) fn reform(&mut self, id: Id<Entry>) {
+        let Some(entry) = self.families.entries.get(id) else { return };
+        let key = self.families.key(&self.apps.slots, id);
+        let form = self.form(&self.named(id, &key));
+        match entry {
+            Entry::Private { app, at } => {
+                let (app, at) = (*app, *at as usize);
+                if self.apps.slots[app].families[at].form != form {
+                    if let Some(family) = self.app_mut(app).families.get_mut(at) {
+                        family.form = form;
+                    }
+                    self.invalidate_all(id);
                 }
             }
-            None => untyped(entry),
+            Entry::Shared(shared) if shared.form != form => {
+                if let Some(shared) = self.shared_mut(id) {
+                    shared.form = form;
+                }
+                self.invalidate_all(id);
+            }
+            Entry::Shared(_) => {}
         }
     }
 
-    fn primary_form(&self, entry: &Entry, kind: Kind) -> Form {
-        let key = &*entry.key;
-        let alone = entry.shared().is_none_or(|shared| shared.of.len() == 1);
-        let free = entry.is_active()
+    fn named<'a>(&'a self, id: Id<Entry>, key: &'a [u8]) -> Named<'a> {
+        match &self.families.entries[id] {
+            Entry::Private { app, at } => {
+                let family = &self.apps.slots[*app].families[*at as usize];
+                Named {
+                    key,
+                    kind: family.text.kind,
+                    shape: family.text.shape(),
+                    role: family.text.fit.then_some(family.text.role),
+                    in_conflict: false,
+                    single: true,
+                    labelled: family.labelled,
+                    rank: 0,
+                }
+            }
+            Entry::Shared(shared) => Named {
+                key,
+                kind: shared.kind(),
+                shape: shared.shape(),
+                role: shared.common_role(),
+                in_conflict: shared.in_conflict,
+                single: shared.of.len() == 1,
+                labelled: shared.labelled > 0,
+                rank: shared.rank,
+            },
+        }
+    }
+
+    /// Whether a family has contributions with this role.
+    fn has_role(&self, id: Id<Entry>, kind: Kind) -> bool {
+        let role = Role { kind, primary: true };
+        match &self.families.entries[id] {
+            Entry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
+            Entry::Shared(shared) => !shared.in_conflict && shared.has_role(role),
+        }
+    }
+
+    fn form(&self, family: &Named<'_>) -> Form {
+        match family.role {
+            Some(Role { kind, primary: true }) => self.primary_form(family, kind),
+            Some(Role { kind, primary: false }) => {
+                let primary = self.primary_of(family, kind).and_then(|id| {
+                    let key = self.families.key(&self.apps.slots, id);
+                    let primary = self.named(id, &key);
+                    (primary.role == Some(Role { kind, primary: true })).then(|| self.primary_form(&primary, kind))
+                });
+                match primary {
+                    Some(Form::Typed(_)) => Form::Inside,
+                    Some(Form::Inside | Form::Plain(_) | Form::Split) | None => untyped(family),
+                }
+            }
+            None => untyped(family),
+        }
+    }
+
+    fn primary_form(&self, family: &Named<'_>, kind: Kind) -> Form {
+        use Suffix::{Created, GCount, GSum};
+        let key = family.key;
+        let free = !family.in_conflict
             && match kind {
-                Kind::Unknown | Kind::Gauge => return untyped(entry),
-                Kind::Histogram | Kind::Summary => self.has_free(entry, kind, key, &["_created"]),
-                Kind::StateSet => alone,
+                Kind::Unknown | Kind::Gauge => return untyped(family),
+                Kind::Histogram | Kind::Summary => self.has_free(family, kind, key, &[Created]),
+                Kind::StateSet => family.single,
                 Kind::Counter => key
                     .strip_suffix(b"_total")
-                    .is_some_and(|base| self.is_free(base) && self.has_free(entry, kind, base, &["_created"])),
+                    .is_some_and(|base| self.is_free(base) && self.has_free(family, kind, base, &[Created])),
                 Kind::Info => key.strip_suffix(b"_info").is_some_and(|base| self.is_free(base)),
                 Kind::GaugeHistogram => key
                     .strip_suffix(b"_bucket")
-                    .is_some_and(|base| alone && self.is_free(base) && self.has_free(entry, kind, base, &["_gcount", "_gsum"])),
+                    .is_some_and(|base| family.single && self.is_free(base) && self.has_free(family, kind, base, &[GCount, GSum])),
             };
-        if free { Form::Typed(kind) } else { untyped(entry) }
+        if free { Form::Typed(kind) } else { untyped(family) }
     }
 
-    /// Where a family of creation times and the like belongs.
-    fn primary_of(&self, entry: &Entry, kind: Kind) -> Option<&Entry> {
-        let cut = |suffix: &str| entry.key.strip_suffix(suffix.as_bytes());
+    fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<Entry>> {
+        self.families.find_suffixed(&self.apps.slots, base, Suffix::Bare, suffix)
+    }
+
+    /// The family to which creation times and the like belong.
+    fn primary_of(&self, family: &Named<'_>, kind: Kind) -> Option<Id<Entry>> {
+        let cut = |suffix: &str| family.key.strip_suffix(suffix.as_bytes());
         let (base, suffix) = match kind {
-            Kind::Counter => (cut("_created")?, "_total"),
-            Kind::GaugeHistogram => (cut("_gcount").or_else(|| cut("_gsum"))?, "_bucket"),
-            _ => (cut("_created")?, ""),
+            Kind::Counter => (cut("_created")?, Suffix::Total),
+            Kind::GaugeHistogram => (cut("_gcount").or_else(|| cut("_gsum"))?, Suffix::Bucket),
+            _ => (cut("_created")?, Suffix::Bare),
         };
-        self.entry_by_parts(base, suffix).map(|(_, primary)| primary)
+        self.lookup(base, suffix)
     }
 
-    /// Whether the names that a typed family claims beyond its own are nobody's, or its own parts.
-    fn has_free(&self, primary: &Entry, kind: Kind, base: &[u8], suffixes: &[&str]) -> bool {
-        suffixes
-            .iter()
-            .filter_map(|suffix| self.entry_by_parts(base, suffix))
-            .all(|(_, part)| {
-                let is_part = part.common_role() == Some(Role { kind, primary: false });
-                // A telling label must be called the same everywhere, because the primary's goes out on all.
-                let labelled = primary.iter().any(|(_, it)| it.labelled);
-                is_part && part.is_active() && (!labelled || part.rank() == primary.rank())
-            })
+    /// Whether the names that a typed family claims beyond its own are free, or those of its own parts.
+    fn has_free(&self, primary: &Named<'_>, kind: Kind, base: &[u8], suffixes: &[Suffix]) -> bool {
+        let mut claimed = suffixes.iter().filter_map(|suffix| self.lookup(base, *suffix));
+        claimed.all(|id| {
+            let part = self.named(id, &[]);
+            // The disambiguating label must have the same name everywhere, because the primary's is exposed on all.
+            part.role == Some(Role { kind, primary: false }) && (!primary.labelled || part.rank == primary.rank)
+        })
     }
 
-    /// Whether nothing but one typed family claims its base name.
+    /// Whether only one typed family claims a base name.
     fn is_free(&self, base: &[u8]) -> bool {
-        let own = Shape::Histogram.suffixes().iter().find_map(|suffix| {
-            // The name of a sample of a histogram or summary.
-            let owner = self.active(base.strip_suffix(suffix.as_str().as_bytes())?, "")?;
-            owner.shape.suffixes().contains(suffix).then_some(())
-        });
-        if base.is_empty() || self.active(base, "").is_some() || own.is_some() {
+        if base.is_empty() || self.lookup(base, Suffix::Bare).is_some() || self.is_sample_name(base) {
             return false;
         }
         let claims = [
-            self.active(base, "_total").is_some_and(|entry| entry.kind == Kind::Counter),
-            self.active(base, "_info").is_some_and(|entry| has_role(entry, Kind::Info)),
-            self.active(base, "_bucket")
-                .is_some_and(|entry| has_role(entry, Kind::GaugeHistogram)),
+            self.lookup(base, Suffix::Total).is_some_and(|id| self.is_counter(id)),
+            self.lookup(base, Suffix::Info).is_some_and(|id| self.has_role(id, Kind::Info)),
+            self.lookup(base, Suffix::Bucket)
+                .is_some_and(|id| self.has_role(id, Kind::GaugeHistogram)),
         ];
-        let created_by = base.strip_suffix(b"_created").is_some_and(|parent| {
-            self.active(parent, "").is_some_and(|entry| entry.shape != Shape::Scalar) || self.active(parent, "_total").is_some()
-        });
-        let counted_by = ["_gcount", "_gsum"].iter().any(|suffix| {
-            base.strip_suffix(suffix.as_bytes())
-                .and_then(|parent| self.active(parent, "_bucket"))
-                .is_some_and(|entry| has_role(entry, Kind::GaugeHistogram))
-        });
-        claims.iter().filter(|claims| **claims).count() <= 1 && !created_by && !counted_by
+        claims.iter().filter(|claims| **claims).count() <= 1 && !self.is_claimed(base)
     }
 
-    fn active(&self, base: &[u8], suffix: &str) -> Option<&Entry> {
-        self.entry_by_parts(base, suffix)
-            .map(|(_, entry)| entry)
-            .filter(|entry| entry.is_active())
+    fn is_counter(&self, id: Id<Entry>) -> bool {
+        self.named(id, &[]).kind == Kind::Counter
+    }
+
+    /// Whether a histogram or summary has samples of this name.
+    fn is_sample_name(&self, name: &[u8]) -> bool {
+        let Some((base, suffix)) = Suffix::split(name) else { return false };
+        let owner = self.lookup(base, Suffix::Bare).map(|id| self.named(id, &[]).shape);
+        owner.is_some_and(|shape| shape.suffixes().contains(&suffix))
+    }
+
+    /// Whether a name is one that a counter, histogram, summary or gauge histogram claims.
+    fn is_claimed(&self, name: &[u8]) -> bool {
+        match Suffix::split(name) {
+            Some((parent, Suffix::Created)) => {
+                let grouped = self.lookup(parent, Suffix::Bare).map(|id| self.named(id, &[]).shape);
+                grouped.is_some_and(|shape| shape != Shape::Scalar) || self.lookup(parent, Suffix::Total).is_some()
+            }
+            Some((parent, Suffix::GCount | Suffix::GSum)) => self
+                .lookup(parent, Suffix::Bucket)
+                .is_some_and(|id| self.has_role(id, Kind::GaugeHistogram)),
+            _ => false,
+        }
     }
 }
 
-/// What is left of a family when OpenMetrics cannot have its type.
-fn untyped(entry: &Entry) -> Form {
-    match (entry.shape, entry.kind) {
+/// The form of a family that OpenMetrics cannot have with its type.
+fn untyped(family: &Named<'_>) -> Form {
+    match (family.shape, family.kind) {
         (Shape::Histogram | Shape::Summary, _) => Form::Split,
         (Shape::Scalar, Kind::Gauge) => Form::Plain(Kind::Gauge),
         (Shape::Scalar, _) => Form::Plain(Kind::Unknown),
     }
-}
-
-fn has_role(entry: &Entry, kind: Kind) -> bool {
-    entry
-        .get(entry.senior)
-        .is_some_and(|senior| senior.part.role == Role { kind, primary: true })
 }

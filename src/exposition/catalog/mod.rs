@@ -1,229 +1,287 @@
-//! All applications' families in one: who has which, whose type and help count, which series two of them have, and the segments that
-//! an answer is made of.
+//! The families of all apps merged: contributions, types and help, duplicate series, conflicts, and the segments that a response is made of.
 //!
-//! A state machine without lock, clock and I/O. Updates cost what the update is long, whatever else is stored; they only mark segments.
-//! [`Catalog::plan`] makes a list of what an answer consists of, with handles to all that is needed to render what has changed, so that
-//! it can be rendered while others go on changing the catalog; [`Catalog::install`] keeps the results.
+//! A state machine without lock, clock and I/O. Its tables are copy-on-write, so a clone is a cheap snapshot. A response is planned and
+//! rendered on a snapshot, and an update that is too large to be applied at once is applied to a snapshot that then takes the place of the
+//! original. Rendered segments are shared by all snapshots.
 //!
 //! The rules:
-//! - Families are compared under their names in the text format (`parts`), and by all their sample names (`owners`).
-//! - The application that has had a family longest decides on its shape and type; HELP is that of the first application by name
-//!   (`succession`).
-//! - Series that two applications have are told apart or the newest stands (`duplicates`).
-//! - What a family is under OpenMetrics depends on its neighbours (`forms`); the text format never does.
+//! - Families are compared under their names in the text format (`text_family`).
+//! - Where apps contradict each other about a family, its samples are exposed untyped, one family for each sample name (`conflicts`).
+//! - The app that has had a family longest decides between counter, gauge and untyped; HELP is that of the first app by name (`ownership`).
+//! - Series that two apps have get a disambiguating label, or the newest is exposed (`duplicates`).
+//! - The form of a family under OpenMetrics depends on other families (`forms`); the text format never does.
 
-mod clash;
+mod app;
+mod conflicts;
 mod duplicates;
 mod entry;
+mod families;
 mod forms;
-mod jobs;
-mod marks;
-mod owners;
-mod parts;
+mod invalidation;
+#[cfg(test)]
+mod invariants;
+mod ownership;
+mod paged;
 mod plan;
 mod rules;
+mod segment_items;
+mod segments;
 mod series;
-mod slab;
-mod strip;
-mod succession;
+mod sharded;
 #[cfg(test)]
 mod tests;
-mod updates;
+mod text_family;
+mod update;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Exposition;
-use super::render::{Addition, Chunk, Variant};
-use crate::model::{AppName, LabelPair};
+use super::render::{Chunk, Variant};
+use super::{Exposition, MemoryMeter, name_hash};
+use crate::model::AppName;
 
-use entry::{Entry, Group};
-use slab::{Id, Slab};
-use strip::{Segment, Stamps, Strip};
+use app::{App, AppId, MAX_REMEMBERED};
+use entry::{Entry, Placement};
+use families::Families;
+use paged::{Id, Slab};
+use segments::{Group, Segment, SegmentList};
+use sharded::ShardedTable;
 
-pub use clash::Clash;
-pub use plan::{Exposed, Finished, Plan, Selection, alone};
+pub use conflicts::{Conflict, Conflicts, MAX_CONFLICTS_LISTED};
+pub use plan::{Exposed, Plan, Selection, render_single};
 pub use rules::{Duplicates, Rules};
+pub use update::{Outcome, Update};
 
-/// How many names of labelled families are remembered for an application while it does not have them, so that they do not lose and
-/// regain the label. Who has more than this come and go has no stable series anyway.
-const MAX_REMEMBERED: usize = 4096;
+/// An app without its families: its state, its name twice in tables, and the allocator's share.
+const APP_BYTES: usize = 640;
+/// A family of an app: its place in the app, its entry, and its slot in the table of keys, which is three quarters full on average.
+const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<Entry>>() + 16;
+/// A shared entry: itself, its key, its lists, and the allocator's share.
+const SHARED_BYTES: usize = size_of::<entry::Shared>() + 208;
+/// A contribution; pages of them are four fifths full on average.
+const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, entry::Contribution)>()) * 5 / 4;
+/// A series of a shared family in its index, which is two thirds full on average.
+const SERIES_BYTES: usize = 20;
 
-/// What all applications say, merged.
-#[derive(Debug)]
+/// The families of all apps, merged. Cloning makes a snapshot for a few microseconds.
+#[derive(Debug, Clone)]
 pub struct Catalog {
-    rules: Rules,
-    apps: Slab<App>,
-    names: HashMap<AppName, Id<App>>,
-    entries: Slab<Entry>,
-    keys: HashMap<Arc<[u8]>, Id<Entry>, foldhash::fast::RandomState>,
-    /// The families that one application alone has, application by application.
-    private: Strip,
-    /// Small shared families.
-    groups: Slab<Group>,
-    /// Large shared families.
-    wide: BTreeSet<Id<Entry>>,
-    /// Families whose HELP is looked for before the next answer. No more than there are families.
-    headless: BTreeSet<Id<Entry>>,
-    stamps: Stamps,
-    /// Counts updates.
+    rules: Arc<Rules>,
+    apps: Apps,
+    families: Families,
+    layout: Layout,
+    /// The last version given out.
+    version: u64,
+    /// The number of updates so far.
     updates: u64,
+    counts: Counts,
+    /// Counts rendered text and its compressed forms.
+    meter: MemoryMeter,
 }
 
-/// An application, and where its families are.
-#[derive(Debug)]
-struct App {
-    name: AppName,
-    /// Whether it is the proxy itself, whose series are never labelled and whose help comes first.
-    own: bool,
-    exposition: Arc<Exposition>,
-    /// Labels that all of its series get.
-    labels: Arc<[LabelPair]>,
-    additions: Arc<[Addition]>,
-    parts: Box<[AppPart]>,
-    /// Families as written that belong with the proxy's own.
-    reserved: Box<[u32]>,
-    /// Families as written whose names others of the same text have.
-    doubles: Box<[u32]>,
-    /// About how many bytes its private families make.
-    private_bytes: usize,
-    /// The number of its last update.
-    update: u64,
-    /// When something changed last that it alone shows.
-    stamp: u64,
-    /// Keys of the families that are labelled, whether it has them at the moment or not.
-    labelled: HashSet<Arc<[u8]>>,
+/// Sizes of the tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    /// Families of all apps.
+    families: usize,
+    /// Shared entries.
+    shared: usize,
+    /// Contributions to shared entries.
+    contributions: usize,
+    /// Series of shared entries, each once.
+    series: usize,
 }
 
-/// A family of an application.
-#[derive(Debug, Clone, Copy)]
-struct AppPart {
-    entry: Id<Entry>,
-    family: u32,
+/// The apps by id and by name.
+#[derive(Debug, Clone, Default)]
+struct Apps {
+    slots: Slab<Arc<App>>,
+    names: ShardedTable<AppId>,
 }
 
-/// What an update brought about.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Where the application contradicts others now.
-    pub clashes: Vec<Clash>,
-    /// Other applications whose families go out otherwise than before: [`Catalog::clashes`] and [`Catalog::duplicate_series`] tell how.
-    pub affected: Vec<AppName>,
+/// The segments of a response, in its order.
+#[derive(Debug, Clone)]
+struct Layout {
+    /// The private families, app by app.
+    private: SegmentList,
+    /// Small shared families.
+    groups: Slab<Arc<Group>>,
+    /// Shared families with segments of their own.
+    large: Arc<BTreeSet<Id<Entry>>>,
 }
 
 impl Catalog {
     /// An empty catalog.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self::with_stamps(rules, Stamps::default())
-    }
-
-    /// Makes an empty catalog of this one, with other rules. Versions and stamps go on from here, so that nothing that was rendered by the
-    /// rules before is ever taken for what is to be shown now.
-    pub fn start_over(&mut self, rules: Rules) {
-        let stamps = std::mem::take(&mut self.stamps);
-        *self = Self::with_stamps(rules, stamps);
-    }
-
-    fn with_stamps(rules: Rules, mut stamps: Stamps) -> Self {
         Self {
-            rules,
-            apps: Slab::default(),
-            names: HashMap::new(),
-            entries: Slab::default(),
-            keys: HashMap::default(),
-            private: Strip::new(&mut stamps),
-            groups: Slab::default(),
-            wide: BTreeSet::new(),
-            headless: BTreeSet::new(),
-            stamps,
+            rules: Arc::new(rules),
+            apps: Apps::default(),
+            families: Families::default(),
+            layout: Layout {
+                private: SegmentList::new(),
+                groups: Slab::default(),
+                large: Arc::default(),
+            },
+            version: 0,
             updates: 0,
+            counts: Counts::default(),
+            meter: MemoryMeter::default(),
         }
     }
 
-    /// How many of an application's series other applications have as well. A histogram or summary counts once for each group of series.
+    /// An empty catalog with other rules, whose versions go on from those of this one.
+    #[must_use]
+    pub fn start_over(&self, rules: Rules) -> Self {
+        Self {
+            version: self.version,
+            updates: self.updates,
+            meter: self.meter.clone(),
+            ..Self::new(rules)
+        }
+    }
+
+    /// The bytes that the tables take, about.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        let Counts {
+            families,
+            shared,
+            contributions,
+            series,
+        } = self.counts;
+        self.apps.slots.len() * APP_BYTES
+            + families * FAMILY_BYTES
+            + shared * SHARED_BYTES
+            + contributions * CONTRIBUTION_BYTES
+            + series * SERIES_BYTES
+    }
+
+    /// The meter of rendered text and its compressed forms.
+    #[must_use]
+    pub const fn meter(&self) -> &MemoryMeter {
+        &self.meter
+    }
+
+    /// The rules.
+    #[must_use]
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// The number of an app's series that other apps have as well. A histogram or summary counts once for each group of series.
     #[must_use]
     pub fn duplicate_series(&self, app: &str) -> u64 {
-        let Some(&id) = self.names.get(app) else { return 0 };
-        let contributions = self.apps[id].parts.iter().filter_map(|part| self.entries[part.entry].get(id));
-        contributions.map(|it| u64::from(it.duplicates)).sum()
+        self.app(app).map_or(0, |(_, app)| app.duplicates)
     }
 
-    /// The keys of an application's families that are labelled to tell them from others', whether it has them at the moment or not.
+    /// The keys of an app's families that carry the disambiguating label, whether it has them at the moment or not.
     #[must_use]
     pub fn labelled(&self, app: &str) -> Vec<Arc<[u8]>> {
-        let id = self.names.get(app);
-        id.map_or_else(Vec::new, |&id| self.apps[id].labelled.iter().cloned().collect())
+        let Some((_, app)) = self.app(app) else { return Vec::new() };
+        let present = app.families.iter().filter(|family| family.labelled);
+        let present = present.map(|family| family.text.key(&app.exposition).into_owned().into());
+        present.chain(app.remembered.iter().map(|key| (&**key).into())).collect()
     }
 
-    /// Labels families as [`Catalog::labelled`] told of an application in another life, from its next update on.
-    pub fn recall_labels(&mut self, app: &AppName, keys: impl IntoIterator<Item = Arc<[u8]>>) {
-        let mut keys = keys.into_iter().take(MAX_REMEMBERED).peekable();
-        if keys.peek().is_some() {
+    /// Labels families of an app from its first update on, as [`Catalog::labelled`] returned them before a restart.
+    pub fn restore_labels(&mut self, app: &AppName, keys: impl IntoIterator<Item = Arc<[u8]>>) {
+        let keys: BTreeSet<Box<[u8]>> = keys.into_iter().take(MAX_REMEMBERED).map(|key| (&*key).into()).collect();
+        let is_new = self.app(app.as_str()).is_none_or(|(_, app)| app.update == 0);
+        if is_new && !keys.is_empty() {
             let id = self.id_of(app);
-            self.apps[id].labelled.extend(keys);
+            Arc::make_mut(&mut self.apps.slots[id]).remembered = Arc::new(keys);
         }
     }
 
-    /// The application of this name, made if it is new.
-    fn id_of(&mut self, name: &AppName) -> Id<App> {
-        if let Some(&id) = self.names.get(name) {
-            return id;
-        }
-        let id = self.apps.insert(App::new(name.clone(), false));
-        self.names.insert(name.clone(), id);
-        id
+    fn app(&self, name: &str) -> Option<(AppId, &Arc<App>)> {
+        let id = self.apps.find(name)?;
+        Some((id, &self.apps.slots[id]))
     }
 
-    /// The text of an application, if it is known.
+    /// The app of this name, made if it is new.
+    fn id_of(&mut self, name: &AppName) -> AppId {
+        self.apps.find(name.as_str()).unwrap_or_else(|| {
+            let id = self.apps.slots.insert(Arc::new(App::new(name.clone(), false)));
+            let slots = &self.apps.slots;
+            let hash = |id: &AppId| name_hash(slots[*id].name.as_str().as_bytes());
+            self.apps.names.insert(hash(&id), id, hash);
+            id
+        })
+    }
+
+    /// The text of an app, if it is known.
     #[must_use]
     pub fn exposition(&self, app: &str) -> Option<&Arc<Exposition>> {
-        self.names.get(app).map(|&id| &self.apps[id].exposition)
+        self.app(app).map(|(_, app)| &app.exposition)
     }
 
-    /// A number that grows whenever what goes out of an application changes, whoever has changed it: others can take away the right
-    /// to a name or a type, or make a label necessary. It stays while nothing changes, and is 0 for an application that is unknown.
+    /// A number that grows whenever the exposed series or headers of an app change, also because of other apps. It stays while nothing
+    /// changes, and is 0 for an unknown app. It looks at all shared families of the app: meant for a snapshot.
     #[must_use]
     pub fn version(&self, app: &str) -> u64 {
-        let Some(&id) = self.names.get(app) else { return 0 };
-        let app = &self.apps[id];
-        let families = app.parts.iter().map(|part| self.entries[part.entry].stamp);
-        families.fold(app.stamp, u64::max)
+        let Some((_, app)) = self.app(app) else { return 0 };
+        let shared = app.families.iter().filter(|family| family.shared);
+        let versions = shared.map(|family| self.shared(family.entry).map_or(0, |shared| shared.version));
+        let derived = self.derived_entries(app).into_iter().filter_map(|id| self.shared(id));
+        versions.chain(derived.map(|shared| shared.version)).fold(app.version, u64::max)
     }
 
-    /// The rendered segments, as far as they are up to date.
-    pub fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
-        let wide = self.wide.iter().filter_map(|&id| self.entries[id].strip());
-        let strips = std::iter::once(&self.private).chain(wide);
-        let groups = self.groups.iter().map(|(_, group)| &group.segment);
-        strips
-            .flat_map(Strip::segments)
-            .map(|(.., segment)| segment)
-            .chain(groups)
-            .flat_map(Segment::built)
+    fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
     }
 
-    /// Takes out the rendered segments of one variant; the next answer renders them again.
-    pub fn forget(&mut self, variant: Variant) -> Vec<Arc<Chunk>> {
-        let mut taken = Vec::new();
-        self.private.segments_mut().for_each(|segment| taken.extend(segment.take(variant)));
-        for group in self.groups.values_mut() {
-            taken.extend(group.segment.take(variant));
-        }
-        for &id in &self.wide {
-            if let Some(strip) = self.entries[id].strip_mut() {
-                strip.segments_mut().for_each(|segment| taken.extend(segment.take(variant)));
-            }
-        }
-        taken
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        let large = self.layout.large.iter().filter_map(|&id| match &self.shared(id)?.placement {
+            Placement::Large(list) => Some(list),
+            Placement::Group(_) => None,
+        });
+        let lists = std::iter::once(&self.layout.private).chain(large);
+        let groups = self.layout.groups.iter().map(|(_, group)| &group.segment);
+        lists.flat_map(SegmentList::segments).map(|(.., segment)| segment).chain(groups)
     }
 
-    fn entry_by_key(&self, key: &[u8]) -> Option<(Id<Entry>, &Entry)> {
-        let id = *self.keys.get(key)?;
-        Some((id, &self.entries[id]))
+    /// The rendered segments.
+    pub fn chunks(&self) -> impl Iterator<Item = Arc<Chunk>> {
+        self.segments().flat_map(Segment::chunks)
     }
 
-    fn entry_by_parts(&self, base: &[u8], suffix: &str) -> Option<(Id<Entry>, &Entry)> {
-        self.entry_by_key(&[base, suffix.as_bytes()].concat())
+    /// Takes the rendered segments of one variant out; the next response renders them again.
+    pub fn evict(&self, variant: Variant) -> Vec<Arc<Chunk>> {
+        let taken = self.segments().filter_map(|segment| segment.cache().take(variant));
+        taken.flat_map(|chunks| chunks.to_vec()).collect()
+    }
+
+    fn shared(&self, id: Id<Entry>) -> Option<&entry::Shared> {
+        self.families.entries.get(id)?.shared()
+    }
+
+    fn shared_mut(&mut self, id: Id<Entry>) -> Option<&mut entry::Shared> {
+        // A look first: a page is not copied for a family that is private.
+        self.shared(id)?;
+        self.families.entries.get_mut(id)?.shared_mut()
+    }
+
+    fn app_mut(&mut self, id: AppId) -> &mut App {
+        Arc::make_mut(&mut self.apps.slots[id])
+    }
+
+    fn find(&self, key: &[u8]) -> Option<Id<Entry>> {
+        self.families.find(&self.apps.slots, key)
+    }
+}
+
+impl Apps {
+    fn find(&self, name: &str) -> Option<AppId> {
+        let same = |id: &AppId| self.slots[*id].name.as_str() == name;
+        self.names.find(name_hash(name.as_bytes()), same).copied()
+    }
+
+    fn remove(&mut self, id: AppId) {
+        let slots = &self.slots;
+        let hash = |id: &AppId| name_hash(slots[*id].name.as_str().as_bytes());
+        self.names.remove(hash(&id), |it| *it == id, hash);
+        self.slots.remove(id);
     }
 }

@@ -1,410 +1,325 @@
-//! Plans of answers: which segments, which of them are to be rendered first, and what goes after them.
+//! Plans of responses: which segments, which of them are rendered first, and what follows them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::{Entry, Group, Home};
-use super::jobs::Only;
+use super::app::App;
+use super::entry::{Entry, Only, Placement};
+use super::paged::Id;
 use super::rules::{Duplicates, Rules};
-use super::slab::Id;
-use super::strip::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, Strip, TARGET_SEGMENT_BYTES};
-use super::{App, Catalog};
-use crate::exposition::Exposition;
+use super::segment_items::sections;
+use super::segments::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, SegmentList, TARGET_SEGMENT_BYTES};
+use super::update::no_labels;
+use super::{Catalog, Group, Update};
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::{Addition, Chunk, Item, Variant};
+use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
-/// Which applications an answer is about.
+/// The apps that a response is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Selection<'a> {
     /// All of them.
     #[default]
     Everything,
-    /// One, as it goes out among all others; one that is unknown has nothing to say.
+    /// One, as it is exposed among all others; an unknown one has no series.
     App(&'a str),
-    /// None, for what the proxy itself has to say.
+    /// None, for the self metrics alone.
     Nothing,
 }
 
-/// What an answer consists of, with all that is needed to render what is not rendered yet. It needs no catalog any more.
+/// A response of one moment that is not rendered yet: a snapshot of the catalog, which later updates do not change.
 #[derive(Debug)]
 pub struct Plan {
     variant: Variant,
-    slots: Vec<Slot>,
-    jobs: Vec<Job>,
-    guests: Vec<Guest>,
+    scope: Scope,
+    catalog: Catalog,
 }
 
-#[derive(Debug, Clone)]
-enum Slot {
-    Ready(Arc<Chunk>),
-    /// A section of a job.
-    Pending(usize, usize),
-}
-
-/// A segment to render.
-#[derive(Debug)]
-struct Job {
-    seat: Seat,
-    stamp: u64,
-    sections: Vec<Vec<Item>>,
-}
-
-/// Where a segment is.
 #[derive(Debug, Clone, Copy)]
-enum Seat {
-    /// Nowhere: this answer alone has it.
-    Nowhere,
-    Private(Id<App>),
-    Group(Id<Group>),
-    Wide(Id<Entry>, Id<App>),
+enum Scope {
+    Everything,
+    App(super::AppId),
+    Nothing,
 }
 
-/// An application's copies of the proxy's own families.
+/// An app's copies of the proxy's own families.
 #[derive(Debug)]
-struct Guest {
+struct ReservedFamilies {
     name: AppName,
     exposition: Arc<Exposition>,
     additions: Arc<[Addition]>,
-    families: Box<[u32]>,
+    families: Arc<[u32]>,
 }
 
-/// What a segment has been rendered to.
-#[derive(Debug)]
-pub struct Finished {
-    seat: Seat,
-    stamp: u64,
-    chunks: Vec<Arc<Chunk>>,
-    /// Whether other escapings look the same.
-    legacy: bool,
-}
-
-/// A rendered answer but for its tail, which is the proxy's own and differs each time.
+/// A rendered response but for its tail, which differs each time.
 #[derive(Debug)]
 pub struct Exposed {
     variant: Variant,
     chunks: Vec<Arc<Chunk>>,
-    guests: Vec<Guest>,
+    reserved: Vec<ReservedFamilies>,
 }
 
 impl Catalog {
-    /// Plans an answer. It is as the catalog is now, whatever changes before it is rendered.
+    /// Plans a response. The work is left to [`Plan::render`], which needs no catalog any more.
     pub fn plan(&mut self, variant: Variant, selection: Selection<'_>) -> Plan {
-        self.find_helpers();
-        match selection {
-            Selection::Everything => self.plan_everything(variant),
-            Selection::App(name) => self.plan_app(variant, name),
-            Selection::Nothing => Plan::new(variant),
-        }
-    }
-
-    fn plan_everything(&mut self, variant: Variant) -> Plan {
-        self.tidy();
-        let mut plan = Plan::new(variant);
-        for (from, to, segment) in self.private.segments() {
-            plan.add(segment, Seat::Private(from), 1, || vec![self.private_items(from, to, variant)]);
-        }
-        for (id, group) in self.groups.iter() {
-            plan.add(&group.segment, Seat::Group(id), 1, || {
-                vec![self.group_items(&group.families, variant)]
-            });
-        }
-        for &id in &self.wide {
-            self.plan_wide(id, &mut plan);
-        }
-        plan.guests = self.apps.iter().filter_map(|(_, app)| app.guest(&self.rules)).collect();
-        plan
-    }
-
-    /// A large family: where it goes out as several families, each of them must be whole, so all segments' first sections come first.
-    fn plan_wide(&self, id: Id<Entry>, plan: &mut Plan) {
-        let Some(Home::Own(strip)) = self.entries[id].shared().map(|shared| &shared.home) else {
-            return;
+        let scope = match selection {
+            Selection::Everything => {
+                self.rebalance();
+                Scope::Everything
+            }
+            Selection::App(name) => self.apps.find(name).map_or(Scope::Nothing, Scope::App),
+            Selection::Nothing => Scope::Nothing,
         };
-        let variant = plan.variant;
-        let sections = self.sections(id, variant);
-        let mut pending = vec![Vec::new(); sections.len()];
-        for (from, to, segment) in strip.segments() {
-            let items = |&suffix| {
-                let mut items = Vec::new();
-                self.section(id, Only::Range(from, to), variant, suffix, &mut items);
-                items
-            };
-            let slots = plan.slots(segment, Seat::Wide(id, from), sections.len(), || {
-                sections.iter().map(items).collect()
-            });
-            for (section, slot) in slots.into_iter().enumerate() {
-                pending[section].push(slot);
-            }
+        Plan {
+            variant,
+            scope,
+            catalog: self.clone(),
         }
-        plan.slots.extend(pending.into_iter().flatten());
     }
 
-    fn plan_app(&self, variant: Variant, name: &str) -> Plan {
-        let mut plan = Plan::new(variant);
-        let Some(&id) = self.names.get(name) else { return plan };
-        let mut items = Vec::new();
-        for part in &self.apps[id].parts {
-            self.whole_family(part.entry, Only::App(id), variant, &mut items);
-        }
-        plan.slots.push(Slot::Pending(0, 0));
-        plan.jobs.push(Job {
-            seat: Seat::Nowhere,
-            stamp: 0,
-            sections: vec![items],
+    /// Splits and merges segments that have changed, so that all have a good size.
+    fn rebalance(&mut self) {
+        let apps = &self.apps.slots;
+        self.layout.private.rebalance(|from, to| {
+            let sizes = apps.range(from, to).map(|(id, app)| (id, app.private_bytes));
+            sizes.filter(|(_, bytes)| *bytes > 0).collect()
         });
-        plan.guests = self.apps[id].guest(&self.rules).into_iter().collect();
-        plan
-    }
-
-    fn group_items(&self, families: &[Id<Entry>], variant: Variant) -> Vec<Item> {
-        let mut items = Vec::new();
-        for &id in families {
-            self.whole_family(id, Only::ALL, variant, &mut items);
-        }
-        items
-    }
-
-    /// Keeps what has been rendered, where it has not changed since.
-    pub fn install(&mut self, variant: Variant, finished: Vec<Finished>) {
-        for it in finished {
-            let Some(segment) = self.segment(it.seat) else { continue };
-            if it.legacy {
-                for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
-                    segment.install(Variant { escaping, ..variant }, it.stamp, it.chunks.clone());
-                }
-            } else {
-                segment.install(variant, it.stamp, it.chunks);
-            }
+        self.rebalance_groups();
+        for id in self.layout.large.iter().copied().collect::<Vec<_>>() {
+            self.rebalance_large(id);
         }
     }
 
-    fn segment(&mut self, seat: Seat) -> Option<&mut Segment> {
-        match seat {
-            Seat::Nowhere => None,
-            Seat::Private(start) => self.private.segment_at(start),
-            Seat::Group(id) => self.groups.get_mut(id).map(|group| &mut group.segment),
-            Seat::Wide(id, start) => self.entries.get_mut(id)?.strip_mut()?.segment_at(start),
-        }
-    }
-
-    /// Splits and joins segments that have changed, so that all have a good size.
-    fn tidy(&mut self) {
-        let (apps, stamps) = (&self.apps, &mut self.stamps);
-        let sizes = |from, to| apps.range(from, to).map(|(id, app)| (id, app.private_bytes)).collect();
-        self.private.tidy(stamps, sizes);
-        self.tidy_groups();
-        for id in self.wide.clone() {
-            self.tidy_wide(id);
-        }
-    }
-
-    fn tidy_groups(&mut self) {
-        let changed: Vec<_> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| !group.segment.sized)
-            .map(|(id, _)| id)
-            .collect();
+    fn rebalance_groups(&mut self) {
+        let groups = self.layout.groups.iter();
+        let changed: Vec<_> = groups.filter(|(_, group)| !group.segment.sized).map(|(id, _)| id).collect();
         for id in changed {
-            let bytes_of = |entry: &Id<Entry>| self.entries[*entry].shared().map_or(0, |shared| shared.bytes);
-            let bytes = self.groups[id].families.iter().map(bytes_of).sum();
-            let segment = &mut self.groups[id].segment;
-            (segment.sized, segment.bytes) = (true, bytes);
+            let segment = &mut Arc::make_mut(&mut self.layout.groups[id]).segment;
+            segment.sized = true;
+            let bytes = segment.bytes;
             if bytes > MAX_SEGMENT_BYTES {
-                self.spread(id);
+                self.split_group(id);
             } else if bytes < MIN_SEGMENT_BYTES {
-                self.gather(id);
+                self.merge_group(id);
             }
         }
     }
 
-    /// A group that has grown too large: its large families get segments of their own, the others are distributed.
-    fn spread(&mut self, id: Id<Group>) {
-        let Some(group) = self.groups.remove(id) else { return };
-        for family in group.families {
-            let Some(shared) = self.entries[family].shared() else { continue };
-            if shared.bytes > TARGET_SEGMENT_BYTES / 2 && shared.quoted == 0 {
-                let strip = Strip::new(&mut self.stamps);
-                self.rehome(family, Home::Own(strip));
-                self.wide.insert(family);
-            } else {
-                let group = self.group_for(family, shared.bytes);
-                self.rehome(family, Home::Group(group));
-            }
-        }
-    }
-
-    /// A group that has shrunk joins the one before it, if there is room.
-    fn gather(&mut self, id: Id<Group>) {
-        let bytes = self.groups[id].segment.bytes;
-        let before = self
-            .groups
-            .range(Id::FIRST, Some(id))
-            .last()
-            .filter(|(_, it)| it.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
-        let Some(target) = before.map(|(id, _)| id) else { return };
-        let Some(group) = self.groups.remove(id) else { return };
+    /// Splits a group that has grown too large: its large families get segments of their own, the others are distributed.
+    fn split_group(&mut self, id: Id<Arc<Group>>) {
+        let Some(group) = self.layout.groups.remove(id) else { return };
         for &family in &group.families {
-            self.rehome(family, Home::Group(target));
+            let Some(shared) = self.shared(family) else { continue };
+            let bytes = shared.bytes;
+            if bytes > TARGET_SEGMENT_BYTES / 2 && shared.quoted == 0 {
+                self.place(family, Placement::Large(SegmentList::new()));
+                Arc::make_mut(&mut self.layout.large).insert(family);
+            } else {
+                let group = self.group_for(family, bytes);
+                self.place(family, Placement::Group(group));
+            }
         }
-        let target = &mut self.groups[target];
-        target.families.extend(group.families);
+    }
+
+    /// Merges a group that has shrunk into the one before it, if there is room.
+    fn merge_group(&mut self, id: Id<Arc<Group>>) {
+        let bytes = self.layout.groups[id].segment.bytes;
+        let before = self.layout.groups.before(id);
+        let fitting = before.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
+        let Some(target) = fitting.map(|(id, _)| id) else { return };
+        let Some(group) = self.layout.groups.remove(id) else { return };
+        for &family in &group.families {
+            self.place(family, Placement::Group(target));
+        }
+        let target = Arc::make_mut(&mut self.layout.groups[target]);
+        target.families.extend(&group.families);
+        target.families.sort_unstable();
         target.segment.bytes += bytes;
-        target.segment.mark(self.stamps.next());
+        target.segment.invalidate();
     }
 
-    fn rehome(&mut self, family: Id<Entry>, home: Home) {
-        if let Some(shared) = self.entries[family].shared_mut() {
-            shared.home = home;
+    fn place(&mut self, family: Id<Entry>, placement: Placement) {
+        if let Some(shared) = self.shared_mut(family) {
+            shared.placement = placement;
         }
     }
 
-    fn tidy_wide(&mut self, id: Id<Entry>) {
-        let Some(shared) = self.entries[id].shared_mut() else { return };
-        let Home::Own(strip) = &mut shared.home else { return };
+    fn rebalance_large(&mut self, id: Id<Entry>) {
+        let Some(shared) = self.shared(id) else { return };
+        let Placement::Large(list) = &shared.placement else { return };
+        if list.segments().all(|(.., segment)| segment.sized) {
+            return;
+        }
+        let Some(shared) = self.shared_mut(id) else { return };
+        let Placement::Large(list) = &mut shared.placement else { return };
         let of = &shared.of;
-        strip.tidy(&mut self.stamps, |from, to| {
-            let range = of.range(from..).take_while(|(app, _)| to.is_none_or(|to| **app < to));
-            range.map(|(app, contribution)| (*app, contribution.bytes as usize)).collect()
-        });
-        let bytes = strip.bytes();
+        list.rebalance(|from, to| of.among(Only::Range(from, to)).map(|(app, it)| (app, it.bytes as usize)).collect());
+        let bytes = list.bytes();
         if bytes < MIN_SEGMENT_BYTES {
             let group = self.group_for(id, bytes);
-            self.rehome(id, Home::Group(group));
-            self.wide.remove(&id);
+            self.place(id, Placement::Group(group));
+            Arc::make_mut(&mut self.layout.large).remove(&id);
         }
     }
 }
 
 impl App {
-    fn guest(&self, rules: &Rules) -> Option<Guest> {
+    fn reserved_families(&self, rules: &Rules) -> Option<ReservedFamilies> {
         if self.reserved.is_empty() {
             return None;
         }
-        let telling = Addition::new(rules.telling_reserved(), self.name.as_str());
-        let additions = self
-            .additions
-            .iter()
-            .filter(|it| it.name != telling.name)
-            .cloned()
-            .chain([telling.clone()])
-            .collect();
-        Some(Guest {
+        let label = Addition::new(rules.reserved_label(), self.name.as_str());
+        let given = self.additions.iter().filter(|it| it.name != label.name).cloned();
+        Some(ReservedFamilies {
             name: self.name.clone(),
             exposition: Arc::clone(&self.exposition),
-            additions,
-            families: self.reserved.clone(),
+            additions: given.chain([label.clone()]).collect(),
+            families: Arc::clone(&self.reserved),
         })
     }
 }
 
 impl Plan {
-    const fn new(variant: Variant) -> Self {
-        Self {
-            variant,
-            slots: Vec::new(),
-            jobs: Vec::new(),
-            guests: Vec::new(),
+    /// The version of the app that the plan is about; see [`Catalog::version`].
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        match self.scope {
+            Scope::App(id) => self.catalog.version(self.catalog.apps.slots[id].name.as_str()),
+            Scope::Everything | Scope::Nothing => 0,
         }
     }
 
-    fn add(&mut self, segment: &Segment, seat: Seat, sections: usize, items: impl FnOnce() -> Vec<Vec<Item>>) {
-        let slots = self.slots(segment, seat, sections, items);
-        self.slots.extend(slots);
-    }
-
-    fn slots(&mut self, segment: &Segment, seat: Seat, sections: usize, items: impl FnOnce() -> Vec<Vec<Item>>) -> Vec<Slot> {
-        if let Some(chunks) = segment.chunks(self.variant).filter(|chunks| chunks.len() == sections) {
-            return chunks.iter().cloned().map(Slot::Ready).collect();
+    /// Renders the segments that are not rendered yet, and keeps them for other responses.
+    #[must_use]
+    pub fn render(self) -> Exposed {
+        let mut chunks = Vec::new();
+        let mut reserved = Vec::new();
+        match self.scope {
+            Scope::Nothing => {}
+            Scope::App(id) => {
+                let items = self.catalog.app_items(id, self.variant);
+                chunks.push(Arc::new(Chunk::render(items, self.variant, &self.catalog.meter)));
+                reserved.extend(self.catalog.apps.slots[id].reserved_families(&self.catalog.rules));
+            }
+            Scope::Everything => {
+                self.render_everything(&mut chunks);
+                let apps = self.catalog.apps.slots.iter();
+                reserved.extend(apps.filter_map(|(_, app)| app.reserved_families(&self.catalog.rules)));
+            }
         }
-        self.jobs.push(Job {
-            seat,
-            stamp: segment.stamp,
-            sections: items(),
-        });
-        let job = self.jobs.len() - 1;
-        (0..sections).map(|section| Slot::Pending(job, section)).collect()
+        chunks.retain(|chunk| !chunk.is_empty());
+        Exposed {
+            variant: self.variant,
+            chunks,
+            reserved,
+        }
     }
 
-    /// How many segments are to be rendered.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.jobs.len()
+    fn render_everything(&self, chunks: &mut Vec<Arc<Chunk>>) {
+        let (catalog, variant) = (&self.catalog, self.variant);
+        for (from, to, segment) in catalog.layout.private.segments() {
+            let section = || vec![catalog.private_items(from, to, variant)];
+            chunks.extend(rendered(segment, variant, &catalog.meter, 1, section).iter().cloned());
+        }
+        for (_, group) in catalog.layout.groups.iter() {
+            let section = || {
+                let mut items = Vec::new();
+                for &id in &group.families {
+                    catalog.shared_family(id, Only::ALL, variant, &mut items);
+                }
+                vec![items]
+            };
+            chunks.extend(rendered(&group.segment, variant, &catalog.meter, 1, section).iter().cloned());
+        }
+        for &id in catalog.layout.large.iter() {
+            self.render_large(id, chunks);
+        }
     }
 
-    /// Renders what is not rendered yet. The finished segments are for [`Catalog::install`], so that others need not do it again.
-    #[must_use]
-    pub fn render(self) -> (Exposed, Vec<Finished>) {
-        let variant = self.variant;
-        let finished: Vec<_> = self.jobs.into_iter().map(|job| job.run(variant)).collect();
-        let chunks = self.slots.into_iter().map(|slot| match slot {
-            Slot::Ready(chunk) => chunk,
-            Slot::Pending(job, section) => Arc::clone(&finished[job].chunks[section]),
+    /// A large family. Where it goes out as several families, each of them must be whole: first come all segments' first sections.
+    fn render_large(&self, id: Id<Entry>, chunks: &mut Vec<Arc<Chunk>>) {
+        let (catalog, variant) = (&self.catalog, self.variant);
+        let Some(shared) = catalog.shared(id) else { return };
+        let Placement::Large(list) = &shared.placement else { return };
+        let sections = sections(shared.form, variant);
+        let segments = list.segments().map(|(from, to, segment)| {
+            let items = |&suffix| {
+                let mut items = Vec::new();
+                catalog.section(id, shared, Only::Range(from, to), variant, suffix, &mut items);
+                items
+            };
+            rendered(segment, variant, &catalog.meter, sections.len(), || {
+                sections.iter().map(items).collect()
+            })
         });
-        let chunks = chunks.filter(|chunk| !chunk.is_empty()).collect();
-        (
-            Exposed {
-                variant,
-                chunks,
-                guests: self.guests,
-            },
-            finished,
-        )
+        let segments: Vec<_> = segments.collect();
+        for section in 0..sections.len() {
+            chunks.extend(segments.iter().map(|segment| Arc::clone(&segment[section])));
+        }
     }
 }
 
-impl Job {
-    fn run(self, variant: Variant) -> Finished {
-        let legacy = self.sections.iter().flatten().all(Item::is_legacy);
-        let chunks = self
-            .sections
-            .into_iter()
-            .map(|items| Arc::new(Chunk::render(items, variant)))
-            .collect();
-        Finished {
-            seat: self.seat,
-            stamp: self.stamp,
-            chunks,
-            legacy,
-        }
+/// The rendered form of a segment, from its cache or rendered now.
+fn rendered(
+    segment: &Segment,
+    variant: Variant,
+    meter: &MemoryMeter,
+    sections: usize,
+    items: impl FnOnce() -> Vec<Vec<Item>>,
+) -> Arc<Vec<Arc<Chunk>>> {
+    if let Some(chunks) = segment.cache().get(variant).filter(|chunks| chunks.len() == sections) {
+        return chunks;
     }
+    let sections = items();
+    let is_legacy = sections.iter().flatten().all(Item::is_legacy);
+    let chunks = sections.into_iter().map(|items| Arc::new(Chunk::render(items, variant, meter)));
+    let chunks = Arc::new(chunks.collect());
+    if is_legacy {
+        // Both escapings look the same.
+        for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
+            segment.cache().set(Variant { escaping, ..variant }, &chunks);
+        }
+    } else {
+        segment.cache().set(variant, &chunks);
+    }
+    chunks
 }
 
 impl Exposed {
-    /// What no applications have to say.
+    /// The response about no app.
     #[must_use]
     pub const fn nothing(variant: Variant) -> Self {
         Self {
             variant,
             chunks: Vec::new(),
-            guests: Vec::new(),
+            reserved: Vec::new(),
         }
     }
 
-    /// What it depends on.
+    /// The variant that it is rendered in.
     #[must_use]
     pub const fn variant(&self) -> Variant {
         self.variant
     }
 
-    /// The rendered parts, in order; whoever compresses in the background finds here what is not compressed yet.
+    /// The rendered segments, in order, compressed or not.
     #[must_use]
     pub fn chunks(&self) -> &[Arc<Chunk>] {
         &self.chunks
     }
 
-    /// Whether applications say something under the proxy's own names.
+    /// Whether apps have families of the proxy's own names.
     #[must_use]
-    pub const fn has_guests(&self) -> bool {
-        !self.guests.is_empty()
+    pub const fn has_reserved(&self) -> bool {
+        !self.reserved.is_empty()
     }
 
-    /// The answer, plain. `own` is what the proxy says of itself, in the text format; none leaves it out, but not what applications
-    /// say of themselves under the same names.
+    /// The response, plain. `own` has the self metrics in the text format; without it they are left out, but not the apps' families of
+    /// the same names.
     #[must_use]
     pub fn body(&self, own: Option<&Arc<Exposition>>) -> Body {
         let mut body = Body::default();
@@ -415,7 +330,7 @@ impl Exposed {
         body
     }
 
-    /// The answer as one gzip member. Parts that are not compressed yet go out as stored blocks.
+    /// The response as one gzip member. Segments that are not compressed yet go out as stored blocks.
     #[must_use]
     pub fn gzip_body(&self, own: Option<&Arc<Exposition>>) -> Body {
         let mut pieces: Vec<Piece> = self.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
@@ -423,10 +338,10 @@ impl Exposed {
         Body::new(gzip::join(&pieces))
     }
 
-    /// What comes after the segments: the proxy's own families together with what applications have of them, and the end mark.
+    /// The part after the segments: the proxy's own families merged with the apps' families of the same names, and the end mark.
     #[must_use]
     pub fn tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Bytes> {
-        let mut tail = if own.is_some() || !self.guests.is_empty() {
+        let mut tail = if own.is_some() || !self.reserved.is_empty() {
             self.merged_tail(own)
         } else {
             Vec::new()
@@ -437,45 +352,43 @@ impl Exposed {
         tail
     }
 
-    /// As [`Exposed::tail`], with what the proxy says of itself as it was written. It is only read where that is needed: for
-    /// OpenMetrics, and where applications have something to say under the same names.
+    /// [`Exposed::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
+    /// families of the same names.
     #[must_use]
     pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Bytes> {
-        if self.guests.is_empty() && self.variant.syntax == Syntax::Text {
+        if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
             return own;
         }
         let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_own(own.concat().into())));
         self.tail(own.as_ref())
     }
 
-    /// A small catalog in which the proxy itself came first, so that its types stand.
+    /// The output of a small catalog in which the proxy itself is the first app and so determines the types.
     fn merged_tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Bytes> {
         let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
+        let rules = Arc::clone(catalog.rules());
+        let update = |name: &AppName, additions, exposition: &Arc<Exposition>, only| {
+            Update::with(&rules, name, &no_labels(), additions, Arc::clone(exposition), only)
+        };
         if let Some(own) = own {
             let name = AppName::new("exporter-proxy").expect("a short name of printable characters");
-            let id = catalog.apps.insert(App::new(name, true));
-            catalog.put(id, Arc::new([]), Arc::clone(own), None);
+            catalog.add(true, update(&name, Arc::new([]), own, None));
         }
-        for guest in &self.guests {
-            let id = catalog.apps.insert(App::new(guest.name.clone(), false));
-            catalog.put(
-                id,
-                Arc::clone(&guest.additions),
-                Arc::clone(&guest.exposition),
-                Some(&guest.families),
-            );
+        for app in &self.reserved {
+            let additions = Arc::clone(&app.additions);
+            catalog.add(false, update(&app.name, additions, &app.exposition, Some(&app.families)));
         }
-        let (exposed, _) = catalog.plan(self.variant, Selection::Everything).render();
+        let exposed = catalog.plan(self.variant, Selection::Everything).render();
         exposed.chunks.iter().flat_map(|chunk| chunk.text().to_vec()).collect()
     }
 }
 
-/// What one application has handed in, rendered as if there were no other, without added labels.
+/// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
-pub fn alone(exposition: &Arc<Exposition>, variant: Variant) -> Exposed {
+pub fn render_single(exposition: &Arc<Exposition>, variant: Variant) -> Exposed {
     let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
-    let name = AppName::new("alone").expect("a short name of printable characters");
-    let id = catalog.apps.insert(App::new(name, false));
-    catalog.put(id, Arc::new([]), Arc::clone(exposition), None);
-    catalog.plan(variant, Selection::Everything).render().0
+    let name = AppName::new("single").expect("a short name of printable characters");
+    let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);
+    catalog.add(false, update);
+    catalog.plan(variant, Selection::Everything).render()
 }

@@ -1,38 +1,38 @@
-//! What the configuration decides about merging.
+//! Settings of the merge.
 
 use std::sync::Arc;
 
 use super::entry::{LAST_RANK, MAX_RANKS};
 use crate::exposition::Suffix;
 
-/// What is done about a series that several applications have.
+/// The treatment of a series that several apps have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Duplicates {
-    /// All are shown, told apart by a label that names the application.
+    /// All are exposed, with a disambiguating label that names the app.
     #[default]
     Label,
-    /// The one that was updated last is shown.
+    /// The one that was updated last is exposed.
     Latest,
 }
 
-/// How the families of several applications are merged.
+/// Settings of the merge of several apps' families.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The name of a label that names the application on every series that lacks it.
+    /// The name of a label that names the app on every series that lacks it.
     pub(super) app_label: Option<Arc<str>>,
-    /// What is done about a series that several applications have.
+    /// The treatment of a series that several apps have.
     pub(super) duplicates: Duplicates,
-    /// Names that start like this belong to the proxy itself.
+    /// Prefixes of the names of the proxy's own families.
     pub(super) reserved: Arc<[Box<str>]>,
-    /// What the label that tells applications apart is called, the first that is free.
-    pub(super) telling: Arc<[Box<str>; MAX_RANKS]>,
+    /// Names of the disambiguating label, by rank.
+    pub(super) labels: Arc<[Box<str>; MAX_RANKS]>,
 }
 
 impl Rules {
-    /// The rules. Families whose names start with one of `reserved` are the proxy's own: an application's go out together with those.
+    /// Makes the rules. Families whose names start with one of `reserved` are the proxy's own: an app's are exposed together with those.
     #[must_use]
     pub fn new(app_label: Option<&str>, duplicates: Duplicates, reserved: &[&str]) -> Self {
-        let telling = std::array::from_fn(|rank| match rank {
+        let labels = std::array::from_fn(|rank| match rank {
             0 => app_label.unwrap_or("app").into(),
             _ => format!("{}app", "exporter_".repeat(rank)).into_boxed_str(),
         });
@@ -40,13 +40,18 @@ impl Rules {
             app_label: app_label.map(Into::into),
             duplicates,
             reserved: reserved.iter().map(|&prefix| prefix.into()).collect(),
-            telling: Arc::new(telling),
+            labels: Arc::new(labels),
         }
     }
 
-    /// The name under which an application's copies of the proxy's own series name the application.
-    pub(super) fn telling_reserved(&self) -> &str {
-        &self.telling[1]
+    /// Whether some prefix is reserved.
+    pub(super) fn has_reserved(&self) -> bool {
+        !self.reserved.is_empty()
+    }
+
+    /// The label that names the app on its copies of the proxy's own series.
+    pub(super) fn reserved_label(&self) -> &str {
+        &self.labels[1]
     }
 
     /// Whether a family belongs to the proxy itself: its name, or one that its samples could have, starts with a reserved name.
@@ -59,18 +64,18 @@ impl Rules {
         })
     }
 
-    /// Which of the names that the telling label may have a label has, as a bit.
+    /// The rank of a label's name among those of the disambiguating label, as a bit; 0 if it has none.
     pub(super) fn taken_by(&self, label: &[u8]) -> u8 {
-        match self.telling.iter().position(|name| name.as_bytes() == label) {
+        match self.labels.iter().position(|name| name.as_bytes() == label) {
             Some(rank) => 1 << rank,
             None => 0,
         }
     }
 
-    /// The lowest rank whose name no series has, starting from `lowest`.
+    /// The lowest rank from `lowest` on whose name no series uses.
     pub(super) fn free_rank(&self, lowest: u8, taken: &[u32; MAX_RANKS]) -> u8 {
         let is_app_label = |name: &str| self.app_label.as_deref() == Some(name);
-        let mut names = (0..).zip(taken).zip(&*self.telling).skip(usize::from(lowest));
+        let mut names = (0..).zip(taken).zip(&*self.labels).skip(usize::from(lowest));
         let free = names.find(|((_, taken), name)| **taken == 0 && !is_app_label(name));
         free.map_or(LAST_RANK, |((rank, _), _)| rank)
     }
@@ -99,8 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn the_telling_label_finds_a_free_name() {
-        let name = |rules: &Rules, taken| rules.telling[usize::from(rules.free_rank(0, &taken))].clone();
+    fn the_disambiguating_label_finds_a_free_name() {
+        let name = |rules: &Rules, taken| rules.labels[usize::from(rules.free_rank(0, &taken))].clone();
         let rules = Rules::new(None, Duplicates::Label, &[]);
         assert_eq!(&*name(&rules, [0; MAX_RANKS]), "app");
         assert_eq!(&*name(&rules, [1, 0, 0, 0, 0, 0, 0, 0]), "exporter_app");
@@ -110,7 +115,7 @@ mod tests {
         assert_eq!(
             &*name(&rules, [0; MAX_RANKS]),
             "exporter_app",
-            "the label that all series have tells nothing"
+            "the label that all series have disambiguates nothing"
         );
     }
 }

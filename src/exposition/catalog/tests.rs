@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
-use super::{Catalog, Duplicates, Rules, Selection, alone};
+use super::{Catalog, Duplicates, Rules, Selection, Update, render_single};
+use crate::exposition::Exposition;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::Variant;
-use crate::exposition::{Exposition, Kind};
 use crate::model::{AppName, LabelPair, Syntax};
 
 const TEXT: Variant = Variant {
@@ -42,8 +43,15 @@ fn push_openmetrics(catalog: &mut Catalog, app: &str, text: &str) -> Vec<String>
 
 fn push_labelled(catalog: &mut Catalog, app: &str, text: &str, syntax: Syntax, labels: &[(&str, &str)]) -> Vec<String> {
     let labels: Arc<[LabelPair]> = labels.iter().map(|&(name, value)| (name.into(), value.into())).collect();
-    let changes = catalog.replace(&AppName::new(app).unwrap(), &labels, read(text, syntax));
-    changes.clashes.iter().map(ToString::to_string).collect()
+    let update = Update::new(catalog.rules(), &AppName::new(app).unwrap(), &labels, read(text, syntax));
+    let outcome = catalog.update(update);
+    catalog.check_invariants();
+    outcome.conflicts.listed.iter().map(ToString::to_string).collect()
+}
+
+fn remove(catalog: &mut Catalog, app: &str) {
+    catalog.remove(app);
+    catalog.check_invariants();
 }
 
 fn shown(catalog: &mut Catalog, variant: Variant) -> String {
@@ -51,14 +59,13 @@ fn shown(catalog: &mut Catalog, variant: Variant) -> String {
 }
 
 fn with_own(catalog: &mut Catalog, variant: Variant, own: Option<&str>) -> String {
-    let (exposed, finished) = catalog.plan(variant, Selection::Everything).render();
-    catalog.install(variant, finished);
+    let exposed = catalog.plan(variant, Selection::Everything).render();
     let own = own.map(|own| read(own, Syntax::Text));
     String::from_utf8(exposed.body(own.as_ref()).into_parts().concat()).unwrap()
 }
 
 fn of_app(catalog: &mut Catalog, app: &str) -> String {
-    let (exposed, _) = catalog.plan(TEXT, Selection::App(app)).render();
+    let exposed = catalog.plan(TEXT, Selection::App(app)).render();
     String::from_utf8(exposed.body(None).into_parts().concat()).unwrap()
 }
 
@@ -74,61 +81,145 @@ fn families_are_merged_with_one_header() {
 }
 
 #[test]
-fn the_longest_standing_type_stands() {
+fn counter_gauge_and_untyped_keep_the_type_that_has_been_there_longest() {
     let mut catalog = new();
+    push(&mut catalog, "none", "x{i=\"0\"} 1\n");
     push(&mut catalog, "old", "# TYPE x gauge\nx{i=\"1\"} 1\n");
-    let clashes = push(&mut catalog, "new", "# TYPE x counter\nx{i=\"2\"} 2\n");
-    assert_eq!(
-        clashes,
-        ["family x goes out as gauge, which it is in app \"old\", and not as counter"]
+    assert!(
+        catalog.conflicts("none", 9).is_empty(),
+        "an app that states no type contradicts none"
     );
-    assert_eq!(shown(&mut catalog, TEXT), "# TYPE x gauge\nx{i=\"1\"} 1\nx{i=\"2\"} 2\n");
-    let clashes = push(
-        &mut catalog,
-        "odd",
-        "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 1\nx_count 1\n",
-    );
-    assert_eq!(clashes, ["family x is left out: it is a gauge in app \"old\" and a histogram here"]);
-    assert_eq!(shown(&mut catalog, TEXT), "# TYPE x gauge\nx{i=\"1\"} 1\nx{i=\"2\"} 2\n");
-    let changes = catalog.remove("old");
-    assert_eq!(changes.affected.len(), 2);
-    assert!(catalog.clashes("new").is_empty());
-    assert_eq!(shown(&mut catalog, TEXT), "# TYPE x counter\nx{i=\"2\"} 2\n");
-    catalog.remove("new");
+    let conflicts = push(&mut catalog, "new", "# TYPE x counter\nx{i=\"2\"} 2\n");
+    assert_eq!(conflicts, ["family x is exposed as gauge, its type in app \"old\", not as counter"]);
     assert_eq!(
         shown(&mut catalog, TEXT),
-        "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 1\nx_count 1\n"
+        "# TYPE x gauge\nx{i=\"0\"} 1\nx{i=\"1\"} 1\nx{i=\"2\"} 2\n"
     );
+    remove(&mut catalog, "old");
+    assert!(catalog.conflicts("new", 9).is_empty());
+    assert!(shown(&mut catalog, TEXT).starts_with("# TYPE x counter\n"));
 }
 
 #[test]
-fn a_family_owns_all_its_sample_names() {
+fn a_family_of_several_shapes_is_untyped_until_they_agree() {
+    let mut catalog = new();
+    let summary = |i: &str| {
+        format!("# HELP x Of x.\n# TYPE x summary\nx{{i=\"{i}\",quantile=\"0.5\"}} 1\nx_sum{{i=\"{i}\"}} 1\nx_count{{i=\"{i}\"}} 5\n")
+    };
+    let histogram = |i: &str| {
+        format!("# HELP x Of x.\n# TYPE x histogram\nx_bucket{{i=\"{i}\",le=\"+Inf\"}} 5\nx_sum{{i=\"{i}\"}} 1\nx_count{{i=\"{i}\"}} 5\n")
+    };
+    push(&mut catalog, "a", &summary("a"));
+    push(&mut catalog, "b", &summary("b"));
+    let conflicts = push(&mut catalog, "a", &histogram("a"));
+    assert_eq!(conflicts, ["family x is exposed untyped: histogram here, summary in app \"b\""]);
+    let theirs = catalog.conflicts("b", 9).listed;
+    assert_eq!(
+        theirs[0].to_string(),
+        "family x is exposed untyped: summary here, histogram in app \"a\""
+    );
+    assert_eq!(
+        shown(&mut catalog, TEXT),
+        "# HELP x Of x.\nx{i=\"b\",quantile=\"0.5\"} 1\n# HELP x_sum Of x.\nx_sum{i=\"a\"} 1\nx_sum{i=\"b\"} 1\n\
+         # HELP x_count Of x.\nx_count{i=\"a\"} 5\nx_count{i=\"b\"} 5\n# HELP x_bucket Of x.\nx_bucket{i=\"a\",le=\"+Inf\"} 5\n"
+    );
+    assert!(shown(&mut catalog, OPENMETRICS).contains("# TYPE x_count unknown\nx_count{i=\"a\"} 5\nx_count{i=\"b\"} 5\n"));
+    assert!(push(&mut catalog, "b", &histogram("b")).is_empty());
+    assert!(catalog.conflicts("a", 9).is_empty());
+    let text = shown(&mut catalog, TEXT);
+    assert!(
+        text.starts_with("# HELP x Of x.\n# TYPE x histogram\nx_bucket{i=\"a\",le=\"+Inf\"} 5\n"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 8, "{text}");
+}
+
+#[test]
+fn sample_names_of_one_app_beside_a_histogram_of_another() {
     let mut catalog = new();
     let histogram = "# TYPE foo histogram\nfoo_bucket{le=\"+Inf\"} 1\nfoo_sum 1\nfoo_count 1\n";
     push(&mut catalog, "a", histogram);
-    let clashes = push(&mut catalog, "b", "# TYPE foo_count gauge\nfoo_count 7\nmine 1\n");
+    let conflicts = push(&mut catalog, "b", "# TYPE foo_count gauge\nfoo_count{i=\"b\"} 7\nmine 1\n");
     assert_eq!(
-        clashes,
-        ["family foo_count is left out: its sample names belong to family foo of app \"a\""]
+        conflicts,
+        ["family foo_count is exposed untyped: its names overlap with family foo of app \"a\""]
     );
-    assert_eq!(shown(&mut catalog, TEXT), format!("{histogram}mine 1\n"));
-    assert_eq!(catalog.remove("a").affected, [AppName::new("b").unwrap()]);
-    assert_eq!(shown(&mut catalog, TEXT), "# TYPE foo_count gauge\nfoo_count 7\nmine 1\n");
-    let clashes = push(&mut catalog, "a", histogram);
     assert_eq!(
-        clashes,
-        ["family foo is left out: its sample names belong to family foo_count of app \"b\""]
+        catalog.conflicts("a", 9).listed[0].to_string(),
+        "family foo is exposed untyped: its names overlap with family foo_count of app \"b\""
     );
+    assert_eq!(
+        shown(&mut catalog, TEXT),
+        "mine 1\nfoo_count 1\nfoo_count{i=\"b\"} 7\nfoo_bucket{le=\"+Inf\"} 1\nfoo_sum 1\n"
+    );
+    remove(&mut catalog, "a");
+    assert_eq!(shown(&mut catalog, TEXT), "mine 1\n# TYPE foo_count gauge\nfoo_count{i=\"b\"} 7\n");
+    push(&mut catalog, "a", histogram);
+    remove(&mut catalog, "b");
+    assert_eq!(shown(&mut catalog, TEXT), histogram);
+    assert!(catalog.conflicts("a", 9).is_empty());
 }
 
 #[test]
-fn an_update_of_another_shape_is_a_latecomer() {
+fn the_same_series_of_a_typed_and_an_untyped_page_get_the_label() {
     let mut catalog = new();
-    push(&mut catalog, "a", "# TYPE x gauge\nx{i=\"1\"} 1\n");
-    push(&mut catalog, "b", "# TYPE x gauge\nx{i=\"2\"} 1\n");
-    let clashes = push(&mut catalog, "a", "# TYPE x summary\nx_sum 1\nx_count 1\n");
-    assert_eq!(clashes, ["family x is left out: it is a gauge in app \"b\" and a summary here"]);
-    assert_eq!(shown(&mut catalog, TEXT), "# TYPE x gauge\nx{i=\"2\"} 1\n");
+    push(
+        &mut catalog,
+        "a",
+        "# TYPE d histogram\nd_bucket{le=\"+Inf\"} 3\nd_sum 1\nd_count 3\n",
+    );
+    push(&mut catalog, "b", "d_bucket{le=\"+Inf\"} 4\nd_sum 2\nd_count{i=\"b\"} 4\n");
+    let text = shown(&mut catalog, TEXT);
+    for line in [
+        "d_bucket{le=\"+Inf\",app=\"a\"} 3\n",
+        "d_bucket{le=\"+Inf\",app=\"b\"} 4\n",
+        "d_sum{app=\"a\"} 1\n",
+        "d_sum{app=\"b\"} 2\n",
+        "d_count{app=\"a\"} 3\n",
+        "d_count{i=\"b\"} 4\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert_eq!((catalog.duplicate_series("a"), catalog.duplicate_series("b")), (2, 2));
+}
+
+#[test]
+fn exemplars_and_units_are_left_out_of_a_conflict_and_come_back() {
+    let mut catalog = new();
+    let counter = "# TYPE c_seconds counter\n# UNIT c_seconds seconds\nc_seconds_total{i=\"1\"} 1 # {t=\"1\"} 0.5\n# EOF\n";
+    push_openmetrics(&mut catalog, "a", counter);
+    assert_eq!(shown(&mut catalog, OPENMETRICS), counter);
+    push(
+        &mut catalog,
+        "b",
+        "# TYPE c_seconds_total summary\nc_seconds_total_sum 1\nc_seconds_total_count 1\n",
+    );
+    let text = shown(&mut catalog, OPENMETRICS);
+    assert!(
+        text.contains("# TYPE c_seconds_total unknown\nc_seconds_total{i=\"1\"} 1\n"),
+        "{text}"
+    );
+    assert!(!text.contains("UNIT") && !text.contains("# {"), "{text}");
+    remove(&mut catalog, "b");
+    assert_eq!(shown(&mut catalog, OPENMETRICS), counter);
+}
+
+#[test]
+fn a_label_that_came_in_a_conflict_stays_with_the_family() {
+    let mut catalog = new();
+    push(
+        &mut catalog,
+        "a",
+        "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 1\nx_count 1\n",
+    );
+    push(&mut catalog, "b", "x_count 7\n");
+    remove(&mut catalog, "b");
+    assert_eq!(
+        shown(&mut catalog, TEXT),
+        "# TYPE x histogram\nx_bucket{le=\"+Inf\",app=\"a\"} 1\nx_sum{app=\"a\"} 1\nx_count{app=\"a\"} 1\n"
+    );
+    let labelled: Vec<_> = catalog.labelled("a");
+    assert_eq!(labelled, [Arc::from(&b"x"[..])]);
 }
 
 #[test]
@@ -163,7 +254,7 @@ fn a_series_without_labels_counts() {
 }
 
 #[test]
-fn the_telling_label_takes_a_free_name() {
+fn the_disambiguating_label_takes_a_free_name() {
     let mut catalog = new();
     push(&mut catalog, "a", "x{app=\"inner\"} 1\nx 1\n");
     push(&mut catalog, "b", "x{app=\"inner\"} 2\n");
@@ -324,7 +415,7 @@ fn answers_can_be_about_one_application() {
     assert_eq!(of_app(&mut catalog, "nobody"), "");
     let a = Arc::clone(catalog.exposition("a").unwrap());
     assert_eq!(
-        alone(&a, OPENMETRICS).body(None).into_parts().concat(),
+        render_single(&a, OPENMETRICS).body(None).into_parts().concat(),
         b"# TYPE x unknown\nx 1\n# TYPE mine unknown\nmine 1\n# EOF\n"
     );
 }
@@ -350,61 +441,32 @@ fn copies_of_the_proxys_own_families_join_them() {
 }
 
 #[test]
-fn a_push_can_be_checked_before_it_is_taken() {
-    let mut catalog = new();
-    push(
-        &mut catalog,
-        "a",
-        "# TYPE x gauge\nx 1\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n",
-    );
-    let refused = |catalog: &Catalog, app: &str, text: &str| catalog.check_push(app, &read(text, Syntax::Text)).len();
-    assert_eq!(refused(&catalog, "b", "# TYPE x counter\nx 1\n"), 1);
-    assert_eq!(refused(&catalog, "b", "# TYPE x summary\nx_sum 1\n"), 1);
-    assert_eq!(refused(&catalog, "b", "h_count 1\n"), 1);
-    assert_eq!(
-        refused(&catalog, "b", "# TYPE x gauge\nx 1\nx_y 2\n"),
-        0,
-        "the same series twice is no fault"
-    );
-    assert_eq!(refused(&catalog, "b", "x 1\n"), 0, "no type contradicts nothing");
-    assert_eq!(
-        refused(&catalog, "a", "# TYPE x summary\nx_sum 1\nh_count 1\n"),
-        0,
-        "what is one's own may change"
-    );
-    push(&mut catalog, "b", "# TYPE x gauge\nx{i=\"2\"} 1\n");
-    assert_eq!(refused(&catalog, "a", "# TYPE x summary\nx_sum 1\n"), 1, "but not against others");
-    assert_eq!(refused(&catalog, "a", "# TYPE x gauge\nx 2\n"), 0);
-    assert_eq!(shown(&mut catalog, TEXT).matches("x_sum").count(), 0, "nothing was taken");
-}
-
-#[test]
-fn nothing_changes_when_nothing_changes() {
+fn nothing_is_rendered_again_when_nothing_changes() {
     let mut catalog = new();
     push(&mut catalog, "a", "x 1\n");
-    shown(&mut catalog, TEXT);
+    let mut chunk = |variant| Arc::clone(&catalog.plan(variant, Selection::Everything).render().chunks()[0]);
+    let first = chunk(TEXT);
+    assert!(Arc::ptr_eq(&chunk(TEXT), &first));
+    assert!(Arc::ptr_eq(&chunk(UTF8), &first), "names that need no escaping look the same");
+    assert!(!Arc::ptr_eq(&chunk(OPENMETRICS), &first));
     push(&mut catalog, "a", "x 1\n");
-    assert_eq!(catalog.plan(TEXT, Selection::Everything).pending(), 0);
-    assert_eq!(
-        catalog.plan(UTF8, Selection::Everything).pending(),
-        0,
-        "names that need no escaping look the same"
-    );
-    assert_eq!(
-        catalog.plan(OPENMETRICS, Selection::Everything).pending(),
-        1,
-        "nobody has asked for it"
-    );
-}
-
-#[test]
-fn what_was_rendered_for_an_older_state_is_not_kept() {
-    let mut catalog = new();
-    push(&mut catalog, "a", "x 1\n");
-    let (exposed, finished) = catalog.plan(TEXT, Selection::Everything).render();
+    assert!(Arc::ptr_eq(&catalog.plan(TEXT, Selection::Everything).render().chunks()[0], &first));
     push(&mut catalog, "a", "x 2\n");
-    catalog.install(TEXT, finished);
-    assert_eq!(exposed.body(None).into_parts().concat(), b"x 1\n");
+    assert!(!Arc::ptr_eq(
+        &catalog.plan(TEXT, Selection::Everything).render().chunks()[0],
+        &first
+    ));
+}
+
+#[test]
+fn a_plan_shows_the_moment_that_it_was_made() {
+    let mut catalog = new();
+    push(&mut catalog, "a", "x 1\n");
+    push(&mut catalog, "b", "x{i=\"b\"} 1\n");
+    let plan = catalog.plan(TEXT, Selection::Everything);
+    push(&mut catalog, "a", "x 2\n");
+    remove(&mut catalog, "b");
+    assert_eq!(plan.render().body(None).into_parts().concat(), b"x 1\nx{i=\"b\"} 1\n");
     assert_eq!(shown(&mut catalog, TEXT), "x 2\n");
 }
 
@@ -427,31 +489,9 @@ fn a_version_tells_what_concerns_an_application() {
     assert!(catalog.version("a") > version, "its family has another header");
 }
 
-/// Who decides on each family, against a look at all who have it.
-fn decided_rightly(catalog: &mut Catalog) {
-    catalog.find_helpers();
-    for (_, entry) in catalog.entries.iter() {
-        let eldest = entry.iter().min_by_key(|(_, it)| it.since).map(|(app, _)| app);
-        assert_eq!(Some(entry.senior), eldest);
-        let keeping = || entry.iter().filter(|(_, it)| entry.keeps(it));
-        let typed = keeping().filter(|(_, it)| it.part.kind != Kind::Unknown);
-        let typer = typed.min_by_key(|(_, it)| it.since);
-        assert_eq!(entry.typer, typer.map(|(app, _)| app));
-        assert_eq!(entry.kind, typer.map_or(Kind::Unknown, |(_, it)| it.part.kind));
-        let helping = keeping().filter(|(app, it)| catalog.apps[*app].help(it.part.family).is_some());
-        assert_eq!(
-            entry.helper,
-            helping.min_by_key(|(app, _)| &catalog.apps[*app].name).map(|(app, _)| app)
-        );
-        let role = entry.get(entry.senior).unwrap().part.role;
-        let odd = entry.iter().filter(|(_, it)| entry.is_odd(it, role)).count();
-        assert!(entry.shared().is_none_or(|shared| shared.odd as usize == odd));
-    }
-}
-
 #[test]
-fn whoever_leaves_the_right_one_follows() {
-    const APPS: usize = 600;
+fn types_and_help_are_right_whichever_app_leaves() {
+    const APPS: usize = 200;
     const TEXTS: [&str; 6] = [
         "x{app=\"N\"} 1\n",
         "# TYPE x gauge\nx{app=\"N\"} 1\n",
@@ -465,30 +505,37 @@ fn whoever_leaves_the_right_one_follows() {
     // First all of one kind, as the instances of a program are, then a mixture.
     for mixture in [1, 7] {
         for app in 0..APPS {
-            push(
-                &mut catalog,
-                &format!("app{app:03}"),
-                &text(app, if mixture == 1 { 2 } else { app * mixture }),
-            );
+            let which = if mixture == 1 { 2 } else { app * mixture };
+            push(&mut catalog, &format!("app{app:03}"), &text(app, which));
         }
-        decided_rightly(&mut catalog);
         for turn in 0..APPS {
-            // The eldest and the first by name, or anybody.
+            // The oldest and the first by name, or any.
             let app = if turn % 3 < 2 { turn } else { turn * 7_919 % APPS };
-            match turn % 5 {
-                0 => push(&mut catalog, &format!("app{app:03}"), &text(app, turn * mixture / 5)),
-                _ => catalog
-                    .remove(&format!("app{app:03}"))
-                    .clashes
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
-            };
-            decided_rightly(&mut catalog);
+            let name = format!("app{app:03}");
+            if turn % 5 == 0 {
+                push(&mut catalog, &name, &text(app, turn * mixture / 5));
+            } else {
+                remove(&mut catalog, &name);
+            }
+            help_is_right(&catalog);
         }
-        let left: Vec<_> = catalog.names.keys().cloned().collect();
-        left.iter().for_each(|app| drop(catalog.remove(app.as_str())));
-        assert_eq!(catalog.entries.iter().count(), 0);
+        for app in 0..APPS {
+            remove(&mut catalog, &format!("app{app:03}"));
+        }
+        assert_eq!((catalog.families.entries.len(), catalog.apps.slots.len()), (0, 0));
+    }
+}
+
+/// The HELP of each shared family, against a look at all contributions.
+fn help_is_right(catalog: &Catalog) {
+    for shared in catalog.families.entries.iter().filter_map(|(_, entry)| entry.shared()) {
+        let apps = &catalog.apps.slots;
+        let helping = shared
+            .of
+            .iter()
+            .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
+        let first = helping.min_by_key(|(app, _)| apps[*app].name.clone()).map(|(app, _)| app);
+        assert_eq!(catalog.help_owner(shared), first);
     }
 }
 
@@ -497,10 +544,9 @@ fn what_was_rendered_by_other_rules_is_not_kept() {
     let mut catalog = new();
     push(&mut catalog, "a", "x 1\n");
     let version = catalog.version("a");
-    let (_, finished) = catalog.plan(TEXT, Selection::Everything).render();
-    catalog.start_over(Rules::new(Some("job"), Duplicates::Label, &[]));
+    shown(&mut catalog, TEXT);
+    catalog = catalog.start_over(Rules::new(Some("job"), Duplicates::Label, &[]));
     push(&mut catalog, "a", "x 1\n");
-    catalog.install(TEXT, finished);
     assert_eq!(shown(&mut catalog, TEXT), "x{job=\"a\"} 1\n");
     assert!(catalog.version("a") > version);
 }
@@ -523,4 +569,131 @@ fn a_label_that_makes_two_series_one_leaves_the_first() {
         text.contains("h_bucket{le=\"1.0\",job=\"a\"}") && !text.contains("2.0"),
         "groups stay whole: {text}"
     );
+}
+
+#[test]
+fn several_times_of_a_series_all_stand_in_order() {
+    let mut catalog = new();
+    push(
+        &mut catalog,
+        "a",
+        "# TYPE cpu gauge\ncpu{c=\"a\"} 3 3000\ncpu{c=\"b\"} 1 1000\ncpu{c=\"a\"} 1 1000\ncpu{c=\"a\"} 2 2000\ncpu{c=\"b\"} 2\n",
+    );
+    assert_eq!(
+        shown(&mut catalog, TEXT),
+        "# TYPE cpu gauge\ncpu{c=\"a\"} 1 1000\ncpu{c=\"a\"} 2 2000\ncpu{c=\"a\"} 3 3000\ncpu{c=\"b\"} 1 1000\ncpu{c=\"b\"} 2\n"
+    );
+    assert_eq!(
+        shown(&mut catalog, OPENMETRICS),
+        "# TYPE cpu gauge\ncpu{c=\"a\"} 1 1\ncpu{c=\"a\"} 2 2\ncpu{c=\"a\"} 3 3\ncpu{c=\"b\"} 1 1\n# EOF\n",
+        "a sample without time cannot stand beside one with a time"
+    );
+    push(&mut catalog, "b", "# TYPE cpu gauge\ncpu{c=\"a\"} 9 1000\n");
+    assert!(
+        shown(&mut catalog, TEXT).contains("cpu{c=\"a\",app=\"a\"} 2 2000\n"),
+        "two apps have the series"
+    );
+}
+
+#[test]
+fn several_times_of_a_histogram_stand_group_by_group() {
+    let mut catalog = new();
+    let point = |time: u32| {
+        format!("h_bucket{{le=\"1\"}} 1 {time}000\nh_bucket{{le=\"+Inf\"}} 2 {time}000\nh_sum 3 {time}000\nh_count 2 {time}000\n")
+    };
+    push(&mut catalog, "a", &format!("# TYPE h histogram\n{}{}", point(1), point(2)));
+    let text = shown(&mut catalog, OPENMETRICS);
+    assert_eq!(
+        text,
+        "# TYPE h histogram\nh_bucket{le=\"1.0\"} 1 1\nh_bucket{le=\"+Inf\"} 2 1\nh_sum 3 1\nh_count 2 1\n\
+         h_bucket{le=\"1.0\"} 1 2\nh_bucket{le=\"+Inf\"} 2 2\nh_sum 3 2\nh_count 2 2\n# EOF\n"
+    );
+    // Not group by group: under OpenMetrics each sample name is a family of its own.
+    push(&mut catalog, "a", &format!("# TYPE h histogram\n{}{}", point(2), point(1)));
+    let text = shown(&mut catalog, OPENMETRICS);
+    assert!(text.contains("# TYPE h_count unknown\nh_count 2 1\nh_count 2 2\n"), "{text}");
+}
+
+#[test]
+fn reserved_labels_pass_in_every_format() {
+    let mut catalog = new();
+    push(&mut catalog, "a", "foo{__tenant__=\"a\",x=\"1\"} 1\n");
+    assert_eq!(shown(&mut catalog, TEXT), "foo{__tenant__=\"a\",x=\"1\"} 1\n");
+    assert_eq!(
+        shown(&mut catalog, OPENMETRICS),
+        "# TYPE foo unknown\nfoo{__tenant__=\"a\",x=\"1\"} 1\n# EOF\n"
+    );
+}
+
+/// Texts that contradict each other in every way that there is.
+const CONTRARY: [(&str, Syntax); 14] = [
+    ("", Syntax::Text),
+    (
+        "# HELP x H\n# TYPE x histogram\nx_bucket{i=\"N\",le=\"+Inf\"} 1\nx_sum{i=\"N\"} 1\nx_count{i=\"N\"} 1\n",
+        Syntax::Text,
+    ),
+    ("# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 1\nx_count 1\n", Syntax::Text),
+    (
+        "# HELP x S\n# TYPE x summary\nx{i=\"N\",quantile=\"0.5\"} 1\nx_sum{i=\"N\"} 1\nx_count{i=\"N\"} 1\ny 1\n",
+        Syntax::Text,
+    ),
+    (
+        "# TYPE x summary\nx_sum 1\nx_count 1\n# TYPE x_bucket histogram\nx_bucket_bucket{le=\"+Inf\"} 1\nx_bucket_sum 1\nx_bucket_count 1\n",
+        Syntax::Text,
+    ),
+    ("# TYPE x gauge\nx 1\nx{i=\"N\"} 2\n", Syntax::Text),
+    ("# HELP x C\n# TYPE x counter\nx{i=\"N\"} 1\nx_total 1\n", Syntax::Text),
+    (
+        "x_bucket{i=\"N\",le=\"+Inf\"} 1\nx_sum{i=\"N\"} 1\nx_count{i=\"N\"} 1\n",
+        Syntax::Text,
+    ),
+    ("# TYPE x_count gauge\nx_count 1\nx_sum{app=\"inner\"} 1\n", Syntax::Text),
+    (
+        "# TYPE x_count histogram\nx_count_bucket{le=\"+Inf\"} 1\nx_count_sum 1\nx_count_count 1\ny 1\n",
+        Syntax::Text,
+    ),
+    (
+        "# TYPE \"x.y\" histogram\n{\"x.y_bucket\",le=\"+Inf\"} 1\n{\"x.y_sum\"} 1\n{\"x.y_count\"} 1\nx_y_count 1\n",
+        Syntax::Text,
+    ),
+    (
+        "# TYPE x counter\n# UNIT x x\nx_total{i=\"N\"} 1 # {t=\"1\"} 1\nx_created{i=\"N\"} 1\n# TYPE y info\ny_info 1\n# EOF\n",
+        Syntax::OpenMetrics,
+    ),
+    (
+        "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 1\nx_count 1\nx_created 1\n# EOF\n",
+        Syntax::OpenMetrics,
+    ),
+    (
+        "# TYPE x gaugehistogram\nx_bucket{le=\"+Inf\"} 1\nx_gsum 1\nx_gcount 1\n# TYPE x_count stateset\nx_count{x_count=\"a\"} 1\n# EOF\n",
+        Syntax::OpenMetrics,
+    ),
+];
+
+proptest! {
+    // Each case has up to 40 steps, and each step looks at all tables.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever apps hand in, in whatever order: the tables agree with each other, and a snapshot stays as it was.
+    #[test]
+    fn the_tables_agree_after_every_step(latest: bool, steps in proptest::collection::vec((0_usize..6, 0..CONTRARY.len() + 1, any::<bool>()), 1..40)) {
+        let duplicates = if latest { Duplicates::Latest } else { Duplicates::Label };
+        let mut catalog = Catalog::new(Rules::new(None, duplicates, &[]));
+        for (app, which, look) in steps {
+            let name = format!("app{app}");
+            let (snapshot, before) = (catalog.clone(), look.then(|| shown(&mut catalog.clone(), OPENMETRICS)));
+            match CONTRARY.get(which) {
+                Some((text, syntax)) => drop(push_labelled(&mut catalog, &name, &text.replace('N', &app.to_string()), *syntax, &[])),
+                None => remove(&mut catalog, &name),
+            }
+            if let Some(before) = before {
+                let mut snapshot = snapshot;
+                snapshot.check_invariants();
+                prop_assert_eq!(shown(&mut snapshot, OPENMETRICS), before);
+                let built = shown(&mut catalog, TEXT);
+                drop(catalog.evict(TEXT));
+                prop_assert_eq!(shown(&mut catalog, TEXT), built, "a segment was not invalidated");
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::model::Syntax;
 use super::super::family::{Kind, Suffix};
 use super::super::reason::Reason;
 use super::bytes::{closing_quote, is_blank, name_end, skip_blanks};
+use super::escapes::MARK;
 use super::{Reader, span};
 
 /// What OpenMetrics wants of header lines.
@@ -40,6 +41,39 @@ impl Reader<'_, '_> {
         self.text_after_eof(at);
         if let Err((at, reason)) = self.header(&body[word_at..word_end], word_end, end) {
             self.faults.fault(at, reason);
+        }
+    }
+
+    /// Looks through the comments of a text without a sample for signs that samples were meant: words, which any text without line
+    /// breaks is behind its first `#`, and headers inside other lines, which are lines that were joined. Reports the first sign.
+    #[cold]
+    pub(super) fn suspect_comments(&mut self) {
+        let body = self.body;
+        let mut start = 0;
+        while start < body.len() {
+            let (end, newline) = self.line_end(start);
+            let line = &body[..end];
+            let hash = skip_blanks(line, if start == 0 && body.starts_with(MARK) { MARK.len() } else { start });
+            start = newline + 1;
+            if line.get(hash) != Some(&b'#') {
+                continue;
+            }
+            let word = skip_blanks(line, hash + 1);
+            let word_end = line[word..].iter().position(|byte| is_blank(*byte)).map_or(end, |len| word + len);
+            match &line[word..word_end] {
+                b"" => {}
+                b"HELP" | b"TYPE" | b"UNIT" | b"EOF" => {
+                    let headers = [&b"# TYPE "[..], b"# HELP "];
+                    let inside = headers
+                        .iter()
+                        .filter_map(|header| memchr::memmem::find(&line[word..], header))
+                        .min();
+                    if let Some(len) = inside {
+                        return self.faults.fault(word + len, Reason::Joined);
+                    }
+                }
+                _ => return self.faults.fault(word, Reason::NoSample),
+            }
         }
     }
 
@@ -86,6 +120,9 @@ impl Reader<'_, '_> {
             let quote = closing_quote(body, at + 1)?;
             if std::str::from_utf8(&body[at + 1..quote]).is_err() {
                 return Err((at, Reason::Encoding));
+            }
+            if let Some(len) = memchr::memchr(0, &body[at + 1..quote]) {
+                return Err((at + 1 + len, Reason::Nul));
             }
             (at + 1..quote, quote + 1)
         } else {

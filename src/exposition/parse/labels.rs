@@ -234,7 +234,7 @@ impl Scanner<'_> {
         let mut traits = Traits::NONE;
         let (name, after) = if byte_at(body, at) == b'"' {
             let end = closing_quote(body, at + 1)?;
-            self.check_text(at + 1..end)?;
+            self.check_name(at + 1..end)?;
             traits |= Traits::QUOTED;
             (at + 1..end, end + 1)
         } else {

@@ -21,6 +21,8 @@ pub(super) struct Line {
     /// Empty where there is none.
     pub(super) timestamp: Range<usize>,
     pub(super) exemplar: Option<ExemplarSeen>,
+    /// Place and reason of an exemplar that is left out.
+    pub(super) spoiled: Option<Wrong>,
     pub(super) traits: Traits,
     /// The end of what counts.
     pub(super) end: usize,
@@ -241,7 +243,7 @@ impl<'a> Scanner<'a> {
             return Err((at, Reason::NameStart(byte_at(body, at))));
         }
         let end = closing_quote(body, at + 1)?;
-        self.check_text(at + 1..end)?;
+        self.check_name(at + 1..end)?;
         if end == at + 1 {
             return Err((at, Reason::EmptyName));
         }
@@ -256,6 +258,14 @@ impl<'a> Scanner<'a> {
             *traits |= Traits::RESPELL_OPENMETRICS;
         }
         Ok((at + 1..end, next))
+    }
+
+    /// Refuses a quoted name that is not UTF-8 or holds a NUL. Values may hold one; in a name Prometheus refuses the whole text for it.
+    pub(super) fn check_name(&self, name: Range<usize>) -> Result<(), Wrong> {
+        match memchr::memchr(0, &self.body[name.clone()]) {
+            Some(len) => Err((name.start + len, Reason::Nul)),
+            None => self.check_text(name),
+        }
     }
 
     /// Refuses what is not UTF-8.

@@ -6,10 +6,13 @@
 //!   up as a whole.
 //! - Kept is what Prometheus itself would keep. What only strict readers of OpenMetrics refuse marks the family instead
 //!   ([`Traits`]), for those who write it out.
+//! - An exemplar that cannot be read, or that may not stand where it does, costs itself and not its sample.
+//! - A text without a sample must not look as if it had some: a comment of no known form is a fault then, and so is a header inside another.
 //! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
 //! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
 
 pub(super) mod bytes;
+pub(super) mod escapes;
 mod families;
 mod header;
 mod labels;
@@ -32,6 +35,7 @@ use super::sample;
 use super::span::Span;
 
 use bytes::{is_blank, skip_blanks};
+use escapes::MARK;
 use families::{Families, Owner};
 use labels::Role;
 pub(super) use line::Hashes;
@@ -145,9 +149,9 @@ impl Reader<'_, '_> {
     fn read(&mut self) {
         let body = self.body;
         let mut at = 0;
-        if body.starts_with(b"\xef\xbb\xbf") {
+        if body.starts_with(MARK) {
             self.faults.note(0, Reason::Mark);
-            at = 3;
+            at = MARK.len();
         }
         while at < body.len() {
             at = match body[at] {
@@ -161,6 +165,9 @@ impl Reader<'_, '_> {
         }
         if self.syntax == Syntax::OpenMetrics && self.eof.is_none() {
             self.faults.fault(body.len(), Reason::NoEof);
+        }
+        if self.runs.is_empty() {
+            self.suspect_comments();
         }
     }
 
@@ -247,9 +254,6 @@ impl Reader<'_, '_> {
             Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
-        if line.exemplar.is_some() {
-            traits |= self.exemplar(owner, kind, line);
-        }
         if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
             self.odd_spelling(start, line.traits);
         }
@@ -257,9 +261,15 @@ impl Reader<'_, '_> {
             if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
                 self.turn_to(owner.family);
             }
-            if self.is_duplicate(start, line) {
+            if self.is_duplicate(start, line, owner.family) {
                 return;
             }
+        }
+        if line.exemplar.is_some() {
+            traits |= self.exemplar(owner, kind, line);
+        }
+        if let Some((at, reason)) = line.spoiled {
+            self.faults.exemplar(at, reason);
         }
         self.judge(start, owner, bound, line, traits);
         self.run(owner.family, start, line);
@@ -275,7 +285,7 @@ impl Reader<'_, '_> {
         if end < line.newline {
             self.faults.note_once(end, Reason::CarriageReturn);
         }
-        if end > line.end && is_blank(self.body[line.end]) {
+        if end > line.end && is_blank(self.body[line.end]) && line.spoiled.is_none() {
             self.faults.note(line.end, Reason::TrailingBlanks);
         }
     }
@@ -289,8 +299,7 @@ impl Reader<'_, '_> {
             );
         }
         if traits.contains(Traits::RESERVED_LABELS) {
-            self.faults
-                .note(at, Reason::Spelling("label names that start with __ are reserved in OpenMetrics"));
+            self.faults.note(at, Reason::ReservedLabel);
         }
     }
 
@@ -303,7 +312,7 @@ impl Reader<'_, '_> {
         if place && line.exemplar.is_some_and(|exemplar| exemplar.short) {
             return Traits::NONE;
         }
-        self.faults.note(line.end, Reason::ExemplarPlace);
+        self.faults.exemplar(line.end, Reason::ExemplarPlace);
         Traits::RESPELL_OPENMETRICS
     }
 
@@ -346,20 +355,50 @@ impl Reader<'_, '_> {
         self.series_of = SeriesOf::All;
         let runs: Vec<Span> = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
         for (at, hash) in Hashes::new(self.body, self.syntax, &runs) {
-            self.series.find_or_insert(hash, narrow(at), |_| false);
+            let body = self.body;
+            let found = self
+                .series
+                .find_or_insert(hash, narrow(at), |other| same_series(body, other as usize, at));
+            if let Some(first) = found {
+                self.enter_time(first, at, hash);
+            }
         }
     }
 
     #[inline]
-    fn is_duplicate(&mut self, start: usize, line: &Line) -> bool {
+    fn is_duplicate(&mut self, start: usize, line: &Line, family: usize) -> bool {
         let body = self.body;
         let found = self
             .series
             .find_or_insert(line.hash, narrow(start), |other| same_series(body, other as usize, start));
-        if let Some(first) = found {
-            self.faults.fault(start, Reason::Duplicate(first));
+        match found {
+            None => false,
+            Some(first) => self.is_repeated(first, start, line.hash, family),
         }
-        found.is_some()
+    }
+
+    /// Looks whether a series that stands in the text already stands there with the same time, or without time as well.
+    #[cold]
+    fn is_repeated(&mut self, first: u32, start: usize, hash: u64, family: usize) -> bool {
+        let same_time = self.enter_time(first, start, hash);
+        match same_time {
+            Some(same_time) => self.faults.fault(start, Reason::Duplicate(same_time)),
+            None => self.families.draft(family).traits |= Traits::SEVERAL_TIMES,
+        }
+        same_time.is_some()
+    }
+
+    /// Enters a sample of a series whose first sample stands at `first`; returns the one that has the same time.
+    fn enter_time(&mut self, first: u32, start: usize, hash: u64) -> Option<u32> {
+        let (body, syntax) = (self.body, self.syntax);
+        let time = |at: usize| sample::split(line_at(body, at)).millis(syntax);
+        let mine = time(start);
+        if time(first as usize) == mine {
+            return Some(first);
+        }
+        let mixed = mine.map_or(1, i64::cast_unsigned).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let same = |other: u32| time(other as usize) == mine && same_series(body, other as usize, start);
+        self.series.find_or_insert(hash ^ mixed, narrow(start), same)
     }
 
     /// Counts the sample into its family and looks whether that still fits its type.
@@ -465,11 +504,14 @@ impl Reader<'_, '_> {
 /// Whether two good lines are samples of the same series.
 #[cold]
 fn same_series(body: &[u8], one: usize, other: usize) -> bool {
-    let line = |start: usize| {
-        let rest = &body[start..];
-        &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]
-    };
-    sample::split(line(one)).same_series(&sample::split(line(other)))
+    sample::split(line_at(body, one)).same_series(&sample::split(line_at(body, other)))
+}
+
+/// The good line at an offset.
+fn line_at(body: &[u8], start: usize) -> &[u8] {
+    let rest = &body[start..];
+    let line = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]

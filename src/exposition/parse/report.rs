@@ -10,6 +10,8 @@ pub(in crate::exposition) struct Report {
     strict: bool,
     limit: usize,
     faults: u64,
+    exemplars: u64,
+    first_exemplar: Option<(u32, Reason)>,
     warnings: u64,
     errors: u64,
     kept: Vec<(u32, Reason)>,
@@ -32,6 +34,8 @@ impl Report {
             strict: false,
             limit,
             faults: 0,
+            exemplars: 0,
+            first_exemplar: None,
             warnings: 0,
             errors: 0,
             kept: Vec::new(),
@@ -45,11 +49,23 @@ impl Report {
             strict: true,
             limit,
             faults: 0,
+            exemplars: 0,
+            first_exemplar: None,
             warnings: 0,
             errors: 0,
             kept: Vec::new(),
             said: Vec::new(),
         }
+    }
+
+    /// Number of exemplars that are left out although their samples are kept.
+    pub(in crate::exposition) const fn exemplars(&self) -> u64 {
+        self.exemplars
+    }
+
+    /// The first exemplar that is left out.
+    pub(in crate::exposition) fn first_exemplar(&self, body: &[u8]) -> Option<Told> {
+        self.first_exemplar.map(|(at, reason)| Teller::new(body).tell(at, reason))
     }
 
     /// How many faults there were.
@@ -74,6 +90,14 @@ impl Report {
         if self.first_time(reason) {
             self.fault(at, reason);
         }
+    }
+
+    /// Something that costs the exemplar of a sample, not the sample.
+    #[cold]
+    pub(super) fn exemplar(&mut self, at: usize, reason: Reason) {
+        self.exemplars += 1;
+        self.first_exemplar.get_or_insert((narrow(at), reason));
+        self.note(at, reason);
     }
 
     /// Something that costs nothing here.
@@ -113,22 +137,37 @@ impl Report {
     /// What was kept, in the order of the text, with lines and columns.
     pub(in crate::exposition) fn tell(mut self, body: &[u8]) -> Vec<Told> {
         self.kept.sort_by_key(|(at, _)| *at);
-        let (mut line, mut counted) = (1, 0);
-        let tell = |(offset, reason): (u32, Reason)| {
-            let at = (offset as usize).min(body.len());
-            line += newlines(&body[counted..at]);
-            counted = at;
-            let start = memchr::memrchr(b'\n', &body[..at]).map_or(0, |newline| newline + 1);
-            let sentence = reason.tell(body, |at| 1 + newlines(&body[..at as usize]));
-            Told {
-                offset,
-                line,
-                column: 1 + characters(&body[start..at]),
-                reason,
-                sentence,
-            }
-        };
-        self.kept.into_iter().map(tell).collect()
+        let mut teller = Teller::new(body);
+        self.kept.into_iter().map(|(at, reason)| teller.tell(at, reason)).collect()
+    }
+}
+
+/// Finds the lines and columns of offsets that come in order.
+struct Teller<'a> {
+    body: &'a [u8],
+    line: u32,
+    counted: usize,
+}
+
+impl<'a> Teller<'a> {
+    const fn new(body: &'a [u8]) -> Self {
+        Self { body, line: 1, counted: 0 }
+    }
+
+    fn tell(&mut self, offset: u32, reason: Reason) -> Told {
+        let body = self.body;
+        let at = (offset as usize).min(body.len());
+        self.line += newlines(&body[self.counted..at]);
+        self.counted = at;
+        let start = memchr::memrchr(b'\n', &body[..at]).map_or(0, |newline| newline + 1);
+        let sentence = reason.tell(body, |at| 1 + newlines(&body[..at as usize]));
+        Told {
+            offset,
+            line: self.line,
+            column: 1 + characters(&body[start..at]),
+            reason,
+            sentence,
+        }
     }
 }
 
@@ -137,6 +176,6 @@ fn newlines(text: &[u8]) -> u32 {
 }
 
 /// Characters of UTF-8; of other bytes, those that could start one.
-fn characters(text: &[u8]) -> u32 {
+pub(super) fn characters(text: &[u8]) -> u32 {
     narrow(text.iter().filter(|byte| *byte & 0xc0 != 0x80).count())
 }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use crate::model::Syntax;
 
 use super::super::family::{Kind, Suffix, Traits};
+use super::super::timestamps::millis;
 use super::line::{Line, Scanner};
 use super::table::Table;
 
@@ -210,7 +211,21 @@ impl Shape {
         if self.open && self.group == group {
             let both_without = self.timestamp.is_empty() && line.timestamp.is_empty();
             let same_time = both_without || of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
-            return ensure(same_time, TORN).map(|()| None);
+            if same_time {
+                return Ok(None);
+            }
+            let time = |range: &Range<usize>| millis(&of.body[range.clone()], of.syntax);
+            // The same labels at a later time.
+            let is_later = time(&self.timestamp).zip(time(&line.timestamp)).is_some_and(|(old, new)| old < new);
+            ensure(is_later, TORN)?;
+            let fresh = Self {
+                open: true,
+                entered: self.entered,
+                group,
+                timestamp: line.timestamp.clone(),
+                ..Self::default()
+            };
+            return Ok(Some(std::mem::replace(self, fresh)));
         }
         let fresh = Self {
             open: true,

@@ -31,6 +31,7 @@ impl Scanner<'_> {
             value: value.value,
             timestamp: 0..0,
             exemplar: None,
+            spoiled: None,
             traits: self.name_traits | cursor.traits | gap_traits(body, gap..value_at),
             end,
             newline: end,
@@ -116,9 +117,28 @@ impl Scanner<'_> {
         }
         match (byte_at(body, at), self.syntax) {
             (b'#', Syntax::OpenMetrics) => self.exemplar(at, line),
-            (b'#', Syntax::Text) => Err((at, Reason::ExemplarInText)),
-            _ => Err((at, Reason::Trailing)),
+            // Anything else behind the hash may be the next line, joined to this one.
+            (b'#', Syntax::Text) if byte_at(body, skip_blanks(body, at + 1)) == b'{' => self.spoil(line, (at, Reason::ExemplarInText)),
+            (b'#', Syntax::Text) => return Err((at, Reason::TrailingComment)),
+            _ => return Err((at, Reason::Trailing)),
         }
+        Ok(())
+    }
+
+    /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line. What is wrong with it costs the sample nothing.
+    fn exemplar(&self, at: usize, line: &mut Line) {
+        let (traits, end) = (line.traits, line.end);
+        if let Err(wrong) = self.read_exemplar(at, line) {
+            (line.traits, line.end, line.exemplar) = (traits, end, None);
+            self.spoil(line, wrong);
+        }
+    }
+
+    /// Leaves out all that follows the sample.
+    #[cold]
+    fn spoil(&self, line: &mut Line, wrong: Wrong) {
+        line.spoiled = Some(wrong);
+        line.newline = memchr::memchr(b'\n', &self.body[line.end..]).map_or(self.body.len(), |len| line.end + len);
     }
 
     fn timestamp(&self, at: usize) -> Result<Range<usize>, Wrong> {
@@ -131,8 +151,7 @@ impl Scanner<'_> {
         if fine { Ok(word) } else { Err((at, Reason::Timestamp(span(word)))) }
     }
 
-    /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line.
-    fn exemplar(&self, at: usize, line: &mut Line) -> Result<(), Wrong> {
+    fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), Wrong> {
         let body = self.body;
         line.traits |= Traits::EXEMPLARS | Traits::RESPELL_TEXT | gap_traits(body, line.end..at);
         let brace = skip_blanks(body, at + 1);
@@ -188,6 +207,9 @@ impl Scanner<'_> {
                 return Err((cursor.at, Reason::ManyLabels));
             }
             let label = self.label_at(cursor.at)?;
+            if let Some(len) = memchr::memchr(0, &body[label.value.clone()]) {
+                return Err((label.value.start + len, Reason::Nul));
+            }
             let name = &body[label.name.clone()];
             if Labels::new(&body[start..cursor.at]).any(|earlier| earlier.name == name) {
                 return Err((cursor.at, Reason::TwiceLabel(span(label.name))));

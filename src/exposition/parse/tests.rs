@@ -32,6 +32,10 @@ fn runs(of: &Exposition, family: &Family) -> Vec<String> {
     of.runs(family).map(string).collect()
 }
 
+fn only_named<'a>(of: &'a Exposition, name: &str) -> &'a Family {
+    of.families().iter().find(|it| of.text(it.name) == name.as_bytes()).unwrap()
+}
+
 fn only(of: &Exposition) -> &Family {
     assert_eq!(of.families().len(), 1);
     &of.families()[0]
@@ -116,10 +120,6 @@ fn faults_tell_where_and_why() {
         ("foo{a=\"b\"}", "11 the value is missing"),
         ("foo{a=\"b} 1", "12 quoted text is not closed by a quote on this line"),
         ("foo{a=\"b\"", "10 labels are not closed by a brace on this line"),
-        (
-            "foo{a=\"\\x\"} 1",
-            "8 \\ before “x” is no escape sequence; a backslash is written \\\\",
-        ),
         ("foo{a=b} 1", "7 expected a quote before the label value, found “b”"),
         ("foo{a} 1", "6 expected = after the label name, found “}”"),
         ("foo{,} 1", "5 “,” cannot start a label name"),
@@ -138,15 +138,15 @@ fn faults_tell_where_and_why() {
         ("foo 0x10", "5 “0x10” is not a number"),
         ("foo 1 -5", "7 “-5” is not a timestamp"),
         ("foo 1 5 6", "9 nothing may follow the timestamp"),
-        ("foo 1 # {a=\"b\"} 1", "7 the text format has no exemplars; they need OpenMetrics"),
+        ("foo 1 # HELP bar x", "7 a comment needs a line of its own"),
+        ("foo 1 5 #", "9 a comment needs a line of its own"),
+        ("{\"fo\0o\"} 1", "5 a NUL, which no name and no exemplar may hold"),
+        ("foo{\"\0\"=\"\"} 1", "6 a NUL, which no name and no exemplar may hold"),
+        ("# TYPE \"fo\0o\" gauge", "11 a NUL, which no name and no exemplar may hold"),
         ("# TYPE foo info", "12 type “info” needs OpenMetrics"),
         ("# TYPE foo COUNTER", "12 type “COUNTER” must be written in lower case"),
         ("# TYPE foo", "11 the type is missing"),
         ("# HELP 9 x", "8 no metric name here that can be read"),
-        (
-            "# HELP foo C:\\temp",
-            "14 \\ before “t” is no escape sequence; a backslash is written \\\\",
-        ),
     ] {
         let it = text(&format!("good 1\n{line}\ngood{{a=\"b\"}} 1\n"));
         assert_eq!(faults(&it), [format!("2:{fault}")], "{line}");
@@ -188,7 +188,6 @@ fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
         "foo { a = \"1\" , b=\"2\", } 1",
         "{\"foo\",\"a\"=\"1\",b=\"2\"} 1",
         "foo{a=\"1\",b=\"2\",c=\"\"} 1",
-        "foo{a=\"1\",b=\"2\"} 1 12345",
     ] {
         let it = text(&format!("foo{{a=\"1\",b=\"2\"}} 1\n{second}\n"));
         assert_eq!(faults(&it), ["2:1 the same series stands on line 1 already"], "{second}");
@@ -296,19 +295,115 @@ fn exemplars_are_handed_out_where_they_may_be() {
     assert!(it.samples(&it.families()[0]).all(|it| it.exemplar.is_none()));
     assert!(it.families()[0].traits.contains(Traits::EXEMPLARS | Traits::RESPELL_OPENMETRICS));
     assert!(it.samples(&it.families()[1]).all(|it| it.exemplar.is_some()));
+    assert_eq!((it.faults().exemplars(), it.faults().first_exemplar().unwrap().line), (1, 2));
+}
+
+#[test]
+fn a_bad_exemplar_costs_the_exemplar() {
     for (line, column) in [
         ("a_total 1 # x", 13),
         ("a_total 1 # {x=\"y\"}", 20),
         ("a_total 1 # {x=\"y\",x=\"z\"} 1", 20),
         ("a_total 1 # {x=\"y\"} 1 nan", 23),
         ("a_total 1 # {} 1 2 3", 20),
+        ("a_total 1 # {x=\"y} 1", 21),
+        ("a_total 1 # {x=\"\0\"} 1", 17),
+        ("a_total 1 # {x=\"y\"} one", 21),
+        ("a_total 1 5 # {\"x\"} 1 \t\r", 19),
     ] {
+        let it = open(&format!(
+            "# TYPE a counter\na_total{{b=\"1\"}} 7\n{line}\na_total{{b=\"2\"}} 9\n# EOF\n"
+        ));
+        assert_eq!((faults(&it), it.series(), it.faults().exemplars()), (vec![], 3, 1), "{line}");
+        let first = it.faults().first_exemplar().unwrap();
+        assert_eq!((first.line, first.column), (3, column), "{line}: {first}");
+        let timestamp = if line.contains(" 5 ") {
+            Traits::TIMESTAMPS | Traits::RESPELL_TEXT
+        } else {
+            Traits::NONE
+        };
         assert_eq!(
-            open(&format!("{line}\n# EOF\n")).faults().first().map(|it| (it.line, it.column)),
-            Some((1, column)),
+            only(&it).traits,
+            Traits::TOTAL | Traits::UNFIT.intersection(only(&it).traits) | timestamp,
             "{line}"
         );
+        let kept: Vec<String> = it.samples(only(&it)).map(|it| string(it.line)).collect();
+        assert_eq!(kept[1], line.split(" #").next().unwrap(), "{line}");
+        assert_eq!(kept.len(), 3, "{line}");
     }
+    let many = open(&format!("# TYPE a counter\n{}# EOF\n", "a_total 1 # {} x\n".repeat(3)));
+    assert_eq!((many.series(), many.faults().exemplars(), many.faults().total()), (1, 1, 2));
+}
+
+#[test]
+fn exemplars_in_text_cost_themselves() {
+    let it = text("# TYPE a_total counter\na_total{x=\"1\"} 1 # {id=\"7\"} 0.5\na_total{x=\"2\"} 1 1000 #{} 1\nb 2\n");
+    assert_eq!((faults(&it), it.faults().exemplars(), it.series()), (vec![], 2, 3));
+    assert_eq!(runs(&it, &it.families()[0]), ["a_total{x=\"1\"} 1", "a_total{x=\"2\"} 1 1000"]);
+    let first = it.faults().first_exemplar().unwrap();
+    assert_eq!(first.to_string(), "2:18 the text format has no exemplars; they need OpenMetrics");
+}
+
+#[test]
+fn lone_backslashes_stand_for_themselves() {
+    let it = text("# HELP q See C:\\temp \\\n# TYPE q gauge\nq{path=\"C:\\Users\\x\"} 1\nr{s=\"it\\'s\"} 1\nok 1\n");
+    assert_eq!((faults(&it), it.series()), (vec![], 3));
+    assert_eq!(string(it.text(only_named(&it, "q").help.unwrap())), "See C:\\\\temp \\\\");
+    assert_eq!(runs(&it, only_named(&it, "q")), ["q{path=\"C:\\\\Users\\\\x\"} 1"]);
+    let it = text("a{p=\"C:\\U\"} 1\na{p=\"C:\\\\U\"} 2 x\na{p=\"C:\\\\U\"} 2\na{p=\"\\d\\e\",q=1} 1\n");
+    assert_eq!(
+        faults(&it),
+        [
+            "2:16 “x” is not a timestamp",
+            "3:1 the same series stands on line 1 already",
+            "4:14 expected a quote before the label value, found “1”"
+        ],
+        "columns are those of the text as it was handed in"
+    );
+}
+
+#[test]
+fn a_nul_may_stand_in_a_value_and_in_a_help() {
+    let it = text("# HELP a x\0y\na{b=\"sw1^@\0\0\"} 1\nother 1\n");
+    assert_eq!((faults(&it), it.series()), (vec![], 2));
+    assert_eq!(text("a\0 1\n").faults().total(), 1);
+}
+
+#[test]
+fn a_text_of_headers_alone_is_an_update_to_nothing() {
+    for empty in [
+        "",
+        "\n \n",
+        "# HELP a x\n# TYPE a counter\n",
+        "# UNIT a_b b\n",
+        "# EOF\n",
+        "#\n#  \n# HELP a # of things\n",
+        "\u{feff}# HELP a x\r\n",
+    ] {
+        let it = text(empty);
+        assert_eq!((faults(&it), it.series()), (vec![], 0), "{empty:?}");
+    }
+    assert!(open("# TYPE a counter\n# UNIT a_b b\n# EOF\n").faults().is_empty());
+}
+
+#[test]
+fn comments_that_hide_samples_are_faults_where_there_is_none() {
+    const WORDS: &str = "the text has no sample, and this comment is no HELP, TYPE, UNIT or EOF line";
+    const JOINED: &str = "the text has no sample, and a header inside another line: were its lines joined?";
+    for (odd, fault) in [
+        ("# just words", format!("1:3 {WORDS}")),
+        ("#just words\n", format!("1:2 {WORDS}")),
+        ("# HELP a x\n  # help a x\n# more words\n", format!("2:5 {WORDS}")),
+        ("# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1", format!("1:19 {JOINED}")),
+        ("# EOF# HELP a x", format!("1:3 {WORDS}")),
+        ("# EOF # HELP a x", format!("1:7 {JOINED}")),
+    ] {
+        assert_eq!(faults(&text(odd)), [fault], "{odd:?}");
+        let sampled = format!("{odd}\nfoo 1\n");
+        assert!(text(&sampled).faults().is_empty(), "{sampled:?}");
+    }
+    // A line that is bad in itself is reported too.
+    assert_eq!(text("# words\nbad{\n").faults().total(), 2);
 }
 
 #[test]
@@ -384,5 +479,32 @@ fn faults_are_bounded_but_counted() {
     assert_eq!(
         (it.faults().iter().count(), it.faults().total()),
         (crate::exposition::MAX_FAULTS_KEPT, 1_000)
+    );
+}
+
+#[test]
+fn a_series_may_stand_with_several_times() {
+    let read = text("a{x=\"1\"} 1 1000\na{x=\"1\"} 2 2000\nb 1 5\r\nb 2 6\r\na{x=\"1\"} 3 3000\na{x=\"1\"} 4\n");
+    assert!(read.faults().is_empty(), "{:?}", faults(&read));
+    assert_eq!(read.series(), 6);
+    assert!(read.families().iter().all(|family| family.traits.contains(Traits::SEVERAL_TIMES)));
+    assert_eq!(read.mixed_times(), 1);
+    let read = text("a 1 1000\na 2 2000\na 3 2000\na 4 02000\nb 1\nb 2\nc 1\na 5 1000\n");
+    assert_eq!(
+        faults(&read),
+        [
+            "3:1 the same series stands on line 2 already",
+            "4:1 the same series stands on line 2 already",
+            "6:1 the same series stands on line 5 already",
+            "8:1 the same series stands on line 1 already"
+        ]
+    );
+    let read = open("a 1 1.0001\na 2 1.0002\na 3 1.001\n# EOF\n");
+    assert_eq!(read.faults().total(), 1, "Prometheus stores milliseconds");
+    assert!(
+        !text("a 1 1000\nb 1 2000\n")
+            .families()
+            .iter()
+            .any(|family| family.traits.contains(Traits::SEVERAL_TIMES))
     );
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::rope::Rope;
 use super::{Item, Variant};
+use crate::exposition::MemoryMeter;
 use crate::exposition::gzip::{Compressor, Effort, Piece};
 
 /// How much text is deflated into one piece: what a segment has at most, so that large applications give several pieces of work.
@@ -28,6 +29,8 @@ pub struct Chunk {
     rendering: Mutex<()>,
     len: u64,
     compressed: ArcSwapOption<Compressed>,
+    /// Counts copies and compressed forms, if they are to be counted.
+    meter: Option<MemoryMeter>,
 }
 
 #[derive(Debug)]
@@ -53,12 +56,13 @@ impl Chunk {
             rendering: Mutex::new(()),
             len,
             compressed: ArcSwapOption::empty(),
+            meter: None,
         }
     }
 
     /// Items one after another. They are kept where they take less than half the memory of the copies that their text is made of.
-    pub(crate) fn render(mut items: Vec<Item>, variant: Variant) -> Self {
-        let mut rope = write(&items, variant);
+    pub(crate) fn render(mut items: Vec<Item>, variant: Variant, meter: &MemoryMeter) -> Self {
+        let mut rope = write(&items, variant, Some(meter.clone()));
         let copied = rope.copied();
         let text = rope.finish();
         let worth_keeping = copied > 2 * items.iter().map(Item::footprint).sum::<usize>();
@@ -67,7 +71,11 @@ impl Chunk {
             let items = items.into();
             Source { items, variant }
         });
-        Self { source, ..Self::new(text) }
+        Self {
+            source,
+            meter: Some(meter.clone()),
+            ..Self::new(text)
+        }
     }
 
     /// The text, slice by slice. Where it has been rested it is rendered again, which takes a millisecond a megabyte.
@@ -99,7 +107,7 @@ impl Chunk {
     }
 
     fn render_again(&self) -> Arc<Vec<Bytes>> {
-        let again = |source: &Source| write(&source.items, source.variant).finish();
+        let again = |source: &Source| write(&source.items, source.variant, self.meter.clone()).finish();
         Arc::new(self.source.as_ref().map_or_else(Vec::new, again))
     }
 
@@ -124,7 +132,14 @@ impl Chunk {
     /// Makes the compressed form, in place of one that it may have.
     pub fn compress(&self, effort: Effort, with: &mut Compressor) {
         let text = self.text.load_full().unwrap_or_else(|| self.render_again());
-        let pieces = portions(&text).iter().map(|text| Piece::compress(text, effort, with)).collect();
+        let compress = |text: &Vec<Bytes>| {
+            let piece = Piece::compress(text, effort, with);
+            match &self.meter {
+                Some(meter) => piece.metered(meter),
+                None => piece,
+            }
+        };
+        let pieces = portions(&text).iter().map(compress).collect();
         self.compressed.store(Some(Arc::new(Compressed { effort, pieces })));
     }
 
@@ -139,9 +154,9 @@ impl Chunk {
 }
 
 /// Writes items one after another.
-fn write(items: &[Item], to: Variant) -> Rope {
+fn write(items: &[Item], to: Variant, meter: Option<MemoryMeter>) -> Rope {
     let size: usize = items.iter().map(Item::size).sum();
-    let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size });
+    let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
     for item in items {
         item.write(to, &mut rope);
     }

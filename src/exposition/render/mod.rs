@@ -6,7 +6,7 @@ mod rope;
 mod sample;
 mod standing;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::negotiate::{Escaping, Format};
@@ -15,7 +15,7 @@ use crate::model::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use sample::{Addition, legacy_labels, underscored_label, underscored_metric};
+pub(crate) use sample::{Addition, legacy_labels, millis_of_seconds, underscored_label, underscored_metric};
 
 use rope::Rope;
 use sample::Spelling;
@@ -75,6 +75,8 @@ pub(crate) struct Item {
     pub(crate) header: Option<Box<Header>>,
     /// The kind that they go out as, which decides on exemplars and on how bounds are spelt. [`Kind::Unknown`] leaves labels alone.
     pub(crate) kind: Kind,
+    /// The kind whose samples are compared as groups; see [`Identity`].
+    pub(crate) grouping: Kind,
     /// Labels for those that lack them.
     pub(crate) additions: Arc<[Addition]>,
     /// The identities of samples that stay away, because another application's stand for them.
@@ -135,10 +137,10 @@ impl Item {
         let forbidden = match to.syntax {
             Syntax::Text => Traits::RESPELL_TEXT,
             // Exemplars may stay where the kind is still one that has them.
-            Syntax::OpenMetrics if self.takes_exemplars() => Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS,
-            Syntax::OpenMetrics => Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS | Traits::EXEMPLARS,
+            Syntax::OpenMetrics if self.takes_exemplars() => Traits::RESPELL_OPENMETRICS,
+            Syntax::OpenMetrics => Traits::RESPELL_OPENMETRICS | Traits::EXEMPLARS,
         };
-        !traits.intersects(forbidden)
+        !traits.intersects(forbidden | Traits::SEVERAL_TIMES)
             && self.additions.is_empty()
             && self.hidden.is_none()
             && (to.escaping == Escaping::AllowUtf8 || !traits.contains(Traits::QUOTED))
@@ -162,12 +164,17 @@ impl Item {
         let name = exposition.text(source.name);
         let escapes = to.escaping == Escaping::Underscores && spelling.quoted;
         let mut standing = Standing::new(source.kind, exposition.samples(source), &self.additions, escapes);
-        for sample in exposition.samples(source) {
-            let Some(suffix) = Suffix::between(name, sample.name) else {
-                continue;
-            };
+        let samples = exposition
+            .samples(source)
+            .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
+        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.traits.contains(Traits::SEVERAL_TIMES) {
+            Box::new(self.by_time(samples.collect(), to).into_iter())
+        } else {
+            Box::new(samples)
+        };
+        for (suffix, sample) in samples {
             let stands = standing.as_mut().is_none_or(|standing| standing.admits(&sample, suffix));
-            if !stands || !self.names.contains(suffix.as_trait()) || self.stays_away(&sample, suffix, to) {
+            if !stands || !self.names.contains(suffix.as_trait()) || self.is_hidden(&sample, suffix) {
                 continue;
             }
             let canonical = if to.syntax == Syntax::OpenMetrics {
@@ -179,14 +186,46 @@ impl Item {
         }
     }
 
-    fn stays_away(&self, sample: &Sample<'_>, suffix: Suffix, to: Variant) -> bool {
+    /// The samples in the order in which series of several times are written: group by group, and within a group in ascending order of time.
+    /// A sample without time is of the moment of the scrape, the latest. OpenMetrics does not allow it beside others with times.
+    fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: Variant) -> Vec<(Suffix, Sample<'a>)> {
+        let identity = Identity {
+            kind: self.kind,
+            additions: &[],
+            quoted: false,
+        };
+        let syntax = self.exposition.syntax();
+        let mut groups: HashMap<u64, (usize, bool)> = HashMap::new();
+        let mut placed = Vec::with_capacity(samples.len());
+        for (suffix, sample) in samples {
+            let (next, time) = (groups.len(), sample.millis(syntax));
+            // Without a type each sample name is a family of its own.
+            let apart = if self.kind == Kind::Unknown { suffix as u64 } else { 0 };
+            let (group, has_times) = groups
+                .entry(identity.of(&sample, suffix).wrapping_add(apart))
+                .or_insert((next, false));
+            *has_times |= time.is_some();
+            placed.push((*group, time, suffix, sample));
+        }
+        if to.syntax == Syntax::OpenMetrics {
+            let mut has_times = vec![false; groups.len()];
+            groups.values().for_each(|(group, has)| has_times[*group] = *has);
+            placed.retain(|(group, time, ..)| time.is_some() || !has_times[*group]);
+        }
+        placed.sort_by_key(|(group, time, ..)| (*group, time.unwrap_or(i64::MAX)));
+        placed.into_iter().map(|(.., suffix, sample)| (suffix, sample)).collect()
+    }
+
+    fn is_hidden(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
         let quoted = self.source().traits.contains(Traits::QUOTED);
-        let hidden = |hidden: &Arc<Hidden>| hidden.contains(&group_hash(sample, self.source().kind, suffix, &self.additions, quoted));
-        // Strict parsers refuse a whole scrape for one label that starts with two underscores.
-        let reserved = to.syntax == Syntax::OpenMetrics
-            && self.source().traits.contains(Traits::RESERVED_LABELS)
-            && sample.labels.clone().any(|label| label.name.starts_with(b"__"));
-        reserved || self.hidden.as_ref().is_some_and(hidden)
+        let identity = Identity {
+            kind: self.grouping,
+            additions: &self.additions,
+            quoted,
+        };
+        self.hidden
+            .as_ref()
+            .is_some_and(|hidden| hidden.contains(&identity.of(sample, suffix)))
     }
 }
 
@@ -199,18 +238,30 @@ pub(crate) const fn bound_label(kind: Kind, suffix: Suffix) -> Option<&'static [
     }
 }
 
-/// The identity by which samples of several applications are compared within a family: that of the series, names escaped by the underscores
-/// rule, and of a histogram or summary that of the whole group, which must stay together or go together.
-pub(crate) fn group_hash(sample: &Sample<'_>, kind: Kind, suffix: Suffix, additions: &[Addition], quoted: bool) -> u64 {
-    let bound = if matches!(kind, Kind::GaugeHistogram) {
-        None
-    } else {
-        bound_label(kind, suffix)
-    };
-    let labels = legacy_labels(&sample.labels, quoted).filter(|(_, label)| Some(label.name) != bound);
-    let hash = labels.fold(0_u64, |hash, (name, label)| {
-        hash.wrapping_add(super::label_hash(&name, label.value))
-    });
-    let added = additions.iter().filter(|it| it.lacking_in(&sample.labels));
-    added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
+/// The identity by which the samples of several apps are compared within a family: that of the series, names escaped by the underscores
+/// rule, and of a histogram or summary that of the whole group, which stays together or is left out together.
+pub(crate) struct Identity<'a> {
+    /// The kind, which decides on groups.
+    pub(crate) kind: Kind,
+    /// Labels for the samples that lack them.
+    pub(crate) additions: &'a [Addition],
+    /// Whether some name of the family is written in quotes.
+    pub(crate) quoted: bool,
+}
+
+impl Identity<'_> {
+    /// The identity of a sample whose name has this suffix.
+    pub(crate) fn of(&self, sample: &Sample<'_>, suffix: Suffix) -> u64 {
+        let bound = if matches!(self.kind, Kind::GaugeHistogram) {
+            None
+        } else {
+            bound_label(self.kind, suffix)
+        };
+        let labels = legacy_labels(&sample.labels, self.quoted).filter(|(_, label)| Some(label.name) != bound);
+        let hash = labels.fold(0_u64, |hash, (name, label)| {
+            hash.wrapping_add(super::label_hash(&name, label.value))
+        });
+        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
+        added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
+    }
 }

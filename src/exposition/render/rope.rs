@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::exposition::MemoryMeter;
+
 /// From how many bytes on a stretch of stored text goes out as a slice of its own: shorter ones are copied together, because a socket
 /// write of many small slices costs more than the copies. Of what goes out as a slice there is no second copy in memory.
 pub(super) const MIN_SLICE_BYTES: usize = 8 * 1024;
@@ -17,6 +19,8 @@ pub(super) struct Rope {
     stretch: Option<Stretch>,
     /// The bytes that went from the buffer into `parts`.
     flushed: usize,
+    /// Counts the copies, if they are to be counted.
+    meter: Option<MemoryMeter>,
 }
 
 /// A range of a stored text that has been written but neither copied nor sliced yet.
@@ -28,9 +32,10 @@ struct Stretch {
 
 impl Rope {
     /// An empty rope with room for `capacity` bytes of copies.
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+    pub(super) fn with_capacity(capacity: usize, meter: Option<MemoryMeter>) -> Self {
         Self {
             buffer: Vec::with_capacity(capacity),
+            meter,
             ..Self::default()
         }
     }
@@ -93,7 +98,11 @@ impl Rope {
         if !self.buffer.is_empty() {
             self.flushed += self.buffer.len();
             // An exact size: what is rendered stays for long.
-            self.parts.push(std::mem::take(&mut self.buffer).into_boxed_slice().into());
+            let copy = Bytes::from(std::mem::take(&mut self.buffer).into_boxed_slice());
+            self.parts.push(match &self.meter {
+                Some(meter) => meter.hold(copy),
+                None => copy,
+            });
         }
     }
 }

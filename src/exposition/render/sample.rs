@@ -190,7 +190,7 @@ impl Spelling<'_> {
     fn timestamp(&self, timestamp: &[u8], out: &mut Vec<u8>) {
         match (self.from, self.to.syntax) {
             (Syntax::Text, Syntax::OpenMetrics) => seconds_of_millis(timestamp, out),
-            (Syntax::OpenMetrics, Syntax::Text) => millis_of_seconds(timestamp, out),
+            (Syntax::OpenMetrics, Syntax::Text) => write_millis_of_seconds(timestamp, out),
             (Syntax::Text, Syntax::Text) | (Syntax::OpenMetrics, Syntax::OpenMetrics) => out.extend_from_slice(timestamp),
         }
     }
@@ -277,11 +277,15 @@ fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `1.234` becomes `1234`; digits beyond the millisecond are cut off, as the text format has no room for them.
-fn millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
+fn write_millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{}", millis_of_seconds(seconds));
+}
+
+/// The milliseconds of a timestamp in seconds.
+pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
     if let Some(millis) = exact_millis(seconds) {
-        // Writing to memory cannot fail.
-        let _ = write!(out, "{millis}");
-        return;
+        return millis;
     }
     let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
     #[allow(
@@ -289,7 +293,7 @@ fn millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
         reason = "saturates, and a time beyond 64 bits of milliseconds is no time"
     )]
     let millis = (float * 1000.0).round() as i64;
-    let _ = write!(out, "{millis}");
+    millis
 }
 
 /// The milliseconds of a plain decimal number without exponent.
@@ -334,12 +338,12 @@ mod tests {
             ("120", "0.12"),
         ] {
             assert_eq!(written(seconds_of_millis, millis), seconds);
-            assert_eq!(written(millis_of_seconds, seconds), millis);
+            assert_eq!(written(write_millis_of_seconds, seconds), millis);
         }
-        assert_eq!(written(millis_of_seconds, "1.0005"), "1000");
-        assert_eq!(written(millis_of_seconds, "1.5e3"), "1500000");
-        assert_eq!(written(millis_of_seconds, ".5"), "500");
-        assert_eq!(written(millis_of_seconds, "1e300"), i64::MAX.to_string());
+        assert_eq!(written(write_millis_of_seconds, "1.0005"), "1000");
+        assert_eq!(written(write_millis_of_seconds, "1.5e3"), "1500000");
+        assert_eq!(written(write_millis_of_seconds, ".5"), "500");
+        assert_eq!(written(write_millis_of_seconds, "1e300"), i64::MAX.to_string());
     }
 
     #[test]
@@ -362,7 +366,7 @@ mod tests {
         #[test]
         fn millis_survive_the_way_to_seconds_and_back(millis in any::<i32>()) {
             let millis = millis.to_string();
-            prop_assert_eq!(written(millis_of_seconds, &written(seconds_of_millis, &millis)), millis);
+            prop_assert_eq!(written(write_millis_of_seconds, &written(seconds_of_millis, &millis)), millis);
         }
     }
 }

@@ -43,6 +43,34 @@ async fn so_does_the_end_of_file_once_all_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn the_500_of_a_handler_that_panics_confirms_nothing() {
+    let mut served = Served::usual().await;
+    let mut client = served.connect().await;
+    ask(&mut client, "/lent?size=10").await;
+    let failed = ask(&mut client, "/lent-panic?size=20").await;
+    assert_eq!(failed.status, 500);
+    assert_eq!(served.site.fate().await, (10, Fate::Confirmed), "the request before was answered");
+    assert_eq!(
+        served.site.fate().await,
+        (20, Fate::Returned),
+        "at once, whatever the client does next"
+    );
+    assert_eq!(served.site.stats.panics.load(Ordering::Relaxed), 1);
+    drop(client);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_handed_over_confirms_nothing_after_a_panic_either() {
+    let mut site = Site::new(Timers::default());
+    let request = http::Request::get("/lent-panic?size=30").body(Body::empty()).unwrap();
+    let (response, handover) = site.door.ask(request, PeerAddr::Unix).await;
+    assert_eq!(response.status(), 500);
+    handover.received();
+    assert_eq!(site.fate().await, (30, Fate::Returned));
+}
+
+#[tokio::test]
 async fn a_reset_gives_back_at_every_size() {
     let mut served = Served::usual().await;
     for size in [1_000, 100_000, 1_000_000, 3_000_000, 30_000_000] {

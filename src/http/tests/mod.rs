@@ -79,6 +79,7 @@ impl Site {
             .route("/big", get(big))
             .route("/lent", get(lent))
             .route("/late", get(late))
+            .route("/lent-panic", get(lent_panic))
             .route("/wait", get(wait))
             .route("/panic", get(async || -> &'static str { panic!("as the client wished") }))
             .route("/who", get(who))
@@ -189,6 +190,11 @@ async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extensio
     inside.deliveries.lock().unwrap().push(delivery);
     inside.connections.lock().unwrap().push(connection);
     Body::new(Chunks::from(payload(size)))
+}
+
+async fn lent_panic(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {
+    drop(lent(state, connection, size).await);
+    panic!("after the lease")
 }
 
 async fn late(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {

@@ -202,9 +202,7 @@ async fn alone(
     let began = Instant::now();
     let format = scraping.format(&headers);
     let coding = scraping.coding(&headers);
-    let Some(nothing) = finish(scraping.prepare(format, Selection::Nothing), coding).await else {
-        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
-    };
+    let nothing = finish(scraping.prepare(format, Selection::Nothing), coding).await;
     let visit = Visit {
         connection: &connection,
         method: &method,

@@ -27,6 +27,7 @@ use super::openings::Openings;
 use super::pipe::{Keys, Pipe};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
+use crate::peer::event::{Event, Events};
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
 const QUEUE: usize = 256;
@@ -44,6 +45,11 @@ const OPENINGS: [Duration; 3] = [Duration::ZERO, OPENING, Duration::from_millis(
 const ARRIVALS: usize = 64;
 /// How long after our answer the peer's first packet may come.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the network may take to know us before that is worth a warning: a few times as long as it takes where all is well.
+pub(super) const ANNOUNCE: Duration = Duration::from_secs(10);
+/// Why it does not, as far as that can be told.
+const UNANNOUNCED: &str =
+    "no node of the network has taken the announcement for 10 s; check hyperdht.bootstrap and whether UDP passes the firewall";
 /// How long the network has to forget us.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -102,6 +108,27 @@ impl Listener {
             .wait_for(|holders| !holders.is_empty())
             .await
             .map_or(0, |holders| holders.len())
+    }
+
+    /// Reports when the network has not known us for [`ANNOUNCE`], and when it does, until the listener is gone.
+    pub(super) fn report(&self, key: PublicKey, events: Arc<Events>) -> impl Future<Output = ()> + Send + use<> {
+        let mut holders = self.holders.clone();
+        async move {
+            loop {
+                let known = async |holders: &mut watch::Receiver<Vec<_>>| holders.wait_for(|all: &Vec<_>| !all.is_empty()).await.map(drop);
+                if timeout(ANNOUNCE, known(&mut holders)).await.is_err() {
+                    let why = UNANNOUNCED.to_owned();
+                    events.emit(Event::Unannounced { key, why });
+                    if known(&mut holders).await.is_err() {
+                        return;
+                    }
+                }
+                events.emit(Event::Announced { key });
+                if holders.wait_for(Vec::is_empty).await.map(drop).is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Takes our announcement back, so that nobody looks for us in vain.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::accept::{Arrival, Listener};
 use super::node::{Node, lock};
@@ -41,15 +42,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Desk {
     /// Connections end with the last handle on it.
     node: Node,
+    key: PublicKey,
     listener: Listener,
     known: Arc<KnownKeys>,
     events: Arc<Events>,
 }
 
 impl Desk {
-    pub(super) fn new(node: Node, listener: Listener, known: Arc<KnownKeys>, events: Arc<Events>) -> Self {
+    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, known: Arc<KnownKeys>, events: Arc<Events>) -> Self {
         Self {
             node,
+            key,
             listener,
             known,
             events,
@@ -64,10 +67,12 @@ impl Desk {
     pub(crate) async fn run(self, clerk: Arc<dyn Clerk>, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             node: _node,
+            key,
             mut listener,
             known,
             events,
         } = self;
+        let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
         // Bounded by MAX_KNOWN and MAX_STRANGERS.
         let mut applicants = JoinSet::new();
         let mut strangers: VecDeque<AbortHandle> = VecDeque::new();

@@ -59,9 +59,12 @@ pub(super) enum DialError {
     /// Nobody in the network knows the key.
     #[error("{0} is not announced in HyperDHT")]
     Unknown(PublicKey),
-    /// It did not answer in time: it is gone, or does not let us in, which looks the same.
+    /// It did not answer in time.
     #[error("{0} did not answer within {1:?}")]
     Silent(PublicKey, Duration),
+    /// The network knows the key, but nothing has come back through any node: it is gone, or does not let us in, which looks the same.
+    #[error("{0} is announced in HyperDHT but does not answer: it is gone, or does not let this key in")]
+    Unanswered(PublicKey),
     /// It answered with a refusal, or with something that we cannot do.
     #[error("{0} refused: {1}")]
     Refused(PublicKey, String),
@@ -98,7 +101,7 @@ pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Durat
         // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
         let _ = node.dht.bootstrapped().await;
         let outside = node.outside().await;
-        Dialling { node, pair, to, outside }.run(wait).await
+        Dialling { node, pair, to, outside }.run().await
     };
     timeout(wait, dialling).await.unwrap_or(Err(DialError::Silent(to, wait)))
 }
@@ -120,7 +123,7 @@ struct Answered {
 }
 
 impl Dialling<'_> {
-    async fn run(&self, wait: Duration) -> Result<Pipe, DialError> {
+    async fn run(&self) -> Result<Pipe, DialError> {
         // Who hears "open" sends to where the relay sees us, which gets us through translators of addresses that are consistent; who does
         // not waits for our first packet, wherever it comes from. Where the likelier fails the other may do.
         let claims = if self.outside.consistent() {
@@ -128,12 +131,12 @@ impl Dialling<'_> {
         } else {
             [FIREWALL_UNKNOWN, FIREWALL_OPEN]
         };
-        let mut failed = DialError::Silent(self.to, wait);
+        let mut failed = DialError::Unanswered(self.to);
         for claim in claims {
             // The first packet may be faster than the answer, which goes a longer way.
             let own = stream_id().map_err(|e| DialError::Transport(self.to, e))?;
             let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
-            let answered = self.answer(own, claim, wait).await?;
+            let answered = self.answer(own, claim).await?;
             let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
                 self.await_start(expected, answered).await
             } else {
@@ -148,7 +151,7 @@ impl Dialling<'_> {
     }
 
     /// Has somebody pass on our handshake, and waits for the answer.
-    async fn answer(&self, own: u32, claim: u64, wait: Duration) -> Result<Answered, DialError> {
+    async fn answer(&self, own: u32, claim: u64) -> Result<Answered, DialError> {
         let _turn = self.node.dials.acquire().await;
         let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
         let handshake = Handshake {
@@ -167,7 +170,7 @@ impl Dialling<'_> {
                 Ok(answered)
             }
             None if relays.is_empty() => Err(DialError::Unknown(self.to)),
-            None => Err(DialError::Silent(self.to, wait)),
+            None => Err(DialError::Unanswered(self.to)),
         }
     }
 

@@ -52,7 +52,7 @@ impl Network {
             }
         };
         let listener = self.0.listen(own, admit).await.map_err(failed)?;
-        Ok(Desk::new(self.0.clone(), listener, known, events))
+        Ok(Desk::new(self.0.clone(), own.public_key(), listener, known, events))
     }
 
     /// What scrapes clients by their keys, showing this one.

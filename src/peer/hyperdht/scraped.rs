@@ -8,8 +8,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::accept::{Arrival, Listener};
+use super::accept::{ANNOUNCE, Arrival, Listener};
 use super::metrics::Metrics;
 use super::network::failed;
 use super::node::Node;
@@ -29,9 +30,6 @@ const MAX_LINKS: usize = 64;
 /// How long a scraper may be silent before its connection is closed: the longest scrape intervals are minutes, and it may come again.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// How long the network may take to know where we are before we register anyway.
-const ANNOUNCE: Duration = Duration::from_secs(10);
-
 /// How long taking back our announcement may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -43,6 +41,7 @@ const CALLER: &str = "hyperdht caller";
 pub(crate) struct Scraped {
     /// Connections end with the last handle on it.
     node: Node,
+    key: PublicKey,
     listener: Listener,
     registrars: Vec<Registrar>,
     door: Door,
@@ -74,6 +73,7 @@ impl Scraped {
         };
         Ok(Self {
             node: node.clone(),
+            key: identity.public_key(),
             listener,
             registrars: bridges.into_iter().map(registrar).collect(),
             door,
@@ -86,6 +86,7 @@ impl Scraped {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Self {
             node: _node,
+            key,
             mut listener,
             registrars,
             door,
@@ -93,6 +94,7 @@ impl Scraped {
             numbers,
         } = self;
         let heard: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.heard.clone())).collect();
+        let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
         // Whoever is registered must be found. Where nobody takes our announcement, the registration fails as well, and is tried again.
         tokio::select! {
             () = stop.cancelled() => {}

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::failure::Failure;
 use crate::model::Syntax;
 use crate::sources::LARGE_BYTES;
+use crate::wire::Foreign;
 
 /// Bodies larger than [`LARGE_BYTES`] in work at once, over all endpoints; more of them wait for a place while they are read: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
 pub(super) const LARGE_AT_ONCE: usize = 8;
@@ -19,8 +20,8 @@ pub(super) const LARGE_AT_ONCE: usize = 8;
 /// Decompressed bytes after which other tasks get a turn: about a tenth of a millisecond's work.
 const TURN_BYTES: usize = 256 << 10;
 
-/// Bytes of a body that are looked at to tell binary data from text.
-const PROBE_BYTES: usize = 512;
+/// Bytes of a Content-Encoding that are shown: more than any real name has.
+const SHOWN_CODING_BYTES: usize = 32;
 
 /// How a body is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,7 @@ impl Reading<'_> {
         if body.size_hint().lower() > self.limit as u64 {
             return Err(Failure::TooLong(self.limit));
         }
-        let mut sink = Sink::new(headers, self)?;
+        let mut sink = Sink::new(headers, self);
         let (mut wire, mut turn, mut place) = (0_usize, 0, None);
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|e| Failure::http(&e))?.into_data() else {
@@ -76,20 +77,15 @@ enum Sink {
 }
 
 impl Sink {
-    fn new(headers: &HeaderMap, reading: Reading<'_>) -> Result<Self, Failure> {
+    fn new(headers: &HeaderMap, reading: Reading<'_>) -> Self {
         let out = Limited {
             bytes: Vec::with_capacity(reading.expected.min(LARGE_BYTES).min(reading.limit)),
             limit: reading.limit,
             full: false,
         };
-        let encoding = headers
-            .get(header::CONTENT_ENCODING)
-            .map_or(&b""[..], |value| value.as_bytes())
-            .trim_ascii();
-        match encoding.to_ascii_lowercase().as_slice() {
-            b"" | b"identity" => Ok(Self::Plain(out)),
-            b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(out)))),
-            _ => Err(Failure::Encoding),
+        match coding(headers).to_ascii_lowercase().as_slice() {
+            b"gzip" | b"x-gzip" => Self::Gzip(Box::new(MultiGzDecoder::new(out))),
+            _ => Self::Plain(out),
         }
     }
 
@@ -161,22 +157,45 @@ impl Write for Limited {
     }
 }
 
-/// The format that a body's Content-Type names; plain web servers' `text/html` and no type at all leave that to the text.
+/// The format that a body's Content-Type names: text for every type that is not an exposition's, such as the `text/html` of plain web
+/// servers. `None` where the type is missing or empty, so that the last line of the text decides.
 pub(super) fn syntax(headers: &HeaderMap) -> Option<Syntax> {
-    Syntax::named_by(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+    let given = headers.get(header::CONTENT_TYPE)?;
+    if given.as_bytes().trim_ascii().is_empty() {
+        return None;
+    }
+    Some(given.to_str().ok().and_then(Syntax::named_by).unwrap_or_default())
 }
 
-/// Refuses what is plainly something else, such as a login page, before it replaces good data. Single bad lines are the store's business.
+/// The Content-Encoding of a body.
+fn coding(headers: &HeaderMap) -> &[u8] {
+    headers
+        .get(header::CONTENT_ENCODING)
+        .map_or(&b""[..], |value| value.as_bytes())
+        .trim_ascii()
+}
+
+/// A Content-Encoding that is none that was asked for. As in Prometheus the body counts as plain text, which it nearly always is.
+pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<String> {
+    let coding = coding(headers);
+    let known = [&b""[..], b"identity", b"gzip", b"x-gzip"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(coding));
+    let shown = || {
+        String::from_utf8_lossy(&coding[..coding.len().min(SHOWN_CODING_BYTES)])
+            .escape_debug()
+            .to_string()
+    };
+    (!known).then(shown)
+}
+
+/// Refuses what is a page, such as one to log in, before it replaces good data, although some line of it may look like a sample. Other
+/// texts the store judges by whether a line of them can be used.
 pub(super) fn judge(body: &[u8]) -> Result<(), Failure> {
-    let head = &body[..body.len().min(PROBE_BYTES)];
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    if text.starts_with(b"<") {
-        return Err(Failure::NotMetrics("a page of HTML or XML"));
+    match Foreign::of(body) {
+        Some(page @ Foreign::Markup) => Err(Failure::NotMetrics(page)),
+        _ => Ok(()),
     }
-    if memchr::memchr(0, head).is_some() {
-        return Err(Failure::NotMetrics("binary data"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -233,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broken_and_unknown_encodings_are_told_apart() {
+    async fn gzip_is_unpacked_and_every_other_encoding_is_plain() {
         let whole = gzip(b"up 1\n");
         for cut in 0..whole.len() {
             assert!(
@@ -245,7 +264,9 @@ mod tests {
         wrong[whole.len() - 5] ^= 1;
         assert!(matches!(read("x-gzip", &wrong, 3, 100).await.unwrap_err(), Failure::Gzip(_)));
         assert!(matches!(read("gzip", b"up 1\n", 3, 100).await.unwrap_err(), Failure::Gzip(_)));
-        assert!(matches!(read("br", b"up 1\n", 3, 100).await.unwrap_err(), Failure::Encoding));
+        for unknown in ["br", "utf-8", "none", "8bit", "gzip, identity"] {
+            assert_eq!(read(unknown, b"up 1\n", 3, 100).await.unwrap(), "up 1\n", "{unknown}");
+        }
         assert_eq!(read("GZIP", &whole.repeat(2), 3, 100).await.unwrap(), "up 1\nup 1\n");
         assert_eq!(read("identity", b"up 1\n", 3, 100).await.unwrap(), "up 1\n");
     }
@@ -265,13 +286,60 @@ mod tests {
     }
 
     #[test]
-    fn pages_and_binaries_are_not_metrics() {
-        for good in ["", "up 1\n", "# a < b\nup 1\r\n", "\u{feff}up 1", "up{x=\"<\"} 1"] {
+    fn pages_are_not_metrics() {
+        for good in [
+            "",
+            "up 1\n",
+            "# a < b\nup 1\r\n",
+            "\u{feff}up 1",
+            "up{x=\"<\"} 1",
+            "up{x=\"\0\"} 1",
+            "\u{7f}ELF\0",
+        ] {
             assert!(judge(good.as_bytes()).is_ok(), "{good:?}");
         }
-        for bad in ["<!DOCTYPE html>", "\r\n <html>", "\u{feff}<a/>", "\u{7f}ELF\0"] {
-            assert!(matches!(judge(bad.as_bytes()), Err(Failure::NotMetrics(_))), "{bad:?}");
+        for bad in ["<!DOCTYPE html>", "\r\n <html>", "\u{feff}<a/>"] {
+            assert!(
+                matches!(judge(bad.as_bytes()), Err(Failure::NotMetrics(Foreign::Markup))),
+                "{bad:?}"
+            );
         }
+    }
+
+    #[test]
+    fn only_encodings_that_are_not_known_are_named() {
+        let named = |coding: &'static [u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_ENCODING, http::HeaderValue::from_bytes(coding).unwrap());
+            unknown_coding(&headers)
+        };
+        assert_eq!(unknown_coding(&HeaderMap::new()), None);
+        for known in [&b""[..], b" GZIP ", b"x-gzip", b"identity"] {
+            assert_eq!(named(known), None);
+        }
+        assert_eq!(named(b"utf-8").as_deref(), Some("utf-8"));
+        assert_eq!(named(b"\xff").as_deref(), Some("\u{fffd}"));
+        assert_eq!(named(&[b'x'; 100]).map(|it| it.len()), Some(SHOWN_CODING_BYTES));
+    }
+
+    #[test]
+    fn the_given_type_decides_on_the_format() {
+        let given = |value: &'static [u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_bytes(value).unwrap());
+            syntax(&headers)
+        };
+        assert_eq!((syntax(&HeaderMap::new()), given(b" ")), (None, None));
+        for text in [
+            &b"text/plain; charset=utf-8"[..],
+            b"text/plain;version=1.0.0",
+            b"text/html",
+            b"\xff?;",
+            b"application/json",
+        ] {
+            assert_eq!(given(text), Some(Syntax::Text));
+        }
+        assert_eq!(given(b"application/openmetrics-text"), Some(Syntax::OpenMetrics));
     }
 
     proptest! {

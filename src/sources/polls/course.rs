@@ -59,13 +59,24 @@ impl Course {
 
     /// What comes next.
     ///
-    /// Data is withdrawn only while polls fail and none is due at the same time, so an endpoint that answers never flickers.
+    /// Data is withdrawn between two polls only while they fail, so an endpoint that answers never flickers; see
+    /// [`Course::stale_while_polling`] for a poll under way.
     pub(super) fn next(&self) -> Step {
         let poll = self.clock.due;
         match self.good.map(|good| good + self.stale_after) {
             Some(stale) if self.up == Some(false) && stale < poll => Step::Withdraw(stale),
             _ => Step::Poll(poll),
         }
+    }
+
+    /// Time at which the data is stale although the poll that is due has not ended, because the endpoint hangs; `None` where none is exposed.
+    ///
+    /// If data is stale before the next poll is due, because `stale_after` is shorter than the interval, the time counts from then: an
+    /// endpoint that answers within it never flickers.
+    pub(super) fn stale_while_polling(&self) -> Option<Instant> {
+        let stale = self.good? + self.stale_after;
+        let due = self.clock.due;
+        Some(if stale >= due { stale } else { due + self.stale_after })
     }
 
     /// Notes that a poll ended at `now`, and whether it went well.
@@ -220,6 +231,31 @@ mod tests {
         let mut course = Course::new(start, INTERVAL, 0.0, seconds(1.0));
         course.polled(start, true);
         assert_eq!(course.next(), Step::Poll(start + INTERVAL));
+    }
+
+    #[test]
+    fn a_poll_that_hangs_keeps_no_stale_data() {
+        let start = Instant::now();
+        let mut course = Course::new(start, seconds(1.0), 0.0, seconds(1.5));
+        assert_eq!(course.stale_while_polling(), None, "nothing is exposed yet");
+        course.polled(start + seconds(0.1), true);
+        assert_eq!(course.next(), Step::Poll(start + seconds(1.0)));
+        assert_eq!(
+            course.stale_while_polling(),
+            Some(start + seconds(1.6)),
+            "to the moment, whatever the poll does"
+        );
+        course.withdrawn();
+        assert_eq!(course.stale_while_polling(), None, "once");
+        course.polled(start + seconds(9.0), true);
+        assert_eq!(course.stale_while_polling(), Some(start + seconds(10.5)));
+        let mut short = Course::new(start, INTERVAL, 0.0, seconds(1.5));
+        short.polled(start, true);
+        assert_eq!(
+            short.stale_while_polling(),
+            Some(start + INTERVAL + seconds(1.5)),
+            "the answer may take as long as that"
+        );
     }
 
     #[test]

@@ -13,10 +13,11 @@ use super::failure::Failure;
 use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
 use crate::model::{Clock, Format, Origin, PeerSample, Update};
-use crate::sources::LARGE_BYTES;
-use crate::store::{Change, Inlet};
-use crate::supervise::panic_message;
+use crate::sources::{LARGE_BYTES, unusable};
+use crate::store::{Change, Inlet, Refused};
+use crate::supervise::{blocking, panic_message};
 use crate::telemetry::SharedTelemetry;
+use crate::wire::Foreign;
 
 /// Whom an endpoint tells what it learns.
 #[derive(Debug, Clone)]
@@ -56,24 +57,34 @@ impl Worker {
                 () = sleep_until(at) => {}
             }
             match step {
-                Step::Withdraw(_) => self.withdraw(),
+                Step::Withdraw(_) => withdraw(&mut self.course, &self.target, &self.listeners),
                 Step::Poll(_) => {
                     let fetched = tokio::select! {
                         biased;
-                        () = stop.cancelled() => return self.course,
-                        fetched = self.fetch() => fetched,
+                        () = stop.cancelled() => None,
+                        fetched = self.fetch() => Some(fetched),
                     };
-                    let (fetched, took) = fetched;
+                    let Some((fetched, took)) = fetched else { return self.course };
                     self.settle(fetched, took).await;
                 }
             }
         }
     }
 
-    /// Polls, and measures the time that takes. A panic costs this poll alone.
+    /// Polls, and measures the time that takes. A panic costs this poll alone. Data that becomes stale meanwhile is withdrawn.
     async fn fetch(&mut self) -> (Result<Answer, Failure>, Duration) {
         let began = Instant::now();
-        let caught = AssertUnwindSafe(self.fetcher.fetch()).catch_unwind().await;
+        let (course, target, listeners) = (&mut self.course, &self.target, &self.listeners);
+        let mut fetching = Box::pin(AssertUnwindSafe(self.fetcher.fetch()).catch_unwind());
+        let caught = loop {
+            let stale = course.stale_while_polling();
+            tokio::select! {
+                biased;
+                caught = &mut fetching => break caught,
+                () = sleep_until(stale.unwrap_or(began)), if stale.is_some() => withdraw(course, target, listeners),
+            }
+        };
+        drop(fetching);
         let took = began.elapsed();
         self.listeners
             .telemetry
@@ -120,16 +131,12 @@ impl Worker {
             connections,
             peers,
         });
+        let (coding, body) = (answer.coding.take(), answer.body.clone());
         let (inlet, update) = (self.listeners.inlet.clone(), self.update(answer));
         let large = update.body.len() > LARGE_BYTES;
         let put = move || catch_unwind(AssertUnwindSafe(|| inlet.put_polled(update)));
         // A large body takes long enough to read to make other tasks late.
-        let put = match large {
-            true => tokio::task::spawn_blocking(put)
-                .await
-                .unwrap_or_else(|e| Err(Box::new(e.to_string()))),
-            false => put(),
-        };
+        let put = if large { blocking(put).await } else { put() };
         let (telemetry, source) = (&self.listeners.telemetry, &*self.target.source);
         match put {
             Ok(Ok(receipt)) => {
@@ -142,8 +149,9 @@ impl Worker {
                 }
             }
             Ok(Err(refused)) => {
-                telemetry.rejected_total.with([source, refused.reason()]).inc();
-                return Err(refused.into());
+                let (reason, _) = unusable(&refused, &body);
+                telemetry.rejected_total.with([source, reason]).inc();
+                return Err(why_unusable(refused, &body, coding));
             }
             Err(panic) => return Err(self.panicked(&*panic)),
         }
@@ -186,13 +194,6 @@ impl Worker {
         }
     }
 
-    fn withdraw(&mut self) {
-        self.listeners.inlet.withdraw(&self.target.endpoint.name);
-        self.listeners.inlet.put_peers(&self.target.endpoint.name, None);
-        self.course.withdrawn();
-        tracing::warn!(endpoint = %self.target.endpoint.name, "no good poll for {:?}: its data leaves /metrics", self.target.endpoint.stale_after);
-    }
-
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Failure {
         self.listeners
             .telemetry
@@ -200,5 +201,30 @@ impl Worker {
             .with([self.target.endpoint.name.as_str()])
             .inc();
         Failure::Panic(panic_message(panic).to_owned())
+    }
+}
+
+/// Takes stale data out of the exposition.
+fn withdraw(course: &mut Course, target: &Target, listeners: &Listeners) {
+    let endpoint = &target.endpoint;
+    listeners.inlet.withdraw(&endpoint.name);
+    listeners.inlet.put_peers(&endpoint.name, None);
+    course.withdrawn();
+    tracing::warn!(endpoint = %endpoint.name, "no good poll for {:?}: its data leaves /metrics", endpoint.stale_after);
+}
+
+/// The failure of a poll whose body is of no use: names its format if it is no text, and its encoding if that is unknown.
+fn why_unusable(refused: Refused, body: &[u8], coding: Option<String>) -> Failure {
+    let is_invalid = matches!(refused, Refused::Invalid(..));
+    let why = match Foreign::of(body).filter(|_| is_invalid) {
+        Some(foreign) => Failure::NotMetrics(foreign),
+        None => Failure::Refused(refused),
+    };
+    match coding.filter(|_| is_invalid) {
+        Some(coding) => Failure::Coding {
+            coding,
+            why: Box::new(why),
+        },
+        None => why,
     }
 }

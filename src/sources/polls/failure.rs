@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::store::Refused;
+use crate::wire::Foreign;
 
 /// Why a poll brought nothing. Never holds a secret, nor a text of the target's own choosing that is long or has control characters.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +43,10 @@ pub(super) enum Failure {
     Bomb(usize),
     #[error("the body is no good gzip: {0}")]
     Gzip(io::Error),
-    #[error("the body has a Content-Encoding that was not asked for")]
-    Encoding,
     #[error("the body is not metrics but {0}")]
-    NotMetrics(&'static str),
+    NotMetrics(Foreign),
+    #[error("the body has the Content-Encoding `{coding}`, which was not asked for, and is no metrics as plain text: {why}")]
+    Coding { coding: String, why: Box<Self> },
     #[error("the body is not an IPFS node's list of peers: {0}")]
     NotPeers(String),
     #[error("{0}")]

@@ -45,6 +45,8 @@ pub(super) struct Answer {
     /// In an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
+    /// A Content-Encoding that is not known, although the body was taken as plain.
+    pub(super) coding: Option<String>,
     /// The connections and the peers of an IPFS node, if that was the question.
     pub(super) swarm: Option<(usize, Vec<Peer>)>,
 }
@@ -141,6 +143,7 @@ impl Fetcher {
         };
         let (head, body) = response.into_parts();
         let body = reading.read(&head.headers, body).await?;
+        let coding = body::unknown_coding(&head.headers);
         let (body, syntax, swarm) = match self.target.endpoint.question {
             Question::Metrics => {
                 body::judge(&body)?;
@@ -151,7 +154,12 @@ impl Fetcher {
                 (text, Some(Syntax::Text), Some(swarm))
             }
         };
-        Ok(Answer { body, syntax, swarm })
+        Ok(Answer {
+            body,
+            syntax,
+            coding,
+            swarm,
+        })
     }
 
     /// Reads a short body to its end, so that the connection can be used again; closes it behind a long one.

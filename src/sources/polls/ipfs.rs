@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::failure::Failure;
 use crate::model::Peer;
 use crate::sources::LARGE_BYTES;
+use crate::supervise::blocking;
 use crate::telemetry::push_label;
 use crate::wire::kubo::{Swarm, swarm_peers};
 
@@ -29,12 +30,7 @@ pub(super) async fn read(body: Bytes, agent_version_cutoff: usize) -> Result<(By
         let text = render(&swarm, agent_version_cutoff).into_bytes().into_boxed_slice();
         Ok((text.into(), (swarm.connections, swarm.peers)))
     };
-    match large {
-        true => tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|e| Err(Failure::Panic(e.to_string()))),
-        false => work(),
-    }
+    if large { blocking(work).await } else { work() }
 }
 
 /// The metrics of a node.

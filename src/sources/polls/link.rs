@@ -18,16 +18,17 @@ use tokio_util::task::AbortOnDropHandle;
 use url::{Host, Url};
 
 use super::failure::{Failure, Phase};
+use super::lenient::{HeadExpected, Lenient};
 use super::trust::Trust;
 
 /// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
 const MAX_ADDRESSES: usize = 8;
 
 /// The longest head of an answer, and the most of a body that waits unread: exporters send some hundred bytes of headers.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// The most header lines of an answer.
-const MAX_HEADERS: usize = 100;
+/// The most header lines of an answer: as many of 32 bytes as the longest head has room for.
+const MAX_HEADERS: usize = MAX_HEAD_BYTES / 32;
 
 /// What a request looks like here: polls have no body.
 pub(super) type Poll = Request<Empty<Bytes>>;
@@ -48,6 +49,7 @@ pub(super) struct Link {
 struct Open {
     to: url::Origin,
     sender: SendRequest<Empty<Bytes>>,
+    head_expected: HeadExpected,
     /// Drives the connection; its end is seen by `sender`.
     _driver: AbortOnDropHandle<()>,
 }
@@ -74,14 +76,14 @@ impl Link {
         self.phase = Phase::Waiting;
         if let Some(open) = self.open.as_mut().filter(|open| open.to == url.origin())
             && open.sender.ready().await.is_ok()
-            && let Ok(response) = open.sender.send_request(request()).await
+            && let Ok(response) = open.ask(request()).await
         {
             return Ok(response);
         }
         self.close();
         let open = self.connect(url, deadline).await?;
         self.phase = Phase::Waiting;
-        let sent = self.open.insert(open).sender.send_request(request()).await;
+        let sent = self.open.insert(open).ask(request()).await;
         sent.map_err(|e| {
             self.close();
             Failure::http(&e)
@@ -92,20 +94,16 @@ impl Link {
         let addresses = self.addresses(url).await?;
         self.phase = Phase::Connecting;
         let stream = connect_any(url, &addresses, deadline).await?;
-        let (sender, driver) = match url.scheme() {
+        match url.scheme() {
             "https" => {
                 self.phase = Phase::Preparing;
                 let config = self.trust.config().await?;
                 self.phase = Phase::Securing;
-                speak(secure(url, stream, TlsConnector::from(config)).await?).await?
+                let stream = secure(url, stream, TlsConnector::from(config)).await?;
+                Open::speak(url, stream).await
             }
-            _ => speak(stream).await?,
-        };
-        Ok(Open {
-            to: url.origin(),
-            sender,
-            _driver: driver,
-        })
+            _ => Open::speak(url, stream).await,
+        }
     }
 
     /// The addresses of the URL's host, at least one.
@@ -175,18 +173,30 @@ async fn secure(url: &Url, stream: TcpStream, tls: TlsConnector) -> Result<impl 
     tls.connect(name, stream).await.map_err(|e| fail(e.to_string()))
 }
 
-/// Begins HTTP on a fresh connection.
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> Result<(SendRequest<Empty<Bytes>>, AbortOnDropHandle<()>), Failure> {
-    let handshake = http1::Builder::new()
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .handshake(TokioIo::new(stream));
-    let (sender, connection) = handshake.await.map_err(|e| Failure::http(&e))?;
-    let driver = tokio::spawn(async move {
-        // What goes wrong here is told to whoever holds the sender or the body.
-        let _ = connection.await;
-    });
-    Ok((sender, AbortOnDropHandle::new(driver)))
+impl Open {
+    /// Begins HTTP on a fresh connection.
+    async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Self, Failure> {
+        let head_expected = HeadExpected::default();
+        let handshake = http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .handshake(TokioIo::new(Lenient::new(stream, head_expected.clone())));
+        let (sender, connection) = handshake.await.map_err(|e| Failure::http(&e))?;
+        let driver = tokio::spawn(async move {
+            // An error here is reported by the sender or by the body.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            to: url.origin(),
+            sender,
+            head_expected,
+            _driver: AbortOnDropHandle::new(driver),
+        })
+    }
+
+    /// Sends a request, once the response before it has been read.
+    async fn ask(&mut self, request: Poll) -> hyper::Result<Response<Incoming>> {
+        self.head_expected.set();
+        self.sender.send_request(request).await
+    }
 }

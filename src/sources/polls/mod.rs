@@ -12,6 +12,7 @@ mod failure;
 mod fetch;
 mod files;
 mod ipfs;
+mod lenient;
 mod link;
 mod settings;
 mod trust;
@@ -35,6 +36,20 @@ use course::Course;
 use endpoint::{Listeners, Worker};
 use fetch::Shared;
 use settings::Target;
+
+/// Returns the files of an endpoint that cannot be used now, as texts. A poll reads them each time, so they may come later.
+pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Err(failure) = authorization::header(endpoint.credentials.as_ref()).await {
+        found.push(failure.to_string());
+    }
+    if let Some(file) = &endpoint.ca_file
+        && let Err(failure) = trust::Trust::File(file.clone().into(), None).config().await
+    {
+        found.push(failure.to_string());
+    }
+    found
+}
 
 /// The part that polls.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::failure::Failure;
 use super::files;
+use crate::supervise::blocking;
 
 /// The one protocol that polls speak, so that a server cannot choose HTTP/2.
 const ALPN: &[u8] = b"http/1.1";
@@ -28,8 +29,7 @@ impl SystemTrust {
     /// Believes the CAs that the operating system believes.
     async fn config(&self) -> Result<Arc<ClientConfig>, String> {
         let load = || async {
-            let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-            let found = found.map_err(|e| e.to_string())?;
+            let found = blocking(rustls_native_certs::load_native_certs).await;
             let mut roots = RootCertStore::empty();
             let (added, _) = roots.add_parsable_certificates(found.certs);
             if added == 0 {

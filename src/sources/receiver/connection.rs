@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::budget::{FREE_BYTES, Hold};
 use crate::model::{Format, Update};
-use crate::sources::LARGE_BYTES;
+use crate::sources::{LARGE_BYTES, unusable};
 use crate::supervise::seats::GRACE;
-use crate::supervise::{Seat, Stream};
+use crate::supervise::{Seat, Stream, blocking};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
 
@@ -247,13 +247,10 @@ impl<'a> Conversation<'a> {
             origin,
             at: (self.shared.clock)(),
         };
+        let body = update.body.clone();
         let stored = if update.body.len() > LARGE_BYTES {
             let inlet = self.shared.inlet.clone();
-            // Storing does not panic; were it dropped with the runtime, nobody would be left to hear of it.
-            let Ok(stored) = tokio::task::spawn_blocking(move || inlet.put(update)).await else {
-                return;
-            };
-            stored
+            blocking(move || inlet.put(update)).await
         } else {
             self.shared.inlet.put(update)
         };
@@ -264,7 +261,10 @@ impl<'a> Conversation<'a> {
                     self.shared.telemetry.complain(&self.shared.source, &inbound.app, complaint);
                 }
             }
-            Err(refused) => self.refuse(refused.reason(), &format!("app {}: {refused}", inbound.app)),
+            Err(refused) => {
+                let (reason, why) = unusable(&refused, &body);
+                self.refuse(reason, &format!("app {}: {why}", inbound.app));
+            }
         }
     }
 

@@ -1,17 +1,20 @@
 //! The records of the applications' log as bytes. A text stands at the end of its record, as it was handed in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::codec::{Decoder, put_bytes, put_i64, put_text, put_u64};
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::App;
-use crate::store::recall::{FamilyKey, Standing};
+use crate::store::recall::{Age, FamilyKey, Standing};
 
-const APP: u8 = 1;
+/// Of version 1: an application without its age.
+const OLD_APP: u8 = 1;
 const PLACE: u8 = 2;
 const GONE: u8 = 3;
+const APP: u8 = 4;
 
 /// What a record says.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +34,8 @@ pub(super) struct Said {
     pub(super) origin: Origin,
     /// When.
     pub(super) at: Timestamp,
+    /// How old it was when it was written.
+    pub(super) age: Age,
     /// The format of the text.
     pub(super) syntax: Syntax,
     /// The text, in an allocation of exactly its size.
@@ -40,7 +45,9 @@ pub(super) struct Said {
 impl Said {
     /// The update that it was.
     pub(super) fn update(self, app: AppName) -> Update {
-        let Self { origin, at, syntax, body } = self;
+        let Self {
+            origin, at, syntax, body, ..
+        } = self;
         let (syntax, labels) = (Some(syntax), [].into());
         Update {
             app,
@@ -54,7 +61,7 @@ impl Said {
 }
 
 /// The record of an application, without the text.
-pub(super) fn encode(app: &App, labelled: &[FamilyKey]) -> Vec<u8> {
+pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + app.name.as_str().len());
     out.push(if app.expires { APP } else { PLACE });
     put_u64(&mut out, app.order);
@@ -66,6 +73,8 @@ pub(super) fn encode(app: &App, labelled: &[FamilyKey]) -> Vec<u8> {
     labelled.iter().for_each(|key| put_bytes(&mut out, key));
     if app.expires {
         put_i64(&mut out, app.updated.unwrap_or(app.first_seen).as_millis());
+        put_u64(&mut out, u64::try_from(age.then.as_millis()).unwrap_or(u64::MAX));
+        put_i64(&mut out, age.written.as_millis());
         put_text(&mut out, &app.origin.source);
         out.push(format_code(app.origin.format));
         out.push(match app.text.syntax() {
@@ -100,6 +109,13 @@ pub(super) fn encode_gone(order: u64) -> Vec<u8> {
     out
 }
 
+/// The name in a damaged record, to be shown to people: it may be damaged itself.
+pub(super) fn name_in(payload: &[u8]) -> Option<AppName> {
+    let mut decoder = Decoder::new(payload);
+    let (_kind, _order, _first_seen) = (decoder.byte()?, decoder.u64()?, decoder.i64()?);
+    AppName::new(decoder.text()?).ok()
+}
+
 /// Reads a record; `None` if it is none. The text is copied, so that nothing else is kept with it.
 pub(super) fn decode(payload: &[u8]) -> Option<Record> {
     let mut decoder = Decoder::new(payload);
@@ -119,13 +135,19 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
     };
     match kind {
         PLACE => decoder.rest().is_empty().then_some(Record::Place(name, standing)),
-        APP => Some(Record::App(name, standing, Box::new(said(&mut decoder)?))),
+        APP | OLD_APP => Some(Record::App(name, standing, Box::new(said(&mut decoder, kind)?))),
         _ => None,
     }
 }
 
-fn said(decoder: &mut Decoder<'_>) -> Option<Said> {
+fn said(decoder: &mut Decoder<'_>, kind: u8) -> Option<Said> {
     let at = Timestamp::from_millis(decoder.i64()?);
+    // An old record was taken for as old as the time of day says.
+    let (mut then, mut written) = (Duration::ZERO, at);
+    if kind == APP {
+        then = Duration::from_millis(decoder.u64()?);
+        written = Timestamp::from_millis(decoder.i64()?);
+    }
     let source = Arc::from(decoder.text()?);
     let code = decoder.byte()?;
     let format = FORMATS.into_iter().find(|format| format_code(*format) == code)?;
@@ -138,7 +160,14 @@ fn said(decoder: &mut Decoder<'_>) -> Option<Said> {
     std::str::from_utf8(body).ok()?;
     let body = Bytes::copy_from_slice(body);
     let origin = Origin { source, format };
-    Some(Said { origin, at, syntax, body })
+    let age = Age { then, written };
+    Some(Said {
+        origin,
+        at,
+        age,
+        syntax,
+        body,
+    })
 }
 
 #[cfg(test)]
@@ -147,12 +176,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::Text;
+    use crate::store::{Moment, Text};
 
     proptest! {
         #[test]
         fn applications_are_read_as_they_were_written(
-            order in 0..u64::MAX, first_seen: i64, updated: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
+            order in 0..u64::MAX, first_seen: i64, updated: i64, age: u64, written: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
             labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
         ) {
             let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
@@ -168,19 +197,21 @@ mod tests {
                 labels: [].into(),
                 first_seen: Timestamp::from_millis(first_seen),
                 updated: Some(Timestamp::from_millis(updated)),
+                refreshed: Moment::default(),
                 fault: None,
-                clashes: [].into(),
+                conflicts: Arc::default(),
                 duplicates: 0,
                 outdated: false,
                 withdrawn: false,
                 expires: true,
             };
             let standing = Standing { order, first_seen: app.first_seen, labelled: labelled.clone() };
-            let said = Said { origin, at: Timestamp::from_millis(updated), syntax, body };
-            let bytes = [encode(&app, &labelled), super::body(&app).to_vec()].concat();
+            let age = Age { then: Duration::from_millis(age), written: Timestamp::from_millis(written) };
+            let said = Said { origin, at: Timestamp::from_millis(updated), age, syntax, body };
+            let bytes = [encode(&app, &labelled, age), super::body(&app).to_vec()].concat();
             prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), standing.clone(), Box::new(said))));
             let polled = App { expires: false, ..app };
-            let bytes = [encode(&polled, &labelled), super::body(&polled).to_vec()].concat();
+            let bytes = [encode(&polled, &labelled, age), super::body(&polled).to_vec()].concat();
             prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, standing)));
             prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
         }

@@ -6,18 +6,23 @@
 //!
 //! A record replaces every earlier one of the same place. Files are removed oldest first, so what an older record says
 //! can never come back.
+//!
+//! A damaged record costs the application that it is about: its earlier records are out of date and are not used either.
+//! A record whose writing may have been cut short replaces nothing. Files in which something is missing are read as far
+//! as they go; then all that is of use in them is written again, and they are removed.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::app_codec::{Record, body, decode, encode, encode_gone};
+use super::app_codec::{Record, body, decode, encode, encode_gone, name_in};
 use super::folder::Folder;
-use super::frames::{self, FrameLog, Kind, Unreadable};
+use super::frames::{self, Contents, FrameLog, Hole, Kind, Piece, Unreadable};
 use super::{OpenError, lock};
+use crate::model::Timestamp;
 use crate::store::App;
 use crate::store::latest::{Latest, Prepared};
-use crate::store::recall::FamilyKey;
+use crate::store::recall::{Age, FamilyKey};
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -83,10 +88,22 @@ pub(super) struct AppLog {
     gone: BTreeSet<u64>,
     /// A new file has its name, but perhaps not on the disk.
     renamed: bool,
+    /// The files up to this one are written again and removed, because something is missing in one of them.
+    replace_to: Option<u64>,
 }
 
-/// What a log says: the newest record of each application, by order of first sight.
-type Newest = HashMap<u64, (Record, Place)>;
+/// The names shown of the applications whose records are damaged; the rest are counted.
+const LOST_SHOWN: usize = 10;
+
+/// The content of a log: the newest record of each application, by order of first sight.
+#[derive(Debug, Default)]
+struct Newest {
+    records: HashMap<u64, (Record, Place)>,
+    /// The damaged records: of which file, and which application they are about, as far as that can be read.
+    damaged: Vec<(u64, Option<String>)>,
+    /// The files of which a part was left out that may never have been complete, and how many bytes.
+    torn: Vec<(u64, usize)>,
+}
 
 fn name(number: u64) -> String {
     format!("apps-{number:08}.log")
@@ -99,50 +116,60 @@ fn number(name: &str) -> Option<u64> {
 
 impl AppLog {
     /// Reads the log, fills an empty store (one that reads texts, or not) with what it says, and has changes noted from then on.
-    pub(super) fn open(folder: Arc<dyn Folder>, latest: &Mutex<Latest>, reads: bool, sizes: Sizes) -> Result<Self, OpenError> {
+    ///
+    /// `now` is the time of day, from which applications have the ages that they have by then.
+    pub(super) fn open(
+        folder: Arc<dyn Folder>,
+        latest: &Mutex<Latest>,
+        reads: bool,
+        sizes: Sizes,
+        now: Timestamp,
+    ) -> Result<Self, OpenError> {
         super::check_leftover(&*folder, TEMP)?;
         let fail = |name: &str, doing| {
             let path = folder.show(name);
             move |why| OpenError::Io { path, doing, why }
         };
         let names = folder.names().map_err(fail("", "list"))?;
-        let numbers: BTreeSet<u64> = names.iter().filter_map(|name| number(name)).collect();
-        let (mut newest, mut older, mut last) = (Newest::new(), VecDeque::new(), None);
-        for &segment in &numbers {
-            let name = name(segment);
-            if let Some((before, log)) = last.replace((segment, read(&*folder, segment, &mut newest)?)) {
-                let (path, why) = match segment == before + 1 {
-                    false => (self::name(before + 1), "the file is missing"),
-                    true if log.torn > 0 => (self::name(before), "its end is missing, though another file follows it"),
-                    true => {
-                        older.push_back((before, log.good as u64));
-                        continue;
-                    }
-                };
-                let path = folder.show(&path);
-                let why = Unreadable::Damaged {
-                    at: log.good as u64,
-                    what: why,
-                };
-                return Err(OpenError::Unreadable { path, why });
-            }
-            tracing::debug!(file = name, "read");
+        let numbers: Vec<u64> = {
+            let numbers: BTreeSet<u64> = names.iter().filter_map(|name| number(name)).collect();
+            numbers.into_iter().collect()
+        };
+        if let Some(pair) = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1) {
+            let what = "the file is missing";
+            let (path, why) = (folder.show(&name(pair[0] + 1)), Unreadable::Damaged { at: 0, what });
+            return Err(OpenError::Unreadable { path, why });
         }
-        let (current, log, renamed) = match last {
-            None => {
-                let log = FrameLog::create(&*folder, KIND, TEMP, &name(1), &[]);
-                (1, log.map_err(fail(&name(1), "write"))?, true)
+        let (mut newest, mut files) = (Newest::default(), Vec::new());
+        for &segment in &numbers {
+            files.push((segment, read(&*folder, segment, &mut newest)?));
+        }
+        // All but the last are followed by another one, and so is the last where nothing can be appended to it.
+        let last = files.len().saturating_sub(1);
+        let is_followed = |at: usize, contents: &Contents| at < last || !contents.is_resumable();
+        let mut incomplete = files.iter().enumerate().rev();
+        let incomplete = incomplete.find(|(at, (_, contents))| !contents.is_whole(is_followed(*at, contents)));
+        let replace_to = incomplete.map(|(_, (segment, _))| *segment);
+        let (log, current, renamed) = match files.last() {
+            Some((segment, contents)) if contents.is_resumable() => {
+                let log = FrameLog::resume(&*folder, &name(*segment), contents);
+                let log = log.map_err(fail(&name(*segment), "write"))?;
+                let current = *segment;
+                files.pop();
+                (log, current, false)
             }
-            Some((current, contents)) => {
-                super::report_torn(&folder.show(&name(current)), &contents);
-                let log = FrameLog::resume(&*folder, &name(current), &contents);
-                (current, log.map_err(fail(&name(current), "write"))?, false)
+            last => {
+                let next = last.map_or(1, |(segment, _)| segment + 1);
+                let log = FrameLog::create(&*folder, KIND, TEMP, &name(next), &[]);
+                (log.map_err(fail(&name(next), "write"))?, next, true)
             }
         };
+        let older = files
+            .iter()
+            .map(|(segment, contents)| (*segment, (contents.good + contents.torn) as u64));
         let mut this = Self {
-            folder,
             sizes,
-            older,
+            older: older.collect(),
             current,
             log,
             places: HashMap::default(),
@@ -152,14 +179,39 @@ impl AppLog {
             unsynced: BTreeSet::new(),
             gone: BTreeSet::new(),
             renamed,
+            replace_to,
+            folder,
         };
-        this.fill(newest, latest, reads);
+        let (damaged, torn) = (std::mem::take(&mut newest.damaged), std::mem::take(&mut newest.torn));
+        this.fill(newest, latest, reads, now);
+        this.report(&damaged, &torn, lock(latest).len());
         Ok(this)
     }
 
+    /// Logs what was left out of damaged and torn files.
+    fn report(&self, damaged: &[(u64, Option<String>)], torn: &[(u64, usize)], kept: usize) {
+        for &(segment, bytes) in torn {
+            super::report_torn(&self.folder.show(&name(segment)), bytes, &format!("{kept} apps"));
+        }
+        let Some(&(segment, _)) = damaged.first() else { return };
+        let names: Vec<_> = damaged.iter().filter_map(|(_, name)| name.as_deref()).take(LOST_SHOWN).collect();
+        let unnamed = damaged.len() - names.len();
+        tracing::error!(
+            file = self.folder.show(&name(segment)),
+            records = damaged.len(),
+            "damaged since it was written, {kept} apps kept; lost: {}",
+            match (names.is_empty(), unnamed) {
+                (_, 0) => names.join(", "),
+                (true, _) => format!("{unnamed} records"),
+                (false, _) => format!("{} and {unnamed} more records", names.join(", ")),
+            }
+        );
+    }
+
     /// Gives the store what the log says. What there is no room for any more leaves the log as well.
-    fn fill(&mut self, newest: Newest, latest: &Mutex<Latest>, reads: bool) {
-        let mut newest: Vec<_> = newest.into_iter().collect();
+    fn fill(&mut self, newest: Newest, latest: &Mutex<Latest>, reads: bool, now: Timestamp) {
+        lock(latest).clock.at(now);
+        let mut newest: Vec<_> = newest.records.into_iter().collect();
         newest.sort_unstable_by_key(|(order, _)| *order);
         let mut refused = 0u64;
         for (order, (record, place)) in newest {
@@ -167,8 +219,9 @@ impl AppLog {
             self.live += place.bytes;
             let taken = match record {
                 Record::App(name, standing, said) => {
+                    let age = said.age.at(now);
                     let prepared = Prepared::read(said.update(name), true, reads);
-                    lock(latest).restore(standing, prepared)
+                    lock(latest).restore(standing, prepared, age)
                 }
                 Record::Place(name, standing) => {
                     lock(latest).reserve(name, standing);
@@ -192,7 +245,20 @@ impl AppLog {
         self.due.extend(lock(latest).take_changes());
         self.mend()?;
         self.write_due(latest)?;
-        self.clean(latest)
+        self.clean(latest)?;
+        self.log.seal();
+        Ok(())
+    }
+
+    /// As [`AppLog::write_changes`], for the last time: the seal goes to the disk as well.
+    pub(super) fn finish(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+        self.write_changes(latest)?;
+        self.log.sync()
+    }
+
+    /// Whether there is something to write although no application has changed.
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty() || self.replace_to.is_some()
     }
 
     /// Undoes what an earlier failure has left.
@@ -235,9 +301,9 @@ impl AppLog {
         Ok(())
     }
 
-    fn write(&mut self, order: u64, app: Option<(Arc<App>, Vec<FamilyKey>)>) -> io::Result<()> {
+    fn write(&mut self, order: u64, app: Option<(Arc<App>, Vec<FamilyKey>, Age)>) -> io::Result<()> {
         let old = self.places.get(&order).copied();
-        let Some((app, labelled)) = app else {
+        let Some((app, labelled, age)) = app else {
             if old.is_some() {
                 self.append(order, &[&encode_gone(order)])?;
                 self.gone.insert(order);
@@ -245,7 +311,7 @@ impl AppLog {
             return Ok(());
         };
         self.gone.remove(&order);
-        let head = encode(&app, &labelled);
+        let head = encode(&app, &labelled, age);
         let bare = (!app.expires).then(|| crc32fast::hash(&head));
         let says_so_already = |old: Place| bare.is_some() && old.bare == bare && old.segment >= self.keeps_from;
         if old.is_some_and(says_so_already) {
@@ -266,12 +332,15 @@ impl AppLog {
     fn append(&mut self, order: u64, record: &[&[u8]]) -> io::Result<u64> {
         if self.log.len() >= self.sizes.segment {
             self.sync()?;
+            // Another file follows, so the end of this one has to be recognizable as such.
+            self.log.seal();
+            self.sync()?;
             self.begin_next()?;
         }
         let before = self.log.len();
         // What of it has arrived after a failure nobody knows, so it counts as written from the start.
         self.unsynced.insert(order);
-        self.log.append(record)?;
+        self.log.append(order, record)?;
         Ok(self.log.len() - before)
     }
 
@@ -285,8 +354,9 @@ impl AppLog {
 
     /// Removes the oldest files for as long as too much is out of date, once what they have of use is at the end as well.
     fn clean(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
-        while self.len() > self.live.saturating_mul(2).saturating_add(self.sizes.slack)
-            && let Some(&(oldest, _)) = self.older.front()
+        let too_long = |this: &Self| this.len() > this.live.saturating_mul(2).saturating_add(this.sizes.slack);
+        while let Some(&(oldest, _)) = self.older.front()
+            && (too_long(self) || self.replace_to.is_some_and(|last| oldest <= last))
         {
             self.keeps_from = oldest + 1;
             let wanted = self.places.iter().filter(|(_, place)| place.segment == oldest);
@@ -296,6 +366,7 @@ impl AppLog {
             self.folder.sync()?;
             self.older.pop_front();
         }
+        self.replace_to = None;
         Ok(())
     }
 
@@ -311,7 +382,7 @@ impl AppLog {
 }
 
 /// Reads one file into what is known so far.
-fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames::Contents, OpenError> {
+fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<Contents, OpenError> {
     let path = folder.show(&name(segment));
     let bytes = match folder.read(&name(segment)) {
         Ok(bytes) => bytes.unwrap_or_default(),
@@ -322,28 +393,57 @@ fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<frames
     take(&bytes, segment, newest).map_err(|why| OpenError::Unreadable { path, why })
 }
 
-/// Takes what a file says into what is known so far.
-fn take(bytes: &[u8], segment: u64, newest: &mut Newest) -> Result<frames::Contents, Unreadable> {
+/// Takes the content of a file into what is known so far.
+fn take(bytes: &[u8], segment: u64, newest: &mut Newest) -> Result<Contents, Unreadable> {
     let contents = frames::read(bytes, KIND)?;
-    for payload in &contents.payloads {
-        let at = payload.start as u64;
-        let what = "a record that makes no sense";
-        let record = decode(&bytes[payload.clone()]).ok_or(Unreadable::Damaged { at, what })?;
-        let (order, bare) = match &record {
-            Record::Gone(order) => {
-                newest.remove(order);
-                continue;
+    let mut torn = contents.torn;
+    for piece in &contents.pieces {
+        match piece {
+            Piece::Payload(payload) if payload.is_empty() => {}
+            Piece::Payload(payload) => {
+                let at = payload.start as u64;
+                let what = "a record that makes no sense";
+                let record = decode(&bytes[payload.clone()]).ok_or(Unreadable::Damaged { at, what })?;
+                newest.take(record, &bytes[payload.clone()], segment);
             }
-            Record::App(_, standing, _) => (standing.order, None),
-            Record::Place(_, standing) => (standing.order, Some(crc32fast::hash(&bytes[payload.clone()]))),
-        };
-        let bytes = frames::framed(payload.len());
-        newest.insert(order, (record, Place { segment, bytes, bare }));
+            Piece::Hole(hole) if hole.vouched => newest.damage(hole, bytes, segment),
+            Piece::Hole(hole) => torn += hole.range.len(),
+        }
+    }
+    if torn > 0 {
+        newest.torn.push((segment, torn));
     }
     Ok(contents)
 }
 
+impl Newest {
+    fn take(&mut self, record: Record, payload: &[u8], segment: u64) {
+        let (order, bare) = match &record {
+            Record::Gone(order) => {
+                self.records.remove(order);
+                return;
+            }
+            Record::App(_, standing, _) => (standing.order, None),
+            Record::Place(_, standing) => (standing.order, Some(crc32fast::hash(payload))),
+        };
+        let bytes = frames::framed(payload.len());
+        self.records.insert(order, (record, Place { segment, bytes, bare }));
+    }
+
+    /// A record was damaged after it had been written: what came before it is out of date.
+    fn damage(&mut self, hole: &Hole, bytes: &[u8], segment: u64) {
+        let name = hole.broken.as_ref().and_then(|(payload, order)| {
+            let earlier = self.records.remove(order);
+            match earlier {
+                Some((Record::App(name, ..) | Record::Place(name, _), _)) => Some(name),
+                _ => name_in(&bytes[payload.clone()]),
+            }
+        });
+        self.damaged.push((segment, name.map(|name| name.to_string())));
+    }
+}
+
 /// Reads a file of this kind.
 pub(super) fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
-    take(bytes, 1, &mut Newest::new()).map(drop)
+    take(bytes, 1, &mut Newest::default()).map(drop)
 }

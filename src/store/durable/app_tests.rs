@@ -17,12 +17,15 @@ use crate::store::{App, Limits, Mode};
 
 const SIZES: Sizes = Sizes::of(300, 200);
 
+/// The time of each start.
+const NOW: i64 = 10_000;
+
 fn open(disk: &Pretend) -> Result<(AppLog, Mutex<Latest>), OpenError> {
     let latest = Mutex::new(Latest::new(
         Limits::default(),
         Mode::Merge(Rules::new(None, Duplicates::Label, &[])),
     ));
-    let log = AppLog::open(Arc::new(disk.clone()), &latest, true, SIZES)?;
+    let log = AppLog::open(Arc::new(disk.clone()), &latest, true, SIZES, Timestamp::from_millis(NOW))?;
     Ok((log, latest))
 }
 
@@ -219,7 +222,7 @@ fn a_label_that_tells_applications_apart_survives_the_other_one() {
     assert_eq!(label(&again), label(&latest));
     let mut again = lock(&again);
     let plan = again.catalog().unwrap().plan(Answer::Text004.into(), Selection::Everything);
-    let text: Vec<u8> = plan.render().0.chunks().iter().flat_map(|chunk| chunk.text().concat()).collect();
+    let text: Vec<u8> = plan.render().chunks().iter().flat_map(|chunk| chunk.text().concat()).collect();
     assert!(
         String::from_utf8_lossy(&text).contains("m{app=\"a\"} 1"),
         "{}",
@@ -228,7 +231,7 @@ fn a_label_that_tells_applications_apart_survives_the_other_one() {
 }
 
 #[test]
-fn a_log_whose_files_are_foreign_damaged_or_missing_is_refused() {
+fn a_log_whose_files_are_foreign_or_missing_is_refused() {
     let disk = Pretend::default();
     let (mut log, latest) = open(&disk).unwrap();
     for at in 0..12 {
@@ -246,11 +249,227 @@ fn a_log_whose_files_are_foreign_damaged_or_missing_is_refused() {
     use super::folder::Folder as _;
     let names = disk.names().unwrap();
     assert!(names.len() > 3, "{names:?}");
-    let first = disk.read(&names[0]).unwrap().unwrap();
     let foreign = refusal(&|disk| disk.put(&names[0], b"my diary"));
     assert_eq!(foreign, (names[0].clone(), Unreadable::Foreign));
     let missing = refusal(&|disk| disk.remove(&names[1]).unwrap());
     assert!(matches!(missing, (path, Unreadable::Damaged { .. }) if path == names[1]));
-    let torn = refusal(&|disk| disk.put(&names[0], &first[..first.len() - 1]));
-    assert!(matches!(torn, (path, Unreadable::Damaged { .. }) if path == names[0]));
+}
+
+/// A directory as a clean stop leaves it, with these applications in one file.
+fn stopped(apps: usize) -> Pretend {
+    let disk = Pretend::default();
+    let (mut log, latest) = open(&disk).unwrap();
+    for at in 0..apps {
+        push(&latest, &format!("app{at}"), &format!("m{at} {at}\n"), 1, true);
+    }
+    log.finish(&latest).unwrap();
+    disk.after_kill()
+}
+
+fn file(disk: &Pretend, name: &str) -> Vec<u8> {
+    use super::folder::Folder as _;
+    disk.read(name).unwrap().unwrap()
+}
+
+const FIRST: &str = "apps-00000001.log";
+
+#[test]
+fn any_flipped_bit_costs_at_most_one_app_and_is_gone_after_the_next_writing() {
+    let disk = stopped(4);
+    let whole = file(&disk, FIRST);
+    let good = all(&open(&disk).unwrap().1);
+    assert_eq!(good.len(), 4);
+    let mut costly = 0;
+    for at in 0..whole.len() {
+        let damaged = disk.after_kill();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        damaged.put(FIRST, &bytes);
+        let (mut log, latest) = open(&damaged).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+        let found = all(&latest);
+        assert!(found.len() >= 3, "byte {at}: {found:?}");
+        assert!(found.iter().all(|(name, facts)| good[name] == *facts), "byte {at}");
+        costly += usize::from(found.len() == 3);
+        // A new application gets no place that another one had, and what was missing is not missed again.
+        push(&latest, "new", "n 1\n", 1, true);
+        let places: std::collections::BTreeSet<_> = all(&latest).values().map(|facts| facts.0).collect();
+        assert_eq!(places.len(), found.len() + 1);
+        log.finish(&latest).unwrap();
+        let (again, restarted) = open(&damaged.after_kill()).unwrap();
+        assert_eq!(all(&restarted), all(&latest), "byte {at}");
+        assert!(!again.is_due(), "byte {at}");
+    }
+    assert!(
+        costly > whole.len() / 2,
+        "most bytes belong to a record: {costly} of {}",
+        whole.len()
+    );
+}
+
+#[test]
+fn a_damaged_record_brings_no_earlier_one_back() {
+    let disk = Pretend::default();
+    let (mut log, latest) = open(&disk).unwrap();
+    for value in ["one", "two"] {
+        push(&latest, "a", &format!("m{{v=\"{value}\"}} 1\n"), 1, true);
+        log.write_changes(&latest).unwrap();
+    }
+    push(&latest, "b", "n 1\n", 1, true);
+    log.finish(&latest).unwrap();
+    let mut bytes = file(&disk, FIRST);
+    let newest = bytes.windows(3).position(|window| window == b"two").unwrap();
+    bytes[newest] ^= 1;
+    disk.put(FIRST, &bytes);
+    let (_, latest) = open(&disk.after_kill()).unwrap();
+    assert_eq!(all(&latest).keys().collect::<Vec<_>>(), ["b"]);
+
+    // Before anything vouches for it, its writing may have been cut short: then what it was to replace still counts.
+    let end = newest + b"two\"} 1\n".len();
+    disk.put(FIRST, &bytes[..end]);
+    let (_, latest) = open(&disk.after_kill()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&all(&latest)["a"].3), "m{v=\"one\"} 1\n");
+}
+
+#[test]
+fn what_stands_behind_a_torn_record_is_kept() {
+    let disk = Pretend::default();
+    let (mut log, latest) = open(&disk).unwrap();
+    for app in ["a", "b", "c"] {
+        push(&latest, app, &format!("{app}{app}{app} 1\n"), 1, true);
+    }
+    // All in one batch, of which nothing was known to be on the disk yet.
+    log.write_changes(&latest).unwrap();
+    let bytes = file(&disk, FIRST);
+    let torn = disk.after_kill();
+    let mut cut = bytes[..bytes.len() - 36].to_vec();
+    let place = cut.windows(3).position(|window| window == b"bbb").unwrap();
+    cut[place..place + 3].fill(0);
+    torn.put(FIRST, &cut);
+    let (mut log, latest) = open(&torn).unwrap();
+    assert_eq!(all(&latest).keys().collect::<Vec<_>>(), ["a", "c"]);
+    assert!(log.is_due(), "what is of use goes into a file without a gap");
+    log.write_changes(&latest).unwrap();
+    let (log, latest) = open(&torn.after_kill()).unwrap();
+    assert_eq!((all(&latest).len(), log.is_due()), (2, false));
+}
+
+#[test]
+fn files_before_the_last_one_lose_one_app_too() {
+    let disk = Pretend::default();
+    let (mut log, latest) = open(&disk).unwrap();
+    for at in 0..12 {
+        push(&latest, &at.to_string(), &format!("m{at} 1 # {}\n", "x".repeat(60)), 1, true);
+        log.write_changes(&latest).unwrap();
+    }
+    log.finish(&latest).unwrap();
+    let first = file(&disk, FIRST);
+    for change in [first.len() - 60, first.len() - 1, 30] {
+        let disk = disk.after_kill();
+        let mut bytes = first.clone();
+        bytes[change] ^= 4;
+        disk.put(FIRST, &bytes);
+        let (mut log, latest) = open(&disk).unwrap();
+        let kept = all(&latest);
+        assert!(kept.len() >= 11, "{change}: {}", kept.len());
+        log.write_changes(&latest).unwrap();
+        assert_eq!(all(&open(&disk.after_kill()).unwrap().1), kept);
+        use super::folder::Folder as _;
+        assert_eq!(disk.read(FIRST).unwrap(), None, "the damaged file is gone");
+    }
+    // A file whose end is missing at the border of a record.
+    let disk = disk.after_kill();
+    disk.put(FIRST, &first[..first.len() - 36]);
+    let (log, latest) = open(&disk).unwrap();
+    assert_eq!((all(&latest).len(), log.is_due()), (12, true));
+}
+
+#[test]
+fn a_log_of_version_1_is_read_and_goes_on_in_version_2() {
+    let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/apps-00000001.log");
+    let kept = |disk: &Pretend| {
+        let (log, latest) = open(disk).unwrap();
+        let found = all(&latest)
+            .into_iter()
+            .map(|(name, facts)| (name, facts.0, String::from_utf8_lossy(&facts.3).into_owned()));
+        (log, latest, found.collect::<Vec<_>>())
+    };
+    let disk = Pretend::default();
+    disk.put(FIRST, old);
+    let (mut log, latest, found) = kept(&disk);
+    let names: Vec<_> = found.iter().map(|(name, order, _)| (name.as_str(), *order)).collect();
+    assert_eq!(names, [("another", 4), ("first", 1), ("json app", 3), ("open", 2)]);
+    assert_eq!(found[0].2, "shared 2\nonly_here 3");
+    assert_eq!(lock(&latest).labelled(&AppName::new("json app").unwrap()).len(), 1);
+    push(&latest, "polled", "p 1\n", 1, false);
+    assert_eq!(all(&latest)["polled"].0, 0, "the place of a polled application is kept too");
+    push(&latest, "first", "changed 1\n", 1, true);
+    log.finish(&latest).unwrap();
+    assert_eq!(
+        file(&disk, FIRST),
+        old,
+        "nothing is missing in it, so it stays until it is out of date"
+    );
+    assert_eq!(&file(&disk, "apps-00000002.log")[12..16], 2u32.to_le_bytes());
+    let (_, _, again) = kept(&disk.after_kill());
+    assert_eq!(again[1].2, "changed 1\n");
+    assert_eq!(again.len(), 4);
+
+    // Version 1 has a checksum for each record as well: cut off or damaged, it costs that record.
+    for at in [28 + 30, 200, 500, old.len() - 30] {
+        let disk = Pretend::default();
+        let mut bytes = old.to_vec();
+        bytes[at] ^= 1;
+        disk.put(FIRST, &bytes);
+        let (mut log, latest, found) = kept(&disk);
+        assert!(found.len() >= 3, "byte {at}: {found:?}");
+        log.write_changes(&latest).unwrap();
+        let (log, _, again) = kept(&disk.after_kill());
+        assert_eq!((again, log.is_due()), (found, false));
+    }
+    let disk = Pretend::default();
+    disk.put(FIRST, &old[..old.len() - 5]);
+    let (_, _, found) = kept(&disk);
+    assert_eq!(found.len(), 5, "without the last record, the one that was forgotten is back");
+}
+
+#[test]
+fn ages_go_on_over_a_restart_and_never_below_zero() {
+    let expires_in = |written: i64, age: i64, start: i64| {
+        let disk = Pretend::default();
+        let (mut log, latest) = open(&disk).unwrap();
+        push(&latest, "a", "m 1\n", written - age, true);
+        lock(&latest).clock.at(Timestamp::from_millis(written));
+        log.write_changes(&latest).unwrap();
+        let latest = Mutex::new(Latest::new(
+            Limits {
+                expire_after: Some(std::time::Duration::from_secs(60)),
+                ..Limits::default()
+            },
+            Mode::Raw,
+        ));
+        let now = Timestamp::from_millis(start);
+        AppLog::open(Arc::new(disk.after_kill()), &latest, false, SIZES, now).unwrap();
+        // A second at a time, as the sweep does.
+        let mut later = 0;
+        while lock(&latest)
+            .expired(now.plus(std::time::Duration::from_millis(later)), 9)
+            .is_empty()
+        {
+            later += 1_000;
+        }
+        later / 1_000
+    };
+    let base = 1_000_000;
+    assert_eq!(expires_in(base, 5_000, base), 55);
+    assert_eq!(
+        expires_in(base, 5_000, base + 20_000),
+        35,
+        "the time that the program was down counts"
+    );
+    assert_eq!(
+        expires_in(base, 5_000, base - 9_000_000),
+        55,
+        "a clock that was set back takes nothing off"
+    );
+    assert_eq!(expires_in(base, 5_000, base + 9_000_000), 0);
 }

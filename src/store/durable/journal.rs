@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use super::entry_codec::{decode, encode};
 use super::folder::Folder;
-use super::frames::{self, FrameLog, Kind, Unreadable};
+use super::frames::{self, Contents, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
 use crate::store::events::{Accepted, Entry, EventOptions, Events, Offer, Verdict};
@@ -65,18 +65,23 @@ impl Journal {
             move |why| OpenError::Io { path, doing, why }
         };
         let mut events = Events::restoring(options, now);
-        let (log, renamed) = match folder.read(NAME).map_err(fail("read"))? {
+        let mut old = None;
+        if let Some(bytes) = folder.read(NAME).map_err(fail("read"))? {
+            let unreadable = |why| OpenError::Unreadable { path: name.clone(), why };
+            let contents = frames::read(&bytes, KIND).and_then(Contents::without_holes).map_err(unreadable)?;
+            replay(&mut events, &bytes, &contents).map_err(unreadable)?;
+            if contents.torn > 0 {
+                super::report_torn(&name, contents.torn, &format!("{} events", events.kept()));
+            }
+            old = Some(contents).filter(Contents::is_resumable);
+        }
+        // A new file, or one of an earlier version written in the form of this one.
+        let (log, renamed) = match old {
             None => {
                 let log = FrameLog::create(&*folder, KIND, TEMP, NAME, &payloads(&events.entries()));
                 (log.map_err(fail("write"))?, true)
             }
-            Some(bytes) => {
-                let unreadable = |why| OpenError::Unreadable { path: name.clone(), why };
-                let contents = frames::read(&bytes, KIND).map_err(unreadable)?;
-                replay(&mut events, &bytes, &contents).map_err(unreadable)?;
-                super::report_torn(&name, &contents);
-                (FrameLog::resume(&*folder, NAME, &contents).map_err(fail("write"))?, false)
-            }
+            Some(contents) => (FrameLog::resume(&*folder, NAME, &contents).map_err(fail("write"))?, false),
         };
         events.restored();
         let rewrite_at = log.len().saturating_mul(2).saturating_add(slack);
@@ -131,7 +136,7 @@ impl Journal {
         if payload.is_empty() {
             return Ok(());
         }
-        self.log.append(&[&payload])?;
+        self.log.append(0, &[&payload])?;
         if any { self.log.sync() } else { Ok(()) }
     }
 
@@ -153,14 +158,25 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether something was written that may not survive a loss of power.
-    pub(super) fn is_unsynced(&self) -> bool {
-        self.log.is_unsynced()
+    /// Whether all that was written survives a loss of power and has a seal.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.log.is_unsynced() && self.log.is_sealed()
     }
 
-    /// Makes what was written survive a loss of power.
-    pub(super) fn sync(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+    /// Makes what was written survive a loss of power, and seals it. Returns whether there was anything to sync.
+    pub(super) fn settle(&mut self, state: &Mutex<Events>) -> io::Result<bool> {
         self.mend(state)?;
+        let unsynced = self.log.is_unsynced();
+        if unsynced {
+            self.log.sync()?;
+        }
+        self.log.seal();
+        Ok(unsynced)
+    }
+
+    /// As [`Journal::settle`], for the last time: the seal goes to the disk as well.
+    pub(super) fn finish(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+        self.settle(state)?;
         self.log.sync()
     }
 
@@ -217,8 +233,8 @@ fn payloads(entries: &[Entry]) -> Vec<Vec<u8>> {
 }
 
 /// Applies what a file says.
-fn replay(events: &mut Events, bytes: &[u8], contents: &frames::Contents) -> Result<(), Unreadable> {
-    for payload in &contents.payloads {
+fn replay(events: &mut Events, bytes: &[u8], contents: &Contents) -> Result<(), Unreadable> {
+    for payload in contents.payloads() {
         let damaged = |what| Unreadable::Damaged {
             at: payload.start as u64,
             what,
@@ -233,7 +249,7 @@ fn replay(events: &mut Events, bytes: &[u8], contents: &frames::Contents) -> Res
 
 /// Reads a file of this kind and makes the state that it tells of.
 pub(super) fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
-    let contents = frames::read(bytes, KIND)?;
+    let contents = frames::read(bytes, KIND)?.without_holes()?;
     let mut events = Events::restoring(EventOptions::default(), Timestamp::default());
     replay(&mut events, bytes, &contents)?;
     events.restored();

@@ -124,7 +124,7 @@ impl Known {
                 }
             }
             Step::Sync => {
-                if journal.commit(state, &[]).and_then(|_| journal.sync(state)).is_ok() {
+                if journal.commit(state, &[]).and_then(|_| journal.settle(state)).is_ok() {
                     (self.written, self.synced) = (delivered.clone(), delivered);
                 }
             }
@@ -273,6 +273,8 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
     for value in 0..5 {
         journal.commit(&state, &[offer(0, value, None)]).unwrap();
     }
+    let unsealed = read(&disk);
+    journal.settle(&state).unwrap();
     drop(journal);
     let whole = read(&disk);
     let refusal = |data: &[u8]| {
@@ -290,16 +292,27 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
     assert_eq!(refusal(b"my diary"), Some(Unreadable::Foreign));
     assert!(matches!(refusal(&whole[..20]), Some(Unreadable::Damaged { at: 0, .. })));
     let mut newer = whole.clone();
-    newer[12] = 2;
-    assert_eq!(refusal(&newer), Some(Unreadable::Version(2)));
-    // Every changed byte is found, except in the last record, where it looks like a crash.
-    let last = whole.len() - 60;
-    for at in (0..last).step_by(3) {
+    newer[12] = 3;
+    let crc = crc32fast::hash(&newer[..24]).to_le_bytes();
+    newer[24..28].copy_from_slice(&crc);
+    assert_eq!(refusal(&newer), Some(Unreadable::Version(3)));
+    // Every changed byte is found, except in the seal, of which nothing depends.
+    for at in 0..unsealed.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
-        assert!(refusal(&damaged).is_some(), "byte {at}");
+        assert!(
+            matches!(refusal(&damaged), Some(Unreadable::Damaged { .. } | Unreadable::Foreign)),
+            "byte {at}"
+        );
     }
-    assert_eq!(refusal(&whole[..whole.len() - 1]), None);
+    for at in unsealed.len()..whole.len() {
+        assert_eq!(refusal(&whole[..at]), None, "cut at {at}");
+    }
+    // Without the seal the last record looks as if its writing had been cut short.
+    let mut damaged = unsealed.clone();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    assert_eq!(refusal(&damaged), None);
     let disk = Pretend::default();
     disk.put("events.tmp", b"my diary");
     assert!(matches!(
@@ -309,6 +322,33 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
             ..
         })
     ));
+}
+
+#[test]
+fn a_journal_of_version_1_goes_on_in_version_2() {
+    let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/events.log");
+    let disk = Pretend::default();
+    disk.put(NAME, old);
+    let start = Timestamp::from_millis(1_795_907_110_000);
+    let open = |disk: &Pretend| Journal::open(Arc::new(disk.clone()), EventOptions::default(), start, 64).unwrap();
+    let (mut journal, state) = open(&disk);
+    assert_eq!(lock(&state).accepted_so_far(), 5);
+    assert_eq!(drain(&state, "127.0.0.1 prom"), [5.0], "the first four were delivered");
+    journal.commit(&state, &[offer(0, 6, None)]).unwrap();
+    assert_eq!(&read(&disk)[12..16], 2u32.to_le_bytes());
+    let (_, again) = open(&disk.after_kill());
+    assert_eq!(drain(&again, "127.0.0.1 prom"), [6.0]);
+    assert_eq!(lock(&again).accepted_so_far(), 6);
+    // Damage is refused in version 1 too, and what was cut short is left out.
+    let disk = Pretend::default();
+    disk.put(NAME, &old[..old.len() - 1]);
+    assert_eq!(lock(&open(&disk).1).accepted_so_far(), 4);
+    let mut damaged = old.to_vec();
+    damaged[100] ^= 1;
+    disk.put(NAME, &damaged);
+    let refused = Journal::open(Arc::new(disk.clone()), EventOptions::default(), start, 64);
+    assert!(matches!(refused, Err(OpenError::Unreadable { .. })));
+    assert_eq!(read(&disk), damaged);
 }
 
 fn read(disk: &Pretend) -> Vec<u8> {

@@ -14,13 +14,15 @@ use super::app_log::AppLog;
 use super::health::Told;
 use super::writer::Writer;
 use crate::store::Shared;
+use crate::store::recall::Wake;
 use crate::supervise::Part;
 
 /// From one writing of the applications to the next, its own time included: with a second for the writing, what a restart
 /// finds is never older than five.
 const APPS_EVERY: Duration = Duration::from_secs(4);
 
-/// The least pause between two writings, on a disk that does not keep up.
+/// The least pause between two writings, on a disk that does not keep up. The first one after a start as well, and the next
+/// ones twice as long each, up to [`APPS_EVERY`]: what lives for three seconds at a time loses at most the last of them.
 const APPS_PAUSE: Duration = Duration::from_millis(500);
 
 /// What writes, before it runs. Until then events wait.
@@ -44,21 +46,22 @@ impl Keeper {
     pub fn start(self, told: impl Fn(&'static str, Option<&str>) + Send + Sync + 'static) -> io::Result<Running> {
         let told: Told = Arc::new(told);
         let Self { writer, apps, shared } = self;
-        let (stop_apps, asked) = mpsc::channel();
+        let (wake_apps, woken) = mpsc::channel();
         let door = Arc::clone(&shared);
         let health = Health::new("events", Arc::clone(&told));
         let events = Thread::start("events-log", move || writer.run(health))?;
         let health = Health::new("applications", told);
+        shared.latest().wake_writer(wake_apps.clone());
         let work = AppsWriter {
             log: apps,
             shared,
-            asked,
+            woken,
             health,
         };
         let apps = Thread::start("apps-log", move || work.run())?;
         Ok(Running {
             threads: [events, apps],
-            stop_apps,
+            wake_apps,
             door,
         })
     }
@@ -89,7 +92,7 @@ impl Thread {
 #[derive(Debug)]
 pub struct Running {
     threads: [Thread; 2],
-    stop_apps: Sender<()>,
+    wake_apps: Sender<Wake>,
     door: Arc<Shared>,
 }
 
@@ -116,7 +119,7 @@ impl Drop for Running {
             door.stop();
         }
         // A thread that has ended needs no telling.
-        let _ = self.stop_apps.send(());
+        let _ = self.wake_apps.send(Wake::Stop);
     }
 }
 
@@ -140,28 +143,103 @@ impl Part for Watch {
     }
 }
 
-/// The work of the thread that writes the applications.
+/// The earliest time of the next writing.
+#[derive(Debug)]
+struct Times {
+    earliest: Instant,
+    /// From the beginning of the next writing to that of the one after it.
+    pause: Duration,
+}
+
+impl Times {
+    fn new(start: Instant) -> Self {
+        Self {
+            earliest: start,
+            pause: APPS_PAUSE,
+        }
+    }
+
+    fn written(&mut self, began: Instant, ended: Instant) {
+        self.earliest = (began + self.pause).max(ended + APPS_PAUSE);
+        self.pause = (self.pause * 2).min(APPS_EVERY);
+    }
+}
+
+/// The work of the thread that writes the applications: the first change at once, later ones no sooner than a pause after the
+/// last writing.
 struct AppsWriter {
     log: AppLog,
     shared: Arc<Shared>,
-    asked: Receiver<()>,
+    /// Bounded: one message for the first change after each writing, and one at the end.
+    woken: Receiver<Wake>,
     health: Health,
 }
 
 impl AppsWriter {
     fn run(mut self) {
-        let mut pause = APPS_EVERY;
+        let mut times = Times::new(Instant::now());
+        let mut pending = self.log.is_due();
         loop {
-            let stopping = !matches!(self.asked.recv_timeout(pause), Err(RecvTimeoutError::Timeout));
+            let stopping = self.wait(times.earliest, pending);
             let began = Instant::now();
-            match self.log.write_changes(&self.shared.latest) {
+            let outcome = match stopping {
+                true => self.log.finish(&self.shared.latest),
+                false => self.log.write_changes(&self.shared.latest),
+            };
+            pending = outcome.is_err();
+            match outcome {
                 Ok(()) => self.health.well(),
                 Err(error) => self.health.ill(&format!("{}: {error}", self.log.show())),
             }
             if stopping {
                 return;
             }
-            pause = APPS_EVERY.saturating_sub(began.elapsed()).max(APPS_PAUSE);
+            times.written(began, Instant::now());
         }
+    }
+
+    /// Waits until there is something to write and `earliest` is over; true at the end.
+    fn wait(&self, earliest: Instant, mut pending: bool) -> bool {
+        loop {
+            let message = if pending {
+                self.woken.recv_timeout(earliest.saturating_duration_since(Instant::now()))
+            } else {
+                self.woken.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match message {
+                Ok(Wake::Changed) => pending = true,
+                Err(RecvTimeoutError::Timeout) => return false,
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_batch_is_written_at_once_and_later_ones_are_spread() {
+        let start = Instant::now();
+        let mut times = Times::new(start);
+        let mut written = Vec::new();
+        for _ in 0..6 {
+            written.push((times.earliest - start).as_secs_f64());
+            times.written(times.earliest, times.earliest);
+        }
+        assert_eq!(
+            written,
+            [0.0, 0.5, 1.5, 3.5, 7.5, 11.5],
+            "a life of three seconds has three of them"
+        );
+    }
+
+    #[test]
+    fn a_slow_disk_has_a_pause_after_each_writing() {
+        let start = Instant::now();
+        let mut times = Times::new(start);
+        times.written(start, start + Duration::from_secs(9));
+        assert_eq!(times.earliest, start + Duration::from_secs(9) + APPS_PAUSE);
     }
 }

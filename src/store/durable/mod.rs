@@ -80,12 +80,19 @@ pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, no
     let latest = Mutex::new(Latest::new(limits, mode));
     // The journal is read first, because what it cannot read is refused before the other log is touched.
     let (journal, events) = Journal::open(Arc::clone(&folder), events, now, REWRITE_SLACK)?;
-    let apps = AppLog::open(folder, &latest, reads, Sizes::USUAL)?;
+    let apps = AppLog::open(folder, &latest, reads, Sizes::USUAL, now)?;
     let events = Arc::new(events);
     let (writer, door) = Writer::new(journal, Arc::clone(&events));
+    let (rules, meter) = {
+        let latest = lock(&latest);
+        (latest.rules(), latest.meter().clone())
+    };
     let shared = Arc::new(Shared {
         reads,
+        rules: Mutex::new(rules),
+        meter,
         latest,
+        aside: Mutex::default(),
         rendering: Mutex::default(),
         answers: Mutex::default(),
         followers: Arc::default(),
@@ -136,12 +143,8 @@ fn check_leftover(folder: &dyn Folder, name: &str) -> Result<(), OpenError> {
     }
 }
 
-fn report_torn(path: &str, contents: &frames::Contents) {
-    if contents.torn > 0 {
-        tracing::warn!(
-            file = path,
-            bytes = contents.torn,
-            "cut off what the last run had begun to write and not finished"
-        );
-    }
+/// Logs that a part of a file was left out: its writing was cut short, or it was damaged since. Without a later frame that
+/// vouches for it the two look the same.
+fn report_torn(path: &str, bytes: usize, kept: &str) {
+    tracing::warn!(file = path, bytes, "torn or damaged, {kept} kept");
 }

@@ -16,7 +16,7 @@ use crate::store::inlet::EmitError;
 /// a batch so still serves 10,000 of them a second.
 const WAITING: usize = 1_024;
 
-/// The time within which what was written survives a loss of power, if no event brings that about sooner.
+/// The time within which what was written survives a loss of power, if no event brings that about sooner, and is sealed.
 const SYNC_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often a disk that has failed is tried again when nobody offers anything.
@@ -84,8 +84,8 @@ pub(in crate::store) struct Writer {
     state: Arc<Mutex<Events>>,
     messages: Receiver<Message>,
     told: Arc<AtomicBool>,
-    /// Since when something has been written but not synced.
-    unsynced: Option<Instant>,
+    /// Since when something has been written but not synced and sealed.
+    unsettled: Option<Instant>,
     stopping: bool,
 }
 
@@ -103,7 +103,7 @@ impl Writer {
             state,
             messages,
             told,
-            unsynced: None,
+            unsettled: Some(Instant::now()),
             stopping: false,
         };
         (writer, door)
@@ -119,7 +119,7 @@ impl Writer {
             } else {
                 self.serve(requests, &mut health);
             }
-            self.sync_in_time(self.stopping, &mut health);
+            self.settle_in_time(&mut health);
             if self.stopping {
                 // Whoever comes from now on is told by the closed channel.
                 return;
@@ -147,7 +147,7 @@ impl Writer {
     }
 
     fn patience(&self, ill: bool) -> Duration {
-        let sync = self.unsynced.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
+        let sync = self.unsettled.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
         let retry = ill.then_some(RETRY_AFTER);
         sync.into_iter().chain(retry).min().unwrap_or(ASLEEP)
     }
@@ -181,18 +181,26 @@ impl Writer {
                 health.ill(&why);
             }
         }
-        if self.journal.is_unsynced() {
-            self.unsynced.get_or_insert_with(Instant::now);
+        if self.journal.is_settled() {
+            self.unsettled = None;
         } else {
-            self.unsynced = None;
+            self.unsettled.get_or_insert_with(Instant::now);
         }
     }
 
-    fn sync_in_time(&mut self, at_once: bool, health: &mut Health) {
-        if self.journal.is_unsynced() && (at_once || self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_WITHIN)) {
-            self.unsynced = None;
-            let outcome = self.journal.sync(&self.state);
-            self.note(outcome, health);
+    /// Syncs what was written and seals it, once that is due or the thread ends.
+    fn settle_in_time(&mut self, health: &mut Health) {
+        if self.stopping {
+            if let Err(error) = self.journal.finish(&self.state) {
+                self.note(Err(error), health);
+            }
+        } else if self.unsettled.is_some_and(|since| since.elapsed() >= SYNC_WITHIN) {
+            self.unsettled = None;
+            match self.journal.settle(&self.state) {
+                // A seal alone does not prove that anything can be written.
+                Ok(false) => {}
+                outcome => self.note(outcome.map(drop), health),
+            }
         }
     }
 

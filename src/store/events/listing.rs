@@ -69,6 +69,11 @@ impl Events {
         self.log.end() - 1
     }
 
+    /// Events that are kept.
+    pub(in crate::store) fn kept(&self) -> usize {
+        self.log.len()
+    }
+
     /// How many events each scraper has not got yet, by name. A scraper that came once is not among them.
     pub(in crate::store) fn pending(&self) -> Vec<PendingEvents> {
         let most = self.log.len() as u64;

@@ -34,4 +34,6 @@ pub use log::Recorded;
 pub use options::{EventOptions, MAX_SCRAPERS};
 pub use state::Accepted;
 pub(super) use state::{Events, Offer, Verdict};
+pub use steady::Moment;
+pub(super) use steady::Steady;
 pub use sweep::{DropReason, Dropped};

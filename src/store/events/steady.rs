@@ -11,13 +11,23 @@ use crate::model::Timestamp;
 /// or the machine slept, and no scraper could have come meanwhile.
 const MAX_STEP_MILLIS: i64 = 10_000;
 
-/// Milliseconds on the steady clock. They start out equal to the wall clock's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(i64);
+/// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(i64);
 
 impl Moment {
-    pub(super) fn since(self, earlier: Self) -> Duration {
+    /// Before all others.
+    pub(in crate::store) const FIRST: Self = Self(i64::MIN);
+
+    /// How long ago `earlier` was.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The moment that was so long before.
+    pub(in crate::store) fn before(self, age: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The moment at which something happened that bears this time, as far as that can be told at `self`: not later.
@@ -28,13 +38,13 @@ impl Moment {
 
 /// The clock.
 #[derive(Debug)]
-pub(super) struct Steady {
+pub(in crate::store) struct Steady {
     wall: Option<Timestamp>,
     now: Moment,
 }
 
 impl Steady {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         Self {
             wall: None,
             now: Moment(0),
@@ -42,13 +52,18 @@ impl Steady {
     }
 
     /// The last moment asked for.
-    pub(super) fn last(&self) -> Moment {
+    pub(in crate::store) fn last(&self) -> Moment {
         self.now
+    }
+
+    /// The same with the time of day then.
+    pub(in crate::store) fn last_both(&self) -> (Moment, Timestamp) {
+        (self.now, self.wall.unwrap_or_default())
     }
 
     /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
     /// and moves nothing.
-    pub(super) fn at(&mut self, wall: Timestamp) -> Moment {
+    pub(in crate::store) fn at(&mut self, wall: Timestamp) -> Moment {
         let Some(before) = self.wall else {
             (self.wall, self.now) = (Some(wall), Moment(wall.as_millis()));
             return self.now;
@@ -74,6 +89,14 @@ mod tests {
         assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
         assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
         assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
+    }
+
+    #[test]
+    fn ages_are_taken_off_and_never_below_zero() {
+        let now = Moment(5_000);
+        assert_eq!(now.since(now.before(Duration::from_secs(7))), Duration::from_secs(7));
+        assert!(Moment::FIRST < now.before(Duration::MAX));
+        assert_eq!(now.before(Duration::ZERO), now);
     }
 
     #[test]

@@ -70,6 +70,99 @@ async fn openmetrics_is_told_to_the_store() {
 }
 
 #[tokio::test]
+async fn the_media_type_decides_on_the_format_whatever_the_last_line() {
+    for (header, syntax) in [
+        ("Content-Type: text/plain; charset=utf-8\r\n", Syntax::Text),
+        ("Content-Type: text/html\r\n", Syntax::Text),
+        ("Content-Type: application/octet-stream\r\n", Syntax::Text),
+        ("Content-Type: application/openmetrics-text\r\n", Syntax::OpenMetrics),
+        ("Content-Type:\r\n", Syntax::OpenMetrics),
+        ("", Syntax::OpenMetrics),
+    ] {
+        let target = closing(format!(
+            "HTTP/1.1 200 OK\r\n{header}Connection: close\r\n\r\n# TYPE t gauge\nt{{a=\"1\"}} 5 1795899672000\n# EOF\n"
+        ))
+        .await;
+        let rig = Rig::start(settings([endpoint(&target.url("/"))]));
+        let app = rig.app(&target.url("/"), |app| app.updated.is_some()).await;
+        assert_eq!((app.text.syntax(), app.series()), (syntax, Some(1)), "{header:?}");
+        let newest = app.text.exposition().unwrap().newest_timestamp().unwrap().as_millis();
+        let year_2026 = newest == 1_795_899_672_000;
+        assert_eq!(year_2026, syntax == Syntax::Text, "{header:?}: {newest}");
+    }
+}
+
+#[tokio::test]
+async fn a_nul_in_a_label_is_no_binary_data() {
+    let body = "# TYPE neighbour gauge\nneighbour{identity=\"sw1^@\0\0\"} 1\nother 1\n";
+    let target = closing(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n{body}")).await;
+    assert_eq!(poll(&target.url("/")).await.unwrap(), body);
+}
+
+#[tokio::test]
+async fn an_encoding_that_is_none_of_http_is_passed_over_and_named_in_a_failure() {
+    for coding in ["utf-8", "none", "8bit", "identity", "br", "UTF-8; x"] {
+        let plain = closing(format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: 4\r\n\r\na 1\n"
+        ))
+        .await;
+        assert_eq!(poll(&plain.url("/")).await.as_deref(), Ok("a 1\n"), "{coding}");
+    }
+    let packed = closing("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n\x0b\x02\x01\x03").await;
+    assert_eq!(
+        poll(&packed.url("/")).await.unwrap_err(),
+        "the body has the Content-Encoding `br`, which was not asked for, and is no metrics as plain text: the body is not metrics but binary data"
+    );
+    let unnamed = closing([&b"HTTP/1.1 200 OK\r\n\r\n"[..], &gzip(b"a 1\n")].concat()).await;
+    assert_eq!(poll(&unnamed.url("/")).await.unwrap_err(), "the body is not metrics but gzip");
+}
+
+#[tokio::test]
+async fn heads_that_go_takes_are_taken() {
+    let many: String = (0..300).map(|n| format!("X-Header-{n}: {n}\r\n")).collect();
+    for headers in [
+        "X-Info : a\r\nX-Long: b\r\n c\r\nContent-Length: 4\r\n",
+        "Content-Length:\r\n",
+        "Content-Length:  \r\nTransfer-Encoding: identity\r\n",
+        "Content-Length:\r\n\t4\r\n",
+        "Content-Length : 4\r\n",
+        "My Header: x\r\nContent-Length: 4\r\n",
+        &many,
+    ] {
+        let target = closing(format!("HTTP/1.1 200 OK\r\n{headers}Connection: close\r\n\r\na 1\n")).await;
+        assert_eq!(poll(&target.url("/")).await.as_deref(), Ok("a 1\n"), "{headers:?}");
+    }
+    let old = closing("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na 1\n").await;
+    assert_eq!(poll(&old.url("/")).await.as_deref(), Ok("a 1\n"));
+    let early = closing("HTTP/1.1 103 Early Hints\r\nLink : x\r\n\r\nHTTP/1.1 200 OK\nContent-Encoding\t: identity\n\na 1\n").await;
+    assert_eq!(poll(&early.url("/")).await.as_deref(), Ok("a 1\n"));
+}
+
+#[tokio::test]
+async fn odd_heads_do_not_cost_the_connection_and_bodies_are_no_heads() {
+    // What looks like a folded header stands in the body, of every response on one connection.
+    let body = "# X : y\n a 1\n";
+    let answer = format!("HTTP/1.1 200 OK\r\nX-Info : a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let target = Target::always(answer).await;
+    let rig = Rig::start(settings([endpoint(&target.url("/"))]));
+    assert_eq!(rig.body(&target.url("/")).await, body);
+    target.asked(4).await;
+    assert_eq!(target.connections(), 1);
+    assert_eq!(rig.app(&target.url("/"), |_| true).await.fault, None);
+}
+
+#[tokio::test]
+async fn a_text_that_hides_its_samples_is_a_failed_poll() {
+    let target = closing("HTTP/1.1 200 OK\r\n\r\n# HELP a x# TYPE a gaugea 1").await;
+    assert_eq!(
+        poll(&target.url("/")).await.unwrap_err(),
+        "1:11 the text has no sample, and a header inside another line: were its lines joined?"
+    );
+    let nothing_yet = closing("HTTP/1.1 200 OK\r\n\r\n# TYPE a counter\n").await;
+    assert_eq!(poll(&nothing_yet.url("/")).await.as_deref(), Ok("# TYPE a counter\n"));
+}
+
+#[tokio::test]
 async fn gzip_is_asked_for_and_read() {
     let body = gzip(b"up 1\n");
     let mut answer = format!(

@@ -69,6 +69,31 @@ async fn an_endpoint_fails_goes_stale_and_recovers() {
 }
 
 #[tokio::test]
+async fn data_is_withdrawn_while_a_poll_hangs() {
+    let target = Target::serve(|mut connection| async move {
+        connection.request().await?;
+        connection.answer("200 OK", "", b"a 1\n").await?;
+        connection.request().await?;
+        connection.until_closed().await
+    })
+    .await;
+    let url = target.url("/");
+    let mut hangs = stale_soon(&url);
+    // So long that only a poll that hangs can be what is seen.
+    hangs.timeout = Duration::from_secs(3_600);
+    let rig = Rig::start(settings([hangs]));
+    target.asked(2).await;
+    let stale = rig.app(&url, |app| app.withdrawn).await;
+    assert_eq!(
+        (stale.text.body().len(), &stale.fault),
+        (0, &None),
+        "the poll has neither failed nor ended"
+    );
+    assert_eq!(target.requests().len(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn an_endpoint_is_listed_from_the_start() {
     let silent = Target::serve(|mut connection| async move { connection.until_closed().await }).await;
     let rig = Rig::start(settings([endpoint(&silent.url("/"))]));
@@ -163,11 +188,11 @@ async fn polls_of_an_endpoint_never_overlap() {
 async fn what_the_store_has_no_room_for_is_a_failed_poll() {
     let target = Target::always(GOOD).await;
     let limits = Limits {
-        max_bytes: 3,
+        max_memory: 3,
         ..Limits::default()
     };
     let rig = Rig::with_limits(settings([endpoint(&target.url("/"))]), limits);
-    assert!(rig.fault(&target.url("/")).await.contains("store.max_bytes"));
+    assert!(rig.fault(&target.url("/")).await.contains("store.max_memory"));
     let refused = format!(
         "exporter_proxy_rejected_total{{source=\"external_poll: {}\",reason=\"store_full\"}}",
         target.address

@@ -1,4 +1,4 @@
-//! What the families of an application are called in the text format.
+//! Families of an app under their names in the text format.
 //!
 //! Families are kept, compared and merged under their names in the text format, whatever they came in. An OpenMetrics counter `foo` with
 //! creation times makes two of them, the counter `foo_total` and the gauge `foo_created`; OpenMetrics output puts them together again
@@ -10,7 +10,7 @@ use crate::exposition::render::underscored_metric;
 use crate::exposition::{Exposition, Family, Kind, Suffix, Traits};
 use crate::model::Syntax;
 
-/// Which sample names a family of the text format has, and whether its samples stand alone or in groups.
+/// Sample names of a family of the text format, and how its samples are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One sample name, that of the family.
@@ -32,7 +32,7 @@ impl From<Kind> for Shape {
 }
 
 impl Shape {
-    /// What sample names have beyond the family's.
+    /// The suffixes of its sample names.
     pub(super) const fn suffixes(self) -> &'static [Suffix] {
         match self {
             Self::Scalar => &[],
@@ -41,13 +41,13 @@ impl Shape {
         }
     }
 
-    /// The names of all samples.
+    /// All of its sample names.
     pub(super) fn names(self) -> Traits {
         self.suffixes().iter().fold(Traits::BARE, |names, suffix| names | suffix.as_trait())
     }
 }
 
-/// What a family of the text format is under OpenMetrics, if nothing stands in the way.
+/// The OpenMetrics family that a family of the text format belongs to, where no name conflicts with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Role {
     /// The type of the OpenMetrics family that it belongs to.
@@ -56,28 +56,28 @@ pub(super) struct Role {
     pub(super) primary: bool,
 }
 
-/// A family of the text format that a family as written makes: all of it, or some of its sample names.
+/// A family of the text format made from a family as written: all of it, or some of its sample names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct TextFamily {
     /// The number of the family as written.
     pub(super) family: u32,
-    /// What its name has beyond that of the family as written.
+    /// Appended to the name of the family as written.
     pub(super) suffix: Suffix,
     /// The samples that belong to it.
     pub(super) names: Traits,
     /// Its type in the text format.
     pub(super) kind: Kind,
-    /// What it is under OpenMetrics.
+    /// Its part in an OpenMetrics family.
     pub(super) role: Role,
     /// Whether the samples make an OpenMetrics family of the type in `role`.
     pub(super) fit: bool,
     /// Whether some name is written in quotes.
     pub(super) quoted: bool,
     /// Whether a unit is stated.
-    pub(super) united: bool,
+    pub(super) has_unit: bool,
 }
 
-impl Part {
+impl TextFamily {
     /// Its name as escaped inside quotes.
     pub(super) fn name<'a>(&self, exposition: &'a Exposition) -> Cow<'a, [u8]> {
         let family = exposition.text(exposition.families()[self.family as usize].name);
@@ -87,10 +87,10 @@ impl Part {
         }
     }
 
-    /// The name that it is kept under. Names that escaping makes the same are kept as one family, so that they make one for every scraper.
+    /// The name that it is kept under. Names that are equal once escaped are kept as one family, for every scraper.
     pub(super) fn key<'a>(&self, exposition: &'a Exposition) -> Cow<'a, [u8]> {
         match self.name(exposition) {
-            // What every scraper can read need not stand in quotes, and nearly never does.
+            // Legacy names need no quotes and rarely have them.
             name if !self.quoted => name,
             Cow::Borrowed(name) => underscored_metric(name),
             Cow::Owned(name) => underscored_metric(&name).into_owned().into(),
@@ -98,8 +98,58 @@ impl Part {
     }
 }
 
-/// All parts of a text, in its order. Families without samples make none: nobody needs their headers.
-pub(super) fn parts(exposition: &Exposition) -> Vec<Part> {
+impl TextFamily {
+    /// The shape of its samples.
+    pub(super) fn shape(&self) -> Shape {
+        Shape::from(self.kind)
+    }
+
+    /// The samples of one name as an untyped family of that name, as they are exposed while the family is in conflict.
+    pub(super) fn untyped(&self, suffix: Suffix) -> Self {
+        Self {
+            suffix: if suffix == Suffix::Bare { self.suffix } else { suffix },
+            names: self.names.intersection(if self.shape() == Shape::Scalar {
+                self.names
+            } else {
+                suffix.as_trait()
+            }),
+            kind: Kind::Unknown,
+            role: Role {
+                kind: Kind::Unknown,
+                primary: true,
+            },
+            has_unit: false,
+            ..*self
+        }
+    }
+
+    /// The sample names that become families of their own in a conflict, the bare name apart.
+    pub(super) fn named_suffixes(&self) -> impl Iterator<Item = Suffix> + use<> {
+        let names = self.names;
+        let suffixes = self.shape().suffixes().iter().copied();
+        suffixes.filter(move |suffix| names.contains(suffix.as_trait()))
+    }
+
+    /// Whether its key is `key`, without building it where possible.
+    pub(super) fn has_key(&self, exposition: &Exposition, key: &[u8]) -> bool {
+        if self.quoted {
+            return *self.key(exposition) == *key;
+        }
+        let name = exposition.text(exposition.families()[self.family as usize].name);
+        key.strip_prefix(name).is_some_and(|rest| rest == self.suffix.as_str().as_bytes())
+    }
+
+    /// About how many bytes of text it makes: its lines, and some for the header.
+    pub(super) fn size(&self, exposition: &Exposition) -> u32 {
+        const HEADER: usize = 100;
+        let family = &exposition.families()[self.family as usize];
+        let bytes: usize = exposition.run_spans(family).iter().map(|span| span.len() + 1).sum();
+        u32::try_from(bytes + HEADER).unwrap_or(u32::MAX)
+    }
+}
+
+/// All families of a text, in its order. A family without samples has none: its headers are not exposed.
+pub(super) fn text_families(exposition: &Exposition) -> Vec<TextFamily> {
     let mut parts = Vec::with_capacity(exposition.families().len());
     for (number, family) in (0_u32..).zip(exposition.families()) {
         if family.samples > 0 {
@@ -112,7 +162,7 @@ pub(super) fn parts(exposition: &Exposition) -> Vec<Part> {
     parts
 }
 
-fn of_text(number: u32, family: &Family, name: &[u8]) -> Part {
+fn of_text(number: u32, family: &Family, name: &[u8]) -> TextFamily {
     let totals = name.strip_suffix(b"_total").is_some_and(|base| !base.is_empty());
     let kind = if family.kind == Kind::Counter && !totals {
         Kind::Unknown
@@ -123,7 +173,7 @@ fn of_text(number: u32, family: &Family, name: &[u8]) -> Part {
     part(number, family, Suffix::Bare, family.traits.names(), family.kind, role)
 }
 
-fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
+fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
     let first = parts.len();
     let mut rest = family.traits.names();
     let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: Role| {
@@ -173,11 +223,11 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<Part>) {
         .for_each(|part| part.fit &= part.role.primary || has_primary);
 }
 
-fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> Part {
+fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> TextFamily {
     // To strict parsers all series of an info are one group, which has timestamps or has none: several applications may differ.
     let timed_info = role.kind == Kind::Info && family.traits.contains(Traits::TIMESTAMPS);
     let fit = !family.traits.contains(Traits::UNFIT) && !timed_info;
-    Part {
+    TextFamily {
         family: number,
         suffix,
         names,
@@ -185,6 +235,6 @@ fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind,
         role,
         fit,
         quoted: family.traits.contains(Traits::QUOTED),
-        united: family.unit.is_some(),
+        has_unit: family.unit.is_some(),
     }
 }

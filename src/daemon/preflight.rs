@@ -1,0 +1,79 @@
+//! Faults of a configuration that only the machine shows: files, users and directories that are not there.
+
+use std::path::Path;
+
+use super::{links, settings};
+use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
+use crate::peer::{Identity, IdentityError};
+use crate::sources::polls;
+use crate::supervise::unix_socket::foresee;
+
+/// Looks for all that the configuration names and that has to be there. Nothing is made, and no address is bound.
+pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
+    let settings = &loaded.settings;
+    let mut found = socket(settings);
+    found.extend(endpoints(settings).await);
+    if let Some(p2p) = &settings.p2p {
+        found.extend(secret("p2p", p2p.secret.as_ref()));
+        found.extend(key("p2p", p2p.key_file.as_deref()));
+    }
+    if settings.is_set("bridge") {
+        let bridge = &settings.bridge;
+        found.extend(secret("bridge", bridge.secret.as_ref()));
+        found.extend(key("bridge", bridge.key_file.as_deref()));
+    }
+    loaded.faults(found)
+}
+
+/// A key and what is wrong with its value.
+type Found = (&'static str, String);
+
+fn socket(settings: &Settings) -> Vec<Found> {
+    let Some(unix) = &settings.receiver.unix else { return Vec::new() };
+    let path = match &unix.path {
+        UnixSocketPath::Exactly(path) => Some(path.as_path()),
+        UnixSocketPath::Usual => None,
+    };
+    let refusals = foresee(path, &settings::unix_access(unix));
+    refusals
+        .iter()
+        .map(|why| (super::receivers::key_of(why), why.to_string()))
+        .collect()
+}
+
+async fn endpoints(settings: &Settings) -> Vec<Found> {
+    let mut found = Vec::new();
+    for endpoint in settings::polls(settings).endpoints {
+        let key = match endpoint.question {
+            polls::Question::Metrics => "poll_external.other_scrape_endpoints",
+            polls::Question::Peers { .. } => "ipfs",
+        };
+        let files = polls::unusable_files(&endpoint).await;
+        found.extend(
+            files
+                .into_iter()
+                .map(|why| (key, format!("the endpoint {:?}: {why}", endpoint.name.as_str()))),
+        );
+    }
+    found
+}
+
+fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
+    let key = match (section, source?) {
+        ("p2p", SecretSource::File(_)) => "p2p.secret_file",
+        ("p2p", SecretSource::Given(_)) => "p2p.secret",
+        (_, SecretSource::File(_)) => "bridge.secret_file",
+        (_, SecretSource::Given(_)) => "bridge.secret",
+    };
+    links::secret(source?).err().map(|error| (key, format!("{error:#}")))
+}
+
+/// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the
+/// environment of whoever runs the program, which need not be that of whoever checks.
+fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
+    let key = if section == "p2p" { "p2p.key_file" } else { "bridge.key_file" };
+    match Identity::load(configured?) {
+        Err(IdentityError::Unreadable { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
+        loaded => loaded.err().map(|error| (key, error.to_string())),
+    }
+}

@@ -1,0 +1,78 @@
+//! HELP owners: the first app by name that has a HELP line.
+//!
+//! An owner that leaves is not replaced at once. A family may have as many contributors as there are apps, and all of them may leave one
+//! after another: the next owner is looked for when a response needs it.
+
+use std::sync::OnceLock;
+
+use super::Catalog;
+use super::app::AppId;
+use super::entry::{Contribution, Entry, Shared};
+use super::paged::Id;
+use super::update::Turn;
+
+impl Catalog {
+    /// The app whose HELP is exposed.
+    pub(super) fn help_owner(&self, shared: &Shared) -> Option<AppId> {
+        *shared.help_owner.get_or_init(|| {
+            let apps = &self.apps.slots;
+            let with_help = shared
+                .of
+                .iter()
+                .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
+            with_help
+                .max_by(|(one, _), (other, _)| apps[*one].name_order().cmp(&apps[*other].name_order()))
+                .map(|(app, _)| app)
+        })
+    }
+
+    /// Makes an app the owner of a family's HELP if it comes before the owner. `changed` says whether its HELP is new.
+    pub(super) fn offer_help(&mut self, id: Id<Entry>, app: AppId, changed: bool) {
+        let Some(shared) = self.shared(id) else { return };
+        let shown = shared.of.get(app).filter(|it| shared.shows(it));
+        let has_help = shown.is_some_and(|it| self.apps.slots[app].help(it.text.family).is_some());
+        let Some(owner) = shared.help_owner.get().copied() else {
+            // A snapshot may have rendered the header with an owner that is not known here.
+            if changed {
+                self.invalidate_header(id);
+            }
+            return;
+        };
+        let order = |app: AppId| self.apps.slots[app].name_order();
+        let wins = has_help && owner.is_none_or(|owner| owner != app && order(app) > order(owner));
+        if wins && let Some(shared) = self.shared_mut(id) {
+            shared.help_owner = OnceLock::from(Some(app));
+        }
+        if wins || changed && owner == Some(app) {
+            self.invalidate_header(id);
+        }
+        if owner == Some(app) && !has_help {
+            self.withdraw_help(id, app);
+        }
+    }
+
+    /// Forgets the owner of a family's HELP if it is this app.
+    pub(super) fn withdraw_help(&mut self, id: Id<Entry>, app: AppId) {
+        let owns = self.shared(id).is_some_and(|shared| shared.help_owner.get() == Some(&Some(app)));
+        if owns && let Some(shared) = self.shared_mut(id) {
+            shared.help_owner = OnceLock::new();
+            self.invalidate_header(id);
+        }
+    }
+
+    /// Takes note of another HELP or UNIT of the updated app.
+    pub(super) fn reword(&mut self, id: Id<Entry>, old: &Contribution, turn: &Turn) {
+        let (app, before) = (&self.apps.slots[turn.app], &turn.before);
+        let Some(now) = self.shared(id).and_then(|shared| shared.of.get(turn.app)).map(|it| it.text.family) else {
+            return;
+        };
+        let other_help = app.help(now) != before.help(old.text.family);
+        let other_unit = app.unit(now) != before.unit(old.text.family);
+        if other_help {
+            self.offer_help(id, turn.app, true);
+        }
+        if other_unit {
+            self.invalidate_header(id);
+        }
+    }
+}

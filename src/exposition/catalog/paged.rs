@@ -1,0 +1,343 @@
+//! Copy-on-write tables with small numeric ids.
+//!
+//! Cloning a table copies one pointer a page. A page is copied when it is changed while another clone still holds it, so a clone serves
+//! as a snapshot that costs what has changed since.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Slots a page. Copying a page of families takes some microseconds.
+const PAGE_SLOTS: usize = 512;
+
+/// The number of a `T` in its [`Slab`]. Four bytes: there are fewer than four thousand million apps or families.
+#[derive(Debug)]
+pub(super) struct Id<T>(u32, PhantomData<fn() -> T>);
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Id<T> {}
+
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Id<T> {}
+
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Id<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl<T> std::hash::Hash for Id<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl<T> Id<T> {
+    /// The lowest id.
+    pub(super) const FIRST: Self = Self(0, PhantomData);
+    /// An id that is never given out.
+    pub(super) const NONE: Self = Self(u32::MAX, PhantomData);
+
+    #[cfg(test)]
+    pub(super) const fn nth(number: u32) -> Self {
+        Self(number, PhantomData)
+    }
+
+    fn new(index: usize) -> Self {
+        Self(
+            u32::try_from(index).expect("memory ends before four thousand million slots"),
+            PhantomData,
+        )
+    }
+
+    const fn place(self) -> (usize, usize) {
+        (self.0 as usize / PAGE_SLOTS, self.0 as usize % PAGE_SLOTS)
+    }
+}
+
+/// Values by id; a free id of the lowest page with room is given out first.
+#[derive(Debug, Clone)]
+pub(super) struct Slab<T> {
+    /// Pages; `None` where all slots of a page are free.
+    pages: Vec<Option<Arc<Page<T>>>>,
+    /// The pages that have a free slot.
+    with_room: Arc<BTreeSet<u32>>,
+    len: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Page<T> {
+    slots: Vec<Option<T>>,
+    used: usize,
+    /// All slots below this one are used.
+    first_free: usize,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self {
+            pages: Vec::new(),
+            with_room: Arc::default(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> Slab<T> {
+    /// How many values there are.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The value of an id that may be free.
+    pub(super) fn get(&self, id: Id<T>) -> Option<&T> {
+        let (page, slot) = id.place();
+        self.pages.get(page)?.as_ref()?.slots.get(slot)?.as_ref()
+    }
+
+    /// All values with ids from `from` up to but without `to`, in order.
+    pub(super) fn range(&self, from: Id<T>, to: Option<Id<T>>) -> impl Iterator<Item = (Id<T>, &T)> {
+        let (first, skip) = from.place();
+        let pages = self.pages.iter().enumerate().skip(first);
+        let slots = pages.flat_map(move |(number, page)| {
+            let skip = if number == first { skip } else { 0 };
+            let slots = page.iter().flat_map(|page| page.slots.iter().enumerate()).skip(skip);
+            slots.filter_map(move |(slot, value)| Some((Id::new(number * PAGE_SLOTS + slot), value.as_ref()?)))
+        });
+        slots.take_while(move |(id, _)| to.is_none_or(|to| *id < to))
+    }
+
+    /// All values in order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        self.range(Id::FIRST, None)
+    }
+
+    /// The value with the greatest id.
+    pub(super) fn last(&self) -> Option<(Id<T>, &T)> {
+        let number = self.pages.iter().rposition(Option::is_some)?;
+        let slots = &self.pages[number].as_ref()?.slots;
+        let slot = slots.iter().rposition(Option::is_some)?;
+        Some((Id::new(number * PAGE_SLOTS + slot), slots[slot].as_ref()?))
+    }
+
+    /// The value with the greatest id below `id`.
+    pub(super) fn before(&self, id: Id<T>) -> Option<(Id<T>, &T)> {
+        let (last, end) = id.place();
+        (0..=last.min(self.pages.len().checked_sub(1)?)).rev().find_map(|number| {
+            let slots = &self.pages[number].as_ref()?.slots;
+            let slots = &slots[..if number == last { end.min(slots.len()) } else { slots.len() }];
+            let slot = slots.iter().rposition(Option::is_some)?;
+            Some((Id::new(number * PAGE_SLOTS + slot), slots[slot].as_ref()?))
+        })
+    }
+}
+
+impl<T: Clone> Slab<T> {
+    /// Keeps a value under a free id.
+    pub(super) fn insert(&mut self, value: T) -> Id<T> {
+        let number = self.with_room.first().map_or(self.pages.len(), |&page| page as usize);
+        if number == self.pages.len() {
+            self.pages.push(None);
+            Arc::make_mut(&mut self.with_room).insert(Id::<T>::new(number).0);
+        }
+        let page = Arc::make_mut(self.pages[number].get_or_insert_with(|| Arc::new(Page::new())));
+        let slot = page.insert(value);
+        if page.used == PAGE_SLOTS {
+            Arc::make_mut(&mut self.with_room).pop_first();
+        }
+        self.len += 1;
+        Id::new(number * PAGE_SLOTS + slot)
+    }
+
+    /// Takes a value out and frees its id.
+    pub(super) fn remove(&mut self, id: Id<T>) -> Option<T> {
+        let (number, slot) = id.place();
+        let kept = self.pages.get_mut(number)?;
+        let page = Arc::make_mut(kept.as_mut()?);
+        let value = page.slots.get_mut(slot)?.take()?;
+        page.first_free = page.first_free.min(slot);
+        page.used -= 1;
+        let (is_empty, was_full) = (page.used == 0, page.used == PAGE_SLOTS - 1);
+        if is_empty {
+            *kept = None;
+        }
+        if was_full {
+            Arc::make_mut(&mut self.with_room).insert(Id::<T>::new(number).0);
+        }
+        self.len -= 1;
+        while matches!(self.pages.last(), Some(None)) {
+            self.pages.pop();
+            Arc::make_mut(&mut self.with_room).remove(&Id::<T>::new(self.pages.len()).0);
+        }
+        Some(value)
+    }
+
+    /// The value of an id that may be free, to change it.
+    pub(super) fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+        let (page, slot) = id.place();
+        Arc::make_mut(self.pages.get_mut(page)?.as_mut()?).slots.get_mut(slot)?.as_mut()
+    }
+}
+
+impl<T> Page<T> {
+    fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            used: 0,
+            first_free: 0,
+        }
+    }
+
+    fn insert(&mut self, value: T) -> usize {
+        let free = self.slots[self.first_free.min(self.slots.len())..].iter().position(Option::is_none);
+        let slot = free.map_or(self.slots.len(), |free| self.first_free + free);
+        if slot == self.slots.len() {
+            if slot == self.slots.capacity() {
+                // By a quarter and not to the double, and never beyond the page.
+                let more = (slot / 4).max(8).min(PAGE_SLOTS - slot);
+                self.slots.reserve_exact(more);
+            }
+            self.slots.push(Some(value));
+        } else {
+            self.slots[slot] = Some(value);
+        }
+        self.used += 1;
+        self.first_free = slot + 1;
+        slot
+    }
+}
+
+impl<T> std::ops::Index<Id<T>> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, id: Id<T>) -> &T {
+        self.get(id).expect("an id is dropped together with its value")
+    }
+}
+
+impl<T: Clone> std::ops::IndexMut<Id<T>> for Slab<T> {
+    fn index_mut(&mut self, id: Id<T>) -> &mut T {
+        self.get_mut(id).expect("an id is dropped together with its value")
+    }
+}
+
+/// Values in a fixed order, copied on write a page at a time.
+#[derive(Debug, Clone)]
+pub(super) struct PagedVec<T> {
+    pages: Vec<Arc<Vec<T>>>,
+    len: usize,
+}
+
+impl<T> Default for PagedVec<T> {
+    fn default() -> Self {
+        Self { pages: Vec::new(), len: 0 }
+    }
+}
+
+impl<T> FromIterator<T> for PagedVec<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut values = values.into_iter();
+        let (mut pages, mut len) = (Vec::new(), 0);
+        loop {
+            let mut page: Vec<T> = values.by_ref().take(PAGE_SLOTS).collect();
+            if page.is_empty() {
+                pages.shrink_to_fit();
+                return Self { pages, len };
+            }
+            page.shrink_to_fit();
+            len += page.len();
+            pages.push(Arc::new(page));
+        }
+    }
+}
+
+impl<T> PagedVec<T> {
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&T> {
+        self.pages.get(at / PAGE_SLOTS)?.get(at % PAGE_SLOTS)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flat_map(|page| page.iter())
+    }
+}
+
+impl<T: Clone> PagedVec<T> {
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        Arc::make_mut(self.pages.get_mut(at / PAGE_SLOTS)?).get_mut(at % PAGE_SLOTS)
+    }
+}
+
+impl<T> std::ops::Index<usize> for PagedVec<T> {
+    type Output = T;
+
+    fn index(&self, at: usize) -> &T {
+        &self.pages[at / PAGE_SLOTS][at % PAGE_SLOTS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn a_slab_is_a_map_and_a_clone_stays_as_it_was(steps in proptest::collection::vec((any::<bool>(), 0_u32..3_000), 0..2_000)) {
+            let (mut slab, mut model, mut next) = (Slab::default(), BTreeMap::new(), 0);
+            let snapshot = |slab: &Slab<u32>| slab.iter().map(|(id, value)| (id.0, *value)).collect::<Vec<_>>();
+            let mut kept = None;
+            for (insert, at) in steps {
+                if insert {
+                    for _ in 0..at % 40 {
+                        let id = slab.insert(next);
+                        prop_assert_eq!(model.insert(id.0, next), None);
+                        next += 1;
+                    }
+                } else if let Some((&id, _)) = model.range(at % 700..).next() {
+                    prop_assert_eq!(slab.remove(Id::nth(id)), model.remove(&id));
+                }
+                if at == 7 {
+                    kept = Some((slab.clone(), snapshot(&slab)));
+                }
+                prop_assert_eq!(slab.last().map(|(id, _)| id.0), model.keys().next_back().copied());
+                prop_assert_eq!(slab.before(Id::nth(at)).map(|(id, _)| id.0), model.range(..at).next_back().map(|(id, _)| *id));
+            }
+            prop_assert_eq!(slab.len(), model.len());
+            prop_assert_eq!(snapshot(&slab), model.into_iter().collect::<Vec<_>>());
+            if let Some((clone, expected)) = kept {
+                prop_assert_eq!(snapshot(&clone), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_paged_vec_keeps_its_order() {
+        let mut values: PagedVec<usize> = (0..2_000).collect();
+        let before = values.clone();
+        *values.get_mut(1_500).expect("there are 2,000") = 7;
+        assert_eq!((values[1_500], before[1_500], values.len()), (7, 1_500, 2_000));
+        assert_eq!(before.iter().copied().collect::<Vec<_>>(), (0..2_000).collect::<Vec<_>>());
+        assert_eq!(values.get(2_000), None);
+    }
+}

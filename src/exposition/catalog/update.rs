@@ -1,0 +1,826 @@
+//! Updates: the families that an app has now against those that it had.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
+use super::duplicates::{Source, has_same_series};
+use super::entry::{Contribution, Entry, Form, Placement, Shared};
+use super::paged::{Id, PagedVec};
+use super::rules::{Duplicates, Rules};
+use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
+use super::text_family::{Shape, TextFamily, text_families};
+use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
+use crate::exposition::render::Addition;
+use crate::exposition::{Exposition, Kind, Suffix, name_hash};
+use crate::model::{AppName, LabelPair, Syntax};
+
+/// Series that take as long as a family: they are hashed, where the family is shared.
+const SERIES_A_FAMILY: usize = 16;
+
+/// A cost beyond which it is not counted any further: what costs so much is never done at once, and counting takes time as well.
+const MAX_COST: usize = 4_096;
+
+/// An update that is ready to be applied: all work that needs no catalog is done.
+#[derive(Debug, Clone)]
+pub struct Update {
+    rules: Arc<Rules>,
+    name: AppName,
+    labels: Arc<[LabelPair]>,
+    additions: Arc<[Addition]>,
+    exposition: Arc<Exposition>,
+    families: PagedVec<AppFamily>,
+    /// The hashes of the families' keys.
+    hashes: Vec<u64>,
+    reserved: Arc<[u32]>,
+    same_name: Arc<[u32]>,
+    /// About how many bytes of text all families make.
+    bytes: usize,
+}
+
+/// The result of an update.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The contradictions between the app and others.
+    pub conflicts: Conflicts,
+    /// The number of its series that other apps have as well.
+    pub duplicates: u64,
+    /// The apps of which families came to carry the disambiguating label.
+    pub labelled: Vec<AppName>,
+}
+
+impl Update {
+    /// Prepares the update that replaces all families of an app. `labels` are added to every series that lacks them.
+    #[must_use]
+    pub fn new(rules: &Arc<Rules>, name: &AppName, labels: &Arc<[LabelPair]>, exposition: Arc<Exposition>) -> Self {
+        let additions = additions(rules, name, labels);
+        Self::with(rules, name, labels, additions, exposition, None)
+    }
+
+    /// Prepares an update of all families, or of some given by number.
+    pub(super) fn with(
+        rules: &Arc<Rules>,
+        name: &AppName,
+        labels: &Arc<[LabelPair]>,
+        additions: Arc<[Addition]>,
+        exposition: Arc<Exposition>,
+        only: Option<&[u32]>,
+    ) -> Self {
+        let mut families = text_families(&exposition);
+        if let Some(only) = only {
+            families.retain(|family| only.contains(&family.family));
+        }
+        let mut reserved: Vec<u32> = Vec::new();
+        if rules.has_reserved() {
+            let is_reserved = |family: &&TextFamily| rules.is_reserved(&family.key(&exposition));
+            reserved.extend(families.iter().filter(is_reserved).map(|family| family.family));
+            reserved.dedup();
+            families.retain(|family| reserved.binary_search(&family.family).is_err());
+        }
+        let same_name = same_names(&exposition, &families);
+        families.retain(|family| same_name.binary_search(&family.family).is_err());
+        let hashes = families.iter().map(|family| name_hash(&family.key(&exposition))).collect();
+        let bytes = families.iter().map(|family| family.size(&exposition) as usize).sum();
+        let families = families.into_iter().map(|text| AppFamily {
+            since: 0,
+            text,
+            entry: Id::NONE,
+            form: Form::Plain(Kind::Unknown),
+            shared: false,
+            labelled: false,
+        });
+        Self {
+            rules: Arc::clone(rules),
+            name: name.clone(),
+            labels: Arc::clone(labels),
+            additions,
+            exposition: Arc::clone(&exposition),
+            families: families.collect(),
+            hashes,
+            reserved: reserved.into(),
+            same_name: same_name.into(),
+            bytes,
+        }
+    }
+
+    /// The app.
+    #[must_use]
+    pub const fn app(&self) -> &AppName {
+        &self.name
+    }
+
+    /// The text.
+    #[must_use]
+    pub const fn exposition(&self) -> &Arc<Exposition> {
+        &self.exposition
+    }
+
+    pub(super) fn same_name(&self) -> &[u32] {
+        &self.same_name
+    }
+}
+
+/// No added labels.
+pub(super) fn no_labels() -> Arc<[LabelPair]> {
+    Arc::new([])
+}
+
+fn additions(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[Addition]> {
+    let given = labels
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(label, value)| Addition::new(label, value));
+    let own_label = rules
+        .app_label
+        .iter()
+        .filter(|own| !labels.iter().any(|(label, value)| label == *own && !value.is_empty()));
+    given.chain(own_label.map(|own| Addition::new(own, name.as_str()))).collect()
+}
+
+/// The numbers of the families whose names, or sample names, other families of the same text have, once names are put together or escaped.
+/// Names as written differ within a text.
+fn same_names(exposition: &Exposition, families: &[TextFamily]) -> Vec<u32> {
+    if exposition.syntax() == Syntax::Text && families.iter().all(|family| !family.quoted) {
+        return Vec::new();
+    }
+    let (mut names, mut claims, mut same) = (HashSet::new(), HashSet::new(), Vec::new());
+    for family in families {
+        let key = family.key(exposition);
+        let claimed = |suffix: &Suffix| [&*key, suffix.as_str().as_bytes()].concat();
+        let suffixes = family.shape().suffixes();
+        let taken = names.contains(&*key) || claims.contains(&*key) || suffixes.iter().any(|suffix| names.contains(&claimed(suffix)));
+        if taken {
+            same.push(family.family);
+        } else {
+            claims.extend(suffixes.iter().map(claimed));
+            names.insert(key.into_owned());
+        }
+    }
+    same.dedup();
+    same
+}
+
+/// The state of an update that is being applied.
+pub(super) struct Turn {
+    /// Its app.
+    pub(super) app: AppId,
+    /// Its number.
+    pub(super) update: u64,
+    /// The app before it.
+    pub(super) before: Arc<App>,
+    /// Entries whose contradictions are looked for again at the end; some may be gone by then.
+    pub(super) contested: BTreeSet<Id<Entry>>,
+    /// Entries whose form is decided again at the end; some may be gone by then.
+    pub(super) reform: Vec<Id<Entry>>,
+    /// Entries of which the app's family has another type than before.
+    pub(super) retyped: HashSet<Id<Entry>>,
+    /// Families of the app in conflict, as they were before, that were not found again yet.
+    pub(super) stale_derived: HashSet<Id<Entry>>,
+    /// Apps of which families came to carry the disambiguating label.
+    pub(super) labelled: BTreeSet<AppId>,
+    /// Whether a conflict has made entries since the app's families were looked up.
+    pub(super) has_new_names: bool,
+}
+
+impl Catalog {
+    /// Replaces all families of an app.
+    pub fn update(&mut self, update: Update) -> Outcome {
+        let update = if Arc::ptr_eq(&update.rules, &self.rules) {
+            update
+        } else {
+            Update::new(&self.rules, &update.name, &update.labels, update.exposition)
+        };
+        match self.apps.find(update.name.as_str()) {
+            Some(id) if self.is_unchanged(id, &update) => self.outcome(id, BTreeSet::new()),
+            _ => {
+                let id = self.id_of(&update.name);
+                self.apply(id, update)
+            }
+        }
+    }
+
+    /// Adds the proxy itself, or another app, to a catalog that is used once.
+    pub(super) fn add(&mut self, own: bool, update: Update) {
+        let id = self.apps.slots.insert(Arc::new(App::new(update.name.clone(), own)));
+        self.apply(id, update);
+    }
+
+    /// Removes all families of an app that stays known, with its labels.
+    pub fn clear(&mut self, name: &AppName) -> Outcome {
+        let Some((_, app)) = self.app(name.as_str()) else {
+            return Outcome::default();
+        };
+        let nothing = Arc::new(Exposition::parse(bytes::Bytes::new(), Syntax::Text));
+        let update = Update::new(&self.rules, name, &app.labels, nothing);
+        self.update(update)
+    }
+
+    /// Removes an app.
+    pub fn remove(&mut self, name: &str) -> Outcome {
+        let Some(id) = self.apps.find(name) else {
+            return Outcome::default();
+        };
+        let nothing = Arc::new(Exposition::parse(bytes::Bytes::new(), Syntax::Text));
+        let name = self.apps.slots[id].name.clone();
+        let update = Update::with(&self.rules, &name, &no_labels(), Arc::new([]), nothing, None);
+        let mut outcome = self.apply(id, update);
+        self.apps.remove(id);
+        outcome.labelled.retain(|labelled| *labelled != name);
+        outcome
+    }
+
+    /// About how many families an update touches, those of other apps included: a thousand take about a millisecond.
+    #[must_use]
+    pub fn cost(&self, update: &Update) -> usize {
+        let old = self.app(update.name.as_str()).map(|(_, app)| app);
+        let mut cost = update.families.len() + update.exposition.series() as usize / SERIES_A_FAMILY;
+        if cost > MAX_COST {
+            return cost;
+        }
+        let Some(old) = old else {
+            return cost + self.cost_of_names(&update.families, &update.exposition);
+        };
+        cost += old.families.len() + old.exposition.series() as usize / SERIES_A_FAMILY;
+        if cost > MAX_COST {
+            return cost;
+        }
+        if old.exposition.body() == update.exposition.body() {
+            return 1;
+        }
+        let same = |(new, old_family): (&AppFamily, &AppFamily)| {
+            let key = new.text.key(&update.exposition);
+            new.text.kind == old_family.text.kind && old_family.text.has_key(&old.exposition, &key)
+        };
+        let is_alike = update.families.len() == old.families.len() && update.families.iter().zip(old.families.iter()).all(same);
+        if !is_alike {
+            cost += self.cost_of_names(&update.families, &update.exposition) + self.cost_of_names(&old.families, &old.exposition);
+        }
+        cost
+    }
+
+    /// The same for the removal of an app.
+    #[must_use]
+    pub fn cost_of_removal(&self, app: &str) -> usize {
+        let Some((_, app)) = self.app(app) else { return 1 };
+        let cost = 1 + app.families.len() + app.exposition.series() as usize / SERIES_A_FAMILY;
+        if cost > MAX_COST {
+            return cost;
+        }
+        cost + self.cost_of_names(&app.families, &app.exposition)
+    }
+
+    /// The contributions of all apps that may come into conflict, or out of it, when families of these names come, go or change their types.
+    fn cost_of_names(&self, families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
+        let mut cost = 0;
+        for family in families.iter() {
+            let key = family.text.key(exposition);
+            if let Some(id) = self.find(&key) {
+                let shapes = self.shapes(id);
+                let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text.shape() as usize);
+                if other || self.families.entries[id].in_conflict() {
+                    cost += self.members(id);
+                }
+            }
+            let may_overlap = family.text.shape() != Shape::Scalar || Suffix::split(&key).is_some();
+            if may_overlap {
+                let apps = &self.apps.slots;
+                self.families.related_names(apps, &key, |id| cost += self.members(id));
+            }
+            if cost > MAX_COST {
+                return cost;
+            }
+        }
+        cost
+    }
+
+    fn members(&self, id: Id<Entry>) -> usize {
+        self.shared(id).map_or(1, |shared| shared.of.len())
+    }
+
+    /// Whether an update changes nothing. Where the newest series is exposed, being the newest is a change.
+    fn is_unchanged(&self, id: AppId, update: &Update) -> bool {
+        let app = &self.apps.slots[id];
+        self.rules.duplicates == Duplicates::Label
+            && app.exposition.syntax() == update.exposition.syntax()
+            && app.exposition.body() == update.exposition.body()
+            && app.labels == update.labels
+    }
+
+    fn outcome(&self, id: AppId, labelled: BTreeSet<AppId>) -> Outcome {
+        let names = labelled.into_iter().filter_map(|id| self.apps.slots.get(id));
+        Outcome {
+            conflicts: self.conflicts_of(id, MAX_CONFLICTS_LISTED),
+            duplicates: self.apps.slots[id].duplicates,
+            labelled: names.map(|app| app.name.clone()).collect(),
+        }
+    }
+
+    fn apply(&mut self, id: AppId, update: Update) -> Outcome {
+        self.updates += 1;
+        let before = Arc::clone(&self.apps.slots[id]);
+        let mut turn = Turn {
+            app: id,
+            update: self.updates,
+            contested: BTreeSet::new(),
+            reform: Vec::new(),
+            retyped: HashSet::new(),
+            stale_derived: self.derived_entries(&before).into_iter().collect(),
+            labelled: BTreeSet::new(),
+            has_new_names: false,
+            before,
+        };
+        let (hashes, found, kept) = self.install(&mut turn, update);
+        self.detach_declared(&mut turn, &kept);
+        for (at, (hash, entry)) in (0..).zip(hashes.into_iter().zip(found)) {
+            self.bind(&mut turn, at, hash, entry);
+        }
+        self.detach_derived(&mut turn);
+        self.settle(&mut turn);
+        self.layout.private.invalidate(id);
+        let version = self.next_version();
+        self.app_mut(id).version = version;
+        self.outcome(id, turn.labelled)
+    }
+
+    /// Finds the entries of the new families and puts the app's new state in place of the old one. Entries of its private families follow;
+    /// those that it no longer has go. Returns the hashes of the new keys, their entries, and which of the old families there still are.
+    fn install(&mut self, turn: &mut Turn, update: Update) -> (Vec<u64>, Vec<Id<Entry>>, Vec<bool>) {
+        let before = Arc::clone(&turn.before);
+        let mut kept = vec![false; before.families.len()];
+        let mut families = update.families;
+        let mut found = Vec::with_capacity(families.len());
+        let mut remembered = BTreeSet::clone(&before.remembered);
+        let mut private_bytes = update.bytes;
+        for (at, hash) in update.hashes.iter().enumerate() {
+            let text = families[at].text;
+            let key = text.key(&update.exposition);
+            let same_place = before.families.get(at).filter(|old| old.text.has_key(&before.exposition, &key));
+            let entry = match same_place {
+                Some(old) => Some(old.entry),
+                None => self.families.find_hashed(&self.apps.slots, *hash, &key),
+            };
+            let old = entry.and_then(|entry| match &self.families.entries[entry] {
+                Entry::Private { app, at } => (*app == turn.app).then_some(*at),
+                Entry::Shared(shared) => shared.of.get(turn.app).filter(|it| !it.derived).map(|it| it.at),
+            });
+            let labelled = !remembered.is_empty() && remembered.remove(&*key);
+            let Some(family) = families.get_mut(at) else { continue };
+            family.since = turn.update;
+            family.labelled = labelled;
+            family.entry = entry.unwrap_or(Id::NONE);
+            if let Some(old) = old {
+                let old_family = before.families[old as usize];
+                kept[old as usize] = true;
+                family.shared = old_family.shared;
+                if old_family.shared {
+                    private_bytes = private_bytes.saturating_sub(text.size(&update.exposition) as usize);
+                }
+                family.labelled |= old_family.labelled;
+                family.form = old_family.form;
+                if old_family.text.shape() == text.shape() {
+                    family.since = old_family.since;
+                }
+                let was = old_family.text;
+                if (was.kind, was.role, was.fit, was.quoted) != (text.kind, text.role, text.fit, text.quoted) {
+                    turn.retyped.insert(entry.unwrap_or(Id::NONE));
+                }
+            }
+            found.push(entry.unwrap_or(Id::NONE));
+        }
+        for (old, _) in before.families.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+            let key = old.text.key(&before.exposition);
+            if old.labelled && remembered.len() < MAX_REMEMBERED {
+                remembered.insert((*key).into());
+            }
+            if matches!(self.families.entries[old.entry], Entry::Private { .. }) {
+                self.touch_names(&key, old.text.shape(), turn);
+                self.families.remove(old.entry, &key);
+            }
+        }
+        for (at, entry) in (0_u32..).zip(&found) {
+            // The page is not copied where the place is the same as before.
+            if let Some(Entry::Private { app, at: old }) = self.families.entries.get(*entry)
+                && *app == turn.app
+                && *old != at
+            {
+                self.families.entries[*entry] = Entry::Private { app: turn.app, at };
+            }
+        }
+        let app = App {
+            name: update.name,
+            own: before.own,
+            exposition: update.exposition,
+            labels: update.labels,
+            additions: update.additions,
+            families,
+            reserved: update.reserved,
+            same_name: update.same_name,
+            private_bytes,
+            update: turn.update,
+            version: before.version,
+            remembered: Arc::new(remembered),
+            duplicates: before.duplicates,
+            notes: before.notes,
+        };
+        self.counts.families += app.families.len();
+        self.counts.families -= before.families.len();
+        self.apps.slots[turn.app] = Arc::new(app);
+        self.spread_labels(turn.app);
+        (update.hashes, found, kept)
+    }
+
+    /// Ties a family of the updated app to its entry.
+    fn bind(&mut self, turn: &mut Turn, at: u32, hash: u64, entry: Id<Entry>) {
+        let app = turn.app;
+        let entry = if entry == Id::NONE && turn.has_new_names {
+            let app = &self.apps.slots[app];
+            let key = app.families[at as usize].text.key(&app.exposition);
+            self.families.find_hashed(&self.apps.slots, hash, &key).unwrap_or(Id::NONE)
+        } else {
+            entry
+        };
+        if entry == Id::NONE {
+            return self.create(turn, at, hash);
+        }
+        if self.apps.slots[app].families[at as usize].entry != entry
+            && let Some(family) = self.app_mut(app).families.get_mut(at as usize)
+        {
+            family.entry = entry;
+        }
+        match &self.families.entries[entry] {
+            Entry::Private { app: owner, .. } if *owner == app => {
+                if turn.retyped.contains(&entry) {
+                    self.touch(entry, turn);
+                }
+            }
+            Entry::Private { .. } => {
+                self.share(entry, turn);
+                self.declare(turn, at, entry);
+            }
+            Entry::Shared(shared) => match shared.of.get(app).map(|it| it.derived) {
+                Some(false) if self.keeps_shape(turn, at, entry) => self.renew(turn, at, entry),
+                Some(_) => {
+                    let source = self.source_before(turn, entry);
+                    self.detach(entry, app, source.as_ref(), turn);
+                    turn.stale_derived.remove(&entry);
+                    if self.families.entries.get(entry).is_some() {
+                        self.declare(turn, at, entry);
+                    } else {
+                        self.create(turn, at, hash);
+                    }
+                }
+                None => self.declare(turn, at, entry),
+            },
+        }
+    }
+
+    /// Whether the updated app's contribution can be renewed: it has the shape that it had, or no other app contributes.
+    fn keeps_shape(&self, turn: &Turn, at: u32, id: Id<Entry>) -> bool {
+        let shape = self.apps.slots[turn.app].families[at as usize].text.shape();
+        let Some(shared) = self.shared(id) else { return true };
+        shared.of.len() == 1 || shared.of.get(turn.app).is_some_and(|it| it.text.shape() == shape)
+    }
+
+    /// Adds a family that no app has.
+    fn create(&mut self, turn: &mut Turn, at: u32, hash: u64) {
+        let app = Arc::clone(&self.apps.slots[turn.app]);
+        let text = app.families[at as usize].text;
+        let key = text.key(&app.exposition);
+        let id = self.families.insert(hash, &key, Entry::Private { app: turn.app, at });
+        self.touch_names(&key, text.shape(), turn);
+        if text.shape() != Shape::Scalar || Suffix::split(&key).is_some() {
+            turn.contested.insert(id);
+        }
+        turn.reform.push(id);
+        drop(app);
+        if let Some(family) = self.app_mut(turn.app).families.get_mut(at as usize) {
+            family.entry = id;
+        }
+    }
+
+    /// Notes that the form and the conflicts of other families may depend on a family of this name that comes, goes or changes its type.
+    pub(super) fn touch_names(&self, key: &[u8], shape: Shape, turn: &mut Turn) {
+        if shape != Shape::Scalar || Suffix::split(key).is_some() {
+            self.families.related_names(&self.apps.slots, key, |id| {
+                turn.contested.insert(id);
+            });
+        }
+        self.families.dependents(&self.apps.slots, key, |id| turn.reform.push(id));
+    }
+
+    /// The same for an entry that changes its type.
+    fn touch(&self, id: Id<Entry>, turn: &mut Turn) {
+        let key = self.families.key(&self.apps.slots, id);
+        self.families.related_names(&self.apps.slots, &key, |id| {
+            turn.contested.insert(id);
+        });
+        self.families.dependents(&self.apps.slots, &key, |id| turn.reform.push(id));
+        turn.contested.insert(id);
+        turn.reform.push(id);
+    }
+
+    /// Adds a declared family of the updated app to a shared entry.
+    fn declare(&mut self, turn: &mut Turn, at: u32, id: Id<Entry>) {
+        let text = self.apps.slots[turn.app].families[at as usize].text;
+        self.attach(id, turn.app, at, text, false, turn);
+        self.sync_derived(id, turn.app, turn);
+    }
+
+    /// Adds a contribution to a shared entry.
+    pub(super) fn attach(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, derived: bool, turn: &mut Turn) {
+        self.make_way(id, &text, derived, turn);
+        let owner = &self.apps.slots[app];
+        let family = owner.families[at as usize];
+        let bytes = text.size(&owner.exposition);
+        let contribution = Contribution {
+            since: family.since,
+            at,
+            text,
+            derived,
+            bytes,
+            digest: 0,
+            duplicates: 0,
+            labelled: family.labelled,
+            taken: 0,
+            noted: false,
+        };
+        let facts = self.facts(id);
+        if let Some(shared) = self.shared_mut(id) {
+            shared.count_in(app, &contribution);
+            shared.of.insert(app, contribution);
+            self.counts.contributions += 1;
+        }
+        self.resize(id, bytes as usize, 0);
+        if !derived {
+            if !family.shared {
+                let owner = self.app_mut(app);
+                owner.private_bytes = owner.private_bytes.saturating_sub(bytes as usize);
+                if let Some(family) = owner.families.get_mut(at as usize) {
+                    family.shared = true;
+                }
+            }
+            self.touch(id, turn);
+        }
+        let has_help = self.apps.slots[app].help(text.family).is_some();
+        self.offer_help(id, app, has_help);
+        self.reindex(id, app, None, turn);
+        self.rerank(id, turn);
+        self.place_anew(id);
+        self.after_change(id, app, facts, turn);
+        if text.has_unit {
+            self.invalidate_header(id);
+        }
+        self.invalidate_membership(id, app);
+    }
+
+    /// Renews a declared contribution of the updated app.
+    fn renew(&mut self, turn: &mut Turn, at: u32, id: Id<Entry>) {
+        if !self.renew_values(turn, at, id) {
+            self.renew_all(turn, at, id);
+        }
+    }
+
+    /// Renews a contribution of which only the values of samples have changed, as in most updates. False if more has changed.
+    fn renew_values(&mut self, turn: &Turn, at: u32, id: Id<Entry>) -> bool {
+        let Some(shared) = self.shared(id) else { return false };
+        let app = &self.apps.slots[turn.app];
+        let (Some(old), family) = (shared.of.get(turn.app), app.families[at as usize]) else {
+            return false;
+        };
+        let bytes = family.text.size(&app.exposition);
+        let same = old.text == family.text
+            && (old.at, old.bytes, old.labelled) == (at, bytes, family.labelled)
+            && old.digest != 0
+            && !shared.in_conflict
+            && (old.duplicates == 0 || self.rules.duplicates == Duplicates::Label)
+            && app.help(family.text.family) == turn.before.help(old.text.family)
+            && app.unit(family.text.family) == turn.before.unit(old.text.family)
+            && has_same_series(&turn.before, app, &family.text);
+        if same {
+            self.invalidate_segment(id, turn.app);
+        }
+        same
+    }
+
+    fn renew_all(&mut self, turn: &mut Turn, at: u32, id: Id<Entry>) {
+        let (app, facts) = (turn.app, self.facts(id));
+        let before = self.source_before(turn, id);
+        let owner = &self.apps.slots[app];
+        let family = owner.families[at as usize];
+        let bytes = family.text.size(&owner.exposition);
+        let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
+            return;
+        };
+        let (was, is) = (old.text, family.text);
+        if turn.retyped.contains(&id) {
+            self.touch(id, turn);
+        }
+        self.place_anew(id);
+        self.reindex(id, app, before, turn);
+        self.reword(id, &old, turn);
+        if family.labelled && !old.labelled {
+            self.label_bound(id, app, turn);
+        }
+        self.after_change(id, app, facts, turn);
+        if was.names == is.names {
+            self.invalidate(id, app);
+        } else {
+            self.invalidate_membership(id, app);
+        }
+        self.sync_derived(id, app, turn);
+    }
+
+    /// Puts the new state of a declared family into its contribution; returns the contribution as it was.
+    fn renew_contribution(&mut self, id: Id<Entry>, app: AppId, at: u32, family: AppFamily, bytes: u32) -> Option<Contribution> {
+        let shared = self.shared_mut(id)?;
+        let old = shared.of.get(app)?.clone();
+        let new = Contribution {
+            since: family.since,
+            at,
+            text: family.text,
+            bytes,
+            ..old.clone()
+        };
+        shared.count_out(app, &old);
+        shared.count_in(app, &new);
+        *shared.of.get_mut(app)? = new;
+        self.resize(id, bytes as usize, old.bytes as usize);
+        Some(old)
+    }
+
+    /// Keeps the size of a family's group up to date.
+    fn resize(&mut self, id: Id<Entry>, added: usize, removed: usize) {
+        if added != removed
+            && let Some(&Placement::Group(group)) = self.shared(id).map(|shared| &shared.placement)
+        {
+            let segment = &mut Arc::make_mut(&mut self.layout.groups[group]).segment;
+            segment.bytes = segment.bytes + added - removed;
+            segment.sized = false;
+        }
+    }
+
+    /// Renews a derived contribution of the updated app.
+    pub(super) fn renew_derived(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, turn: &mut Turn) {
+        let before = self.source_before(turn, id);
+        let owner = &self.apps.slots[app];
+        let family = AppFamily {
+            text,
+            ..owner.families[at as usize]
+        };
+        let bytes = text.size(&owner.exposition);
+        let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
+            return;
+        };
+        self.place_anew(id);
+        self.reindex(id, app, before, turn);
+        self.reword(id, &old, turn);
+        if family.labelled && !old.labelled {
+            self.label_bound(id, app, turn);
+        }
+        self.invalidate(id, app);
+    }
+
+    /// Makes a private entry a shared one.
+    pub(super) fn share(&mut self, id: Id<Entry>, turn: &mut Turn) {
+        let Entry::Private { app, at } = self.families.entries[id] else {
+            return;
+        };
+        let owner = Arc::clone(&self.apps.slots[app]);
+        let family = owner.families[at as usize];
+        let key: Arc<[u8]> = (*family.text.key(&owner.exposition)).into();
+        drop(owner);
+        self.layout.private.invalidate(app);
+        let placement = Placement::Group(self.group_for(id, 0));
+        self.families.entries[id] = Entry::Shared(Arc::new(Shared::new(key, placement)));
+        self.counts.shared += 1;
+        self.attach(id, app, at, family.text, false, turn);
+    }
+
+    /// Removes the contributions of shared families that the update no longer has.
+    fn detach_declared(&mut self, turn: &mut Turn, kept: &[bool]) {
+        let before = Arc::clone(&turn.before);
+        for (old, _) in before.families.iter().zip(kept).filter(|(old, kept)| !**kept && old.shared) {
+            let source = self.source_before(turn, old.entry);
+            self.detach(old.entry, turn.app, source.as_ref(), turn);
+        }
+    }
+
+    /// Removes the contributions under other names that the update no longer has.
+    fn detach_derived(&mut self, turn: &mut Turn) {
+        for id in std::mem::take(&mut turn.stale_derived) {
+            let source = self.source_before(turn, id);
+            self.detach(id, turn.app, source.as_ref(), turn);
+        }
+    }
+
+    /// Removes a contribution, whose samples are in `source`.
+    pub(super) fn detach(&mut self, id: Id<Entry>, app: AppId, source: Option<&Source>, turn: &mut Turn) {
+        self.invalidate_membership(id, app);
+        let facts = self.facts(id);
+        if let Some(source) = source {
+            self.release_series(id, app, source, turn);
+        }
+        let Some(shared) = self.shared_mut(id) else { return };
+        let Some(gone) = shared.of.remove(app) else { return };
+        shared.count_out(app, &gone);
+        let is_empty = shared.of.is_empty();
+        self.counts.contributions -= 1;
+        self.resize(id, 0, gone.bytes as usize);
+        if gone.noted {
+            let owner = self.app_mut(app);
+            owner.notes = owner.notes.saturating_sub(1);
+        }
+        self.touch(id, turn);
+        if is_empty {
+            return self.dissolve(id);
+        }
+        self.withdraw_help(id, app);
+        self.after_change(id, app, facts, turn);
+        if gone.text.has_unit {
+            self.invalidate_header(id);
+        }
+    }
+
+    /// Removes an entry without contributions.
+    fn dissolve(&mut self, id: Id<Entry>) {
+        let Some(shared) = self.shared(id) else { return };
+        let key = Arc::clone(&shared.key);
+        if let Placement::Group(group) = shared.placement {
+            self.leave_group(id, group);
+        } else {
+            Arc::make_mut(&mut self.layout.large).remove(&id);
+        }
+        self.families.remove(id, &key);
+        self.counts.shared -= 1;
+    }
+
+    fn leave_group(&mut self, id: Id<Entry>, group: Id<Arc<Group>>) {
+        let members = Arc::make_mut(&mut self.layout.groups[group]);
+        members.remove(id);
+        members.segment.invalidate();
+        if members.families.is_empty() {
+            self.layout.groups.remove(group);
+        }
+    }
+
+    /// The group for a family of so many bytes, which joins it.
+    pub(super) fn group_for(&mut self, id: Id<Entry>, bytes: usize) -> Id<Arc<Group>> {
+        let last = self.layout.groups.last();
+        let fitting = last.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
+        let group = fitting.map(|(id, _)| id).unwrap_or_else(|| {
+            self.layout.groups.insert(Arc::new(Group {
+                families: Vec::new(),
+                segment: Segment::new(0),
+            }))
+        });
+        let joined = Arc::make_mut(&mut self.layout.groups[group]);
+        joined.add(id);
+        joined.segment.bytes += bytes;
+        joined.segment.invalidate();
+        group
+    }
+
+    /// Moves a family with quoted names out of segments of its own: its names may differ, and the samples of each belong together.
+    fn place_anew(&mut self, id: Id<Entry>) {
+        let Some(shared) = self.shared(id) else { return };
+        let (quoted, bytes) = (shared.quoted > 0, shared.bytes);
+        if quoted && matches!(shared.placement, Placement::Large(_)) {
+            let group = self.group_for(id, bytes);
+            Arc::make_mut(&mut self.layout.large).remove(&id);
+            if let Some(shared) = self.shared_mut(id) {
+                shared.placement = Placement::Group(group);
+            }
+        }
+    }
+
+    /// The facts about a family that its contributors' notes depend on.
+    pub(super) fn facts(&self, id: Id<Entry>) -> Option<(bool, Kind)> {
+        self.shared(id).map(|shared| (shared.in_conflict, shared.kind()))
+    }
+
+    /// Updates what depends on a family's type and on the contribution of one app.
+    fn after_change(&mut self, id: Id<Entry>, app: AppId, facts: Option<(bool, Kind)>, turn: &mut Turn) {
+        if self.facts(id) == facts {
+            self.refresh_note(id, app);
+        } else {
+            turn.reform.push(id);
+            self.refresh_notes(id);
+            self.invalidate_all(id);
+        }
+    }
+
+    /// Decides at the end of an update about other families than those that it touched.
+    fn settle(&mut self, turn: &mut Turn) {
+        while !turn.contested.is_empty() {
+            for id in std::mem::take(&mut turn.contested) {
+                self.resolve(id, turn);
+            }
+        }
+        let mut reform = std::mem::take(&mut turn.reform);
+        reform.sort_unstable();
+        reform.dedup();
+        for id in reform {
+            self.reform(id);
+        }
+    }
+}

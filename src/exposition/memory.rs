@@ -1,0 +1,69 @@
+//! Counting of the memory that texts and rendered segments take, for as long as any response still holds them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+/// A sum of bytes that are held. Cloning it clones a handle.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryMeter(Arc<AtomicU64>);
+
+/// Bytes that are counted while they are held.
+struct Metered {
+    bytes: Bytes,
+    meter: MemoryMeter,
+}
+
+/// What a counted buffer takes beside its bytes: its owner, and the allocator's share.
+const OVERHEAD: u64 = 96;
+
+impl MemoryMeter {
+    /// Counts bytes until the last slice of them is dropped.
+    #[must_use]
+    pub fn hold(&self, bytes: Bytes) -> Bytes {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        self.0.fetch_add(bytes.len() as u64 + OVERHEAD, Ordering::Relaxed);
+        Bytes::from_owner(Metered {
+            bytes,
+            meter: self.clone(),
+        })
+    }
+
+    /// The bytes that are held now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl AsRef<[u8]> for Metered {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.meter.0.fetch_sub(self.bytes.len() as u64 + OVERHEAD, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_count_until_their_last_slice_goes() {
+        let meter = MemoryMeter::default();
+        let whole = meter.hold(Bytes::from_static(b"abcdef"));
+        let part = whole.slice(2..4);
+        drop(whole);
+        assert_eq!((meter.held(), &*part), (6 + OVERHEAD, &b"cd"[..]));
+        drop(part);
+        assert_eq!(meter.held(), 0);
+        assert!(meter.hold(Bytes::new()).is_empty() && meter.held() == 0);
+    }
+}

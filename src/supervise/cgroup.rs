@@ -1,0 +1,79 @@
+//! The memory that the control group of this process may use.
+
+use std::path::{Path, PathBuf};
+
+/// The most that is used where nothing else is configured.
+const MOST: u64 = 4 << 30;
+
+/// The memory for stored data where none is configured: 4 GiB, or three quarters of the control group's limit if that is less. The last
+/// quarter is for connections, messages that are being received, and the allocator.
+#[must_use]
+pub fn default_memory_limit() -> u64 {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = files(&groups)
+        .into_iter()
+        .filter_map(|file| limit(&std::fs::read_to_string(file).ok()?));
+    limits.map(|limit| limit / 4 * 3).fold(MOST, u64::min)
+}
+
+/// The files that may hold a limit of this process: those of its group and of all groups above it, as `/proc/self/cgroup` names them in
+/// version 2 (`0::/PATH`) and version 1 (`N:memory:/PATH`) of the interface.
+fn files(groups: &str) -> Vec<PathBuf> {
+    let named = groups.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let (root, file) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max")
+        } else if controllers.split(',').any(|controller| controller == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        } else {
+            return None;
+        };
+        Some((root, Path::new(path.trim_start_matches('/')), file))
+    });
+    // A container may see its own group as the root and still be told the path from outside.
+    named
+        .flat_map(|(root, path, file)| path.ancestors().map(move |group| Path::new(root).join(group).join(file)))
+        .collect()
+}
+
+/// The limit in such a file; nothing where it says that there is none.
+fn limit(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|limit| *limit > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_both_versions_name_their_files() {
+        let show = |groups: &str| files(groups).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            show("0::/system.slice/x.service\n"),
+            [
+                "/sys/fs/cgroup/system.slice/x.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max"
+            ]
+        );
+        assert_eq!(
+            show("5:cpu,cpuacct:/\n4:memory:/docker/1\n"),
+            [
+                "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+            ]
+        );
+        assert!(show("nonsense\n1:name=systemd:/\n").is_empty());
+    }
+
+    #[test]
+    fn a_limit_is_a_number() {
+        assert_eq!(
+            (limit("max\n"), limit("1073741824\n"), limit("0\n"), limit("")),
+            (None, Some(1 << 30), None, None)
+        );
+        assert!((1..=MOST).contains(&default_memory_limit()));
+    }
+}

@@ -1,0 +1,272 @@
+//! Formats that senders mistake for exposition text, recognized by their first bytes, so that a refusal can name them.
+
+use std::fmt;
+
+/// A byte order mark of UTF-8, which says nothing about what follows.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Bytes that are searched for signs of binary data: the first line of nearly every text.
+const PROBE_BYTES: usize = 512;
+
+/// A format that is no exposition text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// A gzip member.
+    Gzip,
+    /// A Zstandard frame.
+    Zstd,
+    /// Text in UTF-16, of either byte order.
+    Utf16,
+    /// The parts of an HTML form, as `curl -F` sends them.
+    Multipart,
+    /// A JSON object or array.
+    Json,
+    /// HTML or XML.
+    Markup,
+    /// Metric families of Prometheus's protobuf format, with or without their lengths.
+    Protobuf,
+    /// A whole message of Cap'n Proto in its standard framing.
+    Capnp,
+    /// Cap'n Proto in its packed encoding.
+    PackedCapnp,
+    /// Bytes that no text has.
+    Binary,
+}
+
+/// A test of the first bytes.
+type Sign = fn(&[u8]) -> bool;
+
+impl Foreign {
+    /// The format of data that begins so, or is so as a whole; `None` where it may well be text.
+    ///
+    /// Meant for what was refused as text: it looks at the start alone, and behind a first line that is bad there may be good ones.
+    #[must_use]
+    pub fn of(data: &[u8]) -> Option<Self> {
+        let signs: [(Self, Sign); 9] = [
+            (Self::Gzip, |data| data.starts_with(b"\x1f\x8b\x08")),
+            (Self::Zstd, |data| data.starts_with(b"\x28\xb5\x2f\xfd")),
+            (Self::Utf16, is_utf16),
+            (Self::Multipart, |data| data.starts_with(b"--")),
+            (Self::Markup, |data| text_start(data).starts_with(b"<")),
+            (Self::Json, |data| is_json(text_start(data))),
+            (Self::PackedCapnp, is_packed_capnp),
+            (Self::Capnp, is_capnp),
+            (Self::Protobuf, is_protobuf),
+        ];
+        let known = signs.into_iter().find(|(_, is)| is(data)).map(|(foreign, _)| foreign);
+        known.or_else(|| is_binary(data).then_some(Self::Binary))
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "Zstandard data",
+            Self::Utf16 => "text in UTF-16",
+            Self::Multipart => "a multipart form",
+            Self::Json => "JSON",
+            Self::Markup => "a page of HTML or XML",
+            Self::Protobuf => "protobuf",
+            Self::Capnp => "Cap'n Proto",
+            Self::PackedCapnp => "packed Cap'n Proto",
+            Self::Binary => "binary data",
+        })
+    }
+}
+
+/// The first byte that counts of something that is text.
+fn text_start(data: &[u8]) -> &[u8] {
+    data.strip_prefix(MARK).unwrap_or(data).trim_ascii_start()
+}
+
+/// Looks for a byte order mark of UTF-16, or two characters of ASCII in that encoding.
+fn is_utf16(data: &[u8]) -> bool {
+    let ascii = |byte: u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
+    match data {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [a, 0, b, 0, ..] | [0, a, 0, b, ..] => ascii(*a) && ascii(*b),
+        _ => false,
+    }
+}
+
+/// Tests for an array or an object; an exposition begins with a brace too if the name of its metric is quoted.
+fn is_json(text: &[u8]) -> bool {
+    let Some(inside) = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else {
+        return text.starts_with(b"[");
+    };
+    let Some(mut rest) = inside.strip_prefix(b"\"") else {
+        return inside.starts_with(b"}") && inside[1..].trim_ascii().is_empty();
+    };
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'"' {
+            return rest[at + 1..].trim_ascii_start().starts_with(b":");
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    false
+}
+
+/// Tests for one whole message or several: the table of segments has the length of each.
+fn is_capnp(mut data: &[u8]) -> bool {
+    const WORD: usize = 8;
+    let number = |data: &[u8], at: usize| {
+        let bytes = data.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let mut messages = 0;
+    while !data.is_empty() {
+        let Some(last) = number(data, 0).filter(|last| *last < super::MAX_SEGMENTS) else {
+            return false;
+        };
+        let table = (4 + 4 * (last + 1)).next_multiple_of(WORD);
+        let words: Option<usize> = (0..=last).map(|segment| number(data, 4 + 4 * segment)).sum();
+        let Some(rest) = words.and_then(|words| data.get(table + words.checked_mul(WORD)?..)) else {
+            return false;
+        };
+        (data, messages) = (rest, messages + 1);
+    }
+    messages > 0
+}
+
+/// Tests for one segment of less than 16 MiB that begins with a pointer to a structure of two texts. In the packed encoding each word is
+/// written as a byte with a bit for each byte that is not zero, and those bytes.
+fn is_packed_capnp(data: &[u8]) -> bool {
+    const SIZE_BYTES: u8 = 0b0111_0000;
+    let Some((&tag, rest)) = data.split_first() else { return false };
+    let known = tag & !SIZE_BYTES == 0 && tag != 0;
+    let size = tag.count_ones() as usize;
+    known && rest.get(size) == Some(&0b0100_0000) && rest.get(size + 1).is_none_or(|pointers| *pointers == 2)
+}
+
+/// Tests for a metric family at the start: its field 1 is its name, and stands first.
+fn is_protobuf(data: &[u8]) -> bool {
+    is_family(data, None) || varint(data).is_some_and(|(length, rest)| is_family(rest, Some(length)))
+}
+
+fn is_family(data: &[u8], length: Option<usize>) -> bool {
+    const NAME: u8 = 0x0a;
+    const OTHER_FIELDS: [u8; 4] = [0x12, 0x18, 0x22, 0x2a];
+    let Some((name_length, rest)) = data.strip_prefix(&[NAME]).and_then(varint) else {
+        return false;
+    };
+    let fits = name_length > 0 && length.is_none_or(|length| name_length < length);
+    let name = &rest[..rest.len().min(name_length)];
+    // As much of it as there is.
+    let is_name = name
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.' | b'-' | b'/' | 0x80..));
+    let is_all = length.is_some_and(|length| data.len() - rest.len() + name_length == length);
+    fits && is_name && (is_all || rest.get(name_length).is_none_or(|field| OTHER_FIELDS.contains(field)))
+}
+
+/// A number as protobuf writes lengths, and what follows it.
+fn varint(data: &[u8]) -> Option<(usize, &[u8])> {
+    const MOST: usize = 4;
+    let end = data.iter().take(MOST).position(|byte| byte & 0x80 == 0)?;
+    let number = data[..=end]
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 7 | usize::from(byte & 0x7f));
+    Some((number, &data[end + 1..]))
+}
+
+/// Looks for a control character on the first line; inside quotes and in comments a text may have some.
+fn is_binary(data: &[u8]) -> bool {
+    let head = text_start(&data[..data.len().min(PROBE_BYTES)]);
+    let before = head
+        .iter()
+        .position(|byte| matches!(byte, b'\n' | b'"' | b'#'))
+        .unwrap_or(head.len());
+    head[..before]
+        .iter()
+        .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn formats_are_told_by_how_they_begin() {
+        let capnp = crate::wire::encode(&crate::model::AppName::new("a").unwrap(), "m 1\n");
+        for (data, expected) in [
+            (&b"\x1f\x8b\x08\x00\x00"[..], Some(Foreign::Gzip)),
+            (b"\x28\xb5\x2f\xfd\x04", Some(Foreign::Zstd)),
+            (b"\xff\xfeu\0p\0", Some(Foreign::Utf16)),
+            (b"\xfe\xff\0u\0p", Some(Foreign::Utf16)),
+            (b"u\0p\0 \x001\0", Some(Foreign::Utf16)),
+            (b"\0u\0p\0 \x001", Some(Foreign::Utf16)),
+            (
+                b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nm 1\n",
+                Some(Foreign::Multipart),
+            ),
+            (b"\r\n\xef\xbb\xbf<a/>", None),
+            (b"\xef\xbb\xbf \n<html>", Some(Foreign::Markup)),
+            (b"{\"m\": 1}", Some(Foreign::Json)),
+            (b" { \"a\\\"\" : [", Some(Foreign::Json)),
+            (b"{}", Some(Foreign::Json)),
+            (b"[{\"labels\": {}}]", Some(Foreign::Json)),
+            (b"{\"m.n\"} 1\n", None),
+            (b"{\"m.n\",a=\"b\"} 1\n", None),
+            (b"{\"m", None),
+            (b"{} 1\n", None),
+            (
+                b"\x20\x0a\x05hello\x12\x03abc\x18\x01\x22\x0b\x1a\x09\x09\0\0\0\0\0\0\xf0\x3f",
+                Some(Foreign::Protobuf),
+            ),
+            (b"\xd3\x01\x0a\x0ego_gc", Some(Foreign::Protobuf)),
+            (b"\x0a\x05hello\x12\x03abc", Some(Foreign::Protobuf)),
+            (b"\x0a#HELP hello", None),
+            (&capnp, Some(Foreign::Capnp)),
+            (&capnp.repeat(2), Some(Foreign::Capnp)),
+            (&capnp[..capnp.len() - 1], Some(Foreign::Binary)),
+            (b"\x10\x05\x40\x02\x11\x05\x0a", Some(Foreign::PackedCapnp)),
+            (b"\x30\x05\x01\x40\x02", Some(Foreign::PackedCapnp)),
+            (b"\x7fELF\0", Some(Foreign::Binary)),
+            (b"\x0a\x05\x0a\x03\x12", Some(Foreign::Binary)),
+            (b"m{a=\"\0\"} 1\nn{\n", None),
+            (b"# HELP m \0\nm{\n", None),
+            (b"m 1\nn\x01 2\n", None),
+            (b"# TYPE m gauge\nm 1\n", None),
+            (b"just words", None),
+            (b"", None),
+        ] {
+            assert_eq!(Foreign::of(data), expected, "{:?}", String::from_utf8_lossy(data));
+        }
+    }
+
+    #[test]
+    fn four_bytes_are_enough_for_what_a_receiver_cannot_read() {
+        for (data, expected) in [
+            (b"\x1f\x8b\x08\x00", Foreign::Gzip),
+            (b"\xff\xfe{\0", Foreign::Utf16),
+            (b"\0{\0\"", Foreign::Utf16),
+            (b"\x20\x0a\x05h", Foreign::Protobuf),
+            (b"\x80\x01\x0a\x05", Foreign::Protobuf),
+            (b"\x10\x05\x40\x02", Foreign::PackedCapnp),
+            (b"\x30\x05\x01\x40", Foreign::PackedCapnp),
+            (b"----", Foreign::Multipart),
+        ] {
+            assert_eq!(Foreign::of(data), Some(expected), "{data:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lines_of_a_metric_are_nothing_else(name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,40}", lead in "[ \t\r\n]{0,3}", help in "[^\n]{0,40}") {
+            let good = [
+                format!("{lead}{name} 1\n"),
+                format!("{lead}# HELP {name} {help}\n{name} 1\n"),
+                format!("{lead}{{\"{name}\",a=\"{}\"}} 1\n", help.replace(['\\', '"'], "")),
+            ];
+            for text in good {
+                prop_assert_eq!(Foreign::of(text.as_bytes()), None, "{:?}", text);
+            }
+        }
+    }
+}
