@@ -1,8 +1,10 @@
 """What clients of the HTTP port can do."""
 
 import gzip
+import json
 import socket
 import ssl
+import threading
 import time
 
 from . import swarm
@@ -256,6 +258,40 @@ def versions(case):
     swarm.close_all(streams)
     return f"{count} scrapes that read nothing, each of another version of an app of {size:.1f} MiB", \
         f"{closed:.0f} closed, the longest stalled first; the others keep {kept:.0f} MiB"
+
+
+@row("listings in a loop", memory=BESIDE, settings={"receiver.max_message_bytes": "64MiB"})
+def listings(case):
+    count = 10_000 if case.quick else 100_000
+    for start in range(0, count, 10_000):
+        apps = json.dumps({f"app{number:06}": f"m {number}\n" for number in range(start, start + 10_000)}).encode()
+        case.check(swarm.say(case.proxy.tcp, apps) == b"", "the apps are not taken")
+    stop, asked, whole = threading.Event(), [0], []
+
+    def loop(path):
+        while not stop.is_set():
+            status, body = case.proxy.ask("GET", path)
+            asked[0] += 1
+            if status != 200 or body.count(b"app") < count:
+                whole.append(f"{path}: {status}, {len(body)} bytes")
+
+    before = case.proxy.memory()
+    case.proxy.forget_peak()
+    clients = [threading.Thread(target=loop, args=(path,)) for path in ("/apps", "/apps?format=json", "/sd") for _ in range(2)]
+    for client in clients:
+        client.start()
+    end = time.monotonic() + (4 if case.quick else 20)
+    while time.monotonic() < end:
+        # Each update is another version.
+        case.proxy.ask("PUT", "/apps/app000000/metrics", f"m {time.monotonic()}\n")
+        time.sleep(0.02)
+    stop.set()
+    for client in clients:
+        client.join()
+    case.check(not whole, f"not whole: {whole[:3]}")
+    grown = case.proxy.peak() - before
+    return f"{count:,} apps, one of which is updated fifty times a second, and six clients that ask for /apps, its JSON and /sd in a loop", \
+        f"{asked[0]} whole listings; {grown:.0f} MiB more"
 
 
 @row("unread scrapes of many events", memory=BESIDE, settings={"events.post_rate": "1000000/s"},

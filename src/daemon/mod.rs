@@ -33,7 +33,9 @@ use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats};
 use crate::model::{AppName, Clock, Timestamp};
-use crate::outlets::{self, Connections, Deflating, EventOutlet, Index, Listing, Outlets, Own, Readiness, Scraping, monitoring_api};
+use crate::outlets::{
+    self, Connections, Deflating, EventOutlet, Index, Listing, Listings, Outlets, Own, Readiness, Scraping, monitoring_api,
+};
 use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{Polls, Settings as PollSettings};
@@ -278,13 +280,13 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
 fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
-    let (view, clock) = (&ground.view, ground.clock);
+    let listings = Arc::new(Listings::new(ground.view.clone(), ground.clock));
     outlets::routes(Outlets {
-        view: view.clone(),
+        listings: Arc::clone(&listings),
         scraping: Arc::new(scraping),
         events,
-        listing: Arc::new(Listing::new(view.clone(), clock, Arc::clone(&ground.notes))),
-        index: Arc::new(Index::new(view.clone(), clock, routes::endpoints(settings.events.enabled))),
+        listing: Arc::new(Listing::new(ground.view.clone(), Arc::clone(&listings), Arc::clone(&ground.notes))),
+        index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
         readiness: Arc::clone(&ground.readiness),
         notes: Arc::clone(&ground.notes),
     })

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
@@ -23,6 +23,10 @@ pub type Row = Arc<Vec<Bytes>>;
 #[derive(Debug, Default)]
 pub struct Chunks {
     contents: Contents,
+    /// What stands between each two slices; nothing, mostly.
+    between: Bytes,
+    /// Whether a slice was sent, where something stands between them.
+    begun: bool,
     current: Bytes,
     left: u64,
     since_yield: usize,
@@ -107,6 +111,15 @@ impl Chunks {
         }
     }
 
+    /// The slices of a row with `between` between each two. Slices are small here: they are copied together as they are sent.
+    #[must_use]
+    pub fn joined_by(row: Row, between: Bytes) -> Self {
+        let gaps = (row.len() as u64).saturating_sub(1);
+        let mut body = Self::new(vec![row]);
+        body.left += gaps * between.len() as u64;
+        Self { between, ..body }
+    }
+
     /// A response with this body. The memory that it keeps while its client does not read is counted part by part.
     #[must_use]
     pub fn into_response(self) -> Response<axum::body::Body> {
@@ -135,6 +148,9 @@ impl Chunks {
 
     /// The next piece of at most [`FRAME`] bytes.
     pub(super) fn next_frame(&mut self) -> Option<Bytes> {
+        if !self.between.is_empty() && self.current.is_empty() {
+            self.current = self.join_slices();
+        }
         while self.current.is_empty() {
             self.current = self.contents.next_slice()?;
         }
@@ -142,6 +158,22 @@ impl Chunks {
         self.left -= frame.len() as u64;
         self.since_yield += frame.len();
         Some(frame)
+    }
+}
+
+impl Chunks {
+    /// So many slices that they make a frame, with what stands between them, and before the first one where that is not the first of all.
+    fn join_slices(&mut self) -> Bytes {
+        let mut joined = BytesMut::new();
+        while joined.len() < FRAME
+            && let Some(slice) = self.contents.next_slice()
+        {
+            if std::mem::replace(&mut self.begun, true) {
+                joined.extend_from_slice(&self.between);
+            }
+            joined.extend_from_slice(&slice);
+        }
+        joined.freeze()
     }
 }
 
@@ -216,6 +248,24 @@ mod tests {
         );
         assert_eq!(yields, 5);
         assert_eq!(frames[2].as_ptr(), start.wrapping_add(2 * FRAME));
+    }
+
+    #[test]
+    fn slices_are_joined_as_they_are_sent() {
+        let row = Row::new((0..100_000).map(|n| Bytes::from(n.to_string())).collect());
+        let expected = row.join(&b", "[..]);
+        let body = Chunks::joined_by(row, Bytes::from_static(b", "));
+        assert_eq!(body.len(), expected.len() as u64);
+        let (frames, _) = collect(body);
+        assert!(frames.iter().all(|frame| frame.len() <= FRAME));
+        assert_eq!(frames.concat(), expected);
+        for (slices, expected) in [(0, ""), (1, "x"), (2, "x--x")] {
+            let row = Row::new(vec![Bytes::from_static(b"x"); slices]);
+            assert_eq!(
+                collect(Chunks::joined_by(row, Bytes::from_static(b"--"))).0.concat(),
+                expected.as_bytes()
+            );
+        }
     }
 
     #[test]

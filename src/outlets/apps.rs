@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use http::header::{ACCEPT, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::listings::{Form, Listings};
 use super::table::Present;
 use super::{table, unknown_app};
-use crate::http::reply;
-use crate::model::Clock;
+use crate::http::{Chunks, Row, reply};
 use crate::store::View;
 use crate::supervise::Notes;
 
@@ -19,15 +20,15 @@ use crate::supervise::Notes;
 #[derive(Debug)]
 pub struct Listing {
     view: View,
-    clock: Clock,
+    listings: Arc<Listings>,
     notes: Arc<Notes>,
 }
 
 impl Listing {
-    /// Endpoints over this view. The notes stand below the table.
+    /// Endpoints over this view, and its listings. The notes stand below the table.
     #[must_use]
-    pub fn new(view: View, clock: Clock, notes: Arc<Notes>) -> Self {
-        Self { view, clock, notes }
+    pub fn new(view: View, listings: Arc<Listings>, notes: Arc<Notes>) -> Self {
+        Self { view, listings, notes }
     }
 }
 
@@ -60,13 +61,27 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 
 /// `GET /apps`
 pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
-    let present = Present::of(&listing.view, listing.clock);
-    let apps = table::sorted(listing.view.apps());
-    if wishes.json(&headers) {
-        reply::json(StatusCode::OK, &table::list(&apps, present, &listing.notes.lines()))
+    let now = (listing.listings.clock)();
+    let (form, content_type) = if wishes.json(&headers) {
+        (Form::Json, "application/json")
     } else {
-        reply::text(StatusCode::OK, table::draw(&apps, present, &listing.notes.lines()))
-    }
+        (Form::Table, "text/plain; charset=utf-8")
+    };
+    let Some(prepared) = listing.listings.get(form).await else {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+    };
+    let notes = listing.notes.lines();
+    let (head, end) = match form {
+        Form::Json => {
+            let (notes, time) = (Value::from(notes), Value::from(table::rfc3339(now)));
+            ("{\"apps\":[".to_owned(), format!("],\"notes\":{notes},\"time\":{time}}}\n"))
+        }
+        _ => (table::draw_head(prepared.width, now), table::draw_end(prepared.width, &notes)),
+    };
+    let own = |text: String| Row::new(vec![text.into()]);
+    let mut response = Chunks::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// `GET /apps/NAME`
@@ -79,7 +94,7 @@ pub(super) async fn one(
     let Some(app) = listing.view.app(&name) else {
         return unknown_app(&name);
     };
-    let present = Present::of(&listing.view, listing.clock);
+    let present = Present::of(&listing.view, listing.listings.clock);
     if wishes.json(&headers) {
         reply::json(StatusCode::OK, &table::all_facts(&app, present))
     } else {

@@ -1,20 +1,24 @@
 //! `/sd`: each application as a target of its own, in the format of Prometheus's HTTP service discovery.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
-use http::header::HOST;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::table::sorted;
-use crate::http::reply;
-use crate::store::View;
+use super::listings::{Form, Listings};
+use crate::http::{Chunks, Row, reply};
+use crate::store::App;
 
 /// `GET /sd`: one target for each application and one for the proxy itself, which is there even when there is no application, so that
 /// the list is never empty.
 ///
 /// Source of the format: Prometheus's documentation of `http_sd_config`, a list of `{"targets": [...], "labels": {...}}`.
-pub(super) async fn targets(State(view): State<View>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn targets(State(listings): State<Arc<Listings>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
@@ -25,19 +29,34 @@ pub(super) async fn targets(State(view): State<View>, uri: Uri, headers: HeaderM
             "targets point at the address that the list is asked under, and the request names none (Host)",
         );
     };
-    let own = json!({ "targets": [host], "labels": { "__metrics_path__": "/metrics", "__param_only": "own" } });
-    let apps = sorted(view.apps());
-    let targets: Vec<Value> = apps
-        .iter()
-        .map(|app| target(host, app.name.as_str(), &app.origin.source))
-        .chain([own])
-        .collect();
-    reply::json(StatusCode::OK, &targets.into())
+    let Some(prepared) = listings.get(Form::Targets).await else {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+    };
+    let host = Value::from(host).to_string();
+    let mut response = Chunks::joined_by(Row::clone(&prepared.row), host.into()).into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
-fn target(host: &str, app: &str, source: &str) -> Value {
-    json!({
-        "targets": [host],
-        "labels": { "__metrics_path__": "/metrics", "__param_app": app, "__param_own": "false", "app": app, "source": source },
-    })
+/// The list in fragments, between each two of which the address of the target stands.
+pub(super) fn fragments(apps: &[Arc<App>]) -> Row {
+    let own = json!({ "__metrics_path__": "/metrics", "__param_only": "own" });
+    let apps = apps.iter().map(|app| {
+        let (app, source) = (app.name.as_str(), &*app.origin.source);
+        json!({ "__metrics_path__": "/metrics", "__param_app": app, "__param_own": "false", "app": app, "source": source })
+    });
+    let (mut text, mut ends) = (String::from("["), Vec::new());
+    for labels in apps.chain([own]) {
+        let comma = if ends.is_empty() { "" } else { "]}," };
+        let _ = write!(text, "{comma}{{\"labels\":{labels},\"targets\":[");
+        ends.push(text.len());
+    }
+    text.push_str("]}]\n");
+    ends.push(text.len());
+    let text = Bytes::from(text.into_boxed_str().into_boxed_bytes());
+    let mut start = 0;
+    let fragments = ends.into_iter().map(|end| text.slice(std::mem::replace(&mut start, end)..end));
+    Arc::new(fragments.collect())
 }

@@ -8,10 +8,11 @@ use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::apps::accepts;
-use super::table;
+use super::listings::{Form, Listings, Prepared};
+use super::table::{self, Present};
+use crate::http::Row;
 use crate::http::reply::{self, escape};
-use crate::model::Clock;
-use crate::store::{App, Status, View};
+use crate::store::{App, Status};
 
 /// The most applications shown on the page; beyond that `/apps` is the better tool.
 const MAX_ROWS: usize = 1_000;
@@ -19,16 +20,15 @@ const MAX_ROWS: usize = 1_000;
 /// What the page shows.
 #[derive(Debug)]
 pub struct Index {
-    view: View,
-    clock: Clock,
+    listings: Arc<Listings>,
     endpoints: Vec<(&'static str, &'static str)>,
 }
 
 impl Index {
-    /// A page over this view with this list of endpoints: what to request, and what it gives.
+    /// A page over these listings with this list of endpoints: what to request, and what it gives.
     #[must_use]
-    pub fn new(view: View, clock: Clock, endpoints: Vec<(&'static str, &'static str)>) -> Self {
-        Self { view, clock, endpoints }
+    pub fn new(listings: Arc<Listings>, endpoints: Vec<(&'static str, &'static str)>) -> Self {
+        Self { listings, endpoints }
     }
 }
 
@@ -44,7 +44,10 @@ fn list(endpoints: &[(&str, &str)]) -> String {
 /// `GET /`
 pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -> Response<Body> {
     if accepts(&headers, "text/html") {
-        return reply::html(page(&index));
+        let Some(prepared) = index.listings.get(Form::Page).await else {
+            return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+        };
+        return reply::html(page(&index, &prepared));
     }
     reply::text(
         StatusCode::OK,
@@ -62,25 +65,25 @@ td.n,th.n{text-align:right}code{background:#f3f3f3;padding:.1rem .3rem}.ok{color
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}a{color:#8ab4f8}\
 .ok{color:#7bd394}.stale{color:#e2b65c}.fault{color:#ff8a94}}";
 
-fn page(index: &Index) -> String {
-    let present = table::Present::of(&index.view, index.clock);
-    let apps = table::sorted(index.view.apps());
+fn page(index: &Index, prepared: &Prepared) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>exporter-proxy</title><style>{STYLE}</style></head><body>\n<h1>exporter-proxy {}</h1>\n<p>{}. {} applications.</p>\n",
         env!("CARGO_PKG_VERSION"),
-        table::clock_time(present.time),
-        apps.len(),
+        table::clock_time((index.listings.clock)()),
+        prepared.apps,
     );
     page.push_str(
         "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Series</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
     );
-    for app in apps.iter().take(MAX_ROWS) {
-        let _ = writeln!(page, "{}", row(app, &present.status(app)));
-    }
+    prepared.row.iter().for_each(|rows| page.push_str(&String::from_utf8_lossy(rows)));
     page.push_str("</table>\n");
-    if apps.len() > MAX_ROWS {
-        let _ = writeln!(page, "<p>and {} more: see <a href=\"/apps\">/apps</a></p>", apps.len() - MAX_ROWS);
+    if prepared.apps > MAX_ROWS {
+        let _ = writeln!(
+            page,
+            "<p>and {} more: see <a href=\"/apps\">/apps</a></p>",
+            prepared.apps - MAX_ROWS
+        );
     }
     page.push_str("<h2>Endpoints</h2>\n<table>\n");
     for (request, gives) in &index.endpoints {
@@ -88,6 +91,15 @@ fn page(index: &Index) -> String {
     }
     page.push_str("</table>\n</body></html>\n");
     page
+}
+
+/// The rows of the table of applications, the first of them where they are very many.
+pub(super) fn rows(apps: &[Arc<App>], present: Present) -> Row {
+    let mut rows = String::new();
+    for app in apps.iter().take(MAX_ROWS) {
+        let _ = writeln!(rows, "{}", row(app, &present.status(app)));
+    }
+    Arc::new(vec![rows.into()])
 }
 
 fn row(app: &App, status: &Status) -> String {

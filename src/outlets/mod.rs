@@ -6,6 +6,7 @@ mod discovery;
 mod events;
 mod health;
 mod index;
+mod listings;
 mod metrics;
 pub mod monitoring_api;
 mod own;
@@ -25,18 +26,18 @@ pub use deflating::Deflating;
 pub use events::{EventOutlet, IdentifyBy, LabelScrapersBy};
 pub use health::Readiness;
 pub use index::Index;
+pub use listings::Listings;
 pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
-use crate::store::View;
 use crate::supervise::Notes;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
 pub struct Outlets {
     /// For `/sd`.
-    pub view: View,
+    pub listings: Arc<Listings>,
     /// For `/metrics` and its kin.
     pub scraping: Arc<Scraping>,
     /// For `/event/metrics` and `/events`, where events are taken.
@@ -54,7 +55,7 @@ pub struct Outlets {
 /// The routes that read.
 pub fn routes(outlets: Outlets) -> Router {
     let Outlets {
-        view,
+        listings,
         scraping,
         events,
         listing,
@@ -77,7 +78,7 @@ pub fn routes(outlets: Outlets) -> Router {
         .route("/readyz", get(health::ready))
         .route("/-/ready", get(health::ready))
         .with_state((readiness, notes));
-    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(view);
+    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(listings);
     let index = Router::new().route("/", get(index::index)).with_state(index);
     scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)
 }

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use tabled::builder::Builder;
-use tabled::settings::Style;
+use tabled::grid::util::string::get_line_width;
 
 use crate::exposition::Fault;
+use crate::http::Row;
 use crate::model::{Clock, Timestamp};
 use crate::store::{App, Moment, Status, View};
 
@@ -53,37 +54,123 @@ pub(super) fn sorted(mut apps: Vec<Arc<App>>) -> Vec<Arc<App>> {
     apps
 }
 
-/// The table of applications in a frame of two rows, the time above it; below the frame the notes.
-pub(super) fn draw(apps: &[Arc<App>], present: Present, notes: &[String]) -> String {
-    let mut rows = Builder::default();
-    rows.push_record(["App Name", "Last Update Time (UTC)", "Source", "Series", "Bytes", "Status"]);
-    for app in apps {
-        let updated = app.updated.map_or_else(|| "never".into(), clock_time);
-        let status = present.status(app).to_string();
-        rows.push_record([
-            app.name.to_string(),
-            updated,
-            app.origin.source.to_string(),
-            series(app),
-            app.text.body().len().to_string(),
-            status,
-        ]);
-    }
-    let mut frame = Builder::default();
-    frame.push_record([format!("Current time: {}", clock_time(present.time))]);
-    frame.push_record([rows.build().with(Style::ascii()).to_string()]);
-    let mut drawn = frame.build().with(Style::ascii()).to_string();
-    drawn.push('\n');
-    for note in notes {
-        let _ = writeln!(drawn, "note: {note}");
-    }
-    drawn
+/// Bytes of a listing that are kept in one slice.
+const SLICE: usize = 64 * 1024;
+
+const HEADINGS: [&str; 6] = ["App Name", "Last Update Time (UTC)", "Source", "Series", "Bytes", "Status"];
+
+/// The lines above the table of applications: the frame of two rows that it stands in, of which the first is the time.
+pub(super) fn draw_head(width: usize, now: Timestamp) -> String {
+    let edge = edge(width);
+    let time = format!("Current time: {}", clock_time(now));
+    format!("{edge}| {time:width$} |\n{edge}")
 }
 
-/// The applications as JSON: `{"time":..., "apps":[...], "notes":[...]}`.
-pub(super) fn list(apps: &[Arc<App>], present: Present, notes: &[String]) -> Value {
-    let apps: Vec<Value> = apps.iter().map(|app| facts(app, present)).collect();
-    json!({ "time": rfc3339(present.time), "apps": apps, "notes": notes })
+/// The last line of the frame, and the notes below it.
+pub(super) fn draw_end(width: usize, notes: &[String]) -> String {
+    let mut end = edge(width);
+    for note in notes {
+        let _ = writeln!(end, "note: {note}");
+    }
+    end
+}
+
+fn edge(width: usize) -> String {
+    format!("+{}+\n", "-".repeat(width + 2))
+}
+
+/// The table of applications as it stands in its frame, and its width. It is drawn here and not by the library, which draws a frame
+/// around it in a hundred times the time and memory.
+pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Row, usize) {
+    let cells: Vec<_> = apps.iter().map(|app| cells(app, present)).collect();
+    let mut widths = HEADINGS.map(get_line_width);
+    for cells in &cells {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(get_line_width(cell));
+        }
+    }
+    let mut line = String::from("| +");
+    widths.iter().for_each(|width| {
+        line.push_str(&"-".repeat(width + 2));
+        line.push('+');
+    });
+    line.push_str(" |\n");
+    let width = line.len() - "| ".len() - " |\n".len();
+    let mut slices = Slices::default();
+    slices.push(|out| {
+        out.push_str(&line);
+        write_cells(out, &HEADINGS, &widths);
+        out.push_str(&line);
+    });
+    for cells in &cells {
+        slices.push(|out| {
+            write_cells(out, cells, &widths);
+            out.push_str(&line);
+        });
+    }
+    (slices.finish(), width)
+}
+
+fn cells(app: &App, present: Present) -> [String; 6] {
+    let updated = app.updated.map_or_else(|| "never".into(), clock_time);
+    let cells = [
+        app.name.to_string(),
+        updated,
+        app.origin.source.to_string(),
+        series(app),
+        app.text.body().len().to_string(),
+        present.status(app).to_string(),
+    ];
+    cells.map(|cell| cell.replace(char::is_control, " "))
+}
+
+fn write_cells(out: &mut String, cells: &[impl AsRef<str>; 6], widths: &[usize; 6]) {
+    out.push_str("| |");
+    for (cell, width) in cells.iter().zip(widths) {
+        let cell = cell.as_ref();
+        let padding = width.saturating_sub(get_line_width(cell));
+        let _ = write!(out, " {cell}{:padding$} |", "");
+    }
+    out.push_str(" |\n");
+}
+
+/// Text that grows into slices of about [`SLICE`] bytes.
+#[derive(Default)]
+struct Slices {
+    slices: Vec<Bytes>,
+    text: String,
+}
+
+impl Slices {
+    fn push(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        if self.text.len() >= SLICE {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            self.slices
+                .push(std::mem::take(&mut self.text).into_boxed_str().into_boxed_bytes().into());
+        }
+    }
+
+    fn finish(mut self) -> Row {
+        self.flush();
+        Arc::new(self.slices)
+    }
+}
+
+/// The applications as JSON, separated by commas.
+pub(super) fn list(apps: &[Arc<App>], present: Present) -> Row {
+    let mut slices = Slices::default();
+    for (n, app) in apps.iter().enumerate() {
+        slices.push(|out| {
+            let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, facts(app, present));
+        });
+    }
+    slices.finish()
 }
 
 /// The number of series; a dash where texts are not read.
@@ -165,6 +252,10 @@ pub(super) fn describe(app: &App, present: Present) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+    use tabled::builder::Builder;
+    use tabled::settings::Style;
+
     use super::*;
     use crate::exposition::Exposition;
     use crate::model::{AppName, Format, Origin, Syntax};
@@ -202,6 +293,13 @@ mod tests {
         }
     }
 
+    /// The whole table.
+    fn draw(apps: &[Arc<App>], present: Present, notes: &[String]) -> String {
+        let (row, width) = draw_rows(apps, present);
+        let rows = String::from_utf8(row.concat()).unwrap();
+        draw_head(width, present.time) + &rows + &draw_end(width, notes)
+    }
+
     #[test]
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
@@ -220,18 +318,32 @@ mod tests {
         assert!(lines[..11].iter().all(|line| line.len() == lines[0].len()));
     }
 
+    proptest! {
+        #[test]
+        fn it_is_drawn_as_the_library_draws_it(names in prop::collection::vec("[a-zäöü漢字\u{1F600} ]{1,12}", 0..5)) {
+            let present = present(1_653_263_512_939, Moment::default());
+            let apps: Vec<_> = names.iter().map(|name| app(name, Some(1))).collect();
+            let mut rows = Builder::default();
+            rows.push_record(HEADINGS);
+            apps.iter().for_each(|app| rows.push_record(cells(app, present)));
+            let mut frame = Builder::default();
+            frame.push_record([format!("Current time: {}", clock_time(present.time))]);
+            frame.push_record([rows.build().with(Style::ascii()).to_string()]);
+            let expected = frame.build().with(Style::ascii()).to_string() + "\n";
+            prop_assert_eq!(draw(&apps, present, &[]), expected);
+        }
+    }
+
     #[test]
     fn json_carries_the_same_facts() {
         let (_, view) = crate::store::open(Limits::default(), Mode::Raw);
         let six_minutes = view.moment(Timestamp::from_millis(400_000));
-        let value = list(&[app("foo", Some(1_000))], present(400_000, six_minutes), &["n".to_owned()]);
-        assert_eq!(value["notes"], json!(["n"]));
-        assert_eq!(value["apps"][0]["status"], "stale");
-        assert_eq!(
-            value["apps"][0]["detail"],
-            "stale 6m; 1 invalid line, first 2:2 the value is missing"
-        );
-        assert_eq!((&value["apps"][0]["series"], &value["apps"][0]["families"]), (&json!(1), &json!(1)));
-        assert_eq!(value["apps"][0]["last_update"], "1970-01-01T00:00:01.000Z");
+        let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(400_000, six_minutes));
+        let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();
+        assert_eq!(apps[0]["status"], "stale");
+        assert_eq!(apps[0]["detail"], "stale 6m; 1 invalid line, first 2:2 the value is missing");
+        assert_eq!((&apps[0]["series"], &apps[0]["families"]), (&json!(1), &json!(1)));
+        assert_eq!(apps[0]["last_update"], "1970-01-01T00:00:01.000Z");
+        assert_eq!(apps[1]["name"], "bar");
     }
 }
