@@ -126,7 +126,8 @@ async fn however_often_one_scrapes_between_two_polls_an_event_comes_once() {
     // The first poll gets the events of the last minute, and there is no second one.
     let second = polling(&first, "/metrics", ", interval = \"1h\"").await;
     until("it is polled", async || {
-        second.text("/apps/A/metrics").await.contains("exporter_proxy_build_info")
+        let answer = second.ask(Request::get("/apps/A/metrics")).await;
+        String::from_utf8_lossy(answer.body()).contains("exporter_proxy_build_info")
     })
     .await;
     let mut got = Vec::new();
