@@ -474,7 +474,10 @@ async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
     })
     .await;
     event(&mut events, "the owner is told", |event| match event {
-        Event::AliasReturned { peer, alias } => Some(assert_eq!((peer, alias.as_str()), (bridge.key, "a"))),
+        Event::AliasReturned { peer, alias } => {
+            assert_eq!((peer, alias.as_str()), (bridge.key, "a"));
+            Some(())
+        }
         Event::Registered { .. } => panic!("it had to register"),
         _ => None,
     })

@@ -35,8 +35,11 @@ pub(super) struct Caller {
 /// Tells of the end of a connection once, by the first that knows of one; at the latest when the connection is dropped.
 struct Ending(Arc<Teller>);
 
-/// What is told of an end.
-struct Teller(Mutex<Option<Box<dyn FnOnce(End) + Send>>>);
+/// Called with the end of a connection.
+type OnEnd = Box<dyn FnOnce(End) + Send>;
+
+/// What is called at the end, until it was.
+struct Teller(Mutex<Option<OnEnd>>);
 
 impl Teller {
     fn tell(&self, end: End) {
