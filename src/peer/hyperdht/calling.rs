@@ -35,10 +35,10 @@ pub(super) struct Caller {
 /// Tells of the end of a connection once, by the first that knows of one; at the latest when the connection is dropped.
 struct Ending(Arc<Teller>);
 
-/// The function that is called at the end of a connection.
+/// Called with the end of a connection.
 type OnEnd = Box<dyn FnOnce(End) + Send>;
 
-/// What is told of an end.
+/// What is called at the end, until it was.
 struct Teller(Mutex<Option<OnEnd>>);
 
 impl Teller {
