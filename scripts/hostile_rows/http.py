@@ -294,6 +294,31 @@ def listings(case):
         f"{asked[0]} whole listings; {grown:.0f} MiB more"
 
 
+@row("a chained proxy with many apps", memory=BESIDE, ways=("http", "tcp", "unix"))
+def chained(case):
+    lines = ["# TYPE exporter_proxy_app_last_update_timestamp_seconds gauge\n"]
+    lines += [f'exporter_proxy_app_last_update_timestamp_seconds{{app="app{number:06}",source="127.0.0.1:6554"}} 1700000000.{number % 1000:03}\n'
+              for number in range(20_000 if case.quick else 120_000)]
+    body = "".join(lines)
+    case.check(case.proxy.ask("PUT", "/apps/chained/metrics", body)[0] == 200, "it is not taken")
+    first, waits = None, []
+    end = time.monotonic() + (4 if case.quick else 20)
+    while time.monotonic() < end:
+        with swarm.connect(case.proxy.http) as stream:
+            began = time.monotonic()
+            stream.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n")
+            stream.recv(1)
+            if first is None:
+                first = time.monotonic() - began
+            else:
+                waits.append(time.monotonic() - began)
+            swarm.hear(stream)
+    waits.sort()
+    return f"{len(body) / 1e6:.1f} MB of a chained proxy's own metrics, and a scraper in a loop", \
+        f"the first scrape began after {first * 1000:.0f} ms, {len(waits)} later ones after {waits[len(waits) // 2] * 1000:.1f} ms in the median, " \
+        f"{waits[-1] * 1000:.0f} ms at worst"
+
+
 @row("unread scrapes of many events", memory=BESIDE, settings={"events.post_rate": "1000000/s"},
      environment={"MALLOC_MMAP_THRESHOLD_": "131072"})
 def many_events(case):

@@ -26,6 +26,9 @@ use crate::telemetry::{Counter, Telemetry};
 /// Compressors kept for the next scrapes: as many as are seldom in work at the same time, at 300 kB each.
 const MAX_SPARE_COMPRESSORS: usize = 4;
 
+/// Below this a part of the tail is compressed where it is answered, in a millisecond.
+const SMALL_CHUNK: u64 = 64 << 10;
+
 /// What the metrics endpoints need.
 #[derive(Debug)]
 pub struct Scraping {
@@ -143,23 +146,55 @@ impl Scraping {
         piece
     }
 
+    /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
+    /// serve connections.
+    async fn tail(exposed: &Exposed, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
+        if !exposed.mixes() {
+            return exposed.tail(own);
+        }
+        let exposed = exposed.clone();
+        blocking(move || exposed.tail(own)).await
+    }
+
+    /// The pieces of the tail: small ones are compressed for this response alone, large ones for others as well, later.
+    fn tail_pieces(&self, tail: &[Arc<Chunk>]) -> Vec<Piece> {
+        let (mut pieces, mut fresh) = (Vec::new(), Vec::new());
+        let flush = |fresh: &mut Vec<Bytes>, pieces: &mut Vec<Piece>| {
+            if !fresh.is_empty() {
+                pieces.push(self.compress(fresh));
+                fresh.clear();
+            }
+        };
+        for chunk in tail {
+            if chunk.effort().is_none() && chunk.len() < SMALL_CHUNK {
+                fresh.extend(chunk.text().iter().cloned());
+            } else {
+                flush(&mut fresh, &mut pieces);
+                pieces.extend(chunk.pieces());
+            }
+        }
+        flush(&mut fresh, &mut pieces);
+        let large: Vec<_> = tail.iter().filter(|chunk| chunk.len() >= SMALL_CHUNK).cloned().collect();
+        self.deflating.offer(&large);
+        pieces
+    }
+
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) fn answer(&self, coding: Coding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
+    pub(super) async fn answer(&self, coding: Coding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
         let Said { apps, events, tail } = own;
-        let tail = exposed.tail(tail);
+        let tail = Self::tail(exposed, tail).await;
         let body = match coding {
             Coding::Identity => {
                 let mut rows = exposed.text();
-                rows.extend(apps.iter().chain(&events).map(|chunk| chunk.text()));
-                rows.push(Arc::new(tail));
+                rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
                 Chunks::new(rows)
             }
             Coding::Gzip => {
                 self.deflating.offer(exposed.chunks());
                 self.deflating.offer(&apps);
                 let apps: Vec<Piece> = apps.iter().chain(&events).flat_map(|chunk| chunk.pieces()).collect();
-                let tail = self.compress(&tail);
-                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&apps).chain([&tail])))
+                let tail = self.tail_pieces(&tail);
+                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&apps).chain(&tail)))
             }
         };
         match coding {
@@ -216,7 +251,8 @@ pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Exposed {
 
 /// The same, with what the proxy says of itself.
 async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Coding, own: bool) -> (Exposed, Said) {
-    let ready = prepared.is_ready(coding) && (!own || scraping.own.per_app().is_ready(&scraping.view));
+    // What is merged with the applications' series is one text, which takes as long as there are applications.
+    let ready = prepared.is_ready(coding) && !prepared.mixes() && (!own || scraping.own.per_app().is_ready(&scraping.view));
     let scraping = Arc::clone(scraping);
     let work = move || {
         let exposed = prepared.finish(coding);
@@ -292,7 +328,7 @@ pub(super) async fn all(
             events.add(&mut said, taken, &exposed, format, coding).await;
         }
     }
-    let answer = scraping.answer(coding, format, &exposed, said);
+    let answer = scraping.answer(coding, format, &exposed, said).await;
     scraping.observe(began);
     answer
 }
@@ -308,5 +344,5 @@ pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<S
     };
     let coding = scraping.coding(&headers);
     let exposed = finish(prepared, coding).await;
-    scraping.answer(coding, format, &exposed, Said::default())
+    scraping.answer(coding, format, &exposed, Said::default()).await
 }

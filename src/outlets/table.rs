@@ -25,20 +25,17 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     Some(DateTime::<Utc>::from_timestamp_millis(at.as_millis())?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 
-/// What the state of applications is judged by: the time of day, shown only, the moment, and the limit on ages.
+/// What the state of applications is judged by: the moment, and the limit on ages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Present {
-    pub(super) time: Timestamp,
     moment: Moment,
     expire_after: Option<Duration>,
 }
 
 impl Present {
     pub(super) fn of(view: &View, clock: Clock) -> Self {
-        let time = clock();
         Self {
-            time,
-            moment: view.moment(time),
+            moment: view.moment(clock()),
             expire_after: view.expire_after(),
         }
     }
@@ -284,27 +281,27 @@ mod tests {
         })
     }
 
-    fn present(time: i64, moment: Moment) -> Present {
-        let (time, expire_after) = (Timestamp::from_millis(time), None);
+    fn present(moment: Moment) -> Present {
         Present {
-            time,
             moment,
-            expire_after,
+            expire_after: None,
         }
     }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_653_263_512_939);
 
     /// The whole table.
     fn draw(apps: &[Arc<App>], present: Present, notes: &[String]) -> String {
         let (row, width) = draw_rows(apps, present);
         let rows = String::from_utf8(row.concat()).unwrap();
-        draw_head(width, present.time) + &rows + &draw_end(width, notes)
+        draw_head(width, NOW) + &rows + &draw_end(width, notes)
     }
 
     #[test]
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
-            present(1_653_263_512_939, Moment::default()),
+            present(Moment::default()),
             &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
@@ -321,13 +318,13 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_drawn_as_the_library_draws_it(names in prop::collection::vec("[a-zäöü漢字\u{1F600} ]{1,12}", 0..5)) {
-            let present = present(1_653_263_512_939, Moment::default());
+            let present = present(Moment::default());
             let apps: Vec<_> = names.iter().map(|name| app(name, Some(1))).collect();
             let mut rows = Builder::default();
             rows.push_record(HEADINGS);
             apps.iter().for_each(|app| rows.push_record(cells(app, present)));
             let mut frame = Builder::default();
-            frame.push_record([format!("Current time: {}", clock_time(present.time))]);
+            frame.push_record([format!("Current time: {}", clock_time(NOW))]);
             frame.push_record([rows.build().with(Style::ascii()).to_string()]);
             let expected = frame.build().with(Style::ascii()).to_string() + "\n";
             prop_assert_eq!(draw(&apps, present, &[]), expected);
@@ -338,7 +335,7 @@ mod tests {
     fn json_carries_the_same_facts() {
         let (_, view) = crate::store::open(Limits::default(), Mode::Raw);
         let six_minutes = view.moment(Timestamp::from_millis(400_000));
-        let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(400_000, six_minutes));
+        let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(six_minutes));
         let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();
         assert_eq!(apps[0]["status"], "stale");
         assert_eq!(apps[0]["detail"], "stale 6m; 1 invalid line, first 2:2 the value is missing");

@@ -126,6 +126,12 @@ impl Prepared {
         matches!(&self.work, Work::Ready(exposed) if coding == Coding::Gzip || exposed.has_text())
     }
 
+    /// Whether it is known that applications say something under the proxy's own names; see [`Exposed::mixes`].
+    #[must_use]
+    pub fn mixes(&self) -> bool {
+        matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
+    }
+
     /// Renders what is not rendered yet, once for all who ask at the same time. For gzip the text itself need not be there.
     #[must_use]
     pub fn finish(self, coding: Coding) -> Exposed {
@@ -244,12 +250,13 @@ impl Exposed {
     }
 
     /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what
-    /// applications say under the same names, and the mark of the end where the format has one.
+    /// applications say under the same names, and the mark of the end where the format has one. Where applications have many such series
+    /// it takes milliseconds: not for a thread that serves connections.
     #[must_use]
-    pub fn tail(&self, own: Vec<Bytes>) -> Vec<Bytes> {
+    pub fn tail(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         match &self.0.merged {
             Some(merged) => merged.tail_with(own),
-            None => own,
+            None => vec![Arc::new(Chunk::new(own))],
         }
     }
 }

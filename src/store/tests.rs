@@ -45,7 +45,7 @@ pub(super) const TEXT: Variant = Variant {
 pub(super) fn text(view: &View) -> String {
     let exposed = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity);
     let mut text = exposed.text().iter().map(|row| row.concat()).collect::<Vec<_>>().concat();
-    text.extend(exposed.tail(Vec::new()).concat());
+    text.extend(exposed.tail(Vec::new()).iter().flat_map(|chunk| chunk.text().concat()));
     String::from_utf8(text).unwrap()
 }
 

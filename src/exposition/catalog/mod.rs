@@ -28,6 +28,7 @@ mod segment_items;
 mod segments;
 mod series;
 mod sharded;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod text_family;
@@ -46,6 +47,7 @@ use families::Families;
 use paged::{Id, Slab};
 use segments::{Group, Segment, SegmentList};
 use sharded::ShardedTable;
+use tail::Tails;
 
 pub use conflicts::{Conflict, Conflicts, MAX_CONFLICTS_LISTED};
 pub use plan::{Exposed, Plan, Selection, render_single};
@@ -77,6 +79,8 @@ pub struct Catalog {
     counts: Counts,
     /// Counts rendered text and its compressed forms.
     meter: MemoryMeter,
+    /// The proxy's own families merged with the apps' families of the same names.
+    tails: Arc<Tails>,
 }
 
 /// Sizes of the tables.
@@ -114,6 +118,7 @@ impl Catalog {
     /// An empty catalog.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
+        let meter = MemoryMeter::default();
         Self {
             rules: Arc::new(rules),
             apps: Apps::default(),
@@ -126,7 +131,8 @@ impl Catalog {
             version: 0,
             updates: 0,
             counts: Counts::default(),
-            meter: MemoryMeter::default(),
+            tails: Arc::new(Tails::new(meter.clone())),
+            meter,
         }
     }
 
@@ -137,6 +143,7 @@ impl Catalog {
             version: self.version,
             updates: self.updates,
             meter: self.meter.clone(),
+            tails: Arc::new(Tails::new(self.meter.clone())),
             ..Self::new(rules)
         }
     }

@@ -10,6 +10,7 @@ use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
 use super::segments::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, SegmentList, TARGET_SEGMENT_BYTES};
+use super::tail::Tails;
 use super::update::no_labels;
 use super::{Catalog, Group, Update};
 use crate::exposition::body::Body;
@@ -48,11 +49,18 @@ enum Scope {
 
 /// An app's copies of the proxy's own families.
 #[derive(Debug)]
-struct ReservedFamilies {
-    name: AppName,
-    exposition: Arc<Exposition>,
-    additions: Arc<[Addition]>,
-    families: Arc<[u32]>,
+pub(super) struct ReservedFamilies {
+    pub(super) name: AppName,
+    pub(super) exposition: Arc<Exposition>,
+    pub(super) additions: Arc<[Addition]>,
+    pub(super) families: Arc<[u32]>,
+}
+
+impl ReservedFamilies {
+    /// Whether these are the same families of the same update.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.exposition, &other.exposition) && self.additions == other.additions && self.families == other.families
+    }
 }
 
 /// A rendered response but for its tail, which differs each time.
@@ -60,7 +68,9 @@ struct ReservedFamilies {
 pub struct Exposed {
     variant: Variant,
     chunks: Vec<Arc<Chunk>>,
-    reserved: Vec<ReservedFamilies>,
+    reserved: Vec<Arc<ReservedFamilies>>,
+    /// Where they are merged.
+    tails: Arc<Tails>,
 }
 
 impl Catalog {
@@ -198,17 +208,24 @@ impl Plan {
     pub fn render(self) -> Exposed {
         let mut chunks = Vec::new();
         let mut reserved = Vec::new();
+        let mut tails = Arc::default();
         match self.scope {
             Scope::Nothing => {}
             Scope::App(id) => {
                 let items = self.catalog.app_items(id, self.variant);
                 chunks.push(Arc::new(Chunk::render(items, self.variant, &self.catalog.meter)));
-                reserved.extend(self.catalog.apps.slots[id].reserved_families(&self.catalog.rules));
+                let families = self.catalog.apps.slots[id].reserved_families(&self.catalog.rules);
+                reserved.extend(families.map(Arc::new));
             }
             Scope::Everything => {
                 self.render_everything(&mut chunks);
                 let apps = self.catalog.apps.slots.iter();
-                reserved.extend(apps.filter_map(|(_, app)| app.reserved_families(&self.catalog.rules)));
+                let families = apps.filter_map(|(_, app)| app.reserved_families(&self.catalog.rules));
+                reserved.extend(families.map(Arc::new));
+                tails = Arc::clone(&self.catalog.tails);
+                if reserved.is_empty() {
+                    tails.clear();
+                }
             }
         }
         chunks.retain(|chunk| !chunk.is_empty());
@@ -216,6 +233,7 @@ impl Plan {
             variant: self.variant,
             chunks,
             reserved,
+            tails,
         }
     }
 
@@ -292,11 +310,12 @@ fn rendered(
 impl Exposed {
     /// The response about no app.
     #[must_use]
-    pub const fn nothing(variant: Variant) -> Self {
+    pub fn nothing(variant: Variant) -> Self {
         Self {
             variant,
             chunks: Vec::new(),
             reserved: Vec::new(),
+            tails: Arc::default(),
         }
     }
 
@@ -326,7 +345,9 @@ impl Exposed {
         for chunk in &self.chunks {
             body.extend(chunk.text().iter().cloned());
         }
-        body.extend(self.tail(own));
+        for chunk in self.tail(own) {
+            body.extend(chunk.text().iter().cloned());
+        }
         body
     }
 
@@ -334,20 +355,20 @@ impl Exposed {
     #[must_use]
     pub fn gzip_body(&self, own: Option<&Arc<Exposition>>) -> Body {
         let mut pieces: Vec<Piece> = self.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
-        pieces.push(Piece::stored(&self.tail(own)));
+        pieces.extend(self.tail(own).iter().flat_map(|chunk| chunk.pieces()));
         Body::new(gzip::join(&pieces))
     }
 
     /// The part after the segments: the proxy's own families merged with the apps' families of the same names, and the end mark.
     #[must_use]
-    pub fn tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Bytes> {
+    pub fn tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Arc<Chunk>> {
         let mut tail = if own.is_some() || !self.reserved.is_empty() {
-            self.merged_tail(own)
+            self.tails.plan(own, &self.reserved, self.variant).render().chunks
         } else {
             Vec::new()
         };
         if self.variant.syntax == Syntax::OpenMetrics {
-            tail.push(Bytes::from_static(b"# EOF\n"));
+            tail.push(Arc::new(Chunk::new(vec![Bytes::from_static(b"# EOF\n")])));
         }
         tail
     }
@@ -355,31 +376,20 @@ impl Exposed {
     /// [`Exposed::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
     /// families of the same names.
     #[must_use]
-    pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Bytes> {
+    pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
-            return own;
+            return vec![Arc::new(Chunk::new(own))];
         }
         let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_own(own.concat().into())));
+        if self.reserved.is_empty() {
+            // Nothing that would be worth keeping.
+            let alone = Self {
+                tails: Arc::default(),
+                ..Self::nothing(self.variant)
+            };
+            return alone.tail(own.as_ref());
+        }
         self.tail(own.as_ref())
-    }
-
-    /// The output of a small catalog in which the proxy itself is the first app and so determines the types.
-    fn merged_tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Bytes> {
-        let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
-        let rules = Arc::clone(catalog.rules());
-        let update = |name: &AppName, additions, exposition: &Arc<Exposition>, only| {
-            Update::with(&rules, name, &no_labels(), additions, Arc::clone(exposition), only)
-        };
-        if let Some(own) = own {
-            let name = AppName::new("exporter-proxy").expect("a short name of printable characters");
-            catalog.add(true, update(&name, Arc::new([]), own, None));
-        }
-        for app in &self.reserved {
-            let additions = Arc::clone(&app.additions);
-            catalog.add(false, update(&app.name, additions, &app.exposition, Some(&app.families)));
-        }
-        let exposed = catalog.plan(self.variant, Selection::Everything).render();
-        exposed.chunks.iter().flat_map(|chunk| chunk.text().to_vec()).collect()
     }
 }
 

@@ -315,7 +315,7 @@ impl Catalog {
         }
     }
 
-    fn apply(&mut self, id: AppId, update: Update) -> Outcome {
+    pub(super) fn apply(&mut self, id: AppId, update: Update) -> Outcome {
         self.updates += 1;
         let before = Arc::clone(&self.apps.slots[id]);
         let mut turn = Turn {

@@ -213,7 +213,7 @@ async fn alone(
     };
     let mut said = Said::default();
     outlet.add(&mut said, outlet.take(visit), &nothing, format, coding).await;
-    let answer = scraping.answer(coding, format, &nothing, said);
+    let answer = scraping.answer(coding, format, &nothing, said).await;
     scraping.observe(began);
     answer
 }

@@ -1,0 +1,198 @@
+//! The proxy's own families merged with the apps' families of the same names.
+//!
+//! A chained proxy has thousands of such series, which change with its updates, while the proxy's own values change with every response.
+//! So the merged families stand in a small catalog of their own, which is kept between responses: a response costs what the proxy's own
+//! values take, and an update of a chained proxy what it is long.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::app::{App, AppId};
+use super::plan::{Plan, ReservedFamilies, Selection};
+use super::rules::{Duplicates, Rules};
+use super::update::no_labels;
+use super::{Catalog, Update};
+use crate::exposition::render::{Addition, Variant};
+use crate::exposition::{Exposition, MemoryMeter};
+use crate::model::{AppName, Syntax};
+
+/// The merged families of the latest responses. They are made when the first app has such a family.
+#[derive(Debug, Default)]
+pub(super) struct Tails {
+    tail: Mutex<Option<Tail>>,
+    /// Counts rendered text and its compressed forms.
+    meter: MemoryMeter,
+}
+
+#[derive(Debug)]
+struct Tail {
+    catalog: Catalog,
+    /// The proxy itself. It is the first app, and so determines the types.
+    own: AppId,
+    own_name: AppName,
+    /// The apps that have families of the proxy's own names, as they are in the catalog. Bounded by the apps.
+    apps: HashMap<AppName, (AppId, Arc<ReservedFamilies>)>,
+}
+
+impl Tails {
+    pub(super) fn new(meter: MemoryMeter) -> Self {
+        Self {
+            tail: Mutex::default(),
+            meter,
+        }
+    }
+
+    /// Plans the merged families of a response. The lock is held while what has changed is updated, and not while text is rendered.
+    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: Variant) -> Plan {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = tail.get_or_insert_with(|| Tail::new(self.meter.clone()));
+        tail.put_own(own);
+        tail.put_apps(reserved);
+        tail.catalog.plan(variant, Selection::Everything)
+    }
+
+    /// Drops the merged families where no app has any.
+    pub(super) fn clear(&self) {
+        let before = self.tail.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Freeing takes a while: not under the lock.
+        drop(before);
+    }
+}
+
+impl Tail {
+    fn new(meter: MemoryMeter) -> Self {
+        let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
+        catalog.meter = meter;
+        let own_name = AppName::new("exporter-proxy").expect("a short name of printable characters");
+        let own = catalog.apps.slots.insert(Arc::new(App::new(own_name.clone(), true)));
+        Self {
+            catalog,
+            own,
+            own_name,
+            apps: HashMap::new(),
+        }
+    }
+
+    fn put_own(&mut self, own: Option<&Arc<Exposition>>) {
+        let own = own.map_or_else(nothing, Arc::clone);
+        self.put(self.own, &self.own_name.clone(), Arc::new([]), own, None);
+    }
+
+    fn put_apps(&mut self, reserved: &[Arc<ReservedFamilies>]) {
+        for app in reserved {
+            let known = self.apps.get(&app.name);
+            if known.is_some_and(|(_, before)| before.is_same(app)) {
+                continue;
+            }
+            let id = known.map(|(id, _)| *id);
+            let id = id.unwrap_or_else(|| self.catalog.apps.slots.insert(Arc::new(App::new(app.name.clone(), false))));
+            self.put(
+                id,
+                &app.name,
+                Arc::clone(&app.additions),
+                Arc::clone(&app.exposition),
+                Some(&app.families),
+            );
+            self.apps.insert(app.name.clone(), (id, Arc::clone(app)));
+        }
+        if self.apps.len() > reserved.len() {
+            let there: HashSet<&AppName> = reserved.iter().map(|app| &app.name).collect();
+            let gone: Vec<_> = self.apps.extract_if(|name, _| !there.contains(name)).collect();
+            for (name, (id, _)) in gone {
+                self.put(id, &name, Arc::new([]), nothing(), None);
+                self.catalog.apps.slots.remove(id);
+            }
+        }
+    }
+
+    fn put(&mut self, id: AppId, name: &AppName, additions: Arc<[Addition]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
+        let update = Update::with(&Arc::clone(self.catalog.rules()), name, &no_labels(), additions, exposition, only);
+        self.catalog.apply(id, update);
+    }
+}
+
+fn nothing() -> Arc<Exposition> {
+    Arc::new(Exposition::parse(bytes::Bytes::new(), Syntax::Text))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::exposition::negotiate::Escaping;
+    use crate::exposition::render::Chunk;
+
+    const TEXT: Variant = Variant {
+        syntax: Syntax::Text,
+        escaping: Escaping::Underscores,
+    };
+
+    fn parsed(text: &str) -> Arc<Exposition> {
+        Arc::new(Exposition::parse(text.to_owned().into(), Syntax::Text))
+    }
+
+    fn reserved(name: &str, text: &str) -> Arc<ReservedFamilies> {
+        let exposition = parsed(text);
+        let families = (0..).take(exposition.families().len()).collect();
+        Arc::new(ReservedFamilies {
+            name: AppName::new(name).unwrap(),
+            exposition,
+            additions: Arc::new([Addition::new("exporter_app", name)]),
+            families,
+        })
+    }
+
+    fn chunks(tails: &Tails, own: &str, apps: &[Arc<ReservedFamilies>]) -> Vec<Arc<Chunk>> {
+        tails.plan(Some(&parsed(own)), apps, TEXT).render().chunks().to_vec()
+    }
+
+    fn text(chunks: &[Arc<Chunk>]) -> String {
+        let text: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.text().concat()).collect();
+        String::from_utf8(text).unwrap()
+    }
+
+    /// The lines, sorted: families may stand in another order where they came at another time.
+    fn lines(text: &str) -> Vec<&str> {
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    #[test]
+    fn what_is_kept_is_merged_as_if_it_were_merged_now() {
+        let kept = Tails::default();
+        let (one, other) = (reserved("one", "# TYPE p gauge\np{a=\"1\"} 1\n"), reserved("other", "p 2\nq 3\n"));
+        let changed = reserved("one", "# TYPE p gauge\np{a=\"2\"} 4\n");
+        let steps: [(&str, Vec<_>); 5] = [
+            ("# TYPE p gauge\np 0\n", vec![one.clone()]),
+            ("# TYPE p gauge\np 5\n", vec![one.clone(), other.clone()]),
+            ("# TYPE p gauge\np 6\nr 1\n", vec![changed.clone(), other.clone()]),
+            ("# TYPE p gauge\np 7\n", vec![changed]),
+            ("# TYPE p gauge\np 8\n", vec![one, other]),
+        ];
+        for (own, apps) in steps {
+            let (kept, fresh) = (text(&chunks(&kept, own, &apps)), text(&chunks(&Tails::default(), own, &apps)));
+            assert_eq!(lines(&kept), lines(&fresh), "{own}");
+            assert_eq!(kept.matches("# TYPE p gauge\n").count(), 1, "{kept}");
+        }
+    }
+
+    #[test]
+    fn a_response_renders_what_the_proxy_itself_has_and_not_what_chained_proxies_have() {
+        let large: String = (0..20_000)
+            .map(|n| format!("p{{n=\"{n}\",padding=\"{}\"}} 1\n", "x".repeat(50)))
+            .collect();
+        let tails = Tails::default();
+        let apps = [reserved("one", &large), reserved("other", &large)];
+        let before = chunks(&tails, "p 0\nq 0\n", &apps);
+        let after = chunks(&tails, "p 1\nq 1\n", &apps);
+        let shared: u64 = after
+            .iter()
+            .filter(|chunk| before.iter().any(|other| Arc::ptr_eq(chunk, other)))
+            .map(|chunk| chunk.len())
+            .sum();
+        let all: u64 = after.iter().map(|chunk| chunk.len()).sum();
+        assert!(shared * 10 > all * 9, "{shared} of {all} bytes are shared");
+        assert!(text(&after).lines().any(|line| line == "q 1"));
+    }
+}
