@@ -187,7 +187,7 @@ impl Bridge {
             request_timeout: settings.request_timeout,
         };
         let door = door(&settings, forwarding, obstacle.clone(), notes, key);
-        supervisor.add(Server::new(listener, Seats::new(settings.connections), door));
+        supervisor.add(Server::new(listener, Seats::with_address_limit(settings.connections), door));
         supervisor.add(keeper);
         supervisor.add(GivingBack);
         Ok(Self {
