@@ -51,7 +51,7 @@ pub enum Event {
     Unannounced {
         /// Our key.
         key: PublicKey,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// Somebody who dialled us was turned away in the handshake.
