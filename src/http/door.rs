@@ -273,7 +273,7 @@ fn refusal(shared: &Shared, unparsed: &[u8]) -> Option<String> {
     Some(by_hand(status, text))
 }
 
-/// What a connection gets that has to go before its request was complete.
+/// The response to a connection that is closed before its request was complete.
 const CROWDED: &str = "connections are short, and this address has too many whose request is not complete\n";
 
 /// A whole response, written without HTTP's help.

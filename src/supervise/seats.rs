@@ -25,7 +25,7 @@ pub const GRACE: Duration = Duration::from_millis(250);
 /// incomplete for a round trip.
 pub const MAX_INCOMPLETE: usize = 256;
 
-/// How many more than seats are lacking leave at once where an address has too many incomplete requests.
+/// The number of holders that are asked to leave beyond those that are lacking, where an address has too many incomplete requests.
 const CROWDED_AT_ONCE: usize = 64;
 
 /// A number of seats, shared by all who take from it.
@@ -58,16 +58,16 @@ struct State {
 struct Slot {
     place: Place,
     bell: Arc<Notify>,
-    /// Where it counts as incomplete, until it has sent a complete request.
+    /// The address for which it counts as incomplete, until it has sent a complete request.
     counted: Option<(IpAddr, u64)>,
 }
 
-/// Holders without a complete request, but for those that were told to leave.
+/// Holders without a complete request, but for those that are asked to leave.
 #[derive(Default)]
 struct Incomplete {
     /// By address, oldest first. Bounded by the seats.
     by_address: HashMap<IpAddr, BTreeMap<u64, usize>, foldhash::fast::RandomState>,
-    /// How many each address has.
+    /// The number of holders of each address, for finding the address with the most.
     counts: BTreeSet<(usize, IpAddr)>,
 }
 
@@ -101,7 +101,7 @@ impl Incomplete {
     }
 }
 
-/// What counts as one address: of IPv6 the network, because its host part is the client's to choose.
+/// The address for which a client counts: of IPv6 the network of 64 bits, because the rest is the client's to choose.
 fn counted_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -117,7 +117,7 @@ enum Place {
     Vacant,
     Busy,
     Idle(u64),
-    /// Told to leave, as one of too many without a complete request of one address or as an idle one.
+    /// Asked to leave, as one of too many without a complete request of one address or as an idle one.
     Leaving {
         crowded: bool,
     },
@@ -262,16 +262,16 @@ impl State {
     fn evict_crowded(&mut self) -> bool {
         let limit = MAX_INCOMPLETE.min(self.capacity / 2).max(1);
         let oldest = self.incomplete.as_ref().and_then(|incomplete| incomplete.oldest_beyond(limit));
-        oldest.is_some_and(|index| self.tell_to_leave(index, true))
+        oldest.is_some_and(|index| self.ask_to_leave(index, true))
     }
 
     fn evict_idle(&mut self) -> bool {
         let longest = self.idle.first_key_value().map(|(_, index)| *index);
-        longest.is_some_and(|index| self.tell_to_leave(index, false))
+        longest.is_some_and(|index| self.ask_to_leave(index, false))
     }
 
     /// Always true.
-    fn tell_to_leave(&mut self, index: usize, crowded: bool) -> bool {
+    fn ask_to_leave(&mut self, index: usize, crowded: bool) -> bool {
         self.put(index, Place::Leaving { crowded });
         self.slots[index].bell.notify_one();
         true
@@ -383,7 +383,7 @@ impl Seat {
         }
     }
 
-    /// Whether the holder is asked to leave because its address has too many without a complete request.
+    /// Returns true if the holder is asked to leave because its address has too many without a complete request.
     #[must_use]
     pub fn is_crowded_out(&self) -> bool {
         self.place() == Place::Leaving { crowded: true }

@@ -37,7 +37,7 @@ pub(super) struct Said {
     pub(super) origin: Origin,
     /// When.
     pub(super) at: Timestamp,
-    /// How old it was when it was written.
+    /// Its age when it was written.
     pub(super) age: Age,
     /// The format of the text.
     pub(super) syntax: Syntax,

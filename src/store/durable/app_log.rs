@@ -90,7 +90,7 @@ pub(super) struct AppLog {
     renamed: bool,
     /// The files up to this one are written again and removed, because something is missing in one of them.
     replace_to: Option<u64>,
-    /// How far the wall clock was set since the log was told.
+    /// The step of a wall clock that was set, in milliseconds, until it is written down.
     clock_step: i64,
 }
 
@@ -267,7 +267,7 @@ impl AppLog {
         self.log.sync()
     }
 
-    /// Whether there is something to write although no application has changed.
+    /// Returns true if there is something to write although no application has changed.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty() || self.replace_to.is_some()
     }
@@ -286,7 +286,7 @@ impl AppLog {
         Ok(())
     }
 
-    /// Writes down by how much the wall clock was set, at once for good: said twice it would count twice.
+    /// Writes the step of a wall clock that was set, and syncs at once: a step written twice would count twice.
     fn write_clock_step(&mut self) -> io::Result<()> {
         if self.clock_step != 0 {
             self.append(NO_PLACE, &[&encode_clock(self.clock_step)])?;

@@ -19,7 +19,7 @@ impl Moment {
     /// Before all others.
     pub(in crate::store) const FIRST: Self = Self(i64::MIN);
 
-    /// How long ago `earlier` was.
+    /// Returns the time since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -41,7 +41,7 @@ impl Moment {
 pub(in crate::store) struct Steady {
     wall: Option<Timestamp>,
     now: Moment,
-    /// How far the wall clock was set, in milliseconds, since [`Steady::take_step`].
+    /// The sum of the steps by which the wall clock was set, in milliseconds, since [`Steady::take_step`].
     set_by: i64,
 }
 
@@ -64,12 +64,12 @@ impl Steady {
         (self.now, self.wall.unwrap_or_default())
     }
 
-    /// Whether the wall clock was set since the last [`Steady::take_step`].
+    /// Returns true if the wall clock was set since the last [`Steady::take_step`].
     pub(in crate::store) fn was_set(&self) -> bool {
         self.set_by != 0
     }
 
-    /// How far the wall clock was set since the last call, in milliseconds: no time that passed.
+    /// Takes the sum of the steps by which the wall clock was set, in milliseconds: no time that passed.
     pub(in crate::store) fn take_step(&mut self) -> i64 {
         std::mem::take(&mut self.set_by)
     }
