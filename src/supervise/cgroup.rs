@@ -31,7 +31,7 @@ fn files(groups: &str) -> Vec<PathBuf> {
         };
         Some((root, Path::new(path.trim_start_matches('/')), file))
     });
-    // A container may see its own group as the root and still be told the path from outside.
+    // In a container the group may be mounted as the root although the path is the one seen from outside.
     named
         .flat_map(|(root, path, file)| path.ancestors().map(move |group| Path::new(root).join(group).join(file)))
         .collect()

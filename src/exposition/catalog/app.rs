@@ -22,7 +22,7 @@ pub(super) type AppId = Id<Arc<App>>;
 #[derive(Debug, Clone)]
 pub(super) struct App {
     pub(super) name: AppName,
-    /// Whether it is the proxy itself, whose series are never labelled and whose HELP comes first.
+    /// True if it is the proxy itself, whose series are never labelled and whose HELP comes first.
     pub(super) own: bool,
     pub(super) exposition: Arc<Exposition>,
     /// Labels of its source, added to series that lack them.
@@ -58,9 +58,9 @@ pub(super) struct AppFamily {
     pub(super) entry: Id<Entry>,
     /// Its form under OpenMetrics while it is private.
     pub(super) form: Form,
-    /// Whether its entry is shared.
+    /// True if its entry is shared.
     pub(super) shared: bool,
-    /// Whether its series carry the disambiguating label.
+    /// True if its series carry the disambiguating label.
     pub(super) labelled: bool,
 }
 

@@ -73,7 +73,7 @@ pub enum Conflict {
 }
 
 impl Conflicts {
-    /// Whether there are none.
+    /// True if there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.total == 0
@@ -116,7 +116,7 @@ impl fmt::Display for Conflict {
 }
 
 impl Update {
-    /// Whether families of the text are left out because other families of the same text have their names.
+    /// True if families of the text are left out because other families of the same text have their names.
     #[must_use]
     pub fn same_names(&self) -> Vec<Conflict> {
         let families = self.same_name().iter().take(MAX_CONFLICTS_LISTED);
@@ -249,7 +249,7 @@ impl Catalog {
         found
     }
 
-    /// Whether a family is in conflict, as things are now.
+    /// True if a family is in conflict, as things are now.
     pub(super) fn is_contradicted(&self, id: Id<Entry>) -> bool {
         let shapes = self.shapes(id);
         let declared = shapes.iter().filter(|count| **count > 0).count();

@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-/// Whether two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
+/// True if two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
 /// where a closer look would say yes.
 fn same_series(before: &Source, now: &Source) -> bool {
     let text = |source: &Source| TextFamily {

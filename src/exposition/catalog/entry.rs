@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) version: u64,
     /// The contributions.
     pub(super) of: Members,
-    /// Whether its samples are exposed untyped, one family for each sample name, because apps contradict each other.
+    /// True if its samples are exposed untyped, one family for each sample name, because apps contradict each other.
     pub(super) in_conflict: bool,
     /// The number of declared contributions of each kind, by [`kind_index`].
     pub(super) kinds: [u32; KINDS],
@@ -57,7 +57,7 @@ pub(super) struct Shared {
     pub(super) labelled: u32,
     /// For each rank the number of contributions that have a label of the name which the disambiguating label would get.
     pub(super) taken: [u32; MAX_RANKS],
-    /// How often `exporter_` stands before the name of the disambiguating label.
+    /// The number of times that `exporter_` stands before the name of the disambiguating label.
     pub(super) rank: u8,
     /// About how many bytes of text all contributions make.
     pub(super) bytes: usize,
@@ -112,7 +112,7 @@ pub(super) struct Contribution {
     pub(super) at: u32,
     /// The family in the app's text: as declared, or one sample name of a family in conflict.
     pub(super) text: TextFamily,
-    /// Whether it stems from a family of another name that is in conflict.
+    /// True if it stems from a family of another name that is in conflict.
     pub(super) derived: bool,
     /// About how many bytes of text it makes.
     pub(super) bytes: u32,
@@ -120,11 +120,11 @@ pub(super) struct Contribution {
     pub(super) digest: u64,
     /// The number of its series, or groups of series, that other apps have as well.
     pub(super) duplicates: u32,
-    /// Whether its series carry the disambiguating label.
+    /// True if its series carry the disambiguating label.
     pub(super) labelled: bool,
     /// The ranks whose label names its series use themselves, one bit each.
     pub(super) taken: u8,
-    /// Whether it is counted in [`App::notes`](super::app::App::notes).
+    /// True if it is counted in [`App::notes`](super::app::App::notes).
     pub(super) noted: bool,
 }
 
@@ -314,7 +314,7 @@ impl Shared {
         }
     }
 
-    /// Whether samples of a contribution are exposed under this family's name.
+    /// True if samples of a contribution are exposed under this family's name.
     pub(super) fn shows(&self, contribution: &Contribution) -> bool {
         !self.in_conflict || !self.exposed(contribution).names.is_empty()
     }
@@ -344,7 +344,7 @@ impl Shared {
         Some((*app, self.of.get(*app)?.text.kind))
     }
 
-    /// Whether contributions state several types.
+    /// True if contributions state several types.
     pub(super) fn states_several_kinds(&self) -> bool {
         STATED.into_iter().filter(|kind| self.kinds[kind_index(*kind)] > 0).count() > 1
     }
@@ -369,7 +369,7 @@ impl Shared {
         }
     }
 
-    /// Whether some contribution has this role.
+    /// True if some contribution has this role.
     pub(super) fn has_role(&self, role: Role) -> bool {
         self.roles.iter().any(|(it, _)| *it == role)
     }

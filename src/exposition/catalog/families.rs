@@ -51,7 +51,7 @@ impl SuffixCounts {
         self.pairs[before][last] -= 1;
     }
 
-    /// Whether a key can end with both suffixes.
+    /// True if a key can end with both suffixes.
     const fn may_end(&self, claim: Suffix, part: Suffix) -> bool {
         match (claim, part) {
             (Suffix::Bare, Suffix::Bare) => true,

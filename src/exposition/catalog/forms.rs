@@ -18,7 +18,7 @@ struct Named<'a> {
     /// The role of all contributions, if they agree and are valid.
     role: Option<Role>,
     in_conflict: bool,
-    /// Whether one app contributes to it.
+    /// True if one app contributes to it.
     single: bool,
     labelled: bool,
     rank: u8,
@@ -78,7 +78,7 @@ impl Catalog {
         }
     }
 
-    /// Whether a family has contributions with this role.
+    /// True if a family has contributions with this role.
     fn has_role(&self, id: Id<Entry>, kind: Kind) -> bool {
         let role = Role { kind, primary: true };
         match &self.families.entries[id] {
@@ -139,7 +139,7 @@ impl Catalog {
         self.lookup(base, suffix)
     }
 
-    /// Whether the names that a typed family claims beyond its own are free, or those of its own parts.
+    /// True if the names that a typed family claims beyond its own are free, or those of its own parts.
     fn has_free(&self, primary: &Named<'_>, kind: Kind, base: &[u8], suffixes: &[Suffix]) -> bool {
         let mut claimed = suffixes.iter().filter_map(|suffix| self.lookup(base, *suffix));
         claimed.all(|id| {
@@ -149,7 +149,7 @@ impl Catalog {
         })
     }
 
-    /// Whether only one typed family claims a base name.
+    /// True if only one typed family claims a base name.
     fn is_free(&self, base: &[u8]) -> bool {
         if base.is_empty() || self.lookup(base, Suffix::Bare).is_some() || self.is_sample_name(base) {
             return false;
@@ -167,14 +167,14 @@ impl Catalog {
         self.named(id, &[]).kind == Kind::Counter
     }
 
-    /// Whether a histogram or summary has samples of this name.
+    /// True if a histogram or summary has samples of this name.
     fn is_sample_name(&self, name: &[u8]) -> bool {
         let Some((base, suffix)) = Suffix::split(name) else { return false };
         let owner = self.lookup(base, Suffix::Bare).map(|id| self.named(id, &[]).shape);
         owner.is_some_and(|shape| shape.suffixes().contains(&suffix))
     }
 
-    /// Whether a name is one that a counter, histogram, summary or gauge histogram claims.
+    /// True if a name is one that a counter, histogram, summary or gauge histogram claims.
     fn is_claimed(&self, name: &[u8]) -> bool {
         match Suffix::split(name) {
             Some((parent, Suffix::Created)) => {

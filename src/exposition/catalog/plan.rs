@@ -57,7 +57,7 @@ pub(super) struct ReservedFamilies {
 }
 
 impl ReservedFamilies {
-    /// Whether these are the same families of the same update.
+    /// True if these are the same families of the same update.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.exposition, &other.exposition) && self.additions == other.additions && self.families == other.families
     }
@@ -331,7 +331,7 @@ impl Exposed {
         &self.chunks
     }
 
-    /// Whether apps have families of the proxy's own names.
+    /// True if apps have families of the proxy's own names.
     #[must_use]
     pub const fn has_reserved(&self) -> bool {
         !self.reserved.is_empty()

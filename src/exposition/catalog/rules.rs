@@ -44,7 +44,7 @@ impl Rules {
         }
     }
 
-    /// Whether some prefix is reserved.
+    /// True if some prefix is reserved.
     pub(super) fn has_reserved(&self) -> bool {
         !self.reserved.is_empty()
     }
@@ -54,7 +54,7 @@ impl Rules {
         &self.labels[1]
     }
 
-    /// Whether a family belongs to the proxy itself: its name, or one that its samples could have, starts with a reserved name.
+    /// True if a family belongs to the proxy itself: its name, or one that its samples could have, starts with a reserved name.
     pub(super) fn is_reserved(&self, name: &[u8]) -> bool {
         self.reserved.iter().map(|prefix| prefix.as_bytes()).any(|prefix| {
             name.starts_with(prefix)

@@ -23,7 +23,7 @@ pub(super) const MIN_SEGMENT_BYTES: usize = 32 * 1024;
 /// A part of a response.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
-    /// Whether its size was checked since it changed last.
+    /// True if its size was checked since it changed last.
     pub(super) sized: bool,
     /// About how many bytes of text it makes, when its size was checked last.
     pub(super) bytes: usize,
@@ -35,7 +35,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct SegmentCache {
     built: [ArcSwapOption<Vec<Arc<Chunk>>>; Variant::COUNT],
-    /// Whether a rendered form was ever kept.
+    /// True if a rendered form was ever kept.
     used: AtomicBool,
 }
 

@@ -52,7 +52,7 @@ impl Shape {
 pub(super) struct Role {
     /// The type of the OpenMetrics family that it belongs to.
     pub(super) kind: Kind,
-    /// Whether that family goes out in its place; otherwise it goes out inside another one.
+    /// True if that family goes out in its place; otherwise it goes out inside another one.
     pub(super) primary: bool,
 }
 
@@ -69,11 +69,11 @@ pub(super) struct TextFamily {
     pub(super) kind: Kind,
     /// Its part in an OpenMetrics family.
     pub(super) role: Role,
-    /// Whether the samples make an OpenMetrics family of the type in `role`.
+    /// True if the samples make an OpenMetrics family of the type in `role`.
     pub(super) fit: bool,
-    /// Whether some name is written in quotes.
+    /// True if some name is written in quotes.
     pub(super) quoted: bool,
-    /// Whether a unit is stated.
+    /// True if a unit is stated.
     pub(super) has_unit: bool,
 }
 
@@ -130,7 +130,7 @@ impl TextFamily {
         suffixes.filter(move |suffix| names.contains(suffix.as_trait()))
     }
 
-    /// Whether its key is `key`, without building it where possible.
+    /// True if its key is `key`, without building it where possible.
     pub(super) fn has_key(&self, exposition: &Exposition, key: &[u8]) -> bool {
         if self.quoted {
             return *self.key(exposition) == *key;

@@ -178,7 +178,7 @@ pub(super) struct Turn {
     pub(super) stale_derived: HashSet<Id<Entry>>,
     /// Apps of which families came to carry the disambiguating label.
     pub(super) labelled: BTreeSet<AppId>,
-    /// Whether a conflict has made entries since the app's families were looked up.
+    /// True if a conflict has made entries since the app's families were looked up.
     pub(super) has_new_names: bool,
 }
 
@@ -297,7 +297,7 @@ impl Catalog {
         self.shared(id).map_or(1, |shared| shared.of.len())
     }
 
-    /// Whether an update changes nothing. Where the newest series is exposed, being the newest is a change.
+    /// True if an update changes nothing. Where the newest series is exposed, being the newest is a change.
     fn is_unchanged(&self, id: AppId, update: &Update) -> bool {
         let app = &self.apps.slots[id];
         self.rules.duplicates == Duplicates::Label
@@ -474,7 +474,7 @@ impl Catalog {
         }
     }
 
-    /// Whether the updated app's contribution can be renewed: it has the shape that it had, or no other app contributes.
+    /// True if the updated app's contribution can be renewed: it has the shape that it had, or no other app contributes.
     fn keeps_shape(&self, turn: &Turn, at: u32, id: Id<Entry>) -> bool {
         let shape = self.apps.slots[turn.app].families[at as usize].text.shape();
         let Some(shared) = self.shared(id) else { return true };
@@ -565,7 +565,7 @@ impl Catalog {
         self.offer_help(id, app, has_help);
         self.reindex(id, app, None, turn);
         self.rerank(id, turn);
-        self.place_anew(id);
+        self.keep_quoted_together(id);
         self.after_change(id, app, facts, turn);
         if text.has_unit {
             self.invalidate_header(id);
@@ -615,7 +615,7 @@ impl Catalog {
         if turn.retyped.contains(&id) {
             self.touch(id, turn);
         }
-        self.place_anew(id);
+        self.keep_quoted_together(id);
         self.reindex(id, app, before, turn);
         self.reword(id, &old, turn);
         if family.labelled && !old.labelled {
@@ -671,7 +671,7 @@ impl Catalog {
         let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
             return;
         };
-        self.place_anew(id);
+        self.keep_quoted_together(id);
         self.reindex(id, app, before, turn);
         self.reword(id, &old, turn);
         if family.labelled && !old.labelled {
@@ -781,7 +781,7 @@ impl Catalog {
     }
 
     /// Moves a family with quoted names out of segments of its own: its names may differ, and the samples of each belong together.
-    fn place_anew(&mut self, id: Id<Entry>) {
+    fn keep_quoted_together(&mut self, id: Id<Entry>) {
         let Some(shared) = self.shared(id) else { return };
         let (quoted, bytes) = (shared.quoted > 0, shared.bytes);
         if quoted && matches!(shared.placement, Placement::Large(_)) {
