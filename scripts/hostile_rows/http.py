@@ -1,6 +1,7 @@
 """What clients of the HTTP port can do."""
 
 import gzip
+import http.client
 import json
 import socket
 import ssl
@@ -108,6 +109,37 @@ def slow(case):
     swarm.close_all(streams)
     return f"{sizes:,} clients that stop within a request's head or body, a third of which send a byte a second", \
         f"all told 408 and closed, the last after {last:.0f} s"
+
+
+@row("half-sent request heads of one address", memory=128)
+def half_heads(case):
+    """3,000 of them, each opened again when it is closed: the address may keep 256, and no other is kept out."""
+    def half():
+        stream = swarm.connect(case.proxy.http, source="127.0.0.2")
+        stream.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\nx: ")
+        return stream
+
+    kept = http.client.HTTPConnection(*case.proxy.http, timeout=swarm.PATIENCE, source_address=("127.0.0.3", 0))
+    kept.connect()
+    its_socket, scrapes, worst = kept.sock, 0, 0.0
+    streams = [half() for _ in range(case.so_many(3_000, 2_500))]
+    renewed, end = 0, time.monotonic() + (3 if case.quick else 20)
+    while time.monotonic() < end:
+        for number, stream in enumerate(streams):
+            if swarm.is_closed(stream):
+                stream.close()
+                streams[number] = half()
+                renewed += 1
+        began = time.monotonic()
+        kept.request("GET", "/healthz")
+        case.check(kept.getresponse().read() == b"ok\n", "the kept connection got another answer")
+        worst, scrapes = max(worst, time.monotonic() - began), scrapes + 1
+    case.check(kept.sock is its_socket, "a connection that had completed requests was closed")
+    case.check(renewed > 0, "none was closed, so there was no shortage")
+    kept.close()
+    swarm.close_all(streams)
+    return f"{len(streams):,} half-sent request heads from one address, each opened again when it was closed", \
+        f"{renewed:,} closed and opened again; {scrapes} requests on one connection kept by another address, worst {worst * 1000:.0f} ms"
 
 
 @row("pipelined floods", memory=96)
@@ -260,7 +292,7 @@ def versions(case):
         f"{closed:.0f} closed, the longest stalled first; the others keep {kept:.0f} MiB"
 
 
-@row("listings in a loop", memory=BESIDE, settings={"receiver.max_message_bytes": "64MiB"})
+@row("listings in a loop", memory=BESIDE, settings={"receiver.max_message_bytes": "64MiB", "store.max_apps": 200_000})
 def listings(case):
     count = 10_000 if case.quick else 100_000
     for start in range(0, count, 10_000):

@@ -9,14 +9,14 @@ import time
 PATIENCE = 60
 
 
-def connect(address, patience=PATIENCE):
-    """A connection over TCP or, where the address is a path, a Unix socket."""
+def connect(address, patience=PATIENCE, source=None):
+    """A connection over TCP (from the address `source`, if there is one) or, where the address is a path, a Unix socket."""
     if isinstance(address, str):
         stream = socket.socket(socket.AF_UNIX)
         stream.settimeout(patience)
         stream.connect(address)
         return stream
-    return socket.create_connection(address, patience)
+    return socket.create_connection(address, patience, source and (source, 0))
 
 
 def say(address, payload, end=True, patience=PATIENCE):

@@ -39,7 +39,7 @@ pub(super) struct Keeper {
     obstacle: Arc<Obstacle>,
     written: Option<String>,
     warned: bool,
-    /// Whether there was no file at the start, and none was made yet.
+    /// True until the file is made, where there was none at the start.
     missing: bool,
 }
 

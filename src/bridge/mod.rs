@@ -187,7 +187,7 @@ impl Bridge {
             request_timeout: settings.request_timeout,
         };
         let door = door(&settings, forwarding, obstacle.clone(), notes, key);
-        supervisor.add(Server::new(listener, Seats::new(settings.connections), door));
+        supervisor.add(Server::new(listener, Seats::with_address_limit(settings.connections), door));
         supervisor.add(keeper);
         supervisor.add(GivingBack);
         Ok(Self {
@@ -275,7 +275,7 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
     Door::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
 }
 
-/// What a note about our own place in HyperDHT is about.
+/// The subject of a note about our own announcement in HyperDHT.
 const ABOUT_HYPERDHT: &str = "HyperDHT (bridge.hyperdht)";
 
 /// Keeps the note about whether proxies can find this bridge by its key.

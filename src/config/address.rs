@@ -34,7 +34,7 @@ impl HostPort {
         self.port
     }
 
-    /// Whether the host is an IPv4 address. Names are not looked up.
+    /// Returns true for an IPv4 address. Names are not looked up.
     #[must_use]
     pub fn is_ipv4(&self) -> bool {
         self.host.parse::<Ipv4Addr>().is_ok()

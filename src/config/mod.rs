@@ -125,7 +125,7 @@ impl Loaded {
     }
 }
 
-/// What faults call the file.
+/// The name of the file in faults.
 fn file_name(file: Option<&Path>) -> String {
     file.map_or("configuration".to_owned(), |path| path.display().to_string())
 }
@@ -199,13 +199,13 @@ impl Settings {
         self.check_addresses(notes);
     }
 
-    /// Whether a key of this section was set.
+    /// Returns true if a key of this section was set.
     #[must_use]
     pub fn is_set(&self, section: &str) -> bool {
         self.entries.iter().any(|entry| entry.section == section && entry.place.is_some())
     }
 
-    /// Whether another listener has the port of this one, for IPv4: then a listener on `[::]` has to leave that to it.
+    /// Returns true if another listener has the port of this one for IPv4, which a listener on `[::]` then has to leave to it.
     #[must_use]
     pub fn shares_port_with_ipv4(&self, address: &HostPort) -> bool {
         let all = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);

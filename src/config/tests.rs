@@ -373,6 +373,7 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
 }
 
 #[test]
+#[cfg(feature = "hyperdht")]
 fn the_environment_of_the_originals_configures_the_bridge() {
     let (old, new) = ("1".repeat(64), "2".repeat(64));
     let pairs = [
@@ -604,7 +605,7 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     }
     for section in [
         "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
-        "bridge.hyperdht = true",
+        "bridge.request_timeout = 7",
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
         let new = sound(&section.replace("KEY", &"y".repeat(52)));

@@ -148,12 +148,12 @@ fn hostname() -> anyhow::Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// What a note about a bridge is about.
+/// The subject of a note about a bridge.
 fn about(bridge: &LinkAddress) -> String {
     format!("bridge {bridge} (p2p.bridges)")
 }
 
-/// What a note about our own place in HyperDHT is about.
+/// The subject of a note about our own announcement in HyperDHT.
 const ABOUT_HYPERDHT: &str = "HyperDHT (p2p.bridges)";
 
 /// Keeps the notes about bridges: at which of them this proxy is not registered, and why.

@@ -69,7 +69,7 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
 }
 
 /// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the
-/// environment of whoever runs the program, which need not be that of whoever checks.
+/// environment of the process that runs, which need not be that of the check.
 fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
     let key = if section == "p2p" { "p2p.key_file" } else { "bridge.key_file" };
     match Identity::load(configured?) {

@@ -59,7 +59,7 @@ impl Sockets {
         self.receivers.start(seats, supervisor);
         self.streams.start(seats, settings, ground, supervisor);
         for listener in self.scraped {
-            supervisor.add(Server::new(listener, Seats::new(seats), door.clone()));
+            supervisor.add(Server::new(listener, Seats::with_address_limit(seats), door.clone()));
         }
     }
 

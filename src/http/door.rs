@@ -83,6 +83,8 @@ enum End {
     Http(hyper::Result<()>),
     /// Nothing was in work and the connection was no longer wanted.
     Dismissed,
+    /// It was one of too many of its address without a complete request.
+    Crowded,
 }
 
 impl Door {
@@ -154,7 +156,7 @@ impl Door {
             stop: stop.clone(),
         };
         let mut http = http.serve_connection(TokioIo::new(turns), serving);
-        let end = self.converse(&mut http, &shared, seat.as_deref(), &stop).await;
+        let end = self.converse(&mut http, &shared, seat.as_deref(), &stop, Instant::now()).await;
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner().into_inner();
         if let End::Http(Err(e)) = &end {
@@ -163,6 +165,15 @@ impl Door {
                 // Whether the client takes it is its own affair.
                 let _ = timeout(timers.linger, socket.write_all(refusal.as_bytes())).await;
             }
+        }
+        if matches!(end, End::Crowded) {
+            tracing::debug!("{}: {}", shared.peer(), CROWDED.trim_end());
+            // Its socket has room for so little, or it does not matter.
+            let _ = timeout(
+                timers.linger,
+                socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, CROWDED).as_bytes()),
+            )
+            .await;
         }
         shared.change(Talk::close);
         if is_worth_lingering(&end, &shared.talk()) {
@@ -183,15 +194,15 @@ impl Door {
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
-    async fn converse<S>(&self, http: &mut Http<S>, shared: &Shared, seat: Option<&Seat>, stop: &CancellationToken) -> End
+    async fn converse<S>(&self, http: &mut Http<S>, shared: &Shared, seat: Option<&Seat>, stop: &CancellationToken, began: Instant) -> End
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let mut stopping = false;
+        let (mut stopping, mut looked_again) = (false, false);
         loop {
             let evicted = async {
                 match seat {
-                    Some(seat) => dispensable(seat, shared).await,
+                    Some(seat) => dispensable(seat, shared, began).await,
                     None => std::future::pending().await,
                 }
             };
@@ -202,6 +213,15 @@ impl Door {
                 () = evicted => true,
             };
             stopping |= !for_a_newcomer;
+            if for_a_newcomer && seat.is_some_and(Seat::is_crowded_out) && shared.talk().is_in_head() {
+                if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
+                    // The runtime may not have noticed it yet.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                count(&self.0.stats.evicted);
+                return End::Crowded;
+            }
             let spare = shared.talk().is_idle() && !shared.has_unread();
             if spare {
                 if for_a_newcomer {
@@ -220,11 +240,16 @@ impl Door {
     }
 }
 
-/// Resolves once the seat is needed and the client has had its grace: it may have just come, or be about to ask again.
-async fn dispensable(seat: &Seat, shared: &Shared) {
+/// Resolves once the seat is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
+/// it came.
+async fn dispensable(seat: &Seat, shared: &Shared, began: Instant) {
     loop {
         seat.evicted().await;
-        let until = shared.talk().idle_since().map(|since| since + GRACE);
+        let idle_since = shared.talk().idle_since();
+        let until = match seat.is_crowded_out() {
+            true => Some(idle_since.unwrap_or(began) + GRACE),
+            false => idle_since.map(|since| since + GRACE),
+        };
         match until {
             Some(until) if Instant::now() < until => sleep_until(until).await,
             _ => return,
@@ -245,10 +270,16 @@ fn refusal(shared: &Shared, unparsed: &[u8]) -> Option<String> {
         }
         (StatusCode::REQUEST_TIMEOUT, "the head of the request took too long\n")
     };
+    Some(by_hand(status, text))
+}
+
+/// The response to a connection that is closed before its request was complete.
+const CROWDED: &str = "connections are short, and this address has too many whose request is not complete\n";
+
+/// A whole response, written without HTTP's help.
+fn by_hand(status: StatusCode, text: &str) -> String {
     let length = text.len();
-    Some(format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}"
-    ))
+    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}")
 }
 
 /// Whether the client could still be hurt or learned from by an orderly end.
@@ -276,7 +307,7 @@ impl Service<Request<Incoming>> for Serving {
         let shared = self.connection.shared().clone();
         shared.talk().begin(request.body().size_hint().exact());
         if let Some(seat) = &self.seat {
-            seat.busy();
+            seat.requested();
         }
         count(&self.door.stats.requests);
         if let Some(queue) = shared.queue() {

@@ -23,7 +23,7 @@ pub struct HttpStats {
     pub stalled_readers: AtomicU64,
     /// Connections closed because stalled responses kept too much memory.
     pub stalled_closed: AtomicU64,
-    /// Idle connections closed to make room for a newcomer.
+    /// Connections closed to make room for another: idle ones, and those of an address with too many incomplete requests.
     pub evicted: AtomicU64,
     /// Bytes read from clients.
     pub bytes_read: AtomicU64,

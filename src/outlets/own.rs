@@ -161,7 +161,7 @@ impl Own {
         );
         family(
             "evicted_total",
-            "Idle connections closed because a newcomer needed the place.",
+            "Connections closed to make room for another: idle ones, and incomplete requests of an address with too many.",
             &http.evicted,
         );
         let name = format!("{PREFIX}http_stalled_bytes");

@@ -25,7 +25,7 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     Some(DateTime::<Utc>::from_timestamp_millis(at.as_millis())?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 
-/// What the state of applications is judged by: the moment, and the limit on ages.
+/// The present, for the state of applications: the time of day, which is only shown, the moment, and the limit on ages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Present {
     moment: Moment,

@@ -52,7 +52,7 @@ pub enum Event {
     Unannounced {
         /// Our key.
         key: PublicKey,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// A dialling end was turned away in the handshake, by its key or before it had shown one.

@@ -105,7 +105,7 @@ pub enum Status {
 }
 
 impl App {
-    /// How the application is doing at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
+    /// Returns the state of the application at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
     #[must_use]
     pub fn status(&self, now: Moment, expire_after: Option<Duration>) -> Status {
         let faults = self.text_faults();

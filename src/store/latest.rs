@@ -616,6 +616,7 @@ impl Latest {
     pub(super) fn expired(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
         // Looked at each time, because the clock takes a large step for one that was set.
         let now = self.clock.at(now);
+        self.note_step();
         let Some(expire_after) = self.limits.expire_after else {
             return Vec::new();
         };

@@ -31,6 +31,11 @@ pub(super) struct Age {
 }
 
 impl Age {
+    /// Follows a wall clock that was set after this was written.
+    pub(super) fn shift(&mut self, millis: i64) {
+        self.written = Timestamp::from_millis(self.written.as_millis().saturating_add(millis));
+    }
+
     /// The age at a later time of day. A clock that was set back meanwhile takes nothing off.
     pub(super) fn at(self, now: Timestamp) -> Duration {
         self.then.saturating_add(now.since(self.written))
@@ -96,6 +101,13 @@ impl Latest {
             if !touched.orders.is_empty() {
                 touched.wake();
             }
+        }
+    }
+
+    /// Has it written down when the wall clock was set: what was written before is as old as it was.
+    pub(super) fn note_step(&mut self) {
+        if let Some(touched) = self.touched.as_ref().filter(|_| self.clock.was_set()) {
+            touched.wake();
         }
     }
 

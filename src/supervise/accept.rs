@@ -1,6 +1,7 @@
 //! The one accept loop, for every kind of listener.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -77,7 +78,7 @@ impl Listener {
                 tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
             }
             // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
-            let seat = seats.take().await;
+            let seat = seats.take_for(address_of(&stream)).await;
             open.start(&handler, stream, seat);
         }
         self.take_the_rest(&seats, |stream, seat| open.start(&handler, stream, seat)).await;
@@ -93,13 +94,21 @@ impl Listener {
     async fn take_the_rest(&self, seats: &Seats, mut start: impl FnMut(Stream, Seat)) {
         for _ in 0..=BACKLOG {
             match self.socket.accept_now() {
-                Ok(stream) => start(stream, seats.take().await),
+                Ok(stream) => {
+                    let seat = seats.take_for(address_of(&stream)).await;
+                    start(stream, seat);
+                }
                 Err(e) if is_the_clients(&e) => {}
                 // The queue is empty, or the kernel has nothing left to give.
                 Err(_) => return,
             }
         }
     }
+}
+
+/// The address that a connection counts for; none on a Unix socket.
+fn address_of(stream: &Stream) -> Option<IpAddr> {
+    stream.peer().map(|peer| peer.ip())
 }
 
 /// Whether an error of accept(2) tells of a client that is gone already rather than of us.

@@ -25,7 +25,7 @@ impl Notes {
         self.all().remove(about);
     }
 
-    /// Whether something is wrong with a thing.
+    /// Returns true if something is wrong with a thing.
     #[must_use]
     pub fn is_set(&self, about: &str) -> bool {
         self.all().contains_key(about)

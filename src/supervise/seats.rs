@@ -3,9 +3,14 @@
 //! A holder says when it is idle and when it is busy. Once all seats are taken, each waiting newcomer makes the holder that has been
 //! idle the longest hear [`Seat::evicted`]; where that one has got work at the same moment it says [`Seat::busy`] and keeps its seat,
 //! and the next one in line is asked. While all are busy newcomers wait, in order of arrival at the kernel.
+//!
+//! Where seats are [limited for each address](Seats::with_address_limit), a holder counts against its address until its client has sent
+//! a complete request, and never again. Once all seats are taken, an address with too many of such loses the oldest of them first,
+//! before any idle holder is asked: connections with half a request, opened again and again, are no reason to close those of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +19,14 @@ use tokio::sync::Notify;
 /// How long a holder that is asked to leave may put that off after its last word, and a new one after it was let in: a round trip to
 /// the other side of the earth. Whoever has just connected is about to say something, and would lose it.
 pub const GRACE: Duration = Duration::from_millis(250);
+
+/// Connections without a complete request that an address may hold while seats are short; half of the seats where there are fewer
+/// than twice as many. A scraper of ten thousand targets has that many complete requests, and a client that is well has a request
+/// incomplete for a round trip.
+pub const MAX_INCOMPLETE: usize = 256;
+
+/// The number of holders that are asked to leave beyond those that are lacking, where an address has too many incomplete requests.
+const CROWDED_AT_ONCE: usize = 64;
 
 /// A number of seats, shared by all who take from it.
 #[derive(Clone)]
@@ -38,11 +51,65 @@ struct State {
     /// Idle holders by the order in which they became so.
     idle: BTreeMap<u64, usize>,
     next_turn: u64,
+    /// Holders without a complete request, where these are limited.
+    incomplete: Option<Incomplete>,
 }
 
 struct Slot {
     place: Place,
     bell: Arc<Notify>,
+    /// The address for which it counts as incomplete, until it has sent a complete request.
+    counted: Option<(IpAddr, u64)>,
+}
+
+/// Holders without a complete request, but for those that are asked to leave.
+#[derive(Default)]
+struct Incomplete {
+    /// By address, oldest first. Bounded by the seats.
+    by_address: HashMap<IpAddr, BTreeMap<u64, usize>, foldhash::fast::RandomState>,
+    /// The number of holders of each address, for finding the address with the most.
+    counts: BTreeSet<(usize, IpAddr)>,
+}
+
+impl Incomplete {
+    fn insert(&mut self, (address, turn): (IpAddr, u64), index: usize) {
+        let holders = self.by_address.entry(address).or_default();
+        let before = holders.len();
+        holders.insert(turn, index);
+        let after = holders.len();
+        self.counts.remove(&(before, address));
+        self.counts.insert((after, address));
+    }
+
+    fn remove(&mut self, (address, turn): (IpAddr, u64)) {
+        let Some(holders) = self.by_address.get_mut(&address) else { return };
+        let before = holders.len();
+        holders.remove(&turn);
+        let after = holders.len();
+        self.counts.remove(&(before, address));
+        if after == 0 {
+            self.by_address.remove(&address);
+        } else {
+            self.counts.insert((after, address));
+        }
+    }
+
+    /// The oldest holder of the address that has the most, if those are more than `limit`.
+    fn oldest_beyond(&self, limit: usize) -> Option<usize> {
+        let (_, address) = self.counts.last().filter(|(count, _)| *count > limit)?;
+        self.by_address.get(address)?.values().next().copied()
+    }
+}
+
+/// The address for which a client counts: of IPv6 the network of 64 bits, because the rest is the client's to choose.
+fn counted_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            const NETWORK: u128 = u128::MAX << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,15 +117,29 @@ enum Place {
     Vacant,
     Busy,
     Idle(u64),
-    Leaving,
+    /// Asked to leave, as one of too many without a complete request of one address or as an idle one.
+    Leaving {
+        crowded: bool,
+    },
 }
 
 impl Seats {
     /// So many seats, at least one.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
+        Self::holding(capacity, None)
+    }
+
+    /// So many seats, of which one address has at most [`MAX_INCOMPLETE`] without a complete request while they are short.
+    #[must_use]
+    pub fn with_address_limit(capacity: usize) -> Self {
+        Self::holding(capacity, Some(Incomplete::default()))
+    }
+
+    fn holding(capacity: usize, incomplete: Option<Incomplete>) -> Self {
         let state = State {
             capacity: capacity.max(1),
+            incomplete,
             ..State::default()
         };
         Self(Arc::new(Shared {
@@ -88,7 +169,7 @@ impl Seats {
         self.0.lock().idle.len()
     }
 
-    /// Asks the longest idle holder to leave although seats are free: something else, such as file descriptors, has run out.
+    /// Asks the longest idle holder, or one of too many without a complete request, to leave although seats are free: something else, such as file descriptors, has run out.
     ///
     /// Returns whether there was one.
     pub fn squeeze(&self) -> bool {
@@ -99,30 +180,37 @@ impl Seats {
     ///
     /// Dropping the future gives up the place in the queue and loses nothing.
     pub async fn take(&self) -> Seat {
-        if let Some(seat) = self.try_take() {
+        self.take_for(None).await
+    }
+
+    /// As [`Seats::take`], for a client at this address.
+    pub async fn take_for(&self, address: Option<IpAddr>) -> Seat {
+        if let Some(seat) = self.try_take(address) {
             return seat;
         }
         let _waiting = Waiting::new(&self.0);
         loop {
             let mut freed = std::pin::pin!(self.0.freed.notified());
             freed.as_mut().enable();
-            if let Some(seat) = self.try_take() {
+            if let Some(seat) = self.try_take(address) {
                 return seat;
             }
             freed.await;
         }
     }
 
-    fn try_take(&self) -> Option<Seat> {
+    fn try_take(&self, address: Option<IpAddr>) -> Option<Seat> {
         let mut state = self.0.lock();
         if state.taken >= state.capacity {
             return None;
         }
         state.taken += 1;
         let bell = Arc::new(Notify::new());
+        let address = address.filter(|_| state.incomplete.is_some());
         let slot = Slot {
-            place: Place::Busy,
+            place: Place::Vacant,
             bell: bell.clone(),
+            counted: address.map(|address| (counted_address(address), state.turn())),
         };
         let index = match state.vacant.pop() {
             Some(index) => {
@@ -134,6 +222,7 @@ impl Seats {
                 state.slots.len() - 1
             }
         };
+        state.put(index, Place::Busy);
         Some(Seat {
             shared: self.0.clone(),
             index,
@@ -156,29 +245,82 @@ impl Shared {
 }
 
 impl State {
-    /// Asks as many idle holders to leave as newcomers lack seats.
+    /// Asks as many holders to leave as newcomers lack seats. Of an address with too many incomplete ones it is some more at once, for
+    /// then more clients wait in the kernel's queue, and each of them would wait for another one to go.
     fn make_room(&mut self) {
         let lacking = (self.taken + self.waiting).saturating_sub(self.capacity);
-        while self.leaving < lacking && self.evict_one() {}
+        if lacking > 0 {
+            while self.leaving < lacking + CROWDED_AT_ONCE && self.evict_crowded() {}
+            while self.leaving < lacking && self.evict_idle() {}
+        }
     }
 
     fn evict_one(&mut self) -> bool {
-        let Some((_, index)) = self.idle.pop_first() else { return false };
-        self.slots[index].place = Place::Leaving;
-        self.leaving += 1;
+        self.evict_crowded() || self.evict_idle()
+    }
+
+    fn evict_crowded(&mut self) -> bool {
+        let limit = MAX_INCOMPLETE.min(self.capacity / 2).max(1);
+        let oldest = self.incomplete.as_ref().and_then(|incomplete| incomplete.oldest_beyond(limit));
+        oldest.is_some_and(|index| self.ask_to_leave(index, true))
+    }
+
+    fn evict_idle(&mut self) -> bool {
+        let longest = self.idle.first_key_value().map(|(_, index)| *index);
+        longest.is_some_and(|index| self.ask_to_leave(index, false))
+    }
+
+    /// Always true.
+    fn ask_to_leave(&mut self, index: usize, crowded: bool) -> bool {
+        self.put(index, Place::Leaving { crowded });
         self.slots[index].bell.notify_one();
         true
     }
 
-    /// Moves a holder, keeping the books of who is idle and who is leaving.
+    /// A holder has work.
+    fn busy(&mut self, index: usize) {
+        if self.slots[index].place != Place::Busy {
+            self.put(index, Place::Busy);
+            self.make_room();
+        }
+    }
+
+    /// A number that is larger than those before.
+    fn turn(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn
+    }
+
+    /// Moves a holder, keeping the books of who is idle, who is leaving and who is incomplete.
     fn put(&mut self, index: usize, place: Place) {
-        match std::mem::replace(&mut self.slots[index].place, place) {
+        let slot = &mut self.slots[index];
+        let before = std::mem::replace(&mut slot.place, place);
+        match before {
             Place::Idle(turn) => drop(self.idle.remove(&turn)),
-            Place::Leaving => self.leaving -= 1,
+            Place::Leaving { .. } => self.leaving -= 1,
             Place::Busy | Place::Vacant => {}
         }
-        if let Place::Idle(turn) = place {
-            self.idle.insert(turn, index);
+        match place {
+            Place::Idle(turn) => drop(self.idle.insert(turn, index)),
+            Place::Leaving { .. } => self.leaving += 1,
+            Place::Busy | Place::Vacant => {}
+        }
+        let is_listed = |place| matches!(place, Place::Busy | Place::Idle(_));
+        if let (Some(incomplete), Some(counted)) = (&mut self.incomplete, slot.counted) {
+            match (is_listed(before), is_listed(place)) {
+                (false, true) => incomplete.insert(counted, index),
+                (true, false) => incomplete.remove(counted),
+                _ => {}
+            }
+        }
+    }
+
+    /// A holder has sent a complete request.
+    fn complete(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let is_listed = matches!(slot.place, Place::Busy | Place::Idle(_));
+        if let (Some(counted), Some(incomplete), true) = (slot.counted.take(), &mut self.incomplete, is_listed) {
+            incomplete.remove(counted);
         }
     }
 }
@@ -211,22 +353,21 @@ pub struct Seat {
 impl Seat {
     /// The holder has work; an eviction that it has not obeyed is off, and another holder is asked instead.
     pub fn busy(&self) {
+        self.shared.lock().busy(self.index);
+    }
+
+    /// As [`Seat::busy`], with a complete request: from now on the holder does not count against its address.
+    pub fn requested(&self) {
         let mut state = self.shared.lock();
-        match state.slots[self.index].place {
-            Place::Busy => {}
-            _ => {
-                state.put(self.index, Place::Busy);
-                state.make_room();
-            }
-        }
+        state.complete(self.index);
+        state.busy(self.index);
     }
 
     /// The holder could be spared from now on. Saying so again does not start its idle time anew.
     pub fn idle(&self) {
         let mut state = self.shared.lock();
         if state.slots[self.index].place == Place::Busy {
-            let turn = state.next_turn;
-            state.next_turn += 1;
+            let turn = state.turn();
             state.put(self.index, Place::Idle(turn));
             state.make_room();
         }
@@ -237,9 +378,19 @@ impl Seat {
     ///
     /// One task may wait at a time.
     pub async fn evicted(&self) {
-        while self.shared.lock().slots[self.index].place != Place::Leaving {
+        while !matches!(self.place(), Place::Leaving { .. }) {
             self.bell.notified().await;
         }
+    }
+
+    /// Returns true if the holder is asked to leave because its address has too many without a complete request.
+    #[must_use]
+    pub fn is_crowded_out(&self) -> bool {
+        self.place() == Place::Leaving { crowded: true }
+    }
+
+    fn place(&self) -> Place {
+        self.shared.lock().slots[self.index].place
     }
 }
 
@@ -384,6 +535,79 @@ mod tests {
         a.idle();
         assert!(seats.squeeze());
         assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
+    }
+
+    fn at(number: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, number]))
+    }
+
+    fn take_at(seats: &Seats, number: u8) -> Seat {
+        seats.take_for(at(number)).now_or_never().expect("a seat is free")
+    }
+
+    #[tokio::test]
+    async fn an_address_with_too_many_incomplete_requests_loses_the_oldest_of_them() {
+        let seats = Seats::with_address_limit(8);
+        let innocent = take_at(&seats, 1);
+        innocent.requested();
+        innocent.idle();
+        let crowd: Vec<Seat> = (0..7).map(|_| take_at(&seats, 2)).collect();
+        let mut newcomers: Vec<_> = (3..7).map(|number| Box::pin(seats.take_for(at(number)))).collect();
+        for (number, newcomer) in newcomers.iter_mut().enumerate() {
+            assert!(newcomer.as_mut().now_or_never().is_none());
+            let told: Vec<bool> = crowd.iter().map(is_evicted).collect();
+            assert_eq!(told, [true, true, true, false, false, false, false], "half of eight seats may stay");
+            assert_eq!(is_evicted(&innocent), number == 3, "the idle one goes when nobody else is left");
+        }
+        assert!(!innocent.is_crowded_out());
+        assert!(crowd[0].is_crowded_out());
+        drop(crowd);
+        newcomers.remove(0).await;
+    }
+
+    #[test]
+    fn who_has_sent_a_request_never_counts_again() {
+        let seats = Seats::with_address_limit(4);
+        let scraper: Vec<Seat> = (0..4).map(|_| take_at(&seats, 1)).collect();
+        for seat in &scraper {
+            seat.requested();
+            seat.idle();
+            seat.busy();
+        }
+        let mut newcomer = Box::pin(seats.take_for(at(2)));
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        assert!(!scraper.iter().any(is_evicted), "all have work");
+        scraper[2].idle();
+        assert!(is_evicted(&scraper[2]) && !scraper[2].is_crowded_out());
+    }
+
+    #[test]
+    fn one_that_gets_its_request_in_time_stays_and_the_next_one_goes() {
+        let seats = Seats::with_address_limit(4);
+        let crowd: Vec<Seat> = (0..4).map(|_| take_at(&seats, 1)).collect();
+        let mut newcomer = Box::pin(seats.take_for(at(2)));
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        let told = || crowd.iter().map(is_evicted).collect::<Vec<_>>();
+        assert_eq!(told(), [true, true, false, false]);
+        crowd[0].requested();
+        assert_eq!(told(), [false, true, false, false]);
+        // One more byte is no request: it is among the oldest still.
+        crowd[1].busy();
+        assert_eq!(told(), [false, true, false, false]);
+        drop(crowd);
+        let state = seats.0.lock();
+        let incomplete = state.incomplete.as_ref().unwrap();
+        assert!(
+            incomplete.by_address.is_empty() && incomplete.counts.is_empty(),
+            "nothing is left of those who went"
+        );
+    }
+
+    #[test]
+    fn what_counts_as_one_address() {
+        let same = |a: &str, b: &str| counted_address(a.parse().unwrap()) == counted_address(b.parse().unwrap());
+        assert!(same("10.0.0.1", "::ffff:10.0.0.1") && same("2001:db8:1:2:3::4", "2001:db8:1:2::9"));
+        assert!(!same("10.0.0.1", "10.0.0.2") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
     }
 
     /// Many holders on several threads, each changing between idle and busy; whoever is told to leave leaves or claims work.

@@ -58,7 +58,7 @@ fn count_signals() -> io::Result<()> {
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
-    /// How many of each were taken, by [`COUNTERS`].
+    /// The number of each that was taken, in the order of [`COUNTERS`].
     taken: [usize; 2],
 }
 

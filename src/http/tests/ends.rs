@@ -26,13 +26,54 @@ async fn idle_connections_stop_nobody() {
         assert_eq!(ask(&mut newcomer, "/small").await.status, 200);
         idle.push(newcomer);
     }
-    assert_eq!(served.site.stats.evicted.load(Ordering::Relaxed), 100);
-    for client in &mut idle[..100] {
-        assert!(is_closed(client).await);
+    // An address that has too many which never said a word loses those first, the oldest before the others, and some at once.
+    for (number, client) in idle.iter_mut().enumerate() {
+        if number % 2 == 0 || number >= 400 {
+            assert_eq!(ask(client, "/small").await.status, 200, "{number}");
+        } else if number < 200 {
+            assert!(is_closed(client).await, "{number}");
+        }
     }
-    for client in &mut idle[seats - 10..] {
-        assert_eq!(ask(client, "/small").await.status, 200);
+    let evicted = served.site.stats.evicted.load(Ordering::Relaxed);
+    assert!((100..200).contains(&evicted), "{evicted}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn half_requests_of_one_address_keep_no_other_out() {
+    let served = Served::start(Timers::default(), 64).await;
+    let other = async |host: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{host}:0").parse().unwrap()).unwrap();
+        socket.connect(served.address).await.unwrap()
+    };
+    // A scraper that comes back over the same connection, and a client whose request is being answered.
+    let (mut scraper, mut waiting) = (other("127.0.0.2").await, served.connect().await);
+    assert_eq!(ask(&mut scraper, "/small").await.status, 200);
+    request(&mut waiting, "GET", "/wait").await;
+    // More than there is room for, so the oldest go: of one address half of the 64 may stay.
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        let mut client = served.connect().await;
+        send(&mut client, "GET /small HTTP/1.1\r\nx: ").await;
+        crowd.push(client);
     }
+    for number in 0..40 {
+        let mut newcomer = other(&format!("127.0.1.{number}")).await;
+        assert_eq!(ask(&mut newcomer, "/small").await.status, 200);
+        assert_eq!(ask(&mut scraper, "/small").await.status, 200, "it was not the one to go");
+    }
+    let answered = answer(&mut crowd[0]).await;
+    assert_eq!(answered.status, 408);
+    assert!(answered.text().contains("this address has too many"), "{}", answered.text());
+    assert!(is_closed(&mut crowd[0]).await);
+    served.site.inside.gate.notify_waiters();
+    assert_eq!(answer(&mut waiting).await.text(), "waited\n");
+    // One that stayed can still complete its request.
+    let last = crowd.last_mut().unwrap();
+    send(last, "y\r\nhost: h\r\n\r\n").await;
+    assert_eq!(answer(last).await.text(), "small\n");
+    drop(crowd);
     served.end().await;
 }
 

@@ -129,7 +129,11 @@ impl Served {
     async fn start(timers: Timers, seats: usize) -> Self {
         let site = Site::new(timers);
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
-        let (address, seats, stop) = (listener.local_addr().unwrap(), Seats::new(seats), CancellationToken::new());
+        let (address, seats, stop) = (
+            listener.local_addr().unwrap(),
+            Seats::with_address_limit(seats),
+            CancellationToken::new(),
+        );
         let server = Server::new(listener, seats.clone(), site.door.clone());
         assert_eq!(server.name(), format!("http {address}"));
         let running = tokio::spawn(Box::new(server).run(stop.clone()));

@@ -45,9 +45,9 @@ const OPENINGS: [Duration; 3] = [Duration::ZERO, OPENING, Duration::from_millis(
 const ARRIVALS: usize = 64;
 /// How long after our answer the peer's first packet may come.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the network may take to know us before that is worth a warning: a few times as long as it takes where all is well.
+/// Time that the announcement may take before a warning: a few times as long as it takes where all is well.
 pub(super) const ANNOUNCE: Duration = Duration::from_secs(10);
-/// Why it does not, as far as that can be told.
+/// The likely reasons for an announcement that no node takes.
 const UNANNOUNCED: &str =
     "no node of the network has taken the announcement for 10 s; check hyperdht.bootstrap and whether UDP passes the firewall";
 /// How long the network has to forget us.

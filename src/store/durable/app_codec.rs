@@ -15,6 +15,7 @@ const OLD_APP: u8 = 1;
 const PLACE: u8 = 2;
 const GONE: u8 = 3;
 const APP: u8 = 4;
+const CLOCK: u8 = 5;
 
 /// What a record says.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub(super) enum Record {
     Place(AppName, Standing),
     /// The application in this place was forgotten.
     Gone(u64),
+    /// The wall clock was set by so many milliseconds after all that was written before.
+    Clock(i64),
 }
 
 /// What an application said last.
@@ -34,7 +37,7 @@ pub(super) struct Said {
     pub(super) origin: Origin,
     /// When.
     pub(super) at: Timestamp,
-    /// How old it was when it was written.
+    /// Its age when it was written.
     pub(super) age: Age,
     /// The format of the text.
     pub(super) syntax: Syntax,
@@ -109,6 +112,13 @@ pub(super) fn encode_gone(order: u64) -> Vec<u8> {
     out
 }
 
+/// The record of a wall clock that was set.
+pub(super) fn encode_clock(millis: i64) -> Vec<u8> {
+    let mut out = vec![CLOCK];
+    put_i64(&mut out, millis);
+    out
+}
+
 /// The name in a damaged record, to be shown to people: it may be damaged itself.
 pub(super) fn name_in(payload: &[u8]) -> Option<AppName> {
     let mut decoder = Decoder::new(payload);
@@ -120,6 +130,10 @@ pub(super) fn name_in(payload: &[u8]) -> Option<AppName> {
 pub(super) fn decode(payload: &[u8]) -> Option<Record> {
     let mut decoder = Decoder::new(payload);
     let kind = decoder.byte()?;
+    if kind == CLOCK {
+        let millis = decoder.i64()?;
+        return decoder.rest().is_empty().then_some(Record::Clock(millis));
+    }
     // No place can follow the last one.
     let order = decoder.u64().filter(|order| *order < u64::MAX)?;
     if kind == GONE {
@@ -214,6 +228,7 @@ mod tests {
             let bytes = [encode(&polled, &labelled, age), super::body(&polled).to_vec()].concat();
             prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, standing)));
             prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
+            prop_assert_eq!(decode(&encode_clock(written)), Some(Record::Clock(written)));
         }
 
         #[test]

@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::app_codec::{Record, body, decode, encode, encode_gone, name_in};
+use super::app_codec::{Record, body, decode, encode, encode_clock, encode_gone, name_in};
 use super::folder::Folder;
 use super::frames::{self, Contents, FrameLog, Hole, Kind, Piece, Unreadable};
 use super::{OpenError, lock};
@@ -90,7 +90,12 @@ pub(super) struct AppLog {
     renamed: bool,
     /// The files up to this one are written again and removed, because something is missing in one of them.
     replace_to: Option<u64>,
+    /// The step of a wall clock that was set, in milliseconds, until it is written down.
+    clock_step: i64,
 }
+
+/// The subject of records that are about no application: no place can be the last one.
+const NO_PLACE: u64 = u64::MAX;
 
 /// The names shown of the applications whose records are damaged; the rest are counted.
 const LOST_SHOWN: usize = 10;
@@ -180,6 +185,7 @@ impl AppLog {
             gone: BTreeSet::new(),
             renamed,
             replace_to,
+            clock_step: 0,
             folder,
         };
         let (damaged, torn) = (std::mem::take(&mut newest.damaged), std::mem::take(&mut newest.torn));
@@ -227,7 +233,7 @@ impl AppLog {
                     lock(latest).reserve(name, standing);
                     Ok(())
                 }
-                Record::Gone(_) => Ok(()),
+                Record::Gone(_) | Record::Clock(_) => Ok(()),
             };
             if taken.is_err() {
                 refused += 1;
@@ -242,8 +248,13 @@ impl AppLog {
 
     /// Writes the applications that have changed since the last time, and puts them on the disk.
     pub(super) fn write_changes(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
-        self.due.extend(lock(latest).take_changes());
+        {
+            let mut latest = lock(latest);
+            self.due.extend(latest.take_changes());
+            self.clock_step = self.clock_step.saturating_add(latest.clock.take_step());
+        }
         self.mend()?;
+        self.write_clock_step()?;
         self.write_due(latest)?;
         self.clean(latest)?;
         self.log.seal();
@@ -256,7 +267,7 @@ impl AppLog {
         self.log.sync()
     }
 
-    /// Whether there is something to write although no application has changed.
+    /// Returns true if there is something to write although no application has changed.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty() || self.replace_to.is_some()
     }
@@ -271,6 +282,16 @@ impl AppLog {
         if self.renamed {
             self.folder.sync()?;
             self.renamed = false;
+        }
+        Ok(())
+    }
+
+    /// Writes the step of a wall clock that was set, and syncs at once: a step written twice would count twice.
+    fn write_clock_step(&mut self) -> io::Result<()> {
+        if self.clock_step != 0 {
+            self.append(NO_PLACE, &[&encode_clock(self.clock_step)])?;
+            self.sync()?;
+            self.clock_step = 0;
         }
         Ok(())
     }
@@ -421,6 +442,14 @@ impl Newest {
         let (order, bare) = match &record {
             Record::Gone(order) => {
                 self.records.remove(order);
+                return;
+            }
+            Record::Clock(millis) => {
+                for (record, _) in self.records.values_mut() {
+                    if let Record::App(_, _, said) = record {
+                        said.age.shift(*millis);
+                    }
+                }
                 return;
             }
             Record::App(_, standing, _) => (standing.order, None),

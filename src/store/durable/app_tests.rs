@@ -473,3 +473,27 @@ fn ages_go_on_over_a_restart_and_never_below_zero() {
     );
     assert_eq!(expires_in(base, 5_000, base + 9_000_000), 0);
 }
+
+#[test]
+fn a_clock_that_is_set_before_a_restart_makes_nothing_older() {
+    let at = Timestamp::from_millis;
+    let disk = Pretend::default();
+    let (mut log, latest) = open(&disk).unwrap();
+    push(&latest, "a", "m 1\n", NOW, true);
+    log.write_changes(&latest).unwrap();
+    // Four hours forward, then back by one, and a new application in between.
+    let (forward, back) = (NOW + 4 * 3_600_000, NOW + 3 * 3_600_000);
+    lock(&latest).clock.at(at(forward));
+    log.write_changes(&latest).unwrap();
+    push(&latest, "b", "n 1\n", forward, true);
+    log.write_changes(&latest).unwrap();
+    lock(&latest).clock.at(at(back));
+    log.finish(&latest).unwrap();
+    let restarted = Mutex::new(Latest::new(Limits::default(), Mode::Raw));
+    AppLog::open(Arc::new(disk.after_kill()), &restarted, false, SIZES, at(back + 2_000)).unwrap();
+    let restarted = lock(&restarted);
+    let now = restarted.clock.last();
+    let ages: Vec<_> = restarted.apps().map(|app| now.since(app.refreshed).as_secs()).collect();
+    // Ten seconds of each step count, as between two looks at the clock, and two have gone by since.
+    assert_eq!(ages, [12, 2]);
+}

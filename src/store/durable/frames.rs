@@ -59,7 +59,7 @@ pub(super) struct Hole {
     pub(super) range: Range<usize>,
     /// The payload and its subject, where only the payload is broken.
     pub(super) broken: Option<(Range<usize>, u64)>,
-    /// Whether a later frame says that it was on the disk: damage, not a write cut short.
+    /// True if a later frame says that it was on the disk: damage, not a write cut short.
     pub(super) vouched: bool,
 }
 
@@ -77,11 +77,11 @@ pub(super) enum Piece {
 pub(super) struct Contents {
     version: u32,
     salt: u64,
-    /// Whether the header was broken; the frames gave what it held.
+    /// True if the header is broken and its content was taken from the first frame.
     headless: bool,
     /// The intact frames and what is between them, in order.
     pub(super) pieces: Vec<Piece>,
-    /// Whether the last frame is a seal, and nothing is behind it.
+    /// True if the last frame is a seal, and nothing is behind it.
     sealed: bool,
     /// The length of the file without what is torn or damaged at its end.
     pub(super) good: usize,
@@ -106,14 +106,14 @@ impl Contents {
         })
     }
 
-    /// Whether everything is there that was: nothing is missing in the middle, and the end only where another file does
-    /// not follow. Version 1 has no seals, so there the end is not known.
+    /// Returns true if nothing is missing in the middle, nor at the end of a file that another one follows. Version 1 has no
+    /// seals, so there the end is not known.
     pub(super) fn is_whole(&self, followed: bool) -> bool {
         let ends = !followed || (self.torn == 0 && (self.sealed || self.version == OLD_VERSION));
         !self.headless && self.holes().next().is_none() && ends
     }
 
-    /// Whether [`FrameLog::resume`] can append to the file.
+    /// Returns true if [`FrameLog::resume`] can append to the file.
     pub(super) fn is_resumable(&self) -> bool {
         self.version == VERSION && self.is_whole(false)
     }
@@ -121,7 +121,7 @@ impl Contents {
     /// For records of which each needs all before it: what is behind the first hole counts as torn with it.
     ///
     /// # Errors
-    /// When the hole is damage, because then records are missing that were complete once.
+    /// Damage, because then records are missing that were complete once.
     pub(super) fn without_holes(mut self) -> Result<Self, Unreadable> {
         let damaged = |at: usize, what| Err(Unreadable::Damaged { at: at as u64, what });
         if self.headless {
@@ -246,7 +246,7 @@ fn form(bytes: &[u8], kind: Kind) -> Result<(Form, bool), Unreadable> {
     }
 }
 
-/// How the frames of a file look.
+/// The form of the frames of a file.
 #[derive(Debug, Clone, Copy)]
 struct Form {
     version: u32,
@@ -331,7 +331,7 @@ pub(super) struct FrameLog {
     form: Form,
     written: u64,
     durable: u64,
-    /// Whether the last frame is a seal, or the attempt to write one has failed. It need not be on the disk.
+    /// True if the last frame is a seal, or the attempt to write one has failed. It need not be on the disk.
     sealed: bool,
     /// Whether a write has failed, so that anything may be behind `durable`.
     broken: bool,
@@ -393,12 +393,12 @@ impl FrameLog {
         self.written
     }
 
-    /// Whether something was appended that may not survive a loss of power. A seal has nothing that could be lost.
+    /// Returns true if something was appended that may not survive a loss of power. A seal has nothing that could be lost.
     pub(super) fn is_unsynced(&self) -> bool {
         self.written > self.durable && !self.sealed
     }
 
-    /// Whether the last batch ends with a seal.
+    /// Returns true if the last batch ends with a seal.
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed
     }

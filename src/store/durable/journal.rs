@@ -158,7 +158,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether all that was written survives a loss of power and has a seal.
+    /// Returns true if all that was written survives a loss of power and has a seal.
     pub(super) fn is_settled(&self) -> bool {
         !self.log.is_unsynced() && self.log.is_sealed()
     }

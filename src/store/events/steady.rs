@@ -19,7 +19,7 @@ impl Moment {
     /// Before all others.
     pub(in crate::store) const FIRST: Self = Self(i64::MIN);
 
-    /// How long ago `earlier` was.
+    /// Returns the time since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -41,6 +41,8 @@ impl Moment {
 pub(in crate::store) struct Steady {
     wall: Option<Timestamp>,
     now: Moment,
+    /// The sum of the steps by which the wall clock was set, in milliseconds, since [`Steady::take_step`].
+    set_by: i64,
 }
 
 impl Steady {
@@ -48,6 +50,7 @@ impl Steady {
         Self {
             wall: None,
             now: Moment(0),
+            set_by: 0,
         }
     }
 
@@ -61,6 +64,16 @@ impl Steady {
         (self.now, self.wall.unwrap_or_default())
     }
 
+    /// Returns true if the wall clock was set since the last [`Steady::take_step`].
+    pub(in crate::store) fn was_set(&self) -> bool {
+        self.set_by != 0
+    }
+
+    /// Takes the sum of the steps by which the wall clock was set, in milliseconds: no time that passed.
+    pub(in crate::store) fn take_step(&mut self) -> i64 {
+        std::mem::take(&mut self.set_by)
+    }
+
     /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
     /// and moves nothing.
     pub(in crate::store) fn at(&mut self, wall: Timestamp) -> Moment {
@@ -70,8 +83,10 @@ impl Steady {
         };
         let step = wall.as_millis().saturating_sub(before.as_millis());
         if !(-MAX_STEP_MILLIS..=0).contains(&step) {
+            let passed = step.clamp(0, MAX_STEP_MILLIS);
             self.wall = Some(wall);
-            self.now.0 = self.now.0.saturating_add(step.clamp(0, MAX_STEP_MILLIS));
+            self.now.0 = self.now.0.saturating_add(passed);
+            self.set_by = self.set_by.saturating_add(step.saturating_sub(passed));
         }
         self.now
     }
@@ -89,6 +104,13 @@ mod tests {
         assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
         assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
         assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
+        assert!(steady.was_set());
+        assert_eq!(
+            steady.take_step(),
+            1_050 - 13_700,
+            "what is left of the wall clock when the time that passed is taken off"
+        );
+        assert!(!steady.was_set());
     }
 
     #[test]
