@@ -292,7 +292,7 @@ def versions(case):
         f"{closed:.0f} closed, the longest stalled first; the others keep {kept:.0f} MiB"
 
 
-@row("listings in a loop", memory=BESIDE, settings={"receiver.max_message_bytes": "64MiB"})
+@row("listings in a loop", memory=BESIDE, settings={"receiver.max_message_bytes": "64MiB", "store.max_apps": 200_000})
 def listings(case):
     count = 10_000 if case.quick else 100_000
     for start in range(0, count, 10_000):

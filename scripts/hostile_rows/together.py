@@ -1,0 +1,158 @@
+"""Many rows at once, again and again, against one proxy, beside a client that must lose nothing."""
+
+import http.client
+import multiprocessing
+import os
+import random
+import socket
+import statistics
+import time
+
+from . import others
+from .bench import ROWS, SETTLE, SPARE_FILES, Case
+from .proxy import Proxy
+
+# The address of all hostile clients: Linux has all of 127.0.0.0/8 on its loopback device. The others come from 127.0.0.1.
+HOSTILE = "127.0.0.3"
+WAYS = ("scrape", "one", "own", "health", "http", "tcp", "unix")
+
+
+class Elsewhere(socket.socket):
+    """A socket whose connections come from the hostile address, unless they are bound to another one."""
+
+    def _bind(self):
+        if self.family == socket.AF_INET and self.getsockname()[1] == 0:
+            self.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+            self.bind((HOSTILE, 0))
+
+    def connect(self, address):
+        self._bind()
+        super().connect(address)
+
+    def connect_ex(self, address):
+        self._bind()
+        return super().connect_ex(address)
+
+
+def usable():
+    """The rows that need no settings of their own, and neither end the proxy nor start another one."""
+    return [row for row in ROWS if row.quick and not row.settings and not row.files and row.start is Proxy
+            and row.act.__module__.rpartition(".")[2] not in ("process", "polls", "streams")]
+
+
+def attack(proxy, binary, seed, counts):
+    """Runs rows in an order of its own until it is ended. What they find is not judged: they disturb one another."""
+    os.nice(10)
+    socket.socket = Elsewhere
+    proxy.log_is_read.set()
+    dice, rows = random.Random(seed), usable()
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    while True:
+        number = dice.randrange(len(rows))
+        try:
+            rows[number].act(Case(proxy, binary, True))
+        except Exception:
+            time.sleep(0.1)
+        with counts.get_lock():
+            counts[number] += 1
+
+
+def report(address, stop, out):
+    """Posts an event every half second and scrapes as often. Says how many were posted, which arrived, and what failed."""
+    posted, arrived, faults, waits = 0, {}, [], []
+
+    def ask(method, path):
+        began = time.monotonic()
+        connection = http.client.HTTPConnection(*address, timeout=others.PATIENCE)
+        try:
+            connection.request(method, path, headers={"user-agent": "regular"})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+            waits.append(time.monotonic() - began)
+
+    def scrape():
+        status, text = ask("GET", "/metrics?own=false")
+        assert status == 200, f"a scrape got {status}"
+        for line in text.splitlines():
+            if line.startswith("events_to_metrics{") and 'kind="innocent"' in line:
+                number = line.partition('number="')[2].partition('"')[0]
+                arrived[number] = arrived.get(number, 0) + 1
+
+    for _ in range(2):
+        scrape()
+    while not stop.is_set():
+        try:
+            status, told = ask("POST", f"/event?kind=innocent&number={posted}")
+            assert status == 200, f"an event got {status}: {told}"
+            posted += 1
+            scrape()
+        except Exception as why:
+            faults.append(f"events: {type(why).__name__}: {why}")
+        time.sleep(0.5)
+    for _ in range(5):
+        scrape()
+    out.send((posted, arrived, faults, waits))
+
+
+def perform(binary, seconds, at_once):
+    """Prints what came of it, and returns the faults."""
+    rows = usable()
+    proxy = Proxy(binary)
+    context = multiprocessing.get_context("fork")
+    counts, stop, (out, inner) = context.Array("i", len(rows)), context.Event(), context.Pipe(duplex=False)
+    children, faults = [], []
+    try:
+        for way in WAYS:
+            others.try_once(way, 0, {"http": proxy.http, "tcp": proxy.tcp, "unix": proxy.unix})
+        before, files = proxy.memory(), proxy.open_files()
+        proxy.forget_peak()
+        beside = others.Others(proxy, WAYS)
+        reporter = context.Process(target=report, args=(proxy.http, stop, inner), daemon=True)
+        reporter.start()
+        time.sleep(1)
+        for seed in range(at_once):
+            children.append(context.Process(target=attack, args=(proxy, binary, seed, counts), daemon=True))
+            children[-1].start()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and proxy.child.poll() is None:
+            time.sleep(min(60.0, max(0.0, end - time.monotonic())))
+            print(f"   {sum(counts)} rows done, {proxy.memory():.0f} MiB, {proxy.open_files()} files", flush=True)
+        for child in children:
+            child.kill()
+            child.join()
+        stop.set()
+        posted, arrived, unreported, waits = out.recv() if out.poll(120) else (0, {}, ["the client with events hangs"], [0])
+        served, unserved = beside.finish()
+        faults += unreported + unserved
+        missing = [number for number in range(posted) if str(number) not in arrived]
+        twice = [number for number, times in arrived.items() if times > 1]
+        if missing or twice or not posted:
+            faults.append(f"of {posted} events {len(missing)} did not arrive, {len(twice)} more than once: {(missing + twice)[:5]}")
+        if proxy.child.poll() is not None:
+            return faults + [f"the proxy has ended: {proxy.log[-3:]}"]
+        settled = time.monotonic() + SETTLE
+        while proxy.open_files() > files + SPARE_FILES and time.monotonic() < settled:
+            time.sleep(0.1)
+        if proxy.open_files() > files + SPARE_FILES:
+            faults.append(f"{proxy.open_files()} files are open, {files} were before")
+        for name in ("exporter_proxy_connection_panics_total", "exporter_proxy_http_panics_total"):
+            if proxy.own(name):
+                faults.append(f"{name} is not 0")
+        peak, bound = proxy.peak(), sum(sorted((row.memory for row in rows), reverse=True)[:at_once])
+        if peak - before > bound:
+            faults.append(f"memory grew by {peak - before:.0f} MiB, more than the {bound} of the {at_once} largest rows")
+        for way, (times, worst, each) in served.items():
+            print(f"   {way + ':':10}{times:,} served, median {statistics.median(each) * 1000:.1f} ms, worst {worst * 1000:.0f} ms")
+        print(f"   {'events:':10}{posted:,} posted, {len(arrived):,} arrived, median {statistics.median(waits) * 1000:.1f} ms, worst {max(waits) * 1000:.0f} ms")
+        print(f"   {'memory:':10}{before:.0f} MiB before, {peak:.0f} at its peak, {proxy.memory():.0f} afterwards")
+        print(f"   {'rows:':10}" + ", ".join(f"{row.name} {count}" for row, count in zip(rows, counts)))
+    finally:
+        for child in children:
+            child.kill()
+        faults += [f"the log says: {line}" for line in proxy.log if "panicked" in line]
+        proxy.remove()
+    return faults
