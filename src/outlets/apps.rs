@@ -67,9 +67,7 @@ pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Quer
     } else {
         (Form::Table, "text/plain; charset=utf-8")
     };
-    let Some(prepared) = listing.listings.get(form).await else {
-        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
-    };
+    let prepared = listing.listings.get(form).await;
     let notes = listing.notes.lines();
     let (head, end) = match form {
         Form::Json => {

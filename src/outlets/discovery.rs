@@ -29,9 +29,7 @@ pub(super) async fn targets(State(listings): State<Arc<Listings>>, uri: Uri, hea
             "targets point at the address that the list is asked under, and the request names none (Host)",
         );
     };
-    let Some(prepared) = listings.get(Form::Targets).await else {
-        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
-    };
+    let prepared = listings.get(Form::Targets).await;
     let host = Value::from(host).to_string();
     let mut response = Chunks::joined_by(Row::clone(&prepared.row), host.into()).into_response();
     response

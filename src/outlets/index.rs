@@ -44,9 +44,7 @@ fn list(endpoints: &[(&str, &str)]) -> String {
 /// `GET /`
 pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -> Response<Body> {
     if accepts(&headers, "text/html") {
-        let Some(prepared) = index.listings.get(Form::Page).await else {
-            return reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
-        };
+        let prepared = index.listings.get(Form::Page).await;
         return reply::html(page(&index, &prepared));
     }
     reply::text(

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,6 +12,7 @@ use super::{discovery, index, table};
 use crate::http::Row;
 use crate::model::Clock;
 use crate::store::{App, View};
+use crate::supervise::blocking;
 
 /// How long a listing is used while no application changes: it says for how many seconds others have been silent.
 const STANDS: Duration = Duration::from_secs(1);
@@ -78,11 +78,11 @@ pub struct Listings {
 }
 
 /// The place of one form.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Place {
     kept: Mutex<Option<Kept>>,
     /// One prepares, the others wait and find it done.
-    turn: Semaphore,
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -97,15 +97,6 @@ struct Kept {
 /// What a listing was prepared from: the generation of the store, and the number of applications, as those that are announced make no
 /// generation.
 type Version = (u64, usize);
-
-impl Default for Place {
-    fn default() -> Self {
-        Self {
-            kept: Mutex::default(),
-            turn: Semaphore::new(1),
-        }
-    }
-}
 
 impl Place {
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
@@ -144,20 +135,20 @@ impl Listings {
         }
     }
 
-    /// A listing in this form; `None` where the runtime is stopping.
-    pub(super) async fn get(self: &Arc<Self>, form: Form) -> Option<Arc<Prepared>> {
+    /// A listing in this form.
+    pub(super) async fn get(self: &Arc<Self>, form: Form) -> Arc<Prepared> {
         let place = &self.places[form as usize];
         if let Some(found) = place.find(self.version(), Instant::now()) {
-            return Some(found);
+            return found;
         }
-        let _turn = place.turn.acquire().await.ok()?;
+        let _turn = place.turn.lock().await;
         // Taken before the applications are: what changes meanwhile makes another version.
         let version = self.version();
         if let Some(found) = place.find(version, Instant::now()) {
-            return Some(found);
+            return found;
         }
         let listings = Arc::clone(self);
-        let prepared = tokio::task::spawn_blocking(move || Arc::new(listings.prepare(form))).await.ok()?;
+        let prepared = blocking(move || Arc::new(listings.prepare(form))).await;
         let now = Instant::now();
         let kept = Kept {
             prepared: Arc::clone(&prepared),
@@ -168,7 +159,7 @@ impl Listings {
         };
         let before = place.kept().replace(kept);
         drop(before);
-        Some(prepared)
+        prepared
     }
 
     fn version(&self) -> Version {
@@ -244,17 +235,16 @@ mod tests {
         let (inlet, listings) = listings();
         put(&inlet, "a");
         let (one, other) = tokio::join!(listings.get(Form::Json), listings.get(Form::Json));
-        let first = one.unwrap();
-        assert!(Arc::ptr_eq(&first, &other.unwrap()));
+        assert!(Arc::ptr_eq(&one, &other));
         put(&inlet, "b");
-        let second = listings.get(Form::Json).await.unwrap();
-        assert_eq!((first.apps, second.apps), (1, 2));
+        let second = listings.get(Form::Json).await;
+        assert_eq!((one.apps, second.apps), (1, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_application_that_was_only_announced_is_listed() {
         let (inlet, listings) = listings();
-        assert_eq!(listings.get(Form::Table).await.unwrap().apps, 0);
+        assert_eq!(listings.get(Form::Table).await.apps, 0);
         let origin = Origin {
             source: "s".into(),
             format: Format::Poll,
@@ -262,13 +252,13 @@ mod tests {
         inlet
             .announce(AppName::new("a").unwrap(), origin, Timestamp::from_millis(1))
             .unwrap();
-        assert_eq!(listings.get(Form::Table).await.unwrap().apps, 1);
+        assert_eq!(listings.get(Form::Table).await.apps, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_listing_that_is_not_asked_for_is_forgotten() {
         let (_inlet, listings) = listings();
-        listings.get(Form::Table).await.unwrap();
+        listings.get(Form::Table).await;
         let is_kept = || listings.places[Form::Table as usize].kept().is_some();
         tokio::time::sleep(KEPT - Duration::from_millis(1)).await;
         assert!(is_kept());
