@@ -14,7 +14,7 @@ from .proxy import Proxy
 # The worst that anybody else may be kept waiting: far above what a busy machine needs, far below a scrape's time-out of 10 s.
 MOST_WAIT = 5.0
 # How long connections may take to be gone after a row; the proxy lingers for up to 5 s where it was the one to close.
-SETTLE = 15.0
+SETTLE = 40.0
 # File descriptors that may come and go by themselves: everybody else's last connections.
 SPARE_FILES = 8
 
