@@ -212,10 +212,10 @@ impl Forwarding {
         let telemetry = self.roster.telemetry.clone();
         connection.on_delivery(move |fate| {
             match fate {
-                Fate::Confirmed => receipt.delivered(),
-                Fate::Returned => receipt.returned(),
+                Fate::Confirmed => receipt.acked(),
+                Fate::Returned => receipt.unacked(),
             }
-            let outcome = if receipt.was_whole() { Outcome::Ok } else { Outcome::Interrupted };
+            let outcome = if receipt.is_complete() { Outcome::Ok } else { Outcome::Interrupted };
             telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         });
         let (head, body) = read_ahead(response).into_parts();

@@ -164,12 +164,12 @@ impl Roster {
 
     /// What is remembered of a proxy beyond its link.
     pub(super) fn memory(&self, key: PublicKey) -> Memory {
-        let numbers = self.memory.numbers.clone();
+        let scrape_ids = self.memory.scrape_ids.clone();
         let mut state = self.lock();
         let memory = state.memories.entry(key).or_default();
         Memory {
-            numbers,
-            untold: memory.untold.clone(),
+            scrape_ids,
+            unreported: memory.unreported.clone(),
         }
     }
 

@@ -16,8 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::account::SCRAPE;
 use super::collection::{self, CollectionFailed};
+use super::delivery_tracker::SCRAPE;
 use super::event::{Event, Events};
 use super::far::{HyperdhtError, ScrapedSettings};
 use super::gate::{Gate, GateError};

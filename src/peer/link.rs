@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::PublicKey;
-use super::account::{DELIVERED, SCRAPE};
+use super::delivery_receipt::{DeliveryReceipt, PendingReceipts, ScrapeIds, UnreportedDeliveries};
+use super::delivery_tracker::{DELIVERED, SCRAPE};
 use super::event::{Event, Events};
-use super::receipt::{Numbers, OpenReceipts, Receipt, Untold};
 use super::stream::LinkStream;
 use super::transport::{CLOSED, MAX_STREAMS, ending};
 use crate::model::Client;
@@ -56,9 +56,9 @@ pub(crate) struct Link(Arc<Inner>);
 struct Inner {
     connection: Connection,
     peer: PublicKey,
-    numbers: Arc<Numbers>,
-    untold: Arc<Untold>,
-    open: Arc<OpenReceipts>,
+    scrape_ids: Arc<ScrapeIds>,
+    unreported: Arc<UnreportedDeliveries>,
+    open: Arc<PendingReceipts>,
     outbox: mpsc::Sender<LinkMessage>,
     events: Arc<Events>,
 }
@@ -66,14 +66,14 @@ struct Inner {
 /// What the scraping end keeps for a peer beyond one link.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
-    pub(crate) numbers: Arc<Numbers>,
-    pub(crate) untold: Arc<Untold>,
+    pub(crate) scrape_ids: Arc<ScrapeIds>,
+    pub(crate) unreported: Arc<UnreportedDeliveries>,
 }
 
 /// The answer to a scrape, its body still to come.
 pub(crate) struct Answer {
     pub(crate) response: Response<LinkBody>,
-    pub(crate) receipt: Receipt,
+    pub(crate) receipt: DeliveryReceipt,
 }
 
 type Http = http1::Connection<TokioIo<LinkStream>, Empty<Bytes>>;
@@ -85,8 +85,8 @@ impl Link {
         let inner = Inner {
             connection,
             peer,
-            numbers: memory.numbers,
-            untold: memory.untold,
+            scrape_ids: memory.scrape_ids,
+            unreported: memory.unreported,
             open: Arc::default(),
             outbox,
             events,
@@ -99,8 +99,8 @@ impl Link {
         let Inner {
             connection,
             peer,
-            numbers,
-            untold,
+            scrape_ids,
+            unreported,
             open,
             outbox,
             ..
@@ -108,8 +108,8 @@ impl Link {
         Self(Arc::new(Inner {
             connection: connection.clone(),
             peer: *peer,
-            numbers: numbers.clone(),
-            untold: untold.clone(),
+            scrape_ids: scrape_ids.clone(),
+            unreported: unreported.clone(),
             open: open.clone(),
             outbox: outbox.clone(),
             events: Arc::default(),
@@ -146,8 +146,8 @@ impl Link {
 
     /// Asks, and waits for the head of the answer; head and body together may make us wait for `wait`.
     pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<Answer, LinkError> {
-        let scrape = self.0.numbers.next();
-        let told = self.0.untold.list();
+        let scrape = self.0.scrape_ids.next();
+        let told = self.0.unreported.list();
         self.0.events.emit(Event::Asked {
             peer: self.0.peer,
             scrape,
@@ -160,7 +160,7 @@ impl Link {
             insert(head, DELIVERED, list.join(","));
         }
         let me = self.clone();
-        let receipt = Receipt::new(scrape, move |scrape| me.deliver(scrape));
+        let receipt = DeliveryReceipt::new(scrape, move |scrape| me.deliver(scrape));
         let began = Instant::now();
         let exchanged = match timeout(wait, self.exchange(request)).await {
             Err(_) => Err(LinkError::Timeout(wait)),
@@ -168,7 +168,7 @@ impl Link {
             Ok(Ok(exchanged)) => Ok(exchanged),
         };
         let (response, http, sender) = exchanged.inspect_err(|error| self.failed(&receipt, error))?;
-        self.0.untold.heard(&told);
+        self.0.unreported.mark_reported(&told);
         let status = response.status();
         let response = response.map(|body| LinkBody {
             status,
@@ -232,12 +232,12 @@ impl Link {
     }
 
     fn deliver(&self, scrape: super::ScrapeId) {
-        self.0.untold.add(scrape);
+        self.0.unreported.add(scrape);
         // Where it cannot be said now, the next request says it.
         let _ = self.0.outbox.try_send(LinkMessage::Delivered(scrape.0));
     }
 
-    fn failed(&self, receipt: &Receipt, why: &dyn std::fmt::Display) {
+    fn failed(&self, receipt: &DeliveryReceipt, why: &dyn std::fmt::Display) {
         self.0.events.emit(Event::Failed {
             peer: self.0.peer,
             scrape: receipt.scrape(),
@@ -261,7 +261,7 @@ pub(crate) struct LinkBody {
     // While it is there, HTTP keeps the stream open for a next request, which never comes.
     _sender: SendRequest<Empty<Bytes>>,
     link: Link,
-    receipt: Receipt,
+    receipt: DeliveryReceipt,
     /// How long the other end may still make us wait, all in all. The reader's own slowness does not count.
     left: Duration,
     waiting: Option<Waiting>,
@@ -276,7 +276,7 @@ struct Waiting {
 impl LinkBody {
     fn finish(&mut self) {
         if let Some(http) = self.http.take() {
-            self.receipt.keep(http.into_parts().io.into_inner());
+            self.receipt.complete(http.into_parts().io.into_inner());
             let (peer, scrape) = (self.link.0.peer, self.receipt.scrape());
             self.link.0.events.emit(if self.status.is_success() {
                 Event::Answered { peer, scrape }

@@ -7,12 +7,13 @@
 //!
 //! [`Client`] and [`Scraper`] are made for other programs, too: see the examples `peer_client` and `peer_scraper`.
 
-mod account;
 mod address;
 mod backoff;
 mod client;
 mod collection;
 mod control;
+mod delivery_receipt;
+mod delivery_tracker;
 mod dial;
 mod event;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
@@ -27,7 +28,6 @@ mod link;
 mod offer;
 mod proof;
 mod quic_scraper;
-mod receipt;
 mod reception;
 mod registration;
 mod scraper;
@@ -50,7 +50,7 @@ pub use gate::GateError;
 pub use identity::{Identity, IdentityError, Seed, usual_key_file};
 pub use key::{NoKey, PublicKey, SharedSecret};
 pub use link::LinkError;
-pub use receipt::Receipt;
+pub use delivery_receipt::DeliveryReceipt;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 

@@ -6,7 +6,7 @@ use quinn::{RecvStream, SendStream};
 use tokio_util::sync::CancellationToken;
 
 use super::PublicKey;
-use super::account::{Account, Ledger};
+use super::delivery_tracker::{DeliveryTracker, StreamDelivery};
 use super::event::Events;
 use super::stream::ServedStream;
 use crate::http::{Door, PeerAddr, Visitor};
@@ -15,7 +15,7 @@ use crate::http::{Door, PeerAddr, Visitor};
 #[derive(Clone)]
 pub(super) struct Offer {
     door: Door,
-    pub(super) ledger: Ledger,
+    pub(super) tracker: DeliveryTracker,
     pub(super) events: Arc<Events>,
 }
 
@@ -23,18 +23,18 @@ impl Offer {
     pub(super) fn new(door: Door, events: Arc<Events>) -> Self {
         Self {
             door,
-            ledger: Ledger::default(),
+            tracker: DeliveryTracker::default(),
             events,
         }
     }
 
     /// Serves one stream to its end.
     pub(super) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
-        let account = Account::open(peer, self.ledger, self.events);
-        let stream = ServedStream::new(send, recv, account.clone());
+        let delivery = StreamDelivery::open(peer, self.tracker, self.events);
+        let stream = ServedStream::new(send, recv, delivery.clone());
         let visitor = Visitor {
             peer: PeerAddr::Link(peer.text()),
-            queue: Some(account),
+            queue: Some(delivery),
             seat: None,
         };
         self.door.serve(stream, visitor, stop).await;

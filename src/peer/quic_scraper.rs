@@ -156,7 +156,7 @@ impl QuicScraper {
                 return Err(error.downcast::<LinkError>().map_or_else(lost, |known| *known).into());
             }
         };
-        answer.receipt.delivered();
+        answer.receipt.acked();
         Ok(Outcome::Metrics {
             text,
             content_type: text_of(&head.headers),

@@ -84,7 +84,7 @@ async fn receive(newcomer: Newcomer, offer: Offer, stop: CancellationToken) -> J
                 }
             },
             message = hear(&mut inbox) => match message {
-                Ok(LinkMessage::Delivered(scrape)) => offer.ledger.delivered(peer, ScrapeId(scrape)),
+                Ok(LinkMessage::Delivered(scrape)) => offer.tracker.delivered(peer, ScrapeId(scrape)),
                 Ok(_) => {}
                 // Without control messages scrapes go on; the next requests tell of deliveries as well.
                 Err(error) => {

@@ -199,7 +199,7 @@ impl Live<'_> {
                         return Ok(End::Refused);
                     }
                     LinkMessage::Delivered(scrape) => {
-                        self.session.offer.ledger.delivered(self.session.bridge.key, ScrapeId(scrape));
+                        self.session.offer.tracker.delivered(self.session.bridge.key, ScrapeId(scrape));
                     }
                     LinkMessage::Goodbye(_) => return Ok(End::Over),
                     LinkMessage::SharedKey(shared) => self.session.emit(Event::KeyShared {

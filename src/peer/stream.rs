@@ -9,7 +9,7 @@ use quinn::{ReadError, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::account::Account;
+use super::delivery_tracker::StreamDelivery;
 use super::transport::ABANDONED;
 
 /// A stream of the scraping end.
@@ -54,25 +54,27 @@ impl AsyncWrite for LinkStream {
 /// is told by the scraping end, on this link or, where it broke, on the next one.
 pub(super) struct ServedStream {
     stream: LinkStream,
-    account: Arc<Account>,
+    delivery: Arc<StreamDelivery>,
     orphaned: Option<Pin<Box<Sleep>>>,
 }
 
 impl ServedStream {
-    pub(super) fn new(send: SendStream, recv: RecvStream, account: Arc<Account>) -> Self {
+    pub(super) fn new(send: SendStream, recv: RecvStream, delivery: Arc<StreamDelivery>) -> Self {
         Self {
             stream: LinkStream { send, recv },
-            account,
+            delivery,
             orphaned: None,
         }
     }
 
     /// The connection is lost: ends the stream once the fate of its answer is known, or nobody can be expected to tell any more.
-    fn wait_for_word(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.account.poll_delivered(cx).is_ready() {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.delivery.poll_delivered(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let patience = self.orphaned.get_or_insert_with(|| Box::pin(sleep(super::account::PATIENCE)));
+        let patience = self
+            .orphaned
+            .get_or_insert_with(|| Box::pin(sleep(super::delivery_tracker::REPORT_TIMEOUT)));
         patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
@@ -80,10 +82,10 @@ impl ServedStream {
 impl AsyncRead for ServedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.orphaned.is_some() {
-            return self.wait_for_word(cx);
+            return self.poll_outcome(cx);
         }
         match self.stream.recv.poll_read_buf(cx, buf) {
-            Poll::Ready(Err(ReadError::ConnectionLost(_))) if self.account.has_asked() => self.wait_for_word(cx),
+            Poll::Ready(Err(ReadError::ConnectionLost(_))) if self.delivery.has_request() => self.poll_outcome(cx),
             other => other.map_err(io::Error::from),
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::calling::Caller;
 use super::node::Node;
 use crate::peer::event::{ConnectionUid, Event, Events};
-use crate::peer::receipt::Numbers;
+use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 
@@ -36,7 +36,7 @@ struct Inner {
     node: Node,
     own: Identity,
     events: Arc<Events>,
-    numbers: Numbers,
+    scrape_ids: ScrapeIds,
     /// At most [`MAX_KEPT`]. Never locked across an await.
     kept: Mutex<HashMap<PublicKey, Kept>>,
 }
@@ -55,7 +55,7 @@ impl Callers {
             node,
             own,
             events,
-            numbers: Numbers::default(),
+            scrape_ids: ScrapeIds::default(),
             kept: Mutex::default(),
         }))
     }
@@ -66,7 +66,7 @@ impl Callers {
     ///
     /// Where there is no answer. That the client has failed to collect its metrics is an answer.
     pub(crate) async fn scrape(&self, peer: PublicKey, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
-        let (events, scrape) = (&self.0.events, self.0.numbers.next());
+        let (events, scrape) = (&self.0.events, self.0.scrape_ids.next());
         let path = "/metrics".to_owned();
         events.emit(Event::Asked { peer, scrape, path });
         let outcome = match timeout_at(Instant::now() + wait, self.attempt(peer, wait)).await {

@@ -15,7 +15,7 @@ use crate::http::{Door, Handover, PeerAddr};
 use crate::peer::PublicKey;
 use crate::peer::collection::{CollectionFailed, told};
 use crate::peer::event::{Event, Events};
-use crate::peer::receipt::Numbers;
+use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::scraper::message;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
@@ -29,7 +29,7 @@ const HEAD: usize = 64;
 pub(super) struct Metrics {
     pub(super) door: Door,
     pub(super) events: Arc<Events>,
-    pub(super) numbers: Arc<Numbers>,
+    pub(super) scrape_ids: Arc<ScrapeIds>,
     pub(super) peer: PublicKey,
 }
 
@@ -39,7 +39,7 @@ impl Service for Metrics {
 
     /// Takes any body: those of the oldest bridges are other ones.
     async fn answer(&self, _: Bytes) -> Answer {
-        let (peer, scrape) = (self.peer, self.numbers.next());
+        let (peer, scrape) = (self.peer, self.scrape_ids.next());
         let path = "/metrics".to_owned();
         self.events.emit(Event::Asked { peer, scrape, path });
         let collected = timeout(PATIENCE, self.collect()).await;

@@ -20,7 +20,7 @@ use super::serving::serve;
 use crate::http::Door;
 use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::ScrapedSettings;
-use crate::peer::receipt::Numbers;
+use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::session::told;
 use crate::peer::{HyperdhtError, PublicKey};
 
@@ -46,7 +46,7 @@ pub(crate) struct Scraped {
     registrars: Vec<Registrar>,
     door: Door,
     events: Arc<Events>,
-    numbers: Arc<Numbers>,
+    scrape_ids: Arc<ScrapeIds>,
 }
 
 impl Scraped {
@@ -78,7 +78,7 @@ impl Scraped {
             registrars: bridges.into_iter().map(registrar).collect(),
             door,
             events,
-            numbers: Arc::default(),
+            scrape_ids: Arc::default(),
         })
     }
 
@@ -91,7 +91,7 @@ impl Scraped {
             registrars,
             door,
             events,
-            numbers,
+            scrape_ids,
         } = self;
         let heard: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.heard.clone())).collect();
         let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
@@ -129,7 +129,7 @@ impl Scraped {
                         let metrics = Metrics {
                             door: door.clone(),
                             events: events.clone(),
-                            numbers: numbers.clone(),
+                            scrape_ids: scrape_ids.clone(),
                             peer: pipe.peer,
                         };
                         links.spawn(answer(pipe, metrics, stop.clone()));

@@ -26,63 +26,63 @@ pub(super) const SCRAPE: HeaderName = HeaderName::from_static("exporter-proxy-sc
 pub(super) const DELIVERED: HeaderName = HeaderName::from_static("exporter-proxy-delivered");
 
 /// How long after a lost connection somebody may still say what became of an answer: as long as an unseen scraper is remembered.
-pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Answers whose fate is open, over all links: far more than a healthy bridge has, and 100 kB. Beyond it an answer counts as not delivered.
-const MAX_OPEN: usize = 4_096;
+const MAX_PENDING: usize = 4_096;
 
 /// The open answers of all links. Cloning clones a handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger(Arc<Mutex<Open>>);
+pub(super) struct DeliveryTracker(Arc<Mutex<Pending>>);
 
-type Open = HashMap<(PublicKey, ScrapeId), Weak<Account>>;
+type Pending = HashMap<(PublicKey, ScrapeId), Weak<StreamDelivery>>;
 
-impl Ledger {
-    fn lock(&self) -> MutexGuard<'_, Open> {
+impl DeliveryTracker {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `peer` says that the answer to this scrape of its own has reached its reader.
     pub(super) fn delivered(&self, peer: PublicKey, scrape: ScrapeId) {
-        let account = self.lock().get(&(peer, scrape)).and_then(Weak::upgrade);
-        if let Some(account) = account {
-            account.deliver();
+        let delivery = self.lock().get(&(peer, scrape)).and_then(Weak::upgrade);
+        if let Some(delivery) = delivery {
+            delivery.set_delivered();
         }
     }
 
-    fn enter(&self, peer: PublicKey, scrape: ScrapeId, account: &Weak<Account>) {
-        let mut open = self.lock();
-        if open.len() < MAX_OPEN {
-            open.insert((peer, scrape), account.clone());
+    fn insert(&self, peer: PublicKey, scrape: ScrapeId, delivery: &Weak<StreamDelivery>) {
+        let mut pending = self.lock();
+        if pending.len() < MAX_PENDING {
+            pending.insert((peer, scrape), delivery.clone());
         }
     }
 
-    fn strike(&self, peer: PublicKey, scrape: ScrapeId) {
+    fn remove(&self, peer: PublicKey, scrape: ScrapeId) {
         self.lock().remove(&(peer, scrape));
     }
 }
 
 /// One stream's account: the scrape that it carries, and whether the answer was delivered.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct StreamDelivery {
     peer: PublicKey,
-    ledger: Ledger,
+    tracker: DeliveryTracker,
     events: Arc<Events>,
-    me: Weak<Account>,
-    opened: Instant,
+    weak_self: Weak<StreamDelivery>,
+    started: Instant,
     scrape: OnceLock<ScrapeId>,
     delivered: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Account {
-    pub(super) fn open(peer: PublicKey, ledger: Ledger, events: Arc<Events>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+impl StreamDelivery {
+    pub(super) fn open(peer: PublicKey, tracker: DeliveryTracker, events: Arc<Events>) -> Arc<Self> {
+        Arc::new_cyclic(|weak_self| Self {
             peer,
-            ledger,
+            tracker,
             events,
-            me: me.clone(),
-            opened: Instant::now(),
+            weak_self: weak_self.clone(),
+            started: Instant::now(),
             scrape: OnceLock::new(),
             delivered: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -90,11 +90,11 @@ impl Account {
     }
 
     /// Whether a scrape has come on the stream.
-    pub(super) fn has_asked(&self) -> bool {
+    pub(super) fn has_request(&self) -> bool {
         self.scrape.get().is_some()
     }
 
-    fn deliver(&self) {
+    fn set_delivered(&self) {
         self.delivered.store(true, Ordering::Release);
         self.waker.wake();
     }
@@ -110,7 +110,7 @@ impl Account {
     }
 }
 
-impl SendQueue for Account {
+impl SendQueue for StreamDelivery {
     /// The reader is behind the other end, so acknowledgements of the transport say nothing: it has all or we do not know.
     fn unacked(&self) -> io::Result<u64> {
         Ok(u64::from(!self.delivered.load(Ordering::Acquire)))
@@ -125,14 +125,14 @@ impl SendQueue for Account {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         for scrape in text(DELIVERED).into_iter().flat_map(|list| list.split(',')) {
             if let Ok(scrape) = scrape.trim().parse() {
-                self.ledger.delivered(self.peer, scrape);
+                self.tracker.delivered(self.peer, scrape);
             }
         }
         let Some(scrape) = text(SCRAPE).and_then(|text| text.parse().ok()) else {
             return;
         };
         if self.scrape.set(scrape).is_ok() {
-            self.ledger.enter(self.peer, scrape, &self.me);
+            self.tracker.insert(self.peer, scrape, &self.weak_self);
             self.events.emit(Event::Asked {
                 peer: self.peer,
                 scrape,
@@ -149,17 +149,17 @@ impl SendQueue for Account {
         } else {
             let why = match extensions.get::<CollectionFailed>() {
                 Some(failed) => failed.to_string(),
-                None => format!("answered with {status} after {:?}", self.opened.elapsed()),
+                None => format!("answered with {status} after {:?}", self.started.elapsed()),
             };
             Event::Failed { peer, scrape, why }
         });
     }
 }
 
-impl Drop for Account {
+impl Drop for StreamDelivery {
     fn drop(&mut self) {
         if let Some(scrape) = self.scrape.get() {
-            self.ledger.strike(self.peer, *scrape);
+            self.tracker.remove(self.peer, *scrape);
         }
     }
 }
@@ -173,36 +173,36 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
     }
 
-    fn asked(ledger: &Ledger, peer: u8, pairs: &[(HeaderName, &str)]) -> Arc<Account> {
-        let account = Account::open(PublicKey::new([peer; 32]), ledger.clone(), Arc::default());
-        account.asked(&Uri::from_static("/metrics"), &head(pairs));
-        account
+    fn asked(tracker: &DeliveryTracker, peer: u8, pairs: &[(HeaderName, &str)]) -> Arc<StreamDelivery> {
+        let delivery = StreamDelivery::open(PublicKey::new([peer; 32]), tracker.clone(), Arc::default());
+        delivery.asked(&Uri::from_static("/metrics"), &head(pairs));
+        delivery
     }
 
     #[test]
     fn an_answer_is_delivered_when_its_own_scraper_says_so_on_any_stream() {
-        let ledger = Ledger::default();
-        let first = asked(&ledger, 1, &[(SCRAPE, "00000000000000a1")]);
-        let others = asked(&ledger, 2, &[(SCRAPE, "00000000000000a1"), (DELIVERED, "a1")]);
+        let tracker = DeliveryTracker::default();
+        let first = asked(&tracker, 1, &[(SCRAPE, "00000000000000a1")]);
+        let others = asked(&tracker, 2, &[(SCRAPE, "00000000000000a1"), (DELIVERED, "a1")]);
         // Another's word counts for nothing, nor does one's own about the scrape that it stands in.
         assert_eq!((first.unacked().unwrap(), others.unacked().unwrap()), (1, 1));
-        let next = asked(&ledger, 1, &[(SCRAPE, "a2"), (DELIVERED, "ff, a1,x")]);
+        let next = asked(&tracker, 1, &[(SCRAPE, "a2"), (DELIVERED, "ff, a1,x")]);
         assert_eq!((first.unacked().unwrap(), next.unacked().unwrap()), (0, 1));
-        ledger.delivered(PublicKey::new([1; 32]), ScrapeId(0xa2));
+        tracker.delivered(PublicKey::new([1; 32]), ScrapeId(0xa2));
         assert_eq!(next.unacked().unwrap(), 0);
     }
 
     #[test]
     fn closed_accounts_leave_nothing_behind() {
-        let ledger = Ledger::default();
-        for n in 0..MAX_OPEN * 2 {
-            drop(asked(&ledger, 1, &[(SCRAPE, &ScrapeId(n as u64).to_string())]));
+        let tracker = DeliveryTracker::default();
+        for n in 0..MAX_PENDING * 2 {
+            drop(asked(&tracker, 1, &[(SCRAPE, &ScrapeId(n as u64).to_string())]));
         }
-        assert!(ledger.lock().is_empty());
-        let kept: Vec<_> = (0..MAX_OPEN + 10)
-            .map(|n| asked(&ledger, 1, &[(SCRAPE, &ScrapeId(n as u64).to_string())]))
+        assert!(tracker.lock().is_empty());
+        let kept: Vec<_> = (0..MAX_PENDING + 10)
+            .map(|n| asked(&tracker, 1, &[(SCRAPE, &ScrapeId(n as u64).to_string())]))
             .collect();
-        assert_eq!(ledger.lock().len(), MAX_OPEN);
+        assert_eq!(tracker.lock().len(), MAX_PENDING);
         drop(kept);
     }
 }

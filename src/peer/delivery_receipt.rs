@@ -12,13 +12,13 @@ use super::stream::LinkStream;
 use crate::model::Client;
 
 /// Deliveries that are remembered for the next request: the scrapes of as many readers between two of them.
-const MAX_UNTOLD: usize = 256;
+const MAX_UNREPORTED: usize = 256;
 
 /// Numbers for scrapes, none given twice in a run, and hardly ever in two runs.
 #[derive(Debug)]
-pub(crate) struct Numbers(AtomicU64);
+pub(crate) struct ScrapeIds(AtomicU64);
 
-impl Default for Numbers {
+impl Default for ScrapeIds {
     fn default() -> Self {
         let mut start = [0; 8];
         // Without randomness numbers begin at 0, and a restart could confirm an answer of the run before.
@@ -27,7 +27,7 @@ impl Default for Numbers {
     }
 }
 
-impl Numbers {
+impl ScrapeIds {
     pub(super) fn next(&self) -> ScrapeId {
         ScrapeId(self.0.fetch_add(1, Ordering::Relaxed))
     }
@@ -35,16 +35,16 @@ impl Numbers {
 
 /// Deliveries that one scraped end has not surely been told of. They outlive its link.
 #[derive(Debug, Default)]
-pub(crate) struct Untold(Mutex<VecDeque<ScrapeId>>);
+pub(crate) struct UnreportedDeliveries(Mutex<VecDeque<ScrapeId>>);
 
-impl Untold {
+impl UnreportedDeliveries {
     fn with<T>(&self, change: impl FnOnce(&mut VecDeque<ScrapeId>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn add(&self, scrape: ScrapeId) {
         self.with(|list| {
-            if list.len() >= MAX_UNTOLD {
+            if list.len() >= MAX_UNREPORTED {
                 list.pop_front();
             }
             list.push_back(scrape);
@@ -57,8 +57,8 @@ impl Untold {
     }
 
     /// The request with these was answered, so they have been heard.
-    pub(super) fn heard(&self, told: &[ScrapeId]) {
-        self.with(|list| list.retain(|scrape| !told.contains(scrape)));
+    pub(super) fn mark_reported(&self, reported: &[ScrapeId]) {
+        self.with(|list| list.retain(|scrape| !reported.contains(scrape)));
     }
 }
 
@@ -66,37 +66,37 @@ impl Untold {
 ///
 /// Until then its stream is kept, so that the scraped end keeps waiting. A receipt that is dropped says nothing, which counts as no.
 #[derive(Clone)]
-pub struct Receipt(Arc<Slip>);
+pub struct DeliveryReceipt(Arc<ReceiptState>);
 
-pub(super) struct Slip {
+pub(super) struct ReceiptState {
     scrape: ScrapeId,
     deliver: Box<dyn Fn(ScrapeId) + Send + Sync>,
-    state: Mutex<State>,
+    state: Mutex<ReceiptPhase>,
     whole: AtomicBool,
 }
 
 #[derive(Debug)]
-enum State {
+enum ReceiptPhase {
     /// The body is still coming.
-    Open,
+    Receiving,
     /// The body has come whole, and its stream waits.
-    Kept(LinkStream),
+    Complete(LinkStream),
     /// All has been said.
-    Settled,
+    Reported,
 }
 
-impl std::fmt::Debug for Slip {
+impl std::fmt::Debug for ReceiptState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Slip({})", self.scrape)
     }
 }
 
-impl Receipt {
+impl DeliveryReceipt {
     pub(super) fn new(scrape: ScrapeId, deliver: impl Fn(ScrapeId) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Slip {
+        Self(Arc::new(ReceiptState {
             scrape,
             deliver: Box::new(deliver),
-            state: Mutex::new(State::Open),
+            state: Mutex::new(ReceiptPhase::Receiving),
             whole: AtomicBool::new(false),
         }))
     }
@@ -109,43 +109,52 @@ impl Receipt {
 
     /// Whether all of the answer has come.
     #[must_use]
-    pub fn was_whole(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.0.whole.load(Ordering::Acquire)
     }
 
     /// The body has come whole.
-    pub(super) fn keep(&self, stream: LinkStream) {
+    pub(super) fn complete(&self, stream: LinkStream) {
         self.0.whole.store(true, Ordering::Release);
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Open) {
-            *state = State::Kept(stream);
+        if matches!(*state, ReceiptPhase::Receiving) {
+            *state = ReceiptPhase::Complete(stream);
         }
     }
 
-    fn is_settled(&self) -> bool {
-        matches!(&*self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Settled)
+    fn is_reported(&self) -> bool {
+        matches!(
+            &*self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
+            ReceiptPhase::Reported
+        )
     }
 
     /// Whether the body has come whole, and its stream waits for word from the reader.
-    fn is_kept(&self) -> bool {
-        matches!(&*self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Kept(_))
+    fn awaits_outcome(&self) -> bool {
+        matches!(
+            &*self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
+            ReceiptPhase::Complete(_)
+        )
     }
 
-    fn settle(&self) -> State {
-        mem::replace(&mut *self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Settled)
+    fn take_phase(&self) -> ReceiptPhase {
+        mem::replace(
+            &mut *self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
+            ReceiptPhase::Reported,
+        )
     }
 
     /// The answer has reached its reader, whole.
-    pub fn delivered(&self) {
-        if let State::Kept(stream) = self.settle() {
+    pub fn acked(&self) {
+        if let ReceiptPhase::Complete(stream) = self.take_phase() {
             (self.0.deliver)(self.0.scrape);
             drop(stream);
         }
     }
 
     /// It may not have.
-    pub fn returned(&self) {
-        if let State::Kept(stream) = self.settle() {
+    pub fn unacked(&self) {
+        if let ReceiptPhase::Complete(stream) = self.take_phase() {
             stream.abandon();
         }
     }
@@ -155,34 +164,34 @@ impl Receipt {
 ///
 /// A reader that has an answer and does not ask again keeps a stream of the link, and readers of one address could keep all of them.
 #[derive(Debug, Default)]
-pub(super) struct OpenReceipts(Mutex<Vec<(Client, Weak<Slip>)>>);
+pub(super) struct PendingReceipts(Mutex<Vec<(Client, Weak<ReceiptState>)>>);
 
-impl OpenReceipts {
+impl PendingReceipts {
     /// Notes an answer for this client. Where `most` wait already, the oldest answer of the client that has most of them is given back:
     /// its reader may have it, but does not say so in time.
-    pub(super) fn add(&self, client: &Client, receipt: &Receipt, most: usize) {
-        let returned = {
+    pub(super) fn add(&self, client: &Client, receipt: &DeliveryReceipt, most: usize) {
+        let unacked = {
             let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            open.retain(|(_, slip)| slip.upgrade().is_some_and(|slip| !Receipt(slip).is_settled()));
-            let returned = (open.len() >= most).then(|| Self::oldest_of_largest(&open)).flatten();
+            open.retain(|(_, state)| state.upgrade().is_some_and(|state| !DeliveryReceipt(state).is_reported()));
+            let unacked = (open.len() >= most).then(|| Self::oldest_of_largest(&open)).flatten();
             open.push((client.network(), Arc::downgrade(&receipt.0)));
-            returned
+            unacked
         };
-        if let Some(receipt) = returned {
-            receipt.returned();
+        if let Some(receipt) = unacked {
+            receipt.unacked();
         }
     }
 
-    fn oldest_of_largest(open: &[(Client, Weak<Slip>)]) -> Option<Receipt> {
-        let kept: Vec<_> = open
+    fn oldest_of_largest(open: &[(Client, Weak<ReceiptState>)]) -> Option<DeliveryReceipt> {
+        let waiting: Vec<_> = open
             .iter()
-            .filter_map(|(client, slip)| Some((client, Receipt(slip.upgrade()?))))
-            .filter(|(_, receipt)| receipt.is_kept())
+            .filter_map(|(client, state)| Some((client, DeliveryReceipt(state.upgrade()?))))
+            .filter(|(_, receipt)| receipt.awaits_outcome())
             .collect();
         let mut counts: HashMap<&Client, usize> = HashMap::new();
-        kept.iter().for_each(|(client, _)| *counts.entry(client).or_default() += 1);
+        waiting.iter().for_each(|(client, _)| *counts.entry(client).or_default() += 1);
         let most = counts.values().copied().max()?;
-        let oldest = kept.iter().find(|(client, _)| counts.get(client) == Some(&most));
+        let oldest = waiting.iter().find(|(client, _)| counts.get(client) == Some(&most));
         oldest.map(|(_, receipt)| receipt.clone())
     }
 }
@@ -193,20 +202,20 @@ mod tests {
 
     #[test]
     fn untold_deliveries_are_bounded_and_go_once_heard() {
-        let untold = Untold::default();
+        let unreported = UnreportedDeliveries::default();
         for n in 0..300 {
-            untold.add(ScrapeId(n));
+            unreported.add(ScrapeId(n));
         }
-        let told = untold.list();
-        assert_eq!((told.len(), told[0]), (MAX_UNTOLD, ScrapeId(44)));
-        untold.add(ScrapeId(1_000));
-        untold.heard(&told);
-        assert_eq!(untold.list(), [ScrapeId(1_000)]);
+        let reported = unreported.list();
+        assert_eq!((reported.len(), reported[0]), (MAX_UNREPORTED, ScrapeId(44)));
+        unreported.add(ScrapeId(1_000));
+        unreported.mark_reported(&reported);
+        assert_eq!(unreported.list(), [ScrapeId(1_000)]);
     }
 
     #[test]
     fn numbers_differ() {
-        let numbers = Numbers::default();
-        assert_ne!(numbers.next(), numbers.next());
+        let ids = ScrapeIds::default();
+        assert_ne!(ids.next(), ids.next());
     }
 }
