@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::aliases::LinkId;
 use super::registry::{Claim, Refusal, Registry};
-use crate::peer::{Gate, Guest, Heard, Newcomer, PublicKey, SharedSecret};
+use crate::peer::{AcceptedLink, Guest, Heard, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -24,7 +24,7 @@ const TWINS_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Receives proxies.
 pub(super) struct Lodge {
-    gate: Gate,
+    listener: QuicListener,
     host: Arc<Host>,
 }
 
@@ -34,9 +34,9 @@ struct Host {
 }
 
 impl Lodge {
-    pub(super) fn new(gate: Gate, registry: Arc<Registry>, key: PublicKey) -> Self {
+    pub(super) fn new(listener: QuicListener, registry: Arc<Registry>, key: PublicKey) -> Self {
         let host = Arc::new(Host { registry, key });
-        Self { gate, host }
+        Self { listener, host }
     }
 }
 
@@ -46,18 +46,18 @@ impl Part for Lodge {
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        let Self { mut gate, host } = *self;
+        let Self { mut listener, host } = *self;
         Box::pin(async move {
             let mut guests = JoinSet::new();
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    newcomer = gate.next() => match newcomer {
+                    accepted = listener.next() => match accepted {
                         None => anyhow::bail!("the socket is closed"),
-                        Some(newcomer) if guests.len() < MAX_GUESTS => {
-                            guests.spawn(host.clone().receive(newcomer, stop.clone()));
+                        Some(accepted) if guests.len() < MAX_GUESTS => {
+                            guests.spawn(host.clone().receive(accepted, stop.clone()));
                         }
-                        Some(newcomer) => newcomer.send_away("there are too many links"),
+                        Some(accepted) => accepted.reject("there are too many links"),
                     },
                     Some(ended) = guests.join_next() => report(ended),
                 }
@@ -65,7 +65,7 @@ impl Part for Lodge {
             while let Some(ended) = guests.join_next().await {
                 report(ended);
             }
-            gate.close("the bridge is stopping").await;
+            listener.close("the bridge is stopping").await;
             Ok(())
         })
     }
@@ -78,8 +78,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 impl Host {
-    async fn receive(self: Arc<Self>, newcomer: Newcomer, stop: CancellationToken) {
-        let Some(mut guest) = Guest::meet(newcomer).await else { return };
+    async fn receive(self: Arc<Self>, accepted: AcceptedLink, stop: CancellationToken) {
+        let Some(mut guest) = Guest::meet(accepted).await else { return };
         let register = match guest.first().await {
             Heard::Message(LinkMessage::Register(register)) => register,
             Heard::Message(_) => return guest.close("a registration comes first"),

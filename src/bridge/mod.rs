@@ -41,7 +41,7 @@ use self::registry::Registry;
 use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
-use crate::peer::{Event, Events, Gate, HyperdhtError, Identity, Network, PublicKey, REGISTER_INTERVAL, SharedSecret};
+use crate::peer::{Event, Events, HyperdhtError, Identity, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Listener, Notes, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
@@ -175,11 +175,11 @@ impl Bridge {
         }
         let mut quic = None;
         if let Some(address) = &settings.quic_listen {
-            let gate = Gate::for_proxies(&settings.identity, address, events)
+            let listener = QuicListener::for_registration(&settings.identity, address, events)
                 .await
                 .context("bridge.quic_listen")?;
-            quic = gate.local_addr();
-            supervisor.add(Lodge::new(gate, registry, key));
+            quic = listener.local_addr();
+            supervisor.add(Lodge::new(listener, registry, key));
         }
         let forwarding = Forwarding {
             roster: roster.clone(),

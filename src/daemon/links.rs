@@ -75,7 +75,7 @@ pub(super) async fn client(
     });
     let client = Client::bind(settings, door, events).await.map_err(|error| {
         let key = match error {
-            ClientError::Gate(_) => "p2p.listen",
+            ClientError::Listen(_) => "p2p.listen",
             ClientError::Hyperdht(_) => "p2p.bridges",
         };
         anyhow::Error::new(error).context(key)

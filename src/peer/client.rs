@@ -20,9 +20,9 @@ use super::collection::{self, CollectionFailed};
 use super::delivery_tracker::SCRAPE;
 use super::event::{Event, Events};
 use super::far::{HyperdhtError, ScrapedSettings};
-use super::gate::{Gate, GateError};
 use super::hyperdht::{Network, Scraped};
 use super::offer::Offer;
+use super::quic_listener::{ListenError, QuicListener};
 use super::reception::Reception;
 use super::session::{Session, told};
 use super::tls::{Admit, Protocol};
@@ -53,7 +53,7 @@ pub struct ClientSettings {
 pub enum ClientError {
     /// It cannot listen.
     #[error(transparent)]
-    Gate(#[from] GateError),
+    Listen(#[from] ListenError),
     /// It cannot join HyperDHT.
     #[error(transparent)]
     Hyperdht(#[from] HyperdhtError),
@@ -108,9 +108,9 @@ impl Client {
             Some(address) => {
                 let admitted: HashSet<_> = bridges.iter().map(LinkAddress::key).chain(allow).collect();
                 // One stream carries the control messages.
-                let terms = (Admit::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
+                let handshake_settings = (Admit::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
                 Some(Reception {
-                    gate: Gate::bind(&identity, &address, terms, events.clone()).await?,
+                    listener: QuicListener::bind(&identity, &address, handshake_settings, events.clone()).await?,
                     offer: offer.clone(),
                 })
             }
@@ -161,7 +161,7 @@ impl Client {
     /// Where it listens for scrapers, with the real port.
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
-        self.reception.as_ref()?.gate.local_addr()
+        self.reception.as_ref()?.listener.local_addr()
     }
 
     /// What happens from now on.

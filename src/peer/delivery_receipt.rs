@@ -87,7 +87,7 @@ enum ReceiptPhase {
 
 impl std::fmt::Debug for ReceiptState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Slip({})", self.scrape)
+        write!(f, "ReceiptState({})", self.scrape)
     }
 }
 

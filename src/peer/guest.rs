@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use super::control::{ControlError, Inbox, Outbox};
 use super::event::Events;
-use super::gate::Newcomer;
 use super::link::{Link, Memory};
 use super::proof::{Claim, keying};
+use super::quic_listener::AcceptedLink;
 use super::transport::{self, CLOSED, ending};
 use super::{ConnectionUid, PublicKey, SharedSecret};
 use crate::wire::{LinkMessage, Register};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The link to a proxy, from the side that was dialled.
 pub(crate) struct Guest {
-    newcomer: Newcomer,
+    accepted: AcceptedLink,
     inbox: Inbox,
     outbox: Outbox,
 }
@@ -37,37 +37,37 @@ pub(crate) enum Heard {
 
 impl Guest {
     /// Waits for the control stream of a newcomer; one that does not open it in time is sent away.
-    pub(crate) async fn meet(newcomer: Newcomer) -> Option<Self> {
-        match timeout(PATIENCE, newcomer.connection.accept_bi()).await {
+    pub(crate) async fn meet(accepted: AcceptedLink) -> Option<Self> {
+        match timeout(PATIENCE, accepted.connection.accept_bi()).await {
             Ok(Ok((send, recv))) => Some(Self {
-                newcomer,
+                accepted,
                 inbox: Inbox::new(recv),
                 outbox: Outbox(send),
             }),
             _ => {
-                newcomer.connection.close(CLOSED, b"nothing was said");
+                accepted.connection.close(CLOSED, b"nothing was said");
                 None
             }
         }
     }
 
     pub(crate) fn key(&self) -> PublicKey {
-        self.newcomer.key
+        self.accepted.key
     }
 
     /// The number of its connection.
     pub(crate) fn number(&self) -> ConnectionUid {
-        transport::number(&self.newcomer.connection)
+        transport::number(&self.accepted.connection)
     }
 
     /// Where it comes from; a proxy behind a translator of addresses may wander.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.newcomer.connection.remote_address()
+        self.accepted.connection.remote_address()
     }
 
     /// Where it came from at first, which is what it was admitted by.
     pub(crate) fn first_address(&self) -> SocketAddr {
-        self.newcomer.address
+        self.accepted.address
     }
 
     /// The first message, within the patience for it.
@@ -84,7 +84,7 @@ impl Guest {
             Ok(message) => return Heard::Message(message),
             Err(error) => error,
         };
-        match self.newcomer.connection.close_reason() {
+        match self.accepted.connection.close_reason() {
             Some(reason) => gone(&reason),
             None => Heard::Gone(false, error.to_string()),
         }
@@ -106,15 +106,15 @@ impl Guest {
             alias: &register.alias,
             service: &register.service,
             hostname: &register.hostname,
-            proxy: self.newcomer.key,
+            proxy: self.accepted.key,
             bridge,
         };
-        keying(&self.newcomer.connection).is_some_and(|keying| claim.holds(secret, &keying, &register.proof))
+        keying(&self.accepted.connection).is_some_and(|keying| claim.holds(secret, &keying, &register.proof))
     }
 
     /// The link over which it can be scraped, and the control messages to be said for it.
     pub(crate) fn link(&self, memory: Memory, events: Arc<Events>) -> (Link, mpsc::Receiver<LinkMessage>) {
-        Link::new(self.newcomer.connection.clone(), self.newcomer.key, memory, events)
+        Link::new(self.accepted.connection.clone(), self.accepted.key, memory, events)
     }
 
     /// Says what there is to say, then closes once that has arrived or cannot.
@@ -123,12 +123,12 @@ impl Guest {
             // A close would overtake what was just said.
             let _ = timeout(PATIENCE, self.outbox.0.stopped()).await;
         }
-        self.newcomer.connection.close(CLOSED, why.as_bytes());
+        self.accepted.connection.close(CLOSED, why.as_bytes());
     }
 
     /// Closes at once.
     pub(crate) fn close(&self, why: &str) {
-        self.newcomer.connection.close(CLOSED, why.as_bytes());
+        self.accepted.connection.close(CLOSED, why.as_bytes());
     }
 }
 

@@ -18,7 +18,6 @@ mod dial;
 mod event;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
 mod far;
-mod gate;
 mod guest;
 #[cfg_attr(not(feature = "hyperdht"), path = "unbuilt.rs")]
 mod hyperdht;
@@ -27,6 +26,7 @@ mod key;
 mod link;
 mod offer;
 mod proof;
+mod quic_listener;
 mod quic_scraper;
 mod reception;
 mod registration;
@@ -43,21 +43,21 @@ mod tests;
 
 pub use address::{LinkAddress, QuicAddress};
 pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_door, metrics_door_within};
+pub use delivery_receipt::DeliveryReceipt;
 pub use dial::DialError;
 pub use event::{ConnectionUid, Event, Events, ScrapeId};
 pub use far::HyperdhtError;
-pub use gate::GateError;
 pub use identity::{Identity, IdentityError, Seed, usual_key_file};
 pub use key::{NoKey, PublicKey, SharedSecret};
 pub use link::LinkError;
-pub use delivery_receipt::DeliveryReceipt;
+pub use quic_listener::ListenError;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
 pub(crate) use far::{Applicant, Clerk};
-pub(crate) use gate::{Gate, Newcomer};
 pub(crate) use guest::{Guest, Heard};
 pub(crate) use hyperdht::{Callers, Desk, Network};
 pub(crate) use link::{Answer, Link, Memory};
+pub(crate) use quic_listener::{AcceptedLink, QuicListener};
 pub(crate) use scraper::message;
 pub(crate) use tries::Tries;

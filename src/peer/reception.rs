@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{ControlError, Inbox};
 use super::event::ScrapeId;
-use super::gate::{Gate, Newcomer};
 use super::offer::Offer;
+use super::quic_listener::{AcceptedLink, QuicListener};
 use super::session::told;
 use super::transport::{self, CLOSED, ending};
 use crate::wire::LinkMessage;
@@ -16,7 +16,7 @@ const MAX_LINKS: usize = 64;
 
 /// The listening half of a proxy.
 pub(super) struct Reception {
-    pub(super) gate: Gate,
+    pub(super) listener: QuicListener,
     pub(super) offer: Offer,
 }
 
@@ -28,11 +28,11 @@ impl Reception {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                newcomer = self.gate.next() => match newcomer {
-                    Some(newcomer) if links.len() < MAX_LINKS => {
-                        links.spawn(receive(newcomer, self.offer.clone(), stop.clone()));
+                accepted = self.listener.next() => match accepted {
+                    Some(accepted) if links.len() < MAX_LINKS => {
+                        links.spawn(receive(accepted, self.offer.clone(), stop.clone()));
                     }
-                    Some(newcomer) => newcomer.connection.close(CLOSED, b"too many scrapers"),
+                    Some(accepted) => accepted.connection.close(CLOSED, b"too many scrapers"),
                     None => break,
                 },
                 Some(ended) = links.join_next() => match ended {
@@ -52,7 +52,7 @@ impl Reception {
                 Err(lost) => told(Err(lost)),
             }
         }
-        self.gate.close("stopping").await;
+        self.listener.close("stopping").await;
     }
 }
 
@@ -63,12 +63,12 @@ async fn finish(mut streams: JoinSet<()>) {
 }
 
 /// Serves one scraper until its link ends, and gives back the streams whose end is still open.
-async fn receive(newcomer: Newcomer, offer: Offer, stop: CancellationToken) -> JoinSet<()> {
-    let Newcomer {
+async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) -> JoinSet<()> {
+    let AcceptedLink {
         connection,
         key: peer,
         address,
-    } = newcomer;
+    } = accepted;
     let open = offer.events.opened(peer, address, transport::number(&connection));
     let mut streams = JoinSet::new();
     let mut inbox: Option<Inbox> = None;

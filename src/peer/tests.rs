@@ -53,16 +53,16 @@ fn register_as(alias: &str, dialled: &Dialled, proxy: &Identity, bridge: PublicK
 }
 
 /// A connection and both of its ends; a handshake needs them at the same time.
-async fn linked(gate: &mut Gate, proxy: &Identity, to: &QuicAddress) -> (Dialled, Newcomer) {
-    let (dialled, newcomer) = tokio::join!(dial(proxy, to, Protocol::Register, 1), gate.next());
-    (dialled.unwrap(), newcomer.unwrap())
+async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress) -> (Dialled, AcceptedLink) {
+    let (dialled, accepted) = tokio::join!(dial(proxy, to, Protocol::Register, 1), listener.next());
+    (dialled.unwrap(), accepted.unwrap())
 }
 
 /// Sends a registration and gives back what the other end makes of it.
-async fn judged((dialled, newcomer): (Dialled, Newcomer), register: Register, bridge: PublicKey) -> bool {
+async fn judged((dialled, accepted): (Dialled, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialled.connection.open_bi().await.unwrap();
     Outbox(send).send(&LinkMessage::Register(register)).await.unwrap();
-    let mut guest = Guest::meet(newcomer).await.unwrap();
+    let mut guest = Guest::meet(accepted).await.unwrap();
     let Heard::Message(LinkMessage::Register(heard)) = guest.first().await else {
         panic!("no registration came")
     };
@@ -72,15 +72,19 @@ async fn judged((dialled, newcomer): (Dialled, Newcomer), register: Register, br
 #[tokio::test]
 async fn a_replayed_proof_is_worth_nothing() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
-    let first = linked(&mut gate, &proxy, &address).await;
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let first = linked(&mut listener, &proxy, &address).await;
     let recorded = register(&first.0, &proxy, bridge.public_key());
     assert!(judged(first, recorded.clone(), bridge.public_key()).await);
     // The very same message, by the very same proxy, on another connection.
-    let second = linked(&mut gate, &proxy, &address).await;
+    let second = linked(&mut listener, &proxy, &address).await;
     assert!(!judged(second, recorded, bridge.public_key()).await);
-    let third = linked(&mut gate, &proxy, &address).await;
+    let third = linked(&mut listener, &proxy, &address).await;
     let honest = register(&third.0, &proxy, bridge.public_key());
     assert!(judged(third, honest, bridge.public_key()).await);
 }
@@ -88,11 +92,15 @@ async fn a_replayed_proof_is_worth_nothing() {
 #[tokio::test]
 async fn another_protocol_is_refused_in_the_handshake() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
     let refused = tokio::select! {
         refused = dial(&proxy, &address, Protocol::Scrape, 0) => refused.map(|_| ()).unwrap_err(),
-        _ = gate.next() => panic!("it came through"),
+        _ = listener.next() => panic!("it came through"),
     };
     assert!(refused.to_string().contains("doesn't support any known protocol"), "{refused}");
 }
@@ -100,12 +108,16 @@ async fn another_protocol_is_refused_in_the_handshake() {
 #[tokio::test]
 async fn what_is_no_control_message_ends_a_link() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
-    let (dialled, newcomer) = linked(&mut gate, &proxy, &address).await;
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let (dialled, accepted) = linked(&mut listener, &proxy, &address).await;
     let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
-    let mut guest = Guest::meet(newcomer).await.unwrap();
+    let mut guest = Guest::meet(accepted).await.unwrap();
     assert!(matches!(guest.first().await, Heard::Gone(false, why) if why.contains("malformed")));
     guest.close("malformed");
     assert!(Inbox::new(recv).next().await.is_err());
@@ -407,22 +419,22 @@ async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::bro
 
 /// A bridge's end of a link, of which only the wire is real.
 struct RawBridge {
-    newcomer: Newcomer,
+    accepted: AcceptedLink,
     outbox: Outbox,
     _inbox: Inbox,
 }
 
 impl RawBridge {
     /// Meets the client that dials a gate, and accepts its registration.
-    async fn accept(gate: &mut Gate) -> Self {
-        let newcomer = timeout(PATIENCE, gate.next()).await.unwrap().unwrap();
-        let (send, recv) = timeout(PATIENCE, newcomer.connection.accept_bi()).await.unwrap().unwrap();
+    async fn accept(listener: &mut QuicListener) -> Self {
+        let accepted = timeout(PATIENCE, listener.next()).await.unwrap().unwrap();
+        let (send, recv) = timeout(PATIENCE, accepted.connection.accept_bi()).await.unwrap().unwrap();
         let (mut outbox, mut inbox) = (Outbox(send), Inbox::new(recv));
         let register = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
         assert!(matches!(register, LinkMessage::Register(_)), "{register:?}");
         outbox.send(&LinkMessage::Registered { updated: true }).await.unwrap();
         Self {
-            newcomer,
+            accepted,
             outbox,
             _inbox: inbox,
         }
@@ -446,13 +458,17 @@ async fn lost(events: &mut tokio::sync::broadcast::Receiver<Event>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     let bridge = Identity::ephemeral().unwrap();
-    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
     let (_client, mut events) = lured(&address, some_metrics()).await;
 
     // Words of deliveries that never were: they are read and forgotten, and scrapes go on between them.
-    let mut raw = RawBridge::accept(&mut gate).await;
-    let (connection, key) = (raw.newcomer.connection.clone(), raw.newcomer.key);
+    let mut raw = RawBridge::accept(&mut listener).await;
+    let (connection, key) = (raw.accepted.connection.clone(), raw.accepted.key);
     let (link, _messages) = Link::new(connection, key, Memory::default(), Arc::default());
     let flood = (0..20_000).flat_map(|n| LinkMessage::Delivered(n).encode()).collect::<Vec<u8>>();
     let scrapes = async {
@@ -483,20 +499,24 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
         raw.say(&message).await;
         let why = lost(&mut events).await;
         assert!(why.contains(told), "{told}: {why}");
-        raw = RawBridge::accept(&mut gate).await;
+        raw = RawBridge::accept(&mut listener).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
     let bridge = Identity::ephemeral().unwrap();
-    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
     let (_client, _events) = lured(&address, some_metrics()).await;
     let mut closed = Vec::new();
     for _ in 0..4 {
-        let raw = RawBridge::accept(&mut gate).await;
-        raw.newcomer.connection.close(CLOSED, b"go away");
+        let raw = RawBridge::accept(&mut listener).await;
+        raw.accepted.connection.close(CLOSED, b"go away");
         closed.push(Instant::now());
     }
     let last = closed[3] - closed[2];
@@ -507,8 +527,12 @@ async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_back() {
     let bridge = Identity::ephemeral().unwrap();
-    let mut gate = Gate::for_proxies(&bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), gate.local_addr().unwrap()).parse().unwrap();
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
     let (told, mut fates) = tokio::sync::mpsc::unbounded_channel();
     let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
         let told = told.clone();
@@ -523,11 +547,11 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
     let mut asked = 0;
     // A link's fill of answers that reached nobody, so far as the proxy can know, until there are more of them than it keeps.
     while asked <= session::MAX_ORPHANS {
-        let raw = RawBridge::accept(&mut gate).await;
+        let raw = RawBridge::accept(&mut listener).await;
         let mut open = Vec::new();
         for _ in 0..transport::MAX_STREAMS {
             asked += 1;
-            let (mut send, mut recv) = raw.newcomer.connection.open_bi().await.unwrap();
+            let (mut send, mut recv) = raw.accepted.connection.open_bi().await.unwrap();
             let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nexporter-proxy-scrape: {asked:x}\r\n\r\n");
             send.write_all(request.as_bytes()).await.unwrap();
             // All of it: what the proxy could not write any more is given back at once, with no doubt about its fate.
@@ -540,7 +564,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
             open.push((send, recv));
         }
         assert!(fates.try_recv().is_err(), "a lost link alone decides nothing");
-        raw.newcomer.connection.close(CLOSED, b"gone");
+        raw.accepted.connection.close(CLOSED, b"gone");
     }
     for _ in 0..asked {
         assert!(matches!(timeout(PATIENCE, fates.recv()).await.unwrap(), Some(Fate::Returned)));

@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::calling::Caller;
 use super::node::Node;
-use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::delivery_receipt::ScrapeIds;
+use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 

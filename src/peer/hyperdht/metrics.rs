@@ -14,8 +14,8 @@ use super::serving::{Answer, Service};
 use crate::http::{Door, Handover, PeerAddr};
 use crate::peer::PublicKey;
 use crate::peer::collection::{CollectionFailed, told};
-use crate::peer::event::{Event, Events};
 use crate::peer::delivery_receipt::ScrapeIds;
+use crate::peer::event::{Event, Events};
 use crate::peer::scraper::message;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 

@@ -18,9 +18,9 @@ use super::pipe::Pipe;
 use super::registrar::Registrar;
 use super::serving::serve;
 use crate::http::Door;
+use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::ScrapedSettings;
-use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::session::told;
 use crate::peer::{HyperdhtError, PublicKey};
 

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::event::{Event, Events};
+use super::tries::Tries;
 use super::identity::key_of;
 use super::tls::{self, Admit, Protocol};
 use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE, ending};
-use super::tries::Tries;
 use super::{Identity, PublicKey};
 
 /// Handshakes in work at once: each costs some kilobytes and a signature. More are refused and come again.
@@ -24,7 +24,7 @@ const VALIDATE_FROM: usize = 64;
 
 /// Why a link cannot be listened for.
 #[derive(Debug, thiserror::Error)]
-pub enum GateError {
+pub enum ListenError {
     /// The address does not resolve or cannot be bound.
     #[error("cannot listen on udp {0}: {1}")]
     Bind(String, io::Error),
@@ -35,58 +35,58 @@ pub enum GateError {
 
 /// Somebody who has come through.
 #[derive(Debug)]
-pub(crate) struct Newcomer {
+pub(crate) struct AcceptedLink {
     pub(crate) connection: Connection,
     pub(crate) key: PublicKey,
     pub(crate) address: SocketAddr,
 }
 
-impl Newcomer {
+impl AcceptedLink {
     /// Closes the connection, telling why.
-    pub(crate) fn send_away(&self, why: &str) {
+    pub(crate) fn reject(&self, why: &str) {
         self.connection.close(CLOSED, why.as_bytes());
     }
 }
 
 /// A bound listener for links.
-pub(crate) struct Gate {
+pub(crate) struct QuicListener {
     endpoint: Endpoint,
     /// What a handshake needs, where not every key is let in: each then has a configuration of its own, so that the key of one that
     /// is turned away is known.
-    terms: Option<Terms>,
-    handshakes: JoinSet<Result<Newcomer, Barred>>,
+    settings: Option<HandshakeSettings>,
+    handshakes: JoinSet<Result<AcceptedLink, RejectedHandshake>>,
     /// By address, and whether it was shown to be the sender's own.
-    tries: Tries<(IpAddr, bool)>,
+    failures: Tries<(IpAddr, bool)>,
     events: Arc<Events>,
 }
 
 /// Who is let in, and to what.
 #[derive(Clone)]
-struct Terms {
+struct HandshakeSettings {
     identity: Identity,
     admit: Admit,
     protocol: Protocol,
     streams: u32,
 }
 
-struct Barred {
+struct RejectedHandshake {
     key: Option<PublicKey>,
     address: SocketAddr,
     validated: bool,
     why: ConnectionError,
 }
 
-impl Gate {
+impl QuicListener {
     /// Binds `HOST:PORT`; each link's other end may open so many streams.
     pub(super) async fn bind(
         identity: &Identity,
         address: &str,
         (admit, protocol, streams): (Admit, Protocol, u32),
         events: Arc<Events>,
-    ) -> Result<Self, GateError> {
-        let failed = |e| GateError::Bind(address.to_owned(), e);
+    ) -> Result<Self, ListenError> {
+        let failed = |e| ListenError::Bind(address.to_owned(), e);
         let (crypto, _) = tls::listening(identity, admit.clone(), protocol)?;
-        let terms = matches!(admit, Admit::Only(_)).then(|| Terms {
+        let settings = matches!(admit, Admit::Only(_)).then(|| HandshakeSettings {
             identity: identity.clone(),
             admit,
             protocol,
@@ -98,9 +98,9 @@ impl Gate {
                 Ok(endpoint) => {
                     return Ok(Self {
                         endpoint,
-                        terms,
+                        settings,
                         handshakes: JoinSet::new(),
-                        tries: Tries::default(),
+                        failures: Tries::default(),
                         events,
                     });
                 }
@@ -115,7 +115,7 @@ impl Gate {
     /// # Errors
     ///
     /// Where the address cannot be bound.
-    pub(crate) async fn for_proxies(identity: &Identity, address: &str, events: Arc<Events>) -> Result<Self, GateError> {
+    pub(crate) async fn for_registration(identity: &Identity, address: &str, events: Arc<Events>) -> Result<Self, ListenError> {
         // The proxy opens the control stream and nothing else.
         Self::bind(identity, address, (Admit::Anybody, Protocol::Register, 1), events).await
     }
@@ -126,13 +126,13 @@ impl Gate {
     }
 
     /// The next one who has come through; `None` once the gate is closed. Dropping the future loses nobody.
-    pub(crate) async fn next(&mut self) -> Option<Newcomer> {
+    pub(crate) async fn next(&mut self) -> Option<AcceptedLink> {
         loop {
             tokio::select! {
-                incoming = self.endpoint.accept() => self.examine(incoming?),
+                incoming = self.endpoint.accept() => self.start_handshake(incoming?),
                 Some(ended) = self.handshakes.join_next() => match ended {
-                    Ok(Ok(newcomer)) => return Some(newcomer),
-                    Ok(Err(barred)) => self.bar(barred),
+                    Ok(Ok(accepted)) => return Some(accepted),
+                    Ok(Err(rejected)) => self.record_rejection(rejected),
                     Err(lost) => tracing::error!("a handshake was lost: {lost}"),
                 },
             }
@@ -141,35 +141,35 @@ impl Gate {
 
     /// An address that was refused lately, or any while there is much to do, has to be shown to be the sender's own: a first packet can be
     /// sent under anybody's name, and nobody is to be shut out for what others do in theirs.
-    fn examine(&mut self, incoming: Incoming) {
+    fn start_handshake(&mut self, incoming: Incoming) {
         let address = incoming.remote_address();
         let (ip, validated, now) = (address.ip().to_canonical(), incoming.remote_address_validated(), Instant::now());
         let busy = self.handshakes.len();
-        let doubtful = || busy >= VALIDATE_FROM || self.tries.has_failed((ip, false), now);
-        if !self.tries.may((ip, true), now) {
+        let must_validate = || busy >= VALIDATE_FROM || self.failures.has_failed((ip, false), now);
+        if !self.failures.may((ip, true), now) {
             incoming.ignore();
         } else if busy >= MAX_HANDSHAKES {
             incoming.refuse();
-        } else if !validated && incoming.may_retry() && doubtful() {
+        } else if !validated && incoming.may_retry() && must_validate() {
             // It fails only where a retry is not allowed, which was asked.
             let _ = incoming.retry();
         } else {
-            self.handshakes.spawn(shake(incoming, address, self.terms.clone()));
+            self.handshakes.spawn(handshake(incoming, address, self.settings.clone()));
         }
     }
 
     /// Books that somebody was turned away for a reason. Silence shows nothing.
-    fn bar(&mut self, barred: Barred) {
-        let Barred {
+    fn record_rejection(&mut self, rejected: RejectedHandshake) {
+        let RejectedHandshake {
             key,
             address,
             validated,
             why,
-        } = barred;
+        } = rejected;
         if matches!(why, ConnectionError::TimedOut) {
             return;
         }
-        self.tries.failed((address.ip().to_canonical(), validated), Instant::now());
+        self.failures.failed((address.ip().to_canonical(), validated), Instant::now());
         let (_, why) = ending(&why);
         self.events.emit(Event::Barred { key, address, why });
     }
@@ -182,19 +182,23 @@ impl Gate {
     }
 }
 
-async fn shake(incoming: Incoming, address: SocketAddr, terms: Option<Terms>) -> Result<Newcomer, Barred> {
+async fn handshake(
+    incoming: Incoming,
+    address: SocketAddr,
+    settings: Option<HandshakeSettings>,
+) -> Result<AcceptedLink, RejectedHandshake> {
     let validated = incoming.remote_address_validated();
     // That TLS can be set up was seen when the endpoint was bound.
-    let own = terms.and_then(|terms| {
-        let (crypto, stranger) = tls::listening(&terms.identity, terms.admit, terms.protocol).ok()?;
-        Some((Arc::new(transport::server_config(crypto, terms.streams)), stranger))
+    let per_handshake = settings.and_then(|settings| {
+        let (crypto, unexpected) = tls::listening(&settings.identity, settings.admit, settings.protocol).ok()?;
+        Some((Arc::new(transport::server_config(crypto, settings.streams)), unexpected))
     });
-    let (config, stranger) = own.unzip();
-    let barred = |why| {
-        let key = stranger
+    let (config, unexpected) = per_handshake.unzip();
+    let rejected = |why| {
+        let key = unexpected
             .as_ref()
             .and_then(|key| *key.lock().unwrap_or_else(PoisonError::into_inner));
-        Barred {
+        RejectedHandshake {
             key,
             address,
             validated,
@@ -205,14 +209,14 @@ async fn shake(incoming: Incoming, address: SocketAddr, terms: Option<Terms>) ->
         Some(config) => incoming.accept_with(config),
         None => incoming.accept(),
     };
-    let connecting = connecting.map_err(barred)?;
+    let connecting = connecting.map_err(rejected)?;
     let connection = timeout(HANDSHAKE, connecting)
         .await
-        .map_err(|_| barred(ConnectionError::TimedOut))?
-        .map_err(barred)?;
+        .map_err(|_| rejected(ConnectionError::TimedOut))?
+        .map_err(rejected)?;
     // Without a key the handshake would have failed.
-    let key = key_of_peer(&connection).ok_or_else(|| barred(ConnectionError::LocallyClosed))?;
-    Ok(Newcomer { connection, key, address })
+    let key = key_of_peer(&connection).ok_or_else(|| rejected(ConnectionError::LocallyClosed))?;
+    Ok(AcceptedLink { connection, key, address })
 }
 
 /// The key that the other end has shown.
