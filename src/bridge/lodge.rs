@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::aliases::LinkId;
 use super::registry::{Claim, Refusal, Registry};
-use crate::peer::{AcceptedLink, Guest, Heard, PublicKey, QuicListener, SharedSecret};
+use crate::peer::{AcceptedLink, ControlEvent, ProxyLink, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -48,21 +48,21 @@ impl Part for Lodge {
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         let Self { mut listener, host } = *self;
         Box::pin(async move {
-            let mut guests = JoinSet::new();
+            let mut proxies = JoinSet::new();
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     accepted = listener.next() => match accepted {
                         None => anyhow::bail!("the socket is closed"),
-                        Some(accepted) if guests.len() < MAX_GUESTS => {
-                            guests.spawn(host.clone().receive(accepted, stop.clone()));
+                        Some(accepted) if proxies.len() < MAX_GUESTS => {
+                            proxies.spawn(host.clone().receive(accepted, stop.clone()));
                         }
                         Some(accepted) => accepted.reject("there are too many links"),
                     },
-                    Some(ended) = guests.join_next() => report(ended),
+                    Some(ended) = proxies.join_next() => report(ended),
                 }
             }
-            while let Some(ended) = guests.join_next().await {
+            while let Some(ended) = proxies.join_next().await {
                 report(ended);
             }
             listener.close("the bridge is stopping").await;
@@ -79,83 +79,85 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 impl Host {
     async fn receive(self: Arc<Self>, accepted: AcceptedLink, stop: CancellationToken) {
-        let Some(mut guest) = Guest::meet(accepted).await else { return };
-        let register = match guest.first().await {
-            Heard::Message(LinkMessage::Register(register)) => register,
-            Heard::Message(_) => return guest.close("a registration comes first"),
-            Heard::Gone(_, why) => {
-                tracing::debug!(peer = %guest.key(), "gone before it registered: {why}");
-                return guest.close("nothing was said");
+        let Some(mut proxy) = ProxyLink::accept(accepted).await else {
+            return;
+        };
+        let register = match proxy.recv_first().await {
+            ControlEvent::Message(LinkMessage::Register(register)) => register,
+            ControlEvent::Message(_) => return proxy.close("a registration comes first"),
+            ControlEvent::Ended(_, why) => {
+                tracing::debug!(peer = %proxy.key(), "gone before it registered: {why}");
+                return proxy.close("nothing was said");
             }
         };
         let id = self.registry.roster.next_link();
-        match self.judge(&guest, id, &register) {
-            Ok(updated) => self.serve(guest, id, (updated, register.alias), stop).await,
-            Err(why) => guest.dismiss(&LinkMessage::Refused(why), "the registration was refused").await,
+        match self.judge(&proxy, id, &register) {
+            Ok(updated) => self.serve(proxy, id, (updated, register.alias), stop).await,
+            Err(why) => proxy.close_after(&LinkMessage::Refused(why), "the registration was refused").await,
         }
     }
 
     /// A guest that has registered, until it goes.
-    async fn serve(&self, mut guest: Guest, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
-        let (peer, roster) = (guest.key(), &self.registry.roster);
-        let (link, mut messages) = guest.link(roster.memory(peer), roster.events.clone());
-        let open = roster.events.opened(peer, guest.address(), guest.number());
-        let mut twins = roster.link_up(id, peer, (guest.address(), &alias), link);
+    async fn serve(&self, mut proxy: ProxyLink, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
+        let (peer, roster) = (proxy.key(), &self.registry.roster);
+        let (link, mut messages) = proxy.link(roster.memory(peer), roster.events.clone());
+        let open = roster.events.opened(peer, proxy.address(), proxy.uid());
+        let mut twins = roster.link_up(id, peer, (proxy.address(), &alias), link);
         let look_for_twins = tokio::time::sleep(TWINS_AFTER);
         tokio::pin!(look_for_twins);
-        let mut said = guest.say(&LinkMessage::Registered { updated }).await;
+        let mut sent = proxy.send(&LinkMessage::Registered { updated }).await;
         let (mut goodbye, mut registered) = (None, std::time::Instant::now());
         let (meant, why) = loop {
-            if let Err(why) = said {
+            if let Err(why) = sent {
                 break (false, why);
             }
-            said = Ok(());
+            sent = Ok(());
             tokio::select! {
                 () = stop.cancelled() => break (true, "the bridge is stopping".to_owned()),
-                Some(message) = messages.recv() => said = guest.say(&message).await,
+                Some(message) = messages.recv() => sent = proxy.send(&message).await,
                 () = &mut look_for_twins, if !twins.is_empty() => roster.warn_of_twins(id, &std::mem::take(&mut twins)),
-                heard = guest.hear() => match heard {
-                    Heard::Gone(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
-                    Heard::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
+                event = proxy.recv() => match event {
+                    ControlEvent::Ended(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
+                    ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
                         break (false, "it registers too often".to_owned());
                     }
-                    Heard::Message(LinkMessage::Register(register)) => match self.judge(&guest, id, &register) {
+                    ControlEvent::Message(LinkMessage::Register(register)) => match self.judge(&proxy, id, &register) {
                         Ok(updated) => {
                             roster.link_renamed(id, &register.alias);
                             registered = std::time::Instant::now();
-                            said = guest.say(&LinkMessage::Registered { updated }).await;
+                            sent = proxy.send(&LinkMessage::Registered { updated }).await;
                         }
-                        Err(why) => said = guest.say(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
+                        Err(why) => sent = proxy.send(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
                     },
-                    Heard::Message(LinkMessage::Goodbye(why)) => {
+                    ControlEvent::Message(LinkMessage::Goodbye(why)) => {
                         // Nothing new for it; what is in work it finishes, and then closes.
                         roster.link_down(id);
                         goodbye = Some((true, why));
                     }
-                    Heard::Message(_) => break (false, "a message out of place".to_owned()),
+                    ControlEvent::Message(_) => break (false, "a message out of place".to_owned()),
                 },
             }
         };
         roster.link_down(id);
         if stop.is_cancelled() {
-            guest.dismiss(&LinkMessage::Goodbye(why.clone()), &why).await;
+            proxy.close_after(&LinkMessage::Goodbye(why.clone()), &why).await;
         } else {
-            guest.close(&why);
+            proxy.close(&why);
         }
         open.ended((meant, why));
     }
 
     /// Whether a registration is accepted; then whether it brought anything new.
-    fn judge(&self, guest: &Guest, id: LinkId, register: &Register) -> Result<bool, String> {
+    fn judge(&self, proxy: &ProxyLink, id: LinkId, register: &Register) -> Result<bool, String> {
         let claim = Claim {
-            from: (guest.key(), guest.first_address()),
-            key: guest.key(),
+            from: (proxy.key(), proxy.first_address()),
+            key: proxy.key(),
             alias: &register.alias,
             hostname: &register.hostname,
             service: &register.service,
             link: Some(id),
         };
-        let knows = |secret: &SharedSecret| guest.proves(register, secret, self.key);
+        let knows = |secret: &SharedSecret| proxy.verifies(register, secret, self.key);
         self.registry.judge(&claim, knows).map_err(|refusal| match refusal {
             Refusal::Unauthorised => "Unauthorised: the shared secret is another".to_owned(),
             Refusal::Other(why) => why,

@@ -26,13 +26,13 @@ pub(super) enum ControlError {
 }
 
 /// What the other end says.
-pub(super) struct Inbox {
+pub(super) struct ControlReceiver {
     stream: RecvStream,
     // Bounded: a message that would not fit is a fault as soon as its header is there.
     buffer: BytesMut,
 }
 
-impl Inbox {
+impl ControlReceiver {
     pub(super) fn new(stream: RecvStream) -> Self {
         Self {
             stream,
@@ -57,9 +57,9 @@ impl Inbox {
 }
 
 /// What we say.
-pub(super) struct Outbox(pub(super) SendStream);
+pub(super) struct ControlSender(pub(super) SendStream);
 
-impl Outbox {
+impl ControlSender {
     /// Sends a message; it is small, so this waits only for an end that takes nothing at all.
     pub(super) async fn send(&mut self, message: &LinkMessage) -> Result<(), ControlError> {
         Ok(self.0.write_all(&message.encode()).await?)

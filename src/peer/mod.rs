@@ -18,7 +18,6 @@ mod dial;
 mod event;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
 mod far;
-mod guest;
 #[cfg_attr(not(feature = "hyperdht"), path = "unbuilt.rs")]
 mod hyperdht;
 mod identity;
@@ -26,6 +25,7 @@ mod key;
 mod link;
 mod offer;
 mod proof;
+mod proxy_link;
 mod quic_listener;
 mod quic_scraper;
 mod reception;
@@ -55,9 +55,9 @@ pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
 pub(crate) use far::{Applicant, Clerk};
-pub(crate) use guest::{Guest, Heard};
 pub(crate) use hyperdht::{Callers, Desk, Network};
 pub(crate) use link::{Answer, Link, Memory};
+pub(crate) use proxy_link::{ControlEvent, ProxyLink};
 pub(crate) use quic_listener::{AcceptedLink, QuicListener};
 pub(crate) use scraper::message;
 pub(crate) use tries::Tries;

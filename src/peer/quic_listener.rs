@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::event::{Event, Events};
-use super::tries::Tries;
 use super::identity::key_of;
 use super::tls::{self, Admit, Protocol};
 use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE, ending};
+use super::tries::Tries;
 use super::{Identity, PublicKey};
 
 /// Handshakes in work at once: each costs some kilobytes and a signature. More are refused and come again.

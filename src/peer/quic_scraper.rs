@@ -10,7 +10,7 @@ use quinn::Connection;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::control::Outbox;
+use super::control::ControlSender;
 use super::dial::{Dialled, dial};
 use super::event::{Event, Events, OpenConnection};
 use super::link::{Link, LinkError, Memory};
@@ -33,7 +33,7 @@ pub(super) struct QuicScraper {
 struct Live {
     link: Link,
     dialled: Dialled,
-    outbox: Outbox,
+    outbox: ControlSender,
     messages: mpsc::Receiver<LinkMessage>,
     ending: Ending,
 }
@@ -118,7 +118,7 @@ impl QuicScraper {
             ending: Ending::watch(open, dialled.connection.clone()),
             link: link.clone(),
             dialled,
-            outbox: Outbox(send),
+            outbox: ControlSender(send),
             messages,
         });
         Ok(link)

@@ -3,7 +3,7 @@
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{ControlError, Inbox};
+use super::control::{ControlError, ControlReceiver};
 use super::event::ScrapeId;
 use super::offer::Offer;
 use super::quic_listener::{AcceptedLink, QuicListener};
@@ -71,14 +71,14 @@ async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) 
     } = accepted;
     let open = offer.events.opened(peer, address, transport::number(&connection));
     let mut streams = JoinSet::new();
-    let mut inbox: Option<Inbox> = None;
+    let mut inbox: Option<ControlReceiver> = None;
     let reason = loop {
         tokio::select! {
             () = stop.cancelled() => break None,
             stream = connection.accept_bi() => match (stream, &inbox) {
                 (Err(reason), _) => break Some(reason),
                 // The first stream carries the control messages.
-                (Ok((_, recv)), None) => inbox = Some(Inbox::new(recv)),
+                (Ok((_, recv)), None) => inbox = Some(ControlReceiver::new(recv)),
                 (Ok(stream), Some(_)) => {
                     streams.spawn(offer.clone().serve(peer, stream, stop.clone()));
                 }
@@ -104,7 +104,7 @@ async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) 
 }
 
 /// The next control message; never where there is no control stream yet.
-async fn hear(inbox: &mut Option<Inbox>) -> Result<LinkMessage, ControlError> {
+async fn hear(inbox: &mut Option<ControlReceiver>) -> Result<LinkMessage, ControlError> {
     match inbox {
         Some(inbox) => inbox.next().await,
         None => std::future::pending().await,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, REFUSALS};
-use super::control::{ControlError, Inbox, Outbox};
+use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::dial::dial;
 use super::event::{Event, OpenConnection, ScrapeId};
 use super::offer::Offer;
@@ -179,7 +179,7 @@ impl Live<'_> {
     async fn talk(&mut self, stop: &CancellationToken) -> Result<End, ControlError> {
         let lost = |e: quinn::ConnectionError| ControlError::Write(e.into());
         let (send, recv) = self.connection.open_bi().await.map_err(lost)?;
-        let (mut inbox, mut outbox) = (Inbox::new(recv), Outbox(send));
+        let (mut inbox, mut outbox) = (ControlReceiver::new(recv), ControlSender(send));
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The time of the next registration, or the end of our patience with the one under way.
@@ -246,7 +246,7 @@ impl Live<'_> {
     }
 
     /// Says goodbye and finishes what is in work; the supervisor limits how long that may take.
-    async fn leave(&mut self, outbox: &mut Outbox) -> Result<End, ControlError> {
+    async fn leave(&mut self, outbox: &mut ControlSender) -> Result<End, ControlError> {
         outbox.send(&LinkMessage::Goodbye("the proxy is stopping".to_owned())).await?;
         loop {
             tokio::select! {

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::control::{Inbox, Outbox};
+use super::control::{ControlReceiver, ControlSender};
 use super::dial::{Dialled, dial};
 use super::proof::{Claim, keying};
 use super::tls::Protocol;
@@ -61,12 +61,12 @@ async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress)
 /// Sends a registration and gives back what the other end makes of it.
 async fn judged((dialled, accepted): (Dialled, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialled.connection.open_bi().await.unwrap();
-    Outbox(send).send(&LinkMessage::Register(register)).await.unwrap();
-    let mut guest = Guest::meet(accepted).await.unwrap();
-    let Heard::Message(LinkMessage::Register(heard)) = guest.first().await else {
+    ControlSender(send).send(&LinkMessage::Register(register)).await.unwrap();
+    let mut proxy = ProxyLink::accept(accepted).await.unwrap();
+    let ControlEvent::Message(LinkMessage::Register(event)) = proxy.recv_first().await else {
         panic!("no registration came")
     };
-    guest.proves(&heard, &SECRET, bridge)
+    proxy.verifies(&event, &SECRET, bridge)
 }
 
 #[tokio::test]
@@ -117,10 +117,10 @@ async fn what_is_no_control_message_ends_a_link() {
     let (dialled, accepted) = linked(&mut listener, &proxy, &address).await;
     let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
-    let mut guest = Guest::meet(accepted).await.unwrap();
-    assert!(matches!(guest.first().await, Heard::Gone(false, why) if why.contains("malformed")));
-    guest.close("malformed");
-    assert!(Inbox::new(recv).next().await.is_err());
+    let mut proxy = ProxyLink::accept(accepted).await.unwrap();
+    assert!(matches!(proxy.recv_first().await, ControlEvent::Ended(false, why) if why.contains("malformed")));
+    proxy.close("malformed");
+    assert!(ControlReceiver::new(recv).next().await.is_err());
 }
 
 /// A whole bridge, stopped when dropped, for proxies of which only the wire is real.
@@ -191,12 +191,12 @@ impl TestBridge {
     }
 
     /// A registered proxy of which only the connection is there, and its control stream.
-    async fn proxy(&self, identity: &Identity) -> (Dialled, Outbox, Inbox) {
+    async fn proxy(&self, identity: &Identity) -> (Dialled, ControlSender, ControlReceiver) {
         let dialled = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
             .await
             .unwrap();
         let (send, recv) = dialled.connection.open_bi().await.unwrap();
-        let (mut outbox, mut inbox) = (Outbox(send), Inbox::new(recv));
+        let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
         let register = register(&dialled, identity, self.address.key);
         outbox.send(&LinkMessage::Register(register)).await.unwrap();
         let answer = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
@@ -420,8 +420,8 @@ async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::bro
 /// A bridge's end of a link, of which only the wire is real.
 struct RawBridge {
     accepted: AcceptedLink,
-    outbox: Outbox,
-    _inbox: Inbox,
+    outbox: ControlSender,
+    _inbox: ControlReceiver,
 }
 
 impl RawBridge {
@@ -429,7 +429,7 @@ impl RawBridge {
     async fn accept(listener: &mut QuicListener) -> Self {
         let accepted = timeout(PATIENCE, listener.next()).await.unwrap().unwrap();
         let (send, recv) = timeout(PATIENCE, accepted.connection.accept_bi()).await.unwrap().unwrap();
-        let (mut outbox, mut inbox) = (Outbox(send), Inbox::new(recv));
+        let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
         let register = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
         assert!(matches!(register, LinkMessage::Register(_)), "{register:?}");
         outbox.send(&LinkMessage::Registered { updated: true }).await.unwrap();
@@ -440,7 +440,7 @@ impl RawBridge {
         }
     }
 
-    async fn say(&mut self, bytes: &[u8]) {
+    async fn send(&mut self, bytes: &[u8]) {
         self.outbox.0.write_all(bytes).await.unwrap();
     }
 }
@@ -478,7 +478,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
             assert_eq!(answer.response.status(), 200);
         }
     };
-    tokio::join!(raw.say(&flood), scrapes);
+    tokio::join!(raw.send(&flood), scrapes);
 
     // Consent that was not asked for, what only proxies say, and what is no message: each ends the link.
     for (message, told) in [
@@ -496,7 +496,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
         (vec![0xff; 64], "malformed"),
         (vec![0, 0, 0, 0, 0xff, 0xff, 0xff, 0], "more than"),
     ] {
-        raw.say(&message).await;
+        raw.send(&message).await;
         let why = lost(&mut events).await;
         assert!(why.contains(told), "{told}: {why}");
         raw = RawBridge::accept(&mut listener).await;

@@ -8,7 +8,7 @@ use quinn::ConnectionError;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::control::{ControlError, Inbox, Outbox};
+use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::event::Events;
 use super::link::{Link, Memory};
 use super::proof::{Claim, keying};
@@ -18,31 +18,31 @@ use super::{ConnectionUid, PublicKey, SharedSecret};
 use crate::wire::{LinkMessage, Register};
 
 /// How long a newcomer may take to say something, and any guest to take what it is told.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The link to a proxy, from the side that was dialled.
-pub(crate) struct Guest {
+pub(crate) struct ProxyLink {
     accepted: AcceptedLink,
-    inbox: Inbox,
-    outbox: Outbox,
+    inbox: ControlReceiver,
+    outbox: ControlSender,
 }
 
 /// What comes from a guest.
-pub(crate) enum Heard {
+pub(crate) enum ControlEvent {
     /// A message.
     Message(LinkMessage),
     /// Its link has ended: whether that was meant, and why.
-    Gone(bool, String),
+    Ended(bool, String),
 }
 
-impl Guest {
+impl ProxyLink {
     /// Waits for the control stream of a newcomer; one that does not open it in time is sent away.
-    pub(crate) async fn meet(accepted: AcceptedLink) -> Option<Self> {
-        match timeout(PATIENCE, accepted.connection.accept_bi()).await {
+    pub(crate) async fn accept(accepted: AcceptedLink) -> Option<Self> {
+        match timeout(CONTROL_TIMEOUT, accepted.connection.accept_bi()).await {
             Ok(Ok((send, recv))) => Some(Self {
                 accepted,
-                inbox: Inbox::new(recv),
-                outbox: Outbox(send),
+                inbox: ControlReceiver::new(recv),
+                outbox: ControlSender(send),
             }),
             _ => {
                 accepted.connection.close(CLOSED, b"nothing was said");
@@ -56,8 +56,8 @@ impl Guest {
     }
 
     /// The number of its connection.
-    pub(crate) fn number(&self) -> ConnectionUid {
-        transport::number(&self.accepted.connection)
+    pub(crate) fn uid(&self) -> ConnectionUid {
+        transport::uid(&self.accepted.connection)
     }
 
     /// Where it comes from; a proxy behind a translator of addresses may wander.
@@ -71,29 +71,29 @@ impl Guest {
     }
 
     /// The first message, within the patience for it.
-    pub(crate) async fn first(&mut self) -> Heard {
-        match timeout(PATIENCE, self.hear()).await {
-            Ok(heard) => heard,
-            Err(_) => Heard::Gone(false, "nothing was said".to_owned()),
+    pub(crate) async fn recv_first(&mut self) -> ControlEvent {
+        match timeout(CONTROL_TIMEOUT, self.recv()).await {
+            Ok(event) => event,
+            Err(_) => ControlEvent::Ended(false, "nothing was said".to_owned()),
         }
     }
 
     /// What comes next. Dropping the future loses nothing.
-    pub(crate) async fn hear(&mut self) -> Heard {
+    pub(crate) async fn recv(&mut self) -> ControlEvent {
         let error = match self.inbox.next().await {
-            Ok(message) => return Heard::Message(message),
+            Ok(message) => return ControlEvent::Message(message),
             Err(error) => error,
         };
         match self.accepted.connection.close_reason() {
-            Some(reason) => gone(&reason),
-            None => Heard::Gone(false, error.to_string()),
+            Some(reason) => ended(&reason),
+            None => ControlEvent::Ended(false, error.to_string()),
         }
     }
 
     /// Says something; a guest that does not listen has gone.
-    pub(crate) async fn say(&mut self, message: &LinkMessage) -> Result<(), String> {
-        let said: Result<Result<(), ControlError>, _> = timeout(PATIENCE, self.outbox.send(message)).await;
-        match said {
+    pub(crate) async fn send(&mut self, message: &LinkMessage) -> Result<(), String> {
+        let sent: Result<Result<(), ControlError>, _> = timeout(CONTROL_TIMEOUT, self.outbox.send(message)).await;
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("it takes no control messages".to_owned()),
@@ -101,7 +101,7 @@ impl Guest {
     }
 
     /// Whether a registration shows that its sender knows the secret, on this very connection.
-    pub(crate) fn proves(&self, register: &Register, secret: &SharedSecret, bridge: PublicKey) -> bool {
+    pub(crate) fn verifies(&self, register: &Register, secret: &SharedSecret, bridge: PublicKey) -> bool {
         let claim = Claim {
             alias: &register.alias,
             service: &register.service,
@@ -118,10 +118,10 @@ impl Guest {
     }
 
     /// Says what there is to say, then closes once that has arrived or cannot.
-    pub(crate) async fn dismiss(mut self, message: &LinkMessage, why: &str) {
-        if self.say(message).await.is_ok() && self.outbox.0.finish().is_ok() {
+    pub(crate) async fn close_after(mut self, message: &LinkMessage, why: &str) {
+        if self.send(message).await.is_ok() && self.outbox.0.finish().is_ok() {
             // A close would overtake what was just said.
-            let _ = timeout(PATIENCE, self.outbox.0.stopped()).await;
+            let _ = timeout(CONTROL_TIMEOUT, self.outbox.0.stopped()).await;
         }
         self.accepted.connection.close(CLOSED, why.as_bytes());
     }
@@ -132,7 +132,7 @@ impl Guest {
     }
 }
 
-fn gone(reason: &ConnectionError) -> Heard {
+fn ended(reason: &ConnectionError) -> ControlEvent {
     let (meant, why) = ending(reason);
-    Heard::Gone(meant, why)
+    ControlEvent::Ended(meant, why)
 }
