@@ -21,9 +21,9 @@ use super::delivery_tracker::SCRAPE;
 use super::event::{Event, Events};
 use super::far::{HyperdhtError, ScrapedSettings};
 use super::hyperdht::{Network, Scraped};
-use super::offer::Offer;
 use super::quic_listener::{ListenError, QuicListener};
-use super::reception::Reception;
+use super::scrape_server::ScrapeServer;
+use super::scraper_listener::ScraperListener;
 use super::session::{Session, told};
 use super::tls::{Admit, Protocol};
 use super::transport::MAX_STREAMS;
@@ -64,7 +64,7 @@ pub enum ClientError {
 /// See `examples/peer_client.rs`.
 pub struct Client {
     sessions: Vec<Session>,
-    reception: Option<Reception>,
+    listener: Option<ScraperListener>,
     /// Reached by key, where a bridge is on HyperDHT.
     scraped: Option<Scraped>,
     events: Arc<Events>,
@@ -79,7 +79,7 @@ impl Client {
     /// Where `listen` cannot be bound, or HyperDHT cannot be joined and a bridge is there.
     pub async fn bind(settings: ClientSettings, door: Door, events: Events) -> Result<Self, ClientError> {
         let events = Arc::new(events);
-        let offer = Offer::new(door.clone(), events.clone());
+        let server = ScrapeServer::new(door.clone(), events.clone());
         let ClientSettings {
             identity,
             bridges,
@@ -103,15 +103,15 @@ impl Client {
             };
             Some(Network::join(&bootstrap, 0).await?.scraped(settings).await?)
         };
-        let reception = match listen {
+        let listener = match listen {
             None => None,
             Some(address) => {
                 let admitted: HashSet<_> = bridges.iter().map(LinkAddress::key).chain(allow).collect();
                 // One stream carries the control messages.
                 let handshake_settings = (Admit::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
-                Some(Reception {
+                Some(ScraperListener {
                     listener: QuicListener::bind(&identity, &address, handshake_settings, events.clone()).await?,
-                    offer: offer.clone(),
+                    server: server.clone(),
                 })
             }
         };
@@ -121,12 +121,12 @@ impl Client {
                 identity: identity.clone(),
                 bridge,
                 registration: registration.clone(),
-                offer: offer.clone(),
+                server: server.clone(),
             }),
         };
         Ok(Self {
             sessions: bridges.into_iter().filter_map(session).collect(),
-            reception,
+            listener,
             scraped,
             events,
             key: identity.public_key(),
@@ -161,7 +161,7 @@ impl Client {
     /// Where it listens for scrapers, with the real port.
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
-        self.reception.as_ref()?.listener.local_addr()
+        self.listener.as_ref()?.listener.local_addr()
     }
 
     /// What happens from now on.
@@ -176,8 +176,8 @@ impl Client {
         for session in self.sessions {
             crew.spawn(session.run(stop.clone()));
         }
-        if let Some(reception) = self.reception {
-            crew.spawn(reception.run(stop.clone()));
+        if let Some(listener) = self.listener {
+            crew.spawn(listener.run(stop.clone()));
         }
         if let Some(scraped) = self.scraped {
             crew.spawn(scraped.run(stop.clone()));

@@ -12,8 +12,8 @@ use super::backoff::{Backoff, REFUSALS};
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::dial::dial;
 use super::event::{Event, OpenConnection, ScrapeId};
-use super::offer::Offer;
 use super::proof::{Claim, keying};
+use super::scrape_server::ScrapeServer;
 use super::tls::Protocol;
 use super::transport::{self, BEAT, CLOSED, MAX_STREAMS, beat, ending};
 use super::{Identity, PublicKey, QuicAddress, Registration};
@@ -44,7 +44,7 @@ pub(super) struct Session {
     pub(super) identity: Identity,
     pub(super) bridge: QuicAddress,
     pub(super) registration: Arc<Registration>,
-    pub(super) offer: Offer,
+    pub(super) server: ScrapeServer,
 }
 
 /// How a link ended.
@@ -78,7 +78,7 @@ impl Session {
                 }
                 Ok(dialled) => {
                     let (address, number) = (dialled.connection.remote_address(), transport::number(&dialled.connection));
-                    let open = self.offer.events.opened(self.bridge.key, address, number);
+                    let open = self.server.events.opened(self.bridge.key, address, number);
                     let began = Instant::now();
                     let mut link = Live {
                         session: &self,
@@ -114,7 +114,7 @@ impl Session {
     }
 
     fn emit(&self, event: Event) {
-        self.offer.events.emit(event);
+        self.server.events.emit(event);
     }
 
     fn register(&self, connection: &Connection) -> Option<LinkMessage> {
@@ -199,7 +199,7 @@ impl Live<'_> {
                         return Ok(End::Refused);
                     }
                     LinkMessage::Delivered(scrape) => {
-                        self.session.offer.tracker.delivered(self.session.bridge.key, ScrapeId(scrape));
+                        self.session.server.tracker.delivered(self.session.bridge.key, ScrapeId(scrape));
                     }
                     LinkMessage::Goodbye(_) => return Ok(End::Over),
                     LinkMessage::SharedKey(shared) => self.session.emit(Event::KeyShared {
@@ -228,8 +228,8 @@ impl Live<'_> {
                 _ = beats.tick() => beat(&self.connection),
                 stream = self.connection.accept_bi() => {
                     let stream = stream.map_err(lost)?;
-                    let offer = self.session.offer.clone();
-                    self.streams.spawn(offer.serve(self.session.bridge.key, stream, stop.clone()));
+                    let server = self.session.server.clone();
+                    self.streams.spawn(server.serve(self.session.bridge.key, stream, stop.clone()));
                 }
                 Some(ended) = self.streams.join_next() => told(ended),
             }

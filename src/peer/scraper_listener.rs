@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{ControlError, ControlReceiver};
 use super::event::ScrapeId;
-use super::offer::Offer;
 use super::quic_listener::{AcceptedLink, QuicListener};
+use super::scrape_server::ScrapeServer;
 use super::session::told;
 use super::transport::{self, CLOSED, ending};
 use crate::wire::LinkMessage;
@@ -15,40 +15,40 @@ use crate::wire::LinkMessage;
 const MAX_LINKS: usize = 64;
 
 /// The listening half of a proxy.
-pub(super) struct Reception {
+pub(super) struct ScraperListener {
     pub(super) listener: QuicListener,
-    pub(super) offer: Offer,
+    pub(super) server: ScrapeServer,
 }
 
-impl Reception {
+impl ScraperListener {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut links = JoinSet::new();
         // Answers of lost links whose fate may still be told; each set has at most MAX_STREAMS.
-        let mut orphans = JoinSet::new();
+        let mut orphaned = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.next() => match accepted {
                     Some(accepted) if links.len() < MAX_LINKS => {
-                        links.spawn(receive(accepted, self.offer.clone(), stop.clone()));
+                        links.spawn(serve_scraper(accepted, self.server.clone(), stop.clone()));
                     }
                     Some(accepted) => accepted.connection.close(CLOSED, b"too many scrapers"),
                     None => break,
                 },
                 Some(ended) = links.join_next() => match ended {
-                    Ok(streams) if orphans.len() < MAX_LINKS => {
-                        orphans.spawn(finish(streams));
+                    Ok(streams) if orphaned.len() < MAX_LINKS => {
+                        orphaned.spawn(drain(streams));
                     }
                     // Too many: what they lent is given back.
                     Ok(_) => {}
                     Err(lost) => told(Err(lost)),
                 },
-                Some(ended) = orphans.join_next() => told(ended),
+                Some(ended) = orphaned.join_next() => told(ended),
             }
         }
         while let Some(ended) = links.join_next().await {
             match ended {
-                Ok(streams) => finish(streams).await,
+                Ok(streams) => drain(streams).await,
                 Err(lost) => told(Err(lost)),
             }
         }
@@ -56,20 +56,20 @@ impl Reception {
     }
 }
 
-async fn finish(mut streams: JoinSet<()>) {
+async fn drain(mut streams: JoinSet<()>) {
     while let Some(ended) = streams.join_next().await {
         told(ended);
     }
 }
 
 /// Serves one scraper until its link ends, and gives back the streams whose end is still open.
-async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) -> JoinSet<()> {
+async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: CancellationToken) -> JoinSet<()> {
     let AcceptedLink {
         connection,
         key: peer,
         address,
     } = accepted;
-    let open = offer.events.opened(peer, address, transport::number(&connection));
+    let open = server.events.opened(peer, address, transport::number(&connection));
     let mut streams = JoinSet::new();
     let mut inbox: Option<ControlReceiver> = None;
     let reason = loop {
@@ -80,11 +80,11 @@ async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) 
                 // The first stream carries the control messages.
                 (Ok((_, recv)), None) => inbox = Some(ControlReceiver::new(recv)),
                 (Ok(stream), Some(_)) => {
-                    streams.spawn(offer.clone().serve(peer, stream, stop.clone()));
+                    streams.spawn(server.clone().serve(peer, stream, stop.clone()));
                 }
             },
-            message = hear(&mut inbox) => match message {
-                Ok(LinkMessage::Delivered(scrape)) => offer.tracker.delivered(peer, ScrapeId(scrape)),
+            message = recv_control(&mut inbox) => match message {
+                Ok(LinkMessage::Delivered(scrape)) => server.tracker.delivered(peer, ScrapeId(scrape)),
                 Ok(_) => {}
                 // Without control messages scrapes go on; the next requests tell of deliveries as well.
                 Err(error) => {
@@ -96,7 +96,7 @@ async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) 
         }
     };
     if reason.is_none() {
-        finish(std::mem::take(&mut streams)).await;
+        drain(std::mem::take(&mut streams)).await;
         connection.close(CLOSED, b"stopping");
     }
     open.ended(reason.map_or((true, "stopping".to_owned()), |reason| ending(&reason)));
@@ -104,7 +104,7 @@ async fn receive(accepted: AcceptedLink, offer: Offer, stop: CancellationToken) 
 }
 
 /// The next control message; never where there is no control stream yet.
-async fn hear(inbox: &mut Option<ControlReceiver>) -> Result<LinkMessage, ControlError> {
+async fn recv_control(inbox: &mut Option<ControlReceiver>) -> Result<LinkMessage, ControlError> {
     match inbox {
         Some(inbox) => inbox.next().await,
         None => std::future::pending().await,

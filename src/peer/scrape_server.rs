@@ -13,13 +13,13 @@ use crate::http::{Door, PeerAddr, Visitor};
 
 /// A door and the books of what went through it.
 #[derive(Clone)]
-pub(super) struct Offer {
+pub(super) struct ScrapeServer {
     door: Door,
     pub(super) tracker: DeliveryTracker,
     pub(super) events: Arc<Events>,
 }
 
-impl Offer {
+impl ScrapeServer {
     pub(super) fn new(door: Door, events: Arc<Events>) -> Self {
         Self {
             door,
