@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::aliases::{Entry, LinkId, Over};
 use super::roster::Roster;
-use crate::peer::{Alias, Event, MAX_NAME_BYTES, PublicKey, SharedSecret, Tries};
+use crate::peer::{Alias, Event, FailureLimiter, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Decides on registrations.
 pub(super) struct Registry {
     pub(super) roster: Arc<Roster>,
     secret: SharedSecret,
-    by_address: Mutex<Tries<IpAddr>>,
-    by_key: Mutex<Tries<PublicKey>>,
+    by_address: Mutex<FailureLimiter<IpAddr>>,
+    by_key: Mutex<FailureLimiter<PublicKey>>,
 }
 
 /// What somebody wants to register.
@@ -100,15 +100,18 @@ impl Registry {
     /// A proxy that is connected right now is not held to what others do at its address.
     fn may_try(&self, claim: &Claim<'_>, now: Instant) -> bool {
         let (peer, address) = (claim.from.0, claim.from.1.ip().to_canonical());
-        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).may(peer, now);
-        let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).may(address, now);
+        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).allows(peer, now);
+        let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).allows(address, now);
         by_key && (self.roster.is_connected(peer) || from_there())
     }
 
     fn failed(&self, claim: &Claim<'_>, now: Instant) {
         let (peer, address) = (claim.from.0, claim.from.1.ip().to_canonical());
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).failed(peer, now);
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).failed(address, now);
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).record_failure(peer, now);
+        self.by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record_failure(address, now);
     }
 }
 

@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::broadcast;
 
 use super::PublicKey;
-use super::unreached::Unreached;
+use super::unreachable_peers::UnreachablePeers;
 use crate::telemetry::Throttle;
 
 /// Events that a follower may be behind; one further behind misses the oldest and is told so.
@@ -290,7 +290,7 @@ pub struct Events {
     count: Box<dyn Fn(&Event) + Send + Sync>,
     followers: broadcast::Sender<Event>,
     throttle: Throttle,
-    unreached: Mutex<Unreached>,
+    unreachable: Mutex<UnreachablePeers>,
 }
 
 impl Events {
@@ -301,7 +301,7 @@ impl Events {
             count: Box::new(count),
             followers: broadcast::Sender::new(FOLLOWER_LAG),
             throttle: Throttle::default(),
-            unreached: Mutex::default(),
+            unreachable: Mutex::default(),
         }
     }
 
@@ -333,10 +333,10 @@ impl Events {
 
     /// Neither strangers nor an end that stays away fill the log.
     fn is_worth_a_line(&self, event: &Event, now: Instant) -> bool {
-        let mut unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Unreachable { peer, why } => return unreached.is_news(peer, why, now),
-            Event::Opened { peer, .. } | Event::Registered { peer, .. } => unreached.reached(peer),
+            Event::Unreachable { peer, why } => return unreachable.should_log(peer, why, now),
+            Event::Opened { peer, .. } | Event::Registered { peer, .. } => unreachable.reached(peer),
             _ => {}
         }
         let stranger = event.stranger();

@@ -16,6 +16,7 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod event;
+mod failure_limiter;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
 mod far;
 #[cfg_attr(not(feature = "hyperdht"), path = "unbuilt.rs")]
@@ -35,8 +36,7 @@ mod session;
 mod stream;
 mod tls;
 mod transport;
-mod tries;
-mod unreached;
+mod unreachable_peers;
 
 #[cfg(test)]
 mod tests;
@@ -54,10 +54,10 @@ pub use quic_listener::ListenError;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
+pub(crate) use failure_limiter::FailureLimiter;
 pub(crate) use far::{Applicant, Clerk};
 pub(crate) use hyperdht::{Callers, Desk, Network};
 pub(crate) use link::{Answer, Link, Memory};
 pub(crate) use proxy_link::{ControlEvent, ProxyLink};
 pub(crate) use quic_listener::{AcceptedLink, QuicListener};
 pub(crate) use scraper::message;
-pub(crate) use tries::Tries;

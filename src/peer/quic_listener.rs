@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::event::{Event, Events};
+use super::failure_limiter::FailureLimiter;
 use super::identity::key_of;
 use super::tls::{self, Admit, Protocol};
 use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE, ending};
-use super::tries::Tries;
 use super::{Identity, PublicKey};
 
 /// Handshakes in work at once: each costs some kilobytes and a signature. More are refused and come again.
@@ -56,7 +56,7 @@ pub(crate) struct QuicListener {
     settings: Option<HandshakeSettings>,
     handshakes: JoinSet<Result<AcceptedLink, RejectedHandshake>>,
     /// By address, and whether it was shown to be the sender's own.
-    failures: Tries<(IpAddr, bool)>,
+    failures: FailureLimiter<(IpAddr, bool)>,
     events: Arc<Events>,
 }
 
@@ -100,7 +100,7 @@ impl QuicListener {
                         endpoint,
                         settings,
                         handshakes: JoinSet::new(),
-                        failures: Tries::default(),
+                        failures: FailureLimiter::default(),
                         events,
                     });
                 }
@@ -146,7 +146,7 @@ impl QuicListener {
         let (ip, validated, now) = (address.ip().to_canonical(), incoming.remote_address_validated(), Instant::now());
         let busy = self.handshakes.len();
         let must_validate = || busy >= VALIDATE_FROM || self.failures.has_failed((ip, false), now);
-        if !self.failures.may((ip, true), now) {
+        if !self.failures.allows((ip, true), now) {
             incoming.ignore();
         } else if busy >= MAX_HANDSHAKES {
             incoming.refuse();
@@ -169,7 +169,8 @@ impl QuicListener {
         if matches!(why, ConnectionError::TimedOut) {
             return;
         }
-        self.failures.failed((address.ip().to_canonical(), validated), Instant::now());
+        self.failures
+            .record_failure((address.ip().to_canonical(), validated), Instant::now());
         let (_, why) = ending(&why);
         self.events.emit(Event::Barred { key, address, why });
     }

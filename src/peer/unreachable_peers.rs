@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use super::PublicKey;
 
 /// How long nothing is said of an end that stays out of reach for the same reason.
-const SILENCE: Duration = Duration::from_secs(600);
+const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Ends of which it is remembered that they are out of reach: more than any program dials. Beyond it all are told of anew.
 const MAX_PEERS: usize = 4_096;
 
 /// Why each end that is out of reach is so, and when that was said.
 #[derive(Debug, Default)]
-pub(super) struct Unreached(HashMap<PublicKey, (String, Instant)>);
+pub(super) struct UnreachablePeers(HashMap<PublicKey, (String, Instant)>);
 
-impl Unreached {
+impl UnreachablePeers {
     /// Whether this is news: another reason than before, or the same after a long silence.
-    pub(super) fn is_news(&mut self, peer: &PublicKey, why: &str, now: Instant) -> bool {
-        if let Some((before, said)) = self.0.get(peer)
+    pub(super) fn should_log(&mut self, peer: &PublicKey, why: &str, now: Instant) -> bool {
+        if let Some((before, logged)) = self.0.get(peer)
             && before == why
-            && now.saturating_duration_since(*said) < SILENCE
+            && now.saturating_duration_since(*logged) < REPEAT_INTERVAL
         {
             return false;
         }
@@ -43,14 +43,20 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_once_until_something_changes() {
-        let (mut unreached, start) = (Unreached::default(), Instant::now());
+        let (mut peers, start) = (UnreachablePeers::default(), Instant::now());
         let [one, other] = [1, 2].map(|byte| PublicKey::new([byte; 32]));
-        assert!(unreached.is_news(&one, "timed out", start));
-        assert!(!unreached.is_news(&one, "timed out", start + SILENCE / 2));
-        assert!(unreached.is_news(&other, "timed out", start), "another end");
-        assert!(unreached.is_news(&one, "refused", start + SILENCE / 2), "another reason");
-        assert!(unreached.is_news(&one, "refused", start + SILENCE * 2), "after a long silence");
-        unreached.reached(&one);
-        assert!(unreached.is_news(&one, "refused", start + SILENCE * 2), "it was there in between");
+        assert!(peers.should_log(&one, "timed out", start));
+        assert!(!peers.should_log(&one, "timed out", start + REPEAT_INTERVAL / 2));
+        assert!(peers.should_log(&other, "timed out", start), "another end");
+        assert!(peers.should_log(&one, "refused", start + REPEAT_INTERVAL / 2), "another reason");
+        assert!(
+            peers.should_log(&one, "refused", start + REPEAT_INTERVAL * 2),
+            "after a long silence"
+        );
+        peers.reached(&one);
+        assert!(
+            peers.should_log(&one, "refused", start + REPEAT_INTERVAL * 2),
+            "it was there in between"
+        );
     }
 }

@@ -1,0 +1,101 @@
+//! A limit on failed tries, for each address and each key. Time is an argument.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures within [`WINDOW`] after which one is not even listened to: a person's slips stay below it, guessing becomes hopeless.
+const MAX_FAILURES: u32 = 10;
+
+/// How long failures count.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The most that are remembered: 64 kB or so. Beyond it the oldest are forgotten, so a flood of addresses cannot shut out a newcomer.
+const MAX_ENTRIES: usize = 4_096;
+
+/// Who has failed lately, and how often.
+#[derive(Debug)]
+pub(crate) struct FailureLimiter<K> {
+    failures: HashMap<K, (Instant, u32)>,
+}
+
+impl<K> Default for FailureLimiter<K> {
+    fn default() -> Self {
+        Self { failures: HashMap::new() }
+    }
+}
+
+impl<K: Hash + Eq + Copy> FailureLimiter<K> {
+    /// Whether `key` may try now.
+    #[must_use]
+    pub(crate) fn allows(&self, key: K, now: Instant) -> bool {
+        self.recent(key, now) < MAX_FAILURES
+    }
+
+    /// Whether `key` has failed lately.
+    #[must_use]
+    pub(crate) fn has_failed(&self, key: K, now: Instant) -> bool {
+        self.recent(key, now) > 0
+    }
+
+    fn recent(&self, key: K, now: Instant) -> u32 {
+        let recent = self.failures.get(&key).filter(|(since, _)| now.duration_since(*since) < WINDOW);
+        recent.map_or(0, |(_, count)| *count)
+    }
+
+    /// Books a failure of `key`, and says how many that makes.
+    pub(crate) fn record_failure(&mut self, key: K, now: Instant) -> u32 {
+        if self.failures.len() >= MAX_ENTRIES && !self.failures.contains_key(&key) {
+            self.evict(now);
+        }
+        let entry = self.failures.entry(key).or_insert((now, 0));
+        if now.duration_since(entry.0) >= WINDOW {
+            *entry = (now, 0);
+        }
+        entry.1 += 1;
+        entry.1
+    }
+
+    /// Makes room: what no longer counts goes, and where that is nothing, the older half.
+    fn evict(&mut self, now: Instant) {
+        self.failures.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
+        if self.failures.len() < MAX_ENTRIES {
+            return;
+        }
+        let mut times: Vec<Instant> = self.failures.values().map(|(since, _)| *since).collect();
+        times.sort_unstable();
+        let middle = times[times.len() / 2];
+        self.failures.retain(|_, (since, _)| *since > middle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_failures_a_minute_and_no_more() {
+        let (mut limiter, now) = (FailureLimiter::default(), Instant::now());
+        for n in 1..=MAX_FAILURES {
+            assert!(limiter.allows(1, now));
+            assert_eq!(limiter.record_failure(1, now), n);
+        }
+        assert!(!limiter.allows(1, now) && limiter.allows(2, now));
+        assert!(limiter.has_failed(1, now) && !limiter.has_failed(2, now) && !limiter.has_failed(1, now + WINDOW));
+        assert!(!limiter.allows(1, now + WINDOW - Duration::from_millis(1)));
+        assert!(limiter.allows(1, now + WINDOW));
+        assert_eq!(limiter.record_failure(1, now + WINDOW), 1);
+    }
+
+    #[test]
+    fn a_flood_is_remembered_within_bounds() {
+        let (mut limiter, now) = (FailureLimiter::default(), Instant::now());
+        for n in 0..20_000_u32 {
+            limiter.record_failure(n, now + Duration::from_millis(u64::from(n)));
+            assert!(limiter.failures.len() <= MAX_ENTRIES);
+        }
+        assert!(limiter.failures.contains_key(&19_999));
+    }
+}
