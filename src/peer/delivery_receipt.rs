@@ -155,7 +155,7 @@ impl DeliveryReceipt {
     /// It may not have.
     pub fn unacked(&self) {
         if let ReceiptPhase::Complete(stream) = self.take_phase() {
-            stream.abandon();
+            stream.reset();
         }
     }
 }

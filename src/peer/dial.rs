@@ -8,7 +8,7 @@ use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::time::timeout;
 
 use super::tls::{self, Protocol};
-use super::transport::{self, FAREWELL, HANDSHAKE, SERVER_NAME, ending};
+use super::transport::{self, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, SERVER_NAME, close_reason};
 use super::{Identity, PublicKey, QuicAddress};
 
 /// Why nobody was reached.
@@ -51,7 +51,7 @@ impl Dialled {
     /// Waits a moment until the other end has been told that the connection was closed.
     pub(super) async fn told(&self) {
         // Whoever cannot be told finds out by silence.
-        let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 
@@ -77,20 +77,20 @@ async fn dial_one(
 ) -> Result<Dialled, DialError> {
     let socket = |e| DialError::Socket(address, e);
     // A new socket each time: behind a translator of addresses the last one's mapping may lead nowhere any more.
-    let endpoint = transport::dialling(identity, address).map_err(socket)?;
+    let endpoint = transport::dialing_endpoint(identity, address).map_err(socket)?;
     let (crypto, stranger) = tls::dialling(identity, expected, protocol)?;
     let config = transport::client_config(crypto, streams, protocol);
     let connecting = endpoint
         .connect_with(config, address, SERVER_NAME)
         .map_err(|e| socket(std::io::Error::other(e)))?;
-    let outcome = timeout(HANDSHAKE, connecting)
+    let outcome = timeout(HANDSHAKE_TIMEOUT, connecting)
         .await
-        .map_err(|_| DialError::Silent(address, HANDSHAKE))?;
+        .map_err(|_| DialError::Silent(address, HANDSHAKE_TIMEOUT))?;
     let found = *stranger.lock().unwrap_or_else(PoisonError::into_inner);
     match (outcome, found) {
         (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
         (Ok(connection), None) => Ok(Dialled { connection, endpoint }),
-        (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE)),
-        (Err(error), None) => Err(DialError::Refused(address, ending(&error).1)),
+        (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE_TIMEOUT)),
+        (Err(error), None) => Err(DialError::Refused(address, close_reason(&error).1)),
     }
 }

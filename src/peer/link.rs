@@ -22,7 +22,7 @@ use super::delivery_receipt::{DeliveryReceipt, PendingReceipts, ScrapeIds, Unrep
 use super::delivery_tracker::{DELIVERED, SCRAPE};
 use super::event::{Event, Events};
 use super::stream::LinkStream;
-use super::transport::{CLOSED, MAX_STREAMS, ending};
+use super::transport::{CLOSED, MAX_STREAMS, close_reason};
 use crate::model::Client;
 use crate::wire::LinkMessage;
 
@@ -195,7 +195,7 @@ impl Link {
         &self,
         request: Request<Empty<Bytes>>,
     ) -> Result<(Response<Incoming>, Option<Http>, SendRequest<Empty<Bytes>>), LinkError> {
-        let lost = |e: quinn::ConnectionError| LinkError::Lost(ending(&e).1);
+        let lost = |e: quinn::ConnectionError| LinkError::Lost(close_reason(&e).1);
         let (send, recv) = self.0.connection.open_bi().await.map_err(lost)?;
         let io = TokioIo::new(LinkStream { send, recv });
         let (mut sender, http) = http1::Builder::new().max_buf_size(BUFFER).handshake(io).await?;
@@ -226,7 +226,7 @@ impl Link {
     /// An error of HTTP is often only how the end of the link shows.
     fn explain(&self, error: LinkError) -> LinkError {
         match self.0.connection.close_reason() {
-            Some(reason) => LinkError::Lost(ending(&reason).1),
+            Some(reason) => LinkError::Lost(close_reason(&reason).1),
             None => error,
         }
     }
@@ -290,7 +290,7 @@ impl LinkBody {
     fn fail(&mut self, error: LinkError) -> LinkError {
         let error = self.link.explain(error);
         if let Some(http) = self.http.take() {
-            http.into_parts().io.into_inner().abandon();
+            http.into_parts().io.into_inner().reset();
         }
         self.link.failed(&self.receipt, &error);
         error

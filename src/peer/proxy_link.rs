@@ -13,7 +13,7 @@ use super::event::Events;
 use super::link::{Link, Memory};
 use super::proof::{Claim, keying};
 use super::quic_listener::AcceptedLink;
-use super::transport::{self, CLOSED, ending};
+use super::transport::{self, CLOSED, close_reason};
 use super::{ConnectionUid, PublicKey, SharedSecret};
 use crate::wire::{LinkMessage, Register};
 
@@ -57,7 +57,7 @@ impl ProxyLink {
 
     /// The number of its connection.
     pub(crate) fn uid(&self) -> ConnectionUid {
-        transport::uid(&self.accepted.connection)
+        transport::connection_uid(&self.accepted.connection)
     }
 
     /// Where it comes from; a proxy behind a translator of addresses may wander.
@@ -133,6 +133,6 @@ impl ProxyLink {
 }
 
 fn ended(reason: &ConnectionError) -> ControlEvent {
-    let (meant, why) = ending(reason);
+    let (meant, why) = close_reason(reason);
     ControlEvent::Ended(meant, why)
 }

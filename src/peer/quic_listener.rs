@@ -13,7 +13,7 @@ use super::event::{Event, Events};
 use super::failure_limiter::FailureLimiter;
 use super::identity::key_of;
 use super::tls::{self, Admit, Protocol};
-use super::transport::{self, CLOSED, FAREWELL, HANDSHAKE, ending};
+use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, close_reason};
 use super::{Identity, PublicKey};
 
 /// Handshakes in work at once: each costs some kilobytes and a signature. More are refused and come again.
@@ -94,7 +94,7 @@ impl QuicListener {
         });
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for resolved in tokio::net::lookup_host(address).await.map_err(failed)? {
-            match transport::listening(identity, resolved, transport::server_config(crypto.clone(), streams)) {
+            match transport::listening_endpoint(identity, resolved, transport::server_config(crypto.clone(), streams)) {
                 Ok(endpoint) => {
                     return Ok(Self {
                         endpoint,
@@ -171,7 +171,7 @@ impl QuicListener {
         }
         self.failures
             .record_failure((address.ip().to_canonical(), validated), Instant::now());
-        let (_, why) = ending(&why);
+        let (_, why) = close_reason(&why);
         self.events.emit(Event::Barred { key, address, why });
     }
 
@@ -179,7 +179,7 @@ impl QuicListener {
     pub(crate) async fn close(&self, why: &str) {
         self.endpoint.close(CLOSED, why.as_bytes());
         // Whoever cannot be told finds out by silence.
-        let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 
@@ -211,7 +211,7 @@ async fn handshake(
         None => incoming.accept(),
     };
     let connecting = connecting.map_err(rejected)?;
-    let connection = timeout(HANDSHAKE, connecting)
+    let connection = timeout(HANDSHAKE_TIMEOUT, connecting)
         .await
         .map_err(|_| rejected(ConnectionError::TimedOut))?
         .map_err(rejected)?;

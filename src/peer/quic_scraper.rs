@@ -16,7 +16,7 @@ use super::event::{Event, Events, OpenConnection};
 use super::link::{Link, LinkError, Memory};
 use super::scraper::{MAX_BODY_BYTES, Outcome, ScrapeError, message};
 use super::tls::Protocol;
-use super::transport::{self, CLOSED, ending};
+use super::transport::{self, CLOSED, close_reason};
 use super::{Identity, QuicAddress};
 use crate::wire::LinkMessage;
 
@@ -50,7 +50,7 @@ impl Ending {
         let watched = open.clone();
         let watch = async move {
             let reason = connection.closed().await;
-            tell(&watched, ending(&reason));
+            tell(&watched, close_reason(&reason));
         };
         Self {
             open,
@@ -110,9 +110,13 @@ impl QuicScraper {
                 why: error.to_string(),
             });
         })?;
-        let (send, _) = dialled.connection.open_bi().await.map_err(|e| LinkError::Lost(ending(&e).1))?;
+        let (send, _) = dialled
+            .connection
+            .open_bi()
+            .await
+            .map_err(|e| LinkError::Lost(close_reason(&e).1))?;
         let (link, messages) = Link::new(dialled.connection.clone(), peer, self.memory.clone(), self.events.clone());
-        let (address, number) = (dialled.connection.remote_address(), transport::number(&dialled.connection));
+        let (address, number) = (dialled.connection.remote_address(), transport::connection_uid(&dialled.connection));
         let open = self.events.opened(peer, address, number);
         *live = Some(Live {
             ending: Ending::watch(open, dialled.connection.clone()),
@@ -168,7 +172,7 @@ impl QuicScraper {
         let mut live = self.live.lock().await;
         let Some(current) = &mut *live else { return };
         if failed {
-            let was_over = current.dialled.connection.close_reason().map(|reason| ending(&reason));
+            let was_over = current.dialled.connection.close_reason().map(|reason| close_reason(&reason));
             current
                 .ending
                 .tell(was_over.unwrap_or_else(|| (false, "given up: a scrape over it came to nothing".to_owned())));
@@ -190,7 +194,7 @@ impl QuicScraper {
             let goodbye = LinkMessage::Goodbye("the scraper is done".to_owned());
             if live.outbox.send(&goodbye).await.is_ok() && live.outbox.0.finish().is_ok() {
                 // Deliveries must be there before the close is: it would overtake them. A peer that does not take them is past helping.
-                let _ = tokio::time::timeout(transport::FAREWELL, live.outbox.0.stopped()).await;
+                let _ = tokio::time::timeout(transport::CLOSE_TIMEOUT, live.outbox.0.stopped()).await;
             }
             live.dialled.connection.close(CLOSED, b"done");
             live.dialled.told().await;

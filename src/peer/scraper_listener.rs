@@ -8,7 +8,7 @@ use super::event::ScrapeId;
 use super::quic_listener::{AcceptedLink, QuicListener};
 use super::scrape_server::ScrapeServer;
 use super::session::told;
-use super::transport::{self, CLOSED, ending};
+use super::transport::{self, CLOSED, close_reason};
 use crate::wire::LinkMessage;
 
 /// Links of scrapers at once: each is a bridge or a person.
@@ -69,7 +69,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
         key: peer,
         address,
     } = accepted;
-    let open = server.events.opened(peer, address, transport::number(&connection));
+    let open = server.events.opened(peer, address, transport::connection_uid(&connection));
     let mut streams = JoinSet::new();
     let mut inbox: Option<ControlReceiver> = None;
     let reason = loop {
@@ -99,7 +99,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
         drain(std::mem::take(&mut streams)).await;
         connection.close(CLOSED, b"stopping");
     }
-    open.ended(reason.map_or((true, "stopping".to_owned()), |reason| ending(&reason)));
+    open.ended(reason.map_or((true, "stopping".to_owned()), |reason| close_reason(&reason)));
     streams
 }
 

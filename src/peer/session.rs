@@ -15,7 +15,7 @@ use super::event::{Event, OpenConnection, ScrapeId};
 use super::proof::{Claim, keying};
 use super::scrape_server::ScrapeServer;
 use super::tls::Protocol;
-use super::transport::{self, BEAT, CLOSED, MAX_STREAMS, beat, ending};
+use super::transport::{self, CLOSED, HEARTBEAT_INTERVAL, MAX_STREAMS, close_reason, send_heartbeat};
 use super::{Identity, PublicKey, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
@@ -77,7 +77,7 @@ impl Session {
                     dials.next()
                 }
                 Ok(dialled) => {
-                    let (address, number) = (dialled.connection.remote_address(), transport::number(&dialled.connection));
+                    let (address, number) = (dialled.connection.remote_address(), transport::connection_uid(&dialled.connection));
                     let open = self.server.events.opened(self.bridge.key, address, number);
                     let began = Instant::now();
                     let mut link = Live {
@@ -166,7 +166,7 @@ impl Live<'_> {
             }
             Err(error) => {
                 let (meant, why) = match self.connection.close_reason() {
-                    Some(reason) => ending(&reason),
+                    Some(reason) => close_reason(&reason),
                     None => (false, error.to_string()),
                 };
                 self.connection.close(CLOSED, why.as_bytes());
@@ -180,8 +180,8 @@ impl Live<'_> {
         let lost = |e: quinn::ConnectionError| ControlError::Write(e.into());
         let (send, recv) = self.connection.open_bi().await.map_err(lost)?;
         let (mut inbox, mut outbox) = (ControlReceiver::new(recv), ControlSender(send));
-        let mut beats = interval(BEAT);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heartbeats = interval(HEARTBEAT_INTERVAL);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The time of the next registration, or the end of our patience with the one under way.
         let (mut due, mut asked) = (Instant::now(), false);
         loop {
@@ -225,7 +225,7 @@ impl Live<'_> {
                     outbox.send(&register).await?;
                     (due, asked) = (Instant::now() + ANSWER, true);
                 }
-                _ = beats.tick() => beat(&self.connection),
+                _ = heartbeats.tick() => send_heartbeat(&self.connection),
                 stream = self.connection.accept_bi() => {
                     let stream = stream.map_err(lost)?;
                     let server = self.session.server.clone();

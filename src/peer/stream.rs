@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::delivery_tracker::StreamDelivery;
-use super::transport::ABANDONED;
+use super::transport::RESET;
 
 /// A stream of the scraping end.
 #[derive(Debug)]
@@ -21,10 +21,10 @@ pub(super) struct LinkStream {
 
 impl LinkStream {
     /// Gives the stream up, so that the other end knows at once that what it sent has not reached its reader.
-    pub(super) fn abandon(mut self) {
+    pub(super) fn reset(mut self) {
         // Either fails where that direction has ended already.
-        let _ = self.send.reset(ABANDONED);
-        let _ = self.recv.stop(ABANDONED);
+        let _ = self.send.reset(RESET);
+        let _ = self.recv.stop(RESET);
     }
 }
 

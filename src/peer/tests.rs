@@ -318,7 +318,7 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     let message = LinkMessage::Register(register(&dialled, &identity, bridge.address.key));
     while outbox.send(&message).await.is_ok() {}
     let why = timeout(PATIENCE, dialled.connection.closed()).await.unwrap();
-    assert!(transport::ending(&why).1.contains("too often"), "{why}");
+    assert!(transport::close_reason(&why).1.contains("too often"), "{why}");
     // It may come back and behave.
     bridge.proxy(&identity).await;
 }
