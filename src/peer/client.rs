@@ -25,7 +25,7 @@ use super::quic_listener::{ListenError, QuicListener};
 use super::scrape_server::ScrapeServer;
 use super::scraper_listener::ScraperListener;
 use super::session::{Session, told};
-use super::tls::{Admit, Protocol};
+use super::tls::{AdmittedKeys, Protocol};
 use super::transport::MAX_STREAMS;
 use super::{Identity, LinkAddress, PublicKey, Registration};
 use crate::http::{Door, reply};
@@ -108,7 +108,7 @@ impl Client {
             Some(address) => {
                 let admitted: HashSet<_> = bridges.iter().map(LinkAddress::key).chain(allow).collect();
                 // One stream carries the control messages.
-                let handshake_settings = (Admit::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
+                let handshake_settings = (AdmittedKeys::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
                 Some(ScraperListener {
                     listener: QuicListener::bind(&identity, &address, handshake_settings, events.clone()).await?,
                     server: server.clone(),

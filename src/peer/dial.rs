@@ -78,7 +78,7 @@ async fn dial_one(
     let socket = |e| DialError::Socket(address, e);
     // A new socket each time: behind a translator of addresses the last one's mapping may lead nowhere any more.
     let endpoint = transport::dialing_endpoint(identity, address).map_err(socket)?;
-    let (crypto, stranger) = tls::dialling(identity, expected, protocol)?;
+    let (crypto, unexpected) = tls::client_config(identity, expected, protocol)?;
     let config = transport::client_config(crypto, streams, protocol);
     let connecting = endpoint
         .connect_with(config, address, SERVER_NAME)
@@ -86,7 +86,7 @@ async fn dial_one(
     let outcome = timeout(HANDSHAKE_TIMEOUT, connecting)
         .await
         .map_err(|_| DialError::Silent(address, HANDSHAKE_TIMEOUT))?;
-    let found = *stranger.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = *unexpected.lock().unwrap_or_else(PoisonError::into_inner);
     match (outcome, found) {
         (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
         (Ok(connection), None) => Ok(Dialled { connection, endpoint }),

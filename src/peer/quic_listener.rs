@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::event::{Event, Events};
 use super::failure_limiter::FailureLimiter;
 use super::identity::key_of;
-use super::tls::{self, Admit, Protocol};
+use super::tls::{self, AdmittedKeys, Protocol};
 use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, close_reason};
 use super::{Identity, PublicKey};
 
@@ -64,7 +64,7 @@ pub(crate) struct QuicListener {
 #[derive(Clone)]
 struct HandshakeSettings {
     identity: Identity,
-    admit: Admit,
+    admit: AdmittedKeys,
     protocol: Protocol,
     streams: u32,
 }
@@ -81,12 +81,12 @@ impl QuicListener {
     pub(super) async fn bind(
         identity: &Identity,
         address: &str,
-        (admit, protocol, streams): (Admit, Protocol, u32),
+        (admit, protocol, streams): (AdmittedKeys, Protocol, u32),
         events: Arc<Events>,
     ) -> Result<Self, ListenError> {
         let failed = |e| ListenError::Bind(address.to_owned(), e);
-        let (crypto, _) = tls::listening(identity, admit.clone(), protocol)?;
-        let settings = matches!(admit, Admit::Only(_)).then(|| HandshakeSettings {
+        let (crypto, _) = tls::server_config(identity, admit.clone(), protocol)?;
+        let settings = matches!(admit, AdmittedKeys::Only(_)).then(|| HandshakeSettings {
             identity: identity.clone(),
             admit,
             protocol,
@@ -117,7 +117,7 @@ impl QuicListener {
     /// Where the address cannot be bound.
     pub(crate) async fn for_registration(identity: &Identity, address: &str, events: Arc<Events>) -> Result<Self, ListenError> {
         // The proxy opens the control stream and nothing else.
-        Self::bind(identity, address, (Admit::Anybody, Protocol::Register, 1), events).await
+        Self::bind(identity, address, (AdmittedKeys::Any, Protocol::Register, 1), events).await
     }
 
     /// The bound address, with the real port.
@@ -191,7 +191,7 @@ async fn handshake(
     let validated = incoming.remote_address_validated();
     // That TLS can be set up was seen when the endpoint was bound.
     let per_handshake = settings.and_then(|settings| {
-        let (crypto, unexpected) = tls::listening(&settings.identity, settings.admit, settings.protocol).ok()?;
+        let (crypto, unexpected) = tls::server_config(&settings.identity, settings.admit, settings.protocol).ok()?;
         Some((Arc::new(transport::server_config(crypto, settings.streams)), unexpected))
     });
     let (config, unexpected) = per_handshake.unzip();

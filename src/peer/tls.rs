@@ -36,70 +36,78 @@ impl Protocol {
 
 /// Which keys a listening end lets in.
 #[derive(Debug, Clone)]
-pub(super) enum Admit {
+pub(super) enum AdmittedKeys {
     /// Every key: who it is shows itself later.
-    Anybody,
+    Any,
     /// These.
     Only(Arc<HashSet<PublicKey>>),
 }
 
 /// The key that the other end showed and that is not the one, or none of those, that was expected.
-pub(super) type Stranger = Arc<Mutex<Option<PublicKey>>>;
+pub(super) type UnexpectedKey = Arc<Mutex<Option<PublicKey>>>;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn no_suite(_: NoInitialCipherSuite) -> Error {
+fn no_cipher_suite(_: NoInitialCipherSuite) -> Error {
     Error::General("no cipher suite for QUIC".to_owned())
 }
 
 /// The dialling end: it shows its own key and takes the one that it expects.
-pub(super) fn dialling(identity: &Identity, expected: PublicKey, protocol: Protocol) -> Result<(Arc<QuicClientConfig>, Stranger), Error> {
+pub(super) fn client_config(
+    identity: &Identity,
+    expected: PublicKey,
+    protocol: Protocol,
+) -> Result<(Arc<QuicClientConfig>, UnexpectedKey), Error> {
     let provider = provider();
-    let stranger = Stranger::default();
-    let pin = Pin {
+    let unexpected = UnexpectedKey::default();
+    let verifier = PinnedKeyVerifier {
         expected,
-        stranger: stranger.clone(),
+        unexpected: unexpected.clone(),
         algorithms: provider.signature_verification_algorithms,
     };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(pin))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(identity.certified())));
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     // A resumed session would show no keys.
     config.resumption = Resumption::disabled();
-    let config = QuicClientConfig::try_from(config).map_err(no_suite)?;
-    Ok((Arc::new(config), stranger))
+    let config = QuicClientConfig::try_from(config).map_err(no_cipher_suite)?;
+    Ok((Arc::new(config), unexpected))
 }
 
 /// The listening end: it shows its own key and lets in whom it admits. A key that it does not is noted, so that a configuration which is
 /// used for one handshake alone says whose that was.
-pub(super) fn listening(identity: &Identity, admit: Admit, protocol: Protocol) -> Result<(Arc<QuicServerConfig>, Stranger), Error> {
+pub(super) fn server_config(
+    identity: &Identity,
+    admit: AdmittedKeys,
+    protocol: Protocol,
+) -> Result<(Arc<QuicServerConfig>, UnexpectedKey), Error> {
     let provider = provider();
-    let stranger = Stranger::default();
-    let guard = Guard {
+    let unexpected = UnexpectedKey::default();
+    let verifier = AdmittedKeysVerifier {
         admit,
-        stranger: stranger.clone(),
+        unexpected: unexpected.clone(),
         algorithms: provider.signature_verification_algorithms,
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(guard))
+        .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity.certified())));
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok((Arc::new(QuicServerConfig::try_from(config).map_err(no_suite)?), stranger))
+    Ok((Arc::new(QuicServerConfig::try_from(config).map_err(no_cipher_suite)?), unexpected))
 }
 
-fn shown(key: &CertificateDer<'_>) -> Result<PublicKey, Error> {
+fn key_of_certificate(key: &CertificateDer<'_>) -> Result<PublicKey, Error> {
     key_of(key).ok_or_else(|| Error::General("the other end shows no Ed25519 key".to_owned()))
 }
 
-fn signed(
+fn verify_signature(
     message: &[u8],
     key: &CertificateDer<'_>,
     signature: &DigitallySignedStruct,
@@ -113,19 +121,19 @@ fn only_tls13<T>() -> Result<T, Error> {
 }
 
 /// Takes one server key.
-struct Pin {
+struct PinnedKeyVerifier {
     expected: PublicKey,
-    stranger: Stranger,
+    unexpected: UnexpectedKey,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl fmt::Debug for Pin {
+impl fmt::Debug for PinnedKeyVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pin({})", self.expected)
     }
 }
 
-impl ServerCertVerifier for Pin {
+impl ServerCertVerifier for PinnedKeyVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -134,11 +142,11 @@ impl ServerCertVerifier for Pin {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let found = shown(end_entity)?;
+        let found = key_of_certificate(end_entity)?;
         if found == self.expected {
             return Ok(ServerCertVerified::assertion());
         }
-        *self.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         Err(Error::General(format!("expected the key {}, found {found}", self.expected)))
     }
 
@@ -157,7 +165,7 @@ impl ServerCertVerifier for Pin {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signed(message, cert, dss, &self.algorithms)
+        verify_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -170,19 +178,19 @@ impl ServerCertVerifier for Pin {
 }
 
 /// Takes the client keys that are admitted.
-struct Guard {
-    admit: Admit,
-    stranger: Stranger,
+struct AdmittedKeysVerifier {
+    admit: AdmittedKeys,
+    unexpected: UnexpectedKey,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl fmt::Debug for Guard {
+impl fmt::Debug for AdmittedKeysVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Guard({:?})", self.admit)
     }
 }
 
-impl ClientCertVerifier for Guard {
+impl ClientCertVerifier for AdmittedKeysVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -193,10 +201,10 @@ impl ClientCertVerifier for Guard {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let found = shown(end_entity)?;
+        let found = key_of_certificate(end_entity)?;
         match &self.admit {
-            Admit::Only(keys) if !keys.contains(&found) => {
-                *self.stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+            AdmittedKeys::Only(keys) if !keys.contains(&found) => {
+                *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
                 Err(Error::General(format!("expected one of {} keys, found {found}", keys.len())))
             }
             _ => Ok(ClientCertVerified::assertion()),
@@ -218,7 +226,7 @@ impl ClientCertVerifier for Guard {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signed(message, cert, dss, &self.algorithms)
+        verify_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
