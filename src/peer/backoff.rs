@@ -5,7 +5,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// Waits after a registration that was refused, and over HyperDHT after any that failed: somebody has to put something right first.
-pub(super) const REFUSALS: [Duration; 4] = [
+pub(super) const REFUSAL_DELAYS: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
     Duration::from_secs(60),

@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::bridge_session::{BridgeSession, log_panic};
 use super::collection::{self, CollectionFailed};
 use super::delivery_tracker::SCRAPE;
 use super::event::{Event, Events};
@@ -24,7 +25,6 @@ use super::hyperdht::{Network, Scraped};
 use super::quic_listener::{ListenError, QuicListener};
 use super::scrape_server::ScrapeServer;
 use super::scraper_listener::ScraperListener;
-use super::session::{Session, told};
 use super::tls::{AdmittedKeys, Protocol};
 use super::transport::MAX_STREAMS;
 use super::{Identity, LinkAddress, PublicKey, Registration};
@@ -63,7 +63,7 @@ pub enum ClientError {
 ///
 /// See `examples/peer_client.rs`.
 pub struct Client {
-    sessions: Vec<Session>,
+    sessions: Vec<BridgeSession>,
     listener: Option<ScraperListener>,
     /// Reached by key, where a bridge is on HyperDHT.
     scraped: Option<Scraped>,
@@ -117,7 +117,7 @@ impl Client {
         };
         let session = |bridge| match bridge {
             LinkAddress::Hyperdht(_) => None,
-            LinkAddress::Quic(bridge) => Some(Session {
+            LinkAddress::Quic(bridge) => Some(BridgeSession {
                 identity: identity.clone(),
                 bridge,
                 registration: registration.clone(),
@@ -183,7 +183,7 @@ impl Client {
             crew.spawn(scraped.run(stop.clone()));
         }
         while let Some(ended) = crew.join_next().await {
-            told(ended);
+            log_panic(ended);
         }
     }
 

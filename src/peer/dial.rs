@@ -42,21 +42,21 @@ pub enum DialError {
 }
 
 /// A connection, and the endpoint that it alone uses.
-pub(super) struct Dialled {
+pub(super) struct DialedConnection {
     pub(super) connection: Connection,
     endpoint: Endpoint,
 }
 
-impl Dialled {
+impl DialedConnection {
     /// Waits a moment until the other end has been told that the connection was closed.
-    pub(super) async fn told(&self) {
+    pub(super) async fn wait_closed(&self) {
         // Whoever cannot be told finds out by silence.
         let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 
 /// Dials each address of the place in turn; the other end may open so many streams.
-pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<Dialled, DialError> {
+pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<DialedConnection, DialError> {
     let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.place.to_string(), e))?;
     let mut last = None;
     for address in addresses {
@@ -74,7 +74,7 @@ async fn dial_one(
     address: SocketAddr,
     protocol: Protocol,
     streams: u32,
-) -> Result<Dialled, DialError> {
+) -> Result<DialedConnection, DialError> {
     let socket = |e| DialError::Socket(address, e);
     // A new socket each time: behind a translator of addresses the last one's mapping may lead nowhere any more.
     let endpoint = transport::dialing_endpoint(identity, address).map_err(socket)?;
@@ -89,7 +89,7 @@ async fn dial_one(
     let found = *unexpected.lock().unwrap_or_else(PoisonError::into_inner);
     match (outcome, found) {
         (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
-        (Ok(connection), None) => Ok(Dialled { connection, endpoint }),
+        (Ok(connection), None) => Ok(DialedConnection { connection, endpoint }),
         (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE_TIMEOUT)),
         (Err(error), None) => Err(DialError::Refused(address, close_reason(&error).1)),
     }

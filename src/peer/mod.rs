@@ -9,6 +9,7 @@
 
 mod address;
 mod backoff;
+mod bridge_session;
 mod client;
 mod collection;
 mod control;
@@ -32,7 +33,6 @@ mod registration;
 mod scrape_server;
 mod scraper;
 mod scraper_listener;
-mod session;
 mod stream;
 mod tls;
 mod transport;

@@ -6,14 +6,14 @@ use ring::hmac;
 use super::{PublicKey, SharedSecret};
 
 /// The label under which keying material is taken out of TLS (RFC 5705): it separates this use from all others.
-const LABEL: &[u8] = b"EXPORTER-exporter-proxy register/1";
+const PROOF_LABEL: &[u8] = b"EXPORTER-exporter-proxy register/1";
 
 /// Keying material that both ends of one TLS connection know and nobody else; another connection has other.
-pub(super) type Keying = [u8; 32];
+pub(super) type KeyingMaterial = [u8; 32];
 
 /// What is proven: this alias, service and hostname, of this proxy to this bridge.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Claim<'a> {
+pub(super) struct ProofInput<'a> {
     pub(super) alias: &'a str,
     pub(super) service: &'a str,
     pub(super) hostname: &'a str,
@@ -21,12 +21,12 @@ pub(super) struct Claim<'a> {
     pub(super) bridge: PublicKey,
 }
 
-impl Claim<'_> {
+impl ProofInput<'_> {
     /// The bytes that are signed: the keying material, both keys, then each text with its length before it, so that no two claims have
     /// the same bytes.
-    fn bytes(&self, keying: &Keying) -> Vec<u8> {
+    fn bytes(&self, keying_material: &KeyingMaterial) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        bytes.extend_from_slice(keying);
+        bytes.extend_from_slice(keying_material);
         bytes.extend_from_slice(self.proxy.as_bytes());
         bytes.extend_from_slice(self.bridge.as_bytes());
         for text in [self.alias, self.service, self.hostname] {
@@ -37,13 +37,13 @@ impl Claim<'_> {
     }
 
     /// The proof.
-    pub(super) fn prove(&self, secret: &SharedSecret, keying: &Keying) -> Vec<u8> {
-        hmac::sign(&key(secret), &self.bytes(keying)).as_ref().to_vec()
+    pub(super) fn prove(&self, secret: &SharedSecret, keying_material: &KeyingMaterial) -> Vec<u8> {
+        hmac::sign(&key(secret), &self.bytes(keying_material)).as_ref().to_vec()
     }
 
     /// Whether a proof holds; takes the same time whatever it is.
-    pub(super) fn holds(&self, secret: &SharedSecret, keying: &Keying, proof: &[u8]) -> bool {
-        hmac::verify(&key(secret), &self.bytes(keying), proof).is_ok()
+    pub(super) fn verify(&self, secret: &SharedSecret, keying_material: &KeyingMaterial, proof: &[u8]) -> bool {
+        hmac::verify(&key(secret), &self.bytes(keying_material), proof).is_ok()
     }
 }
 
@@ -52,10 +52,10 @@ fn key(secret: &SharedSecret) -> hmac::Key {
 }
 
 /// The keying material of a connection; `None` where TLS does not give it, which it does once the handshake is complete.
-pub(super) fn keying(connection: &Connection) -> Option<Keying> {
-    let mut keying = [0; 32];
-    connection.export_keying_material(&mut keying, LABEL, b"").ok()?;
-    Some(keying)
+pub(super) fn keying_material(connection: &Connection) -> Option<KeyingMaterial> {
+    let mut keying_material = [0; 32];
+    connection.export_keying_material(&mut keying_material, PROOF_LABEL, b"").ok()?;
+    Some(keying_material)
 }
 
 #[cfg(test)]
@@ -64,33 +64,33 @@ mod tests {
 
     #[test]
     fn a_proof_holds_for_its_claim_alone() {
-        let claim = Claim {
+        let input = ProofInput {
             alias: "a",
             service: "bc",
             hostname: "d",
             proxy: PublicKey::new([1; 32]),
             bridge: PublicKey::new([2; 32]),
         };
-        let (secret, keying) = (SharedSecret::new([3; 32]), [4; 32]);
-        let proof = claim.prove(&secret, &keying);
-        assert!(claim.holds(&secret, &keying, &proof));
-        assert!(!claim.holds(&SharedSecret::new([5; 32]), &keying, &proof));
-        assert!(!claim.holds(&secret, &[5; 32], &proof), "a replay on another connection");
-        assert!(!claim.holds(&secret, &keying, &proof[..31]));
-        assert!(!claim.holds(&secret, &keying, &[]));
+        let (secret, keying_material) = (SharedSecret::new([3; 32]), [4; 32]);
+        let proof = input.prove(&secret, &keying_material);
+        assert!(input.verify(&secret, &keying_material, &proof));
+        assert!(!input.verify(&SharedSecret::new([5; 32]), &keying_material, &proof));
+        assert!(!input.verify(&secret, &[5; 32], &proof), "a replay on another connection");
+        assert!(!input.verify(&secret, &keying_material, &proof[..31]));
+        assert!(!input.verify(&secret, &keying_material, &[]));
         let moved = [
-            Claim {
+            ProofInput {
                 alias: "ab",
                 service: "c",
-                ..claim
+                ..input
             },
-            Claim { hostname: "e", ..claim },
-            Claim {
-                proxy: claim.bridge,
-                bridge: claim.proxy,
-                ..claim
+            ProofInput { hostname: "e", ..input },
+            ProofInput {
+                proxy: input.bridge,
+                bridge: input.proxy,
+                ..input
             },
         ];
-        assert!(moved.iter().all(|other| !other.holds(&secret, &keying, &proof)));
+        assert!(moved.iter().all(|other| !other.verify(&secret, &keying_material, &proof)));
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::event::Events;
 use super::link::{Link, Memory};
-use super::proof::{Claim, keying};
+use super::proof::{ProofInput, keying_material};
 use super::quic_listener::AcceptedLink;
 use super::transport::{self, CLOSED, close_reason};
 use super::{ConnectionUid, PublicKey, SharedSecret};
@@ -102,14 +102,14 @@ impl ProxyLink {
 
     /// Whether a registration shows that its sender knows the secret, on this very connection.
     pub(crate) fn verifies(&self, register: &Register, secret: &SharedSecret, bridge: PublicKey) -> bool {
-        let claim = Claim {
+        let input = ProofInput {
             alias: &register.alias,
             service: &register.service,
             hostname: &register.hostname,
             proxy: self.accepted.key,
             bridge,
         };
-        keying(&self.accepted.connection).is_some_and(|keying| claim.holds(secret, &keying, &register.proof))
+        keying_material(&self.accepted.connection).is_some_and(|keying_material| input.verify(secret, &keying_material, &register.proof))
     }
 
     /// The link over which it can be scraped, and the control messages to be said for it.

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::control::ControlSender;
-use super::dial::{Dialled, dial};
+use super::dial::{DialedConnection, dial};
 use super::event::{Event, Events, OpenConnection};
 use super::link::{Link, LinkError, Memory};
 use super::scraper::{MAX_BODY_BYTES, Outcome, ScrapeError, message};
@@ -32,7 +32,7 @@ pub(super) struct QuicScraper {
 
 struct Live {
     link: Link,
-    dialled: Dialled,
+    dialled: DialedConnection,
     outbox: ControlSender,
     messages: mpsc::Receiver<LinkMessage>,
     ending: Ending,
@@ -197,7 +197,7 @@ impl QuicScraper {
                 let _ = tokio::time::timeout(transport::CLOSE_TIMEOUT, live.outbox.0.stopped()).await;
             }
             live.dialled.connection.close(CLOSED, b"done");
-            live.dialled.told().await;
+            live.dialled.wait_closed().await;
         }
     }
 }

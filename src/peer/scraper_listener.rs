@@ -3,11 +3,11 @@
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::bridge_session::log_panic;
 use super::control::{ControlError, ControlReceiver};
 use super::event::ScrapeId;
 use super::quic_listener::{AcceptedLink, QuicListener};
 use super::scrape_server::ScrapeServer;
-use super::session::told;
 use super::transport::{self, CLOSED, close_reason};
 use crate::wire::LinkMessage;
 
@@ -41,15 +41,15 @@ impl ScraperListener {
                     }
                     // Too many: what they lent is given back.
                     Ok(_) => {}
-                    Err(lost) => told(Err(lost)),
+                    Err(lost) => log_panic(Err(lost)),
                 },
-                Some(ended) = orphaned.join_next() => told(ended),
+                Some(ended) = orphaned.join_next() => log_panic(ended),
             }
         }
         while let Some(ended) = links.join_next().await {
             match ended {
                 Ok(streams) => drain(streams).await,
-                Err(lost) => told(Err(lost)),
+                Err(lost) => log_panic(Err(lost)),
             }
         }
         self.listener.close("stopping").await;
@@ -58,7 +58,7 @@ impl ScraperListener {
 
 async fn drain(mut streams: JoinSet<()>) {
     while let Some(ended) = streams.join_next().await {
-        told(ended);
+        log_panic(ended);
     }
 }
 
@@ -92,7 +92,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
                     break Some(connection.closed().await);
                 }
             },
-            Some(ended) = streams.join_next() => told(ended),
+            Some(ended) = streams.join_next() => log_panic(ended),
         }
     };
     if reason.is_none() {

@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::control::{ControlReceiver, ControlSender};
-use super::dial::{Dialled, dial};
-use super::proof::{Claim, keying};
+use super::dial::{DialedConnection, dial};
+use super::proof::{ProofInput, keying_material};
 use super::tls::Protocol;
 use super::transport::CLOSED;
 use super::*;
@@ -32,12 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: SharedSecret = SharedSecret::new([1; 32]);
 
 /// What a proxy would send to register on this connection.
-fn register(dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register {
+fn register(dialled: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
     register_as("a", dialled, proxy, bridge)
 }
 
-fn register_as(alias: &str, dialled: &Dialled, proxy: &Identity, bridge: PublicKey) -> Register {
-    let claim = Claim {
+fn register_as(alias: &str, dialled: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
+    let input = ProofInput {
         alias,
         service: "s",
         hostname: "h",
@@ -48,18 +48,18 @@ fn register_as(alias: &str, dialled: &Dialled, proxy: &Identity, bridge: PublicK
         alias: alias.into(),
         service: "s".into(),
         hostname: "h".into(),
-        proof: claim.prove(&SECRET, &keying(&dialled.connection).unwrap()),
+        proof: input.prove(&SECRET, &keying_material(&dialled.connection).unwrap()),
     }
 }
 
 /// A connection and both of its ends; a handshake needs them at the same time.
-async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress) -> (Dialled, AcceptedLink) {
+async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress) -> (DialedConnection, AcceptedLink) {
     let (dialled, accepted) = tokio::join!(dial(proxy, to, Protocol::Register, 1), listener.next());
     (dialled.unwrap(), accepted.unwrap())
 }
 
 /// Sends a registration and gives back what the other end makes of it.
-async fn judged((dialled, accepted): (Dialled, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
+async fn judged((dialled, accepted): (DialedConnection, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialled.connection.open_bi().await.unwrap();
     ControlSender(send).send(&LinkMessage::Register(register)).await.unwrap();
     let mut proxy = ProxyLink::accept(accepted).await.unwrap();
@@ -191,7 +191,7 @@ impl TestBridge {
     }
 
     /// A registered proxy of which only the connection is there, and its control stream.
-    async fn proxy(&self, identity: &Identity) -> (Dialled, ControlSender, ControlReceiver) {
+    async fn proxy(&self, identity: &Identity) -> (DialedConnection, ControlSender, ControlReceiver) {
         let dialled = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
             .await
             .unwrap();
@@ -212,7 +212,7 @@ impl Drop for TestBridge {
 }
 
 /// Answers the next scrape over a link with these bytes, and ends the stream or leaves it open.
-async fn answer(dialled: &Dialled, bytes: Vec<u8>, ends: bool) {
+async fn answer(dialled: &DialedConnection, bytes: Vec<u8>, ends: bool) {
     let (mut send, mut recv) = dialled.connection.accept_bi().await.unwrap();
     let mut request = [0; 4];
     recv.read_exact(&mut request).await.unwrap();
@@ -546,7 +546,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
     let (_client, _events) = lured(&address, Door::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
     // A link's fill of answers that reached nobody, so far as the proxy can know, until there are more of them than it keeps.
-    while asked <= session::MAX_ORPHANS {
+    while asked <= bridge_session::MAX_ORPHANS {
         let raw = RawBridge::accept(&mut listener).await;
         let mut open = Vec::new();
         for _ in 0..transport::MAX_STREAMS {

@@ -15,9 +15,9 @@ use super::node::{Node, lock};
 use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
 use crate::peer::PublicKey;
+use crate::peer::bridge_session::log_panic;
 use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::{Applicant, Clerk};
-use crate::peer::session::told;
 use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
 
 /// Connections at once of clients that have registered before. A client needs one for a second each hour; more are dropped and come again.
@@ -158,7 +158,7 @@ impl Service for Registering {
 /// A connection has ended; one that was dropped for another is no fault.
 fn end(ended: Result<(), JoinError>) {
     if !ended.as_ref().is_err_and(JoinError::is_cancelled) {
-        told(ended);
+        log_panic(ended);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::calling::Caller;
 use super::node::Node;
 use super::route::new_way;
-use crate::peer::backoff::{Backoff, REFUSALS};
+use crate::peer::backoff::{Backoff, REFUSAL_DELAYS};
 use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
@@ -46,7 +46,7 @@ enum Failure {
 
 impl Registrar {
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut backoff = Backoff::new(&REFUSALS);
+        let mut backoff = Backoff::new(&REFUSAL_DELAYS);
         loop {
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,

@@ -18,10 +18,10 @@ use super::pipe::Pipe;
 use super::registrar::Registrar;
 use super::serving::serve;
 use crate::http::Door;
+use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::ScrapedSettings;
-use crate::peer::session::told;
 use crate::peer::{HyperdhtError, PublicKey};
 
 /// Connections of scrapers at once: each is a bridge or a person.
@@ -108,7 +108,7 @@ impl Scraped {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = links.join_next() => told(ended),
+                Some(ended) = links.join_next() => log_panic(ended),
                 arrival = listener.accept() => match arrival {
                     None => {
                         tracing::error!("the HyperDHT node is closed: nobody can scrape us over it any more");
@@ -140,10 +140,10 @@ impl Scraped {
         // Who cannot be told in time finds out by asking.
         let _ = timeout(FAREWELL, listener.close()).await;
         while let Some(ended) = links.join_next().await {
-            told(ended);
+            log_panic(ended);
         }
         while let Some(ended) = crew.join_next().await {
-            told(ended);
+            log_panic(ended);
         }
     }
 }

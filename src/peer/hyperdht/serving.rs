@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::calling::{End, unknown_method};
 use super::pipe::Pipe;
 use super::sending::{Gone, Outbox, Received, Sending};
-use crate::peer::session::told;
+use crate::peer::bridge_session::log_panic;
 use crate::wire::hyperdht::{Call, Failure, Frame, Frames, WireFault};
 
 /// Our number for the one channel that is served.
@@ -69,7 +69,7 @@ pub(super) async fn serve<S: Service>(pipe: Pipe, service: Arc<S>, idle: Duratio
             () = stop.cancelled() => break Ok("stopping".to_owned()),
             () = serving.outbox.gone() => break Err((false, "nothing can be sent any more".to_owned())),
             () = sleep_until(heard + idle), if serving.work.is_empty() => break Ok(format!("nothing was asked for {idle:?}")),
-            Some(done) = serving.work.join_next() => told(done),
+            Some(done) = serving.work.join_next() => log_panic(done),
             message = reader.next(), if serving.work.len() < MAX_IN_WORK => {
                 heard = Instant::now();
                 match message {
@@ -89,7 +89,7 @@ pub(super) async fn serve<S: Service>(pipe: Pipe, service: Arc<S>, idle: Duratio
         Ok(why) => {
             // The supervisor limits how long that may take.
             while let Some(done) = serving.work.join_next().await {
-                told(done);
+                log_panic(done);
             }
             drop(serving);
             sending.finish().await;
@@ -173,7 +173,7 @@ impl<S: Service> Serving<S> {
         while self.work.len() >= MAX_IN_WORK
             && let Some(done) = self.work.join_next().await
         {
-            told(done);
+            log_panic(done);
         }
         self.work.spawn(answer(self.service.clone(), self.outbox.clone(), id, value));
         Ok(())

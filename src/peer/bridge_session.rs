@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::{Backoff, REFUSALS};
+use super::backoff::{Backoff, REFUSAL_DELAYS};
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::dial::dial;
 use super::event::{Event, OpenConnection, ScrapeId};
-use super::proof::{Claim, keying};
+use super::proof::{ProofInput, keying_material};
 use super::scrape_server::ScrapeServer;
 use super::tls::Protocol;
 use super::transport::{self, CLOSED, HEARTBEAT_INTERVAL, MAX_STREAMS, close_reason, send_heartbeat};
@@ -20,7 +20,7 @@ use super::{Identity, PublicKey, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
 /// Waits between dials. With a handshake of 5 s the last one still finds a bridge within 15 s of its return.
-const DIALS: [Duration; 5] = [
+const DIAL_DELAYS: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -30,17 +30,17 @@ const DIALS: [Duration; 5] = [
 
 /// How long a link must have lasted for the next dial not to be another failure. A bridge that closes each link, or two proxies that
 /// share a key and push each other out, would otherwise dial for ever as fast as they can.
-const LASTING: Duration = Duration::from_secs(15);
+const STABLE_AFTER: Duration = Duration::from_secs(15);
 
 /// Answers of lost links that may wait for word of their fate: what a bridge may have open a few times over. Beyond it all of them are
 /// given back, so that a bridge which asks and vanishes, again and again, holds no more than this.
 pub(super) const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
 
 /// How long a bridge may take to answer a registration.
-const ANSWER: Duration = Duration::from_secs(10);
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A proxy's relation to one bridge.
-pub(super) struct Session {
+pub(super) struct BridgeSession {
     pub(super) identity: Identity,
     pub(super) bridge: QuicAddress,
     pub(super) registration: Arc<Registration>,
@@ -48,7 +48,7 @@ pub(super) struct Session {
 }
 
 /// How a link ended.
-enum End {
+enum SessionEnd {
     /// We were told to stop.
     Stopped,
     /// The bridge does not want us, for now.
@@ -57,10 +57,10 @@ enum End {
     Over,
 }
 
-impl Session {
+impl BridgeSession {
     /// Works until `stop`; then tells the bridge, and finishes the scrapes in work.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let (mut dials, mut refusals) = (Backoff::new(&DIALS), Backoff::new(&REFUSALS));
+        let (mut dials, mut refusals) = (Backoff::new(&DIAL_DELAYS), Backoff::new(&REFUSAL_DELAYS));
         // Bounded by MAX_STREAMS and MAX_ORPHANS; answers of a lost link stay until their fate is told or their patience ends.
         let mut streams = JoinSet::new();
         while !stop.is_cancelled() {
@@ -80,29 +80,29 @@ impl Session {
                     let (address, number) = (dialled.connection.remote_address(), transport::connection_uid(&dialled.connection));
                     let open = self.server.events.opened(self.bridge.key, address, number);
                     let began = Instant::now();
-                    let mut link = Live {
+                    let mut link = BridgeLink {
                         session: &self,
                         connection: dialled.connection.clone(),
                         streams: &mut streams,
                         registered: false,
                     };
-                    let end = link.live(open, &stop).await;
+                    let end = link.run(open, &stop).await;
                     if stop.is_cancelled() {
-                        dialled.told().await;
+                        dialled.wait_closed().await;
                     }
                     if link.registered {
                         refusals.reset();
                     }
-                    if link.registered && began.elapsed() >= LASTING {
+                    if link.registered && began.elapsed() >= STABLE_AFTER {
                         dials.reset();
                     }
                     if streams.len() > MAX_ORPHANS {
                         streams.shutdown().await;
                     }
                     match end {
-                        End::Stopped => return,
-                        End::Refused => refusals.next(),
-                        End::Over => dials.next(),
+                        SessionEnd::Stopped => return,
+                        SessionEnd::Refused => refusals.next(),
+                        SessionEnd::Over => dials.next(),
                     }
                 }
             };
@@ -117,7 +117,7 @@ impl Session {
         self.server.events.emit(event);
     }
 
-    fn register(&self, connection: &Connection) -> Option<LinkMessage> {
+    fn registration_message(&self, connection: &Connection) -> Option<LinkMessage> {
         let Registration {
             alias,
             service,
@@ -125,14 +125,14 @@ impl Session {
             secret,
             ..
         } = &*self.registration;
-        let claim = Claim {
+        let input = ProofInput {
             alias: alias.as_str(),
             service,
             hostname,
             proxy: self.identity.public_key(),
             bridge: self.bridge.key,
         };
-        let proof = claim.prove(secret, &keying(connection)?);
+        let proof = input.prove(secret, &keying_material(connection)?);
         Some(LinkMessage::Register(Register {
             alias: alias.to_string(),
             service: service.clone(),
@@ -143,22 +143,22 @@ impl Session {
 }
 
 /// A link that is up.
-struct Live<'s> {
-    session: &'s Session,
+struct BridgeLink<'s> {
+    session: &'s BridgeSession,
     connection: Connection,
     streams: &'s mut JoinSet<()>,
     registered: bool,
 }
 
-impl Live<'_> {
+impl BridgeLink<'_> {
     /// Registers and serves until the link ends, and says so.
-    async fn live(&mut self, open: OpenConnection, stop: &CancellationToken) -> End {
-        match self.talk(stop).await {
+    async fn run(&mut self, open: OpenConnection, stop: &CancellationToken) -> SessionEnd {
+        match self.exchange(stop).await {
             Ok(end) => {
                 let why = match end {
-                    End::Stopped => "stopping",
-                    End::Refused => "the registration was refused",
-                    End::Over => "the bridge says goodbye",
+                    SessionEnd::Stopped => "stopping",
+                    SessionEnd::Refused => "the registration was refused",
+                    SessionEnd::Over => "the bridge says goodbye",
                 };
                 self.connection.close(CLOSED, why.as_bytes());
                 open.ended((true, why.to_owned()));
@@ -171,37 +171,37 @@ impl Live<'_> {
                 };
                 self.connection.close(CLOSED, why.as_bytes());
                 open.ended((meant, why));
-                End::Over
+                SessionEnd::Over
             }
         }
     }
 
-    async fn talk(&mut self, stop: &CancellationToken) -> Result<End, ControlError> {
+    async fn exchange(&mut self, stop: &CancellationToken) -> Result<SessionEnd, ControlError> {
         let lost = |e: quinn::ConnectionError| ControlError::Write(e.into());
         let (send, recv) = self.connection.open_bi().await.map_err(lost)?;
         let (mut inbox, mut outbox) = (ControlReceiver::new(recv), ControlSender(send));
         let mut heartbeats = interval(HEARTBEAT_INTERVAL);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The time of the next registration, or the end of our patience with the one under way.
-        let (mut due, mut asked) = (Instant::now(), false);
+        let (mut due, mut awaiting_reply) = (Instant::now(), false);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return self.leave(&mut outbox).await,
+                () = stop.cancelled() => return self.drain(&mut outbox).await,
                 message = inbox.next() => match message? {
-                    LinkMessage::Registered { .. } if !asked => return Err(out_of_place("an answer to no registration")),
+                    LinkMessage::Registered { .. } if !awaiting_reply => return Err(protocol_error("an answer to no registration")),
                     LinkMessage::Registered { updated } => {
-                        (due, asked) = (Instant::now() + self.session.registration.interval, false);
-                        self.accepted(updated);
+                        (due, awaiting_reply) = (Instant::now() + self.session.registration.interval, false);
+                        self.report_registered(updated);
                     }
                     LinkMessage::Refused(why) => {
                         let (peer, alias) = (self.session.bridge.key, self.session.registration.alias.to_string());
                         self.session.emit(Event::Refused { peer, alias, why });
-                        return Ok(End::Refused);
+                        return Ok(SessionEnd::Refused);
                     }
                     LinkMessage::Delivered(scrape) => {
                         self.session.server.tracker.delivered(self.session.bridge.key, ScrapeId(scrape));
                     }
-                    LinkMessage::Goodbye(_) => return Ok(End::Over),
+                    LinkMessage::Goodbye(_) => return Ok(SessionEnd::Over),
                     LinkMessage::SharedKey(shared) => self.session.emit(Event::KeyShared {
                         peer: self.session.bridge.key,
                         aliases: [shared.alias, shared.other_alias],
@@ -217,13 +217,13 @@ impl Live<'_> {
                         peer: self.session.bridge.key,
                         alias,
                     }),
-                    LinkMessage::Register(_) => return Err(out_of_place("a bridge does not register")),
+                    LinkMessage::Register(_) => return Err(protocol_error("a bridge does not register")),
                 },
-                () = sleep_until(due), if asked => return Err(out_of_place("no answer to the registration")),
-                () = sleep_until(due), if !asked => {
-                    let register = self.session.register(&self.connection).ok_or_else(|| out_of_place("TLS gives no keying material"))?;
-                    outbox.send(&register).await?;
-                    (due, asked) = (Instant::now() + ANSWER, true);
+                () = sleep_until(due), if awaiting_reply => return Err(protocol_error("no answer to the registration")),
+                () = sleep_until(due), if !awaiting_reply => {
+                    let registration_message = self.session.registration_message(&self.connection).ok_or_else(|| protocol_error("TLS gives no keying material"))?;
+                    outbox.send(&registration_message).await?;
+                    (due, awaiting_reply) = (Instant::now() + REGISTRATION_TIMEOUT, true);
                 }
                 _ = heartbeats.tick() => send_heartbeat(&self.connection),
                 stream = self.connection.accept_bi() => {
@@ -231,12 +231,12 @@ impl Live<'_> {
                     let server = self.session.server.clone();
                     self.streams.spawn(server.serve(self.session.bridge.key, stream, stop.clone()));
                 }
-                Some(ended) = self.streams.join_next() => told(ended),
+                Some(ended) = self.streams.join_next() => log_panic(ended),
             }
         }
     }
 
-    fn accepted(&mut self, updated: bool) {
+    fn report_registered(&mut self, updated: bool) {
         self.registered = true;
         self.session.emit(Event::Registered {
             peer: self.session.bridge.key,
@@ -246,25 +246,25 @@ impl Live<'_> {
     }
 
     /// Says goodbye and finishes what is in work; the supervisor limits how long that may take.
-    async fn leave(&mut self, outbox: &mut ControlSender) -> Result<End, ControlError> {
+    async fn drain(&mut self, outbox: &mut ControlSender) -> Result<SessionEnd, ControlError> {
         outbox.send(&LinkMessage::Goodbye("the proxy is stopping".to_owned())).await?;
         loop {
             tokio::select! {
                 ended = self.streams.join_next() => match ended {
-                    None => return Ok(End::Stopped),
-                    Some(ended) => told(ended),
+                    None => return Ok(SessionEnd::Stopped),
+                    Some(ended) => log_panic(ended),
                 },
-                _ = self.connection.closed() => return Ok(End::Stopped),
+                _ = self.connection.closed() => return Ok(SessionEnd::Stopped),
             }
         }
     }
 }
 
-fn out_of_place(what: &str) -> ControlError {
+fn protocol_error(what: &str) -> ControlError {
     ControlError::Fault(crate::wire::LinkFault::Malformed(what.to_owned()))
 }
 
-pub(super) fn told(ended: Result<(), tokio::task::JoinError>) {
+pub(super) fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(lost) = ended {
         tracing::error!("a scrape over a link was cut off by a fault in this program: {lost}");
     }
