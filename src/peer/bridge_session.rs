@@ -64,11 +64,11 @@ impl BridgeSession {
         // Bounded by MAX_STREAMS and MAX_ORPHANS; answers of a lost link stay until their fate is told or their patience ends.
         let mut streams = JoinSet::new();
         while !stop.is_cancelled() {
-            let dialled = tokio::select! {
+            let dialed = tokio::select! {
                 () = stop.cancelled() => return,
-                dialled = dial(&self.identity, &self.bridge, Protocol::Register, MAX_STREAMS) => dialled,
+                dialed = dial(&self.identity, &self.bridge, Protocol::Register, MAX_STREAMS) => dialed,
             };
-            let wait = match dialled {
+            let wait = match dialed {
                 Err(error) => {
                     self.emit(Event::Unreachable {
                         peer: self.bridge.key,
@@ -76,19 +76,19 @@ impl BridgeSession {
                     });
                     dials.next()
                 }
-                Ok(dialled) => {
-                    let (address, number) = (dialled.connection.remote_address(), transport::connection_uid(&dialled.connection));
+                Ok(dialed) => {
+                    let (address, number) = (dialed.connection.remote_address(), transport::connection_uid(&dialed.connection));
                     let open = self.server.events.opened(self.bridge.key, address, number);
                     let began = Instant::now();
                     let mut link = BridgeLink {
                         session: &self,
-                        connection: dialled.connection.clone(),
+                        connection: dialed.connection.clone(),
                         streams: &mut streams,
                         registered: false,
                     };
                     let end = link.run(open, &stop).await;
                     if stop.is_cancelled() {
-                        dialled.wait_closed().await;
+                        dialed.wait_closed().await;
                     }
                     if link.registered {
                         refusals.reset();

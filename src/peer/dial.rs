@@ -61,7 +61,7 @@ pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protoc
     let mut last = None;
     for address in addresses {
         match dial_one(identity, to.key, address, protocol, streams).await {
-            Ok(dialled) => return Ok(dialled),
+            Ok(dialed) => return Ok(dialed),
             Err(error) => last = Some(error),
         }
     }

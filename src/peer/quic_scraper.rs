@@ -32,7 +32,7 @@ pub(super) struct QuicScraper {
 
 struct Live {
     link: Link,
-    dialled: DialedConnection,
+    dialed: DialedConnection,
     outbox: ControlSender,
     messages: mpsc::Receiver<LinkMessage>,
     ending: Ending,
@@ -99,29 +99,25 @@ impl QuicScraper {
     async fn link(&self) -> Result<Link, ScrapeError> {
         let mut live = self.live.lock().await;
         if let Some(live) = &*live
-            && live.dialled.connection.close_reason().is_none()
+            && live.dialed.connection.close_reason().is_none()
         {
             return Ok(live.link.clone());
         }
         let peer = self.target.key;
-        let dialled = dial(&self.identity, &self.target, Protocol::Scrape, 0).await.inspect_err(|error| {
+        let dialed = dial(&self.identity, &self.target, Protocol::Scrape, 0).await.inspect_err(|error| {
             self.events.emit(Event::Unreachable {
                 peer,
                 why: error.to_string(),
             });
         })?;
-        let (send, _) = dialled
-            .connection
-            .open_bi()
-            .await
-            .map_err(|e| LinkError::Lost(close_reason(&e).1))?;
-        let (link, messages) = Link::new(dialled.connection.clone(), peer, self.memory.clone(), self.events.clone());
-        let (address, number) = (dialled.connection.remote_address(), transport::connection_uid(&dialled.connection));
+        let (send, _) = dialed.connection.open_bi().await.map_err(|e| LinkError::Lost(close_reason(&e).1))?;
+        let (link, messages) = Link::new(dialed.connection.clone(), peer, self.memory.clone(), self.events.clone());
+        let (address, number) = (dialed.connection.remote_address(), transport::connection_uid(&dialed.connection));
         let open = self.events.opened(peer, address, number);
         *live = Some(Live {
-            ending: Ending::watch(open, dialled.connection.clone()),
+            ending: Ending::watch(open, dialed.connection.clone()),
             link: link.clone(),
-            dialled,
+            dialed,
             outbox: ControlSender(send),
             messages,
         });
@@ -172,11 +168,11 @@ impl QuicScraper {
         let mut live = self.live.lock().await;
         let Some(current) = &mut *live else { return };
         if failed {
-            let was_over = current.dialled.connection.close_reason().map(|reason| close_reason(&reason));
+            let was_over = current.dialed.connection.close_reason().map(|reason| close_reason(&reason));
             current
                 .ending
                 .tell(was_over.unwrap_or_else(|| (false, "given up: a scrape over it came to nothing".to_owned())));
-            current.dialled.connection.close(CLOSED, b"the scrape failed");
+            current.dialed.connection.close(CLOSED, b"the scrape failed");
             *live = None;
             return;
         }
@@ -196,8 +192,8 @@ impl QuicScraper {
                 // Deliveries must be there before the close is: it would overtake them. A peer that does not take them is past helping.
                 let _ = tokio::time::timeout(transport::CLOSE_TIMEOUT, live.outbox.0.stopped()).await;
             }
-            live.dialled.connection.close(CLOSED, b"done");
-            live.dialled.wait_closed().await;
+            live.dialed.connection.close(CLOSED, b"done");
+            live.dialed.wait_closed().await;
         }
     }
 }

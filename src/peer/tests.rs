@@ -32,11 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: SharedSecret = SharedSecret::new([1; 32]);
 
 /// What a proxy would send to register on this connection.
-fn register(dialled: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
-    register_as("a", dialled, proxy, bridge)
+fn register(dialed: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
+    register_as("a", dialed, proxy, bridge)
 }
 
-fn register_as(alias: &str, dialled: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
+fn register_as(alias: &str, dialed: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
     let input = ProofInput {
         alias,
         service: "s",
@@ -48,19 +48,19 @@ fn register_as(alias: &str, dialled: &DialedConnection, proxy: &Identity, bridge
         alias: alias.into(),
         service: "s".into(),
         hostname: "h".into(),
-        proof: input.prove(&SECRET, &keying_material(&dialled.connection).unwrap()),
+        proof: input.prove(&SECRET, &keying_material(&dialed.connection).unwrap()),
     }
 }
 
 /// A connection and both of its ends; a handshake needs them at the same time.
 async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress) -> (DialedConnection, AcceptedLink) {
-    let (dialled, accepted) = tokio::join!(dial(proxy, to, Protocol::Register, 1), listener.next());
-    (dialled.unwrap(), accepted.unwrap())
+    let (dialed, accepted) = tokio::join!(dial(proxy, to, Protocol::Register, 1), listener.next());
+    (dialed.unwrap(), accepted.unwrap())
 }
 
 /// Sends a registration and gives back what the other end makes of it.
-async fn judged((dialled, accepted): (DialedConnection, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
-    let (send, _recv) = dialled.connection.open_bi().await.unwrap();
+async fn judged((dialed, accepted): (DialedConnection, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
+    let (send, _recv) = dialed.connection.open_bi().await.unwrap();
     ControlSender(send).send(&LinkMessage::Register(register)).await.unwrap();
     let mut proxy = ProxyLink::accept(accepted).await.unwrap();
     let ControlEvent::Message(LinkMessage::Register(event)) = proxy.recv_first().await else {
@@ -114,8 +114,8 @@ async fn what_is_no_control_message_ends_a_link() {
     let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
         .parse()
         .unwrap();
-    let (dialled, accepted) = linked(&mut listener, &proxy, &address).await;
-    let (mut send, recv) = dialled.connection.open_bi().await.unwrap();
+    let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
+    let (mut send, recv) = dialed.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
     let mut proxy = ProxyLink::accept(accepted).await.unwrap();
     assert!(matches!(proxy.recv_first().await, ControlEvent::Ended(false, why) if why.contains("malformed")));
@@ -192,16 +192,16 @@ impl TestBridge {
 
     /// A registered proxy of which only the connection is there, and its control stream.
     async fn proxy(&self, identity: &Identity) -> (DialedConnection, ControlSender, ControlReceiver) {
-        let dialled = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
+        let dialed = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
             .await
             .unwrap();
-        let (send, recv) = dialled.connection.open_bi().await.unwrap();
+        let (send, recv) = dialed.connection.open_bi().await.unwrap();
         let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
-        let register = register(&dialled, identity, self.address.key);
+        let register = register(&dialed, identity, self.address.key);
         outbox.send(&LinkMessage::Register(register)).await.unwrap();
         let answer = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
         assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
-        (dialled, outbox, inbox)
+        (dialed, outbox, inbox)
     }
 }
 
@@ -212,8 +212,8 @@ impl Drop for TestBridge {
 }
 
 /// Answers the next scrape over a link with these bytes, and ends the stream or leaves it open.
-async fn answer(dialled: &DialedConnection, bytes: Vec<u8>, ends: bool) {
-    let (mut send, mut recv) = dialled.connection.accept_bi().await.unwrap();
+async fn answer(dialed: &DialedConnection, bytes: Vec<u8>, ends: bool) {
+    let (mut send, mut recv) = dialed.connection.accept_bi().await.unwrap();
     let mut request = [0; 4];
     recv.read_exact(&mut request).await.unwrap();
     assert_eq!(&request, b"GET ");
@@ -229,7 +229,7 @@ async fn answer(dialled: &DialedConnection, bytes: Vec<u8>, ends: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
     let bridge = TestBridge::start().await;
-    let (dialled, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    let (dialed, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
     let header = |bytes: usize| [&b"HTTP/1.1 200 OK\r\nx: "[..], &vec![b'x'; bytes]].concat();
     for (what, bytes, ends) in [
         ("garbage", vec![0xff; 100_000], true),
@@ -250,7 +250,7 @@ async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
             true,
         ),
     ] {
-        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, bytes, ends));
+        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes, ends));
         assert_eq!(told, (502, b"Upstream unavailable".to_vec()), "{what}");
     }
     for (what, bytes) in [
@@ -263,16 +263,16 @@ async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\nsome 1\n\r\nxyz\r\n",
         ),
     ] {
-        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, bytes.to_vec(), true));
+        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes.to_vec(), true));
         // What has come may go out; but nobody must take it for the whole.
         assert!(told.0 != 200 || !told.1.ends_with(b"\r\n0\r\n\r\n"), "{what}: {told:?}");
         assert!(told.1.len() < 100, "{what}: {told:?}");
     }
     // The same link serves whoever answers properly.
     let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n".to_vec();
-    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, whole, true));
+    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, whole, true));
     assert_eq!(told, (200, b"some 1\n".to_vec()));
-    assert_eq!(dialled.connection.close_reason(), None);
+    assert_eq!(dialed.connection.close_reason(), None);
 }
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n";
@@ -281,17 +281,17 @@ const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n";
 async fn a_link_that_registers_another_alias_leaves_its_earlier_one() {
     let bridge = TestBridge::start().await;
     let identity = Identity::ephemeral().unwrap();
-    let (dialled, mut outbox, mut inbox) = bridge.proxy(&identity).await;
-    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, WHOLE.to_vec(), true));
+    let (dialed, mut outbox, mut inbox) = bridge.proxy(&identity).await;
+    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
     assert_eq!(told.0, 200);
     // Two registrations within half a second would end the link.
     tokio::time::sleep(Duration::from_millis(550)).await;
-    let renamed = register_as("b", &dialled, &identity, bridge.address.key);
+    let renamed = register_as("b", &dialed, &identity, bridge.address.key);
     outbox.send(&LinkMessage::Register(renamed)).await.unwrap();
     let answered = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
     assert_eq!(answered, LinkMessage::Registered { updated: true });
     assert_eq!(bridge.scrape().await, (404, b"Unknown alias".to_vec()));
-    let (told, ()) = tokio::join!(bridge.get("/scrape/b/metrics"), answer(&dialled, WHOLE.to_vec(), true));
+    let (told, ()) = tokio::join!(bridge.get("/scrape/b/metrics"), answer(&dialed, WHOLE.to_vec(), true));
     assert_eq!(told.0, 200);
 }
 
@@ -300,10 +300,10 @@ async fn a_step_of_the_wall_clock_expires_no_alias() {
     static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     let clock = || crate::model::Timestamp::from_millis(NOW.load(std::sync::atomic::Ordering::SeqCst));
     let bridge = TestBridge::with_clock(clock).await;
-    let (dialled, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    let (dialed, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
     for hours in [4, -4] {
         NOW.store(hours * 3_600_000, std::sync::atomic::Ordering::SeqCst);
-        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialled, WHOLE.to_vec(), true));
+        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
         assert_eq!(told.0, 200, "{hours}");
         let listed = bridge.get("/sd?apps=false").await.1;
         assert!(String::from_utf8_lossy(&listed).contains("/scrape/a/metrics"));
@@ -314,10 +314,10 @@ async fn a_step_of_the_wall_clock_expires_no_alias() {
 async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     let bridge = TestBridge::start().await;
     let identity = Identity::ephemeral().unwrap();
-    let (dialled, mut outbox, _inbox) = bridge.proxy(&identity).await;
-    let message = LinkMessage::Register(register(&dialled, &identity, bridge.address.key));
+    let (dialed, mut outbox, _inbox) = bridge.proxy(&identity).await;
+    let message = LinkMessage::Register(register(&dialed, &identity, bridge.address.key));
     while outbox.send(&message).await.is_ok() {}
-    let why = timeout(PATIENCE, dialled.connection.closed()).await.unwrap();
+    let why = timeout(PATIENCE, dialed.connection.closed()).await.unwrap();
     assert!(transport::close_reason(&why).1.contains("too often"), "{why}");
     // It may come back and behave.
     bridge.proxy(&identity).await;

@@ -43,11 +43,11 @@ struct Inner {
 
 /// A connection to a client, or the attempt to make one, which goes on while nobody waits for it.
 struct Kept {
-    caller: Dialling,
+    caller: Dialing,
     used: Instant,
 }
 
-type Dialling = Shared<BoxFuture<'static, Result<Arc<Caller>, HyperdhtError>>>;
+type Dialing = Shared<BoxFuture<'static, Result<Arc<Caller>, HyperdhtError>>>;
 
 impl Callers {
     pub(super) fn new(node: Node, own: Identity, events: Arc<Events>) -> Self {
@@ -95,24 +95,24 @@ impl Callers {
     ///
     /// Where the client is not reached.
     pub(crate) async fn reach(&self, peer: PublicKey, wait: Duration) -> Result<(), HyperdhtError> {
-        match timeout(wait, self.dialling(peer).0).await {
+        match timeout(wait, self.dialing(peer).0).await {
             Ok(reached) => reached.map(|_| ()),
             Err(_) => Err(HyperdhtError::Timeout(wait)),
         }
     }
 
     async fn attempt(&self, peer: PublicKey, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
-        let (dialling, is_new) = self.dialling(peer);
-        let answer = self.ask(peer, dialling, wait).await;
+        let (dialing, is_new) = self.dialing(peer);
+        let answer = self.ask(peer, dialing, wait).await;
         match answer {
             // It had been lost before, which nobody had noticed.
-            Err(HyperdhtError::Lost(_)) if !is_new => self.ask(peer, self.dialling(peer).0, wait).await,
+            Err(HyperdhtError::Lost(_)) if !is_new => self.ask(peer, self.dialing(peer).0, wait).await,
             answer => answer,
         }
     }
 
-    async fn ask(&self, peer: PublicKey, dialling: Dialling, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
-        let caller = dialling.await?;
+    async fn ask(&self, peer: PublicKey, dialing: Dialing, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
+        let caller = dialing.await?;
         // Told when this is dropped, too: whoever waits gives up when its time is over.
         let mut doubt = Doubt {
             callers: self,
@@ -165,7 +165,7 @@ impl Callers {
     }
 
     /// The connection to a client, in the making or made, and whether it is a new one.
-    fn dialling(&self, peer: PublicKey) -> (Dialling, bool) {
+    fn dialing(&self, peer: PublicKey) -> (Dialing, bool) {
         let now = Instant::now();
         let mut kept = self.lock();
         if let Some(kept) = kept.get_mut(&peer) {
@@ -193,7 +193,7 @@ impl Callers {
     }
 
     /// Dials in a task of its own, so that an attempt outlives the scrape that needed it. It ends with the last who keeps it.
-    fn dial(&self, peer: PublicKey) -> Dialling {
+    fn dial(&self, peer: PublicKey) -> Dialing {
         let (node, own, events) = (self.0.node.clone(), self.0.own.clone(), self.0.events.clone());
         let attempt = async move {
             let pipe = node.dial(&own, peer, DIAL).await.map_err(|error| {

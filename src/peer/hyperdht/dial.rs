@@ -97,16 +97,16 @@ impl Routes {
 
 /// Reaches a peer within `wait`.
 pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<Pipe, DialError> {
-    let dialling = async {
+    let dialing = async {
         // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
         let _ = node.dht.bootstrapped().await;
         let outside = node.outside().await;
-        Dialling { node, pair, to, outside }.run().await
+        Dialing { node, pair, to, outside }.run().await
     };
-    timeout(wait, dialling).await.unwrap_or(Err(DialError::Silent(to, wait)))
+    timeout(wait, dialing).await.unwrap_or(Err(DialError::Silent(to, wait)))
 }
 
-struct Dialling<'a> {
+struct Dialing<'a> {
     node: &'a Node,
     pair: &'a Keypair,
     to: PublicKey,
@@ -122,7 +122,7 @@ struct Answered {
     server: Ipv4Peer,
 }
 
-impl Dialling<'_> {
+impl Dialing<'_> {
     async fn run(&self) -> Result<Pipe, DialError> {
         // Who hears "open" sends to where the relay sees us, which gets us through translators of addresses that are consistent; who does
         // not waits for our first packet, wherever it comes from. Where the likelier fails the other may do.
@@ -155,7 +155,7 @@ impl Dialling<'_> {
         let _turn = self.node.dials.acquire().await;
         let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
         let handshake = Handshake {
-            dialling: self,
+            dialing: self,
             ephemeral: generate_keypair(),
             own,
             claim,
@@ -250,7 +250,7 @@ impl Dialling<'_> {
 
 /// A handshake that is the same through whatever relay it goes.
 struct Handshake<'a> {
-    dialling: &'a Dialling<'a>,
+    dialing: &'a Dialing<'a>,
     ephemeral: Keypair,
     own: u32,
     claim: u64,
@@ -271,7 +271,7 @@ impl Handshake<'_> {
             };
             match answer {
                 Some(Some(Ok(answered))) => return Ok(Some(answered)),
-                Some(Some(Err(why))) => return Err(DialError::Refused(self.dialling.to, why)),
+                Some(Some(Err(why))) => return Err(DialError::Refused(self.dialing.to, why)),
                 Some(None) => {}
                 None if waiting.len() == 0 && asked.is_empty() => return Ok(None),
                 None => {}
@@ -281,7 +281,7 @@ impl Handshake<'_> {
 
     /// Through one relay; `None` where it has no answer, or not the peer's.
     async fn ask(&self, relay: &Ipv4Peer) -> Option<Result<Answered, String>> {
-        let Dialling { node, pair, to, outside } = self.dialling;
+        let Dialing { node, pair, to, outside } = self.dialing;
         let mut noise = NoiseWrap::new_initiator((*pair).clone(), *to.as_bytes());
         noise.set_ephemeral(self.ephemeral.clone());
         let message = HandshakeMessage {

@@ -88,8 +88,8 @@ impl Registrar {
 
     /// Registers once, and says whether the bridge has learned something new.
     async fn register(&self) -> Result<bool, Failure> {
-        let dialled = self.node.dial(&self.caller, self.bridge, DIAL).await;
-        let pipe = dialled.map_err(|e| Failure::Unreachable(e.to_string()))?;
+        let dialed = self.node.dial(&self.caller, self.bridge, DIAL).await;
+        let pipe = dialed.map_err(|e| Failure::Unreachable(e.to_string()))?;
         let open = self.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
         // How the connection ends otherwise shows in the answer.
         let caller = Caller::new(pipe, REGISTER_PROTOCOL, |_| {});

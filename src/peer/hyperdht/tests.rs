@@ -77,16 +77,16 @@ async fn a_peer_is_found_by_its_key_and_talks() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
     let mut listener = rig.listener(&there).await;
-    let (dialled, mut accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
-    let mut dialled = dialled.unwrap();
-    assert_eq!((dialled.peer, accepted.peer), (rig.server.public_key(), rig.client.public_key()));
-    dialled.writer.send("ping").await.unwrap();
-    dialled.writer.acknowledged().await.unwrap();
+    let (dialed, mut accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let mut dialed = dialed.unwrap();
+    assert_eq!((dialed.peer, accepted.peer), (rig.server.public_key(), rig.client.public_key()));
+    dialed.writer.send("ping").await.unwrap();
+    dialed.writer.acknowledged().await.unwrap();
     assert_eq!(accepted.reader.next().await.unwrap().unwrap(), "ping");
     accepted.writer.send("pong").await.unwrap();
-    assert_eq!(dialled.reader.next().await.unwrap().unwrap(), "pong");
+    assert_eq!(dialed.reader.next().await.unwrap().unwrap(), "pong");
     accepted.writer.close().await;
-    assert!(timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().is_none());
+    assert!(timeout(LONG, dialed.reader.next()).await.unwrap().unwrap().is_none());
     listener.close().await;
     assert!(matches!(
         rig.node().await.dial(&rig.client, rig.server.public_key(), LONG).await,
@@ -109,9 +109,9 @@ async fn a_stranger_gets_no_answer_and_is_named() {
         Arrival::Admitted(_) => panic!("the stranger was let in"),
     }
     // Copies of the handshake are not told again; the client still gets in.
-    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
     assert_eq!(accepted.peer, rig.client.public_key());
-    drop(dialled.unwrap());
+    drop(dialed.unwrap());
 }
 
 /// A handshake of a new key that never goes on, which a relay says is from this address.
@@ -171,8 +171,8 @@ async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones()
     // Less than the time after which a handshake that does not go on is given up.
     let hasty = Duration::from_secs(8);
     for who in [rig.client.clone(), Identity::ephemeral().unwrap()] {
-        let (dialled, accepted) = tokio::join!(here.dial(&who, rig.server.public_key(), hasty), admitted(&mut listener));
-        assert_eq!((dialled.unwrap().peer, accepted.peer), (rig.server.public_key(), who.public_key()));
+        let (dialed, accepted) = tokio::join!(here.dial(&who, rig.server.public_key(), hasty), admitted(&mut listener));
+        assert_eq!((dialed.unwrap().peer, accepted.peer), (rig.server.public_key(), who.public_key()));
     }
 }
 
@@ -274,15 +274,15 @@ async fn connections_leave_nothing_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut before = None;
     for number in 0..CONNECTIONS {
-        let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
-        let (mut dialled, echoing) = (dialled.unwrap(), tokio::spawn(echo(accepted)));
-        dialled.writer.send(vec![7; 100_000]).await.unwrap();
-        assert_eq!(timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().unwrap().len(), 100_000);
+        let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+        let (mut dialed, echoing) = (dialed.unwrap(), tokio::spawn(echo(accepted)));
+        dialed.writer.send(vec![7; 100_000]).await.unwrap();
+        assert_eq!(timeout(LONG, dialed.reader.next()).await.unwrap().unwrap().unwrap().len(), 100_000);
         if number % 2 == 0 {
-            dialled.writer.close().await;
-            drop(dialled.reader);
+            dialed.writer.close().await;
+            drop(dialed.reader);
         } else {
-            drop(dialled);
+            drop(dialed);
         }
         timeout(LONG, echoing).await.unwrap().unwrap();
         before.get_or_insert_with(tasks);
@@ -305,14 +305,14 @@ async fn five_megabytes_go_both_ways() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
     let mut listener = rig.listener(&there).await;
-    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
     let echoing = tokio::spawn(echo(accepted));
-    let mut dialled = dialled.unwrap();
+    let mut dialed = dialed.unwrap();
     let message: Bytes = (0..5_000_000_u32).map(|byte| byte.to_le_bytes()[0]).collect();
-    dialled.writer.send(message.clone()).await.unwrap();
-    let back = timeout(LONG, dialled.reader.next()).await.unwrap().unwrap().unwrap();
+    dialed.writer.send(message.clone()).await.unwrap();
+    let back = timeout(LONG, dialed.reader.next()).await.unwrap().unwrap().unwrap();
     assert!(back == message);
-    drop(dialled);
+    drop(dialed);
     timeout(LONG, echoing).await.unwrap().unwrap();
 }
 
@@ -322,23 +322,23 @@ async fn a_server_that_comes_back_under_its_key_is_reached_again() {
     let here = rig.node().await;
     let before = rig.node().await;
     let mut listener = rig.listener(&before).await;
-    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
-    let mut dialled = dialled.unwrap();
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let mut dialed = dialed.unwrap();
     // Nothing is taken back, as if it had been killed.
     std::mem::forget(accepted);
     drop((listener, before));
-    dialled.writer.send("anybody there?").await.unwrap();
+    dialed.writer.send("anybody there?").await.unwrap();
     assert!(
-        timeout(Duration::from_millis(300), dialled.reader.next()).await.is_err(),
+        timeout(Duration::from_millis(300), dialed.reader.next()).await.is_err(),
         "only a timeout tells"
     );
     let after = rig.node().await;
     let mut listener = rig.listener(&after).await;
-    let (dialled, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
     let echoing = tokio::spawn(echo(accepted));
-    let mut dialled = dialled.unwrap();
-    dialled.writer.send("anybody there?").await.unwrap();
-    assert_eq!(dialled.reader.next().await.unwrap().unwrap(), "anybody there?");
-    drop(dialled);
+    let mut dialed = dialed.unwrap();
+    dialed.writer.send("anybody there?").await.unwrap();
+    assert_eq!(dialed.reader.next().await.unwrap().unwrap(), "anybody there?");
+    drop(dialed);
     timeout(LONG, echoing).await.unwrap().unwrap();
 }
