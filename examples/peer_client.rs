@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
-use exporter_proxy::peer::{Alias, Client, ClientSettings, Events, Identity, REGISTER_INTERVAL, REQUEST_TIMEOUT, Registration};
+use exporter_proxy::peer::{Alias, Client, ClientSettings, Identity, LinkEvents, REGISTER_INTERVAL, REQUEST_TIMEOUT, Registration};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         async move { Ok::<_, std::convert::Infallible>(format!("# TYPE scrapes_total counter\nscrapes_total {count}\n")) }
     };
 
-    let client = Client::collecting(settings, REQUEST_TIMEOUT, metrics, Events::default()).await?;
+    let client = Client::collecting(settings, REQUEST_TIMEOUT, metrics, LinkEvents::default()).await?;
     println!("our key is {}", client.public_key());
     let mut events = client.events();
     let mut running = client.start();

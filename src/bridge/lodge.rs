@@ -107,7 +107,7 @@ impl Host {
         tokio::pin!(look_for_twins);
         let mut sent = proxy.send(&LinkMessage::Registered { updated }).await;
         let (mut goodbye, mut registered) = (None, std::time::Instant::now());
-        let (meant, why) = loop {
+        let (graceful, why) = loop {
             if let Err(why) = sent {
                 break (false, why);
             }
@@ -117,7 +117,7 @@ impl Host {
                 Some(message) = messages.recv() => sent = proxy.send(&message).await,
                 () = &mut look_for_twins, if !twins.is_empty() => roster.warn_of_twins(id, &std::mem::take(&mut twins)),
                 event = proxy.recv() => match event {
-                    ControlEvent::Ended(meant, why) => break (meant, goodbye.unwrap_or((meant, why)).1),
+                    ControlEvent::Ended(graceful, why) => break (graceful, goodbye.unwrap_or((graceful, why)).1),
                     ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
                         break (false, "it registers too often".to_owned());
                     }
@@ -144,7 +144,7 @@ impl Host {
         } else {
             proxy.close(&why);
         }
-        open.ended((meant, why));
+        open.report_end((graceful, why));
     }
 
     /// Whether a registration is accepted; then whether it brought anything new.

@@ -41,7 +41,7 @@ use self::registry::Registry;
 use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
-use crate::peer::{Event, Events, HyperdhtError, Identity, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
+use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Listener, Notes, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
@@ -141,7 +141,7 @@ impl Bridge {
         let telemetry = Arc::new(BridgeTelemetry::default());
         let (counting, notes) = (telemetry.clone(), Arc::<Notes>::default());
         let noting = notes.clone();
-        let events = Arc::new(Events::new(move |event| {
+        let events = Arc::new(LinkEvents::new(move |event| {
             count(&counting, event);
             note(&noting, event);
         }));
@@ -279,33 +279,33 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
 const ABOUT_HYPERDHT: &str = "HyperDHT (bridge.hyperdht)";
 
 /// Keeps the note about whether proxies can find this bridge by its key.
-fn note(notes: &Notes, event: &Event) {
+fn note(notes: &Notes, event: &LinkEvent) {
     match event {
-        Event::Announced { .. } => notes.clear(ABOUT_HYPERDHT),
-        Event::Unannounced { why, .. } => notes.set(ABOUT_HYPERDHT, format!("proxies cannot find this bridge by its key: {why}")),
+        LinkEvent::Announced { .. } => notes.clear(ABOUT_HYPERDHT),
+        LinkEvent::Unannounced { why, .. } => notes.set(ABOUT_HYPERDHT, format!("proxies cannot find this bridge by its key: {why}")),
         _ => {}
     }
 }
 
 /// Counts what happens on links.
-fn count(telemetry: &BridgeTelemetry, event: &Event) {
+fn count(telemetry: &BridgeTelemetry, event: &LinkEvent) {
     let link = |what: &str| telemetry.bridge_links_total.with([what]).inc();
     let registration = |what: &str| telemetry.bridge_registrations_total.with([what]).inc();
     match event {
-        Event::Registered { updated: true, .. } => registration("updated"),
-        Event::Registered { updated: false, .. } => registration("unchanged"),
-        Event::Refused { .. } => registration("refused"),
-        Event::Opened { .. } => link("opened"),
-        Event::Closed { .. } => link("closed"),
-        Event::Lost { .. } => link("lost"),
-        Event::Barred { .. } => link("barred"),
-        Event::Unreachable { .. } => link("unreachable"),
-        Event::Announced { .. } | Event::Unannounced { .. } => {}
+        LinkEvent::Registered { updated: true, .. } => registration("updated"),
+        LinkEvent::Registered { updated: false, .. } => registration("unchanged"),
+        LinkEvent::RegistrationRefused { .. } => registration("refused"),
+        LinkEvent::Opened { .. } => link("opened"),
+        LinkEvent::Closed { .. } => link("closed"),
+        LinkEvent::Lost { .. } => link("lost"),
+        LinkEvent::HandshakeRejected { .. } => link("barred"),
+        LinkEvent::Unreachable { .. } => link("unreachable"),
+        LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
         // Scrapes are counted where their outcome is known.
-        Event::Asked { .. } | Event::Answered { .. } | Event::Failed { .. } => {}
+        LinkEvent::ScrapeStarted { .. } | LinkEvent::ScrapeAnswered { .. } | LinkEvent::ScrapeFailed { .. } => {}
         // Counted where the table changes, or shown in the log alone.
-        Event::Replaced { .. } | Event::Restored { .. } | Event::Renamed { .. } | Event::KeyShared { .. } => {}
+        LinkEvent::Replaced { .. } | LinkEvent::Restored { .. } | LinkEvent::Renamed { .. } | LinkEvent::KeyShared { .. } => {}
         // For proxies.
-        Event::AliasLost { .. } | Event::AliasReturned { .. } => {}
+        LinkEvent::AliasLost { .. } | LinkEvent::AliasReturned { .. } => {}
     }
 }

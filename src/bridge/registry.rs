@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::aliases::{Entry, LinkId, Over};
 use super::roster::Roster;
-use crate::peer::{Alias, Event, FailureLimiter, MAX_NAME_BYTES, PublicKey, SharedSecret};
+use crate::peer::{Alias, FailureLimiter, LinkEvent, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Decides on registrations.
 pub(super) struct Registry {
@@ -55,12 +55,12 @@ impl Registry {
     pub(super) fn judge(&self, claim: &Claim<'_>, knows: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
         let verdict = self.examine(claim, knows);
         self.roster.events.emit(match &verdict {
-            Ok(updated) => Event::Registered {
+            Ok(updated) => LinkEvent::Registered {
                 peer: claim.key,
                 alias: claim.alias.to_owned(),
                 updated: *updated,
             },
-            Err(why) => Event::Refused {
+            Err(why) => LinkEvent::RegistrationRefused {
                 peer: claim.from.0,
                 alias: shortened(claim.alias),
                 why: why.to_string(),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::aliases::{Aliases, Change, Entry, LinkId, Over, Taken};
 use crate::model::{Clock, Timestamp};
-use crate::peer::{Event, Events, Link, Memory, PublicKey};
+use crate::peer::{Link, LinkEvent, LinkEvents, Memory, PublicKey};
 use crate::telemetry::BridgeTelemetry;
 use crate::wire::{AliasLost, LinkMessage, SharedKey};
 
@@ -51,7 +51,7 @@ pub(super) struct Roster {
     /// Notified when the targets file may be out of date.
     changed: Notify,
     memory: Memory,
-    pub(super) events: Arc<Events>,
+    pub(super) events: Arc<LinkEvents>,
     pub(super) telemetry: Arc<BridgeTelemetry>,
     pub(super) clock: Clock,
 }
@@ -73,7 +73,7 @@ pub(super) struct Twin {
 }
 
 impl Roster {
-    pub(super) fn new(aliases: Aliases, events: Arc<Events>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
+    pub(super) fn new(aliases: Aliases, events: Arc<LinkEvents>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
         let state = State {
             aliases,
             apps: HashMap::new(),
@@ -345,7 +345,7 @@ impl Roster {
 
 /// An event, and the proxies that are told of it.
 struct Told {
-    event: Event,
+    event: LinkEvent,
     to: Vec<(Link, LinkMessage)>,
 }
 
@@ -364,7 +364,7 @@ impl State {
         for dropped in &change.dropped {
             self.apps.remove(dropped.alias.as_str());
             told.push(Told {
-                event: Event::Renamed {
+                event: LinkEvent::Renamed {
                     peer: entry.key,
                     address,
                     alias: alias.clone(),
@@ -392,7 +392,7 @@ impl State {
             address: address.to_string(),
         });
         Told {
-            event: Event::Replaced {
+            event: LinkEvent::Replaced {
                 peer: owner.key,
                 alias,
                 by: by.key,
@@ -408,7 +408,7 @@ impl State {
         self.apps.remove(&alias);
         let message = LinkMessage::AliasReturned(alias.clone());
         Told {
-            event: Event::Restored { peer: owner.key, alias },
+            event: LinkEvent::Restored { peer: owner.key, alias },
             to: self.link(owner).map(|link| (link, message)).into_iter().collect(),
         }
     }
@@ -426,7 +426,7 @@ fn shared_key(earlier: &Connected, later: &Connected) -> Told {
         (one.link.clone(), message)
     };
     Told {
-        event: Event::KeyShared {
+        event: LinkEvent::KeyShared {
             peer: later.key,
             aliases: [earlier.alias.clone(), later.alias.clone()],
             addresses: [earlier.address, later.address].map(|address| address.to_string()),
@@ -444,7 +444,7 @@ fn shared_by_key(link: &Connected, alias: &str, address: SocketAddr) -> Told {
         other_address: address.to_string(),
     });
     Told {
-        event: Event::KeyShared {
+        event: LinkEvent::KeyShared {
             peer: link.key,
             aliases: [link.alias.clone(), alias.to_owned()],
             addresses: [link.address, address].map(|address| address.to_string()),
@@ -487,7 +487,7 @@ mod tests {
         let telemetry = Arc::new(BridgeTelemetry::default());
         let start = Instant::now();
         let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100), start, Duration::ZERO);
-        let roster = Roster::new(aliases, Arc::new(Events::new(|_| {})), telemetry.clone(), Timestamp::default);
+        let roster = Roster::new(aliases, Arc::new(LinkEvents::new(|_| {})), telemetry.clone(), Timestamp::default);
         let at = |seconds| start + Duration::from_secs(seconds);
         for (alias, key, registered) in [("a", 1, 0), ("b", 2, 50)] {
             let entry = Entry {

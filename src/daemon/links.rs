@@ -9,7 +9,8 @@ use anyhow::{Context as _, bail};
 use crate::config::{Hyperdht, P2p, SecretSource};
 use crate::http::Door;
 use crate::peer::{
-    Alias, Client, ClientError, ClientSettings, Event, Events, Identity, LinkAddress, PublicKey, Registration, SharedSecret, usual_key_file,
+    Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
+    usual_key_file,
 };
 use crate::supervise::Notes;
 use crate::supervise::files::{FileLock, LockError, open_regular};
@@ -69,7 +70,7 @@ pub(super) async fn client(
         tracing::info!(alias = %settings.registration.alias, "registering at {bridge}");
     }
     let bridges = p2p.bridges.clone();
-    let events = Events::new(move |event| {
+    let events = LinkEvents::new(move |event| {
         count(&telemetry, &bridges, event);
         note(&notes, &bridges, event);
     });
@@ -157,19 +158,19 @@ fn about(bridge: &LinkAddress) -> String {
 const ABOUT_HYPERDHT: &str = "HyperDHT (p2p.bridges)";
 
 /// Keeps the notes about bridges: at which of them this proxy is not registered, and why.
-fn note(notes: &Notes, bridges: &[LinkAddress], event: &Event) {
+fn note(notes: &Notes, bridges: &[LinkAddress], event: &LinkEvent) {
     let (peer, trouble) = match event {
-        Event::Announced { .. } => return notes.clear(ABOUT_HYPERDHT),
-        Event::Unannounced { why, .. } => return notes.set(ABOUT_HYPERDHT, format!("this proxy is not announced there: {why}")),
-        Event::Registered { peer, .. } => (peer, None),
-        Event::Refused { peer, why, .. } => (peer, Some(format!("it has refused the registration: {why}"))),
-        Event::Unreachable { peer, why } => (peer, Some(format!("not reached: {why}"))),
-        Event::Closed { peer, why, .. } | Event::Lost { peer, why, .. } => (peer, Some(format!("the link has ended: {why}"))),
+        LinkEvent::Announced { .. } => return notes.clear(ABOUT_HYPERDHT),
+        LinkEvent::Unannounced { why, .. } => return notes.set(ABOUT_HYPERDHT, format!("this proxy is not announced there: {why}")),
+        LinkEvent::Registered { peer, .. } => (peer, None),
+        LinkEvent::RegistrationRefused { peer, why, .. } => (peer, Some(format!("it has refused the registration: {why}"))),
+        LinkEvent::Unreachable { peer, why } => (peer, Some(format!("not reached: {why}"))),
+        LinkEvent::Closed { peer, why, .. } | LinkEvent::Lost { peer, why, .. } => (peer, Some(format!("the link has ended: {why}"))),
         _ => return,
     };
     let over_hyperdht = |bridge: &LinkAddress| matches!(bridge, LinkAddress::Hyperdht(_));
     // Over HyperDHT there is a connection for each registration: its end says nothing.
-    let is_end = matches!(event, Event::Closed { .. } | Event::Lost { .. });
+    let is_end = matches!(event, LinkEvent::Closed { .. } | LinkEvent::Lost { .. });
     let concerned = bridges
         .iter()
         .filter(|bridge| bridge.key() == *peer && !(is_end && over_hyperdht(bridge)));
@@ -184,7 +185,7 @@ fn note(notes: &Notes, bridges: &[LinkAddress], event: &Event) {
 }
 
 /// Counts what happens on links.
-fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
+fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent) {
     let link = |what: &str| telemetry.p2p_links_total.with([what]).inc();
     let scrape = |what: &str| telemetry.p2p_scrapes_total.with([what]).inc();
     let registration = |peer: &PublicKey, what: &str| telemetry.p2p_registrations_total.with([&peer.text(), what]).inc();
@@ -201,38 +202,38 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &Event) {
         }
     };
     match event {
-        Event::Registered { peer, updated, .. } => {
+        LinkEvent::Registered { peer, updated, .. } => {
             registration(peer, if *updated { "updated" } else { "unchanged" });
             connected(peer, true);
         }
-        Event::Refused { peer, .. } => {
+        LinkEvent::RegistrationRefused { peer, .. } => {
             registration(peer, "refused");
             connected(peer, false);
         }
-        Event::Unreachable { peer, .. } => {
+        LinkEvent::Unreachable { peer, .. } => {
             registration(peer, "unreachable");
             connected(peer, false);
         }
-        Event::Opened { .. } => link("opened"),
-        Event::Closed { peer, .. } => {
+        LinkEvent::Opened { .. } => link("opened"),
+        LinkEvent::Closed { peer, .. } => {
             link("closed");
             ended(peer);
         }
-        Event::Lost { peer, .. } => {
+        LinkEvent::Lost { peer, .. } => {
             link("lost");
             ended(peer);
         }
-        Event::Announced { .. } | Event::Unannounced { .. } => {}
-        Event::Barred { .. } => link("barred"),
-        Event::AliasLost { peer, .. } => registration(peer, "lost"),
-        Event::AliasReturned { peer, .. } => registration(peer, "returned"),
+        LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
+        LinkEvent::HandshakeRejected { .. } => link("barred"),
+        LinkEvent::AliasLost { peer, .. } => registration(peer, "lost"),
+        LinkEvent::AliasReturned { peer, .. } => registration(peer, "returned"),
         // Shown in the log alone.
-        Event::KeyShared { .. } => {}
+        LinkEvent::KeyShared { .. } => {}
         // For bridges.
-        Event::Replaced { .. } | Event::Restored { .. } | Event::Renamed { .. } => {}
-        Event::Asked { .. } => scrape("asked"),
-        Event::Answered { .. } => scrape("answered"),
-        Event::Failed { .. } => scrape("failed"),
+        LinkEvent::Replaced { .. } | LinkEvent::Restored { .. } | LinkEvent::Renamed { .. } => {}
+        LinkEvent::ScrapeStarted { .. } => scrape("asked"),
+        LinkEvent::ScrapeAnswered { .. } => scrape("answered"),
+        LinkEvent::ScrapeFailed { .. } => scrape("failed"),
     }
 }
 
@@ -246,7 +247,7 @@ mod tests {
         let (quic, far) = (PublicKey::new([1; 32]), PublicKey::new([2; 32]));
         let bridges = [format!("quic://{quic}@h:1"), format!("hyperdht://{far}")].map(|text| text.parse().expect("an address"));
         let notes = Notes::default();
-        let lines = |event: Event| {
+        let lines = |event: LinkEvent| {
             note(&notes, &bridges, &event);
             let lines = notes.lines();
             lines
@@ -255,11 +256,11 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let why = || "w".to_owned();
-        assert_eq!(lines(Event::Unreachable { peer: far, why: why() }), ["not reached: w"]);
+        assert_eq!(lines(LinkEvent::Unreachable { peer: far, why: why() }), ["not reached: w"]);
         let uid = ConnectionUid(7);
-        let closed = |peer, why| Event::Closed { peer, uid, why };
+        let closed = |peer, why| LinkEvent::Closed { peer, uid, why };
         let alias = || "a".to_owned();
-        let registered = |peer| Event::Registered {
+        let registered = |peer| LinkEvent::Registered {
             peer,
             alias: alias(),
             updated: true,
@@ -270,7 +271,7 @@ mod tests {
             "each registration has a connection of its own"
         );
         assert_eq!(
-            lines(Event::Lost {
+            lines(LinkEvent::Lost {
                 peer: quic,
                 uid,
                 why: why()
@@ -278,7 +279,7 @@ mod tests {
             ["the link has ended: w"]
         );
         assert_eq!(
-            lines(Event::Refused {
+            lines(LinkEvent::RegistrationRefused {
                 peer: quic,
                 alias: alias(),
                 why: why()
@@ -288,9 +289,9 @@ mod tests {
         assert_eq!(lines(closed(quic, "bye".into())), ["it has refused the registration: w"]);
         assert!(lines(registered(quic)).is_empty());
         assert_eq!(
-            lines(Event::Unannounced { key: far, why: why() }),
+            lines(LinkEvent::Unannounced { key: far, why: why() }),
             ["this proxy is not announced there: w"]
         );
-        assert!(lines(Event::Announced { key: far }).is_empty());
+        assert!(lines(LinkEvent::Announced { key: far }).is_empty());
     }
 }

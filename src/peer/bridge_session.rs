@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{Backoff, REFUSAL_DELAYS};
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::dial::dial;
-use super::event::{Event, OpenConnection, ScrapeId};
+use super::link_event::{LinkEvent, OpenLink, ScrapeId};
 use super::proof::{ProofInput, keying_material};
 use super::scrape_server::ScrapeServer;
 use super::tls::Protocol;
@@ -70,7 +70,7 @@ impl BridgeSession {
             };
             let wait = match dialed {
                 Err(error) => {
-                    self.emit(Event::Unreachable {
+                    self.emit(LinkEvent::Unreachable {
                         peer: self.bridge.key,
                         why: error.to_string(),
                     });
@@ -113,7 +113,7 @@ impl BridgeSession {
         }
     }
 
-    fn emit(&self, event: Event) {
+    fn emit(&self, event: LinkEvent) {
         self.server.events.emit(event);
     }
 
@@ -152,7 +152,7 @@ struct BridgeLink<'s> {
 
 impl BridgeLink<'_> {
     /// Registers and serves until the link ends, and says so.
-    async fn run(&mut self, open: OpenConnection, stop: &CancellationToken) -> SessionEnd {
+    async fn run(&mut self, open: OpenLink, stop: &CancellationToken) -> SessionEnd {
         match self.exchange(stop).await {
             Ok(end) => {
                 let why = match end {
@@ -161,16 +161,16 @@ impl BridgeLink<'_> {
                     SessionEnd::Over => "the bridge says goodbye",
                 };
                 self.connection.close(CLOSED, why.as_bytes());
-                open.ended((true, why.to_owned()));
+                open.report_end((true, why.to_owned()));
                 end
             }
             Err(error) => {
-                let (meant, why) = match self.connection.close_reason() {
+                let (graceful, why) = match self.connection.close_reason() {
                     Some(reason) => close_reason(&reason),
                     None => (false, error.to_string()),
                 };
                 self.connection.close(CLOSED, why.as_bytes());
-                open.ended((meant, why));
+                open.report_end((graceful, why));
                 SessionEnd::Over
             }
         }
@@ -195,25 +195,25 @@ impl BridgeLink<'_> {
                     }
                     LinkMessage::Refused(why) => {
                         let (peer, alias) = (self.session.bridge.key, self.session.registration.alias.to_string());
-                        self.session.emit(Event::Refused { peer, alias, why });
+                        self.session.emit(LinkEvent::RegistrationRefused { peer, alias, why });
                         return Ok(SessionEnd::Refused);
                     }
                     LinkMessage::Delivered(scrape) => {
                         self.session.server.tracker.delivered(self.session.bridge.key, ScrapeId(scrape));
                     }
                     LinkMessage::Goodbye(_) => return Ok(SessionEnd::Over),
-                    LinkMessage::SharedKey(shared) => self.session.emit(Event::KeyShared {
+                    LinkMessage::SharedKey(shared) => self.session.emit(LinkEvent::KeyShared {
                         peer: self.session.bridge.key,
                         aliases: [shared.alias, shared.other_alias],
                         addresses: [shared.address, shared.other_address],
                     }),
-                    LinkMessage::AliasLost(lost) => self.session.emit(Event::AliasLost {
+                    LinkMessage::AliasLost(lost) => self.session.emit(LinkEvent::AliasLost {
                         peer: self.session.bridge.key,
                         alias: lost.alias,
                         by: PublicKey::new(lost.key),
                         address: lost.address,
                     }),
-                    LinkMessage::AliasReturned(alias) => self.session.emit(Event::AliasReturned {
+                    LinkMessage::AliasReturned(alias) => self.session.emit(LinkEvent::AliasReturned {
                         peer: self.session.bridge.key,
                         alias,
                     }),
@@ -238,7 +238,7 @@ impl BridgeLink<'_> {
 
     fn report_registered(&mut self, updated: bool) {
         self.registered = true;
-        self.session.emit(Event::Registered {
+        self.session.emit(LinkEvent::Registered {
             peer: self.session.bridge.key,
             alias: self.session.registration.alias.to_string(),
             updated,

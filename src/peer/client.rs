@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::bridge_session::{BridgeSession, log_panic};
-use super::collection::{self, CollectionFailed};
+use super::collection_error::{self, CollectionError};
 use super::delivery_tracker::SCRAPE;
-use super::event::{Event, Events};
 use super::far::{HyperdhtError, ScrapedSettings};
 use super::hyperdht::{Network, Scraped};
+use super::link_event::{LinkEvent, LinkEvents};
 use super::quic_listener::{ListenError, QuicListener};
 use super::scrape_server::ScrapeServer;
 use super::scraper_listener::ScraperListener;
@@ -67,7 +67,7 @@ pub struct Client {
     listener: Option<ScraperListener>,
     /// Reached by key, where a bridge is on HyperDHT.
     scraped: Option<Scraped>,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
     key: PublicKey,
 }
 
@@ -77,7 +77,7 @@ impl Client {
     /// # Errors
     ///
     /// Where `listen` cannot be bound, or HyperDHT cannot be joined and a bridge is there.
-    pub async fn bind(settings: ClientSettings, door: Door, events: Events) -> Result<Self, ClientError> {
+    pub async fn bind(settings: ClientSettings, door: Door, events: LinkEvents) -> Result<Self, ClientError> {
         let events = Arc::new(events);
         let server = ScrapeServer::new(door.clone(), events.clone());
         let ClientSettings {
@@ -142,7 +142,7 @@ impl Client {
         settings: ClientSettings,
         request_timeout: Duration,
         metrics: F,
-        events: Events,
+        events: LinkEvents,
     ) -> Result<Self, ClientError>
     where
         F: Fn() -> T + Clone + Send + Sync + 'static,
@@ -166,8 +166,8 @@ impl Client {
 
     /// What happens from now on.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.follow()
+    pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
+        self.events.subscribe()
     }
 
     /// Registers and serves until `stop`; then says goodbye to all bridges. Dropping the future drops all links.
@@ -191,7 +191,7 @@ impl Client {
     #[must_use]
     pub fn start(self) -> RunningClient {
         let (key, events, stop) = (self.key, self.events.clone(), CancellationToken::new());
-        let following = events.follow();
+        let following = events.subscribe();
         RunningClient {
             key,
             events,
@@ -220,8 +220,8 @@ impl Part for Client {
 /// A [`Client`] at work; dropping it stops it at once.
 pub struct RunningClient {
     key: PublicKey,
-    events: Arc<Events>,
-    following: broadcast::Receiver<Event>,
+    events: Arc<LinkEvents>,
+    following: broadcast::Receiver<LinkEvent>,
     task: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -235,15 +235,15 @@ impl RunningClient {
 
     /// What happens from now on.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.follow()
+    pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
+        self.events.subscribe()
     }
 
     /// Waits until a bridge has accepted a registration since the last call, or since the start.
     pub async fn ready(&mut self) {
         loop {
             match self.following.recv().await {
-                Ok(Event::Registered { .. }) | Err(RecvError::Closed) => return,
+                Ok(LinkEvent::Registered { .. }) | Err(RecvError::Closed) => return,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
             }
         }
@@ -263,7 +263,7 @@ impl Drop for RunningClient {
     }
 }
 
-/// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, [`Event::Failed`] has the whole error, which
+/// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, [`LinkEvent::ScrapeFailed`] has the whole error, which
 /// also goes to the log, and the scraper learns no more than the number of the scrape.
 #[must_use]
 pub fn metrics_door<F, T, E>(metrics: F) -> Door
@@ -296,10 +296,10 @@ where
         let metrics = metrics.clone();
         async move {
             let collected = match wait {
-                None => metrics().await.map_err(|error| CollectionFailed::new(&error)),
+                None => metrics().await.map_err(|error| CollectionError::new(&error)),
                 Some(wait) => match timeout(wait, metrics()).await {
-                    Ok(collected) => collected.map_err(|error| CollectionFailed::new(&error)),
-                    Err(_) => Err(CollectionFailed::new(&format_args!("not collected within {wait:?}"))),
+                    Ok(collected) => collected.map_err(|error| CollectionError::new(&error)),
+                    Err(_) => Err(CollectionError::new(&format_args!("not collected within {wait:?}"))),
                 },
             };
             match collected {
@@ -312,7 +312,7 @@ where
                 Err(failed) => {
                     let scrape = headers.get(SCRAPE).and_then(|value| value.to_str().ok()?.parse().ok());
                     // Over HyperDHT there is no such header, and the number is told elsewhere.
-                    let told = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection::told);
+                    let told = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection_error::failure_text);
                     let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, told);
                     response.extensions_mut().insert(failed);
                     response

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::event::ScrapeId;
+use super::link_event::ScrapeId;
 use super::stream::LinkStream;
 use crate::model::Client;
 

@@ -15,8 +15,8 @@ use futures_util::task::AtomicWaker;
 use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri};
 
 use super::PublicKey;
-use super::collection::CollectionFailed;
-use super::event::{Event, Events, ScrapeId};
+use super::collection_error::CollectionError;
+use super::link_event::{LinkEvent, LinkEvents, ScrapeId};
 use crate::http::SendQueue;
 
 /// The header that carries a scrape's number.
@@ -67,7 +67,7 @@ impl DeliveryTracker {
 pub(super) struct StreamDelivery {
     peer: PublicKey,
     tracker: DeliveryTracker,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
     weak_self: Weak<StreamDelivery>,
     started: Instant,
     scrape: OnceLock<ScrapeId>,
@@ -76,7 +76,7 @@ pub(super) struct StreamDelivery {
 }
 
 impl StreamDelivery {
-    pub(super) fn open(peer: PublicKey, tracker: DeliveryTracker, events: Arc<Events>) -> Arc<Self> {
+    pub(super) fn open(peer: PublicKey, tracker: DeliveryTracker, events: Arc<LinkEvents>) -> Arc<Self> {
         Arc::new_cyclic(|weak_self| Self {
             peer,
             tracker,
@@ -133,7 +133,7 @@ impl SendQueue for StreamDelivery {
         };
         if self.scrape.set(scrape).is_ok() {
             self.tracker.insert(self.peer, scrape, &self.weak_self);
-            self.events.emit(Event::Asked {
+            self.events.emit(LinkEvent::ScrapeStarted {
                 peer: self.peer,
                 scrape,
                 path: uri.path().to_owned(),
@@ -145,13 +145,13 @@ impl SendQueue for StreamDelivery {
         let Some(&scrape) = self.scrape.get() else { return };
         let peer = self.peer;
         self.events.emit(if status.is_success() {
-            Event::Answered { peer, scrape }
+            LinkEvent::ScrapeAnswered { peer, scrape }
         } else {
-            let why = match extensions.get::<CollectionFailed>() {
+            let why = match extensions.get::<CollectionError>() {
                 Some(failed) => failed.to_string(),
                 None => format!("answered with {status} after {:?}", self.started.elapsed()),
             };
-            Event::Failed { peer, scrape, why }
+            LinkEvent::ScrapeFailed { peer, scrape, why }
         });
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::Events;
+use super::link_event::LinkEvents;
 use super::{Identity, PublicKey, Registration};
 use crate::http::Door;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
@@ -66,5 +66,5 @@ pub(crate) struct ScrapedSettings {
     /// What answers scrapes.
     pub(crate) door: Door,
     /// Where it tells what happens.
-    pub(crate) events: Arc<Events>,
+    pub(crate) events: Arc<LinkEvents>,
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::PublicKey;
 use super::delivery_receipt::{DeliveryReceipt, PendingReceipts, ScrapeIds, UnreportedDeliveries};
 use super::delivery_tracker::{DELIVERED, SCRAPE};
-use super::event::{Event, Events};
+use super::link_event::{LinkEvent, LinkEvents};
 use super::stream::LinkStream;
 use super::transport::{CLOSED, MAX_STREAMS, close_reason};
 use crate::model::Client;
@@ -60,7 +60,7 @@ struct Inner {
     unreported: Arc<UnreportedDeliveries>,
     open: Arc<PendingReceipts>,
     outbox: mpsc::Sender<LinkMessage>,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
 }
 
 /// What the scraping end keeps for a peer beyond one link.
@@ -80,7 +80,12 @@ type Http = http1::Connection<TokioIo<LinkStream>, Empty<Bytes>>;
 
 impl Link {
     /// A link over this connection, and the control messages that are to be written for it.
-    pub(crate) fn new(connection: Connection, peer: PublicKey, memory: Memory, events: Arc<Events>) -> (Self, mpsc::Receiver<LinkMessage>) {
+    pub(crate) fn new(
+        connection: Connection,
+        peer: PublicKey,
+        memory: Memory,
+        events: Arc<LinkEvents>,
+    ) -> (Self, mpsc::Receiver<LinkMessage>) {
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let inner = Inner {
             connection,
@@ -148,7 +153,7 @@ impl Link {
     pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<Answer, LinkError> {
         let scrape = self.0.scrape_ids.next();
         let told = self.0.unreported.list();
-        self.0.events.emit(Event::Asked {
+        self.0.events.emit(LinkEvent::ScrapeStarted {
             peer: self.0.peer,
             scrape,
             path: request.uri().path().to_owned(),
@@ -238,7 +243,7 @@ impl Link {
     }
 
     fn failed(&self, receipt: &DeliveryReceipt, why: &dyn std::fmt::Display) {
-        self.0.events.emit(Event::Failed {
+        self.0.events.emit(LinkEvent::ScrapeFailed {
             peer: self.0.peer,
             scrape: receipt.scrape(),
             why: why.to_string(),
@@ -279,10 +284,10 @@ impl LinkBody {
             self.receipt.complete(http.into_parts().io.into_inner());
             let (peer, scrape) = (self.link.0.peer, self.receipt.scrape());
             self.link.0.events.emit(if self.status.is_success() {
-                Event::Answered { peer, scrape }
+                LinkEvent::ScrapeAnswered { peer, scrape }
             } else {
                 let why = format!("the other end answered with {}", self.status);
-                Event::Failed { peer, scrape, why }
+                LinkEvent::ScrapeFailed { peer, scrape, why }
             });
         }
     }

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{ControlError, ControlReceiver, ControlSender};
-use super::event::Events;
 use super::link::{Link, Memory};
+use super::link_event::LinkEvents;
 use super::proof::{ProofInput, keying_material};
 use super::quic_listener::AcceptedLink;
 use super::transport::{self, CLOSED, close_reason};
@@ -113,7 +113,7 @@ impl ProxyLink {
     }
 
     /// The link over which it can be scraped, and the control messages to be said for it.
-    pub(crate) fn link(&self, memory: Memory, events: Arc<Events>) -> (Link, mpsc::Receiver<LinkMessage>) {
+    pub(crate) fn link(&self, memory: Memory, events: Arc<LinkEvents>) -> (Link, mpsc::Receiver<LinkMessage>) {
         Link::new(self.accepted.connection.clone(), self.accepted.key, memory, events)
     }
 
@@ -133,6 +133,6 @@ impl ProxyLink {
 }
 
 fn ended(reason: &ConnectionError) -> ControlEvent {
-    let (meant, why) = close_reason(reason);
-    ControlEvent::Ended(meant, why)
+    let (graceful, why) = close_reason(reason);
+    ControlEvent::Ended(graceful, why)
 }

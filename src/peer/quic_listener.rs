@@ -9,9 +9,9 @@ use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::event::{Event, Events};
 use super::failure_limiter::FailureLimiter;
 use super::identity::key_of;
+use super::link_event::{LinkEvent, LinkEvents};
 use super::tls::{self, AdmittedKeys, Protocol};
 use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, close_reason};
 use super::{Identity, PublicKey};
@@ -57,7 +57,7 @@ pub(crate) struct QuicListener {
     handshakes: JoinSet<Result<AcceptedLink, RejectedHandshake>>,
     /// By address, and whether it was shown to be the sender's own.
     failures: FailureLimiter<(IpAddr, bool)>,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
 }
 
 /// Who is let in, and to what.
@@ -82,7 +82,7 @@ impl QuicListener {
         identity: &Identity,
         address: &str,
         (admit, protocol, streams): (AdmittedKeys, Protocol, u32),
-        events: Arc<Events>,
+        events: Arc<LinkEvents>,
     ) -> Result<Self, ListenError> {
         let failed = |e| ListenError::Bind(address.to_owned(), e);
         let (crypto, _) = tls::server_config(identity, admit.clone(), protocol)?;
@@ -115,7 +115,7 @@ impl QuicListener {
     /// # Errors
     ///
     /// Where the address cannot be bound.
-    pub(crate) async fn for_registration(identity: &Identity, address: &str, events: Arc<Events>) -> Result<Self, ListenError> {
+    pub(crate) async fn for_registration(identity: &Identity, address: &str, events: Arc<LinkEvents>) -> Result<Self, ListenError> {
         // The proxy opens the control stream and nothing else.
         Self::bind(identity, address, (AdmittedKeys::Any, Protocol::Register, 1), events).await
     }
@@ -172,7 +172,7 @@ impl QuicListener {
         self.failures
             .record_failure((address.ip().to_canonical(), validated), Instant::now());
         let (_, why) = close_reason(&why);
-        self.events.emit(Event::Barred { key, address, why });
+        self.events.emit(LinkEvent::HandshakeRejected { key, address, why });
     }
 
     /// Closes all connections that came through, telling why, and waits a moment until they have been told.

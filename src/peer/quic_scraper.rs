@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::control::ControlSender;
 use super::dial::{DialedConnection, dial};
-use super::event::{Event, Events, OpenConnection};
 use super::link::{Link, LinkError, Memory};
+use super::link_event::{LinkEvent, LinkEvents, OpenLink};
 use super::scraper::{MAX_BODY_BYTES, Outcome, ScrapeError, message};
 use super::tls::Protocol;
 use super::transport::{self, CLOSED, close_reason};
@@ -25,7 +25,7 @@ pub(super) struct QuicScraper {
     identity: Identity,
     target: QuicAddress,
     memory: Memory,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
     // Held while dialling, so that two requests at the same time make one link.
     live: Mutex<Option<Live>>,
 }
@@ -40,12 +40,12 @@ struct Live {
 
 /// Tells of the end of a connection: a task does when the other end or the network ends it, and we do when we end it ourselves.
 struct Ending {
-    open: Arc<StdMutex<Option<OpenConnection>>>,
+    open: Arc<StdMutex<Option<OpenLink>>>,
     _watch: AbortOnDropHandle<()>,
 }
 
 impl Ending {
-    fn watch(open: OpenConnection, connection: Connection) -> Self {
+    fn watch(open: OpenLink, connection: Connection) -> Self {
         let open = Arc::new(StdMutex::new(Some(open)));
         let watched = open.clone();
         let watch = async move {
@@ -63,10 +63,10 @@ impl Ending {
     }
 }
 
-fn tell(open: &StdMutex<Option<OpenConnection>>, end: (bool, String)) {
+fn tell(open: &StdMutex<Option<OpenLink>>, end: (bool, String)) {
     let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(open) = open {
-        open.ended(end);
+        open.report_end(end);
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for Ending {
 }
 
 impl QuicScraper {
-    pub(super) fn new(identity: Identity, target: QuicAddress, events: Arc<Events>) -> Self {
+    pub(super) fn new(identity: Identity, target: QuicAddress, events: Arc<LinkEvents>) -> Self {
         Self {
             identity,
             target,
@@ -105,7 +105,7 @@ impl QuicScraper {
         }
         let peer = self.target.key;
         let dialed = dial(&self.identity, &self.target, Protocol::Scrape, 0).await.inspect_err(|error| {
-            self.events.emit(Event::Unreachable {
+            self.events.emit(LinkEvent::Unreachable {
                 peer,
                 why: error.to_string(),
             });

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::PublicKey;
 use super::delivery_tracker::{DeliveryTracker, StreamDelivery};
-use super::event::Events;
+use super::link_event::LinkEvents;
 use super::stream::ServedStream;
 use crate::http::{Door, PeerAddr, Visitor};
 
@@ -16,11 +16,11 @@ use crate::http::{Door, PeerAddr, Visitor};
 pub(super) struct ScrapeServer {
     door: Door,
     pub(super) tracker: DeliveryTracker,
-    pub(super) events: Arc<Events>,
+    pub(super) events: Arc<LinkEvents>,
 }
 
 impl ScrapeServer {
-    pub(super) fn new(door: Door, events: Arc<Events>) -> Self {
+    pub(super) fn new(door: Door, events: Arc<LinkEvents>) -> Self {
         Self {
             door,
             tracker: DeliveryTracker::default(),

@@ -8,9 +8,9 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::{OnceCell, broadcast};
 
 use super::dial::DialError;
-use super::event::{Event, Events};
 use super::hyperdht::{Callers, Network};
 use super::link::LinkError;
+use super::link_event::{LinkEvent, LinkEvents};
 use super::quic_scraper::QuicScraper;
 use super::{HyperdhtError, Identity, LinkAddress, PublicKey};
 use crate::wire::hyperdht::MetricsReply;
@@ -66,7 +66,7 @@ pub enum Outcome {
 /// See `examples/peer_scraper.rs`.
 pub struct Scraper {
     key: PublicKey,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
     wait: Duration,
     line: Line,
 }
@@ -96,7 +96,7 @@ impl Scraper {
     /// there are none.
     #[must_use]
     pub fn joining(identity: Identity, target: LinkAddress, wait: Duration, bootstrap: Vec<String>) -> Self {
-        let (key, events) = (identity.public_key(), Arc::<Events>::default());
+        let (key, events) = (identity.public_key(), Arc::<LinkEvents>::default());
         let line = match target {
             LinkAddress::Quic(target) => Line::Quic(Box::new(QuicScraper::new(identity, target, events.clone()))),
             LinkAddress::Hyperdht(target) => Line::Hyperdht(Box::new(ByKey {
@@ -117,8 +117,8 @@ impl Scraper {
 
     /// What happens from now on.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.follow()
+    pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
+        self.events.subscribe()
     }
 
     /// Makes the link, if there is none.
@@ -188,7 +188,7 @@ impl Scraper {
 }
 
 impl ByKey {
-    async fn callers(&self, events: &Arc<Events>) -> Result<&Callers, HyperdhtError> {
+    async fn callers(&self, events: &Arc<LinkEvents>) -> Result<&Callers, HyperdhtError> {
         let join = || async {
             let network = Network::join(&self.bootstrap, 0).await?;
             Ok::<_, HyperdhtError>(network.callers(&self.identity, events.clone()))

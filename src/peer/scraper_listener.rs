@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bridge_session::log_panic;
 use super::control::{ControlError, ControlReceiver};
-use super::event::ScrapeId;
+use super::link_event::ScrapeId;
 use super::quic_listener::{AcceptedLink, QuicListener};
 use super::scrape_server::ScrapeServer;
 use super::transport::{self, CLOSED, close_reason};
@@ -99,7 +99,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
         drain(std::mem::take(&mut streams)).await;
         connection.close(CLOSED, b"stopping");
     }
-    open.ended(reason.map_or((true, "stopping".to_owned()), |reason| close_reason(&reason)));
+    open.report_end(reason.map_or((true, "stopping".to_owned()), |reason| close_reason(&reason)));
     streams
 }
 

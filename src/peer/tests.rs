@@ -397,7 +397,7 @@ fn some_metrics() -> Door {
 }
 
 /// A client of one bridge that is none, and what happens to it.
-async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<Event>) {
+async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<LinkEvent>) {
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
         bridges: vec![LinkAddress::Quic(to.clone())],
@@ -412,7 +412,7 @@ async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::bro
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let client = Client::bind(settings, door, Events::default()).await.unwrap();
+    let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
     let events = client.events();
     (client.start(), events)
 }
@@ -445,11 +445,11 @@ impl RawBridge {
     }
 }
 
-async fn lost(events: &mut tokio::sync::broadcast::Receiver<Event>) -> String {
+async fn lost(events: &mut tokio::sync::broadcast::Receiver<LinkEvent>) -> String {
     loop {
         match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-            Event::Lost { why, .. } => return why,
-            Event::Refused { .. } => panic!("it was not refused"),
+            LinkEvent::Lost { why, .. } => return why,
+            LinkEvent::RegistrationRefused { .. } => panic!("it was not refused"),
             _ => {}
         }
     }

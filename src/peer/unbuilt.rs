@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::Events;
 use super::far::{Clerk, HyperdhtError, ScrapedSettings};
+use super::link_event::LinkEvents;
 use super::{Identity, PublicKey};
 use crate::wire::hyperdht::MetricsReply;
 
@@ -25,11 +25,11 @@ impl Network {
         match self.0 {}
     }
 
-    pub(crate) async fn desk(&self, _: &Identity, _: Arc<Events>) -> Result<Desk, HyperdhtError> {
+    pub(crate) async fn desk(&self, _: &Identity, _: Arc<LinkEvents>) -> Result<Desk, HyperdhtError> {
         match self.0 {}
     }
 
-    pub(crate) fn callers(&self, _: &Identity, _: Arc<Events>) -> Callers {
+    pub(crate) fn callers(&self, _: &Identity, _: Arc<LinkEvents>) -> Callers {
         match self.0 {}
     }
 }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
 use exporter_proxy::peer::{
-    Alias, Client, ClientSettings, Event, Events, HyperdhtError, Identity, LinkAddress, Outcome, PublicKey, REQUEST_TIMEOUT, Registration,
-    RunningClient, ScrapeError, Scraper, metrics_door,
+    Alias, Client, ClientSettings, HyperdhtError, Identity, LinkAddress, LinkEvent, LinkEvents, Outcome, PublicKey, REQUEST_TIMEOUT,
+    Registration, RunningClient, ScrapeError, Scraper, metrics_door,
 };
 use exporter_proxy::supervise::{Report, Stop};
 use http::{Request, Response};
@@ -137,7 +137,7 @@ async fn client(network: &TestNetwork, bridge: &TestBridge, alias: &str, text: S
         async move { Ok::<_, String>(text) }
     };
     let settings = settings(network, bridge.address(), alias, SECRET);
-    let client = Client::bind(settings, metrics_door(metrics), Events::default()).await.unwrap();
+    let client = Client::bind(settings, metrics_door(metrics), LinkEvents::default()).await.unwrap();
     let mut running = client.start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running
@@ -262,7 +262,7 @@ async fn both_transports_share_one_table_of_aliases() {
     assert_eq!(bridge.text("/scrape/one/metrics").await, "by_key 1\n");
     let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
     let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
-    let by_link = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), Events::default()).await;
+    let by_link = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), LinkEvents::default()).await;
     let mut by_link = by_link.unwrap().start();
     by_link.ready().await;
     assert_eq!(bridge.text("/scrape/two/metrics").await, "by_link 1\n");
@@ -287,7 +287,7 @@ async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_no
             ..settings(&network, bridge.address(), alias, SECRET)
         };
         let door = metrics_door(move || async move { Ok::<_, String>(text.to_owned()) });
-        let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
+        let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
         running.ready().await;
         running
     };
@@ -301,7 +301,7 @@ async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_no
 
     let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
     let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
-    let owner = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), Events::default()).await;
+    let owner = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), LinkEvents::default()).await;
     let mut owner = owner.unwrap().start();
     owner.ready().await;
     let thief = client(&network, &bridge, "two", "by_key 3\n".to_owned()).await;
@@ -322,10 +322,10 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let refusal = async |n: usize| {
         let settings = settings(&network, bridge.address(), &format!("bad{n}"), &"2".repeat(64));
         let door = metrics_door(|| async { Ok::<_, String>(String::new()) });
-        let client = Client::bind(settings, door, Events::default()).await.unwrap();
+        let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
         let (mut events, _running) = (client.events(), client.start());
         loop {
-            if let Event::Refused { why, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+            if let LinkEvent::RegistrationRefused { why, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
                 return why;
             }
         }
@@ -366,7 +366,7 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
             }
         }
     };
-    let client = Client::bind(settings, metrics_door(metrics), Events::default()).await.unwrap();
+    let client = Client::bind(settings, metrics_door(metrics), LinkEvents::default()).await.unwrap();
     let mut events = client.events();
     let mut running = client.start();
     running.ready().await;
@@ -388,12 +388,12 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     let (mut opened, mut ended) = (Vec::new(), Vec::new());
     while failed.len() < 3 {
         match tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-            Event::Failed { scrape, why, .. } => {
+            LinkEvent::ScrapeFailed { scrape, why, .. } => {
                 assert_eq!(why, "the disk is full");
                 failed.push(scrape.to_string());
             }
-            Event::Opened { uid, .. } => opened.push(uid),
-            Event::Closed { uid, .. } | Event::Lost { uid, .. } => ended.push(uid),
+            LinkEvent::Opened { uid, .. } => opened.push(uid),
+            LinkEvent::Closed { uid, .. } | LinkEvent::Lost { uid, .. } => ended.push(uid),
             _ => {}
         }
     }
@@ -409,7 +409,9 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
     let refused = stranger.request_metrics().await.unwrap_err();
     assert!(matches!(refused, ScrapeError::Hyperdht(HyperdhtError::Unreachable(_))), "{refused}");
     loop {
-        if let Event::Barred { key: named, address, .. } = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+        if let LinkEvent::HandshakeRejected { key: named, address, .. } =
+            tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap()
+        {
             assert_eq!((named, address.ip().to_string()), (Some(key), "127.0.0.1".to_owned()));
             break;
         }
@@ -424,12 +426,12 @@ async fn a_bridge_that_comes_later_is_registered_with() {
     let key = Identity::create(&folder.path().join("bridge.key")).unwrap().public_key();
     let door = metrics_door(|| async { Ok::<_, String>("late 1\n".to_owned()) });
     let settings = settings(&network, LinkAddress::Hyperdht(key), "late", SECRET);
-    let client = Client::bind(settings, door, Events::default()).await.unwrap();
+    let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
     let mut events = client.events();
     let mut running = client.start();
     loop {
         let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
-        if matches!(event, Event::Unreachable { peer, .. } if peer == key) {
+        if matches!(event, LinkEvent::Unreachable { peer, .. } if peer == key) {
             break;
         }
     }
@@ -610,7 +612,7 @@ async fn the_environment_of_the_originals_alone_makes_a_bridge_on_hyperdht() {
     let key = log.split_once("hyperdht://").unwrap().1.split('"').next().unwrap();
     let settings = settings(&network, format!("hyperdht://{key}").parse().unwrap(), "a", SECRET);
     let door = metrics_door(|| async { Ok::<_, String>("a 1\n".to_owned()) });
-    let mut client = Client::bind(settings, door, Events::default()).await.unwrap().start();
+    let mut client = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, client.ready()).await.expect("it registers");
     client.close().await;
 

@@ -12,7 +12,7 @@ use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
 use exporter_proxy::http::{Connection, Delivery, Door};
 use exporter_proxy::peer::{
-    Alias, Client, ClientSettings, Event, Events, Identity, LinkAddress, Outcome, PublicKey, Registration, RunningClient, Scraper,
+    Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, Outcome, PublicKey, Registration, RunningClient, Scraper,
     SharedSecret, metrics_door,
 };
 use exporter_proxy::supervise::{Report, Stop};
@@ -145,7 +145,7 @@ async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, door: 
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
+    let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running
 }
@@ -335,7 +335,7 @@ async fn either_end_may_be_killed_and_comes_back() {
         seen.push(event);
     }
     assert!(
-        seen.iter().any(|e| matches!(e, Event::Lost { .. } | Event::Closed { .. })),
+        seen.iter().any(|e| matches!(e, LinkEvent::Lost { .. } | LinkEvent::Closed { .. })),
         "{seen:?}"
     );
     // Dropped: nobody says goodbye, so the bridge finds out by itself, or by the next one with another key.
@@ -362,11 +362,11 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let second = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
+    let second = Client::bind(settings, metrics_door(constant), LinkEvents::default()).await.unwrap();
     let mut events = second.events();
     let mut second = second.start();
     let refusal = loop {
-        if let Event::Refused { why, .. } = events.recv().await.unwrap() {
+        if let LinkEvent::RegistrationRefused { why, .. } = events.recv().await.unwrap() {
             break why;
         }
     };
@@ -390,7 +390,7 @@ fn named(name: &str) -> Door {
 }
 
 /// The first event of a kind that comes.
-async fn event<T>(events: &mut tokio::sync::broadcast::Receiver<Event>, what: &str, of: impl Fn(Event) -> Option<T>) -> T {
+async fn event<T>(events: &mut tokio::sync::broadcast::Receiver<LinkEvent>, what: &str, of: impl Fn(LinkEvent) -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = of(events.recv().await.unwrap()) {
@@ -419,7 +419,7 @@ async fn two_proxies_with_one_key_are_each_asked_for_their_own_and_both_are_warn
     }
     for (events, expected) in [(&mut at_first, ["n1", "n2"]), (&mut at_second, ["n2", "n1"])] {
         let addresses = event(events, "a warning of the shared key", |event| match event {
-            Event::KeyShared { peer, aliases, addresses } if peer == bridge.key && aliases == expected => Some(addresses),
+            LinkEvent::KeyShared { peer, aliases, addresses } if peer == bridge.key && aliases == expected => Some(addresses),
             _ => None,
         })
         .await;
@@ -445,8 +445,8 @@ async fn two_proxies_with_one_key_and_one_alias_do_not_push_each_other_out() {
     })
     .await;
     event(&mut at_first, "a warning of the shared key", |event| match event {
-        Event::KeyShared { aliases, .. } => (aliases == ["n", "n"]).then_some(()),
-        Event::Closed { .. } | Event::Lost { .. } => panic!("it was pushed out: {event:?}"),
+        LinkEvent::KeyShared { aliases, .. } => (aliases == ["n", "n"]).then_some(()),
+        LinkEvent::Closed { .. } | LinkEvent::Lost { .. } => panic!("it was pushed out: {event:?}"),
         _ => None,
     })
     .await;
@@ -485,7 +485,7 @@ async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
     bridge.up("a").await;
     let thief = client(&bridge, "a", named("thief")).await;
     let by = event(&mut events, "the owner is told", |event| match event {
-        Event::AliasLost { peer, alias, by, address } => {
+        LinkEvent::AliasLost { peer, alias, by, address } => {
             assert_eq!((peer, alias.as_str()), (bridge.key, "a"));
             assert!(address.starts_with("127.0.0.1:"), "{address}");
             Some(by)
@@ -503,11 +503,11 @@ async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
     })
     .await;
     event(&mut events, "the owner is told", |event| match event {
-        Event::AliasReturned { peer, alias } => {
+        LinkEvent::AliasReturned { peer, alias } => {
             assert_eq!((peer, alias.as_str()), (bridge.key, "a"));
             Some(())
         }
-        Event::Registered { .. } => panic!("it had to register"),
+        LinkEvent::Registered { .. } => panic!("it had to register"),
         _ => None,
     })
     .await;
@@ -557,11 +557,11 @@ async fn after_a_restart_the_first_still_has_its_alias() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let other = Client::bind(settings, named("other"), Events::default()).await.unwrap();
+    let other = Client::bind(settings, named("other"), LinkEvents::default()).await.unwrap();
     let mut events = other.events();
     let other = other.start();
     let why = event(&mut events, "the other is refused", |event| match event {
-        Event::Refused { why, .. } => Some(why),
+        LinkEvent::RegistrationRefused { why, .. } => Some(why),
         _ => None,
     })
     .await;
@@ -595,11 +595,11 @@ async fn a_failed_collection_is_told_whole_at_home_and_by_its_number_elsewhere()
     };
     let clients = [
         (
-            Client::bind(settings("fails"), metrics_door(fails), Events::default()).await,
+            Client::bind(settings("fails"), metrics_door(fails), LinkEvents::default()).await,
             "cannot read the sensors: sensor 7 is on fire",
         ),
         (
-            Client::collecting(settings("slow"), soon, slow, Events::default()).await,
+            Client::collecting(settings("slow"), soon, slow, LinkEvents::default()).await,
             "not collected within 20ms",
         ),
     ];
@@ -611,7 +611,7 @@ async fn a_failed_collection_is_told_whole_at_home_and_by_its_number_elsewhere()
         let told = bridge.get(&format!("/scrape/{alias}/metrics")).await;
         assert_eq!(told.status().as_u16(), 502);
         let failed = event(&mut events, "the scrape fails", |event| match event {
-            Event::Failed { scrape, why: said, .. } => Some((scrape, said)),
+            LinkEvent::ScrapeFailed { scrape, why: said, .. } => Some((scrape, said)),
             _ => None,
         })
         .await;
@@ -635,7 +635,7 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
         allow: vec![scraper.public_key()],
         bootstrap: Vec::new(),
     };
-    let listening = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
+    let listening = Client::bind(settings, metrics_door(constant), LinkEvents::default()).await.unwrap();
     let target: LinkAddress = format!("{key}@{}", listening.listen_addr().unwrap()).parse().unwrap();
     let mut at_client = listening.events();
     let running = listening.start();
@@ -648,13 +648,13 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
         let mut uids = Vec::new();
         for events in [&mut at_client, &mut at_scraper] {
             let opened = event(events, "a connection is there", |event| match event {
-                Event::Opened { uid, .. } => Some(uid),
+                LinkEvent::Opened { uid, .. } => Some(uid),
                 _ => None,
             })
             .await;
             let closed = event(events, "it is closed", |event| match event {
-                Event::Closed { uid, .. } => Some(uid),
-                Event::Lost { .. } => panic!("{event:?}"),
+                LinkEvent::Closed { uid, .. } => Some(uid),
+                LinkEvent::Lost { .. } => panic!("{event:?}"),
                 _ => None,
             })
             .await;
@@ -671,7 +671,7 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
     let mut events = hasty.events();
     assert!(hasty.request_within("/metrics", Duration::ZERO).await.is_err());
     event(&mut events, "the link is given up", |event| {
-        matches!(event, Event::Lost { .. }).then_some(())
+        matches!(event, LinkEvent::Lost { .. }).then_some(())
     })
     .await;
     assert!(matches!(hasty.request_metrics().await, Ok(Outcome::Metrics { .. })));
@@ -682,7 +682,7 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
     let turned_away = Scraper::new(stranger, target, PATIENCE);
     assert!(turned_away.request_metrics().await.is_err());
     let (named, from) = event(&mut at_client, "the stranger is turned away", |event| match event {
-        Event::Barred { key, address, .. } => Some((key, address)),
+        LinkEvent::HandshakeRejected { key, address, .. } => Some((key, address)),
         _ => None,
     })
     .await;
@@ -909,7 +909,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let mut running = Client::bind(settings, door, Events::default()).await.unwrap().start();
+    let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
     running.ready().await;
     let mut reader = KeepAlive::connect(bridge.http).await;
     reader.get("/scrape/a/metrics").await;
@@ -917,7 +917,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
     relay.cut();
     // The link is lost by silence, and made anew through the relay once it works again.
     let mut events = running.events();
-    while !matches!(events.recv().await.unwrap(), Event::Lost { .. }) {}
+    while !matches!(events.recv().await.unwrap(), LinkEvent::Lost { .. }) {}
     assert!(heard.try_recv().is_err(), "a lost link alone decides nothing");
     relay.mend();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it comes back");
@@ -1000,7 +1000,7 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let mut running = Client::bind(settings, metrics_door(constant), Events::default())
+    let mut running = Client::bind(settings, metrics_door(constant), LinkEvents::default())
         .await
         .unwrap()
         .start();
@@ -1017,7 +1017,9 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
         seen.push(event);
     }
     assert!(
-        !seen.iter().any(|event| matches!(event, Event::Lost { .. } | Event::Opened { .. })),
+        !seen
+            .iter()
+            .any(|event| matches!(event, LinkEvent::Lost { .. } | LinkEvent::Opened { .. })),
         "{seen:?}"
     );
     drop(running);
@@ -1040,11 +1042,11 @@ async fn a_second_secret_guess_is_limited() {
             allow: Vec::new(),
             bootstrap: Vec::new(),
         };
-        let guess = Client::bind(settings, metrics_door(constant), Events::default()).await.unwrap();
+        let guess = Client::bind(settings, metrics_door(constant), LinkEvents::default()).await.unwrap();
         let mut events = guess.events();
         let running = guess.start();
         loop {
-            if let Event::Refused { why, .. } = events.recv().await.unwrap() {
+            if let LinkEvent::RegistrationRefused { why, .. } = events.recv().await.unwrap() {
                 last = why;
                 break;
             }

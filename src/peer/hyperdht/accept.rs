@@ -27,7 +27,7 @@ use super::openings::Openings;
 use super::pipe::{Keys, Pipe};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
-use crate::peer::event::{Event, Events};
+use crate::peer::link_event::{LinkEvent, LinkEvents};
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
 const QUEUE: usize = 256;
@@ -111,19 +111,19 @@ impl Listener {
     }
 
     /// Reports when the network has not known us for [`ANNOUNCE`], and when it does, until the listener is gone.
-    pub(super) fn report(&self, key: PublicKey, events: Arc<Events>) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn report(&self, key: PublicKey, events: Arc<LinkEvents>) -> impl Future<Output = ()> + Send + use<> {
         let mut holders = self.holders.clone();
         async move {
             loop {
                 let known = async |holders: &mut watch::Receiver<Vec<_>>| holders.wait_for(|all: &Vec<_>| !all.is_empty()).await.map(drop);
                 if timeout(ANNOUNCE, known(&mut holders)).await.is_err() {
                     let why = UNANNOUNCED.to_owned();
-                    events.emit(Event::Unannounced { key, why });
+                    events.emit(LinkEvent::Unannounced { key, why });
                     if known(&mut holders).await.is_err() {
                         return;
                     }
                 }
-                events.emit(Event::Announced { key });
+                events.emit(LinkEvent::Announced { key });
                 if holders.wait_for(Vec::is_empty).await.map(drop).is_err() {
                     return;
                 }

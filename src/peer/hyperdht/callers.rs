@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::calling::Caller;
 use super::node::Node;
 use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::event::{ConnectionUid, Event, Events};
+use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 
@@ -35,7 +35,7 @@ pub(crate) struct Callers(Arc<Inner>);
 struct Inner {
     node: Node,
     own: Identity,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
     scrape_ids: ScrapeIds,
     /// At most [`MAX_KEPT`]. Never locked across an await.
     kept: Mutex<HashMap<PublicKey, Kept>>,
@@ -50,7 +50,7 @@ struct Kept {
 type Dialing = Shared<BoxFuture<'static, Result<Arc<Caller>, HyperdhtError>>>;
 
 impl Callers {
-    pub(super) fn new(node: Node, own: Identity, events: Arc<Events>) -> Self {
+    pub(super) fn new(node: Node, own: Identity, events: Arc<LinkEvents>) -> Self {
         Self(Arc::new(Inner {
             node,
             own,
@@ -68,19 +68,19 @@ impl Callers {
     pub(crate) async fn scrape(&self, peer: PublicKey, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
         let (events, scrape) = (&self.0.events, self.0.scrape_ids.next());
         let path = "/metrics".to_owned();
-        events.emit(Event::Asked { peer, scrape, path });
+        events.emit(LinkEvent::ScrapeStarted { peer, scrape, path });
         let outcome = match timeout_at(Instant::now() + wait, self.attempt(peer, wait)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(HyperdhtError::Timeout(wait)),
         };
         match &outcome {
-            Ok(MetricsReply::Metrics(_)) => events.emit(Event::Answered { peer, scrape }),
-            Ok(MetricsReply::Failed(why)) => events.emit(Event::Failed {
+            Ok(MetricsReply::Metrics(_)) => events.emit(LinkEvent::ScrapeAnswered { peer, scrape }),
+            Ok(MetricsReply::Failed(why)) => events.emit(LinkEvent::ScrapeFailed {
                 peer,
                 scrape,
                 why: format!("the client says that it failed: {why}"),
             }),
-            Err(error) => events.emit(Event::Failed {
+            Err(error) => events.emit(LinkEvent::ScrapeFailed {
                 peer,
                 scrape,
                 why: error.to_string(),
@@ -198,11 +198,11 @@ impl Callers {
         let attempt = async move {
             let pipe = node.dial(&own, peer, DIAL).await.map_err(|error| {
                 let why = error.to_string();
-                events.emit(Event::Unreachable { peer, why: why.clone() });
+                events.emit(LinkEvent::Unreachable { peer, why: why.clone() });
                 HyperdhtError::Unreachable(why)
             })?;
             let open = events.opened(peer, pipe.address, ConnectionUid::random());
-            Ok(Arc::new(Caller::new(pipe, METRICS_PROTOCOL, move |end| open.ended(end))))
+            Ok(Arc::new(Caller::new(pipe, METRICS_PROTOCOL, move |end| open.report_end(end))))
         };
         let task = AbortOnDropHandle::new(tokio::spawn(attempt));
         let outcome = async move { task.await.unwrap_or_else(|lost| Err(HyperdhtError::Node(lost.to_string()))) };
@@ -302,10 +302,10 @@ mod tests {
         assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "what let a scrape time out is given up");
         callers.sweep(Instant::now()).await;
         assert_eq!(scrape().await, Ok((metrics.clone(), 3)));
-        let mut events = callers.0.events.follow();
+        let mut events = callers.0.events.subscribe();
         callers.sweep(Instant::now() + IDLE).await;
         assert!(callers.lock().is_empty());
-        assert!(matches!(events.try_recv().unwrap(), Event::Closed { peer: closed, .. } if closed == peer));
+        assert!(matches!(events.try_recv().unwrap(), LinkEvent::Closed { peer: closed, .. } if closed == peer));
         assert_eq!(scrape().await, Ok((metrics, 4)));
     }
 }

@@ -16,8 +16,8 @@ use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
 use crate::peer::PublicKey;
 use crate::peer::bridge_session::log_panic;
-use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::{Applicant, Clerk};
+use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
 
 /// Connections at once of clients that have registered before. A client needs one for a second each hour; more are dropped and come again.
@@ -45,11 +45,11 @@ pub(crate) struct Desk {
     key: PublicKey,
     listener: Listener,
     known: Arc<KnownKeys>,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
 }
 
 impl Desk {
-    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, known: Arc<KnownKeys>, events: Arc<Events>) -> Self {
+    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, known: Arc<KnownKeys>, events: Arc<LinkEvents>) -> Self {
         Self {
             node,
             key,
@@ -101,7 +101,7 @@ impl Desk {
                         }
                     }
                     Some(Arrival::Refused { key, address }) => {
-                        events.emit(Event::Barred { key: Some(key), address, why: format!("its key {key} is not let in") });
+                        events.emit(LinkEvent::HandshakeRejected { key: Some(key), address, why: format!("its key {key} is not let in") });
                     }
                 },
             }
@@ -115,13 +115,13 @@ impl Desk {
     }
 }
 
-async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, known: Arc<KnownKeys>, events: Arc<Events>, stop: CancellationToken) {
+async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, known: Arc<KnownKeys>, events: Arc<LinkEvents>, stop: CancellationToken) {
     let (key, address) = (pipe.peer, pipe.address);
     let open = events.opened(key, address, ConnectionUid::random());
     let who = Applicant { key, address };
     let serving = serve(pipe, Arc::new(Registering { clerk, known, who }), IDLE, stop);
     let ended = timeout(VISIT, serving).await;
-    open.ended(ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}"))));
+    open.report_end(ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}"))));
 }
 
 /// What one client asks.

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use super::serving::{Answer, Service};
 use crate::http::{Door, Handover, PeerAddr};
 use crate::peer::PublicKey;
-use crate::peer::collection::{CollectionFailed, told};
+use crate::peer::collection_error::{CollectionError, failure_text};
 use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::event::{Event, Events};
+use crate::peer::link_event::{LinkEvent, LinkEvents};
 use crate::peer::scraper::message;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
@@ -28,7 +28,7 @@ const HEAD: usize = 64;
 /// The metrics for one peer.
 pub(super) struct Metrics {
     pub(super) door: Door,
-    pub(super) events: Arc<Events>,
+    pub(super) events: Arc<LinkEvents>,
     pub(super) scrape_ids: Arc<ScrapeIds>,
     pub(super) peer: PublicKey,
 }
@@ -41,19 +41,19 @@ impl Service for Metrics {
     async fn answer(&self, _: Bytes) -> Answer {
         let (peer, scrape) = (self.peer, self.scrape_ids.next());
         let path = "/metrics".to_owned();
-        self.events.emit(Event::Asked { peer, scrape, path });
+        self.events.emit(LinkEvent::ScrapeStarted { peer, scrape, path });
         let collected = timeout(PATIENCE, self.collect()).await;
         match collected.unwrap_or_else(|_| Err(format!("not collected within {PATIENCE:?}"))) {
             Ok((pieces, handover)) => {
-                self.events.emit(Event::Answered { peer, scrape });
+                self.events.emit(LinkEvent::ScrapeAnswered { peer, scrape });
                 Answer {
                     outcome: Ok(pieces),
                     received: Some(Box::new(move || handover.received())),
                 }
             }
             Err(why) => {
-                self.events.emit(Event::Failed { peer, scrape, why });
-                Answer::plain(MetricsReply::Failed(told(scrape)).encode())
+                self.events.emit(LinkEvent::ScrapeFailed { peer, scrape, why });
+                Answer::plain(MetricsReply::Failed(failure_text(scrape)).encode())
             }
         }
     }
@@ -63,7 +63,7 @@ impl Metrics {
     async fn collect(&self) -> Result<(Vec<Bytes>, Handover), String> {
         let (response, handover) = self.door.ask(request(), PeerAddr::Link(self.peer.text())).await;
         if !response.status().is_success() {
-            if let Some(failed) = response.extensions().get::<CollectionFailed>() {
+            if let Some(failed) = response.extensions().get::<CollectionError>() {
                 return Err(failed.to_string());
             }
             let status = response.status();

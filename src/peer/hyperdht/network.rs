@@ -8,8 +8,8 @@ use super::desk::{Desk, KnownKeys};
 use super::node::{Node, NodeError};
 use super::scraped::Scraped;
 use crate::peer::Identity;
-use crate::peer::event::Events;
 use crate::peer::far::{HyperdhtError, ScrapedSettings};
+use crate::peer::link_event::LinkEvents;
 
 /// A node of HyperDHT. Cloning clones a handle.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Network {
     /// # Errors
     ///
     /// Where the node is closed.
-    pub(crate) async fn desk(&self, own: &Identity, events: Arc<Events>) -> Result<Desk, HyperdhtError> {
+    pub(crate) async fn desk(&self, own: &Identity, events: Arc<LinkEvents>) -> Result<Desk, HyperdhtError> {
         let known = Arc::new(KnownKeys::default());
         let admit = {
             let known = Arc::clone(&known);
@@ -57,7 +57,7 @@ impl Network {
     }
 
     /// What scrapes clients by their keys, showing this one.
-    pub(crate) fn callers(&self, own: &Identity, events: Arc<Events>) -> Callers {
+    pub(crate) fn callers(&self, own: &Identity, events: Arc<LinkEvents>) -> Callers {
         Callers::new(self.0.clone(), own.clone(), events)
     }
 }

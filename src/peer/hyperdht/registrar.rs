@@ -11,7 +11,7 @@ use super::calling::Caller;
 use super::node::Node;
 use super::route::new_way;
 use crate::peer::backoff::{Backoff, REFUSAL_DELAYS};
-use crate::peer::event::{ConnectionUid, Event, Events};
+use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
@@ -33,7 +33,7 @@ pub(super) struct Registrar {
     pub(super) key: PublicKey,
     pub(super) bridge: PublicKey,
     pub(super) registration: Arc<Registration>,
-    pub(super) events: Arc<Events>,
+    pub(super) events: Arc<LinkEvents>,
     /// Rung when the bridge has reached us, so that we can reach it, too.
     pub(super) heard: Arc<Notify>,
 }
@@ -80,9 +80,9 @@ impl Registrar {
     fn tell(&self, outcome: Result<bool, Failure>) {
         let (peer, alias) = (self.bridge, self.registration.alias.to_string());
         self.events.emit(match outcome {
-            Ok(updated) => Event::Registered { peer, alias, updated },
-            Err(Failure::Refused(why)) => Event::Refused { peer, alias, why },
-            Err(Failure::Unreachable(why)) => Event::Unreachable { peer, why },
+            Ok(updated) => LinkEvent::Registered { peer, alias, updated },
+            Err(Failure::Refused(why)) => LinkEvent::RegistrationRefused { peer, alias, why },
+            Err(Failure::Unreachable(why)) => LinkEvent::Unreachable { peer, why },
         });
     }
 
@@ -95,7 +95,7 @@ impl Registrar {
         let caller = Caller::new(pipe, REGISTER_PROTOCOL, |_| {});
         let answer = caller.ask(REGISTER_METHOD, &self.request().encode(), ANSWER).await;
         caller.close().await;
-        open.ended(match &answer {
+        open.report_end(match &answer {
             Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => (false, error.to_string()),
             _ => (true, "the registration is over".to_owned()),
         });

@@ -20,8 +20,8 @@ use super::serving::serve;
 use crate::http::Door;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::event::{ConnectionUid, Event, Events};
 use crate::peer::far::ScrapedSettings;
+use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, PublicKey};
 
 /// Connections of scrapers at once: each is a bridge or a person.
@@ -45,7 +45,7 @@ pub(crate) struct Scraped {
     listener: Listener,
     registrars: Vec<Registrar>,
     door: Door,
-    events: Arc<Events>,
+    events: Arc<LinkEvents>,
     scrape_ids: Arc<ScrapeIds>,
 }
 
@@ -114,7 +114,7 @@ impl Scraped {
                         tracing::error!("the HyperDHT node is closed: nobody can scrape us over it any more");
                         stop.cancelled().await;
                     }
-                    Some(Arrival::Refused { key, address }) => events.emit(Event::Barred {
+                    Some(Arrival::Refused { key, address }) => events.emit(LinkEvent::HandshakeRejected {
                         key: Some(key),
                         address,
                         why: format!("its key {key} is neither a bridge's nor allowed"),
@@ -151,5 +151,5 @@ impl Scraped {
 /// Answers one scraper until its connection ends.
 async fn answer(pipe: Pipe, metrics: Metrics, stop: CancellationToken) {
     let open = metrics.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
-    open.ended(serve(pipe, Arc::new(metrics), IDLE, stop).await);
+    open.report_end(serve(pipe, Arc::new(metrics), IDLE, stop).await);
 }

@@ -175,8 +175,8 @@ async fn nonsense_ends_a_connection() {
     ] {
         let mut served = served();
         served.near.writer.send(bad.to_vec()).await.unwrap();
-        let (meant, why) = timeout(LONG, served.ended).await.unwrap().unwrap();
-        assert!(!meant, "{why}");
+        let (graceful, why) = timeout(LONG, served.ended).await.unwrap().unwrap();
+        assert!(!graceful, "{why}");
         let (near, mut far) = pair();
         let (tell, told) = oneshot::channel();
         let caller = Caller::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());

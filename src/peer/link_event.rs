@@ -13,11 +13,11 @@ use super::unreachable_peers::UnreachablePeers;
 use crate::telemetry::Throttle;
 
 /// Events that a follower may be behind; one further behind misses the oldest and is told so.
-const FOLLOWER_LAG: usize = 256;
+const SUBSCRIBER_LAG: usize = 256;
 
 /// Something that happened on a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum LinkEvent {
     /// A registration was accepted.
     Registered {
         /// The other end.
@@ -28,7 +28,7 @@ pub enum Event {
         updated: bool,
     },
     /// A registration was not accepted.
-    Refused {
+    RegistrationRefused {
         /// The other end.
         peer: PublicKey,
         /// The name that was to be registered.
@@ -56,7 +56,7 @@ pub enum Event {
         why: String,
     },
     /// A dialling end was turned away in the handshake, by its key or before it had shown one.
-    Barred {
+    HandshakeRejected {
         /// The key that it has shown.
         key: Option<PublicKey>,
         /// From where.
@@ -148,7 +148,7 @@ pub enum Event {
         alias: String,
     },
     /// A scrape was asked for.
-    Asked {
+    ScrapeStarted {
         /// The other end.
         peer: PublicKey,
         /// Its number; over QUIC the same at both ends.
@@ -157,14 +157,14 @@ pub enum Event {
         path: String,
     },
     /// A scrape was answered.
-    Answered {
+    ScrapeAnswered {
         /// The other end.
         peer: PublicKey,
         /// Its number; over QUIC the same at both ends.
         scrape: ScrapeId,
     },
     /// A scrape was not answered, or not with metrics.
-    Failed {
+    ScrapeFailed {
         /// The other end.
         peer: PublicKey,
         /// Its number; over QUIC the same at both ends.
@@ -224,12 +224,12 @@ impl fmt::Debug for ConnectionUid {
     }
 }
 
-impl Event {
+impl LinkEvent {
     /// Who is to blame for a line that strangers can bring about at will.
-    fn stranger(&self) -> Option<String> {
+    fn throttle_key(&self) -> Option<String> {
         match self {
-            Self::Barred { address, .. } => Some(address.ip().to_string()),
-            Self::Refused { peer, .. } => Some(peer.to_string()),
+            Self::HandshakeRejected { address, .. } => Some(address.ip().to_string()),
+            Self::RegistrationRefused { peer, .. } => Some(peer.to_string()),
             _ => None,
         }
     }
@@ -240,11 +240,13 @@ impl Event {
                 let news = if *updated { "" } else { ", with nothing new" };
                 tracing::info!(%peer, alias, updated, "registered {alias}{news}");
             }
-            Self::Refused { peer, alias, why } => tracing::warn!(%peer, alias, "the registration of {alias:?} was refused: {why}"),
+            Self::RegistrationRefused { peer, alias, why } => {
+                tracing::warn!(%peer, alias, "the registration of {alias:?} was refused: {why}")
+            }
             Self::Unreachable { peer, why } => tracing::warn!(%peer, "cannot reach {peer}: {why}"),
             Self::Announced { key } => tracing::info!(%key, "announced in HyperDHT"),
             Self::Unannounced { key, why } => tracing::warn!(%key, "not announced in HyperDHT, so no peer can reach this key: {why}"),
-            Self::Barred { key, address, why } => {
+            Self::HandshakeRejected { key, address, why } => {
                 tracing::warn!(key = key.map(tracing::field::display), %address, "turned {address} away: {why}");
             }
             Self::Opened { peer, uid, address } => tracing::info!(%peer, %uid, %address, "link opened"),
@@ -278,28 +280,28 @@ impl Event {
             Self::AliasReturned { peer, alias } => {
                 tracing::info!(%peer, alias, "the alias {alias} at the bridge {peer} is this proxy's again");
             }
-            Self::Asked { peer, scrape, path } => tracing::debug!(%peer, %scrape, "scrape of {path}"),
-            Self::Answered { peer, scrape } => tracing::debug!(%peer, %scrape, "scrape answered"),
-            Self::Failed { peer, scrape, why } => tracing::warn!(%peer, %scrape, "scrape failed: {why}"),
+            Self::ScrapeStarted { peer, scrape, path } => tracing::debug!(%peer, %scrape, "scrape of {path}"),
+            Self::ScrapeAnswered { peer, scrape } => tracing::debug!(%peer, %scrape, "scrape answered"),
+            Self::ScrapeFailed { peer, scrape, why } => tracing::warn!(%peer, %scrape, "scrape failed: {why}"),
         }
     }
 }
 
 /// Where events go.
-pub struct Events {
-    count: Box<dyn Fn(&Event) + Send + Sync>,
-    followers: broadcast::Sender<Event>,
+pub struct LinkEvents {
+    count: Box<dyn Fn(&LinkEvent) + Send + Sync>,
+    subscribers: broadcast::Sender<LinkEvent>,
     throttle: Throttle,
     unreachable: Mutex<UnreachablePeers>,
 }
 
-impl Events {
+impl LinkEvents {
     /// Events that are counted by `count`, logged, and handed to followers.
     #[must_use]
-    pub fn new(count: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    pub fn new(count: impl Fn(&LinkEvent) + Send + Sync + 'static) -> Self {
         Self {
             count: Box::new(count),
-            followers: broadcast::Sender::new(FOLLOWER_LAG),
+            subscribers: broadcast::Sender::new(SUBSCRIBER_LAG),
             throttle: Throttle::default(),
             unreachable: Mutex::default(),
         }
@@ -307,14 +309,14 @@ impl Events {
 
     /// All events from now on.
     #[must_use]
-    pub fn follow(&self) -> broadcast::Receiver<Event> {
-        self.followers.subscribe()
+    pub fn subscribe(&self) -> broadcast::Receiver<LinkEvent> {
+        self.subscribers.subscribe()
     }
 
     /// Tells of a connection that is there. What is returned tells of its end.
-    pub(crate) fn opened(self: &Arc<Self>, peer: PublicKey, address: SocketAddr, uid: ConnectionUid) -> OpenConnection {
-        self.emit(Event::Opened { peer, uid, address });
-        OpenConnection {
+    pub(crate) fn opened(self: &Arc<Self>, peer: PublicKey, address: SocketAddr, uid: ConnectionUid) -> OpenLink {
+        self.emit(LinkEvent::Opened { peer, uid, address });
+        OpenLink {
             events: Arc::clone(self),
             peer,
             uid,
@@ -322,55 +324,55 @@ impl Events {
     }
 
     /// Logs, counts and hands on.
-    pub fn emit(&self, event: Event) {
-        if self.is_worth_a_line(&event, Instant::now()) {
+    pub fn emit(&self, event: LinkEvent) {
+        if self.should_log(&event, Instant::now()) {
             event.log();
         }
         (self.count)(&event);
         // Nobody has to follow.
-        let _ = self.followers.send(event);
+        let _ = self.subscribers.send(event);
     }
 
     /// Neither strangers nor an end that stays away fill the log.
-    fn is_worth_a_line(&self, event: &Event, now: Instant) -> bool {
+    fn should_log(&self, event: &LinkEvent, now: Instant) -> bool {
         let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Unreachable { peer, why } => return unreachable.should_log(peer, why, now),
-            Event::Opened { peer, .. } | Event::Registered { peer, .. } => unreachable.reached(peer),
+            LinkEvent::Unreachable { peer, why } => return unreachable.should_log(peer, why, now),
+            LinkEvent::Opened { peer, .. } | LinkEvent::Registered { peer, .. } => unreachable.reached(peer),
             _ => {}
         }
-        let stranger = event.stranger();
-        stranger.is_none_or(|source| self.throttle.admit(&source, now).is_some())
+        let throttle_key = event.throttle_key();
+        throttle_key.is_none_or(|source| self.throttle.admit(&source, now).is_some())
     }
 }
 
 /// A connection whose end is still to be told of.
 #[must_use = "the end of a connection is an event, too"]
-pub(crate) struct OpenConnection {
-    events: Arc<Events>,
+pub(crate) struct OpenLink {
+    events: Arc<LinkEvents>,
     peer: PublicKey,
     uid: ConnectionUid,
 }
 
-impl OpenConnection {
+impl OpenLink {
     /// Tells of the end: whether it was meant, and why.
-    pub(crate) fn ended(self, (meant, why): (bool, String)) {
+    pub(crate) fn report_end(self, (graceful, why): (bool, String)) {
         let Self { events, peer, uid } = self;
-        events.emit(if meant {
-            Event::Closed { peer, uid, why }
+        events.emit(if graceful {
+            LinkEvent::Closed { peer, uid, why }
         } else {
-            Event::Lost { peer, uid, why }
+            LinkEvent::Lost { peer, uid, why }
         });
     }
 }
 
-impl Default for Events {
+impl Default for LinkEvents {
     fn default() -> Self {
         Self::new(|_| {})
     }
 }
 
-impl fmt::Debug for Events {
+impl fmt::Debug for LinkEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Events")
     }
