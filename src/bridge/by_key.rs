@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::registry::{Claim, Registry};
-use crate::peer::{Applicant, Callers, Clerk, Desk, PublicKey};
+use crate::peer::{Callers, PublicKey, Registrant, RegistrationHandler, RegistrationServer};
 use crate::supervise::Part;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
@@ -17,7 +17,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Receives proxies over HyperDHT, and looks after the connections over which they are scraped.
 pub(super) struct ByKey {
-    pub(super) desk: Desk,
+    pub(super) registrations: RegistrationServer,
     pub(super) callers: Callers,
     pub(super) registry: Arc<Registry>,
 }
@@ -28,13 +28,17 @@ impl Part for ByKey {
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        let Self { desk, callers, registry } = *self;
+        let Self {
+            registrations,
+            callers,
+            registry,
+        } = *self;
         Box::pin(async move {
-            let clerk = Registering {
+            let handler = Registering {
                 registry,
                 callers: callers.clone(),
             };
-            let receiving = desk.run(Arc::new(clerk), stop);
+            let receiving = registrations.run(Arc::new(handler), stop);
             tokio::pin!(receiving);
             let mut sweeps = interval(SWEEP);
             sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,11 +60,11 @@ struct Registering {
     callers: Callers,
 }
 
-impl Clerk for Registering {
-    fn judge(&self, who: Applicant, request: &AliasRequest) -> AliasReply {
+impl RegistrationHandler for Registering {
+    fn register(&self, registrant: Registrant, request: &AliasRequest) -> AliasReply {
         let key = PublicKey::new(request.target);
         let claim = Claim {
-            from: (who.key, who.address),
+            from: (registrant.key, registrant.address),
             key,
             alias: &request.alias,
             hostname: &request.hostname,

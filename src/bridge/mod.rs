@@ -235,7 +235,7 @@ async fn by_key(identity: &Identity, hyperdht: &HyperdhtSettings, registry: Arc<
     let events = &registry.roster.events;
     let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
     Ok(ByKey {
-        desk: network.desk(identity, events.clone()).await?,
+        registrations: network.registration_server(identity, events.clone()).await?,
         callers: network.callers(identity, events.clone()),
         registry,
     })

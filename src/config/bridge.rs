@@ -57,7 +57,7 @@ impl BridgeTable {
         let quic_listen = t.fixed("quic_listen").or(Some(quic), OrEmpty(ADDRESS));
         let hyperdht = t.fixed("hyperdht").or(false, Flag);
         t.require(&["hyperdht"], !hyperdht || cfg!(feature = "hyperdht"), || {
-            HyperdhtError::Unbuilt.to_string()
+            HyperdhtError::Disabled.to_string()
         });
         let hyperdht_port = t.fixed("hyperdht_port").or(0, Count(0..=usize::from(u16::MAX)));
         let key_file = t.fixed("key_file").or(None, OrEmpty(FilePath));

@@ -86,7 +86,7 @@ impl P2p {
             .find(|(at, bridge)| self.bridges[..*at].iter().any(|other| other.key() == bridge.key()));
         let far = self.bridges.iter().any(|bridge| matches!(bridge, LinkAddress::Hyperdht(_)));
         t.require(&["bridges"], !far || cfg!(feature = "hyperdht"), || {
-            HyperdhtError::Unbuilt.to_string()
+            HyperdhtError::Disabled.to_string()
         });
         t.require(&["bridges"], twice.is_none(), || {
             "two of the \"bridges\" have the same key".to_owned()

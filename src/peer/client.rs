@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::bridge_session::{BridgeSession, log_panic};
 use super::collection_error::{self, CollectionError};
 use super::delivery_tracker::SCRAPE;
-use super::far::{HyperdhtError, ScrapedSettings};
-use super::hyperdht::{Network, Scraped};
+use super::hyperdht::{HyperdhtScrapeServer, Network};
+use super::hyperdht_api::{HyperdhtError, ScrapeServerSettings};
 use super::link_event::{LinkEvent, LinkEvents};
 use super::quic_listener::{ListenError, QuicListener};
 use super::scrape_server::ScrapeServer;
@@ -66,7 +66,7 @@ pub struct Client {
     sessions: Vec<BridgeSession>,
     listener: Option<ScraperListener>,
     /// Reached by key, where a bridge is on HyperDHT.
-    scraped: Option<Scraped>,
+    hyperdht: Option<HyperdhtScrapeServer>,
     events: Arc<LinkEvents>,
     key: PublicKey,
 }
@@ -90,10 +90,10 @@ impl Client {
         } = settings;
         let registration = Arc::new(registration);
         let by_key: Vec<_> = bridges.iter().filter(|bridge| matches!(bridge, LinkAddress::Hyperdht(_))).collect();
-        let scraped = if by_key.is_empty() {
+        let hyperdht = if by_key.is_empty() {
             None
         } else {
-            let settings = ScrapedSettings {
+            let settings = ScrapeServerSettings {
                 identity: identity.clone(),
                 bridges: by_key.into_iter().map(LinkAddress::key).collect(),
                 allow: allow.clone(),
@@ -101,7 +101,7 @@ impl Client {
                 door,
                 events: events.clone(),
             };
-            Some(Network::join(&bootstrap, 0).await?.scraped(settings).await?)
+            Some(Network::join(&bootstrap, 0).await?.scrape_server(settings).await?)
         };
         let listener = match listen {
             None => None,
@@ -127,7 +127,7 @@ impl Client {
         Ok(Self {
             sessions: bridges.into_iter().filter_map(session).collect(),
             listener,
-            scraped,
+            hyperdht,
             events,
             key: identity.public_key(),
         })
@@ -172,17 +172,17 @@ impl Client {
 
     /// Registers and serves until `stop`; then says goodbye to all bridges. Dropping the future drops all links.
     pub async fn run(self, stop: CancellationToken) {
-        let mut crew = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for session in self.sessions {
-            crew.spawn(session.run(stop.clone()));
+            tasks.spawn(session.run(stop.clone()));
         }
         if let Some(listener) = self.listener {
-            crew.spawn(listener.run(stop.clone()));
+            tasks.spawn(listener.run(stop.clone()));
         }
-        if let Some(scraped) = self.scraped {
-            crew.spawn(scraped.run(stop.clone()));
+        if let Some(hyperdht) = self.hyperdht {
+            tasks.spawn(hyperdht.run(stop.clone()));
         }
-        while let Some(ended) = crew.join_next().await {
+        while let Some(ended) = tasks.join_next().await {
             log_panic(ended);
         }
     }

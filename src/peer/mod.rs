@@ -17,10 +17,10 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
-mod far;
 #[cfg_attr(not(feature = "hyperdht"), path = "unbuilt.rs")]
 mod hyperdht;
+#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
+mod hyperdht_api;
 mod identity;
 mod key;
 mod link;
@@ -45,7 +45,7 @@ pub use address::{LinkAddress, QuicAddress};
 pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_door, metrics_door_within};
 pub use delivery_receipt::DeliveryReceipt;
 pub use dial::DialError;
-pub use far::HyperdhtError;
+pub use hyperdht_api::HyperdhtError;
 pub use identity::{Identity, IdentityError, Seed, usual_key_file};
 pub use key::{NoKey, PublicKey, SharedSecret};
 pub use link::LinkError;
@@ -55,8 +55,8 @@ pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
 pub(crate) use failure_limiter::FailureLimiter;
-pub(crate) use far::{Applicant, Clerk};
-pub(crate) use hyperdht::{Callers, Desk, Network};
+pub(crate) use hyperdht::{Callers, Network, RegistrationServer};
+pub(crate) use hyperdht_api::{Registrant, RegistrationHandler};
 pub(crate) use link::{Answer, Link, Memory};
 pub(crate) use proxy_link::{ControlEvent, ProxyLink};
 pub(crate) use quic_listener::{AcceptedLink, QuicListener};

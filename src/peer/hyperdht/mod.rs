@@ -2,23 +2,23 @@
 //!
 //! [`node::Node`] is our place in the network. Dialling and being reached make a [`pipe::Pipe`] out of a key: whole messages in both
 //! directions. On a pipe one end asks ([`calling`]) and the other answers ([`serving`]). Of these is made what a proxy needs ([`scraped`],
-//! with a [`registrar`] for each bridge) and what a bridge needs ([`desk`] for registrations, [`callers`] for scrapes).
+//! with a [`registrar`] for each bridge) and what a bridge needs ([`registrations`] for registrations, [`callers`] for scrapes).
 
 mod accept;
 mod announce;
 mod answers;
 mod callers;
 mod calling;
-mod desk;
 mod dial;
-mod metrics;
+mod metrics_method;
 mod network;
 mod node;
 mod openings;
 mod pipe;
 mod registrar;
+mod registration_server;
 mod route;
-mod scraped;
+mod scrape_server;
 mod sending;
 mod serving;
 mod stream;
@@ -33,6 +33,6 @@ mod testnet;
 mod tests;
 
 pub(crate) use callers::Callers;
-pub(crate) use desk::Desk;
 pub(crate) use network::Network;
-pub(crate) use scraped::Scraped;
+pub(crate) use registration_server::RegistrationServer;
+pub(crate) use scrape_server::HyperdhtScrapeServer;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::accept::Admission;
 use super::callers::Callers;
-use super::desk::{Desk, KnownKeys};
 use super::node::{Node, NodeError};
-use super::scraped::Scraped;
+use super::registration_server::{KnownKeys, RegistrationServer};
+use super::scrape_server::HyperdhtScrapeServer;
 use crate::peer::Identity;
-use crate::peer::far::{HyperdhtError, ScrapedSettings};
+use crate::peer::hyperdht_api::{HyperdhtError, ScrapeServerSettings};
 use crate::peer::link_event::LinkEvents;
 
 /// A node of HyperDHT. Cloning clones a handle.
@@ -31,8 +31,8 @@ impl Network {
     /// # Errors
     ///
     /// Where the node is closed.
-    pub(crate) async fn scraped(&self, settings: ScrapedSettings) -> Result<Scraped, HyperdhtError> {
-        Scraped::open(self.0.clone(), settings).await
+    pub(crate) async fn scrape_server(&self, settings: ScrapeServerSettings) -> Result<HyperdhtScrapeServer, HyperdhtError> {
+        HyperdhtScrapeServer::open(self.0.clone(), settings).await
     }
 
     /// A place where clients register, reachable under this key from now on.
@@ -40,7 +40,7 @@ impl Network {
     /// # Errors
     ///
     /// Where the node is closed.
-    pub(crate) async fn desk(&self, own: &Identity, events: Arc<LinkEvents>) -> Result<Desk, HyperdhtError> {
+    pub(crate) async fn registration_server(&self, own: &Identity, events: Arc<LinkEvents>) -> Result<RegistrationServer, HyperdhtError> {
         let known = Arc::new(KnownKeys::default());
         let admit = {
             let known = Arc::clone(&known);
@@ -53,7 +53,7 @@ impl Network {
             }
         };
         let listener = self.0.listen(own, admit).await.map_err(failed)?;
-        Ok(Desk::new(self.0.clone(), own.public_key(), listener, known, events))
+        Ok(RegistrationServer::new(self.0.clone(), own.public_key(), listener, known, events))
     }
 
     /// What scrapes clients by their keys, showing this one.

@@ -170,9 +170,12 @@ async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones()
     }
     // Less than the time after which a handshake that does not go on is given up.
     let hasty = Duration::from_secs(8);
-    for who in [rig.client.clone(), Identity::ephemeral().unwrap()] {
-        let (dialed, accepted) = tokio::join!(here.dial(&who, rig.server.public_key(), hasty), admitted(&mut listener));
-        assert_eq!((dialed.unwrap().peer, accepted.peer), (rig.server.public_key(), who.public_key()));
+    for registrant in [rig.client.clone(), Identity::ephemeral().unwrap()] {
+        let (dialed, accepted) = tokio::join!(here.dial(&registrant, rig.server.public_key(), hasty), admitted(&mut listener));
+        assert_eq!(
+            (dialed.unwrap().peer, accepted.peer),
+            (rig.server.public_key(), registrant.public_key())
+        );
     }
 }
 

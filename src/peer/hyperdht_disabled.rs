@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::far::{Clerk, HyperdhtError, ScrapedSettings};
+use super::hyperdht_api::{RegistrationHandler, HyperdhtError, ScrapeServerSettings};
 use super::link_event::LinkEvents;
 use super::{Identity, PublicKey};
 use crate::wire::hyperdht::MetricsReply;
@@ -18,14 +18,14 @@ pub(crate) struct Network(Infallible);
 
 impl Network {
     pub(crate) async fn join(_: &[String], _: u16) -> Result<Self, HyperdhtError> {
-        Err(HyperdhtError::Unbuilt)
+        Err(HyperdhtError::Disabled)
     }
 
-    pub(crate) async fn scraped(&self, _: ScrapedSettings) -> Result<Scraped, HyperdhtError> {
+    pub(crate) async fn scrape_server(&self, _: ScrapeServerSettings) -> Result<HyperdhtScrapeServer, HyperdhtError> {
         match self.0 {}
     }
 
-    pub(crate) async fn desk(&self, _: &Identity, _: Arc<LinkEvents>) -> Result<Desk, HyperdhtError> {
+    pub(crate) async fn registration_server(&self, _: &Identity, _: Arc<LinkEvents>) -> Result<RegistrationServer, HyperdhtError> {
         match self.0 {}
     }
 
@@ -35,19 +35,19 @@ impl Network {
 }
 
 /// The scraped end.
-pub(crate) struct Scraped(Infallible);
+pub(crate) struct HyperdhtScrapeServer(Infallible);
 
-impl Scraped {
+impl HyperdhtScrapeServer {
     pub(crate) async fn run(self, _: CancellationToken) {
         match self.0 {}
     }
 }
 
 /// Where clients register.
-pub(crate) struct Desk(Infallible);
+pub(crate) struct RegistrationServer(Infallible);
 
-impl Desk {
-    pub(crate) async fn run(self, _: Arc<dyn Clerk>, _: CancellationToken) -> anyhow::Result<()> {
+impl RegistrationServer {
+    pub(crate) async fn run(self, _: Arc<dyn RegistrationHandler>, _: CancellationToken) -> anyhow::Result<()> {
         match self.0 {}
     }
 }

@@ -14,7 +14,7 @@ use crate::wire::hyperdht::{AliasReply, AliasRequest};
 pub enum HyperdhtError {
     /// This program was built without it.
     #[error("this program was built without HyperDHT; build it with the cargo feature \"hyperdht\", or use quic:// instead of hyperdht://")]
-    Unbuilt,
+    Disabled,
     /// There is no node of ours.
     #[error("{0}")]
     Node(String),
@@ -40,7 +40,7 @@ pub enum HyperdhtError {
 
 /// Who wants to register.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Applicant {
+pub(crate) struct Registrant {
     /// The key that it has shown; it need not be the one that it registers.
     pub(crate) key: PublicKey,
     /// Where it is.
@@ -48,13 +48,13 @@ pub(crate) struct Applicant {
 }
 
 /// Decides on registrations.
-pub(crate) trait Clerk: Send + Sync + 'static {
+pub(crate) trait RegistrationHandler: Send + Sync + 'static {
     /// What is answered to a request.
-    fn judge(&self, who: Applicant, request: &AliasRequest) -> AliasReply;
+    fn register(&self, registrant: Registrant, request: &AliasRequest) -> AliasReply;
 }
 
 /// What the scraped end is made of.
-pub(crate) struct ScrapedSettings {
+pub(crate) struct ScrapeServerSettings {
     /// Under which key it is scraped.
     pub(crate) identity: Identity,
     /// Where it registers.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::accept::{ANNOUNCE, Arrival, Listener};
-use super::metrics::Metrics;
+use super::metrics_method::MetricsMethod;
 use super::network::failed;
 use super::node::Node;
 use super::pipe::Pipe;
@@ -20,7 +20,7 @@ use super::serving::serve;
 use crate::http::Door;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::far::ScrapedSettings;
+use crate::peer::hyperdht_api::ScrapeServerSettings;
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, PublicKey};
 
@@ -28,17 +28,17 @@ use crate::peer::{HyperdhtError, PublicKey};
 const MAX_LINKS: usize = 64;
 
 /// How long a scraper may be silent before its connection is closed: the longest scrape intervals are minutes, and it may come again.
-const IDLE: Duration = Duration::from_secs(3_600);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// How long taking back our announcement may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The purpose of the key pair with which bridges are dialled, as it is derived from that under which we are scraped: the same in each
 /// run, and nobody can tell from one what the other is.
-const CALLER: &str = "hyperdht caller";
+const DIAL_KEY_PURPOSE: &str = "hyperdht caller";
 
 /// The scraped end, reachable and not yet registered.
-pub(crate) struct Scraped {
+pub(crate) struct HyperdhtScrapeServer {
     /// Connections end with the last handle on it.
     node: Node,
     key: PublicKey,
@@ -49,9 +49,9 @@ pub(crate) struct Scraped {
     scrape_ids: Arc<ScrapeIds>,
 }
 
-impl Scraped {
-    pub(super) async fn open(node: Node, settings: ScrapedSettings) -> Result<Self, HyperdhtError> {
-        let ScrapedSettings {
+impl HyperdhtScrapeServer {
+    pub(super) async fn open(node: Node, settings: ScrapeServerSettings) -> Result<Self, HyperdhtError> {
+        let ScrapeServerSettings {
             identity,
             bridges,
             allow,
@@ -59,7 +59,7 @@ impl Scraped {
             door,
             events,
         } = settings;
-        let caller = identity.derived(CALLER).map_err(|e| HyperdhtError::Node(e.to_string()))?;
+        let caller = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
         let admitted: HashSet<PublicKey> = bridges.iter().copied().chain(allow).collect();
         let listener = node.listen(&identity, move |key| admitted.contains(&key)).await.map_err(failed)?;
         let registrar = |bridge| Registrar {
@@ -69,7 +69,7 @@ impl Scraped {
             bridge,
             registration: registration.clone(),
             events: events.clone(),
-            heard: Arc::default(),
+            reachable: Arc::default(),
         };
         Ok(Self {
             node: node.clone(),
@@ -93,16 +93,16 @@ impl Scraped {
             events,
             scrape_ids,
         } = self;
-        let heard: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.heard.clone())).collect();
+        let reachable: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.reachable.clone())).collect();
         let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
         // Whoever is registered must be found. Where nobody takes our announcement, the registration fails as well, and is tried again.
         tokio::select! {
             () = stop.cancelled() => {}
             _ = timeout(ANNOUNCE, listener.announced()) => {}
         }
-        let mut crew = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for registrar in registrars {
-            crew.spawn(registrar.run(stop.clone()));
+            tasks.spawn(registrar.run(stop.clone()));
         }
         let mut links = JoinSet::new();
         loop {
@@ -123,33 +123,33 @@ impl Scraped {
                         tracing::warn!(peer = %pipe.peer, "more than {MAX_LINKS} scrapers: its connection is dropped");
                     }
                     Some(Arrival::Admitted(pipe)) => {
-                        for (_, heard) in heard.iter().filter(|(bridge, _)| *bridge == pipe.peer) {
-                            heard.notify_one();
+                        for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == pipe.peer) {
+                            reachable.notify_one();
                         }
-                        let metrics = Metrics {
+                        let metrics = MetricsMethod {
                             door: door.clone(),
                             events: events.clone(),
                             scrape_ids: scrape_ids.clone(),
                             peer: pipe.peer,
                         };
-                        links.spawn(answer(pipe, metrics, stop.clone()));
+                        links.spawn(serve_scraper(pipe, metrics, stop.clone()));
                     }
                 },
             }
         }
         // Who cannot be told in time finds out by asking.
-        let _ = timeout(FAREWELL, listener.close()).await;
+        let _ = timeout(UNANNOUNCE_TIMEOUT, listener.close()).await;
         while let Some(ended) = links.join_next().await {
             log_panic(ended);
         }
-        while let Some(ended) = crew.join_next().await {
+        while let Some(ended) = tasks.join_next().await {
             log_panic(ended);
         }
     }
 }
 
 /// Answers one scraper until its connection ends.
-async fn answer(pipe: Pipe, metrics: Metrics, stop: CancellationToken) {
+async fn serve_scraper(pipe: Pipe, metrics: MetricsMethod, stop: CancellationToken) {
     let open = metrics.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
-    open.report_end(serve(pipe, Arc::new(metrics), IDLE, stop).await);
+    open.report_end(serve(pipe, Arc::new(metrics), IDLE_TIMEOUT, stop).await);
 }

@@ -20,20 +20,20 @@ use crate::peer::scraper::message;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
 /// How long collecting the metrics may take; whoever asks has given up long before.
-const PATIENCE: Duration = Duration::from_secs(60);
+const COLLECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes of a message that are not metrics: the numbers before them.
-const HEAD: usize = 64;
+const HEADER_RESERVE: usize = 64;
 
 /// The metrics for one peer.
-pub(super) struct Metrics {
+pub(super) struct MetricsMethod {
     pub(super) door: Door,
     pub(super) events: Arc<LinkEvents>,
     pub(super) scrape_ids: Arc<ScrapeIds>,
     pub(super) peer: PublicKey,
 }
 
-impl Service for Metrics {
+impl Service for MetricsMethod {
     const PROTOCOL: &'static str = METRICS_PROTOCOL;
     const METHOD: &'static str = METRICS_METHOD;
 
@@ -42,12 +42,12 @@ impl Service for Metrics {
         let (peer, scrape) = (self.peer, self.scrape_ids.next());
         let path = "/metrics".to_owned();
         self.events.emit(LinkEvent::ScrapeStarted { peer, scrape, path });
-        let collected = timeout(PATIENCE, self.collect()).await;
-        match collected.unwrap_or_else(|_| Err(format!("not collected within {PATIENCE:?}"))) {
-            Ok((pieces, handover)) => {
+        let collected = timeout(COLLECT_TIMEOUT, self.collect()).await;
+        match collected.unwrap_or_else(|_| Err(format!("not collected within {COLLECT_TIMEOUT:?}"))) {
+            Ok((chunks, handover)) => {
                 self.events.emit(LinkEvent::ScrapeAnswered { peer, scrape });
                 Answer {
-                    outcome: Ok(pieces),
+                    outcome: Ok(chunks),
                     received: Some(Box::new(move || handover.received())),
                 }
             }
@@ -59,7 +59,7 @@ impl Service for Metrics {
     }
 }
 
-impl Metrics {
+impl MetricsMethod {
     async fn collect(&self) -> Result<(Vec<Bytes>, Handover), String> {
         let (response, handover) = self.door.ask(request(), PeerAddr::Link(self.peer.text())).await;
         if !response.status().is_success() {
@@ -69,7 +69,7 @@ impl Metrics {
             let status = response.status();
             return Err(format!("{status}: {}", message(response.into_body()).await));
         }
-        Ok((pieces(response).await?, handover))
+        Ok((chunks(response).await?, handover))
     }
 }
 
@@ -83,22 +83,22 @@ fn request() -> Request<Body> {
 }
 
 /// The body with what stands before it in an answer, as far as both fit into a message.
-async fn pieces(response: Response<Body>) -> Result<Vec<Bytes>, String> {
+async fn chunks(response: Response<Body>) -> Result<Vec<Bytes>, String> {
     let mut body = response.into_body();
     // The first place is for what stands before them.
-    let (mut pieces, mut length) = (vec![Bytes::new()], 0);
+    let (mut chunks, mut length) = (vec![Bytes::new()], 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| format!("the metrics broke off: {e}"))?;
-        if let Ok(piece) = frame.into_data() {
-            length += piece.len();
-            pieces.push(piece);
+        if let Ok(chunk) = frame.into_data() {
+            length += chunk.len();
+            chunks.push(chunk);
         }
-        if length > MAX_MESSAGE_BYTES - HEAD {
+        if length > MAX_MESSAGE_BYTES - HEADER_RESERVE {
             return Err(format!(
                 "the metrics have more bytes than a message over HyperDHT can hold, {MAX_MESSAGE_BYTES}"
             ));
         }
     }
-    pieces[0] = metrics_head(length).into();
-    Ok(pieces)
+    chunks[0] = metrics_head(length).into();
+    Ok(chunks)
 }

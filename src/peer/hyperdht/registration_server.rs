@@ -16,7 +16,7 @@ use super::pipe::Pipe;
 use super::serving::{Answer, Service, serve};
 use crate::peer::PublicKey;
 use crate::peer::bridge_session::log_panic;
-use crate::peer::far::{Applicant, Clerk};
+use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
 
@@ -24,22 +24,22 @@ use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGI
 const MAX_KNOWN: usize = 512;
 
 /// Connections at once of others. Beyond it the oldest is dropped: a client registers at once.
-const MAX_STRANGERS: usize = 512;
+const MAX_UNKNOWN: usize = 512;
 
 /// Keys of clients that have registered, in 1 MB. Beyond it those are forgotten that have not registered for longest.
 const MAX_KEYS: usize = 16_384;
 
 /// How long a client may say nothing: it registers at once, and closes the connection itself.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection may last, whatever is said on it.
-const VISIT: Duration = Duration::from_secs(120);
+const MAX_DURATION: Duration = Duration::from_secs(120);
 
 /// How long taking back our announcement may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Receives clients.
-pub(crate) struct Desk {
+pub(crate) struct RegistrationServer {
     /// Connections end with the last handle on it.
     node: Node,
     key: PublicKey,
@@ -48,7 +48,7 @@ pub(crate) struct Desk {
     events: Arc<LinkEvents>,
 }
 
-impl Desk {
+impl RegistrationServer {
     pub(super) fn new(node: Node, key: PublicKey, listener: Listener, known: Arc<KnownKeys>, events: Arc<LinkEvents>) -> Self {
         Self {
             node,
@@ -59,12 +59,12 @@ impl Desk {
         }
     }
 
-    /// Has `clerk` decide on registrations until `stop`.
+    /// Has `handler` decide on registrations until `stop`.
     ///
     /// # Errors
     ///
     /// Where nobody can reach us any more.
-    pub(crate) async fn run(self, clerk: Arc<dyn Clerk>, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, handler: Arc<dyn RegistrationHandler>, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             node: _node,
             key,
@@ -74,30 +74,30 @@ impl Desk {
         } = self;
         let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
         // Bounded by MAX_KNOWN and MAX_STRANGERS.
-        let mut applicants = JoinSet::new();
-        let mut strangers: VecDeque<AbortHandle> = VecDeque::new();
+        let mut clients = JoinSet::new();
+        let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = applicants.join_next() => end(ended),
+                Some(ended) = clients.join_next() => log_end(ended),
                 arrival = listener.accept() => match arrival {
                     None => anyhow::bail!("the HyperDHT node is closed"),
                     Some(Arrival::Admitted(pipe)) => {
                         let is_known = known.contains(pipe.peer);
-                        strangers.retain(|stranger| !stranger.is_finished());
-                        if is_known && applicants.len() - strangers.len().min(applicants.len()) >= MAX_KNOWN {
+                        unknown.retain(|task| !task.is_finished());
+                        if is_known && clients.len() - unknown.len().min(clients.len()) >= MAX_KNOWN {
                             tracing::warn!(peer = %pipe.peer, "more than {MAX_KNOWN} known clients register: dropped");
                             continue;
                         }
-                        let receiving = receive(pipe, clerk.clone(), known.clone(), events.clone(), stop.clone());
-                        let task = applicants.spawn(receiving);
+                        let serving = serve_client(pipe, handler.clone(), known.clone(), events.clone(), stop.clone());
+                        let task = clients.spawn(serving);
                         if !is_known {
-                            if strangers.len() >= MAX_STRANGERS
-                                && let Some(oldest) = strangers.pop_front()
+                            if unknown.len() >= MAX_UNKNOWN
+                                && let Some(oldest) = unknown.pop_front()
                             {
                                 oldest.abort();
                             }
-                            strangers.push_back(task);
+                            unknown.push_back(task);
                         }
                     }
                     Some(Arrival::Refused { key, address }) => {
@@ -107,40 +107,55 @@ impl Desk {
             }
         }
         // Who cannot be told in time finds out by asking.
-        let _ = timeout(FAREWELL, listener.close()).await;
-        while let Some(ended) = applicants.join_next().await {
-            end(ended);
+        let _ = timeout(UNANNOUNCE_TIMEOUT, listener.close()).await;
+        while let Some(ended) = clients.join_next().await {
+            log_end(ended);
         }
         Ok(())
     }
 }
 
-async fn receive(pipe: Pipe, clerk: Arc<dyn Clerk>, known: Arc<KnownKeys>, events: Arc<LinkEvents>, stop: CancellationToken) {
+async fn serve_client(
+    pipe: Pipe,
+    handler: Arc<dyn RegistrationHandler>,
+    known: Arc<KnownKeys>,
+    events: Arc<LinkEvents>,
+    stop: CancellationToken,
+) {
     let (key, address) = (pipe.peer, pipe.address);
     let open = events.opened(key, address, ConnectionUid::random());
-    let who = Applicant { key, address };
-    let serving = serve(pipe, Arc::new(Registering { clerk, known, who }), IDLE, stop);
-    let ended = timeout(VISIT, serving).await;
-    open.report_end(ended.unwrap_or_else(|_| (false, format!("it was still there after {VISIT:?}"))));
+    let registrant = Registrant { key, address };
+    let serving = serve(
+        pipe,
+        Arc::new(RegistrationMethod {
+            handler,
+            known,
+            registrant,
+        }),
+        IDLE_TIMEOUT,
+        stop,
+    );
+    let ended = timeout(MAX_DURATION, serving).await;
+    open.report_end(ended.unwrap_or_else(|_| (false, format!("it was still there after {MAX_DURATION:?}"))));
 }
 
 /// What one client asks.
-struct Registering {
-    clerk: Arc<dyn Clerk>,
+struct RegistrationMethod {
+    handler: Arc<dyn RegistrationHandler>,
     known: Arc<KnownKeys>,
-    who: Applicant,
+    registrant: Registrant,
 }
 
-impl Service for Registering {
+impl Service for RegistrationMethod {
     const PROTOCOL: &'static str = REGISTER_PROTOCOL;
     const METHOD: &'static str = REGISTER_METHOD;
 
     async fn answer(&self, value: Bytes) -> Answer {
         match AliasRequest::decode(value) {
             Ok(request) => {
-                let reply = self.clerk.judge(self.who, &request);
+                let reply = self.handler.register(self.registrant, &request);
                 if matches!(reply, AliasReply::Registered { .. }) {
-                    self.known.add(self.who.key);
+                    self.known.add(self.registrant.key);
                 }
                 Answer::plain(reply.encode())
             }
@@ -156,7 +171,7 @@ impl Service for Registering {
 }
 
 /// A connection has ended; one that was dropped for another is no fault.
-fn end(ended: Result<(), JoinError>) {
+fn log_end(ended: Result<(), JoinError>) {
     if !ended.as_ref().is_err_and(JoinError::is_cancelled) {
         log_panic(ended);
     }
@@ -164,10 +179,10 @@ fn end(ended: Result<(), JoinError>) {
 
 /// The keys with which clients have registered. They have room of their own, whatever others do.
 #[derive(Debug, Default)]
-pub(super) struct KnownKeys(Mutex<Keys>);
+pub(super) struct KnownKeys(Mutex<KeyAges>);
 
 #[derive(Debug, Default)]
-struct Keys {
+struct KeyAges {
     /// When each key was added last, counted in additions. Bounded by [`MAX_KEYS`].
     added: HashMap<PublicKey, u64>,
     additions: u64,
