@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::registry::{Claim, Registry};
-use crate::peer::{Callers, PublicKey, Registrant, RegistrationHandler, RegistrationServer};
+use crate::peer::{ConnectionPool, PublicKey, Registrant, RegistrationHandler, RegistrationServer};
 use crate::supervise::Part;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
@@ -18,7 +18,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// Receives proxies over HyperDHT, and looks after the connections over which they are scraped.
 pub(super) struct ByKey {
     pub(super) registrations: RegistrationServer,
-    pub(super) callers: Callers,
+    pub(super) pool: ConnectionPool,
     pub(super) registry: Arc<Registry>,
 }
 
@@ -30,13 +30,13 @@ impl Part for ByKey {
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         let Self {
             registrations,
-            callers,
+            pool,
             registry,
         } = *self;
         Box::pin(async move {
             let handler = Registering {
                 registry,
-                callers: callers.clone(),
+                pool: pool.clone(),
             };
             let receiving = registrations.run(Arc::new(handler), stop);
             tokio::pin!(receiving);
@@ -45,10 +45,10 @@ impl Part for ByKey {
             loop {
                 tokio::select! {
                     ended = &mut receiving => {
-                        callers.close().await;
+                        pool.close().await;
                         return ended;
                     }
-                    now = sweeps.tick() => callers.sweep(now).await,
+                    now = sweeps.tick() => pool.sweep(now).await,
                 }
             }
         })
@@ -57,7 +57,7 @@ impl Part for ByKey {
 
 struct Registering {
     registry: Arc<Registry>,
-    callers: Callers,
+    pool: ConnectionPool,
 }
 
 impl RegistrationHandler for Registering {
@@ -74,7 +74,7 @@ impl RegistrationHandler for Registering {
         match self.registry.judge(&claim, |secret| secret.is(&request.secret)) {
             Ok(updated) => {
                 // It may have been started anew, and then the last run's connection is dead.
-                self.callers.renew(key);
+                self.pool.invalidate(key);
                 AliasReply::Registered { updated }
             }
             Err(refusal) => AliasReply::Refused(refusal.to_string()),

@@ -20,7 +20,7 @@ use super::read_ahead::read_ahead;
 use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
-use crate::peer::{Answer, Callers, HyperdhtError, PublicKey, message};
+use crate::peer::{Answer, ConnectionPool, HyperdhtError, PublicKey, message};
 use crate::wire::hyperdht::MetricsReply;
 
 /// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
@@ -48,7 +48,7 @@ fn text_004() -> HeaderValue {
 pub(super) struct Forwarding {
     pub(super) roster: Arc<Roster>,
     /// What scrapes by key, where the bridge is on HyperDHT.
-    pub(super) callers: Option<Callers>,
+    pub(super) pool: Option<ConnectionPool>,
     pub(super) request_timeout: Duration,
 }
 
@@ -137,9 +137,9 @@ impl Forwarding {
         let began = Instant::now();
         let wait = patience(self.request_timeout, &asked.headers);
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        let link = match (self.roster.find(alias), &self.callers) {
+        let link = match (self.roster.find(alias), &self.pool) {
             (Ok(Way::Link(link)), _) => link,
-            (Ok(Way::Key(key)), Some(callers)) => match self.forward_by_key(callers, key, &asked, wait).await {
+            (Ok(Way::Key(key)), Some(pool)) => match self.forward_by_key(pool, key, &asked, wait).await {
                 Ok(response) => return response,
                 Err(HyperdhtError::Unreachable(_)) => match self.roster.unreachable(alias, key) {
                     Some(link) => link,
@@ -170,7 +170,7 @@ impl Forwarding {
     /// When there is no answer.
     async fn forward_by_key(
         &self,
-        callers: &Callers,
+        pool: &ConnectionPool,
         key: PublicKey,
         asked: &Asked,
         wait: Duration,
@@ -180,10 +180,10 @@ impl Forwarding {
             return Ok(self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why));
         }
         if asked.method == Method::HEAD {
-            return Self::head_by_key(callers, key, wait).await;
+            return Self::head_by_key(pool, key, wait).await;
         }
         let began = Instant::now();
-        let reply = callers.scrape(key, wait).await?;
+        let reply = pool.scrape(key, wait).await?;
         self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         Ok(match reply {
             MetricsReply::Failed(why) => self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {why}")),
@@ -198,8 +198,8 @@ impl Forwarding {
 
     /// A HEAD must not take the events that a scrape would, and over HyperDHT there is no asking for less than everything: it says whether
     /// the proxy is reached, and leaves out how long the metrics would be.
-    async fn head_by_key(callers: &Callers, key: PublicKey, wait: Duration) -> Result<Response<Body>, HyperdhtError> {
-        callers.reach(key, wait).await?;
+    async fn head_by_key(pool: &ConnectionPool, key: PublicKey, wait: Duration) -> Result<Response<Body>, HyperdhtError> {
+        pool.reach(key, wait).await?;
         // A body of no known length, as an empty one would be told as a length of 0.
         let mut response = Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
         response.headers_mut().insert(CONTENT_TYPE, text_004());

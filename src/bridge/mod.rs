@@ -165,12 +165,12 @@ impl Bridge {
         let http = listener.local_addr();
         let key = settings.identity.public_key();
         let registry = Arc::new(Registry::new(roster.clone(), settings.secret.clone()));
-        let mut callers = None;
+        let mut pool = None;
         if let Some(hyperdht) = &settings.hyperdht {
             let by_key = by_key(&settings.identity, hyperdht, registry.clone())
                 .await
                 .context("bridge.hyperdht")?;
-            callers = Some(by_key.callers.clone());
+            pool = Some(by_key.pool.clone());
             supervisor.add(by_key);
         }
         let mut quic = None;
@@ -183,7 +183,7 @@ impl Bridge {
         }
         let forwarding = Forwarding {
             roster: roster.clone(),
-            callers,
+            pool,
             request_timeout: settings.request_timeout,
         };
         let door = door(&settings, forwarding, obstacle.clone(), notes, key);
@@ -236,7 +236,7 @@ async fn by_key(identity: &Identity, hyperdht: &HyperdhtSettings, registry: Arc<
     let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
     Ok(ByKey {
         registrations: network.registration_server(identity, events.clone()).await?,
-        callers: network.callers(identity, events.clone()),
+        pool: network.connection_pool(identity, events.clone()),
         registry,
     })
 }

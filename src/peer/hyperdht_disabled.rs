@@ -29,7 +29,7 @@ impl Network {
         match self.0 {}
     }
 
-    pub(crate) fn callers(&self, _: &Identity, _: Arc<LinkEvents>) -> Callers {
+    pub(crate) fn connection_pool(&self, _: &Identity, _: Arc<LinkEvents>) -> ConnectionPool {
         match self.0 {}
     }
 }
@@ -54,9 +54,9 @@ impl RegistrationServer {
 
 /// What scrapes by key.
 #[derive(Clone)]
-pub(crate) struct Callers(Infallible);
+pub(crate) struct ConnectionPool(Infallible);
 
-impl Callers {
+impl ConnectionPool {
     pub(crate) async fn scrape(&self, _: PublicKey, _: Duration) -> Result<MetricsReply, HyperdhtError> {
         match self.0 {}
     }
@@ -65,7 +65,7 @@ impl Callers {
         match self.0 {}
     }
 
-    pub(crate) fn renew(&self, _: PublicKey) {
+    pub(crate) fn invalidate(&self, _: PublicKey) {
         match self.0 {}
     }
 

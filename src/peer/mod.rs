@@ -55,7 +55,7 @@ pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
 
 pub(crate) use failure_limiter::FailureLimiter;
-pub(crate) use hyperdht::{Callers, Network, RegistrationServer};
+pub(crate) use hyperdht::{ConnectionPool, Network, RegistrationServer};
 pub(crate) use hyperdht_api::{Registrant, RegistrationHandler};
 pub(crate) use link::{Answer, Link, Memory};
 pub(crate) use proxy_link::{ControlEvent, ProxyLink};

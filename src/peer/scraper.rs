@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::{OnceCell, broadcast};
 
 use super::dial::DialError;
-use super::hyperdht::{Callers, Network};
+use super::hyperdht::{ConnectionPool, Network};
 use super::link::LinkError;
 use super::link_event::{LinkEvent, LinkEvents};
 use super::quic_scraper::QuicScraper;
@@ -82,7 +82,7 @@ struct ByKey {
     target: PublicKey,
     bootstrap: Vec<String>,
     /// The network is joined when it is needed first.
-    callers: OnceCell<Callers>,
+    pool: OnceCell<ConnectionPool>,
 }
 
 impl Scraper {
@@ -103,7 +103,7 @@ impl Scraper {
                 identity,
                 target,
                 bootstrap,
-                callers: OnceCell::new(),
+                pool: OnceCell::new(),
             })),
         };
         Self { key, events, wait, line }
@@ -130,7 +130,7 @@ impl Scraper {
     pub async fn ready(&self) -> Result<(), ScrapeError> {
         match &self.line {
             Line::Quic(quic) => quic.ready().await,
-            Line::Hyperdht(by_key) => Ok(by_key.callers(&self.events).await?.reach(by_key.target, REACH).await?),
+            Line::Hyperdht(by_key) => Ok(by_key.pool(&self.events).await?.reach(by_key.target, REACH).await?),
         }
     }
 
@@ -163,10 +163,10 @@ impl Scraper {
             Line::Quic(quic) => quic.request(path, wait).await,
             Line::Hyperdht(_) if path != "/metrics" => Err(ScrapeError::OnlyMetrics(path.to_owned())),
             Line::Hyperdht(by_key) => {
-                let callers = by_key.callers(&self.events).await?;
+                let pool = by_key.pool(&self.events).await?;
                 // Reaching it may take longer than asking does.
-                callers.reach(by_key.target, REACH).await?;
-                Ok(match callers.scrape(by_key.target, wait).await? {
+                pool.reach(by_key.target, REACH).await?;
+                Ok(match pool.scrape(by_key.target, wait).await? {
                     MetricsReply::Failed(why) => Outcome::Failure(why),
                     MetricsReply::Metrics(text) => Outcome::Metrics { text, content_type: None },
                 })
@@ -179,8 +179,8 @@ impl Scraper {
         match self.line {
             Line::Quic(quic) => quic.close().await,
             Line::Hyperdht(by_key) => {
-                if let Some(callers) = by_key.callers.get() {
-                    callers.close().await;
+                if let Some(pool) = by_key.pool.get() {
+                    pool.close().await;
                 }
             }
         }
@@ -188,12 +188,12 @@ impl Scraper {
 }
 
 impl ByKey {
-    async fn callers(&self, events: &Arc<LinkEvents>) -> Result<&Callers, HyperdhtError> {
+    async fn pool(&self, events: &Arc<LinkEvents>) -> Result<&ConnectionPool, HyperdhtError> {
         let join = || async {
             let network = Network::join(&self.bootstrap, 0).await?;
-            Ok::<_, HyperdhtError>(network.callers(&self.identity, events.clone()))
+            Ok::<_, HyperdhtError>(network.connection_pool(&self.identity, events.clone()))
         };
-        self.callers.get_or_try_init(join).await
+        self.pool.get_or_try_init(join).await
     }
 }
 

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::serving::{Answer, Service};
+use super::rpc_server::{RpcMethod, RpcReply};
 use crate::http::{Door, Handover, PeerAddr};
 use crate::peer::PublicKey;
 use crate::peer::collection_error::{CollectionError, failure_text};
@@ -33,12 +33,12 @@ pub(super) struct MetricsMethod {
     pub(super) peer: PublicKey,
 }
 
-impl Service for MetricsMethod {
+impl RpcMethod for MetricsMethod {
     const PROTOCOL: &'static str = METRICS_PROTOCOL;
     const METHOD: &'static str = METRICS_METHOD;
 
     /// Takes any body: those of the oldest bridges are other ones.
-    async fn answer(&self, _: Bytes) -> Answer {
+    async fn call(&self, _: Bytes) -> RpcReply {
         let (peer, scrape) = (self.peer, self.scrape_ids.next());
         let path = "/metrics".to_owned();
         self.events.emit(LinkEvent::ScrapeStarted { peer, scrape, path });
@@ -46,14 +46,14 @@ impl Service for MetricsMethod {
         match collected.unwrap_or_else(|_| Err(format!("not collected within {COLLECT_TIMEOUT:?}"))) {
             Ok((chunks, handover)) => {
                 self.events.emit(LinkEvent::ScrapeAnswered { peer, scrape });
-                Answer {
+                RpcReply {
                     outcome: Ok(chunks),
-                    received: Some(Box::new(move || handover.received())),
+                    on_acked: Some(Box::new(move || handover.received())),
                 }
             }
             Err(why) => {
                 self.events.emit(LinkEvent::ScrapeFailed { peer, scrape, why });
-                Answer::plain(MetricsReply::Failed(failure_text(scrape)).encode())
+                RpcReply::untracked(MetricsReply::Failed(failure_text(scrape)).encode())
             }
         }
     }

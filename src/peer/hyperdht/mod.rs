@@ -2,14 +2,14 @@
 //!
 //! [`node::Node`] is our place in the network. Dialling and being reached make a [`pipe::Pipe`] out of a key: whole messages in both
 //! directions. On a pipe one end asks ([`calling`]) and the other answers ([`serving`]). Of these is made what a proxy needs ([`scraped`],
-//! with a [`registrar`] for each bridge) and what a bridge needs ([`registrations`] for registrations, [`callers`] for scrapes).
+//! with a [`registrar`] for each bridge) and what a bridge needs ([`registrations`] for registrations, [`pool`] for scrapes).
 
 mod accept;
 mod announce;
 mod answers;
-mod callers;
-mod calling;
+mod connection_pool;
 mod dial;
+mod message_writer;
 mod metrics_method;
 mod network;
 mod node;
@@ -18,21 +18,19 @@ mod pipe;
 mod registrar;
 mod registration_server;
 mod route;
+mod rpc_client;
+mod rpc_server;
 mod scrape_server;
-mod sending;
-mod serving;
 mod stream;
 mod udx;
 
-#[cfg(test)]
-mod talk_tests;
 #[cfg(test)]
 #[allow(unreachable_pub, reason = "public for the tests of the border, which are another crate")]
 mod testnet;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use callers::Callers;
+pub(crate) use connection_pool::ConnectionPool;
 pub(crate) use network::Network;
 pub(crate) use registration_server::RegistrationServer;
 pub(crate) use scrape_server::HyperdhtScrapeServer;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::accept::Admission;
-use super::callers::Callers;
+use super::connection_pool::ConnectionPool;
 use super::node::{Node, NodeError};
 use super::registration_server::{KnownKeys, RegistrationServer};
 use super::scrape_server::HyperdhtScrapeServer;
@@ -57,8 +57,8 @@ impl Network {
     }
 
     /// What scrapes clients by their keys, showing this one.
-    pub(crate) fn callers(&self, own: &Identity, events: Arc<LinkEvents>) -> Callers {
-        Callers::new(self.0.clone(), own.clone(), events)
+    pub(crate) fn connection_pool(&self, own: &Identity, events: Arc<LinkEvents>) -> ConnectionPool {
+        ConnectionPool::new(self.0.clone(), own.clone(), events)
     }
 }
 

@@ -424,7 +424,7 @@ mod tests {
     #[tokio::test]
     async fn messages_arrive_whole_and_in_order() {
         let (mut a, mut b) = pair();
-        let sending = tokio::spawn(async move {
+        let writer = tokio::spawn(async move {
             for size in [1, 2, 70_000, 3, 5_000_000] {
                 a.writer.send(vec![u8::try_from(size % 251).unwrap(); size]).await.unwrap();
             }
@@ -438,7 +438,7 @@ mod tests {
         }
         assert!(b.reader.next().await.unwrap().is_none(), "it was closed");
         b.writer.close().await;
-        assert!(sending.await.unwrap().unwrap().is_none());
+        assert!(writer.await.unwrap().unwrap().is_none());
     }
 
     #[tokio::test]
@@ -513,7 +513,7 @@ mod tests {
     #[tokio::test]
     async fn a_long_message_leaves_no_room_behind() {
         let (mut a, mut b) = pair();
-        let sending = tokio::spawn(async move {
+        let writer = tokio::spawn(async move {
             a.writer.send(vec![1; 5_000_000]).await.unwrap();
             a.writer.send("short").await.unwrap();
             a
@@ -521,7 +521,7 @@ mod tests {
         assert_eq!(b.reader.next().await.unwrap().unwrap().len(), 5_000_000);
         assert_eq!(b.reader.next().await.unwrap().unwrap(), "short");
         assert!(b.reader.buffer.capacity() <= 4 * READ_BYTES, "{}", b.reader.buffer.capacity());
-        drop(sending.await.unwrap());
+        drop(writer.await.unwrap());
     }
 
     #[tokio::test]

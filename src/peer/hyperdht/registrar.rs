@@ -7,39 +7,39 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::calling::Caller;
 use super::node::Node;
 use super::route::new_way;
+use super::rpc_client::RpcClient;
 use crate::peer::backoff::{Backoff, REFUSAL_DELAYS};
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
 /// The least wait after a failed registration, whatever may have changed for the better meanwhile.
-const LEAST: Duration = Duration::from_secs(1);
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// How long finding and reaching a bridge may take: a search through the network, and a way through translators of addresses.
-const DIAL: Duration = Duration::from_secs(20);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a bridge may take to answer a registration.
-const ANSWER: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A proxy's relation to one bridge.
 pub(super) struct Registrar {
     pub(super) node: Node,
     /// Who dials: not who is registered.
-    pub(super) caller: Identity,
+    pub(super) dial_identity: Identity,
     /// Under which key we are to be scraped.
     pub(super) key: PublicKey,
     pub(super) bridge: PublicKey,
     pub(super) registration: Arc<Registration>,
     pub(super) events: Arc<LinkEvents>,
     /// Rung when the bridge has reached us, so that we can reach it, too.
-    pub(super) heard: Arc<Notify>,
+    pub(super) reachable: Arc<Notify>,
 }
 
 /// Why a registration has not come about.
-enum Failure {
+enum RegistrationFailure {
     Unreachable(String),
     Refused(String),
 }
@@ -53,7 +53,7 @@ impl Registrar {
                 outcome = self.register() => outcome,
             };
             let failed = outcome.is_err();
-            self.tell(outcome);
+            self.report(outcome);
             let wait = if failed {
                 backoff.next()
             } else {
@@ -63,50 +63,50 @@ impl Registrar {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => {}
-                () = self.changed(), if failed => {}
+                () = self.wait_for_change(), if failed => {}
             }
         }
     }
 
     /// Resolves once there is reason to believe that the bridge can be reached again.
-    async fn changed(&self) {
-        sleep(LEAST).await;
+    async fn wait_for_change(&self) {
+        sleep(MIN_RETRY_DELAY).await;
         tokio::select! {
-            () = self.heard.notified() => {}
+            () = self.reachable.notified() => {}
             () = new_way() => {}
         }
     }
 
-    fn tell(&self, outcome: Result<bool, Failure>) {
+    fn report(&self, outcome: Result<bool, RegistrationFailure>) {
         let (peer, alias) = (self.bridge, self.registration.alias.to_string());
         self.events.emit(match outcome {
             Ok(updated) => LinkEvent::Registered { peer, alias, updated },
-            Err(Failure::Refused(why)) => LinkEvent::RegistrationRefused { peer, alias, why },
-            Err(Failure::Unreachable(why)) => LinkEvent::Unreachable { peer, why },
+            Err(RegistrationFailure::Refused(why)) => LinkEvent::RegistrationRefused { peer, alias, why },
+            Err(RegistrationFailure::Unreachable(why)) => LinkEvent::Unreachable { peer, why },
         });
     }
 
     /// Registers once, and says whether the bridge has learned something new.
-    async fn register(&self) -> Result<bool, Failure> {
-        let dialed = self.node.dial(&self.caller, self.bridge, DIAL).await;
-        let pipe = dialed.map_err(|e| Failure::Unreachable(e.to_string()))?;
+    async fn register(&self) -> Result<bool, RegistrationFailure> {
+        let dialed = self.node.dial(&self.dial_identity, self.bridge, DIAL_TIMEOUT).await;
+        let pipe = dialed.map_err(|e| RegistrationFailure::Unreachable(e.to_string()))?;
         let open = self.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
         // How the connection ends otherwise shows in the answer.
-        let caller = Caller::new(pipe, REGISTER_PROTOCOL, |_| {});
-        let answer = caller.ask(REGISTER_METHOD, &self.request().encode(), ANSWER).await;
-        caller.close().await;
+        let client = RpcClient::new(pipe, REGISTER_PROTOCOL, |_| {});
+        let answer = client.call(REGISTER_METHOD, &self.request().encode(), RESPONSE_TIMEOUT).await;
+        client.close().await;
         open.report_end(match &answer {
             Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => (false, error.to_string()),
             _ => (true, "the registration is over".to_owned()),
         });
         let answer = answer.map_err(|error| match error {
-            HyperdhtError::Failed(why) => Failure::Refused(why),
-            error => Failure::Unreachable(error.to_string()),
+            HyperdhtError::Failed(why) => RegistrationFailure::Refused(why),
+            error => RegistrationFailure::Unreachable(error.to_string()),
         })?;
         match AliasReply::decode(answer) {
             Ok(AliasReply::Registered { updated }) => Ok(updated),
-            Ok(AliasReply::Refused(why)) => Err(Failure::Refused(why)),
-            Err(fault) => Err(Failure::Refused(format!("its answer is broken: {fault}"))),
+            Ok(AliasReply::Refused(why)) => Err(RegistrationFailure::Refused(why)),
+            Err(fault) => Err(RegistrationFailure::Refused(format!("its answer is broken: {fault}"))),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::accept::{Arrival, Listener};
 use super::node::{Node, lock};
 use super::pipe::Pipe;
-use super::serving::{Answer, Service, serve};
+use super::rpc_server::{RpcMethod, RpcReply, serve};
 use crate::peer::PublicKey;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
@@ -146,25 +146,25 @@ struct RegistrationMethod {
     registrant: Registrant,
 }
 
-impl Service for RegistrationMethod {
+impl RpcMethod for RegistrationMethod {
     const PROTOCOL: &'static str = REGISTER_PROTOCOL;
     const METHOD: &'static str = REGISTER_METHOD;
 
-    async fn answer(&self, value: Bytes) -> Answer {
+    async fn call(&self, value: Bytes) -> RpcReply {
         match AliasRequest::decode(value) {
             Ok(request) => {
                 let reply = self.handler.register(self.registrant, &request);
                 if matches!(reply, AliasReply::Registered { .. }) {
                     self.known.add(self.registrant.key);
                 }
-                Answer::plain(reply.encode())
+                RpcReply::untracked(reply.encode())
             }
-            Err(fault) => Answer {
+            Err(fault) => RpcReply {
                 outcome: Err(Failure {
                     message: fault.to_string(),
                     code: Some(FailureCode::Decode),
                 }),
-                received: None,
+                on_acked: None,
             },
         }
     }

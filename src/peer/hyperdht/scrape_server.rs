@@ -16,7 +16,7 @@ use super::network::failed;
 use super::node::Node;
 use super::pipe::Pipe;
 use super::registrar::Registrar;
-use super::serving::serve;
+use super::rpc_server::serve;
 use crate::http::Door;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
@@ -59,12 +59,12 @@ impl HyperdhtScrapeServer {
             door,
             events,
         } = settings;
-        let caller = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
+        let dial_identity = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
         let admitted: HashSet<PublicKey> = bridges.iter().copied().chain(allow).collect();
         let listener = node.listen(&identity, move |key| admitted.contains(&key)).await.map_err(failed)?;
         let registrar = |bridge| Registrar {
             node: node.clone(),
-            caller: caller.clone(),
+            dial_identity: dial_identity.clone(),
             key: identity.public_key(),
             bridge,
             registration: registration.clone(),

@@ -158,7 +158,7 @@ impl Relay {
         });
         // It ends by itself soon after both ends are dropped, having told the peer.
         tokio::spawn(drive(shared.clone(), self));
-        (StreamReader(End(shared.clone())), StreamWriter(End(shared)))
+        (StreamReader(ConnectionEnd(shared.clone())), StreamWriter(ConnectionEnd(shared)))
     }
 }
 
@@ -203,9 +203,9 @@ impl State {
 }
 
 /// One of the two ends; the stream goes with the last.
-struct End(Arc<Shared>);
+struct ConnectionEnd(Arc<Shared>);
 
-impl Drop for End {
+impl Drop for ConnectionEnd {
     fn drop(&mut self) {
         lock(&self.0.state).ends -= 1;
         self.0.changed.notify_one();
@@ -213,7 +213,7 @@ impl Drop for End {
 }
 
 /// Reads what the peer sends.
-pub(super) struct StreamReader(End);
+pub(super) struct StreamReader(ConnectionEnd);
 
 impl AsyncRead for StreamReader {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -239,7 +239,7 @@ impl AsyncRead for StreamReader {
 }
 
 /// Writes to the peer. A flush lasts until the peer has acknowledged everything, a shutdown until it has acknowledged the end.
-pub(super) struct StreamWriter(End);
+pub(super) struct StreamWriter(ConnectionEnd);
 
 impl StreamWriter {
     /// Waits for `ready`, with the state as it is now.

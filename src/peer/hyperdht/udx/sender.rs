@@ -313,8 +313,8 @@ impl Sender {
 
     /// When [`Sender::tick`] has something to do, if nothing else happens.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
-        let sending = !self.lost.is_empty() || !self.waiting.is_empty() || (self.finishing && !self.finished);
-        let pace = if sending { self.window.due(self.rtt.smoothed(), now) } else { None };
+        let writer = !self.lost.is_empty() || !self.waiting.is_empty() || (self.finishing && !self.finished);
+        let pace = if writer { self.window.due(self.rtt.smoothed(), now) } else { None };
         let wait = (!self.flights.is_empty()).then(|| self.last_sent + self.wait());
         pace.into_iter().chain(wait).min()
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod rpc;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -12,9 +12,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::calling::{Caller, End};
-use super::pipe::{Pipe, pair};
-use super::serving::{Answer, Service, serve};
+use super::super::pipe::{Pipe, pair};
+use super::super::rpc_client::{ConnectionEnd, RpcClient};
+use super::super::rpc_server::{RpcMethod, RpcReply, serve};
 use crate::peer::HyperdhtError;
 use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCOL, REGISTER_PROTOCOL, Reply};
 
@@ -24,23 +24,23 @@ const LONG: Duration = Duration::from_secs(30);
 /// Answers with what it was asked, and counts how many answers were received.
 #[derive(Default)]
 struct Echo {
-    received: Arc<AtomicUsize>,
+    on_acked: Arc<AtomicUsize>,
 }
 
-impl Service for Echo {
+impl RpcMethod for Echo {
     const PROTOCOL: &'static str = METRICS_PROTOCOL;
     const METHOD: &'static str = METRICS_METHOD;
     /// What is answered has the size of what was asked.
     const MAX_BYTES: usize = 2_000_000;
 
-    async fn answer(&self, value: Bytes) -> Answer {
+    async fn call(&self, value: Bytes) -> RpcReply {
         if value == "never" {
             std::future::pending().await
         }
-        let received = self.received.clone();
-        Answer {
+        let on_acked = self.on_acked.clone();
+        RpcReply {
             outcome: Ok(vec![Bytes::from_static(b"<"), value, Bytes::from_static(b">")]),
-            received: Some(Box::new(move || _ = received.fetch_add(1, Ordering::SeqCst))),
+            on_acked: Some(Box::new(move || _ = on_acked.fetch_add(1, Ordering::SeqCst))),
         }
     }
 }
@@ -48,19 +48,19 @@ impl Service for Echo {
 /// An echo at the far end of a connection.
 struct Served {
     near: Pipe,
-    received: Arc<AtomicUsize>,
-    ended: JoinHandle<End>,
+    on_acked: Arc<AtomicUsize>,
+    ended: JoinHandle<ConnectionEnd>,
     stop: CancellationToken,
 }
 
 fn served() -> Served {
     let (near, far) = pair();
     let (echo, stop) = (Echo::default(), CancellationToken::new());
-    let received = echo.received.clone();
+    let on_acked = echo.on_acked.clone();
     let ended = tokio::spawn(serve(far, Arc::new(echo), LONG, stop.clone()));
     Served {
         near,
-        received,
+        on_acked,
         ended,
         stop,
     }
@@ -91,14 +91,14 @@ async fn response(pipe: &mut Pipe) -> (u64, Reply) {
 
 #[tokio::test]
 async fn many_requests_at_once_get_their_own_answers() {
-    let Served { near, received, .. } = served();
-    let caller = Arc::new(Caller::new(near, METRICS_PROTOCOL, |_| {}));
+    let Served { near, on_acked, .. } = served();
+    let client = Arc::new(RpcClient::new(near, METRICS_PROTOCOL, |_| {}));
     let mut asking = JoinSet::new();
     for n in 0..200_usize {
-        let caller = caller.clone();
+        let client = client.clone();
         asking.spawn(async move {
             let value = vec![u8::try_from(n).unwrap(); 60_000];
-            let answer = caller.ask(METRICS_METHOD, &value, LONG).await.unwrap();
+            let answer = client.call(METRICS_METHOD, &value, LONG).await.unwrap();
             assert_eq!(answer, [b"<", &value[..], b">"].concat());
         });
     }
@@ -106,7 +106,7 @@ async fn many_requests_at_once_get_their_own_answers() {
         asked.unwrap();
     }
     timeout(LONG, async {
-        while received.load(Ordering::SeqCst) < 200 {
+        while on_acked.load(Ordering::SeqCst) < 200 {
             tokio::task::yield_now().await;
         }
     })
@@ -179,10 +179,10 @@ async fn nonsense_ends_a_connection() {
         assert!(!graceful, "{why}");
         let (near, mut far) = pair();
         let (tell, told) = oneshot::channel();
-        let caller = Caller::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
+        let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
         far.writer.send(bad.to_vec()).await.unwrap();
         assert!(!timeout(LONG, told).await.unwrap().unwrap().0);
-        assert!(!caller.is_alive());
+        assert!(!client.is_alive());
     }
 }
 
@@ -190,22 +190,22 @@ async fn nonsense_ends_a_connection() {
 async fn who_stops_finishes_what_is_in_work() {
     let Served { near, ended, stop, .. } = served();
     let (tell, told) = oneshot::channel();
-    let caller = Caller::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
-    assert_eq!(caller.ask(METRICS_METHOD, b"a", LONG).await.unwrap(), "<a>");
+    let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
+    assert_eq!(client.call(METRICS_METHOD, b"a", LONG).await.unwrap(), "<a>");
     stop.cancel();
     assert!(timeout(LONG, ended).await.unwrap().unwrap().0);
     assert!(timeout(LONG, told).await.unwrap().unwrap().0, "the end was meant");
-    assert!(matches!(caller.ask(METRICS_METHOD, b"a", LONG).await, Err(HyperdhtError::Lost(_))));
+    assert!(matches!(client.call(METRICS_METHOD, b"a", LONG).await, Err(HyperdhtError::Lost(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_late_disturbs_nobody() {
     let (near, mut far) = pair();
-    let caller = Caller::new(near, METRICS_PROTOCOL, |_| {});
+    let client = RpcClient::new(near, METRICS_PROTOCOL, |_| {});
     assert_eq!(frames(&mut far).await, [open(1, METRICS_PROTOCOL)]);
     far.writer.send(open(9, METRICS_PROTOCOL).encode()).await.unwrap();
     let second = Duration::from_secs(1);
-    assert_eq!(caller.ask(METRICS_METHOD, b"x", second).await, Err(HyperdhtError::Timeout(second)));
+    assert_eq!(client.call(METRICS_METHOD, b"x", second).await, Err(HyperdhtError::Timeout(second)));
     far.writer.send(Call::response(9, 1, Ok(&["late".into()]))).await.unwrap();
     far.writer.send(Call::response(9, 2, Ok(&["in time".into()]))).await.unwrap();
     // An answer before its question: dropped as well, since numbers are never given twice.
@@ -231,7 +231,7 @@ async fn an_answer_that_is_late_disturbs_nobody() {
         );
         far.writer.send(Call::response(9, 2, Ok(&["right".into()]))).await.unwrap();
     };
-    let (answer, ()) = tokio::join!(caller.ask(METRICS_METHOD, b"y", LONG), answering);
+    let (answer, ()) = tokio::join!(client.call(METRICS_METHOD, b"y", LONG), answering);
     assert_eq!(answer.unwrap(), "right");
 }
 
@@ -240,7 +240,7 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
     for last in [Some(Frame::Reject { channel: 1 }), None] {
         let (near, mut far) = pair();
         let (tell, mut told) = mpsc::unbounded_channel();
-        let caller = Caller::new(near, METRICS_PROTOCOL, move |end| tell.send(end).unwrap());
+        let client = RpcClient::new(near, METRICS_PROTOCOL, move |end| tell.send(end).unwrap());
         let leaving = async {
             frames(&mut far).await;
             frames(&mut far).await;
@@ -249,9 +249,9 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
             }
             far.writer.close().await;
         };
-        let (answer, ()) = tokio::join!(caller.ask(METRICS_METHOD, b"x", LONG), leaving);
+        let (answer, ()) = tokio::join!(client.call(METRICS_METHOD, b"x", LONG), leaving);
         assert!(matches!(answer, Err(HyperdhtError::Lost(_))), "{answer:?}");
-        assert!(!caller.is_alive());
+        assert!(!client.is_alive());
         assert!(timeout(LONG, told.recv()).await.unwrap().unwrap().0);
     }
 }
@@ -270,5 +270,5 @@ async fn what_was_cut_off_was_not_received() {
     frames(&mut near).await;
     drop(near);
     assert!(!timeout(LONG, served.ended).await.unwrap().unwrap().1.is_empty());
-    assert_eq!(served.received.load(Ordering::SeqCst), 0);
+    assert_eq!(served.on_acked.load(Ordering::SeqCst), 0);
 }

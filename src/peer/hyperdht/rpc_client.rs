@@ -1,0 +1,295 @@
+//! The end of a connection that asks: requests on one channel, and the answers to them in whatever order they come.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::message_writer::{MessageQueue, MessageWriter, WriterClosed};
+use super::pipe::{Pipe, PipeReader};
+use crate::peer::HyperdhtError;
+use crate::wire::hyperdht::{Call, Failure, FailureCode, Frame, Frames, Reply, WireFault};
+
+/// Our number for the one channel that we open.
+const CHANNEL: u64 = 1;
+
+/// Requests that may wait for an answer on one connection: more than scrapers of one proxy there are.
+const MAX_PENDING: usize = 1_024;
+
+/// How a connection ended: whether that was meant, and why.
+pub(super) type ConnectionEnd = (bool, String);
+
+/// Asks over a connection, which is closed when this is dropped.
+pub(super) struct RpcClient {
+    calls: Arc<PendingCalls>,
+    queue: MessageQueue,
+    writer: MessageWriter,
+    reader: AbortOnDropHandle<()>,
+    end_notifier: EndNotifier,
+}
+
+/// Tells of the end of a connection once, by the first that knows of one; at the latest when the connection is dropped.
+struct EndNotifier(Arc<EndCallback>);
+
+/// Called with the end of a connection.
+type EndFn = Box<dyn FnOnce(ConnectionEnd) + Send>;
+
+/// What is called at the end, until it was.
+struct EndCallback(Mutex<Option<EndFn>>);
+
+impl EndCallback {
+    fn notify(&self, end: ConnectionEnd) {
+        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            ended(end);
+        }
+    }
+}
+
+impl Drop for EndNotifier {
+    fn drop(&mut self) {
+        self.0.notify((true, "closed here".to_owned()));
+    }
+}
+
+#[derive(Default)]
+struct PendingCalls(Mutex<CallTable>);
+
+#[derive(Default)]
+struct CallTable {
+    last_id: u64,
+    /// At most [`MAX_PENDING`].
+    pending: HashMap<u64, oneshot::Sender<Result<Bytes, HyperdhtError>>>,
+    end_reason: Option<String>,
+}
+
+impl RpcClient {
+    /// Opens a channel of this protocol; `ended` is called when the connection ends, or is given up here.
+    pub(super) fn new(pipe: Pipe, protocol: &str, ended: impl FnOnce(ConnectionEnd) + Send + 'static) -> Self {
+        let open = Frame::Open {
+            channel: CHANNEL,
+            protocol: protocol.to_owned(),
+            id: Bytes::new(),
+        };
+        let (queue, writer) = MessageWriter::start(pipe.writer, Some(open.encode()));
+        let calls = Arc::<PendingCalls>::default();
+        let reader = ResponseReader {
+            protocol: protocol.to_owned(),
+            peer_channel: None,
+            calls: calls.clone(),
+            queue: queue.clone(),
+        };
+        let source = pipe.reader;
+        let end_notifier = EndNotifier(Arc::new(EndCallback(Mutex::new(Some(Box::new(ended))))));
+        let on_end = end_notifier.0.clone();
+        let reader = tokio::spawn(async move {
+            let calls = reader.calls.clone();
+            let end = reader.run(source).await;
+            calls.end(&end.1);
+            on_end.notify(end);
+        });
+        Self {
+            calls,
+            queue,
+            writer,
+            reader: AbortOnDropHandle::new(reader),
+            end_notifier,
+        }
+    }
+
+    /// Tells of the end of the connection, which is about to be given up.
+    pub(super) fn notify_end(&self, end: ConnectionEnd) {
+        self.end_notifier.0.notify(end);
+    }
+
+    /// Whether it can still be asked.
+    pub(super) fn is_alive(&self) -> bool {
+        self.calls.lock().end_reason.is_none()
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none in time, or the other end says why there is none.
+    pub(super) async fn call(&self, method: &str, value: &[u8], wait: Duration) -> Result<Bytes, HyperdhtError> {
+        let mut call = PendingCall::new(&self.calls)?;
+        let request = Call::request(CHANNEL, call.id, method, value);
+        let answered = async {
+            // Why it is gone is said by the answer.
+            let _ = self.queue.send(request).await;
+            (&mut call.answer).await
+        };
+        match timeout(wait, answered).await {
+            Err(_) => Err(HyperdhtError::Timeout(wait)),
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(HyperdhtError::Lost("the connection is closed".to_owned())),
+        }
+    }
+
+    /// Closes the connection in good order.
+    pub(super) async fn close(self) {
+        let Self { queue, writer, reader, .. } = self;
+        // What has no outbox any more ends the connection when it has sent all.
+        drop((queue, reader));
+        writer.finish().await;
+    }
+}
+
+impl PendingCalls {
+    fn lock(&self) -> MutexGuard<'_, CallTable> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complete(&self, id: u64, outcome: Result<Bytes, HyperdhtError>) {
+        let pending = self.lock().pending.remove(&id);
+        // An answer that nobody waits for any more comes too late.
+        if let Some(pending) = pending {
+            let _ = pending.send(outcome);
+        }
+    }
+
+    fn end(&self, why: &str) {
+        let pending = {
+            let mut table = self.lock();
+            table.end_reason = Some(why.to_owned());
+            std::mem::take(&mut table.pending)
+        };
+        for (_, pending) in pending {
+            let _ = pending.send(Err(HyperdhtError::Lost(why.to_owned())));
+        }
+    }
+}
+
+/// A place among those who wait; left when it is dropped.
+struct PendingCall<'s> {
+    calls: &'s PendingCalls,
+    id: u64,
+    answer: oneshot::Receiver<Result<Bytes, HyperdhtError>>,
+}
+
+impl<'s> PendingCall<'s> {
+    fn new(calls: &'s PendingCalls) -> Result<Self, HyperdhtError> {
+        let mut table = calls.lock();
+        if let Some(why) = &table.end_reason {
+            return Err(HyperdhtError::Lost(why.clone()));
+        }
+        if table.pending.len() >= MAX_PENDING {
+            return Err(HyperdhtError::Busy);
+        }
+        let (reply_sender, answer) = oneshot::channel();
+        table.last_id += 1;
+        let id = table.last_id;
+        table.pending.insert(id, reply_sender);
+        Ok(Self { calls, id, answer })
+    }
+}
+
+impl Drop for PendingCall<'_> {
+    fn drop(&mut self) {
+        self.calls.lock().pending.remove(&self.id);
+    }
+}
+
+/// The task that reads.
+struct ResponseReader {
+    protocol: String,
+    /// Their number for the channel, once they have opened it, too.
+    peer_channel: Option<u64>,
+    calls: Arc<PendingCalls>,
+    queue: MessageQueue,
+}
+
+/// Why reading ends.
+enum ReadEnd {
+    Graceful(&'static str),
+    Fault(WireFault),
+    WriterClosed,
+}
+
+impl From<WireFault> for ReadEnd {
+    fn from(fault: WireFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<WriterClosed> for ReadEnd {
+    fn from(_: WriterClosed) -> Self {
+        Self::WriterClosed
+    }
+}
+
+impl ResponseReader {
+    async fn run(mut self, mut source: PipeReader) -> ConnectionEnd {
+        loop {
+            let queue = self.queue.clone();
+            let message = tokio::select! {
+                message = source.next() => match message {
+                    Ok(Some(message)) => message,
+                    Ok(None) => return (true, "the other end has closed the connection".to_owned()),
+                    Err(error) => return (false, error.to_string()),
+                },
+                () = queue.closed() => return (false, "nothing can be sent any more".to_owned()),
+            };
+            if let Err(stop) = self.handle_message(message).await {
+                return match stop {
+                    ReadEnd::Graceful(why) => (true, why.to_owned()),
+                    ReadEnd::Fault(fault) => (false, fault.to_string()),
+                    ReadEnd::WriterClosed => (false, "nothing can be sent any more".to_owned()),
+                };
+            }
+        }
+    }
+
+    async fn handle_message(&mut self, message: Bytes) -> Result<(), ReadEnd> {
+        for frame in Frames::of(message) {
+            match frame? {
+                Frame::Open { channel, protocol, id } => {
+                    if self.peer_channel.is_none() && id.is_empty() && protocol == self.protocol {
+                        self.peer_channel = Some(channel);
+                    } else {
+                        // What nobody answers the other end would keep for ever.
+                        self.queue.send(Frame::Reject { channel }.encode()).await?;
+                    }
+                }
+                Frame::Reject { channel: CHANNEL } => return Err(ReadEnd::Graceful("the other end does not speak this protocol")),
+                Frame::Close { channel } if Some(channel) == self.peer_channel => {
+                    return Err(ReadEnd::Graceful("the other end has closed the channel"));
+                }
+                Frame::Data { channel, kind, payload } if Some(channel) == self.peer_channel => {
+                    self.handle_call(kind, payload).await?;
+                }
+                // What was sent before they knew that we do not want their channel.
+                Frame::Reject { .. } | Frame::Close { .. } | Frame::Data { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_call(&self, kind: u64, payload: Bytes) -> Result<(), ReadEnd> {
+        match Call::decode(kind, payload)? {
+            Some(Call::Response(Reply { id, outcome })) => {
+                self.calls
+                    .complete(id, outcome.map_err(|failure| HyperdhtError::Failed(failure.to_string())));
+            }
+            Some(Call::Request { id, method, .. }) if id != 0 => {
+                let failure = unknown_method(&method);
+                self.queue.send(Call::response(CHANNEL, id, Err(&failure))).await?;
+            }
+            Some(Call::Request { .. }) | None => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a request for a method is answered with that is not there.
+pub(super) fn unknown_method(method: &str) -> Failure {
+    Failure {
+        message: format!("unknown method {method:?}"),
+        code: Some(FailureCode::UnknownMethod),
+    }
+}
