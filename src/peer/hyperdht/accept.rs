@@ -24,7 +24,7 @@ use super::announce::{Record, relays};
 use super::answers::Answers;
 use super::node::{Node, Outside, socket_address};
 use super::openings::Openings;
-use super::pipe::{Keys, Pipe};
+use super::secret_stream::{SecretStream, SessionKeys};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
@@ -77,7 +77,7 @@ type Admit = Box<dyn Fn(PublicKey) -> Admission + Send + Sync>;
 /// Somebody asked for a connection.
 pub(super) enum Arrival {
     /// They were let in.
-    Admitted(Pipe),
+    Admitted(SecretStream),
     /// They were not, and got no answer.
     Refused {
         /// Who they are.
@@ -306,7 +306,7 @@ impl Serving {
             remote,
             opening,
             key,
-            keys: Keys {
+            keys: SessionKeys {
                 initiator: false,
                 tx: shared.tx,
                 rx: shared.rx,
@@ -387,7 +387,7 @@ struct Making {
     remote: u32,
     opening: Opening,
     key: PublicKey,
-    keys: Keys,
+    keys: SessionKeys,
     arriving: mpsc::Sender<Arrival>,
 }
 
@@ -409,10 +409,10 @@ impl Making {
         let Ok((source, sink)) = self.expected.open(self.remote, address).await else {
             return;
         };
-        let mut pipe = Pipe::new(self.key, address, self.keys, source, sink);
-        if let Ok(Ok(())) = timeout(PATIENCE, pipe.reader.greeted()).await {
+        let mut stream = SecretStream::new(self.key, address, self.keys, source, sink);
+        if let Ok(Ok(())) = timeout(PATIENCE, stream.reader.read_header()).await {
             // Nobody takes arrivals any more: the pipe closes itself.
-            let _ = self.arriving.send(Arrival::Admitted(pipe)).await;
+            let _ = self.arriving.send(Arrival::Admitted(stream)).await;
         }
     }
 }

@@ -196,13 +196,13 @@ impl ConnectionPool {
     fn dial(&self, peer: PublicKey) -> PendingDial {
         let (node, own, events) = (self.0.node.clone(), self.0.own.clone(), self.0.events.clone());
         let attempt = async move {
-            let pipe = node.dial(&own, peer, DIAL_TIMEOUT).await.map_err(|error| {
+            let stream = node.dial(&own, peer, DIAL_TIMEOUT).await.map_err(|error| {
                 let why = error.to_string();
                 events.emit(LinkEvent::Unreachable { peer, why: why.clone() });
                 HyperdhtError::Unreachable(why)
             })?;
-            let open = events.opened(peer, pipe.address, ConnectionUid::random());
-            Ok(Arc::new(RpcClient::new(pipe, METRICS_PROTOCOL, move |end| open.report_end(end))))
+            let open = events.opened(peer, stream.address, ConnectionUid::random());
+            Ok(Arc::new(RpcClient::new(stream, METRICS_PROTOCOL, move |end| open.report_end(end))))
         };
         let task = AbortOnDropHandle::new(tokio::spawn(attempt));
         let outcome = async move { task.await.unwrap_or_else(|lost| Err(HyperdhtError::Node(lost.to_string()))) };
@@ -277,9 +277,9 @@ mod tests {
         let (service, count) = (switch.clone(), accepted.clone());
         let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut links = tokio::task::JoinSet::new();
-            while let Some(Arrival::Admitted(pipe)) = listener.accept().await {
+            while let Some(Arrival::Admitted(stream)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                links.spawn(serve(pipe, service.clone(), LONG, CancellationToken::new()));
+                links.spawn(serve(stream, service.clone(), LONG, CancellationToken::new()));
             }
         }));
         let (peer, pool) = (server.public_key(), ConnectionPool::new(here, client, Arc::default()));

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::announce::{closest, request};
 use super::node::{Node, Outside, lock, socket_address};
-use super::pipe::{Keys, Pipe, PipeError};
+use super::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
 
@@ -73,7 +73,7 @@ pub(super) enum DialError {
     Unreachable(PublicKey, SocketAddr),
     /// The connection broke while it was made.
     #[error("{0}: {1}")]
-    Pipe(PublicKey, PipeError),
+    SecretStream(PublicKey, SecretStreamError),
     /// The transport failed on our side.
     #[error("{0}: {1}")]
     Transport(PublicKey, io::Error),
@@ -96,7 +96,7 @@ impl Routes {
 }
 
 /// Reaches a peer within `wait`.
-pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<Pipe, DialError> {
+pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
     let dialing = async {
         // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
         let _ = node.dht.bootstrapped().await;
@@ -116,14 +116,14 @@ struct Dialing<'a> {
 /// An answer to our handshake.
 struct Answered {
     payload: NoisePayload,
-    keys: Keys,
+    keys: SessionKeys,
     remote: u32,
     /// Where the peer is for the relay.
     server: Ipv4Peer,
 }
 
 impl Dialing<'_> {
-    async fn run(&self) -> Result<Pipe, DialError> {
+    async fn run(&self) -> Result<SecretStream, DialError> {
         // Who hears "open" sends to where the relay sees us, which gets us through translators of addresses that are consistent; who does
         // not waits for our first packet, wherever it comes from. Where the likelier fails the other may do.
         let claims = if self.outside.consistent() {
@@ -204,7 +204,7 @@ impl Dialing<'_> {
     }
 
     /// From an answer to a connection that the peer starts.
-    async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
+    async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
         let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server, &OPENINGS)).await else {
@@ -212,25 +212,26 @@ impl Dialing<'_> {
         };
         let address = heard.map_err(transport)?;
         let (source, sink) = expected.open(answered.remote, address).await.map_err(transport)?;
-        self.greeted(Pipe::new(self.to, address, answered.keys, source, sink), address)
+        self.read_header(SecretStream::new(self.to, address, answered.keys, source, sink), address)
             .await
     }
 
     /// The connection, once the other end has greeted.
-    async fn greeted(&self, mut pipe: Pipe, address: SocketAddr) -> Result<Pipe, DialError> {
-        match timeout(PATIENCE, pipe.reader.greeted()).await {
-            Ok(Ok(())) => Ok(pipe),
-            Ok(Err(error)) => Err(DialError::Pipe(self.to, error)),
+    async fn read_header(&self, mut stream: SecretStream, address: SocketAddr) -> Result<SecretStream, DialError> {
+        match timeout(PATIENCE, stream.reader.read_header()).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(error)) => Err(DialError::SecretStream(self.to, error)),
             Err(_) => Err(DialError::Unreachable(self.to, address)),
         }
     }
 
     /// From an answer to a connection.
-    async fn connect(&self, expected: Expected, answered: Answered) -> Result<Pipe, DialError> {
+    async fn connect(&self, expected: Expected, answered: Answered) -> Result<SecretStream, DialError> {
         let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
         let transport = expected.open(answered.remote, server).await;
         let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
-        self.greeted(Pipe::new(self.to, server, answered.keys, source, sink), server).await
+        self.read_header(SecretStream::new(self.to, server, answered.keys, source, sink), server)
+            .await
     }
 
     /// Where to send the first packet.
@@ -303,7 +304,7 @@ impl Handshake<'_> {
         let payload = noise.recv(&message.noise).ok()?;
         let shared = noise.finalize().ok()?;
         Some(usable(&payload).map(|remote| Answered {
-            keys: Keys {
+            keys: SessionKeys {
                 initiator: true,
                 tx: shared.tx,
                 rx: shared.rx,

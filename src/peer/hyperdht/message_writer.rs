@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 
-use super::pipe::{PipeError, PipeWriter};
+use super::secret_stream::{SecretStreamError, SecretStreamWriter};
 
 /// Messages that wait to be written, beside the one that is and the one after it. Each may have 16 MiB, and stays while the other end
 /// takes nothing; whoever wants to add one waits, and makes it only then.
@@ -55,11 +55,11 @@ impl MessageQueue {
 
 /// The task that writes. It needs no owner: once all outboxes are gone it sends what waits, says goodbye and ends, each within a bounded
 /// time.
-pub(super) struct MessageWriter(JoinHandle<Result<(), PipeError>>);
+pub(super) struct MessageWriter(JoinHandle<Result<(), SecretStreamError>>);
 
 impl MessageWriter {
     /// Begins to send, the `first` message before all others.
-    pub(super) fn start(writer: PipeWriter, first: Option<Vec<u8>>) -> (MessageQueue, Self) {
+    pub(super) fn start(writer: SecretStreamWriter, first: Option<Vec<u8>>) -> (MessageQueue, Self) {
         let (queue, messages) = mpsc::channel(QUEUE_LENGTH);
         (MessageQueue(queue), Self(tokio::spawn(write(writer, first, messages))))
     }
@@ -76,8 +76,12 @@ impl MessageWriter {
     }
 }
 
-async fn write(mut writer: PipeWriter, first: Option<Vec<u8>>, mut messages: mpsc::Receiver<Message>) -> Result<(), PipeError> {
-    let slow = |_: Elapsed| PipeError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+async fn write(
+    mut writer: SecretStreamWriter,
+    first: Option<Vec<u8>>,
+    mut messages: mpsc::Receiver<Message>,
+) -> Result<(), SecretStreamError> {
+    let slow = |_: Elapsed| SecretStreamError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
     if let Some(first) = first {
         timeout(WRITE_TIMEOUT, writer.send(first)).await.map_err(slow)??;
     }

@@ -1,6 +1,6 @@
 //! Links over HyperDHT: peers find each other by key alone, and talk over UDX streams that are encrypted with keys from their handshake.
 //!
-//! [`node::Node`] is our place in the network. Dialling and being reached make a [`pipe::Pipe`] out of a key: whole messages in both
+//! [`node::Node`] is our place in the network. Dialling and being reached make a [`secret_stream::SecretStream`] out of a key: whole messages in both
 //! directions. On a pipe one end asks ([`calling`]) and the other answers ([`serving`]). Of these is made what a proxy needs ([`scraped`],
 //! with a [`registrar`] for each bridge) and what a bridge needs ([`registrations`] for registrations, [`pool`] for scrapes).
 
@@ -14,13 +14,13 @@ mod metrics_method;
 mod network;
 mod node;
 mod openings;
-mod pipe;
 mod registrar;
 mod registration_server;
 mod route;
 mod rpc_client;
 mod rpc_server;
 mod scrape_server;
+mod secret_stream;
 mod stream;
 mod udx;
 

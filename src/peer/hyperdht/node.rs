@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::accept::{self, Admission, Listener};
 use super::dial::{self, DIALS, DialError, Routes};
-use super::pipe::Pipe;
+use super::secret_stream::SecretStream;
 use crate::peer::{Identity, PublicKey};
 
 /// Why there is no node.
@@ -111,7 +111,7 @@ impl Node {
     /// # Errors
     ///
     /// Where it is not found, does not answer, does not let us in, or cannot be reached within `wait`.
-    pub(super) async fn dial(&self, own: &Identity, to: PublicKey, wait: Duration) -> Result<Pipe, DialError> {
+    pub(super) async fn dial(&self, own: &Identity, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
         dial::dial(self, &key_pair(own), to, wait).await
     }
 

@@ -89,10 +89,10 @@ impl Registrar {
     /// Registers once, and says whether the bridge has learned something new.
     async fn register(&self) -> Result<bool, RegistrationFailure> {
         let dialed = self.node.dial(&self.dial_identity, self.bridge, DIAL_TIMEOUT).await;
-        let pipe = dialed.map_err(|e| RegistrationFailure::Unreachable(e.to_string()))?;
-        let open = self.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
+        let stream = dialed.map_err(|e| RegistrationFailure::Unreachable(e.to_string()))?;
+        let open = self.events.opened(stream.peer, stream.address, ConnectionUid::random());
         // How the connection ends otherwise shows in the answer.
-        let client = RpcClient::new(pipe, REGISTER_PROTOCOL, |_| {});
+        let client = RpcClient::new(stream, REGISTER_PROTOCOL, |_| {});
         let answer = client.call(REGISTER_METHOD, &self.request().encode(), RESPONSE_TIMEOUT).await;
         client.close().await;
         open.report_end(match &answer {

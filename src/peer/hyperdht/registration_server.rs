@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::accept::{Arrival, Listener};
 use super::node::{Node, lock};
-use super::pipe::Pipe;
 use super::rpc_server::{RpcMethod, RpcReply, serve};
+use super::secret_stream::SecretStream;
 use crate::peer::PublicKey;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
@@ -82,14 +82,14 @@ impl RegistrationServer {
                 Some(ended) = clients.join_next() => log_end(ended),
                 arrival = listener.accept() => match arrival {
                     None => anyhow::bail!("the HyperDHT node is closed"),
-                    Some(Arrival::Admitted(pipe)) => {
-                        let is_known = known.contains(pipe.peer);
+                    Some(Arrival::Admitted(stream)) => {
+                        let is_known = known.contains(stream.peer);
                         unknown.retain(|task| !task.is_finished());
                         if is_known && clients.len() - unknown.len().min(clients.len()) >= MAX_KNOWN {
-                            tracing::warn!(peer = %pipe.peer, "more than {MAX_KNOWN} known clients register: dropped");
+                            tracing::warn!(peer = %stream.peer, "more than {MAX_KNOWN} known clients register: dropped");
                             continue;
                         }
-                        let serving = serve_client(pipe, handler.clone(), known.clone(), events.clone(), stop.clone());
+                        let serving = serve_client(stream, handler.clone(), known.clone(), events.clone(), stop.clone());
                         let task = clients.spawn(serving);
                         if !is_known {
                             if unknown.len() >= MAX_UNKNOWN
@@ -116,17 +116,17 @@ impl RegistrationServer {
 }
 
 async fn serve_client(
-    pipe: Pipe,
+    stream: SecretStream,
     handler: Arc<dyn RegistrationHandler>,
     known: Arc<KnownKeys>,
     events: Arc<LinkEvents>,
     stop: CancellationToken,
 ) {
-    let (key, address) = (pipe.peer, pipe.address);
+    let (key, address) = (stream.peer, stream.address);
     let open = events.opened(key, address, ConnectionUid::random());
     let registrant = Registrant { key, address };
     let serving = serve(
-        pipe,
+        stream,
         Arc::new(RegistrationMethod {
             handler,
             known,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::message_writer::{MessageQueue, MessageWriter, WriterClosed};
-use super::pipe::{Pipe, PipeReader};
+use super::secret_stream::{SecretStream, SecretStreamReader};
 use crate::peer::HyperdhtError;
 use crate::wire::hyperdht::{Call, Failure, FailureCode, Frame, Frames, Reply, WireFault};
 
@@ -69,13 +69,13 @@ struct CallTable {
 
 impl RpcClient {
     /// Opens a channel of this protocol; `ended` is called when the connection ends, or is given up here.
-    pub(super) fn new(pipe: Pipe, protocol: &str, ended: impl FnOnce(ConnectionEnd) + Send + 'static) -> Self {
+    pub(super) fn new(stream: SecretStream, protocol: &str, ended: impl FnOnce(ConnectionEnd) + Send + 'static) -> Self {
         let open = Frame::Open {
             channel: CHANNEL,
             protocol: protocol.to_owned(),
             id: Bytes::new(),
         };
-        let (queue, writer) = MessageWriter::start(pipe.writer, Some(open.encode()));
+        let (queue, writer) = MessageWriter::start(stream.writer, Some(open.encode()));
         let calls = Arc::<PendingCalls>::default();
         let reader = ResponseReader {
             protocol: protocol.to_owned(),
@@ -83,7 +83,7 @@ impl RpcClient {
             calls: calls.clone(),
             queue: queue.clone(),
         };
-        let source = pipe.reader;
+        let source = stream.reader;
         let end_notifier = EndNotifier(Arc::new(EndCallback(Mutex::new(Some(Box::new(ended))))));
         let on_end = end_notifier.0.clone();
         let reader = tokio::spawn(async move {
@@ -224,7 +224,7 @@ impl From<WriterClosed> for ReadEnd {
 }
 
 impl ResponseReader {
-    async fn run(mut self, mut source: PipeReader) -> ConnectionEnd {
+    async fn run(mut self, mut source: SecretStreamReader) -> ConnectionEnd {
         loop {
             let queue = self.queue.clone();
             let message = tokio::select! {

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
-use super::pipe::Pipe;
 use super::rpc_client::{ConnectionEnd, unknown_method};
+use super::secret_stream::SecretStream;
 use crate::peer::bridge_session::log_panic;
 use crate::wire::hyperdht::{Call, Failure, Frame, Frames, WireFault};
 
@@ -52,10 +52,10 @@ impl RpcReply {
 }
 
 /// Answers over a connection until it ends, is idle for so long, or `stop`: then what is in work is finished.
-pub(super) async fn serve<S: RpcMethod>(pipe: Pipe, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> ConnectionEnd {
-    let (queue, writer) = MessageWriter::start(pipe.writer, None);
-    let mut reader = pipe.reader;
-    reader.limit(S::MAX_BYTES);
+pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> ConnectionEnd {
+    let (queue, writer) = MessageWriter::start(stream.writer, None);
+    let mut reader = stream.reader;
+    reader.limit_message_bytes(S::MAX_BYTES);
     let mut server = RpcServer {
         handler,
         queue,

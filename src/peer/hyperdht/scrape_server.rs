@@ -14,9 +14,9 @@ use super::accept::{ANNOUNCE, Arrival, Listener};
 use super::metrics_method::MetricsMethod;
 use super::network::failed;
 use super::node::Node;
-use super::pipe::Pipe;
 use super::registrar::Registrar;
 use super::rpc_server::serve;
+use super::secret_stream::SecretStream;
 use crate::http::Door;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
@@ -119,20 +119,20 @@ impl HyperdhtScrapeServer {
                         address,
                         why: format!("its key {key} is neither a bridge's nor allowed"),
                     }),
-                    Some(Arrival::Admitted(pipe)) if links.len() >= MAX_LINKS => {
-                        tracing::warn!(peer = %pipe.peer, "more than {MAX_LINKS} scrapers: its connection is dropped");
+                    Some(Arrival::Admitted(stream)) if links.len() >= MAX_LINKS => {
+                        tracing::warn!(peer = %stream.peer, "more than {MAX_LINKS} scrapers: its connection is dropped");
                     }
-                    Some(Arrival::Admitted(pipe)) => {
-                        for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == pipe.peer) {
+                    Some(Arrival::Admitted(stream)) => {
+                        for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == stream.peer) {
                             reachable.notify_one();
                         }
                         let metrics = MetricsMethod {
                             door: door.clone(),
                             events: events.clone(),
                             scrape_ids: scrape_ids.clone(),
-                            peer: pipe.peer,
+                            peer: stream.peer,
                         };
-                        links.spawn(serve_scraper(pipe, metrics, stop.clone()));
+                        links.spawn(serve_scraper(stream, metrics, stop.clone()));
                     }
                 },
             }
@@ -149,7 +149,7 @@ impl HyperdhtScrapeServer {
 }
 
 /// Answers one scraper until its connection ends.
-async fn serve_scraper(pipe: Pipe, metrics: MetricsMethod, stop: CancellationToken) {
-    let open = metrics.events.opened(pipe.peer, pipe.address, ConnectionUid::random());
-    open.report_end(serve(pipe, Arc::new(metrics), IDLE_TIMEOUT, stop).await);
+async fn serve_scraper(stream: SecretStream, metrics: MetricsMethod, stop: CancellationToken) {
+    let open = metrics.events.opened(stream.peer, stream.address, ConnectionUid::random());
+    open.report_end(serve(stream, Arc::new(metrics), IDLE_TIMEOUT, stop).await);
 }

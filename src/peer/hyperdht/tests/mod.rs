@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::accept::{Admission, Arrival, Listener};
 use super::dial::DialError;
 use super::node::Node;
-use super::pipe::Pipe;
+use super::secret_stream::SecretStream;
 use super::testnet::TestNetwork;
 use crate::peer::{Identity, PublicKey};
 
@@ -55,22 +55,22 @@ impl Rig {
         listener
     }
 
-    async fn dial(&self, node: &Node) -> Result<Pipe, DialError> {
+    async fn dial(&self, node: &Node) -> Result<SecretStream, DialError> {
         node.dial(&self.client, self.server.public_key(), LONG).await
     }
 }
 
-async fn admitted(listener: &mut Listener) -> Pipe {
+async fn admitted(listener: &mut Listener) -> SecretStream {
     match timeout(LONG, listener.accept()).await.unwrap().unwrap() {
-        Arrival::Admitted(pipe) => pipe,
+        Arrival::Admitted(stream) => stream,
         Arrival::Refused { key, .. } => panic!("{key} was refused"),
     }
 }
 
 /// Sends back whatever comes.
-async fn echo(mut pipe: Pipe) {
-    while let Ok(Some(message)) = pipe.reader.next().await {
-        pipe.writer.send(message).await.unwrap();
+async fn echo(mut stream: SecretStream) {
+    while let Ok(Some(message)) = stream.reader.next().await {
+        stream.writer.send(message).await.unwrap();
     }
 }
 
@@ -248,8 +248,8 @@ async fn two_hundred_pipes_at_once_carry_their_own() {
     let mut echoes = JoinSet::new();
     let serving = tokio::spawn(async move {
         for _ in 0..PIPES {
-            let pipe = admitted(&mut listener).await;
-            echoes.spawn(echo(pipe));
+            let stream = admitted(&mut listener).await;
+            echoes.spawn(echo(stream));
         }
         (listener, echoes)
     });
@@ -257,10 +257,10 @@ async fn two_hundred_pipes_at_once_carry_their_own() {
     for number in 0..PIPES {
         let (here, client, server) = (here.clone(), rig.client.clone(), rig.server.public_key());
         dials.spawn(async move {
-            let mut pipe = here.dial(&client, server, LONG).await.unwrap();
+            let mut stream = here.dial(&client, server, LONG).await.unwrap();
             let message = Bytes::from(vec![u8::try_from(number).unwrap(); 60_000]);
-            pipe.writer.send(message.clone()).await.unwrap();
-            assert_eq!(timeout(LONG, pipe.reader.next()).await.unwrap().unwrap().unwrap(), message);
+            stream.writer.send(message.clone()).await.unwrap();
+            assert_eq!(timeout(LONG, stream.reader.next()).await.unwrap().unwrap().unwrap(), message);
         });
     }
     while let Some(done) = dials.join_next().await {

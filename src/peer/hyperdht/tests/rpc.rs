@@ -12,9 +12,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::super::pipe::{Pipe, pair};
 use super::super::rpc_client::{ConnectionEnd, RpcClient};
 use super::super::rpc_server::{RpcMethod, RpcReply, serve};
+use super::super::secret_stream::{SecretStream, pair};
 use crate::peer::HyperdhtError;
 use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCOL, REGISTER_PROTOCOL, Reply};
 
@@ -47,7 +47,7 @@ impl RpcMethod for Echo {
 
 /// An echo at the far end of a connection.
 struct Served {
-    near: Pipe,
+    near: SecretStream,
     on_acked: Arc<AtomicUsize>,
     ended: JoinHandle<ConnectionEnd>,
     stop: CancellationToken,
@@ -66,8 +66,8 @@ fn served() -> Served {
     }
 }
 
-async fn frames(pipe: &mut Pipe) -> Vec<Frame> {
-    let message = timeout(LONG, pipe.reader.next()).await.unwrap().unwrap().unwrap();
+async fn frames(stream: &mut SecretStream) -> Vec<Frame> {
+    let message = timeout(LONG, stream.reader.next()).await.unwrap().unwrap().unwrap();
     Frames::of(message).map(Result::unwrap).collect()
 }
 
@@ -79,8 +79,8 @@ fn open(channel: u64, protocol: &str) -> Frame {
     }
 }
 
-async fn response(pipe: &mut Pipe) -> (u64, Reply) {
-    let [Frame::Data { channel, kind, payload }] = &frames(pipe).await[..] else {
+async fn response(stream: &mut SecretStream) -> (u64, Reply) {
+    let [Frame::Data { channel, kind, payload }] = &frames(stream).await[..] else {
         panic!("no response")
     };
     match Call::decode(*kind, payload.clone()).unwrap() {

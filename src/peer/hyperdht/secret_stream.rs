@@ -27,24 +27,24 @@ const LENGTH_BYTES: usize = 3;
 /// The longest message: its length and that of its seal must fit into three bytes. The JavaScript side refuses to send more, too.
 pub(super) const MAX_MESSAGE_BYTES: usize = 0xff_ffff - ABYTES;
 /// Bytes of the first message: the name of the stream, and the header of the secretstream.
-const GREETING_BYTES: usize = 32 + HEADERBYTES;
+const HEADER_MESSAGE_BYTES: usize = 32 + HEADERBYTES;
 /// How long we are silent before an empty message says that we are there; what the JavaScript side does.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long the other end may be silent: six of its keep-alives, so that a program that is busy for a while is not given up.
-const SILENCE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a message may take from its first byte to its last: the largest one at 140 kB a second. Without a limit somebody who sends a
 /// byte now and then would have us hold what came before for ever.
-const WHOLE: Duration = Duration::from_secs(120);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the other end has to hear that we go.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that wait for the one that is being written; more would only hide from the sender that the other end is slow.
-const WAITING: usize = 1;
+const WRITE_QUEUE: usize = 1;
 /// Bytes that are asked of the transport at least, so that small messages do not need a call each.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Why a connection carries no more messages.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PipeError {
+pub(super) enum SecretStreamError {
     /// A message is longer than a connection can carry.
     #[error("a message of {0} bytes is more than the {MAX_MESSAGE_BYTES} that HyperDHT can carry")]
     TooLarge(usize),
@@ -53,24 +53,24 @@ pub(super) enum PipeError {
     Broken(#[from] io::Error),
     /// The connection ended in the middle of a message.
     #[error("the connection ended within a message")]
-    Cut,
+    Truncated,
     /// Nothing was heard for too long.
-    #[error("the other end has been silent for {SILENCE:?}")]
-    Silent,
+    #[error("the other end has been silent for {IDLE_TIMEOUT:?}")]
+    IdleTimeout,
     /// A message is announced that is longer than any that we want.
-    #[error("a message of {bytes} bytes was announced, where none has more than {most}")]
-    Unwanted {
+    #[error("a message of {bytes} bytes was announced, where none has more than {max_bytes}")]
+    TooLong {
         /// Its length.
         bytes: usize,
         /// The longest that is taken.
-        most: usize,
+        max_bytes: usize,
     },
     /// A message did not end in time.
-    #[error("a message was not complete within {WHOLE:?}")]
-    Slow,
+    #[error("a message was not complete within {MESSAGE_TIMEOUT:?}")]
+    MessageTimeout,
     /// What came was not sealed by the other end of the handshake.
     #[error("a message was not sealed by the other end")]
-    Forged,
+    NotAuthentic,
     /// We closed it.
     #[error("the connection is closed")]
     Closed,
@@ -78,7 +78,7 @@ pub(super) enum PipeError {
 
 /// What the two ends of a handshake share.
 #[derive(Clone)]
-pub(super) struct Keys {
+pub(super) struct SessionKeys {
     /// Whether we spoke first.
     pub(super) initiator: bool,
     /// Seals what we send.
@@ -89,7 +89,7 @@ pub(super) struct Keys {
     pub(super) hash: [u8; 64],
 }
 
-impl Keys {
+impl SessionKeys {
     /// How the end that did or did not speak first calls the stream.
     fn name(&self, initiator: bool) -> [u8; 32] {
         let purpose = namespace("hyperswarm/secret-stream", &[u8::from(!initiator)]);
@@ -100,85 +100,85 @@ impl Keys {
 }
 
 /// A connection to a peer that has shown its key.
-pub(super) struct Pipe {
+pub(super) struct SecretStream {
     /// Who is at the other end.
     pub(super) peer: PublicKey,
     /// Where its packets come from.
     pub(super) address: SocketAddr,
     /// What it sends.
-    pub(super) reader: PipeReader,
+    pub(super) reader: SecretStreamReader,
     /// What it is sent.
-    pub(super) writer: PipeWriter,
+    pub(super) writer: SecretStreamWriter,
 }
 
-impl Pipe {
+impl SecretStream {
     /// Continues a handshake over a transport. A flush of `sink` has to last until the other end's transport has acknowledged all.
     pub(super) fn new(
         peer: PublicKey,
         address: SocketAddr,
-        keys: Keys,
+        keys: SessionKeys,
         source: impl AsyncRead + Send + Unpin + 'static,
         sink: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
         let (push, header) = Push::new(&keys.tx);
-        let mut greeting = Vec::with_capacity(LENGTH_BYTES + GREETING_BYTES);
-        greeting.extend(length(GREETING_BYTES));
-        greeting.extend(keys.name(keys.initiator));
-        greeting.extend(header);
-        let (orders, inbox) = mpsc::channel(WAITING);
-        let writing = Writing { push, sink, inbox };
+        let mut first_message = Vec::with_capacity(LENGTH_BYTES + HEADER_MESSAGE_BYTES);
+        first_message.extend(length(HEADER_MESSAGE_BYTES));
+        first_message.extend(keys.name(keys.initiator));
+        first_message.extend(header);
+        let (commands, inbox) = mpsc::channel(WRITE_QUEUE);
+        let task = WriteTask { push, sink, inbox };
         Self {
             peer,
             address,
-            reader: PipeReader {
-                state: Reading::Nothing(Box::new(Greeting {
+            reader: SecretStreamReader {
+                state: ReadState::Header(Box::new(ExpectedHeader {
                     name: keys.name(!keys.initiator),
                     rx: keys.rx,
                 })),
                 source: Box::new(source),
                 buffer: BytesMut::new(),
-                most: MAX_MESSAGE_BYTES,
-                heard: Instant::now(),
-                began: None,
+                max_bytes: MAX_MESSAGE_BYTES,
+                last_read: Instant::now(),
+                message_started: None,
             },
-            writer: PipeWriter {
-                orders,
-                task: Some(AbortOnDropHandle::new(tokio::spawn(writing.run(greeting)))),
+            writer: SecretStreamWriter {
+                commands,
+                task: Some(AbortOnDropHandle::new(tokio::spawn(task.run(first_message)))),
             },
         }
     }
 }
 
 /// What has been read.
-enum Reading {
+enum ReadState {
     /// The first message has not come.
-    Nothing(Box<Greeting>),
+    Header(Box<ExpectedHeader>),
     /// It has, and opens the others.
     Messages(Pull),
 }
 
 /// What the other end's first message has to be.
-struct Greeting {
+struct ExpectedHeader {
     name: [u8; 32],
     rx: [u8; 32],
 }
 
 /// The receiving half.
-pub(super) struct PipeReader {
-    state: Reading,
+pub(super) struct SecretStreamReader {
+    state: ReadState,
     source: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
     /// The longest message that is taken.
-    most: usize,
-    heard: Instant,
+    max_bytes: usize,
+    last_read: Instant,
     /// When the first byte of a message came that is not complete.
-    began: Option<Instant>,
+    message_started: Option<Instant>,
 }
 
-impl PipeReader {
+impl SecretStreamReader {
     /// Takes no message from now on that is longer than `bytes`: strangers must not choose how much we hold for them.
-    pub(super) fn limit(&mut self, bytes: usize) {
-        self.most = bytes;
+    pub(super) fn limit_message_bytes(&mut self, bytes: usize) {
+        self.max_bytes = bytes;
     }
 
     /// The next message; `None` where the other end has closed. May be dropped at any time and called again.
@@ -186,11 +186,11 @@ impl PipeReader {
     /// # Errors
     ///
     /// Where nothing more can come: the transport broke, the other end fell silent, or somebody else meddles.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PipeError> {
-        self.greeted().await?;
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, SecretStreamError> {
+        self.read_header().await?;
         while let Some(frame) = self.frame().await? {
-            let Reading::Messages(pull) = &mut self.state else { break };
-            let (message, _) = pull.next(&frame).map_err(|_| PipeError::Forged)?;
+            let ReadState::Messages(pull) = &mut self.state else { break };
+            let (message, _) = pull.next(&frame).map_err(|_| SecretStreamError::NotAuthentic)?;
             if !message.is_empty() {
                 return Ok(Some(message.into()));
             }
@@ -202,53 +202,59 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// As [`PipeReader::next`].
-    pub(super) async fn greeted(&mut self) -> Result<(), PipeError> {
-        if let Reading::Nothing(_) = self.state {
-            let frame = self.frame().await?.ok_or(PipeError::Cut)?;
-            let Reading::Nothing(greeting) = &self.state else { return Ok(()) };
-            let (name, header) = frame.split_first_chunk::<32>().ok_or(PipeError::Forged)?;
-            if *name != greeting.name {
-                return Err(PipeError::Forged);
+    /// As [`SecretStreamReader::next`].
+    pub(super) async fn read_header(&mut self) -> Result<(), SecretStreamError> {
+        if let ReadState::Header(_) = self.state {
+            let frame = self.frame().await?.ok_or(SecretStreamError::Truncated)?;
+            let ReadState::Header(first_message) = &self.state else {
+                return Ok(());
+            };
+            let (name, header) = frame.split_first_chunk::<32>().ok_or(SecretStreamError::NotAuthentic)?;
+            if *name != first_message.name {
+                return Err(SecretStreamError::NotAuthentic);
             }
-            let header = header.try_into().map_err(|_| PipeError::Forged)?;
-            self.state = Reading::Messages(Pull::new(&greeting.rx, header));
+            let header = header.try_into().map_err(|_| SecretStreamError::NotAuthentic)?;
+            self.state = ReadState::Messages(Pull::new(&first_message.rx, header));
         }
         Ok(())
     }
 
     /// The next frame without its length; `None` where the transport ended between two.
-    async fn frame(&mut self) -> Result<Option<BytesMut>, PipeError> {
+    async fn frame(&mut self) -> Result<Option<BytesMut>, SecretStreamError> {
         loop {
             let wanted = match self.buffer.first_chunk() {
                 Some(&[low, middle, high]) => LENGTH_BYTES + usize::from(low) + (usize::from(middle) << 8) + (usize::from(high) << 16),
                 None => LENGTH_BYTES,
             };
-            let most = match self.state {
-                Reading::Nothing(_) => GREETING_BYTES,
-                Reading::Messages(_) => self.most + ABYTES,
+            let max_bytes = match self.state {
+                ReadState::Header(_) => HEADER_MESSAGE_BYTES,
+                ReadState::Messages(_) => self.max_bytes + ABYTES,
             };
-            if wanted - LENGTH_BYTES > most {
+            if wanted - LENGTH_BYTES > max_bytes {
                 let bytes = wanted - LENGTH_BYTES;
-                return Err(PipeError::Unwanted { bytes, most });
+                return Err(SecretStreamError::TooLong { bytes, max_bytes });
             }
             if wanted > LENGTH_BYTES && self.buffer.len() >= wanted {
-                return Ok(Some(self.cut(wanted)));
+                return Ok(Some(self.take_frame(wanted)));
             }
             if wanted == LENGTH_BYTES && self.buffer.len() >= LENGTH_BYTES {
-                return Err(PipeError::Forged);
+                return Err(SecretStreamError::NotAuthentic);
             }
-            if !self.more().await? {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(PipeError::Cut) };
+            if !self.read_more().await? {
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(SecretStreamError::Truncated)
+                };
             }
         }
     }
 
     /// Takes a frame of so many bytes off the buffer, and its length off the frame.
-    fn cut(&mut self, bytes: usize) -> BytesMut {
+    fn take_frame(&mut self, bytes: usize) -> BytesMut {
         let mut frame = self.buffer.split_to(bytes);
         frame.advance(LENGTH_BYTES);
-        self.began = (!self.buffer.is_empty()).then_some(self.heard);
+        self.message_started = (!self.buffer.is_empty()).then_some(self.last_read);
         if bytes > READ_BYTES {
             // Otherwise the room that the longest message took would stay with the connection for as long as it lives.
             self.buffer = BytesMut::from(&self.buffer[..]);
@@ -257,43 +263,52 @@ impl PipeReader {
     }
 
     /// Reads on; `false` where the transport has ended.
-    async fn more(&mut self) -> Result<bool, PipeError> {
+    async fn read_more(&mut self) -> Result<bool, SecretStreamError> {
         // The buffer grows with what comes, not with what a length announces.
         self.buffer.reserve(READ_BYTES);
-        let silent = self.heard + SILENCE;
-        let slow = self.began.map(|began| began + WHOLE).filter(|slow| *slow < silent);
+        let silent = self.last_read + IDLE_TIMEOUT;
+        let slow = self
+            .message_started
+            .map(|message_started| message_started + MESSAGE_TIMEOUT)
+            .filter(|slow| *slow < silent);
         let read = timeout_at(slow.unwrap_or(silent), self.source.read_buf(&mut self.buffer)).await;
-        let read = read.map_err(|_| if slow.is_some() { PipeError::Slow } else { PipeError::Silent })??;
-        self.heard = Instant::now();
-        self.began.get_or_insert(self.heard);
+        let read = read.map_err(|_| {
+            if slow.is_some() {
+                SecretStreamError::MessageTimeout
+            } else {
+                SecretStreamError::IdleTimeout
+            }
+        })??;
+        self.last_read = Instant::now();
+        self.message_started.get_or_insert(self.last_read);
         Ok(read > 0)
     }
 }
 
-enum Order {
+enum WriteCommand {
     Message(Bytes),
     Acknowledged(oneshot::Sender<()>),
     Close,
 }
 
 /// The sending half. Dropped without being closed it leaves at once, and what is still on its way may be lost.
-pub(super) struct PipeWriter {
-    orders: mpsc::Sender<Order>,
+pub(super) struct SecretStreamWriter {
+    commands: mpsc::Sender<WriteCommand>,
     task: Option<AbortOnDropHandle<io::Result<()>>>,
 }
 
-impl PipeWriter {
+impl SecretStreamWriter {
     /// Sends a message as one write. Waits while an earlier one has not been taken by the transport, which holds a bounded number of bytes.
     ///
     /// # Errors
     ///
     /// Where the message is too long, or the connection is broken or closed.
-    pub(super) async fn send(&mut self, message: impl Into<Bytes>) -> Result<(), PipeError> {
+    pub(super) async fn send(&mut self, message: impl Into<Bytes>) -> Result<(), SecretStreamError> {
         let message = message.into();
         if message.len() > MAX_MESSAGE_BYTES {
-            return Err(PipeError::TooLarge(message.len()));
+            return Err(SecretStreamError::TooLarge(message.len()));
         }
-        self.order(Order::Message(message)).await
+        self.command(WriteCommand::Message(message)).await
     }
 
     /// Waits until the other end's transport has acknowledged all that was sent.
@@ -301,10 +316,10 @@ impl PipeWriter {
     /// # Errors
     ///
     /// Where the connection broke before.
-    pub(super) async fn acknowledged(&mut self) -> Result<(), PipeError> {
-        let (done, heard) = oneshot::channel();
-        self.order(Order::Acknowledged(done)).await?;
-        match heard.await {
+    pub(super) async fn acknowledged(&mut self) -> Result<(), SecretStreamError> {
+        let (done, acked) = oneshot::channel();
+        self.command(WriteCommand::Acknowledged(done)).await?;
+        match acked.await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.ending().await),
         }
@@ -313,57 +328,57 @@ impl PipeWriter {
     /// Sends what waits, then tells the other end that nothing more comes.
     pub(super) async fn close(mut self) {
         // Where it is broken already there is nothing to close.
-        if self.order(Order::Close).await.is_ok()
+        if self.command(WriteCommand::Close).await.is_ok()
             && let Some(task) = self.task.take()
         {
-            let _ = timeout(FAREWELL, task).await;
+            let _ = timeout(CLOSE_TIMEOUT, task).await;
         }
     }
 
-    async fn order(&mut self, order: Order) -> Result<(), PipeError> {
-        match self.orders.send(order).await {
+    async fn command(&mut self, command: WriteCommand) -> Result<(), SecretStreamError> {
+        match self.commands.send(command).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.ending().await),
         }
     }
 
     /// How the writing ended, told once.
-    async fn ending(&mut self) -> PipeError {
+    async fn ending(&mut self) -> SecretStreamError {
         match self.task.take() {
             Some(task) => match task.await {
                 Ok(Err(error)) => error.into(),
-                Ok(Ok(())) | Err(_) => PipeError::Closed,
+                Ok(Ok(())) | Err(_) => SecretStreamError::Closed,
             },
-            None => PipeError::Closed,
+            None => SecretStreamError::Closed,
         }
     }
 }
 
 /// The task that seals and writes.
-struct Writing<W> {
+struct WriteTask<W> {
     push: Push,
     sink: W,
-    inbox: mpsc::Receiver<Order>,
+    inbox: mpsc::Receiver<WriteCommand>,
 }
 
-impl<W: AsyncWrite + Unpin> Writing<W> {
-    async fn run(mut self, greeting: Vec<u8>) -> io::Result<()> {
-        self.sink.write_all(&greeting).await?;
+impl<W: AsyncWrite + Unpin> WriteTask<W> {
+    async fn run(mut self, first_message: Vec<u8>) -> io::Result<()> {
+        self.sink.write_all(&first_message).await?;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut due = Instant::now() + KEEP_ALIVE;
         loop {
             tokio::select! {
-                order = self.inbox.recv() => match order {
-                    Some(Order::Message(message)) => {
+                command = self.inbox.recv() => match command {
+                    Some(WriteCommand::Message(message)) => {
                         self.write(&message).await?;
                         due = Instant::now() + KEEP_ALIVE;
                     }
                     // One caller has the writer, so one waits; those that went away meanwhile are forgotten.
-                    Some(Order::Acknowledged(done)) => {
+                    Some(WriteCommand::Acknowledged(done)) => {
                         waiting.retain(|done| !done.is_closed());
                         waiting.push(done);
                     }
-                    Some(Order::Close) | None => return self.sink.shutdown().await,
+                    Some(WriteCommand::Close) | None => return self.sink.shutdown().await,
                 },
                 flushed = self.sink.flush(), if !waiting.is_empty() => {
                     flushed?;
@@ -396,15 +411,15 @@ fn length(bytes: usize) -> [u8; LENGTH_BYTES] {
 
 /// Two ends of a connection that is only memory, for tests of what runs above.
 #[cfg(test)]
-pub(super) fn pair() -> (Pipe, Pipe) {
+pub(super) fn pair() -> (SecretStream, SecretStream) {
     let (a, b) = tokio::io::duplex(READ_BYTES);
     (over(a, true, 0), over(b, false, 0))
 }
 
 /// One end, after a handshake of which only the hash differs.
 #[cfg(test)]
-fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> Pipe {
-    let keys = Keys {
+fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> SecretStream {
+    let keys = SessionKeys {
         initiator,
         tx: [u8::from(initiator); 32],
         rx: [u8::from(!initiator); 32],
@@ -412,7 +427,7 @@ fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> Pipe {
     };
     let (source, sink) = tokio::io::split(io);
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    Pipe::new(PublicKey::new([u8::from(!initiator); 32]), address, keys, source, sink)
+    SecretStream::new(PublicKey::new([u8::from(!initiator); 32]), address, keys, source, sink)
 }
 
 #[cfg(test)]
@@ -445,7 +460,7 @@ mod tests {
     async fn too_long_a_message_is_refused_and_harms_nothing() {
         let (mut a, mut b) = pair();
         let refused = a.writer.send(vec![0; MAX_MESSAGE_BYTES + 1]).await;
-        assert!(matches!(refused, Err(PipeError::TooLarge(_))));
+        assert!(matches!(refused, Err(SecretStreamError::TooLarge(_))));
         a.writer.send("short").await.unwrap();
         assert_eq!(b.reader.next().await.unwrap().unwrap(), "short");
     }
@@ -467,8 +482,8 @@ mod tests {
     async fn silence_is_noticed() {
         let (a, _b) = tokio::io::duplex(READ_BYTES);
         let (mut end, start) = (over(a, true, 1), Instant::now());
-        assert!(matches!(end.reader.next().await, Err(PipeError::Silent)));
-        assert_eq!(start.elapsed(), SILENCE);
+        assert!(matches!(end.reader.next().await, Err(SecretStreamError::IdleTimeout)));
+        assert_eq!(start.elapsed(), IDLE_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
@@ -476,24 +491,24 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(READ_BYTES);
         let mut end = over(near, true, 0);
         let dribbling = tokio::spawn(async move {
-            let keys = Keys {
+            let keys = SessionKeys {
                 initiator: false,
                 tx: [0; 32],
                 rx: [1; 32],
                 hash: [0; 64],
             };
             let (_, header) = Push::new(&keys.tx);
-            far.write_all(&[&length(GREETING_BYTES)[..], &keys.name(false), &header].concat())
+            far.write_all(&[&length(HEADER_MESSAGE_BYTES)[..], &keys.name(false), &header].concat())
                 .await
                 .unwrap();
             far.write_all(&length(0xff_ffff)).await.unwrap();
             while far.write_all(b"x").await.is_ok() {
-                sleep(SILENCE / 2).await;
+                sleep(IDLE_TIMEOUT / 2).await;
             }
         });
         let start = Instant::now();
-        assert!(matches!(end.reader.next().await, Err(PipeError::Slow)));
-        assert_eq!(start.elapsed(), WHOLE);
+        assert!(matches!(end.reader.next().await, Err(SecretStreamError::MessageTimeout)));
+        assert_eq!(start.elapsed(), MESSAGE_TIMEOUT);
         assert!(end.reader.buffer.capacity() <= 2 * READ_BYTES, "what was announced takes no room");
         drop(end);
         dribbling.await.unwrap();
@@ -502,11 +517,11 @@ mod tests {
     #[tokio::test]
     async fn who_sends_more_than_is_wanted_is_cut_off_before_it_is_held() {
         let (mut a, mut b) = pair();
-        b.reader.limit(1000);
+        b.reader.limit_message_bytes(1000);
         a.writer.send(vec![1; 1000]).await.unwrap();
         assert_eq!(b.reader.next().await.unwrap().unwrap().len(), 1000);
         a.writer.send(vec![1; 5_000_000]).await.unwrap();
-        assert!(matches!(b.reader.next().await, Err(PipeError::Unwanted { bytes, .. }) if bytes == 5_000_000 + ABYTES));
+        assert!(matches!(b.reader.next().await, Err(SecretStreamError::TooLong { bytes, .. }) if bytes == 5_000_000 + ABYTES));
         assert!(b.reader.buffer.capacity() <= 2 * READ_BYTES);
     }
 
@@ -528,6 +543,6 @@ mod tests {
     async fn another_handshake_is_not_continued() {
         let (a, b) = tokio::io::duplex(READ_BYTES);
         let (mut a, _b) = (over(a, true, 1), over(b, false, 2));
-        assert!(matches!(a.reader.greeted().await, Err(PipeError::Forged)));
+        assert!(matches!(a.reader.read_header().await, Err(SecretStreamError::NotAuthentic)));
     }
 }
