@@ -16,42 +16,42 @@ use tokio::time::{interval, sleep, timeout};
 use super::node::Node;
 
 /// How many nodes hold our record: twice what the JavaScript side uses, so that one may go between two announcements.
-const HOLDERS: usize = 6;
+const MAX_HOLDERS: usize = 6;
 /// How long a record may stand before it is renewed; nodes forget it after about 20 minutes.
-const RENEWAL: Duration = Duration::from_secs(300);
+const RENEW_INTERVAL: Duration = Duration::from_secs(300);
 /// How often we greet the holders, which keeps translators of addresses from forgetting that they may answer.
-const GREETING: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long we wait before another try where nobody took our record.
-const RETRY: Duration = Duration::from_secs(3);
+const RETRY_DELAY: Duration = Duration::from_secs(3);
 /// How long a single node may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+const NODE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Whom we can be found as.
-pub(super) struct Record {
+pub(super) struct Announcement {
     pub(super) node: Node,
     pub(super) pair: Keypair,
     pub(super) target: [u8; 32],
 }
 
-impl Record {
+impl Announcement {
     /// Keeps the record standing; `holders` says where it does.
-    pub(super) async fn keep(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
+    pub(super) async fn keep_announced(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
         // Before that there is nobody to hold it; a node that has gone finds nobody either.
         let _ = self.node.dht.bootstrapped().await;
         loop {
             holders.send_replace(self.announce().await);
             if holders.borrow().is_empty() {
                 tracing::debug!("no node took the announcement");
-                sleep(RETRY).await;
+                sleep(RETRY_DELAY).await;
                 continue;
             }
-            let kept = holders.borrow().clone();
-            let mut ticks = interval(GREETING);
+            let holding = holders.borrow().clone();
+            let mut ticks = interval(PING_INTERVAL);
             ticks.tick().await;
-            for _ in 0..RENEWAL.as_secs() / GREETING.as_secs() {
+            for _ in 0..RENEW_INTERVAL.as_secs() / PING_INTERVAL.as_secs() {
                 ticks.tick().await;
-                let pongs = join_all(kept.iter().map(|holder| self.node.dht.ping(&holder.host, holder.port))).await;
-                if pongs.iter().filter(|pong| pong.is_ok()).count() <= kept.len() / 2 {
+                let pongs = join_all(holding.iter().map(|holder| self.node.dht.ping(&holder.host, holder.port))).await;
+                if pongs.iter().filter(|pong| pong.is_ok()).count() <= holding.len() / 2 {
                     break;
                 }
             }
@@ -60,7 +60,7 @@ impl Record {
 
     /// Has the closest nodes hold our record; returns those that do.
     async fn announce(&self) -> Vec<Ipv4Peer> {
-        let found = closest(&self.node.dht, self.target, HOLDERS).await;
+        let found = closest(&self.node.dht, self.target, MAX_HOLDERS).await;
         let asked = found.into_iter().map(|reply| async move {
             let taken = self.write(&reply, ANNOUNCE, &NS_ANNOUNCE).await?;
             (taken.error == 0).then_some(reply.from)
@@ -69,12 +69,12 @@ impl Record {
     }
 
     /// Takes the record back from those who hold it.
-    pub(super) async fn withdraw(&self, holders: &[Ipv4Peer]) {
-        let told = holders.iter().map(|holder| async move {
+    pub(super) async fn unannounce(&self, holders: &[Ipv4Peer]) {
+        let replies = holders.iter().map(|holder| async move {
             let reply = find_peer(&self.node.dht, self.target, holder).await?;
             self.write(&reply, UNANNOUNCE, &NS_UNANNOUNCE).await
         });
-        join_all(told).await;
+        join_all(replies).await;
     }
 
     /// Sends a signed record to a node that has given us a token.
@@ -94,7 +94,7 @@ impl Record {
         let mut request = request(command, self.target);
         request.token = to.token;
         request.value = Some(encode_announce_to_bytes(&message).ok()?);
-        ask(&self.node.dht, request, &to.from).await
+        send_request(&self.node.dht, request, &to.from).await
     }
 }
 
@@ -123,11 +123,11 @@ pub(super) async fn closest(dht: &DhtHandle, target: [u8; 32], many: usize) -> V
 }
 
 async fn find_peer(dht: &DhtHandle, target: [u8; 32], at: &Ipv4Peer) -> Option<ResponseData> {
-    ask(dht, request(FIND_PEER, target), at).await
+    send_request(dht, request(FIND_PEER, target), at).await
 }
 
-async fn ask(dht: &DhtHandle, request: UserRequestParams, at: &Ipv4Peer) -> Option<ResponseData> {
-    timeout(PATIENCE, dht.request(request, &at.host, at.port)).await.ok()?.ok()
+async fn send_request(dht: &DhtHandle, request: UserRequestParams, at: &Ipv4Peer) -> Option<ResponseData> {
+    timeout(NODE_TIMEOUT, dht.request(request, &at.host, at.port)).await.ok()?.ok()
 }
 
 pub(super) fn request(command: u64, target: [u8; 32]) -> UserRequestParams {

@@ -239,7 +239,7 @@ mod tests {
     use bytes::Bytes;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::accept::Arrival;
+    use super::super::listener::IncomingConnection;
     use super::super::rpc_server::{RpcMethod, RpcReply, serve};
     use super::super::testnet::TestNetwork;
     use super::*;
@@ -277,7 +277,7 @@ mod tests {
         let (service, count) = (switch.clone(), accepted.clone());
         let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut links = tokio::task::JoinSet::new();
-            while let Some(Arrival::Admitted(stream)) = listener.accept().await {
+            while let Some(IncomingConnection::Admitted(stream)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
                 links.spawn(serve(stream, service.clone(), LONG, CancellationToken::new()));
             }

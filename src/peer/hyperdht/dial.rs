@@ -18,27 +18,27 @@ use peeroxide_dht::noise_wrap::NoiseWrap;
 use tokio::time::timeout;
 
 use super::announce::{closest, request};
-use super::node::{Node, Outside, lock, socket_address};
+use super::node::{NatStatus, Node, lock, socket_address};
 use super::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
-const ASKED: usize = 20;
+const MAX_RELAYS: usize = 20;
 /// How long a relay has before the next one is tried beside it; the first answer counts.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Dials that talk to the network at once: each sends a few dozen packets, and nodes that get too many of them drop some.
-pub(super) const DIALS: usize = 16;
+pub(super) const MAX_CONCURRENT_DIALS: usize = 16;
 /// How long an answer may take before the handshake is sent again, in milliseconds.
 const RESEND_MS: u64 = 700;
 /// How often it is sent again through the same relay.
 const RESENDS: u32 = 2;
 /// How long the other end may take to be heard after its answer, before it is tried in another way.
-const PATIENCE: Duration = Duration::from_secs(4);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a peer that starts the connection has for it: a packet that is lost comes again a second later.
-const START: Duration = Duration::from_secs(2);
-/// When packets go out within [`START`] that open the way for it.
-const OPENINGS: [Duration; 7] = [
+const PEER_START_TIMEOUT: Duration = Duration::from_secs(2);
+/// When packets go out within [`PEER_START_TIMEOUT`] that open the way for it.
+const PUNCH_TIMES: [Duration; 7] = [
     Duration::ZERO,
     OPENING,
     Duration::from_millis(600),
@@ -48,23 +48,23 @@ const OPENINGS: [Duration; 7] = [
     Duration::from_millis(1_800),
 ];
 /// Peers whose relays are remembered; a bridge has about as many proxies.
-const ROUTES: usize = 4096;
+const MAX_CACHED_PEERS: usize = 4096;
 
 /// Why nobody was reached.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// Nobody can be asked: there is no network for us, or not through the nodes that we were told of.
     #[error("no node of HyperDHT answers; look at the bootstrap nodes, and at the firewall for UDP")]
-    Alone,
+    NoNetwork,
     /// Nobody in the network knows the key.
     #[error("{0} is not announced in HyperDHT")]
-    Unknown(PublicKey),
+    NotAnnounced(PublicKey),
     /// It did not answer in time.
     #[error("{0} did not answer within {1:?}")]
-    Silent(PublicKey, Duration),
+    Timeout(PublicKey, Duration),
     /// The network knows the key, but nothing has come back through any node: it is gone, or does not let us in, which looks the same.
     #[error("{0} is announced in HyperDHT but does not answer: it is gone, or does not let this key in")]
-    Unanswered(PublicKey),
+    NoReply(PublicKey),
     /// It answered with a refusal, or with something that we cannot do.
     #[error("{0} refused: {1}")]
     Refused(PublicKey, String),
@@ -73,7 +73,7 @@ pub(super) enum DialError {
     Unreachable(PublicKey, SocketAddr),
     /// The connection broke while it was made.
     #[error("{0}: {1}")]
-    SecretStream(PublicKey, SecretStreamError),
+    Stream(PublicKey, SecretStreamError),
     /// The transport failed on our side.
     #[error("{0}: {1}")]
     Transport(PublicKey, io::Error),
@@ -81,11 +81,11 @@ pub(super) enum DialError {
 
 /// Through whom peers were reached the last time.
 #[derive(Default)]
-pub(super) struct Routes(HashMap<PublicKey, Vec<Ipv4Peer>>);
+pub(super) struct RelayCache(HashMap<PublicKey, Vec<Ipv4Peer>>);
 
-impl Routes {
+impl RelayCache {
     fn remember(&mut self, peer: PublicKey, relays: &[Ipv4Peer]) {
-        if self.0.len() >= ROUTES
+        if self.0.len() >= MAX_CACHED_PEERS
             && !self.0.contains_key(&peer)
             && let Some(any) = self.0.keys().next().copied()
         {
@@ -97,24 +97,24 @@ impl Routes {
 
 /// Reaches a peer within `wait`.
 pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
-    let dialing = async {
+    let dialer = async {
         // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
         let _ = node.dht.bootstrapped().await;
-        let outside = node.outside().await;
-        Dialing { node, pair, to, outside }.run().await
+        let nat = node.nat_status().await;
+        Dialer { node, pair, to, nat }.run().await
     };
-    timeout(wait, dialing).await.unwrap_or(Err(DialError::Silent(to, wait)))
+    timeout(wait, dialer).await.unwrap_or(Err(DialError::Timeout(to, wait)))
 }
 
-struct Dialing<'a> {
+struct Dialer<'a> {
     node: &'a Node,
     pair: &'a Keypair,
     to: PublicKey,
-    outside: Outside,
+    nat: NatStatus,
 }
 
 /// An answer to our handshake.
-struct Answered {
+struct HandshakeReply {
     payload: NoisePayload,
     keys: SessionKeys,
     remote: u32,
@@ -122,25 +122,25 @@ struct Answered {
     server: Ipv4Peer,
 }
 
-impl Dialing<'_> {
+impl Dialer<'_> {
     async fn run(&self) -> Result<SecretStream, DialError> {
         // Who hears "open" sends to where the relay sees us, which gets us through translators of addresses that are consistent; who does
         // not waits for our first packet, wherever it comes from. Where the likelier fails the other may do.
-        let claims = if self.outside.consistent() {
+        let claims = if self.nat.is_consistent_nat() {
             [FIREWALL_OPEN, FIREWALL_UNKNOWN]
         } else {
             [FIREWALL_UNKNOWN, FIREWALL_OPEN]
         };
-        let mut failed = DialError::Unanswered(self.to);
+        let mut failed = DialError::NoReply(self.to);
         for claim in claims {
             // The first packet may be faster than the answer, which goes a longer way.
             let own = stream_id().map_err(|e| DialError::Transport(self.to, e))?;
             let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
-            let answered = self.answer(own, claim).await?;
-            let connected = if claim == FIREWALL_OPEN && self.starts_itself(&answered) {
-                self.await_start(expected, answered).await
+            let reply = self.exchange_handshake(own, claim).await?;
+            let connected = if claim == FIREWALL_OPEN && self.peer_sends_first(&reply) {
+                self.wait_for_peer(expected, reply).await
             } else {
-                self.connect(expected, answered).await
+                self.connect(expected, reply).await
             };
             match connected {
                 Err(error @ DialError::Unreachable(..)) => failed = error,
@@ -151,34 +151,34 @@ impl Dialing<'_> {
     }
 
     /// Has somebody pass on our handshake, and waits for the answer.
-    async fn answer(&self, own: u32, claim: u64) -> Result<Answered, DialError> {
-        let _turn = self.node.dials.acquire().await;
-        let known = lock(&self.node.routes).0.get(&self.to).cloned().unwrap_or_default();
-        let handshake = Handshake {
-            dialing: self,
+    async fn exchange_handshake(&self, own: u32, claim: u64) -> Result<HandshakeReply, DialError> {
+        let _turn = self.node.dial_permits.acquire().await;
+        let known = lock(&self.node.relay_cache).0.get(&self.to).cloned().unwrap_or_default();
+        let handshake = OutgoingHandshake {
+            dialer: self,
             ephemeral: generate_keypair(),
             own,
             claim,
         };
-        if let Some(answered) = handshake.through(&known).await? {
-            return Ok(answered);
+        if let Some(reply) = handshake.via(&known).await? {
+            return Ok(reply);
         }
         let relays = self.relays().await?;
-        match handshake.through(&relays).await? {
-            Some(answered) => {
-                lock(&self.node.routes).remember(self.to, &relays);
-                Ok(answered)
+        match handshake.via(&relays).await? {
+            Some(reply) => {
+                lock(&self.node.relay_cache).remember(self.to, &relays);
+                Ok(reply)
             }
-            None if relays.is_empty() => Err(DialError::Unknown(self.to)),
-            None => Err(DialError::Unanswered(self.to)),
+            None if relays.is_empty() => Err(DialError::NotAnnounced(self.to)),
+            None => Err(DialError::NoReply(self.to)),
         }
     }
 
     /// Who may pass on a handshake: nodes that hold the peer's record, and those that it names.
     async fn relays(&self) -> Result<Vec<Ipv4Peer>, DialError> {
-        let replies = closest(&self.node.dht, hash(self.to.as_bytes()), ASKED).await;
+        let replies = closest(&self.node.dht, hash(self.to.as_bytes()), MAX_RELAYS).await;
         if replies.is_empty() {
-            return Err(DialError::Alone);
+            return Err(DialError::NoNetwork);
         }
         let mut relays = Vec::new();
         let mut named = Vec::new();
@@ -190,7 +190,7 @@ impl Dialing<'_> {
             }
         }
         for relay in named {
-            if relays.len() < ASKED && !relays.contains(&relay) {
+            if relays.len() < MAX_RELAYS && !relays.contains(&relay) {
                 relays.push(relay);
             }
         }
@@ -199,80 +199,81 @@ impl Dialing<'_> {
 
     /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so
     /// until then there is nobody to talk to.
-    fn starts_itself(&self, answered: &Answered) -> bool {
-        answered.payload.firewall != FIREWALL_OPEN && self.place(answered) == answered.server
+    fn peer_sends_first(&self, reply: &HandshakeReply) -> bool {
+        reply.payload.firewall != FIREWALL_OPEN && self.peer_address(reply) == reply.server
     }
 
     /// From an answer to a connection that the peer starts.
-    async fn await_start(&self, mut expected: Expected, answered: Answered) -> Result<SecretStream, DialError> {
+    async fn wait_for_peer(&self, mut expected: Expected, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
-        let server = socket_address(&answered.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let Ok(heard) = timeout(START, expected.heard_from(&self.node.socket, server, &OPENINGS)).await else {
+        let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let Ok(heard) = timeout(PEER_START_TIMEOUT, expected.heard_from(&self.node.socket, server, &PUNCH_TIMES)).await else {
             return Err(DialError::Unreachable(self.to, server));
         };
         let address = heard.map_err(transport)?;
-        let (source, sink) = expected.open(answered.remote, address).await.map_err(transport)?;
-        self.read_header(SecretStream::new(self.to, address, answered.keys, source, sink), address)
+        let (source, sink) = expected.open(reply.remote, address).await.map_err(transport)?;
+        self.read_header(SecretStream::new(self.to, address, reply.keys, source, sink), address)
             .await
     }
 
     /// The connection, once the other end has greeted.
     async fn read_header(&self, mut stream: SecretStream, address: SocketAddr) -> Result<SecretStream, DialError> {
-        match timeout(PATIENCE, stream.reader.read_header()).await {
+        match timeout(HEADER_TIMEOUT, stream.reader.read_header()).await {
             Ok(Ok(())) => Ok(stream),
-            Ok(Err(error)) => Err(DialError::SecretStream(self.to, error)),
+            Ok(Err(error)) => Err(DialError::Stream(self.to, error)),
             Err(_) => Err(DialError::Unreachable(self.to, address)),
         }
     }
 
     /// From an answer to a connection.
-    async fn connect(&self, expected: Expected, answered: Answered) -> Result<SecretStream, DialError> {
-        let server = socket_address(&self.place(&answered)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let transport = expected.open(answered.remote, server).await;
+    async fn connect(&self, expected: Expected, reply: HandshakeReply) -> Result<SecretStream, DialError> {
+        let server =
+            socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let transport = expected.open(reply.remote, server).await;
         let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
-        self.read_header(SecretStream::new(self.to, server, answered.keys, source, sink), server)
+        self.read_header(SecretStream::new(self.to, server, reply.keys, source, sink), server)
             .await
     }
 
     /// Where to send the first packet.
-    fn place(&self, answered: &Answered) -> Ipv4Peer {
-        let (theirs, payload) = (&answered.payload.addresses4, &answered.payload);
+    fn peer_address(&self, reply: &HandshakeReply) -> Ipv4Peer {
+        let (theirs, payload) = (&reply.payload.addresses4, &reply.payload);
         if payload.firewall == FIREWALL_OPEN {
             let public = theirs.iter().find(|address| !is_private(&address.host));
-            return public.unwrap_or(&answered.server).clone();
+            return public.unwrap_or(&reply.server).clone();
         }
         // Behind the same translator of addresses the way through it is often closed, and there is a shorter one.
-        let neighbour = !self.outside.untranslated() && self.outside.address.as_ref().is_some_and(|own| own.host == answered.server.host);
+        let neighbor = !self.nat.has_no_nat() && self.nat.address.as_ref().is_some_and(|own| own.host == reply.server.host);
         let private: Vec<_> = theirs.iter().filter(|address| is_private(&address.host)).cloned().collect();
-        let near = match_address(&self.outside.local, &private).filter(|_| neighbour);
-        near.unwrap_or_else(|| answered.server.clone())
+        let near = match_address(&self.nat.local, &private).filter(|_| neighbor);
+        near.unwrap_or_else(|| reply.server.clone())
     }
 }
 
 /// A handshake that is the same through whatever relay it goes.
-struct Handshake<'a> {
-    dialing: &'a Dialing<'a>,
+struct OutgoingHandshake<'a> {
+    dialer: &'a Dialer<'a>,
     ephemeral: Keypair,
     own: u32,
     claim: u64,
 }
 
-impl Handshake<'_> {
+impl OutgoingHandshake<'_> {
     /// The first answer that comes through one of the relays.
-    async fn through(&self, relays: &[Ipv4Peer]) -> Result<Option<Answered>, DialError> {
+    async fn via(&self, relays: &[Ipv4Peer]) -> Result<Option<HandshakeReply>, DialError> {
         let mut waiting = relays.iter();
         let mut asked = FuturesUnordered::new();
         loop {
             let answer = match waiting.next() {
                 Some(relay) => {
-                    asked.push(self.ask(relay));
+                    asked.push(self.exchange_via(relay));
                     timeout(STAGGER, asked.next()).await.unwrap_or_default()
                 }
                 None => asked.next().await,
             };
             match answer {
-                Some(Some(Ok(answered))) => return Ok(Some(answered)),
-                Some(Some(Err(why))) => return Err(DialError::Refused(self.dialing.to, why)),
+                Some(Some(Ok(reply))) => return Ok(Some(reply)),
+                Some(Some(Err(why))) => return Err(DialError::Refused(self.dialer.to, why)),
                 Some(None) => {}
                 None if waiting.len() == 0 && asked.is_empty() => return Ok(None),
                 None => {}
@@ -281,13 +282,13 @@ impl Handshake<'_> {
     }
 
     /// Through one relay; `None` where it has no answer, or not the peer's.
-    async fn ask(&self, relay: &Ipv4Peer) -> Option<Result<Answered, String>> {
-        let Dialing { node, pair, to, outside } = self.dialing;
+    async fn exchange_via(&self, relay: &Ipv4Peer) -> Option<Result<HandshakeReply, String>> {
+        let Dialer { node, pair, to, nat } = self.dialer;
         let mut noise = NoiseWrap::new_initiator((*pair).clone(), *to.as_bytes());
         noise.set_ephemeral(self.ephemeral.clone());
         let message = HandshakeMessage {
             mode: MODE_FROM_CLIENT,
-            noise: noise.send(&self.payload(outside)).ok()?,
+            noise: noise.send(&self.payload(nat)).ok()?,
             peer_address: None,
             relay_address: None,
         };
@@ -303,7 +304,7 @@ impl Handshake<'_> {
         // Only the peer can have written what this reads.
         let payload = noise.recv(&message.noise).ok()?;
         let shared = noise.finalize().ok()?;
-        Some(usable(&payload).map(|remote| Answered {
+        Some(stream_id_of(&payload).map(|remote| HandshakeReply {
             keys: SessionKeys {
                 initiator: true,
                 tx: shared.tx,
@@ -316,13 +317,13 @@ impl Handshake<'_> {
         }))
     }
 
-    fn payload(&self, outside: &Outside) -> NoisePayload {
+    fn payload(&self, nat: &NatStatus) -> NoisePayload {
         NoisePayload {
             version: 1,
             error: 0,
             firewall: self.claim,
             holepunch: None,
-            addresses4: outside.addresses(),
+            addresses4: nat.addresses(),
             addresses6: Vec::new(),
             udx: Some(UdxInfo {
                 version: 1,
@@ -338,7 +339,7 @@ impl Handshake<'_> {
 }
 
 /// The stream that the peer has for us, if we can use what it offers.
-fn usable(payload: &NoisePayload) -> Result<u32, String> {
+fn stream_id_of(payload: &NoisePayload) -> Result<u32, String> {
     if payload.version != 1 {
         return Err(format!("it speaks version {} of the handshake", payload.version));
     }
@@ -392,12 +393,12 @@ mod tests {
 
     #[test]
     fn routes_are_bounded() {
-        let mut routes = Routes::default();
-        for number in 0..ROUTES + 5 {
+        let mut relay_cache = RelayCache::default();
+        for number in 0..MAX_CACHED_PEERS + 5 {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&number.to_le_bytes());
-            routes.remember(PublicKey::new(key), &[]);
+            relay_cache.remember(PublicKey::new(key), &[]);
         }
-        assert_eq!(routes.0.len(), ROUTES);
+        assert_eq!(relay_cache.0.len(), MAX_CACHED_PEERS);
     }
 }

@@ -4,19 +4,19 @@
 //! directions. On a pipe one end asks ([`calling`]) and the other answers ([`serving`]). Of these is made what a proxy needs ([`scraped`],
 //! with a [`registrar`] for each bridge) and what a bridge needs ([`registrations`] for registrations, [`pool`] for scrapes).
 
-mod accept;
 mod announce;
-mod answers;
 mod connection_pool;
+mod default_route;
 mod dial;
+mod handshake_reply_cache;
+mod listener;
 mod message_writer;
 mod metrics_method;
 mod network;
 mod node;
-mod openings;
+mod punch_limiter;
 mod registrar;
 mod registration_server;
-mod route;
 mod rpc_client;
 mod rpc_server;
 mod scrape_server;

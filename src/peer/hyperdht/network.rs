@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::accept::Admission;
 use super::connection_pool::ConnectionPool;
+use super::listener::KeyAdmission;
 use super::node::{Node, NodeError};
 use super::registration_server::{KnownKeys, RegistrationServer};
 use super::scrape_server::HyperdhtScrapeServer;
@@ -46,9 +46,9 @@ impl Network {
             let known = Arc::clone(&known);
             move |key| {
                 if known.contains(key) {
-                    Admission::Known
+                    KeyAdmission::Known
                 } else {
-                    Admission::Stranger
+                    KeyAdmission::Unknown
                 }
             }
         };

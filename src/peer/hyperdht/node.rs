@@ -16,8 +16,8 @@ use peeroxide_dht::rpc::{self, DhtConfig, DhtHandle, UserRequest};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::accept::{self, Admission, Listener};
-use super::dial::{self, DIALS, DialError, Routes};
+use super::dial::{self, DialError, MAX_CONCURRENT_DIALS, RelayCache};
+use super::listener::{self, KeyAdmission, KeyListener};
 use super::secret_stream::SecretStream;
 use crate::peer::{Identity, PublicKey};
 
@@ -37,11 +37,11 @@ pub(super) enum NodeError {
     },
     /// The identity is served by this node already.
     #[error("{0} is served already")]
-    Taken(PublicKey),
+    AlreadyServed(PublicKey),
 }
 
 /// Which of our identities a request is for, by where the network looks for it.
-type Servers = Arc<Mutex<HashMap<[u8; 32], mpsc::Sender<UserRequest>>>>;
+type Targets = Arc<Mutex<HashMap<[u8; 32], mpsc::Sender<UserRequest>>>>;
 
 /// A node of the network. Cloning clones a handle; the node leaves with the last, and so do the connections made through it.
 #[derive(Clone)]
@@ -50,12 +50,12 @@ pub(super) struct Node {
     /// Carries everything: what it shows to the outside is the one address under which we are known.
     pub(super) socket: UdxSocket,
     /// Where our streams pass packets on to ours, see [`super::stream`].
-    pub(super) inside: UdxSocket,
+    pub(super) relay_socket: UdxSocket,
     pub(super) udx: Arc<UdxRuntime>,
-    pub(super) routes: Arc<Mutex<Routes>>,
+    pub(super) relay_cache: Arc<Mutex<RelayCache>>,
     /// Turns at asking the network.
-    pub(super) dials: Arc<Semaphore>,
-    servers: Servers,
+    pub(super) dial_permits: Arc<Semaphore>,
+    targets: Targets,
     _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
@@ -71,7 +71,7 @@ impl Node {
         config.port = port;
         config.bootstrap = match bootstrap {
             [] => DEFAULT_BOOTSTRAP.map(str::to_owned).into(),
-            given => given.iter().map(|text| checked(text)).collect::<Result<_, _>>()?,
+            given => given.iter().map(|text| check_host_port(text)).collect::<Result<_, _>>()?,
         };
         // We keep nothing for others: we come and go, and may be unreachable for them.
         config.ephemeral = Some(true);
@@ -81,27 +81,27 @@ impl Node {
         let running = AbortOnDropHandle::new(running);
         let requests = dht.subscribe_requests().await.ok_or_else(|| join(&"it stopped at once"))?;
         let socket = dht.server_socket().await.map_err(|e| join(&e))?;
-        let inside = udx.create_socket().await.map_err(|e| join(&e))?;
-        inside
+        let relay_socket = udx.create_socket().await.map_err(|e| join(&e))?;
+        relay_socket
             .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
             .map_err(|e| join(&e))?;
-        let servers = Servers::default();
+        let targets = Targets::default();
         let tasks = [
             AbortOnDropHandle::new(tokio::spawn(async move {
                 // It ends by error or panic alone, and then every handle says so.
                 let _ = running.await;
             })),
-            AbortOnDropHandle::new(tokio::spawn(route(requests, servers.clone()))),
+            AbortOnDropHandle::new(tokio::spawn(route(requests, targets.clone()))),
         ];
         Ok(Self {
             dht,
             socket: socket.ok_or_else(|| join(&"there is no socket"))?,
-            inside,
+            relay_socket,
             udx: Arc::new(udx),
-            routes: Arc::default(),
-            dials: Arc::new(Semaphore::new(DIALS)),
-            servers,
+            relay_cache: Arc::default(),
+            dial_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_DIALS)),
+            targets,
             _tasks: Arc::new(tasks),
         })
     }
@@ -120,28 +120,28 @@ impl Node {
     /// # Errors
     ///
     /// Where this node serves the identity already.
-    pub(super) async fn listen<A: Into<Admission>>(
+    pub(super) async fn listen<A: Into<KeyAdmission>>(
         &self,
         own: &Identity,
         admit: impl Fn(PublicKey) -> A + Send + Sync + 'static,
-    ) -> Result<Listener, NodeError> {
+    ) -> Result<KeyListener, NodeError> {
         let admit = move |key| admit(key).into();
-        accept::listen(self, key_pair(own), Box::new(admit)).ok_or_else(|| NodeError::Taken(own.public_key()))
+        listener::listen(self, key_pair(own), Box::new(admit)).ok_or_else(|| NodeError::AlreadyServed(own.public_key()))
     }
 
     /// Has requests for `target` sent to `inbox`; `false` where somebody has them already.
-    pub(super) fn serve(&self, target: [u8; 32], inbox: mpsc::Sender<UserRequest>) -> bool {
-        let mut servers = lock(&self.servers);
-        servers.retain(|_, inbox| !inbox.is_closed());
-        let free = !servers.contains_key(&target);
+    pub(super) fn register_target(&self, target: [u8; 32], inbox: mpsc::Sender<UserRequest>) -> bool {
+        let mut targets = lock(&self.targets);
+        targets.retain(|_, inbox| !inbox.is_closed());
+        let free = !targets.contains_key(&target);
         if free {
-            servers.insert(target, inbox);
+            targets.insert(target, inbox);
         }
         free
     }
 
     /// How others see us, as far as enough of them agree.
-    pub(super) async fn outside(&self) -> Outside {
+    pub(super) async fn nat_status(&self) -> NatStatus {
         let firewall = self.dht.firewalled().await.unwrap_or(FIREWALL_UNKNOWN);
         let port = self.socket.local_addr().await.map_or(0, |address| address.port());
         // Where each peer sees another port there is none to name; the JavaScript side falls over a port of 0.
@@ -150,12 +150,12 @@ impl Node {
             seen.port = port;
         }
         let local = peeroxide_dht::holepuncher::Holepuncher::local_addresses(port);
-        Outside { address, firewall, local }
+        NatStatus { address, firewall, local }
     }
 }
 
 /// Where we are for others.
-pub(super) struct Outside {
+pub(super) struct NatStatus {
     /// The address that the network sees.
     pub(super) address: Option<Ipv4Peer>,
     /// What kind of translator of addresses stands before us, in HyperDHT's numbers.
@@ -164,19 +164,19 @@ pub(super) struct Outside {
     pub(super) local: Vec<Ipv4Peer>,
 }
 
-impl Outside {
+impl NatStatus {
     /// Whether packets to the address that one peer sees reach us when another sends them, once we have sent that one some.
-    pub(super) fn consistent(&self) -> bool {
-        self.firewall == FIREWALL_OPEN || self.firewall == FIREWALL_CONSISTENT || self.untranslated()
+    pub(super) fn is_consistent_nat(&self) -> bool {
+        self.firewall == FIREWALL_OPEN || self.firewall == FIREWALL_CONSISTENT || self.has_no_nat()
     }
 
     /// Whether each peer sees another port of ours, so that nobody can be told where we are.
-    pub(super) fn scattered(&self) -> bool {
-        self.firewall == FIREWALL_RANDOM && !self.untranslated()
+    pub(super) fn is_symmetric_nat(&self) -> bool {
+        self.firewall == FIREWALL_RANDOM && !self.has_no_nat()
     }
 
     /// Whether others see an address that this machine has.
-    pub(super) fn untranslated(&self) -> bool {
+    pub(super) fn has_no_nat(&self) -> bool {
         self.address.as_ref().is_some_and(|seen| {
             let loopback = seen.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
             loopback || self.local.iter().any(|local| local.host == seen.host)
@@ -209,7 +209,7 @@ fn key_pair(own: &Identity) -> Keypair {
     keypair_from_seed(&own.seed())
 }
 
-fn checked(text: &str) -> Result<String, NodeError> {
+fn check_host_port(text: &str) -> Result<String, NodeError> {
     let sound = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
@@ -217,12 +217,12 @@ fn checked(text: &str) -> Result<String, NodeError> {
 }
 
 /// Hands requests to those who serve. What is for nobody here gets no answer, as if we were not there; a strange command gets an error.
-async fn route(mut requests: mpsc::UnboundedReceiver<UserRequest>, servers: Servers) {
+async fn route(mut requests: mpsc::UnboundedReceiver<UserRequest>, targets: Targets) {
     while let Some(mut request) = requests.recv().await {
         if request.command == PEER_HANDSHAKE {
-            let server = request.target.and_then(|target| lock(&servers).get(&target).cloned());
+            let server = request.target.and_then(|target| lock(&targets).get(&target).cloned());
             match server.as_ref().and_then(|server| server.try_reserve().ok()) {
-                Some(seat) => seat.send(request),
+                Some(slot) => slot.send(request),
                 None => request.release(),
             }
         } else if request.command == PEER_HOLEPUNCH {
@@ -238,10 +238,10 @@ mod tests {
     #[test]
     fn bootstrap_nodes_have_a_host_and_a_port() {
         for good in ["a:1", "127.0.0.1:49737", "88.99.3.86@node1.hyperdht.org:49737"] {
-            assert!(checked(good).is_ok(), "{good}");
+            assert!(check_host_port(good).is_ok(), "{good}");
         }
         for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:b"] {
-            assert!(checked(bad).is_err(), "{bad}");
+            assert!(check_host_port(bad).is_err(), "{bad}");
         }
     }
 }

@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::default_route::route_changed;
 use super::node::Node;
-use super::route::new_way;
 use super::rpc_client::RpcClient;
 use crate::peer::backoff::{Backoff, REFUSAL_DELAYS};
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
@@ -73,7 +73,7 @@ impl Registrar {
         sleep(MIN_RETRY_DELAY).await;
         tokio::select! {
             () = self.reachable.notified() => {}
-            () = new_way() => {}
+            () = route_changed() => {}
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::accept::{Arrival, Listener};
+use super::listener::{IncomingConnection, KeyListener};
 use super::node::{Node, lock};
 use super::rpc_server::{RpcMethod, RpcReply, serve};
 use super::secret_stream::SecretStream;
@@ -43,13 +43,13 @@ pub(crate) struct RegistrationServer {
     /// Connections end with the last handle on it.
     node: Node,
     key: PublicKey,
-    listener: Listener,
+    listener: KeyListener,
     known: Arc<KnownKeys>,
     events: Arc<LinkEvents>,
 }
 
 impl RegistrationServer {
-    pub(super) fn new(node: Node, key: PublicKey, listener: Listener, known: Arc<KnownKeys>, events: Arc<LinkEvents>) -> Self {
+    pub(super) fn new(node: Node, key: PublicKey, listener: KeyListener, known: Arc<KnownKeys>, events: Arc<LinkEvents>) -> Self {
         Self {
             node,
             key,
@@ -80,9 +80,9 @@ impl RegistrationServer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = clients.join_next() => log_end(ended),
-                arrival = listener.accept() => match arrival {
+                incoming = listener.accept() => match incoming {
                     None => anyhow::bail!("the HyperDHT node is closed"),
-                    Some(Arrival::Admitted(stream)) => {
+                    Some(IncomingConnection::Admitted(stream)) => {
                         let is_known = known.contains(stream.peer);
                         unknown.retain(|task| !task.is_finished());
                         if is_known && clients.len() - unknown.len().min(clients.len()) >= MAX_KNOWN {
@@ -100,7 +100,7 @@ impl RegistrationServer {
                             unknown.push_back(task);
                         }
                     }
-                    Some(Arrival::Refused { key, address }) => {
+                    Some(IncomingConnection::Refused { key, address }) => {
                         events.emit(LinkEvent::HandshakeRejected { key: Some(key), address, why: format!("its key {key} is not let in") });
                     }
                 },

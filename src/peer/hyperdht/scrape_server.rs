@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::accept::{ANNOUNCE, Arrival, Listener};
+use super::listener::{ANNOUNCE_TIMEOUT, IncomingConnection, KeyListener};
 use super::metrics_method::MetricsMethod;
 use super::network::failed;
 use super::node::Node;
@@ -42,7 +42,7 @@ pub(crate) struct HyperdhtScrapeServer {
     /// Connections end with the last handle on it.
     node: Node,
     key: PublicKey,
-    listener: Listener,
+    listener: KeyListener,
     registrars: Vec<Registrar>,
     door: Door,
     events: Arc<LinkEvents>,
@@ -98,7 +98,7 @@ impl HyperdhtScrapeServer {
         // Whoever is registered must be found. Where nobody takes our announcement, the registration fails as well, and is tried again.
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = timeout(ANNOUNCE, listener.announced()) => {}
+            _ = timeout(ANNOUNCE_TIMEOUT, listener.announced()) => {}
         }
         let mut tasks = JoinSet::new();
         for registrar in registrars {
@@ -109,20 +109,20 @@ impl HyperdhtScrapeServer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = links.join_next() => log_panic(ended),
-                arrival = listener.accept() => match arrival {
+                incoming = listener.accept() => match incoming {
                     None => {
                         tracing::error!("the HyperDHT node is closed: nobody can scrape us over it any more");
                         stop.cancelled().await;
                     }
-                    Some(Arrival::Refused { key, address }) => events.emit(LinkEvent::HandshakeRejected {
+                    Some(IncomingConnection::Refused { key, address }) => events.emit(LinkEvent::HandshakeRejected {
                         key: Some(key),
                         address,
                         why: format!("its key {key} is neither a bridge's nor allowed"),
                     }),
-                    Some(Arrival::Admitted(stream)) if links.len() >= MAX_LINKS => {
+                    Some(IncomingConnection::Admitted(stream)) if links.len() >= MAX_LINKS => {
                         tracing::warn!(peer = %stream.peer, "more than {MAX_LINKS} scrapers: its connection is dropped");
                     }
-                    Some(Arrival::Admitted(stream)) => {
+                    Some(IncomingConnection::Admitted(stream)) => {
                         for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == stream.peer) {
                             reachable.notify_one();
                         }

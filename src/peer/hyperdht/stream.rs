@@ -120,7 +120,7 @@ struct Relay {
 impl Relay {
     async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        socket.connect(node.inside.local_addr().await.map_err(failed)?).await?;
+        socket.connect(node.relay_socket.local_addr().await.map_err(failed)?).await?;
         // The system may grant less; then more packets are sent twice.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
         let name = stream_id()?;
@@ -139,8 +139,8 @@ impl Relay {
         relay.to_us.relay_to(&relay.nowhere).map_err(failed)?;
         relay.to_peer.relay_to(&relay.nowhere).map_err(failed)?;
         let here = relay.socket.local_addr()?;
-        relay.to_us.connect(&node.inside, own, here).await.map_err(failed)?;
-        relay.from_us.connect(&node.inside, own, here).await.map_err(failed)?;
+        relay.to_us.connect(&node.relay_socket, own, here).await.map_err(failed)?;
+        relay.from_us.connect(&node.relay_socket, own, here).await.map_err(failed)?;
         Ok(relay)
     }
 

@@ -18,8 +18,8 @@ use peeroxide_dht::noise_wrap::NoiseWrap;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::accept::{Admission, Arrival, Listener};
 use super::dial::DialError;
+use super::listener::{IncomingConnection, KeyAdmission, KeyListener};
 use super::node::Node;
 use super::secret_stream::SecretStream;
 use super::testnet::TestNetwork;
@@ -48,7 +48,7 @@ impl Rig {
     }
 
     /// A listener that lets in the client alone, known to the network.
-    async fn listener(&self, node: &Node) -> Listener {
+    async fn listener(&self, node: &Node) -> KeyListener {
         let client = self.client.public_key();
         let mut listener = node.listen(&self.server, move |key| key == client).await.unwrap();
         assert!(timeout(LONG, listener.announced()).await.unwrap() > 0);
@@ -60,10 +60,10 @@ impl Rig {
     }
 }
 
-async fn admitted(listener: &mut Listener) -> SecretStream {
+async fn admitted(listener: &mut KeyListener) -> SecretStream {
     match timeout(LONG, listener.accept()).await.unwrap().unwrap() {
-        Arrival::Admitted(stream) => stream,
-        Arrival::Refused { key, .. } => panic!("{key} was refused"),
+        IncomingConnection::Admitted(stream) => stream,
+        IncomingConnection::Refused { key, .. } => panic!("{key} was refused"),
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_peer_is_found_by_its_key_and_talks() {
     listener.close().await;
     assert!(matches!(
         rig.node().await.dial(&rig.client, rig.server.public_key(), LONG).await,
-        Err(DialError::Unknown(_))
+        Err(DialError::NotAnnounced(_))
     ));
 }
 
@@ -105,10 +105,10 @@ async fn a_stranger_gets_no_answer_and_is_named() {
     let wait = Duration::from_secs(1);
     let start = Instant::now();
     let refused = here.dial(&stranger, rig.server.public_key(), wait).await;
-    assert!(matches!(refused, Err(DialError::Silent(..))) && start.elapsed() >= wait);
+    assert!(matches!(refused, Err(DialError::Timeout(..))) && start.elapsed() >= wait);
     match listener.accept().await.unwrap() {
-        Arrival::Refused { key, address } => assert!(key == stranger.public_key() && address.ip().is_loopback()),
-        Arrival::Admitted(_) => panic!("the stranger was let in"),
+        IncomingConnection::Refused { key, address } => assert!(key == stranger.public_key() && address.ip().is_loopback()),
+        IncomingConnection::Admitted(_) => panic!("the stranger was let in"),
     }
     // Copies of the handshake are not told again; the client still gets in.
     let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
@@ -163,7 +163,13 @@ async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones()
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
     let client = rig.client.public_key();
-    let admit = move |key| if key == client { Admission::Known } else { Admission::Stranger };
+    let admit = move |key| {
+        if key == client {
+            KeyAdmission::Known
+        } else {
+            KeyAdmission::Unknown
+        }
+    };
     let mut listener = there.listen(&rig.server, admit).await.unwrap();
     assert!(timeout(LONG, listener.announced()).await.unwrap() > 0);
     let nowhere = "127.0.0.1:9".parse().unwrap();
@@ -185,7 +191,7 @@ async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones()
 async fn an_address_that_a_handshake_makes_up_gets_few_packets() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
-    let listener = there.listen(&rig.server, |_| Admission::Stranger).await.unwrap();
+    let listener = there.listen(&rig.server, |_| KeyAdmission::Unknown).await.unwrap();
     let victim = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = victim.local_addr().unwrap();
     // Until nothing comes for longer than the longest pause between two packets.
@@ -211,7 +217,7 @@ async fn a_key_that_nobody_has_is_unknown() {
     let rig = Rig::new().await;
     let nobody = PublicKey::new(*Identity::ephemeral().unwrap().public_key().as_bytes());
     let node = rig.node().await;
-    assert!(matches!(node.dial(&rig.client, nobody, LONG).await, Err(DialError::Unknown(key)) if key == nobody));
+    assert!(matches!(node.dial(&rig.client, nobody, LONG).await, Err(DialError::NotAnnounced(key)) if key == nobody));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,7 +226,7 @@ async fn where_no_node_answers_nothing_is_said_of_the_key() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let node = Node::open(&[silent.local_addr().unwrap().to_string()], 0).await.unwrap();
     let (own, nobody) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
-    assert!(matches!(node.dial(&own, nobody, LONG).await, Err(DialError::Alone)));
+    assert!(matches!(node.dial(&own, nobody, LONG).await, Err(DialError::NoNetwork)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::time::interval;
 
 /// Addresses of networks for documentation (RFC 5737, RFC 3849): whoever has a default route has one to them.
-const OUTSIDE: [IpAddr; 2] = [
+const PROBE_ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
 /// How often to look while we wait for a link to come back.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The addresses under which we would go out, for each address family.
-fn ways() -> [Option<IpAddr>; 2] {
-    OUTSIDE.map(|outside| {
+fn source_addresses() -> [Option<IpAddr>; 2] {
+    PROBE_ADDRESSES.map(|outside| {
         let any = match outside {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -29,12 +29,12 @@ fn ways() -> [Option<IpAddr>; 2] {
 }
 
 /// Resolves once there is a way out that was not there at the beginning: a cable is back, or an address is new.
-pub(super) async fn new_way() {
-    let before = ways();
-    let mut looks = interval(LOOK);
+pub(super) async fn route_changed() {
+    let before = source_addresses();
+    let mut polls = interval(POLL_INTERVAL);
     loop {
-        looks.tick().await;
-        if is_new(before, ways()) {
+        polls.tick().await;
+        if is_new(before, source_addresses()) {
             return;
         }
     }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn only_what_is_there_now_and_was_not_is_new() {
-        let (a, b) = (Some(OUTSIDE[0]), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let (a, b) = (Some(PROBE_ADDRESSES[0]), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         assert!(is_new([None, None], [a, None]) && is_new([a, None], [b, None]) && is_new([a, None], [a, b]));
         assert!(!is_new([a, None], [a, None]) && !is_new([a, b], [None, b]) && !is_new([a, None], [None, None]));
     }

@@ -20,51 +20,51 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::announce::{Record, relays};
-use super::answers::Answers;
-use super::node::{Node, Outside, socket_address};
-use super::openings::Openings;
+use super::announce::{Announcement, relays};
+use super::handshake_reply_cache::HandshakeReplyCache;
+use super::node::{NatStatus, Node, socket_address};
+use super::punch_limiter::PunchLimiter;
 use super::secret_stream::{SecretStream, SessionKeys};
 use super::stream::{Expected, OPENING, stream_id};
 use crate::peer::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
 
 /// Handshakes that may wait for us; whoever finds no room tries again after a second.
-const QUEUE: usize = 256;
+const HANDSHAKE_QUEUE: usize = 256;
 /// Connections in the making at once with keys that are not known; each holds some streams and a socket until the peer's first packet, or
-/// [`PATIENCE`]. Beyond it the oldest goes: a peer that means it sends its first packet within a second.
-const STRANGERS: usize = 384;
+/// [`FIRST_PACKET_TIMEOUT`]. Beyond it the oldest goes: a peer that means it sends its first packet within a second.
+const MAX_UNKNOWN: usize = 384;
 /// The same with keys that are known, such as those of registered proxies. Others do not take their room.
-const KNOWN: usize = 128;
+const MAX_KNOWN: usize = 128;
 /// How long what is known of our own address is used before the node and the system are asked again.
-const OUTSIDE_STANDS: Duration = Duration::from_secs(1);
+const NAT_STATUS_TTL: Duration = Duration::from_secs(1);
 /// When packets go out that open the way for a peer's first one. Its address is what a relay says, so it may be that of somebody who knows
 /// nothing of us: three packets get through nearly always, and more of them would be a nuisance.
-const OPENINGS: [Duration; 3] = [Duration::ZERO, OPENING, Duration::from_millis(900)];
+const PUNCH_TIMES: [Duration; 3] = [Duration::ZERO, OPENING, Duration::from_millis(900)];
 /// Arrivals that nobody has taken yet.
-const ARRIVALS: usize = 64;
+const INCOMING_QUEUE: usize = 64;
 /// How long after our answer the peer's first packet may come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that the announcement may take before a warning: a few times as long as it takes where all is well.
-pub(super) const ANNOUNCE: Duration = Duration::from_secs(10);
+pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The likely reasons for an announcement that no node takes.
-const UNANNOUNCED: &str =
+const UNANNOUNCED_REASON: &str =
     "no node of the network has taken the announcement for 10 s; check hyperdht.bootstrap and whether UDP passes the firewall";
 /// How long the network has to forget us.
-const FAREWELL: Duration = Duration::from_secs(3);
+const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a key may do that asks for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum KeyAdmission {
     /// It gets no answer.
     Refused,
     /// It may connect, within the limits on keys that are not known.
-    Stranger,
+    Unknown,
     /// It may connect, and has room of its own.
     Known,
 }
 
-impl From<bool> for Admission {
+impl From<bool> for KeyAdmission {
     /// For those who list the keys that may connect.
     fn from(listed: bool) -> Self {
         if listed { Self::Known } else { Self::Refused }
@@ -72,10 +72,10 @@ impl From<bool> for Admission {
 }
 
 /// Who may connect.
-type Admit = Box<dyn Fn(PublicKey) -> Admission + Send + Sync>;
+type AdmitFn = Box<dyn Fn(PublicKey) -> KeyAdmission + Send + Sync>;
 
 /// Somebody asked for a connection.
-pub(super) enum Arrival {
+pub(super) enum IncomingConnection {
     /// They were let in.
     Admitted(SecretStream),
     /// They were not, and got no answer.
@@ -88,18 +88,18 @@ pub(super) enum Arrival {
 }
 
 /// An identity that can be reached. Dropped it cannot be any more, but only closed it also leaves the network's memory.
-pub(super) struct Listener {
-    arrivals: mpsc::Receiver<Arrival>,
+pub(super) struct KeyListener {
+    incoming: mpsc::Receiver<IncomingConnection>,
     holders: watch::Receiver<Vec<Ipv4Peer>>,
-    record: Record,
-    _serving: AbortOnDropHandle<()>,
-    keeping: AbortOnDropHandle<()>,
+    announcement: Announcement,
+    _server: AbortOnDropHandle<()>,
+    announcing: AbortOnDropHandle<()>,
 }
 
-impl Listener {
+impl KeyListener {
     /// The next who asks; `None` where the node is gone. May be dropped at any time and called again.
-    pub(super) async fn accept(&mut self) -> Option<Arrival> {
-        self.arrivals.recv().await
+    pub(super) async fn accept(&mut self) -> Option<IncomingConnection> {
+        self.incoming.recv().await
     }
 
     /// Waits until the network knows us, and says how many of its nodes do. May be dropped at any time and called again.
@@ -110,14 +110,14 @@ impl Listener {
             .map_or(0, |holders| holders.len())
     }
 
-    /// Reports when the network has not known us for [`ANNOUNCE`], and when it does, until the listener is gone.
+    /// Reports when the network has not known us for [`ANNOUNCE_TIMEOUT`], and when it does, until the listener is gone.
     pub(super) fn report(&self, key: PublicKey, events: Arc<LinkEvents>) -> impl Future<Output = ()> + Send + use<> {
         let mut holders = self.holders.clone();
         async move {
             loop {
                 let known = async |holders: &mut watch::Receiver<Vec<_>>| holders.wait_for(|all: &Vec<_>| !all.is_empty()).await.map(drop);
-                if timeout(ANNOUNCE, known(&mut holders)).await.is_err() {
-                    let why = UNANNOUNCED.to_owned();
+                if timeout(ANNOUNCE_TIMEOUT, known(&mut holders)).await.is_err() {
+                    let why = UNANNOUNCED_REASON.to_owned();
                     events.emit(LinkEvent::Unannounced { key, why });
                     if known(&mut holders).await.is_err() {
                         return;
@@ -133,88 +133,88 @@ impl Listener {
 
     /// Takes our announcement back, so that nobody looks for us in vain.
     pub(super) async fn close(self) {
-        self.keeping.abort();
+        self.announcing.abort();
         let holders = self.holders.borrow().clone();
         // A network that does not listen forgets us by itself.
-        let _ = timeout(FAREWELL, self.record.withdraw(&holders)).await;
+        let _ = timeout(UNANNOUNCE_TIMEOUT, self.announcement.unannounce(&holders)).await;
     }
 }
 
 /// Serves the identity; `None` where the node does already.
-pub(super) fn listen(node: &Node, pair: Keypair, admit: Admit) -> Option<Listener> {
+pub(super) fn listen(node: &Node, pair: Keypair, admit: AdmitFn) -> Option<KeyListener> {
     let target = hash(&pair.public_key);
-    let (inbox, requests) = mpsc::channel(QUEUE);
-    if !node.serve(target, inbox) {
+    let (inbox, requests) = mpsc::channel(HANDSHAKE_QUEUE);
+    if !node.register_target(target, inbox) {
         return None;
     }
-    let (arriving, arrivals) = mpsc::channel(ARRIVALS);
+    let (sender, incoming) = mpsc::channel(INCOMING_QUEUE);
     let (holding, holders) = watch::channel(Vec::new());
-    let record = || Record {
+    let announcement = || Announcement {
         node: node.clone(),
         pair: pair.clone(),
         target,
     };
-    let serving = Serving {
+    let server = HandshakeServer {
         node: node.clone(),
         pair: pair.clone(),
         target,
         admit,
-        answers: Answers::default(),
-        arriving,
+        replies: HandshakeReplyCache::default(),
+        sender,
         holders: holders.clone(),
-        outside: None,
-        openings: Openings::default(),
-        making: JoinSet::new(),
-        strangers: InMaking::new(STRANGERS),
-        known: InMaking::new(KNOWN),
+        nat: None,
+        punches: PunchLimiter::default(),
+        pending: JoinSet::new(),
+        unknown: PendingConnections::new(MAX_UNKNOWN),
+        known: PendingConnections::new(MAX_KNOWN),
     };
-    Some(Listener {
-        arrivals,
+    Some(KeyListener {
+        incoming,
         holders,
-        record: record(),
-        _serving: AbortOnDropHandle::new(tokio::spawn(serving.run(requests))),
-        keeping: AbortOnDropHandle::new(tokio::spawn(record().keep(holding))),
+        announcement: announcement(),
+        _server: AbortOnDropHandle::new(tokio::spawn(server.run(requests))),
+        announcing: AbortOnDropHandle::new(tokio::spawn(announcement().keep_announced(holding))),
     })
 }
 
 /// The task that answers handshakes.
-struct Serving {
+struct HandshakeServer {
     node: Node,
     pair: Keypair,
     target: [u8; 32],
-    admit: Admit,
-    answers: Answers,
-    arriving: mpsc::Sender<Arrival>,
+    admit: AdmitFn,
+    replies: HandshakeReplyCache,
+    sender: mpsc::Sender<IncomingConnection>,
     holders: watch::Receiver<Vec<Ipv4Peer>>,
     /// How others see us, and when that was found out.
-    outside: Option<(Instant, Arc<Outside>)>,
-    openings: Openings,
-    /// Bounded by [`STRANGERS`] and [`KNOWN`].
-    making: JoinSet<()>,
-    strangers: InMaking,
-    known: InMaking,
+    nat: Option<(Instant, Arc<NatStatus>)>,
+    punches: PunchLimiter,
+    /// Bounded by [`MAX_UNKNOWN`] and [`MAX_KNOWN`].
+    pending: JoinSet<()>,
+    unknown: PendingConnections,
+    known: PendingConnections,
 }
 
 /// Connections in the making of one kind, the oldest first.
-struct InMaking {
-    most: usize,
+struct PendingConnections {
+    limit: usize,
     tasks: VecDeque<AbortHandle>,
 }
 
-impl InMaking {
-    fn new(most: usize) -> Self {
+impl PendingConnections {
+    fn new(limit: usize) -> Self {
         Self {
-            most,
+            limit,
             tasks: VecDeque::new(),
         }
     }
 
     /// Adds one, and gives up the oldest where there are too many.
     fn add(&mut self, task: AbortHandle) {
-        if self.tasks.len() >= self.most {
+        if self.tasks.len() >= self.limit {
             self.tasks.retain(|task| !task.is_finished());
         }
-        if self.tasks.len() >= self.most
+        if self.tasks.len() >= self.limit
             && let Some(oldest) = self.tasks.pop_front()
         {
             oldest.abort();
@@ -223,7 +223,7 @@ impl InMaking {
     }
 }
 
-impl Serving {
+impl HandshakeServer {
     async fn run(mut self, mut requests: mpsc::Receiver<UserRequest>) {
         loop {
             tokio::select! {
@@ -235,7 +235,7 @@ impl Serving {
                     }
                     None => return,
                 },
-                Some(_) = self.making.join_next() => {}
+                Some(_) = self.pending.join_next() => {}
             }
         }
     }
@@ -252,11 +252,11 @@ impl Serving {
         let client = message.peer_address.clone().unwrap_or_else(|| request.from.clone());
         // The same handshake comes through several relays, and each of them has to be told the same.
         let now = Instant::now();
-        let noise = match self.answers.find(&message.noise, now) {
+        let noise = match self.replies.get(&message.noise, now) {
             Some(answer) => answer,
             None => {
-                let answer = self.decide(&message.noise, &client).await;
-                self.answers.keep(message.noise, answer.clone(), now);
+                let answer = self.build_reply(&message.noise, &client).await;
+                self.replies.insert(message.noise, answer.clone(), now);
                 answer
             }
         }?;
@@ -279,32 +279,32 @@ impl Serving {
     }
 
     /// Reads a handshake and makes what we say to it; `None`: nothing.
-    async fn decide(&mut self, noise: &[u8], client: &Ipv4Peer) -> Option<Vec<u8>> {
+    async fn build_reply(&mut self, noise: &[u8], client: &Ipv4Peer) -> Option<Vec<u8>> {
         let mut handshake = NoiseWrap::new_responder(self.pair.clone());
         let asked = handshake.recv(noise).ok()?;
         let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
         let own = stream_id().ok()?;
-        let outside = self.outside().await;
-        let answer = handshake.send(&self.payload(own, client, &outside)).ok()?;
+        let nat = self.nat_status().await;
+        let answer = handshake.send(&self.payload(own, client, &nat)).ok()?;
         let shared = handshake.finalize().ok()?;
         let key = PublicKey::new(shared.remote_public_key);
         let address = socket_address(client)?;
         let admission = (self.admit)(key);
-        if asked.version != 1 || asked.error != 0 || admission == Admission::Refused {
+        if asked.version != 1 || asked.error != 0 || admission == KeyAdmission::Refused {
             // Who does not take arrivals in time misses this one; it is only told.
-            let _ = self.arriving.try_send(Arrival::Refused { key, address });
+            let _ = self.sender.try_send(IncomingConnection::Refused { key, address });
             return None;
         }
-        let may_send = admission == Admission::Known || self.openings.may_open(address.ip(), Instant::now());
-        let opening = match outside.scattered() && asked.firewall == FIREWALL_OPEN {
-            true if may_send => Opening::Ours,
+        let may_send = admission == KeyAdmission::Known || self.punches.allows(address.ip(), Instant::now());
+        let first_packet = match nat.is_symmetric_nat() && asked.firewall == FIREWALL_OPEN {
+            true if may_send => FirstPacket::FromUs,
             true => return None,
-            false => Opening::Theirs { may_send },
+            false => FirstPacket::FromPeer { may_send },
         };
-        let making = Making {
+        let pending = PendingConnection {
             expected: Expected::new(&self.node, own).await.ok()?,
             remote,
-            opening,
+            first_packet,
             key,
             keys: SessionKeys {
                 initiator: false,
@@ -312,39 +312,39 @@ impl Serving {
                 rx: shared.rx,
                 hash: shared.handshake_hash,
             },
-            arriving: self.arriving.clone(),
+            sender: self.sender.clone(),
         };
-        let task = self.making.spawn(making.run(self.node.clone(), address));
+        let task = self.pending.spawn(pending.run(self.node.clone(), address));
         match admission {
-            Admission::Known => self.known.add(task),
-            Admission::Stranger | Admission::Refused => self.strangers.add(task),
+            KeyAdmission::Known => self.known.add(task),
+            KeyAdmission::Unknown | KeyAdmission::Refused => self.unknown.add(task),
         }
         Some(answer)
     }
 
     /// How others see us: asking the node and the system takes longer than all the rest of a handshake.
-    async fn outside(&mut self) -> Arc<Outside> {
+    async fn nat_status(&mut self) -> Arc<NatStatus> {
         let now = Instant::now();
-        match &self.outside {
-            Some((since, outside)) if now.duration_since(*since) < OUTSIDE_STANDS => Arc::clone(outside),
+        match &self.nat {
+            Some((since, nat)) if now.duration_since(*since) < NAT_STATUS_TTL => Arc::clone(nat),
             _ => {
-                let outside = Arc::new(self.node.outside().await);
-                self.outside = Some((now, Arc::clone(&outside)));
-                outside
+                let nat = Arc::new(self.node.nat_status().await);
+                self.nat = Some((now, Arc::clone(&nat)));
+                nat
             }
         }
     }
 
     /// What the peer has to know to send us its first packet.
-    fn payload(&self, own: u32, client: &Ipv4Peer, outside: &Outside) -> NoisePayload {
-        let waits = self.waits(outside, client);
+    fn payload(&self, own: u32, client: &Ipv4Peer, nat: &NatStatus) -> NoisePayload {
+        let waits = self.holepunch_info(nat, client);
         NoisePayload {
             version: 1,
             error: 0,
             // "Open" has the peer send to where the network sees us at once, while we open the way from our side.
             firewall: if waits.is_some() { FIREWALL_UNKNOWN } else { FIREWALL_OPEN },
             holepunch: waits,
-            addresses4: outside.addresses(),
+            addresses4: nat.addresses(),
             addresses6: Vec::new(),
             udx: Some(UdxInfo {
                 version: 1,
@@ -360,9 +360,9 @@ impl Serving {
 
     /// Who passes on what it takes to meet, where the peer must not send to where the network sees us: a neighbour behind the same translator
     /// of addresses looks for us by the addresses that we have there, and where each peer sees another port of ours it waits for us.
-    fn waits(&self, outside: &Outside, client: &Ipv4Peer) -> Option<HolepunchInfo> {
-        let seen = outside.address.as_ref().filter(|_| !outside.untranslated())?;
-        (seen.host == client.host || outside.scattered()).then(|| HolepunchInfo {
+    fn holepunch_info(&self, nat: &NatStatus, client: &Ipv4Peer) -> Option<HolepunchInfo> {
+        let seen = nat.address.as_ref().filter(|_| !nat.has_no_nat())?;
+        (seen.host == client.host || nat.is_symmetric_nat()).then(|| HolepunchInfo {
             id: 0,
             relays: relays(&self.holders.borrow(), seen),
         })
@@ -370,36 +370,36 @@ impl Serving {
 }
 
 /// Who sends the first packet.
-enum Opening {
+enum FirstPacket {
     /// The peer does.
-    Theirs {
+    FromPeer {
         /// Whether we may send packets that open the way for it.
         may_send: bool,
     },
     /// We do: the peer can be reached, and we cannot.
-    Ours,
+    FromUs,
 }
 
 /// A connection in the making.
-struct Making {
+struct PendingConnection {
     expected: Expected,
     /// What the peer calls the stream.
     remote: u32,
-    opening: Opening,
+    first_packet: FirstPacket,
     key: PublicKey,
     keys: SessionKeys,
-    arriving: mpsc::Sender<Arrival>,
+    sender: mpsc::Sender<IncomingConnection>,
 }
 
-impl Making {
+impl PendingConnection {
     /// Waits for the peer while opening the way for it, or sends it the first packet.
     async fn run(mut self, node: Node, client: SocketAddr) {
-        let address = match self.opening {
-            Opening::Theirs { may_send } => {
-                let openings = if may_send { &OPENINGS[..] } else { &[] };
-                timeout(PATIENCE, self.expected.heard_from(&node.socket, client, openings)).await
+        let address = match self.first_packet {
+            FirstPacket::FromPeer { may_send } => {
+                let punches = if may_send { &PUNCH_TIMES[..] } else { &[] };
+                timeout(FIRST_PACKET_TIMEOUT, self.expected.heard_from(&node.socket, client, punches)).await
             }
-            Opening::Ours => {
+            FirstPacket::FromUs => {
                 // A packet that is there before our answer, which goes a longer way, may be lost.
                 sleep(OPENING).await;
                 Ok(Ok(client))
@@ -410,9 +410,9 @@ impl Making {
             return;
         };
         let mut stream = SecretStream::new(self.key, address, self.keys, source, sink);
-        if let Ok(Ok(())) = timeout(PATIENCE, stream.reader.read_header()).await {
+        if let Ok(Ok(())) = timeout(FIRST_PACKET_TIMEOUT, stream.reader.read_header()).await {
             // Nobody takes arrivals any more: the pipe closes itself.
-            let _ = self.arriving.send(Arrival::Admitted(stream)).await;
+            let _ = self.sender.send(IncomingConnection::Admitted(stream)).await;
         }
     }
 }
