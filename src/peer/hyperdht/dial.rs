@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::announce::{closest, request};
 use super::node::{NatStatus, Node, lock, socket_address};
 use super::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
-use super::stream::{Expected, OPENING, stream_id};
+use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
 use crate::peer::PublicKey;
 
 /// How many nodes are asked who knows a key: all that HyperDHT considers close.
@@ -40,7 +40,7 @@ const PEER_START_TIMEOUT: Duration = Duration::from_secs(2);
 /// When packets go out within [`PEER_START_TIMEOUT`] that open the way for it.
 const PUNCH_TIMES: [Duration; 7] = [
     Duration::ZERO,
-    OPENING,
+    PUNCH_INTERVAL,
     Duration::from_millis(600),
     Duration::from_millis(900),
     Duration::from_millis(1_200),
@@ -135,7 +135,9 @@ impl Dialer<'_> {
         for claim in claims {
             // The first packet may be faster than the answer, which goes a longer way.
             let own = stream_id().map_err(|e| DialError::Transport(self.to, e))?;
-            let expected = Expected::new(self.node, own).await.map_err(|e| DialError::Transport(self.to, e))?;
+            let expected = PendingStream::new(self.node, own)
+                .await
+                .map_err(|e| DialError::Transport(self.to, e))?;
             let reply = self.exchange_handshake(own, claim).await?;
             let connected = if claim == FIREWALL_OPEN && self.peer_sends_first(&reply) {
                 self.wait_for_peer(expected, reply).await
@@ -204,10 +206,15 @@ impl Dialer<'_> {
     }
 
     /// From an answer to a connection that the peer starts.
-    async fn wait_for_peer(&self, mut expected: Expected, reply: HandshakeReply) -> Result<SecretStream, DialError> {
+    async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
-        let Ok(heard) = timeout(PEER_START_TIMEOUT, expected.heard_from(&self.node.socket, server, &PUNCH_TIMES)).await else {
+        let Ok(heard) = timeout(
+            PEER_START_TIMEOUT,
+            expected.punch_until_first_packet(&self.node.socket, server, &PUNCH_TIMES),
+        )
+        .await
+        else {
             return Err(DialError::Unreachable(self.to, server));
         };
         let address = heard.map_err(transport)?;
@@ -226,7 +233,7 @@ impl Dialer<'_> {
     }
 
     /// From an answer to a connection.
-    async fn connect(&self, expected: Expected, reply: HandshakeReply) -> Result<SecretStream, DialError> {
+    async fn connect(&self, expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let server =
             socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
         let transport = expected.open(reply.remote, server).await;

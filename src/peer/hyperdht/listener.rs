@@ -25,7 +25,7 @@ use super::handshake_reply_cache::HandshakeReplyCache;
 use super::node::{NatStatus, Node, socket_address};
 use super::punch_limiter::PunchLimiter;
 use super::secret_stream::{SecretStream, SessionKeys};
-use super::stream::{Expected, OPENING, stream_id};
+use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
 use crate::peer::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
 
@@ -40,7 +40,7 @@ const MAX_KNOWN: usize = 128;
 const NAT_STATUS_TTL: Duration = Duration::from_secs(1);
 /// When packets go out that open the way for a peer's first one. Its address is what a relay says, so it may be that of somebody who knows
 /// nothing of us: three packets get through nearly always, and more of them would be a nuisance.
-const PUNCH_TIMES: [Duration; 3] = [Duration::ZERO, OPENING, Duration::from_millis(900)];
+const PUNCH_TIMES: [Duration; 3] = [Duration::ZERO, PUNCH_INTERVAL, Duration::from_millis(900)];
 /// Arrivals that nobody has taken yet.
 const INCOMING_QUEUE: usize = 64;
 /// How long after our answer the peer's first packet may come.
@@ -302,7 +302,7 @@ impl HandshakeServer {
             false => FirstPacket::FromPeer { may_send },
         };
         let pending = PendingConnection {
-            expected: Expected::new(&self.node, own).await.ok()?,
+            expected: PendingStream::new(&self.node, own).await.ok()?,
             remote,
             first_packet,
             key,
@@ -382,7 +382,7 @@ enum FirstPacket {
 
 /// A connection in the making.
 struct PendingConnection {
-    expected: Expected,
+    expected: PendingStream,
     /// What the peer calls the stream.
     remote: u32,
     first_packet: FirstPacket,
@@ -397,11 +397,15 @@ impl PendingConnection {
         let address = match self.first_packet {
             FirstPacket::FromPeer { may_send } => {
                 let punches = if may_send { &PUNCH_TIMES[..] } else { &[] };
-                timeout(FIRST_PACKET_TIMEOUT, self.expected.heard_from(&node.socket, client, punches)).await
+                timeout(
+                    FIRST_PACKET_TIMEOUT,
+                    self.expected.punch_until_first_packet(&node.socket, client, punches),
+                )
+                .await
             }
             FirstPacket::FromUs => {
                 // A packet that is there before our answer, which goes a longer way, may be lost.
-                sleep(OPENING).await;
+                sleep(PUNCH_INTERVAL).await;
                 Ok(Ok(client))
             }
         };

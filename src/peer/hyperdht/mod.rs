@@ -21,8 +21,8 @@ mod rpc_client;
 mod rpc_server;
 mod scrape_server;
 mod secret_stream;
-mod stream;
 mod udx;
+mod udx_stream;
 
 #[cfg(test)]
 #[allow(unreachable_pub, reason = "public for the tests of the border, which are another crate")]

@@ -49,7 +49,7 @@ pub(super) struct Node {
     pub(super) dht: DhtHandle,
     /// Carries everything: what it shows to the outside is the one address under which we are known.
     pub(super) socket: UdxSocket,
-    /// Where our streams pass packets on to ours, see [`super::stream`].
+    /// Where our streams pass packets on to ours, see [`super::udx_stream`].
     pub(super) relay_socket: UdxSocket,
     pub(super) udx: Arc<UdxRuntime>,
     pub(super) relay_cache: Arc<Mutex<RelayCache>>,

@@ -3,10 +3,10 @@
 //! [`Stream`] is the protocol without sockets and clocks: packets and times go in, packets and the next time that matters come out. Its
 //! other end may be libudx, which the JavaScript programs use: the packets are the same, how fast they are sent is up to each end.
 
+mod congestion_window;
 mod receiver;
 mod rtt;
 mod sender;
-mod window;
 
 #[cfg(test)]
 mod tests;
@@ -24,41 +24,41 @@ use crate::wire::{UdxFlags, UdxPacket};
 #[derive(Debug)]
 pub(super) struct Stream {
     /// What the other end calls it.
-    theirs: u32,
+    peer_id: u32,
     sender: Sender,
     receiver: Receiver,
     /// The other end waits to hear what has arrived.
-    owing: bool,
+    ack_pending: bool,
     destroying: bool,
-    over: Option<io::ErrorKind>,
+    error: Option<io::ErrorKind>,
 }
 
 impl Stream {
-    /// A stream that the other end calls `theirs`.
-    pub(super) fn new(theirs: u32, now: Instant) -> Self {
+    /// A stream that the other end calls `peer_id`.
+    pub(super) fn new(peer_id: u32, now: Instant) -> Self {
         Self {
-            theirs,
+            peer_id,
             sender: Sender::new(now),
             receiver: Receiver::default(),
-            owing: false,
+            ack_pending: false,
             destroying: false,
-            over: None,
+            error: None,
         }
     }
 
     /// A packet has come.
     pub(super) fn receive(&mut self, packet: &UdxPacket<'_>, now: Instant) {
-        if self.over.is_some() {
+        if self.error.is_some() {
             return;
         }
         let Some(seq) = whole(self.receiver.next(), packet.seq) else {
             return;
         };
         if packet.flags.counts() {
-            self.owing = true;
-            self.receiver.arrived(seq, packet.payload, packet.flags.has(UdxFlags::END));
+            self.ack_pending = true;
+            self.receiver.receive(seq, packet.payload, packet.flags.has(UdxFlags::END));
         }
-        self.owing |= packet.flags.has(UdxFlags::HEARTBEAT);
+        self.ack_pending |= packet.flags.has(UdxFlags::HEARTBEAT);
         let near = self.sender.next();
         if let Some(ack) = whole(near, packet.ack) {
             let ranges = packet
@@ -66,20 +66,20 @@ impl Stream {
                 .iter()
                 .filter_map(|(start, end)| Some((whole(near, *start)?, whole(near, *end)?)));
             self.sender.acknowledged(ack, ranges, packet.window, now);
-            self.receiver.allow(self.sender.reach());
+            self.receiver.raise_window(self.sender.max_in_flight());
         }
         if packet.flags.has(UdxFlags::DESTROY) && seq >= self.receiver.next() {
-            self.over = Some(io::ErrorKind::ConnectionReset);
+            self.error = Some(io::ErrorKind::ConnectionReset);
         }
     }
 
     /// Writes the next packet that may be sent now into `out`; `false` where there is none.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
-        if self.over.is_some() {
+        if self.error.is_some() {
             return false;
         }
         if self.destroying {
-            self.over = Some(io::ErrorKind::ConnectionAborted);
+            self.error = Some(io::ErrorKind::ConnectionAborted);
             self.packet(UdxFlags::DESTROY, self.sender.next(), &[], out);
             return true;
         }
@@ -90,16 +90,16 @@ impl Stream {
                 (false, true) => UdxFlags::LAST,
             };
             // Ranges have no place in a packet with bytes.
-            self.owing &= self.receiver.is_early();
+            self.ack_pending &= self.receiver.has_out_of_order();
             self.packet(flags, seq, &payload, out);
             return true;
         }
-        let owing = self.owing || self.receiver.has_news();
-        if owing {
-            self.owing = false;
+        let ack_pending = self.ack_pending || self.receiver.window_update_due();
+        if ack_pending {
+            self.ack_pending = false;
             self.packet(UdxFlags::STATE, self.sender.next(), &[], out);
         }
-        owing
+        ack_pending
     }
 
     fn packet(&mut self, flags: UdxFlags, seq: u64, payload: &[u8], out: &mut Vec<u8>) {
@@ -110,8 +110,8 @@ impl Stream {
         };
         let packet = UdxPacket {
             flags,
-            stream: self.theirs,
-            window: self.receiver.tell(),
+            stream: self.peer_id,
+            window: self.receiver.advertise_window(),
             seq: short(seq),
             ack: short(self.receiver.next()),
             ranges: ranges.into_iter().map(|(start, end)| (short(start), short(end))).collect(),
@@ -122,13 +122,13 @@ impl Stream {
 
     /// When [`Stream::tick`] and [`Stream::transmit`] have something to do if nothing comes.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
-        if self.over.is_some() { None } else { self.sender.due(now) }
+        if self.error.is_some() { None } else { self.sender.due(now) }
     }
 
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.over.is_none() && !self.sender.tick(now) {
-            self.over = Some(io::ErrorKind::TimedOut);
+        if self.error.is_none() && !self.sender.tick(now) {
+            self.error = Some(io::ErrorKind::TimedOut);
         }
     }
 
@@ -148,8 +148,8 @@ impl Stream {
     }
 
     /// Whether the other end has all that was written.
-    pub(super) fn settled(&self) -> bool {
-        self.sender.settled()
+    pub(super) fn is_acked(&self) -> bool {
+        self.sender.is_acked()
     }
 
     /// Reads what has come in order; `None` where nothing more will.
@@ -159,13 +159,13 @@ impl Stream {
     }
 
     /// Whether we have ended our direction, be it heard or not.
-    pub(super) fn finishing(&self) -> bool {
-        self.sender.finishing()
+    pub(super) fn is_finishing(&self) -> bool {
+        self.sender.is_finishing()
     }
 
     /// Whether both directions have ended, and both ends know.
-    pub(super) fn parted(&self) -> bool {
-        self.sender.finishing() && self.sender.settled() && self.receiver.ended() && !self.owing
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_finishing() && self.sender.is_acked() && self.receiver.ended() && !self.ack_pending
     }
 
     /// Whether a read would find something, be it the end.
@@ -179,13 +179,13 @@ impl Stream {
     }
 
     /// Whether the other end should be told of room that it may wait for.
-    pub(super) fn has_news(&self) -> bool {
-        self.receiver.has_news()
+    pub(super) fn window_update_due(&self) -> bool {
+        self.receiver.window_update_due()
     }
 
     /// Why there is no stream any more, if there is none.
-    pub(super) fn over(&self) -> Option<io::ErrorKind> {
-        self.over
+    pub(super) fn error(&self) -> Option<io::ErrorKind> {
+        self.error
     }
 }
 

@@ -4,31 +4,31 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf as _, Bytes};
 
-use super::rtt::LEAST_REACH;
+use super::rtt::MIN_IN_FLIGHT;
 use crate::wire::UDX_MAX_RANGES;
 
 /// Bytes that are held until somebody reads them; what the JavaScript side grants, too.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// How far ahead of what is missing a packet may be, and how many packets are held in order: a window of half-empty ones. Each costs memory
 /// beside its bytes, and most of it where it has but one.
-const AHEAD: u64 = 8192;
+const MAX_AHEAD: u64 = 8192;
 /// Bytes beyond the window that are taken: senders round it up to packets, and count them in different ways.
-const SLACK: usize = 32 * 1024;
+const WINDOW_SLACK: usize = 32 * 1024;
 /// The part of the window that has to be read before the sender is told of the room unasked.
-const WORTH_TELLING: usize = 4;
+const UPDATE_FRACTION: usize = 4;
 
 /// What is received.
 #[derive(Debug)]
 pub(super) struct Receiver {
     ready: VecDeque<Bytes>,
     ready_bytes: usize,
-    early: BTreeMap<u64, (Bytes, bool)>,
-    early_bytes: usize,
+    out_of_order: BTreeMap<u64, (Bytes, bool)>,
+    out_of_order_bytes: usize,
     /// The next packet that is waited for.
     next: u64,
     ended: bool,
     /// Bytes that the sender was last told there is room for, less what came since.
-    told: usize,
+    advertised: usize,
     /// Bytes that the sender may have on their way to us at most.
     window: usize,
 }
@@ -38,39 +38,39 @@ impl Default for Receiver {
         Self {
             ready: VecDeque::new(),
             ready_bytes: 0,
-            early: BTreeMap::new(),
-            early_bytes: 0,
+            out_of_order: BTreeMap::new(),
+            out_of_order_bytes: 0,
             next: 0,
             ended: false,
-            told: 0,
-            window: LEAST_REACH,
+            advertised: 0,
+            window: MIN_IN_FLIGHT,
         }
     }
 }
 
 impl Receiver {
     /// The sender may have so many bytes on their way, or what it was allowed before.
-    pub(super) fn allow(&mut self, bytes: usize) {
+    pub(super) fn raise_window(&mut self, bytes: usize) {
         self.window = bytes.clamp(self.window, BUFFER_BYTES);
     }
 
     /// A packet that takes a number.
-    pub(super) fn arrived(&mut self, seq: u64, payload: &[u8], end: bool) {
-        let known = self.ended || seq < self.next || self.early.contains_key(&seq);
-        if known || !self.fits(seq, payload.len()) || self.ready.len() as u64 >= AHEAD {
+    pub(super) fn receive(&mut self, seq: u64, payload: &[u8], end: bool) {
+        let known = self.ended || seq < self.next || self.out_of_order.contains_key(&seq);
+        if known || !self.fits(seq, payload.len()) || self.ready.len() as u64 >= MAX_AHEAD {
             return;
         }
         if seq == self.next {
             self.take(Bytes::copy_from_slice(payload), end);
             while !self.ended
-                && let Some((payload, end)) = self.early.remove(&self.next)
+                && let Some((payload, end)) = self.out_of_order.remove(&self.next)
             {
-                self.early_bytes -= payload.len();
+                self.out_of_order_bytes -= payload.len();
                 self.take(payload, end);
             }
         } else {
-            self.early_bytes += payload.len();
-            self.early.insert(seq, (Bytes::copy_from_slice(payload), end));
+            self.out_of_order_bytes += payload.len();
+            self.out_of_order.insert(seq, (Bytes::copy_from_slice(payload), end));
         }
     }
 
@@ -79,16 +79,16 @@ impl Receiver {
     /// those against it of which it knows that they have arrived.
     fn fits(&self, seq: u64, bytes: usize) -> bool {
         if seq == self.next {
-            self.ready_bytes + bytes <= self.window + SLACK
+            self.ready_bytes + bytes <= self.window + WINDOW_SLACK
         } else {
-            seq - self.next.min(seq) < AHEAD && self.ready_bytes + self.early_bytes + bytes <= BUFFER_BYTES + SLACK
+            seq - self.next.min(seq) < MAX_AHEAD && self.ready_bytes + self.out_of_order_bytes + bytes <= BUFFER_BYTES + WINDOW_SLACK
         }
     }
 
     fn take(&mut self, payload: Bytes, end: bool) {
         self.next += 1;
         self.ended |= end;
-        self.told = self.told.saturating_sub(payload.len());
+        self.advertised = self.advertised.saturating_sub(payload.len());
         self.ready_bytes += payload.len();
         if !payload.is_empty() {
             self.ready.push_back(payload);
@@ -129,13 +129,13 @@ impl Receiver {
     }
 
     /// Whether the sender may be waiting for room that it does not know of.
-    pub(super) fn has_news(&self) -> bool {
-        !self.ended && self.room() >= self.told + self.window / WORTH_TELLING
+    pub(super) fn window_update_due(&self) -> bool {
+        !self.ended && self.room() >= self.advertised + self.window / UPDATE_FRACTION
     }
 
     /// Whether something has arrived early.
-    pub(super) fn is_early(&self) -> bool {
-        !self.early.is_empty()
+    pub(super) fn has_out_of_order(&self) -> bool {
+        !self.out_of_order.is_empty()
     }
 
     fn room(&self) -> usize {
@@ -147,15 +147,15 @@ impl Receiver {
     }
 
     /// The room that the sender is told of.
-    pub(super) fn tell(&mut self) -> u32 {
-        self.told = self.room();
-        u32::try_from(self.told).unwrap_or(u32::MAX)
+    pub(super) fn advertise_window(&mut self) -> u32 {
+        self.advertised = self.room();
+        u32::try_from(self.advertised).unwrap_or(u32::MAX)
     }
 
     /// What arrived early, from the first to before the second of each pair.
     pub(super) fn ranges(&self) -> Vec<(u64, u64)> {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for &seq in self.early.keys() {
+        for &seq in self.out_of_order.keys() {
             if let Some((_, end)) = ranges.last_mut().filter(|(_, end)| *end == seq) {
                 *end += 1;
             } else if ranges.len() == UDX_MAX_RANGES {
@@ -176,14 +176,14 @@ mod tests {
     fn what_comes_early_waits_and_is_told() {
         let mut receiver = Receiver::default();
         for seq in [2, 1, 5, 2] {
-            receiver.arrived(seq, &[u8::try_from(seq).unwrap_or(0)], false);
+            receiver.receive(seq, &[u8::try_from(seq).unwrap_or(0)], false);
         }
         assert_eq!((receiver.next(), receiver.ranges()), (0, vec![(1, 3), (5, 6)]));
-        receiver.arrived(0, &[0], false);
+        receiver.receive(0, &[0], false);
         let mut out = Vec::new();
         assert_eq!((receiver.read(&mut out), out), (3, vec![0, 1, 2]));
-        receiver.arrived(4, &[], true);
-        receiver.arrived(3, &[3], false);
+        receiver.receive(4, &[], true);
+        receiver.receive(3, &[3], false);
         assert!(
             receiver.ended() && !receiver.exhausted(),
             "what comes after the end is not looked at"
@@ -196,42 +196,49 @@ mod tests {
     fn what_is_missing_is_taken_however_much_has_come_early() {
         let mut receiver = Receiver::default();
         let packet = [0; 1024];
-        (1..AHEAD).for_each(|seq| receiver.arrived(seq, &packet, false));
-        assert!(receiver.early_bytes <= BUFFER_BYTES + SLACK, "{} bytes", receiver.early_bytes);
-        assert!(receiver.early_bytes > 10 * receiver.window, "the sender did not keep to the window");
-        receiver.arrived(0, &packet, false);
-        assert!(receiver.early.is_empty() && receiver.next() > 4096, "{}", receiver.next());
+        (1..MAX_AHEAD).for_each(|seq| receiver.receive(seq, &packet, false));
+        assert!(
+            receiver.out_of_order_bytes <= BUFFER_BYTES + WINDOW_SLACK,
+            "{} bytes",
+            receiver.out_of_order_bytes
+        );
+        assert!(
+            receiver.out_of_order_bytes > 10 * receiver.window,
+            "the sender did not keep to the window"
+        );
+        receiver.receive(0, &packet, false);
+        assert!(receiver.out_of_order.is_empty() && receiver.next() > 4096, "{}", receiver.next());
     }
 
     #[test]
     fn packets_of_one_byte_are_bounded_by_their_number() {
         let mut receiver = Receiver::default();
-        receiver.allow(BUFFER_BYTES);
-        for seq in 0..3 * AHEAD {
-            receiver.arrived(seq, b"x", false);
+        receiver.raise_window(BUFFER_BYTES);
+        for seq in 0..3 * MAX_AHEAD {
+            receiver.receive(seq, b"x", false);
         }
-        assert_eq!((receiver.next(), receiver.ready.len() as u64), (AHEAD, AHEAD));
-        assert_eq!(receiver.read(&mut Vec::new()) as u64, AHEAD);
-        receiver.arrived(AHEAD, b"x", false);
-        assert_eq!(receiver.next(), AHEAD + 1);
+        assert_eq!((receiver.next(), receiver.ready.len() as u64), (MAX_AHEAD, MAX_AHEAD));
+        assert_eq!(receiver.read(&mut Vec::new()) as u64, MAX_AHEAD);
+        receiver.receive(MAX_AHEAD, b"x", false);
+        assert_eq!(receiver.next(), MAX_AHEAD + 1);
     }
 
     #[test]
     fn memory_is_bounded_and_room_is_told() {
         let mut receiver = Receiver::default();
-        assert_eq!(receiver.tell() as usize, LEAST_REACH);
-        receiver.allow(usize::MAX);
-        receiver.allow(0);
+        assert_eq!(receiver.advertise_window() as usize, MIN_IN_FLIGHT);
+        receiver.raise_window(usize::MAX);
+        receiver.raise_window(0);
         let packet = [0; 1024];
         for seq in 0..10_000 {
-            receiver.arrived(seq, &packet, false);
+            receiver.receive(seq, &packet, false);
         }
-        assert_eq!((receiver.next(), receiver.tell()), (4096 + 32, 0));
-        assert!(!receiver.has_news());
-        receiver.arrived(4096 + 32 + AHEAD, &[], false);
+        assert_eq!((receiver.next(), receiver.advertise_window()), (4096 + 32, 0));
+        assert!(!receiver.window_update_due());
+        receiver.receive(4096 + 32 + MAX_AHEAD, &[], false);
         assert!(receiver.ranges().is_empty(), "too far ahead");
         receiver.read(&mut &mut vec![0; BUFFER_BYTES / 2][..]);
-        assert!(receiver.has_news());
-        assert_eq!(receiver.tell() as usize, BUFFER_BYTES / 2 - SLACK);
+        assert!(receiver.window_update_due());
+        assert_eq!(receiver.advertise_window() as usize, BUFFER_BYTES / 2 - WINDOW_SLACK);
     }
 }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 /// The least variation that is reckoned with: timers are no finer.
-const GRAIN: Duration = Duration::from_millis(1);
+const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// How long an acknowledgement is waited for while nothing has been measured.
-const UNKNOWN: Duration = Duration::from_millis(300);
+const INITIAL_TIMEOUT: Duration = Duration::from_millis(300);
 /// The least wait for an acknowledgement: the other end's program may be busy with something else for a moment.
-const LEAST: Duration = Duration::from_millis(25);
+const MIN_TIMEOUT: Duration = Duration::from_millis(25);
 
 /// What may be on its way however near the other end is: the packets that fit into the buffer which Linux gives a socket unless told
 /// otherwise. More would be lost between two programs of one machine, and libudx waits a second for what is lost twice.
-pub(super) const LEAST_REACH: usize = 96 * 1024;
+pub(super) const MIN_IN_FLIGHT: usize = 96 * 1024;
 /// How many bytes a second are worth having more on its way, where the other end is farther.
-const WORTH: f64 = 50e6;
+const TARGET_RATE: f64 = 50e6;
 
 /// Measurements, smoothed.
 #[derive(Debug, Default)]
@@ -51,26 +51,27 @@ impl Rtt {
     }
 
     /// How many bytes should be on their way at most.
-    pub(super) fn reach(&self) -> usize {
+    pub(super) fn max_in_flight(&self) -> usize {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a round trip of hours is still far from any limit"
         )]
-        let far = (self.least().as_secs_f64() * WORTH) as usize;
-        far.max(LEAST_REACH)
+        let far = (self.least().as_secs_f64() * TARGET_RATE) as usize;
+        far.max(MIN_IN_FLIGHT)
     }
 
     /// After this long without an acknowledgement a packet is sent to provoke one.
-    pub(super) fn patience(&self) -> Duration {
-        self.smoothed
-            .map_or(UNKNOWN, |smoothed| (smoothed + (self.variation * 4).max(GRAIN)).max(LEAST))
+    pub(super) fn probe_timeout(&self) -> Duration {
+        self.smoothed.map_or(INITIAL_TIMEOUT, |smoothed| {
+            (smoothed + (self.variation * 4).max(TIMER_GRANULARITY)).max(MIN_TIMEOUT)
+        })
     }
 
     /// How much later than a packet that arrived another may arrive that was sent before it.
     pub(super) fn reordering(&self) -> Duration {
-        let longest = self.smoothed.unwrap_or(UNKNOWN).max(self.latest);
-        (longest + longest / 8).max(GRAIN)
+        let longest = self.smoothed.unwrap_or(INITIAL_TIMEOUT).max(self.latest);
+        (longest + longest / 8).max(TIMER_GRANULARITY)
     }
 }
 
@@ -81,17 +82,17 @@ mod tests {
     #[test]
     fn patience_follows_what_is_measured() {
         let mut rtt = Rtt::default();
-        assert_eq!(rtt.patience(), UNKNOWN);
+        assert_eq!(rtt.probe_timeout(), INITIAL_TIMEOUT);
         rtt.measured(Duration::from_millis(100));
-        assert_eq!(rtt.patience(), Duration::from_millis(300));
+        assert_eq!(rtt.probe_timeout(), Duration::from_millis(300));
         for _ in 0..100 {
             rtt.measured(Duration::from_millis(40));
         }
-        assert!(rtt.patience() < Duration::from_millis(45) && rtt.least() == Duration::from_millis(40));
-        assert_eq!(rtt.reach(), 2_000_000);
+        assert!(rtt.probe_timeout() < Duration::from_millis(45) && rtt.least() == Duration::from_millis(40));
+        assert_eq!(rtt.max_in_flight(), 2_000_000);
         for _ in 0..100 {
             rtt.measured(Duration::from_micros(50));
         }
-        assert_eq!((rtt.patience(), rtt.reach()), (LEAST, LEAST_REACH));
+        assert_eq!((rtt.probe_timeout(), rtt.max_in_flight()), (MIN_TIMEOUT, MIN_IN_FLIGHT));
     }
 }

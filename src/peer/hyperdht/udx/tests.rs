@@ -12,7 +12,7 @@ use super::*;
 
 /// What a link does to packets.
 #[derive(Debug, Clone, Copy)]
-struct Link {
+struct LinkModel {
     delay: Duration,
     /// A packet takes up to so much longer than another.
     jitter: Duration,
@@ -23,7 +23,7 @@ struct Link {
     rate: Option<(u64, u64)>,
 }
 
-const PERFECT: Link = Link {
+const PERFECT: LinkModel = LinkModel {
     delay: Duration::from_millis(10),
     jitter: Duration::ZERO,
     lost: 0,
@@ -32,10 +32,10 @@ const PERFECT: Link = Link {
 };
 
 /// Numbers that look random and are the same each time (xorshift).
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+impl TestRng {
+    fn below(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -43,27 +43,27 @@ impl Dice {
     }
 }
 
-struct World {
-    link: Link,
-    dice: Dice,
+struct Simulation {
+    link: LinkModel,
+    rng: TestRng,
     now: Instant,
     ends: [Stream; 2],
     /// Packets on their way, by when they arrive; which end they are for.
-    way: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    in_transit: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     counter: u64,
     free: [Instant; 2],
     packets: u64,
 }
 
-impl World {
-    fn new(link: Link, seed: u64) -> Self {
+impl Simulation {
+    fn new(link: LinkModel, seed: u64) -> Self {
         let now = Instant::now();
         Self {
             link,
-            dice: Dice(seed | 1),
+            rng: TestRng(seed | 1),
             now,
             ends: [Stream::new(2, now), Stream::new(1, now)],
-            way: BTreeMap::new(),
+            in_transit: BTreeMap::new(),
             counter: 0,
             free: [now; 2],
             packets: 0,
@@ -72,7 +72,7 @@ impl World {
 
     fn send(&mut self, to: usize, packet: Vec<u8>) {
         self.packets += 1;
-        if self.dice.roll(1000) < self.link.lost {
+        if self.rng.below(1000) < self.link.lost {
             return;
         }
         let mut leaves = self.now;
@@ -84,18 +84,18 @@ impl World {
             }
             self.free[to] = leaves + each;
         }
-        let copies = if self.dice.roll(1000) < self.link.doubled { 2 } else { 1 };
+        let copies = if self.rng.below(1000) < self.link.doubled { 2 } else { 1 };
         for _ in 0..copies {
-            let late = Duration::from_micros(self.dice.roll(u64::try_from(self.link.jitter.as_micros()).unwrap() + 1));
+            let late = Duration::from_micros(self.rng.below(u64::try_from(self.link.jitter.as_micros()).unwrap() + 1));
             self.counter += 1;
-            self.way
+            self.in_transit
                 .insert((leaves + self.link.delay + late, self.counter), (to, packet.clone()));
         }
     }
 
     /// Lets everything happen that happens next.
     fn step(&mut self) {
-        let mut next = self.way.keys().next().map(|(at, _)| *at);
+        let mut next = self.in_transit.keys().next().map(|(at, _)| *at);
         for end in 0..2 {
             self.ends[end].tick(self.now);
             let mut packet = Vec::new();
@@ -105,12 +105,12 @@ impl World {
             }
             next = next.into_iter().chain(self.ends[end].due(self.now)).min();
         }
-        next = next.into_iter().chain(self.way.keys().next().map(|(at, _)| *at)).min();
+        next = next.into_iter().chain(self.in_transit.keys().next().map(|(at, _)| *at)).min();
         self.now = next.map_or(self.now + Duration::from_millis(1), |next| {
             next.max(self.now + Duration::from_micros(1))
         });
-        while let Some((&at, _)) = self.way.iter().next().filter(|((at, _), _)| *at <= self.now) {
-            let (to, packet) = self.way.remove(&at).unwrap();
+        while let Some((&at, _)) = self.in_transit.iter().next().filter(|((at, _), _)| *at <= self.now) {
+            let (to, packet) = self.in_transit.remove(&at).unwrap();
             self.ends[to].receive(&UdxPacket::decode(&packet).unwrap(), self.now);
         }
     }
@@ -119,7 +119,7 @@ impl World {
     fn exchange(&mut self, texts: [&[u8]; 2]) -> ([Vec<u8>; 2], Duration) {
         let (start, mut sent, mut read) = (self.now, [0; 2], [Vec::new(), Vec::new()]);
         let mut done = [false; 2];
-        while done != [true; 2] || !self.ends.iter().all(Stream::settled) {
+        while done != [true; 2] || !self.ends.iter().all(Stream::is_acked) {
             for end in 0..2 {
                 sent[end] += self.ends[end].write(&texts[end][sent[end]..]);
                 if sent[end] == texts[end].len() {
@@ -128,7 +128,7 @@ impl World {
                 done[end] |= self.ends[end].read(&mut read[end]).is_none();
             }
             self.step();
-            assert!(self.ends.iter().all(|end| end.over().is_none()), "it gave up: {:?}", self.ends);
+            assert!(self.ends.iter().all(|end| end.error().is_none()), "it gave up: {:?}", self.ends);
             assert!(self.now - start < Duration::from_secs(3600), "it stands still: {:?}", self.ends);
         }
         (read, self.now - start)
@@ -136,8 +136,8 @@ impl World {
 }
 
 fn text(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut dice = Dice(seed | 1);
-    (0..bytes).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect()
+    let mut rng = TestRng(seed | 1);
+    (0..bytes).map(|_| u8::try_from(rng.below(256)).unwrap()).collect()
 }
 
 proptest! {
@@ -151,9 +151,9 @@ proptest! {
         lost in 0_u64..250,
         doubled in 0_u64..300,
     ) {
-        let link = Link { delay: Duration::from_millis(delay), jitter: Duration::from_millis(jitter), lost, doubled, rate: None };
+        let link = LinkModel { delay: Duration::from_millis(delay), jitter: Duration::from_millis(jitter), lost, doubled, rate: None };
         let texts = [text(sizes.0, seed), text(sizes.1, !seed)];
-        let ([at_first, at_second], _) = World::new(link, seed).exchange([&texts[0], &texts[1]]);
+        let ([at_first, at_second], _) = Simulation::new(link, seed).exchange([&texts[0], &texts[1]]);
         prop_assert!(at_second == texts[0] && at_first == texts[1]);
     }
 
@@ -161,18 +161,18 @@ proptest! {
     fn foreign_packets_harm_nothing(
         packets in prop::collection::vec((0_u8..64, any::<[u32; 3]>(), any::<(u32, u32)>(), 0_usize..1500), 0..50),
     ) {
-        let mut world = World::new(PERFECT, 1);
-        world.ends[0].write(&[7; 10_000]);
+        let mut simulation = Simulation::new(PERFECT, 1);
+        simulation.ends[0].write(&[7; 10_000]);
         for (flags, [window, seq, ack], range, size) in packets {
-            let (now, payload) = (world.now, vec![0; size]);
+            let (now, payload) = (simulation.now, vec![0; size]);
             let mut bytes = Vec::new();
             UdxPacket { stream: 2, window, seq: seq % 64, ack: ack % 64, ranges: vec![range], payload: &payload, ..UdxPacket::default() }
                 .encode(&mut bytes);
             bytes[2] = flags;
             if let Some(packet) = UdxPacket::decode(&bytes) {
-                world.ends[0].receive(&packet, now);
+                simulation.ends[0].receive(&packet, now);
             }
-            world.step();
+            simulation.step();
         }
     }
 }
@@ -180,7 +180,7 @@ proptest! {
 #[test]
 fn a_good_link_is_used() {
     let body = text(5_000_000, 3);
-    let (read, took) = World::new(PERFECT, 1).exchange([&body, &[]]);
+    let (read, took) = Simulation::new(PERFECT, 1).exchange([&body, &[]]);
     assert!(read[1] == body);
     // 20 ms a round trip: the window doubles until the receiver's, 4 MB, is reached.
     assert!(took < Duration::from_millis(400), "{took:?}");
@@ -189,22 +189,26 @@ fn a_good_link_is_used() {
 #[test]
 fn a_narrow_link_with_a_short_queue_is_filled() {
     // 5 packets a millisecond are about 6 MB/s; the queue holds half a round trip.
-    let link = Link {
+    let link = LinkModel {
         rate: Some((5, 50)),
         ..PERFECT
     };
     let body = text(5_000_000, 5);
-    let mut world = World::new(link, 1);
-    let (read, took) = world.exchange([&body, &[]]);
+    let mut simulation = Simulation::new(link, 1);
+    let (read, took) = simulation.exchange([&body, &[]]);
     assert!(read[1] == body);
-    assert!(took < Duration::from_millis(1600), "{took:?} and {} packets", world.packets);
-    assert!(world.packets < 2 * 5_000_000 / 1152 * 13 / 10, "{} packets", world.packets);
+    assert!(took < Duration::from_millis(1600), "{took:?} and {} packets", simulation.packets);
+    assert!(
+        simulation.packets < 2 * 5_000_000 / 1152 * 13 / 10,
+        "{} packets",
+        simulation.packets
+    );
 }
 
 #[test]
 fn one_in_a_hundred_lost_costs_little() {
     let body = text(2_000_000, 9);
-    let (read, took) = World::new(Link { lost: 10, ..PERFECT }, 11).exchange([&body, &[]]);
+    let (read, took) = Simulation::new(LinkModel { lost: 10, ..PERFECT }, 11).exchange([&body, &[]]);
     assert!(read[1] == body && took < Duration::from_secs(4), "{took:?}");
 }
 
@@ -215,8 +219,8 @@ fn a_body_gets_through_however_much_is_lost() {
     let body = text(500_000, 21);
     for (lost, most) in [(50, 4), (100, 8), (200, 20)] {
         for seed in [1, 3, 5, 7, 9] {
-            let mut world = World::new(Link { lost, ..PERFECT }, seed);
-            let (read, took) = world.exchange([&body, &[]]);
+            let mut simulation = Simulation::new(LinkModel { lost, ..PERFECT }, seed);
+            let (read, took) = simulation.exchange([&body, &[]]);
             assert!(read[1] == body && took < Duration::from_secs(most), "{lost} of 1000 lost: {took:?}");
         }
     }
@@ -232,20 +236,20 @@ fn ranges_that_say_the_same_again_change_nothing() {
     // All but the first, said in many ways, of which those that do not ascend are not followed.
     let ranges = [(1, 5), (1, 5), (0, u64::MAX), (3, 4)].into_iter().cycle().take(1000);
     sender.acknowledged(0, ranges, 1 << 20, now + Duration::from_millis(20));
-    assert!(!sender.settled());
+    assert!(!sender.is_acked());
     sender.acknowledged(10, std::iter::empty(), 1 << 20, now + Duration::from_millis(20));
-    assert!(sender.settled(), "{sender:?}");
+    assert!(sender.is_acked(), "{sender:?}");
 }
 
 #[test]
 fn a_reader_that_stops_stops_the_writer_and_nothing_breaks() {
-    let mut world = World::new(PERFECT, 1);
+    let mut simulation = Simulation::new(PERFECT, 1);
     let body = text(9_000_000, 1);
     let mut sent = 0;
-    let start = world.now;
-    while world.now - start < Duration::from_secs(120) {
-        sent += world.ends[0].write(&body[sent..]);
-        world.step();
+    let start = simulation.now;
+    while simulation.now - start < Duration::from_secs(120) {
+        sent += simulation.ends[0].write(&body[sent..]);
+        simulation.step();
     }
     assert!(
         (4_200_000..4_600_000).contains(&sent),
@@ -253,30 +257,30 @@ fn a_reader_that_stops_stops_the_writer_and_nothing_breaks() {
     );
     let mut read = Vec::new();
     while read.len() < body.len() {
-        sent += world.ends[0].write(&body[sent..]);
-        world.ends[1].read(&mut read);
-        world.step();
-        assert!(world.ends[0].over().is_none() && world.now - start < Duration::from_secs(140));
+        sent += simulation.ends[0].write(&body[sent..]);
+        simulation.ends[1].read(&mut read);
+        simulation.step();
+        assert!(simulation.ends[0].error().is_none() && simulation.now - start < Duration::from_secs(140));
     }
     assert!(read == body);
 }
 
 #[test]
 fn a_dead_peer_is_noticed_and_a_farewell_heard() {
-    let mut world = World::new(Link { lost: 1000, ..PERFECT }, 1);
-    let start = world.now;
-    world.ends[0].write(b"anybody?");
-    while world.ends[0].over().is_none() {
-        world.step();
-        assert!(world.now - start < Duration::from_secs(60));
+    let mut simulation = Simulation::new(LinkModel { lost: 1000, ..PERFECT }, 1);
+    let start = simulation.now;
+    simulation.ends[0].write(b"anybody?");
+    while simulation.ends[0].error().is_none() {
+        simulation.step();
+        assert!(simulation.now - start < Duration::from_secs(60));
     }
-    assert_eq!(world.ends[0].over(), Some(io::ErrorKind::TimedOut));
-    let mut world = World::new(PERFECT, 1);
-    world.ends[0].destroy();
-    while world.ends[1].over().is_none() {
-        world.step();
+    assert_eq!(simulation.ends[0].error(), Some(io::ErrorKind::TimedOut));
+    let mut simulation = Simulation::new(PERFECT, 1);
+    simulation.ends[0].destroy();
+    while simulation.ends[1].error().is_none() {
+        simulation.step();
     }
-    assert_eq!(world.ends[1].over(), Some(io::ErrorKind::ConnectionReset));
+    assert_eq!(simulation.ends[1].error(), Some(io::ErrorKind::ConnectionReset));
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 /// Bytes of a full packet.
 const PACKET: f64 = super::sender::PAYLOAD_BYTES as f64;
 /// What may be sent before anything is known (RFC 6928).
-const INITIAL: f64 = 10.0 * PACKET;
+const INITIAL_WINDOW: f64 = 10.0 * PACKET;
 /// What may be sent however bad it gets.
-const LEAST: f64 = 2.0 * PACKET;
+const MIN_WINDOW: f64 = 2.0 * PACKET;
 /// More than a receiver's window is of no use.
-const MOST: f64 = 4.0 * 1024.0 * 1024.0;
+const MAX_WINDOW: f64 = 4.0 * 1024.0 * 1024.0;
 /// What a loss leaves of the window.
 const BETA: f64 = 0.7;
 /// How fast CUBIC grows, in packets per second cubed.
@@ -23,12 +23,12 @@ const BURST_SECONDS: f64 = 0.002;
 
 /// The congestion window.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct CongestionWindow {
     bytes: f64,
     /// Below this it doubles each round trip.
     threshold: f64,
     /// Before the last loss.
-    most: f64,
+    before_loss: f64,
     /// When the present growth began.
     epoch: Option<Instant>,
     /// What RFC 5681 would have made of it, which CUBIC must not fall behind.
@@ -37,21 +37,21 @@ pub(super) struct Window {
     refilled: Option<Instant>,
 }
 
-impl Default for Window {
+impl Default for CongestionWindow {
     fn default() -> Self {
         Self {
-            bytes: INITIAL,
+            bytes: INITIAL_WINDOW,
             threshold: f64::INFINITY,
-            most: INITIAL,
+            before_loss: INITIAL_WINDOW,
             epoch: None,
-            reno: INITIAL,
+            reno: INITIAL_WINDOW,
             credit: BURST,
             refilled: None,
         }
     }
 }
 
-impl Window {
+impl CongestionWindow {
     /// Whether so many bytes more may be sent while others are on their way.
     pub(super) fn allows(&self, in_flight: usize, more: usize) -> bool {
         (in_flight + more) as f64 <= self.bytes
@@ -64,31 +64,31 @@ impl Window {
             self.bytes += bytes;
         } else {
             let epoch = *self.epoch.get_or_insert(now);
-            let start = (self.most * (1.0 - BETA) / PACKET / C).cbrt();
+            let start = (self.before_loss * (1.0 - BETA) / PACKET / C).cbrt();
             let ahead = (now + rtt).duration_since(epoch).as_secs_f64() - start;
-            let cubic = (C * ahead.powi(3)).mul_add(PACKET, self.most).min(self.bytes * 1.5);
+            let cubic = (C * ahead.powi(3)).mul_add(PACKET, self.before_loss).min(self.bytes * 1.5);
             self.reno += 3.0 * (1.0 - BETA) / (1.0 + BETA) * PACKET * bytes / self.bytes;
             let grown = self.bytes + ((cubic - self.bytes) / self.bytes * bytes).max(0.0);
             self.bytes = grown.max(self.reno);
         }
-        self.bytes = self.bytes.min(MOST);
+        self.bytes = self.bytes.min(MAX_WINDOW);
     }
 
     /// Something was lost, for the first time in a round trip.
     pub(super) fn lost(&mut self) {
-        self.most = self.bytes;
+        self.before_loss = self.bytes;
         self.shrink(self.bytes * BETA);
     }
 
     /// Nothing arrives any more.
     pub(super) fn collapsed(&mut self) {
-        self.most = self.bytes;
+        self.before_loss = self.bytes;
         self.shrink(self.bytes * BETA);
-        self.bytes = LEAST;
+        self.bytes = MIN_WINDOW;
     }
 
     fn shrink(&mut self, to: f64) {
-        self.bytes = to.max(LEAST);
+        self.bytes = to.max(MIN_WINDOW);
         self.threshold = self.bytes;
         self.reno = self.bytes;
         self.epoch = None;
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn it_doubles_then_falls_and_climbs_back() {
-        let (mut window, mut now) = (Window::default(), Instant::now());
+        let (mut window, mut now) = (CongestionWindow::default(), Instant::now());
         for round in 0..5 {
             assert!(window.allows(0, (10 * 1152) << round) && !window.allows(1, (10 * 1152) << round));
             window.acknowledged((10 * 1152) << round, RTT, now);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn packets_are_spread_over_the_round_trip() {
-        let (mut window, start) = (Window::default(), Instant::now());
+        let (mut window, start) = (CongestionWindow::default(), Instant::now());
         assert_eq!(window.due(None, start), None);
         let rtt = Some(Duration::from_millis(100));
         let (mut now, mut sent) = (start, 0);

@@ -23,19 +23,19 @@ use super::udx::Stream;
 use crate::wire::UdxPacket;
 
 /// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
-pub(super) const OPENING: Duration = Duration::from_millis(300);
+pub(super) const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
 /// A packet of one byte opens the way; the other end ignores it.
-const OPENER: &[u8] = &[0];
+const PUNCH_PACKET: &[u8] = &[0];
 /// Packets that are sent or received before others get their turn.
 const BATCH: usize = 32;
 /// How long they have for it, unless something comes before.
-const BREATH: Duration = Duration::from_millis(1);
+const BATCH_PAUSE: Duration = Duration::from_millis(1);
 /// No packet of UDX is longer.
 const PACKET_BYTES: usize = 2048;
 /// How long the peer has to end its direction after we ended ours; what is due is looked at that often at least.
-const GRACE: Duration = Duration::from_secs(1);
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// How long the last packet has to get through the relay before that goes.
-const LINGER: Duration = Duration::from_millis(200);
+const RELAY_LINGER: Duration = Duration::from_millis(200);
 /// Room in our socket, as far as the system grants it: a burst must not be lost between two parts of this program.
 const SOCKET_BYTES: usize = 1024 * 1024;
 
@@ -50,13 +50,13 @@ pub(super) fn stream_id() -> io::Result<u32> {
 }
 
 /// A stream whose other end is not known yet.
-pub(super) struct Expected {
+pub(super) struct PendingStream {
     node: Node,
     relay: Relay,
     first: oneshot::Receiver<SocketAddr>,
 }
 
-impl Expected {
+impl PendingStream {
     /// From now on packets for `own` are kept, be it that they come before anybody knows from where.
     pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let relay = Relay::new(node, own).await?;
@@ -76,26 +76,31 @@ impl Expected {
     }
 
     /// Waits for the first packet. May be dropped and called again.
-    pub(super) async fn heard(&mut self) -> io::Result<SocketAddr> {
+    pub(super) async fn first_packet(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
     }
 
-    /// Waits for the first packet as [`Expected::heard`], and opens the way for it from our side, each time that so much time has passed:
+    /// Waits for the first packet as [`PendingStream::first_packet`], and opens the way for it from our side, each time that so much time has passed:
     /// whatever stands before us lets in whom we have sent something to.
-    pub(super) async fn heard_from(&mut self, socket: &UdxSocket, address: SocketAddr, openings: &[Duration]) -> io::Result<SocketAddr> {
+    pub(super) async fn punch_until_first_packet(
+        &mut self,
+        socket: &UdxSocket,
+        address: SocketAddr,
+        punches: &[Duration],
+    ) -> io::Result<SocketAddr> {
         let began = tokio::time::Instant::now();
-        for opening in openings {
+        for punch in punches {
             tokio::select! {
-                heard = self.heard() => return heard,
+                heard = self.first_packet() => return heard,
                 // The way may be open already; what cannot be sent is not needed.
-                () = sleep_until(began + *opening) => drop(socket.send_to(OPENER, address)),
+                () = sleep_until(began + *punch) => drop(socket.send_to(PUNCH_PACKET, address)),
             }
         }
-        self.heard().await
+        self.first_packet().await
     }
 
     /// The stream to the other end, which calls it `remote`, at this address.
-    pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(StreamReader, StreamWriter)> {
+    pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(UdxReader, UdxWriter)> {
         let Self { node, relay, .. } = self;
         relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
         Ok(relay.run())
@@ -144,83 +149,83 @@ impl Relay {
         Ok(relay)
     }
 
-    fn run(self) -> (StreamReader, StreamWriter) {
-        let state = State {
+    fn run(self) -> (UdxReader, UdxWriter) {
+        let state = StreamState {
             stream: Stream::new(self.name, Instant::now()),
             reader: None,
             writer: None,
-            ends: 2,
-            left: None,
+            handles: 2,
+            unused_since: None,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(StreamShared {
             state: Mutex::new(state),
             changed: Notify::new(),
         });
         // It ends by itself soon after both ends are dropped, having told the peer.
         tokio::spawn(drive(shared.clone(), self));
-        (StreamReader(ConnectionEnd(shared.clone())), StreamWriter(ConnectionEnd(shared)))
+        (UdxReader(StreamHandle(shared.clone())), UdxWriter(StreamHandle(shared)))
     }
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct StreamShared {
+    state: Mutex<StreamState>,
     /// Something was written or read, or nobody wants the stream any more.
     changed: Notify,
 }
 
-struct State {
+struct StreamState {
     stream: Stream,
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// How many of the two ends are held.
-    ends: u8,
+    handles: u8,
     /// When the last of them went.
-    left: Option<Instant>,
+    unused_since: Option<Instant>,
 }
 
-impl State {
+impl StreamState {
     /// Ends the stream where nobody wants it any more; `false` where nothing is left to be done for it.
-    fn part(&mut self, now: Instant) -> bool {
-        if self.ends > 0 {
+    fn close_if_unused(&mut self, now: Instant) -> bool {
+        if self.handles > 0 {
             return true;
         }
-        let left = *self.left.get_or_insert(now);
-        if self.stream.parted() {
+        let unused_since = *self.unused_since.get_or_insert(now);
+        if self.stream.is_closed() {
             return false;
         }
-        if !self.stream.finishing() || now >= left + GRACE {
+        if !self.stream.is_finishing() || now >= unused_since + CLOSE_GRACE {
             self.stream.destroy();
         }
-        self.stream.over().is_none()
+        self.stream.error().is_none()
     }
 
     fn wake(&mut self) {
-        let over = self.stream.over().is_some();
+        let over = self.stream.error().is_some();
         let reader = self.reader.take_if(|_| over || self.stream.readable());
-        let writer = self.writer.take_if(|_| over || self.stream.writable() || self.stream.settled());
+        let writer = self.writer.take_if(|_| over || self.stream.writable() || self.stream.is_acked());
         reader.into_iter().chain(writer).for_each(Waker::wake);
     }
 }
 
 /// One of the two ends; the stream goes with the last.
-struct ConnectionEnd(Arc<Shared>);
+struct StreamHandle(Arc<StreamShared>);
 
-impl Drop for ConnectionEnd {
+impl Drop for StreamHandle {
     fn drop(&mut self) {
-        lock(&self.0.state).ends -= 1;
+        lock(&self.0.state).handles -= 1;
         self.0.changed.notify_one();
     }
 }
 
 /// Reads what the peer sends.
-pub(super) struct StreamReader(ConnectionEnd);
+pub(super) struct UdxReader(StreamHandle);
 
-impl AsyncRead for StreamReader {
+impl AsyncRead for UdxReader {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let shared = &self.0.0;
         let mut state = lock(&shared.state);
         match state.stream.read(out) {
-            Some(0) => match state.stream.over() {
+            Some(0) => match state.stream.error() {
                 Some(why) => Poll::Ready(Err(why.into())),
                 None => {
                     state.reader = Some(context.waker().clone());
@@ -228,7 +233,7 @@ impl AsyncRead for StreamReader {
                 }
             },
             Some(_) => {
-                if state.stream.has_news() {
+                if state.stream.window_update_due() {
                     shared.changed.notify_one();
                 }
                 Poll::Ready(Ok(()))
@@ -239,16 +244,16 @@ impl AsyncRead for StreamReader {
 }
 
 /// Writes to the peer. A flush lasts until the peer has acknowledged everything, a shutdown until it has acknowledged the end.
-pub(super) struct StreamWriter(ConnectionEnd);
+pub(super) struct UdxWriter(StreamHandle);
 
-impl StreamWriter {
+impl UdxWriter {
     /// Waits for `ready`, with the state as it is now.
     fn poll<T>(&self, context: &Context<'_>, ready: impl FnOnce(&mut Stream) -> Option<T>) -> Poll<io::Result<T>> {
         let shared = &self.0.0;
         let mut state = lock(&shared.state);
         let found = ready(&mut state.stream);
         shared.changed.notify_one();
-        match (found, state.stream.over()) {
+        match (found, state.stream.error()) {
             (Some(found), _) => Poll::Ready(Ok(found)),
             (None, Some(why)) => Poll::Ready(Err(why.into())),
             (None, None) => {
@@ -259,28 +264,28 @@ impl StreamWriter {
     }
 }
 
-impl AsyncWrite for StreamWriter {
+impl AsyncWrite for UdxWriter {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(context, |stream| match stream.over() {
+        self.poll(context, |stream| match stream.error() {
             Some(_) => None,
             None => Some(stream.write(bytes)).filter(|taken| *taken > 0 || bytes.is_empty()),
         })
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream| stream.settled().then_some(()))
+        self.poll(context, |stream| stream.is_acked().then_some(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(context, |stream| {
             stream.finish();
-            stream.settled().then_some(())
+            stream.is_acked().then_some(())
         })
     }
 }
 
 /// Carries packets between a stream and its socket until nobody wants it any more.
-async fn drive(shared: Arc<Shared>, relay: Relay) {
+async fn drive(shared: Arc<StreamShared>, relay: Relay) {
     let socket = &relay.socket;
     let mut packets = Vec::with_capacity(BATCH);
     let mut buffer = vec![0; PACKET_BYTES];
@@ -295,21 +300,21 @@ async fn drive(shared: Arc<Shared>, relay: Relay) {
             break;
         }
         // More at once would overflow the sockets of the relay before anybody empties them.
-        let due = if full { Instant::now() + BREATH } else { due };
+        let due = if full { Instant::now() + BATCH_PAUSE } else { due };
         tokio::select! {
             Ok(()) = socket.readable() => receive(&shared, socket, &mut buffer),
             () = shared.changed.notified(), if !full => {}
             () = sleep_until(due.into()) => {}
         }
     }
-    sleep(LINGER).await;
+    sleep(RELAY_LINGER).await;
 }
 
 /// Fetches packets that may be sent now; also when to look again, and whether there is any reason to.
-fn collect(shared: &Shared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool) {
+fn collect(shared: &StreamShared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool) {
     let now = Instant::now();
     let mut state = lock(&shared.state);
-    let going = state.part(now);
+    let going = state.close_if_unused(now);
     state.stream.tick(now);
     while packets.len() < BATCH {
         let mut packet = Vec::with_capacity(PACKET_BYTES);
@@ -319,12 +324,12 @@ fn collect(shared: &Shared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool) {
         packets.push(packet);
     }
     state.wake();
-    let due = state.stream.due(now).unwrap_or(now + GRACE).min(now + GRACE);
-    (due, going && (state.ends > 0 || state.stream.over().is_none()))
+    let due = state.stream.due(now).unwrap_or(now + CLOSE_GRACE).min(now + CLOSE_GRACE);
+    (due, going && (state.handles > 0 || state.stream.error().is_none()))
 }
 
 /// Takes what has come.
-fn receive(shared: &Shared, socket: &UdpSocket, buffer: &mut [u8]) {
+fn receive(shared: &StreamShared, socket: &UdpSocket, buffer: &mut [u8]) {
     for _ in 0..BATCH {
         let Ok(length) = socket.try_recv(buffer) else { return };
         if let Some(packet) = UdxPacket::decode(&buffer[..length]) {
