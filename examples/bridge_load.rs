@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use exporter_proxy::peer::{
-    Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvents, PublicKey, Registration, RunningClient, metrics_door,
+    Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvents, PublicKey, Registration, RunningClient, metrics_service,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
@@ -203,7 +203,9 @@ async fn register(proxies: usize, bridge: &LinkAddress) -> anyhow::Result<Vec<Ru
         starting.spawn(async move {
             // 200 series, as of a small program: about 18 kB.
             let metrics = || async { Ok::<_, std::convert::Infallible>(exposition()) };
-            let mut running = Client::bind(settings, metrics_door(metrics), LinkEvents::default()).await?.start();
+            let mut running = Client::bind(settings, metrics_service(metrics), LinkEvents::default())
+                .await?
+                .start();
             running.ready().await;
             anyhow::Ok(running)
         });

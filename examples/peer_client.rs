@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         async move { Ok::<_, std::convert::Infallible>(format!("# TYPE scrapes_total counter\nscrapes_total {count}\n")) }
     };
 
-    let client = Client::collecting(settings, REQUEST_TIMEOUT, metrics, LinkEvents::default()).await?;
+    let client = Client::with_metrics(settings, REQUEST_TIMEOUT, metrics, LinkEvents::default()).await?;
     println!("our key is {}", client.public_key());
     let mut events = client.events();
     let mut running = client.start();

@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use exporter_proxy::peer::{Identity, Outcome, REQUEST_TIMEOUT, Scraper};
+use exporter_proxy::peer::{Identity, REQUEST_TIMEOUT, ScrapeOutcome, Scraper};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -24,8 +24,8 @@ async fn main() -> anyhow::Result<()> {
     // The link is made once and used for both.
     for _ in 0..2 {
         match scraper.request_metrics().await? {
-            Outcome::Metrics { text, .. } => println!("{} bytes of metrics", text.len()),
-            Outcome::Failure(message) => println!("the other end says that it failed: {message}"),
+            ScrapeOutcome::Metrics { text, .. } => println!("{} bytes of metrics", text.len()),
+            ScrapeOutcome::Failure(message) => println!("the other end says that it failed: {message}"),
         }
     }
     scraper.close().await;

@@ -118,7 +118,7 @@ async fn apps(link: &Link) -> Option<Arc<[String]>> {
     let mut request = Request::get("/apps?format=json").body(Empty::<Bytes>::new()).ok()?;
     request.headers_mut().insert(HOST, HeaderValue::from_static("exporter-proxy"));
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let answer = link.aside().scrape(request, WAIT).await.ok()?;
+    let answer = link.untracked().scrape(request, WAIT).await.ok()?;
     if !answer.response.status().is_success() {
         return None;
     }

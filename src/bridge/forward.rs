@@ -20,7 +20,7 @@ use super::read_ahead::read_ahead;
 use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
-use crate::peer::{Answer, ConnectionPool, HyperdhtError, PublicKey, message};
+use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
 
 /// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
@@ -207,8 +207,8 @@ impl Forwarding {
     }
 
     /// The metrics, as they come; and when their reader has them, the proxy is told.
-    fn pass_on(&self, answer: Answer, connection: &Connection) -> Response<Body> {
-        let Answer { response, receipt } = answer;
+    fn pass_on(&self, answer: ScrapeResponse, connection: &Connection) -> Response<Body> {
+        let ScrapeResponse { response, receipt } = answer;
         let telemetry = self.roster.telemetry.clone();
         connection.on_delivery(move |fate| {
             match fate {
@@ -228,9 +228,9 @@ impl Forwarding {
     }
 
     /// The proxy has answered that it cannot; an app that it does not have is simply not found.
-    async fn upstream_error(&self, answer: Answer, one_app: bool) -> Response<Body> {
+    async fn upstream_error(&self, answer: ScrapeResponse, one_app: bool) -> Response<Body> {
         let status = answer.response.status();
-        let told = message(answer.response.into_body()).await;
+        let told = error_text(answer.response.into_body()).await;
         if status == StatusCode::NOT_FOUND && one_app {
             return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, &told);
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::aliases::{Aliases, Change, Entry, LinkId, Over, Taken};
 use crate::model::{Clock, Timestamp};
-use crate::peer::{Link, LinkEvent, LinkEvents, Memory, PublicKey};
+use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
 use crate::telemetry::BridgeTelemetry;
 use crate::wire::{AliasLost, LinkMessage, SharedKey};
 
@@ -40,7 +40,7 @@ struct State {
     links_of: HashMap<PublicKey, Vec<LinkId>>,
     /// Outlives links, so that a new link can still tell what became of answers on the last one. Bounded by the number of
     /// aliases and of links: a key that has neither is swept.
-    memories: HashMap<PublicKey, Memory>,
+    memories: HashMap<PublicKey, PeerState>,
     next_link: LinkId,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Roster {
     state: Mutex<State>,
     /// Notified when the targets file may be out of date.
     changed: Notify,
-    memory: Memory,
+    memory: PeerState,
     pub(super) events: Arc<LinkEvents>,
     pub(super) telemetry: Arc<BridgeTelemetry>,
     pub(super) clock: Clock,
@@ -85,7 +85,7 @@ impl Roster {
         Self {
             state: Mutex::new(state),
             changed: Notify::new(),
-            memory: Memory::default(),
+            memory: PeerState::default(),
             events,
             telemetry,
             clock,
@@ -149,7 +149,7 @@ impl Roster {
     fn tell(&self, told: Vec<Told>) {
         for Told { event, to } in told {
             for (link, message) in to {
-                link.tell(message);
+                link.send_control(message);
             }
             self.events.emit(event);
         }
@@ -163,11 +163,11 @@ impl Roster {
     }
 
     /// What is remembered of a proxy beyond its link.
-    pub(super) fn memory(&self, key: PublicKey) -> Memory {
+    pub(super) fn memory(&self, key: PublicKey) -> PeerState {
         let scrape_ids = self.memory.scrape_ids.clone();
         let mut state = self.lock();
         let memory = state.memories.entry(key).or_default();
-        Memory {
+        PeerState {
             scrape_ids,
             unreported: memory.unreported.clone(),
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::peer::{Identity, usual_key_file};
+use crate::peer::{Identity, default_key_file};
 
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
@@ -27,6 +27,6 @@ impl Keygen {
 /// The file that was named, or the usual one.
 pub(super) fn usual(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     named
-        .or_else(|| usual_key_file("p2p.key", |name| std::env::var(name).ok()))
+        .or_else(|| default_key_file("p2p.key", |name| std::env::var(name).ok()))
         .context("none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set, so a file has to be named")
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::config::HostPort;
-use crate::peer::{HyperdhtError, Identity, LinkAddress, Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
+use crate::peer::{HyperdhtError, Identity, LinkAddress, REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
 
 #[derive(Debug, Args)]
 pub(super) struct Scrape {
@@ -36,17 +36,17 @@ impl Scrape {
         let began = Instant::now();
         let outcome = super::small_runtime()?.block_on(async {
             let bootstrap = self.bootstrap.iter().map(ToString::to_string).collect();
-            let scraper = Scraper::joining(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
+            let scraper = Scraper::with_bootstrap(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
             let outcome = scraper.request(&self.path).await;
             scraper.close().await;
             outcome
         });
         match outcome {
-            Ok(Outcome::Metrics { text, .. }) => {
+            Ok(ScrapeOutcome::Metrics { text, .. }) => {
                 super::answer_bytes(&text)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Ok(Outcome::Failure(message)) => anyhow::bail!("the proxy says that it failed: {message}"),
+            Ok(ScrapeOutcome::Failure(message)) => anyhow::bail!("the proxy says that it failed: {message}"),
             Err(error @ (ScrapeError::Link(_) | ScrapeError::Hyperdht(HyperdhtError::Unreachable(_)))) => {
                 let after = began.elapsed().as_secs_f64();
                 anyhow::bail!("{error} (after {after:.1} s; our key is {key}; is it in the proxy's p2p.allow?)")

@@ -10,7 +10,7 @@ use crate::config::{Hyperdht, P2p, SecretSource};
 use crate::http::Door;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
-    usual_key_file,
+    default_key_file,
 };
 use crate::supervise::Notes;
 use crate::supervise::files::{FileLock, LockError, open_regular};
@@ -119,7 +119,7 @@ pub(super) fn bootstrap(hyperdht: &Hyperdht) -> Vec<String> {
 /// The configured key file, or the usual one of this name.
 pub(super) fn key_file(configured: Option<PathBuf>, section: &str) -> anyhow::Result<PathBuf> {
     configured
-        .or_else(|| usual_key_file(&format!("{section}.key"), |name| std::env::var(name).ok()))
+        .or_else(|| default_key_file(&format!("{section}.key"), |name| std::env::var(name).ok()))
         .with_context(|| format!("{section}.key_file: none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set, so it needs a path"))
 }
 

@@ -73,7 +73,7 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
 fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
     let key = if section == "p2p" { "p2p.key_file" } else { "bridge.key_file" };
     match Identity::load(configured?) {
-        Err(IdentityError::Unreadable { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
+        Err(IdentityError::Read { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
         loaded => loaded.err().map(|error| (key, error.to_string())),
     }
 }

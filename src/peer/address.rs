@@ -38,13 +38,13 @@ pub struct QuicAddress {
     /// Who is to answer.
     pub key: PublicKey,
     /// `HOST:PORT`; names are looked up at each dial.
-    pub place: Arc<str>,
+    pub host_port: Arc<str>,
 }
 
 impl QuicAddress {
     /// The addresses that the place stands for at this moment.
     pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let found: Vec<SocketAddr> = tokio::net::lookup_host(&*self.place).await?.collect();
+        let found: Vec<SocketAddr> = tokio::net::lookup_host(&*self.host_port).await?.collect();
         if found.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
@@ -63,7 +63,7 @@ impl fmt::Display for LinkAddress {
 
 impl fmt::Display for QuicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{QUIC}{}@{}", self.key, self.place)
+        write!(f, "{QUIC}{}@{}", self.key, self.host_port)
     }
 }
 
@@ -93,7 +93,7 @@ impl FromStr for QuicAddress {
                 .strip_prefix(QUIC)
                 .ok_or_else(|| format!("{text:?} is no quic://KEY@HOST:PORT and no hyperdht://KEY"))?,
         };
-        let Some((key, place)) = rest.split_once('@') else {
+        let Some((key, host_port)) = rest.split_once('@') else {
             if rest.parse::<PublicKey>().is_ok() {
                 return Err(format!(
                     "{text:?} has no address, as in {QUIC}KEY@HOST:PORT; the key alone is {HYPERDHT}{rest}"
@@ -102,13 +102,16 @@ impl FromStr for QuicAddress {
             return Err(format!("{text:?} has no key, as in quic://KEY@HOST:PORT"));
         };
         let key = key.parse().map_err(|e| format!("the key of {text:?}: {e}"))?;
-        let port_ok = place
+        let port_ok = host_port
             .rsplit_once(':')
             .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0));
         if !port_ok {
             return Err(format!("{text:?} does not end in HOST:PORT"));
         }
-        Ok(Self { key, place: place.into() })
+        Ok(Self {
+            key,
+            host_port: host_port.into(),
+        })
     }
 }
 
@@ -121,12 +124,15 @@ mod tests {
     #[test]
     fn addresses_with_and_without_a_scheme() {
         let key = PublicKey::new([7; 32]);
-        for place in ["bridge.example:6557", "10.0.0.1:1", "[::1]:6557"] {
-            let full = format!("quic://{key}@{place}");
+        for host_port in ["bridge.example:6557", "10.0.0.1:1", "[::1]:6557"] {
+            let full = format!("quic://{key}@{host_port}");
             let address: LinkAddress = full.parse().unwrap();
-            let quic = QuicAddress { key, place: place.into() };
+            let quic = QuicAddress {
+                key,
+                host_port: host_port.into(),
+            };
             assert_eq!((address.key(), &address), (key, &LinkAddress::Quic(quic)));
-            assert_eq!(format!("{key}@{place}").parse(), Ok(address.clone()));
+            assert_eq!(format!("{key}@{host_port}").parse(), Ok(address.clone()));
             assert_eq!(address.to_string(), full);
         }
         let full = format!("hyperdht://{key}");

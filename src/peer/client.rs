@@ -138,7 +138,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::bind`].
-    pub async fn collecting<F, T, E>(
+    pub async fn with_metrics<F, T, E>(
         settings: ClientSettings,
         request_timeout: Duration,
         metrics: F,
@@ -149,7 +149,7 @@ impl Client {
         T: Future<Output = Result<String, E>> + Send,
         E: std::fmt::Display,
     {
-        Self::bind(settings, metrics_door_within(request_timeout, metrics), events).await
+        Self::bind(settings, metrics_service_within(request_timeout, metrics), events).await
     }
 
     /// The key under which it registers, and under which scrapers dial it.
@@ -266,7 +266,7 @@ impl Drop for RunningClient {
 /// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, [`LinkEvent::ScrapeFailed`] has the whole error, which
 /// also goes to the log, and the scraper learns no more than the number of the scrape.
 #[must_use]
-pub fn metrics_door<F, T, E>(metrics: F) -> Door
+pub fn metrics_service<F, T, E>(metrics: F) -> Door
 where
     F: Fn() -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Result<String, E>> + Send,
@@ -275,9 +275,9 @@ where
     door(metrics, None)
 }
 
-/// As [`metrics_door`], for a function that may take so long for each request. One that takes longer is dropped, and has failed.
+/// As [`metrics_service`], for a function that may take so long for each request. One that takes longer is dropped, and has failed.
 #[must_use]
-pub fn metrics_door_within<F, T, E>(wait: Duration, metrics: F) -> Door
+pub fn metrics_service_within<F, T, E>(wait: Duration, metrics: F) -> Door
 where
     F: Fn() -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Result<String, E>> + Send,

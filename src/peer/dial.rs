@@ -57,7 +57,7 @@ impl DialedConnection {
 
 /// Dials each address of the place in turn; the other end may open so many streams.
 pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<DialedConnection, DialError> {
-    let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.place.to_string(), e))?;
+    let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.host_port.to_string(), e))?;
     let mut last = None;
     for address in addresses {
         match dial_one(identity, to.key, address, protocol, streams).await {
@@ -65,7 +65,7 @@ pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protoc
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| DialError::Resolve(to.place.to_string(), std::io::ErrorKind::NotFound.into())))
+    Err(last.unwrap_or_else(|| DialError::Resolve(to.host_port.to_string(), std::io::ErrorKind::NotFound.into())))
 }
 
 async fn dial_one(

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::PublicKey;
-use super::key::{NoKey, read_32_bytes, write_hex};
+use super::key::{InvalidKey, read_32_bytes, write_hex};
 use crate::supervise::files::{create_directory, open_regular, parent, sync_directory};
 
 /// What stands before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, 7).
@@ -26,14 +26,14 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0
 /// The largest key file that is read: 64 digits and blanks around them.
 const MAX_FILE_BYTES: u64 = 1024;
 /// The permissions that a key file must not have: anything for the group or for others.
-const TOO_OPEN: u32 = 0o077;
+const FORBIDDEN_MODE: u32 = 0o077;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read.
     #[error("the key file {} cannot be read: {why}", .path.display())]
-    Unreadable {
+    Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -41,7 +41,7 @@ pub enum IdentityError {
     },
     /// The file cannot be made; one that is there is never overwritten.
     #[error("the key file {} cannot be made: {why}", .path.display())]
-    Unmakeable {
+    Create {
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -49,7 +49,7 @@ pub enum IdentityError {
     },
     /// Others than its owner can read or change the file.
     #[error("the key file {} can be read by others (mode {mode:04o}); whoever has read it can be us: chmod 600 it, or make a new key", .path.display())]
-    TooOpen {
+    Permissions {
         /// The file.
         path: PathBuf,
         /// Its permissions.
@@ -57,11 +57,11 @@ pub enum IdentityError {
     },
     /// What is in the file is no seed.
     #[error("the key file {}: {why}", .path.display())]
-    NoSeed {
+    InvalidSeed {
         /// The file.
         path: PathBuf,
         /// What was expected.
-        why: NoKey,
+        why: InvalidKey,
     },
     /// The system has no randomness to give.
     #[error("the system gives no random numbers")]
@@ -89,9 +89,9 @@ impl Seed {
 }
 
 impl FromStr for Seed {
-    type Err = NoKey;
+    type Err = InvalidKey;
 
-    fn from_str(text: &str) -> Result<Self, NoKey> {
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
         read_32_bytes(text).map(Self)
     }
 }
@@ -147,7 +147,7 @@ impl Identity {
     /// As [`Identity::load`] and [`Identity::create`].
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
-            Err(IdentityError::Unreadable { why, .. }) if why.kind() == ErrorKind::NotFound => {}
+            Err(IdentityError::Read { why, .. }) if why.kind() == ErrorKind::NotFound => {}
             found => return found,
         }
         match Self::create(path) {
@@ -157,7 +157,7 @@ impl Identity {
                 Ok(made)
             }
             // Somebody else was faster, and theirs is as good.
-            Err(IdentityError::Unmakeable { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
+            Err(IdentityError::Create { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
             made => made,
         }
     }
@@ -168,21 +168,21 @@ impl Identity {
     ///
     /// Where it cannot be read, holds no seed, or can be read by others than its owner.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let failed = |why| IdentityError::Unreadable {
+        let failed = |why| IdentityError::Read {
             path: path.to_owned(),
             why,
         };
         let file = open_regular(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-        if mode & TOO_OPEN != 0 {
-            return Err(IdentityError::TooOpen {
+        if mode & FORBIDDEN_MODE != 0 {
+            return Err(IdentityError::Permissions {
                 path: path.to_owned(),
                 mode,
             });
         }
         let mut text = String::new();
         file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
-        let seed = text.parse().map_err(|why| IdentityError::NoSeed {
+        let seed = text.parse().map_err(|why| IdentityError::InvalidSeed {
             path: path.to_owned(),
             why,
         })?;
@@ -196,7 +196,7 @@ impl Identity {
     /// Where the file is there or cannot be written.
     pub fn create(path: &Path) -> Result<Self, IdentityError> {
         let seed = Seed::random()?;
-        write_new(path, &seed).map_err(|why| IdentityError::Unmakeable {
+        write_new(path, &seed).map_err(|why| IdentityError::Create {
             path: path.to_owned(),
             why,
         })?;
@@ -271,7 +271,7 @@ pub(super) fn key_of(spki: &[u8]) -> Option<PublicKey> {
 /// Where a key file is while nobody says otherwise: in `$STATE_DIRECTORY` (systemd's), else `$XDG_STATE_HOME/exporter-proxy`, else
 /// `~/.local/state/exporter-proxy`. `variable` looks up the environment.
 #[must_use]
-pub fn usual_key_file(name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+pub fn default_key_file(name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |key: &str| variable(key).filter(|value| !value.is_empty()).map(PathBuf::from);
     // systemd gives a list where a service has several state directories.
     let first = |list: PathBuf| list.to_str().and_then(|list| list.split(':').next()).map(PathBuf::from);
@@ -335,7 +335,7 @@ mod tests {
     fn the_usual_place_follows_the_environment() {
         let place = |pairs: &'static [(&str, &str)]| {
             let variable = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            usual_key_file("p2p.key", variable).map(|path| path.display().to_string())
+            default_key_file("p2p.key", variable).map(|path| path.display().to_string())
         };
         assert_eq!(place(&[]), None);
         assert_eq!(

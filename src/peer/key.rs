@@ -14,7 +14,7 @@ const HEX_CHARS: usize = 64;
 /// Why a text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 32 bytes as 52 characters of z-base-32 or 64 of hexadecimal")]
-pub struct NoKey;
+pub struct InvalidKey;
 
 /// An Ed25519 public key (RFC 8032): who somebody on a link is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,9 +53,9 @@ impl fmt::Debug for PublicKey {
 }
 
 impl FromStr for PublicKey {
-    type Err = NoKey;
+    type Err = InvalidKey;
 
-    fn from_str(text: &str) -> Result<Self, NoKey> {
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
         read_32_bytes(text).map(Self)
     }
 }
@@ -90,20 +90,20 @@ impl fmt::Debug for SharedSecret {
 }
 
 impl FromStr for SharedSecret {
-    type Err = NoKey;
+    type Err = InvalidKey;
 
-    fn from_str(text: &str) -> Result<Self, NoKey> {
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
         read_32_bytes(text).map(Self)
     }
 }
 
 /// Reads 32 bytes in either spelling; blanks around them, such as a file's last newline, do not matter.
-pub(super) fn read_32_bytes(text: &str) -> Result<[u8; 32], NoKey> {
+pub(super) fn read_32_bytes(text: &str) -> Result<[u8; 32], InvalidKey> {
     let text = text.trim();
     if text.len() == HEX_CHARS {
-        return read_hex(text).ok_or(NoKey);
+        return read_hex(text).ok_or(InvalidKey);
     }
-    z_base_32::decode(text).ok_or(NoKey)
+    z_base_32::decode(text).ok_or(InvalidKey)
 }
 
 fn read_hex(text: &str) -> Option<[u8; 32]> {
@@ -146,6 +146,6 @@ mod tests {
         let secret: SharedSecret = "11".repeat(32).parse().unwrap();
         assert_eq!(format!("{secret:?}"), "MASKED");
         assert!(secret.is(&[0x11; 32]) && !secret.is(&[0x12; 32]) && !SharedSecret::new([0; 32]).is(&[1; 32]));
-        assert_eq!("+1".repeat(32).parse::<SharedSecret>(), Err(NoKey));
+        assert_eq!("+1".repeat(32).parse::<SharedSecret>(), Err(InvalidKey));
     }
 }

@@ -30,10 +30,10 @@ use crate::wire::LinkMessage;
 const BUFFER: usize = 64 * 1024;
 
 /// Control messages that may wait to be written; a delivery beyond that is told in the next request alone.
-pub(super) const OUTBOX: usize = 256;
+pub(super) const CONTROL_QUEUE: usize = 256;
 
 /// Streams of a link that may wait until their readers have shown that they have the answer. The rest is for scrapes in work.
-const MAX_WAITING: usize = MAX_STREAMS as usize * 3 / 4;
+const MAX_AWAITING_OUTCOME: usize = MAX_STREAMS as usize * 3 / 4;
 
 /// Why a scrape over a link has failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,72 +51,72 @@ pub enum LinkError {
 
 /// A link to somebody who can be scraped. Cloning clones a handle.
 #[derive(Clone)]
-pub(crate) struct Link(Arc<Inner>);
+pub(crate) struct Link(Arc<LinkInner>);
 
-struct Inner {
+struct LinkInner {
     connection: Connection,
     peer: PublicKey,
     scrape_ids: Arc<ScrapeIds>,
     unreported: Arc<UnreportedDeliveries>,
     open: Arc<PendingReceipts>,
-    outbox: mpsc::Sender<LinkMessage>,
+    control: mpsc::Sender<LinkMessage>,
     events: Arc<LinkEvents>,
 }
 
 /// What the scraping end keeps for a peer beyond one link.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Memory {
+pub(crate) struct PeerState {
     pub(crate) scrape_ids: Arc<ScrapeIds>,
     pub(crate) unreported: Arc<UnreportedDeliveries>,
 }
 
 /// The answer to a scrape, its body still to come.
-pub(crate) struct Answer {
+pub(crate) struct ScrapeResponse {
     pub(crate) response: Response<LinkBody>,
     pub(crate) receipt: DeliveryReceipt,
 }
 
-type Http = http1::Connection<TokioIo<LinkStream>, Empty<Bytes>>;
+type HttpConnection = http1::Connection<TokioIo<LinkStream>, Empty<Bytes>>;
 
 impl Link {
     /// A link over this connection, and the control messages that are to be written for it.
     pub(crate) fn new(
         connection: Connection,
         peer: PublicKey,
-        memory: Memory,
+        peer_state: PeerState,
         events: Arc<LinkEvents>,
     ) -> (Self, mpsc::Receiver<LinkMessage>) {
-        let (outbox, messages) = mpsc::channel(OUTBOX);
-        let inner = Inner {
+        let (control, messages) = mpsc::channel(CONTROL_QUEUE);
+        let inner = LinkInner {
             connection,
             peer,
-            scrape_ids: memory.scrape_ids,
-            unreported: memory.unreported,
+            scrape_ids: peer_state.scrape_ids,
+            unreported: peer_state.unreported,
             open: Arc::default(),
-            outbox,
+            control,
             events,
         };
         (Self(Arc::new(inner)), messages)
     }
 
     /// The same link for requests of our own that are nobody's scrapes: they are neither logged nor counted.
-    pub(crate) fn aside(&self) -> Self {
-        let Inner {
+    pub(crate) fn untracked(&self) -> Self {
+        let LinkInner {
             connection,
             peer,
             scrape_ids,
             unreported,
             open,
-            outbox,
+            control,
             ..
         } = &*self.0;
-        Self(Arc::new(Inner {
+        Self(Arc::new(LinkInner {
             connection: connection.clone(),
             peer: *peer,
             scrape_ids: scrape_ids.clone(),
             unreported: unreported.clone(),
             open: open.clone(),
-            outbox: outbox.clone(),
+            control: control.clone(),
             events: Arc::default(),
         }))
     }
@@ -127,8 +127,8 @@ impl Link {
     }
 
     /// Has a control message sent. One that finds no room among those that wait is left out.
-    pub(crate) fn tell(&self, message: LinkMessage) {
-        let _ = self.0.outbox.try_send(message);
+    pub(crate) fn send_control(&self, message: LinkMessage) {
+        let _ = self.0.control.try_send(message);
     }
 
     /// How many datagrams have come so far.
@@ -143,14 +143,19 @@ impl Link {
 
     /// As [`Link::scrape`], for a client that shares the link with others: answers that wait for a word from their readers leave streams
     /// for further ones.
-    pub(crate) async fn scrape_for(&self, client: &Client, request: Request<Empty<Bytes>>, wait: Duration) -> Result<Answer, LinkError> {
+    pub(crate) async fn scrape_for(
+        &self,
+        client: &Client,
+        request: Request<Empty<Bytes>>,
+        wait: Duration,
+    ) -> Result<ScrapeResponse, LinkError> {
         let answer = self.scrape(request, wait).await?;
-        self.0.open.add(client, &answer.receipt, MAX_WAITING);
+        self.0.open.add(client, &answer.receipt, MAX_AWAITING_OUTCOME);
         Ok(answer)
     }
 
     /// Asks, and waits for the head of the answer; head and body together may make us wait for `wait`.
-    pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<Answer, LinkError> {
+    pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<ScrapeResponse, LinkError> {
         let scrape = self.0.scrape_ids.next();
         let told = self.0.unreported.list();
         self.0.events.emit(LinkEvent::ScrapeStarted {
@@ -165,14 +170,14 @@ impl Link {
             insert(head, DELIVERED, list.join(","));
         }
         let me = self.clone();
-        let receipt = DeliveryReceipt::new(scrape, move |scrape| me.deliver(scrape));
+        let receipt = DeliveryReceipt::new(scrape, move |scrape| me.report_delivery(scrape));
         let began = Instant::now();
         let exchanged = match timeout(wait, self.exchange(request)).await {
             Err(_) => Err(LinkError::Timeout(wait)),
             Ok(Err(error)) => Err(self.explain(error)),
             Ok(Ok(exchanged)) => Ok(exchanged),
         };
-        let (response, http, sender) = exchanged.inspect_err(|error| self.failed(&receipt, error))?;
+        let (response, http, sender) = exchanged.inspect_err(|error| self.report_failure(&receipt, error))?;
         self.0.unreported.mark_reported(&told);
         let status = response.status();
         let response = response.map(|body| LinkBody {
@@ -190,7 +195,7 @@ impl Link {
         if body.body.is_end_stream() {
             body.finish();
         }
-        Ok(Answer {
+        Ok(ScrapeResponse {
             response: Response::from_parts(head, body),
             receipt,
         })
@@ -199,7 +204,7 @@ impl Link {
     async fn exchange(
         &self,
         request: Request<Empty<Bytes>>,
-    ) -> Result<(Response<Incoming>, Option<Http>, SendRequest<Empty<Bytes>>), LinkError> {
+    ) -> Result<(Response<Incoming>, Option<HttpConnection>, SendRequest<Empty<Bytes>>), LinkError> {
         let lost = |e: quinn::ConnectionError| LinkError::Lost(close_reason(&e).1);
         let (send, recv) = self.0.connection.open_bi().await.map_err(lost)?;
         let io = TokioIo::new(LinkStream { send, recv });
@@ -236,13 +241,13 @@ impl Link {
         }
     }
 
-    fn deliver(&self, scrape: super::ScrapeId) {
+    fn report_delivery(&self, scrape: super::ScrapeId) {
         self.0.unreported.add(scrape);
         // Where it cannot be said now, the next request says it.
-        let _ = self.0.outbox.try_send(LinkMessage::Delivered(scrape.0));
+        let _ = self.0.control.try_send(LinkMessage::Delivered(scrape.0));
     }
 
-    fn failed(&self, receipt: &DeliveryReceipt, why: &dyn std::fmt::Display) {
+    fn report_failure(&self, receipt: &DeliveryReceipt, why: &dyn std::fmt::Display) {
         self.0.events.emit(LinkEvent::ScrapeFailed {
             peer: self.0.peer,
             scrape: receipt.scrape(),
@@ -262,18 +267,18 @@ fn insert(head: &mut http::HeaderMap, name: http::HeaderName, value: String) {
 pub(crate) struct LinkBody {
     status: StatusCode,
     body: Incoming,
-    http: Option<Http>,
+    http: Option<HttpConnection>,
     // While it is there, HTTP keeps the stream open for a next request, which never comes.
     _sender: SendRequest<Empty<Bytes>>,
     link: Link,
     receipt: DeliveryReceipt,
     /// How long the other end may still make us wait, all in all. The reader's own slowness does not count.
     left: Duration,
-    waiting: Option<Waiting>,
+    waiting: Option<WaitTimer>,
     wait: Duration,
 }
 
-struct Waiting {
+struct WaitTimer {
     since: Instant,
     limit: Pin<Box<Sleep>>,
 }
@@ -297,7 +302,7 @@ impl LinkBody {
         if let Some(http) = self.http.take() {
             http.into_parts().io.into_inner().reset();
         }
-        self.link.failed(&self.receipt, &error);
+        self.link.report_failure(&self.receipt, &error);
         error
     }
 
@@ -315,7 +320,7 @@ impl LinkBody {
         let left = self.left;
         let waiting = self.waiting.get_or_insert_with(|| {
             let since = Instant::now();
-            Waiting {
+            WaitTimer {
                 since,
                 limit: Box::pin(sleep_until(since + left)),
             }

@@ -42,22 +42,22 @@ mod unreachable_peers;
 mod tests;
 
 pub use address::{LinkAddress, QuicAddress};
-pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_door, metrics_door_within};
+pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_service, metrics_service_within};
 pub use delivery_receipt::DeliveryReceipt;
 pub use dial::DialError;
 pub use hyperdht_api::HyperdhtError;
-pub use identity::{Identity, IdentityError, Seed, usual_key_file};
-pub use key::{NoKey, PublicKey, SharedSecret};
+pub use identity::{Identity, IdentityError, Seed, default_key_file};
+pub use key::{InvalidKey, PublicKey, SharedSecret};
 pub use link::LinkError;
 pub use link_event::{ConnectionUid, LinkEvent, LinkEvents, ScrapeId};
 pub use quic_listener::ListenError;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
-pub use scraper::{Outcome, REQUEST_TIMEOUT, ScrapeError, Scraper};
+pub use scraper::{REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
 
 pub(crate) use failure_limiter::FailureLimiter;
 pub(crate) use hyperdht::{ConnectionPool, Network, RegistrationServer};
 pub(crate) use hyperdht_api::{Registrant, RegistrationHandler};
-pub(crate) use link::{Answer, Link, Memory};
+pub(crate) use link::{Link, PeerState, ScrapeResponse};
 pub(crate) use proxy_link::{ControlEvent, ProxyLink};
 pub(crate) use quic_listener::{AcceptedLink, QuicListener};
-pub(crate) use scraper::message;
+pub(crate) use scraper::error_text;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{ControlError, ControlReceiver, ControlSender};
-use super::link::{Link, Memory};
+use super::link::{Link, PeerState};
 use super::link_event::LinkEvents;
 use super::proof::{ProofInput, keying_material};
 use super::quic_listener::AcceptedLink;
@@ -113,7 +113,7 @@ impl ProxyLink {
     }
 
     /// The link over which it can be scraped, and the control messages to be said for it.
-    pub(crate) fn link(&self, memory: Memory, events: Arc<LinkEvents>) -> (Link, mpsc::Receiver<LinkMessage>) {
+    pub(crate) fn link(&self, memory: PeerState, events: Arc<LinkEvents>) -> (Link, mpsc::Receiver<LinkMessage>) {
         Link::new(self.accepted.connection.clone(), self.accepted.key, memory, events)
     }
 

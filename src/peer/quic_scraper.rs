@@ -12,9 +12,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::control::ControlSender;
 use super::dial::{DialedConnection, dial};
-use super::link::{Link, LinkError, Memory};
+use super::link::{Link, LinkError, PeerState};
 use super::link_event::{LinkEvent, LinkEvents, OpenLink};
-use super::scraper::{MAX_BODY_BYTES, Outcome, ScrapeError, message};
+use super::scraper::{MAX_BODY_BYTES, ScrapeError, ScrapeOutcome, error_text};
 use super::tls::Protocol;
 use super::transport::{self, CLOSED, close_reason};
 use super::{Identity, QuicAddress};
@@ -24,33 +24,33 @@ use crate::wire::LinkMessage;
 pub(super) struct QuicScraper {
     identity: Identity,
     target: QuicAddress,
-    memory: Memory,
+    peer_state: PeerState,
     events: Arc<LinkEvents>,
     // Held while dialling, so that two requests at the same time make one link.
-    live: Mutex<Option<Live>>,
+    current: Mutex<Option<ScrapeLink>>,
 }
 
-struct Live {
+struct ScrapeLink {
     link: Link,
     dialed: DialedConnection,
     outbox: ControlSender,
     messages: mpsc::Receiver<LinkMessage>,
-    ending: Ending,
+    reporter: CloseReporter,
 }
 
 /// Tells of the end of a connection: a task does when the other end or the network ends it, and we do when we end it ourselves.
-struct Ending {
+struct CloseReporter {
     open: Arc<StdMutex<Option<OpenLink>>>,
     _watch: AbortOnDropHandle<()>,
 }
 
-impl Ending {
+impl CloseReporter {
     fn watch(open: OpenLink, connection: Connection) -> Self {
         let open = Arc::new(StdMutex::new(Some(open)));
         let watched = open.clone();
         let watch = async move {
             let reason = connection.closed().await;
-            tell(&watched, close_reason(&reason));
+            report(&watched, close_reason(&reason));
         };
         Self {
             open,
@@ -58,21 +58,21 @@ impl Ending {
         }
     }
 
-    fn tell(&self, end: (bool, String)) {
-        tell(&self.open, end);
+    fn report(&self, end: (bool, String)) {
+        report(&self.open, end);
     }
 }
 
-fn tell(open: &StdMutex<Option<OpenLink>>, end: (bool, String)) {
+fn report(open: &StdMutex<Option<OpenLink>>, end: (bool, String)) {
     let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(open) = open {
         open.report_end(end);
     }
 }
 
-impl Drop for Ending {
+impl Drop for CloseReporter {
     fn drop(&mut self) {
-        self.tell((true, "closed here".to_owned()));
+        self.report((true, "closed here".to_owned()));
     }
 }
 
@@ -81,9 +81,9 @@ impl QuicScraper {
         Self {
             identity,
             target,
-            memory: Memory::default(),
+            peer_state: PeerState::default(),
             events,
-            live: Mutex::default(),
+            current: Mutex::default(),
         }
     }
 
@@ -97,11 +97,11 @@ impl QuicScraper {
     }
 
     async fn link(&self) -> Result<Link, ScrapeError> {
-        let mut live = self.live.lock().await;
-        if let Some(live) = &*live
-            && live.dialed.connection.close_reason().is_none()
+        let mut current = self.current.lock().await;
+        if let Some(current) = &*current
+            && current.dialed.connection.close_reason().is_none()
         {
-            return Ok(live.link.clone());
+            return Ok(current.link.clone());
         }
         let peer = self.target.key;
         let dialed = dial(&self.identity, &self.target, Protocol::Scrape, 0).await.inspect_err(|error| {
@@ -111,11 +111,11 @@ impl QuicScraper {
             });
         })?;
         let (send, _) = dialed.connection.open_bi().await.map_err(|e| LinkError::Lost(close_reason(&e).1))?;
-        let (link, messages) = Link::new(dialed.connection.clone(), peer, self.memory.clone(), self.events.clone());
-        let (address, number) = (dialed.connection.remote_address(), transport::connection_uid(&dialed.connection));
-        let open = self.events.opened(peer, address, number);
-        *live = Some(Live {
-            ending: Ending::watch(open, dialed.connection.clone()),
+        let (link, messages) = Link::new(dialed.connection.clone(), peer, self.peer_state.clone(), self.events.clone());
+        let (address, uid) = (dialed.connection.remote_address(), transport::connection_uid(&dialed.connection));
+        let open = self.events.opened(peer, address, uid);
+        *current = Some(ScrapeLink {
+            reporter: CloseReporter::watch(open, dialed.connection.clone()),
             link: link.clone(),
             dialed,
             outbox: ControlSender(send),
@@ -129,14 +129,14 @@ impl QuicScraper {
     /// # Errors
     ///
     /// Where there is no answer. A link that let a request time out is given up, so that the next one starts afresh.
-    pub(super) async fn request(&self, path: &str, wait: Duration) -> Result<Outcome, ScrapeError> {
+    pub(super) async fn request(&self, path: &str, wait: Duration) -> Result<ScrapeOutcome, ScrapeError> {
         let link = self.link().await?;
-        let outcome = self.ask(&link, path, wait).await;
-        self.settle(matches!(outcome, Err(ScrapeError::Link(_)))).await;
+        let outcome = self.exchange(&link, path, wait).await;
+        self.finish_request(matches!(outcome, Err(ScrapeError::Link(_)))).await;
         outcome
     }
 
-    async fn ask(&self, link: &Link, path: &str, wait: Duration) -> Result<Outcome, ScrapeError> {
+    async fn exchange(&self, link: &Link, path: &str, wait: Duration) -> Result<ScrapeOutcome, ScrapeError> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = path.parse().unwrap_or_default();
         let head = request.headers_mut();
@@ -146,7 +146,7 @@ impl QuicScraper {
         let answer = link.scrape(request, wait).await?;
         let (head, body) = answer.response.into_parts();
         if !head.status.is_success() {
-            return Ok(Outcome::Failure(message(body).await));
+            return Ok(ScrapeOutcome::Failure(error_text(body).await));
         }
         let text = match Limited::new(body, MAX_BODY_BYTES).collect().await {
             Ok(collected) => collected.to_bytes(),
@@ -157,27 +157,26 @@ impl QuicScraper {
             }
         };
         answer.receipt.acked();
-        Ok(Outcome::Metrics {
+        Ok(ScrapeOutcome::Metrics {
             text,
-            content_type: text_of(&head.headers),
+            content_type: content_type(&head.headers),
         })
     }
 
     /// Writes the control messages that have come up, or gives up a link that has failed.
-    async fn settle(&self, failed: bool) {
-        let mut live = self.live.lock().await;
-        let Some(current) = &mut *live else { return };
+    async fn finish_request(&self, failed: bool) {
+        let mut current = self.current.lock().await;
+        let Some(link) = &mut *current else { return };
         if failed {
-            let was_over = current.dialed.connection.close_reason().map(|reason| close_reason(&reason));
-            current
-                .ending
-                .tell(was_over.unwrap_or_else(|| (false, "given up: a scrape over it came to nothing".to_owned())));
-            current.dialed.connection.close(CLOSED, b"the scrape failed");
-            *live = None;
+            let was_over = link.dialed.connection.close_reason().map(|reason| close_reason(&reason));
+            link.reporter
+                .report(was_over.unwrap_or_else(|| (false, "given up: a scrape over it came to nothing".to_owned())));
+            link.dialed.connection.close(CLOSED, b"the scrape failed");
+            *current = None;
             return;
         }
-        while let Ok(message) = current.messages.try_recv() {
-            if current.outbox.send(&message).await.is_err() {
+        while let Ok(message) = link.messages.try_recv() {
+            if link.outbox.send(&message).await.is_err() {
                 return;
             }
         }
@@ -185,19 +184,19 @@ impl QuicScraper {
 
     /// Says goodbye and closes the link.
     pub(super) async fn close(self) {
-        if let Some(mut live) = self.live.into_inner() {
-            live.ending.tell((true, "done".to_owned()));
+        if let Some(mut current) = self.current.into_inner() {
+            current.reporter.report((true, "done".to_owned()));
             let goodbye = LinkMessage::Goodbye("the scraper is done".to_owned());
-            if live.outbox.send(&goodbye).await.is_ok() && live.outbox.0.finish().is_ok() {
+            if current.outbox.send(&goodbye).await.is_ok() && current.outbox.0.finish().is_ok() {
                 // Deliveries must be there before the close is: it would overtake them. A peer that does not take them is past helping.
-                let _ = tokio::time::timeout(transport::CLOSE_TIMEOUT, live.outbox.0.stopped()).await;
+                let _ = tokio::time::timeout(transport::CLOSE_TIMEOUT, current.outbox.0.stopped()).await;
             }
-            live.dialed.connection.close(CLOSED, b"done");
-            live.dialed.wait_closed().await;
+            current.dialed.connection.close(CLOSED, b"done");
+            current.dialed.wait_closed().await;
         }
     }
 }
 
-fn text_of(head: &HeaderMap) -> Option<String> {
+fn content_type(head: &HeaderMap) -> Option<String> {
     Some(head.get(CONTENT_TYPE)?.to_str().ok()?.to_owned())
 }

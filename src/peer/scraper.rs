@@ -19,7 +19,7 @@ use crate::wire::hyperdht::MetricsReply;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long finding and reaching a peer over HyperDHT may take.
-const REACH: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest body that is read; Prometheus itself reads any, but nobody has so much to say.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 30;
@@ -49,7 +49,7 @@ pub enum ScrapeError {
 
 /// What came of a scrape.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum ScrapeOutcome {
     /// The metrics.
     Metrics {
         /// The exposition text.
@@ -68,16 +68,16 @@ pub struct Scraper {
     key: PublicKey,
     events: Arc<LinkEvents>,
     wait: Duration,
-    line: Line,
+    transport: ScraperTransport,
 }
 
 /// How the peer is reached.
-enum Line {
+enum ScraperTransport {
     Quic(Box<QuicScraper>),
-    Hyperdht(Box<ByKey>),
+    Hyperdht(Box<HyperdhtTarget>),
 }
 
-struct ByKey {
+struct HyperdhtTarget {
     identity: Identity,
     target: PublicKey,
     bootstrap: Vec<String>,
@@ -89,24 +89,29 @@ impl Scraper {
     /// A scraper that shows `identity` and asks `target`; a request may take `wait`.
     #[must_use]
     pub fn new(identity: Identity, target: LinkAddress, wait: Duration) -> Self {
-        Self::joining(identity, target, wait, Vec::new())
+        Self::with_bootstrap(identity, target, wait, Vec::new())
     }
 
     /// The same; where the target is on HyperDHT, that is joined through these nodes, `HOST:PORT` each, or through the public ones where
     /// there are none.
     #[must_use]
-    pub fn joining(identity: Identity, target: LinkAddress, wait: Duration, bootstrap: Vec<String>) -> Self {
+    pub fn with_bootstrap(identity: Identity, target: LinkAddress, wait: Duration, bootstrap: Vec<String>) -> Self {
         let (key, events) = (identity.public_key(), Arc::<LinkEvents>::default());
-        let line = match target {
-            LinkAddress::Quic(target) => Line::Quic(Box::new(QuicScraper::new(identity, target, events.clone()))),
-            LinkAddress::Hyperdht(target) => Line::Hyperdht(Box::new(ByKey {
+        let transport = match target {
+            LinkAddress::Quic(target) => ScraperTransport::Quic(Box::new(QuicScraper::new(identity, target, events.clone()))),
+            LinkAddress::Hyperdht(target) => ScraperTransport::Hyperdht(Box::new(HyperdhtTarget {
                 identity,
                 target,
                 bootstrap,
                 pool: OnceCell::new(),
             })),
         };
-        Self { key, events, wait, line }
+        Self {
+            key,
+            events,
+            wait,
+            transport,
+        }
     }
 
     /// The key that it shows.
@@ -128,9 +133,9 @@ impl Scraper {
     /// Where the target cannot be reached or has another key. That it does not let us in shows in the first request over QUIC, and right
     /// here over HyperDHT, as silence.
     pub async fn ready(&self) -> Result<(), ScrapeError> {
-        match &self.line {
-            Line::Quic(quic) => quic.ready().await,
-            Line::Hyperdht(by_key) => Ok(by_key.pool(&self.events).await?.reach(by_key.target, REACH).await?),
+        match &self.transport {
+            ScraperTransport::Quic(quic) => quic.ready().await,
+            ScraperTransport::Hyperdht(hyperdht) => Ok(hyperdht.pool(&self.events).await?.reach(hyperdht.target, CONNECT_TIMEOUT).await?),
         }
     }
 
@@ -139,7 +144,7 @@ impl Scraper {
     /// # Errors
     ///
     /// Where there is no answer. A link that let a request time out is given up, so that the next one starts afresh.
-    pub async fn request_metrics(&self) -> Result<Outcome, ScrapeError> {
+    pub async fn request_metrics(&self) -> Result<ScrapeOutcome, ScrapeError> {
         self.request("/metrics").await
     }
 
@@ -148,7 +153,7 @@ impl Scraper {
     /// # Errors
     ///
     /// As [`Scraper::request_metrics`].
-    pub async fn request(&self, path: &str) -> Result<Outcome, ScrapeError> {
+    pub async fn request(&self, path: &str) -> Result<ScrapeOutcome, ScrapeError> {
         self.request_within(path, self.wait).await
     }
 
@@ -158,17 +163,17 @@ impl Scraper {
     /// # Errors
     ///
     /// As [`Scraper::request_metrics`].
-    pub async fn request_within(&self, path: &str, wait: Duration) -> Result<Outcome, ScrapeError> {
-        match &self.line {
-            Line::Quic(quic) => quic.request(path, wait).await,
-            Line::Hyperdht(_) if path != "/metrics" => Err(ScrapeError::OnlyMetrics(path.to_owned())),
-            Line::Hyperdht(by_key) => {
-                let pool = by_key.pool(&self.events).await?;
+    pub async fn request_within(&self, path: &str, wait: Duration) -> Result<ScrapeOutcome, ScrapeError> {
+        match &self.transport {
+            ScraperTransport::Quic(quic) => quic.request(path, wait).await,
+            ScraperTransport::Hyperdht(_) if path != "/metrics" => Err(ScrapeError::OnlyMetrics(path.to_owned())),
+            ScraperTransport::Hyperdht(hyperdht) => {
+                let pool = hyperdht.pool(&self.events).await?;
                 // Reaching it may take longer than asking does.
-                pool.reach(by_key.target, REACH).await?;
-                Ok(match pool.scrape(by_key.target, wait).await? {
-                    MetricsReply::Failed(why) => Outcome::Failure(why),
-                    MetricsReply::Metrics(text) => Outcome::Metrics { text, content_type: None },
+                pool.reach(hyperdht.target, CONNECT_TIMEOUT).await?;
+                Ok(match pool.scrape(hyperdht.target, wait).await? {
+                    MetricsReply::Failed(why) => ScrapeOutcome::Failure(why),
+                    MetricsReply::Metrics(text) => ScrapeOutcome::Metrics { text, content_type: None },
                 })
             }
         }
@@ -176,10 +181,10 @@ impl Scraper {
 
     /// Says goodbye and closes the link.
     pub async fn close(self) {
-        match self.line {
-            Line::Quic(quic) => quic.close().await,
-            Line::Hyperdht(by_key) => {
-                if let Some(pool) = by_key.pool.get() {
+        match self.transport {
+            ScraperTransport::Quic(quic) => quic.close().await,
+            ScraperTransport::Hyperdht(hyperdht) => {
+                if let Some(pool) = hyperdht.pool.get() {
                     pool.close().await;
                 }
             }
@@ -187,7 +192,7 @@ impl Scraper {
     }
 }
 
-impl ByKey {
+impl HyperdhtTarget {
     async fn pool(&self, events: &Arc<LinkEvents>) -> Result<&ConnectionPool, HyperdhtError> {
         let join = || async {
             let network = Network::join(&self.bootstrap, 0).await?;
@@ -198,7 +203,7 @@ impl ByKey {
 }
 
 /// The text of a failed answer, as far as it is there and short.
-pub(crate) async fn message<B>(body: B) -> String
+pub(crate) async fn error_text<B>(body: B) -> String
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -350,7 +350,7 @@ async fn half_handshakes_keep_nobody_out() {
     let halves = first_packets(HALVES, &bridge.address, Protocol::Register).await;
     for _ in 0..3 {
         for (socket, packet) in &halves {
-            socket.send_to(packet, &*bridge.address.place).await.unwrap();
+            socket.send_to(packet, &*bridge.address.host_port).await.unwrap();
         }
         bridge.proxy(&Identity::ephemeral().unwrap()).await;
     }
@@ -370,7 +370,7 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
     let bridge = TestBridge::start().await;
     // A first packet that is refused as soon as it is read, as anybody can send it from any address that is not his.
     for (socket, packet) in first_packets(30, &bridge.address, Protocol::Scrape).await {
-        socket.send_to(&packet, &*bridge.address.place).await.unwrap();
+        socket.send_to(&packet, &*bridge.address.host_port).await.unwrap();
         let mut reply = vec![0; 2_048];
         timeout(PATIENCE, socket.recv_from(&mut reply))
             .await
@@ -393,7 +393,7 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
 
 /// A door with some metrics behind it.
 fn some_metrics() -> Door {
-    metrics_door(|| async { Ok::<_, String>("some 1\n".to_owned()) })
+    metrics_service(|| async { Ok::<_, String>("some 1\n".to_owned()) })
 }
 
 /// A client of one bridge that is none, and what happens to it.
@@ -469,7 +469,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     // Words of deliveries that never were: they are read and forgotten, and scrapes go on between them.
     let mut raw = RawBridge::accept(&mut listener).await;
     let (connection, key) = (raw.accepted.connection.clone(), raw.accepted.key);
-    let (link, _messages) = Link::new(connection, key, Memory::default(), Arc::default());
+    let (link, _messages) = Link::new(connection, key, PeerState::default(), Arc::default());
     let flood = (0..20_000).flat_map(|n| LinkMessage::Delivered(n).encode()).collect::<Vec<u8>>();
     let scrapes = async {
         for _ in 0..5 {

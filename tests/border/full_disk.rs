@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use exporter_proxy::peer::{Alias, Client, ClientSettings, Identity, LinkEvents, Registration, RunningClient, metrics_door};
+use exporter_proxy::peer::{Alias, Client, ClientSettings, Identity, LinkEvents, Registration, RunningClient, metrics_service};
 use http::{Request, StatusCode};
 
 use crate::harness::{PATIENCE, ask, bulk, until};
@@ -268,7 +268,7 @@ async fn register(bridge: &str, n: usize) -> RunningClient {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let door = metrics_door(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let door = metrics_service(|| async { Ok::<_, String>("a 1\n".to_owned()) });
     let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
 use exporter_proxy::peer::{
-    Alias, Client, ClientSettings, HyperdhtError, Identity, LinkAddress, LinkEvent, LinkEvents, Outcome, PublicKey, REQUEST_TIMEOUT,
-    Registration, RunningClient, ScrapeError, Scraper, metrics_door,
+    Alias, Client, ClientSettings, HyperdhtError, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, REQUEST_TIMEOUT, Registration,
+    RunningClient, ScrapeError, ScrapeOutcome, Scraper, metrics_service,
 };
 use exporter_proxy::supervise::{Report, Stop};
 use http::{Request, Response};
@@ -137,7 +137,9 @@ async fn client(network: &TestNetwork, bridge: &TestBridge, alias: &str, text: S
         async move { Ok::<_, String>(text) }
     };
     let settings = settings(network, bridge.address(), alias, SECRET);
-    let client = Client::bind(settings, metrics_door(metrics), LinkEvents::default()).await.unwrap();
+    let client = Client::bind(settings, metrics_service(metrics), LinkEvents::default())
+        .await
+        .unwrap();
     let mut running = client.start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running
@@ -262,7 +264,12 @@ async fn both_transports_share_one_table_of_aliases() {
     assert_eq!(bridge.text("/scrape/one/metrics").await, "by_key 1\n");
     let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
     let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
-    let by_link = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), LinkEvents::default()).await;
+    let by_link = Client::bind(
+        settings(&network, quic, "two", SECRET),
+        metrics_service(over),
+        LinkEvents::default(),
+    )
+    .await;
     let mut by_link = by_link.unwrap().start();
     by_link.ready().await;
     assert_eq!(bridge.text("/scrape/two/metrics").await, "by_link 1\n");
@@ -286,7 +293,7 @@ async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_no
             identity: identity.clone(),
             ..settings(&network, bridge.address(), alias, SECRET)
         };
-        let door = metrics_door(move || async move { Ok::<_, String>(text.to_owned()) });
+        let door = metrics_service(move || async move { Ok::<_, String>(text.to_owned()) });
         let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
         running.ready().await;
         running
@@ -301,7 +308,12 @@ async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_no
 
     let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
     let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
-    let owner = Client::bind(settings(&network, quic, "two", SECRET), metrics_door(over), LinkEvents::default()).await;
+    let owner = Client::bind(
+        settings(&network, quic, "two", SECRET),
+        metrics_service(over),
+        LinkEvents::default(),
+    )
+    .await;
     let mut owner = owner.unwrap().start();
     owner.ready().await;
     let thief = client(&network, &bridge, "two", "by_key 3\n".to_owned()).await;
@@ -321,7 +333,7 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let good = client(&network, &bridge, "good", "good 1\n".to_owned()).await;
     let refusal = async |n: usize| {
         let settings = settings(&network, bridge.address(), &format!("bad{n}"), &"2".repeat(64));
-        let door = metrics_door(|| async { Ok::<_, String>(String::new()) });
+        let door = metrics_service(|| async { Ok::<_, String>(String::new()) });
         let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
         let (mut events, _running) = (client.events(), client.start());
         loop {
@@ -366,19 +378,21 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
             }
         }
     };
-    let client = Client::bind(settings, metrics_door(metrics), LinkEvents::default()).await.unwrap();
+    let client = Client::bind(settings, metrics_service(metrics), LinkEvents::default())
+        .await
+        .unwrap();
     let mut events = client.events();
     let mut running = client.start();
     running.ready().await;
 
-    let scraper = Scraper::joining(friend, target.clone(), REQUEST_TIMEOUT, vec![network.bootstrap()]);
-    let Outcome::Metrics { text, .. } = scraper.request_metrics().await.unwrap() else {
+    let scraper = Scraper::with_bootstrap(friend, target.clone(), REQUEST_TIMEOUT, vec![network.bootstrap()]);
+    let ScrapeOutcome::Metrics { text, .. } = scraper.request_metrics().await.unwrap() else {
         panic!("no metrics")
     };
     assert_eq!(text, "fine 1\n");
     assert!(matches!(scraper.request("/apps").await, Err(ScrapeError::OnlyMetrics(path)) if path == "/apps"));
     fails.store(true, std::sync::atomic::Ordering::SeqCst);
-    let Outcome::Failure(number) = scraper.request_metrics().await.unwrap() else {
+    let ScrapeOutcome::Failure(number) = scraper.request_metrics().await.unwrap() else {
         panic!("it failed")
     };
     assert_eq!(bridge.status("/scrape/a/metrics").await, 502);
@@ -405,7 +419,7 @@ async fn strangers_get_no_answer_and_failures_are_told_by_number() {
 
     let stranger = Identity::ephemeral().unwrap();
     let key = stranger.public_key();
-    let stranger = Scraper::joining(stranger, target, REQUEST_TIMEOUT, vec![network.bootstrap()]);
+    let stranger = Scraper::with_bootstrap(stranger, target, REQUEST_TIMEOUT, vec![network.bootstrap()]);
     let refused = stranger.request_metrics().await.unwrap_err();
     assert!(matches!(refused, ScrapeError::Hyperdht(HyperdhtError::Unreachable(_))), "{refused}");
     loop {
@@ -424,7 +438,7 @@ async fn a_bridge_that_comes_later_is_registered_with() {
     let network = TestNetwork::start(NODES).await;
     let folder = tempfile::tempdir().unwrap();
     let key = Identity::create(&folder.path().join("bridge.key")).unwrap().public_key();
-    let door = metrics_door(|| async { Ok::<_, String>("late 1\n".to_owned()) });
+    let door = metrics_service(|| async { Ok::<_, String>("late 1\n".to_owned()) });
     let settings = settings(&network, LinkAddress::Hyperdht(key), "late", SECRET);
     let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
     let mut events = client.events();
@@ -611,7 +625,7 @@ async fn the_environment_of_the_originals_alone_makes_a_bridge_on_hyperdht() {
     );
     let key = log.split_once("hyperdht://").unwrap().1.split('"').next().unwrap();
     let settings = settings(&network, format!("hyperdht://{key}").parse().unwrap(), "a", SECRET);
-    let door = metrics_door(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let door = metrics_service(|| async { Ok::<_, String>("a 1\n".to_owned()) });
     let mut client = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, client.ready()).await.expect("it registers");
     client.close().await;

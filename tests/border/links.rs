@@ -12,8 +12,8 @@ use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
 use exporter_proxy::http::{Connection, Delivery, Door};
 use exporter_proxy::peer::{
-    Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, Outcome, PublicKey, Registration, RunningClient, Scraper,
-    SharedSecret, metrics_door,
+    Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, RunningClient, ScrapeOutcome,
+    Scraper, SharedSecret, metrics_service,
 };
 use exporter_proxy::supervise::{Report, Stop};
 use http::{Request, Response};
@@ -264,14 +264,14 @@ async fn what_writes_is_not_behind_the_link() {
 
     let scrape = Scraper::new(scraper, target.clone(), PATIENCE);
     for _ in 0..3 {
-        let Outcome::Metrics { text, content_type } = scrape.request("/metrics?own=false").await.unwrap() else {
+        let ScrapeOutcome::Metrics { text, content_type } = scrape.request("/metrics?own=false").await.unwrap() else {
             panic!("no metrics")
         };
         assert_eq!(text, "jobs 7\n");
         assert!(content_type.unwrap().starts_with("text/plain"));
     }
     for path in ["/-/reload", "/nothing"] {
-        let Outcome::Failure(told) = scrape.request(path).await.unwrap() else {
+        let ScrapeOutcome::Failure(told) = scrape.request(path).await.unwrap() else {
             panic!("{path} is there")
         };
         assert!(told.contains("GET /metrics") && !told.contains("PUT"), "{told}");
@@ -296,7 +296,7 @@ async fn what_writes_is_not_behind_the_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_and_a_wrong_key_are_refused_and_harm_nobody() {
     let bridge = TestBridge::start().await;
-    let good = client(&bridge, "good", metrics_door(constant)).await;
+    let good = client(&bridge, "good", metrics_service(constant)).await;
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let other = "2".repeat(64);
     let wrong_secret = Proxy::with(&p2p(&[&bridge], &folders[0], &format!("alias = \"bad\"\nsecret = \"{other}\""))).await;
@@ -320,7 +320,7 @@ async fn a_wrong_secret_and_a_wrong_key_are_refused_and_harm_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn either_end_may_be_killed_and_comes_back() {
     let bridge = TestBridge::start().await;
-    let running = client(&bridge, "a", metrics_door(constant)).await;
+    let running = client(&bridge, "a", metrics_service(constant)).await;
     let mut events = running.events();
     // The file is written after the registration has been answered; a kill in between costs what the next registration brings back.
     until("the targets file is written", async || bridge.targets().contains("\"a:")).await;
@@ -340,7 +340,7 @@ async fn either_end_may_be_killed_and_comes_back() {
     );
     // Dropped: nobody says goodbye, so the bridge finds out by itself, or by the next one with another key.
     drop(running);
-    let again = client(&bridge, "a", metrics_door(constant)).await;
+    let again = client(&bridge, "a", metrics_service(constant)).await;
     assert_eq!(bridge.text("/scrape/a/metrics").await, "constant 1\n");
     again.close().await;
 }
@@ -353,7 +353,7 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         "alias_policy = \"first\"\nentry_expiry = \"2s\"\n",
     )
     .await;
-    let first = client(&bridge, "a", metrics_door(|| async { Ok::<_, String>("first 1\n".to_owned()) })).await;
+    let first = client(&bridge, "a", metrics_service(|| async { Ok::<_, String>("first 1\n".to_owned()) })).await;
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
         bridges: vec![bridge.address()],
@@ -362,7 +362,9 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let second = Client::bind(settings, metrics_door(constant), LinkEvents::default()).await.unwrap();
+    let second = Client::bind(settings, metrics_service(constant), LinkEvents::default())
+        .await
+        .unwrap();
     let mut events = second.events();
     let mut second = second.start();
     let refusal = loop {
@@ -383,7 +385,7 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
 /// A door behind which there is one constant of this name.
 fn named(name: &str) -> Door {
     let text = format!("{name} 1\n");
-    metrics_door(move || {
+    metrics_service(move || {
         let text = text.clone();
         async move { Ok::<_, String>(text) }
     })
@@ -595,11 +597,11 @@ async fn a_failed_collection_is_told_whole_at_home_and_by_its_number_elsewhere()
     };
     let clients = [
         (
-            Client::bind(settings("fails"), metrics_door(fails), LinkEvents::default()).await,
+            Client::bind(settings("fails"), metrics_service(fails), LinkEvents::default()).await,
             "cannot read the sensors: sensor 7 is on fire",
         ),
         (
-            Client::collecting(settings("slow"), soon, slow, LinkEvents::default()).await,
+            Client::with_metrics(settings("slow"), soon, slow, LinkEvents::default()).await,
             "not collected within 20ms",
         ),
     ];
@@ -635,7 +637,9 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
         allow: vec![scraper.public_key()],
         bootstrap: Vec::new(),
     };
-    let listening = Client::bind(settings, metrics_door(constant), LinkEvents::default()).await.unwrap();
+    let listening = Client::bind(settings, metrics_service(constant), LinkEvents::default())
+        .await
+        .unwrap();
     let target: LinkAddress = format!("{key}@{}", listening.listen_addr().unwrap()).parse().unwrap();
     let mut at_client = listening.events();
     let running = listening.start();
@@ -643,7 +647,7 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
     for _ in 0..2 {
         let scraper = Scraper::new(scraper.clone(), target.clone(), PATIENCE);
         let mut at_scraper = scraper.events();
-        assert!(matches!(scraper.request_metrics().await, Ok(Outcome::Metrics { .. })));
+        assert!(matches!(scraper.request_metrics().await, Ok(ScrapeOutcome::Metrics { .. })));
         scraper.close().await;
         let mut uids = Vec::new();
         for events in [&mut at_client, &mut at_scraper] {
@@ -674,7 +678,7 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
         matches!(event, LinkEvent::Lost { .. }).then_some(())
     })
     .await;
-    assert!(matches!(hasty.request_metrics().await, Ok(Outcome::Metrics { .. })));
+    assert!(matches!(hasty.request_metrics().await, Ok(ScrapeOutcome::Metrics { .. })));
     hasty.close().await;
 
     let stranger = Identity::ephemeral().unwrap();
@@ -706,13 +710,18 @@ async fn aliases_that_would_break_paths_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
     let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), "request_timeout = \"500ms\"\n").await;
-    let good = client(&bridge, "good", metrics_door(constant)).await;
-    let hanging = metrics_door(|| async {
+    let good = client(&bridge, "good", metrics_service(constant)).await;
+    let hanging = metrics_service(|| async {
         std::future::pending::<()>().await;
         Ok::<_, String>(String::new())
     });
     let hanging = client(&bridge, "hanging", hanging).await;
-    let failing = client(&bridge, "failing", metrics_door(|| async { Err::<String, _>("a secret detail") })).await;
+    let failing = client(
+        &bridge,
+        "failing",
+        metrics_service(|| async { Err::<String, _>("a secret detail") }),
+    )
+    .await;
     let endless = || async {
         let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 64 * 1024])));
         Body::from_stream(chunks)
@@ -798,7 +807,7 @@ async fn readers_that_stop_starve_nobody_else_of_their_alias() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_have_their_answer_and_stay_leave_streams_for_others() {
     let bridge = TestBridge::start().await;
-    let _client = client(&bridge, "north", metrics_door(constant)).await;
+    let _client = client(&bridge, "north", metrics_service(constant)).await;
     bridge.up("north").await;
     let mut idle = Vec::new();
     for _ in 0..150 {
@@ -815,7 +824,7 @@ async fn readers_that_have_their_answer_and_stay_leave_streams_for_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_datagrams_disturb_nobody() {
     let bridge = TestBridge::start().await;
-    let good = client(&bridge, "good", metrics_door(constant)).await;
+    let good = client(&bridge, "good", metrics_service(constant)).await;
     let quic = bridge.quic;
     let flood = tokio::spawn(async move {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -1000,7 +1009,7 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let mut running = Client::bind(settings, metrics_door(constant), LinkEvents::default())
+    let mut running = Client::bind(settings, metrics_service(constant), LinkEvents::default())
         .await
         .unwrap()
         .start();
@@ -1028,7 +1037,7 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_secret_guess_is_limited() {
     let bridge = TestBridge::start().await;
-    let good = client(&bridge, "good", metrics_door(constant)).await;
+    let good = client(&bridge, "good", metrics_service(constant)).await;
     let mut last = String::new();
     for n in 0..12_u8 {
         let settings = ClientSettings {
@@ -1042,7 +1051,9 @@ async fn a_second_secret_guess_is_limited() {
             allow: Vec::new(),
             bootstrap: Vec::new(),
         };
-        let guess = Client::bind(settings, metrics_door(constant), LinkEvents::default()).await.unwrap();
+        let guess = Client::bind(settings, metrics_service(constant), LinkEvents::default())
+            .await
+            .unwrap();
         let mut events = guess.events();
         let running = guess.start();
         loop {

@@ -16,7 +16,7 @@ use crate::peer::PublicKey;
 use crate::peer::collection_error::{CollectionError, failure_text};
 use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
-use crate::peer::scraper::message;
+use crate::peer::scraper::error_text;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
 /// How long collecting the metrics may take; whoever asks has given up long before.
@@ -67,7 +67,7 @@ impl MetricsMethod {
                 return Err(failed.to_string());
             }
             let status = response.status();
-            return Err(format!("{status}: {}", message(response.into_body()).await));
+            return Err(format!("{status}: {}", error_text(response.into_body()).await));
         }
         Ok((chunks(response).await?, handover))
     }
