@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::aliases::Over;
+use super::alias_table::Transport;
 use super::roster::{Listed, Roster};
 use crate::http::reply;
 use crate::model::AppName;
@@ -86,7 +86,7 @@ fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
     };
     let mut proxy = group(None);
     // By key a proxy is asked for all that it has, and for nothing else.
-    let is_whole = listed.link.is_none() && entry.over == Over::Hyperdht;
+    let is_whole = listed.link.is_none() && entry.transport == Transport::Hyperdht;
     if !with_apps || is_whole {
         return vec![proxy];
     }
@@ -145,19 +145,19 @@ fn names(list: &[u8]) -> Option<Arc<[String]>> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::bridge::aliases::Entry;
+    use crate::bridge::alias_table::AliasEntry;
     use crate::model::Timestamp;
     use crate::peer::{Alias, PublicKey};
 
     #[test]
     fn a_target_for_the_proxy_and_one_for_each_app() {
         let mut listed = Listed {
-            entry: Entry {
+            entry: AliasEntry {
                 alias: Alias::new("my host").unwrap(),
                 key: PublicKey::new([0; 32]),
                 hostname: "h".into(),
                 service: "s".into(),
-                over: Over::Quic,
+                transport: Transport::Quic,
                 link: None,
                 renewed: Instant::now(),
             },
@@ -194,7 +194,7 @@ mod tests {
             (Some("my host"), Some("a/b"), Some("my host"))
         );
         assert_eq!(names(b"nonsense"), None);
-        listed.entry.over = Over::Hyperdht;
+        listed.entry.transport = Transport::Hyperdht;
         let whole = groups(&listed, "b", true);
         assert_eq!((whole.len(), &whole[0]["labels"]["__param_only"]), (1, &Value::Null));
     }

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::aliases::LinkId;
+use super::alias_table::LinkId;
 use super::registry::{Claim, Refusal, Registry};
 use crate::peer::{AcceptedLink, ControlEvent, ProxyLink, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Part, panic_text};

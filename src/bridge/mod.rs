@@ -4,7 +4,7 @@
 //! roster; the forwarding hands scrapes to them and streams the answers back; the keeper writes the targets file. Nothing of a scrape is
 //! stored. A body is read as fast as its link brings it, so that a slow reader takes nothing from others, and waits here for its reader.
 
-mod aliases;
+mod alias_table;
 mod by_key;
 mod discovery;
 mod forward;
@@ -28,9 +28,9 @@ use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
-pub use aliases::AliasPolicy;
+pub use alias_table::AliasPolicy;
 
-use self::aliases::Aliases;
+use self::alias_table::AliasTable;
 use self::by_key::ByKey;
 use self::discovery::Discovery;
 use self::forward::Forwarding;
@@ -150,7 +150,7 @@ impl Bridge {
         } else {
             COMES_BACK
         };
-        let aliases = Aliases::new(settings.alias_policy, settings.entry_expiry, Instant::now(), comes_back);
+        let aliases = AliasTable::new(settings.alias_policy, settings.entry_expiry, Instant::now(), comes_back);
         let roster = Arc::new(Roster::new(aliases, events.clone(), telemetry, settings.clock));
         let obstacle = Arc::new(Obstacle::default());
         let mut supervisor = Supervisor::new();

@@ -15,7 +15,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::ENDPOINTS;
-use super::aliases::Over;
+use super::alias_table::Transport;
 use super::keeper::Obstacle;
 use super::roster::{Listed, Roster};
 use crate::http::{Connection, HttpStats, may_write, reply};
@@ -63,7 +63,7 @@ fn columns(listed: &Listed) -> [String; 7] {
     } = listed;
     let state = match link {
         Some(link) => format!("connected, {:.1} ms away", link.rtt().as_secs_f64() * 1_000.0),
-        None if entry.over == Over::Hyperdht => "dialled over HyperDHT".to_owned(),
+        None if entry.transport == Transport::Hyperdht => "dialled over HyperDHT".to_owned(),
         None => "not connected".to_owned(),
     };
     [
@@ -114,10 +114,10 @@ fn facts(listed: &Listed) -> Value {
         "key": entry.key.to_string(),
         "registered": time(*registered),
         "expires": time(*expires),
-        "over": match (link, entry.over) {
-            (Some(_), _) | (None, Over::Quic) => Some("quic"),
-            (None, Over::Hyperdht) => Some("hyperdht"),
-            (None, Over::Unknown) => None,
+        "over": match (link, entry.transport) {
+            (Some(_), _) | (None, Transport::Quic) => Some("quic"),
+            (None, Transport::Hyperdht) => Some("hyperdht"),
+            (None, Transport::Unknown) => None,
         },
         "connected": link.is_some(),
         "round_trip_seconds": link.as_ref().map(|link| link.rtt().as_secs_f64()),

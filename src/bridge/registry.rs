@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::aliases::{Entry, LinkId, Over};
+use super::alias_table::{AliasEntry, LinkId, Transport};
 use super::roster::Roster;
 use crate::peer::{Alias, FailureLimiter, LinkEvent, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
@@ -85,12 +85,16 @@ impl Registry {
                 return Err(Refusal::Other(why));
             }
         }
-        let entry = Entry {
+        let entry = AliasEntry {
             alias,
             key: claim.key,
             hostname: claim.hostname.to_owned(),
             service: claim.service.to_owned(),
-            over: if claim.link.is_some() { Over::Quic } else { Over::Hyperdht },
+            transport: if claim.link.is_some() {
+                Transport::Quic
+            } else {
+                Transport::Hyperdht
+            },
             link: claim.link,
             renewed: now,
         };

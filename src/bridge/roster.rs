@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::aliases::{Aliases, Change, Entry, LinkId, Over, Taken};
+use super::alias_table::{AliasChange, AliasEntry, AliasTable, AliasUnavailable, LinkId, Transport};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
 use crate::telemetry::BridgeTelemetry;
@@ -31,7 +31,7 @@ struct Connected {
 }
 
 struct State {
-    aliases: Aliases,
+    aliases: AliasTable,
     /// The apps of each alias; those of aliases that are gone are swept.
     apps: HashMap<String, Apps>,
     /// Bounded by the number of links that are received at once.
@@ -59,7 +59,7 @@ pub(super) struct Roster {
 /// An alias as it is at a moment.
 #[derive(Clone)]
 pub(super) struct Listed {
-    pub(super) entry: Entry,
+    pub(super) entry: AliasEntry,
     pub(super) registered: Timestamp,
     pub(super) expires: Timestamp,
     pub(super) link: Option<Link>,
@@ -73,7 +73,7 @@ pub(super) struct Twin {
 }
 
 impl Roster {
-    pub(super) fn new(aliases: Aliases, events: Arc<LinkEvents>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
+    pub(super) fn new(aliases: AliasTable, events: Arc<LinkEvents>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
         let state = State {
             aliases,
             apps: HashMap::new(),
@@ -97,7 +97,7 @@ impl Roster {
     }
 
     /// Takes a registration that came from this address, and says whether it brought anything new.
-    pub(super) fn register(&self, entry: Entry, address: SocketAddr) -> Result<bool, Taken> {
+    pub(super) fn register(&self, entry: AliasEntry, address: SocketAddr) -> Result<bool, AliasUnavailable> {
         let now = entry.renewed;
         let (change, told, count) = {
             let mut state = self.lock();
@@ -117,7 +117,7 @@ impl Roster {
     }
 
     /// Enters the aliases of the last run, with a fresh expiry, since no proxy could register meanwhile.
-    pub(super) fn restore(&self, entries: Vec<Entry>) {
+    pub(super) fn restore(&self, entries: Vec<AliasEntry>) {
         let count = {
             let mut state = self.lock();
             for entry in entries {
@@ -245,7 +245,7 @@ impl Roster {
         let entry = state.aliases.get(alias, Instant::now()).ok_or(Unknown)?;
         Ok(match state.link(entry) {
             Some(link) => Way::Link(link),
-            None if entry.over == Over::Quic => Way::Gone,
+            None if entry.transport == Transport::Quic => Way::Gone,
             None => Way::Key(entry.key),
         })
     }
@@ -350,12 +350,12 @@ struct Told {
 }
 
 impl State {
-    fn link(&self, entry: &Entry) -> Option<Link> {
+    fn link(&self, entry: &AliasEntry) -> Option<Link> {
         Some(self.links.get(&entry.link?)?.link.clone())
     }
 
     /// What a registration means for others.
-    fn consequences(&mut self, entry: &Entry, address: SocketAddr, change: &Change) -> Vec<Told> {
+    fn consequences(&mut self, entry: &AliasEntry, address: SocketAddr, change: &AliasChange) -> Vec<Told> {
         let alias = entry.alias.to_string();
         if change.replaced.is_some() {
             self.apps.remove(&alias);
@@ -384,7 +384,7 @@ impl State {
     }
 
     /// An owner has lost its alias.
-    fn replaced(&self, owner: &Entry, by: &Entry, address: SocketAddr) -> Told {
+    fn replaced(&self, owner: &AliasEntry, by: &AliasEntry, address: SocketAddr) -> Told {
         let alias = owner.alias.to_string();
         let message = LinkMessage::AliasLost(AliasLost {
             alias: alias.clone(),
@@ -403,7 +403,7 @@ impl State {
     }
 
     /// An owner has its alias again.
-    fn restored(&mut self, owner: &Entry) -> Told {
+    fn restored(&mut self, owner: &AliasEntry) -> Told {
         let alias = owner.alias.to_string();
         self.apps.remove(&alias);
         let message = LinkMessage::AliasReturned(alias.clone());
@@ -479,23 +479,23 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::bridge::aliases::AliasPolicy;
+    use crate::bridge::alias_table::AliasPolicy;
     use crate::peer::Alias;
 
     #[test]
     fn aliases_that_have_expired_are_not_counted_even_before_they_are_forgotten() {
         let telemetry = Arc::new(BridgeTelemetry::default());
         let start = Instant::now();
-        let aliases = Aliases::new(AliasPolicy::Replace, Duration::from_secs(100), start, Duration::ZERO);
+        let aliases = AliasTable::new(AliasPolicy::Replace, Duration::from_secs(100), start, Duration::ZERO);
         let roster = Roster::new(aliases, Arc::new(LinkEvents::new(|_| {})), telemetry.clone(), Timestamp::default);
         let at = |seconds| start + Duration::from_secs(seconds);
         for (alias, key, registered) in [("a", 1, 0), ("b", 2, 50)] {
-            let entry = Entry {
+            let entry = AliasEntry {
                 alias: Alias::new(alias).unwrap(),
                 key: PublicKey::new([key; 32]),
                 hostname: "h".into(),
                 service: "s".into(),
-                over: Over::Quic,
+                transport: Transport::Quic,
                 link: Some(key.into()),
                 renewed: at(registered),
             };

@@ -14,7 +14,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::aliases::{Entry, Over};
+use super::alias_table::{AliasEntry, Transport};
 use crate::peer::Alias;
 use crate::supervise::files::{check_regular, create_directory, open_regular, parent, sync_directory};
 
@@ -45,7 +45,7 @@ struct Labels {
 }
 
 /// The file's text.
-pub(super) fn render<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {
+pub(super) fn render<'e>(entries: impl Iterator<Item = &'e AliasEntry>) -> String {
     let group = Group {
         labels: Labels { job: "aliases".to_owned() },
         targets: entries.map(target).collect(),
@@ -58,7 +58,7 @@ pub(super) fn render<'e>(entries: impl Iterator<Item = &'e Entry>) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-fn target(entry: &Entry) -> String {
+fn target(entry: &AliasEntry) -> String {
     let part = |text: &str| {
         let text = text.replace(':', "-");
         if text.is_empty() { NOTHING.to_owned() } else { text }
@@ -71,7 +71,7 @@ fn target(entry: &Entry) -> String {
 /// # Errors
 ///
 /// Where it is no such file at all.
-pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<Entry>, Vec<String>), serde_json::Error> {
+pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<AliasEntry>, Vec<String>), serde_json::Error> {
     let groups: Vec<Group> = serde_json::from_str(text)?;
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
     for target in groups.into_iter().flat_map(|group| group.targets) {
@@ -84,18 +84,18 @@ pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<Entry>, Vec<String>
 }
 
 /// Takes a target apart from the right: what stands left of the key is the alias, whatever it holds.
-fn read(target: &str, now: Instant) -> Result<Entry, String> {
+fn read(target: &str, now: Instant) -> Result<AliasEntry, String> {
     let mut parts = target.rsplitn(4, ':');
     let (service, hostname, key, alias) = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some(service), Some(hostname), Some(key), Some(alias)) = (service, hostname, key, alias) else {
         return Err("it is no ALIAS:KEY:HOSTNAME:SERVICE".to_owned());
     };
-    Ok(Entry {
+    Ok(AliasEntry {
         alias: Alias::new(alias).map_err(|e| e.to_string())?,
         key: key.parse().map_err(|e| format!("the key: {e}"))?,
         hostname: hostname.to_owned(),
         service: service.to_owned(),
-        over: Over::Unknown,
+        transport: Transport::Unknown,
         link: None,
         renewed: now,
     })
@@ -237,13 +237,13 @@ mod tests {
     use crate::peer::PublicKey;
     use proptest::prelude::*;
 
-    fn entry(alias: &str, hostname: &str, service: &str) -> Entry {
-        Entry {
+    fn entry(alias: &str, hostname: &str, service: &str) -> AliasEntry {
+        AliasEntry {
             alias: Alias::new(alias).unwrap(),
             key: PublicKey::new([0; 32]),
             hostname: hostname.into(),
             service: service.into(),
-            over: Over::Quic,
+            transport: Transport::Quic,
             link: None,
             renewed: Instant::now(),
         }

@@ -31,7 +31,7 @@ pub(super) type LinkId = u64;
 
 /// The transport of a registration, and so the way in which its proxy is scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum Transport {
     /// QUIC: over the link that registered.
     Quic,
     /// HyperDHT: by dialling the key.
@@ -42,19 +42,19 @@ pub(super) enum Over {
 
 /// A registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct AliasEntry {
     pub(super) alias: Alias,
     pub(super) key: PublicKey,
     pub(super) hostname: String,
     pub(super) service: String,
-    pub(super) over: Over,
+    pub(super) transport: Transport,
     /// The link that registered it, while that is there. The alias is served over no other.
     pub(super) link: Option<LinkId>,
     /// The time of the last registration, or of reading the targets file.
     pub(super) renewed: Instant,
 }
 
-impl Entry {
+impl AliasEntry {
     /// Returns true if a registration says something else than an earlier one.
     fn differs(&self, before: &Self) -> bool {
         (&self.key, &self.hostname, &self.service) != (&before.key, &before.hostname, &before.service)
@@ -63,10 +63,10 @@ impl Entry {
 
 /// The reason why a registration is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Taken {
+pub(super) enum AliasUnavailable {
     /// The policy is [`AliasPolicy::First`].
     #[error("the alias belongs to {0} until its entry expires")]
-    By(PublicKey),
+    Owned(PublicKey),
     /// There are [`MAX_ALIASES`].
     #[error("there are {MAX_ALIASES} aliases already")]
     Full,
@@ -74,23 +74,23 @@ pub(super) enum Taken {
 
 /// The changes that a registration made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct AliasChange {
     /// Whether it said anything new.
     pub(super) updated: bool,
     /// The entry of another key that held the alias until now.
-    pub(super) replaced: Option<Entry>,
+    pub(super) replaced: Option<AliasEntry>,
     /// The earlier aliases of the same proxy, dropped.
-    pub(super) dropped: Vec<Entry>,
+    pub(super) dropped: Vec<AliasEntry>,
     /// The entries that hold their alias again, because it was one of those dropped.
-    pub(super) restored: Vec<Entry>,
+    pub(super) restored: Vec<AliasEntry>,
 }
 
 /// The table of aliases.
 #[derive(Debug)]
-pub(super) struct Aliases {
+pub(super) struct AliasTable {
     /// The claims of each alias, at least one and at most [`MAX_CLAIMS`], in the order of their renewal; the last one holds it.
     /// All others could serve it, over a link or by key.
-    claims: BTreeMap<Alias, Vec<Entry>>,
+    claims: BTreeMap<Alias, Vec<AliasEntry>>,
     /// The aliases that each key has claims of.
     by_key: HashMap<PublicKey, Vec<Alias>>,
     /// The alias that each link has a claim of.
@@ -101,12 +101,12 @@ pub(super) struct Aliases {
     policy: AliasPolicy,
     expiry: Duration,
     /// The time until which an entry of the targets file keeps its alias by [`AliasPolicy::First`] without a registration.
-    file_counts_until: Instant,
+    file_grace_until: Instant,
 }
 
-impl Aliases {
-    /// A table at this time of the start; the word of the targets file counts for `file_counts`, in which proxies come back.
-    pub(super) fn new(policy: AliasPolicy, expiry: Duration, now: Instant, file_counts: Duration) -> Self {
+impl AliasTable {
+    /// A table at this time of the start; the word of the targets file counts for `file_grace`, in which proxies come back.
+    pub(super) fn new(policy: AliasPolicy, expiry: Duration, now: Instant, file_grace: Duration) -> Self {
         Self {
             claims: BTreeMap::new(),
             by_key: HashMap::new(),
@@ -114,21 +114,21 @@ impl Aliases {
             reserved: BTreeMap::new(),
             policy,
             expiry,
-            file_counts_until: now + file_counts,
+            file_grace_until: now + file_grace,
         }
     }
 
-    fn is_live(&self, entry: &Entry, now: Instant) -> bool {
+    fn is_live(&self, entry: &AliasEntry, now: Instant) -> bool {
         now.saturating_duration_since(entry.renewed) < self.expiry
     }
 
     /// The entry that holds an alias, unless it has expired.
-    pub(super) fn get(&self, alias: &str, now: Instant) -> Option<&Entry> {
+    pub(super) fn get(&self, alias: &str, now: Instant) -> Option<&AliasEntry> {
         self.claims.get(alias)?.last().filter(|entry| self.is_live(entry, now))
     }
 
     /// All aliases that have not expired, sorted.
-    pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &Entry> {
+    pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &AliasEntry> {
         self.claims
             .values()
             .filter_map(|claims| claims.last())
@@ -136,7 +136,7 @@ impl Aliases {
     }
 
     /// The time at which an entry expires.
-    pub(super) fn expires(&self, entry: &Entry) -> Instant {
+    pub(super) fn expires(&self, entry: &AliasEntry) -> Instant {
         entry.renewed + self.expiry
     }
 
@@ -144,7 +144,7 @@ impl Aliases {
     ///
     /// # Errors
     /// When another key has the alias for good, or there are too many.
-    pub(super) fn register(&mut self, entry: Entry) -> Result<Change, Taken> {
+    pub(super) fn register(&mut self, entry: AliasEntry) -> Result<AliasChange, AliasUnavailable> {
         let now = entry.renewed;
         self.check(&entry, now)?;
         let (dropped, restored) = self.drop_earlier(&entry);
@@ -153,7 +153,7 @@ impl Aliases {
         let replaced = before.filter(|before| before.key != entry.key);
         self.reserved.remove(entry.alias.as_str());
         self.claim(entry);
-        Ok(Change {
+        Ok(AliasChange {
             updated,
             replaced,
             dropped,
@@ -162,32 +162,32 @@ impl Aliases {
     }
 
     /// Checks whether the policy and the bound allow a registration.
-    fn check(&self, entry: &Entry, now: Instant) -> Result<(), Taken> {
+    fn check(&self, entry: &AliasEntry, now: Instant) -> Result<(), AliasUnavailable> {
         if self.policy == AliasPolicy::First {
             // The file says who had the alias last, not who has it.
-            let counts = |held: &&Entry| held.over != Over::Unknown || now < self.file_counts_until;
+            let counts = |held: &&AliasEntry| held.transport != Transport::Unknown || now < self.file_grace_until;
             if let Some(held) = self.get(entry.alias.as_str(), now).filter(counts)
                 && held.key != entry.key
             {
-                return Err(Taken::By(held.key));
+                return Err(AliasUnavailable::Owned(held.key));
             }
             if let Some((key, until)) = self.reserved.get(entry.alias.as_str())
                 && *key != entry.key
                 && now < *until
             {
-                return Err(Taken::By(*key));
+                return Err(AliasUnavailable::Owned(*key));
             }
         }
         let is_new = !self.claims.contains_key(entry.alias.as_str());
         if is_new && self.claims.len() + self.reserved.len() >= MAX_ALIASES {
-            return Err(Taken::Full);
+            return Err(AliasUnavailable::Full);
         }
         Ok(())
     }
 
     /// Drops what the registering proxy had registered before under other aliases. What another link with the same key has
     /// registered is another proxy's.
-    fn drop_earlier(&mut self, entry: &Entry) -> (Vec<Entry>, Vec<Entry>) {
+    fn drop_earlier(&mut self, entry: &AliasEntry) -> (Vec<AliasEntry>, Vec<AliasEntry>) {
         let (mut dropped, mut restored) = (Vec::new(), Vec::new());
         let others: Vec<Alias> = self.by_key.get(&entry.key).into_iter().flatten().cloned().collect();
         for alias in others.into_iter().filter(|alias| *alias != entry.alias) {
@@ -195,23 +195,23 @@ impl Aliases {
             let held = claims.last().cloned();
             for claim in claims
                 .iter_mut()
-                .filter(|claim| claim.key == entry.key && claim.over == Over::Hyperdht)
+                .filter(|claim| claim.key == entry.key && claim.transport == Transport::Hyperdht)
             {
                 if claim.link.is_some() && entry.link.is_none() {
                     // By key the proxy is known under the new alias alone; the link keeps its own.
-                    claim.over = Over::Quic;
+                    claim.transport = Transport::Quic;
                 }
             }
-            let is_earlier = |claim: &Entry| claim.key == entry.key && (claim.link.is_none() || claim.link == entry.link);
+            let is_earlier = |claim: &AliasEntry| claim.key == entry.key && (claim.link.is_none() || claim.link == entry.link);
             if !claims.iter().any(is_earlier) {
                 continue;
             }
             claims.retain(|claim| !is_earlier(claim));
             let holder = claims.last().cloned();
             // Its link has its next claim in a moment.
-            self.tidy(&alias, &entry.key);
+            self.remove_unused(&alias, &entry.key);
             let Some(held) = held.filter(is_earlier) else { continue };
-            if self.policy == AliasPolicy::First && entry.over == Over::Hyperdht {
+            if self.policy == AliasPolicy::First && entry.transport == Transport::Hyperdht {
                 let until = self.expires(&held);
                 self.reserved.insert(alias, (held.key, until));
             }
@@ -225,30 +225,30 @@ impl Aliases {
     ///
     /// # Errors
     /// When the file names the alias twice, or there are too many.
-    pub(super) fn restore(&mut self, entry: Entry) -> Result<(), Taken> {
+    pub(super) fn restore(&mut self, entry: AliasEntry) -> Result<(), AliasUnavailable> {
         if let Some(before) = self.claims.get(entry.alias.as_str()).and_then(|claims| claims.last()) {
-            return Err(Taken::By(before.key));
+            return Err(AliasUnavailable::Owned(before.key));
         }
         if self.claims.len() >= MAX_ALIASES {
-            return Err(Taken::Full);
+            return Err(AliasUnavailable::Full);
         }
         self.claim(entry);
         Ok(())
     }
 
     /// Enters a claim in front of all others of its alias, in place of the same proxy's earlier one.
-    fn claim(&mut self, mut entry: Entry) {
+    fn claim(&mut self, mut entry: AliasEntry) {
         let (alias, key) = (entry.alias.clone(), entry.key);
         let claims = self.claims.entry(alias.clone()).or_default();
         // Of two links with one key each has its claim.
-        let is_same = |claim: &Entry| claim.key == key && (claim.link == entry.link || claim.link.is_none() || entry.link.is_none());
-        let mut left_out: Vec<Entry> = claims.iter().rposition(is_same).map(|at| claims.remove(at)).into_iter().collect();
+        let is_same = |claim: &AliasEntry| claim.key == key && (claim.link == entry.link || claim.link.is_none() || entry.link.is_none());
+        let mut left_out: Vec<AliasEntry> = claims.iter().rposition(is_same).map(|at| claims.remove(at)).into_iter().collect();
         if let Some(before) = left_out.first() {
             // A proxy that registers both ways keeps its link.
             entry.link = entry.link.or(before.link);
         }
         // One that cannot be reached now has nothing to hold the alias with when this one goes.
-        left_out.extend(claims.extract_if(.., |claim| claim.link.is_none() && claim.over != Over::Hyperdht));
+        left_out.extend(claims.extract_if(.., |claim| claim.link.is_none() && claim.transport != Transport::Hyperdht));
         if claims.len() >= MAX_CLAIMS {
             left_out.push(claims.remove(0));
         }
@@ -258,7 +258,7 @@ impl Aliases {
             if let Some(link) = claim.link {
                 self.by_link.remove(&link);
             }
-            self.tidy(&alias, &claim.key);
+            self.remove_unused(&alias, &claim.key);
         }
         if let Some(link) = link {
             self.by_link.insert(link, alias.clone());
@@ -271,13 +271,13 @@ impl Aliases {
 
     /// A link has ended: its claim goes where another one holds the alias, or now does; else it stays, unreachable, until it
     /// expires. Returns the entry that holds the alias again.
-    pub(super) fn link_ended(&mut self, link: LinkId, now: Instant) -> Option<Entry> {
+    pub(super) fn link_ended(&mut self, link: LinkId, now: Instant) -> Option<AliasEntry> {
         let alias = self.by_link.remove(&link)?;
         let expiry = self.expiry;
         let claims = self.claims.get_mut(&alias)?;
         let at = claims.iter().position(|claim| claim.link == Some(link))?;
         claims[at].link = None;
-        if claims[at].over == Over::Hyperdht {
+        if claims[at].transport == Transport::Hyperdht {
             return None;
         }
         let is_holder = at + 1 == claims.len();
@@ -289,13 +289,13 @@ impl Aliases {
             return None;
         }
         let key = claims.remove(at).key;
-        self.tidy(&alias, &key);
+        self.remove_unused(&alias, &key);
         heir.filter(|_| is_holder)
     }
 
     /// The key that holds an alias and is found by key alone is not reached: another proxy whose link is up holds the alias again, if
     /// there is one, and is returned.
-    pub(super) fn unreachable(&mut self, alias: &str, key: PublicKey, now: Instant) -> Option<Entry> {
+    pub(super) fn unreachable(&mut self, alias: &str, key: PublicKey, now: Instant) -> Option<AliasEntry> {
         let expiry = self.expiry;
         let claims = self.claims.get_mut(alias)?;
         let [.., before, held] = claims.as_slice() else { return None };
@@ -305,12 +305,12 @@ impl Aliases {
         }
         let heir = before.clone();
         claims.pop();
-        self.tidy(&heir.alias, &key);
+        self.remove_unused(&heir.alias, &key);
         Some(heir)
     }
 
     /// Forgets the entry that holds an alias. `None` if there is none; else that entry, and the one that holds the alias again, if any.
-    pub(super) fn forget(&mut self, alias: &str, now: Instant) -> Option<(Entry, Option<Entry>)> {
+    pub(super) fn forget(&mut self, alias: &str, now: Instant) -> Option<(AliasEntry, Option<AliasEntry>)> {
         let gone = self.get(alias, now)?.clone();
         let claims = self.claims.get_mut(alias)?;
         claims.pop();
@@ -318,18 +318,18 @@ impl Aliases {
             self.by_link.remove(&link);
         }
         self.reserved.remove(alias);
-        self.tidy(&gone.alias, &gone.key);
+        self.remove_unused(&gone.alias, &gone.key);
         let restored = self.get(alias, now).cloned();
         Some((gone, restored))
     }
 
     /// Forgets what has expired, and returns the entries whose aliases are free now.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Entry> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<AliasEntry> {
         self.reserved.retain(|_, (_, until)| now < *until);
         let expiry = self.expiry;
-        let is_live = |entry: &Entry| now.saturating_duration_since(entry.renewed) < expiry;
+        let is_live = |entry: &AliasEntry| now.saturating_duration_since(entry.renewed) < expiry;
         // The oldest claim of an alias is its first.
-        let is_old = |claims: &Vec<Entry>| claims.first().is_some_and(|entry| !is_live(entry));
+        let is_old = |claims: &Vec<AliasEntry>| claims.first().is_some_and(|entry| !is_live(entry));
         let old: Vec<Alias> = self
             .claims
             .iter()
@@ -339,13 +339,13 @@ impl Aliases {
         let mut gone = Vec::new();
         for alias in old {
             let Some(claims) = self.claims.get_mut(&alias) else { continue };
-            let expired: Vec<Entry> = claims.extract_if(.., |claim| !is_live(claim)).collect();
+            let expired: Vec<AliasEntry> = claims.extract_if(.., |claim| !is_live(claim)).collect();
             let is_free = claims.is_empty();
             for entry in &expired {
                 if let Some(link) = entry.link {
                     self.by_link.remove(&link);
                 }
-                self.tidy(&alias, &entry.key);
+                self.remove_unused(&alias, &entry.key);
             }
             gone.extend(expired.into_iter().last().filter(|_| is_free));
         }
@@ -353,7 +353,7 @@ impl Aliases {
     }
 
     /// Removes an alias without claims, and the alias from the list of a key that has no claim of it any more.
-    fn tidy(&mut self, alias: &Alias, key: &PublicKey) {
+    fn remove_unused(&mut self, alias: &Alias, key: &PublicKey) {
         let claims = self.claims.get(alias).map_or(&[][..], |claims| claims);
         let has_claim = claims.iter().any(|claim| claim.key == *key);
         if claims.is_empty() {
@@ -375,24 +375,24 @@ mod tests {
     use proptest::prelude::*;
 
     const EXPIRY: Duration = Duration::from_secs(100);
-    const FILE_COUNTS: Duration = Duration::from_secs(20);
+    const FILE_GRACE: Duration = Duration::from_secs(20);
 
     struct Table {
-        aliases: Aliases,
+        aliases: AliasTable,
         start: Instant,
     }
 
     /// A registration in short: alias, key, link.
     type Short<'a> = (&'a str, u8, Option<LinkId>);
 
-    fn short(entry: &Entry) -> Short<'_> {
+    fn short(entry: &AliasEntry) -> Short<'_> {
         (entry.alias.as_str(), entry.key.as_bytes()[0], entry.link)
     }
 
     impl Table {
         fn new(policy: AliasPolicy) -> Self {
             let start = Instant::now();
-            let aliases = Aliases::new(policy, EXPIRY, start, FILE_COUNTS);
+            let aliases = AliasTable::new(policy, EXPIRY, start, FILE_GRACE);
             Self { aliases, start }
         }
 
@@ -400,35 +400,35 @@ mod tests {
             self.start + Duration::from_secs(seconds)
         }
 
-        fn entry(&self, alias: &str, key: u8, over: Over, link: Option<LinkId>, at: u64) -> Entry {
-            Entry {
+        fn entry(&self, alias: &str, key: u8, transport: Transport, link: Option<LinkId>, at: u64) -> AliasEntry {
+            AliasEntry {
                 alias: Alias::new(alias).unwrap(),
                 key: PublicKey::new([key; 32]),
                 hostname: "h".into(),
                 service: "s".into(),
-                over,
+                transport,
                 link,
                 renewed: self.at(at),
             }
         }
 
         /// Registers over a link.
-        fn link(&mut self, (alias, key, link): (&str, u8, LinkId), at: u64) -> Result<Change, Taken> {
-            let entry = self.entry(alias, key, Over::Quic, Some(link), at);
+        fn link(&mut self, (alias, key, link): (&str, u8, LinkId), at: u64) -> Result<AliasChange, AliasUnavailable> {
+            let entry = self.entry(alias, key, Transport::Quic, Some(link), at);
             let change = self.aliases.register(entry);
             self.aliases.check_invariants();
             change
         }
 
         /// Registers over HyperDHT.
-        fn key(&mut self, (alias, key): (&str, u8), at: u64) -> Result<Change, Taken> {
-            let change = self.aliases.register(self.entry(alias, key, Over::Hyperdht, None, at));
+        fn key(&mut self, (alias, key): (&str, u8), at: u64) -> Result<AliasChange, AliasUnavailable> {
+            let change = self.aliases.register(self.entry(alias, key, Transport::Hyperdht, None, at));
             self.aliases.check_invariants();
             change
         }
 
         fn restore(&mut self, alias: &str, key: u8) {
-            self.aliases.restore(self.entry(alias, key, Over::Unknown, None, 0)).unwrap();
+            self.aliases.restore(self.entry(alias, key, Transport::Unknown, None, 0)).unwrap();
             self.aliases.check_invariants();
         }
 
@@ -444,7 +444,7 @@ mod tests {
         }
     }
 
-    impl Aliases {
+    impl AliasTable {
         fn check_invariants(&self) {
             let all = || {
                 self.claims
@@ -455,7 +455,11 @@ mod tests {
             for claims in self.claims.values() {
                 assert!(claims.is_sorted_by_key(|claim| claim.renewed));
                 let (_, others) = claims.split_last().unwrap();
-                assert!(others.iter().all(|claim| claim.link.is_some() || claim.over == Over::Hyperdht));
+                assert!(
+                    others
+                        .iter()
+                        .all(|claim| claim.link.is_some() || claim.transport == Transport::Hyperdht)
+                );
             }
             for (alias, claim) in all() {
                 assert_eq!(*alias, claim.alias);
@@ -480,7 +484,7 @@ mod tests {
         let mut table = Table::new(AliasPolicy::Replace);
         assert!(table.link(("a", 1, 1), 0).unwrap().updated);
         assert!(!table.link(("a", 1, 1), 50).unwrap().updated);
-        let mut moved = table.entry("a", 1, Over::Quic, Some(1), 60);
+        let mut moved = table.entry("a", 1, Transport::Quic, Some(1), 60);
         moved.hostname = "elsewhere".into();
         assert!(table.aliases.register(moved.clone()).unwrap().updated);
         moved.service = "other".into();
@@ -531,7 +535,11 @@ mod tests {
         assert_eq!(table.key(("c", 1), 4).unwrap().dropped, []);
         assert_eq!(table.live(4), [("b", 1, Some(1)), ("c", 1, None)]);
         table.ended(1, 5);
-        assert_eq!(table.aliases.get("b", table.at(5)).unwrap().over, Over::Quic, "not by key any more");
+        assert_eq!(
+            table.aliases.get("b", table.at(5)).unwrap().transport,
+            Transport::Quic,
+            "not by key any more"
+        );
     }
 
     #[test]
@@ -608,7 +616,7 @@ mod tests {
     #[test]
     fn the_first_keeps_its_alias_until_it_expires() {
         let mut table = Table::new(AliasPolicy::First);
-        let by_first = Err(Taken::By(PublicKey::new([1; 32])));
+        let by_first = Err(AliasUnavailable::Owned(PublicKey::new([1; 32])));
         table.link(("a", 1, 1), 0).unwrap();
         assert_eq!(table.link(("a", 2, 2), 99), by_first);
         assert!(!table.link(("a", 1, 1), 99).unwrap().updated);
@@ -629,17 +637,17 @@ mod tests {
         let mut table = Table::new(AliasPolicy::First);
         table.restore("a", 1);
         table.restore("b", 2);
-        assert_eq!(table.link(("a", 9, 9), 19), Err(Taken::By(PublicKey::new([1; 32]))));
+        assert_eq!(table.link(("a", 9, 9), 19), Err(AliasUnavailable::Owned(PublicKey::new([1; 32]))));
         table.link(("a", 1, 1), 19).unwrap();
         assert_eq!(
             table.link(("a", 9, 9), 21),
-            Err(Taken::By(PublicKey::new([1; 32]))),
+            Err(AliasUnavailable::Owned(PublicKey::new([1; 32]))),
             "it has come back"
         );
         assert_eq!(table.live(21), [("a", 1, Some(1)), ("b", 2, None)], "it stays listed");
         assert!(table.link(("b", 9, 9), 21).is_ok(), "it has not");
         assert_eq!(table.live(21)[1], ("b", 9, Some(9)));
-        let twice = table.entry("b", 3, Over::Unknown, None, 0);
+        let twice = table.entry("b", 3, Transport::Unknown, None, 0);
         assert!(table.aliases.restore(twice).is_err());
     }
 
@@ -647,13 +655,13 @@ mod tests {
     fn there_is_an_end_to_them() {
         let mut table = Table::new(AliasPolicy::Replace);
         for n in 0..MAX_ALIASES {
-            let mut entry = table.entry(&format!("a{n}"), 1, Over::Hyperdht, None, 0);
+            let mut entry = table.entry(&format!("a{n}"), 1, Transport::Hyperdht, None, 0);
             entry.key = PublicKey::new(std::array::from_fn(|at| n.to_le_bytes().get(at).copied().unwrap_or_default()));
             table.aliases.register(entry).unwrap();
         }
-        let more = |alias, key| table.entry(alias, key, Over::Hyperdht, None, 0);
+        let more = |alias, key| table.entry(alias, key, Transport::Hyperdht, None, 0);
         let (full, again) = (more("b", 255), more("a7", 255));
-        assert_eq!(table.aliases.register(full), Err(Taken::Full));
+        assert_eq!(table.aliases.register(full), Err(AliasUnavailable::Full));
         assert!(table.aliases.register(again).is_ok());
         for key in 0..100 {
             table.link(("a8", key, LinkId::from(key)), 1).unwrap();
