@@ -5,14 +5,14 @@
 //! stored. A body is read as fast as its link brings it, so that a slow reader takes nothing from others, and waits here for its reader.
 
 mod alias_table;
-mod by_key;
 mod discovery;
 mod forward;
+mod hyperdht_registration;
 mod keeper;
-mod lodge;
 mod pages;
+mod quic_registration;
 mod read_ahead;
-mod registry;
+mod registration_policy;
 mod roster;
 mod targets_file;
 
@@ -31,13 +31,13 @@ use tokio::time::Instant;
 pub use alias_table::AliasPolicy;
 
 use self::alias_table::AliasTable;
-use self::by_key::ByKey;
 use self::discovery::Discovery;
 use self::forward::Forwarding;
+use self::hyperdht_registration::HyperdhtRegistration;
 use self::keeper::{Keeper, Obstacle};
-use self::lodge::Lodge;
 use self::pages::Pages;
-use self::registry::Registry;
+use self::quic_registration::QuicRegistration;
+use self::registration_policy::RegistrationPolicy;
 use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
@@ -164,14 +164,14 @@ impl Bridge {
         let listener = Listener::tcp(&settings.http_listen).await.context("bridge.http_listen")?;
         let http = listener.local_addr();
         let key = settings.identity.public_key();
-        let registry = Arc::new(Registry::new(roster.clone(), settings.secret.clone()));
+        let policy = Arc::new(RegistrationPolicy::new(roster.clone(), settings.secret.clone()));
         let mut pool = None;
         if let Some(hyperdht) = &settings.hyperdht {
-            let by_key = by_key(&settings.identity, hyperdht, registry.clone())
+            let hyperdht_registration = hyperdht_registration(&settings.identity, hyperdht, policy.clone())
                 .await
                 .context("bridge.hyperdht")?;
-            pool = Some(by_key.pool.clone());
-            supervisor.add(by_key);
+            pool = Some(hyperdht_registration.pool.clone());
+            supervisor.add(hyperdht_registration);
         }
         let mut quic = None;
         if let Some(address) = &settings.quic_listen {
@@ -179,7 +179,7 @@ impl Bridge {
                 .await
                 .context("bridge.quic_listen")?;
             quic = listener.local_addr();
-            supervisor.add(Lodge::new(listener, registry, key));
+            supervisor.add(QuicRegistration::new(listener, policy, key));
         }
         let forwarding = Forwarding {
             roster: roster.clone(),
@@ -231,13 +231,17 @@ impl Bridge {
 }
 
 /// Joins HyperDHT and can be found there from now on.
-async fn by_key(identity: &Identity, hyperdht: &HyperdhtSettings, registry: Arc<Registry>) -> Result<ByKey, HyperdhtError> {
-    let events = &registry.roster.events;
+async fn hyperdht_registration(
+    identity: &Identity,
+    hyperdht: &HyperdhtSettings,
+    policy: Arc<RegistrationPolicy>,
+) -> Result<HyperdhtRegistration, HyperdhtError> {
+    let events = &policy.roster.events;
     let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
-    Ok(ByKey {
+    Ok(HyperdhtRegistration {
         registrations: network.registration_server(identity, events.clone()).await?,
         pool: network.connection_pool(identity, events.clone()),
-        registry,
+        policy,
     })
 }
 

@@ -10,7 +10,7 @@ use super::roster::Roster;
 use crate::peer::{Alias, FailureLimiter, LinkEvent, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Decides on registrations.
-pub(super) struct Registry {
+pub(super) struct RegistrationPolicy {
     pub(super) roster: Arc<Roster>,
     secret: SharedSecret,
     by_address: Mutex<FailureLimiter<IpAddr>>,
@@ -18,7 +18,7 @@ pub(super) struct Registry {
 }
 
 /// What somebody wants to register.
-pub(super) struct Claim<'c> {
+pub(super) struct RegistrationAttempt<'c> {
     /// Who it is that wants it, and where: they are held to wrong claims.
     pub(super) from: (PublicKey, SocketAddr),
     /// Under which key it is to be scraped.
@@ -41,7 +41,7 @@ pub(super) enum Refusal {
     Other(String),
 }
 
-impl Registry {
+impl RegistrationPolicy {
     pub(super) fn new(roster: Arc<Roster>, secret: SharedSecret) -> Self {
         Self {
             roster,
@@ -51,35 +51,39 @@ impl Registry {
         }
     }
 
-    /// Whether a registration is accepted; then whether it brought anything new. `knows` says whether whoever wants it knows the secret.
-    pub(super) fn judge(&self, claim: &Claim<'_>, knows: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
-        let verdict = self.examine(claim, knows);
-        self.roster.events.emit(match &verdict {
+    /// Whether a registration is accepted; then whether it brought anything new. `knows_secret` says whether whoever wants it knows the secret.
+    pub(super) fn register(
+        &self,
+        attempt: &RegistrationAttempt<'_>,
+        knows_secret: impl FnOnce(&SharedSecret) -> bool,
+    ) -> Result<bool, Refusal> {
+        let decision = self.check(attempt, knows_secret);
+        self.roster.events.emit(match &decision {
             Ok(updated) => LinkEvent::Registered {
-                peer: claim.key,
-                alias: claim.alias.to_owned(),
+                peer: attempt.key,
+                alias: attempt.alias.to_owned(),
                 updated: *updated,
             },
             Err(why) => LinkEvent::RegistrationRefused {
-                peer: claim.from.0,
-                alias: shortened(claim.alias),
+                peer: attempt.from.0,
+                alias: shortened(attempt.alias),
                 why: why.to_string(),
             },
         });
-        verdict
+        decision
     }
 
-    fn examine(&self, claim: &Claim<'_>, knows: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
+    fn check(&self, attempt: &RegistrationAttempt<'_>, knows_secret: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
         let now = Instant::now();
-        if !self.may_try(claim, now) {
+        if !self.may_try(attempt, now) {
             return Err(Refusal::Other("too many wrong registrations lately".to_owned()));
         }
-        if !knows(&self.secret) {
-            self.failed(claim, now);
+        if !knows_secret(&self.secret) {
+            self.failed(attempt, now);
             return Err(Refusal::Unauthorised);
         }
-        let alias = Alias::new(claim.alias).map_err(|e| Refusal::Other(e.to_string()))?;
-        for (what, text) in [("hostname", claim.hostname), ("service", claim.service)] {
+        let alias = Alias::new(attempt.alias).map_err(|e| Refusal::Other(e.to_string()))?;
+        for (what, text) in [("hostname", attempt.hostname), ("service", attempt.service)] {
             if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
                 let why = format!("the {what} has more than {MAX_NAME_BYTES} bytes or control characters");
                 return Err(Refusal::Other(why));
@@ -87,30 +91,32 @@ impl Registry {
         }
         let entry = AliasEntry {
             alias,
-            key: claim.key,
-            hostname: claim.hostname.to_owned(),
-            service: claim.service.to_owned(),
-            transport: if claim.link.is_some() {
+            key: attempt.key,
+            hostname: attempt.hostname.to_owned(),
+            service: attempt.service.to_owned(),
+            transport: if attempt.link.is_some() {
                 Transport::Quic
             } else {
                 Transport::Hyperdht
             },
-            link: claim.link,
+            link: attempt.link,
             renewed: now,
         };
-        self.roster.register(entry, claim.from.1).map_err(|e| Refusal::Other(e.to_string()))
+        self.roster
+            .register(entry, attempt.from.1)
+            .map_err(|e| Refusal::Other(e.to_string()))
     }
 
     /// A proxy that is connected right now is not held to what others do at its address.
-    fn may_try(&self, claim: &Claim<'_>, now: Instant) -> bool {
-        let (peer, address) = (claim.from.0, claim.from.1.ip().to_canonical());
+    fn may_try(&self, attempt: &RegistrationAttempt<'_>, now: Instant) -> bool {
+        let (peer, address) = (attempt.from.0, attempt.from.1.ip().to_canonical());
         let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).allows(peer, now);
         let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).allows(address, now);
         by_key && (self.roster.is_connected(peer) || from_there())
     }
 
-    fn failed(&self, claim: &Claim<'_>, now: Instant) {
-        let (peer, address) = (claim.from.0, claim.from.1.ip().to_canonical());
+    fn failed(&self, attempt: &RegistrationAttempt<'_>, now: Instant) {
+        let (peer, address) = (attempt.from.0, attempt.from.1.ip().to_canonical());
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).record_failure(peer, now);
         self.by_address
             .lock()

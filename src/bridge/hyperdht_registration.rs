@@ -7,22 +7,22 @@ use futures_util::future::BoxFuture;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::registry::{Claim, Registry};
+use super::registration_policy::{RegistrationAttempt, RegistrationPolicy};
 use crate::peer::{ConnectionPool, PublicKey, Registrant, RegistrationHandler, RegistrationServer};
 use crate::supervise::Part;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
 /// How often to look for connections that nobody uses.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Receives proxies over HyperDHT, and looks after the connections over which they are scraped.
-pub(super) struct ByKey {
+pub(super) struct HyperdhtRegistration {
     pub(super) registrations: RegistrationServer,
     pub(super) pool: ConnectionPool,
-    pub(super) registry: Arc<Registry>,
+    pub(super) policy: Arc<RegistrationPolicy>,
 }
 
-impl Part for ByKey {
+impl Part for HyperdhtRegistration {
     fn name(&self) -> &str {
         "links over HyperDHT"
     }
@@ -31,16 +31,16 @@ impl Part for ByKey {
         let Self {
             registrations,
             pool,
-            registry,
+            policy,
         } = *self;
         Box::pin(async move {
-            let handler = Registering {
-                registry,
+            let handler = PolicyAdapter {
+                policy,
                 pool: pool.clone(),
             };
             let receiving = registrations.run(Arc::new(handler), stop);
             tokio::pin!(receiving);
-            let mut sweeps = interval(SWEEP);
+            let mut sweeps = interval(SWEEP_INTERVAL);
             sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
@@ -55,15 +55,15 @@ impl Part for ByKey {
     }
 }
 
-struct Registering {
-    registry: Arc<Registry>,
+struct PolicyAdapter {
+    policy: Arc<RegistrationPolicy>,
     pool: ConnectionPool,
 }
 
-impl RegistrationHandler for Registering {
+impl RegistrationHandler for PolicyAdapter {
     fn register(&self, registrant: Registrant, request: &AliasRequest) -> AliasReply {
         let key = PublicKey::new(request.target);
-        let claim = Claim {
+        let attempt = RegistrationAttempt {
             from: (registrant.key, registrant.address),
             key,
             alias: &request.alias,
@@ -71,7 +71,7 @@ impl RegistrationHandler for Registering {
             service: &request.service,
             link: None,
         };
-        match self.registry.judge(&claim, |secret| secret.is(&request.secret)) {
+        match self.policy.register(&attempt, |secret| secret.is(&request.secret)) {
             Ok(updated) => {
                 // It may have been started anew, and then the last run's connection is dead.
                 self.pool.invalidate(key);

@@ -7,46 +7,46 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::alias_table::LinkId;
-use super::registry::{Claim, Refusal, Registry};
+use super::registration_policy::{Refusal, RegistrationAttempt, RegistrationPolicy};
 use crate::peer::{AcceptedLink, ControlEvent, ProxyLink, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
 /// The most proxies at once; each costs some tens of kilobytes.
-const MAX_GUESTS: usize = 20_000;
+const MAX_LINKS: usize = 20_000;
 
 /// The least time between two registrations over one link: half of what a proxy may be configured to. Each costs a line in the log.
-const LEAST_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+const MIN_REGISTRATION_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How long after a link has come up it is looked at whether an earlier one with the same key is alive: two signs of life of a
 /// proxy lie in between. One that has dialled again because its network had changed leaves a dead link behind.
-const TWINS_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+const SHARED_KEY_CHECK_DELAY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Receives proxies.
-pub(super) struct Lodge {
+pub(super) struct QuicRegistration {
     listener: QuicListener,
-    host: Arc<Host>,
+    handler: Arc<LinkHandler>,
 }
 
-struct Host {
-    registry: Arc<Registry>,
+struct LinkHandler {
+    policy: Arc<RegistrationPolicy>,
     key: PublicKey,
 }
 
-impl Lodge {
-    pub(super) fn new(listener: QuicListener, registry: Arc<Registry>, key: PublicKey) -> Self {
-        let host = Arc::new(Host { registry, key });
-        Self { listener, host }
+impl QuicRegistration {
+    pub(super) fn new(listener: QuicListener, policy: Arc<RegistrationPolicy>, key: PublicKey) -> Self {
+        let handler = Arc::new(LinkHandler { policy, key });
+        Self { listener, handler }
     }
 }
 
-impl Part for Lodge {
+impl Part for QuicRegistration {
     fn name(&self) -> &str {
         "links of proxies"
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        let Self { mut listener, host } = *self;
+        let Self { mut listener, handler } = *self;
         Box::pin(async move {
             let mut proxies = JoinSet::new();
             loop {
@@ -54,8 +54,8 @@ impl Part for Lodge {
                     () = stop.cancelled() => break,
                     accepted = listener.next() => match accepted {
                         None => anyhow::bail!("the socket is closed"),
-                        Some(accepted) if proxies.len() < MAX_GUESTS => {
-                            proxies.spawn(host.clone().receive(accepted, stop.clone()));
+                        Some(accepted) if proxies.len() < MAX_LINKS => {
+                            proxies.spawn(handler.clone().receive(accepted, stop.clone()));
                         }
                         Some(accepted) => accepted.reject("there are too many links"),
                     },
@@ -77,7 +77,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-impl Host {
+impl LinkHandler {
     async fn receive(self: Arc<Self>, accepted: AcceptedLink, stop: CancellationToken) {
         let Some(mut proxy) = ProxyLink::accept(accepted).await else {
             return;
@@ -90,8 +90,8 @@ impl Host {
                 return proxy.close("nothing was said");
             }
         };
-        let id = self.registry.roster.next_link();
-        match self.judge(&proxy, id, &register) {
+        let id = self.policy.roster.next_link();
+        match self.register(&proxy, id, &register) {
             Ok(updated) => self.serve(proxy, id, (updated, register.alias), stop).await,
             Err(why) => proxy.close_after(&LinkMessage::Refused(why), "the registration was refused").await,
         }
@@ -99,12 +99,12 @@ impl Host {
 
     /// A guest that has registered, until it goes.
     async fn serve(&self, mut proxy: ProxyLink, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
-        let (peer, roster) = (proxy.key(), &self.registry.roster);
+        let (peer, roster) = (proxy.key(), &self.policy.roster);
         let (link, mut messages) = proxy.link(roster.memory(peer), roster.events.clone());
         let open = roster.events.opened(peer, proxy.address(), proxy.uid());
-        let mut twins = roster.link_up(id, peer, (proxy.address(), &alias), link);
-        let look_for_twins = tokio::time::sleep(TWINS_AFTER);
-        tokio::pin!(look_for_twins);
+        let mut sharing = roster.link_up(id, peer, (proxy.address(), &alias), link);
+        let shared_key_check = tokio::time::sleep(SHARED_KEY_CHECK_DELAY);
+        tokio::pin!(shared_key_check);
         let mut sent = proxy.send(&LinkMessage::Registered { updated }).await;
         let (mut goodbye, mut registered) = (None, std::time::Instant::now());
         let (graceful, why) = loop {
@@ -115,13 +115,13 @@ impl Host {
             tokio::select! {
                 () = stop.cancelled() => break (true, "the bridge is stopping".to_owned()),
                 Some(message) = messages.recv() => sent = proxy.send(&message).await,
-                () = &mut look_for_twins, if !twins.is_empty() => roster.warn_of_twins(id, &std::mem::take(&mut twins)),
+                () = &mut shared_key_check, if !sharing.is_empty() => roster.warn_of_twins(id, &std::mem::take(&mut sharing)),
                 event = proxy.recv() => match event {
                     ControlEvent::Ended(graceful, why) => break (graceful, goodbye.unwrap_or((graceful, why)).1),
-                    ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < LEAST_INTERVAL => {
+                    ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < MIN_REGISTRATION_INTERVAL => {
                         break (false, "it registers too often".to_owned());
                     }
-                    ControlEvent::Message(LinkMessage::Register(register)) => match self.judge(&proxy, id, &register) {
+                    ControlEvent::Message(LinkMessage::Register(register)) => match self.register(&proxy, id, &register) {
                         Ok(updated) => {
                             roster.link_renamed(id, &register.alias);
                             registered = std::time::Instant::now();
@@ -148,8 +148,8 @@ impl Host {
     }
 
     /// Whether a registration is accepted; then whether it brought anything new.
-    fn judge(&self, proxy: &ProxyLink, id: LinkId, register: &Register) -> Result<bool, String> {
-        let claim = Claim {
+    fn register(&self, proxy: &ProxyLink, id: LinkId, register: &Register) -> Result<bool, String> {
+        let attempt = RegistrationAttempt {
             from: (proxy.key(), proxy.first_address()),
             key: proxy.key(),
             alias: &register.alias,
@@ -157,8 +157,8 @@ impl Host {
             service: &register.service,
             link: Some(id),
         };
-        let knows = |secret: &SharedSecret| proxy.verifies(register, secret, self.key);
-        self.registry.judge(&claim, knows).map_err(|refusal| match refusal {
+        let knows_secret = |secret: &SharedSecret| proxy.verifies(register, secret, self.key);
+        self.policy.register(&attempt, knows_secret).map_err(|refusal| match refusal {
             Refusal::Unauthorised => "Unauthorised: the shared secret is another".to_owned(),
             Refusal::Other(why) => why,
         })
