@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::alias_table::Transport;
-use super::roster::{Listed, Roster};
+use super::proxy_registry::{AliasListing, ProxyRegistry};
 use crate::http::reply;
 use crate::model::AppName;
 use crate::peer::Link;
@@ -35,7 +35,7 @@ const MAX_APPS: usize = 10_000;
 
 /// What discovery needs.
 pub(super) struct Discovery {
-    pub(super) roster: Arc<Roster>,
+    pub(super) registry: Arc<ProxyRegistry>,
     /// What to say where a request has no Host header.
     pub(super) address: String,
 }
@@ -55,16 +55,16 @@ fn yes() -> bool {
 pub(super) async fn targets(State(discovery): State<Arc<Discovery>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
     if wishes.apps {
         // Whoever does not answer in time keeps the apps that it had.
-        let _ = timeout(WAIT, refresh(&discovery.roster)).await;
+        let _ = timeout(WAIT, refresh(&discovery.registry)).await;
     }
     let host = headers.get(HOST).and_then(|value| value.to_str().ok());
     let address = host.unwrap_or(&discovery.address);
-    let list = discovery.roster.list();
+    let list = discovery.registry.list();
     let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, address, wishes.apps)).collect();
     reply::json(StatusCode::OK, &Value::Array(targets))
 }
 
-fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
+fn groups(listed: &AliasListing, address: &str, with_apps: bool) -> Vec<Value> {
     let entry = &listed.entry;
     let alias = entry.alias.as_str();
     // Prometheus encodes the path, so it stands here as it is meant, whatever characters the alias has.
@@ -97,9 +97,9 @@ fn groups(listed: &Listed, address: &str, with_apps: bool) -> Vec<Value> {
 }
 
 /// Asks all connected proxies for their apps whose lists are old.
-async fn refresh(roster: &Roster) {
+async fn refresh(registry: &ProxyRegistry) {
     let now = Instant::now();
-    let stale = roster
+    let stale = registry
         .list()
         .into_iter()
         .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= FRESH))
@@ -107,7 +107,7 @@ async fn refresh(roster: &Roster) {
     futures_util::stream::iter(stale)
         .for_each_concurrent(AT_ONCE, |(alias, link)| async move {
             match apps(&link).await {
-                Some(apps) => roster.set_apps(alias.as_str(), apps, Instant::now()),
+                Some(apps) => registry.set_apps(alias.as_str(), apps, Instant::now()),
                 None => tracing::debug!(%alias, "it does not tell its apps"),
             }
         })
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_target_for_the_proxy_and_one_for_each_app() {
-        let mut listed = Listed {
+        let mut listed = AliasListing {
             entry: AliasEntry {
                 alias: Alias::new("my host").unwrap(),
                 key: PublicKey::new([0; 32]),

@@ -16,8 +16,8 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use url::form_urlencoded;
 
+use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
-use super::roster::{Roster, Unknown, Way};
 use super::segment;
 use crate::http::{Connection, Fate};
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
@@ -46,7 +46,7 @@ fn text_004() -> HeaderValue {
 
 /// Forwards scrapes.
 pub(super) struct Forwarding {
-    pub(super) roster: Arc<Roster>,
+    pub(super) registry: Arc<ProxyRegistry>,
     /// What scrapes by key, where the bridge is on HyperDHT.
     pub(super) pool: Option<ConnectionPool>,
     pub(super) request_timeout: Duration,
@@ -137,18 +137,18 @@ impl Forwarding {
         let began = Instant::now();
         let wait = patience(self.request_timeout, &asked.headers);
         let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        let link = match (self.roster.find(alias), &self.pool) {
-            (Ok(Way::Link(link)), _) => link,
-            (Ok(Way::Key(key)), Some(pool)) => match self.forward_by_key(pool, key, &asked, wait).await {
+        let link = match (self.registry.find(alias), &self.pool) {
+            (Ok(Route::Link(link)), _) => link,
+            (Ok(Route::Key(key)), Some(pool)) => match self.forward_by_key(pool, key, &asked, wait).await {
                 Ok(response) => return response,
-                Err(HyperdhtError::Unreachable(_)) => match self.roster.unreachable(alias, key) {
+                Err(HyperdhtError::Unreachable(_)) => match self.registry.unreachable(alias, key) {
                     Some(link) => link,
                     None => return unavailable(),
                 },
                 Err(_) => return unavailable(),
             },
-            (Ok(Way::Key(_) | Way::Gone), _) => return unavailable(),
-            (Err(Unknown), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
+            (Ok(Route::Key(_) | Route::Disconnected), _) => return unavailable(),
+            (Err(UnknownAlias), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
         let Ok(request) = request(&asked, connection) else {
             return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
@@ -156,7 +156,7 @@ impl Forwarding {
         let Ok(answer) = link.scrape_for(&connection.client(&asked.headers), request, wait).await else {
             return unavailable();
         };
-        self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
+        self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         if answer.response.status().is_success() {
             return self.pass_on(answer, connection);
         }
@@ -184,11 +184,11 @@ impl Forwarding {
         }
         let began = Instant::now();
         let reply = pool.scrape(key, wait).await?;
-        self.roster.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
+        self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         Ok(match reply {
             MetricsReply::Failed(why) => self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {why}")),
             MetricsReply::Metrics(text) => {
-                self.roster.telemetry.bridge_scrapes_total.with([Outcome::Ok.as_str()]).inc();
+                self.registry.telemetry.bridge_scrapes_total.with([Outcome::Ok.as_str()]).inc();
                 let mut response = Response::new(Body::from(text));
                 response.headers_mut().insert(CONTENT_TYPE, text_004());
                 response
@@ -209,7 +209,7 @@ impl Forwarding {
     /// The metrics, as they come; and when their reader has them, the proxy is told.
     fn pass_on(&self, answer: ScrapeResponse, connection: &Connection) -> Response<Body> {
         let ScrapeResponse { response, receipt } = answer;
-        let telemetry = self.roster.telemetry.clone();
+        let telemetry = self.registry.telemetry.clone();
         connection.on_delivery(move |fate| {
             match fate {
                 Fate::Confirmed => receipt.acked(),
@@ -239,7 +239,7 @@ impl Forwarding {
     }
 
     fn refuse(&self, outcome: Outcome, status: StatusCode, text: &str) -> Response<Body> {
-        self.roster.telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
+        self.registry.telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         let mut response = Response::new(Body::from(text.to_owned()));
         *response.status_mut() = status;
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");

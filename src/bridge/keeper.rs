@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::roster::Roster;
+use super::proxy_registry::ProxyRegistry;
 use super::targets_file;
 use crate::supervise::{Part, blocking};
 
@@ -33,7 +33,7 @@ impl Obstacle {
 }
 
 pub(super) struct Keeper {
-    roster: Arc<Roster>,
+    registry: Arc<ProxyRegistry>,
     path: PathBuf,
     check_interval: Duration,
     obstacle: Arc<Obstacle>,
@@ -49,7 +49,12 @@ impl Keeper {
     /// # Errors
     ///
     /// Where the file is there and cannot be read: starting with an empty list would make Prometheus forget all targets.
-    pub(super) fn open(roster: Arc<Roster>, path: PathBuf, check_interval: Duration, obstacle: Arc<Obstacle>) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        registry: Arc<ProxyRegistry>,
+        path: PathBuf,
+        check_interval: Duration,
+        obstacle: Arc<Obstacle>,
+    ) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
         targets_file::remove_leftovers(&path);
         let found = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))?;
@@ -63,11 +68,11 @@ impl Keeper {
                 for fault in faults {
                     tracing::warn!("a target of the last run is left out: {fault}");
                 }
-                roster.restore(entries);
+                registry.restore(entries);
             }
         }
         Ok(Self {
-            roster,
+            registry,
             path,
             check_interval,
             obstacle,
@@ -79,7 +84,7 @@ impl Keeper {
 
     /// Writes the file if its text has changed; says whether all is well.
     async fn write(&mut self) -> bool {
-        let text = self.roster.targets();
+        let text = self.registry.targets();
         if self.written.as_ref() == Some(&text) {
             return true;
         }
@@ -123,11 +128,11 @@ impl Part for Keeper {
             checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 let well = self.write().await;
-                let roster = self.roster.clone();
+                let registry = self.registry.clone();
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = checks.tick() => roster.expire(),
-                    () = roster.changed() => {}
+                    _ = checks.tick() => registry.expire(),
+                    () = registry.changed() => {}
                     () = tokio::time::sleep(AGAIN), if !well => {}
                 }
             }

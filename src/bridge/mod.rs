@@ -10,10 +10,10 @@ mod forward;
 mod hyperdht_registration;
 mod keeper;
 mod pages;
+mod proxy_registry;
 mod quic_registration;
 mod read_ahead;
 mod registration_policy;
-mod roster;
 mod targets_file;
 
 use std::net::SocketAddr;
@@ -36,9 +36,9 @@ use self::forward::Forwarding;
 use self::hyperdht_registration::HyperdhtRegistration;
 use self::keeper::{Keeper, Obstacle};
 use self::pages::Pages;
+use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
-use self::roster::Roster;
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
@@ -151,12 +151,12 @@ impl Bridge {
             COMES_BACK
         };
         let aliases = AliasTable::new(settings.alias_policy, settings.entry_expiry, Instant::now(), comes_back);
-        let roster = Arc::new(Roster::new(aliases, events.clone(), telemetry, settings.clock));
+        let registry = Arc::new(ProxyRegistry::new(aliases, events.clone(), telemetry, settings.clock));
         let obstacle = Arc::new(Obstacle::default());
         let mut supervisor = Supervisor::new();
 
         let keeper = Keeper::open(
-            roster.clone(),
+            registry.clone(),
             settings.targets_file.clone(),
             settings.check_expired_interval,
             obstacle.clone(),
@@ -164,7 +164,7 @@ impl Bridge {
         let listener = Listener::tcp(&settings.http_listen).await.context("bridge.http_listen")?;
         let http = listener.local_addr();
         let key = settings.identity.public_key();
-        let policy = Arc::new(RegistrationPolicy::new(roster.clone(), settings.secret.clone()));
+        let policy = Arc::new(RegistrationPolicy::new(registry.clone(), settings.secret.clone()));
         let mut pool = None;
         if let Some(hyperdht) = &settings.hyperdht {
             let hyperdht_registration = hyperdht_registration(&settings.identity, hyperdht, policy.clone())
@@ -182,7 +182,7 @@ impl Bridge {
             supervisor.add(QuicRegistration::new(listener, policy, key));
         }
         let forwarding = Forwarding {
-            roster: roster.clone(),
+            registry: registry.clone(),
             pool,
             request_timeout: settings.request_timeout,
         };
@@ -236,7 +236,7 @@ async fn hyperdht_registration(
     hyperdht: &HyperdhtSettings,
     policy: Arc<RegistrationPolicy>,
 ) -> Result<HyperdhtRegistration, HyperdhtError> {
-    let events = &policy.roster.events;
+    let events = &policy.registry.events;
     let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
     Ok(HyperdhtRegistration {
         registrations: network.registration_server(identity, events.clone()).await?,
@@ -246,13 +246,13 @@ async fn hyperdht_registration(
 }
 
 fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacle>, notes: Arc<Notes>, key: PublicKey) -> Door {
-    let (http, roster) = (Arc::new(HttpStats::default()), forwarding.roster.clone());
+    let (http, registry) = (Arc::new(HttpStats::default()), forwarding.registry.clone());
     let discovery = Discovery {
-        roster: roster.clone(),
+        registry: registry.clone(),
         address: settings.http_listen.clone(),
     };
     let pages = Pages {
-        roster,
+        registry,
         obstacle,
         notes,
         http: http.clone(),

@@ -17,7 +17,7 @@ use tabled::settings::Style;
 use super::ENDPOINTS;
 use super::alias_table::Transport;
 use super::keeper::Obstacle;
-use super::roster::{Listed, Roster};
+use super::proxy_registry::{AliasListing, ProxyRegistry};
 use crate::http::{Connection, HttpStats, may_write, reply};
 use crate::model::Timestamp;
 use crate::peer::PublicKey;
@@ -29,7 +29,7 @@ const MAX_ROWS: usize = 1_000;
 
 /// What the pages need.
 pub(super) struct Pages {
-    pub(super) roster: Arc<Roster>,
+    pub(super) registry: Arc<ProxyRegistry>,
     pub(super) obstacle: Arc<Obstacle>,
     pub(super) notes: Arc<Notes>,
     pub(super) http: Arc<HttpStats>,
@@ -53,8 +53,8 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 /// One alias in words: its columns in every list.
-fn columns(listed: &Listed) -> [String; 7] {
-    let Listed {
+fn columns(listed: &AliasListing) -> [String; 7] {
+    let AliasListing {
         entry,
         registered,
         expires,
@@ -81,7 +81,7 @@ const HEADS: [&str; 7] = ["Alias", "Hostname", "Service", "Key", "Registered", "
 
 /// `GET /aliases`
 pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
-    let list = pages.roster.list();
+    let list = pages.registry.list();
     let as_json = wishes
         .format
         .as_deref()
@@ -99,8 +99,8 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Quer
     reply::text(StatusCode::OK, format_args!("{table}\n{}", notes(&pages)))
 }
 
-fn facts(listed: &Listed) -> Value {
-    let Listed {
+fn facts(listed: &AliasListing) -> Value {
+    let AliasListing {
         entry,
         registered,
         expires,
@@ -134,7 +134,7 @@ pub(super) async fn forget(
     if let Err(answer) = may_write(&connection, &headers) {
         return answer;
     }
-    match pages.roster.forget(&alias) {
+    match pages.registry.forget(&alias) {
         true => reply::text(StatusCode::ACCEPTED, format_args!("forgotten: {alias}")),
         false => reply::text(StatusCode::NOT_FOUND, "Unknown alias"),
     }
@@ -146,8 +146,8 @@ pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let name = format!("{PREFIX}build_info");
     header(&mut out, &name, "gauge", "The version of the program; the value is always 1.");
     sample(&mut out, &name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
-    pages.roster.recount();
-    pages.roster.telemetry.write(&mut out);
+    pages.registry.recount();
+    pages.registry.telemetry.write(&mut out);
     let name = format!("{PREFIX}http_requests_total");
     header(&mut out, &name, "counter", "Requests whose head was read.");
     sample(&mut out, &name, "", pages.http.requests.load(std::sync::atomic::Ordering::Relaxed));
@@ -196,7 +196,7 @@ code{background:#f3f3f3;padding:.1rem .3rem;word-break:break-all}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}a{color:#8ab4f8}}";
 
 fn page(pages: &Pages) -> String {
-    let list = pages.roster.list();
+    let list = pages.registry.list();
     let connected = list.iter().filter(|listed| listed.link.is_some()).count();
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
@@ -204,7 +204,7 @@ fn page(pages: &Pages) -> String {
          <p>Public key: <code>{}</code></p>\n<p>{}. {} aliases, {connected} connected.</p>\n<table><tr>",
         env!("CARGO_PKG_VERSION"),
         pages.key,
-        time((pages.roster.clock)()),
+        time((pages.registry.clock)()),
         list.len(),
     );
     for head in HEADS {

@@ -90,7 +90,7 @@ impl LinkHandler {
                 return proxy.close("nothing was said");
             }
         };
-        let id = self.policy.roster.next_link();
+        let id = self.policy.registry.next_link();
         match self.register(&proxy, id, &register) {
             Ok(updated) => self.serve(proxy, id, (updated, register.alias), stop).await,
             Err(why) => proxy.close_after(&LinkMessage::Refused(why), "the registration was refused").await,
@@ -99,10 +99,10 @@ impl LinkHandler {
 
     /// A guest that has registered, until it goes.
     async fn serve(&self, mut proxy: ProxyLink, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
-        let (peer, roster) = (proxy.key(), &self.policy.roster);
-        let (link, mut messages) = proxy.link(roster.memory(peer), roster.events.clone());
-        let open = roster.events.opened(peer, proxy.address(), proxy.uid());
-        let mut sharing = roster.link_up(id, peer, (proxy.address(), &alias), link);
+        let (peer, registry) = (proxy.key(), &self.policy.registry);
+        let (link, mut messages) = proxy.link(registry.peer_state(peer), registry.events.clone());
+        let open = registry.events.opened(peer, proxy.address(), proxy.uid());
+        let mut sharing = registry.link_up(id, peer, (proxy.address(), &alias), link);
         let shared_key_check = tokio::time::sleep(SHARED_KEY_CHECK_DELAY);
         tokio::pin!(shared_key_check);
         let mut sent = proxy.send(&LinkMessage::Registered { updated }).await;
@@ -115,7 +115,7 @@ impl LinkHandler {
             tokio::select! {
                 () = stop.cancelled() => break (true, "the bridge is stopping".to_owned()),
                 Some(message) = messages.recv() => sent = proxy.send(&message).await,
-                () = &mut shared_key_check, if !sharing.is_empty() => roster.warn_of_twins(id, &std::mem::take(&mut sharing)),
+                () = &mut shared_key_check, if !sharing.is_empty() => registry.warn_of_shared_key(id, &std::mem::take(&mut sharing)),
                 event = proxy.recv() => match event {
                     ControlEvent::Ended(graceful, why) => break (graceful, goodbye.unwrap_or((graceful, why)).1),
                     ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < MIN_REGISTRATION_INTERVAL => {
@@ -123,7 +123,7 @@ impl LinkHandler {
                     }
                     ControlEvent::Message(LinkMessage::Register(register)) => match self.register(&proxy, id, &register) {
                         Ok(updated) => {
-                            roster.link_renamed(id, &register.alias);
+                            registry.link_renamed(id, &register.alias);
                             registered = std::time::Instant::now();
                             sent = proxy.send(&LinkMessage::Registered { updated }).await;
                         }
@@ -131,14 +131,14 @@ impl LinkHandler {
                     },
                     ControlEvent::Message(LinkMessage::Goodbye(why)) => {
                         // Nothing new for it; what is in work it finishes, and then closes.
-                        roster.link_down(id);
+                        registry.link_down(id);
                         goodbye = Some((true, why));
                     }
                     ControlEvent::Message(_) => break (false, "a message out of place".to_owned()),
                 },
             }
         };
-        roster.link_down(id);
+        registry.link_down(id);
         if stop.is_cancelled() {
             proxy.close_after(&LinkMessage::Goodbye(why.clone()), &why).await;
         } else {

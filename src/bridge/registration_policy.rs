@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::alias_table::{AliasEntry, LinkId, Transport};
-use super::roster::Roster;
+use super::proxy_registry::ProxyRegistry;
 use crate::peer::{Alias, FailureLimiter, LinkEvent, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Decides on registrations.
 pub(super) struct RegistrationPolicy {
-    pub(super) roster: Arc<Roster>,
+    pub(super) registry: Arc<ProxyRegistry>,
     secret: SharedSecret,
     by_address: Mutex<FailureLimiter<IpAddr>>,
     by_key: Mutex<FailureLimiter<PublicKey>>,
@@ -42,9 +42,9 @@ pub(super) enum Refusal {
 }
 
 impl RegistrationPolicy {
-    pub(super) fn new(roster: Arc<Roster>, secret: SharedSecret) -> Self {
+    pub(super) fn new(registry: Arc<ProxyRegistry>, secret: SharedSecret) -> Self {
         Self {
-            roster,
+            registry,
             secret,
             by_address: Mutex::default(),
             by_key: Mutex::default(),
@@ -58,7 +58,7 @@ impl RegistrationPolicy {
         knows_secret: impl FnOnce(&SharedSecret) -> bool,
     ) -> Result<bool, Refusal> {
         let decision = self.check(attempt, knows_secret);
-        self.roster.events.emit(match &decision {
+        self.registry.events.emit(match &decision {
             Ok(updated) => LinkEvent::Registered {
                 peer: attempt.key,
                 alias: attempt.alias.to_owned(),
@@ -102,7 +102,7 @@ impl RegistrationPolicy {
             link: attempt.link,
             renewed: now,
         };
-        self.roster
+        self.registry
             .register(entry, attempt.from.1)
             .map_err(|e| Refusal::Other(e.to_string()))
     }
@@ -112,7 +112,7 @@ impl RegistrationPolicy {
         let (peer, address) = (attempt.from.0, attempt.from.1.ip().to_canonical());
         let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).allows(peer, now);
         let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).allows(address, now);
-        by_key && (self.roster.is_connected(peer) || from_there())
+        by_key && (self.registry.is_connected(peer) || from_there())
     }
 
     fn failed(&self, attempt: &RegistrationAttempt<'_>, now: Instant) {

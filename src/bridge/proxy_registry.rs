@@ -22,7 +22,7 @@ const MAX_LINKS_OF_KEY: usize = 8;
 pub(super) type Apps = (Option<Instant>, Arc<[String]>);
 
 /// A link that is up.
-struct Connected {
+struct ConnectedLink {
     key: PublicKey,
     address: SocketAddr,
     /// The alias that it registered last.
@@ -30,27 +30,27 @@ struct Connected {
     link: Link,
 }
 
-struct State {
+struct RegistryState {
     aliases: AliasTable,
     /// The apps of each alias; those of aliases that are gone are swept.
     apps: HashMap<String, Apps>,
     /// Bounded by the number of links that are received at once.
-    links: HashMap<LinkId, Connected>,
+    links: HashMap<LinkId, ConnectedLink>,
     /// The links of each key. More than one: several proxies use the key, or one has dialled again.
     links_of: HashMap<PublicKey, Vec<LinkId>>,
     /// Outlives links, so that a new link can still tell what became of answers on the last one. Bounded by the number of
     /// aliases and of links: a key that has neither is swept.
-    memories: HashMap<PublicKey, PeerState>,
+    peer_states: HashMap<PublicKey, PeerState>,
     next_link: LinkId,
 }
 
 /// What all services of a bridge share.
-pub(super) struct Roster {
+pub(super) struct ProxyRegistry {
     // Never held across an await.
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
     /// Notified when the targets file may be out of date.
     changed: Notify,
-    memory: PeerState,
+    peer_state: PeerState,
     pub(super) events: Arc<LinkEvents>,
     pub(super) telemetry: Arc<BridgeTelemetry>,
     pub(super) clock: Clock,
@@ -58,7 +58,7 @@ pub(super) struct Roster {
 
 /// An alias as it is at a moment.
 #[derive(Clone)]
-pub(super) struct Listed {
+pub(super) struct AliasListing {
     pub(super) entry: AliasEntry,
     pub(super) registered: Timestamp,
     pub(super) expires: Timestamp,
@@ -67,49 +67,49 @@ pub(super) struct Listed {
 }
 
 /// A link with the key of another one, and how much it had received when it was looked at.
-pub(super) struct Twin {
+pub(super) struct SharedKeyLink {
     id: LinkId,
     received: u64,
 }
 
-impl Roster {
+impl ProxyRegistry {
     pub(super) fn new(aliases: AliasTable, events: Arc<LinkEvents>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
-        let state = State {
+        let state = RegistryState {
             aliases,
             apps: HashMap::new(),
             links: HashMap::new(),
             links_of: HashMap::new(),
-            memories: HashMap::new(),
+            peer_states: HashMap::new(),
             next_link: 0,
         };
         Self {
             state: Mutex::new(state),
             changed: Notify::new(),
-            memory: PeerState::default(),
+            peer_state: PeerState::default(),
             events,
             telemetry,
             clock,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RegistryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a registration that came from this address, and says whether it brought anything new.
     pub(super) fn register(&self, entry: AliasEntry, address: SocketAddr) -> Result<bool, AliasUnavailable> {
         let now = entry.renewed;
-        let (change, told, count) = {
+        let (change, notifications, count) = {
             let mut state = self.lock();
             let change = state.aliases.register(entry.clone())?;
-            let told = state.consequences(&entry, address, &change);
-            (change, told, state.aliases.live(now).count())
+            let notifications = state.consequences(&entry, address, &change);
+            (change, notifications, state.aliases.live(now).count())
         };
         self.count(count);
         if change.replaced.is_some() {
             self.telemetry.bridge_takeovers_total.inc();
         }
-        self.tell(told);
+        self.notify(notifications);
         if change.updated || !change.dropped.is_empty() {
             self.changed.notify_one();
         }
@@ -131,7 +131,7 @@ impl Roster {
         self.count(count);
     }
 
-    /// Updates the count of aliases: entries expire between two runs of [`Roster::expire`].
+    /// Updates the count of aliases: entries expire between two runs of [`ProxyRegistry::expire`].
     pub(super) fn recount(&self) {
         self.recount_at(Instant::now());
     }
@@ -146,8 +146,8 @@ impl Roster {
     }
 
     /// Emits events, and passes those on to proxies that concern them. The state must not be locked.
-    fn tell(&self, told: Vec<Told>) {
-        for Told { event, to } in told {
+    fn notify(&self, notifications: Vec<Notification>) {
+        for Notification { event, to } in notifications {
             for (link, message) in to {
                 link.send_control(message);
             }
@@ -163,18 +163,18 @@ impl Roster {
     }
 
     /// What is remembered of a proxy beyond its link.
-    pub(super) fn memory(&self, key: PublicKey) -> PeerState {
-        let scrape_ids = self.memory.scrape_ids.clone();
+    pub(super) fn peer_state(&self, key: PublicKey) -> PeerState {
+        let scrape_ids = self.peer_state.scrape_ids.clone();
         let mut state = self.lock();
-        let memory = state.memories.entry(key).or_default();
+        let peer_state = state.peer_states.entry(key).or_default();
         PeerState {
             scrape_ids,
-            unreported: memory.unreported.clone(),
+            unreported: peer_state.unreported.clone(),
         }
     }
 
     /// A link that has registered is up. Returns other links with the same key.
-    pub(super) fn link_up(&self, id: LinkId, key: PublicKey, (address, alias): (SocketAddr, &str), link: Link) -> Vec<Twin> {
+    pub(super) fn link_up(&self, id: LinkId, key: PublicKey, (address, alias): (SocketAddr, &str), link: Link) -> Vec<SharedKeyLink> {
         let mut state = self.lock();
         let others = state.links_of.entry(key).or_default().clone();
         state.links_of.entry(key).or_default().push(id);
@@ -185,13 +185,13 @@ impl Roster {
             oldest.link.close("too many proxies use this key");
         }
         let alias = alias.to_owned();
-        state.links.insert(id, Connected { key, address, alias, link });
+        state.links.insert(id, ConnectedLink { key, address, alias, link });
         self.telemetry.bridge_connected.add(1);
-        let twin = |id: LinkId| {
+        let sharing_link = |id: LinkId| {
             let received = state.links.get(&id)?.link.received();
-            Some(Twin { id, received })
+            Some(SharedKeyLink { id, received })
         };
-        others.into_iter().filter_map(twin).collect()
+        others.into_iter().filter_map(sharing_link).collect()
     }
 
     /// A link has registered another alias.
@@ -203,7 +203,7 @@ impl Roster {
 
     /// A link is gone: its alias is answered by whoever else has registered it and is there, or is not answered.
     pub(super) fn link_down(&self, id: LinkId) {
-        let told = {
+        let notifications = {
             let mut state = self.lock();
             let Some(connected) = state.links.remove(&id) else { return };
             if let Some(links) = state.links_of.get_mut(&connected.key) {
@@ -216,22 +216,27 @@ impl Roster {
             restored.map(|entry| state.restored(&entry))
         };
         self.telemetry.bridge_connected.add(-1);
-        if told.is_some() {
+        if notifications.is_some() {
             self.changed.notify_one();
         }
-        self.tell(told.into_iter().collect());
+        self.notify(notifications.into_iter().collect());
     }
 
     /// Warns both ends of each other link with the key of this one that has received anything since: then two proxies use the key.
     /// A link that has not is the same proxy's last one, whose end has not shown yet.
-    pub(super) fn warn_of_twins(&self, id: LinkId, twins: &[Twin]) {
-        let told = {
+    pub(super) fn warn_of_shared_key(&self, id: LinkId, sharing: &[SharedKeyLink]) {
+        let notifications = {
             let state = self.lock();
             let Some(this) = state.links.get(&id) else { return };
-            let alive = |twin: &Twin| state.links.get(&twin.id).filter(|other| other.link.received() > twin.received);
-            twins.iter().filter_map(alive).map(|other| shared_key(other, this)).collect()
+            let alive = |sharing_link: &SharedKeyLink| {
+                state
+                    .links
+                    .get(&sharing_link.id)
+                    .filter(|other| other.link.received() > sharing_link.received)
+            };
+            sharing.iter().filter_map(alive).map(|other| shared_key(other, this)).collect()
         };
-        self.tell(told);
+        self.notify(notifications);
     }
 
     /// Returns true if a key has a link at this moment.
@@ -240,23 +245,23 @@ impl Roster {
     }
 
     /// How the proxy that holds the alias is scraped.
-    pub(super) fn find(&self, alias: &str) -> Result<Way, Unknown> {
+    pub(super) fn find(&self, alias: &str) -> Result<Route, UnknownAlias> {
         let state = self.lock();
-        let entry = state.aliases.get(alias, Instant::now()).ok_or(Unknown)?;
+        let entry = state.aliases.get(alias, Instant::now()).ok_or(UnknownAlias)?;
         Ok(match state.link(entry) {
-            Some(link) => Way::Link(link),
-            None if entry.transport == Transport::Quic => Way::Gone,
-            None => Way::Key(entry.key),
+            Some(link) => Route::Link(link),
+            None if entry.transport == Transport::Quic => Route::Disconnected,
+            None => Route::Key(entry.key),
         })
     }
 
     /// All aliases that have not expired, sorted.
-    pub(super) fn list(&self) -> Vec<Listed> {
+    pub(super) fn list(&self) -> Vec<AliasListing> {
         let (now, clock) = (Instant::now(), (self.clock)());
         let state = self.lock();
         let list = state.aliases.live(now).map(|entry| {
             let registered = before(clock, now.saturating_duration_since(entry.renewed));
-            Listed {
+            AliasListing {
                 entry: entry.clone(),
                 registered,
                 expires: registered.plus(state.aliases.expires(entry).saturating_duration_since(entry.renewed)),
@@ -277,32 +282,32 @@ impl Roster {
 
     /// A key that holds an alias was not reached over HyperDHT. Returns the link of a proxy that has the alias again for it.
     pub(super) fn unreachable(&self, alias: &str, key: PublicKey) -> Option<Link> {
-        let (told, link) = {
+        let (notifications, link) = {
             let mut state = self.lock();
             let restored = state.aliases.unreachable(alias, key, Instant::now())?;
             (state.restored(&restored), state.link(&restored))
         };
         self.changed.notify_one();
-        self.tell(vec![told]);
+        self.notify(vec![notifications]);
         link
     }
 
     /// Forgets an alias; false if it is unknown. Another proxy that has registered it and is there has it again.
     pub(super) fn forget(&self, alias: &str) -> bool {
         let now = Instant::now();
-        let (told, count) = {
+        let (notifications, count) = {
             let mut state = self.lock();
             let Some((gone, restored)) = state.aliases.forget(alias, now) else {
                 return false;
             };
             state.apps.remove(alias);
             tracing::info!(alias, peer = %gone.key, "forgotten by request");
-            let told = restored.map(|entry| state.restored(&entry));
-            (told, state.aliases.live(now).count())
+            let notifications = restored.map(|entry| state.restored(&entry));
+            (notifications, state.aliases.live(now).count())
         };
         self.count(count);
         self.changed.notify_one();
-        self.tell(told.into_iter().collect());
+        self.notify(notifications.into_iter().collect());
         true
     }
 
@@ -314,11 +319,14 @@ impl Roster {
             let gone = state.aliases.expire(now);
             let (aliases, keys): (HashSet<String>, HashSet<PublicKey>) =
                 state.aliases.live(now).map(|entry| (entry.alias.to_string(), entry.key)).unzip();
-            let State {
-                apps, memories, links_of, ..
+            let RegistryState {
+                apps,
+                peer_states,
+                links_of,
+                ..
             } = &mut *state;
             apps.retain(|alias, _| aliases.contains(alias));
-            memories.retain(|key, _| keys.contains(key) || links_of.contains_key(key));
+            peer_states.retain(|key, _| keys.contains(key) || links_of.contains_key(key));
             (gone, aliases.len())
         };
         self.count(count);
@@ -344,26 +352,26 @@ impl Roster {
 }
 
 /// An event, and the proxies that are told of it.
-struct Told {
+struct Notification {
     event: LinkEvent,
     to: Vec<(Link, LinkMessage)>,
 }
 
-impl State {
+impl RegistryState {
     fn link(&self, entry: &AliasEntry) -> Option<Link> {
         Some(self.links.get(&entry.link?)?.link.clone())
     }
 
     /// What a registration means for others.
-    fn consequences(&mut self, entry: &AliasEntry, address: SocketAddr, change: &AliasChange) -> Vec<Told> {
+    fn consequences(&mut self, entry: &AliasEntry, address: SocketAddr, change: &AliasChange) -> Vec<Notification> {
         let alias = entry.alias.to_string();
         if change.replaced.is_some() {
             self.apps.remove(&alias);
         }
-        let mut told: Vec<Told> = change.replaced.iter().map(|owner| self.replaced(owner, entry, address)).collect();
+        let mut notifications: Vec<Notification> = change.replaced.iter().map(|owner| self.replaced(owner, entry, address)).collect();
         for dropped in &change.dropped {
             self.apps.remove(dropped.alias.as_str());
-            told.push(Told {
+            notifications.push(Notification {
                 event: LinkEvent::Renamed {
                     peer: entry.key,
                     address,
@@ -373,25 +381,25 @@ impl State {
                 to: Vec::new(),
             });
         }
-        told.extend(change.restored.iter().map(|restored| self.restored(restored)));
+        notifications.extend(change.restored.iter().map(|restored| self.restored(restored)));
         // By key a proxy is found wherever it is, so a link with the key and another alias is another proxy's.
         if entry.link.is_none() {
             let links = self.links_of.get(&entry.key).into_iter().flatten();
             let others = links.filter_map(|id| self.links.get(id)).filter(|other| other.alias != alias);
-            told.extend(others.map(|other| shared_by_key(other, &alias, address)));
+            notifications.extend(others.map(|other| shared_by_key(other, &alias, address)));
         }
-        told
+        notifications
     }
 
     /// An owner has lost its alias.
-    fn replaced(&self, owner: &AliasEntry, by: &AliasEntry, address: SocketAddr) -> Told {
+    fn replaced(&self, owner: &AliasEntry, by: &AliasEntry, address: SocketAddr) -> Notification {
         let alias = owner.alias.to_string();
         let message = LinkMessage::AliasLost(AliasLost {
             alias: alias.clone(),
             key: *by.key.as_bytes(),
             address: address.to_string(),
         });
-        Told {
+        Notification {
             event: LinkEvent::Replaced {
                 peer: owner.key,
                 alias,
@@ -403,11 +411,11 @@ impl State {
     }
 
     /// An owner has its alias again.
-    fn restored(&mut self, owner: &AliasEntry) -> Told {
+    fn restored(&mut self, owner: &AliasEntry) -> Notification {
         let alias = owner.alias.to_string();
         self.apps.remove(&alias);
         let message = LinkMessage::AliasReturned(alias.clone());
-        Told {
+        Notification {
             event: LinkEvent::Restored { peer: owner.key, alias },
             to: self.link(owner).map(|link| (link, message)).into_iter().collect(),
         }
@@ -415,8 +423,8 @@ impl State {
 }
 
 /// Two proxies are connected with one key: both are told.
-fn shared_key(earlier: &Connected, later: &Connected) -> Told {
-    let to = |one: &Connected, other: &Connected| {
+fn shared_key(earlier: &ConnectedLink, later: &ConnectedLink) -> Notification {
+    let to = |one: &ConnectedLink, other: &ConnectedLink| {
         let message = LinkMessage::SharedKey(SharedKey {
             alias: one.alias.clone(),
             address: one.address.to_string(),
@@ -425,7 +433,7 @@ fn shared_key(earlier: &Connected, later: &Connected) -> Told {
         });
         (one.link.clone(), message)
     };
-    Told {
+    Notification {
         event: LinkEvent::KeyShared {
             peer: later.key,
             aliases: [earlier.alias.clone(), later.alias.clone()],
@@ -436,14 +444,14 @@ fn shared_key(earlier: &Connected, later: &Connected) -> Told {
 }
 
 /// A proxy over HyperDHT, which has no way to be told, has registered with the key of a link.
-fn shared_by_key(link: &Connected, alias: &str, address: SocketAddr) -> Told {
+fn shared_by_key(link: &ConnectedLink, alias: &str, address: SocketAddr) -> Notification {
     let message = LinkMessage::SharedKey(SharedKey {
         alias: link.alias.clone(),
         address: link.address.to_string(),
         other_alias: alias.to_owned(),
         other_address: address.to_string(),
     });
-    Told {
+    Notification {
         event: LinkEvent::KeyShared {
             peer: link.key,
             aliases: [link.alias.clone(), alias.to_owned()],
@@ -459,18 +467,18 @@ fn before(clock: Timestamp, ago: Duration) -> Timestamp {
 }
 
 /// How a proxy is scraped.
-pub(super) enum Way {
+pub(super) enum Route {
     /// Over the link that registered its alias.
     Link(Link),
     /// By dialling its key over HyperDHT.
     Key(PublicKey),
     /// It is reached over a link, and that is down.
-    Gone,
+    Disconnected,
 }
 
 /// No entry holds the alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unknown;
+pub(super) struct UnknownAlias;
 
 #[cfg(test)]
 mod tests {
@@ -487,7 +495,7 @@ mod tests {
         let telemetry = Arc::new(BridgeTelemetry::default());
         let start = Instant::now();
         let aliases = AliasTable::new(AliasPolicy::Replace, Duration::from_secs(100), start, Duration::ZERO);
-        let roster = Roster::new(aliases, Arc::new(LinkEvents::new(|_| {})), telemetry.clone(), Timestamp::default);
+        let registry = ProxyRegistry::new(aliases, Arc::new(LinkEvents::new(|_| {})), telemetry.clone(), Timestamp::default);
         let at = |seconds| start + Duration::from_secs(seconds);
         for (alias, key, registered) in [("a", 1, 0), ("b", 2, 50)] {
             let entry = AliasEntry {
@@ -499,10 +507,10 @@ mod tests {
                 link: Some(key.into()),
                 renewed: at(registered),
             };
-            roster.register(entry, (Ipv4Addr::LOCALHOST, 1).into()).unwrap();
+            registry.register(entry, (Ipv4Addr::LOCALHOST, 1).into()).unwrap();
         }
         for (seconds, count) in [(99, 2), (120, 1), (150, 0)] {
-            roster.recount_at(at(seconds));
+            registry.recount_at(at(seconds));
             assert_eq!(telemetry.bridge_aliases.get(), count, "after {seconds} s");
         }
     }
