@@ -21,13 +21,13 @@ use crate::model::AppName;
 use crate::peer::Link;
 
 /// How old a list of apps may be before the proxy is asked again.
-const FRESH: Duration = Duration::from_secs(15);
+const APPS_TTL: Duration = Duration::from_secs(15);
 
 /// How long all proxies together may take to tell their apps; whoever is later is listed as it was before.
-const WAIT: Duration = Duration::from_secs(2);
+const APPS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Proxies asked at the same time.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT: usize = 32;
 
 /// The longest list of apps that is read, in bytes, and the most apps of it that are listed: Prometheus reads the answer as a whole.
 const MAX_LIST_BYTES: usize = 8 << 20;
@@ -41,7 +41,7 @@ pub(super) struct Discovery {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Wishes {
+pub(super) struct DiscoveryParams {
     /// `false` leaves the apps' targets out; then those of proxies cover all of them.
     #[serde(default = "yes")]
     apps: bool,
@@ -52,15 +52,19 @@ fn yes() -> bool {
 }
 
 /// `GET /sd`
-pub(super) async fn targets(State(discovery): State<Arc<Discovery>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
-    if wishes.apps {
+pub(super) async fn targets(
+    State(discovery): State<Arc<Discovery>>,
+    Query(params): Query<DiscoveryParams>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if params.apps {
         // Whoever does not answer in time keeps the apps that it had.
-        let _ = timeout(WAIT, refresh(&discovery.registry)).await;
+        let _ = timeout(APPS_TIMEOUT, refresh(&discovery.registry)).await;
     }
     let host = headers.get(HOST).and_then(|value| value.to_str().ok());
     let address = host.unwrap_or(&discovery.address);
     let list = discovery.registry.list();
-    let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, address, wishes.apps)).collect();
+    let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, address, params.apps)).collect();
     reply::json(StatusCode::OK, &Value::Array(targets))
 }
 
@@ -102,10 +106,10 @@ async fn refresh(registry: &ProxyRegistry) {
     let stale = registry
         .list()
         .into_iter()
-        .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= FRESH))
+        .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= APPS_TTL))
         .filter_map(|listed| Some((listed.entry.alias, listed.link?)));
     futures_util::stream::iter(stale)
-        .for_each_concurrent(AT_ONCE, |(alias, link)| async move {
+        .for_each_concurrent(MAX_CONCURRENT, |(alias, link)| async move {
             match apps(&link).await {
                 Some(apps) => registry.set_apps(alias.as_str(), apps, Instant::now()),
                 None => tracing::debug!(%alias, "it does not tell its apps"),
@@ -118,7 +122,7 @@ async fn apps(link: &Link) -> Option<Arc<[String]>> {
     let mut request = Request::get("/apps?format=json").body(Empty::<Bytes>::new()).ok()?;
     request.headers_mut().insert(HOST, HeaderValue::from_static("exporter-proxy"));
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let answer = link.untracked().scrape(request, WAIT).await.ok()?;
+    let answer = link.untracked().scrape(request, APPS_TIMEOUT).await.ok()?;
     if !answer.response.status().is_success() {
         return None;
     }

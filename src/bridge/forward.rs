@@ -27,17 +27,17 @@ use crate::wire::hyperdht::MetricsReply;
 const MARGIN: Duration = Duration::from_millis(500);
 
 /// The least time that a scrape gets.
-const LEAST: Duration = Duration::from_millis(100);
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Prometheus says here how long it waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What is passed on to the proxy as it came.
-const ASKED: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIMEOUT];
+const REQUEST_HEADERS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIMEOUT];
 
 /// What is passed on to the scraper as it came.
-const ANSWERED: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH, VARY];
+const RESPONSE_HEADERS: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH, VARY];
 
 /// What metrics are, unless the proxy says otherwise.
 fn text_004() -> HeaderValue {
@@ -45,7 +45,7 @@ fn text_004() -> HeaderValue {
 }
 
 /// Forwards scrapes.
-pub(super) struct Forwarding {
+pub(super) struct ScrapeForwarder {
     pub(super) registry: Arc<ProxyRegistry>,
     /// What scrapes by key, where the bridge is on HyperDHT.
     pub(super) pool: Option<ConnectionPool>,
@@ -54,7 +54,7 @@ pub(super) struct Forwarding {
 
 /// What becomes of a scrape, as it is counted.
 #[derive(Clone, Copy)]
-enum Outcome {
+enum ForwardOutcome {
     Ok,
     UnknownAlias,
     Unavailable,
@@ -62,7 +62,7 @@ enum Outcome {
     Interrupted,
 }
 
-impl Outcome {
+impl ForwardOutcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -76,7 +76,7 @@ impl Outcome {
 
 /// `GET /scrape/{alias}/metrics`
 pub(super) async fn whole(
-    State(forwarding): State<Arc<Forwarding>>,
+    State(forwarder): State<Arc<ScrapeForwarder>>,
     Extension(connection): Extension<Connection>,
     Path(alias): Path<String>,
     RawQuery(query): RawQuery,
@@ -84,35 +84,35 @@ pub(super) async fn whole(
     headers: HeaderMap,
 ) -> Response<Body> {
     let one_app = query.as_deref().is_some_and(names_app);
-    let asked = Asked {
+    let forwarded = ForwardedRequest {
         path: with_query("/metrics".to_owned(), query),
         one_app,
         method,
         headers,
     };
-    forwarding.forward(&alias, asked, &connection).await
+    forwarder.forward(&alias, forwarded, &connection).await
 }
 
 /// `GET /scrape/{alias}/apps/{app}/metrics`
 pub(super) async fn one_app(
-    State(forwarding): State<Arc<Forwarding>>,
+    State(forwarder): State<Arc<ScrapeForwarder>>,
     Extension(connection): Extension<Connection>,
     Path((alias, app)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let asked = Asked {
+    let forwarded = ForwardedRequest {
         path: with_query(format!("/apps/{}/metrics", segment(&app)), query),
         one_app: true,
         method,
         headers,
     };
-    forwarding.forward(&alias, asked, &connection).await
+    forwarder.forward(&alias, forwarded, &connection).await
 }
 
 /// What a proxy is asked for.
-struct Asked {
+struct ForwardedRequest {
     path: String,
     /// Whether it is one app and not all of them.
     one_app: bool,
@@ -132,14 +132,14 @@ fn with_query(path: String, query: Option<String>) -> String {
     }
 }
 
-impl Forwarding {
-    async fn forward(&self, alias: &str, asked: Asked, connection: &Connection) -> Response<Body> {
+impl ScrapeForwarder {
+    async fn forward(&self, alias: &str, forwarded: ForwardedRequest, connection: &Connection) -> Response<Body> {
         let began = Instant::now();
-        let wait = patience(self.request_timeout, &asked.headers);
-        let unavailable = || self.refuse(Outcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
+        let wait = proxy_timeout(self.request_timeout, &forwarded.headers);
+        let unavailable = || self.refuse(ForwardOutcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (self.registry.find(alias), &self.pool) {
             (Ok(Route::Link(link)), _) => link,
-            (Ok(Route::Key(key)), Some(pool)) => match self.forward_by_key(pool, key, &asked, wait).await {
+            (Ok(Route::Key(key)), Some(pool)) => match self.forward_by_key(pool, key, &forwarded, wait).await {
                 Ok(response) => return response,
                 Err(HyperdhtError::Unreachable(_)) => match self.registry.unreachable(alias, key) {
                     Some(link) => link,
@@ -148,19 +148,23 @@ impl Forwarding {
                 Err(_) => return unavailable(),
             },
             (Ok(Route::Key(_) | Route::Disconnected), _) => return unavailable(),
-            (Err(UnknownAlias), _) => return self.refuse(Outcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
+            (Err(UnknownAlias), _) => return self.refuse(ForwardOutcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
         };
-        let Ok(request) = request(&asked, connection) else {
-            return self.refuse(Outcome::UnknownAlias, StatusCode::BAD_REQUEST, "The path or the query is no URI");
+        let Ok(request) = request(&forwarded, connection) else {
+            return self.refuse(
+                ForwardOutcome::UnknownAlias,
+                StatusCode::BAD_REQUEST,
+                "The path or the query is no URI",
+            );
         };
-        let Ok(answer) = link.scrape_for(&connection.client(&asked.headers), request, wait).await else {
+        let Ok(answer) = link.scrape_for(&connection.client(&forwarded.headers), request, wait).await else {
             return unavailable();
         };
         self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         if answer.response.status().is_success() {
             return self.pass_on(answer, connection);
         }
-        self.upstream_error(answer, asked.one_app).await
+        self.upstream_error(answer, forwarded.one_app).await
     }
 
     /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
@@ -172,23 +176,31 @@ impl Forwarding {
         &self,
         pool: &ConnectionPool,
         key: PublicKey,
-        asked: &Asked,
+        forwarded: &ForwardedRequest,
         wait: Duration,
     ) -> Result<Response<Body>, HyperdhtError> {
-        if asked.one_app {
+        if forwarded.one_app {
             let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
-            return Ok(self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, why));
+            return Ok(self.refuse(ForwardOutcome::UpstreamError, StatusCode::NOT_FOUND, why));
         }
-        if asked.method == Method::HEAD {
+        if forwarded.method == Method::HEAD {
             return Self::head_by_key(pool, key, wait).await;
         }
         let began = Instant::now();
         let reply = pool.scrape(key, wait).await?;
         self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         Ok(match reply {
-            MetricsReply::Failed(why) => self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {why}")),
+            MetricsReply::Failed(why) => self.refuse(
+                ForwardOutcome::UpstreamError,
+                StatusCode::BAD_GATEWAY,
+                &format!("Upstream error: {why}"),
+            ),
             MetricsReply::Metrics(text) => {
-                self.registry.telemetry.bridge_scrapes_total.with([Outcome::Ok.as_str()]).inc();
+                self.registry
+                    .telemetry
+                    .bridge_scrapes_total
+                    .with([ForwardOutcome::Ok.as_str()])
+                    .inc();
                 let mut response = Response::new(Body::from(text));
                 response.headers_mut().insert(CONTENT_TYPE, text_004());
                 response
@@ -215,7 +227,11 @@ impl Forwarding {
                 Fate::Confirmed => receipt.acked(),
                 Fate::Returned => receipt.unacked(),
             }
-            let outcome = if receipt.is_complete() { Outcome::Ok } else { Outcome::Interrupted };
+            let outcome = if receipt.is_complete() {
+                ForwardOutcome::Ok
+            } else {
+                ForwardOutcome::Interrupted
+            };
             telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         });
         let (head, body) = read_ahead(response).into_parts();
@@ -223,22 +239,26 @@ impl Forwarding {
         *response.extensions_mut() = head.extensions;
         let to = response.headers_mut();
         to.insert(CONTENT_TYPE, text_004());
-        copy(&ANSWERED, &head.headers, to);
+        copy(&RESPONSE_HEADERS, &head.headers, to);
         response
     }
 
     /// The proxy has answered that it cannot; an app that it does not have is simply not found.
     async fn upstream_error(&self, answer: ScrapeResponse, one_app: bool) -> Response<Body> {
         let status = answer.response.status();
-        let told = error_text(answer.response.into_body()).await;
+        let error = error_text(answer.response.into_body()).await;
         if status == StatusCode::NOT_FOUND && one_app {
-            return self.refuse(Outcome::UpstreamError, StatusCode::NOT_FOUND, &told);
+            return self.refuse(ForwardOutcome::UpstreamError, StatusCode::NOT_FOUND, &error);
         }
-        let text = if told.is_empty() { status.to_string() } else { told };
-        self.refuse(Outcome::UpstreamError, StatusCode::BAD_GATEWAY, &format!("Upstream error: {text}"))
+        let text = if error.is_empty() { status.to_string() } else { error };
+        self.refuse(
+            ForwardOutcome::UpstreamError,
+            StatusCode::BAD_GATEWAY,
+            &format!("Upstream error: {text}"),
+        )
     }
 
-    fn refuse(&self, outcome: Outcome, status: StatusCode, text: &str) -> Response<Body> {
+    fn refuse(&self, outcome: ForwardOutcome, status: StatusCode, text: &str) -> Response<Body> {
         self.registry.telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         let mut response = Response::new(Body::from(text.to_owned()));
         *response.status_mut() = status;
@@ -248,12 +268,12 @@ impl Forwarding {
     }
 }
 
-fn request(asked: &Asked, connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
-    let Asked { path, method, headers, .. } = asked;
+fn request(forwarded: &ForwardedRequest, connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
+    let ForwardedRequest { path, method, headers, .. } = forwarded;
     let mut request = Request::builder().method(method).uri(path).body(Empty::new())?;
     let to = request.headers_mut();
     to.insert(HOST, HeaderValue::from_static("exporter-proxy"));
-    copy(&ASKED, headers, to);
+    copy(&REQUEST_HEADERS, headers, to);
     if let Ok(client) = HeaderValue::try_from(connection.client(headers).to_string()) {
         to.insert(FORWARDED_FOR, client);
     }
@@ -272,12 +292,12 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 /// How long the proxy may take: what is configured, or what the scraper waits less a margin, whichever is less.
-fn patience(configured: Duration, headers: &HeaderMap) -> Duration {
+fn proxy_timeout(configured: Duration, headers: &HeaderMap) -> Duration {
     let waits = headers
         .get(SCRAPE_TIMEOUT)
         .and_then(|value| value.to_str().ok()?.parse::<f64>().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    waits.map_or(configured, |waits| waits.saturating_sub(MARGIN).min(configured).max(LEAST))
+    waits.map_or(configured, |waits| waits.saturating_sub(MARGIN).min(configured).max(MIN_TIMEOUT))
 }
 
 #[cfg(test)]
@@ -300,12 +320,12 @@ mod tests {
         let with = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(SCRAPE_TIMEOUT, text.parse().unwrap());
-            patience(Duration::from_secs(5), &headers)
+            proxy_timeout(Duration::from_secs(5), &headers)
         };
-        assert_eq!(patience(Duration::from_secs(5), &HeaderMap::new()), Duration::from_secs(5));
+        assert_eq!(proxy_timeout(Duration::from_secs(5), &HeaderMap::new()), Duration::from_secs(5));
         assert_eq!(with("10"), Duration::from_secs(5));
         assert_eq!(with("3"), Duration::from_millis(2_500));
-        assert_eq!(with("0.2"), LEAST);
+        assert_eq!(with("0.2"), MIN_TIMEOUT);
         for nonsense in ["x", "-1", "nan", "1e300", ""] {
             assert_eq!(with(nonsense), Duration::from_secs(5), "{nonsense}");
         }

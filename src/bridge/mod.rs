@@ -8,13 +8,13 @@ mod alias_table;
 mod discovery;
 mod forward;
 mod hyperdht_registration;
-mod keeper;
 mod pages;
 mod proxy_registry;
 mod quic_registration;
 mod read_ahead;
 mod registration_policy;
 mod targets_file;
+mod targets_file_writer;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,13 +32,13 @@ pub use alias_table::AliasPolicy;
 
 use self::alias_table::AliasTable;
 use self::discovery::Discovery;
-use self::forward::Forwarding;
+use self::forward::ScrapeForwarder;
 use self::hyperdht_registration::HyperdhtRegistration;
-use self::keeper::{Keeper, Obstacle};
 use self::pages::Pages;
 use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
+use self::targets_file_writer::{Readiness, TargetsFileWriter};
 use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
@@ -63,7 +63,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
 
 /// How long after the start of a bridge all its proxies have dialled again: they do each 8 s, and wait 5 s for an answer. One over
 /// HyperDHT registers each [`REGISTER_INTERVAL`].
-const COMES_BACK: Duration = Duration::from_secs(20);
+const RECONNECT_TIME: Duration = Duration::from_secs(20);
 
 /// What stays as it is in a segment of a path; everything else is percent-encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -118,7 +118,7 @@ pub struct HyperdhtSettings {
 /// A bridge with all its sockets bound, ready to run.
 pub struct Bridge {
     supervisor: Supervisor,
-    obstacle: Arc<Obstacle>,
+    readiness: Arc<Readiness>,
     stop: Stop,
     key_lock: Option<FileLock>,
     /// Where Prometheus asks.
@@ -145,21 +145,21 @@ impl Bridge {
             count(&counting, event);
             note(&noting, event);
         }));
-        let comes_back = if settings.hyperdht.is_some() {
+        let reconnect_time = if settings.hyperdht.is_some() {
             REGISTER_INTERVAL
         } else {
-            COMES_BACK
+            RECONNECT_TIME
         };
-        let aliases = AliasTable::new(settings.alias_policy, settings.entry_expiry, Instant::now(), comes_back);
+        let aliases = AliasTable::new(settings.alias_policy, settings.entry_expiry, Instant::now(), reconnect_time);
         let registry = Arc::new(ProxyRegistry::new(aliases, events.clone(), telemetry, settings.clock));
-        let obstacle = Arc::new(Obstacle::default());
+        let readiness = Arc::new(Readiness::default());
         let mut supervisor = Supervisor::new();
 
-        let keeper = Keeper::open(
+        let writer = TargetsFileWriter::open(
             registry.clone(),
             settings.targets_file.clone(),
             settings.check_expired_interval,
-            obstacle.clone(),
+            readiness.clone(),
         )?;
         let listener = Listener::tcp(&settings.http_listen).await.context("bridge.http_listen")?;
         let http = listener.local_addr();
@@ -181,18 +181,18 @@ impl Bridge {
             quic = listener.local_addr();
             supervisor.add(QuicRegistration::new(listener, policy, key));
         }
-        let forwarding = Forwarding {
+        let forwarder = ScrapeForwarder {
             registry: registry.clone(),
             pool,
             request_timeout: settings.request_timeout,
         };
-        let door = door(&settings, forwarding, obstacle.clone(), notes, key);
-        supervisor.add(Server::new(listener, Seats::with_address_limit(settings.connections), door));
-        supervisor.add(keeper);
+        let service = http_service(&settings, forwarder, readiness.clone(), notes, key);
+        supervisor.add(Server::new(listener, Seats::with_address_limit(settings.connections), service));
+        supervisor.add(writer);
         supervisor.add(GivingBack);
         Ok(Self {
             supervisor,
-            obstacle,
+            readiness,
             stop: Stop::default(),
             key_lock: settings.key_lock,
             http,
@@ -212,7 +212,7 @@ impl Bridge {
     pub async fn run(self) -> Report {
         let Self {
             supervisor,
-            obstacle,
+            readiness,
             stop,
             key_lock: _locked,
             ..
@@ -220,7 +220,7 @@ impl Bridge {
         let gently = stop.gently.clone();
         let announce = async {
             gently.cancelled().await;
-            obstacle.set(Some("program: stopping".to_owned()));
+            readiness.set(Some("program: stopping".to_owned()));
             std::future::pending().await
         };
         tokio::select! {
@@ -245,15 +245,21 @@ async fn hyperdht_registration(
     })
 }
 
-fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacle>, notes: Arc<Notes>, key: PublicKey) -> Door {
-    let (http, registry) = (Arc::new(HttpStats::default()), forwarding.registry.clone());
+fn http_service(
+    settings: &BridgeSettings,
+    forwarder: ScrapeForwarder,
+    readiness: Arc<Readiness>,
+    notes: Arc<Notes>,
+    key: PublicKey,
+) -> Door {
+    let (http, registry) = (Arc::new(HttpStats::default()), forwarder.registry.clone());
     let discovery = Discovery {
         registry: registry.clone(),
         address: settings.http_listen.clone(),
     };
     let pages = Pages {
         registry,
-        obstacle,
+        readiness,
         notes,
         http: http.clone(),
         process: Process::new(SystemTime::now()),
@@ -262,7 +268,7 @@ fn door(settings: &BridgeSettings, forwarding: Forwarding, obstacle: Arc<Obstacl
     let scrapes = Router::new()
         .route("/scrape/{alias}/metrics", get(forward::whole))
         .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
-        .with_state(Arc::new(forwarding));
+        .with_state(Arc::new(forwarder));
     let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
     let pages = Router::new()
         .route("/", get(pages::index))

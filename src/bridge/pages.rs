@@ -16,8 +16,8 @@ use tabled::settings::Style;
 
 use super::ENDPOINTS;
 use super::alias_table::Transport;
-use super::keeper::Obstacle;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
+use super::targets_file_writer::Readiness;
 use crate::http::{Connection, HttpStats, may_write, reply};
 use crate::model::Timestamp;
 use crate::peer::PublicKey;
@@ -30,7 +30,7 @@ const MAX_ROWS: usize = 1_000;
 /// What the pages need.
 pub(super) struct Pages {
     pub(super) registry: Arc<ProxyRegistry>,
-    pub(super) obstacle: Arc<Obstacle>,
+    pub(super) readiness: Arc<Readiness>,
     pub(super) notes: Arc<Notes>,
     pub(super) http: Arc<HttpStats>,
     pub(super) process: Process,
@@ -38,7 +38,7 @@ pub(super) struct Pages {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Wishes {
+pub(super) struct AliasesParams {
     format: Option<String>,
 }
 
@@ -77,12 +77,12 @@ fn columns(listed: &AliasListing) -> [String; 7] {
     ]
 }
 
-const HEADS: [&str; 7] = ["Alias", "Hostname", "Service", "Key", "Registered", "Expires", "State"];
+const COLUMNS: [&str; 7] = ["Alias", "Hostname", "Service", "Key", "Registered", "Expires", "State"];
 
 /// `GET /aliases`
-pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(params): Query<AliasesParams>, headers: HeaderMap) -> Response<Body> {
     let list = pages.registry.list();
-    let as_json = wishes
+    let as_json = params
         .format
         .as_deref()
         .map_or_else(|| accepts(&headers, "application/json"), |format| format == "json");
@@ -91,7 +91,7 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(wishes): Quer
         return reply::json(StatusCode::OK, &Value::Array(list));
     }
     let mut rows = Builder::default();
-    rows.push_record(HEADS);
+    rows.push_record(COLUMNS);
     for listed in &list {
         rows.push_record(columns(listed));
     }
@@ -166,7 +166,7 @@ pub(super) async fn alive() -> Response<Body> {
 /// `GET /readyz`, `GET /-/ready`
 pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let notes = notes(&pages);
-    match pages.obstacle.get() {
+    match pages.readiness.get() {
         None => reply::text(StatusCode::OK, format_args!("ready\n{notes}")),
         Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("{why}\n{notes}")),
     }
@@ -207,7 +207,7 @@ fn page(pages: &Pages) -> String {
         time((pages.registry.clock)()),
         list.len(),
     );
-    for head in HEADS {
+    for head in COLUMNS {
         let _ = write!(page, "<th>{head}</th>");
     }
     page.push_str("</tr>\n");

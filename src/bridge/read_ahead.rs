@@ -18,17 +18,17 @@ use crate::http::Contents;
 
 /// Most bytes that are read ahead of one reader. Beyond it the response waits in its link, where it takes a sixteenth of the window. As all
 /// stalled responses together keep no more than [`MAX_KEPT`](crate::http::MAX_KEPT), eight can do that.
-const MOST_AHEAD: u64 = 32 << 20;
+const MAX_AHEAD: u64 = 32 << 20;
 
 /// A body that is read ahead. When it is dropped, the response is given up.
 pub(super) struct ReadAhead<E> {
-    shared: Arc<Mutex<Shared<E>>>,
+    queue: Arc<Mutex<ReadAheadQueue<E>>>,
     bytes: Arc<AtomicU64>,
     reading: AbortHandle,
     left: Option<u64>,
 }
 
-struct Shared<E> {
+struct ReadAheadQueue<E> {
     frames: VecDeque<Bytes>,
     /// How the response ended, once it has.
     end: Option<Result<(), E>>,
@@ -36,7 +36,7 @@ struct Shared<E> {
     source: Waker,
 }
 
-impl<E> Default for Shared<E> {
+impl<E> Default for ReadAheadQueue<E> {
     fn default() -> Self {
         Self {
             frames: VecDeque::new(),
@@ -54,16 +54,16 @@ where
     B::Error: Send,
 {
     let (head, body) = response.into_parts();
-    let (shared, bytes) = (Arc::default(), Arc::default());
+    let (queue, bytes) = (Arc::default(), Arc::default());
     let left = body.size_hint().exact();
-    let source = Source {
+    let source = ReadAheadTask {
         body,
-        shared: Arc::clone(&shared),
+        queue: Arc::clone(&queue),
         bytes: Arc::clone(&bytes),
     };
     let body = ReadAhead {
         reading: tokio::spawn(source).abort_handle(),
-        shared,
+        queue,
         bytes: Arc::clone(&bytes),
         left,
     };
@@ -72,27 +72,27 @@ where
     response
 }
 
-fn lock<E>(shared: &Mutex<Shared<E>>) -> MutexGuard<'_, Shared<E>> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<E>(queue: &Mutex<ReadAheadQueue<E>>) -> MutexGuard<'_, ReadAheadQueue<E>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The task that reads.
-struct Source<B: Body> {
+struct ReadAheadTask<B: Body> {
     body: B,
-    shared: Arc<Mutex<Shared<B::Error>>>,
+    queue: Arc<Mutex<ReadAheadQueue<B::Error>>>,
     bytes: Arc<AtomicU64>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Future for Source<B> {
+impl<B: Body<Data = Bytes> + Unpin> Future for ReadAheadTask<B> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let me = &mut *self;
         loop {
             {
-                let mut shared = lock(&me.shared);
-                if me.bytes.load(Ordering::Relaxed) >= MOST_AHEAD {
-                    shared.source.clone_from(cx.waker());
+                let mut queue = lock(&me.queue);
+                if me.bytes.load(Ordering::Relaxed) >= MAX_AHEAD {
+                    queue.source.clone_from(cx.waker());
                     return Poll::Pending;
                 }
             }
@@ -100,19 +100,19 @@ impl<B: Body<Data = Bytes> + Unpin> Future for Source<B> {
             let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
             let frame = std::task::ready!(Pin::new(&mut me.body).poll_frame(cx));
             budget.made_progress();
-            let mut shared = lock(&me.shared);
+            let mut queue = lock(&me.queue);
             match frame {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         me.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-                        shared.frames.push_back(data);
+                        queue.frames.push_back(data);
                     }
                 }
-                Some(Err(error)) => shared.end = Some(Err(error)),
-                None => shared.end = Some(Ok(())),
+                Some(Err(error)) => queue.end = Some(Err(error)),
+                None => queue.end = Some(Ok(())),
             }
-            shared.reader.wake_by_ref();
-            if shared.end.is_some() {
+            queue.reader.wake_by_ref();
+            if queue.end.is_some() {
                 return Poll::Ready(());
             }
         }
@@ -125,33 +125,33 @@ impl<E> Body for ReadAhead<E> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
         let me = &mut *self;
-        let mut shared = lock(&me.shared);
-        if let Some(data) = shared.frames.pop_front() {
+        let mut queue = lock(&me.queue);
+        if let Some(data) = queue.frames.pop_front() {
             let len = data.len() as u64;
             me.left = me.left.map(|left| left.saturating_sub(len));
             me.bytes.fetch_sub(len, Ordering::Relaxed);
-            shared.source.wake_by_ref();
+            queue.source.wake_by_ref();
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        match shared.end.take() {
+        match queue.end.take() {
             None => {
-                shared.reader.clone_from(cx.waker());
+                queue.reader.clone_from(cx.waker());
                 Poll::Pending
             }
             Some(Ok(())) => {
-                shared.end = Some(Ok(()));
+                queue.end = Some(Ok(()));
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                shared.end = Some(Ok(()));
+                queue.end = Some(Ok(()));
                 Poll::Ready(Some(Err(error)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        let shared = lock(&self.shared);
-        shared.frames.is_empty() && matches!(shared.end, Some(Ok(())))
+        let queue = lock(&self.queue);
+        queue.frames.is_empty() && matches!(queue.end, Some(Ok(())))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     /// Lets the reading task do what it can.
-    async fn settle() {
+    async fn run_task() {
         for _ in 0..10_000 {
             tokio::task::yield_now().await;
         }
@@ -205,7 +205,7 @@ mod tests {
             sender.send(Ok(Bytes::from_static(b"12345"))).unwrap();
         }
         drop(sender);
-        settle().await;
+        run_task().await;
         assert_eq!(body.bytes.load(Ordering::Relaxed), 500);
         assert_eq!((&mut body).collect().await.unwrap().to_bytes().len(), 500);
         assert_eq!(body.bytes.load(Ordering::Relaxed), 0);
@@ -218,11 +218,11 @@ mod tests {
         for _ in 0..40 {
             sender.send(Ok(piece.clone())).unwrap();
         }
-        settle().await;
-        assert_eq!(body.bytes.load(Ordering::Relaxed), MOST_AHEAD);
+        run_task().await;
+        assert_eq!(body.bytes.load(Ordering::Relaxed), MAX_AHEAD);
         body.frame().await.unwrap().unwrap();
-        settle().await;
-        assert_eq!(body.bytes.load(Ordering::Relaxed), MOST_AHEAD);
+        run_task().await;
+        assert_eq!(body.bytes.load(Ordering::Relaxed), MAX_AHEAD);
     }
 
     #[tokio::test]
@@ -237,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_leaves_ends_the_reading() {
         let (sender, body) = piped();
-        settle().await;
+        run_task().await;
         drop(body);
         sender.closed().await;
     }

@@ -13,13 +13,13 @@ use super::targets_file;
 use crate::supervise::{Part, blocking};
 
 /// How long to wait before another try to write a file that could not be written.
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What stands in the way of being ready.
 #[derive(Debug, Default)]
-pub(super) struct Obstacle(Mutex<Option<String>>);
+pub(super) struct Readiness(Mutex<Option<String>>);
 
-impl Obstacle {
+impl Readiness {
     pub(super) fn set(&self, what: Option<String>) -> bool {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = *current != what;
@@ -32,18 +32,18 @@ impl Obstacle {
     }
 }
 
-pub(super) struct Keeper {
+pub(super) struct TargetsFileWriter {
     registry: Arc<ProxyRegistry>,
     path: PathBuf,
     check_interval: Duration,
-    obstacle: Arc<Obstacle>,
+    readiness: Arc<Readiness>,
     written: Option<String>,
     warned: bool,
     /// True until the file is made, where there was none at the start.
     missing: bool,
 }
 
-impl Keeper {
+impl TargetsFileWriter {
     /// Reads what the last run has left, and makes the file anew.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Keeper {
         registry: Arc<ProxyRegistry>,
         path: PathBuf,
         check_interval: Duration,
-        obstacle: Arc<Obstacle>,
+        readiness: Arc<Readiness>,
     ) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
         targets_file::remove_leftovers(&path);
@@ -75,7 +75,7 @@ impl Keeper {
             registry,
             path,
             check_interval,
-            obstacle,
+            readiness,
             written: None,
             warned: false,
             missing,
@@ -96,7 +96,7 @@ impl Keeper {
                 if in_place && !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!("{shown} cannot be replaced and is written in place: whoever reads it at that moment may see a part");
                 }
-                if self.obstacle.set(None) {
+                if self.readiness.set(None) {
                     tracing::info!("{shown} can be written again");
                 }
                 if std::mem::take(&mut self.missing) {
@@ -108,8 +108,8 @@ impl Keeper {
             }
             Err(error) => {
                 let what = format!("{shown} cannot be written: {error}");
-                if self.obstacle.set(Some(format!("targets file: {what}"))) {
-                    tracing::error!("{what}; trying again every {} s", AGAIN.as_secs());
+                if self.readiness.set(Some(format!("targets file: {what}"))) {
+                    tracing::error!("{what}; trying again every {} s", RETRY_INTERVAL.as_secs());
                 }
                 false
             }
@@ -117,7 +117,7 @@ impl Keeper {
     }
 }
 
-impl Part for Keeper {
+impl Part for TargetsFileWriter {
     fn name(&self) -> &str {
         "targets file"
     }
@@ -127,13 +127,13 @@ impl Part for Keeper {
             let mut checks = interval(self.check_interval);
             checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                let well = self.write().await;
+                let written_ok = self.write().await;
                 let registry = self.registry.clone();
                 tokio::select! {
                     () = stop.cancelled() => break,
                     _ = checks.tick() => registry.expire(),
                     () = registry.changed() => {}
-                    () = tokio::time::sleep(AGAIN), if !well => {}
+                    () = tokio::time::sleep(RETRY_INTERVAL), if !written_ok => {}
                 }
             }
             self.write().await;
