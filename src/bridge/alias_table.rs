@@ -1,7 +1,7 @@
-//! The table of aliases: which key has which alias, how it is reached, and until when. Pure: time is an argument, and monotonic.
+//! The alias table: the key that holds each alias, its transport and its expiry. Pure: time is a monotonic argument.
 //!
-//! Each alias has the claims of all proxies that have registered it and could still serve it; the newest holds the alias, and
-//! when it goes the one before it holds it again, without having to register.
+//! An alias keeps the claims of all proxies that registered it and are still reachable. The newest claim holds the alias. When it is
+//! removed, the next older claim holds the alias again, without a new registration.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,37 +10,37 @@ use tokio::time::Instant;
 
 use crate::peer::{Alias, PublicKey};
 
-/// The most aliases: their entries stay below 100 MB, and a targets file of them is still read by Prometheus.
+/// Limit on aliases. Their entries take less than 100 MB, and Prometheus still reads a targets file of this size.
 pub(super) const MAX_ALIASES: usize = 100_000;
 
-/// The most claims of one alias. More than two are misconfigured, and what is beyond this is the oldest of them.
+/// Limit on claims of one alias. More than two mean a misconfiguration; beyond the limit the oldest claim is dropped.
 const MAX_CLAIMS: usize = 8;
 
-/// Decides whether an alias can be taken from the key that has it.
+/// Decides whether another key can take an alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AliasPolicy {
-    /// The newest registration has it.
+    /// The newest registration holds the alias.
     #[default]
     Replace,
-    /// It stays with its key until the entry expires.
+    /// The alias stays with its key until the entry expires.
     First,
 }
 
-/// The number of a link, never given twice in a run.
+/// The number of a link, unique within a run.
 pub(super) type LinkId = u64;
 
-/// The transport of a registration, and so the way in which its proxy is scraped.
+/// The transport of a registration, which is also the transport of its scrapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
-    /// QUIC: over the link that registered.
+    /// QUIC: scraped over the link that registered.
     Quic,
-    /// HyperDHT: by dialling the key.
+    /// HyperDHT: scraped by dialing the key.
     Hyperdht,
-    /// Unknown, as the targets file of the last run does not say it: by dialling the key, until it registers.
+    /// Unknown, because the targets file of the last run does not contain it: scraped by dialing the key until the proxy registers.
     Unknown,
 }
 
-/// A registration.
+/// The registration of an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AliasEntry {
     pub(super) alias: Alias,
@@ -48,64 +48,64 @@ pub(super) struct AliasEntry {
     pub(super) hostname: String,
     pub(super) service: String,
     pub(super) transport: Transport,
-    /// The link that registered it, while that is there. The alias is served over no other.
+    /// The link that registered the alias, while it is open. The alias is served over no other link.
     pub(super) link: Option<LinkId>,
     /// The time of the last registration, or of reading the targets file.
     pub(super) renewed: Instant,
 }
 
 impl AliasEntry {
-    /// Returns true if a registration says something else than an earlier one.
+    /// Returns true if a registration differs from an earlier one.
     fn differs(&self, before: &Self) -> bool {
         (&self.key, &self.hostname, &self.service) != (&before.key, &before.hostname, &before.service)
     }
 }
 
-/// The reason why a registration is refused.
+/// The reason for refusing a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AliasUnavailable {
-    /// The policy is [`AliasPolicy::First`].
+    /// Another key holds the alias, and the policy is [`AliasPolicy::First`].
     #[error("the alias belongs to {0} until its entry expires")]
     Owned(PublicKey),
-    /// There are [`MAX_ALIASES`].
+    /// The table has [`MAX_ALIASES`] aliases.
     #[error("there are {MAX_ALIASES} aliases already")]
     Full,
 }
 
-/// The changes that a registration made.
+/// The effects of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AliasChange {
-    /// Whether it said anything new.
+    /// True if the registration differs from the previous one.
     pub(super) updated: bool,
     /// The entry of another key that held the alias until now.
     pub(super) replaced: Option<AliasEntry>,
-    /// The earlier aliases of the same proxy, dropped.
+    /// The earlier aliases of the same proxy, now dropped.
     pub(super) dropped: Vec<AliasEntry>,
-    /// The entries that hold their alias again, because it was one of those dropped.
+    /// The entries that hold their alias again because another entry was dropped.
     pub(super) restored: Vec<AliasEntry>,
 }
 
-/// The table of aliases.
+/// The alias table.
 #[derive(Debug)]
 pub(super) struct AliasTable {
-    /// The claims of each alias, at least one and at most [`MAX_CLAIMS`], in the order of their renewal; the last one holds it.
-    /// All others could serve it, over a link or by key.
+    /// The claims of each alias, between one and [`MAX_CLAIMS`], ordered by renewal. The last one holds the alias. All others are
+    /// reachable, over a link or by key.
     claims: BTreeMap<Alias, Vec<AliasEntry>>,
-    /// The aliases that each key has claims of.
+    /// The aliases of each key.
     by_key: HashMap<PublicKey, Vec<Alias>>,
-    /// The alias that each link has a claim of.
+    /// The alias of each link.
     by_link: HashMap<LinkId, Alias>,
-    /// Aliases that were dropped for another one of the same key over HyperDHT, where a registration does not prove the key, and
-    /// until when [`AliasPolicy::First`] keeps them for it.
+    /// Aliases dropped in favor of another alias of the same key over HyperDHT, and the end of their reservation. [`AliasPolicy::First`]
+    /// keeps them for the key, because a registration over HyperDHT does not prove the key.
     reserved: BTreeMap<Alias, (PublicKey, Instant)>,
     policy: AliasPolicy,
     expiry: Duration,
-    /// The time until which an entry of the targets file keeps its alias by [`AliasPolicy::First`] without a registration.
+    /// The end of the time in which an entry of the targets file holds its alias under [`AliasPolicy::First`] without a registration.
     file_grace_until: Instant,
 }
 
 impl AliasTable {
-    /// A table at this time of the start; the word of the targets file counts for `file_grace`, in which proxies come back.
+    /// Creates an empty table. Entries of the targets file count as held for `file_grace`, the time in which proxies reconnect.
     pub(super) fn new(policy: AliasPolicy, expiry: Duration, now: Instant, file_grace: Duration) -> Self {
         Self {
             claims: BTreeMap::new(),
@@ -122,12 +122,12 @@ impl AliasTable {
         now.saturating_duration_since(entry.renewed) < self.expiry
     }
 
-    /// The entry that holds an alias, unless it has expired.
+    /// Returns the entry that holds an alias, unless it has expired.
     pub(super) fn get(&self, alias: &str, now: Instant) -> Option<&AliasEntry> {
         self.claims.get(alias)?.last().filter(|entry| self.is_live(entry, now))
     }
 
-    /// All aliases that have not expired, sorted.
+    /// Returns all aliases that have not expired, sorted.
     pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &AliasEntry> {
         self.claims
             .values()
@@ -135,15 +135,16 @@ impl AliasTable {
             .filter(move |entry| self.is_live(entry, now))
     }
 
-    /// The time at which an entry expires.
+    /// Returns the time at which an entry expires.
     pub(super) fn expires(&self, entry: &AliasEntry) -> Instant {
         entry.renewed + self.expiry
     }
 
-    /// Takes a registration.
+    /// Adds a registration.
     ///
     /// # Errors
-    /// When another key has the alias for good, or there are too many.
+    ///
+    /// If another key holds the alias under [`AliasPolicy::First`], or the table is full.
     pub(super) fn register(&mut self, entry: AliasEntry) -> Result<AliasChange, AliasUnavailable> {
         let now = entry.renewed;
         self.check(&entry, now)?;
@@ -161,10 +162,10 @@ impl AliasTable {
         })
     }
 
-    /// Checks whether the policy and the bound allow a registration.
+    /// Checks a registration against the policy and the limit.
     fn check(&self, entry: &AliasEntry, now: Instant) -> Result<(), AliasUnavailable> {
         if self.policy == AliasPolicy::First {
-            // The file says who had the alias last, not who has it.
+            // The targets file names the last holder of the alias, which may not be its holder now.
             let counts = |held: &&AliasEntry| held.transport != Transport::Unknown || now < self.file_grace_until;
             if let Some(held) = self.get(entry.alias.as_str(), now).filter(counts)
                 && held.key != entry.key
@@ -185,8 +186,8 @@ impl AliasTable {
         Ok(())
     }
 
-    /// Drops what the registering proxy had registered before under other aliases. What another link with the same key has
-    /// registered is another proxy's.
+    /// Drops the earlier aliases of the registering proxy. An alias registered by another link with the same key belongs to another
+    /// proxy.
     fn drop_earlier(&mut self, entry: &AliasEntry) -> (Vec<AliasEntry>, Vec<AliasEntry>) {
         let (mut dropped, mut restored) = (Vec::new(), Vec::new());
         let others: Vec<Alias> = self.by_key.get(&entry.key).into_iter().flatten().cloned().collect();
@@ -198,7 +199,7 @@ impl AliasTable {
                 .filter(|claim| claim.key == entry.key && claim.transport == Transport::Hyperdht)
             {
                 if claim.link.is_some() && entry.link.is_none() {
-                    // By key the proxy is known under the new alias alone; the link keeps its own.
+                    // A dial by key reaches the proxy under the new alias only; the link keeps its alias.
                     claim.transport = Transport::Quic;
                 }
             }
@@ -208,7 +209,7 @@ impl AliasTable {
             }
             claims.retain(|claim| !is_earlier(claim));
             let holder = claims.last().cloned();
-            // Its link has its next claim in a moment.
+            // The new claim of this link is added after this.
             self.remove_unused(&alias, &entry.key);
             let Some(held) = held.filter(is_earlier) else { continue };
             if self.policy == AliasPolicy::First && entry.transport == Transport::Hyperdht {
@@ -221,10 +222,11 @@ impl AliasTable {
         (dropped, restored)
     }
 
-    /// Enters an alias of the last run, with nothing known of its proxy but what the targets file says.
+    /// Adds an alias from the targets file of the last run.
     ///
     /// # Errors
-    /// When the file names the alias twice, or there are too many.
+    ///
+    /// If the file names the alias twice, or the table is full.
     pub(super) fn restore(&mut self, entry: AliasEntry) -> Result<(), AliasUnavailable> {
         if let Some(before) = self.claims.get(entry.alias.as_str()).and_then(|claims| claims.last()) {
             return Err(AliasUnavailable::Owned(before.key));
@@ -236,18 +238,18 @@ impl AliasTable {
         Ok(())
     }
 
-    /// Enters a claim in front of all others of its alias, in place of the same proxy's earlier one.
+    /// Adds a claim as the holder of its alias, replacing the earlier claim of the same proxy.
     fn claim(&mut self, mut entry: AliasEntry) {
         let (alias, key) = (entry.alias.clone(), entry.key);
         let claims = self.claims.entry(alias.clone()).or_default();
-        // Of two links with one key each has its claim.
+        // Two links with one key have a claim each.
         let is_same = |claim: &AliasEntry| claim.key == key && (claim.link == entry.link || claim.link.is_none() || entry.link.is_none());
         let mut left_out: Vec<AliasEntry> = claims.iter().rposition(is_same).map(|at| claims.remove(at)).into_iter().collect();
         if let Some(before) = left_out.first() {
-            // A proxy that registers both ways keeps its link.
+            // A proxy that registers over both transports keeps its link.
             entry.link = entry.link.or(before.link);
         }
-        // One that cannot be reached now has nothing to hold the alias with when this one goes.
+        // A claim that is unreachable now could not serve the alias later.
         left_out.extend(claims.extract_if(.., |claim| claim.link.is_none() && claim.transport != Transport::Hyperdht));
         if claims.len() >= MAX_CLAIMS {
             left_out.push(claims.remove(0));
@@ -269,8 +271,8 @@ impl AliasTable {
         }
     }
 
-    /// A link has ended: its claim goes where another one holds the alias, or now does; else it stays, unreachable, until it
-    /// expires. Returns the entry that holds the alias again.
+    /// Handles the end of a link. Its claim is removed if another claim holds the alias or can take it over; otherwise it stays,
+    /// unreachable, until it expires. Returns the entry that holds the alias again.
     pub(super) fn link_ended(&mut self, link: LinkId, now: Instant) -> Option<AliasEntry> {
         let alias = self.by_link.remove(&link)?;
         let expiry = self.expiry;
@@ -293,8 +295,8 @@ impl AliasTable {
         heir.filter(|_| is_holder)
     }
 
-    /// The key that holds an alias and is found by key alone is not reached: another proxy whose link is up holds the alias again, if
-    /// there is one, and is returned.
+    /// Handles a failed dial of the key that holds an alias. If another proxy with an open link has a claim, it holds the alias again and
+    /// is returned.
     pub(super) fn unreachable(&mut self, alias: &str, key: PublicKey, now: Instant) -> Option<AliasEntry> {
         let expiry = self.expiry;
         let claims = self.claims.get_mut(alias)?;
@@ -309,7 +311,8 @@ impl AliasTable {
         Some(heir)
     }
 
-    /// Forgets the entry that holds an alias. `None` if there is none; else that entry, and the one that holds the alias again, if any.
+    /// Removes the entry that holds an alias. Returns it together with the entry that holds the alias again, if any; `None` if the alias
+    /// is unknown.
     pub(super) fn forget(&mut self, alias: &str, now: Instant) -> Option<(AliasEntry, Option<AliasEntry>)> {
         let gone = self.get(alias, now)?.clone();
         let claims = self.claims.get_mut(alias)?;
@@ -323,12 +326,12 @@ impl AliasTable {
         Some((gone, restored))
     }
 
-    /// Forgets what has expired, and returns the entries whose aliases are free now.
+    /// Removes expired entries and returns those of aliases that are free now.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<AliasEntry> {
         self.reserved.retain(|_, (_, until)| now < *until);
         let expiry = self.expiry;
         let is_live = |entry: &AliasEntry| now.saturating_duration_since(entry.renewed) < expiry;
-        // The oldest claim of an alias is its first.
+        // The first claim of an alias is the oldest.
         let is_old = |claims: &Vec<AliasEntry>| claims.first().is_some_and(|entry| !is_live(entry));
         let old: Vec<Alias> = self
             .claims
@@ -352,7 +355,7 @@ impl AliasTable {
         gone
     }
 
-    /// Removes an alias without claims, and the alias from the list of a key that has no claim of it any more.
+    /// Removes an alias without claims, and removes the alias from the list of a key that has no claim on it.
     fn remove_unused(&mut self, alias: &Alias, key: &PublicKey) {
         let claims = self.claims.get(alias).map_or(&[][..], |claims| claims);
         let has_claim = claims.iter().any(|claim| claim.key == *key);
@@ -382,7 +385,7 @@ mod tests {
         start: Instant,
     }
 
-    /// A registration in short: alias, key, link.
+    /// A registration as alias, key and link.
     type Short<'a> = (&'a str, u8, Option<LinkId>);
 
     fn short(entry: &AliasEntry) -> Short<'_> {
@@ -438,7 +441,7 @@ mod tests {
             restored.map(|entry| (entry.alias.to_string(), entry.key.as_bytes()[0]))
         }
 
-        /// Who has each alias.
+        /// Returns the holder of each alias.
         fn live(&self, at: u64) -> Vec<Short<'_>> {
             self.aliases.live(self.at(at)).map(short).collect()
         }
@@ -513,7 +516,7 @@ mod tests {
         let change = table.link(("new", 1, 1), 1).unwrap();
         assert_eq!(change.dropped.iter().map(short).collect::<Vec<_>>(), [("old", 1, Some(1))]);
         assert_eq!(table.live(1), [("new", 1, Some(1))]);
-        // Over a new link, after a restart of the proxy, of the bridge, or of both.
+        // A new link, after a restart of the proxy, of the bridge, or of both.
         table.ended(1, 2);
         assert_eq!(table.link(("newer", 1, 2), 3).unwrap().dropped.len(), 1);
         table.restore("file", 2);
@@ -528,7 +531,7 @@ mod tests {
         let change = table.key(("b", 1), 1).unwrap();
         assert_eq!(change.dropped.iter().map(short).collect::<Vec<_>>(), [("a", 1, None)]);
         assert_eq!(table.live(1), [("b", 1, None)]);
-        // Registered both ways: over the link while there is one, then by key.
+        // Registered over both transports: served over the link while it is open, then by key.
         table.link(("b", 1, 1), 2).unwrap();
         assert!(!table.key(("b", 1), 3).unwrap().updated);
         assert_eq!(table.live(3), [("b", 1, Some(1))]);
@@ -551,11 +554,11 @@ mod tests {
         assert_eq!(table.live(1), [("a", 2, Some(2))]);
         assert_eq!(table.ended(2, 2), Some(("a".to_owned(), 1)));
         assert_eq!(table.live(2), [("a", 1, Some(1))]);
-        // By renaming itself.
+        // Released by registering another alias.
         table.link(("a", 3, 3), 3).unwrap();
         let renamed = table.link(("c", 3, 3), 4).unwrap();
         assert_eq!(renamed.restored.iter().map(short).collect::<Vec<_>>(), [("a", 1, Some(1))]);
-        // On request.
+        // Released by DELETE.
         table.link(("a", 4, 4), 5).unwrap();
         let (gone, restored) = table.aliases.forget("a", table.at(5)).unwrap();
         assert_eq!(
@@ -563,7 +566,7 @@ mod tests {
             (("a", 4, Some(4)), Some(("a", 1, Some(1))))
         );
         table.aliases.check_invariants();
-        // One that is found by key is there until it expires, and one that has gone itself is not.
+        // A claim over HyperDHT remains until it expires; a claim without an open link does not.
         table.key(("a", 5), 6).unwrap();
         table.link(("a", 6, 6), 7).unwrap();
         assert_eq!(table.ended(1, 8), None);
@@ -623,7 +626,7 @@ mod tests {
         table.ended(1, 100);
         assert_eq!(table.link(("a", 2, 2), 198), by_first);
         assert!(table.link(("a", 2, 2), 199).is_ok());
-        // A registration over HyperDHT does not prove the key, so it cannot take the alias from under it.
+        // A registration over HyperDHT does not prove the key, so it cannot drop the alias of the key's owner.
         let mut table = Table::new(AliasPolicy::First);
         table.key(("a", 1), 0).unwrap();
         assert_eq!(table.key(("other", 1), 1).unwrap().dropped.len(), 1);

@@ -1,4 +1,4 @@
-//! `GET /sd`: Prometheus's HTTP service discovery, a target for each alias and, unless unwanted, one for each app.
+//! `GET /sd`: service discovery for Prometheus's `http_sd_configs`, with one target for each alias and one for each app.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,29 +20,29 @@ use crate::http::reply;
 use crate::model::AppName;
 use crate::peer::Link;
 
-/// How old a list of apps may be before the proxy is asked again.
+/// Age at which a list of apps is requested again.
 const APPS_TTL: Duration = Duration::from_secs(15);
 
-/// How long all proxies together may take to tell their apps; whoever is later is listed as it was before.
+/// Limit on refreshing all lists of apps. A proxy that takes longer keeps its previous list.
 const APPS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Proxies asked at the same time.
+/// Limit on concurrent requests to proxies.
 const MAX_CONCURRENT: usize = 32;
 
-/// The longest list of apps that is read, in bytes, and the most apps of it that are listed: Prometheus reads the answer as a whole.
+/// Limit on the bytes read of a list of apps, and on the apps listed from it: Prometheus reads the response as a whole.
 const MAX_LIST_BYTES: usize = 8 << 20;
 const MAX_APPS: usize = 10_000;
 
-/// What discovery needs.
+/// State of the `/sd` handler.
 pub(super) struct Discovery {
     pub(super) registry: Arc<ProxyRegistry>,
-    /// What to say where a request has no Host header.
+    /// Target address for requests without a Host header.
     pub(super) address: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct DiscoveryParams {
-    /// `false` leaves the apps' targets out; then those of proxies cover all of them.
+    /// `false` leaves out the targets of apps; the target of a proxy then covers all of its apps.
     #[serde(default = "yes")]
     apps: bool,
 }
@@ -58,7 +58,7 @@ pub(super) async fn targets(
     headers: HeaderMap,
 ) -> Response<Body> {
     if params.apps {
-        // Whoever does not answer in time keeps the apps that it had.
+        // A proxy that does not respond in time keeps its previous list of apps.
         let _ = timeout(APPS_TIMEOUT, refresh(&discovery.registry)).await;
     }
     let host = headers.get(HOST).and_then(|value| value.to_str().ok());
@@ -71,7 +71,7 @@ pub(super) async fn targets(
 fn groups(listed: &AliasListing, address: &str, with_apps: bool) -> Vec<Value> {
     let entry = &listed.entry;
     let alias = entry.alias.as_str();
-    // Prometheus encodes the path, so it stands here as it is meant, whatever characters the alias has.
+    // Prometheus encodes the path, so it is not encoded here.
     let path = format!("/scrape/{alias}/metrics");
     let group = |app: Option<&str>| {
         let mut labels = json!({
@@ -89,18 +89,18 @@ fn groups(listed: &AliasListing, address: &str, with_apps: bool) -> Vec<Value> {
         json!({ "targets": [address], "labels": labels })
     };
     let mut proxy = group(None);
-    // By key a proxy is asked for all that it has, and for nothing else.
+    // Over HyperDHT a proxy returns all of its metrics; single apps cannot be requested.
     let is_whole = listed.link.is_none() && entry.transport == Transport::Hyperdht;
     if !with_apps || is_whole {
         return vec![proxy];
     }
-    // What the apps have is scraped from the apps, and nothing twice.
+    // The apps have targets of their own, so this target covers the proxy's self metrics only.
     proxy["labels"]["__param_only"] = "own".into();
     let apps = listed.apps.1.iter().map(|app| group(Some(app)));
     [proxy].into_iter().chain(apps).collect()
 }
 
-/// Asks all connected proxies for their apps whose lists are old.
+/// Refreshes the outdated lists of apps of all connected proxies.
 async fn refresh(registry: &ProxyRegistry) {
     let now = Instant::now();
     let stale = registry
@@ -130,7 +130,7 @@ async fn apps(link: &Link) -> Option<Arc<[String]>> {
     names(&body.to_bytes())
 }
 
-/// The names in a proxy's list of apps. What is no such list says nothing of its apps, least of all that there are none.
+/// Returns the names in a proxy's list of apps; `None` if the response is not such a list, in which case the previous list is kept.
 fn names(list: &[u8]) -> Option<Arc<[String]>> {
     #[derive(Deserialize)]
     struct List {

@@ -1,4 +1,4 @@
-//! `GET /scrape/ALIAS/...`: a scrape through the bridge.
+//! `GET /scrape/ALIAS/...`: forwards scrapes to proxies.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,36 +23,36 @@ use crate::http::{Connection, Fate};
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
 
-/// How long before a scraper gives up a scrape has to be over, for the answer to still reach it.
+/// Time left between the end of a forwarded scrape and the scraper's timeout, so that the response still arrives.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The least time that a scrape gets.
+/// Lower limit on the timeout of a scrape.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Prometheus says here how long it waits, in seconds.
+/// The header with Prometheus's scrape timeout in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What is passed on to the proxy as it came.
+/// Request headers that are forwarded to the proxy unchanged.
 const REQUEST_HEADERS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIMEOUT];
 
-/// What is passed on to the scraper as it came.
+/// Response headers that are forwarded to the scraper unchanged.
 const RESPONSE_HEADERS: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH, VARY];
 
-/// What metrics are, unless the proxy says otherwise.
+/// The content type of metrics if the proxy gives none.
 fn text_004() -> HeaderValue {
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")
 }
 
-/// Forwards scrapes.
+/// Forwards scrapes to proxies.
 pub(super) struct ScrapeForwarder {
     pub(super) registry: Arc<ProxyRegistry>,
-    /// What scrapes by key, where the bridge is on HyperDHT.
+    /// Connections to proxies over HyperDHT, if the bridge is on HyperDHT.
     pub(super) pool: Option<ConnectionPool>,
     pub(super) request_timeout: Duration,
 }
 
-/// What becomes of a scrape, as it is counted.
+/// The outcome of a scrape, as it is counted.
 #[derive(Clone, Copy)]
 enum ForwardOutcome {
     Ok,
@@ -111,16 +111,16 @@ pub(super) async fn one_app(
     forwarder.forward(&alias, forwarded, &connection).await
 }
 
-/// What a proxy is asked for.
+/// A request to forward to a proxy.
 struct ForwardedRequest {
     path: String,
-    /// Whether it is one app and not all of them.
+    /// True if the request is for one app.
     one_app: bool,
     method: Method,
     headers: HeaderMap,
 }
 
-/// Returns true if a query asks for one app.
+/// Returns true if a query selects one app.
 fn names_app(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "app")
 }
@@ -167,11 +167,12 @@ impl ScrapeForwarder {
         self.upstream_error(answer, forwarded.one_app).await
     }
 
-    /// Over HyperDHT all is asked for and comes whole: query, format and compression are not carried, and the transport's acknowledgement
-    /// tells the proxy that its answer was received.
+    /// Forwards a scrape over HyperDHT, which carries neither query nor format nor compression. The response is received as a whole, and
+    /// the transport's acknowledgement reports its delivery to the proxy.
     ///
     /// # Errors
-    /// When there is no answer.
+    ///
+    /// If no response is received.
     async fn forward_by_key(
         &self,
         pool: &ConnectionPool,
@@ -208,17 +209,17 @@ impl ScrapeForwarder {
         })
     }
 
-    /// A HEAD must not take the events that a scrape would, and over HyperDHT there is no asking for less than everything: it says whether
-    /// the proxy is reached, and leaves out how long the metrics would be.
+    /// Answers a HEAD request over HyperDHT. A GET would consume events, and HyperDHT has no smaller request; so this only checks that
+    /// the proxy is reachable, and the response has no length.
     async fn head_by_key(pool: &ConnectionPool, key: PublicKey, wait: Duration) -> Result<Response<Body>, HyperdhtError> {
         pool.reach(key, wait).await?;
-        // A body of no known length, as an empty one would be told as a length of 0.
+        // A streamed body has no known length; an empty one would give `content-length: 0`.
         let mut response = Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
         response.headers_mut().insert(CONTENT_TYPE, text_004());
         Ok(response)
     }
 
-    /// The metrics, as they come; and when their reader has them, the proxy is told.
+    /// Streams the metrics to the scraper and reports the delivery outcome to the proxy.
     fn pass_on(&self, answer: ScrapeResponse, connection: &Connection) -> Response<Body> {
         let ScrapeResponse { response, receipt } = answer;
         let telemetry = self.registry.telemetry.clone();
@@ -243,7 +244,7 @@ impl ScrapeForwarder {
         response
     }
 
-    /// The proxy has answered that it cannot; an app that it does not have is simply not found.
+    /// Maps an error response of the proxy: 404 for an unknown app, otherwise 502.
     async fn upstream_error(&self, answer: ScrapeResponse, one_app: bool) -> Response<Body> {
         let status = answer.response.status();
         let error = error_text(answer.response.into_body()).await;
@@ -291,7 +292,7 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// How long the proxy may take: what is configured, or what the scraper waits less a margin, whichever is less.
+/// The timeout of a forwarded scrape: the configured timeout or the scraper's timeout less a margin, whichever is shorter.
 fn proxy_timeout(configured: Duration, headers: &HeaderMap) -> Duration {
     let waits = headers
         .get(SCRAPE_TIMEOUT)

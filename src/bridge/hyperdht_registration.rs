@@ -1,4 +1,4 @@
-//! The part for proxies that are found by their keys: they register over HyperDHT, and are dialled when they are scraped.
+//! The service for proxies on HyperDHT: accepts registrations and owns the connections for scrapes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::peer::{ConnectionPool, PublicKey, Registrant, RegistrationHandler, Re
 use crate::supervise::Part;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
-/// How often to look for connections that nobody uses.
+/// Interval between searches for idle connections.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Receives proxies over HyperDHT, and looks after the connections over which they are scraped.
+/// Accepts registrations over HyperDHT and closes idle connections to proxies.
 pub(super) struct HyperdhtRegistration {
     pub(super) registrations: RegistrationServer,
     pub(super) pool: ConnectionPool,
@@ -73,7 +73,7 @@ impl RegistrationHandler for PolicyAdapter {
         };
         match self.policy.register(&attempt, |secret| secret.is(&request.secret)) {
             Ok(updated) => {
-                // It may have been started anew, and then the last run's connection is dead.
+                // The proxy may have been restarted, which leaves the pooled connection dead.
                 self.pool.invalidate(key);
                 AliasReply::Registered { updated }
             }

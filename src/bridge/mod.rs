@@ -1,8 +1,9 @@
-//! The far end: proxies register here and Prometheus scrapes them through here.
+//! The bridge: proxies register with it, and Prometheus scrapes them through it.
 //!
-//! The lodge receives proxies over links, those that are found by their keys register over HyperDHT, and the registry enters both into the
-//! roster; the forwarding hands scrapes to them and streams the answers back; the keeper writes the targets file. Nothing of a scrape is
-//! stored. A body is read as fast as its link brings it, so that a slow reader takes nothing from others, and waits here for its reader.
+//! `QuicRegistration` accepts proxies over QUIC, `HyperdhtRegistration` those over HyperDHT. `RegistrationPolicy` checks both and adds
+//! them to the `ProxyRegistry`. `ScrapeForwarder` forwards scrapes and streams the responses back. `TargetsFileWriter` writes the targets
+//! file. The bridge stores no metrics. It reads a response body from its link as fast as the link delivers it and buffers it for a slow
+//! reader, so that a slow reader does not block others.
 
 mod alias_table;
 mod discovery;
@@ -46,7 +47,7 @@ use crate::supervise::files::FileLock;
 use crate::supervise::{DRAIN, GivingBack, Listener, Notes, Report, Seats, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
-/// What can be requested, and what that gives.
+/// The endpoints of the bridge, with descriptions.
 const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /scrape/ALIAS/metrics", "the metrics of a proxy, fetched now"),
     ("GET /scrape/ALIAS/apps/NAME/metrics", "the metrics of one app of a proxy"),
@@ -61,14 +62,14 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /readyz", "whether the bridge is ready, or why not"),
 ];
 
-/// How long after the start of a bridge all its proxies have dialled again: they do each 8 s, and wait 5 s for an answer. One over
-/// HyperDHT registers each [`REGISTER_INTERVAL`].
+/// Time after the start of a bridge in which its proxies reconnect over QUIC: they dial every 8 s, with a handshake timeout of 5 s. Over
+/// HyperDHT a proxy registers every [`REGISTER_INTERVAL`].
 const RECONNECT_TIME: Duration = Duration::from_secs(20);
 
-/// What stays as it is in a segment of a path; everything else is percent-encoded.
+/// Characters that are not percent-encoded in a path segment.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A name as a segment of a path.
+/// Returns a name percent-encoded as a path segment.
 fn segment(name: &str) -> String {
     utf8_percent_encode(name, UNRESERVED).to_string()
 }
@@ -76,42 +77,42 @@ fn segment(name: &str) -> String {
 /// Settings of a bridge.
 #[derive(Debug)]
 pub struct BridgeSettings {
-    /// Who it is.
+    /// The key of the bridge.
     pub identity: Identity,
-    /// The lock on the identity's file, held as long as the bridge lives.
+    /// The lock on the key file, held until the bridge stops.
     pub key_lock: Option<FileLock>,
-    /// What it shares with its proxies.
+    /// The secret shared with the proxies.
     pub secret: SharedSecret,
     /// `HOST:PORT` for Prometheus.
     pub http_listen: String,
-    /// `HOST:PORT` for proxies, over UDP; none: no proxy can register.
+    /// `HOST:PORT` over UDP for registration of proxies; none: QUIC is off.
     pub quic_listen: Option<String>,
-    /// Where HyperDHT is joined, if proxies also register over it.
+    /// Settings of HyperDHT, if proxies can register over it.
     pub hyperdht: Option<HyperdhtSettings>,
     /// The targets file.
     pub targets_file: PathBuf,
-    /// How long after its last registration an alias is forgotten.
+    /// Time after the last registration at which an alias expires.
     pub entry_expiry: Duration,
-    /// How often to look for such.
+    /// Interval between searches for expired aliases.
     pub check_expired_interval: Duration,
-    /// How long a scrape may take, where the scraper says nothing shorter.
+    /// Limit on the duration of a scrape, unless the scraper's timeout is shorter.
     pub request_timeout: Duration,
-    /// Who may take an alias.
+    /// The policy for taking over an alias.
     pub alias_policy: AliasPolicy,
-    /// Connections of scrapers at once.
+    /// Limit on concurrent connections of scrapers.
     pub connections: usize,
-    /// Whose X-Forwarded-For is believed.
+    /// The proxies trusted to set X-Forwarded-For, and the clients allowed to write.
     pub access: Access,
-    /// The time of day.
+    /// The wall clock.
     pub clock: Clock,
 }
 
-/// Where a bridge joins HyperDHT.
+/// Settings for joining HyperDHT.
 #[derive(Debug, Clone, Default)]
 pub struct HyperdhtSettings {
-    /// The nodes through which it is joined, `HOST:PORT` each; none: the public ones.
+    /// The bootstrap nodes, `HOST:PORT` each; empty: the public ones.
     pub bootstrap: Vec<String>,
-    /// The UDP port of the bridge's node; 0: any.
+    /// The UDP port of the node; 0: any.
     pub port: u16,
 }
 
@@ -121,22 +122,22 @@ pub struct Bridge {
     readiness: Arc<Readiness>,
     stop: Stop,
     key_lock: Option<FileLock>,
-    /// Where Prometheus asks.
+    /// The bound HTTP address.
     pub http: Option<SocketAddr>,
-    /// Where proxies register.
+    /// The bound address for registration over QUIC.
     pub quic: Option<SocketAddr>,
-    /// Whether they also do over HyperDHT.
+    /// True if proxies can register over HyperDHT.
     pub hyperdht: bool,
-    /// The key under which they do.
+    /// The public key of the bridge.
     pub key: PublicKey,
 }
 
 impl Bridge {
-    /// Reads what the last run left and binds every socket; nothing runs yet.
+    /// Reads the targets file of the last run and binds all sockets; no service runs yet.
     ///
     /// # Errors
     ///
-    /// Where a socket cannot be bound or the targets file is there and cannot be read.
+    /// If a socket cannot be bound, or the targets file exists and cannot be read.
     pub async fn bind(settings: BridgeSettings) -> anyhow::Result<Self> {
         let telemetry = Arc::new(BridgeTelemetry::default());
         let (counting, notes) = (telemetry.clone(), Arc::<Notes>::default());
@@ -208,7 +209,7 @@ impl Bridge {
         self.stop.clone()
     }
 
-    /// Runs until it is stopped or a part falls, and says how it ended.
+    /// Runs until it is stopped or a service fails.
     pub async fn run(self) -> Report {
         let Self {
             supervisor,
@@ -230,7 +231,7 @@ impl Bridge {
     }
 }
 
-/// Joins HyperDHT and can be found there from now on.
+/// Joins HyperDHT and announces the key.
 async fn hyperdht_registration(
     identity: &Identity,
     hyperdht: &HyperdhtSettings,
@@ -285,10 +286,10 @@ fn http_service(
     Door::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
 }
 
-/// The subject of a note about our own announcement in HyperDHT.
+/// The subject of the note about the announcement in HyperDHT.
 const ABOUT_HYPERDHT: &str = "HyperDHT (bridge.hyperdht)";
 
-/// Keeps the note about whether proxies can find this bridge by its key.
+/// Updates the note about the announcement in HyperDHT.
 fn note(notes: &Notes, event: &LinkEvent) {
     match event {
         LinkEvent::Announced { .. } => notes.clear(ABOUT_HYPERDHT),
@@ -297,7 +298,7 @@ fn note(notes: &Notes, event: &LinkEvent) {
     }
 }
 
-/// Counts what happens on links.
+/// Counts link events.
 fn count(telemetry: &BridgeTelemetry, event: &LinkEvent) {
     let link = |what: &str| telemetry.bridge_links_total.with([what]).inc();
     let registration = |what: &str| telemetry.bridge_registrations_total.with([what]).inc();
@@ -311,11 +312,11 @@ fn count(telemetry: &BridgeTelemetry, event: &LinkEvent) {
         LinkEvent::HandshakeRejected { .. } => link("barred"),
         LinkEvent::Unreachable { .. } => link("unreachable"),
         LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
-        // Scrapes are counted where their outcome is known.
+        // Scrapes are counted with their delivery outcome.
         LinkEvent::ScrapeStarted { .. } | LinkEvent::ScrapeAnswered { .. } | LinkEvent::ScrapeFailed { .. } => {}
-        // Counted where the table changes, or shown in the log alone.
+        // Counted where the table changes, or only logged.
         LinkEvent::Replaced { .. } | LinkEvent::Restored { .. } | LinkEvent::Renamed { .. } | LinkEvent::KeyShared { .. } => {}
-        // For proxies.
+        // Events of proxies.
         LinkEvent::AliasLost { .. } | LinkEvent::AliasReturned { .. } => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What a bridge shows of itself: the aliases, its own metrics, whether it is well, and a page for people.
+//! The pages of a bridge: aliases, self metrics, health, readiness, and an HTML overview.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::peer::PublicKey;
 use crate::supervise::Notes;
 use crate::telemetry::{PREFIX, Process, header, sample};
 
-/// The most aliases shown on the page; beyond that `/aliases` is the better tool.
+/// Limit on the aliases of the HTML overview; `/aliases` lists all of them.
 const MAX_ROWS: usize = 1_000;
 
-/// What the pages need.
+/// State of the page handlers.
 pub(super) struct Pages {
     pub(super) registry: Arc<ProxyRegistry>,
     pub(super) readiness: Arc<Readiness>,
@@ -52,7 +52,7 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     accepted.any(|value| value.contains(kind))
 }
 
-/// One alias in words: its columns in every list.
+/// The table columns of one alias.
 fn columns(listed: &AliasListing) -> [String; 7] {
     let AliasListing {
         entry,
@@ -172,7 +172,7 @@ pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Response<Body> {
     }
 }
 
-/// Troubles that keep nothing from working, a line each.
+/// Formats the notes, one line each. A note is a problem that does not affect readiness.
 fn notes(pages: &Pages) -> String {
     pages.notes.lines().iter().map(|note| format!("note: {note}\n")).collect()
 }

@@ -1,4 +1,4 @@
-//! The state of a bridge: the table of aliases, and the links that are up.
+//! The proxy registry: the alias table and the open links.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -14,37 +14,37 @@ use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
 use crate::telemetry::BridgeTelemetry;
 use crate::wire::{AliasLost, LinkMessage, SharedKey};
 
-/// The most links of one key: more than two are several proxies with one key, which each have their alias, and beyond this the
-/// oldest is closed.
+/// Limit on the open links of one key. More than one mean several proxies with one key, each with its own alias; beyond the limit the
+/// oldest link is closed.
 const MAX_LINKS_OF_KEY: usize = 8;
 
-/// The names of a proxy's apps, and when they were asked for; none where they never were.
+/// The names of a proxy's apps, and the time of the request for them; `None` if there was no request yet.
 pub(super) type Apps = (Option<Instant>, Arc<[String]>);
 
-/// A link that is up.
+/// An open link.
 struct ConnectedLink {
     key: PublicKey,
     address: SocketAddr,
-    /// The alias that it registered last.
+    /// The alias that the link registered last.
     alias: String,
     link: Link,
 }
 
 struct RegistryState {
     aliases: AliasTable,
-    /// The apps of each alias; those of aliases that are gone are swept.
+    /// The apps of each alias. [`ProxyRegistry::expire`] removes those of unknown aliases.
     apps: HashMap<String, Apps>,
-    /// Bounded by the number of links that are received at once.
+    /// Bounded by the limit on links in `quic_registration`.
     links: HashMap<LinkId, ConnectedLink>,
-    /// The links of each key. More than one: several proxies use the key, or one has dialled again.
+    /// The links of each key. More than one if several proxies use the key, or if a proxy dialed again.
     links_of: HashMap<PublicKey, Vec<LinkId>>,
-    /// Outlives links, so that a new link can still tell what became of answers on the last one. Bounded by the number of
-    /// aliases and of links: a key that has neither is swept.
+    /// Delivery state that outlives links, so that a new link can report outcomes of responses on the previous one.
+    /// [`ProxyRegistry::expire`] removes keys without alias and link, which bounds it.
     peer_states: HashMap<PublicKey, PeerState>,
     next_link: LinkId,
 }
 
-/// What all services of a bridge share.
+/// The state shared by all services of a bridge.
 pub(super) struct ProxyRegistry {
     // Never held across an await.
     state: Mutex<RegistryState>,
@@ -56,7 +56,7 @@ pub(super) struct ProxyRegistry {
     pub(super) clock: Clock,
 }
 
-/// An alias as it is at a moment.
+/// A snapshot of an alias.
 #[derive(Clone)]
 pub(super) struct AliasListing {
     pub(super) entry: AliasEntry,
@@ -66,7 +66,7 @@ pub(super) struct AliasListing {
     pub(super) apps: Apps,
 }
 
-/// A link with the key of another one, and how much it had received when it was looked at.
+/// Another link with the same key, and the number of datagrams it had received when it was found.
 pub(super) struct SharedKeyLink {
     id: LinkId,
     received: u64,
@@ -96,7 +96,7 @@ impl ProxyRegistry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a registration that came from this address, and says whether it brought anything new.
+    /// Adds a registration from this address; returns true if it differs from the previous one.
     pub(super) fn register(&self, entry: AliasEntry, address: SocketAddr) -> Result<bool, AliasUnavailable> {
         let now = entry.renewed;
         let (change, notifications, count) = {
@@ -116,7 +116,7 @@ impl ProxyRegistry {
         Ok(change.updated)
     }
 
-    /// Enters the aliases of the last run, with a fresh expiry, since no proxy could register meanwhile.
+    /// Adds the aliases of the last run with a new expiry, because no proxy could register in between.
     pub(super) fn restore(&self, entries: Vec<AliasEntry>) {
         let count = {
             let mut state = self.lock();
@@ -131,7 +131,7 @@ impl ProxyRegistry {
         self.count(count);
     }
 
-    /// Updates the count of aliases: entries expire between two runs of [`ProxyRegistry::expire`].
+    /// Updates the gauge of aliases. Entries expire between two calls of [`ProxyRegistry::expire`].
     pub(super) fn recount(&self) {
         self.recount_at(Instant::now());
     }
@@ -145,7 +145,7 @@ impl ProxyRegistry {
         self.telemetry.bridge_aliases.set(i64::try_from(aliases).unwrap_or(i64::MAX));
     }
 
-    /// Emits events, and passes those on to proxies that concern them. The state must not be locked.
+    /// Emits events and forwards them to the proxies concerned. Must be called without the lock on the state.
     fn notify(&self, notifications: Vec<Notification>) {
         for Notification { event, to } in notifications {
             for (link, message) in to {
@@ -155,14 +155,14 @@ impl ProxyRegistry {
         }
     }
 
-    /// The number of a link that is about to register.
+    /// Returns the number for a new link.
     pub(super) fn next_link(&self) -> LinkId {
         let mut state = self.lock();
         state.next_link += 1;
         state.next_link
     }
 
-    /// What is remembered of a proxy beyond its link.
+    /// Returns the delivery state of a proxy, which outlives its link.
     pub(super) fn peer_state(&self, key: PublicKey) -> PeerState {
         let scrape_ids = self.peer_state.scrape_ids.clone();
         let mut state = self.lock();
@@ -173,7 +173,7 @@ impl ProxyRegistry {
         }
     }
 
-    /// A link that has registered is up. Returns other links with the same key.
+    /// Adds a link that has registered. Returns the other open links with the same key.
     pub(super) fn link_up(&self, id: LinkId, key: PublicKey, (address, alias): (SocketAddr, &str), link: Link) -> Vec<SharedKeyLink> {
         let mut state = self.lock();
         let others = state.links_of.entry(key).or_default().clone();
@@ -181,7 +181,7 @@ impl ProxyRegistry {
         if others.len() >= MAX_LINKS_OF_KEY
             && let Some(oldest) = others.first().and_then(|oldest| state.links.get(oldest))
         {
-            // The table follows when its service notices.
+            // The service of the link removes it from the table once the connection has ended.
             oldest.link.close("too many proxies use this key");
         }
         let alias = alias.to_owned();
@@ -194,14 +194,14 @@ impl ProxyRegistry {
         others.into_iter().filter_map(sharing_link).collect()
     }
 
-    /// A link has registered another alias.
+    /// Records that a link has registered another alias.
     pub(super) fn link_renamed(&self, id: LinkId, alias: &str) {
         if let Some(connected) = self.lock().links.get_mut(&id) {
             alias.clone_into(&mut connected.alias);
         }
     }
 
-    /// A link is gone: its alias is answered by whoever else has registered it and is there, or is not answered.
+    /// Removes a link. Its alias goes to another proxy that registered it and is reachable; without one, scrapes of it fail.
     pub(super) fn link_down(&self, id: LinkId) {
         let notifications = {
             let mut state = self.lock();
@@ -222,8 +222,8 @@ impl ProxyRegistry {
         self.notify(notifications.into_iter().collect());
     }
 
-    /// Warns both ends of each other link with the key of this one that has received anything since: then two proxies use the key.
-    /// A link that has not is the same proxy's last one, whose end has not shown yet.
+    /// Warns both ends of each other link with the same key that has received datagrams since it was found: two proxies share the key.
+    /// Without datagrams it is the previous link of the same proxy, which has not timed out yet.
     pub(super) fn warn_of_shared_key(&self, id: LinkId, sharing: &[SharedKeyLink]) {
         let notifications = {
             let state = self.lock();
@@ -239,12 +239,12 @@ impl ProxyRegistry {
         self.notify(notifications);
     }
 
-    /// Returns true if a key has a link at this moment.
+    /// Returns true if a key has an open link.
     pub(super) fn is_connected(&self, key: PublicKey) -> bool {
         self.lock().links_of.contains_key(&key)
     }
 
-    /// How the proxy that holds the alias is scraped.
+    /// Returns the route to the proxy that holds the alias.
     pub(super) fn find(&self, alias: &str) -> Result<Route, UnknownAlias> {
         let state = self.lock();
         let entry = state.aliases.get(alias, Instant::now()).ok_or(UnknownAlias)?;
@@ -255,7 +255,7 @@ impl ProxyRegistry {
         })
     }
 
-    /// All aliases that have not expired, sorted.
+    /// Returns all aliases that have not expired, sorted.
     pub(super) fn list(&self) -> Vec<AliasListing> {
         let (now, clock) = (Instant::now(), (self.clock)());
         let state = self.lock();
@@ -272,7 +272,7 @@ impl ProxyRegistry {
         list.collect()
     }
 
-    /// Notes the names of a proxy's apps.
+    /// Stores the names of a proxy's apps.
     pub(super) fn set_apps(&self, alias: &str, apps: Arc<[String]>, now: Instant) {
         let mut state = self.lock();
         if state.aliases.get(alias, now).is_some() {
@@ -280,7 +280,7 @@ impl ProxyRegistry {
         }
     }
 
-    /// A key that holds an alias was not reached over HyperDHT. Returns the link of a proxy that has the alias again for it.
+    /// Handles a failed dial over HyperDHT of the key that holds an alias. Returns the link of another proxy that holds the alias again.
     pub(super) fn unreachable(&self, alias: &str, key: PublicKey) -> Option<Link> {
         let (notifications, link) = {
             let mut state = self.lock();
@@ -292,7 +292,7 @@ impl ProxyRegistry {
         link
     }
 
-    /// Forgets an alias; false if it is unknown. Another proxy that has registered it and is there has it again.
+    /// Removes an alias; false if it is unknown. Another proxy that registered it and is reachable holds it again.
     pub(super) fn forget(&self, alias: &str) -> bool {
         let now = Instant::now();
         let (notifications, count) = {
@@ -311,7 +311,7 @@ impl ProxyRegistry {
         true
     }
 
-    /// Forgets what has expired.
+    /// Removes expired entries.
     pub(super) fn expire(&self) {
         let now = Instant::now();
         let (gone, count) = {
@@ -339,19 +339,19 @@ impl ProxyRegistry {
         }
     }
 
-    /// Resolves once the targets file may be out of date.
+    /// Resolves when the targets file may be out of date.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// The text of the targets file at this moment.
+    /// Returns the current text of the targets file.
     pub(super) fn targets(&self) -> String {
         let state = self.lock();
         super::targets_file::render(state.aliases.live(Instant::now()))
     }
 }
 
-/// An event, and the proxies that are told of it.
+/// An event, and the messages that forward it to proxies.
 struct Notification {
     event: LinkEvent,
     to: Vec<(Link, LinkMessage)>,
@@ -362,7 +362,7 @@ impl RegistryState {
         Some(self.links.get(&entry.link?)?.link.clone())
     }
 
-    /// What a registration means for others.
+    /// Returns the notifications that a registration causes.
     fn consequences(&mut self, entry: &AliasEntry, address: SocketAddr, change: &AliasChange) -> Vec<Notification> {
         let alias = entry.alias.to_string();
         if change.replaced.is_some() {
@@ -382,7 +382,7 @@ impl RegistryState {
             });
         }
         notifications.extend(change.restored.iter().map(|restored| self.restored(restored)));
-        // By key a proxy is found wherever it is, so a link with the key and another alias is another proxy's.
+        // A dial by key reaches one proxy, so a link with the same key and another alias belongs to another proxy.
         if entry.link.is_none() {
             let links = self.links_of.get(&entry.key).into_iter().flatten();
             let others = links.filter_map(|id| self.links.get(id)).filter(|other| other.alias != alias);
@@ -391,7 +391,7 @@ impl RegistryState {
         notifications
     }
 
-    /// An owner has lost its alias.
+    /// Notification that another key has taken an alias.
     fn replaced(&self, owner: &AliasEntry, by: &AliasEntry, address: SocketAddr) -> Notification {
         let alias = owner.alias.to_string();
         let message = LinkMessage::AliasLost(AliasLost {
@@ -410,7 +410,7 @@ impl RegistryState {
         }
     }
 
-    /// An owner has its alias again.
+    /// Notification that a proxy holds its alias again.
     fn restored(&mut self, owner: &AliasEntry) -> Notification {
         let alias = owner.alias.to_string();
         self.apps.remove(&alias);
@@ -422,7 +422,7 @@ impl RegistryState {
     }
 }
 
-/// Two proxies are connected with one key: both are told.
+/// Notification to both ends that two links use one key.
 fn shared_key(earlier: &ConnectedLink, later: &ConnectedLink) -> Notification {
     let to = |one: &ConnectedLink, other: &ConnectedLink| {
         let message = LinkMessage::SharedKey(SharedKey {
@@ -443,7 +443,7 @@ fn shared_key(earlier: &ConnectedLink, later: &ConnectedLink) -> Notification {
     }
 }
 
-/// A proxy over HyperDHT, which has no way to be told, has registered with the key of a link.
+/// Notification that a proxy on HyperDHT has registered with the key of a link. Only the link receives a message; HyperDHT has none.
 fn shared_by_key(link: &ConnectedLink, alias: &str, address: SocketAddr) -> Notification {
     let message = LinkMessage::SharedKey(SharedKey {
         alias: link.alias.clone(),
@@ -461,22 +461,22 @@ fn shared_by_key(link: &ConnectedLink, alias: &str, address: SocketAddr) -> Noti
     }
 }
 
-/// The time by the clock so long ago.
+/// Returns the wall clock time of an earlier moment.
 fn before(clock: Timestamp, ago: Duration) -> Timestamp {
     Timestamp::from_millis(clock.as_millis().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))
 }
 
-/// How a proxy is scraped.
+/// The route for scrapes of a proxy.
 pub(super) enum Route {
     /// Over the link that registered its alias.
     Link(Link),
-    /// By dialling its key over HyperDHT.
+    /// By dialing the key over HyperDHT.
     Key(PublicKey),
-    /// It is reached over a link, and that is down.
+    /// Over a link, which is not open.
     Disconnected,
 }
 
-/// No entry holds the alias.
+/// The error for an alias without an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownAlias;
 

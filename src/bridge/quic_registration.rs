@@ -1,4 +1,4 @@
-//! The part that receives proxies: registration, control messages, farewell.
+//! The service for proxies over QUIC: registration and control messages.
 
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ use crate::peer::{AcceptedLink, ControlEvent, ProxyLink, PublicKey, QuicListener
 use crate::supervise::{Part, panic_text};
 use crate::wire::{LinkMessage, Register};
 
-/// The most proxies at once; each costs some tens of kilobytes.
+/// Limit on links; each takes some tens of kilobytes.
 const MAX_LINKS: usize = 20_000;
 
-/// The least time between two registrations over one link: half of what a proxy may be configured to. Each costs a line in the log.
+/// Minimum time between two registrations over one link, half of the shortest interval that a proxy can configure. Each registration
+/// writes a log line.
 const MIN_REGISTRATION_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// How long after a link has come up it is looked at whether an earlier one with the same key is alive: two signs of life of a
-/// proxy lie in between. One that has dialled again because its network had changed leaves a dead link behind.
+/// Delay before a link with the same key as an earlier one checks whether the earlier one is alive: a proxy sends two heartbeats in this
+/// time. A proxy that dialed again after a network change leaves a dead link behind.
 const SHARED_KEY_CHECK_DELAY: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Receives proxies.
+/// Accepts proxies over QUIC.
 pub(super) struct QuicRegistration {
     listener: QuicListener,
     handler: Arc<LinkHandler>,
@@ -97,7 +98,7 @@ impl LinkHandler {
         }
     }
 
-    /// A guest that has registered, until it goes.
+    /// Serves a registered proxy until its link ends.
     async fn serve(&self, mut proxy: ProxyLink, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
         let (peer, registry) = (proxy.key(), &self.policy.registry);
         let (link, mut messages) = proxy.link(registry.peer_state(peer), registry.events.clone());
@@ -130,7 +131,7 @@ impl LinkHandler {
                         Err(why) => sent = proxy.send(&LinkMessage::Refused(why.clone())).await.and(Err(why)),
                     },
                     ControlEvent::Message(LinkMessage::Goodbye(why)) => {
-                        // Nothing new for it; what is in work it finishes, and then closes.
+                        // No new scrapes for this proxy. It finishes the open ones and then closes.
                         registry.link_down(id);
                         goodbye = Some((true, why));
                     }
@@ -147,7 +148,7 @@ impl LinkHandler {
         open.report_end((graceful, why));
     }
 
-    /// Whether a registration is accepted; then whether it brought anything new.
+    /// Checks a registration. Returns true if it differs from the previous one, or the reason for the refusal.
     fn register(&self, proxy: &ProxyLink, id: LinkId, register: &Register) -> Result<bool, String> {
         let attempt = RegistrationAttempt {
             from: (proxy.key(), proxy.first_address()),

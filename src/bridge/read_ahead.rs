@@ -1,7 +1,7 @@
-//! Reads a response from its link as fast as it comes, whatever its reader does.
+//! Buffers a response as fast as its link delivers it, independent of its reader.
 //!
-//! All responses of a link share its window. One that waited in the link for a slow reader would take a part of it from all others, and
-//! some would take all of it. So a response waits here.
+//! All responses of a link share its flow control window. A response left in the link by a slow reader would take a part of the window
+//! from all others, and several would block the link. So responses are buffered here.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ use tokio::task::AbortHandle;
 
 use crate::http::Contents;
 
-/// Most bytes that are read ahead of one reader. Beyond it the response waits in its link, where it takes a sixteenth of the window. As all
-/// stalled responses together keep no more than [`MAX_KEPT`](crate::http::MAX_KEPT), eight can do that.
+/// Limit on the bytes buffered for one reader. Beyond it the rest of the response stays in its link and takes a sixteenth of the window.
+/// All stalled responses together keep at most [`MAX_KEPT`](crate::http::MAX_KEPT), so at most eight reach this limit.
 const MAX_AHEAD: u64 = 32 << 20;
 
-/// A body that is read ahead. When it is dropped, the response is given up.
+/// A buffered body. Dropping it cancels the response.
 pub(super) struct ReadAhead<E> {
     queue: Arc<Mutex<ReadAheadQueue<E>>>,
     bytes: Arc<AtomicU64>,
@@ -30,7 +30,7 @@ pub(super) struct ReadAhead<E> {
 
 struct ReadAheadQueue<E> {
     frames: VecDeque<Bytes>,
-    /// How the response ended, once it has.
+    /// The result of the response once it has ended.
     end: Option<Result<(), E>>,
     reader: Waker,
     source: Waker,
@@ -47,7 +47,7 @@ impl<E> Default for ReadAheadQueue<E> {
     }
 }
 
-/// A response with the same body, read ahead by a task of its own. The bytes that it keeps are counted if its reader stalls.
+/// Returns the response with a body that a task of its own buffers. The buffered bytes count as kept memory if the reader stalls.
 pub(super) fn read_ahead<B>(response: Response<B>) -> Response<ReadAhead<B::Error>>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -76,7 +76,7 @@ fn lock<E>(queue: &Mutex<ReadAheadQueue<E>>) -> MutexGuard<'_, ReadAheadQueue<E>
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The task that reads.
+/// The task that reads the body into the queue.
 struct ReadAheadTask<B: Body> {
     body: B,
     queue: Arc<Mutex<ReadAheadQueue<B::Error>>>,
@@ -96,7 +96,7 @@ impl<B: Body<Data = Bytes> + Unpin> Future for ReadAheadTask<B> {
                     return Poll::Pending;
                 }
             }
-            // A link that always has more must not keep others from their turn.
+            // Yields to other tasks if the link delivers without pause.
             let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
             let frame = std::task::ready!(Pin::new(&mut me.body).poll_frame(cx));
             budget.made_progress();
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of what a channel brings.
+    /// A body with frames from a channel.
     struct Piped(mpsc::UnboundedReceiver<Result<Bytes, &'static str>>);
 
     impl Body for Piped {
@@ -191,7 +191,7 @@ mod tests {
         (sender, read_ahead(Response::new(Piped(receiver))).into_body())
     }
 
-    /// Lets the reading task do what it can.
+    /// Gives the task time to read all that is available.
     async fn run_task() {
         for _ in 0..10_000 {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Who may register, whatever the registration came over.
+//! The policy for registrations over both transports.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use super::alias_table::{AliasEntry, LinkId, Transport};
 use super::proxy_registry::ProxyRegistry;
 use crate::peer::{Alias, FailureLimiter, LinkEvent, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
-/// Decides on registrations.
+/// Accepts or refuses registrations.
 pub(super) struct RegistrationPolicy {
     pub(super) registry: Arc<ProxyRegistry>,
     secret: SharedSecret,
@@ -17,26 +17,26 @@ pub(super) struct RegistrationPolicy {
     by_key: Mutex<FailureLimiter<PublicKey>>,
 }
 
-/// What somebody wants to register.
+/// A registration to check.
 pub(super) struct RegistrationAttempt<'c> {
-    /// Who it is that wants it, and where: they are held to wrong claims.
+    /// The key and address of the client, for the limits on failed attempts.
     pub(super) from: (PublicKey, SocketAddr),
-    /// Under which key it is to be scraped.
+    /// The key under which the proxy will be scraped.
     pub(super) key: PublicKey,
     pub(super) alias: &'c str,
     pub(super) hostname: &'c str,
     pub(super) service: &'c str,
-    /// The link that it came over; none: it came over HyperDHT.
+    /// The link it was received on; `None` over HyperDHT.
     pub(super) link: Option<LinkId>,
 }
 
-/// Why a registration is refused.
+/// The reason for refusing a registration.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    /// The secret is another.
+    /// The shared secret is wrong.
     #[error("Unauthorised")]
     Unauthorised,
-    /// Another reason, in words.
+    /// Any other reason.
     #[error("{0}")]
     Other(String),
 }
@@ -51,7 +51,8 @@ impl RegistrationPolicy {
         }
     }
 
-    /// Whether a registration is accepted; then whether it brought anything new. `knows_secret` says whether whoever wants it knows the secret.
+    /// Checks a registration, emits the event for it, and adds it to the registry. Returns true if it differs from the previous one.
+    /// `knows_secret` checks the client's secret or proof.
     pub(super) fn register(
         &self,
         attempt: &RegistrationAttempt<'_>,
@@ -107,7 +108,7 @@ impl RegistrationPolicy {
             .map_err(|e| Refusal::Other(e.to_string()))
     }
 
-    /// A proxy that is connected right now is not held to what others do at its address.
+    /// The limit of an address does not apply to a key with an open link, so that other clients behind the address cannot block it.
     fn may_try(&self, attempt: &RegistrationAttempt<'_>, now: Instant) -> bool {
         let (peer, address) = (attempt.from.0, attempt.from.1.ip().to_canonical());
         let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).allows(peer, now);
@@ -125,7 +126,7 @@ impl RegistrationPolicy {
     }
 }
 
-/// A stranger's alias for the log: it may be anything of any length.
+/// Truncates an alias for the log. It comes from an unauthenticated client and can have any length.
 fn shortened(alias: &str) -> String {
     alias.chars().take(MAX_NAME_BYTES).collect()
 }

@@ -1,7 +1,7 @@
-//! The targets file: what Prometheus reads by `file_sd_configs`, and what the bridge itself reads at its next start.
+//! The targets file, read by Prometheus (`file_sd_configs`) and by the bridge itself at its next start.
 //!
-//! Its format is that of the hyperdht-prometheus-bridge program: JSON with one space of indentation, one group with the label
-//! `job="aliases"`, and a target `ALIAS:KEY:HOSTNAME:SERVICE` for each alias, the key in z-base-32.
+//! The format is that of the hyperdht-prometheus-bridge program: JSON with one space of indentation, one group with the label
+//! `job="aliases"`, and a target `ALIAS:KEY:HOSTNAME:SERVICE` for each alias, with the key in z-base-32.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -18,17 +18,17 @@ use super::alias_table::{AliasEntry, Transport};
 use crate::peer::Alias;
 use crate::supervise::files::{check_regular, create_directory, open_regular, parent, sync_directory};
 
-/// The mode of a new file, which another user's Prometheus reads.
+/// The mode of a new file: Prometheus may run as another user.
 const MODE: u32 = 0o644;
 
-/// The end of a temporary file's name, and how many random digits stand before it.
+/// The suffix of a temporary file's name, and the number of random digits before it.
 const SUFFIX: &str = ".new";
 const RANDOM_DIGITS: usize = 16;
 
-/// The largest file that is read: as many aliases as there may be, each as long as it may be, stay below it.
+/// Limit on the size of the file. The maximum number of aliases at maximum length stays below it.
 const MAX_FILE_BYTES: u64 = 128 << 20;
 
-/// What stands for an empty hostname or service: patterns that take the target apart expect something between the colons.
+/// Placeholder for an empty hostname or service: patterns that split a target expect text between the colons.
 const NOTHING: &str = "-";
 
 #[derive(Serialize, Deserialize)]
@@ -44,7 +44,7 @@ struct Labels {
     job: String,
 }
 
-/// The file's text.
+/// Renders the text of the file.
 pub(super) fn render<'e>(entries: impl Iterator<Item = &'e AliasEntry>) -> String {
     let group = Group {
         labels: Labels { job: "aliases".to_owned() },
@@ -53,7 +53,7 @@ pub(super) fn render<'e>(entries: impl Iterator<Item = &'e AliasEntry>) -> Strin
     let mut text = Vec::new();
     let style = serde_json::ser::PrettyFormatter::with_indent(b" ");
     let mut writer = serde_json::Serializer::with_formatter(&mut text, style);
-    // Strings are always JSON, and a vector takes all that is written.
+    // Serializing strings into a vector cannot fail.
     let _ = [group].serialize(&mut writer);
     String::from_utf8(text).unwrap_or_default()
 }
@@ -66,11 +66,11 @@ fn target(entry: &AliasEntry) -> String {
     format!("{}:{}:{}:{}", entry.alias, entry.key, part(&entry.hostname), part(&entry.service))
 }
 
-/// Reads the file's text: the entries, all registered `now`, and what is wrong with the targets that are none.
+/// Parses the text of the file. Returns the entries, all registered `now`, and the faults of invalid targets.
 ///
 /// # Errors
 ///
-/// Where it is no such file at all.
+/// If the text is not a targets file.
 pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<AliasEntry>, Vec<String>), serde_json::Error> {
     let groups: Vec<Group> = serde_json::from_str(text)?;
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
@@ -83,7 +83,7 @@ pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<AliasEntry>, Vec<St
     Ok((entries, faults))
 }
 
-/// Takes a target apart from the right: what stands left of the key is the alias, whatever it holds.
+/// Splits a target from the right, so that everything before the key is the alias.
 fn read(target: &str, now: Instant) -> Result<AliasEntry, String> {
     let mut parts = target.rsplitn(4, ':');
     let (service, hostname, key, alias) = (parts.next(), parts.next(), parts.next(), parts.next());
@@ -101,11 +101,11 @@ fn read(target: &str, now: Instant) -> Result<AliasEntry, String> {
     })
 }
 
-/// Reads the file; `None` where there is none.
+/// Reads the file; `None` if it does not exist.
 ///
 /// # Errors
 ///
-/// Where it is there and cannot be read.
+/// If it exists and cannot be read.
 pub(super) fn load(path: &Path) -> io::Result<Option<String>> {
     let file = match open_regular(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -117,7 +117,7 @@ pub(super) fn load(path: &Path) -> io::Result<Option<String>> {
     io::read_to_string(file).map(Some)
 }
 
-/// Removes what a crash of an earlier run left beside the file while it was written.
+/// Removes temporary files that a crash of an earlier run left beside the file.
 pub(super) fn remove_leftovers(path: &Path) {
     let (Some(name), Ok(entries)) = (path.file_name(), fs::read_dir(parent(path))) else {
         return;
@@ -136,20 +136,19 @@ pub(super) fn remove_leftovers(path: &Path) {
         is_ours && entry.file_type().is_ok_and(|kind| kind.is_file())
     };
     for leftover in entries.flatten().filter(is_leftover) {
-        // One that stays takes room and nothing else.
+        // A file that cannot be removed does no harm except for its size.
         let _ = fs::remove_file(leftover.path());
     }
 }
 
-/// Writes the file so that a reader sees the old or the new text and never a part: into a temporary file beside it, synced, then renamed.
-/// The mode of a file that is there is kept. Where the file itself is a mount that cannot be renamed onto, or its directory cannot be
-/// written, it is written in place; then the answer is `true`.
+/// Replaces the file atomically: writes a temporary file beside it, syncs it and renames it. Keeps the mode of an existing file. If the
+/// file is a mount point that cannot be replaced, or its directory is not writable, writes it in place and returns `true`.
 ///
 /// # Errors
 ///
-/// Where it cannot be written. The old text then is as it was.
+/// If it cannot be written. The old text is unchanged then.
 pub(super) fn store(path: &Path, text: &str) -> io::Result<bool> {
-    // The process's umask decides on the mode.
+    // The umask applies to the mode.
     create_directory(&parent(path), 0o777)?;
     match replace(path, text) {
         Ok(()) => Ok(false),
@@ -163,14 +162,14 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let beside = temporary(path)?;
     let written = write_new(&beside, text, mode).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        // Nothing is lost where it is not there.
+        // The file may not exist, depending on the step that failed.
         let _ = fs::remove_file(&beside);
         return written;
     }
     sync_directory(&parent(path))
 }
 
-/// A name beside the file that nobody can foresee.
+/// Returns an unpredictable name for a temporary file beside the file.
 fn temporary(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0; RANDOM_DIGITS / 2];
     SystemRandom::new()
@@ -183,16 +182,16 @@ fn temporary(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
-/// Writes a file that must not be there yet, not even as a link to elsewhere.
+/// Writes a file that must not exist, not even as a symbolic link.
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // The mode above is less the process's umask.
+    // The umask was applied to the mode above.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-/// Returns true for errors that say that no other file can take the place of this one. A full disk is none of them.
+/// Returns true for errors of a file that cannot be replaced. A full disk is not one of them.
 fn must_stay_in_place(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -200,8 +199,8 @@ fn must_stay_in_place(error: &io::Error) -> bool {
     )
 }
 
-/// Writes over the old text. The disk is asked for the room first, by spaces behind the old text, which stays readable as it is; and what
-/// is written is never shorter than the old text before the file is cut.
+/// Overwrites the file in place. First reserves the disk space by appending spaces, which keeps the old text readable. The new text is
+/// padded to at least the length of the old text before the file is truncated.
 fn in_place(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits());
@@ -221,7 +220,7 @@ fn in_place(path: &Path, text: &str) -> io::Result<()> {
     let padded = [text.as_bytes(), &spaces(length - text.len())].concat();
     let written = file.write_all_at(&padded, 0).and_then(|()| file.sync_all());
     if written.is_err() {
-        // Some file systems need room for what is overwritten, too, and give back what the failed attempt has taken.
+        // Some file systems need additional space for overwriting, too; restoring the old text releases it.
         let _ = file.write_all_at(&old, 0);
         let _ = file.set_len(old.len() as u64);
         return written;

@@ -1,4 +1,4 @@
-//! The part that keeps the targets file up to date and forgets what has expired.
+//! The service that writes the targets file and expires aliases.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,10 @@ use super::proxy_registry::ProxyRegistry;
 use super::targets_file;
 use crate::supervise::{Part, blocking};
 
-/// How long to wait before another try to write a file that could not be written.
+/// Retry interval after a failed write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What stands in the way of being ready.
+/// The reason why the bridge is not ready, if any.
 #[derive(Debug, Default)]
 pub(super) struct Readiness(Mutex<Option<String>>);
 
@@ -39,16 +39,16 @@ pub(super) struct TargetsFileWriter {
     readiness: Arc<Readiness>,
     written: Option<String>,
     warned: bool,
-    /// True until the file is made, where there was none at the start.
+    /// True until the file is created, if it did not exist at start.
     missing: bool,
 }
 
 impl TargetsFileWriter {
-    /// Reads what the last run has left, and makes the file anew.
+    /// Reads the targets file of the last run.
     ///
     /// # Errors
     ///
-    /// Where the file is there and cannot be read: starting with an empty list would make Prometheus forget all targets.
+    /// If the file exists and cannot be read. Starting with an empty list would make Prometheus drop all targets.
     pub(super) fn open(
         registry: Arc<ProxyRegistry>,
         path: PathBuf,
@@ -60,7 +60,7 @@ impl TargetsFileWriter {
         let found = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))?;
         let missing = found.is_none();
         if let Some(text) = found {
-            // A file of nothing is what a container's mount begins with.
+            // A container's mount may start as an empty file.
             if !text.trim().is_empty() {
                 let (entries, faults) = targets_file::parse(&text, Instant::now()).map_err(|e| {
                     anyhow::anyhow!("bridge.targets_file: {shown} is no targets file ({e}); move it away to start with none")
@@ -82,7 +82,7 @@ impl TargetsFileWriter {
         })
     }
 
-    /// Writes the file if its text has changed; says whether all is well.
+    /// Writes the file if its text has changed; returns false if that failed.
     async fn write(&mut self) -> bool {
         let text = self.registry.targets();
         if self.written.as_ref() == Some(&text) {

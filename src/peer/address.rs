@@ -1,4 +1,4 @@
-//! Where a link can be dialled: a key, and a host and port to find its owner at.
+//! Link addresses: a public key, for QUIC with a host and a port.
 
 use std::fmt;
 use std::io;
@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 use super::PublicKey;
 
-/// The schemes of addresses.
+/// The URL schemes of addresses.
 const QUIC: &str = "quic://";
 const HYPERDHT: &str = "hyperdht://";
 
-/// Where somebody can be dialled, and whose key has to answer there.
+/// The address of a peer to dial, with the key expected there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LinkAddress {
-    /// At a host and port, over QUIC.
+    /// A host and port, over QUIC.
     Quic(QuicAddress),
-    /// Wherever it is: over HyperDHT a key is enough.
+    /// A key alone, over HyperDHT.
     Hyperdht(PublicKey),
 }
 
 impl LinkAddress {
-    /// Who is to answer.
+    /// Returns the key expected at the address.
     #[must_use]
     pub fn key(&self) -> PublicKey {
         match self {
@@ -32,17 +32,17 @@ impl LinkAddress {
     }
 }
 
-/// A public key and where its owner listens for links over QUIC: `KEY@HOST:PORT`, with `quic://` before it or not.
+/// A public key and the host and port of its owner for QUIC: `KEY@HOST:PORT`, with or without `quic://` before it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QuicAddress {
-    /// Who is to answer.
+    /// The key expected at the address.
     pub key: PublicKey,
-    /// `HOST:PORT`; names are looked up at each dial.
+    /// `HOST:PORT`; the name is resolved at each dial.
     pub host_port: Arc<str>,
 }
 
 impl QuicAddress {
-    /// The addresses that the place stands for at this moment.
+    /// Resolves the host and port.
     pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let found: Vec<SocketAddr> = tokio::net::lookup_host(&*self.host_port).await?.collect();
         if found.is_empty() {

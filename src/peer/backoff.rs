@@ -1,10 +1,10 @@
-//! How long to wait before the next try.
+//! Delays between retries.
 
 use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// Waits after a registration that was refused, and over HyperDHT after any that failed: somebody has to put something right first.
+/// Delays after a refused registration, and over HyperDHT after any failed one: most causes need a change of configuration.
 pub(super) const REFUSAL_DELAYS: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
@@ -12,8 +12,8 @@ pub(super) const REFUSAL_DELAYS: [Duration; 4] = [
     Duration::from_secs(300),
 ];
 
-/// Waits that grow with each failure, the last one for good, each shortened by up to a half so that many proxies do not come back at
-/// the same moment.
+/// Delays that grow with each failure up to the last one. Each is shortened by up to a half at random, so that many proxies do not retry
+/// at the same moment.
 #[derive(Debug)]
 pub(super) struct Backoff {
     steps: &'static [Duration],
@@ -25,12 +25,12 @@ impl Backoff {
         Self { steps, failures: 0 }
     }
 
-    /// All is well again.
+    /// Restarts with the first delay.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The wait after one more failure.
+    /// Returns the delay after one more failure.
     pub(super) fn next(&mut self) -> Duration {
         let step = self.steps.get(self.failures).or(self.steps.last()).copied().unwrap_or_default();
         self.failures += 1;
@@ -38,12 +38,12 @@ impl Backoff {
     }
 }
 
-/// Between a half and the whole of `span`, by where `random` lies in its range.
+/// Returns a duration between half of `span` and `span`, depending on the position of `random` in its range.
 fn jittered(span: Duration, random: u32) -> Duration {
     span.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
 }
 
-/// A number for jitter; the middle where the system has none to give.
+/// Returns a random number for jitter, or the middle of the range if the system has no randomness.
 fn random() -> u32 {
     let mut bytes = [0; 4];
     SystemRandom::new()

@@ -1,4 +1,4 @@
-//! One bridge of a proxy: dial, register, be scraped, and come back when the link is lost.
+//! The session of a proxy with one bridge over QUIC: dials, registers, serves scrapes, and reconnects after a loss.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::transport::{self, CLOSED, HEARTBEAT_INTERVAL, MAX_STREAMS, close_reas
 use super::{Identity, PublicKey, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
-/// Waits between dials. With a handshake of 5 s the last one still finds a bridge within 15 s of its return.
+/// Delays between dials. With a handshake timeout of 5 s, a bridge that comes back is found within 15 s.
 const DIAL_DELAYS: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -28,18 +28,18 @@ const DIAL_DELAYS: [Duration; 5] = [
     Duration::from_secs(8),
 ];
 
-/// How long a link must have lasted for the next dial not to be another failure. A bridge that closes each link, or two proxies that
-/// share a key and push each other out, would otherwise dial for ever as fast as they can.
+/// Minimum duration of a link for the dial backoff to restart. Without it, a bridge that closes each link, or two proxies that share a
+/// key and replace each other, would cause dials at full speed.
 const STABLE_AFTER: Duration = Duration::from_secs(15);
 
-/// Answers of lost links that may wait for word of their fate: what a bridge may have open a few times over. Beyond it all of them are
-/// given back, so that a bridge which asks and vanishes, again and again, holds no more than this.
+/// Limit on responses of lost links with a pending delivery outcome, a few times the number a bridge can have open. Beyond it all of
+/// them count as unacked, so that a bridge that repeatedly scrapes and disconnects cannot hold more.
 pub(super) const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
 
-/// How long a bridge may take to answer a registration.
+/// Limit on the wait for the response to a registration.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A proxy's relation to one bridge.
+/// The session with one bridge.
 pub(super) struct BridgeSession {
     pub(super) identity: Identity,
     pub(super) bridge: QuicAddress,
@@ -47,21 +47,22 @@ pub(super) struct BridgeSession {
     pub(super) server: ScrapeServer,
 }
 
-/// How a link ended.
+/// The reason for the end of a link.
 enum SessionEnd {
-    /// We were told to stop.
+    /// The proxy is stopping.
     Stopped,
-    /// The bridge does not want us, for now.
+    /// The bridge refused the registration.
     Refused,
-    /// It broke or was closed.
+    /// The link was lost or closed.
     Over,
 }
 
 impl BridgeSession {
-    /// Works until `stop`; then tells the bridge, and finishes the scrapes in work.
+    /// Runs until `stop`; then notifies the bridge and finishes open scrapes.
     pub(super) async fn run(self, stop: CancellationToken) {
         let (mut dials, mut refusals) = (Backoff::new(&DIAL_DELAYS), Backoff::new(&REFUSAL_DELAYS));
-        // Bounded by MAX_STREAMS and MAX_ORPHANS; answers of a lost link stay until their fate is told or their patience ends.
+        // Bounded by MAX_STREAMS and MAX_ORPHANS. Responses of a lost link stay until their delivery outcome is reported or
+        // REPORT_TIMEOUT has passed.
         let mut streams = JoinSet::new();
         while !stop.is_cancelled() {
             let dialed = tokio::select! {
@@ -142,7 +143,7 @@ impl BridgeSession {
     }
 }
 
-/// A link that is up.
+/// An open link.
 struct BridgeLink<'s> {
     session: &'s BridgeSession,
     connection: Connection,
@@ -151,7 +152,7 @@ struct BridgeLink<'s> {
 }
 
 impl BridgeLink<'_> {
-    /// Registers and serves until the link ends, and says so.
+    /// Registers and serves until the link ends, and reports its end.
     async fn run(&mut self, open: OpenLink, stop: &CancellationToken) -> SessionEnd {
         match self.exchange(stop).await {
             Ok(end) => {
@@ -182,7 +183,7 @@ impl BridgeLink<'_> {
         let (mut inbox, mut outbox) = (ControlReceiver::new(recv), ControlSender(send));
         let mut heartbeats = interval(HEARTBEAT_INTERVAL);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The time of the next registration, or the end of our patience with the one under way.
+        // `due` is the time of the next registration, or the deadline for the response to the current one.
         let (mut due, mut awaiting_reply) = (Instant::now(), false);
         loop {
             tokio::select! {
@@ -245,7 +246,7 @@ impl BridgeLink<'_> {
         });
     }
 
-    /// Says goodbye and finishes what is in work; the supervisor limits how long that may take.
+    /// Notifies the bridge and finishes open scrapes. The supervisor limits the duration.
     async fn drain(&mut self, outbox: &mut ControlSender) -> Result<SessionEnd, ControlError> {
         outbox.send(&LinkMessage::Goodbye("the proxy is stopping".to_owned())).await?;
         loop {

@@ -1,4 +1,4 @@
-//! The scraped end: registers at bridges and is scraped over the same links; may also listen for scrapers.
+//! A client: registers with bridges and is scraped over the same links. It can also listen for scrapers.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -31,52 +31,53 @@ use super::{Identity, LinkAddress, PublicKey, Registration};
 use crate::http::{Door, reply};
 use crate::supervise::{DRAIN, Part};
 
-/// Where a client is scraped from.
+/// Settings of a client.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// Who it is.
+    /// The key of the client.
     pub identity: Identity,
-    /// The bridges at which it registers, all at the same time.
+    /// The bridges to register with, all at the same time.
     pub bridges: Vec<LinkAddress>,
-    /// What it registers.
+    /// The content of the registrations.
     pub registration: Registration,
-    /// `HOST:PORT` on which it also answers scrapers that dial it, if at all.
+    /// `HOST:PORT` to listen on for scrapers, if any.
     pub listen: Option<String>,
-    /// Who may dial it, besides the bridges. Where there is a bridge on HyperDHT, that is also who may reach it there by its key.
+    /// The keys allowed to dial the client, in addition to the bridges. With a bridge on HyperDHT they can dial it there, too.
     pub allow: Vec<PublicKey>,
-    /// `HOST:PORT` of the nodes through which HyperDHT is joined, where a bridge is there; empty: the public ones.
+    /// `HOST:PORT` of the HyperDHT bootstrap nodes; empty: the public ones. Not used without a bridge on HyperDHT.
     pub bootstrap: Vec<String>,
 }
 
-/// Why a client cannot be.
+/// The error of creating a client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// It cannot listen.
+    /// Listening failed.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// It cannot join HyperDHT.
+    /// Joining HyperDHT failed.
     #[error(transparent)]
     Hyperdht(#[from] HyperdhtError),
 }
 
-/// A program that is scraped over links: the proxy, or any program that uses this library for its own metrics.
+/// A program that is scraped over links: the proxy, or any program that exposes its own metrics with this library.
 ///
 /// See `examples/peer_client.rs`.
 pub struct Client {
     sessions: Vec<BridgeSession>,
     listener: Option<ScraperListener>,
-    /// Reached by key, where a bridge is on HyperDHT.
+    /// The scrape server on HyperDHT, if a bridge is there.
     hyperdht: Option<HyperdhtScrapeServer>,
     events: Arc<LinkEvents>,
     key: PublicKey,
 }
 
 impl Client {
-    /// Binds what there is to bind; no bridge is dialled yet. What comes over links is answered at `door`, which should not write.
+    /// Binds the sockets; no bridge is dialed yet. `door` handles the requests received over links; it should have no endpoints that
+    /// write.
     ///
     /// # Errors
     ///
-    /// Where `listen` cannot be bound, or HyperDHT cannot be joined and a bridge is there.
+    /// If `listen` cannot be bound, or HyperDHT cannot be joined and a bridge is there.
     pub async fn bind(settings: ClientSettings, door: Door, events: LinkEvents) -> Result<Self, ClientError> {
         let events = Arc::new(events);
         let server = ScrapeServer::new(door.clone(), events.clone());
@@ -107,7 +108,7 @@ impl Client {
             None => None,
             Some(address) => {
                 let admitted: HashSet<_> = bridges.iter().map(LinkAddress::key).chain(allow).collect();
-                // One stream carries the control messages.
+                // One more stream for the control messages.
                 let handshake_settings = (AdmittedKeys::Only(Arc::new(admitted)), Protocol::Scrape, MAX_STREAMS + 1);
                 Some(ScraperListener {
                     listener: QuicListener::bind(&identity, &address, handshake_settings, events.clone()).await?,
@@ -133,7 +134,7 @@ impl Client {
         })
     }
 
-    /// As [`Client::bind`], for a program whose metrics a function gives, which may take `request_timeout` for each request.
+    /// Like [`Client::bind`], with metrics returned by a function. `request_timeout` limits each call.
     ///
     /// # Errors
     ///
@@ -152,25 +153,25 @@ impl Client {
         Self::bind(settings, metrics_service_within(request_timeout, metrics), events).await
     }
 
-    /// The key under which it registers, and under which scrapers dial it.
+    /// Returns the key that the client registers and that scrapers dial.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.key
     }
 
-    /// Where it listens for scrapers, with the real port.
+    /// Returns the address it listens on for scrapers, with the real port.
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
         self.listener.as_ref()?.listener.local_addr()
     }
 
-    /// What happens from now on.
+    /// Subscribes to events from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
         self.events.subscribe()
     }
 
-    /// Registers and serves until `stop`; then says goodbye to all bridges. Dropping the future drops all links.
+    /// Registers and serves until `stop`; then notifies all bridges. Dropping the future drops all links.
     pub async fn run(self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         for session in self.sessions {
@@ -187,7 +188,7 @@ impl Client {
         }
     }
 
-    /// Runs in a task of its own. For programs that have no supervisor.
+    /// Runs the client in a task of its own, for programs without a supervisor.
     #[must_use]
     pub fn start(self) -> RunningClient {
         let (key, events, stop) = (self.key, self.events.clone(), CancellationToken::new());
@@ -210,14 +211,14 @@ impl Part for Client {
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         Box::pin(async move {
             Self::run(*self, stop.clone()).await;
-            // A client without bridges that does not listen has nothing to do, and says so by waiting.
+            // A client without bridges and listener has no tasks; it waits for the stop.
             stop.cancelled().await;
             Ok(())
         })
     }
 }
 
-/// A [`Client`] at work; dropping it stops it at once.
+/// A running [`Client`]; dropping it stops it immediately.
 pub struct RunningClient {
     key: PublicKey,
     events: Arc<LinkEvents>,
@@ -227,13 +228,13 @@ pub struct RunningClient {
 }
 
 impl RunningClient {
-    /// The key under which it registers.
+    /// Returns the key that the client registers.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.key
     }
 
-    /// What happens from now on.
+    /// Subscribes to events from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
         self.events.subscribe()
@@ -249,10 +250,10 @@ impl RunningClient {
         }
     }
 
-    /// Says goodbye to all bridges and finishes the scrapes in work, both within a bounded time.
+    /// Notifies all bridges and finishes open scrapes, within a bounded time.
     pub async fn close(mut self) {
         self.stop.cancel();
-        // What is not finished by then is dropped.
+        // Open scrapes are dropped at the timeout.
         let _ = timeout(DRAIN, &mut self.task).await;
     }
 }
@@ -263,8 +264,8 @@ impl Drop for RunningClient {
     }
 }
 
-/// A door with one thing behind it: `GET /metrics`, answered by a function. Where it fails, [`LinkEvent::ScrapeFailed`] has the whole error, which
-/// also goes to the log, and the scraper learns no more than the number of the scrape.
+/// Returns an HTTP service with one endpoint, `GET /metrics`, with metrics returned by a function. If the function fails, the full
+/// error is logged and emitted as [`LinkEvent::ScrapeFailed`]; the scraper receives the number of the scrape only.
 #[must_use]
 pub fn metrics_service<F, T, E>(metrics: F) -> Door
 where
@@ -275,7 +276,7 @@ where
     door(metrics, None)
 }
 
-/// As [`metrics_service`], for a function that may take so long for each request. One that takes longer is dropped, and has failed.
+/// Like [`metrics_service`], with a limit on the duration of each call. A call that takes longer is dropped and counts as failed.
 #[must_use]
 pub fn metrics_service_within<F, T, E>(wait: Duration, metrics: F) -> Door
 where
@@ -311,7 +312,7 @@ where
                 }
                 Err(failed) => {
                     let scrape = headers.get(SCRAPE).and_then(|value| value.to_str().ok()?.parse().ok());
-                    // Over HyperDHT there is no such header, and the number is told elsewhere.
+                    // Over HyperDHT this header does not exist; the caller adds the number.
                     let told = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection_error::failure_text);
                     let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, told);
                     response.extensions_mut().insert(failed);
@@ -324,5 +325,5 @@ where
     Door::new(routes, &["GET /metrics"], Arc::default(), Arc::default())
 }
 
-/// How often a client registers if nothing else is said.
+/// The default interval of registrations.
 pub const REGISTER_INTERVAL: Duration = Duration::from_secs(3_600);

@@ -1,18 +1,18 @@
-//! A failed collection of metrics: the whole error is for the log and the events of the program that failed, and the other end learns
-//! no more than the number under which they have it.
+//! The error of a failed collection of metrics. The full error is logged and emitted as an event; the peer receives the number of the
+//! scrape only.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::ScrapeId;
 
-/// The error of a collection. A door leaves it in the extensions of its response.
+/// The error of a collection, passed in the extensions of the response.
 #[derive(Debug, Clone)]
 pub(super) struct CollectionError(Arc<str>);
 
 impl CollectionError {
     pub(super) fn new(error: &impl fmt::Display) -> Self {
-        // With all causes, where the error has some to tell.
+        // The alternate form includes the causes of an `anyhow::Error`.
         Self(format!("{error:#}").into())
     }
 }
@@ -23,7 +23,7 @@ impl fmt::Display for CollectionError {
     }
 }
 
-/// What the other end is told, in the words of the JavaScript client.
+/// Returns the error text for the peer, the same as of the JavaScript client.
 pub(super) fn failure_text(scrape: ScrapeId) -> String {
     format!("Failed to obtain metrics (uid {scrape})")
 }

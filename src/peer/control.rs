@@ -1,34 +1,34 @@
-//! The control messages of a link on their stream.
+//! Control messages of a link on their stream.
 
 use bytes::BytesMut;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 
 use crate::wire::{LinkFault, LinkMessage};
 
-/// Read at once; a message is a few hundred bytes.
+/// Bytes read at once; a message has a few hundred bytes.
 const READ: usize = 4 * 1024;
 
-/// Why the control stream is of no more use.
+/// The error of the control stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ControlError {
-    /// The connection or the stream broke.
+    /// Reading from the stream failed.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The connection or the stream broke.
+    /// Writing to the stream failed.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// What came is no message.
+    /// The received bytes are not a valid message.
     #[error(transparent)]
     Fault(#[from] LinkFault),
-    /// The other end has ended the stream.
+    /// The peer closed the stream.
     #[error("the control stream was ended")]
     Ended,
 }
 
-/// What the other end says.
+/// Receives control messages.
 pub(super) struct ControlReceiver {
     stream: RecvStream,
-    // Bounded: a message that would not fit is a fault as soon as its header is there.
+    // Bounded: a message longer than the limit is an error as soon as its header is complete.
     buffer: BytesMut,
 }
 
@@ -40,7 +40,7 @@ impl ControlReceiver {
         }
     }
 
-    /// The next message; those of later versions are passed over. Dropping the future loses nothing.
+    /// Returns the next message, skipping those of later protocol versions. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<LinkMessage, ControlError> {
         loop {
             if let Some((message, length)) = LinkMessage::decode(&self.buffer)? {
@@ -56,11 +56,11 @@ impl ControlReceiver {
     }
 }
 
-/// What we say.
+/// Sends control messages.
 pub(super) struct ControlSender(pub(super) SendStream);
 
 impl ControlSender {
-    /// Sends a message; it is small, so this waits only for an end that takes nothing at all.
+    /// Sends a message. It is small, so this blocks only if the peer reads nothing at all.
     pub(super) async fn send(&mut self, message: &LinkMessage) -> Result<(), ControlError> {
         Ok(self.0.write_all(&message.encode()).await?)
     }

@@ -1,4 +1,4 @@
-//! The scraping end's books: what became of an answer at its reader, told to whoever gave it.
+//! Delivery receipts at the scraping end: report to the scraped end whether a response has reached its reader.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -11,17 +11,17 @@ use super::link_event::ScrapeId;
 use super::stream::LinkStream;
 use crate::model::Client;
 
-/// Deliveries that are remembered for the next request: the scrapes of as many readers between two of them.
+/// Limit on deliveries kept for the next request: the scrapes of as many readers between two requests.
 const MAX_UNREPORTED: usize = 256;
 
-/// Numbers for scrapes, none given twice in a run, and hardly ever in two runs.
+/// Generator of scrape numbers: unique within a run, and almost certainly between runs.
 #[derive(Debug)]
 pub(crate) struct ScrapeIds(AtomicU64);
 
 impl Default for ScrapeIds {
     fn default() -> Self {
         let mut start = [0; 8];
-        // Without randomness numbers begin at 0, and a restart could confirm an answer of the run before.
+        // Without randomness the numbers start at 0, so after a restart a report could ack a response of the previous run.
         let _ = SystemRandom::new().fill(&mut start);
         Self(AtomicU64::new(u64::from_ne_bytes(start)))
     }
@@ -33,7 +33,7 @@ impl ScrapeIds {
     }
 }
 
-/// Deliveries that one scraped end has not surely been told of. They outlive its link.
+/// Deliveries that the scraped end may not have received a report of. They outlive the link.
 #[derive(Debug, Default)]
 pub(crate) struct UnreportedDeliveries(Mutex<VecDeque<ScrapeId>>);
 
@@ -51,20 +51,21 @@ impl UnreportedDeliveries {
         });
     }
 
-    /// All of them, for the head of a request.
+    /// Returns all of them, for the header of a request.
     pub(super) fn list(&self) -> Vec<ScrapeId> {
         self.with(|list| list.iter().copied().collect())
     }
 
-    /// The request with these was answered, so they have been heard.
+    /// Removes deliveries after their report has arrived: the request that contained them was answered.
     pub(super) fn mark_reported(&self, reported: &[ScrapeId]) {
         self.with(|list| list.retain(|scrape| !reported.contains(scrape)));
     }
 }
 
-/// What is to be done with an answer: say whether it has reached its reader.
+/// The receipt of a response, for reporting whether it has reached its reader.
 ///
-/// Until then its stream is kept, so that the scraped end keeps waiting. A receipt that is dropped says nothing, which counts as no.
+/// Until then its stream stays open, so that the scraped end keeps waiting. Dropping all clones of a receipt without a report counts as
+/// unacked.
 #[derive(Clone)]
 pub struct DeliveryReceipt(Arc<ReceiptState>);
 
@@ -77,11 +78,11 @@ pub(super) struct ReceiptState {
 
 #[derive(Debug)]
 enum ReceiptPhase {
-    /// The body is still coming.
+    /// The body is being received.
     Receiving,
-    /// The body has come whole, and its stream waits.
+    /// The body is complete; its stream stays open until the report.
     Complete(LinkStream),
-    /// All has been said.
+    /// The outcome was reported.
     Reported,
 }
 
@@ -101,19 +102,19 @@ impl DeliveryReceipt {
         }))
     }
 
-    /// The number of the scrape, the same at both ends.
+    /// Returns the number of the scrape, the same at both ends.
     #[must_use]
     pub fn scrape(&self) -> ScrapeId {
         self.0.scrape
     }
 
-    /// Whether all of the answer has come.
+    /// Returns true if the body was received completely.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.0.whole.load(Ordering::Acquire)
     }
 
-    /// The body has come whole.
+    /// Marks the body as complete.
     pub(super) fn complete(&self, stream: LinkStream) {
         self.0.whole.store(true, Ordering::Release);
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +130,7 @@ impl DeliveryReceipt {
         )
     }
 
-    /// Whether the body has come whole, and its stream waits for word from the reader.
+    /// Returns true if the body is complete and its outcome was not reported.
     fn awaits_outcome(&self) -> bool {
         matches!(
             &*self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
@@ -144,7 +145,7 @@ impl DeliveryReceipt {
         )
     }
 
-    /// The answer has reached its reader, whole.
+    /// Reports that the complete response has reached its reader.
     pub fn acked(&self) {
         if let ReceiptPhase::Complete(stream) = self.take_phase() {
             (self.0.deliver)(self.0.scrape);
@@ -152,7 +153,7 @@ impl DeliveryReceipt {
         }
     }
 
-    /// It may not have.
+    /// Reports that the response may not have reached its reader.
     pub fn unacked(&self) {
         if let ReceiptPhase::Complete(stream) = self.take_phase() {
             stream.reset();
@@ -160,15 +161,16 @@ impl DeliveryReceipt {
     }
 }
 
-/// The receipts of one link that are not settled, the oldest first.
+/// The receipts of one link that were not reported, the oldest first.
 ///
-/// A reader that has an answer and does not ask again keeps a stream of the link, and readers of one address could keep all of them.
+/// A reader that has received a response and sends no further request occupies a stream of the link. Without a limit, the readers of one
+/// address could occupy all streams.
 #[derive(Debug, Default)]
 pub(super) struct PendingReceipts(Mutex<Vec<(Client, Weak<ReceiptState>)>>);
 
 impl PendingReceipts {
-    /// Notes an answer for this client. Where `most` wait already, the oldest answer of the client that has most of them is given back:
-    /// its reader may have it, but does not say so in time.
+    /// Adds the receipt of a client. If `most` receipts are pending already, reports the oldest one of the client with the most as
+    /// unacked: its reader may have the response, but does not confirm it in time.
     pub(super) fn add(&self, client: &Client, receipt: &DeliveryReceipt, most: usize) {
         let unacked = {
             let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);

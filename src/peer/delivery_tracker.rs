@@ -1,8 +1,8 @@
-//! The scraped end's books: which answers have reached their readers, as the scraping end tells it.
+//! Delivery tracking at the scraped end: which responses have reached their readers, as reported by the scraping end.
 //!
-//! The scraping end numbers its scrapes. When it knows that an answer has reached its reader it says so in a control message and again
-//! in the head of its next request, so that the order in which streams arrive does not matter. Until then the answer counts as not
-//! acknowledged; what it lent (one-shot events) stays lent.
+//! The scraping end numbers its scrapes. Once a response has reached its reader, it reports the number in a control message and again in
+//! a header of its next request, so that the order in which streams arrive does not matter. Until then the response counts as unacked,
+//! and its events stay leased.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,19 +19,21 @@ use super::collection_error::CollectionError;
 use super::link_event::{LinkEvent, LinkEvents, ScrapeId};
 use crate::http::SendQueue;
 
-/// The header that carries a scrape's number.
+/// The header with the number of a scrape.
 pub(super) const SCRAPE: HeaderName = HeaderName::from_static("exporter-proxy-scrape");
 
-/// The header that carries the numbers of scrapes whose answers have reached their readers, separated by commas.
+/// The header with the numbers of delivered scrapes, separated by commas.
 pub(super) const DELIVERED: HeaderName = HeaderName::from_static("exporter-proxy-delivered");
 
-/// How long after a lost connection somebody may still say what became of an answer: as long as an unseen scraper is remembered.
+/// Time after the loss of a connection in which an outcome can be reported, equal to the default lifetime of a scraper that does not
+/// scrape.
 pub(super) const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Answers whose fate is open, over all links: far more than a healthy bridge has, and 100 kB. Beyond it an answer counts as not delivered.
+/// Limit on responses with a pending outcome over all links: far more than a working bridge has, and 100 kB. Beyond it a response counts
+/// as unacked.
 const MAX_PENDING: usize = 4_096;
 
-/// The open answers of all links. Cloning clones a handle.
+/// The responses with a pending outcome of all links. A clone is a handle to the same tracker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DeliveryTracker(Arc<Mutex<Pending>>);
 
@@ -42,7 +44,7 @@ impl DeliveryTracker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `peer` says that the answer to this scrape of its own has reached its reader.
+    /// Records the report of `peer` that this scrape was delivered. Only its own scrapes are affected.
     pub(super) fn delivered(&self, peer: PublicKey, scrape: ScrapeId) {
         let delivery = self.lock().get(&(peer, scrape)).and_then(Weak::upgrade);
         if let Some(delivery) = delivery {
@@ -62,7 +64,7 @@ impl DeliveryTracker {
     }
 }
 
-/// One stream's account: the scrape that it carries, and whether the answer was delivered.
+/// The delivery state of the scrape on one stream.
 #[derive(Debug)]
 pub(super) struct StreamDelivery {
     peer: PublicKey,
@@ -89,7 +91,7 @@ impl StreamDelivery {
         })
     }
 
-    /// Whether a scrape has come on the stream.
+    /// Returns true if the stream has received a request.
     pub(super) fn has_request(&self) -> bool {
         self.scrape.get().is_some()
     }
@@ -99,7 +101,7 @@ impl StreamDelivery {
         self.waker.wake();
     }
 
-    /// Ready once the answer was delivered.
+    /// Resolves when the response was delivered.
     pub(super) fn poll_delivered(&self, cx: &Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
         if self.delivered.load(Ordering::Acquire) {
@@ -111,12 +113,13 @@ impl StreamDelivery {
 }
 
 impl SendQueue for StreamDelivery {
-    /// The reader is behind the other end, so acknowledgements of the transport say nothing: it has all or we do not know.
+    /// The reader is behind the peer, so the acknowledgements of the transport do not count: either all bytes are acked by a report, or
+    /// none.
     fn unacked(&self) -> io::Result<u64> {
         Ok(u64::from(!self.delivered.load(Ordering::Acquire)))
     }
 
-    /// The other end sends one request a stream.
+    /// A stream carries one request.
     fn unread(&self) -> io::Result<u64> {
         Ok(0)
     }
@@ -184,7 +187,7 @@ mod tests {
         let tracker = DeliveryTracker::default();
         let first = asked(&tracker, 1, &[(SCRAPE, "00000000000000a1")]);
         let others = asked(&tracker, 2, &[(SCRAPE, "00000000000000a1"), (DELIVERED, "a1")]);
-        // Another's word counts for nothing, nor does one's own about the scrape that it stands in.
+        // A report of another peer is ignored, and so is a report of a scrape in its own request.
         assert_eq!((first.unacked().unwrap(), others.unacked().unwrap()), (1, 1));
         let next = asked(&tracker, 1, &[(SCRAPE, "a2"), (DELIVERED, "ff, a1,x")]);
         assert_eq!((first.unacked().unwrap(), next.unacked().unwrap()), (0, 1));

@@ -1,4 +1,4 @@
-//! Dialling: from a key and a place to a connection whose other end has shown that key.
+//! Dialing over QUIC: connects to an address and verifies the key of the peer.
 
 use std::net::SocketAddr;
 use std::sync::PoisonError;
@@ -11,29 +11,29 @@ use super::tls::{self, Protocol};
 use super::transport::{self, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, SERVER_NAME, close_reason};
 use super::{Identity, PublicKey, QuicAddress};
 
-/// Why nobody was reached.
+/// The error of a dial.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The host's name has no address.
+    /// The host name does not resolve.
     #[error("{0} does not resolve: {1}")]
     Resolve(String, std::io::Error),
-    /// No socket for it.
+    /// Creating the socket failed.
     #[error("no socket towards {0}: {1}")]
     Socket(SocketAddr, std::io::Error),
-    /// Somebody else is there.
+    /// The peer at the address has another key.
     #[error("{address} has the wrong key: expected {expected}, found {found}")]
     WrongKey {
-        /// Who was asked.
+        /// The dialed address.
         address: SocketAddr,
-        /// Who should have answered.
+        /// The expected key.
         expected: PublicKey,
-        /// Who did.
+        /// The key of the peer.
         found: PublicKey,
     },
-    /// Nobody answered in time.
+    /// The handshake timed out.
     #[error("{0} did not answer within {1:?}")]
     Silent(SocketAddr, Duration),
-    /// The handshake failed, for instance because we are not let in.
+    /// The handshake failed, for instance because the peer does not admit our key.
     #[error("{0}: {1}")]
     Refused(SocketAddr, String),
     /// TLS cannot be set up.
@@ -41,21 +41,21 @@ pub enum DialError {
     Tls(#[from] rustls::Error),
 }
 
-/// A connection, and the endpoint that it alone uses.
+/// A connection and the endpoint that it uses alone.
 pub(super) struct DialedConnection {
     pub(super) connection: Connection,
     endpoint: Endpoint,
 }
 
 impl DialedConnection {
-    /// Waits a moment until the other end has been told that the connection was closed.
+    /// Waits until the peer has received the close, with a timeout.
     pub(super) async fn wait_closed(&self) {
-        // Whoever cannot be told finds out by silence.
+        // A peer that does not receive the close runs into its idle timeout.
         let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 
-/// Dials each address of the place in turn; the other end may open so many streams.
+/// Dials each address of the host in turn. `streams` limits the streams that the peer may open.
 pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<DialedConnection, DialError> {
     let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.host_port.to_string(), e))?;
     let mut last = None;
@@ -76,7 +76,7 @@ async fn dial_one(
     streams: u32,
 ) -> Result<DialedConnection, DialError> {
     let socket = |e| DialError::Socket(address, e);
-    // A new socket each time: behind a translator of addresses the last one's mapping may lead nowhere any more.
+    // A new socket for each dial, because the NAT mapping of the previous one may be stale.
     let endpoint = transport::dialing_endpoint(identity, address).map_err(socket)?;
     let (crypto, unexpected) = tls::client_config(identity, expected, protocol)?;
     let config = transport::client_config(crypto, streams, protocol);

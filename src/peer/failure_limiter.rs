@@ -1,4 +1,4 @@
-//! A limit on failed tries, for each address and each key. Time is an argument.
+//! A limit on failed attempts for each address and each key. Time is an argument.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures within [`WINDOW`] after which one is not even listened to: a person's slips stay below it, guessing becomes hopeless.
+/// Failures within [`WINDOW`] after which further attempts are ignored. Typing errors stay below the limit; guessing is hopeless.
 const MAX_FAILURES: u32 = 10;
 
-/// How long failures count.
+/// The time for which a failure counts.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The most that are remembered: 64 kB or so. Beyond it the oldest are forgotten, so a flood of addresses cannot shut out a newcomer.
+/// Limit on entries, about 64 kB. Beyond it the oldest are evicted, so that a flood of addresses cannot block a new client.
 const MAX_ENTRIES: usize = 4_096;
 
-/// Who has failed lately, and how often.
+/// Recent failures by key.
 #[derive(Debug)]
 pub(crate) struct FailureLimiter<K> {
     failures: HashMap<K, (Instant, u32)>,
@@ -28,13 +28,13 @@ impl<K> Default for FailureLimiter<K> {
 }
 
 impl<K: Hash + Eq + Copy> FailureLimiter<K> {
-    /// Whether `key` may try now.
+    /// Returns true if `key` is below the limit.
     #[must_use]
     pub(crate) fn allows(&self, key: K, now: Instant) -> bool {
         self.recent(key, now) < MAX_FAILURES
     }
 
-    /// Whether `key` has failed lately.
+    /// Returns true if `key` has failed within [`WINDOW`].
     #[must_use]
     pub(crate) fn has_failed(&self, key: K, now: Instant) -> bool {
         self.recent(key, now) > 0
@@ -45,7 +45,7 @@ impl<K: Hash + Eq + Copy> FailureLimiter<K> {
         recent.map_or(0, |(_, count)| *count)
     }
 
-    /// Books a failure of `key`, and says how many that makes.
+    /// Records a failure of `key` and returns its number of failures.
     pub(crate) fn record_failure(&mut self, key: K, now: Instant) -> u32 {
         if self.failures.len() >= MAX_ENTRIES && !self.failures.contains_key(&key) {
             self.evict(now);
@@ -58,7 +58,7 @@ impl<K: Hash + Eq + Copy> FailureLimiter<K> {
         entry.1
     }
 
-    /// Makes room: what no longer counts goes, and where that is nothing, the older half.
+    /// Removes expired entries, or the older half if none has expired.
     fn evict(&mut self, now: Instant) {
         self.failures.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
         if self.failures.len() < MAX_ENTRIES {

@@ -1,4 +1,4 @@
-//! The vocabulary of links over HyperDHT, in every build of this program.
+//! Types of links over HyperDHT that exist in every build, with and without the cargo feature.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,62 +9,62 @@ use super::{Identity, PublicKey, Registration};
 use crate::http::Door;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
-/// Why something over HyperDHT did not come about.
+/// The error of an operation over HyperDHT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HyperdhtError {
-    /// This program was built without it.
+    /// The program was built without HyperDHT.
     #[error("this program was built without HyperDHT; build it with the cargo feature \"hyperdht\", or use quic:// instead of hyperdht://")]
     Disabled,
-    /// There is no node of ours.
+    /// The local node failed.
     #[error("{0}")]
     Node(String),
-    /// The other end was not reached.
+    /// The peer was not reached.
     #[error("{0}")]
     Unreachable(String),
-    /// The connection ended before there was an answer.
+    /// The connection ended before the response.
     #[error("the link is lost: {0}")]
     Lost(String),
-    /// The other end took too long.
+    /// The peer took too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// So much is asked already that no more is.
+    /// Too many requests are pending on the connection.
     #[error("too many requests wait for an answer already")]
     Busy,
-    /// The other end says that it cannot answer.
+    /// The peer responded with an error.
     #[error("the other end cannot answer: {0}")]
     Failed(String),
-    /// What came is no answer.
+    /// The response is malformed.
     #[error("the answer is broken: {0}")]
     Broken(String),
 }
 
-/// Who wants to register.
+/// The client of a registration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Registrant {
-    /// The key that it has shown; it need not be the one that it registers.
+    /// The verified key of the client; it may register another key.
     pub(crate) key: PublicKey,
-    /// Where it is.
+    /// The address of the client.
     pub(crate) address: SocketAddr,
 }
 
-/// Decides on registrations.
+/// Accepts or refuses registrations.
 pub(crate) trait RegistrationHandler: Send + Sync + 'static {
-    /// What is answered to a request.
+    /// Returns the reply to a request.
     fn register(&self, registrant: Registrant, request: &AliasRequest) -> AliasReply;
 }
 
-/// What the scraped end is made of.
+/// Settings of a scrape server on HyperDHT.
 pub(crate) struct ScrapeServerSettings {
-    /// Under which key it is scraped.
+    /// The key under which it is scraped.
     pub(crate) identity: Identity,
-    /// Where it registers.
+    /// The bridges to register with.
     pub(crate) bridges: Vec<PublicKey>,
-    /// Who may scrape it, besides the bridges.
+    /// The keys that may scrape it, in addition to the bridges.
     pub(crate) allow: Vec<PublicKey>,
-    /// What it registers.
+    /// The content of the registrations.
     pub(crate) registration: Arc<Registration>,
-    /// What answers scrapes.
+    /// The HTTP service that handles scrapes.
     pub(crate) door: Door,
-    /// Where it tells what happens.
+    /// The sink of link events.
     pub(crate) events: Arc<LinkEvents>,
 }

@@ -1,4 +1,4 @@
-//! Links over HyperDHT in a build without them: the same faces, and nobody behind them.
+//! Replacement of the HyperDHT module in builds without the feature: [`Network::join`] fails, so no other method can be called.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::link_event::LinkEvents;
 use super::{Identity, PublicKey};
 use crate::wire::hyperdht::MetricsReply;
 
-/// A node of HyperDHT, of which there is none.
+/// A node of HyperDHT, which cannot exist.
 #[derive(Clone)]
 pub(crate) struct Network(Infallible);
 
@@ -34,7 +34,7 @@ impl Network {
     }
 }
 
-/// The scraped end.
+/// A scrape server, which cannot exist.
 pub(crate) struct HyperdhtScrapeServer(Infallible);
 
 impl HyperdhtScrapeServer {
@@ -43,7 +43,7 @@ impl HyperdhtScrapeServer {
     }
 }
 
-/// Where clients register.
+/// A server for registrations, which cannot exist.
 pub(crate) struct RegistrationServer(Infallible);
 
 impl RegistrationServer {
@@ -52,7 +52,7 @@ impl RegistrationServer {
     }
 }
 
-/// What scrapes by key.
+/// A pool of connections, which cannot exist.
 #[derive(Clone)]
 pub(crate) struct ConnectionPool(Infallible);
 

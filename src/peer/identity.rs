@@ -1,4 +1,4 @@
-//! Who we are on a link: an Ed25519 key pair from a seed of 32 bytes, kept in a file that nobody else may read.
+//! The identity of a peer: an Ed25519 key pair derived from a seed of 32 bytes, stored in a file that only its owner can read.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -19,68 +19,68 @@ use super::PublicKey;
 use super::key::{InvalidKey, read_32_bytes, write_hex};
 use crate::supervise::files::{create_directory, open_regular, parent, sync_directory};
 
-/// What stands before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, 7).
+/// The bytes before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, 7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-/// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410, 4).
+/// The bytes before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410, 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
-/// The largest key file that is read: 64 digits and blanks around them.
+/// Limit on the bytes read of a key file: 64 digits and whitespace around them.
 const MAX_FILE_BYTES: u64 = 1024;
-/// The permissions that a key file must not have: anything for the group or for others.
+/// The permissions that a key file must not have: any for group or others.
 const FORBIDDEN_MODE: u32 = 0o077;
 
-/// Why there is no identity.
+/// The error of loading or creating an identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The file cannot be read.
+    /// Reading the file failed.
     #[error("the key file {} cannot be read: {why}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         why: io::Error,
     },
-    /// The file cannot be made; one that is there is never overwritten.
+    /// Creating the file failed. An existing file is never overwritten.
     #[error("the key file {} cannot be made: {why}", .path.display())]
     Create {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         why: io::Error,
     },
-    /// Others than its owner can read or change the file.
+    /// The file can be read or written by others than its owner.
     #[error("the key file {} can be read by others (mode {mode:04o}); whoever has read it can be us: chmod 600 it, or make a new key", .path.display())]
     Permissions {
         /// The file.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
-    /// What is in the file is no seed.
+    /// The file does not contain a seed.
     #[error("the key file {}: {why}", .path.display())]
     InvalidSeed {
         /// The file.
         path: PathBuf,
-        /// What was expected.
+        /// The expected format.
         why: InvalidKey,
     },
-    /// The system has no randomness to give.
+    /// The system has no randomness.
     #[error("the system gives no random numbers")]
     NoRandomness,
-    /// The TLS library does not take the key.
+    /// The TLS library does not accept the key.
     #[error("the key cannot be used: {0}")]
     Unusable(String),
 }
 
-/// The seed of an identity. Never shown.
+/// The seed of an identity. Its Debug form is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// A new seed.
+    /// Generates a seed.
     ///
     /// # Errors
     ///
-    /// Where the system gives no random numbers.
+    /// If the system has no randomness.
     pub fn random() -> Result<Self, IdentityError> {
         let mut bytes = [0; 32];
         SystemRandom::new().fill(&mut bytes).map_err(|_| IdentityError::NoRandomness)?;
@@ -102,7 +102,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// A key pair, ready for TLS. Cloning clones a handle.
+/// A key pair for TLS. A clone is a handle to the same key pair.
 #[derive(Clone)]
 pub struct Identity {
     public: PublicKey,
@@ -111,18 +111,18 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity that a seed stands for.
+    /// Derives the identity from a seed.
     ///
     /// # Errors
     ///
-    /// Where the TLS library does not take the key, which no seed brings about.
+    /// If the TLS library does not accept the key, which happens for no seed.
     pub fn from_seed(seed: &Seed) -> Result<Self, IdentityError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed.0).map_err(|e| IdentityError::Unusable(e.to_string()))?;
         let bytes = pair.public_key().as_ref().try_into();
         let public = PublicKey::new(bytes.map_err(|_| IdentityError::Unusable("it has not 32 bytes".to_owned()))?);
         let pkcs8 = [&PKCS8_PREFIX[..], &seed.0].concat();
         let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(|e| IdentityError::Unusable(e.to_string()))?;
-        // A raw public key (RFC 7250) stands where a certificate would.
+        // A raw public key (RFC 7250) takes the place of a certificate.
         let spki = [&SPKI_PREFIX[..], public.as_bytes()].concat();
         Ok(Self {
             public,
@@ -131,7 +131,7 @@ impl Identity {
         })
     }
 
-    /// An identity for one run.
+    /// Generates an identity for one run.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Identity {
         Self::from_seed(&Seed::random()?)
     }
 
-    /// The identity in a file, which is made with a new seed where there is none.
+    /// Loads the identity from a file, or creates the file if it does not exist.
     ///
     /// # Errors
     ///
@@ -156,17 +156,17 @@ impl Identity {
                 tracing::info!(key = %made.public, "made a new key in {}", shown.display());
                 Ok(made)
             }
-            // Somebody else was faster, and theirs is as good.
+            // Another process created the file in between; its key is used.
             Err(IdentityError::Create { why, .. }) if why.kind() == ErrorKind::AlreadyExists => Self::load(path),
             made => made,
         }
     }
 
-    /// The identity in a file.
+    /// Loads the identity from a file.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, holds no seed, or can be read by others than its owner.
+    /// If the file cannot be read, contains no seed, or can be read by others than its owner.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |why| IdentityError::Read {
             path: path.to_owned(),
@@ -189,11 +189,11 @@ impl Identity {
         Self::from_seed(&seed)
     }
 
-    /// A new identity, written to a file of mode 0600 that must not be there yet; missing folders are made.
+    /// Generates an identity and writes it to a new file of mode 0600; creates missing directories.
     ///
     /// # Errors
     ///
-    /// Where the file is there or cannot be written.
+    /// If the file exists or cannot be written.
     pub fn create(path: &Path) -> Result<Self, IdentityError> {
         let seed = Seed::random()?;
         write_new(path, &seed).map_err(|why| IdentityError::Create {
@@ -203,7 +203,7 @@ impl Identity {
         Self::from_seed(&seed)
     }
 
-    /// The public half.
+    /// Returns the public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.public
@@ -213,13 +213,14 @@ impl Identity {
         self.certified.clone()
     }
 
-    /// What the key pair of another library is made from.
+    /// Returns the seed, from which other libraries create their key pair.
     #[cfg(feature = "hyperdht")]
     pub(super) fn seed(&self) -> [u8; 32] {
         self.seed.0
     }
 
-    /// A key for a purpose within this program, the same in every run, so that whoever talked to the last run can be told that it is gone.
+    /// Derives a key for a purpose within this program, the same in every run: a restarted program can reset the connections of its last
+    /// run.
     pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.seed.0), purpose.as_bytes());
         let mut key = [0; 32];
@@ -227,7 +228,7 @@ impl Identity {
         key
     }
 
-    /// Another identity for a purpose within this program, the same in every run. Who sees both public keys cannot tell that they belong
+    /// Derives an identity for a purpose within this program, the same in every run. The two public keys do not reveal that they belong
     /// together.
     ///
     /// # Errors
@@ -256,24 +257,24 @@ fn write_new(path: &Path, seed: &Seed) -> io::Result<()> {
         .and_then(|()| file.sync_all())
         .and_then(|()| sync_directory(&directory));
     if written.is_err() {
-        // Half a key would stand in the way of the next start; that it cannot be removed is told by that start.
+        // A truncated key file would make the next start fail; if it cannot be removed, that start reports it.
         let _ = fs::remove_file(path);
     }
     written
 }
 
-/// The key in a SubjectPublicKeyInfo, if it is one of Ed25519.
+/// Returns the key in a SubjectPublicKeyInfo, if it is an Ed25519 key.
 pub(super) fn key_of(spki: &[u8]) -> Option<PublicKey> {
     let bytes = spki.strip_prefix(&SPKI_PREFIX)?;
     Some(PublicKey::new(bytes.try_into().ok()?))
 }
 
-/// Where a key file is while nobody says otherwise: in `$STATE_DIRECTORY` (systemd's), else `$XDG_STATE_HOME/exporter-proxy`, else
-/// `~/.local/state/exporter-proxy`. `variable` looks up the environment.
+/// Returns the default path of a key file: in `$STATE_DIRECTORY` (set by systemd), else `$XDG_STATE_HOME/exporter-proxy`, else
+/// `~/.local/state/exporter-proxy`. `variable` reads an environment variable.
 #[must_use]
 pub fn default_key_file(name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |key: &str| variable(key).filter(|value| !value.is_empty()).map(PathBuf::from);
-    // systemd gives a list where a service has several state directories.
+    // systemd sets a list for a service with several state directories.
     let first = |list: PathBuf| list.to_str().and_then(|list| list.split(':').next()).map(PathBuf::from);
     let folder = set("STATE_DIRECTORY")
         .and_then(first)

@@ -1,4 +1,4 @@
-//! Public keys and shared secrets as people write them: 52 characters of z-base-32, or 64 of hexadecimal.
+//! Public keys and shared secrets as text: 52 characters of z-base-32 or 64 of hexadecimal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,32 +8,32 @@ use ring::hmac;
 
 use crate::wire::z_base_32;
 
-/// Characters that 32 bytes are written in as hexadecimal.
+/// Length of 32 bytes as hexadecimal.
 const HEX_CHARS: usize = 64;
 
-/// Why a text is no key.
+/// The error of parsing a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 32 bytes as 52 characters of z-base-32 or 64 of hexadecimal")]
 pub struct InvalidKey;
 
-/// An Ed25519 public key (RFC 8032): who somebody on a link is.
+/// An Ed25519 public key (RFC 8032), the identity of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
-    /// The key of these bytes.
+    /// Creates a key from its bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes of the key.
+    /// Returns the bytes of the key.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The key as z-base-32, for those who keep it as text.
+    /// Returns the key as shared z-base-32 text.
     #[must_use]
     pub fn text(&self) -> Arc<str> {
         z_base_32::encode(&self.0).into()
@@ -60,12 +60,12 @@ impl FromStr for PublicKey {
     }
 }
 
-/// 32 bytes that a bridge and its proxies share. Never shown.
+/// The 32 bytes shared by a bridge and its proxies. Its Debug form is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedSecret([u8; 32]);
 
 impl SharedSecret {
-    /// The secret of these bytes.
+    /// Creates a secret from its bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -75,9 +75,9 @@ impl SharedSecret {
         &self.0
     }
 
-    /// Whether these bytes are the secret; takes the same time whatever they are.
+    /// Compares the secret with these bytes in constant time.
     pub(crate) fn is(&self, bytes: &[u8; 32]) -> bool {
-        // Two tags under the secret say nothing of where their messages differ, and are compared in constant time.
+        // Compares tags under the secret, which is constant-time and reveals nothing about the position of a difference.
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
         hmac::verify(&key, bytes, hmac::sign(&key, &self.0).as_ref()).is_ok()
     }
@@ -97,7 +97,7 @@ impl FromStr for SharedSecret {
     }
 }
 
-/// Reads 32 bytes in either spelling; blanks around them, such as a file's last newline, do not matter.
+/// Parses 32 bytes in either format, ignoring whitespace around them, such as a final newline.
 pub(super) fn read_32_bytes(text: &str) -> Result<[u8; 32], InvalidKey> {
     let text = text.trim();
     if text.len() == HEX_CHARS {
@@ -115,7 +115,7 @@ fn read_hex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// Writes 32 bytes as hexadecimal.
+/// Formats 32 bytes as hexadecimal.
 pub(super) fn write_hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

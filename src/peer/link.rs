@@ -1,4 +1,4 @@
-//! The scraping end of a link: a request on a stream of its own, and the answer as it comes.
+//! The scraping end of a link: sends each request on a stream of its own and streams the response.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,30 +26,30 @@ use super::transport::{CLOSED, MAX_STREAMS, close_reason};
 use crate::model::Client;
 use crate::wire::LinkMessage;
 
-/// Bytes of an answer that HTTP holds at once: its head, or a piece of its body.
+/// Buffer size of HTTP for the head of a response or a part of its body.
 const BUFFER: usize = 64 * 1024;
 
-/// Control messages that may wait to be written; a delivery beyond that is told in the next request alone.
+/// Limit on queued control messages. Deliveries beyond it are reported in the next request only.
 pub(super) const CONTROL_QUEUE: usize = 256;
 
-/// Streams of a link that may wait until their readers have shown that they have the answer. The rest is for scrapes in work.
+/// Limit on the streams of a link that wait for a delivery outcome. The rest is for open scrapes.
 const MAX_AWAITING_OUTCOME: usize = MAX_STREAMS as usize * 3 / 4;
 
-/// Why a scrape over a link has failed.
+/// The error of a scrape over a link.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The link broke.
+    /// The link was lost.
     #[error("the link is lost: {0}")]
     Lost(String),
-    /// The other end took too long.
+    /// The peer took too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// What came is no HTTP, or ended early.
+    /// The response is not valid HTTP or is truncated.
     #[error("the answer is broken: {0}")]
     Http(#[from] hyper::Error),
 }
 
-/// A link to somebody who can be scraped. Cloning clones a handle.
+/// A link to a peer that can be scraped. A clone is a handle to the same link.
 #[derive(Clone)]
 pub(crate) struct Link(Arc<LinkInner>);
 
@@ -63,14 +63,14 @@ struct LinkInner {
     events: Arc<LinkEvents>,
 }
 
-/// What the scraping end keeps for a peer beyond one link.
+/// The state of a peer at the scraping end that outlives a link.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PeerState {
     pub(crate) scrape_ids: Arc<ScrapeIds>,
     pub(crate) unreported: Arc<UnreportedDeliveries>,
 }
 
-/// The answer to a scrape, its body still to come.
+/// The response to a scrape, with a streamed body.
 pub(crate) struct ScrapeResponse {
     pub(crate) response: Response<LinkBody>,
     pub(crate) receipt: DeliveryReceipt,
@@ -79,7 +79,7 @@ pub(crate) struct ScrapeResponse {
 type HttpConnection = http1::Connection<TokioIo<LinkStream>, Empty<Bytes>>;
 
 impl Link {
-    /// A link over this connection, and the control messages that are to be written for it.
+    /// Creates a link over a connection, and the queue of control messages to send for it.
     pub(crate) fn new(
         connection: Connection,
         peer: PublicKey,
@@ -99,7 +99,7 @@ impl Link {
         (Self(Arc::new(inner)), messages)
     }
 
-    /// The same link for requests of our own that are nobody's scrapes: they are neither logged nor counted.
+    /// Returns the same link for internal requests, which are neither logged nor counted as scrapes.
     pub(crate) fn untracked(&self) -> Self {
         let LinkInner {
             connection,
@@ -121,28 +121,27 @@ impl Link {
         }))
     }
 
-    /// Ends the link.
+    /// Closes the link.
     pub(crate) fn close(&self, why: &str) {
         self.0.connection.close(CLOSED, why.as_bytes());
     }
 
-    /// Has a control message sent. One that finds no room among those that wait is left out.
+    /// Queues a control message; it is dropped if the queue is full.
     pub(crate) fn send_control(&self, message: LinkMessage) {
         let _ = self.0.control.try_send(message);
     }
 
-    /// How many datagrams have come so far.
+    /// Returns the number of received datagrams.
     pub(crate) fn received(&self) -> u64 {
         self.0.connection.stats().udp_rx.datagrams
     }
 
-    /// The round trip as QUIC sees it.
+    /// Returns the round-trip time measured by QUIC.
     pub(crate) fn rtt(&self) -> Duration {
         self.0.connection.rtt()
     }
 
-    /// As [`Link::scrape`], for a client that shares the link with others: answers that wait for a word from their readers leave streams
-    /// for further ones.
+    /// Like [`Link::scrape`], for a client that shares the link with others: limits the streams that wait for delivery outcomes.
     pub(crate) async fn scrape_for(
         &self,
         client: &Client,
@@ -154,7 +153,7 @@ impl Link {
         Ok(answer)
     }
 
-    /// Asks, and waits for the head of the answer; head and body together may make us wait for `wait`.
+    /// Sends a request and waits for the head of the response. `wait` limits the time spent waiting for head and body together.
     pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<ScrapeResponse, LinkError> {
         let scrape = self.0.scrape_ids.next();
         let told = self.0.unreported.list();
@@ -233,7 +232,7 @@ impl Link {
         Ok((response, http, sender))
     }
 
-    /// An error of HTTP is often only how the end of the link shows.
+    /// Replaces an HTTP error that was caused by the end of the link with the reason of that end.
     fn explain(&self, error: LinkError) -> LinkError {
         match self.0.connection.close_reason() {
             Some(reason) => LinkError::Lost(close_reason(&reason).1),
@@ -243,7 +242,7 @@ impl Link {
 
     fn report_delivery(&self, scrape: super::ScrapeId) {
         self.0.unreported.add(scrape);
-        // Where it cannot be said now, the next request says it.
+        // If the queue is full, the next request contains the report.
         let _ = self.0.control.try_send(LinkMessage::Delivered(scrape.0));
     }
 
@@ -257,22 +256,22 @@ impl Link {
 }
 
 fn insert(head: &mut http::HeaderMap, name: http::HeaderName, value: String) {
-    // Digits and commas are always a header value.
+    // Digits and commas are valid in a header value.
     if let Ok(value) = HeaderValue::try_from(value) {
         head.insert(name, value);
     }
 }
 
-/// The body of an answer. It drives its own stream, so nothing is read that nobody has asked for, and dropping it gives the stream up.
+/// The body of a response. It drives its own stream, so that only requested bytes are read. Dropping it resets the stream.
 pub(crate) struct LinkBody {
     status: StatusCode,
     body: Incoming,
     http: Option<HttpConnection>,
-    // While it is there, HTTP keeps the stream open for a next request, which never comes.
+    // Keeps the HTTP connection open; dropping it would end the stream.
     _sender: SendRequest<Empty<Bytes>>,
     link: Link,
     receipt: DeliveryReceipt,
-    /// How long the other end may still make us wait, all in all. The reader's own slowness does not count.
+    /// The remaining time that the peer may take in total. The time of a slow reader does not count.
     left: Duration,
     waiting: Option<WaitTimer>,
     wait: Duration,
@@ -315,7 +314,7 @@ impl LinkBody {
         Ok(())
     }
 
-    /// Nothing has come: ready once the other end has used up its time.
+    /// Resolves when the peer has used up its time while no data arrives.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let left = self.left;
         let waiting = self.waiting.get_or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! What happens on links: each event is logged, counted and handed to whoever follows, in one place.
+//! Events of links. Each is logged, counted and sent to subscribers in one place.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,121 +12,121 @@ use super::PublicKey;
 use super::unreachable_peers::UnreachablePeers;
 use crate::telemetry::Throttle;
 
-/// Events that a follower may be behind; one further behind misses the oldest and is told so.
+/// Limit on the events that a subscriber can be behind; beyond it the subscriber loses the oldest and receives an error.
 const SUBSCRIBER_LAG: usize = 256;
 
-/// Something that happened on a link.
+/// An event of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEvent {
     /// A registration was accepted.
     Registered {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
-        /// The name that was registered.
+        /// The registered alias.
         alias: String,
-        /// Whether the bridge has learned something new.
+        /// True if the registration differs from the previous one.
         updated: bool,
     },
-    /// A registration was not accepted.
+    /// A registration was refused.
     RegistrationRefused {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
-        /// The name that was to be registered.
+        /// The alias of the registration.
         alias: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A dialled end could not be reached or showed another key.
+    /// A dialed peer is unreachable or has another key.
     Unreachable {
-        /// Who was dialled.
+        /// The dialed key.
         peer: PublicKey,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// HyperDHT knows our key again, or for the first time.
+    /// HyperDHT has accepted the announcement of our key.
     Announced {
         /// Our key.
         key: PublicKey,
     },
-    /// HyperDHT does not know our key, so no peer that looks for it finds us.
+    /// HyperDHT has not accepted the announcement of our key, so that no peer finds it.
     Unannounced {
         /// Our key.
         key: PublicKey,
         /// The reason.
         why: String,
     },
-    /// A dialling end was turned away in the handshake, by its key or before it had shown one.
+    /// A connection was rejected in the handshake, because of its key or before a key was received.
     HandshakeRejected {
-        /// The key that it has shown.
+        /// The key of the peer, if received.
         key: Option<PublicKey>,
-        /// From where.
+        /// The address of the peer.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A connection is there.
+    /// A connection was opened.
     Opened {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
         /// The number of the connection; over QUIC the same at both ends.
         uid: ConnectionUid,
-        /// Its address.
+        /// The address of the peer.
         address: SocketAddr,
     },
-    /// A connection was ended on purpose, by either end.
+    /// A connection was closed gracefully, by either end.
     Closed {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
         /// The number of the connection; over QUIC the same at both ends.
         uid: ConnectionUid,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A connection broke.
+    /// A connection was lost.
     Lost {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
         /// The number of the connection; over QUIC the same at both ends.
         uid: ConnectionUid,
-        /// What is known of it.
+        /// The reason.
         why: String,
     },
-    /// At a bridge: a proxy has lost its alias to another key, which has registered it.
+    /// At a bridge: another key has registered the alias of a proxy.
     Replaced {
-        /// The key that had the alias.
+        /// The key that held the alias.
         peer: PublicKey,
         /// The alias.
         alias: String,
-        /// The key that has it now.
+        /// The key that holds the alias now.
         by: PublicKey,
-        /// The address from which that was registered.
+        /// The address of the new registration.
         address: SocketAddr,
     },
-    /// At a bridge: a proxy that had lost its alias has it again, without having registered.
+    /// At a bridge: a proxy that had lost its alias holds it again, without a new registration.
     Restored {
-        /// The key that has the alias again.
+        /// The key that holds the alias again.
         peer: PublicKey,
         /// The alias.
         alias: String,
     },
-    /// At a bridge: a proxy has registered another alias, and its earlier one was dropped.
+    /// At a bridge: a proxy registered another alias, and its earlier alias was dropped.
     Renamed {
-        /// Its key.
+        /// The key of the proxy.
         peer: PublicKey,
-        /// Its address.
+        /// The address of the proxy.
         address: SocketAddr,
-        /// The alias that it has now.
+        /// The new alias.
         alias: String,
-        /// The alias that it had.
+        /// The dropped alias.
         dropped: String,
     },
-    /// Two proxies use one key. At a bridge `peer` is that key; at a proxy, which is the first of the two, it is the bridge's.
+    /// Two proxies use one key. At a bridge `peer` is that key. At a proxy, which is the first of the two, `peer` is the bridge.
     KeyShared {
-        /// The shared key, or the bridge that has told of it.
+        /// The shared key, or the bridge that reported it.
         peer: PublicKey,
-        /// The aliases of the two.
+        /// The aliases of the two proxies.
         aliases: [String; 2],
-        /// The addresses of the two, as the bridge sees them.
+        /// The addresses of the two proxies as seen by the bridge.
         addresses: [String; 2],
     },
     /// At a proxy: another key has taken its alias at a bridge.
@@ -135,46 +135,46 @@ pub enum LinkEvent {
         peer: PublicKey,
         /// The alias.
         alias: String,
-        /// The key that has it now.
+        /// The key that holds the alias now.
         by: PublicKey,
-        /// The address from which that was registered.
+        /// The address of the new registration.
         address: String,
     },
-    /// At a proxy: the alias that it had lost at a bridge is its own again.
+    /// At a proxy: it holds an alias again that it had lost at a bridge.
     AliasReturned {
         /// The bridge.
         peer: PublicKey,
         /// The alias.
         alias: String,
     },
-    /// A scrape was asked for.
+    /// A scrape was started.
     ScrapeStarted {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
-        /// Its number; over QUIC the same at both ends.
+        /// The number of the scrape; over QUIC the same at both ends.
         scrape: ScrapeId,
-        /// What was asked for.
+        /// The requested path.
         path: String,
     },
-    /// A scrape was answered.
+    /// A scrape was answered with metrics.
     ScrapeAnswered {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
-        /// Its number; over QUIC the same at both ends.
+        /// The number of the scrape; over QUIC the same at both ends.
         scrape: ScrapeId,
     },
-    /// A scrape was not answered, or not with metrics.
+    /// A scrape failed or was answered with an error.
     ScrapeFailed {
-        /// The other end.
+        /// The key of the peer.
         peer: PublicKey,
-        /// Its number; over QUIC the same at both ends.
+        /// The number of the scrape; over QUIC the same at both ends.
         scrape: ScrapeId,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// The number of a scrape; prints as 16 hexadecimal digits.
+/// The number of a scrape, formatted as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScrapeId(pub u64);
 
@@ -198,15 +198,15 @@ impl std::str::FromStr for ScrapeId {
     }
 }
 
-/// The number of a connection; prints as 16 hexadecimal digits.
+/// The number of a connection, formatted as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionUid(pub u64);
 
 impl ConnectionUid {
-    /// A number that hardly any other connection has.
+    /// Generates a random number.
     pub(super) fn random() -> Self {
         let mut bytes = [0; 8];
-        // Without randomness connections cannot be told apart in the log, and work all the same.
+        // Without randomness the numbers are equal in the log; the connections still work.
         let _ = SystemRandom::new().fill(&mut bytes);
         Self(u64::from_ne_bytes(bytes))
     }
@@ -225,7 +225,7 @@ impl fmt::Debug for ConnectionUid {
 }
 
 impl LinkEvent {
-    /// Who is to blame for a line that strangers can bring about at will.
+    /// Returns the subject of the rate limit for a line that unauthenticated peers can trigger.
     fn throttle_key(&self) -> Option<String> {
         match self {
             Self::HandshakeRejected { address, .. } => Some(address.ip().to_string()),
@@ -287,7 +287,7 @@ impl LinkEvent {
     }
 }
 
-/// Where events go.
+/// The sink of link events.
 pub struct LinkEvents {
     count: Box<dyn Fn(&LinkEvent) + Send + Sync>,
     subscribers: broadcast::Sender<LinkEvent>,
@@ -296,7 +296,7 @@ pub struct LinkEvents {
 }
 
 impl LinkEvents {
-    /// Events that are counted by `count`, logged, and handed to followers.
+    /// Creates a sink that calls `count` for each event, logs it, and sends it to subscribers.
     #[must_use]
     pub fn new(count: impl Fn(&LinkEvent) + Send + Sync + 'static) -> Self {
         Self {
@@ -307,13 +307,13 @@ impl LinkEvents {
         }
     }
 
-    /// All events from now on.
+    /// Subscribes to events from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<LinkEvent> {
         self.subscribers.subscribe()
     }
 
-    /// Tells of a connection that is there. What is returned tells of its end.
+    /// Emits the event of an opened connection. The returned guard reports its end.
     pub(crate) fn opened(self: &Arc<Self>, peer: PublicKey, address: SocketAddr, uid: ConnectionUid) -> OpenLink {
         self.emit(LinkEvent::Opened { peer, uid, address });
         OpenLink {
@@ -323,17 +323,17 @@ impl LinkEvents {
         }
     }
 
-    /// Logs, counts and hands on.
+    /// Logs and counts an event and sends it to subscribers.
     pub fn emit(&self, event: LinkEvent) {
         if self.should_log(&event, Instant::now()) {
             event.log();
         }
         (self.count)(&event);
-        // Nobody has to follow.
+        // There may be no subscriber.
         let _ = self.subscribers.send(event);
     }
 
-    /// Neither strangers nor an end that stays away fill the log.
+    /// Applies the rate limits of the log.
     fn should_log(&self, event: &LinkEvent, now: Instant) -> bool {
         let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -346,7 +346,7 @@ impl LinkEvents {
     }
 }
 
-/// A connection whose end is still to be told of.
+/// Reports the end of an open connection.
 #[must_use = "the end of a connection is an event, too"]
 pub(crate) struct OpenLink {
     events: Arc<LinkEvents>,
@@ -355,7 +355,7 @@ pub(crate) struct OpenLink {
 }
 
 impl OpenLink {
-    /// Tells of the end: whether it was meant, and why.
+    /// Reports the end of the connection: whether it was graceful, and the reason.
     pub(crate) fn report_end(self, (graceful, why): (bool, String)) {
         let Self { events, peer, uid } = self;
         events.emit(if graceful {

@@ -1,11 +1,11 @@
-//! The links between a proxy and those who scrape it from afar: identity, control messages, QUIC, HyperDHT.
+//! Links between a proxy and remote scrapers: identity, control messages, QUIC, HyperDHT.
 //!
-//! A link is a QUIC connection whose two ends have shown their Ed25519 keys. The scraped end is a [`Client`]: it dials bridges and
-//! registers there, or listens for scrapers. The scraping end opens a stream for each scrape and speaks plain HTTP/1.1 on it, which the
-//! scraped end answers at a [`Door`](crate::http::Door) that it was handed; the first stream of a link carries control messages instead.
-//! `docs/p2p.md` describes the protocol. Over HyperDHT the bytes are those of other programs, and metrics are all that is asked for.
+//! A link is a QUIC connection that authenticates both ends by their Ed25519 keys. The scraped end is a [`Client`]: it dials bridges and
+//! registers with them, or listens for scrapers. The scraping end opens a stream for each scrape and sends an HTTP/1.1 request on it,
+//! which the [`Door`](crate::http::Door) of the scraped end handles. The first stream of a link carries control messages. `docs/p2p.md`
+//! describes the protocol. Over HyperDHT the wire format is that of existing programs, and only metrics can be requested.
 //!
-//! [`Client`] and [`Scraper`] are made for other programs, too: see the examples `peer_client` and `peer_scraper`.
+//! [`Client`] and [`Scraper`] are also for other programs; see the examples `peer_client` and `peer_scraper`.
 
 mod address;
 mod backoff;

@@ -1,17 +1,17 @@
-//! The proof that a proxy knows the shared secret, without the secret crossing the wire.
+//! The proof that a proxy knows the shared secret, without sending the secret.
 
 use quinn::Connection;
 use ring::hmac;
 
 use super::{PublicKey, SharedSecret};
 
-/// The label under which keying material is taken out of TLS (RFC 5705): it separates this use from all others.
+/// The TLS exporter label of the keying material (RFC 5705), unique to this use.
 const PROOF_LABEL: &[u8] = b"EXPORTER-exporter-proxy register/1";
 
-/// Keying material that both ends of one TLS connection know and nobody else; another connection has other.
+/// Keying material exported from TLS, known to both ends of one connection only.
 pub(super) type KeyingMaterial = [u8; 32];
 
-/// What is proven: this alias, service and hostname, of this proxy to this bridge.
+/// The content of a proof: alias, service and hostname of a proxy, for one bridge.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ProofInput<'a> {
     pub(super) alias: &'a str,
@@ -22,8 +22,8 @@ pub(super) struct ProofInput<'a> {
 }
 
 impl ProofInput<'_> {
-    /// The bytes that are signed: the keying material, both keys, then each text with its length before it, so that no two claims have
-    /// the same bytes.
+    /// Returns the bytes to sign: keying material, both keys, then each text with its length before it, so that different inputs have
+    /// different bytes.
     fn bytes(&self, keying_material: &KeyingMaterial) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(keying_material);
@@ -36,12 +36,12 @@ impl ProofInput<'_> {
         bytes
     }
 
-    /// The proof.
+    /// Returns the proof.
     pub(super) fn prove(&self, secret: &SharedSecret, keying_material: &KeyingMaterial) -> Vec<u8> {
         hmac::sign(&key(secret), &self.bytes(keying_material)).as_ref().to_vec()
     }
 
-    /// Whether a proof holds; takes the same time whatever it is.
+    /// Verifies a proof in constant time.
     pub(super) fn verify(&self, secret: &SharedSecret, keying_material: &KeyingMaterial, proof: &[u8]) -> bool {
         hmac::verify(&key(secret), &self.bytes(keying_material), proof).is_ok()
     }
@@ -51,7 +51,7 @@ fn key(secret: &SharedSecret) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.expose())
 }
 
-/// The keying material of a connection; `None` where TLS does not give it, which it does once the handshake is complete.
+/// Exports the keying material of a connection; `None` before the handshake is complete.
 pub(super) fn keying_material(connection: &Connection) -> Option<KeyingMaterial> {
     let mut keying_material = [0; 32];
     connection.export_keying_material(&mut keying_material, PROOF_LABEL, b"").ok()?;

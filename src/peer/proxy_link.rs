@@ -1,4 +1,4 @@
-//! A proxy that has dialled us, as a bridge sees it.
+//! The link to a proxy that has dialed the bridge.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use super::transport::{self, CLOSED, close_reason};
 use super::{ConnectionUid, PublicKey, SharedSecret};
 use crate::wire::{LinkMessage, Register};
 
-/// How long a newcomer may take to say something, and any guest to take what it is told.
+/// Limit on the wait for the first control message, and on sending one.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The link to a proxy, from the side that was dialled.
+/// A link, seen from the dialed end.
 pub(crate) struct ProxyLink {
     accepted: AcceptedLink,
     inbox: ControlReceiver,
     outbox: ControlSender,
 }
 
-/// What comes from a guest.
+/// An event of the control stream.
 pub(crate) enum ControlEvent {
-    /// A message.
+    /// A message was received.
     Message(LinkMessage),
-    /// Its link has ended: whether that was meant, and why.
+    /// The link has ended: whether gracefully, and the reason.
     Ended(bool, String),
 }
 
 impl ProxyLink {
-    /// Waits for the control stream of a newcomer; one that does not open it in time is sent away.
+    /// Waits for the control stream of a new connection; closes the connection if it is not opened in time.
     pub(crate) async fn accept(accepted: AcceptedLink) -> Option<Self> {
         match timeout(CONTROL_TIMEOUT, accepted.connection.accept_bi()).await {
             Ok(Ok((send, recv))) => Some(Self {
@@ -55,22 +55,22 @@ impl ProxyLink {
         self.accepted.key
     }
 
-    /// The number of its connection.
+    /// Returns the number of the connection.
     pub(crate) fn uid(&self) -> ConnectionUid {
         transport::connection_uid(&self.accepted.connection)
     }
 
-    /// Where it comes from; a proxy behind a translator of addresses may wander.
+    /// Returns the current address of the proxy, which may change behind NAT.
     pub(crate) fn address(&self) -> SocketAddr {
         self.accepted.connection.remote_address()
     }
 
-    /// Where it came from at first, which is what it was admitted by.
+    /// Returns the address at the time of the handshake, to which the limits on failures apply.
     pub(crate) fn first_address(&self) -> SocketAddr {
         self.accepted.address
     }
 
-    /// The first message, within the patience for it.
+    /// Receives the first message, with a timeout.
     pub(crate) async fn recv_first(&mut self) -> ControlEvent {
         match timeout(CONTROL_TIMEOUT, self.recv()).await {
             Ok(event) => event,
@@ -78,7 +78,7 @@ impl ProxyLink {
         }
     }
 
-    /// What comes next. Dropping the future loses nothing.
+    /// Receives the next event. Cancel-safe.
     pub(crate) async fn recv(&mut self) -> ControlEvent {
         let error = match self.inbox.next().await {
             Ok(message) => return ControlEvent::Message(message),
@@ -90,7 +90,7 @@ impl ProxyLink {
         }
     }
 
-    /// Says something; a guest that does not listen has gone.
+    /// Sends a message. The link counts as lost if that times out.
     pub(crate) async fn send(&mut self, message: &LinkMessage) -> Result<(), String> {
         let sent: Result<Result<(), ControlError>, _> = timeout(CONTROL_TIMEOUT, self.outbox.send(message)).await;
         match sent {
@@ -100,7 +100,7 @@ impl ProxyLink {
         }
     }
 
-    /// Whether a registration shows that its sender knows the secret, on this very connection.
+    /// Verifies that the sender of a registration knows the secret, on this connection.
     pub(crate) fn verifies(&self, register: &Register, secret: &SharedSecret, bridge: PublicKey) -> bool {
         let input = ProofInput {
             alias: &register.alias,
@@ -112,21 +112,21 @@ impl ProxyLink {
         keying_material(&self.accepted.connection).is_some_and(|keying_material| input.verify(secret, &keying_material, &register.proof))
     }
 
-    /// The link over which it can be scraped, and the control messages to be said for it.
+    /// Returns the link for scrapes, and the queue of control messages to send for it.
     pub(crate) fn link(&self, memory: PeerState, events: Arc<LinkEvents>) -> (Link, mpsc::Receiver<LinkMessage>) {
         Link::new(self.accepted.connection.clone(), self.accepted.key, memory, events)
     }
 
-    /// Says what there is to say, then closes once that has arrived or cannot.
+    /// Sends a message and closes the connection once it was received, or after a timeout.
     pub(crate) async fn close_after(mut self, message: &LinkMessage, why: &str) {
         if self.send(message).await.is_ok() && self.outbox.0.finish().is_ok() {
-            // A close would overtake what was just said.
+            // Closing immediately would discard the message.
             let _ = timeout(CONTROL_TIMEOUT, self.outbox.0.stopped()).await;
         }
         self.accepted.connection.close(CLOSED, why.as_bytes());
     }
 
-    /// Closes at once.
+    /// Closes the connection immediately.
     pub(crate) fn close(&self, why: &str) {
         self.accepted.connection.close(CLOSED, why.as_bytes());
     }

@@ -1,4 +1,4 @@
-//! The listening end: handshakes within bounds, and only those who are admitted come through.
+//! The QUIC listener: limits handshakes and verifies the keys of clients.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,13 +16,13 @@ use super::tls::{self, AdmittedKeys, Protocol};
 use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, close_reason};
 use super::{Identity, PublicKey};
 
-/// Handshakes in work at once: each costs some kilobytes and a signature. More are refused and come again.
+/// Limit on concurrent handshakes: each takes some kilobytes and a signature. Clients beyond it are refused and retry.
 const MAX_HANDSHAKES: usize = 512;
 
-/// Handshakes in work from which on a newcomer has to show first that its address is its own.
+/// Number of concurrent handshakes from which clients must validate their address first.
 const VALIDATE_FROM: usize = 64;
 
-/// Why a link cannot be listened for.
+/// The error of binding a listener.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address does not resolve or cannot be bound.
@@ -33,7 +33,7 @@ pub enum ListenError {
     Tls(#[from] rustls::Error),
 }
 
-/// Somebody who has come through.
+/// A connection with a completed handshake and a verified key.
 #[derive(Debug)]
 pub(crate) struct AcceptedLink {
     pub(crate) connection: Connection,
@@ -42,25 +42,25 @@ pub(crate) struct AcceptedLink {
 }
 
 impl AcceptedLink {
-    /// Closes the connection, telling why.
+    /// Closes the connection with a reason.
     pub(crate) fn reject(&self, why: &str) {
         self.connection.close(CLOSED, why.as_bytes());
     }
 }
 
-/// A bound listener for links.
+/// A bound QUIC listener.
 pub(crate) struct QuicListener {
     endpoint: Endpoint,
-    /// What a handshake needs, where not every key is let in: each then has a configuration of its own, so that the key of one that
-    /// is turned away is known.
+    /// The settings of handshakes, if keys are restricted: each handshake then has a TLS configuration of its own, which records a
+    /// rejected key.
     settings: Option<HandshakeSettings>,
     handshakes: JoinSet<Result<AcceptedLink, RejectedHandshake>>,
-    /// By address, and whether it was shown to be the sender's own.
+    /// Failures by address and by whether the address was validated.
     failures: FailureLimiter<(IpAddr, bool)>,
     events: Arc<LinkEvents>,
 }
 
-/// Who is let in, and to what.
+/// The settings of a handshake.
 #[derive(Clone)]
 struct HandshakeSettings {
     identity: Identity,
@@ -77,7 +77,7 @@ struct RejectedHandshake {
 }
 
 impl QuicListener {
-    /// Binds `HOST:PORT`; each link's other end may open so many streams.
+    /// Binds `HOST:PORT`. `streams` limits the streams that the peer of a link may open.
     pub(super) async fn bind(
         identity: &Identity,
         address: &str,
@@ -110,22 +110,22 @@ impl QuicListener {
         Err(failed(last))
     }
 
-    /// A gate through which every key comes, for those who register.
+    /// Binds a listener for registrations, which admits every key.
     ///
     /// # Errors
     ///
-    /// Where the address cannot be bound.
+    /// If the address cannot be bound.
     pub(crate) async fn for_registration(identity: &Identity, address: &str, events: Arc<LinkEvents>) -> Result<Self, ListenError> {
-        // The proxy opens the control stream and nothing else.
+        // The proxy opens the control stream only.
         Self::bind(identity, address, (AdmittedKeys::Any, Protocol::Register, 1), events).await
     }
 
-    /// The bound address, with the real port.
+    /// Returns the bound address, with the real port.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.endpoint.local_addr().ok()
     }
 
-    /// The next one who has come through; `None` once the gate is closed. Dropping the future loses nobody.
+    /// Returns the next connection; `None` once the listener is closed. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<AcceptedLink> {
         loop {
             tokio::select! {
@@ -139,8 +139,9 @@ impl QuicListener {
         }
     }
 
-    /// An address that was refused lately, or any while there is much to do, has to be shown to be the sender's own: a first packet can be
-    /// sent under anybody's name, and nobody is to be shut out for what others do in theirs.
+    /// Starts the handshake of a packet, or drops, refuses or retries it. An address with a recent failure, or any address under load,
+    /// must be validated by a retry first: source addresses can be spoofed, and spoofed packets must not block the real owner of an
+    /// address.
     fn start_handshake(&mut self, incoming: Incoming) {
         let address = incoming.remote_address();
         let (ip, validated, now) = (address.ip().to_canonical(), incoming.remote_address_validated(), Instant::now());
@@ -151,14 +152,14 @@ impl QuicListener {
         } else if busy >= MAX_HANDSHAKES {
             incoming.refuse();
         } else if !validated && incoming.may_retry() && must_validate() {
-            // It fails only where a retry is not allowed, which was asked.
+            // A retry fails only if it is not allowed, which was checked.
             let _ = incoming.retry();
         } else {
             self.handshakes.spawn(handshake(incoming, address, self.settings.clone()));
         }
     }
 
-    /// Books that somebody was turned away for a reason. Silence shows nothing.
+    /// Records a rejected handshake. A timeout does not count.
     fn record_rejection(&mut self, rejected: RejectedHandshake) {
         let RejectedHandshake {
             key,
@@ -175,10 +176,10 @@ impl QuicListener {
         self.events.emit(LinkEvent::HandshakeRejected { key, address, why });
     }
 
-    /// Closes all connections that came through, telling why, and waits a moment until they have been told.
+    /// Closes all connections with a reason and waits until the peers have received it, with a timeout.
     pub(crate) async fn close(&self, why: &str) {
         self.endpoint.close(CLOSED, why.as_bytes());
-        // Whoever cannot be told finds out by silence.
+        // A peer that does not receive the close runs into its idle timeout.
         let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
@@ -189,7 +190,7 @@ async fn handshake(
     settings: Option<HandshakeSettings>,
 ) -> Result<AcceptedLink, RejectedHandshake> {
     let validated = incoming.remote_address_validated();
-    // That TLS can be set up was seen when the endpoint was bound.
+    // Cannot fail, because the same configuration was built at bind.
     let per_handshake = settings.and_then(|settings| {
         let (crypto, unexpected) = tls::server_config(&settings.identity, settings.admit, settings.protocol).ok()?;
         Some((Arc::new(transport::server_config(crypto, settings.streams)), unexpected))
@@ -215,12 +216,12 @@ async fn handshake(
         .await
         .map_err(|_| rejected(ConnectionError::TimedOut))?
         .map_err(rejected)?;
-    // Without a key the handshake would have failed.
+    // Handshakes without a key fail.
     let key = key_of_peer(&connection).ok_or_else(|| rejected(ConnectionError::LocallyClosed))?;
     Ok(AcceptedLink { connection, key, address })
 }
 
-/// The key that the other end has shown.
+/// Returns the verified key of the peer.
 fn key_of_peer(connection: &Connection) -> Option<PublicKey> {
     let shown = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     key_of(shown.first()?)

@@ -1,4 +1,4 @@
-//! A scraper over QUIC: dials somebody who listens for links and asks for what it has.
+//! A scraper over QUIC: dials a peer that listens for links.
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -20,13 +20,13 @@ use super::transport::{self, CLOSED, close_reason};
 use super::{Identity, QuicAddress};
 use crate::wire::LinkMessage;
 
-/// A scraper of one peer. The link is made when it is needed, kept, and made anew when it is lost.
+/// A scraper of one peer. It opens the link on demand, keeps it, and reopens it after a loss.
 pub(super) struct QuicScraper {
     identity: Identity,
     target: QuicAddress,
     peer_state: PeerState,
     events: Arc<LinkEvents>,
-    // Held while dialling, so that two requests at the same time make one link.
+    // Locked while dialing, so that concurrent requests open one link.
     current: Mutex<Option<ScrapeLink>>,
 }
 
@@ -38,7 +38,7 @@ struct ScrapeLink {
     reporter: CloseReporter,
 }
 
-/// Tells of the end of a connection: a task does when the other end or the network ends it, and we do when we end it ourselves.
+/// Reports the end of a connection once: by a task if the peer or the network ends it, or by this end when it closes the connection.
 struct CloseReporter {
     open: Arc<StdMutex<Option<OpenLink>>>,
     _watch: AbortOnDropHandle<()>,
@@ -87,11 +87,11 @@ impl QuicScraper {
         }
     }
 
-    /// Makes the link, if there is none.
+    /// Opens the link if there is none.
     ///
     /// # Errors
     ///
-    /// Where the target cannot be reached or has another key. That it does not let us in shows in the first request.
+    /// If the target cannot be reached or has another key. If it does not admit our key, the first request fails.
     pub(super) async fn ready(&self) -> Result<(), ScrapeError> {
         self.link().await.map(|_| ())
     }
@@ -124,11 +124,11 @@ impl QuicScraper {
         Ok(link)
     }
 
-    /// Asks for a path and reads all of the answer.
+    /// Requests a path and reads the whole response.
     ///
     /// # Errors
     ///
-    /// Where there is no answer. A link that let a request time out is given up, so that the next one starts afresh.
+    /// If there is no response. After a timeout the link is closed, so that the next request dials again.
     pub(super) async fn request(&self, path: &str, wait: Duration) -> Result<ScrapeOutcome, ScrapeError> {
         let link = self.link().await?;
         let outcome = self.exchange(&link, path, wait).await;
@@ -163,7 +163,7 @@ impl QuicScraper {
         })
     }
 
-    /// Writes the control messages that have come up, or gives up a link that has failed.
+    /// Sends the queued control messages, or closes the link after a failed request.
     async fn finish_request(&self, failed: bool) {
         let mut current = self.current.lock().await;
         let Some(link) = &mut *current else { return };
@@ -182,13 +182,13 @@ impl QuicScraper {
         }
     }
 
-    /// Says goodbye and closes the link.
+    /// Notifies the peer and closes the link.
     pub(super) async fn close(self) {
         if let Some(mut current) = self.current.into_inner() {
             current.reporter.report((true, "done".to_owned()));
             let goodbye = LinkMessage::Goodbye("the scraper is done".to_owned());
             if current.outbox.send(&goodbye).await.is_ok() && current.outbox.0.finish().is_ok() {
-                // Deliveries must be there before the close is: it would overtake them. A peer that does not take them is past helping.
+                // Closing immediately would discard the reports of deliveries.
                 let _ = tokio::time::timeout(transport::CLOSE_TIMEOUT, current.outbox.0.stopped()).await;
             }
             current.dialed.connection.close(CLOSED, b"done");

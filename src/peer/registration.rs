@@ -1,4 +1,4 @@
-//! What a proxy registers at a bridge.
+//! The content of a registration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use super::SharedSecret;
 
-/// The longest alias, service or hostname in bytes: they stand in labels, paths and tables.
+/// Limit on the bytes of an alias, a service or a hostname, which are used in labels, paths and tables.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// The name under which a bridge is asked for a proxy: 1 to 255 bytes without colons, slashes and control characters. Aliases stand in
-/// paths, and between colons in the targets file.
+/// The alias of a proxy at a bridge: 1 to 255 bytes without colons, slashes and control characters, because it is part of paths and of
+/// the colon-separated targets file.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Alias(Arc<str>);
 
-/// Why a text is no [`Alias`].
+/// The error of an invalid [`Alias`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AliasError {
-    /// It has no characters.
+    /// It is empty.
     #[error("an alias must not be empty")]
     Empty,
     /// It is longer than [`MAX_NAME_BYTES`].
     #[error("an alias has at most {MAX_NAME_BYTES} bytes, this one has {0}")]
     TooLong(usize),
-    /// It holds a character that has a meaning where aliases stand.
+    /// It contains a character that is not allowed in a path or in the targets file.
     #[error("an alias must not hold {0:?}")]
     Forbidden(char),
-    /// `.` and `..` mean something else in a path.
+    /// `.` and `..` are special path segments.
     #[error("an alias must not be \".\" or \"..\"")]
     Dots,
 }
 
 impl Alias {
-    /// Checks and keeps a name.
+    /// Validates an alias.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Alias {
         Ok(Self(name.into()))
     }
 
-    /// The name as text.
+    /// Returns the alias as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -78,18 +78,18 @@ impl fmt::Debug for Alias {
     }
 }
 
-/// What a proxy says of itself to its bridges.
+/// The content of a proxy's registration.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The name under which the bridges are asked for it.
+    /// The alias at the bridges.
     pub alias: Alias,
-    /// What kind of thing it is; a label at the scraper.
+    /// The kind of the service; becomes a label of the target.
     pub service: String,
-    /// The machine that it runs on; a label at the scraper.
+    /// The machine of the proxy; becomes a label of the target.
     pub hostname: String,
-    /// What it shares with the bridges.
+    /// The secret shared with the bridges.
     pub secret: SharedSecret,
-    /// How often it registers anew; it should be less than the bridges' expiry.
+    /// The interval of registrations, which should be less than the entry expiry of the bridges.
     pub interval: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What the scraped end offers: a door, to which each stream of a link leads.
+//! The server for scrapes at the scraped end.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::link_event::LinkEvents;
 use super::stream::ServedStream;
 use crate::http::{Door, PeerAddr, Visitor};
 
-/// A door and the books of what went through it.
+/// Handles the streams of all links with one HTTP service and tracks their deliveries.
 #[derive(Clone)]
 pub(super) struct ScrapeServer {
     door: Door,
@@ -28,7 +28,7 @@ impl ScrapeServer {
         }
     }
 
-    /// Serves one stream to its end.
+    /// Serves one stream until it ends.
     pub(super) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
         let delivery = StreamDelivery::open(peer, self.tracker, self.events);
         let stream = ServedStream::new(send, recv, delivery.clone());

@@ -1,4 +1,4 @@
-//! A scraper: dials one peer and asks for metrics, as a bridge would.
+//! A scraper of one peer, over either transport.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,39 +15,39 @@ use super::quic_scraper::QuicScraper;
 use super::{HyperdhtError, Identity, LinkAddress, PublicKey};
 use crate::wire::hyperdht::MetricsReply;
 
-/// How long a scrape may take if nothing else is said.
+/// The default timeout of a scrape.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long finding and reaching a peer over HyperDHT may take.
+/// Limit on finding and connecting to a peer over HyperDHT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The largest body that is read; Prometheus itself reads any, but nobody has so much to say.
+/// Limit on the bytes of a body. Prometheus has none; this is far beyond any real exposition.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 30;
 
-/// The longest message of a failed answer that is kept.
+/// Limit on the bytes kept of an error response.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 
-/// Why there is no outcome.
+/// The error of a scrape without a response.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
-    /// Nobody was reached, or the wrong one.
+    /// Dialing failed, or the peer has another key.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The link broke, the other end took too long, or what came is no HTTP.
+    /// The link was lost, the peer took too long, or the response is not valid HTTP.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// Over HyperDHT: nobody was reached, the link broke, the other end took too long, or what came is no answer.
+    /// Over HyperDHT: the peer was not reached, the link was lost, the peer took too long, or the response is malformed.
     #[error(transparent)]
     Hyperdht(#[from] HyperdhtError),
-    /// The metrics are larger than is sensible.
+    /// The body is larger than the limit.
     #[error("the answer has more than {MAX_BODY_BYTES} bytes")]
     TooLarge,
-    /// Over HyperDHT there is nothing else to ask for.
+    /// HyperDHT supports `/metrics` only.
     #[error("over HyperDHT /metrics is all that can be asked for, not {0}")]
     OnlyMetrics(String),
 }
 
-/// What came of a scrape.
+/// The response to a scrape.
 #[derive(Debug, Clone)]
 pub enum ScrapeOutcome {
     /// The metrics.
@@ -57,11 +57,11 @@ pub enum ScrapeOutcome {
         /// Its Content-Type.
         content_type: Option<String>,
     },
-    /// The other end says that it failed, in its own words.
+    /// The peer responded with an error, with this message.
     Failure(String),
 }
 
-/// A scraper of one peer. The link is made when it is needed, kept, and made anew when it is lost.
+/// A scraper of one peer. It opens the link on demand, keeps it, and reopens it after a loss.
 ///
 /// See `examples/peer_scraper.rs`.
 pub struct Scraper {
@@ -71,7 +71,7 @@ pub struct Scraper {
     transport: ScraperTransport,
 }
 
-/// How the peer is reached.
+/// The transport to the peer.
 enum ScraperTransport {
     Quic(Box<QuicScraper>),
     Hyperdht(Box<HyperdhtTarget>),
@@ -81,19 +81,18 @@ struct HyperdhtTarget {
     identity: Identity,
     target: PublicKey,
     bootstrap: Vec<String>,
-    /// The network is joined when it is needed first.
+    /// The network is joined on first use.
     pool: OnceCell<ConnectionPool>,
 }
 
 impl Scraper {
-    /// A scraper that shows `identity` and asks `target`; a request may take `wait`.
+    /// Creates a scraper with the key `identity` for `target`. `wait` is the timeout of a request.
     #[must_use]
     pub fn new(identity: Identity, target: LinkAddress, wait: Duration) -> Self {
         Self::with_bootstrap(identity, target, wait, Vec::new())
     }
 
-    /// The same; where the target is on HyperDHT, that is joined through these nodes, `HOST:PORT` each, or through the public ones where
-    /// there are none.
+    /// Like [`Scraper::new`], with the HyperDHT bootstrap nodes, `HOST:PORT` each; empty: the public ones.
     #[must_use]
     pub fn with_bootstrap(identity: Identity, target: LinkAddress, wait: Duration, bootstrap: Vec<String>) -> Self {
         let (key, events) = (identity.public_key(), Arc::<LinkEvents>::default());
@@ -114,24 +113,24 @@ impl Scraper {
         }
     }
 
-    /// The key that it shows.
+    /// Returns the key of the scraper.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.key
     }
 
-    /// What happens from now on.
+    /// Subscribes to events from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
         self.events.subscribe()
     }
 
-    /// Makes the link, if there is none.
+    /// Opens the link if there is none.
     ///
     /// # Errors
     ///
-    /// Where the target cannot be reached or has another key. That it does not let us in shows in the first request over QUIC, and right
-    /// here over HyperDHT, as silence.
+    /// If the target cannot be reached or has another key. If it does not admit our key, the first request fails over QUIC; over HyperDHT
+    /// this method times out.
     pub async fn ready(&self) -> Result<(), ScrapeError> {
         match &self.transport {
             ScraperTransport::Quic(quic) => quic.ready().await,
@@ -139,16 +138,16 @@ impl Scraper {
         }
     }
 
-    /// Asks for `/metrics` and reads all of the answer.
+    /// Requests `/metrics` and reads the whole response.
     ///
     /// # Errors
     ///
-    /// Where there is no answer. A link that let a request time out is given up, so that the next one starts afresh.
+    /// If there is no response. After a timeout the link is closed, so that the next request dials again.
     pub async fn request_metrics(&self) -> Result<ScrapeOutcome, ScrapeError> {
         self.request("/metrics").await
     }
 
-    /// As [`Scraper::request_metrics`], for another path, which only QUIC has.
+    /// Like [`Scraper::request_metrics`], for another path, which only QUIC supports.
     ///
     /// # Errors
     ///
@@ -157,8 +156,7 @@ impl Scraper {
         self.request_within(path, self.wait).await
     }
 
-    /// As [`Scraper::request`], for one that may take `wait` instead of what all may. Making the link, where there is none, has its own
-    /// time: 5 s over QUIC, and 20 s over HyperDHT.
+    /// Like [`Scraper::request`], with another timeout. Opening a link has its own timeout: 5 s over QUIC, 20 s over HyperDHT.
     ///
     /// # Errors
     ///
@@ -169,7 +167,7 @@ impl Scraper {
             ScraperTransport::Hyperdht(_) if path != "/metrics" => Err(ScrapeError::OnlyMetrics(path.to_owned())),
             ScraperTransport::Hyperdht(hyperdht) => {
                 let pool = hyperdht.pool(&self.events).await?;
-                // Reaching it may take longer than asking does.
+                // Connecting may take longer than the request.
                 pool.reach(hyperdht.target, CONNECT_TIMEOUT).await?;
                 Ok(match pool.scrape(hyperdht.target, wait).await? {
                     MetricsReply::Failed(why) => ScrapeOutcome::Failure(why),
@@ -179,7 +177,7 @@ impl Scraper {
         }
     }
 
-    /// Says goodbye and closes the link.
+    /// Notifies the peer and closes the link.
     pub async fn close(self) {
         match self.transport {
             ScraperTransport::Quic(quic) => quic.close().await,
@@ -202,7 +200,7 @@ impl HyperdhtTarget {
     }
 }
 
-/// The text of a failed answer, as far as it is there and short.
+/// Returns the text of an error response, up to a limit.
 pub(crate) async fn error_text<B>(body: B) -> String
 where
     B: http_body::Body<Data = Bytes>,

@@ -1,4 +1,4 @@
-//! A proxy that listens: scrapers whose keys are admitted dial it and scrape it.
+//! The listener of a proxy for scrapers with admitted keys.
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -11,10 +11,10 @@ use super::scrape_server::ScrapeServer;
 use super::transport::{self, CLOSED, close_reason};
 use crate::wire::LinkMessage;
 
-/// Links of scrapers at once: each is a bridge or a person.
+/// Limit on links of scrapers: each is a bridge or an operator.
 const MAX_LINKS: usize = 64;
 
-/// The listening half of a proxy.
+/// Accepts links of scrapers.
 pub(super) struct ScraperListener {
     pub(super) listener: QuicListener,
     pub(super) server: ScrapeServer,
@@ -23,7 +23,7 @@ pub(super) struct ScraperListener {
 impl ScraperListener {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut links = JoinSet::new();
-        // Answers of lost links whose fate may still be told; each set has at most MAX_STREAMS.
+        // Responses of lost links with a pending delivery outcome; each set has at most MAX_STREAMS.
         let mut orphaned = JoinSet::new();
         loop {
             tokio::select! {
@@ -39,7 +39,7 @@ impl ScraperListener {
                     Ok(streams) if orphaned.len() < MAX_LINKS => {
                         orphaned.spawn(drain(streams));
                     }
-                    // Too many: what they lent is given back.
+                    // Beyond the limit they count as unacked.
                     Ok(_) => {}
                     Err(lost) => log_panic(Err(lost)),
                 },
@@ -62,7 +62,7 @@ async fn drain(mut streams: JoinSet<()>) {
     }
 }
 
-/// Serves one scraper until its link ends, and gives back the streams whose end is still open.
+/// Serves one scraper until its link ends. Returns the streams with a pending delivery outcome.
 async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: CancellationToken) -> JoinSet<()> {
     let AcceptedLink {
         connection,
@@ -86,7 +86,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
             message = recv_control(&mut inbox) => match message {
                 Ok(LinkMessage::Delivered(scrape)) => server.tracker.delivered(peer, ScrapeId(scrape)),
                 Ok(_) => {}
-                // Without control messages scrapes go on; the next requests tell of deliveries as well.
+                // Scrapes go on without control messages; the next requests report deliveries as well.
                 Err(error) => {
                     tracing::debug!(%peer, "no more control messages: {error}");
                     break Some(connection.closed().await);
@@ -103,7 +103,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
     streams
 }
 
-/// The next control message; never where there is no control stream yet.
+/// Receives the next control message; pending without a control stream.
 async fn recv_control(inbox: &mut Option<ControlReceiver>) -> Result<LinkMessage, ControlError> {
     match inbox {
         Some(inbox) => inbox.next().await,

@@ -1,4 +1,4 @@
-//! One bidirectional QUIC stream as a byte stream for HTTP.
+//! A bidirectional QUIC stream as a byte stream for HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -20,9 +20,9 @@ pub(super) struct LinkStream {
 }
 
 impl LinkStream {
-    /// Gives the stream up, so that the other end knows at once that what it sent has not reached its reader.
+    /// Resets the stream, so that the other end treats its response as not delivered.
     pub(super) fn reset(mut self) {
-        // Either fails where that direction has ended already.
+        // Fails in a direction that has ended already.
         let _ = self.send.reset(RESET);
         let _ = self.recv.stop(RESET);
     }
@@ -44,14 +44,14 @@ impl AsyncWrite for LinkStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It fails where the stream has ended already, which is what is wanted.
+        // Fails if the stream has ended already.
         let _ = self.send.finish();
         Poll::Ready(Ok(()))
     }
 }
 
-/// A stream of the scraped end. It outlives its connection for a while: whether an answer that was written whole has reached its reader
-/// is told by the scraping end, on this link or, where it broke, on the next one.
+/// A stream of the scraped end. It can outlive its connection: the delivery outcome of a completely written response is reported on this
+/// link or, after its loss, on the next one.
 pub(super) struct ServedStream {
     stream: LinkStream,
     delivery: Arc<StreamDelivery>,
@@ -67,7 +67,7 @@ impl ServedStream {
         }
     }
 
-    /// The connection is lost: ends the stream once the fate of its answer is known, or nobody can be expected to tell any more.
+    /// Waits for the delivery outcome after the loss of the connection, with a timeout.
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.delivery.poll_delivered(cx).is_ready() {
             return Poll::Ready(Ok(()));

@@ -1,4 +1,4 @@
-//! The two ends of a link inside one test, below the level of whole programs.
+//! Tests of both ends of a link in one process.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,12 +26,12 @@ use crate::http::{Connection, Door, Fate};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
-/// Longer than anything here takes on a busy machine; reaching it is a failure.
+/// Longer than any step takes on a loaded machine; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SECRET: SharedSecret = SharedSecret::new([1; 32]);
 
-/// What a proxy would send to register on this connection.
+/// Returns the registration of a proxy on this connection.
 fn register(dialed: &DialedConnection, proxy: &Identity, bridge: PublicKey) -> Register {
     register_as("a", dialed, proxy, bridge)
 }
@@ -52,13 +52,13 @@ fn register_as(alias: &str, dialed: &DialedConnection, proxy: &Identity, bridge:
     }
 }
 
-/// A connection and both of its ends; a handshake needs them at the same time.
+/// Dials a listener and returns both ends of the connection.
 async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress) -> (DialedConnection, AcceptedLink) {
     let (dialed, accepted) = tokio::join!(dial(proxy, to, Protocol::Register, 1), listener.next());
     (dialed.unwrap(), accepted.unwrap())
 }
 
-/// Sends a registration and gives back what the other end makes of it.
+/// Sends a registration and returns the result of its verification.
 async fn judged((dialed, accepted): (DialedConnection, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialed.connection.open_bi().await.unwrap();
     ControlSender(send).send(&LinkMessage::Register(register)).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_replayed_proof_is_worth_nothing() {
     let first = linked(&mut listener, &proxy, &address).await;
     let recorded = register(&first.0, &proxy, bridge.public_key());
     assert!(judged(first, recorded.clone(), bridge.public_key()).await);
-    // The very same message, by the very same proxy, on another connection.
+    // The same message of the same proxy on another connection.
     let second = linked(&mut listener, &proxy, &address).await;
     assert!(!judged(second, recorded, bridge.public_key()).await);
     let third = linked(&mut listener, &proxy, &address).await;
@@ -123,7 +123,7 @@ async fn what_is_no_control_message_ends_a_link() {
     assert!(ControlReceiver::new(recv).next().await.is_err());
 }
 
-/// A whole bridge, stopped when dropped, for proxies of which only the wire is real.
+/// A running bridge, stopped on drop. Tests play its proxies on the wire.
 struct TestBridge {
     http: SocketAddr,
     address: QuicAddress,
@@ -165,8 +165,8 @@ impl TestBridge {
         }
     }
 
-    /// The status and the body, as it is on the wire, of a scrape of the proxy that [`register`] registers; 0 where the connection
-    /// ended without a word.
+    /// Returns the status and raw body of a scrape of the proxy that [`register`] registers; 0 if the connection ended without a
+    /// response.
     async fn scrape(&self) -> (u16, Vec<u8>) {
         self.get("/scrape/a/metrics").await
     }
@@ -177,7 +177,7 @@ impl TestBridge {
             let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
-            // A body that breaks off shows in its length.
+            // A truncated body is detected by its length.
             let _ = stream.read_to_end(&mut answer).await;
             answer
         };
@@ -190,7 +190,7 @@ impl TestBridge {
         (status, answer[head + 4..].to_vec())
     }
 
-    /// A registered proxy of which only the connection is there, and its control stream.
+    /// Registers a proxy that consists of a connection and a control stream only.
     async fn proxy(&self, identity: &Identity) -> (DialedConnection, ControlSender, ControlReceiver) {
         let dialed = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
             .await
@@ -211,18 +211,18 @@ impl Drop for TestBridge {
     }
 }
 
-/// Answers the next scrape over a link with these bytes, and ends the stream or leaves it open.
+/// Responds to the next scrape with these bytes, and ends the stream or leaves it open.
 async fn answer(dialed: &DialedConnection, bytes: Vec<u8>, ends: bool) {
     let (mut send, mut recv) = dialed.connection.accept_bi().await.unwrap();
     let mut request = [0; 4];
     recv.read_exact(&mut request).await.unwrap();
     assert_eq!(&request, b"GET ");
-    // The bridge may have seen enough before all is written.
+    // The bridge may reset the stream before all bytes are written.
     let _ = send.write_all(&bytes).await;
     if ends {
         let _ = send.finish();
     }
-    // Until the bridge gives the stream up, or has taken all of it.
+    // Waits until the bridge has read or reset the stream.
     let _ = timeout(PATIENCE, send.stopped()).await.expect("the bridge is done with it");
 }
 
@@ -264,11 +264,11 @@ async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
         ),
     ] {
         let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes.to_vec(), true));
-        // What has come may go out; but nobody must take it for the whole.
+        // The received part may be forwarded, but must not look complete.
         assert!(told.0 != 200 || !told.1.ends_with(b"\r\n0\r\n\r\n"), "{what}: {told:?}");
         assert!(told.1.len() < 100, "{what}: {told:?}");
     }
-    // The same link serves whoever answers properly.
+    // The link still serves valid responses.
     let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n".to_vec();
     let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, whole, true));
     assert_eq!(told, (200, b"some 1\n".to_vec()));
@@ -284,7 +284,7 @@ async fn a_link_that_registers_another_alias_leaves_its_earlier_one() {
     let (dialed, mut outbox, mut inbox) = bridge.proxy(&identity).await;
     let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
     assert_eq!(told.0, 200);
-    // Two registrations within half a second would end the link.
+    // Two registrations within half a second end the link.
     tokio::time::sleep(Duration::from_millis(550)).await;
     let renamed = register_as("b", &dialed, &identity, bridge.address.key);
     outbox.send(&LinkMessage::Register(renamed)).await.unwrap();
@@ -319,15 +319,15 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     while outbox.send(&message).await.is_ok() {}
     let why = timeout(PATIENCE, dialed.connection.closed()).await.unwrap();
     assert!(transport::close_reason(&why).1.contains("too often"), "{why}");
-    // It may come back and behave.
+    // The proxy may reconnect.
     bridge.proxy(&identity).await;
 }
 
-/// The first packets of so many handshakes that will never be gone on with, each with a socket to send it from.
+/// Returns the first packets of `count` handshakes that are never completed, each with a socket for sending it.
 async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Vec<(UdpSocket, Vec<u8>)> {
     let mut halves = Vec::new();
     for _ in 0..count {
-        // A sink for each, since whoever gives up dialling says so.
+        // A sink of its own for each, because dialing sends a close when it is dropped.
         let sink = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let place = format!("{}@{}", to.key, sink.local_addr().unwrap()).parse::<QuicAddress>().unwrap();
         let identity = Identity::ephemeral().unwrap();
@@ -344,7 +344,7 @@ async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Ve
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_handshakes_keep_nobody_out() {
-    // More than may be in work before addresses have to be shown to be real, and more than may be in work at all.
+    // More than the limit from which addresses are validated, and more than the limit on concurrent handshakes.
     const HALVES: usize = 600;
     let bridge = TestBridge::start().await;
     let halves = first_packets(HALVES, &bridge.address, Protocol::Register).await;
@@ -354,7 +354,7 @@ async fn half_handshakes_keep_nobody_out() {
         }
         bridge.proxy(&Identity::ephemeral().unwrap()).await;
     }
-    // Beyond the first few dozen they are asked to show their addresses, by a packet that is smaller than theirs.
+    // Beyond the validation limit the reply is a retry packet, which is smaller than the first packet.
     let mut answered = 0;
     for (socket, packet) in &halves {
         let mut reply = vec![0; 2_048];
@@ -368,7 +368,7 @@ async fn half_handshakes_keep_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
     let bridge = TestBridge::start().await;
-    // A first packet that is refused as soon as it is read, as anybody can send it from any address that is not his.
+    // A first packet that is rejected as soon as it is parsed, sent from an unvalidated address.
     for (socket, packet) in first_packets(30, &bridge.address, Protocol::Scrape).await {
         socket.send_to(&packet, &*bridge.address.host_port).await.unwrap();
         let mut reply = vec![0; 2_048];
@@ -378,7 +378,7 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
             .unwrap();
     }
     bridge.proxy(&Identity::ephemeral().unwrap()).await;
-    // Who shows that the address is its own is held to what it does.
+    // A validated address is blocked after its failures.
     let stranger = Identity::ephemeral().unwrap();
     let mut told = String::new();
     for _ in 0..11 {
@@ -391,12 +391,12 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
     assert!(told.contains("did not answer"), "{told}");
 }
 
-/// A door with some metrics behind it.
+/// Returns a service with constant metrics.
 fn some_metrics() -> Door {
     metrics_service(|| async { Ok::<_, String>("some 1\n".to_owned()) })
 }
 
-/// A client of one bridge that is none, and what happens to it.
+/// Starts a client of a fake bridge and subscribes to its events.
 async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<LinkEvent>) {
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
@@ -417,7 +417,7 @@ async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::bro
     (client.start(), events)
 }
 
-/// A bridge's end of a link, of which only the wire is real.
+/// A fake bridge that consists of a connection and a control stream only.
 struct RawBridge {
     accepted: AcceptedLink,
     outbox: ControlSender,
@@ -425,7 +425,7 @@ struct RawBridge {
 }
 
 impl RawBridge {
-    /// Meets the client that dials a gate, and accepts its registration.
+    /// Accepts the connection and the registration of a client.
     async fn accept(listener: &mut QuicListener) -> Self {
         let accepted = timeout(PATIENCE, listener.next()).await.unwrap().unwrap();
         let (send, recv) = timeout(PATIENCE, accepted.connection.accept_bi()).await.unwrap().unwrap();
@@ -466,7 +466,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
         .unwrap();
     let (_client, mut events) = lured(&address, some_metrics()).await;
 
-    // Words of deliveries that never were: they are read and forgotten, and scrapes go on between them.
+    // Reports of deliveries that do not exist are ignored, and scrapes go on.
     let mut raw = RawBridge::accept(&mut listener).await;
     let (connection, key) = (raw.accepted.connection.clone(), raw.accepted.key);
     let (link, _messages) = Link::new(connection, key, PeerState::default(), Arc::default());
@@ -480,7 +480,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     };
     tokio::join!(raw.send(&flood), scrapes);
 
-    // Consent that was not asked for, what only proxies say, and what is no message: each ends the link.
+    // An unexpected acceptance, a message of the wrong direction, and malformed bytes: each ends the link.
     for (message, told) in [
         (LinkMessage::Registered { updated: true }.encode(), "no registration"),
         (
@@ -520,7 +520,7 @@ async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
         closed.push(Instant::now());
     }
     let last = closed[3] - closed[2];
-    // The third wait is 1 s at least, whatever its jitter; were each link taken for a success, it would be half a second at most.
+    // The third delay is at least 1 s with any jitter. If each link counted as a success, it would be at most half a second.
     assert!(last >= Duration::from_millis(900), "{last:?}");
 }
 
@@ -545,7 +545,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
     let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
     let (_client, _events) = lured(&address, Door::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
-    // A link's fill of answers that reached nobody, so far as the proxy can know, until there are more of them than it keeps.
+    // Opens links full of unconfirmed responses until there are more than the proxy keeps.
     while asked <= bridge_session::MAX_ORPHANS {
         let raw = RawBridge::accept(&mut listener).await;
         let mut open = Vec::new();
@@ -554,7 +554,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
             let (mut send, mut recv) = raw.accepted.connection.open_bi().await.unwrap();
             let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nexporter-proxy-scrape: {asked:x}\r\n\r\n");
             send.write_all(request.as_bytes()).await.unwrap();
-            // All of it: what the proxy could not write any more is given back at once, with no doubt about its fate.
+            // Reads the whole response: one that was not completely written would count as unacked immediately.
             let mut answer = Vec::new();
             while !answer.ends_with(b"some 1\n") {
                 let chunk = timeout(PATIENCE, recv.read_chunk(1024, true)).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! TLS 1.3 with raw public keys (RFC 7250) on both ends: no names, no certificates, no authorities.
+//! TLS 1.3 with raw public keys (RFC 7250) at both ends, without names and certificates.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, Serv
 use super::identity::key_of;
 use super::{Identity, PublicKey};
 
-/// The protocols that are spoken over QUIC, each with its version; an end that wants something else is refused in the handshake.
+/// The protocols over QUIC with their versions, negotiated by ALPN. A mismatch fails the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// A proxy dials a bridge, registers, and is scraped over the same connection.
@@ -34,16 +34,16 @@ impl Protocol {
     }
 }
 
-/// Which keys a listening end lets in.
+/// The keys that a listener admits.
 #[derive(Debug, Clone)]
 pub(super) enum AdmittedKeys {
-    /// Every key: who it is shows itself later.
+    /// Every key; it is checked after the handshake.
     Any,
-    /// These.
+    /// These keys.
     Only(Arc<HashSet<PublicKey>>),
 }
 
-/// The key that the other end showed and that is not the one, or none of those, that was expected.
+/// A key that failed verification, recorded for the error message.
 pub(super) type UnexpectedKey = Arc<Mutex<Option<PublicKey>>>;
 
 fn provider() -> Arc<CryptoProvider> {
@@ -54,7 +54,7 @@ fn no_cipher_suite(_: NoInitialCipherSuite) -> Error {
     Error::General("no cipher suite for QUIC".to_owned())
 }
 
-/// The dialling end: it shows its own key and takes the one that it expects.
+/// Returns the TLS configuration of a dialing end, which verifies the expected key.
 pub(super) fn client_config(
     identity: &Identity,
     expected: PublicKey,
@@ -73,14 +73,14 @@ pub(super) fn client_config(
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(identity.certified())));
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
-    // A resumed session would show no keys.
+    // A resumed session would not verify keys.
     config.resumption = Resumption::disabled();
     let config = QuicClientConfig::try_from(config).map_err(no_cipher_suite)?;
     Ok((Arc::new(config), unexpected))
 }
 
-/// The listening end: it shows its own key and lets in whom it admits. A key that it does not is noted, so that a configuration which is
-/// used for one handshake alone says whose that was.
+/// Returns the TLS configuration of a listening end, which verifies the keys of clients. A rejected key is recorded; with one
+/// configuration for each handshake the record belongs to that handshake.
 pub(super) fn server_config(
     identity: &Identity,
     admit: AdmittedKeys,
@@ -120,7 +120,7 @@ fn only_tls13<T>() -> Result<T, Error> {
     Err(Error::General("links speak TLS 1.3 alone".to_owned()))
 }
 
-/// Takes one server key.
+/// Verifies that the server has the expected key.
 struct PinnedKeyVerifier {
     expected: PublicKey,
     unexpected: UnexpectedKey,
@@ -177,7 +177,7 @@ impl ServerCertVerifier for PinnedKeyVerifier {
     }
 }
 
-/// Takes the client keys that are admitted.
+/// Verifies that the client's key is admitted.
 struct AdmittedKeysVerifier {
     admit: AdmittedKeys,
     unexpected: UnexpectedKey,

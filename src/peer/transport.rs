@@ -1,4 +1,4 @@
-//! QUIC as links use it: how long silence may last, how much may be under way, how an end is found again after a restart.
+//! QUIC settings of links: timeouts, limits, and resets after a restart.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -17,47 +17,47 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{ConnectionUid, Identity};
 
-/// How often the end that dialled sends a sign of life. A translator of addresses (NAT) keeps a UDP mapping for 30 s at least; the rest
-/// is so that a new port or a cable that is back is noticed at once: QUIC's own probes come ever more rarely.
+/// Interval of the heartbeats of the dialing end. NAT mappings for UDP last at least 30 s; a shorter interval detects a new port or a
+/// restored network quickly, because QUIC's own probes back off.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Silence after which a link is lost. It counts from the first packet that stays unanswered, which is a beat at the latest, so a loss is
-/// noticed within 15 s.
+/// Idle timeout of a link. It starts with the first unanswered packet, which is at the latest the next heartbeat, so a loss is detected
+/// within 15 s.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How long a handshake may take: three tries of the first packet.
+/// Timeout of a handshake: three attempts of the first packet.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a close may take to go out before the program ends without.
+/// Limit on the wait for a close to be sent before the program ends.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Streams that the other end may have open at once: one a scrape, kept until its reader has shown that it has the answer.
+/// Limit on the streams that the peer has open: one for each scrape, open until its delivery outcome is known.
 pub(super) const MAX_STREAMS: u32 = 128;
 
-/// Bytes of one stream that may arrive before they are taken: the most that is buffered of a body whose reader is slow.
+/// Flow control window of a stream, which limits the buffered part of a body with a slow reader.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// Bytes of all streams of a link that may arrive before they are taken.
+/// Flow control window of all streams of a link.
 const LINK_WINDOW: u32 = 16 << 20;
 
-/// Bytes of a link that are kept until they are acknowledged.
+/// Limit on the unacknowledged bytes of a link.
 const SEND_WINDOW: u64 = 4 << 20;
 
-/// Signs of life carry one byte, and nobody takes them out: this many bytes, bookkeeping included, hold a few.
+/// Buffer for received heartbeats, which are never read. A heartbeat has one byte; the buffer holds a few, overhead included.
 const HEARTBEAT_BUFFER: usize = 1_024;
 
-/// Connections that may wait to be accepted, and what of their first packets is kept meanwhile.
+/// Limit on connections waiting to be accepted, and on the bytes kept of their first packets.
 const MAX_INCOMING: usize = 1_024;
 const INCOMING_BYTES: u64 = 8 << 10;
 const ALL_INCOMING_BYTES: u64 = 2 << 20;
 
-/// The name in the handshake: keys say who is who, so it only has to be one.
+/// The server name in the handshake. Keys identify the peers, so any valid name will do.
 pub(super) const SERVER_NAME: &str = "exporter-proxy";
 
-/// The code of a close on purpose.
+/// The close code of a graceful close.
 pub(super) const CLOSED: VarInt = VarInt::from_u32(0);
 
-/// The code of a stream that is given up: what it carried has not reached its reader.
+/// The reset code of a stream with an undelivered response.
 pub(super) const RESET: VarInt = VarInt::from_u32(1);
 
 fn transport(streams: u32) -> TransportConfig {
@@ -74,7 +74,8 @@ fn transport(streams: u32) -> TransportConfig {
     transport
 }
 
-/// The dialling end's settings; the other end may open so many streams. A scraper has nobody to send beats, so QUIC keeps its link alive.
+/// Returns the settings of a dialing end. `streams` limits the streams that the peer may open. A scraper sends no heartbeats; QUIC's
+/// keep-alive takes their place.
 pub(super) fn client_config(crypto: Arc<QuicClientConfig>, streams: u32, protocol: super::tls::Protocol) -> ClientConfig {
     let mut transport = transport(streams);
     if protocol == super::tls::Protocol::Scrape {
@@ -85,7 +86,7 @@ pub(super) fn client_config(crypto: Arc<QuicClientConfig>, streams: u32, protoco
     config
 }
 
-/// The listening end's settings; the other end may open so many streams.
+/// Returns the settings of a listening end. `streams` limits the streams that the peer may open.
 pub(super) fn server_config(crypto: Arc<QuicServerConfig>, streams: u32) -> ServerConfig {
     let mut config = ServerConfig::with_crypto(crypto);
     config
@@ -96,11 +97,11 @@ pub(super) fn server_config(crypto: Arc<QuicServerConfig>, streams: u32) -> Serv
     config
 }
 
-/// Bytes of a connection id: enough that nobody guesses one, little in each packet.
+/// Bytes of a connection id: not guessable, and little overhead in each packet.
 const ID_BYTES: usize = 8;
 
-/// Connection ids that say nothing. QUIC's usual ones show which run they are from, and packets for an earlier run are dropped in
-/// silence; these are answered with a reset.
+/// Generates random connection ids. Quinn's default ids identify the run, and packets for an earlier run are dropped; packets with these
+/// ids are answered with a stateless reset.
 #[derive(Default)]
 struct RandomConnectionIds {
     count: u64,
@@ -109,7 +110,7 @@ struct RandomConnectionIds {
 impl ConnectionIdGenerator for RandomConnectionIds {
     fn generate_cid(&mut self) -> ConnectionId {
         self.count += 1;
-        // Without randomness ids are guessable, but still not given twice.
+        // Without randomness the ids are guessable, but still unique.
         let mut id = self.count.to_le_bytes();
         let _ = SystemRandom::new().fill(&mut id);
         ConnectionId::new(&id)
@@ -124,8 +125,8 @@ impl ConnectionIdGenerator for RandomConnectionIds {
     }
 }
 
-/// An endpoint whose key for resets follows from the identity: after a restart it can tell whoever still talks to the last run that those
-/// connections are gone, and they dial anew at once instead of after [`IDLE_TIMEOUT`].
+/// Creates an endpoint with a key for stateless resets derived from the identity: after a restart it resets the connections of the last
+/// run, so that the peers dial again immediately instead of after [`IDLE_TIMEOUT`].
 fn endpoint(identity: &Identity, socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<Endpoint> {
     let reset = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive("stateless reset"));
     let mut config = EndpointConfig::new(Arc::new(reset));
@@ -133,12 +134,12 @@ fn endpoint(identity: &Identity, socket: UdpSocket, server: Option<ServerConfig>
     Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
 }
 
-/// An endpoint that listens.
+/// Creates a listening endpoint.
 pub(super) fn listening_endpoint(identity: &Identity, address: SocketAddr, server: ServerConfig) -> io::Result<Endpoint> {
     endpoint(identity, bind(address)?, Some(server))
 }
 
-/// An endpoint for one dial, of the address family of its target, on a port of its own.
+/// Creates an endpoint for one dial, on a port of its own, with the address family of the target.
 pub(super) fn dialing_endpoint(identity: &Identity, target: SocketAddr) -> io::Result<Endpoint> {
     let any = match target {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -147,8 +148,7 @@ pub(super) fn dialing_endpoint(identity: &Identity, target: SocketAddr) -> io::R
     endpoint(identity, bind(any)?, None)
 }
 
-/// Bytes of datagrams that the kernel may hold for us, in either direction: a thousand links that talk at the same moment fit. The kernel
-/// gives less where its own limit is lower.
+/// Size of the socket buffers: fits a thousand links that send at the same moment. The kernel may grant less.
 const SOCKET_BUFFER: usize = 4 << 20;
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -157,32 +157,32 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    // A smaller buffer loses packets under load, which QUIC sends again.
+    // A smaller buffer loses packets under load, which QUIC retransmits.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-/// The label under which the number of a connection is taken out of TLS (RFC 5705).
+/// The TLS exporter label of the connection number (RFC 5705).
 const UID_LABEL: &[u8] = b"EXPORTER-exporter-proxy connection/1";
 
-/// The number of a connection, the same at both ends.
+/// Returns the number of a connection, the same at both ends.
 pub(super) fn connection_uid(connection: &Connection) -> ConnectionUid {
     let mut bytes = [0; 8];
     match connection.export_keying_material(&mut bytes, UID_LABEL, b"") {
         Ok(()) => ConnectionUid(u64::from_be_bytes(bytes)),
-        // TLS gives it once the handshake is complete, as it is here.
+        // Exporting succeeds once the handshake is complete.
         Err(_) => ConnectionUid::random(),
     }
 }
 
-/// Sends a sign of life. One that cannot be sent is no matter: silence is what ends a link.
+/// Sends a heartbeat. Errors are ignored; the idle timeout ends the link.
 pub(super) fn send_heartbeat(connection: &Connection) {
     let _ = connection.send_datagram(Bytes::from_static(b"."));
 }
 
-/// Whether an end of a connection was meant, and the reason as a person would say it.
+/// Returns whether a connection was closed gracefully, and the reason in plain words.
 pub(super) fn close_reason(error: &ConnectionError) -> (bool, String) {
     match error {
         ConnectionError::ApplicationClosed(close) => (true, format!("the other end says: {}", String::from_utf8_lossy(&close.reason))),
@@ -198,7 +198,7 @@ pub(super) fn close_reason(error: &ConnectionError) -> (bool, String) {
     }
 }
 
-/// What an error says of itself, without the words that TLS puts before what we say ourselves; else its code.
+/// Returns the reason of an error without the prefix added by TLS, or its code.
 fn error_reason(reason: &str, code: &TransportErrorCode) -> String {
     match reason.strip_prefix("unexpected error: ").unwrap_or(reason) {
         "" => code.to_string(),

@@ -1,22 +1,22 @@
-//! Which ends could not be reached, so that the log tells of each once and not at every try.
+//! Rate limit for log lines about unreachable peers.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::PublicKey;
 
-/// How long nothing is said of an end that stays out of reach for the same reason.
+/// Interval for logging the same reason again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Ends of which it is remembered that they are out of reach: more than any program dials. Beyond it all are told of anew.
+/// Limit on entries, more than any program dials. Beyond it all are removed and logged again.
 const MAX_PEERS: usize = 4_096;
 
-/// Why each end that is out of reach is so, and when that was said.
+/// The last logged reason of each unreachable peer, and its time.
 #[derive(Debug, Default)]
 pub(super) struct UnreachablePeers(HashMap<PublicKey, (String, Instant)>);
 
 impl UnreachablePeers {
-    /// Whether this is news: another reason than before, or the same after a long silence.
+    /// Returns true if the failure should be logged: the reason is new, or was logged longer than [`REPEAT_INTERVAL`] ago.
     pub(super) fn should_log(&mut self, peer: &PublicKey, why: &str, now: Instant) -> bool {
         if let Some((before, logged)) = self.0.get(peer)
             && before == why
@@ -31,7 +31,7 @@ impl UnreachablePeers {
         true
     }
 
-    /// It has been heard of: the next failure is news.
+    /// Removes a peer that was reached: the next failure is logged.
     pub(super) fn reached(&mut self, peer: &PublicKey) {
         self.0.remove(peer);
     }

@@ -1,4 +1,4 @@
-//! Being found: a signed record at the nodes that are closest to our key, which also pass handshakes on to us.
+//! Announces a key in HyperDHT: a signed record at the nodes closest to the key, which then relay handshakes to us.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::node::Node;
 
-/// How many nodes hold our record: twice what the JavaScript side uses, so that one may go between two announcements.
+/// Number of nodes that store the record: twice that of the JavaScript implementation, so that some may leave between two announcements.
 const MAX_HOLDERS: usize = 6;
-/// How long a record may stand before it is renewed; nodes forget it after about 20 minutes.
+/// Interval of renewing the record; nodes drop it after about 20 minutes.
 const RENEW_INTERVAL: Duration = Duration::from_secs(300);
-/// How often we greet the holders, which keeps translators of addresses from forgetting that they may answer.
+/// Interval of pings to the nodes with the record, which keep NAT mappings towards them alive.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long we wait before another try where nobody took our record.
+/// Delay before a retry if no node stored the record.
 const RETRY_DELAY: Duration = Duration::from_secs(3);
-/// How long a single node may take.
+/// Timeout of a request to one node.
 const NODE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Whom we can be found as.
+/// The record of a key.
 pub(super) struct Announcement {
     pub(super) node: Node,
     pub(super) pair: Keypair,
@@ -34,9 +34,9 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    /// Keeps the record standing; `holders` says where it does.
+    /// Keeps the record stored, and publishes the nodes with it in `holders`.
     pub(super) async fn keep_announced(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
-        // Before that there is nobody to hold it; a node that has gone finds nobody either.
+        // Without the network no node could store it. If the node is closed, the announcement fails.
         let _ = self.node.dht.bootstrapped().await;
         loop {
             holders.send_replace(self.announce().await);
@@ -58,7 +58,7 @@ impl Announcement {
         }
     }
 
-    /// Has the closest nodes hold our record; returns those that do.
+    /// Stores the record at the closest nodes; returns those that accepted it.
     async fn announce(&self) -> Vec<Ipv4Peer> {
         let found = closest(&self.node.dht, self.target, MAX_HOLDERS).await;
         let asked = found.into_iter().map(|reply| async move {
@@ -68,7 +68,7 @@ impl Announcement {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// Takes the record back from those who hold it.
+    /// Removes the record from the nodes with it.
     pub(super) async fn unannounce(&self, holders: &[Ipv4Peer]) {
         let replies = holders.iter().map(|holder| async move {
             let reply = find_peer(&self.node.dht, self.target, holder).await?;
@@ -77,7 +77,7 @@ impl Announcement {
         join_all(replies).await;
     }
 
-    /// Sends a signed record to a node that has given us a token.
+    /// Sends a signed record to a node that has returned a token.
     async fn write(&self, to: &ResponseData, command: u64, namespace: &[u8; 32]) -> Option<ResponseData> {
         let peer = HyperPeer {
             public_key: self.pair.public_key,
@@ -98,7 +98,7 @@ impl Announcement {
     }
 }
 
-/// The nodes that pass handshakes on to us, and how they see us.
+/// Returns the nodes that relay handshakes to us, each with our address.
 pub(super) fn relays(holders: &[Ipv4Peer], seen: &Ipv4Peer) -> Vec<RelayInfo> {
     let relay = |holder: &Ipv4Peer| RelayInfo {
         relay_address: holder.clone(),
@@ -107,7 +107,7 @@ pub(super) fn relays(holders: &[Ipv4Peer], seen: &Ipv4Peer) -> Vec<RelayInfo> {
     holders.iter().map(relay).collect()
 }
 
-/// What the nodes closest to `target` say about it, the closest first.
+/// Returns the replies of the nodes closest to `target`, the closest first.
 pub(super) async fn closest(dht: &DhtHandle, target: [u8; 32], many: usize) -> Vec<ResponseData> {
     let nodes = dht.find_node(target).await.unwrap_or_default();
     let asked = nodes

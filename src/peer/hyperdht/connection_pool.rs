@@ -1,4 +1,4 @@
-//! Scrapes by key: connections are made when they are needed, kept, made anew when they are lost, and closed when nobody uses them.
+//! Pool of connections for scrapes by key: opened on demand, reopened after a loss, and closed when idle.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,19 @@ use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 
-/// The most connections that are kept; beyond it the one is given up that was used longest ago. Each costs some tens of kilobytes.
+/// Limit on connections; beyond it the least recently used one is dropped. Each takes some tens of kilobytes.
 const MAX_CONNECTIONS: usize = 10_000;
 
-/// How long a connection is kept that nobody uses: longer than scrape intervals are.
+/// Time after which an unused connection is closed, longer than scrape intervals.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long reaching a client may take. A scrape has less time; the next one then finds the connection made.
+/// Timeout of a dial. The timeout of a scrape is shorter; the next scrape then finds the connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long saying goodbye to all may take.
+/// Limit on closing connections gracefully.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Scrapes clients by their keys. Cloning clones a handle.
+/// Scrapes clients by key. A clone is a handle to the same pool.
 #[derive(Clone)]
 pub(crate) struct ConnectionPool(Arc<PoolInner>);
 
@@ -41,7 +41,7 @@ struct PoolInner {
     pooled: Mutex<HashMap<PublicKey, PooledConnection>>,
 }
 
-/// A connection to a client, or the attempt to make one, which goes on while nobody waits for it.
+/// A connection to a client or a dial in progress, which goes on even if no scrape waits for it.
 struct PooledConnection {
     client: PendingDial,
     used: Instant,
@@ -60,11 +60,11 @@ impl ConnectionPool {
         }))
     }
 
-    /// Asks a client for its metrics; all in all that may take `wait`.
+    /// Requests the metrics of a client. `wait` limits the whole scrape.
     ///
     /// # Errors
     ///
-    /// Where there is no answer. That the client has failed to collect its metrics is an answer.
+    /// If there is no response. A client that reports a failed collection has responded.
     pub(crate) async fn scrape(&self, peer: PublicKey, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
         let (events, scrape) = (&self.0.events, self.0.scrape_ids.next());
         let path = "/metrics".to_owned();
@@ -89,11 +89,11 @@ impl ConnectionPool {
         outcome
     }
 
-    /// Makes the connection to a client, if there is none; that may take `wait`.
+    /// Connects to a client if there is no connection, within `wait`.
     ///
     /// # Errors
     ///
-    /// Where the client is not reached.
+    /// If the client is not reached.
     pub(crate) async fn reach(&self, peer: PublicKey, wait: Duration) -> Result<(), HyperdhtError> {
         match timeout(wait, self.get_or_dial(peer).0).await {
             Ok(reached) => reached.map(|_| ()),
@@ -105,7 +105,7 @@ impl ConnectionPool {
         let (pending, is_new) = self.get_or_dial(peer);
         let answer = self.scrape_once(peer, pending, wait).await;
         match answer {
-            // It had been lost before, which nobody had noticed.
+            // The pooled connection had been lost before, without notice.
             Err(HyperdhtError::Lost(_)) if !is_new => self.scrape_once(peer, self.get_or_dial(peer).0, wait).await,
             answer => answer,
         }
@@ -113,7 +113,7 @@ impl ConnectionPool {
 
     async fn scrape_once(&self, peer: PublicKey, pending: PendingDial, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
         let client = pending.await?;
-        // Told when this is dropped, too: whoever waits gives up when its time is over.
+        // Also runs when this future is dropped by a timeout of the caller.
         let mut guard = DropUnlessAnswered {
             pool: self,
             peer,
@@ -127,13 +127,13 @@ impl ConnectionPool {
         MetricsReply::decode(value?).map_err(|fault| HyperdhtError::Broken(fault.to_string()))
     }
 
-    /// Makes the next scrape of a client dial it anew: it may be another run of it.
+    /// Makes the next scrape of a client dial again, because it may have been restarted.
     pub(crate) fn invalidate(&self, peer: PublicKey) {
-        // The connection ends when the last scrape on it does.
+        // The connection closes when its last scrape ends.
         self.lock().remove(&peer);
     }
 
-    /// Closes the connections that nobody has used for a while.
+    /// Closes idle connections.
     pub(crate) async fn sweep(&self, now: Instant) {
         let unused = |pooled: &PooledConnection| now.duration_since(pooled.used) >= IDLE_TIMEOUT;
         let gone: Vec<_> = self.lock().extract_if(|_, pooled| unused(pooled)).collect();
@@ -151,12 +151,12 @@ impl ConnectionPool {
             let Some(Ok(client)) = pooled.client.peek().cloned() else { return };
             drop(pooled);
             client.notify_end((true, why.to_owned()));
-            // A scrape that is in work keeps it until it ends.
+            // An open scrape keeps the connection until it ends.
             if let Some(client) = Arc::into_inner(client) {
                 client.close().await;
             }
         });
-        // Whoever is not told in time finds out by silence.
+        // A client that does not receive the close runs into its idle timeout.
         let _ = timeout(CLOSE_TIMEOUT, join_all(goodbyes)).await;
     }
 
@@ -164,7 +164,7 @@ impl ConnectionPool {
         self.0.pooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection to a client, in the making or made, and whether it is a new one.
+    /// Returns the connection to a client, open or being dialed, and whether it is new.
     fn get_or_dial(&self, peer: PublicKey) -> (PendingDial, bool) {
         let now = Instant::now();
         let mut pooled = self.lock();
@@ -192,7 +192,7 @@ impl ConnectionPool {
         (client, true)
     }
 
-    /// Dials in a task of its own, so that an attempt outlives the scrape that needed it. It ends with the last who keeps it.
+    /// Dials in a task of its own, so that the dial outlives the scrape that caused it. The task ends with the last handle.
     fn dial(&self, peer: PublicKey) -> PendingDial {
         let (node, own, events) = (self.0.node.clone(), self.0.own.clone(), self.0.events.clone());
         let attempt = async move {
@@ -210,7 +210,7 @@ impl ConnectionPool {
     }
 }
 
-/// A scrape that has not been answered well: unless it is dispelled, the connection is given up, so that the next one starts afresh.
+/// Guard of a scrape: drops the connection from the pool unless the scrape was answered, so that the next one dials again.
 struct DropUnlessAnswered<'c> {
     pool: &'c ConnectionPool,
     peer: PublicKey,
@@ -247,7 +247,7 @@ mod tests {
     /// Longer than anything takes on a loaded machine.
     const LONG: Duration = Duration::from_secs(30);
 
-    /// Answers at once, or never.
+    /// Responds immediately, or never.
     #[derive(Default)]
     struct Switchable(AtomicBool);
 

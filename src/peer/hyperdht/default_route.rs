@@ -1,20 +1,20 @@
-//! Whether this machine has a way out, as the system's table of routes says without a packet being sent.
+//! Detects changes of the default route from the routing table, without sending packets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use tokio::time::interval;
 
-/// Addresses of networks for documentation (RFC 5737, RFC 3849): whoever has a default route has one to them.
+/// Addresses of documentation networks (RFC 5737, RFC 3849), which only a default route reaches.
 const PROBE_ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
-/// How often to look while we wait for a link to come back.
+/// Interval of checks while waiting for a change.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The addresses under which we would go out, for each address family.
+/// Returns the local address of the default route for each address family.
 fn source_addresses() -> [Option<IpAddr>; 2] {
     PROBE_ADDRESSES.map(|outside| {
         let any = match outside {
@@ -22,13 +22,13 @@ fn source_addresses() -> [Option<IpAddr>; 2] {
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-        // For UDP this looks up the route and no more; port 9 discards.
+        // For UDP this only looks up the route; port 9 is the discard service.
         socket.connect(SocketAddr::new(outside, 9)).ok()?;
         Some(socket.local_addr().ok()?.ip())
     })
 }
 
-/// Resolves once there is a way out that was not there at the beginning: a cable is back, or an address is new.
+/// Resolves when there is a new default route or a new local address.
 pub(super) async fn route_changed() {
     let before = source_addresses();
     let mut polls = interval(POLL_INTERVAL);

@@ -1,4 +1,4 @@
-//! Dialling: from a key to a connection whose other end has shown that key.
+//! Dialing by key: finds a peer in the network, exchanges the handshake through a relay, and connects.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,21 +23,21 @@ use super::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
 use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
 use crate::peer::PublicKey;
 
-/// How many nodes are asked who knows a key: all that HyperDHT considers close.
+/// Number of nodes queried for a key: all that HyperDHT considers close.
 const MAX_RELAYS: usize = 20;
-/// How long a relay has before the next one is tried beside it; the first answer counts.
+/// Delay before the next relay is tried in parallel; the first reply counts.
 const STAGGER: Duration = Duration::from_millis(250);
-/// Dials that talk to the network at once: each sends a few dozen packets, and nodes that get too many of them drop some.
+/// Limit on dials that query the network at the same time: each sends a few dozen packets, and overloaded nodes drop some.
 pub(super) const MAX_CONCURRENT_DIALS: usize = 16;
-/// How long an answer may take before the handshake is sent again, in milliseconds.
+/// Timeout before a handshake is sent again, in milliseconds.
 const RESEND_MS: u64 = 700;
-/// How often it is sent again through the same relay.
+/// Number of retries through the same relay.
 const RESENDS: u32 = 2;
-/// How long the other end may take to be heard after its answer, before it is tried in another way.
+/// Limit on the wait for the peer's stream header after its reply, before the other firewall claim is tried.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long a peer that starts the connection has for it: a packet that is lost comes again a second later.
+/// Limit on the wait for a first packet of the peer: a lost packet is sent again after a second.
 const PEER_START_TIMEOUT: Duration = Duration::from_secs(2);
-/// When packets go out within [`PEER_START_TIMEOUT`] that open the way for it.
+/// Times of hole punching packets within [`PEER_START_TIMEOUT`].
 const PUNCH_TIMES: [Duration; 7] = [
     Duration::ZERO,
     PUNCH_INTERVAL,
@@ -47,39 +47,39 @@ const PUNCH_TIMES: [Duration; 7] = [
     Duration::from_millis(1_500),
     Duration::from_millis(1_800),
 ];
-/// Peers whose relays are remembered; a bridge has about as many proxies.
+/// Limit on peers with cached relays, more than the proxies of a typical bridge.
 const MAX_CACHED_PEERS: usize = 4096;
 
-/// Why nobody was reached.
+/// The error of a dial.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
-    /// Nobody can be asked: there is no network for us, or not through the nodes that we were told of.
+    /// No node of the network responds: the network is unreachable, or the bootstrap nodes are wrong.
     #[error("no node of HyperDHT answers; look at the bootstrap nodes, and at the firewall for UDP")]
     NoNetwork,
-    /// Nobody in the network knows the key.
+    /// No node knows the key.
     #[error("{0} is not announced in HyperDHT")]
     NotAnnounced(PublicKey),
-    /// It did not answer in time.
+    /// The dial timed out.
     #[error("{0} did not answer within {1:?}")]
     Timeout(PublicKey, Duration),
-    /// The network knows the key, but nothing has come back through any node: it is gone, or does not let us in, which looks the same.
+    /// The key is announced, but no reply came through any node: the peer is gone or does not admit our key, which cannot be distinguished.
     #[error("{0} is announced in HyperDHT but does not answer: it is gone, or does not let this key in")]
     NoReply(PublicKey),
-    /// It answered with a refusal, or with something that we cannot do.
+    /// The peer refused, or requires an unsupported feature.
     #[error("{0} refused: {1}")]
     Refused(PublicKey, String),
-    /// It answered, but no packet of it arrives.
+    /// The peer replied, but none of its packets arrives.
     #[error("{0} answered, but nothing comes through from {1}; a firewall or a translator of addresses is in the way")]
     Unreachable(PublicKey, SocketAddr),
-    /// The connection broke while it was made.
+    /// The connection was lost while it was opened.
     #[error("{0}: {1}")]
     Stream(PublicKey, SecretStreamError),
-    /// The transport failed on our side.
+    /// The local transport failed.
     #[error("{0}: {1}")]
     Transport(PublicKey, io::Error),
 }
 
-/// Through whom peers were reached the last time.
+/// The relays through which each peer was last reached.
 #[derive(Default)]
 pub(super) struct RelayCache(HashMap<PublicKey, Vec<Ipv4Peer>>);
 
@@ -95,10 +95,10 @@ impl RelayCache {
     }
 }
 
-/// Reaches a peer within `wait`.
+/// Dials a peer within `wait`.
 pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
     let dialer = async {
-        // Before that nobody can be asked, and nobody has said how we are seen. A node that has gone fails what comes next.
+        // Without the network no node could be queried, and our address would be unknown. A closed node makes the next request fail.
         let _ = node.dht.bootstrapped().await;
         let nat = node.nat_status().await;
         Dialer { node, pair, to, nat }.run().await
@@ -113,19 +113,19 @@ struct Dialer<'a> {
     nat: NatStatus,
 }
 
-/// An answer to our handshake.
+/// A reply to our handshake.
 struct HandshakeReply {
     payload: NoisePayload,
     keys: SessionKeys,
     remote: u32,
-    /// Where the peer is for the relay.
+    /// The address of the peer as seen by the relay.
     server: Ipv4Peer,
 }
 
 impl Dialer<'_> {
     async fn run(&self) -> Result<SecretStream, DialError> {
-        // Who hears "open" sends to where the relay sees us, which gets us through translators of addresses that are consistent; who does
-        // not waits for our first packet, wherever it comes from. Where the likelier fails the other may do.
+        // A peer that reads "open" sends to our address as seen by the relay, which works behind a consistent NAT. A peer that reads
+        // "unknown" waits for our first packet, from any address. The likelier claim is tried first, then the other.
         let claims = if self.nat.is_consistent_nat() {
             [FIREWALL_OPEN, FIREWALL_UNKNOWN]
         } else {
@@ -133,7 +133,7 @@ impl Dialer<'_> {
         };
         let mut failed = DialError::NoReply(self.to);
         for claim in claims {
-            // The first packet may be faster than the answer, which goes a longer way.
+            // The first packet may arrive before the reply, which takes a longer path.
             let own = stream_id().map_err(|e| DialError::Transport(self.to, e))?;
             let expected = PendingStream::new(self.node, own)
                 .await
@@ -152,7 +152,7 @@ impl Dialer<'_> {
         Err(failed)
     }
 
-    /// Has somebody pass on our handshake, and waits for the answer.
+    /// Sends our handshake through a relay and waits for the reply.
     async fn exchange_handshake(&self, own: u32, claim: u64) -> Result<HandshakeReply, DialError> {
         let _turn = self.node.dial_permits.acquire().await;
         let known = lock(&self.node.relay_cache).0.get(&self.to).cloned().unwrap_or_default();
@@ -176,7 +176,7 @@ impl Dialer<'_> {
         }
     }
 
-    /// Who may pass on a handshake: nodes that hold the peer's record, and those that it names.
+    /// Returns the relays of a peer: the nodes with its record, and those named in the record.
     async fn relays(&self) -> Result<Vec<Ipv4Peer>, DialError> {
         let replies = closest(&self.node.dht, hash(self.to.as_bytes()), MAX_RELAYS).await;
         if replies.is_empty() {
@@ -199,13 +199,13 @@ impl Dialer<'_> {
         Ok(relays)
     }
 
-    /// Whether who has heard "open" from us sends the first packet. It may come from elsewhere than from where the relay sees the peer, so
-    /// until then there is nobody to talk to.
+    /// Returns true if the peer sends the first packet after our claim "open". Its source may differ from the address seen by the relay,
+    /// so it is unknown until then.
     fn peer_sends_first(&self, reply: &HandshakeReply) -> bool {
         reply.payload.firewall != FIREWALL_OPEN && self.peer_address(reply) == reply.server
     }
 
-    /// From an answer to a connection that the peer starts.
+    /// Opens a connection after the first packet of the peer.
     async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
@@ -223,7 +223,7 @@ impl Dialer<'_> {
             .await
     }
 
-    /// The connection, once the other end has greeted.
+    /// Waits for the stream header of the peer.
     async fn read_header(&self, mut stream: SecretStream, address: SocketAddr) -> Result<SecretStream, DialError> {
         match timeout(HEADER_TIMEOUT, stream.reader.read_header()).await {
             Ok(Ok(())) => Ok(stream),
@@ -232,7 +232,7 @@ impl Dialer<'_> {
         }
     }
 
-    /// From an answer to a connection.
+    /// Opens a connection by sending the first packet.
     async fn connect(&self, expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let server =
             socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
@@ -242,14 +242,14 @@ impl Dialer<'_> {
             .await
     }
 
-    /// Where to send the first packet.
+    /// Returns the destination of the first packet.
     fn peer_address(&self, reply: &HandshakeReply) -> Ipv4Peer {
         let (theirs, payload) = (&reply.payload.addresses4, &reply.payload);
         if payload.firewall == FIREWALL_OPEN {
             let public = theirs.iter().find(|address| !is_private(&address.host));
             return public.unwrap_or(&reply.server).clone();
         }
-        // Behind the same translator of addresses the way through it is often closed, and there is a shorter one.
+        // Behind the same NAT its external address often does not work, and the local network is shorter.
         let neighbor = !self.nat.has_no_nat() && self.nat.address.as_ref().is_some_and(|own| own.host == reply.server.host);
         let private: Vec<_> = theirs.iter().filter(|address| is_private(&address.host)).cloned().collect();
         let near = match_address(&self.nat.local, &private).filter(|_| neighbor);
@@ -257,7 +257,7 @@ impl Dialer<'_> {
     }
 }
 
-/// A handshake that is the same through whatever relay it goes.
+/// A handshake, identical through every relay.
 struct OutgoingHandshake<'a> {
     dialer: &'a Dialer<'a>,
     ephemeral: Keypair,
@@ -266,7 +266,7 @@ struct OutgoingHandshake<'a> {
 }
 
 impl OutgoingHandshake<'_> {
-    /// The first answer that comes through one of the relays.
+    /// Sends the handshake through the relays; returns the first reply.
     async fn via(&self, relays: &[Ipv4Peer]) -> Result<Option<HandshakeReply>, DialError> {
         let mut waiting = relays.iter();
         let mut asked = FuturesUnordered::new();
@@ -288,7 +288,7 @@ impl OutgoingHandshake<'_> {
         }
     }
 
-    /// Through one relay; `None` where it has no answer, or not the peer's.
+    /// Sends the handshake through one relay; `None` without a valid reply of the peer.
     async fn exchange_via(&self, relay: &Ipv4Peer) -> Option<Result<HandshakeReply, String>> {
         let Dialer { node, pair, to, nat } = self.dialer;
         let mut noise = NoiseWrap::new_initiator((*pair).clone(), *to.as_bytes());
@@ -308,7 +308,7 @@ impl OutgoingHandshake<'_> {
         if message.mode != MODE_REPLY || reply.error != 0 {
             return None;
         }
-        // Only the peer can have written what this reads.
+        // Decrypts only if the peer has written it.
         let payload = noise.recv(&message.noise).ok()?;
         let shared = noise.finalize().ok()?;
         Some(stream_id_of(&payload).map(|remote| HandshakeReply {
@@ -345,7 +345,7 @@ impl OutgoingHandshake<'_> {
     }
 }
 
-/// The stream that the peer has for us, if we can use what it offers.
+/// Returns the stream id of the peer if its payload is supported.
 fn stream_id_of(payload: &NoisePayload) -> Result<u32, String> {
     if payload.version != 1 {
         return Err(format!("it speaks version {} of the handshake", payload.version));
@@ -360,7 +360,7 @@ fn stream_id_of(payload: &NoisePayload) -> Result<u32, String> {
     u32::try_from(udx.id).map_err(|_| format!("{} names no stream", udx.id))
 }
 
-/// Whether an address means something else in every network (RFC 6890).
+/// Returns true for addresses that are not globally reachable (RFC 6890).
 fn is_private(host: &str) -> bool {
     let Ok(IpAddr::V4(address)) = host.parse() else {
         return true;

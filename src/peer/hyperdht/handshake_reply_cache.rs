@@ -1,18 +1,18 @@
-//! What was answered to handshakes of late: each arrives through several relays, and all of them must be told the same.
+//! Cache of replies to handshakes: a handshake arrives through several relays, and all of them must return the same reply.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the copies of a handshake may be apart; what the JavaScript side allows.
+/// Lifetime of an entry, the same as in the JavaScript implementation.
 const TTL: Duration = Duration::from_secs(10);
-/// Handshakes that are remembered at once. Strangers can send as many as they like, so the oldest go first.
+/// Limit on entries. Unauthenticated peers can send any number of handshakes, so the oldest is evicted.
 const MAX_ENTRIES: usize = 1024;
-/// The longest handshake that is remembered: addresses and relays fit in many times over. A longer one is not looked at.
+/// Limit on the bytes of a handshake, several times the size of a legitimate one. Longer ones are ignored.
 const MAX_HANDSHAKE_BYTES: usize = 4096;
 
-/// Handshakes and what was said to them; nothing, to some.
+/// Handshakes and their replies; `None` for handshakes that are not answered.
 #[derive(Default)]
 pub(super) struct HandshakeReplyCache {
     replies: HashMap<Vec<u8>, Option<Vec<u8>>>,
@@ -20,7 +20,7 @@ pub(super) struct HandshakeReplyCache {
 }
 
 impl HandshakeReplyCache {
-    /// What was said to this handshake; `None` where it is new.
+    /// Returns the cached reply to a handshake; `None` if it is not in the cache.
     pub(super) fn get(&mut self, handshake: &[u8], now: Instant) -> Option<Option<Vec<u8>>> {
         while self.order.front().is_some_and(|(since, _)| now.duration_since(*since) >= TTL) {
             self.evict_oldest();
@@ -31,7 +31,7 @@ impl HandshakeReplyCache {
         self.replies.get(handshake).cloned()
     }
 
-    /// Remembers what was said.
+    /// Adds a reply.
     pub(super) fn insert(&mut self, handshake: Vec<u8>, answer: Option<Vec<u8>>, now: Instant) {
         if self.order.len() == MAX_ENTRIES {
             self.evict_oldest();

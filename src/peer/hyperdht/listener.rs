@@ -1,4 +1,4 @@
-//! Being reached: from a handshake that came through the network to a connection.
+//! Listener for connections to a key: answers handshakes and waits for the first packet of each peer.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -29,65 +29,65 @@ use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
 use crate::peer::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
 
-/// Handshakes that may wait for us; whoever finds no room tries again after a second.
+/// Limit on queued handshakes. Beyond it they are dropped; the peer retries after a second.
 const HANDSHAKE_QUEUE: usize = 256;
-/// Connections in the making at once with keys that are not known; each holds some streams and a socket until the peer's first packet, or
-/// [`FIRST_PACKET_TIMEOUT`]. Beyond it the oldest goes: a peer that means it sends its first packet within a second.
+/// Limit on pending connections with unknown keys; each holds some streams and a socket until the peer's first packet or
+/// [`FIRST_PACKET_TIMEOUT`]. Beyond it the oldest is dropped: a real peer sends its first packet within a second.
 const MAX_UNKNOWN: usize = 384;
-/// The same with keys that are known, such as those of registered proxies. Others do not take their room.
+/// The same limit for known keys, such as those of registered proxies. Unknown keys cannot use it up.
 const MAX_KNOWN: usize = 128;
-/// How long what is known of our own address is used before the node and the system are asked again.
+/// Lifetime of the cached NAT status.
 const NAT_STATUS_TTL: Duration = Duration::from_secs(1);
-/// When packets go out that open the way for a peer's first one. Its address is what a relay says, so it may be that of somebody who knows
-/// nothing of us: three packets get through nearly always, and more of them would be a nuisance.
+/// Times of the hole punching packets for a peer. A relay names the address, which may belong to an uninvolved host. Three packets nearly
+/// always suffice; more could be abused for flooding.
 const PUNCH_TIMES: [Duration; 3] = [Duration::ZERO, PUNCH_INTERVAL, Duration::from_millis(900)];
-/// Arrivals that nobody has taken yet.
+/// Limit on accepted connections that were not taken yet.
 const INCOMING_QUEUE: usize = 64;
-/// How long after our answer the peer's first packet may come.
+/// Limit on the wait for the peer's first packet after our reply.
 const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that the announcement may take before a warning: a few times as long as it takes where all is well.
+/// Time without an announcement before a warning, a few times the usual duration.
 pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The likely reasons for an announcement that no node takes.
+/// The likely causes of a failed announcement.
 const UNANNOUNCED_REASON: &str =
     "no node of the network has taken the announcement for 10 s; check hyperdht.bootstrap and whether UDP passes the firewall";
-/// How long the network has to forget us.
+/// Limit on removing the announcement.
 const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a key may do that asks for a connection.
+/// The admission of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyAdmission {
-    /// It gets no answer.
+    /// It receives no reply.
     Refused,
-    /// It may connect, within the limits on keys that are not known.
+    /// It may connect, within the limit for unknown keys.
     Unknown,
-    /// It may connect, and has room of its own.
+    /// It may connect, within the limit for known keys.
     Known,
 }
 
 impl From<bool> for KeyAdmission {
-    /// For those who list the keys that may connect.
+    /// The admission of listeners with a list of keys.
     fn from(listed: bool) -> Self {
         if listed { Self::Known } else { Self::Refused }
     }
 }
 
-/// Who may connect.
+/// Returns the admission of a key.
 type AdmitFn = Box<dyn Fn(PublicKey) -> KeyAdmission + Send + Sync>;
 
-/// Somebody asked for a connection.
+/// An incoming connection.
 pub(super) enum IncomingConnection {
-    /// They were let in.
+    /// It was admitted and is open.
     Admitted(SecretStream),
-    /// They were not, and got no answer.
+    /// It was refused without a reply.
     Refused {
-        /// Who they are.
+        /// The key of the peer.
         key: PublicKey,
-        /// Where they are, as far as the network says.
+        /// The address of the peer as reported by the relay.
         address: SocketAddr,
     },
 }
 
-/// An identity that can be reached. Dropped it cannot be any more, but only closed it also leaves the network's memory.
+/// An announced key that accepts connections. Dropping it stops accepting; only [`KeyListener::close`] also removes the announcement.
 pub(super) struct KeyListener {
     incoming: mpsc::Receiver<IncomingConnection>,
     holders: watch::Receiver<Vec<Ipv4Peer>>,
@@ -97,12 +97,12 @@ pub(super) struct KeyListener {
 }
 
 impl KeyListener {
-    /// The next who asks; `None` where the node is gone. May be dropped at any time and called again.
+    /// Returns the next incoming connection; `None` if the node is closed. Cancel-safe.
     pub(super) async fn accept(&mut self) -> Option<IncomingConnection> {
         self.incoming.recv().await
     }
 
-    /// Waits until the network knows us, and says how many of its nodes do. May be dropped at any time and called again.
+    /// Waits until the key is announced and returns the number of nodes with the record. Cancel-safe.
     pub(super) async fn announced(&mut self) -> usize {
         self.holders
             .wait_for(|holders| !holders.is_empty())
@@ -110,7 +110,7 @@ impl KeyListener {
             .map_or(0, |holders| holders.len())
     }
 
-    /// Reports when the network has not known us for [`ANNOUNCE_TIMEOUT`], and when it does, until the listener is gone.
+    /// Emits events if the key is not announced within [`ANNOUNCE_TIMEOUT`], and when it is, until the listener is dropped.
     pub(super) fn report(&self, key: PublicKey, events: Arc<LinkEvents>) -> impl Future<Output = ()> + Send + use<> {
         let mut holders = self.holders.clone();
         async move {
@@ -131,16 +131,16 @@ impl KeyListener {
         }
     }
 
-    /// Takes our announcement back, so that nobody looks for us in vain.
+    /// Removes the announcement, so that no peer tries to connect.
     pub(super) async fn close(self) {
         self.announcing.abort();
         let holders = self.holders.borrow().clone();
-        // A network that does not listen forgets us by itself.
+        // If the nodes do not respond, the record expires.
         let _ = timeout(UNANNOUNCE_TIMEOUT, self.announcement.unannounce(&holders)).await;
     }
 }
 
-/// Serves the identity; `None` where the node does already.
+/// Starts accepting connections to a key; `None` if the node already does.
 pub(super) fn listen(node: &Node, pair: Keypair, admit: AdmitFn) -> Option<KeyListener> {
     let target = hash(&pair.public_key);
     let (inbox, requests) = mpsc::channel(HANDSHAKE_QUEUE);
@@ -186,7 +186,7 @@ struct HandshakeServer {
     replies: HandshakeReplyCache,
     sender: mpsc::Sender<IncomingConnection>,
     holders: watch::Receiver<Vec<Ipv4Peer>>,
-    /// How others see us, and when that was found out.
+    /// The cached NAT status and its time.
     nat: Option<(Instant, Arc<NatStatus>)>,
     punches: PunchLimiter,
     /// Bounded by [`MAX_UNKNOWN`] and [`MAX_KNOWN`].
@@ -195,7 +195,7 @@ struct HandshakeServer {
     known: PendingConnections,
 }
 
-/// Connections in the making of one kind, the oldest first.
+/// The pending connections of one class, the oldest first.
 struct PendingConnections {
     limit: usize,
     tasks: VecDeque<AbortHandle>,
@@ -209,7 +209,7 @@ impl PendingConnections {
         }
     }
 
-    /// Adds one, and gives up the oldest where there are too many.
+    /// Adds a connection; drops the oldest if the limit is reached.
     fn add(&mut self, task: AbortHandle) {
         if self.tasks.len() >= self.limit {
             self.tasks.retain(|task| !task.is_finished());
@@ -230,7 +230,7 @@ impl HandshakeServer {
                 request = requests.recv() => match request {
                     Some(mut request) => {
                         self.answer(&mut request).await;
-                        // Whatever was not answered gets no answer at all.
+                        // A request without a reply is dropped silently.
                         request.release();
                     }
                     None => return,
@@ -240,7 +240,7 @@ impl HandshakeServer {
         }
     }
 
-    /// Answers by the way that the handshake came.
+    /// Sends the reply along the path of the handshake.
     async fn answer(&mut self, request: &mut UserRequest) -> Option<()> {
         let message = decode_handshake_from_bytes(request.value.as_deref()?).ok()?;
         let back = match message.mode {
@@ -250,7 +250,7 @@ impl HandshakeServer {
             _ => return None,
         };
         let client = message.peer_address.clone().unwrap_or_else(|| request.from.clone());
-        // The same handshake comes through several relays, and each of them has to be told the same.
+        // Copies of a handshake through other relays must receive the same reply.
         let now = Instant::now();
         let noise = match self.replies.get(&message.noise, now) {
             Some(answer) => answer,
@@ -278,7 +278,7 @@ impl HandshakeServer {
         Some(())
     }
 
-    /// Reads a handshake and makes what we say to it; `None`: nothing.
+    /// Decrypts a handshake and builds the reply; `None` for no reply.
     async fn build_reply(&mut self, noise: &[u8], client: &Ipv4Peer) -> Option<Vec<u8>> {
         let mut handshake = NoiseWrap::new_responder(self.pair.clone());
         let asked = handshake.recv(noise).ok()?;
@@ -291,7 +291,7 @@ impl HandshakeServer {
         let address = socket_address(client)?;
         let admission = (self.admit)(key);
         if asked.version != 1 || asked.error != 0 || admission == KeyAdmission::Refused {
-            // Who does not take arrivals in time misses this one; it is only told.
+            // The report is dropped if the queue is full.
             let _ = self.sender.try_send(IncomingConnection::Refused { key, address });
             return None;
         }
@@ -322,7 +322,7 @@ impl HandshakeServer {
         Some(answer)
     }
 
-    /// How others see us: asking the node and the system takes longer than all the rest of a handshake.
+    /// Returns the NAT status, cached because determining it takes longer than the rest of a handshake.
     async fn nat_status(&mut self) -> Arc<NatStatus> {
         let now = Instant::now();
         match &self.nat {
@@ -335,13 +335,13 @@ impl HandshakeServer {
         }
     }
 
-    /// What the peer has to know to send us its first packet.
+    /// Returns the payload of our reply, with the addresses for the peer's first packet.
     fn payload(&self, own: u32, client: &Ipv4Peer, nat: &NatStatus) -> NoisePayload {
         let waits = self.holepunch_info(nat, client);
         NoisePayload {
             version: 1,
             error: 0,
-            // "Open" has the peer send to where the network sees us at once, while we open the way from our side.
+            // "Open" makes the peer send to our address as seen by the network immediately, while we punch a hole from our side.
             firewall: if waits.is_some() { FIREWALL_UNKNOWN } else { FIREWALL_OPEN },
             holepunch: waits,
             addresses4: nat.addresses(),
@@ -358,8 +358,8 @@ impl HandshakeServer {
         }
     }
 
-    /// Who passes on what it takes to meet, where the peer must not send to where the network sees us: a neighbour behind the same translator
-    /// of addresses looks for us by the addresses that we have there, and where each peer sees another port of ours it waits for us.
+    /// Returns the relays for hole punching, in two cases in which the peer must not send to our external address: a peer behind the same
+    /// NAT uses our local addresses, and behind a symmetric NAT the peer waits for our packet.
     fn holepunch_info(&self, nat: &NatStatus, client: &Ipv4Peer) -> Option<HolepunchInfo> {
         let seen = nat.address.as_ref().filter(|_| !nat.has_no_nat())?;
         (seen.host == client.host || nat.is_symmetric_nat()).then(|| HolepunchInfo {
@@ -369,21 +369,21 @@ impl HandshakeServer {
     }
 }
 
-/// Who sends the first packet.
+/// The sender of the first packet.
 enum FirstPacket {
-    /// The peer does.
+    /// The peer.
     FromPeer {
-        /// Whether we may send packets that open the way for it.
+        /// True if we may send hole punching packets.
         may_send: bool,
     },
-    /// We do: the peer can be reached, and we cannot.
+    /// We, because the peer is reachable and we are not.
     FromUs,
 }
 
-/// A connection in the making.
+/// A connection that waits for its first packet.
 struct PendingConnection {
     expected: PendingStream,
-    /// What the peer calls the stream.
+    /// The peer's id of the stream.
     remote: u32,
     first_packet: FirstPacket,
     key: PublicKey,
@@ -392,7 +392,7 @@ struct PendingConnection {
 }
 
 impl PendingConnection {
-    /// Waits for the peer while opening the way for it, or sends it the first packet.
+    /// Waits for the peer while punching a hole, or sends the first packet.
     async fn run(mut self, node: Node, client: SocketAddr) {
         let address = match self.first_packet {
             FirstPacket::FromPeer { may_send } => {
@@ -404,7 +404,7 @@ impl PendingConnection {
                 .await
             }
             FirstPacket::FromUs => {
-                // A packet that is there before our answer, which goes a longer way, may be lost.
+                // A packet that arrives before our reply, which takes a longer path, may be lost.
                 sleep(PUNCH_INTERVAL).await;
                 Ok(Ok(client))
             }
@@ -415,7 +415,7 @@ impl PendingConnection {
         };
         let mut stream = SecretStream::new(self.key, address, self.keys, source, sink);
         if let Ok(Ok(())) = timeout(FIRST_PACKET_TIMEOUT, stream.reader.read_header()).await {
-            // Nobody takes arrivals any more: the pipe closes itself.
+            // If the listener is dropped, the stream closes itself.
             let _ = self.sender.send(IncomingConnection::Admitted(stream)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The writing half of a connection: a task that sends what it is given, and tells when the other end has it.
+//! Writes messages to a secret stream in a task of its own, and reports when the peer has acknowledged them.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use tokio::time::{error::Elapsed, timeout};
 
 use super::secret_stream::{SecretStreamError, SecretStreamWriter};
 
-/// Messages that wait to be written, beside the one that is and the one after it. Each may have 16 MiB, and stays while the other end
-/// takes nothing; whoever wants to add one waits, and makes it only then.
+/// Limit on queued messages, in addition to the one being written and the one after it. Each can have 16 MiB and stays while the peer
+/// reads nothing; a message is built only when there is room for it.
 const QUEUE_LENGTH: usize = 1;
 
-/// How long the other end may take for one message; what it has for its own, too.
+/// Timeout for writing one message, which is also that of reading one.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long what was said last may take to go out before a connection ends without.
+/// Limit on writing the last messages before a connection is dropped.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Run once the other end's transport has acknowledged all of a message; dropped where that is not known.
+/// Called once the peer's transport has acknowledged the whole message; dropped if that is unknown.
 pub(super) type OnAcked = Box<dyn FnOnce() + Send>;
 
 struct Message {
@@ -26,52 +26,51 @@ struct Message {
     received: Option<OnAcked>,
 }
 
-/// Nothing can be sent any more.
+/// The error of a closed writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WriterClosed;
 
-/// Takes what is to be sent. Cloning clones a handle.
+/// The queue of messages to write. A clone is a handle to the same queue.
 #[derive(Clone)]
 pub(super) struct MessageQueue(mpsc::Sender<Message>);
 
 impl MessageQueue {
-    /// Sends a message when its turn has come.
+    /// Sends a message once there is room in the queue.
     pub(super) async fn send(&self, bytes: Vec<u8>) -> Result<(), WriterClosed> {
         self.send_tracked(|| bytes, None).await
     }
 
-    /// Makes and sends a message when its turn has come, and follows it to the other end.
+    /// Builds and sends a message once there is room in the queue, and tracks its acknowledgement.
     pub(super) async fn send_tracked(&self, make: impl FnOnce() -> Vec<u8>, received: Option<OnAcked>) -> Result<(), WriterClosed> {
         let place = self.0.reserve().await.map_err(|_| WriterClosed)?;
         place.send(Message { bytes: make(), received });
         Ok(())
     }
 
-    /// Resolves once nothing can be sent any more.
+    /// Resolves when the writer is closed.
     pub(super) async fn closed(&self) {
         self.0.closed().await;
     }
 }
 
-/// The task that writes. It needs no owner: once all outboxes are gone it sends what waits, says goodbye and ends, each within a bounded
-/// time.
+/// The writing task. When all queues are dropped it writes the queued messages, closes the stream and ends, each within a bounded time.
 pub(super) struct MessageWriter(JoinHandle<Result<(), SecretStreamError>>);
 
 impl MessageWriter {
-    /// Begins to send, the `first` message before all others.
+    /// Starts the task, which writes `first` before all other messages.
     pub(super) fn start(writer: SecretStreamWriter, first: Option<Vec<u8>>) -> (MessageQueue, Self) {
         let (queue, messages) = mpsc::channel(QUEUE_LENGTH);
         (MessageQueue(queue), Self(tokio::spawn(write(writer, first, messages))))
     }
 
-    /// Leaves at once: what has not been acknowledged by now counts as not received.
+    /// Stops immediately: messages without an acknowledgement count as not received.
     pub(super) fn abort(self) {
         self.0.abort();
     }
 
-    /// Waits a moment until what was sent last has gone out. All outboxes have to be gone.
+    /// Waits until the last messages are written, with a timeout. All queues must be dropped.
     pub(super) async fn finish(self) {
-        // What has not gone out by then is lost with the connection.
+        // Unwritten messages are lost with the connection.
         let _ = timeout(FLUSH_TIMEOUT, self.0).await;
     }
 }
@@ -85,13 +84,13 @@ async fn write(
     if let Some(first) = first {
         timeout(WRITE_TIMEOUT, writer.send(first)).await.map_err(slow)??;
     }
-    // As many as are sent within a round trip; those who wait for an answer limit that.
+    // Bounded by the messages of one round trip, which the pending calls limit.
     let mut tracked: Vec<OnAcked> = Vec::new();
     loop {
         let message = tokio::select! {
             biased;
             message = messages.recv() => message,
-            // Given up for the next message it is asked anew, and then tells of that, too.
+            // Cancelled by the next message and restarted, which then covers that message, too.
             acknowledged = writer.acknowledged(), if !tracked.is_empty() => {
                 acknowledged?;
                 tracked.drain(..).for_each(|received| received());

@@ -1,4 +1,4 @@
-//! What a proxy answers to a bridge that asks for metrics: what its door gives at `/metrics`.
+//! The RPC method that returns the proxy's metrics: a request for `/metrics` to its HTTP service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::peer::link_event::{LinkEvent, LinkEvents};
 use crate::peer::scraper::error_text;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
-/// How long collecting the metrics may take; whoever asks has given up long before.
+/// Limit on collecting the metrics, far beyond the timeout of any scraper.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of a message that are not metrics: the numbers before them.
+/// Bytes of a message reserved for the header before the metrics.
 const HEADER_RESERVE: usize = 64;
 
-/// The metrics for one peer.
+/// The method for one peer.
 pub(super) struct MetricsMethod {
     pub(super) door: Door,
     pub(super) events: Arc<LinkEvents>,
@@ -37,7 +37,7 @@ impl RpcMethod for MetricsMethod {
     const PROTOCOL: &'static str = METRICS_PROTOCOL;
     const METHOD: &'static str = METRICS_METHOD;
 
-    /// Takes any body: those of the oldest bridges are other ones.
+    /// Ignores the request body, which differs in the oldest bridges.
     async fn call(&self, _: Bytes) -> RpcReply {
         let (peer, scrape) = (self.peer, self.scrape_ids.next());
         let path = "/metrics".to_owned();
@@ -82,10 +82,10 @@ fn request() -> Request<Body> {
     request
 }
 
-/// The body with what stands before it in an answer, as far as both fit into a message.
+/// Returns the header and the chunks of the body, if they fit into a message.
 async fn chunks(response: Response<Body>) -> Result<Vec<Bytes>, String> {
     let mut body = response.into_body();
-    // The first place is for what stands before them.
+    // The first element is replaced by the header.
     let (mut chunks, mut length) = (vec![Bytes::new()], 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| format!("the metrics broke off: {e}"))?;

@@ -1,8 +1,8 @@
-//! Links over HyperDHT: peers find each other by key alone, and talk over UDX streams that are encrypted with keys from their handshake.
+//! Links over HyperDHT: peers find each other by key, and exchange messages over encrypted UDX streams.
 //!
-//! [`node::Node`] is our place in the network. Dialling and being reached make a [`secret_stream::SecretStream`] out of a key: whole messages in both
-//! directions. On a pipe one end asks ([`calling`]) and the other answers ([`serving`]). Of these is made what a proxy needs ([`scraped`],
-//! with a [`registrar`] for each bridge) and what a bridge needs ([`registrations`] for registrations, [`pool`] for scrapes).
+//! A [`node::Node`] is a member of the network. [`dial`] and [`listener`] open a [`secret_stream::SecretStream`], which carries messages
+//! in both directions. On it, [`rpc_client`] sends requests and [`rpc_server`] answers them. A proxy uses [`scrape_server`] with a
+//! [`registrar`] for each bridge; a bridge uses [`registration_server`] for registrations and [`connection_pool`] for scrapes.
 
 mod announce;
 mod connection_pool;

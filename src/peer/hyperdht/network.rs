@@ -1,4 +1,4 @@
-//! Our place in the network, as the rest of the program uses it.
+//! The interface of the HyperDHT node to the rest of the program.
 
 use std::sync::Arc;
 
@@ -11,35 +11,34 @@ use crate::peer::Identity;
 use crate::peer::hyperdht_api::{HyperdhtError, ScrapeServerSettings};
 use crate::peer::link_event::LinkEvents;
 
-/// A node of HyperDHT. Cloning clones a handle.
+/// A node of HyperDHT. A clone is a handle to the same node.
 #[derive(Clone)]
 pub(crate) struct Network(Node);
 
 impl Network {
-    /// Joins the network through these nodes, `HOST:PORT` each, or through the public ones where there are none. `port` is the UDP
-    /// port, 0 for any.
+    /// Joins the network through these bootstrap nodes, `HOST:PORT` each; empty: the public ones. `port` is the UDP port, 0 for any.
     ///
     /// # Errors
     ///
-    /// Where there is no socket for it.
+    /// If the socket cannot be bound.
     pub(crate) async fn join(bootstrap: &[String], port: u16) -> Result<Self, HyperdhtError> {
         Ok(Self(Node::open(bootstrap, port).await.map_err(failed)?))
     }
 
-    /// The end that is scraped: reachable under its key from now on, it registers once it runs.
+    /// Creates a scrape server. It accepts connections from now on, and registers once it runs.
     ///
     /// # Errors
     ///
-    /// Where the node is closed.
+    /// If the node is closed.
     pub(crate) async fn scrape_server(&self, settings: ScrapeServerSettings) -> Result<HyperdhtScrapeServer, HyperdhtError> {
         HyperdhtScrapeServer::open(self.0.clone(), settings).await
     }
 
-    /// A place where clients register, reachable under this key from now on.
+    /// Creates a server for registrations, which accepts connections from now on.
     ///
     /// # Errors
     ///
-    /// Where the node is closed.
+    /// If the node is closed.
     pub(crate) async fn registration_server(&self, own: &Identity, events: Arc<LinkEvents>) -> Result<RegistrationServer, HyperdhtError> {
         let known = Arc::new(KnownKeys::default());
         let admit = {
@@ -56,7 +55,7 @@ impl Network {
         Ok(RegistrationServer::new(self.0.clone(), own.public_key(), listener, known, events))
     }
 
-    /// What scrapes clients by their keys, showing this one.
+    /// Creates a pool of connections that dials with this key.
     pub(crate) fn connection_pool(&self, own: &Identity, events: Arc<LinkEvents>) -> ConnectionPool {
         ConnectionPool::new(self.0.clone(), own.clone(), events)
     }

@@ -1,4 +1,4 @@
-//! Our place in the network: one node, one UDP socket, however many identities are served and peers dialled.
+//! A node of the network: one UDP socket for any number of served keys and dialed peers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,51 +21,51 @@ use super::listener::{self, KeyAdmission, KeyListener};
 use super::secret_stream::SecretStream;
 use crate::peer::{Identity, PublicKey};
 
-/// Why there is no node.
+/// The error of joining the network.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NodeError {
-    /// A bootstrap node is no `host:port`.
+    /// A bootstrap node is not `host:port`.
     #[error("the bootstrap node {0:?}: expected host:port")]
     Bootstrap(String),
     /// The socket cannot be bound.
     #[error("cannot join HyperDHT{}: {why}", on(*.port))]
     Join {
-        /// The UDP port that was asked for.
+        /// The requested UDP port.
         port: u16,
-        /// What the system says.
+        /// The error of the system.
         why: String,
     },
-    /// The identity is served by this node already.
+    /// This node already serves the key.
     #[error("{0} is served already")]
     AlreadyServed(PublicKey),
 }
 
-/// Which of our identities a request is for, by where the network looks for it.
+/// The queues of requests for served keys, by the hash of the key.
 type Targets = Arc<Mutex<HashMap<[u8; 32], mpsc::Sender<UserRequest>>>>;
 
-/// A node of the network. Cloning clones a handle; the node leaves with the last, and so do the connections made through it.
+/// A node of the network. A clone is a handle to the same node; dropping the last one leaves the network and closes all connections
+/// through it.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) dht: DhtHandle,
-    /// Carries everything: what it shows to the outside is the one address under which we are known.
+    /// Carries all packets, so that peers see one address.
     pub(super) socket: UdxSocket,
-    /// Where our streams pass packets on to ours, see [`super::udx_stream`].
+    /// Connects the relay streams with our own streams, see [`super::udx_stream`].
     pub(super) relay_socket: UdxSocket,
     pub(super) udx: Arc<UdxRuntime>,
     pub(super) relay_cache: Arc<Mutex<RelayCache>>,
-    /// Turns at asking the network.
+    /// Limits dials that query the network.
     pub(super) dial_permits: Arc<Semaphore>,
     targets: Targets,
     _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
 impl Node {
-    /// Joins the network through these nodes, `host:port` each; through the public ones where there are none. `port` is the UDP port,
-    /// 0 for any.
+    /// Joins the network through these bootstrap nodes, `host:port` each; empty: the public ones. `port` is the UDP port, 0 for any.
     ///
     /// # Errors
     ///
-    /// Where a node's name is malformed or the socket cannot be had. Nodes that do not answer are no error: they are asked again.
+    /// If a bootstrap node is malformed or the socket cannot be bound. Nodes that do not respond are not an error; they are retried.
     pub(super) async fn open(bootstrap: &[String], port: u16) -> Result<Self, NodeError> {
         let mut config = DhtConfig::default();
         config.port = port;
@@ -73,7 +73,7 @@ impl Node {
             [] => DEFAULT_BOOTSTRAP.map(str::to_owned).into(),
             given => given.iter().map(|text| check_host_port(text)).collect::<Result<_, _>>()?,
         };
-        // We keep nothing for others: we come and go, and may be unreachable for them.
+        // Our node stores no records of others, because it may be short-lived or unreachable.
         config.ephemeral = Some(true);
         let join = |e: &dyn ToString| NodeError::Join { port, why: e.to_string() };
         let udx = UdxRuntime::new().map_err(|e| join(&e))?;
@@ -89,7 +89,7 @@ impl Node {
         let targets = Targets::default();
         let tasks = [
             AbortOnDropHandle::new(tokio::spawn(async move {
-                // It ends by error or panic alone, and then every handle says so.
+                // It ends only by an error or a panic, after which every handle fails.
                 let _ = running.await;
             })),
             AbortOnDropHandle::new(tokio::spawn(route(requests, targets.clone()))),
@@ -106,20 +106,20 @@ impl Node {
         })
     }
 
-    /// Reaches a peer by its key, showing `own`.
+    /// Dials a peer by its key with the identity `own`.
     ///
     /// # Errors
     ///
-    /// Where it is not found, does not answer, does not let us in, or cannot be reached within `wait`.
+    /// If the peer is not found, does not respond, does not admit our key, or cannot be reached within `wait`.
     pub(super) async fn dial(&self, own: &Identity, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
         dial::dial(self, &key_pair(own), to, wait).await
     }
 
-    /// Can be reached under this identity until the listener is closed or dropped. `admit` says who gets any answer at all.
+    /// Accepts connections to this identity until the listener is closed or dropped. `admit` returns the admission of a key.
     ///
     /// # Errors
     ///
-    /// Where this node serves the identity already.
+    /// If this node already serves the identity.
     pub(super) async fn listen<A: Into<KeyAdmission>>(
         &self,
         own: &Identity,
@@ -129,7 +129,7 @@ impl Node {
         listener::listen(self, key_pair(own), Box::new(admit)).ok_or_else(|| NodeError::AlreadyServed(own.public_key()))
     }
 
-    /// Has requests for `target` sent to `inbox`; `false` where somebody has them already.
+    /// Routes requests for `target` to `inbox`; `false` if they are routed already.
     pub(super) fn register_target(&self, target: [u8; 32], inbox: mpsc::Sender<UserRequest>) -> bool {
         let mut targets = lock(&self.targets);
         targets.retain(|_, inbox| !inbox.is_closed());
@@ -140,11 +140,11 @@ impl Node {
         free
     }
 
-    /// How others see us, as far as enough of them agree.
+    /// Returns the NAT status as reported by other nodes.
     pub(super) async fn nat_status(&self) -> NatStatus {
         let firewall = self.dht.firewalled().await.unwrap_or(FIREWALL_UNKNOWN);
         let port = self.socket.local_addr().await.map_or(0, |address| address.port());
-        // Where each peer sees another port there is none to name; the JavaScript side falls over a port of 0.
+        // Behind a symmetric NAT there is no external port; the JavaScript implementation fails on port 0.
         let mut address = self.dht.remote_address().await.ok().flatten();
         if let Some(seen) = address.as_mut().filter(|seen| seen.port == 0) {
             seen.port = port;
@@ -154,28 +154,29 @@ impl Node {
     }
 }
 
-/// Where we are for others.
+/// Our addresses and the kind of NAT in front of them.
 pub(super) struct NatStatus {
-    /// The address that the network sees.
+    /// The external address seen by the network.
     pub(super) address: Option<Ipv4Peer>,
-    /// What kind of translator of addresses stands before us, in HyperDHT's numbers.
+    /// The kind of NAT, as a constant of HyperDHT.
     firewall: u64,
     /// The addresses of this machine.
     pub(super) local: Vec<Ipv4Peer>,
 }
 
 impl NatStatus {
-    /// Whether packets to the address that one peer sees reach us when another sends them, once we have sent that one some.
+    /// Returns true if the NAT mapping does not depend on the destination: a packet to the address seen by one peer reaches us from
+    /// another peer to which we have sent a packet.
     pub(super) fn is_consistent_nat(&self) -> bool {
         self.firewall == FIREWALL_OPEN || self.firewall == FIREWALL_CONSISTENT || self.has_no_nat()
     }
 
-    /// Whether each peer sees another port of ours, so that nobody can be told where we are.
+    /// Returns true if the external port depends on the destination, so that no address can be given to peers.
     pub(super) fn is_symmetric_nat(&self) -> bool {
         self.firewall == FIREWALL_RANDOM && !self.has_no_nat()
     }
 
-    /// Whether others see an address that this machine has.
+    /// Returns true if the external address is an address of this machine.
     pub(super) fn has_no_nat(&self) -> bool {
         self.address.as_ref().is_some_and(|seen| {
             let loopback = seen.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -183,7 +184,7 @@ impl NatStatus {
         })
     }
 
-    /// What we say of where we are: what others see first, as older programs look no further.
+    /// Returns the addresses to send to peers, the external one first, because older programs use the first only.
     pub(super) fn addresses(&self) -> Vec<Ipv4Peer> {
         self.address.iter().chain(&self.local).cloned().collect()
     }
@@ -197,7 +198,7 @@ pub(super) fn socket_address(peer: &Ipv4Peer) -> Option<SocketAddr> {
     Some(SocketAddr::new(peer.host.parse().ok()?, peer.port))
 }
 
-/// Where a socket was to be bound, for an error.
+/// Formats the port of a bind error.
 fn on(port: u16) -> String {
     match port {
         0 => String::new(),
@@ -216,7 +217,7 @@ fn check_host_port(text: &str) -> Result<String, NodeError> {
     sound.then(|| text.to_owned()).ok_or_else(|| NodeError::Bootstrap(text.to_owned()))
 }
 
-/// Hands requests to those who serve. What is for nobody here gets no answer, as if we were not there; a strange command gets an error.
+/// Routes requests to the served keys. A handshake for another key is dropped silently; an unknown command returns an error.
 async fn route(mut requests: mpsc::UnboundedReceiver<UserRequest>, targets: Targets) {
     while let Some(mut request) = requests.recv().await {
         if request.command == PEER_HANDSHAKE {

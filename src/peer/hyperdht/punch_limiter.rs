@@ -1,7 +1,7 @@
-//! Limit on packets to addresses that nothing but a handshake names.
+//! Rate limit of hole punching packets by destination.
 //!
-//! A handshake comes through a relay, which says from where. Whoever makes up that address has us send packets to somebody who knows
-//! nothing of us.
+//! A relay reports the address of a handshake, and a malicious peer can report any address. Without a limit it could make us send packets
+//! to an uninvolved host.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,22 +9,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Handshakes of strangers in a row for which packets go to one address: a site with many proxies behind one address translator.
+/// Burst of handshakes with hole punching for one address, enough for a site with many proxies behind one NAT.
 const BURST: u32 = 20;
-/// The time after which one more may follow.
+/// Interval after which one more is allowed.
 const REFILL_INTERVAL: Duration = Duration::from_millis(500);
-/// Addresses that are counted, in 200 kB. Where there are more no further address gets packets, until others have been left alone.
+/// Limit on addresses, 200 kB. Beyond it further addresses get no packets until entries expire.
 const MAX_ADDRESSES: usize = 4_096;
 
-/// The addresses to which packets have gone lately.
+/// Recently punched addresses.
 #[derive(Debug, Default)]
 pub(super) struct PunchLimiter {
-    /// When an address may have all of [`BURST`] again.
+    /// The time at which an address has all of [`BURST`] again.
     refilled_at: HashMap<IpAddr, Instant>,
 }
 
 impl PunchLimiter {
-    /// Counts a handshake that names this address, and says whether packets may go there for it.
+    /// Counts a handshake for an address; returns true if packets may be sent to it.
     pub(super) fn allows(&mut self, address: IpAddr, now: Instant) -> bool {
         if self.refilled_at.len() >= MAX_ADDRESSES && !self.refilled_at.contains_key(&address) {
             self.refilled_at.retain(|_, refilled_at| *refilled_at > now);

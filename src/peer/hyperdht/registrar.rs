@@ -1,4 +1,4 @@
-//! One bridge of a proxy: register there, again and again, each time over a connection of its own.
+//! Registers a proxy with one bridge, each time over a connection of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,30 +15,30 @@ use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
-/// The least wait after a failed registration, whatever may have changed for the better meanwhile.
+/// Minimum delay after a failed registration, even if the network has changed.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long finding and reaching a bridge may take: a search through the network, and a way through translators of addresses.
+/// Timeout of a dial, which includes the search in the network and hole punching.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a bridge may take to answer a registration.
+/// Limit on the wait for the response to a registration.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A proxy's relation to one bridge.
+/// The registration of a proxy with one bridge.
 pub(super) struct Registrar {
     pub(super) node: Node,
-    /// Who dials: not who is registered.
+    /// The key that dials, which is not the registered one.
     pub(super) dial_identity: Identity,
-    /// Under which key we are to be scraped.
+    /// The key under which the proxy is scraped.
     pub(super) key: PublicKey,
     pub(super) bridge: PublicKey,
     pub(super) registration: Arc<Registration>,
     pub(super) events: Arc<LinkEvents>,
-    /// Rung when the bridge has reached us, so that we can reach it, too.
+    /// Notified when the bridge has connected to us, which means that it is reachable.
     pub(super) reachable: Arc<Notify>,
 }
 
-/// Why a registration has not come about.
+/// The reason of a failed registration.
 enum RegistrationFailure {
     Unreachable(String),
     Refused(String),
@@ -68,7 +68,7 @@ impl Registrar {
         }
     }
 
-    /// Resolves once there is reason to believe that the bridge can be reached again.
+    /// Resolves when the bridge may be reachable again.
     async fn wait_for_change(&self) {
         sleep(MIN_RETRY_DELAY).await;
         tokio::select! {
@@ -86,12 +86,12 @@ impl Registrar {
         });
     }
 
-    /// Registers once, and says whether the bridge has learned something new.
+    /// Registers once; returns true if the registration differs from the previous one.
     async fn register(&self) -> Result<bool, RegistrationFailure> {
         let dialed = self.node.dial(&self.dial_identity, self.bridge, DIAL_TIMEOUT).await;
         let stream = dialed.map_err(|e| RegistrationFailure::Unreachable(e.to_string()))?;
         let open = self.events.opened(stream.peer, stream.address, ConnectionUid::random());
-        // How the connection ends otherwise shows in the answer.
+        // The response contains any error of the connection.
         let client = RpcClient::new(stream, REGISTER_PROTOCOL, |_| {});
         let answer = client.call(REGISTER_METHOD, &self.request().encode(), RESPONSE_TIMEOUT).await;
         client.close().await;

@@ -1,4 +1,4 @@
-//! Where clients register: a connection for each registration, with one method.
+//! The server for registrations: one RPC method, on a connection for each registration.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -20,27 +20,28 @@ use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
 
-/// Connections at once of clients that have registered before. A client needs one for a second each hour; more are dropped and come again.
+/// Limit on connections of clients that have registered before. A client needs one for a second each hour; beyond the limit connections
+/// are dropped, and the client retries.
 const MAX_KNOWN: usize = 512;
 
-/// Connections at once of others. Beyond it the oldest is dropped: a client registers at once.
+/// Limit on connections of other clients. Beyond it the oldest is dropped: a client registers immediately.
 const MAX_UNKNOWN: usize = 512;
 
-/// Keys of clients that have registered, in 1 MB. Beyond it those are forgotten that have not registered for longest.
+/// Limit on known keys, 1 MB. Beyond it those with the oldest registrations are removed.
 const MAX_KEYS: usize = 16_384;
 
-/// How long a client may say nothing: it registers at once, and closes the connection itself.
+/// Idle timeout of a connection: a client registers immediately and closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection may last, whatever is said on it.
+/// Limit on the duration of a connection, regardless of its traffic.
 const MAX_DURATION: Duration = Duration::from_secs(120);
 
-/// How long taking back our announcement may take.
+/// Limit on removing the announcement.
 const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Receives clients.
+/// Accepts registrations.
 pub(crate) struct RegistrationServer {
-    /// Connections end with the last handle on it.
+    /// Connections end with the last handle to the node.
     node: Node,
     key: PublicKey,
     listener: KeyListener,
@@ -59,11 +60,11 @@ impl RegistrationServer {
         }
     }
 
-    /// Has `handler` decide on registrations until `stop`.
+    /// Passes registrations to `handler` until `stop`.
     ///
     /// # Errors
     ///
-    /// Where nobody can reach us any more.
+    /// If the node is closed.
     pub(crate) async fn run(self, handler: Arc<dyn RegistrationHandler>, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             node: _node,
@@ -73,7 +74,7 @@ impl RegistrationServer {
             events,
         } = self;
         let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
-        // Bounded by MAX_KNOWN and MAX_STRANGERS.
+        // Bounded by MAX_KNOWN and MAX_UNKNOWN.
         let mut clients = JoinSet::new();
         let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
         loop {
@@ -106,7 +107,7 @@ impl RegistrationServer {
                 },
             }
         }
-        // Who cannot be told in time finds out by asking.
+        // If the nodes do not respond, the record expires.
         let _ = timeout(UNANNOUNCE_TIMEOUT, listener.close()).await;
         while let Some(ended) = clients.join_next().await {
             log_end(ended);
@@ -139,7 +140,7 @@ async fn serve_client(
     open.report_end(ended.unwrap_or_else(|_| (false, format!("it was still there after {MAX_DURATION:?}"))));
 }
 
-/// What one client asks.
+/// The RPC method for one client.
 struct RegistrationMethod {
     handler: Arc<dyn RegistrationHandler>,
     known: Arc<KnownKeys>,
@@ -170,20 +171,20 @@ impl RpcMethod for RegistrationMethod {
     }
 }
 
-/// A connection has ended; one that was dropped for another is no fault.
+/// Logs the panic of a connection's task. A task cancelled for another connection is not an error.
 fn log_end(ended: Result<(), JoinError>) {
     if !ended.as_ref().is_err_and(JoinError::is_cancelled) {
         log_panic(ended);
     }
 }
 
-/// The keys with which clients have registered. They have room of their own, whatever others do.
+/// The keys of clients that have registered. A limit of their own protects them from other clients.
 #[derive(Debug, Default)]
 pub(super) struct KnownKeys(Mutex<KeyAges>);
 
 #[derive(Debug, Default)]
 struct KeyAges {
-    /// When each key was added last, counted in additions. Bounded by [`MAX_KEYS`].
+    /// The number of the last addition of each key. Bounded by [`MAX_KEYS`].
     added: HashMap<PublicKey, u64>,
     additions: u64,
 }
@@ -199,7 +200,7 @@ impl KnownKeys {
         let now = keys.additions;
         keys.added.insert(key, now);
         if keys.added.len() > MAX_KEYS {
-            // The older half of the additions goes, so that this is not done for each.
+            // Removes half of the entries, so that this does not run for each addition.
             let oldest = now.saturating_sub(MAX_KEYS as u64 / 2);
             keys.added.retain(|_, added| *added > oldest);
         }

@@ -1,4 +1,4 @@
-//! The end of a connection that asks: requests on one channel, and the answers to them in whatever order they come.
+//! The RPC client of a connection: sends requests on one channel and receives the responses in any order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,16 +14,16 @@ use super::secret_stream::{SecretStream, SecretStreamReader};
 use crate::peer::HyperdhtError;
 use crate::wire::hyperdht::{Call, Failure, FailureCode, Frame, Frames, Reply, WireFault};
 
-/// Our number for the one channel that we open.
+/// Our id of the channel.
 const CHANNEL: u64 = 1;
 
-/// Requests that may wait for an answer on one connection: more than scrapers of one proxy there are.
+/// Limit on pending calls of a connection, more than a proxy has scrapers.
 const MAX_PENDING: usize = 1_024;
 
-/// How a connection ended: whether that was meant, and why.
+/// The end of a connection: whether it was graceful, and the reason.
 pub(super) type ConnectionEnd = (bool, String);
 
-/// Asks over a connection, which is closed when this is dropped.
+/// Sends requests over a connection; dropping it closes the connection.
 pub(super) struct RpcClient {
     calls: Arc<PendingCalls>,
     queue: MessageQueue,
@@ -32,13 +32,13 @@ pub(super) struct RpcClient {
     end_notifier: EndNotifier,
 }
 
-/// Tells of the end of a connection once, by the first that knows of one; at the latest when the connection is dropped.
+/// Reports the end of a connection once: the first reason counts, at the latest on drop.
 struct EndNotifier(Arc<EndCallback>);
 
 /// Called with the end of a connection.
 type EndFn = Box<dyn FnOnce(ConnectionEnd) + Send>;
 
-/// What is called at the end, until it was.
+/// The callback, until it was called.
 struct EndCallback(Mutex<Option<EndFn>>);
 
 impl EndCallback {
@@ -68,7 +68,7 @@ struct CallTable {
 }
 
 impl RpcClient {
-    /// Opens a channel of this protocol; `ended` is called when the connection ends, or is given up here.
+    /// Opens a channel of this protocol. `ended` is called when the connection ends or is dropped.
     pub(super) fn new(stream: SecretStream, protocol: &str, ended: impl FnOnce(ConnectionEnd) + Send + 'static) -> Self {
         let open = Frame::Open {
             channel: CHANNEL,
@@ -86,7 +86,7 @@ impl RpcClient {
         let source = stream.reader;
         let end_notifier = EndNotifier(Arc::new(EndCallback(Mutex::new(Some(Box::new(ended))))));
         let on_end = end_notifier.0.clone();
-        let reader = tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             let calls = reader.calls.clone();
             let end = reader.run(source).await;
             calls.end(&end.1);
@@ -96,31 +96,31 @@ impl RpcClient {
             calls,
             queue,
             writer,
-            reader: AbortOnDropHandle::new(reader),
+            reader: AbortOnDropHandle::new(reading),
             end_notifier,
         }
     }
 
-    /// Tells of the end of the connection, which is about to be given up.
+    /// Reports the end of the connection before it is dropped.
     pub(super) fn notify_end(&self, end: ConnectionEnd) {
         self.end_notifier.0.notify(end);
     }
 
-    /// Whether it can still be asked.
+    /// Returns true while the connection is open.
     pub(super) fn is_alive(&self) -> bool {
         self.calls.lock().end_reason.is_none()
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the response.
     ///
     /// # Errors
     ///
-    /// Where there is none in time, or the other end says why there is none.
+    /// If the response does not arrive in time, or is an error.
     pub(super) async fn call(&self, method: &str, value: &[u8], wait: Duration) -> Result<Bytes, HyperdhtError> {
         let mut call = PendingCall::new(&self.calls)?;
         let request = Call::request(CHANNEL, call.id, method, value);
         let answered = async {
-            // Why it is gone is said by the answer.
+            // The reason of a closed writer is in the result of the call.
             let _ = self.queue.send(request).await;
             (&mut call.answer).await
         };
@@ -131,10 +131,10 @@ impl RpcClient {
         }
     }
 
-    /// Closes the connection in good order.
+    /// Closes the connection gracefully.
     pub(super) async fn close(self) {
         let Self { queue, writer, reader, .. } = self;
-        // What has no outbox any more ends the connection when it has sent all.
+        // The writer ends once all queues are dropped and the messages are written.
         drop((queue, reader));
         writer.finish().await;
     }
@@ -147,7 +147,7 @@ impl PendingCalls {
 
     fn complete(&self, id: u64, outcome: Result<Bytes, HyperdhtError>) {
         let pending = self.lock().pending.remove(&id);
-        // An answer that nobody waits for any more comes too late.
+        // The call timed out; the response is dropped.
         if let Some(pending) = pending {
             let _ = pending.send(outcome);
         }
@@ -165,7 +165,7 @@ impl PendingCalls {
     }
 }
 
-/// A place among those who wait; left when it is dropped.
+/// A pending call, removed on drop.
 struct PendingCall<'s> {
     calls: &'s PendingCalls,
     id: u64,
@@ -195,16 +195,16 @@ impl Drop for PendingCall<'_> {
     }
 }
 
-/// The task that reads.
+/// The task that reads responses.
 struct ResponseReader {
     protocol: String,
-    /// Their number for the channel, once they have opened it, too.
+    /// The peer's id of the channel, once it has opened it.
     peer_channel: Option<u64>,
     calls: Arc<PendingCalls>,
     queue: MessageQueue,
 }
 
-/// Why reading ends.
+/// The reason for the end of reading.
 enum ReadEnd {
     Graceful(&'static str),
     Fault(WireFault),
@@ -224,11 +224,11 @@ impl From<WriterClosed> for ReadEnd {
 }
 
 impl ResponseReader {
-    async fn run(mut self, mut source: SecretStreamReader) -> ConnectionEnd {
+    async fn run(mut self, mut stream: SecretStreamReader) -> ConnectionEnd {
         loop {
             let queue = self.queue.clone();
             let message = tokio::select! {
-                message = source.next() => match message {
+                message = stream.next() => match message {
                     Ok(Some(message)) => message,
                     Ok(None) => return (true, "the other end has closed the connection".to_owned()),
                     Err(error) => return (false, error.to_string()),
@@ -252,7 +252,7 @@ impl ResponseReader {
                     if self.peer_channel.is_none() && id.is_empty() && protocol == self.protocol {
                         self.peer_channel = Some(channel);
                     } else {
-                        // What nobody answers the other end would keep for ever.
+                        // Without a reject the peer would keep the channel open.
                         self.queue.send(Frame::Reject { channel }.encode()).await?;
                     }
                 }
@@ -263,7 +263,7 @@ impl ResponseReader {
                 Frame::Data { channel, kind, payload } if Some(channel) == self.peer_channel => {
                     self.handle_call(kind, payload).await?;
                 }
-                // What was sent before they knew that we do not want their channel.
+                // Frames of a rejected channel, sent before the peer received the reject.
                 Frame::Reject { .. } | Frame::Close { .. } | Frame::Data { .. } => {}
             }
         }
@@ -286,7 +286,7 @@ impl ResponseReader {
     }
 }
 
-/// What a request for a method is answered with that is not there.
+/// Returns the error response to an unknown method.
 pub(super) fn unknown_method(method: &str) -> Failure {
     Failure {
         message: format!("unknown method {method:?}"),

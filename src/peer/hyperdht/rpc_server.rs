@@ -1,4 +1,4 @@
-//! The end of a connection that answers: requests of one method on one channel, several at a time.
+//! The RPC server of a connection: answers requests of one method on one channel concurrently.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use super::secret_stream::SecretStream;
 use crate::peer::bridge_session::log_panic;
 use crate::wire::hyperdht::{Call, Failure, Frame, Frames, WireFault};
 
-/// Our number for the one channel that is served.
+/// Our id of the channel.
 const CHANNEL: u64 = 1;
 
-/// Requests of one connection in work at once; more are not read until one is answered.
+/// Limit on concurrent calls of a connection; no more requests are read until one is answered.
 const MAX_CONCURRENT_CALLS: usize = 32;
 
-/// What is answered.
+/// An RPC method.
 pub(super) trait RpcMethod: Send + Sync + 'static {
     /// The protocol of the channel.
     const PROTOCOL: &'static str;
-    /// The one method of it.
+    /// The only method of the protocol.
     const METHOD: &'static str;
-    /// The longest message with requests, in bytes. Whoever asks chooses how much of it we hold.
+    /// Limit on the bytes of a request message, which bounds the memory that a peer can use.
     const MAX_BYTES: usize = 64 << 10;
 
-    /// Answers a request.
+    /// Handles a request.
     fn call(&self, value: Bytes) -> impl Future<Output = RpcReply> + Send;
 }
 
-/// The answer to a request.
+/// The reply to a request.
 pub(super) struct RpcReply {
-    /// The value, in pieces that are put together when they are sent, or why there is none.
+    /// The value, in chunks that are joined when they are sent, or the error.
     pub(super) outcome: Result<Vec<Bytes>, Failure>,
-    /// What is to be done once the other end has received it.
+    /// Called once the peer has received the reply.
     pub(super) on_acked: Option<OnAcked>,
 }
 
 impl RpcReply {
-    /// An answer whose fate does not matter.
+    /// Creates a reply without tracking of its delivery.
     pub(super) fn untracked(value: Vec<u8>) -> Self {
         Self {
             outcome: Ok(vec![value.into()]),
@@ -51,7 +51,7 @@ impl RpcReply {
     }
 }
 
-/// Answers over a connection until it ends, is idle for so long, or `stop`: then what is in work is finished.
+/// Serves a connection until it ends, is idle for too long, or `stop`; then finishes the open calls.
 pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> ConnectionEnd {
     let (queue, writer) = MessageWriter::start(stream.writer, None);
     let mut reader = stream.reader;
@@ -63,7 +63,7 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
         calls: JoinSet::new(),
     };
     let mut heard = Instant::now();
-    // How it ended: by us, in good order, or otherwise.
+    // `Ok` for a graceful end by this side.
     let end: Result<String, ConnectionEnd> = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok("stopping".to_owned()),
@@ -78,7 +78,7 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
                         Err(ServeError::Wire(fault)) => break Err((false, fault.to_string())),
                         Err(ServeError::WriterClosed) => break Err((false, "nothing can be sent any more".to_owned())),
                     },
-                    // It takes nothing more, although its transport may: what is under way now is for nobody.
+                    // The peer reads no more replies, so the open calls are dropped.
                     Ok(None) => break Err((true, "the other end has closed the connection".to_owned())),
                     Err(error) => break Err((false, error.to_string())),
                 }
@@ -87,7 +87,7 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
     };
     match end {
         Ok(why) => {
-            // The supervisor limits how long that may take.
+            // The supervisor limits the duration.
             while let Some(done) = server.calls.join_next().await {
                 log_panic(done);
             }
@@ -102,7 +102,7 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
     }
 }
 
-/// Why nothing more is heard.
+/// The reason for the end of reading.
 enum ServeError {
     Wire(WireFault),
     WriterClosed,
@@ -123,7 +123,7 @@ impl From<WriterClosed> for ServeError {
 struct RpcServer<S> {
     handler: Arc<S>,
     queue: MessageQueue,
-    /// Their number for the channel that is served.
+    /// The peer's id of the channel.
     peer_channel: Option<u64>,
     /// At most [`MAX_CONCURRENT_CALLS`].
     calls: JoinSet<()>,
@@ -143,15 +143,15 @@ impl<S: RpcMethod> RpcServer<S> {
                             id,
                         }
                     } else {
-                        // What nobody answers the other end would keep for ever.
+                        // Without a reject the peer would keep the channel open.
                         Frame::Reject { channel }
                     };
                     self.queue.send(answer.encode()).await?;
                 }
-                // Both ends count it as closed then, and both numbers may come again.
+                // Closed at both ends; both ids can be reused.
                 Frame::Close { channel } if Some(channel) == self.peer_channel => self.peer_channel = None,
                 Frame::Data { channel, kind, payload } if Some(channel) == self.peer_channel => self.handle_call(kind, payload).await?,
-                // What was sent before they knew that we do not want their channel.
+                // Frames of a rejected channel, sent before the peer received the reject.
                 Frame::Reject { .. } | Frame::Close { .. } | Frame::Data { .. } => {}
             }
         }
@@ -169,7 +169,7 @@ impl<S: RpcMethod> RpcServer<S> {
             }
             return Ok(());
         }
-        // A batch may hold more requests than are worked on at once.
+        // A batch can contain more requests than the limit.
         while self.calls.len() >= MAX_CONCURRENT_CALLS
             && let Some(done) = self.calls.join_next().await
         {
@@ -183,10 +183,10 @@ impl<S: RpcMethod> RpcServer<S> {
 async fn answer_call<S: RpcMethod>(handler: Arc<S>, queue: MessageQueue, id: u64, value: Bytes) {
     let RpcReply { outcome, on_acked } = handler.call(value).await;
     if id == 0 {
-        // An answer is not wanted.
+        // The request expects no reply.
         return;
     }
     let message = || Call::response(CHANNEL, id, outcome.as_deref());
-    // Where it cannot be sent, nobody hears that it was received.
+    // If the writer is closed, the reply counts as not received.
     let _ = queue.send_tracked(message, on_acked).await;
 }

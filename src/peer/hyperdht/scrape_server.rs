@@ -1,4 +1,4 @@
-//! The scraped end: reachable under its key by its bridges and whoever else is allowed, and registered at the bridges.
+//! The scrape server of a proxy on HyperDHT: accepts its bridges and the allowed keys, and registers with the bridges.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::peer::hyperdht_api::ScrapeServerSettings;
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, PublicKey};
 
-/// Connections of scrapers at once: each is a bridge or a person.
+/// Limit on connections of scrapers: each is a bridge or an operator.
 const MAX_LINKS: usize = 64;
 
-/// How long a scraper may be silent before its connection is closed: the longest scrape intervals are minutes, and it may come again.
+/// Idle timeout of a connection: the longest scrape intervals are minutes, and a scraper can reconnect.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// How long taking back our announcement may take.
+/// Limit on removing the announcement.
 const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The purpose of the key pair with which bridges are dialled, as it is derived from that under which we are scraped: the same in each
-/// run, and nobody can tell from one what the other is.
+/// The purpose of the key that dials bridges, derived from the key under which the proxy is scraped: the same in each run, and the two
+/// public keys cannot be linked.
 const DIAL_KEY_PURPOSE: &str = "hyperdht caller";
 
-/// The scraped end, reachable and not yet registered.
+/// A scrape server that accepts connections and has not registered yet.
 pub(crate) struct HyperdhtScrapeServer {
-    /// Connections end with the last handle on it.
+    /// Connections end with the last handle to the node.
     node: Node,
     key: PublicKey,
     listener: KeyListener,
@@ -82,7 +82,7 @@ impl HyperdhtScrapeServer {
         })
     }
 
-    /// Registers and serves until `stop`; then finishes the scrapes in work, and is not announced any more.
+    /// Registers and serves until `stop`; then finishes open scrapes and removes the announcement.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Self {
             node: _node,
@@ -95,7 +95,7 @@ impl HyperdhtScrapeServer {
         } = self;
         let reachable: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.reachable.clone())).collect();
         let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
-        // Whoever is registered must be found. Where nobody takes our announcement, the registration fails as well, and is tried again.
+        // The key should be announced before it is registered. If the announcement fails, the registration fails as well and is retried.
         tokio::select! {
             () = stop.cancelled() => {}
             _ = timeout(ANNOUNCE_TIMEOUT, listener.announced()) => {}
@@ -137,7 +137,7 @@ impl HyperdhtScrapeServer {
                 },
             }
         }
-        // Who cannot be told in time finds out by asking.
+        // If the nodes do not respond, the record expires.
         let _ = timeout(UNANNOUNCE_TIMEOUT, listener.close()).await;
         while let Some(ended) = links.join_next().await {
             log_panic(ended);
@@ -148,7 +148,7 @@ impl HyperdhtScrapeServer {
     }
 }
 
-/// Answers one scraper until its connection ends.
+/// Serves one scraper until its connection ends.
 async fn serve_scraper(stream: SecretStream, metrics: MetricsMethod, stop: CancellationToken) {
     let open = metrics.events.opened(stream.peer, stream.address, ConnectionUid::random());
     open.report_end(serve(stream, Arc::new(metrics), IDLE_TIMEOUT, stop).await);

@@ -1,8 +1,8 @@
-//! One authenticated, encrypted connection: whole messages in both directions, in order.
+//! An authenticated, encrypted connection that carries messages in both directions, in order.
 //!
-//! The bytes are those of `@hyperswarm/secret-stream` after its handshake: each message is its length as three bytes, the low one first,
-//! then what libsodium's secretstream makes of it. The first message each way is no secret: it says which handshake the connection
-//! continues, and holds the header of the secretstream. An empty message says that somebody is still there.
+//! The wire format is that of `@hyperswarm/secret-stream` after its handshake: each message is its length as three bytes, little-endian,
+//! followed by its ciphertext from libsodium's secretstream. The first message in each direction is not encrypted: it identifies the
+//! handshake and contains the header of the secretstream. An empty message is a keep-alive.
 
 use std::io;
 use std::mem;
@@ -22,75 +22,76 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::peer::PublicKey;
 
-/// Bytes that hold the length of a message.
+/// Bytes of the length before a message.
 const LENGTH_BYTES: usize = 3;
-/// The longest message: its length and that of its seal must fit into three bytes. The JavaScript side refuses to send more, too.
+/// Limit on a message: its length with the authentication tag must fit into three bytes. The JavaScript implementation has the same
+/// limit.
 pub(super) const MAX_MESSAGE_BYTES: usize = 0xff_ffff - ABYTES;
-/// Bytes of the first message: the name of the stream, and the header of the secretstream.
+/// Bytes of the first message: the id of the stream and the header of the secretstream.
 const HEADER_MESSAGE_BYTES: usize = 32 + HEADERBYTES;
-/// How long we are silent before an empty message says that we are there; what the JavaScript side does.
+/// Interval of keep-alives on an idle connection, the same as in the JavaScript implementation.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How long the other end may be silent: six of its keep-alives, so that a program that is busy for a while is not given up.
+/// Idle timeout: six keep-alives of the peer, so that a busy program is not disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a message may take from its first byte to its last: the largest one at 140 kB a second. Without a limit somebody who sends a
-/// byte now and then would have us hold what came before for ever.
+/// Timeout from the first to the last byte of a message: 140 kB/s for the largest one. Without it a peer that sends a byte now and then
+/// could keep a partial message in memory forever.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long the other end has to hear that we go.
+/// Limit on the wait for the peer to receive the close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Messages that wait for the one that is being written; more would only hide from the sender that the other end is slow.
+/// Limit on queued messages; a longer queue would only hide a slow peer from the sender.
 const WRITE_QUEUE: usize = 1;
-/// Bytes that are asked of the transport at least, so that small messages do not need a call each.
+/// Minimum size of a read, so that several small messages need one call.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Why a connection carries no more messages.
+/// The error of a connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretStreamError {
-    /// A message is longer than a connection can carry.
+    /// A message to send is longer than the limit.
     #[error("a message of {0} bytes is more than the {MAX_MESSAGE_BYTES} that HyperDHT can carry")]
     TooLarge(usize),
-    /// The transport gave up.
+    /// The transport failed.
     #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
-    /// The connection ended in the middle of a message.
+    /// The connection ended within a message.
     #[error("the connection ended within a message")]
     Truncated,
-    /// Nothing was heard for too long.
+    /// Nothing was received for too long.
     #[error("the other end has been silent for {IDLE_TIMEOUT:?}")]
     IdleTimeout,
-    /// A message is announced that is longer than any that we want.
+    /// The peer announced a message longer than the limit.
     #[error("a message of {bytes} bytes was announced, where none has more than {max_bytes}")]
     TooLong {
-        /// Its length.
+        /// The announced length.
         bytes: usize,
-        /// The longest that is taken.
+        /// The limit.
         max_bytes: usize,
     },
-    /// A message did not end in time.
+    /// A message was not complete in time.
     #[error("a message was not complete within {MESSAGE_TIMEOUT:?}")]
     MessageTimeout,
-    /// What came was not sealed by the other end of the handshake.
+    /// A received message was not encrypted with the keys of the handshake.
     #[error("a message was not sealed by the other end")]
     NotAuthentic,
-    /// We closed it.
+    /// The connection was closed at this end.
     #[error("the connection is closed")]
     Closed,
 }
 
-/// What the two ends of a handshake share.
+/// The keys that both ends derive from a handshake.
 #[derive(Clone)]
 pub(super) struct SessionKeys {
-    /// Whether we spoke first.
+    /// True at the end that started the handshake.
     pub(super) initiator: bool,
-    /// Seals what we send.
+    /// Encrypts sent messages.
     pub(super) tx: [u8; 32],
-    /// Opens what we receive.
+    /// Decrypts received messages.
     pub(super) rx: [u8; 32],
     /// The hash of the handshake.
     pub(super) hash: [u8; 64],
 }
 
 impl SessionKeys {
-    /// How the end that did or did not speak first calls the stream.
+    /// Returns the stream id of one end: the initiator or the responder.
     fn name(&self, initiator: bool) -> [u8; 32] {
         let purpose = namespace("hyperswarm/secret-stream", &[u8::from(!initiator)]);
         let mut mac = <Blake2bMac<U32> as KeyInit>::new_from_slice(&self.hash).expect("BLAKE2b takes keys of up to 64 bytes");
@@ -99,20 +100,20 @@ impl SessionKeys {
     }
 }
 
-/// A connection to a peer that has shown its key.
+/// A connection to a peer with a verified key.
 pub(super) struct SecretStream {
-    /// Who is at the other end.
+    /// The key of the peer.
     pub(super) peer: PublicKey,
-    /// Where its packets come from.
+    /// The source address of its packets.
     pub(super) address: SocketAddr,
-    /// What it sends.
+    /// The receiving half.
     pub(super) reader: SecretStreamReader,
-    /// What it is sent.
+    /// The sending half.
     pub(super) writer: SecretStreamWriter,
 }
 
 impl SecretStream {
-    /// Continues a handshake over a transport. A flush of `sink` has to last until the other end's transport has acknowledged all.
+    /// Creates a connection after a handshake. A flush of `sink` must wait until the peer's transport has acknowledged all bytes.
     pub(super) fn new(
         peer: PublicKey,
         address: SocketAddr,
@@ -149,15 +150,15 @@ impl SecretStream {
     }
 }
 
-/// What has been read.
+/// The state of the receiving half.
 enum ReadState {
-    /// The first message has not come.
+    /// The first message was not received yet.
     Header(Box<ExpectedHeader>),
-    /// It has, and opens the others.
+    /// The first message was received; this decrypts the others.
     Messages(Pull),
 }
 
-/// What the other end's first message has to be.
+/// The expected first message of the peer.
 struct ExpectedHeader {
     name: [u8; 32],
     rx: [u8; 32],
@@ -168,24 +169,24 @@ pub(super) struct SecretStreamReader {
     state: ReadState,
     source: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
-    /// The longest message that is taken.
+    /// Limit on the length of a message.
     max_bytes: usize,
     last_read: Instant,
-    /// When the first byte of a message came that is not complete.
+    /// The arrival time of an incomplete message's first byte.
     message_started: Option<Instant>,
 }
 
 impl SecretStreamReader {
-    /// Takes no message from now on that is longer than `bytes`: strangers must not choose how much we hold for them.
+    /// Limits the length of messages from now on, so that a peer cannot choose our memory usage.
     pub(super) fn limit_message_bytes(&mut self, bytes: usize) {
         self.max_bytes = bytes;
     }
 
-    /// The next message; `None` where the other end has closed. May be dropped at any time and called again.
+    /// Returns the next message; `None` if the peer has closed the connection. Cancel-safe.
     ///
     /// # Errors
     ///
-    /// Where nothing more can come: the transport broke, the other end fell silent, or somebody else meddles.
+    /// If the transport failed, the peer timed out, or a message is not authentic.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, SecretStreamError> {
         self.read_header().await?;
         while let Some(frame) = self.frame().await? {
@@ -198,7 +199,7 @@ impl SecretStreamReader {
         Ok(None)
     }
 
-    /// Waits until the other end has said that it continues our handshake.
+    /// Waits for the first message of the peer, which continues our handshake.
     ///
     /// # Errors
     ///
@@ -219,7 +220,7 @@ impl SecretStreamReader {
         Ok(())
     }
 
-    /// The next frame without its length; `None` where the transport ended between two.
+    /// Returns the next frame without its length; `None` if the transport ended between two frames.
     async fn frame(&mut self) -> Result<Option<BytesMut>, SecretStreamError> {
         loop {
             let wanted = match self.buffer.first_chunk() {
@@ -250,21 +251,21 @@ impl SecretStreamReader {
         }
     }
 
-    /// Takes a frame of so many bytes off the buffer, and its length off the frame.
+    /// Takes a frame of this length from the buffer and removes the length before it.
     fn take_frame(&mut self, bytes: usize) -> BytesMut {
         let mut frame = self.buffer.split_to(bytes);
         frame.advance(LENGTH_BYTES);
         self.message_started = (!self.buffer.is_empty()).then_some(self.last_read);
         if bytes > READ_BYTES {
-            // Otherwise the room that the longest message took would stay with the connection for as long as it lives.
+            // Otherwise the connection would keep the memory of its longest message.
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
         frame
     }
 
-    /// Reads on; `false` where the transport has ended.
+    /// Reads more bytes; `false` if the transport has ended.
     async fn read_more(&mut self) -> Result<bool, SecretStreamError> {
-        // The buffer grows with what comes, not with what a length announces.
+        // The buffer grows with the received bytes, not with the announced length.
         self.buffer.reserve(READ_BYTES);
         let silent = self.last_read + IDLE_TIMEOUT;
         let slow = self
@@ -291,18 +292,18 @@ enum WriteCommand {
     Close,
 }
 
-/// The sending half. Dropped without being closed it leaves at once, and what is still on its way may be lost.
+/// The sending half. Dropping it without closing may lose unsent messages.
 pub(super) struct SecretStreamWriter {
     commands: mpsc::Sender<WriteCommand>,
     task: Option<AbortOnDropHandle<io::Result<()>>>,
 }
 
 impl SecretStreamWriter {
-    /// Sends a message as one write. Waits while an earlier one has not been taken by the transport, which holds a bounded number of bytes.
+    /// Sends a message as one write. Waits until the transport, with its bounded buffer, has accepted the previous one.
     ///
     /// # Errors
     ///
-    /// Where the message is too long, or the connection is broken or closed.
+    /// If the message is too long, or the connection is lost or closed.
     pub(super) async fn send(&mut self, message: impl Into<Bytes>) -> Result<(), SecretStreamError> {
         let message = message.into();
         if message.len() > MAX_MESSAGE_BYTES {
@@ -311,11 +312,11 @@ impl SecretStreamWriter {
         self.command(WriteCommand::Message(message)).await
     }
 
-    /// Waits until the other end's transport has acknowledged all that was sent.
+    /// Waits until the peer's transport has acknowledged all sent messages.
     ///
     /// # Errors
     ///
-    /// Where the connection broke before.
+    /// If the connection was lost before.
     pub(super) async fn acknowledged(&mut self) -> Result<(), SecretStreamError> {
         let (done, acked) = oneshot::channel();
         self.command(WriteCommand::Acknowledged(done)).await?;
@@ -325,9 +326,9 @@ impl SecretStreamWriter {
         }
     }
 
-    /// Sends what waits, then tells the other end that nothing more comes.
+    /// Sends the queued messages and closes the sending direction.
     pub(super) async fn close(mut self) {
-        // Where it is broken already there is nothing to close.
+        // A lost connection needs no close.
         if self.command(WriteCommand::Close).await.is_ok()
             && let Some(task) = self.task.take()
         {
@@ -342,7 +343,7 @@ impl SecretStreamWriter {
         }
     }
 
-    /// How the writing ended, told once.
+    /// Returns the result of the writing task, once.
     async fn ending(&mut self) -> SecretStreamError {
         match self.task.take() {
             Some(task) => match task.await {
@@ -354,7 +355,7 @@ impl SecretStreamWriter {
     }
 }
 
-/// The task that seals and writes.
+/// The task that encrypts and writes.
 struct WriteTask<W> {
     push: Push,
     sink: W,
@@ -373,7 +374,7 @@ impl<W: AsyncWrite + Unpin> WriteTask<W> {
                         self.write(&message).await?;
                         due = Instant::now() + KEEP_ALIVE;
                     }
-                    // One caller has the writer, so one waits; those that went away meanwhile are forgotten.
+                    // Only one caller has the writer; requests of cancelled calls are removed.
                     Some(WriteCommand::Acknowledged(done)) => {
                         waiting.retain(|done| !done.is_closed());
                         waiting.push(done);
@@ -382,7 +383,7 @@ impl<W: AsyncWrite + Unpin> WriteTask<W> {
                 },
                 flushed = self.sink.flush(), if !waiting.is_empty() => {
                     flushed?;
-                    // Whoever does not wait any more does not want to know.
+                    // The receiver may be dropped.
                     mem::take(&mut waiting).into_iter().for_each(|done| _ = done.send(()));
                 }
                 () = sleep_until(due) => {
@@ -393,7 +394,7 @@ impl<W: AsyncWrite + Unpin> WriteTask<W> {
         }
     }
 
-    /// Length and sealed message go out together: apart they would cost a round trip.
+    /// Writes length and ciphertext at once; separate packets would cost a round trip.
     async fn write(&mut self, message: &[u8]) -> io::Result<()> {
         let sealed = self.push.next(message);
         let mut frame = Vec::with_capacity(LENGTH_BYTES + sealed.len());
@@ -403,20 +404,20 @@ impl<W: AsyncWrite + Unpin> WriteTask<W> {
     }
 }
 
-/// A length as it stands before a message.
+/// Encodes the length before a message.
 fn length(bytes: usize) -> [u8; LENGTH_BYTES] {
     let [low, middle, high, ..] = bytes.to_le_bytes();
     [low, middle, high]
 }
 
-/// Two ends of a connection that is only memory, for tests of what runs above.
+/// Returns both ends of an in-memory connection, for tests.
 #[cfg(test)]
 pub(super) fn pair() -> (SecretStream, SecretStream) {
     let (a, b) = tokio::io::duplex(READ_BYTES);
     (over(a, true, 0), over(b, false, 0))
 }
 
-/// One end, after a handshake of which only the hash differs.
+/// Returns one end, with keys that differ in the handshake hash only.
 #[cfg(test)]
 fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> SecretStream {
     let keys = SessionKeys {

@@ -1,11 +1,11 @@
-//! A network of a few nodes on the loopback interface, for tests: of this module, and of the border, which include the file.
+//! A test network of a few nodes on the loopback interface, also included by the integration tests.
 
 use libudx::UdxRuntime;
 use peeroxide_dht::hyperdht::{HyperDhtConfig, HyperDhtHandle, spawn};
 use peeroxide_dht::rpc::DhtConfig;
 use tokio::task::JoinHandle;
 
-/// Nodes that hold announcements and pass on handshakes. They go when it is dropped.
+/// Nodes that store announcements and relay handshakes, stopped on drop.
 pub struct TestNetwork {
     bootstrap: String,
     nodes: Vec<HyperDhtHandle>,
@@ -14,11 +14,11 @@ pub struct TestNetwork {
 }
 
 impl TestNetwork {
-    /// Starts so many nodes, which all know the first.
+    /// Starts `nodes` nodes; the first one is the bootstrap node.
     ///
     /// # Panics
     ///
-    /// Where the loopback interface has no ports left.
+    /// If the loopback interface has no free ports.
     pub async fn start(nodes: usize) -> Self {
         let udx = UdxRuntime::new().expect("it has nothing that could fail");
         let mut network = Self {
@@ -49,13 +49,13 @@ impl TestNetwork {
         }
         self.nodes.push(node);
         self.running.push(tokio::spawn(async move {
-            // Nobody is served here, so what comes is for nobody.
+            // The nodes serve no keys, so the requests are dropped.
             while events.recv().await.is_some() {}
             let _ = running.await;
         }));
     }
 
-    /// What a node that joins the network is given, `host:port`.
+    /// Returns the bootstrap node as `host:port`.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         self.bootstrap.clone()

@@ -1,8 +1,8 @@
-//! Streams of bytes over the node's socket: our own UDX behind the reader and writer of tokio.
+//! UDX streams over the node's socket, as tokio readers and writers.
 //!
-//! The node's socket belongs to the crate that speaks with the network, and only its streams are told of packets. So each of our streams
-//! has some of those before it, which pass on packets unread, to a socket of ours on the loopback interface and back, as a relay would.
-//! It costs a few microseconds a packet, and all that the crate's own stream decides, above all how fast to send, is ours to decide.
+//! The crate of the node owns its socket, and only streams of that crate receive packets. So each of our streams has relay streams of the
+//! crate in front, which forward packets unread to a loopback socket of ours and back. This costs a few microseconds for each packet, and
+//! our own implementation controls congestion.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,25 +22,25 @@ use super::node::{Node, lock};
 use super::udx::Stream;
 use crate::wire::UdxPacket;
 
-/// How often we send a packet towards a peer that has not been heard, so that a firewall on our side lets it in.
+/// Interval of hole punching packets towards a peer before its first packet.
 pub(super) const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
-/// A packet of one byte opens the way; the other end ignores it.
+/// A hole punching packet of one byte, which the peer ignores.
 const PUNCH_PACKET: &[u8] = &[0];
-/// Packets that are sent or received before others get their turn.
+/// Packets sent or received in a row before other tasks run.
 const BATCH: usize = 32;
-/// How long they have for it, unless something comes before.
+/// Pause after a full batch, unless an event comes first.
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
-/// No packet of UDX is longer.
+/// Larger than any UDX packet.
 const PACKET_BYTES: usize = 2048;
-/// How long the peer has to end its direction after we ended ours; what is due is looked at that often at least.
+/// Time for the peer to close its direction after ours, and the longest interval between checks of a stream.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-/// How long the last packet has to get through the relay before that goes.
+/// Time for the last packet to pass the relay before it is dropped.
 const RELAY_LINGER: Duration = Duration::from_millis(200);
-/// Room in our socket, as far as the system grants it: a burst must not be lost between two parts of this program.
+/// Receive buffer of our socket, as far as the system grants it, so that no burst is lost within the program.
 const SOCKET_BYTES: usize = 1024 * 1024;
 
-/// A number for a stream that nobody can guess. Packets are not authenticated, so whoever knows it could end the stream, from wherever they
-/// are; that two streams of a node get the same is less likely than that a connection breaks for another reason.
+/// Returns a random stream id. Packets are not authenticated, so anyone who knows the id could end the stream. A collision of two ids of
+/// a node is less likely than other failures.
 pub(super) fn stream_id() -> io::Result<u32> {
     let mut id = [0; 4];
     SystemRandom::new()
@@ -49,7 +49,7 @@ pub(super) fn stream_id() -> io::Result<u32> {
     Ok(u32::from_ne_bytes(id))
 }
 
-/// A stream whose other end is not known yet.
+/// A stream that waits for the peer's address.
 pub(super) struct PendingStream {
     node: Node,
     relay: Relay,
@@ -57,16 +57,16 @@ pub(super) struct PendingStream {
 }
 
 impl PendingStream {
-    /// From now on packets for `own` are kept, be it that they come before anybody knows from where.
+    /// Starts receiving packets for `own`, which can arrive before the peer's address is known.
     pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let relay = Relay::new(node, own).await?;
         let (heard, first) = oneshot::channel();
-        // Whether anybody still waits to hear of it does not matter: the packet is taken.
+        // The packet is accepted even if the waiting future was dropped.
         let hook = move |_: &_, port, address| {
             let _ = heard.send(SocketAddr::new(address, port));
             true
         };
-        // What the other end calls the stream is written over by the relay.
+        // The relay overwrites the peer's stream id.
         relay.from_peer.set_firewall_hook(&node.socket, 0, hook).map_err(failed)?;
         Ok(Self {
             node: node.clone(),
@@ -75,13 +75,13 @@ impl PendingStream {
         })
     }
 
-    /// Waits for the first packet. May be dropped and called again.
+    /// Waits for the first packet. Cancel-safe.
     pub(super) async fn first_packet(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
     }
 
-    /// Waits for the first packet as [`PendingStream::first_packet`], and opens the way for it from our side, each time that so much time has passed:
-    /// whatever stands before us lets in whom we have sent something to.
+    /// Waits for the first packet like [`PendingStream::first_packet`], and sends hole punching packets at these times, so that a NAT or
+    /// firewall on our side admits the peer.
     pub(super) async fn punch_until_first_packet(
         &mut self,
         socket: &UdxSocket,
@@ -92,14 +92,14 @@ impl PendingStream {
         for punch in punches {
             tokio::select! {
                 heard = self.first_packet() => return heard,
-                // The way may be open already; what cannot be sent is not needed.
+                // Errors are ignored: the path may be open already.
                 () = sleep_until(began + *punch) => drop(socket.send_to(PUNCH_PACKET, address)),
             }
         }
         self.first_packet().await
     }
 
-    /// The stream to the other end, which calls it `remote`, at this address.
+    /// Opens the stream to the peer, with the peer's id `remote`, at this address.
     pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(UdxReader, UdxWriter)> {
         let Self { node, relay, .. } = self;
         relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
@@ -107,17 +107,18 @@ impl PendingStream {
     }
 }
 
-/// Streams of the crate that pass on packets, and our socket behind them.
+/// Relay streams of the crate, and our socket behind them.
 ///
-/// A stream that passes on packets locks itself and then the one whose address they go to, so the two that take packets must not go to each
-/// other: each has another before it that is only an address. Those in turn pass on to one that goes nowhere, as otherwise they would talk.
+/// A relaying stream locks itself and then the destination stream. The two receiving streams must not lock each other, so each has a
+/// destination stream of its own that serves as an address only. Those relay to a stream without destination, because they would send
+/// packets of their own otherwise.
 struct Relay {
     from_peer: UdxStream,
     to_us: UdxStream,
     from_us: UdxStream,
     to_peer: UdxStream,
     nowhere: UdxStream,
-    /// What `from_us` is called.
+    /// The id of `from_us`.
     name: u32,
     socket: UdpSocket,
 }
@@ -126,7 +127,7 @@ impl Relay {
     async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         socket.connect(node.relay_socket.local_addr().await.map_err(failed)?).await?;
-        // The system may grant less; then more packets are sent twice.
+        // With a smaller buffer more packets are retransmitted.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
         let name = stream_id()?;
         let stream = |id| node.udx.create_stream(id);
@@ -161,7 +162,7 @@ impl Relay {
             state: Mutex::new(state),
             changed: Notify::new(),
         });
-        // It ends by itself soon after both ends are dropped, having told the peer.
+        // Ends shortly after both handles are dropped and the peer was notified.
         tokio::spawn(drive(shared.clone(), self));
         (UdxReader(StreamHandle(shared.clone())), UdxWriter(StreamHandle(shared)))
     }
@@ -169,7 +170,7 @@ impl Relay {
 
 struct StreamShared {
     state: Mutex<StreamState>,
-    /// Something was written or read, or nobody wants the stream any more.
+    /// Notified when bytes were written or read, or a handle was dropped.
     changed: Notify,
 }
 
@@ -177,14 +178,14 @@ struct StreamState {
     stream: Stream,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// How many of the two ends are held.
+    /// The number of open handles.
     handles: u8,
-    /// When the last of them went.
+    /// The time at which the last handle was dropped.
     unused_since: Option<Instant>,
 }
 
 impl StreamState {
-    /// Ends the stream where nobody wants it any more; `false` where nothing is left to be done for it.
+    /// Closes the stream if all handles are dropped; `false` if nothing is left to send.
     fn close_if_unused(&mut self, now: Instant) -> bool {
         if self.handles > 0 {
             return true;
@@ -207,7 +208,7 @@ impl StreamState {
     }
 }
 
-/// One of the two ends; the stream goes with the last.
+/// One of the two handles; dropping both closes the stream.
 struct StreamHandle(Arc<StreamShared>);
 
 impl Drop for StreamHandle {
@@ -217,7 +218,7 @@ impl Drop for StreamHandle {
     }
 }
 
-/// Reads what the peer sends.
+/// The receiving handle.
 pub(super) struct UdxReader(StreamHandle);
 
 impl AsyncRead for UdxReader {
@@ -243,11 +244,11 @@ impl AsyncRead for UdxReader {
     }
 }
 
-/// Writes to the peer. A flush lasts until the peer has acknowledged everything, a shutdown until it has acknowledged the end.
+/// The sending handle. A flush waits until the peer has acknowledged all bytes, a shutdown until it has acknowledged the end.
 pub(super) struct UdxWriter(StreamHandle);
 
 impl UdxWriter {
-    /// Waits for `ready`, with the state as it is now.
+    /// Polls `ready` on the stream.
     fn poll<T>(&self, context: &Context<'_>, ready: impl FnOnce(&mut Stream) -> Option<T>) -> Poll<io::Result<T>> {
         let shared = &self.0.0;
         let mut state = lock(&shared.state);
@@ -284,7 +285,7 @@ impl AsyncWrite for UdxWriter {
     }
 }
 
-/// Carries packets between a stream and its socket until nobody wants it any more.
+/// Moves packets between a stream and its socket until the stream is closed.
 async fn drive(shared: Arc<StreamShared>, relay: Relay) {
     let socket = &relay.socket;
     let mut packets = Vec::with_capacity(BATCH);
@@ -293,13 +294,13 @@ async fn drive(shared: Arc<StreamShared>, relay: Relay) {
         let (due, alive) = collect(&shared, &mut packets);
         let full = packets.len() == BATCH;
         for packet in packets.drain(..) {
-            // What cannot be sent is lost like others.
+            // A packet that cannot be sent counts as lost.
             let _ = socket.send(&packet).await;
         }
         if !alive {
             break;
         }
-        // More at once would overflow the sockets of the relay before anybody empties them.
+        // More packets at once would overflow the buffers of the relay.
         let due = if full { Instant::now() + BATCH_PAUSE } else { due };
         tokio::select! {
             Ok(()) = socket.readable() => receive(&shared, socket, &mut buffer),
@@ -310,7 +311,7 @@ async fn drive(shared: Arc<StreamShared>, relay: Relay) {
     sleep(RELAY_LINGER).await;
 }
 
-/// Fetches packets that may be sent now; also when to look again, and whether there is any reason to.
+/// Collects the packets to send now. Returns the time of the next check, and whether the stream is still open.
 fn collect(shared: &StreamShared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool) {
     let now = Instant::now();
     let mut state = lock(&shared.state);
@@ -328,7 +329,7 @@ fn collect(shared: &StreamShared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool)
     (due, going && (state.handles > 0 || state.stream.error().is_none()))
 }
 
-/// Takes what has come.
+/// Receives the available packets.
 fn receive(shared: &StreamShared, socket: &UdpSocket, buffer: &mut [u8]) {
     for _ in 0..BATCH {
         let Ok(length) = socket.try_recv(buffer) else { return };

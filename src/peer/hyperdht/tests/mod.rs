@@ -1,4 +1,4 @@
-//! Nodes of ours with each other, in a network of their own.
+//! Tests of nodes in a test network.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -47,7 +47,7 @@ impl Rig {
         Node::open(&[self.network.bootstrap()], 0).await.unwrap()
     }
 
-    /// A listener that lets in the client alone, known to the network.
+    /// Returns an announced listener that admits the client only.
     async fn listener(&self, node: &Node) -> KeyListener {
         let client = self.client.public_key();
         let mut listener = node.listen(&self.server, move |key| key == client).await.unwrap();
@@ -67,7 +67,7 @@ async fn admitted(listener: &mut KeyListener) -> SecretStream {
     }
 }
 
-/// Sends back whatever comes.
+/// Sends each message back.
 async fn echo(mut stream: SecretStream) {
     while let Ok(Some(message)) = stream.reader.next().await {
         stream.writer.send(message).await.unwrap();
@@ -110,13 +110,13 @@ async fn a_stranger_gets_no_answer_and_is_named() {
         IncomingConnection::Refused { key, address } => assert!(key == stranger.public_key() && address.ip().is_loopback()),
         IncomingConnection::Admitted(_) => panic!("the stranger was let in"),
     }
-    // Copies of the handshake are not told again; the client still gets in.
+    // Copies of the handshake are not reported again; the client is still admitted.
     let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
     assert_eq!(accepted.peer, rig.client.public_key());
     drop(dialed.unwrap());
 }
 
-/// A handshake of a new key that never goes on, which a relay says is from this address.
+/// Returns a handshake of a new key that is never continued, with the source address that a relay would report.
 fn handshake(to: &Identity, from: std::net::SocketAddr) -> Vec<u8> {
     let pair = keypair_from_seed(&Identity::ephemeral().unwrap().seed());
     let mut noise = NoiseWrap::new_initiator(pair, *to.public_key().as_bytes());
@@ -149,7 +149,7 @@ fn handshake(to: &Identity, from: std::net::SocketAddr) -> Vec<u8> {
     encode_handshake_to_bytes(&message).unwrap()
 }
 
-/// Sends a handshake from one node to another, without the network between them, and waits for the answer.
+/// Sends a handshake from one node to another directly, and waits for the reply.
 async fn shake(from: &Node, to: &Node, handshake: Vec<u8>, server: &Identity) {
     let port = to.socket.local_addr().await.unwrap().port();
     let mut request = super::announce::request(PEER_HANDSHAKE, hash(server.public_key().as_bytes()));
@@ -176,7 +176,7 @@ async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones()
     for _ in 0..600 {
         shake(&here, &there, handshake(&rig.server, nowhere), &rig.server).await;
     }
-    // Less than the time after which a handshake that does not go on is given up.
+    // Less than the timeout of a handshake that is not continued.
     let hasty = Duration::from_secs(8);
     for registrant in [rig.client.clone(), Identity::ephemeral().unwrap()] {
         let (dialed, accepted) = tokio::join!(here.dial(&registrant, rig.server.public_key(), hasty), admitted(&mut listener));
@@ -194,7 +194,7 @@ async fn an_address_that_a_handshake_makes_up_gets_few_packets() {
     let listener = there.listen(&rig.server, |_| KeyAdmission::Unknown).await.unwrap();
     let victim = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = victim.local_addr().unwrap();
-    // Until nothing comes for longer than the longest pause between two packets.
+    // Counts until there is a pause longer than the longest interval between two packets.
     let packets = async || {
         let (mut count, mut packet) = (0, [0; 2_000]);
         while timeout(Duration::from_secs(2), victim.recv(&mut packet)).await.is_ok() {
@@ -222,7 +222,7 @@ async fn a_key_that_nobody_has_is_unknown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_no_node_answers_nothing_is_said_of_the_key() {
-    // A socket that never answers: nobody else can have its port meanwhile.
+    // A socket that never responds and occupies its port.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let node = Node::open(&[silent.local_addr().unwrap().to_string()], 0).await.unwrap();
     let (own, nobody) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
@@ -281,7 +281,7 @@ async fn connections_leave_nothing_behind() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
     let mut listener = rig.listener(&there).await;
-    // Streams, relays and pipes are tasks, and each owns its sockets.
+    // Streams, relays and connections are tasks that own their sockets.
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut before = None;
     for number in 0..CONNECTIONS {
@@ -335,7 +335,7 @@ async fn a_server_that_comes_back_under_its_key_is_reached_again() {
     let mut listener = rig.listener(&before).await;
     let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
     let mut dialed = dialed.unwrap();
-    // Nothing is taken back, as if it had been killed.
+    // No close and no unannounce, as after a kill.
     std::mem::forget(accepted);
     drop((listener, before));
     dialed.writer.send("anybody there?").await.unwrap();

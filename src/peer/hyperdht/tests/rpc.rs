@@ -1,4 +1,4 @@
-//! Both ends of conversations over connections that are only memory, and each end against bytes that the other programs send.
+//! Tests of the RPC client and server over in-memory connections, also with bytes that other programs send.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCO
 /// Longer than anything takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Answers with what it was asked, and counts how many answers were received.
+/// Returns the request value, and counts the received replies.
 #[derive(Default)]
 struct Echo {
     on_acked: Arc<AtomicUsize>,
@@ -30,7 +30,7 @@ struct Echo {
 impl RpcMethod for Echo {
     const PROTOCOL: &'static str = METRICS_PROTOCOL;
     const METHOD: &'static str = METRICS_METHOD;
-    /// What is answered has the size of what was asked.
+    /// The reply has the size of the request.
     const MAX_BYTES: usize = 2_000_000;
 
     async fn call(&self, value: Bytes) -> RpcReply {
@@ -45,7 +45,7 @@ impl RpcMethod for Echo {
     }
 }
 
-/// An echo at the far end of a connection.
+/// An echo server at the far end of a connection.
 struct Served {
     near: SecretStream,
     on_acked: Arc<AtomicUsize>,
@@ -114,14 +114,14 @@ async fn many_requests_at_once_get_their_own_answers() {
     .expect("all answers were received");
 }
 
-/// What the bridge of the first generation does with whoever it dials: a channel that nobody wants, and requests before any answer.
+/// The behavior of the first generation of bridges: an unwanted channel, and requests before the channel is confirmed.
 #[tokio::test]
 async fn unwanted_channels_are_rejected_and_the_rest_goes_on() {
     let mut served = served();
     let near = &mut served.near;
     near.writer.send(open(1, REGISTER_PROTOCOL).encode()).await.unwrap();
     near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
-    // Its body of one byte is another one than newer bridges send.
+    // The body of one byte differs from that of newer bridges.
     near.writer.send(Call::request(2, 7, METRICS_METHOD, &[0])).await.unwrap();
     near.writer.send(open(3, METRICS_PROTOCOL).encode()).await.unwrap();
     assert_eq!(frames(near).await, [Frame::Reject { channel: 1 }]);
@@ -130,7 +130,7 @@ async fn unwanted_channels_are_rejected_and_the_rest_goes_on() {
     told.sort_by_key(|frame| matches!(frame, Frame::Reject { .. }));
     assert_eq!(told[1], Frame::Reject { channel: 3 });
     assert!(matches!(&told[0], Frame::Data { channel: 1, kind: 1, payload } if payload[..] == *b"\x00\x07<\x00>"));
-    // Closed, its number may come again.
+    // Closed; the id can be reused.
     near.writer.send(Frame::Close { channel: 2 }.encode()).await.unwrap();
     near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
     assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
@@ -140,7 +140,7 @@ async fn unwanted_channels_are_rejected_and_the_rest_goes_on() {
 async fn batches_and_strange_requests_are_understood() {
     let mut served = served();
     let near = &mut served.near;
-    // One message: our channel, a request that wants no answer, one for a method that is not there, and one that is good.
+    // One message with the opening of our channel, a request without reply, one for an unknown method, and a valid one.
     let request = |id: u8, method: &str| [&[0, id, u8::try_from(method.len()).unwrap()][..], method.as_bytes(), b"v"].concat();
     let mut batch = vec![0, 0, 0];
     let opening = &open(5, METRICS_PROTOCOL).encode()[1..];
@@ -208,7 +208,7 @@ async fn an_answer_that_is_late_disturbs_nobody() {
     assert_eq!(client.call(METRICS_METHOD, b"x", second).await, Err(HyperdhtError::Timeout(second)));
     far.writer.send(Call::response(9, 1, Ok(&["late".into()]))).await.unwrap();
     far.writer.send(Call::response(9, 2, Ok(&["in time".into()]))).await.unwrap();
-    // An answer before its question: dropped as well, since numbers are never given twice.
+    // A response before its request is dropped as well, since ids are unique.
     tokio::time::sleep(second).await;
     let answering = async {
         for id in [1, 2] {
@@ -256,13 +256,13 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
     }
 }
 
-/// An answer counts as received when the other end's transport has it, and not before.
+/// A reply counts as received when the peer's transport has acknowledged it.
 #[tokio::test]
 async fn what_was_cut_off_was_not_received() {
     let served = served();
     let mut near = served.near;
     near.writer.send(open(1, METRICS_PROTOCOL).encode()).await.unwrap();
-    // More than the connection holds, of which nothing is read.
+    // More than the connection buffers; nothing is read from it.
     near.writer
         .send(Call::request(1, 1, METRICS_METHOD, &vec![b'x'; 1_000_000]))
         .await

@@ -1,23 +1,23 @@
-//! How much may be on its way: CUBIC (RFC 9438), and the pace at which it is sent.
+//! Congestion control: CUBIC (RFC 9438) with pacing.
 
 use std::time::{Duration, Instant};
 
 /// Bytes of a full packet.
 const PACKET: f64 = super::sender::PAYLOAD_BYTES as f64;
-/// What may be sent before anything is known (RFC 6928).
+/// Initial window (RFC 6928).
 const INITIAL_WINDOW: f64 = 10.0 * PACKET;
-/// What may be sent however bad it gets.
+/// Minimum window.
 const MIN_WINDOW: f64 = 2.0 * PACKET;
-/// More than a receiver's window is of no use.
+/// Maximum window, equal to the window of a receiver.
 const MAX_WINDOW: f64 = 4.0 * 1024.0 * 1024.0;
-/// What a loss leaves of the window.
+/// Factor of the window after a loss.
 const BETA: f64 = 0.7;
-/// How fast CUBIC grows, in packets per second cubed.
+/// Growth constant of CUBIC, in packets per second cubed.
 const C: f64 = 0.4;
-/// How much faster than the window allows on average packets may leave: twice while its size is searched, a quarter afterwards.
+/// Gain of the pacing rate over the average rate of the window: in slow start, and afterwards.
 const SEARCH_GAIN: f64 = 2.0;
 const STEADY_GAIN: f64 = 1.25;
-/// A burst that is always allowed, and the time whose worth is: timers are no finer.
+/// Burst that is always allowed, in bytes, and as a duration, because timers are not more precise.
 const BURST: f64 = 10.0 * PACKET;
 const BURST_SECONDS: f64 = 0.002;
 
@@ -25,13 +25,13 @@ const BURST_SECONDS: f64 = 0.002;
 #[derive(Debug)]
 pub(super) struct CongestionWindow {
     bytes: f64,
-    /// Below this it doubles each round trip.
+    /// Slow start threshold.
     threshold: f64,
-    /// Before the last loss.
+    /// Window before the last loss.
     before_loss: f64,
-    /// When the present growth began.
+    /// Start of the current growth period.
     epoch: Option<Instant>,
-    /// What RFC 5681 would have made of it, which CUBIC must not fall behind.
+    /// Window of Reno (RFC 5681), the lower bound of CUBIC.
     reno: f64,
     credit: f64,
     refilled: Option<Instant>,
@@ -52,12 +52,12 @@ impl Default for CongestionWindow {
 }
 
 impl CongestionWindow {
-    /// Whether so many bytes more may be sent while others are on their way.
+    /// Returns true if the window allows `more` bytes in addition to those in flight.
     pub(super) fn allows(&self, in_flight: usize, more: usize) -> bool {
         (in_flight + more) as f64 <= self.bytes
     }
 
-    /// So many bytes arrived while the window was in use.
+    /// Grows the window after an acknowledgement, if the window was the limit.
     pub(super) fn acknowledged(&mut self, bytes: usize, rtt: Duration, now: Instant) {
         let bytes = bytes as f64;
         if self.bytes < self.threshold {
@@ -74,13 +74,13 @@ impl CongestionWindow {
         self.bytes = self.bytes.min(MAX_WINDOW);
     }
 
-    /// Something was lost, for the first time in a round trip.
+    /// Reduces the window after the first loss in a round trip.
     pub(super) fn lost(&mut self) {
         self.before_loss = self.bytes;
         self.shrink(self.bytes * BETA);
     }
 
-    /// Nothing arrives any more.
+    /// Reduces the window to the minimum after a persistent loss.
     pub(super) fn collapsed(&mut self) {
         self.before_loss = self.bytes;
         self.shrink(self.bytes * BETA);
@@ -94,13 +94,13 @@ impl CongestionWindow {
         self.epoch = None;
     }
 
-    /// Bytes a second.
+    /// Returns the pacing rate in bytes per second.
     fn rate(&self, rtt: Duration) -> f64 {
         let gain = if self.bytes < self.threshold { SEARCH_GAIN } else { STEADY_GAIN };
         gain * self.bytes / rtt.as_secs_f64().max(1e-6)
     }
 
-    /// When the next packet may leave; `None`: at once.
+    /// Returns the time of the next packet; `None` if it can be sent now.
     pub(super) fn due(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Instant> {
         let rtt = rtt?;
         let rate = self.rate(rtt);
@@ -110,7 +110,7 @@ impl CongestionWindow {
         (self.credit < PACKET).then(|| now + Duration::from_secs_f64((PACKET - self.credit) / rate))
     }
 
-    /// So many bytes left.
+    /// Takes sent bytes from the pacing credit.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.credit -= bytes as f64;
     }
@@ -161,7 +161,7 @@ mod tests {
                 Some(due) => now = due.max(now + Duration::from_millis(1)),
             }
         }
-        // Twice the window of 10 packets each 100 ms, and the burst.
+        // Twice the window of 10 packets each 100 ms, plus the burst.
         assert!((95..=125).contains(&sent), "{sent}");
     }
 }

@@ -1,7 +1,8 @@
-//! UDX streams: bytes in order over packets that may be lost, doubled, or overtake each other.
+//! UDX streams: ordered bytes over packets that can be lost, duplicated or reordered.
 //!
-//! [`Stream`] is the protocol without sockets and clocks: packets and times go in, packets and the next time that matters come out. Its
-//! other end may be libudx, which the JavaScript programs use: the packets are the same, how fast they are sent is up to each end.
+//! [`Stream`] is the protocol without sockets and clocks: packets and times are arguments, packets and the time of the next event are
+//! results. The peer can be libudx, which the JavaScript programs use: the packets are the same, but congestion control is up to each
+//! end.
 
 mod congestion_window;
 mod receiver;
@@ -23,18 +24,18 @@ use crate::wire::{UdxFlags, UdxPacket};
 /// One end of a stream.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// What the other end calls it.
+    /// The peer's id of the stream.
     peer_id: u32,
     sender: Sender,
     receiver: Receiver,
-    /// The other end waits to hear what has arrived.
+    /// True if an acknowledgement has to be sent.
     ack_pending: bool,
     destroying: bool,
     error: Option<io::ErrorKind>,
 }
 
 impl Stream {
-    /// A stream that the other end calls `peer_id`.
+    /// Creates a stream with the peer's id.
     pub(super) fn new(peer_id: u32, now: Instant) -> Self {
         Self {
             peer_id,
@@ -46,7 +47,7 @@ impl Stream {
         }
     }
 
-    /// A packet has come.
+    /// Handles a received packet.
     pub(super) fn receive(&mut self, packet: &UdxPacket<'_>, now: Instant) {
         if self.error.is_some() {
             return;
@@ -73,7 +74,7 @@ impl Stream {
         }
     }
 
-    /// Writes the next packet that may be sent now into `out`; `false` where there is none.
+    /// Writes the next packet into `out`; `false` if none can be sent now.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         if self.error.is_some() {
             return false;
@@ -89,7 +90,7 @@ impl Stream {
                 (true, true) => UdxFlags::END,
                 (false, true) => UdxFlags::LAST,
             };
-            // Ranges have no place in a packet with bytes.
+            // A packet with data cannot contain ranges.
             self.ack_pending &= self.receiver.has_out_of_order();
             self.packet(flags, seq, &payload, out);
             return true;
@@ -120,82 +121,82 @@ impl Stream {
         packet.encode(out);
     }
 
-    /// When [`Stream::tick`] and [`Stream::transmit`] have something to do if nothing comes.
+    /// Returns the time of the next call to [`Stream::tick`] and [`Stream::transmit`] if no packet arrives.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         if self.error.is_some() { None } else { self.sender.due(now) }
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.error.is_none() && !self.sender.tick(now) {
             self.error = Some(io::ErrorKind::TimedOut);
         }
     }
 
-    /// Takes bytes to send, as many as there is room for.
+    /// Buffers bytes to send; returns the number that fits.
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
         self.sender.write(bytes)
     }
 
-    /// Nothing more is written.
+    /// Ends the sending direction.
     pub(super) fn finish(&mut self) {
         self.sender.finish();
     }
 
-    /// Nobody wants the stream any more, in either direction.
+    /// Aborts both directions.
     pub(super) fn destroy(&mut self) {
         self.destroying = true;
     }
 
-    /// Whether the other end has all that was written.
+    /// Returns true if the peer has acknowledged all written bytes.
     pub(super) fn is_acked(&self) -> bool {
         self.sender.is_acked()
     }
 
-    /// Reads what has come in order; `None` where nothing more will.
+    /// Reads received bytes in order; `None` at the end of the stream.
     pub(super) fn read(&mut self, out: &mut impl BufMut) -> Option<usize> {
         let read = self.receiver.read(out);
         (read > 0 || !self.receiver.exhausted()).then_some(read)
     }
 
-    /// Whether we have ended our direction, be it heard or not.
+    /// Returns true if the sending direction was ended, acknowledged or not.
     pub(super) fn is_finishing(&self) -> bool {
         self.sender.is_finishing()
     }
 
-    /// Whether both directions have ended, and both ends know.
+    /// Returns true if both directions have ended and both ends have acknowledged it.
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_finishing() && self.sender.is_acked() && self.receiver.ended() && !self.ack_pending
     }
 
-    /// Whether a read would find something, be it the end.
+    /// Returns true if a read would return bytes or the end.
     pub(super) fn readable(&self) -> bool {
         self.receiver.readable()
     }
 
-    /// Whether there is room enough to write that it is worth it.
+    /// Returns true if there is room for a reasonable write.
     pub(super) fn writable(&self) -> bool {
         self.sender.writable()
     }
 
-    /// Whether the other end should be told of room that it may wait for.
+    /// Returns true if the peer may wait for an update of the receive window.
     pub(super) fn window_update_due(&self) -> bool {
         self.receiver.window_update_due()
     }
 
-    /// Why there is no stream any more, if there is none.
+    /// Returns the error of the stream, if any.
     pub(super) fn error(&self) -> Option<io::ErrorKind> {
         self.error
     }
 }
 
-/// A number as it stands in a packet.
+/// Truncates a sequence number to its 32 bits in a packet.
 fn short(number: u64) -> u32 {
     let [a, b, c, d, ..] = number.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// The number that is meant: the one nearest to one that is known.
+/// Extends a sequence number of a packet to the nearest one to `near`.
 fn whole(near: u64, number: u32) -> Option<u64> {
     let ahead = number.wrapping_sub(short(near)).cast_signed();
     near.checked_add_signed(ahead.into())

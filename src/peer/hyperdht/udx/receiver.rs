@@ -1,4 +1,4 @@
-//! The receiving half of a stream: what arrived in order, and what arrived early.
+//! The receiving half of a stream: packets in order, and packets out of order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,29 +7,29 @@ use bytes::{Buf as _, Bytes};
 use super::rtt::MIN_IN_FLIGHT;
 use crate::wire::UDX_MAX_RANGES;
 
-/// Bytes that are held until somebody reads them; what the JavaScript side grants, too.
+/// Limit on buffered bytes, equal to the window of the JavaScript implementation.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// How far ahead of what is missing a packet may be, and how many packets are held in order: a window of half-empty ones. Each costs memory
-/// beside its bytes, and most of it where it has but one.
+/// Limit on the distance of a packet from the next expected one, and on the packets buffered in order: a window of half-empty packets.
+/// Each packet has an overhead, which dominates for packets of one byte.
 const MAX_AHEAD: u64 = 8192;
-/// Bytes beyond the window that are taken: senders round it up to packets, and count them in different ways.
+/// Bytes accepted beyond the window: senders round it up to packets and count bytes differently.
 const WINDOW_SLACK: usize = 32 * 1024;
-/// The part of the window that has to be read before the sender is told of the room unasked.
+/// Fraction of the window that must be read before an unsolicited window update.
 const UPDATE_FRACTION: usize = 4;
 
-/// What is received.
+/// The receiving half.
 #[derive(Debug)]
 pub(super) struct Receiver {
     ready: VecDeque<Bytes>,
     ready_bytes: usize,
     out_of_order: BTreeMap<u64, (Bytes, bool)>,
     out_of_order_bytes: usize,
-    /// The next packet that is waited for.
+    /// The next expected packet.
     next: u64,
     ended: bool,
-    /// Bytes that the sender was last told there is room for, less what came since.
+    /// The window last advertised to the sender, less the bytes received since.
     advertised: usize,
-    /// Bytes that the sender may have on their way to us at most.
+    /// Limit on the bytes in flight to us.
     window: usize,
 }
 
@@ -49,12 +49,12 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// The sender may have so many bytes on their way, or what it was allowed before.
+    /// Raises the window to `bytes`; it never shrinks.
     pub(super) fn raise_window(&mut self, bytes: usize) {
         self.window = bytes.clamp(self.window, BUFFER_BYTES);
     }
 
-    /// A packet that takes a number.
+    /// Handles a packet with a sequence number.
     pub(super) fn receive(&mut self, seq: u64, payload: &[u8], end: bool) {
         let known = self.ended || seq < self.next || self.out_of_order.contains_key(&seq);
         if known || !self.fits(seq, payload.len()) || self.ready.len() as u64 >= MAX_AHEAD {
@@ -74,9 +74,9 @@ impl Receiver {
         }
     }
 
-    /// Whether there is room for a packet. What is missing has to fit beside what waits to be read, whatever has come early: without it
-    /// nothing of that would ever leave. Early packets may go beyond the window that the sender was told, because libudx does not count
-    /// those against it of which it knows that they have arrived.
+    /// Returns true if there is room for a packet. The next expected packet must fit in addition to the unread bytes, regardless of the
+    /// packets out of order: without it none of them could be delivered. Packets out of order can exceed the advertised window, because
+    /// libudx does not count packets known to have arrived.
     fn fits(&self, seq: u64, bytes: usize) -> bool {
         if seq == self.next {
             self.ready_bytes + bytes <= self.window + WINDOW_SLACK
@@ -95,7 +95,7 @@ impl Receiver {
         }
     }
 
-    /// Moves what is ready into `out`, as much as fits.
+    /// Moves ready bytes into `out`, as many as fit.
     pub(super) fn read(&mut self, out: &mut impl bytes::BufMut) -> usize {
         let mut read = 0;
         while out.has_remaining_mut()
@@ -113,27 +113,27 @@ impl Receiver {
         read
     }
 
-    /// Whether all of the stream has come.
+    /// Returns true if the whole stream was received.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether there is something to read, or the end.
+    /// Returns true if there are bytes to read, or the end.
     pub(super) fn readable(&self) -> bool {
         self.ended || !self.ready.is_empty()
     }
 
-    /// Whether all of the stream has been read.
+    /// Returns true if the whole stream was read.
     pub(super) fn exhausted(&self) -> bool {
         self.ended && self.ready.is_empty()
     }
 
-    /// Whether the sender may be waiting for room that it does not know of.
+    /// Returns true if the sender may wait for an update of the window.
     pub(super) fn window_update_due(&self) -> bool {
         !self.ended && self.room() >= self.advertised + self.window / UPDATE_FRACTION
     }
 
-    /// Whether something has arrived early.
+    /// Returns true if there are packets out of order.
     pub(super) fn has_out_of_order(&self) -> bool {
         !self.out_of_order.is_empty()
     }
@@ -146,13 +146,13 @@ impl Receiver {
         self.next
     }
 
-    /// The room that the sender is told of.
+    /// Returns the window to advertise to the sender.
     pub(super) fn advertise_window(&mut self) -> u32 {
         self.advertised = self.room();
         u32::try_from(self.advertised).unwrap_or(u32::MAX)
     }
 
-    /// What arrived early, from the first to before the second of each pair.
+    /// Returns the ranges of packets out of order, as half-open pairs.
     pub(super) fn ranges(&self) -> Vec<(u64, u64)> {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         for &seq in self.out_of_order.keys() {

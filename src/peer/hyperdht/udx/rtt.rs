@@ -1,21 +1,21 @@
-//! How long a packet and its acknowledgement take together (RFC 6298).
+//! Round-trip time measurement (RFC 6298).
 
 use std::time::Duration;
 
-/// The least variation that is reckoned with: timers are no finer.
+/// Lower bound on the variation, the precision of timers.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
-/// How long an acknowledgement is waited for while nothing has been measured.
+/// Probe timeout before the first measurement.
 const INITIAL_TIMEOUT: Duration = Duration::from_millis(300);
-/// The least wait for an acknowledgement: the other end's program may be busy with something else for a moment.
+/// Minimum probe timeout: the peer's program may be busy for a moment.
 const MIN_TIMEOUT: Duration = Duration::from_millis(25);
 
-/// What may be on its way however near the other end is: the packets that fit into the buffer which Linux gives a socket unless told
-/// otherwise. More would be lost between two programs of one machine, and libudx waits a second for what is lost twice.
+/// Minimum limit on bytes in flight: the packets that fit into the default socket buffer of Linux. More would be lost between two
+/// programs on one machine, and libudx waits a second after a packet is lost twice.
 pub(super) const MIN_IN_FLIGHT: usize = 96 * 1024;
-/// How many bytes a second are worth having more on its way, where the other end is farther.
+/// Target rate in bytes per second, which sets the limit on bytes in flight for longer round trips.
 const TARGET_RATE: f64 = 50e6;
 
-/// Measurements, smoothed.
+/// Smoothed measurements.
 #[derive(Debug, Default)]
 pub(super) struct Rtt {
     smoothed: Option<Duration>,
@@ -40,17 +40,17 @@ impl Rtt {
         }
     }
 
-    /// The smoothed time, once something was measured.
+    /// Returns the smoothed round-trip time, if measured.
     pub(super) fn smoothed(&self) -> Option<Duration> {
         self.smoothed
     }
 
-    /// The shortest ever.
+    /// Returns the shortest round-trip time.
     pub(super) fn least(&self) -> Duration {
         self.least.unwrap_or_default()
     }
 
-    /// How many bytes should be on their way at most.
+    /// Returns the limit on bytes in flight.
     pub(super) fn max_in_flight(&self) -> usize {
         #[allow(
             clippy::cast_possible_truncation,
@@ -61,14 +61,14 @@ impl Rtt {
         far.max(MIN_IN_FLIGHT)
     }
 
-    /// After this long without an acknowledgement a packet is sent to provoke one.
+    /// Returns the time without an acknowledgement after which a probe is sent.
     pub(super) fn probe_timeout(&self) -> Duration {
         self.smoothed.map_or(INITIAL_TIMEOUT, |smoothed| {
             (smoothed + (self.variation * 4).max(TIMER_GRANULARITY)).max(MIN_TIMEOUT)
         })
     }
 
-    /// How much later than a packet that arrived another may arrive that was sent before it.
+    /// Returns the delay by which a reordered packet may arrive late.
     pub(super) fn reordering(&self) -> Duration {
         let longest = self.smoothed.unwrap_or(INITIAL_TIMEOUT).max(self.latest);
         (longest + longest / 8).max(TIMER_GRANULARITY)

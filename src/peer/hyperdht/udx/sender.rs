@@ -1,4 +1,4 @@
-//! The sending half of a stream: what waits, what is on its way, what was lost.
+//! The sending half of a stream: queued bytes, packets in flight, and lost packets.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,22 +8,22 @@ use bytes::{Bytes, BytesMut};
 use super::congestion_window::CongestionWindow;
 use super::rtt::Rtt;
 
-/// Bytes of the stream in a packet: what UDX trusts every path to carry, 1200 bytes, without the headers of IP, UDP and UDX.
+/// Payload bytes of a packet: UDX assumes a path MTU of 1200 bytes; less the headers of IP, UDP and UDX.
 pub(super) const PAYLOAD_BYTES: usize = 1200 - 20 - 8 - 20;
-/// Bytes that are held at once, waiting or on their way: as much as a receiver's window.
+/// Limit on queued and unacknowledged bytes, equal to the window of a receiver.
 pub(super) const BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// So many packets that were sent later have to arrive before one is taken for lost: paths reorder a little (RFC 9002).
+/// Packet reordering threshold: a packet counts as lost if this many later ones have arrived (RFC 9002).
 const REORDERING: u64 = 3;
-/// After so many waits in vain everything on its way is taken for lost.
+/// Number of probe timeouts after which all packets in flight count as lost.
 const COLLAPSE_AFTER: u32 = 3;
-/// The longest wait between two attempts to hear anything.
+/// Maximum probe delay.
 const MAX_PROBE_DELAY: Duration = Duration::from_secs(3);
-/// Room for packets that is kept while nothing is sent.
+/// Capacity of the packet queue that is kept while idle.
 const KEPT_PACKETS: usize = 64;
-/// How long nothing may be acknowledged while something is on its way. Whoever needs to know sooner asks something and waits.
+/// Limit on the time without acknowledgement while packets are in flight. Callers with shorter limits use timeouts of their own.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A packet that has to be sent.
+/// A packet to send.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) seq: u64,
@@ -36,7 +36,7 @@ struct SentPacket {
     payload: Bytes,
     end: bool,
     sent: Instant,
-    /// The how manieth transmission of the stream its last one was.
+    /// The number of its last transmission, counted over the stream.
     order: u64,
     retransmitted: bool,
     state: PacketState,
@@ -49,32 +49,32 @@ enum PacketState {
     Lost,
 }
 
-/// What is sent.
+/// The sending half.
 #[derive(Debug)]
 pub(super) struct Sender {
     waiting: BytesMut,
-    /// From the first that is not acknowledged to the last that was sent.
+    /// The packets from the first unacknowledged to the last sent one.
     packets: VecDeque<SentPacket>,
-    /// The number of the first of them.
+    /// The sequence number of the first of them.
     base: u64,
     lost: BTreeSet<u64>,
-    /// Bytes of payload that neither arrived nor were lost; and of all that is not acknowledged in order.
+    /// Payload bytes in flight, neither acknowledged nor lost; and all payload bytes not acknowledged in order.
     in_flight: usize,
     held: usize,
-    /// Packets that have arrived while one before them has not.
+    /// Packets acknowledged out of order.
     out_of_order: usize,
     finishing: bool,
     finished: bool,
     order: u64,
-    /// The latest transmission that is known to have arrived.
+    /// The latest transmission known to have arrived.
     latest_acked: u64,
-    /// Losses of earlier transmissions belong to a loss that the window has paid for.
+    /// The last transmission before the window was reduced: losses up to it do not reduce the window again.
     recovery: u64,
-    /// What the other end can take beyond `base`, in bytes.
+    /// The window of the peer from `base`, in bytes.
     peer_window: usize,
     rtt: Rtt,
     window: CongestionWindow,
-    /// When something was last acknowledged, or first sent with nothing on its way.
+    /// The time of the last acknowledgement, or of the first packet sent while none was in flight.
     progress: Instant,
     last_sent: Instant,
     probes: u32,
@@ -106,12 +106,12 @@ impl Sender {
         }
     }
 
-    /// The number that the next new packet takes.
+    /// Returns the sequence number of the next new packet.
     pub(super) fn next(&self) -> u64 {
         self.base + self.packets.len() as u64
     }
 
-    /// Takes as much as there is room for.
+    /// Buffers bytes to send; returns the number that fits.
     pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
         let room = BUFFER_BYTES.saturating_sub(self.held + self.waiting.len());
         let taken = bytes.len().min(room);
@@ -119,32 +119,32 @@ impl Sender {
         taken
     }
 
-    /// Nothing more is written.
+    /// Ends the stream after the queued bytes.
     pub(super) fn finish(&mut self) {
         self.finishing = true;
     }
 
-    /// Whether [`Sender::finish`] was called.
+    /// Returns true if [`Sender::finish`] was called.
     pub(super) fn is_finishing(&self) -> bool {
         self.finishing
     }
 
-    /// Whether all that was written has been acknowledged, and the end, too, if there is one.
+    /// Returns true if all written bytes were acknowledged, and the end as well, if any.
     pub(super) fn is_acked(&self) -> bool {
         self.packets.is_empty() && self.waiting.is_empty() && self.finishing == self.finished
     }
 
-    /// Whether there is room for more than a few packets.
+    /// Returns true if there is room for more than a few packets.
     pub(super) fn writable(&self) -> bool {
         self.held + self.waiting.len() <= BUFFER_BYTES / 4 * 3
     }
 
-    /// How many bytes should be on their way at most, in either direction.
+    /// Returns the limit on bytes in flight in either direction.
     pub(super) fn max_in_flight(&self) -> usize {
         self.rtt.max_in_flight()
     }
 
-    /// The next packet that may be sent now.
+    /// Returns the next packet that can be sent now.
     pub(super) fn transmit(&mut self, now: Instant) -> Option<Outgoing> {
         if self.probe {
             self.probe = false;
@@ -189,7 +189,7 @@ impl Sender {
         Some(Outgoing { seq, payload, end })
     }
 
-    /// Sends one again.
+    /// Sends a packet again.
     fn resend(&mut self, at: usize, now: Instant) -> Outgoing {
         let seq = self.base + at as u64;
         if !self.lost.remove(&seq) {
@@ -214,19 +214,19 @@ impl Sender {
         self.window.sent(packet.payload.len());
     }
 
-    /// The other end has everything before `ack`, and what is in `ranges`; numbers that were never sent mean nothing.
+    /// Handles an acknowledgement of everything before `ack` and of `ranges`; sequence numbers that were never sent are ignored.
     pub(super) fn acknowledged(&mut self, ack: u64, ranges: impl Iterator<Item = (u64, u64)>, window: u32, now: Instant) {
         if ack > self.next() || ack < self.base {
             return;
         }
         self.peer_window = window as usize;
         if self.peer_window < self.held + PAYLOAD_BYTES {
-            // It is there, but full.
+            // The peer is alive but its window is full.
             self.progress = now;
         }
         let limited = self.waiting.is_empty() && self.lost.is_empty();
         let mut summary = AckSummary::default();
-        // They ascend; whoever says the same again and again does not have us look at it again and again.
+        // Ranges must ascend, so that repeated ranges cause no repeated work.
         let mut from = ack;
         for (start, end) in ranges {
             for seq in start.max(from)..end.min(self.next()) {
@@ -242,13 +242,13 @@ impl Sender {
             self.base += 1;
         }
         if self.packets.is_empty() && self.waiting.is_empty() {
-            // Otherwise the room that the longest message took would stay with the stream for as long as it lives.
+            // Otherwise the stream would keep the memory of its longest message.
             self.waiting = BytesMut::new();
             self.packets.shrink_to(KEPT_PACKETS);
         }
         if summary.any {
             self.progress = now;
-            // While nothing is measured, what was sent again may have been sent too soon: the patience that has grown stays.
+            // Without a measurement the retransmission may have been premature, so the increased timeout is kept.
             self.probes = self.probes.min(COLLAPSE_AFTER - 1);
             if let Some(sample) = summary.sample {
                 self.probes = 0;
@@ -277,8 +277,8 @@ impl Sender {
         summary.any = true;
         summary.bytes += packet.payload.len();
         let took = now.duration_since(packet.sent);
-        // An acknowledgement answers the latest packet that it is about; where earlier ones were lost, it says nothing of how long those
-        // before took. What was sent twice may have arrived the first time, but not sooner than anything ever did.
+        // An acknowledgement answers the latest packet that it covers; after losses it says nothing about the round-trip time of earlier
+        // ones. A retransmitted packet may have arrived at its first transmission, unless that is faster than the shortest round trip.
         if packet.order > summary.latest {
             summary.latest = packet.order;
             summary.sample = (!packet.retransmitted).then_some(took);
@@ -288,10 +288,10 @@ impl Sender {
         }
     }
 
-    /// Takes for lost what was sent well before something that has arrived.
+    /// Marks packets as lost that were sent well before one that has arrived.
     fn find_lost(&mut self, now: Instant) {
         let late = self.rtt.reordering();
-        // Without a hole nothing was overtaken; looking would take as long as the window is.
+        // Without a gap no packet was overtaken, and the search would scan the whole window.
         if self.out_of_order == 0 && self.packets.front().is_none_or(|first| first.order > self.latest_acked) {
             return;
         }
@@ -312,7 +312,7 @@ impl Sender {
         }
     }
 
-    /// When [`Sender::tick`] has something to do, if nothing else happens.
+    /// Returns the time of the next call to [`Sender::tick`] if no packet arrives.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         let writer = !self.lost.is_empty() || !self.waiting.is_empty() || (self.finishing && !self.finished);
         let pace = if writer { self.window.due(self.rtt.smoothed(), now) } else { None };
@@ -320,7 +320,7 @@ impl Sender {
         pace.into_iter().chain(probe_delay).min()
     }
 
-    /// Probes where nothing was heard for too long; `false` where it is time to give up.
+    /// Sends a probe after the probe timeout; `false` if the stream has failed.
     pub(super) fn tick(&mut self, now: Instant) -> bool {
         if self.packets.is_empty() {
             return true;
@@ -356,17 +356,17 @@ impl Sender {
     }
 }
 
-/// What an acknowledgement brought.
+/// The effect of an acknowledgement.
 #[derive(Default)]
 struct AckSummary {
     any: bool,
     bytes: usize,
-    /// The order of the latest packet, and how long it took if it was sent once.
+    /// The latest transmission covered, and its round-trip time if it was sent once.
     latest: u64,
     sample: Option<Duration>,
 }
 
-/// A place in the list of flights, which is far shorter than any number of the machine.
+/// Converts an offset into an index of the packet queue, which is far shorter than any limit.
 fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! Two ends and a link between them that loses, doubles, delays and reorders, in virtual time.
+//! Tests of two ends over a simulated link with loss, duplication, delay and reordering, in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,16 +10,16 @@ use proptest::prelude::*;
 use super::sender::PAYLOAD_BYTES;
 use super::*;
 
-/// What a link does to packets.
+/// The parameters of a simulated link.
 #[derive(Debug, Clone, Copy)]
 struct LinkModel {
     delay: Duration,
-    /// A packet takes up to so much longer than another.
+    /// Maximum additional delay of a packet.
     jitter: Duration,
-    /// Of 1000 packets.
+    /// Per 1000 packets.
     lost: u64,
     doubled: u64,
-    /// Packets a millisecond, and how many may wait; the rest is dropped.
+    /// Packets per millisecond, and the queue length; packets beyond it are dropped.
     rate: Option<(u64, u64)>,
 }
 
@@ -31,7 +31,7 @@ const PERFECT: LinkModel = LinkModel {
     rate: None,
 };
 
-/// Numbers that look random and are the same each time (xorshift).
+/// A deterministic pseudo-random generator (xorshift).
 struct TestRng(u64);
 
 impl TestRng {
@@ -48,7 +48,7 @@ struct Simulation {
     rng: TestRng,
     now: Instant,
     ends: [Stream; 2],
-    /// Packets on their way, by when they arrive; which end they are for.
+    /// Packets in flight by arrival time, with the receiving end.
     in_transit: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     counter: u64,
     free: [Instant; 2],
@@ -93,7 +93,7 @@ impl Simulation {
         }
     }
 
-    /// Lets everything happen that happens next.
+    /// Processes the next event.
     fn step(&mut self) {
         let mut next = self.in_transit.keys().next().map(|(at, _)| *at);
         for end in 0..2 {
@@ -115,7 +115,7 @@ impl Simulation {
         }
     }
 
-    /// Sends both texts and both ends; what arrived, and how long it took.
+    /// Sends a text in each direction and the ends of both; returns the received texts and the duration.
     fn exchange(&mut self, texts: [&[u8]; 2]) -> ([Vec<u8>; 2], Duration) {
         let (start, mut sent, mut read) = (self.now, [0; 2], [Vec::new(), Vec::new()]);
         let mut done = [false; 2];
@@ -182,13 +182,13 @@ fn a_good_link_is_used() {
     let body = text(5_000_000, 3);
     let (read, took) = Simulation::new(PERFECT, 1).exchange([&body, &[]]);
     assert!(read[1] == body);
-    // 20 ms a round trip: the window doubles until the receiver's, 4 MB, is reached.
+    // With a round trip of 20 ms the window doubles up to that of the receiver, 4 MB.
     assert!(took < Duration::from_millis(400), "{took:?}");
 }
 
 #[test]
 fn a_narrow_link_with_a_short_queue_is_filled() {
-    // 5 packets a millisecond are about 6 MB/s; the queue holds half a round trip.
+    // 5 packets per millisecond are about 6 MB/s; the queue holds half a round trip.
     let link = LinkModel {
         rate: Some((5, 50)),
         ..PERFECT
@@ -214,8 +214,7 @@ fn one_in_a_hundred_lost_costs_little() {
 
 #[test]
 fn a_body_gets_through_however_much_is_lost() {
-    // A twentieth to a fifth of all packets, in both directions, on a round trip of 20 ms. Where acknowledgements that answered something
-    // else are taken for measurements, the last takes a minute.
+    // Loss of 5 % to 20 % in both directions, with a round trip of 20 ms. With wrong round-trip samples the last one takes a minute.
     let body = text(500_000, 21);
     for (lost, most) in [(50, 4), (100, 8), (200, 20)] {
         for seed in [1, 3, 5, 7, 9] {
@@ -233,7 +232,7 @@ fn ranges_that_say_the_same_again_change_nothing() {
     sender.write(&body[..10 * PAYLOAD_BYTES]);
     let sent = std::iter::from_fn(|| sender.transmit(now)).count();
     assert_eq!(sent, 10);
-    // All but the first, said in many ways, of which those that do not ascend are not followed.
+    // All but the first, repeated in several ways; ranges that do not ascend are ignored.
     let ranges = [(1, 5), (1, 5), (0, u64::MAX), (3, 4)].into_iter().cycle().take(1000);
     sender.acknowledged(0, ranges, 1 << 20, now + Duration::from_millis(20));
     assert!(!sender.is_acked());
