@@ -14,7 +14,8 @@ from .proxy import Proxy
 
 # The address of all hostile clients: Linux has all of 127.0.0.0/8 on its loopback device. The others come from 127.0.0.1.
 HOSTILE = "127.0.0.3"
-WAYS = ("scrape", "one", "own", "health", "http", "tcp", "unix")
+# Pushes first: the scrape of one app ("one") wants what "http" has pushed.
+WAYS = ("http", "tcp", "unix", "scrape", "one", "own", "health")
 
 
 class Elsewhere(socket.socket):
