@@ -14,7 +14,8 @@ from .proxy import Proxy
 
 # The address of all hostile clients: Linux has all of 127.0.0.0/8 on its loopback device. The others come from 127.0.0.1.
 HOSTILE = "127.0.0.3"
-WAYS = ("scrape", "one", "own", "health", "http", "tcp", "unix")
+# Pushes first: the scrape of one app ("one") wants what "http" has pushed.
+WAYS = ("http", "tcp", "unix", "scrape", "one", "own", "health")
 
 
 class Elsewhere(socket.socket):
@@ -40,8 +41,12 @@ def usable():
             and row.act.__module__.rpartition(".")[2] not in ("process", "polls", "streams")]
 
 
+# Rows after which a process is replaced: a row that fails halfway leaves its sockets and buffers behind, gigabytes in half an hour.
+ROWS_OF_A_PROCESS = 20
+
+
 def attack(proxy, binary, seed, counts):
-    """Runs rows in an order of its own until it is ended. What they find is not judged: they disturb one another."""
+    """Runs some rows in an order of its own. What they find is not judged: they disturb one another."""
     os.nice(10)
     socket.socket = Elsewhere
     proxy.log_is_read.set()
@@ -49,7 +54,7 @@ def attack(proxy, binary, seed, counts):
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    while True:
+    for _ in range(ROWS_OF_A_PROCESS):
         number = dice.randrange(len(rows))
         try:
             rows[number].act(Case(proxy, binary, True))
@@ -114,13 +119,17 @@ def perform(binary, seconds, at_once):
         reporter = context.Process(target=report, args=(proxy.http, stop, inner), daemon=True)
         reporter.start()
         time.sleep(1)
-        for seed in range(at_once):
-            children.append(context.Process(target=attack, args=(proxy, binary, seed, counts), daemon=True))
-            children[-1].start()
-        end = time.monotonic() + seconds
+        end, next_line, seed = time.monotonic() + seconds, time.monotonic() + 60, 0
         while time.monotonic() < end and proxy.child.poll() is None:
-            time.sleep(min(60.0, max(0.0, end - time.monotonic())))
-            print(f"   {sum(counts)} rows done, {proxy.memory():.0f} MiB, {proxy.open_files()} files", flush=True)
+            children = [child for child in children if child.is_alive()]
+            while len(children) < at_once:
+                children.append(context.Process(target=attack, args=(proxy, binary, seed, counts), daemon=True))
+                children[-1].start()
+                seed += 1
+            time.sleep(1.0)
+            if time.monotonic() >= next_line:
+                next_line += 60
+                print(f"   {sum(counts)} rows done, {proxy.memory():.0f} MiB, {proxy.open_files()} files", flush=True)
         for child in children:
             child.kill()
             child.join()

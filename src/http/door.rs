@@ -31,7 +31,7 @@ use super::stats::{HttpStats, count};
 use super::talk::Talk;
 use super::turns::Turns;
 use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
-use crate::supervise::seats::GRACE;
+use crate::supervise::seats::{CROWDED_GRACE, GRACE};
 use crate::supervise::{Accepted, Seat, Stream, panic_message};
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
@@ -247,7 +247,7 @@ async fn dispensable(seat: &Seat, shared: &Shared, began: Instant) {
         seat.evicted().await;
         let idle_since = shared.talk().idle_since();
         let until = match seat.is_crowded_out() {
-            true => Some(idle_since.unwrap_or(began) + GRACE),
+            true => Some(idle_since.unwrap_or(began) + CROWDED_GRACE),
             false => idle_since.map(|since| since + GRACE),
         };
         match until {

@@ -20,6 +20,11 @@ use tokio::sync::Notify;
 /// the other side of the earth. Whoever has just connected is about to say something, and would lose it.
 pub const GRACE: Duration = Duration::from_millis(250);
 
+/// The grace of a connection whose address has too many without a complete request. With [`GRACE`] an address that opens 3,000 such
+/// connections again and again makes all other clients wait for 170 ms in the kernel's queue, because each of them keeps its place for so long.
+/// A client on the same continent has sent its request by then.
+pub const CROWDED_GRACE: Duration = Duration::from_millis(25);
+
 /// Connections without a complete request that an address may hold while seats are short; half of the seats where there are fewer
 /// than twice as many. A scraper of ten thousand targets has that many complete requests, and a client that is well has a request
 /// incomplete for a round trip.
