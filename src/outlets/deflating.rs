@@ -1,4 +1,4 @@
-//! Compression in the background: never on the path of a push, and of a scrape only for its small tail.
+//! Compression in the background: what scrapes have compressed fast is compressed better once it has not changed for a while.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,14 +13,14 @@ use crate::exposition::gzip::{Compressor, Effort};
 use crate::exposition::render::Chunk;
 use crate::supervise::{Part, blocking};
 
-/// Chunks that may wait: those of 16 GiB of text. What finds no place is offered again by the next scrape.
+/// Chunks that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
 const MAX_WAITING: usize = 65_536;
 /// How long a chunk must have stood unchanged before it is worth the harder work of compressing it well.
 const QUIET: Duration = Duration::from_secs(15);
 /// How many chunks are compressed before the thread is given back, so that a stop never waits long.
 const BATCH: usize = 16;
 
-/// Where scrapes leave what they found uncompressed. Cloning it clones a handle.
+/// Queue of chunks that scrapes have compressed fast. Cloning it clones a handle.
 #[derive(Debug, Clone, Default)]
 pub struct Deflating(Arc<Shared>);
 
@@ -32,25 +32,30 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Never compressed. Bounded by [`MAX_WAITING`].
-    fresh: VecDeque<Weak<Chunk>>,
-    /// The same by address, so that many scrapes offer a chunk once.
+    /// In the order of time. Bounded by [`MAX_WAITING`].
+    waiting: VecDeque<(Instant, Weak<Chunk>)>,
+    /// The same by address, so that a chunk that is offered several times waits once. A chunk's memory is not used again while it waits.
     known: HashSet<usize>,
-    /// Compressed in haste, in the order of time. Bounded by [`MAX_WAITING`].
-    hasty: VecDeque<(Instant, Weak<Chunk>)>,
 }
 
 impl Deflating {
-    /// Leaves those chunks to be compressed that are not.
+    /// Has these chunks, which were compressed fast, compressed better if they are still in use after [`QUIET`].
     pub fn offer(&self, chunks: &[Arc<Chunk>]) {
+        self.offer_at(chunks, Instant::now());
+    }
+
+    fn offer_at(&self, chunks: &[Arc<Chunk>], now: Instant) {
+        if chunks.is_empty() {
+            return;
+        }
         let mut queue = self.queue();
-        let before = queue.fresh.len();
-        for chunk in chunks.iter().filter(|chunk| chunk.effort().is_none()) {
-            if queue.fresh.len() < MAX_WAITING && queue.known.insert(Arc::as_ptr(chunk).addr()) {
-                queue.fresh.push_back(Arc::downgrade(chunk));
+        let was_empty = queue.waiting.is_empty();
+        for chunk in chunks {
+            if queue.waiting.len() < MAX_WAITING && queue.known.insert(Arc::as_ptr(chunk).addr()) {
+                queue.waiting.push_back((now, Arc::downgrade(chunk)));
             }
         }
-        if queue.fresh.len() > before {
+        if was_empty {
             self.0.offered.notify_one();
         }
     }
@@ -65,39 +70,27 @@ impl Deflating {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next piece of work and how well to do it: fresh chunks first, then hasty ones that have become quiet.
-    fn next(&self, now: Instant) -> Option<(Weak<Chunk>, Effort)> {
+    /// The next chunk that has waited for [`QUIET`].
+    fn next(&self, now: Instant) -> Option<Weak<Chunk>> {
         let mut queue = self.queue();
-        if let Some(chunk) = queue.fresh.pop_front() {
-            queue.known.remove(&chunk.as_ptr().addr());
-            return Some((chunk, Effort::Fast));
-        }
-        let is_quiet = queue.hasty.front().is_some_and(|(since, _)| now.duration_since(*since) >= QUIET);
-        if is_quiet {
-            queue.hasty.pop_front().map(|(_, chunk)| (chunk, Effort::Small))
-        } else {
-            None
-        }
+        let (_, chunk) = queue.waiting.pop_front_if(|(since, _)| now.duration_since(*since) >= QUIET)?;
+        queue.known.remove(&chunk.as_ptr().addr());
+        Some(chunk)
     }
 
-    /// When the first hasty chunk will have become quiet.
-    fn next_quiet(&self) -> Option<Instant> {
-        self.queue().hasty.front().map(|(since, _)| *since + QUIET)
+    /// The time at which the next chunk will have waited for [`QUIET`].
+    fn next_due(&self) -> Option<Instant> {
+        self.queue().waiting.front().map(|(since, _)| *since + QUIET)
     }
 
-    /// Compresses a few chunks. False when there was nothing left to do.
+    /// Compresses a few chunks. Returns false if there is nothing left to do now.
     fn work(&self, compressor: &mut Compressor, now: Instant) -> bool {
         for _ in 0..BATCH {
-            let Some((chunk, effort)) = self.next(now) else { return false };
-            // A chunk that nobody holds any more has been replaced.
+            let Some(chunk) = self.next(now) else { return false };
+            // A chunk that is not in use any more has been replaced.
             let Some(chunk) = chunk.upgrade() else { continue };
-            if chunk.effort() == Some(Effort::Small) {
-                continue;
-            }
-            chunk.compress(effort, compressor);
-            let mut queue = self.queue();
-            if effort == Effort::Fast && queue.hasty.len() < MAX_WAITING {
-                queue.hasty.push_back((now, Arc::downgrade(&chunk)));
+            if chunk.effort() == Some(Effort::Fast) {
+                chunk.compress(Effort::Small, compressor);
             }
         }
         true
@@ -128,17 +121,14 @@ impl Part for Deflater {
                 if more {
                     continue;
                 }
-                let quiet = self.0.next_quiet();
+                let due = self.0.next_due();
                 let wait = async {
-                    match quiet {
+                    match due {
                         Some(at) => tokio::time::sleep_until(at).await,
                         None => std::future::pending().await,
                     }
                 };
-                if quiet.is_none() {
-                    // All is compressed as well as it will be.
-                    compressor.rest();
-                }
+                compressor.rest();
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     () = self.0.0.offered.notified() => {}
@@ -158,29 +148,30 @@ mod tests {
         Arc::new(Chunk::new(vec![Bytes::from_static(text.as_bytes())]))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn in_haste_first_and_well_once_it_is_quiet() {
+    #[test]
+    fn a_chunk_is_compressed_better_once_it_is_quiet() {
         let (deflating, mut compressor) = (Deflating::default(), Compressor::new());
         let chunks = [chunk("a 1\n"), chunk("b 1\n")];
-        deflating.offer(&chunks);
-        deflating.offer(&chunks);
-        assert_eq!(deflating.queue().fresh.len(), 2, "a chunk waits once");
+        chunks.iter().for_each(|chunk| chunk.compress_once(&mut compressor));
         let start = Instant::now();
-        assert!(!deflating.work(&mut compressor, start));
-        assert!(chunks.iter().all(|chunk| chunk.effort() == Some(Effort::Fast)));
+        deflating.offer_at(&chunks, start);
+        deflating.offer_at(&chunks, start + QUIET / 2);
+        assert_eq!(deflating.queue().waiting.len(), 2, "a chunk waits once");
         assert!(!deflating.work(&mut compressor, start + QUIET / 2));
         assert_eq!(chunks[0].effort(), Some(Effort::Fast));
-        assert_eq!(deflating.next_quiet(), Some(start + QUIET));
+        assert_eq!(deflating.next_due(), Some(start + QUIET));
         deflating.work(&mut compressor, start + QUIET);
         assert!(chunks.iter().all(|chunk| chunk.effort() == Some(Effort::Small)));
-        assert_eq!(deflating.next_quiet(), None);
+        assert_eq!(deflating.next_due(), None);
+        deflating.offer_at(&chunks, start + QUIET);
+        assert_eq!(deflating.queue().waiting.len(), 2, "a chunk that has left the queue may come again");
     }
 
     #[test]
-    fn what_was_replaced_is_passed_over() {
-        let (deflating, mut compressor) = (Deflating::default(), Compressor::new());
-        deflating.offer(&[chunk("gone 1\n")]);
-        assert!(!deflating.work(&mut compressor, Instant::now()));
-        assert!(deflating.queue().fresh.is_empty() && deflating.queue().known.is_empty());
+    fn a_replaced_chunk_is_skipped() {
+        let (deflating, mut compressor, now) = (Deflating::default(), Compressor::new(), Instant::now());
+        deflating.offer_at(&[chunk("gone 1\n")], now);
+        assert!(!deflating.work(&mut compressor, now + QUIET));
+        assert!(deflating.queue().waiting.is_empty() && deflating.queue().known.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! `/metrics` and what else is exposition: everything, one application, and how it is encoded.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Extension;
@@ -15,7 +15,7 @@ use super::deflating::Deflating;
 use super::events::{EventOutlet, Visit};
 use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
-use crate::exposition::gzip::{Compressor, Effort, Piece, join_rows};
+use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
 use crate::exposition::negotiate::{self, Coding, Format};
 use crate::exposition::render::{Chunk, Variant};
 use crate::http::{Chunks, Connection, reply};
@@ -23,11 +23,8 @@ use crate::store::{App, Exposed, Prepared, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
 
-/// Compressors kept for the next scrapes: as many as are seldom in work at the same time, at 300 kB each.
-const MAX_SPARE_COMPRESSORS: usize = 4;
-
-/// Below this a part of the tail is compressed where it is answered, in a millisecond.
-const SMALL_CHUNK: u64 = 64 << 10;
+/// Text that is compressed on the thread that serves the connection: it takes a tenth of a millisecond.
+const SMALL_TEXT: u64 = 64 << 10;
 
 /// What the metrics endpoints need.
 #[derive(Debug)]
@@ -38,8 +35,8 @@ pub struct Scraping {
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
     deflating: Deflating,
-    /// For tails; at most [`MAX_SPARE_COMPRESSORS`].
-    compressors: Mutex<Vec<Compressor>>,
+    /// Compressors of self metrics and events.
+    compressors: Arc<CompressorPool>,
     /// Whether gzip is offered (`exposition.compression`).
     compression: bool,
     /// The events that go along, where events are taken.
@@ -85,7 +82,7 @@ impl Scraping {
             plain_bytes,
             gzip_bytes,
             deflating,
-            compressors: Mutex::default(),
+            compressors: Arc::default(),
             compression,
             events,
         }
@@ -134,18 +131,6 @@ impl Scraping {
         }
     }
 
-    /// A piece of what is made for one scrape.
-    fn compress(&self, text: &[Bytes]) -> Piece {
-        let spare = || self.compressors.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut compressor = spare().pop().unwrap_or_default();
-        let piece = Piece::compress(text, Effort::Fast, &mut compressor);
-        let mut spare = spare();
-        if spare.len() < MAX_SPARE_COMPRESSORS {
-            spare.push(compressor);
-        }
-        piece
-    }
-
     /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
     /// serve connections.
     async fn tail(exposed: &Exposed, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
@@ -156,27 +141,31 @@ impl Scraping {
         blocking(move || exposed.tail(own)).await
     }
 
-    /// The pieces of the tail: small ones are compressed for this response alone, large ones for others as well, later.
-    fn tail_pieces(&self, tail: &[Arc<Chunk>]) -> Vec<Piece> {
-        let (mut pieces, mut fresh) = (Vec::new(), Vec::new());
-        let flush = |fresh: &mut Vec<Bytes>, pieces: &mut Vec<Piece>| {
-            if !fresh.is_empty() {
-                pieces.push(self.compress(fresh));
-                fresh.clear();
-            }
+    /// Compresses the chunks that are not compressed, away from the threads that serve connections where that takes time.
+    async fn compress(&self, chunks: Vec<Arc<Chunk>>) {
+        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let text: u64 = pending.iter().map(|chunk| chunk.len()).sum();
+        let compressors = Arc::clone(&self.compressors);
+        let work = move || {
+            compressors.with(|compressor| pending.iter().for_each(|chunk| chunk.compress_once(compressor)));
         };
-        for chunk in tail {
-            if chunk.effort().is_none() && chunk.len() < SMALL_CHUNK {
-                fresh.extend(chunk.text().iter().cloned());
-            } else {
-                flush(&mut fresh, &mut pieces);
-                pieces.extend(chunk.pieces());
+        if text <= SMALL_TEXT { work() } else { blocking(work).await }
+    }
+
+    /// The tail as few chunks: small ones, which are made for this response alone, are compressed together.
+    fn condensed(tail: Vec<Arc<Chunk>>) -> Vec<Arc<Chunk>> {
+        let is_small = |chunk: &Arc<Chunk>| chunk.effort().is_none() && chunk.len() < SMALL_TEXT;
+        let mut condensed = Vec::new();
+        for run in tail.chunk_by(|one, other| is_small(one) && is_small(other)) {
+            match run {
+                [chunk] => condensed.push(Arc::clone(chunk)),
+                run => {
+                    let slices = run.iter().flat_map(|chunk| chunk.text().to_vec());
+                    condensed.push(Arc::new(Chunk::new(slices.collect())));
+                }
             }
         }
-        flush(&mut fresh, &mut pieces);
-        let large: Vec<_> = tail.iter().filter(|chunk| chunk.len() >= SMALL_CHUNK).cloned().collect();
-        self.deflating.offer(&large);
-        pieces
+        condensed
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
@@ -190,11 +179,11 @@ impl Scraping {
                 Chunks::new(rows)
             }
             Coding::Gzip => {
-                self.deflating.offer(exposed.chunks());
-                self.deflating.offer(&apps);
-                let apps: Vec<Piece> = apps.iter().chain(&events).flat_map(|chunk| chunk.pieces()).collect();
-                let tail = self.tail_pieces(&tail);
-                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&apps).chain(&tail)))
+                self.deflating.offer(&exposed.take_newly_compressed());
+                let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
+                self.compress(chunks.clone()).await;
+                let pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
+                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
             }
         };
         match coding {

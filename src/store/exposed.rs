@@ -1,18 +1,22 @@
 //! What a scrape shows: found ready in microseconds, or finished without a lock by whoever comes first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::answers::{Aspect, Way};
-use super::{Shared, Text};
+use super::{Shared, Text, parallel};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
-use crate::exposition::gzip::{Effort, Piece};
+use crate::exposition::gzip::{CompressorPool, Effort, Piece};
 use crate::exposition::negotiate::Coding;
 use crate::exposition::raw;
 use crate::exposition::render::{Chunk, Variant};
 use crate::model::AppName;
+
+/// Text of a chunk where texts are not merged, in bytes: as in segments of merged ones.
+const RAW_CHUNK_BYTES: usize = 128 * 1024;
 
 /// An exposition of one moment that may still have to be rendered.
 #[derive(Debug)]
@@ -63,6 +67,10 @@ struct Shown {
     merged: Option<catalog::Exposed>,
     /// All chunks as one piece, and how well they were compressed when it was made.
     joined: Mutex<Option<(u64, Arc<Piece>)>>,
+    /// True if each chunk has a compressed form, which it keeps.
+    compressed: AtomicBool,
+    /// Chunks whose compressed form was made for this response. Locked while they are made, so that other threads wait.
+    newly_compressed: Mutex<Vec<Arc<Chunk>>>,
 }
 
 impl Prepared {
@@ -123,7 +131,11 @@ impl Prepared {
     /// connections.
     #[must_use]
     pub fn is_ready(&self, coding: Coding) -> bool {
-        matches!(&self.work, Work::Ready(exposed) if coding == Coding::Gzip || exposed.has_text())
+        let is_ready = |exposed: &Exposed| match coding {
+            Coding::Identity => exposed.has_text(),
+            Coding::Gzip => exposed.is_compressed(),
+        };
+        matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
 
     /// Whether it is known that applications say something under the proxy's own names; see [`Exposed::mixes`].
@@ -132,7 +144,8 @@ impl Prepared {
         matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
     }
 
-    /// Renders what is not rendered yet, once for all who ask at the same time. For gzip the text itself need not be there.
+    /// Renders and compresses the parts for which that is not done yet, once for all requests at the same time. For gzip the text itself
+    /// need not be there.
     #[must_use]
     pub fn finish(self, coding: Coding) -> Exposed {
         let exposed = match self.work {
@@ -140,8 +153,9 @@ impl Prepared {
             Work::Everything(variant) => everything(&self.shared, variant),
             Work::One(one) => one.finish(&self.shared),
         };
-        if coding == Coding::Identity {
-            exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text()));
+        match coding {
+            Coding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
+            Coding::Gzip => exposed.compress(&self.shared.compressors),
         }
         exposed
     }
@@ -157,6 +171,7 @@ fn everything(shared: &Shared, variant: Variant) -> Exposed {
     }
     let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
         drop(latest);
+        parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
         Exposed::merged(plan.render())
     } else {
         let bodies: Vec<_> = latest.apps().map(|app| app.text.body().clone()).collect();
@@ -195,13 +210,60 @@ impl Exposed {
         Self::new(exposed.chunks().to_vec(), Some(exposed))
     }
 
-    pub(super) fn raw(segments: Vec<Bytes>) -> Self {
-        Self::new(vec![Arc::new(Chunk::new(segments))], None)
+    /// Texts as they came, in chunks of [`RAW_CHUNK_BYTES`] and more, which threads can compress side by side.
+    pub(super) fn raw(texts: Vec<Bytes>) -> Self {
+        let (mut chunks, mut slices, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for text in texts {
+            bytes += text.len();
+            slices.push(text);
+            if bytes >= RAW_CHUNK_BYTES {
+                chunks.push(Arc::new(Chunk::new(std::mem::take(&mut slices))));
+                bytes = 0;
+            }
+        }
+        if !slices.is_empty() {
+            chunks.push(Arc::new(Chunk::new(slices)));
+        }
+        Self::new(chunks, None)
     }
 
     fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::Exposed>) -> Self {
-        let joined = Mutex::default();
-        Self(Arc::new(Shown { chunks, merged, joined }))
+        Self(Arc::new(Shown {
+            chunks,
+            merged,
+            joined: Mutex::default(),
+            compressed: AtomicBool::new(false),
+            newly_compressed: Mutex::default(),
+        }))
+    }
+
+    /// True if [`Exposed::piece`] has every chunk in its compressed form. Otherwise compressing takes two milliseconds a megabyte: not for
+    /// a thread that serves connections.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.0.compressed.load(Ordering::Acquire)
+    }
+
+    /// Compresses the chunks that are not, on all cores, while other callers wait.
+    fn compress(&self, compressors: &CompressorPool) {
+        if self.is_compressed() {
+            return;
+        }
+        let mut newly_compressed = self.newly_compressed();
+        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.effort().is_none()).collect();
+        parallel::for_each(&pending, |chunk| compressors.with(|compressor| chunk.compress_once(compressor)));
+        newly_compressed.extend(pending.into_iter().cloned());
+        self.0.compressed.store(true, Ordering::Release);
+    }
+
+    /// Takes out the chunks that were compressed in haste for this response: each is returned once.
+    #[must_use]
+    pub fn take_newly_compressed(&self) -> Vec<Arc<Chunk>> {
+        std::mem::take(&mut self.newly_compressed())
+    }
+
+    fn newly_compressed(&self) -> MutexGuard<'_, Vec<Arc<Chunk>>> {
+        self.0.newly_compressed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rendered parts, in order; those that are not compressed yet can be, while others use them.

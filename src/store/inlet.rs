@@ -400,6 +400,7 @@ impl Inlet {
         // Freeing takes a while: not under the lock.
         chunks.iter().chain(&rested.chunks).for_each(|chunk| chunk.rest());
         drop((unused, rested));
+        self.shared.compressors.clear();
     }
 
     /// Puts other limits in force. What is stored already stays.

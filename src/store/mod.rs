@@ -20,6 +20,7 @@ mod feed;
 mod inlet;
 mod latest;
 mod limits;
+mod parallel;
 mod peers;
 mod polled_events;
 mod recall;
@@ -51,6 +52,7 @@ use peers::Peers;
 
 use crate::exposition::MemoryMeter;
 use crate::exposition::catalog::Rules;
+use crate::exposition::gzip::CompressorPool;
 use crate::model::AppName;
 
 /// Makes an empty store and gives its writing and its reading half.
@@ -71,6 +73,7 @@ pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, Vi
         latest: Mutex::new(latest),
         aside: Mutex::default(),
         rendering: Mutex::default(),
+        compressors: CompressorPool::default(),
         answers: Mutex::default(),
         followers: Arc::default(),
         peers: Peers::default(),
@@ -95,6 +98,8 @@ struct Shared {
     aside: Mutex<()>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
     rendering: Mutex<()>,
+    /// Compressors of gzip responses.
+    compressors: CompressorPool,
     /// Held for moments only.
     answers: Mutex<Answers>,
     /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.

@@ -50,7 +50,7 @@ use sharded::ShardedTable;
 use tail::Tails;
 
 pub use conflicts::{Conflict, Conflicts, MAX_CONFLICTS_LISTED};
-pub use plan::{Exposed, Plan, Selection, render_single};
+pub use plan::{Exposed, Plan, PlannedSegment, Selection, render_single};
 pub use rules::{Duplicates, Rules};
 pub use update::{Outcome, Update};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
-use super::entry::{Entry, Only, Placement};
+use super::entry::{Entry, Only, Placement, Shared};
 use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
@@ -237,46 +237,111 @@ impl Plan {
         }
     }
 
-    fn render_everything(&self, chunks: &mut Vec<Arc<Chunk>>) {
-        let (catalog, variant) = (&self.catalog, self.variant);
-        for (from, to, segment) in catalog.layout.private.segments() {
-            let section = || vec![catalog.private_items(from, to, variant)];
-            chunks.extend(rendered(segment, variant, &catalog.meter, 1, section).iter().cloned());
+    /// The segments that are not rendered yet. Threads may share them, each calling [`Plan::render_segment`] for some, before
+    /// [`Plan::render`] puts the response together.
+    #[must_use]
+    pub fn pending_segments(&self) -> Vec<PlannedSegment<'_>> {
+        match self.scope {
+            Scope::Everything => self.segments().into_iter().filter(|it| !it.is_rendered(self.variant)).collect(),
+            Scope::App(_) | Scope::Nothing => Vec::new(),
         }
-        for (_, group) in catalog.layout.groups.iter() {
-            let section = || {
+    }
+
+    /// Renders a segment and keeps it for other responses, this one's among them.
+    pub fn render_segment(&self, segment: &PlannedSegment<'_>) {
+        self.rendered(segment);
+    }
+
+    /// All segments, in the order of the response.
+    fn segments(&self) -> Vec<PlannedSegment<'_>> {
+        let layout = &self.catalog.layout;
+        let private = layout.private.segments();
+        let mut segments: Vec<_> = private
+            .map(|(from, to, segment)| PlannedSegment {
+                segment,
+                contents: Contents::Private(from, to),
+            })
+            .collect();
+        segments.extend(layout.groups.iter().map(|(_, group)| PlannedSegment {
+            segment: &group.segment,
+            contents: Contents::Group(group),
+        }));
+        for &id in layout.large.iter() {
+            let Some(shared) = self.catalog.shared(id) else { continue };
+            let Placement::Large(list) = &shared.placement else { continue };
+            segments.extend(list.segments().map(|(from, to, segment)| PlannedSegment {
+                segment,
+                contents: Contents::Large(id, shared, Only::Range(from, to)),
+            }));
+        }
+        segments
+    }
+
+    fn render_everything(&self, chunks: &mut Vec<Arc<Chunk>>) {
+        let segments = self.segments();
+        for family in segments.chunk_by(|one, other| one.large_family().is_some_and(|id| other.large_family() == Some(id))) {
+            let rendered: Vec<_> = family.iter().map(|segment| self.rendered(segment)).collect();
+            // A large family that goes out as several families: each of them must be whole, so all segments' first sections come first.
+            let sections = rendered.first().map_or(0, |sections| sections.len());
+            for section in 0..sections {
+                chunks.extend(rendered.iter().map(|segment| Arc::clone(&segment[section])));
+            }
+        }
+    }
+
+    /// The rendered form of a segment, from its cache or rendered now: one chunk for each section.
+    fn rendered(&self, planned: &PlannedSegment<'_>) -> Arc<Vec<Arc<Chunk>>> {
+        let (catalog, variant) = (&self.catalog, self.variant);
+        let render = |sections, items: &dyn Fn() -> Vec<Vec<Item>>| rendered(planned.segment, variant, &catalog.meter, sections, items);
+        match planned.contents {
+            Contents::Private(from, to) => render(1, &|| vec![catalog.private_items(from, to, variant)]),
+            Contents::Group(group) => render(1, &|| {
                 let mut items = Vec::new();
                 for &id in &group.families {
                     catalog.shared_family(id, Only::ALL, variant, &mut items);
                 }
                 vec![items]
-            };
-            chunks.extend(rendered(&group.segment, variant, &catalog.meter, 1, section).iter().cloned());
-        }
-        for &id in catalog.layout.large.iter() {
-            self.render_large(id, chunks);
+            }),
+            Contents::Large(id, shared, range) => {
+                let sections = sections(shared.form, variant);
+                let items = |&suffix: &_| {
+                    let mut items = Vec::new();
+                    catalog.section(id, shared, range, variant, suffix, &mut items);
+                    items
+                };
+                render(sections.len(), &|| sections.iter().map(items).collect())
+            }
         }
     }
+}
 
-    /// A large family. Where it goes out as several families, each of them must be whole: first come all segments' first sections.
-    fn render_large(&self, id: Id<Entry>, chunks: &mut Vec<Arc<Chunk>>) {
-        let (catalog, variant) = (&self.catalog, self.variant);
-        let Some(shared) = catalog.shared(id) else { return };
-        let Placement::Large(list) = &shared.placement else { return };
-        let sections = sections(shared.form, variant);
-        let segments = list.segments().map(|(from, to, segment)| {
-            let items = |&suffix| {
-                let mut items = Vec::new();
-                catalog.section(id, shared, Only::Range(from, to), variant, suffix, &mut items);
-                items
-            };
-            rendered(segment, variant, &catalog.meter, sections.len(), || {
-                sections.iter().map(items).collect()
-            })
-        });
-        let segments: Vec<_> = segments.collect();
-        for section in 0..sections.len() {
-            chunks.extend(segments.iter().map(|segment| Arc::clone(&segment[section])));
+/// A segment of a [`Plan`].
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedSegment<'a> {
+    segment: &'a Segment,
+    contents: Contents<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Contents<'a> {
+    /// Families that no other app has, of the apps from the first up to but without the second.
+    Private(super::AppId, Option<super::AppId>),
+    /// Small shared families.
+    Group(&'a Group),
+    /// Some apps' part of a large shared family.
+    Large(Id<Entry>, &'a Shared, Only),
+}
+
+impl PlannedSegment<'_> {
+    fn is_rendered(&self, variant: Variant) -> bool {
+        self.segment.cache().get(variant).is_some()
+    }
+
+    /// The large family that it is a part of.
+    const fn large_family(&self) -> Option<Id<Entry>> {
+        match self.contents {
+            Contents::Large(id, ..) => Some(id),
+            Contents::Private(..) | Contents::Group(_) => None,
         }
     }
 }

@@ -25,8 +25,8 @@ pub struct Chunk {
     text: ArcSwapOption<Vec<Bytes>>,
     /// Whether somebody has taken the text since it was last asked.
     taken: AtomicBool,
-    /// Held by the one who renders again, so that others wait and find it done.
-    rendering: Mutex<()>,
+    /// Held while the text is rendered again or compressed for the first time, so that other threads wait and find it done.
+    working: Mutex<()>,
     len: u64,
     compressed: ArcSwapOption<Compressed>,
     /// Counts copies and compressed forms, if they are to be counted.
@@ -53,7 +53,7 @@ impl Chunk {
             source: None,
             text: ArcSwapOption::from_pointee(text),
             taken: AtomicBool::new(true),
-            rendering: Mutex::new(()),
+            working: Mutex::new(()),
             len,
             compressed: ArcSwapOption::empty(),
             meter: None,
@@ -85,7 +85,7 @@ impl Chunk {
         if let Some(text) = self.text.load_full() {
             return text;
         }
-        let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
         self.text.load_full().unwrap_or_else(|| {
             let text = self.render_again();
             self.text.store(Some(Arc::clone(&text)));
@@ -127,6 +127,17 @@ impl Chunk {
     #[must_use]
     pub fn effort(&self) -> Option<Effort> {
         self.compressed.load().as_ref().map(|it| it.effort)
+    }
+
+    /// Makes the compressed form with [`Effort::Fast`], unless there is one.
+    pub fn compress_once(&self, with: &mut Compressor) {
+        if self.effort().is_some() {
+            return;
+        }
+        let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.effort().is_none() {
+            self.compress(Effort::Fast, with);
+        }
     }
 
     /// Makes the compressed form, in place of one that it may have.

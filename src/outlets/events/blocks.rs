@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::text;
-use crate::exposition::gzip::{Compressor, Effort};
+use crate::exposition::gzip::Compressor;
 use crate::exposition::negotiate::Coding;
 use crate::exposition::render::Chunk;
 use crate::model::Syntax;
@@ -74,11 +74,8 @@ impl Blocks {
         for (key, events) in blocks {
             let kept = self.cache().get(&key);
             let chunk = kept.unwrap_or_else(|| self.render_block(key, name, events, stamps));
-            if coding == Coding::Gzip && chunk.effort().is_none() {
-                let _rendering = self.rendering();
-                if chunk.effort().is_none() {
-                    chunk.compress(Effort::Fast, &mut compressor);
-                }
+            if coding == Coding::Gzip {
+                chunk.compress_once(&mut compressor);
             }
             chunks.push(chunk);
         }

@@ -36,6 +36,7 @@ use writer::Writer;
 use super::latest::Latest;
 use super::peers::Peers;
 use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
+use crate::exposition::gzip::CompressorPool;
 use crate::model::Timestamp;
 
 pub use frames::Unreadable;
@@ -104,6 +105,7 @@ pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, no
         latest,
         aside: Mutex::default(),
         rendering: Mutex::default(),
+        compressors: CompressorPool::default(),
         answers: Mutex::default(),
         followers: Arc::default(),
         peers: Peers::default(),
