@@ -17,9 +17,9 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), path = "unbuilt.rs")]
+#[cfg_attr(not(feature = "hyperdht"), path = "hyperdht_disabled.rs")]
 mod hyperdht;
-#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "nobody is reached by key without it"))]
+#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
 mod hyperdht_api;
 mod identity;
 mod key;
