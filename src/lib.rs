@@ -43,7 +43,7 @@
 //! | [`daemon`] | the composition root: puts all of it together | everybody |
 //! | [`cli`] | one file a subcommand | everybody |
 //!
-//! `telemetry` and `supervise` are tools that every room doing I/O may use. `tests/tidy.rs` reads the imports and fails where
+//! `telemetry` and `supervise` are tools that every room doing I/O may use. `tests/repo/layers.rs` reads the imports and fails where
 //! an edge runs the wrong way, so this table cannot rot.
 //!
 //! ## What always holds
