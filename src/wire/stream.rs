@@ -222,5 +222,4 @@ impl Iterator for StreamDecoder {
 }
 
 #[cfg(test)]
-#[path = "stream_tests.rs"]
 mod tests;

@@ -1,187 +1,281 @@
-//! Holds the source tree against the map of the house: who may know whom, and which names rooms must not have.
+//! Imports between the top-level modules, held against the table in `src/lib.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What each room may import. `model` is the ground; `telemetry` and `supervise` may be used by every room that does I/O.
-const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("model", &[]),
-    ("wire", &["model"]),
-    ("exposition", &["model"]),
-    ("telemetry", &["model"]),
-    ("supervise", &["model", "telemetry"]),
-    ("store", &["model", "exposition", "telemetry", "supervise"]),
-    ("http", &["model", "telemetry", "supervise"]),
-    ("sources", &["model", "wire", "http", "store", "telemetry", "supervise"]),
-    (
-        "outlets",
-        &["model", "wire", "exposition", "http", "store", "telemetry", "supervise"],
-    ),
-    ("peer", &["model", "wire", "http", "telemetry", "supervise"]),
-    ("bridge", &["model", "wire", "peer", "http", "telemetry", "supervise"]),
-    (
-        "config",
-        &[
-            "model",
-            "wire",
-            "exposition",
-            "store",
-            "http",
-            "sources",
-            "outlets",
-            "peer",
-            "bridge",
-            "telemetry",
-            "supervise",
-        ],
-    ),
-];
+use crate::source::{code, is_test_only, module, read, sources, without_tests};
 
-/// Rooms that know everybody: the composition root and the subcommands.
-const KNOW_ALL: &[&str] = &["cli", "daemon", "main", "lib"];
-
-/// The store's reading half, closed to sources, and its writing half, closed to outlets.
-const HALVES: &[(&str, &str)] = &[("sources", "View"), ("outlets", "Inlet")];
-
-const BANNED_NAMES: &[&str] = &["utils", "util", "common", "helpers", "types", "core", "prelude", "misc"];
-
-fn sources() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    assert!(found.len() > 20, "the source tree was not found");
-    found
+/// What the table in `src/lib.rs` says of a module.
+#[derive(Debug, Default)]
+struct Row {
+    may_import: BTreeSet<String>,
+    /// Items of other modules that this one may use, where it must not use their other named items: `store::View`.
+    items: BTreeSet<(String, String)>,
 }
 
-/// The path below `src/`, without the ending.
-fn place(path: &Path) -> String {
-    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    below.with_extension("").to_string_lossy().into_owned()
-}
+/// Files of `src/` that belong to no module: they may import every module.
+const ROOTS: &[&str] = &["main", "lib"];
 
-fn room(path: &Path) -> String {
-    place(path).split('/').next().unwrap().to_owned()
-}
-
-/// The code of a file without comments and without its unit tests, which may know whom they like.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    text.lines()
-        .map(|line| line.split("//").next().unwrap())
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// The first path segments behind every `crate::`, in plain and in grouped imports.
-fn imports(code: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        if code[..at].ends_with('$') {
-            continue;
-        }
-        let rest = &code[at + "crate::".len()..];
-        match rest.strip_prefix('{') {
-            None => found.insert(identifier(rest)),
-            Some(group) => {
-                let mut depth = 0;
-                let mut start = true;
-                for (at, c) in group.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => start = true,
-                        c if start && c.is_alphabetic() => {
-                            found.insert(identifier(&group[at..]));
-                            start = false;
-                        }
-                        _ => {}
-                    }
-                }
-                true
-            }
+/// Reads the rows `| module | purpose | may import |`, of which the last cell names modules or says `all above`.
+fn table(documentation: &str) -> BTreeMap<String, Row> {
+    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    let lines = documentation.lines().filter_map(|line| line.strip_prefix("//! | [`"));
+    for line in lines {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [name, .., imports] = &cells[..] else {
+            panic!("no table row: {line}")
         };
+        let mut row = Row::default();
+        if imports.starts_with("all above") {
+            row.may_import.extend(rows.keys().cloned());
+        }
+        for quoted in imports.split('`').skip(1).step_by(2) {
+            let (imported, item) = quoted
+                .split_once("::")
+                .map_or((quoted, None), |(imported, item)| (imported, Some(item)));
+            assert!(
+                rows.contains_key(imported),
+                "src/lib.rs lets {name} import {imported}, which does not stand above it"
+            );
+            row.may_import.insert(imported.to_owned());
+            row.items.extend(item.map(|item| (imported.to_owned(), item.to_owned())));
+        }
+        rows.insert(identifier(name), row);
     }
-    found
+    rows
 }
 
 fn identifier(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-#[test]
-fn no_room_knows_one_it_must_not() {
-    let allowed: BTreeMap<_, _> = MAY_KNOW.iter().map(|&(room, may)| (room, may)).collect();
-    let mut wrong = Vec::new();
-    for path in sources() {
-        let room = room(&path);
-        if KNOW_ALL.contains(&room.as_str()) || path.ends_with("tests.rs") {
+/// The module path of a file: `src/peer/quic/mod.rs` and `src/peer/quic.rs` are both `peer::quic`.
+fn module_path(path: &Path) -> Vec<String> {
+    let below = path.strip_prefix("src").unwrap().with_extension("");
+    let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if parts.last().is_some_and(|last| last == "mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate.
+fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    // Modules in the file: their names and the depth of braces outside of them.
+    let mut inner: Vec<(String, usize)> = Vec::new();
+    let mut depth = 0;
+    let mut at = 0;
+    let mut last = "";
+    let mut start_of_path = true;
+    while at < code.len() {
+        let rest = &code[at..];
+        let word = &rest[..identifier(rest).len()];
+        if word.is_empty() {
+            let c = rest.chars().next().unwrap();
+            match c {
+                '{' => depth += 1,
+                '}' => {
+                    depth -= 1;
+                    inner.retain(|(_, outside)| *outside < depth);
+                }
+                _ => {}
+            }
+            start_of_path = !rest.starts_with("::") && !(c == ':' && code[..at].ends_with(':')) && c != '$';
+            at += c.len_utf8();
             continue;
         }
-        let Some(may) = allowed.get(room.as_str()) else {
-            wrong.push(format!(
-                "{}: the room {room} is not on the map in tests/repo/layers.rs",
-                path.display()
-            ));
+        if last == "mod" && code[at + word.len()..].trim_start().starts_with('{') {
+            inner.push((word.to_owned(), depth));
+        }
+        if start_of_path && (word == "crate" || word == "super" || word == "self") {
+            let here: Vec<String> = file.iter().cloned().chain(inner.iter().map(|(name, _)| name.clone())).collect();
+            follow(rest, &here, &mut found);
+            at += extent(rest);
+            last = "";
+            start_of_path = false;
+            continue;
+        }
+        last = word;
+        start_of_path = false;
+        at += word.len();
+    }
+    found
+}
+
+/// The length of a path with the groups in it.
+fn extent(path: &str) -> usize {
+    let mut depth = 0;
+    for (at, c) in path.char_indices() {
+        match c {
+            '{' if depth > 0 || path[..at].ends_with("::") => depth += 1,
+            '}' if depth == 1 => return at + 1,
+            '}' if depth > 0 => depth -= 1,
+            c if depth == 0 && !(c.is_alphanumeric() || c == '_' || c == ':') => return at,
+            _ => {}
+        }
+    }
+    path.len()
+}
+
+/// Follows one path and the groups in it, as far as it names modules.
+fn follow(path: &str, here: &[String], found: &mut BTreeSet<Vec<String>>) {
+    let mut here = here.to_vec();
+    let mut rest = path;
+    loop {
+        if let Some(group) = rest.strip_prefix('{') {
+            for part in parts(group) {
+                follow(part, &here, found);
+            }
+            return;
+        }
+        let word = identifier(rest);
+        match word.as_str() {
+            "" => break,
+            "crate" => here.clear(),
+            "self" => {}
+            "super" => {
+                assert!(here.pop().is_some(), "more `super` than modules: {path:.80}");
+            }
+            _ => here.push(word.clone()),
+        }
+        match rest[word.len()..].strip_prefix("::") {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    found.insert(here);
+}
+
+/// The parts of a group of imports whose opening brace was read.
+fn parts(group: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut depth = 0;
+    let mut start = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                parts.push(group[start..at].trim());
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// The paths that a source file imports or names, outside of its unit tests.
+fn imports(path: &Path) -> BTreeSet<Vec<String>> {
+    paths(&without_tests(&code(&read(path))), &module_path(path))
+}
+
+#[test]
+fn the_table_has_every_module_once() {
+    let lib = read("src/lib.rs");
+    let declared: BTreeSet<String> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod "))
+        .map(identifier)
+        .collect();
+    let listed: BTreeSet<String> = table(&lib).into_keys().collect();
+    assert_eq!(listed, declared);
+}
+
+#[test]
+fn no_module_imports_one_that_the_table_does_not_allow() {
+    let table = table(&read("src/lib.rs"));
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+        let importing = module(&path);
+        if ROOTS.contains(&importing.as_str()) {
+            continue;
+        }
+        let row = &table[&importing];
+        for imported in imports(&path) {
+            let Some(other) = imported.first().filter(|other| table.contains_key(*other) && **other != importing) else {
+                continue;
+            };
+            seen += 1;
+            if !row.may_import.contains(other) {
+                wrong.push(format!("{}: {importing} must not import {other}", path.display()));
+            }
+        }
+    }
+    assert!(seen > 200, "only {seen} imports were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Sources hold the store's writing half and outlets its reading half: the table names the half that each may use.
+#[test]
+fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
+    let table = table(&read("src/lib.rs"));
+    let halves: BTreeSet<_> = table.values().flat_map(|row| row.items.clone()).collect();
+    assert_eq!(halves.len(), 2, "the halves of the store in the table of src/lib.rs: {halves:?}");
+    let mut wrong = Vec::new();
+    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+        let importing = module(&path);
+        let Some(row) = table.get(&importing).filter(|row| !row.items.is_empty()) else {
             continue;
         };
-        for other in imports(&code(&path)) {
-            let is_room = allowed.contains_key(other.as_str()) || KNOW_ALL.contains(&other.as_str());
-            if is_room && other != room && !may.contains(&other.as_str()) {
-                wrong.push(format!("{}: {room} must not know {other}", path.display()));
+        let code = without_tests(&code(&read(&path)));
+        let words: BTreeSet<&str> = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+        for (_, half) in halves.difference(&row.items) {
+            if words.contains(half.as_str()) {
+                wrong.push(format!("{}: {importing} must not use the store's {half}", path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A panic in a blocking task must not pass for an empty result: `supervise::blocking` resumes it.
 #[test]
-fn sources_only_write_and_outlets_only_read() {
-    let mut wrong = Vec::new();
-    for path in sources() {
-        for (room_name, half) in HALVES {
-            let code = code(&path);
-            let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-            if room(&path) == *room_name && !path.ends_with("tests.rs") && words.into_iter().any(|word| word == *half) {
-                wrong.push(format!("{}: {room_name} must not hold the store's {half}", path.display()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Work on another thread may panic, which must not pass for an empty result: `supervise::blocking` hands the panic on.
-#[test]
-fn only_one_function_starts_blocking_work() {
-    let wrong: Vec<_> = sources()
+fn only_one_module_starts_blocking_tasks() {
+    let (allowed, wrong): (Vec<_>, Vec<_>) = sources()
         .into_iter()
-        .filter(|path| place(path) != "supervise/blocking" && code(path).contains("spawn_blocking"))
-        .collect();
+        .filter(|path| code(&read(path)).contains("spawn_blocking"))
+        .partition(|path| path.starts_with("src/supervise/blocking.rs") || path.starts_with("src/supervise/blocking"));
+    assert!(!allowed.is_empty(), "supervise::blocking was not found");
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]
-fn no_file_has_a_name_that_says_nothing() {
-    let wrong: Vec<_> = sources()
-        .into_iter()
-        .filter(|path| place(path).split('/').any(|part| BANNED_NAMES.contains(&part)))
-        .collect();
-    assert!(wrong.is_empty(), "{wrong:?}");
+fn imports_are_found_in_groups_and_behind_super() {
+    let file = ["peer", "quic", "listener"].map(str::to_owned);
+    let code = "use crate::{model::{AppName, Update}, store::View};\nuse super::super::{super::wire::Codec, key::Key};\n\
+                fn f() { crate::http::g(); self::h(); std::super_thing() }\nmod inner { use super::x; fn k() { super::super::super::super::outlets::y() } }\n\
+                fn z() { super::super::q() } macro_rules! m { () => { $crate::config::r() } }";
+    let found: Vec<String> = paths(code, &file).into_iter().map(|path| path.join("::")).collect();
+    assert_eq!(
+        found,
+        [
+            "http::g",
+            "model::AppName",
+            "model::Update",
+            "outlets::y",
+            "peer::key::Key",
+            "peer::q",
+            "peer::quic::listener::h",
+            "peer::quic::listener::x",
+            "store::View",
+            "wire::Codec",
+        ]
+    );
 }
 
 #[test]
-fn grouped_imports_are_seen() {
-    let code = "use crate::{model::{AppName, Update}, store::View};\nfn f() { crate::wire::g() }";
-    assert_eq!(imports(code).into_iter().collect::<Vec<_>>(), ["model", "store", "wire"]);
+fn a_table_lets_modules_import_only_what_stands_above() {
+    let rows = table("//! | [`a`] | x | none |\n//! | [`b`] | y | `a`, [`a::Half`] |\n//! | [`c`] | z | all above |\n");
+    assert!(rows["a"].may_import.is_empty());
+    assert_eq!(rows["b"].items.iter().next().unwrap(), &("a".to_owned(), "Half".to_owned()));
+    assert_eq!(rows["c"].may_import.iter().collect::<Vec<_>>(), ["a", "b"]);
+    let upward = std::panic::catch_unwind(|| table("//! | [`a`] | x | `b` |\n//! | [`b`] | y | none |\n"));
+    assert!(upward.is_err());
 }

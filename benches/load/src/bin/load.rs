@@ -6,9 +6,6 @@
 //! A program of its own in Rust because one in Python spends several times as long on a push as the server does, so that it would
 //! measure itself. One thread a connection, blocking sockets, requests made up before the clock starts. The result is one line of JSON.
 
-#[path = "../../../workload/mod.rs"]
-mod workload;
-
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -16,8 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, ValueEnum};
 use exporter_proxy::wire::schema::inbound_metrics_capnp::inbound_metrics;
-
-use workload::{Order, Workload};
+use exporter_proxy_workload::{Order, Workload};
 
 /// Values that a series takes by turns, so that no push repeats the one before.
 const TURNS: usize = 2;

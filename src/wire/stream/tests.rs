@@ -228,11 +228,11 @@ fn an_idle_connection_holds_no_memory_and_a_busy_one_little() {
 
 #[test]
 fn the_samples_of_real_senders_are_read_as_they_are() {
-    let text = include_str!("../../tests/fixtures/wire/pump.txt");
+    let text = include_str!("../../../tests/fixtures/wire/pump.txt");
     for sample in [
-        &include_bytes!("../../tests/fixtures/wire/string.json")[..],
-        include_bytes!("../../tests/fixtures/wire/array.json"),
-        include_bytes!("../../tests/fixtures/wire/message.capnp.bin"),
+        &include_bytes!("../../../tests/fixtures/wire/string.json")[..],
+        include_bytes!("../../../tests/fixtures/wire/array.json"),
+        include_bytes!("../../../tests/fixtures/wire/message.capnp.bin"),
     ] {
         assert_eq!(decode(FormatChoice::Auto, [sample]), [Ok(inbound("pump", text))]);
     }

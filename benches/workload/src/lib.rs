@@ -1,7 +1,5 @@
-//! What applications say, made up the same way each time: apps of so many series, six labels each, HELP and TYPE, half of the series in
-//! histograms, some 185 bytes a series. Benchmarks and tests include this file.
-
-#![allow(dead_code, unreachable_pub, reason = "each of those who include this needs a part of it")]
+//! Expositions of a given size for benchmarks, tests and load generators, the same each time: six labels a series, HELP and TYPE,
+//! half of the series in histograms, some 185 bytes a series.
 
 use std::fmt::Write;
 
