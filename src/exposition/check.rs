@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::model::Syntax;
 
-use super::family::{Family, Kind};
+use super::family::{Family, MetricType};
 use super::parse::{self, Found, Report};
 use super::reason::{Reason, Severity};
 
@@ -112,13 +112,13 @@ fn lint(body: &[u8], syntax: Syntax, family: &Family, report: &mut Report) {
     {
         warn("write names in snake_case, not in camelCase");
     }
-    if family.kind != Kind::Unknown && types().any(|word| name.split(|byte| *byte == b'_').any(|part| part == word.as_bytes())) {
+    if family.kind != MetricType::Unknown && types().any(|word| name.split(|byte| *byte == b'_').any(|part| part == word.as_bytes())) {
         warn("leave the type out of the name");
     }
 }
 
 fn types() -> impl Iterator<Item = &'static str> {
-    [Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary]
+    [MetricType::Counter, MetricType::Gauge, MetricType::Histogram, MetricType::Summary]
         .into_iter()
         .filter_map(|kind| kind.word(Syntax::Text))
 }
@@ -127,15 +127,15 @@ fn types() -> impl Iterator<Item = &'static str> {
 fn lint_suffixes(name: &[u8], family: &Family, warn: &mut impl FnMut(&'static str)) {
     let ends = |suffix: &str| name.ends_with(suffix.as_bytes());
     match family.kind {
-        Kind::Counter if !ends("_total") => warn("names of counters end in _total"),
-        Kind::Unknown | Kind::Counter => {}
+        MetricType::Counter if !ends("_total") => warn("names of counters end in _total"),
+        MetricType::Unknown | MetricType::Counter => {}
         _ if ends("_total") => warn("only names of counters end in _total"),
         _ => {}
     }
-    if !matches!(family.kind, Kind::Unknown | Kind::Histogram) && ends("_bucket") {
+    if !matches!(family.kind, MetricType::Unknown | MetricType::Histogram) && ends("_bucket") {
         warn("only names in histograms end in _bucket");
     }
-    if !matches!(family.kind, Kind::Unknown | Kind::Histogram | Kind::Summary) && (ends("_sum") || ends("_count")) {
+    if !matches!(family.kind, MetricType::Unknown | MetricType::Histogram | MetricType::Summary) && (ends("_sum") || ends("_count")) {
         warn("only names in histograms and summaries end in _sum and _count");
     }
 }

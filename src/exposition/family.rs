@@ -9,7 +9,7 @@ use super::span::Span;
 
 /// The type of a family. The text format's `untyped` is OpenMetrics' `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Kind {
+pub enum MetricType {
     /// No type was given, or `untyped`, or `unknown`.
     #[default]
     Unknown,
@@ -29,7 +29,7 @@ pub enum Kind {
     StateSet,
 }
 
-impl Kind {
+impl MetricType {
     /// The kind that a TYPE line of `syntax` names; nothing where that syntax does not know the word.
     /// Words count in lower case only: Prometheus refuses others.
     #[must_use]
@@ -169,26 +169,26 @@ impl Suffix {
 
     /// The trait of a family that has such samples.
     #[must_use]
-    pub const fn as_trait(self) -> Traits {
+    pub const fn as_flag(self) -> FamilyFlags {
         match self {
-            Self::Bare => Traits::BARE,
-            Self::Total => Traits::TOTAL,
-            Self::Created => Traits::CREATED,
-            Self::Bucket => Traits::BUCKET,
-            Self::Sum => Traits::SUM,
-            Self::Count => Traits::COUNT,
-            Self::GCount => Traits::GCOUNT,
-            Self::GSum => Traits::GSUM,
-            Self::Info => Traits::INFO,
+            Self::Bare => FamilyFlags::BARE,
+            Self::Total => FamilyFlags::TOTAL,
+            Self::Created => FamilyFlags::CREATED,
+            Self::Bucket => FamilyFlags::BUCKET,
+            Self::Sum => FamilyFlags::SUM,
+            Self::Count => FamilyFlags::COUNT,
+            Self::GCount => FamilyFlags::GCOUNT,
+            Self::GSum => FamilyFlags::GSUM,
+            Self::Info => FamilyFlags::INFO,
         }
     }
 }
 
 /// What is peculiar about the samples of a family, so that whoever writes them out knows when their text may be copied as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Traits(u32);
+pub struct FamilyFlags(u32);
 
-impl Traits {
+impl FamilyFlags {
     /// Nothing peculiar.
     pub const NONE: Self = Self(0);
     /// Some sample has a timestamp (milliseconds in the text format, seconds in OpenMetrics).
@@ -201,16 +201,16 @@ impl Traits {
     pub const RESERVED_LABELS: Self = Self(1 << 3);
     /// The runs must not be copied as they are into the text format: sample by sample instead, with timestamps in milliseconds
     /// and without exemplars. Never set for what came as text, whose runs are always legal text (but see [`Self::QUOTED`]).
-    pub const RESPELL_TEXT: Self = Self(1 << 4);
+    pub const REFORMAT_TEXT: Self = Self(1 << 4);
     /// The runs must not be copied as they are into OpenMetrics: blanks, tabs, trailing commas, a missing blank before the value,
     /// timestamps in milliseconds, `le="1"` for `le="1.0"`, `le="Inf"` for `le="+Inf"`, an exemplar where none may be.
-    pub const RESPELL_OPENMETRICS: Self = Self(1 << 5);
+    pub const REFORMAT_OPENMETRICS: Self = Self(1 << 5);
     /// The samples do not make an OpenMetrics family of their kind (a counter without `_total` or below zero, buckets out of order
     /// or without `+Inf`, groups torn apart, a missing `quantile`, an info other than 1): under OpenMetrics they can only
     /// go out as `unknown`, one family for each sample name. Then `le` and `quantile` are labels like any other, to be left alone.
-    pub const UNFIT: Self = Self(1 << 6);
+    pub const INVALID_OPENMETRICS: Self = Self(1 << 6);
     /// Some series has several samples, of different times: they are written in ascending order of their times.
-    pub const SEVERAL_TIMES: Self = Self(1 << 7);
+    pub const MULTIPLE_TIMES: Self = Self(1 << 7);
     /// Some sample bears the family's name.
     pub const BARE: Self = Self(1 << 8);
     /// Some sample is called `_total` beyond the family's name.
@@ -276,11 +276,11 @@ impl Traits {
     pub fn suffixes(self) -> impl Iterator<Item = Suffix> {
         std::iter::once(Suffix::Bare)
             .chain(Suffix::NAMED)
-            .filter(move |suffix| self.contains(suffix.as_trait()))
+            .filter(move |suffix| self.contains(suffix.as_flag()))
     }
 }
 
-impl BitOr for Traits {
+impl BitOr for FamilyFlags {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -288,23 +288,23 @@ impl BitOr for Traits {
     }
 }
 
-impl BitOrAssign for Traits {
+impl BitOrAssign for FamilyFlags {
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
     }
 }
 
-impl fmt::Debug for Traits {
+impl fmt::Debug for FamilyFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WORDS: [(Traits, &str); 8] = [
-            (Traits::TIMESTAMPS, "timestamps"),
-            (Traits::EXEMPLARS, "exemplars"),
-            (Traits::QUOTED, "quoted"),
-            (Traits::RESERVED_LABELS, "reserved-labels"),
-            (Traits::RESPELL_TEXT, "respell-text"),
-            (Traits::SEVERAL_TIMES, "several-times"),
-            (Traits::RESPELL_OPENMETRICS, "respell-openmetrics"),
-            (Traits::UNFIT, "unfit"),
+        const WORDS: [(FamilyFlags, &str); 8] = [
+            (FamilyFlags::TIMESTAMPS, "timestamps"),
+            (FamilyFlags::EXEMPLARS, "exemplars"),
+            (FamilyFlags::QUOTED, "quoted"),
+            (FamilyFlags::RESERVED_LABELS, "reserved-labels"),
+            (FamilyFlags::REFORMAT_TEXT, "reformat-text"),
+            (FamilyFlags::MULTIPLE_TIMES, "multiple-times"),
+            (FamilyFlags::REFORMAT_OPENMETRICS, "reformat-openmetrics"),
+            (FamilyFlags::INVALID_OPENMETRICS, "invalid-openmetrics"),
         ];
         let words = WORDS
             .into_iter()
@@ -323,7 +323,7 @@ pub struct Family {
     /// A counter is called with its `_total` in the text format and without it in OpenMetrics.
     pub name: Span,
     /// Its type.
-    pub kind: Kind,
+    pub kind: MetricType,
     /// The text of its HELP line, as escaped there: `\\` and `\n`, in OpenMetrics `\"` as well. Never empty.
     pub help: Option<Span>,
     /// The text of its UNIT line (OpenMetrics only). Never empty, always the end of the name.
@@ -333,5 +333,5 @@ pub struct Family {
     /// How many samples it has; 0 for a family of headers alone, which nobody needs to write out.
     pub samples: u32,
     /// What is peculiar about the samples.
-    pub traits: Traits,
+    pub flags: FamilyFlags,
 }

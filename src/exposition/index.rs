@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::model::Syntax;
 
-use super::family::{Family, Traits};
+use super::family::{Family, FamilyFlags};
 use super::fault::{Faults, MAX_FAULTS_KEPT};
 use super::parse::{self, Found, Hashes, Repeated, Report, escapes};
 use super::sample::Samples;
@@ -65,7 +65,7 @@ impl Exposition {
 
     /// Counts the samples without time of series that also have samples with times.
     fn count_mixed_times(&self) -> u32 {
-        let several = self.families.iter().filter(|family| family.traits.contains(Traits::SEVERAL_TIMES));
+        let several = self.families.iter().filter(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES));
         let of = |family: &Family| {
             let mut series: HashMap<u64, (u32, bool)> = HashMap::new();
             for sample in self.samples(family) {
@@ -131,7 +131,7 @@ impl Exposition {
 
     /// The spans of a family's runs, in the order of the text. A run is one or more sample lines that follow each other, good ones
     /// only, newlines between them but none at the end: write one after each. No blanks and no carriage return stand at
-    /// either end of a line, so a run may be copied as it is where [`Family::traits`] say so.
+    /// either end of a line, so a run may be copied as it is where [`Family::flags`] say so.
     #[must_use]
     pub fn run_spans(&self, family: &Family) -> &[Span] {
         &self.runs[family.runs.start as usize..family.runs.end as usize]

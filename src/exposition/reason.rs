@@ -116,7 +116,7 @@ pub(super) enum Reason {
     /// An exemplar that OpenMetrics does not allow there.
     ExemplarPlace,
     /// The samples of a family break a rule of OpenMetrics.
-    Unfit(&'static str, Span),
+    InvalidOpenMetrics(&'static str, Span),
 
     // What promtool would rather have otherwise.
     /// Advice about a family.
@@ -173,7 +173,7 @@ impl Reason {
             Self::Interleaved(family) => format!("the samples of {} are not all together: some stand further up", text(family)).into(),
             Self::LateHeader(what) => format!("{what} line after samples of the same metric").into(),
             Self::Spelling(what) => what.into(),
-            Self::Lint(what, family) | Self::Unfit(what, family) => format!("{}: {what}", text(family)).into(),
+            Self::Lint(what, family) | Self::InvalidOpenMetrics(what, family) => format!("{}: {what}", text(family)).into(),
             plain => plain.sentence().into(),
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::model::Syntax;
 
-use super::family::{Family, Kind, Suffix};
+use super::family::{Family, MetricType, Suffix};
 use super::hash::Seed;
 use super::index::Runs;
 use super::parse::bytes::find_special;
@@ -134,8 +134,8 @@ pub struct Samples<'a> {
 impl<'a> Samples<'a> {
     pub(super) const fn new(runs: Runs<'a>, name: &'a [u8], family: &Family, syntax: Syntax) -> Self {
         let exemplars_at = match (syntax, family.kind) {
-            (Syntax::OpenMetrics, Kind::Counter) => Some(Suffix::Total),
-            (Syntax::OpenMetrics, Kind::Histogram | Kind::GaugeHistogram) => Some(Suffix::Bucket),
+            (Syntax::OpenMetrics, MetricType::Counter) => Some(Suffix::Total),
+            (Syntax::OpenMetrics, MetricType::Histogram | MetricType::GaugeHistogram) => Some(Suffix::Bucket),
             _ => None,
         };
         Self {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use exporter_proxy::exposition::{Exposition, Kind, Suffix};
+use exporter_proxy::exposition::{Exposition, MetricType, Suffix};
 use exporter_proxy::model::Syntax;
 
 use crate::mixes::{Mix, Step};
@@ -21,10 +21,10 @@ pub(crate) enum Shape {
     Summary,
 }
 
-fn shape(kind: Kind) -> Shape {
+fn shape(kind: MetricType) -> Shape {
     match kind {
-        Kind::Histogram => Shape::Histogram,
-        Kind::Summary => Shape::Summary,
+        MetricType::Histogram => Shape::Histogram,
+        MetricType::Summary => Shape::Summary,
         _ => Shape::Scalar,
     }
 }
@@ -32,7 +32,7 @@ fn shape(kind: Kind) -> Shape {
 /// A family of the text format as one application has it.
 #[derive(Clone)]
 struct Part {
-    kind: Kind,
+    kind: MetricType,
     source: usize,
     /// Each with what identifies its group.
     samples: Vec<(Seen, Labels)>,
@@ -260,14 +260,14 @@ impl Model {
     }
 
     /// The type of each family that goes out.
-    pub(crate) fn kinds(&self) -> BTreeMap<String, Kind> {
+    pub(crate) fn kinds(&self) -> BTreeMap<String, MetricType> {
         let exposed = self.exposed().into_iter();
         let kind = |key: &String, all: &[Exposed]| {
             let mut kinds = all.iter().map(|it| it.part.kind);
             if self.in_conflict(key) {
-                Kind::Unknown
+                MetricType::Unknown
             } else {
-                kinds.find(|kind| *kind != Kind::Unknown).unwrap_or(Kind::Unknown)
+                kinds.find(|kind| *kind != MetricType::Unknown).unwrap_or(MetricType::Unknown)
             }
         };
         exposed.map(|(key, all)| (key.clone(), kind(&key, &all))).collect()
@@ -335,7 +335,7 @@ impl Part {
         let of = |name: String| {
             let mine = || self.all.iter().filter(|(it, ..)| *it == name || shape(self.kind) == Shape::Scalar);
             let part = Self {
-                kind: Kind::Unknown,
+                kind: MetricType::Unknown,
                 samples: mine().filter_map(|(_, seen, full)| Some((seen.clone()?, full.clone()))).collect(),
                 groups: mine().map(|(.., full)| full.clone()).collect(),
                 names: mine().flat_map(|(.., full)| full.keys().cloned()).collect(),
@@ -383,11 +383,11 @@ fn legacy(labels: &[(String, String)]) -> Labels {
     out
 }
 
-fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: Kind) {
-    if kind == Kind::Histogram && name == format!("{key}_bucket") {
+fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: MetricType) {
+    if kind == MetricType::Histogram && name == format!("{key}_bucket") {
         group.remove("le");
     }
-    if kind == Kind::Summary && name == key {
+    if kind == MetricType::Summary && name == key {
         group.remove("quantile");
     }
 }
@@ -446,21 +446,21 @@ pub(crate) fn samples(exposition: &Exposition) -> Vec<Seen> {
 }
 
 /// What a family as written is in the text format: for each suffix the family's name beyond its own, and its type.
-fn text_family(syntax: Syntax, kind: Kind, suffix: Suffix) -> (&'static str, Kind, bool) {
+fn text_family(syntax: Syntax, kind: MetricType, suffix: Suffix) -> (&'static str, MetricType, bool) {
     if syntax == Syntax::Text {
         return ("", kind, true);
     }
     match (kind, suffix) {
-        (Kind::Counter, Suffix::Total) => ("_total", Kind::Counter, true),
-        (Kind::Counter | Kind::Histogram | Kind::Summary, Suffix::Created) => ("_created", Kind::Gauge, false),
-        (Kind::Histogram, Suffix::Bare | Suffix::Bucket | Suffix::Sum | Suffix::Count) => ("", kind, true),
-        (Kind::Summary, Suffix::Bare | Suffix::Sum | Suffix::Count) => ("", kind, true),
-        (Kind::GaugeHistogram, Suffix::Bucket) => ("_bucket", Kind::Gauge, true),
-        (Kind::GaugeHistogram, Suffix::GSum) => ("_gsum", Kind::Gauge, false),
-        (Kind::GaugeHistogram, Suffix::GCount) => ("_gcount", Kind::Gauge, false),
-        (Kind::Info, Suffix::Info) => ("_info", Kind::Gauge, true),
-        (Kind::Gauge | Kind::StateSet, Suffix::Bare) => ("", Kind::Gauge, true),
-        (_, suffix) => (suffix.as_str(), Kind::Unknown, false),
+        (MetricType::Counter, Suffix::Total) => ("_total", MetricType::Counter, true),
+        (MetricType::Counter | MetricType::Histogram | MetricType::Summary, Suffix::Created) => ("_created", MetricType::Gauge, false),
+        (MetricType::Histogram, Suffix::Bare | Suffix::Bucket | Suffix::Sum | Suffix::Count) => ("", kind, true),
+        (MetricType::Summary, Suffix::Bare | Suffix::Sum | Suffix::Count) => ("", kind, true),
+        (MetricType::GaugeHistogram, Suffix::Bucket) => ("_bucket", MetricType::Gauge, true),
+        (MetricType::GaugeHistogram, Suffix::GSum) => ("_gsum", MetricType::Gauge, false),
+        (MetricType::GaugeHistogram, Suffix::GCount) => ("_gcount", MetricType::Gauge, false),
+        (MetricType::Info, Suffix::Info) => ("_info", MetricType::Gauge, true),
+        (MetricType::Gauge | MetricType::StateSet, Suffix::Bare) => ("", MetricType::Gauge, true),
+        (_, suffix) => (suffix.as_str(), MetricType::Unknown, false),
     }
 }
 
@@ -487,17 +487,17 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             let (mut was, mut looks): (Labels, Labels) = (ordered.iter().cloned().collect(), ordered.iter().cloned().collect());
             additions.iter().for_each(|(label, value)| add(&mut looks, label, value));
             let own_name = underscored(&text(exposition.text(family.name)));
-            let own_kind = if family.kind == Kind::GaugeHistogram {
-                Kind::Histogram
+            let own_kind = if family.kind == MetricType::GaugeHistogram {
+                MetricType::Histogram
             } else {
                 family.kind
             };
             remove_bound(&mut was, &sample_name, &own_name, own_kind);
             remove_bound(&mut looks, &sample_name, &own_name, own_kind);
             let apart = match (own_kind, suffix) {
-                (Kind::Histogram, Suffix::Bare) => true,
-                (Kind::Histogram, Suffix::Bucket) => !seen.1.contains_key("le"),
-                (Kind::Summary, Suffix::Bare) => !seen.1.contains_key("quantile"),
+                (MetricType::Histogram, Suffix::Bare) => true,
+                (MetricType::Histogram, Suffix::Bucket) => !seen.1.contains_key("le"),
+                (MetricType::Summary, Suffix::Bare) => !seen.1.contains_key("quantile"),
                 _ => false,
             };
             let stands = *first.entry((looks, apart)).or_insert_with(|| was.clone()) == was;
@@ -523,7 +523,7 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
                 part.samples.push((seen, group));
             }
         }
-        let typed = family.kind != Kind::Unknown;
+        let typed = family.kind != MetricType::Unknown;
         for (key, (mut part, primary)) in mine {
             if primary && typed {
                 // Creation times and the like belong to the same groups.

@@ -13,7 +13,7 @@ use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::Turn;
 use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
-use crate::exposition::{Exposition, Kind, Label, Runs, Sample, Suffix};
+use crate::exposition::{Exposition, MetricType, Label, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
 pub(super) struct Source {
@@ -36,15 +36,15 @@ impl Source {
         let family = &self.exposition.families()[self.text.family as usize];
         let name = self.exposition.text(family.name);
         // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
-        let whole = self.text.role.primary && self.text.role.kind != Kind::Unknown;
-        let names = if whole { family.traits.names() } else { self.text.names };
+        let whole = self.text.role.primary && self.text.role.kind != MetricType::Unknown;
+        let names = if whole { family.flags.names() } else { self.text.names };
         let identity = Identity {
             kind: self.text.kind,
             additions: &self.additions,
             quoted: self.text.quoted,
         };
         self.exposition.samples(family).filter_map(move |sample| {
-            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_flag()))?;
             Some((identity.of(&sample, suffix), sample))
         })
     }

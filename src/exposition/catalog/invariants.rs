@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Catalog;
 use super::entry::{Entry, KINDS, MAX_RANKS, Placement, Shared, kind_index};
 use super::text_family::Role;
-use crate::exposition::Kind;
+use crate::exposition::MetricType;
 
 impl Catalog {
     /// Panics where a table contradicts another one.
@@ -122,7 +122,7 @@ impl Catalog {
         assert_eq!(shared.unfit, count(|it| !it.text.fit));
         assert_eq!(shared.bytes, shared.of.iter().map(|(_, it)| it.bytes as usize).sum::<usize>());
         assert_eq!(shared.by_age.is_some(), shared.states_several_kinds());
-        let stated = shared.of.iter().filter(|(_, it)| !it.derived && it.text.kind != Kind::Unknown);
+        let stated = shared.of.iter().filter(|(_, it)| !it.derived && it.text.kind != MetricType::Unknown);
         if let Some(by_age) = &shared.by_age {
             let ages: std::collections::BTreeSet<_> = stated.map(|(app, it)| (it.since, app)).collect();
             assert_eq!(*by_age, ages);

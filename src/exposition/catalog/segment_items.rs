@@ -10,7 +10,7 @@ use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::render::{Addition, Header, Help, Item, Variant};
-use crate::exposition::{Kind, Suffix};
+use crate::exposition::{MetricType, Suffix};
 use crate::model::Syntax;
 
 /// The only section of a family that goes out as one.
@@ -22,7 +22,7 @@ const SPLIT: [Option<Suffix>; 4] = [Some(Suffix::Bare), Some(Suffix::Bucket), So
 /// The type and form of a family as exposed.
 #[derive(Clone, Copy)]
 struct Exposure {
-    kind: Kind,
+    kind: MetricType,
     form: Form,
 }
 
@@ -195,11 +195,11 @@ fn unit_of(app: &App, text: &TextFamily) -> Option<bytes::Bytes> {
     text.has_unit.then(|| app.exposition.body().slice(unit.range()))
 }
 
-const fn header_kind(exposure: Exposure, variant: Variant) -> Kind {
+const fn header_kind(exposure: Exposure, variant: Variant) -> MetricType {
     match (variant.syntax, exposure.form) {
         (Syntax::Text, _) => exposure.kind,
         (Syntax::OpenMetrics, Form::Typed(kind) | Form::Plain(kind)) => kind,
-        (Syntax::OpenMetrics, Form::Split | Form::Inside) => Kind::Unknown,
+        (Syntax::OpenMetrics, Form::Split | Form::Inside) => MetricType::Unknown,
     }
 }
 
@@ -210,14 +210,14 @@ fn section_names(
     exposure: Exposure,
     variant: Variant,
     suffix: Option<Suffix>,
-) -> Option<crate::exposition::Traits> {
+) -> Option<crate::exposition::FamilyFlags> {
     let source = &app.exposition.families()[text.family as usize];
     let names = match (variant.syntax, exposure.form, suffix) {
-        (Syntax::OpenMetrics, Form::Typed(_), _) => source.traits.names(),
-        (_, _, Some(suffix)) => text.names.intersection(suffix.as_trait()),
+        (Syntax::OpenMetrics, Form::Typed(_), _) => source.flags.names(),
+        (_, _, Some(suffix)) => text.names.intersection(suffix.as_flag()),
         _ => text.names,
     };
-    source.traits.intersects(names).then_some(names)
+    source.flags.intersects(names).then_some(names)
 }
 
 /// The first app with samples in a section.
@@ -244,7 +244,7 @@ fn item(
     let names = section_names(app, text, exposure, variant, suffix)?;
     let kind = match (variant.syntax, exposure.form) {
         (Syntax::OpenMetrics, Form::Typed(kind)) => kind,
-        (Syntax::OpenMetrics, _) => Kind::Unknown,
+        (Syntax::OpenMetrics, _) => MetricType::Unknown,
         (Syntax::Text, _) => exposure.kind,
     };
     Some(Item {
@@ -265,7 +265,7 @@ fn header_name(app: &App, text: &TextFamily, exposure: Exposure, variant: Varian
     let name: Cow<'_, [u8]> = match (variant.syntax, exposure.form) {
         (Syntax::OpenMetrics, Form::Typed(kind)) => {
             let name = exposition.text(exposition.families()[text.family as usize].name);
-            let base = if kind == Kind::Counter && exposition.syntax() == Syntax::Text {
+            let base = if kind == MetricType::Counter && exposition.syntax() == Syntax::Text {
                 name.strip_suffix(b"_total")
             } else {
                 None

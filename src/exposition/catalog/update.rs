@@ -12,7 +12,7 @@ use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
 use crate::exposition::render::Addition;
-use crate::exposition::{Exposition, Kind, Suffix, name_hash};
+use crate::exposition::{Exposition, MetricType, Suffix, name_hash};
 use crate::model::{AppName, LabelPair, Syntax};
 
 /// Series that take as long as a family: they are hashed, where the family is shared.
@@ -85,7 +85,7 @@ impl Update {
             since: 0,
             text,
             entry: Id::NONE,
-            form: Form::Plain(Kind::Unknown),
+            form: Form::Plain(MetricType::Unknown),
             shared: false,
             labelled: false,
         });
@@ -794,12 +794,12 @@ impl Catalog {
     }
 
     /// The facts about a family that its contributors' notes depend on.
-    pub(super) fn facts(&self, id: Id<Entry>) -> Option<(bool, Kind)> {
+    pub(super) fn facts(&self, id: Id<Entry>) -> Option<(bool, MetricType)> {
         self.shared(id).map(|shared| (shared.in_conflict, shared.kind()))
     }
 
     /// Updates what depends on a family's type and on the contribution of one app.
-    fn after_change(&mut self, id: Id<Entry>, app: AppId, facts: Option<(bool, Kind)>, turn: &mut Turn) {
+    fn after_change(&mut self, id: Id<Entry>, app: AppId, facts: Option<(bool, MetricType)>, turn: &mut Turn) {
         if self.facts(id) == facts {
             self.refresh_note(id, app);
         } else {

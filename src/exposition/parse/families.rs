@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Family, Kind, Suffix, Traits};
+use super::super::family::{Family, MetricType, Suffix, FamilyFlags};
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::span::Span;
@@ -19,13 +19,13 @@ use super::table::Table;
 /// A family that is being read.
 pub(super) struct Draft {
     pub(super) name: Range<usize>,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricType,
     /// Whether a TYPE line was seen.
     pub(super) typed: bool,
     pub(super) help: Option<Span>,
     pub(super) unit: Option<Span>,
     pub(super) samples: u32,
-    pub(super) traits: Traits,
+    pub(super) flags: FamilyFlags,
     pub(super) shape: Shape,
     /// Whether a line of it was seen, where order matters.
     pub(super) entered: bool,
@@ -48,7 +48,7 @@ pub(super) struct Families {
     /// From hashes of names to `names`.
     table: Table,
     /// The suffixes that names of families have.
-    suffixed: Traits,
+    suffixed: FamilyFlags,
     /// Where a name is put together.
     scratch: Vec<u8>,
 }
@@ -60,7 +60,7 @@ impl Families {
     pub(super) fn reset(&mut self) {
         self.drafts.clear();
         self.names.clear();
-        self.suffixed = Traits::NONE;
+        self.suffixed = FamilyFlags::NONE;
         self.table.reset(0);
     }
 
@@ -91,15 +91,15 @@ impl Families {
             suffix: Suffix::Bare,
         });
         if owner.family == self.drafts.len() {
-            self.suffixed |= Suffix::split(&body[name.clone()]).map_or(Traits::NONE, |(_, suffix)| suffix.as_trait());
+            self.suffixed |= Suffix::split(&body[name.clone()]).map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
             self.drafts.push(Draft {
                 name: name.clone(),
-                kind: Kind::Unknown,
+                kind: MetricType::Unknown,
                 typed: false,
                 help: None,
                 unit: None,
                 samples: 0,
-                traits: Traits::NONE,
+                flags: FamilyFlags::NONE,
                 shape: Shape::default(),
                 entered: false,
                 taken: false,
@@ -135,11 +135,11 @@ impl Families {
 
     /// Gives a family its type, unless names that it would claim are somebody's. Says which families of nothing but a HELP line lost
     /// their name by that.
-    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: Kind, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
+    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: MetricType, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
         let base = self.drafts[family].name.clone();
         let mut lost = Vec::new();
         let suffixed = self.suffixed;
-        for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_trait())) {
+        for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_flag())) {
             if let Some(at) = self.entry(body, &body[base.clone()], *suffix) {
                 let other = &self.drafts[self.names[at].1.family];
                 if other.typed || other.samples > 0 || other.unit.is_some() {
@@ -192,7 +192,7 @@ impl Draft {
             unit: self.unit,
             runs,
             samples: self.samples,
-            traits: self.traits,
+            flags: self.flags,
         }
     }
 }

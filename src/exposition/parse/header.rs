@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Kind, Suffix};
+use super::super::family::{MetricType, Suffix};
 use super::super::reason::Reason;
 use super::bytes::{closing_quote, is_blank, name_end, skip_blanks};
 use super::escapes::MARK;
@@ -179,7 +179,7 @@ impl Reader<'_, '_> {
         if self.syntax == Syntax::Text && (text > name_end + 1 || word.end < end) {
             self.faults.note(name_end, Reason::TypeBlanks);
         }
-        let Some(kind) = Kind::from_word(&body[word.clone()], self.syntax) else {
+        let Some(kind) = MetricType::from_word(&body[word.clone()], self.syntax) else {
             return Err((word.start, Reason::UnknownType(span(word))));
         };
         let family = self.header_family("TYPE", name.clone())?;
@@ -190,7 +190,7 @@ impl Reader<'_, '_> {
         if draft.samples > 0 {
             return Err((name.start, Reason::LateType));
         }
-        if draft.unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet) {
+        if draft.unit.is_some() && matches!(kind, MetricType::Info | MetricType::StateSet) {
             return Err((word.start, Reason::NoUnit));
         }
         let lost = self
@@ -218,7 +218,7 @@ impl Reader<'_, '_> {
         if draft.unit.is_some() {
             return Err((name.start, Reason::Second("UNIT")));
         }
-        if matches!(draft.kind, Kind::Info | Kind::StateSet) {
+        if matches!(draft.kind, MetricType::Info | MetricType::StateSet) {
             return Err((text, Reason::NoUnit));
         }
         draft.unit = Some(span(text..end));

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::super::family::Traits;
+use super::super::family::FamilyFlags;
 use super::super::reason::Reason;
 use super::bytes::{Wrong, byte_at, closing_quote, common_prefix, is_blank, name_end, skip_blanks};
 use super::line::Scanner;
@@ -36,16 +36,16 @@ pub(super) struct Known {
     /// Up to and with the closing quote of the value.
     pub(super) len: usize,
     /// How the label itself is written.
-    traits: Traits,
+    flags: FamilyFlags,
     /// How it is parted from the one before.
-    gap: Traits,
+    gap: FamilyFlags,
     pub(super) role: Role,
     name_hash: u64,
     pub(super) hash: u64,
     /// What the labels up to this one add to the identity.
     labels_so_far: u64,
     /// What is peculiar about the labels up to this one.
-    traits_so_far: Traits,
+    flags_so_far: FamilyFlags,
 }
 
 /// Where a line is being read.
@@ -55,9 +55,9 @@ pub(super) struct Cursor {
     pub(super) count: usize,
     /// What they add to the identity.
     pub(super) labels: u64,
-    pub(super) traits: Traits,
+    pub(super) flags: FamilyFlags,
     /// How the last separator was written.
-    pub(super) gap: Traits,
+    pub(super) gap: FamilyFlags,
     /// Whether all label names so far are those of the last line.
     pub(super) names_stand: bool,
 }
@@ -67,9 +67,9 @@ impl Cursor {
     #[inline]
     fn pass(&mut self, label: &mut Known, end: usize) {
         self.labels = self.labels.wrapping_add(label.hash);
-        self.traits |= label.traits | label.gap;
+        self.flags |= label.flags | label.gap;
         label.labels_so_far = self.labels;
-        label.traits_so_far = self.traits;
+        label.flags_so_far = self.flags;
         self.at = end;
         self.count += 1;
     }
@@ -143,7 +143,7 @@ impl Scanner<'_> {
             cursor.count += 1;
         }
         cursor.labels = last.labels_so_far;
-        cursor.traits = last.traits_so_far;
+        cursor.flags = last.flags_so_far;
         cursor.at = start + last.start + last.len;
     }
 
@@ -199,13 +199,13 @@ impl Scanner<'_> {
             name_len: label.name.len(),
             value_skip: label.value.start - at,
             len: label.end - at,
-            traits: label.traits,
+            flags: label.flags,
             gap: cursor.gap,
             role,
             name_hash,
             hash: self.seed.label_value(name_hash, value),
             labels_so_far: 0,
-            traits_so_far: Traits::NONE,
+            flags_so_far: FamilyFlags::NONE,
         };
         let index = cursor.count;
         match self.labels.get_mut(index) {
@@ -231,11 +231,11 @@ impl Scanner<'_> {
     /// Finds the parts of the label that starts at `at`.
     pub(super) fn label_at(&self, at: usize) -> Result<LabelAt, Wrong> {
         let body = self.body;
-        let mut traits = Traits::NONE;
+        let mut flags = FamilyFlags::NONE;
         let (name, after) = if byte_at(body, at) == b'"' {
             let end = closing_quote(body, at + 1)?;
             self.check_name(at + 1..end)?;
-            traits |= Traits::QUOTED;
+            flags |= FamilyFlags::QUOTED;
             (at + 1..end, end + 1)
         } else {
             let end = name_end(body, at, false);
@@ -266,10 +266,10 @@ impl Scanner<'_> {
         let end = closing_quote(body, quote + 1)?;
         self.check_text(quote + 1..end)?;
         if quote != after + 1 {
-            traits |= Traits::RESPELL_OPENMETRICS;
+            flags |= FamilyFlags::REFORMAT_OPENMETRICS;
         }
         if body[name.clone()].starts_with(b"__") {
-            traits |= Traits::RESERVED_LABELS;
+            flags |= FamilyFlags::RESERVED_LABELS;
             if &body[name.clone()] == b"__name__" {
                 return Err((at, Reason::NameLabel));
             }
@@ -278,7 +278,7 @@ impl Scanner<'_> {
             name,
             value: quote + 1..end,
             end: end + 1,
-            traits,
+            flags,
         })
     }
 }
@@ -289,13 +289,13 @@ pub(super) struct LabelAt {
     pub(super) value: Range<usize>,
     /// Behind the closing quote.
     pub(super) end: usize,
-    pub(super) traits: Traits,
+    pub(super) flags: FamilyFlags,
 }
 
 /// Reads what stands behind a label, and says whether another label follows; if not, the closing brace is read too.
 #[inline]
 pub(super) fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
-    cursor.gap = Traits::NONE;
+    cursor.gap = FamilyFlags::NONE;
     match (byte_at(body, cursor.at), byte_at(body, cursor.at + 1)) {
         (b'}', _) => {
             cursor.at += 1;
@@ -312,7 +312,7 @@ pub(super) fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong>
 /// Reads a separator with blanks or a comma too many.
 #[inline(never)]
 fn odd_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
-    cursor.gap = Traits::RESPELL_OPENMETRICS;
+    cursor.gap = FamilyFlags::REFORMAT_OPENMETRICS;
     cursor.at = skip_blanks(body, cursor.at);
     if byte_at(body, cursor.at) == b',' {
         cursor.at = skip_blanks(body, cursor.at + 1);
@@ -323,7 +323,7 @@ fn odd_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
     if byte_at(body, cursor.at) != b'}' {
         return Err((cursor.at, open_or(byte_at(body, cursor.at), Reason::NoComma)));
     }
-    cursor.traits |= cursor.gap;
+    cursor.flags |= cursor.gap;
     cursor.at += 1;
     Ok(false)
 }

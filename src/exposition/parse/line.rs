@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::Traits;
+use super::super::family::FamilyFlags;
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::span::Span;
@@ -23,7 +23,7 @@ pub(super) struct Line {
     pub(super) exemplar: Option<ExemplarSeen>,
     /// Place and reason of an exemplar that is left out.
     pub(super) spoiled: Option<Wrong>,
-    pub(super) traits: Traits,
+    pub(super) flags: FamilyFlags,
     /// The end of what counts.
     pub(super) end: usize,
     /// The newline, or the end of the text.
@@ -84,13 +84,13 @@ pub(super) struct Scanner<'a> {
     /// Its name, without quotes.
     pub(super) name: Range<usize>,
     pub(super) name_hash: u64,
-    pub(super) name_traits: Traits,
+    pub(super) name_flags: FamilyFlags,
     pub(super) labels: Vec<Known>,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(body: &'a [u8], syntax: Syntax, utf8: bool, labels: Vec<Known>) -> Self {
-        let name_traits = Traits::NONE;
+        let name_flags = FamilyFlags::NONE;
         Self {
             body,
             syntax,
@@ -99,7 +99,7 @@ impl<'a> Scanner<'a> {
             last: 0,
             name: 0..0,
             name_hash: 0,
-            name_traits,
+            name_flags,
             labels,
         }
     }
@@ -188,8 +188,8 @@ impl<'a> Scanner<'a> {
             at,
             count: 0,
             labels: 0,
-            traits: Traits::NONE,
-            gap: Traits::NONE,
+            flags: FamilyFlags::NONE,
+            gap: FamilyFlags::NONE,
             names_stand: true,
         }
     }
@@ -212,19 +212,19 @@ impl<'a> Scanner<'a> {
                 },
             ));
         }
-        let mut traits = if byte == b'{' && at > end {
-            Traits::RESPELL_OPENMETRICS
+        let mut flags = if byte == b'{' && at > end {
+            FamilyFlags::REFORMAT_OPENMETRICS
         } else {
-            Traits::NONE
+            FamilyFlags::NONE
         };
         let mut name = start..end;
         if byte == b'{' {
             at = skip_blanks(body, at + 1);
             if body[at - 1] != b'{' {
-                traits |= Traits::RESPELL_OPENMETRICS;
+                flags |= FamilyFlags::REFORMAT_OPENMETRICS;
             }
             if end == start {
-                (name, at) = self.quoted_name(at, &mut traits)?;
+                (name, at) = self.quoted_name(at, &mut flags)?;
             }
         }
         let same = body[name.clone()] == body[self.name.clone()];
@@ -232,12 +232,12 @@ impl<'a> Scanner<'a> {
             self.name_hash = self.seed.name(&body[name.clone()]);
         }
         self.name = name;
-        self.name_traits = traits;
+        self.name_flags = flags;
         Ok((same, byte == b'{', self.cursor(at)))
     }
 
     /// Reads a metric name inside the braces, and the comma after it.
-    fn quoted_name(&self, at: usize, traits: &mut Traits) -> Result<(Range<usize>, usize), Wrong> {
+    fn quoted_name(&self, at: usize, flags: &mut FamilyFlags) -> Result<(Range<usize>, usize), Wrong> {
         let body = self.body;
         if byte_at(body, at) != b'"' {
             return Err((at, Reason::NameStart(byte_at(body, at))));
@@ -247,7 +247,7 @@ impl<'a> Scanner<'a> {
         if end == at + 1 {
             return Err((at, Reason::EmptyName));
         }
-        *traits |= Traits::QUOTED;
+        *flags |= FamilyFlags::QUOTED;
         let mut next = skip_blanks(body, end + 1);
         match byte_at(body, next) {
             b'}' => {}
@@ -255,7 +255,7 @@ impl<'a> Scanner<'a> {
             byte => return Err((next, Reason::NoComma(byte))),
         }
         if body[end + 1..next].iter().any(|byte| is_blank(*byte)) || body[next - 1] == b',' && byte_at(body, next) == b'}' {
-            *traits |= Traits::RESPELL_OPENMETRICS;
+            *flags |= FamilyFlags::REFORMAT_OPENMETRICS;
         }
         Ok((at + 1..end, next))
     }

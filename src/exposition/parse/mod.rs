@@ -5,7 +5,7 @@
 //! - A fault costs its line, and reading goes on with the next one. A bad TYPE line leaves its family `untyped`; a family is never given
 //!   up as a whole.
 //! - Kept is what Prometheus itself would keep. What only strict readers of OpenMetrics refuse marks the family instead
-//!   ([`Traits`]), for those who write it out.
+//!   ([`FamilyFlags`]), for those who write it out.
 //! - An exemplar that cannot be read, or that may not stand where it does, costs itself and not its sample.
 //! - A text without a sample must not look as if it had some: a comment of no known form is a fault then, and so is a header inside another.
 //! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::family::{Family, Kind, Suffix, Traits};
+use super::family::{Family, MetricType, Suffix, FamilyFlags};
 use super::hash::Seed;
 use super::reason::Reason;
 use super::sample;
@@ -249,13 +249,13 @@ impl Reader<'_, '_> {
         };
         self.owner = Some(owner);
         let kind = self.families.drafts()[owner.family].kind;
-        let mut traits = line.traits | owner.suffix.as_trait();
-        let bound = match self.bound(kind, &mut traits) {
+        let mut flags = line.flags | owner.suffix.as_flag();
+        let bound = match self.bound(kind, &mut flags) {
             Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
-        if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
-            self.odd_spelling(start, line.traits);
+        if self.syntax == Syntax::OpenMetrics && line.flags.intersects(FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::RESERVED_LABELS) {
+            self.odd_spelling(start, line.flags);
         }
         if self.repeated == Repeated::Fault {
             if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
@@ -266,12 +266,12 @@ impl Reader<'_, '_> {
             }
         }
         if line.exemplar.is_some() {
-            traits |= self.exemplar(owner, kind, line);
+            flags |= self.exemplar(owner, kind, line);
         }
         if let Some((at, reason)) = line.spoiled {
             self.faults.exemplar(at, reason);
         }
-        self.judge(start, owner, bound, line, traits);
+        self.judge(start, owner, bound, line, flags);
         self.run(owner.family, start, line);
     }
 
@@ -291,37 +291,37 @@ impl Reader<'_, '_> {
     }
 
     #[cold]
-    fn odd_spelling(&mut self, at: usize, traits: Traits) {
-        if traits.contains(Traits::RESPELL_OPENMETRICS) {
+    fn odd_spelling(&mut self, at: usize, flags: FamilyFlags) {
+        if flags.contains(FamilyFlags::REFORMAT_OPENMETRICS) {
             self.faults.note(
                 at,
                 Reason::Spelling("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
             );
         }
-        if traits.contains(Traits::RESERVED_LABELS) {
+        if flags.contains(FamilyFlags::RESERVED_LABELS) {
             self.faults.note(at, Reason::ReservedLabel);
         }
     }
 
-    /// What an exemplar adds to the traits of a family.
-    fn exemplar(&mut self, owner: Owner, kind: Kind, line: &Line) -> Traits {
+    /// What an exemplar adds to the flags of a family.
+    fn exemplar(&mut self, owner: Owner, kind: MetricType, line: &Line) -> FamilyFlags {
         let place = matches!(
             (kind, owner.suffix),
-            (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
+            (MetricType::Counter, Suffix::Total) | (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket)
         );
         if place && line.exemplar.is_some_and(|exemplar| exemplar.short) {
-            return Traits::NONE;
+            return FamilyFlags::NONE;
         }
         self.faults.exemplar(line.end, Reason::ExemplarPlace);
-        Traits::RESPELL_OPENMETRICS
+        FamilyFlags::REFORMAT_OPENMETRICS
     }
 
     /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
     #[inline]
-    fn bound(&mut self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
+    fn bound(&mut self, kind: MetricType, flags: &mut FamilyFlags) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
-            Kind::Histogram | Kind::GaugeHistogram => Role::Le,
-            Kind::Summary => Role::Quantile,
+            MetricType::Histogram | MetricType::GaugeHistogram => Role::Le,
+            MetricType::Summary => Role::Quantile,
             _ => return Ok(None),
         };
         let Some(label) = self.scanner.labels().iter().rfind(|label| label.role == role) else {
@@ -333,7 +333,7 @@ impl Reader<'_, '_> {
             let name = if role == Role::Le { "le" } else { "quantile" };
             return Err((place.start, Reason::Bound(name, span(place))));
         };
-        *traits |= Traits::of_bound(text);
+        *flags |= FamilyFlags::of_bound(text);
         if self.syntax == Syntax::OpenMetrics && number.value.is_infinite() && text != b"+Inf" {
             self.faults
                 .note(place.start, Reason::Spelling("OpenMetrics writes this bound +Inf"));
@@ -383,7 +383,7 @@ impl Reader<'_, '_> {
         let same_time = self.enter_time(first, start, hash);
         match same_time {
             Some(same_time) => self.faults.fault(start, Reason::Duplicate(same_time)),
-            None => self.families.draft(family).traits |= Traits::SEVERAL_TIMES,
+            None => self.families.draft(family).flags |= FamilyFlags::MULTIPLE_TIMES,
         }
         same_time.is_some()
     }
@@ -403,12 +403,12 @@ impl Reader<'_, '_> {
 
     /// Counts the sample into its family and looks whether that still fits its type.
     #[inline]
-    fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, traits: Traits) {
+    fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, flags: FamilyFlags) {
         let draft = self.families.draft(owner.family);
         draft.samples += 1;
-        draft.traits |= traits;
+        draft.flags |= flags;
         let kind = draft.kind;
-        if draft.traits.contains(Traits::UNFIT) || matches!(kind, Kind::Unknown | Kind::Gauge) {
+        if draft.flags.contains(FamilyFlags::INVALID_OPENMETRICS) || matches!(kind, MetricType::Unknown | MetricType::Gauge) {
             return;
         }
         let mut context = Context {
@@ -422,7 +422,7 @@ impl Reader<'_, '_> {
             bound,
         };
         if let Err(misfit) = draft.shape.fits(&mut context, owner.suffix, line) {
-            draft.traits |= Traits::UNFIT;
+            draft.flags |= FamilyFlags::INVALID_OPENMETRICS;
             let family = span(draft.name.clone());
             self.misfit(start, kind, misfit, family);
         }
@@ -431,10 +431,10 @@ impl Reader<'_, '_> {
     /// Tells that a family breaks the rules of OpenMetrics. In the text format nobody demands them, but a broken histogram is worth
     /// a word.
     #[cold]
-    fn misfit(&mut self, at: usize, kind: Kind, misfit: &'static str, family: Span) {
+    fn misfit(&mut self, at: usize, kind: MetricType, misfit: &'static str, family: Span) {
         match (self.syntax, kind) {
-            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::Unfit(misfit, family)),
-            (Syntax::Text, Kind::Histogram | Kind::Summary) => self.faults.note(at, Reason::Lint(misfit, family)),
+            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::InvalidOpenMetrics(misfit, family)),
+            (Syntax::Text, MetricType::Histogram | MetricType::Summary) => self.faults.note(at, Reason::Lint(misfit, family)),
             (Syntax::Text, _) => {}
         }
     }
@@ -481,8 +481,8 @@ impl Reader<'_, '_> {
             rest = &rest[count..];
             let to = from + narrow(count);
             let mut family = draft.finish(from..to);
-            if let (Err(misfit), false) = (draft.shape.ends_well(draft.kind), family.traits.contains(Traits::UNFIT)) {
-                family.traits |= Traits::UNFIT;
+            if let (Err(misfit), false) = (draft.shape.ends_well(draft.kind), family.flags.contains(FamilyFlags::INVALID_OPENMETRICS)) {
+                family.flags |= FamilyFlags::INVALID_OPENMETRICS;
                 unfit.push((misfit, family.kind, family.name));
             }
             from = to;

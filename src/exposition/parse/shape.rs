@@ -1,7 +1,7 @@
 //! Whether the samples of a family are what OpenMetrics demands of its type.
 //!
 //! The text format demands next to nothing, and Prometheus itself hardly more, so breaking these rules costs no sample: the
-//! family is marked [`Traits::UNFIT`], and goes out as `unknown` where OpenMetrics is asked for.
+//! family is marked [`FamilyFlags::INVALID_OPENMETRICS`], and goes out as `unknown` where OpenMetrics is asked for.
 //!
 //! Samples whose labels are the same, `le`, `quantile` and a state apart, are a group. Groups are told apart by their hashes alone: at
 //! worst, once in 2^64, two groups that look like one mark a family without need.
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Kind, Suffix, Traits};
+use super::super::family::{MetricType, Suffix, FamilyFlags};
 use super::super::timestamps::millis;
 use super::line::{Line, Scanner};
 use super::table::Table;
@@ -77,7 +77,7 @@ pub(super) struct Context<'a, 'b> {
     pub(super) groups: &'b mut Groups,
     pub(super) family: usize,
     pub(super) name: &'b Range<usize>,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricType,
     pub(super) bound: Option<Bound>,
 }
 
@@ -102,19 +102,19 @@ impl Shape {
     #[inline]
     pub(super) fn fits(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
         match of.kind {
-            Kind::Unknown | Kind::Gauge => Ok(()),
-            Kind::Counter => self.counter(of, suffix, line),
-            Kind::Histogram | Kind::GaugeHistogram => self.histogram(of, suffix, line),
-            Kind::Summary => self.summary(of, suffix, line),
-            Kind::Info if suffix != Suffix::Info => Err(NAME),
-            Kind::Info => ensure(line.value == 1.0, "the value of an info must be 1"),
-            Kind::StateSet => self.state(of, suffix, line),
+            MetricType::Unknown | MetricType::Gauge => Ok(()),
+            MetricType::Counter => self.counter(of, suffix, line),
+            MetricType::Histogram | MetricType::GaugeHistogram => self.histogram(of, suffix, line),
+            MetricType::Summary => self.summary(of, suffix, line),
+            MetricType::Info if suffix != Suffix::Info => Err(NAME),
+            MetricType::Info => ensure(line.value == 1.0, "the value of an info must be 1"),
+            MetricType::StateSet => self.state(of, suffix, line),
         }
     }
 
     /// Whether the last group is complete.
-    pub(super) fn ends_well(&self, kind: Kind) -> Result<(), Misfit> {
-        let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
+    pub(super) fn ends_well(&self, kind: MetricType) -> Result<(), Misfit> {
+        let histogram = matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram);
         if histogram && self.open { self.is_whole() } else { Ok(()) }
     }
 
@@ -287,14 +287,14 @@ fn group(of: &Context<'_, '_>, line: &Line, without: u64) -> u64 {
     line.hash.wrapping_sub(of.scanner.name_hash()).wrapping_sub(without)
 }
 
-impl Traits {
+impl FamilyFlags {
     /// What the value of `le` or `quantile` adds: OpenMetrics wants `1.0` for `1`, and `+Inf` for any other spelling of it.
     pub(super) fn of_bound(text: &[u8]) -> Self {
         let plain = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         if plain || text == b"+Inf" {
             Self::NONE
         } else {
-            Self::RESPELL_OPENMETRICS
+            Self::REFORMAT_OPENMETRICS
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::Traits;
+use super::super::family::FamilyFlags;
 use super::super::reason::Reason;
 use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
 use super::bytes::{Wrong, byte_at, is_blank, skip_blanks};
@@ -32,7 +32,7 @@ impl Scanner<'_> {
             timestamp: 0..0,
             exemplar: None,
             spoiled: None,
-            traits: self.name_traits | cursor.traits | gap_traits(body, gap..value_at),
+            flags: self.name_flags | cursor.flags | gap_flags(body, gap..value_at),
             end,
             newline: end,
         };
@@ -103,12 +103,12 @@ impl Scanner<'_> {
             return Ok(());
         }
         if byte_at(body, at) != b'#' {
-            line.traits |= gap_traits(body, line.end..at);
+            line.flags |= gap_flags(body, line.end..at);
             line.timestamp = self.timestamp(at)?;
             line.end = line.timestamp.end;
-            line.traits |= match self.syntax {
-                Syntax::Text => Traits::TIMESTAMPS | Traits::RESPELL_OPENMETRICS,
-                Syntax::OpenMetrics => Traits::TIMESTAMPS | Traits::RESPELL_TEXT,
+            line.flags |= match self.syntax {
+                Syntax::Text => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_OPENMETRICS,
+                Syntax::OpenMetrics => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT,
             };
             at = skip_blanks(body, line.end);
             if self.ends(line, at) {
@@ -127,9 +127,9 @@ impl Scanner<'_> {
 
     /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line. What is wrong with it costs the sample nothing.
     fn exemplar(&self, at: usize, line: &mut Line) {
-        let (traits, end) = (line.traits, line.end);
+        let (flags, end) = (line.flags, line.end);
         if let Err(wrong) = self.read_exemplar(at, line) {
-            (line.traits, line.end, line.exemplar) = (traits, end, None);
+            (line.flags, line.end, line.exemplar) = (flags, end, None);
             self.spoil(line, wrong);
         }
     }
@@ -153,7 +153,7 @@ impl Scanner<'_> {
 
     fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), Wrong> {
         let body = self.body;
-        line.traits |= Traits::EXEMPLARS | Traits::RESPELL_TEXT | gap_traits(body, line.end..at);
+        line.flags |= FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_TEXT | gap_flags(body, line.end..at);
         let brace = skip_blanks(body, at + 1);
         if byte_at(body, brace) != b'{' {
             return Err((brace, Reason::Exemplar));
@@ -161,7 +161,7 @@ impl Scanner<'_> {
         let (end, chars) = self.exemplar_labels(brace + 1, line)?;
         let value_at = skip_blanks(body, end);
         let value = self.number(value_at)?;
-        line.traits |= gap_traits(body, at + 1..brace) | gap_traits(body, end..value_at);
+        line.flags |= gap_flags(body, at + 1..brace) | gap_flags(body, end..value_at);
         line.exemplar = Some(ExemplarSeen {
             short: chars <= MAX_EXEMPLAR_CHARS,
         });
@@ -170,7 +170,7 @@ impl Scanner<'_> {
         if self.ends(line, next) {
             return Ok(());
         }
-        line.traits |= gap_traits(body, line.end..next);
+        line.flags |= gap_flags(body, line.end..next);
         let word = self.word(next);
         if !is_seconds(&body[word.clone()]) {
             return Err((next, Reason::Timestamp(span(word))));
@@ -191,8 +191,8 @@ impl Scanner<'_> {
             at: skip_blanks(body, start),
             count: 0,
             labels: 0,
-            traits: Traits::NONE,
-            gap: Traits::NONE,
+            flags: FamilyFlags::NONE,
+            gap: FamilyFlags::NONE,
             names_stand: false,
         };
         let mut chars = 0;
@@ -200,7 +200,7 @@ impl Scanner<'_> {
             return Ok((cursor.at + 1, 0));
         }
         if cursor.at > start {
-            cursor.traits |= Traits::RESPELL_OPENMETRICS;
+            cursor.flags |= FamilyFlags::REFORMAT_OPENMETRICS;
         }
         loop {
             if cursor.count == MAX_LABELS {
@@ -215,26 +215,26 @@ impl Scanner<'_> {
                 return Err((cursor.at, Reason::TwiceLabel(span(label.name))));
             }
             chars += unescaped_chars(name) + unescaped_chars(&body[label.value]);
-            cursor.traits |= label.traits;
+            cursor.flags |= label.flags;
             cursor.at = label.end;
             cursor.count += 1;
             let more = separator(body, &mut cursor)?;
             if !more {
-                line.traits |= cursor.traits;
+                line.flags |= cursor.flags;
                 return Ok((cursor.at, chars));
             }
-            cursor.traits |= cursor.gap;
+            cursor.flags |= cursor.gap;
         }
     }
 }
 
 /// OpenMetrics wants exactly one space between the parts of a line.
 #[inline]
-fn gap_traits(body: &[u8], gap: Range<usize>) -> Traits {
+fn gap_flags(body: &[u8], gap: Range<usize>) -> FamilyFlags {
     if gap.len() == 1 && byte_at(body, gap.start) == b' ' {
-        Traits::NONE
+        FamilyFlags::NONE
     } else {
-        Traits::RESPELL_OPENMETRICS
+        FamilyFlags::REFORMAT_OPENMETRICS
     }
 }
 

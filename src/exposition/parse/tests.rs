@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::exposition::{Exposition, Family, Kind, Suffix, Traits};
+use crate::exposition::{Exposition, Family, MetricType, Suffix, FamilyFlags};
 use crate::model::Syntax;
 
 fn text(text: &str) -> Exposition {
@@ -17,7 +17,7 @@ fn string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn names(of: &Exposition) -> Vec<(String, Kind, u32)> {
+fn names(of: &Exposition) -> Vec<(String, MetricType, u32)> {
     of.families()
         .iter()
         .map(|it| (string(of.text(it.name)), it.kind, it.samples))
@@ -48,16 +48,16 @@ fn a_family_is_one_run() {
     assert_eq!(runs(&it, family), ["foo{a=\"b\"} 1\nfoo{a=\"c\"} 2"]);
     assert_eq!(
         (string(it.text(family.help.unwrap())), family.kind),
-        ("Some \\\\ help.".into(), Kind::Gauge)
+        ("Some \\\\ help.".into(), MetricType::Gauge)
     );
-    assert_eq!((family.traits, it.series()), (Traits::BARE, 2));
+    assert_eq!((family.flags, it.series()), (FamilyFlags::BARE, 2));
     assert!(it.faults().is_empty());
 }
 
 #[test]
 fn families_are_made_whole() {
     let it = text("foo 1\nbar 1\nfoo{a=\"b\"} 1\n\nfoo{a=\"c\"} 1\n# comment\nbar{x=\"y\"} 2");
-    assert_eq!(names(&it), [("foo".into(), Kind::Unknown, 3), ("bar".into(), Kind::Unknown, 2)]);
+    assert_eq!(names(&it), [("foo".into(), MetricType::Unknown, 3), ("bar".into(), MetricType::Unknown, 2)]);
     assert_eq!(runs(&it, &it.families()[0]), ["foo 1", "foo{a=\"b\"} 1", "foo{a=\"c\"} 1"]);
     assert_eq!(runs(&it, &it.families()[1]), ["bar 1", "bar{x=\"y\"} 2"]);
     assert!(it.faults().is_empty());
@@ -71,7 +71,7 @@ fn a_histogram_owns_its_samples() {
     ));
     assert_eq!(
         names(&it),
-        [("h".into(), Kind::Histogram, 5), ("h_sum_total".into(), Kind::Unknown, 1)]
+        [("h".into(), MetricType::Histogram, 5), ("h_sum_total".into(), MetricType::Unknown, 1)]
     );
     assert_eq!(
         faults(&it),
@@ -89,9 +89,9 @@ fn a_type_cannot_take_names_of_others() {
         faults(&it),
         ["2:8 “h” cannot have this type, because “h_count” is a metric of its own already"]
     );
-    assert_eq!(it.families().iter().map(|it| it.kind).collect::<Vec<_>>(), [Kind::Unknown; 3]);
+    assert_eq!(it.families().iter().map(|it| it.kind).collect::<Vec<_>>(), [MetricType::Unknown; 3]);
     let it = text("# HELP h_count x\n# TYPE h histogram\nh_count 1\n");
-    assert_eq!(names(&it), [("h".into(), Kind::Histogram, 1)]);
+    assert_eq!(names(&it), [("h".into(), MetricType::Histogram, 1)]);
     assert_eq!(faults(&it), ["1:16 HELP line for “h_count”, which belongs to the metric “h”"]);
 }
 
@@ -106,7 +106,7 @@ fn first_headers_stand() {
             "7:8 TYPE line after samples of the same metric"
         ]
     );
-    assert_eq!(names(&it), [("a".into(), Kind::Gauge, 1), ("b".into(), Kind::Unknown, 1)]);
+    assert_eq!(names(&it), [("a".into(), MetricType::Gauge, 1), ("b".into(), MetricType::Unknown, 1)]);
     assert_eq!(string(it.text(it.families()[1].help.unwrap())), "late is fine");
 }
 
@@ -178,7 +178,7 @@ fn one_line_is_much_like_the_last_but_read_as_itself() {
     );
     let hashes: Vec<u64> = it.families().iter().flat_map(|family| it.series_hashes(family)).collect();
     assert_eq!(hashes.len(), 7);
-    assert!(it.families()[0].traits.contains(Traits::RESPELL_OPENMETRICS));
+    assert!(it.families()[0].flags.contains(FamilyFlags::REFORMAT_OPENMETRICS));
 }
 
 #[test]
@@ -199,14 +199,14 @@ fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
 fn line_ends_cost_nothing() {
     let it = text("\u{feff}# TYPE foo gauge\r\nfoo 1\r\nfoo{a=\"b\"} 2 5 \t\r\n\r\n \t\n  foo{a=\"c\"} 3\r");
     assert_eq!(runs(&it, only(&it)), ["foo 1", "foo{a=\"b\"} 2 5", "foo{a=\"c\"} 3"]);
-    assert_eq!(only(&it).kind, Kind::Gauge);
+    assert_eq!(only(&it).kind, MetricType::Gauge);
     assert!(it.faults().is_empty());
     assert!(text("").faults().is_empty() && text("\n").families().is_empty());
 }
 
 #[test]
 fn odd_spelling_is_legal_text_but_marked() {
-    let respell = Traits::RESPELL_OPENMETRICS;
+    let reformat = FamilyFlags::REFORMAT_OPENMETRICS;
     for line in [
         "foo  1",
         "foo\t1",
@@ -228,24 +228,24 @@ fn odd_spelling_is_legal_text_but_marked() {
     ] {
         let it = text(&format!("{line}\n"));
         assert!(
-            it.faults().is_empty() && only(&it).traits.contains(respell),
+            it.faults().is_empty() && only(&it).flags.contains(reformat),
             "{line} {:?}",
-            only(&it).traits
+            only(&it).flags
         );
         assert_eq!(runs(&it, only(&it)), [line]);
         // The next line agrees with this one but for the gap, which must be seen all the same.
         let plain = "foo{a=\"b\",c=\"d\"} 1\n";
         let it = text(&format!("{plain}{}\n", line.replace('b', "x")));
-        assert!(only(&it).traits.contains(respell), "{line}");
+        assert!(only(&it).flags.contains(reformat), "{line}");
     }
     for line in ["foo 1", "foo{} 1", "foo{a=\"b\"} 1", "{\"foo\"} 1", "{\"foo\",a=\"b\"} 1"] {
-        assert!(!only(&text(line)).traits.intersects(respell), "{line}");
+        assert!(!only(&text(line)).flags.intersects(reformat), "{line}");
     }
-    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"1\"} 1")).traits.contains(respell));
-    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"Inf\"} 1")).traits.contains(respell));
-    assert!(!only(&text("# TYPE h histogram\nh_bucket{le=\"1.0\"} 1")).traits.contains(respell));
-    assert!(only(&text("foo{__a=\"b\"} 1")).traits.contains(Traits::RESERVED_LABELS));
-    assert!(only(&text("foo{\"a\"=\"b\"} 1")).traits.contains(Traits::QUOTED));
+    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"1\"} 1")).flags.contains(reformat));
+    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"Inf\"} 1")).flags.contains(reformat));
+    assert!(!only(&text("# TYPE h histogram\nh_bucket{le=\"1.0\"} 1")).flags.contains(reformat));
+    assert!(only(&text("foo{__a=\"b\"} 1")).flags.contains(FamilyFlags::RESERVED_LABELS));
+    assert!(only(&text("foo{\"a\"=\"b\"} 1")).flags.contains(FamilyFlags::QUOTED));
 }
 
 #[test]
@@ -261,22 +261,22 @@ fn open_metrics_is_read_whole() {
     assert_eq!(
         names(&it),
         [
-            ("a_seconds".into(), Kind::Counter, 2),
-            ("b".into(), Kind::Info, 1),
-            ("c".into(), Kind::StateSet, 2),
-            ("d".into(), Kind::GaugeHistogram, 4),
-            ("e".into(), Kind::Unknown, 1)
+            ("a_seconds".into(), MetricType::Counter, 2),
+            ("b".into(), MetricType::Info, 1),
+            ("c".into(), MetricType::StateSet, 2),
+            ("d".into(), MetricType::GaugeHistogram, 4),
+            ("e".into(), MetricType::Unknown, 1)
         ]
     );
     let counter = &it.families()[0];
     assert_eq!(
-        counter.traits,
-        Traits::TIMESTAMPS | Traits::EXEMPLARS | Traits::RESPELL_TEXT | Traits::TOTAL | Traits::CREATED
+        counter.flags,
+        FamilyFlags::TIMESTAMPS | FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_TEXT | FamilyFlags::TOTAL | FamilyFlags::CREATED
     );
     assert_eq!(string(it.text(counter.unit.unwrap())), "seconds");
     let sample = it.samples(counter).next().unwrap();
     assert_eq!(sample.exemplar.unwrap().value, b"0.5");
-    assert_eq!(counter.traits.suffixes().collect::<Vec<_>>(), [Suffix::Total, Suffix::Created]);
+    assert_eq!(counter.flags.suffixes().collect::<Vec<_>>(), [Suffix::Total, Suffix::Created]);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn exemplars_are_handed_out_where_they_may_be() {
     let it = open("# TYPE a gauge\na 1 # {x=\"y\"} 1\n# TYPE b counter\nb_total 1 # {} 1\n# EOF\n");
     assert!(it.faults().is_empty());
     assert!(it.samples(&it.families()[0]).all(|it| it.exemplar.is_none()));
-    assert!(it.families()[0].traits.contains(Traits::EXEMPLARS | Traits::RESPELL_OPENMETRICS));
+    assert!(it.families()[0].flags.contains(FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_OPENMETRICS));
     assert!(it.samples(&it.families()[1]).all(|it| it.exemplar.is_some()));
     assert_eq!((it.faults().exemplars(), it.faults().first_exemplar().unwrap().line), (1, 2));
 }
@@ -318,13 +318,13 @@ fn a_bad_exemplar_costs_the_exemplar() {
         let first = it.faults().first_exemplar().unwrap();
         assert_eq!((first.line, first.column), (3, column), "{line}: {first}");
         let timestamp = if line.contains(" 5 ") {
-            Traits::TIMESTAMPS | Traits::RESPELL_TEXT
+            FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT
         } else {
-            Traits::NONE
+            FamilyFlags::NONE
         };
         assert_eq!(
-            only(&it).traits,
-            Traits::TOTAL | Traits::UNFIT.intersection(only(&it).traits) | timestamp,
+            only(&it).flags,
+            FamilyFlags::TOTAL | FamilyFlags::INVALID_OPENMETRICS.intersection(only(&it).flags) | timestamp,
             "{line}"
         );
         let kept: Vec<String> = it.samples(only(&it)).map(|it| string(it.line)).collect();
@@ -446,14 +446,14 @@ fn shapes_that_open_metrics_refuses_are_marked() {
     ] {
         let it = text(&format!("{head}{lines}\n"));
         assert!(it.faults().is_empty(), "{lines}");
-        assert_eq!(!only(&it).traits.contains(Traits::UNFIT), fits, "{lines}");
+        assert_eq!(!only(&it).flags.contains(FamilyFlags::INVALID_OPENMETRICS), fits, "{lines}");
     }
-    assert!(only(&open("# TYPE c counter\nc 1\n# EOF\n")).traits.contains(Traits::UNFIT));
-    assert!(only(&open("# TYPE i info\ni_info 2\n# EOF\n")).traits.contains(Traits::UNFIT));
+    assert!(only(&open("# TYPE c counter\nc 1\n# EOF\n")).flags.contains(FamilyFlags::INVALID_OPENMETRICS));
+    assert!(only(&open("# TYPE i info\ni_info 2\n# EOF\n")).flags.contains(FamilyFlags::INVALID_OPENMETRICS));
     assert!(
         only(&open("# TYPE s stateset\ns{t=\"a\"} 1\n# EOF\n"))
-            .traits
-            .contains(Traits::UNFIT)
+            .flags
+            .contains(FamilyFlags::INVALID_OPENMETRICS)
     );
 }
 
@@ -487,7 +487,7 @@ fn a_series_may_stand_with_several_times() {
     let read = text("a{x=\"1\"} 1 1000\na{x=\"1\"} 2 2000\nb 1 5\r\nb 2 6\r\na{x=\"1\"} 3 3000\na{x=\"1\"} 4\n");
     assert!(read.faults().is_empty(), "{:?}", faults(&read));
     assert_eq!(read.series(), 6);
-    assert!(read.families().iter().all(|family| family.traits.contains(Traits::SEVERAL_TIMES)));
+    assert!(read.families().iter().all(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES)));
     assert_eq!(read.mixed_times(), 1);
     let read = text("a 1 1000\na 2 2000\na 3 2000\na 4 02000\nb 1\nb 2\nc 1\na 5 1000\n");
     assert_eq!(
@@ -505,6 +505,6 @@ fn a_series_may_stand_with_several_times() {
         !text("a 1 1000\nb 1 2000\n")
             .families()
             .iter()
-            .any(|family| family.traits.contains(Traits::SEVERAL_TIMES))
+            .any(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES))
     );
 }

@@ -6,7 +6,7 @@ use super::Variant;
 use super::rope::Rope;
 use super::sample::{quoted, underscored_metric};
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::{Kind, escape};
+use crate::exposition::{MetricType, escape};
 use crate::model::Syntax;
 
 /// HELP, TYPE and UNIT of a family as it goes out.
@@ -15,7 +15,7 @@ pub(crate) struct Header {
     /// The family's name in the syntax that it goes out in, as escaped inside quotes.
     pub(crate) name: Box<[u8]>,
     /// Its type, one that the syntax knows.
-    pub(crate) kind: Kind,
+    pub(crate) kind: MetricType,
     /// Its help.
     pub(crate) help: Option<Help>,
     /// Its unit, which goes out under OpenMetrics where it ends the name.
@@ -57,7 +57,7 @@ impl Header {
             rope.literal(b"\n");
         }
         // The text format takes a family without a type for an untyped one.
-        if to.syntax == Syntax::OpenMetrics || self.kind != Kind::Unknown {
+        if to.syntax == Syntax::OpenMetrics || self.kind != MetricType::Unknown {
             rope.literal(b"# TYPE ");
             rope.literal(&name);
             rope.literal(b" ");
@@ -92,7 +92,7 @@ impl Header {
             .name
             .strip_suffix(unit)
             .is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1);
-        ends_name && !matches!(self.kind, Kind::Info | Kind::StateSet) && escape::is_legacy_metric_name(&self.name)
+        ends_name && !matches!(self.kind, MetricType::Info | MetricType::StateSet) && escape::is_legacy_metric_name(&self.name)
     }
 }
 

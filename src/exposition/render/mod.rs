@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::negotiate::{Escaping, Format};
-use super::{Exposition, Family, Kind, Sample, Suffix, Traits};
+use super::{Exposition, Family, MetricType, Sample, Suffix, FamilyFlags};
 use crate::model::Syntax;
 
 pub use chunk::Chunk;
@@ -70,13 +70,13 @@ pub(crate) struct Item {
     /// Which of its families.
     pub(crate) family: u32,
     /// Which of the family's samples, by their names.
-    pub(crate) names: Traits,
+    pub(crate) names: FamilyFlags,
     /// The header to write before them; none where they continue a family.
     pub(crate) header: Option<Box<Header>>,
-    /// The kind that they go out as, which decides on exemplars and on how bounds are spelt. [`Kind::Unknown`] leaves labels alone.
-    pub(crate) kind: Kind,
+    /// The kind that they go out as, which decides on exemplars and on how bounds are spelt. [`MetricType::Unknown`] leaves labels alone.
+    pub(crate) kind: MetricType,
     /// The kind whose samples are compared as groups; see [`Identity`].
-    pub(crate) grouping: Kind,
+    pub(crate) grouping: MetricType,
     /// Labels for those that lack them.
     pub(crate) additions: Arc<[Addition]>,
     /// The identities of samples that stay away, because another application's stand for them.
@@ -93,7 +93,7 @@ impl Item {
 
     /// Whether the names of this item are spelt in one way for all scrapers.
     pub(crate) fn is_legacy(&self) -> bool {
-        !self.source().traits.contains(Traits::QUOTED) && self.additions.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
+        !self.source().flags.contains(FamilyFlags::QUOTED) && self.additions.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
     }
 
     /// About how many bytes it makes.
@@ -128,35 +128,35 @@ impl Item {
                 rope.literal(b"\n");
             }
         } else {
-            self.respell(to, rope);
+            self.reformat(to, rope);
         }
     }
 
     fn may_be_copied(&self, to: Variant) -> bool {
-        let traits = self.source().traits;
+        let flags = self.source().flags;
         let forbidden = match to.syntax {
-            Syntax::Text => Traits::RESPELL_TEXT,
+            Syntax::Text => FamilyFlags::REFORMAT_TEXT,
             // Exemplars may stay where the kind is still one that has them.
-            Syntax::OpenMetrics if self.takes_exemplars() => Traits::RESPELL_OPENMETRICS,
-            Syntax::OpenMetrics => Traits::RESPELL_OPENMETRICS | Traits::EXEMPLARS,
+            Syntax::OpenMetrics if self.takes_exemplars() => FamilyFlags::REFORMAT_OPENMETRICS,
+            Syntax::OpenMetrics => FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::EXEMPLARS,
         };
-        !traits.intersects(forbidden | Traits::SEVERAL_TIMES)
+        !flags.intersects(forbidden | FamilyFlags::MULTIPLE_TIMES)
             && self.additions.is_empty()
             && self.hidden.is_none()
-            && (to.escaping == Escaping::AllowUtf8 || !traits.contains(Traits::QUOTED))
-            && self.names.contains(traits.names())
+            && (to.escaping == Escaping::AllowUtf8 || !flags.contains(FamilyFlags::QUOTED))
+            && self.names.contains(flags.names())
     }
 
     fn takes_exemplars(&self) -> bool {
-        matches!(self.kind, Kind::Counter | Kind::Histogram | Kind::GaugeHistogram)
+        matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram)
     }
 
-    fn respell(&self, to: Variant, rope: &mut Rope) {
+    fn reformat(&self, to: Variant, rope: &mut Rope) {
         let (exposition, source) = (&self.exposition, self.source());
         let spelling = Spelling {
             from: exposition.syntax(),
             to,
-            quoted: source.traits.contains(Traits::QUOTED),
+            quoted: source.flags.contains(FamilyFlags::QUOTED),
             additions: &self.additions,
             canonical: None,
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
@@ -167,14 +167,14 @@ impl Item {
         let samples = exposition
             .samples(source)
             .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
-        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.traits.contains(Traits::SEVERAL_TIMES) {
+        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.flags.contains(FamilyFlags::MULTIPLE_TIMES) {
             Box::new(self.by_time(samples.collect(), to).into_iter())
         } else {
             Box::new(samples)
         };
         for (suffix, sample) in samples {
             let stands = standing.as_mut().is_none_or(|standing| standing.admits(&sample, suffix));
-            if !stands || !self.names.contains(suffix.as_trait()) || self.is_hidden(&sample, suffix) {
+            if !stands || !self.names.contains(suffix.as_flag()) || self.is_hidden(&sample, suffix) {
                 continue;
             }
             let canonical = if to.syntax == Syntax::OpenMetrics {
@@ -200,7 +200,7 @@ impl Item {
         for (suffix, sample) in samples {
             let (next, time) = (groups.len(), sample.millis(syntax));
             // Without a type each sample name is a family of its own.
-            let apart = if self.kind == Kind::Unknown { suffix as u64 } else { 0 };
+            let apart = if self.kind == MetricType::Unknown { suffix as u64 } else { 0 };
             let (group, has_times) = groups
                 .entry(identity.of(&sample, suffix).wrapping_add(apart))
                 .or_insert((next, false));
@@ -217,7 +217,7 @@ impl Item {
     }
 
     fn is_hidden(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
-        let quoted = self.source().traits.contains(Traits::QUOTED);
+        let quoted = self.source().flags.contains(FamilyFlags::QUOTED);
         let identity = Identity {
             kind: self.grouping,
             additions: &self.additions,
@@ -230,10 +230,10 @@ impl Item {
 }
 
 /// The label that tells the samples of one group apart: the bound of a bucket, the quantile of a summary.
-pub(crate) const fn bound_label(kind: Kind, suffix: Suffix) -> Option<&'static [u8]> {
+pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'static [u8]> {
     match (kind, suffix) {
-        (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
-        (Kind::Summary, Suffix::Bare) => Some(b"quantile"),
+        (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
+        (MetricType::Summary, Suffix::Bare) => Some(b"quantile"),
         _ => None,
     }
 }
@@ -242,7 +242,7 @@ pub(crate) const fn bound_label(kind: Kind, suffix: Suffix) -> Option<&'static [
 /// rule, and of a histogram or summary that of the whole group, which stays together or is left out together.
 pub(crate) struct Identity<'a> {
     /// The kind, which decides on groups.
-    pub(crate) kind: Kind,
+    pub(crate) kind: MetricType,
     /// Labels for the samples that lack them.
     pub(crate) additions: &'a [Addition],
     /// Whether some name of the family is written in quotes.
@@ -252,7 +252,7 @@ pub(crate) struct Identity<'a> {
 impl Identity<'_> {
     /// The identity of a sample whose name has this suffix.
     pub(crate) fn of(&self, sample: &Sample<'_>, suffix: Suffix) -> u64 {
-        let bound = if matches!(self.kind, Kind::GaugeHistogram) {
+        let bound = if matches!(self.kind, MetricType::GaugeHistogram) {
             None
         } else {
             bound_label(self.kind, suffix)

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::sample::legacy_labels;
 use super::{Addition, bound_label};
-use crate::exposition::{Kind, Sample, Samples, Suffix, label_hash};
+use crate::exposition::{MetricType, Sample, Samples, Suffix, label_hash};
 
 /// Remembers which group of series stands for all that look like it on the way out: the first, as within any text. Groups and not series,
 /// because half a histogram is none.
 pub(super) struct Standing<'a> {
-    kind: Kind,
+    kind: MetricType,
     additions: &'a [Addition],
     /// Whether names are escaped, and some need it.
     escapes: bool,
@@ -19,7 +19,7 @@ pub(super) struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     /// Nothing where no two series of these samples can become one.
-    pub(super) fn new(kind: Kind, samples: Samples<'_>, additions: &'a [Addition], escapes: bool) -> Option<Self> {
+    pub(super) fn new(kind: MetricType, samples: Samples<'_>, additions: &'a [Addition], escapes: bool) -> Option<Self> {
         let has_one = |sample: Sample<'_>| additions.iter().any(|it| !it.lacking_in(&sample.labels));
         let needed = escapes || !additions.is_empty() && samples.into_iter().any(has_one);
         needed.then(|| Self {
@@ -43,7 +43,7 @@ impl<'a> Standing<'a> {
             hash.wrapping_add(label_hash(name, &it.value))
         });
         // What has no bound where the others have one is in no group, like what bears the bare name of a histogram.
-        let bare = matches!(self.kind, Kind::Histogram | Kind::GaugeHistogram) && suffix == Suffix::Bare;
+        let bare = matches!(self.kind, MetricType::Histogram | MetricType::GaugeHistogram) && suffix == Suffix::Bare;
         let unbound = bound.is_some_and(|bound| sample.labels.clone().all(|label| label.name != bound));
         let apart = u64::from(bare || unbound);
         *self.first.entry(looks.wrapping_add(apart)).or_insert(was) == was
