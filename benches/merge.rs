@@ -13,7 +13,7 @@ use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Exposed, Rules, Selection, Update};
 use exporter_proxy::exposition::gzip::{Compressor, Effort};
 use exporter_proxy::exposition::negotiate::Escaping;
-use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
 use workload::Workload;
@@ -22,11 +22,11 @@ const APPS: usize = 1_000;
 const SERIES: usize = 100;
 const SHARED: [usize; 3] = [0, 10, 100];
 
-const TEXT: Variant = Variant {
+const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     escaping: Escaping::Underscores,
 };
@@ -77,7 +77,7 @@ impl World {
         assert!(self.catalog.update(update).conflicts.is_empty(), "the workload is clean");
     }
 
-    fn answer(&mut self, variant: Variant) -> Exposed {
+    fn answer(&mut self, variant: OutputFormat) -> Exposed {
         self.catalog.plan(variant, Selection::Everything).render()
     }
 }
@@ -195,7 +195,7 @@ fn answer_unchanged(bencher: Bencher<'_, '_>, shared: usize) {
         .bench_local(|| world.answer(TEXT).body(None));
 }
 
-fn after_pushes(bencher: Bencher<'_, '_>, shared: usize, pushes: usize, variant: Variant) {
+fn after_pushes(bencher: Bencher<'_, '_>, shared: usize, pushes: usize, variant: OutputFormat) {
     let mut world = World::new(APPS, shared);
     let bytes = world.answer(variant).body(None).len();
     let mut answer = || {

@@ -11,7 +11,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use exporter_proxy::exposition::catalog::{Duplicates, Rules, Selection};
 use exporter_proxy::exposition::negotiate::{Coding, Format};
-use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, Format as Wire, Origin, Syntax, Timestamp, Update};
 use exporter_proxy::store::{Inlet, Limits, Mode, View, open};
 
@@ -65,8 +65,8 @@ fn filled(apps: usize, of: &Workload) -> (Inlet, View) {
     (inlet, view)
 }
 
-fn text() -> Variant {
-    Variant::from(Format::Text004)
+fn text() -> OutputFormat {
+    OutputFormat::from(Format::Text004)
 }
 
 /// A whole update: copied, parsed, merged, stored.

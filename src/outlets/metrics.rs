@@ -17,7 +17,7 @@ use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
 use crate::exposition::negotiate::{self, Coding, Format};
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::http::{Chunks, Connection, reply};
 use crate::store::{App, Exposed, Prepared, View};
 use crate::supervise::blocking;
@@ -99,7 +99,7 @@ impl Scraping {
 
     /// An exposition of these applications, as far as it is prepared.
     pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> Prepared {
-        self.view.exposition(Variant::from(format), which)
+        self.view.exposition(OutputFormat::from(format), which)
     }
 
     /// Counts the time that a scrape took.
@@ -328,7 +328,7 @@ pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<S
     if let Some(refusal) = without_data(&app, scraping.view.app(&app).as_deref()) {
         return refusal;
     }
-    let Some(prepared) = scraping.view.app_exposition(&app, Variant::from(format)) else {
+    let Some(prepared) = scraping.view.app_exposition(&app, OutputFormat::from(format)) else {
         return unknown_app(&app);
     };
     let coding = scraping.coding(&headers);

@@ -11,10 +11,10 @@ use super::{Exposed, Inlet, Limits, View};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{Compressor, Effort};
 use crate::exposition::negotiate::Coding;
-use crate::exposition::render::Variant;
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Syntax, Timestamp, Update};
 
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     ..TEXT
 };
@@ -34,7 +34,7 @@ fn read(exposed: &Exposed) -> String {
     String::from_utf8(rows.concat()).unwrap()
 }
 
-fn of_app(view: &View, app: &str, variant: Variant) -> Exposed {
+fn of_app(view: &View, app: &str, variant: OutputFormat) -> Exposed {
     view.exposition(variant, Selection::App(app)).finish(Coding::Gzip)
 }
 

@@ -12,7 +12,7 @@ use crate::exposition::catalog::{self, Plan, Selection};
 use crate::exposition::gzip::{CompressorPool, Effort, Piece};
 use crate::exposition::negotiate::Coding;
 use crate::exposition::raw;
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
 /// Text of a chunk where texts are not merged, in bytes: as in segments of merged ones.
@@ -30,7 +30,7 @@ enum Work {
     /// Nothing has changed since somebody else asked.
     Ready(Exposed),
     /// All applications.
-    Everything(Variant),
+    Everything(OutputFormat),
     /// One of them.
     One(Box<One>),
 }
@@ -74,7 +74,7 @@ struct Shown {
 }
 
 impl Prepared {
-    pub(super) fn everything(shared: Arc<Shared>, variant: Variant) -> Self {
+    pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let generation = shared.latest().generation();
         let ready = shared.answers().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
@@ -82,7 +82,7 @@ impl Prepared {
     }
 
     /// One application; `None` if it is unknown.
-    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: Variant) -> Option<Self> {
+    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: OutputFormat) -> Option<Self> {
         // Texts that are not read go out as they came.
         let aspect = if shared.reads { aspect } else { Aspect::AsPushed };
         let way = Way { aspect, variant };
@@ -115,7 +115,7 @@ impl Prepared {
     }
 
     /// No application.
-    pub(super) fn nothing(shared: Arc<Shared>, variant: Variant) -> Self {
+    pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let nothing = if shared.reads {
             Exposed::merged(catalog::Exposed::nothing(variant))
         } else {
@@ -162,7 +162,7 @@ impl Prepared {
 }
 
 /// All applications, as they are now. While one caller renders, others wait, and find that it is done.
-fn everything(shared: &Shared, variant: Variant) -> Exposed {
+fn everything(shared: &Shared, variant: OutputFormat) -> Exposed {
     let _rendering = shared.rendering();
     let mut latest = shared.latest();
     let generation = latest.generation();

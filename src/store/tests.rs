@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
 use crate::exposition::negotiate::{Coding, Escaping};
-use crate::exposition::render::Variant;
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Topic, Update};
 
 pub(super) fn update(app: &str, body: &str, at: i64) -> Update {
@@ -37,7 +37,7 @@ pub(super) fn in_raw(limits: Limits) -> (Inlet, View) {
     open(limits, Mode::Raw)
 }
 
-pub(super) const TEXT: Variant = Variant {
+pub(super) const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection, Update};
 use exporter_proxy::exposition::gzip::{Compressor, Effort};
-use exporter_proxy::exposition::render::{Chunk, Variant};
+use exporter_proxy::exposition::render::{Chunk, OutputFormat};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
 use crate::mixes::Dice;
-use crate::{OPENMETRICS, TEXT, VARIANTS, parsed, rendered};
+use crate::{OPENMETRICS, TEXT, OUTPUT_FORMATS, parsed, rendered};
 
 /// What an application says: families that all have, families that a neighbour has too, and its own.
 fn body(app: usize, dice: &mut Dice) -> String {
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// How many segments the next response has that the last one did not have.
-    fn rendered_again(&mut self, variant: Variant) -> usize {
+    fn rendered_again(&mut self, variant: OutputFormat) -> usize {
         let exposed = self.catalog.plan(variant, Selection::Everything).render();
         let before = std::mem::replace(&mut self.last, exposed.chunks().to_vec());
         let is_new = |chunk: &&Arc<Chunk>| !before.iter().any(|old| Arc::ptr_eq(old, chunk));
@@ -89,7 +89,7 @@ impl World {
 
     fn verify(&mut self) {
         let series: u32 = self.series.values().sum();
-        for variant in VARIANTS {
+        for variant in OUTPUT_FORMATS {
             let built = rendered(&mut self.catalog, variant);
             assert_eq!(parsed(&built, variant).series(), series);
             // Text that is let go comes again the same; each first call only notes that it was taken.

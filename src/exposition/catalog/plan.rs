@@ -16,7 +16,7 @@ use super::{Catalog, Group, Update};
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Chunk, Item, Variant};
+use crate::exposition::render::{Addition, Chunk, Item, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -35,7 +35,7 @@ pub enum Selection<'a> {
 /// A response of one moment that is not rendered yet: a snapshot of the catalog, which later updates do not change.
 #[derive(Debug)]
 pub struct Plan {
-    variant: Variant,
+    variant: OutputFormat,
     scope: Scope,
     catalog: Catalog,
 }
@@ -66,7 +66,7 @@ impl ReservedFamilies {
 /// A rendered response but for its tail, which differs each time.
 #[derive(Debug)]
 pub struct Exposed {
-    variant: Variant,
+    variant: OutputFormat,
     chunks: Vec<Arc<Chunk>>,
     reserved: Vec<Arc<ReservedFamilies>>,
     /// Where they are merged.
@@ -75,7 +75,7 @@ pub struct Exposed {
 
 impl Catalog {
     /// Plans a response. The work is left to [`Plan::render`], which needs no catalog any more.
-    pub fn plan(&mut self, variant: Variant, selection: Selection<'_>) -> Plan {
+    pub fn plan(&mut self, variant: OutputFormat, selection: Selection<'_>) -> Plan {
         let scope = match selection {
             Selection::Everything => {
                 self.rebalance();
@@ -333,7 +333,7 @@ enum Contents<'a> {
 }
 
 impl PlannedSegment<'_> {
-    fn is_rendered(&self, variant: Variant) -> bool {
+    fn is_rendered(&self, variant: OutputFormat) -> bool {
         self.segment.cache().get(variant).is_some()
     }
 
@@ -349,7 +349,7 @@ impl PlannedSegment<'_> {
 /// The rendered form of a segment, from its cache or rendered now.
 fn rendered(
     segment: &Segment,
-    variant: Variant,
+    variant: OutputFormat,
     meter: &MemoryMeter,
     sections: usize,
     items: impl FnOnce() -> Vec<Vec<Item>>,
@@ -364,7 +364,7 @@ fn rendered(
     if is_legacy {
         // Both escapings look the same.
         for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
-            segment.cache().set(Variant { escaping, ..variant }, &chunks);
+            segment.cache().set(OutputFormat { escaping, ..variant }, &chunks);
         }
     } else {
         segment.cache().set(variant, &chunks);
@@ -375,7 +375,7 @@ fn rendered(
 impl Exposed {
     /// The response about no app.
     #[must_use]
-    pub fn nothing(variant: Variant) -> Self {
+    pub fn nothing(variant: OutputFormat) -> Self {
         Self {
             variant,
             chunks: Vec::new(),
@@ -386,7 +386,7 @@ impl Exposed {
 
     /// The variant that it is rendered in.
     #[must_use]
-    pub const fn variant(&self) -> Variant {
+    pub const fn variant(&self) -> OutputFormat {
         self.variant
     }
 
@@ -460,7 +460,7 @@ impl Exposed {
 
 /// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
-pub fn render_single(exposition: &Arc<Exposition>, variant: Variant) -> Exposed {
+pub fn render_single(exposition: &Arc<Exposition>, variant: OutputFormat) -> Exposed {
     let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
     let name = AppName::new("single").expect("a short name of printable characters");
     let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);

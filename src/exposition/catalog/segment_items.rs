@@ -9,7 +9,7 @@ use super::entry::{Contribution, Entry, Form, Only, Shared};
 use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Header, Help, Item, Variant};
+use crate::exposition::render::{Addition, Header, Help, Item, OutputFormat};
 use crate::exposition::{MetricType, Suffix};
 use crate::model::Syntax;
 
@@ -28,7 +28,7 @@ struct Exposure {
 
 impl Catalog {
     /// The private families of the apps of a range.
-    pub(super) fn private_items(&self, from: AppId, to: Option<AppId>, variant: Variant) -> Vec<Item> {
+    pub(super) fn private_items(&self, from: AppId, to: Option<AppId>, variant: OutputFormat) -> Vec<Item> {
         let mut items = Vec::new();
         for (_, app) in self.apps.slots.range(from, to) {
             for family in app.families.iter().filter(|family| !family.shared) {
@@ -39,7 +39,7 @@ impl Catalog {
     }
 
     /// All families of one app.
-    pub(super) fn app_items(&self, id: AppId, variant: Variant) -> Vec<Item> {
+    pub(super) fn app_items(&self, id: AppId, variant: OutputFormat) -> Vec<Item> {
         let (app, mut items) = (&self.apps.slots[id], Vec::new());
         for family in app.families.iter() {
             if family.shared {
@@ -54,7 +54,7 @@ impl Catalog {
         items
     }
 
-    fn private_family(&self, app: &Arc<App>, family: &AppFamily, variant: Variant, items: &mut Vec<Item>) {
+    fn private_family(&self, app: &Arc<App>, family: &AppFamily, variant: OutputFormat, items: &mut Vec<Item>) {
         let exposure = Exposure {
             kind: family.text.kind,
             form: family.form,
@@ -84,7 +84,7 @@ impl Catalog {
     }
 
     /// A shared family in one piece.
-    pub(super) fn shared_family(&self, id: Id<Entry>, only: Only, variant: Variant, items: &mut Vec<Item>) {
+    pub(super) fn shared_family(&self, id: Id<Entry>, only: Only, variant: OutputFormat, items: &mut Vec<Item>) {
         let Some(shared) = self.shared(id) else { return };
         for &suffix in sections(shared.form, variant) {
             self.section(id, shared, only, variant, suffix, items);
@@ -97,7 +97,7 @@ impl Catalog {
         id: Id<Entry>,
         shared: &Shared,
         only: Only,
-        variant: Variant,
+        variant: OutputFormat,
         suffix: Option<Suffix>,
         items: &mut Vec<Item>,
     ) {
@@ -151,7 +151,7 @@ impl Catalog {
         app.additions.iter().cloned().chain([label]).collect()
     }
 
-    fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: Variant, suffix: Option<Suffix>) -> Header {
+    fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: OutputFormat, suffix: Option<Suffix>) -> Header {
         let of = |app: AppId| {
             let family = shared.of.get(app)?.text.family;
             let exposition = &self.apps.slots[app].exposition;
@@ -178,7 +178,7 @@ impl Catalog {
 }
 
 /// The sections of a family: none where it is part of another one, several where it goes out as several families.
-pub(super) const fn sections(form: Form, variant: Variant) -> &'static [Option<Suffix>] {
+pub(super) const fn sections(form: Form, variant: OutputFormat) -> &'static [Option<Suffix>] {
     match (variant.syntax, form) {
         (Syntax::OpenMetrics, Form::Inside) => &[],
         (Syntax::OpenMetrics, Form::Split) => &SPLIT,
@@ -186,7 +186,7 @@ pub(super) const fn sections(form: Form, variant: Variant) -> &'static [Option<S
     }
 }
 
-const fn states_unit(variant: Variant, suffix: Option<Suffix>) -> bool {
+const fn states_unit(variant: OutputFormat, suffix: Option<Suffix>) -> bool {
     matches!(variant.syntax, Syntax::OpenMetrics) && suffix.is_none()
 }
 
@@ -195,7 +195,7 @@ fn unit_of(app: &App, text: &TextFamily) -> Option<bytes::Bytes> {
     text.has_unit.then(|| app.exposition.body().slice(unit.range()))
 }
 
-const fn header_kind(exposure: Exposure, variant: Variant) -> MetricType {
+const fn header_kind(exposure: Exposure, variant: OutputFormat) -> MetricType {
     match (variant.syntax, exposure.form) {
         (Syntax::Text, _) => exposure.kind,
         (Syntax::OpenMetrics, Form::Typed(kind) | Form::Plain(kind)) => kind,
@@ -208,7 +208,7 @@ fn section_names(
     app: &App,
     text: &TextFamily,
     exposure: Exposure,
-    variant: Variant,
+    variant: OutputFormat,
     suffix: Option<Suffix>,
 ) -> Option<crate::exposition::FamilyFlags> {
     let source = &app.exposition.families()[text.family as usize];
@@ -224,7 +224,7 @@ fn section_names(
 fn first_exposed(
     shared: &Shared,
     exposure: Exposure,
-    variant: Variant,
+    variant: OutputFormat,
     suffix: Option<Suffix>,
     apps: &super::paged::Slab<Arc<App>>,
 ) -> Option<AppId> {
@@ -237,7 +237,7 @@ fn item(
     app: &App,
     text: &TextFamily,
     exposure: Exposure,
-    variant: Variant,
+    variant: OutputFormat,
     suffix: Option<Suffix>,
     additions: Arc<[Addition]>,
 ) -> Option<Item> {
@@ -260,7 +260,7 @@ fn item(
 }
 
 /// The name of a family in the header before a contribution.
-fn header_name(app: &App, text: &TextFamily, exposure: Exposure, variant: Variant, suffix: Option<Suffix>) -> Box<[u8]> {
+fn header_name(app: &App, text: &TextFamily, exposure: Exposure, variant: OutputFormat, suffix: Option<Suffix>) -> Box<[u8]> {
     let exposition = &app.exposition;
     let name: Cow<'_, [u8]> = match (variant.syntax, exposure.form) {
         (Syntax::OpenMetrics, Form::Typed(kind)) => {

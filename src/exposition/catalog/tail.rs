@@ -12,7 +12,7 @@ use super::plan::{Plan, ReservedFamilies, Selection};
 use super::rules::{Duplicates, Rules};
 use super::update::no_labels;
 use super::{Catalog, Update};
-use crate::exposition::render::{Addition, Variant};
+use crate::exposition::render::{Addition, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -43,7 +43,7 @@ impl Tails {
     }
 
     /// Plans the merged families of a response. The lock is held while what has changed is updated, and not while text is rendered.
-    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: Variant) -> Plan {
+    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: OutputFormat) -> Plan {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = tail.get_or_insert_with(|| Tail::new(self.meter.clone()));
         tail.put_own(own);
@@ -122,7 +122,7 @@ mod tests {
     use crate::exposition::negotiate::Escaping;
     use crate::exposition::render::Chunk;
 
-    const TEXT: Variant = Variant {
+    const TEXT: OutputFormat = OutputFormat {
         syntax: Syntax::Text,
         escaping: Escaping::Underscores,
     };

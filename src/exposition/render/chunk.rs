@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::rope::Rope;
-use super::{Item, Variant};
+use super::{Item, OutputFormat};
 use crate::exposition::MemoryMeter;
 use crate::exposition::gzip::{Compressor, Effort, Piece};
 
@@ -36,7 +36,7 @@ pub struct Chunk {
 #[derive(Debug)]
 struct Source {
     items: Box<[Item]>,
-    variant: Variant,
+    variant: OutputFormat,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Chunk {
     }
 
     /// Items one after another. They are kept where they take less than half the memory of the copies that their text is made of.
-    pub(crate) fn render(mut items: Vec<Item>, variant: Variant, meter: &MemoryMeter) -> Self {
+    pub(crate) fn render(mut items: Vec<Item>, variant: OutputFormat, meter: &MemoryMeter) -> Self {
         let mut rope = write(&items, variant, Some(meter.clone()));
         let copied = rope.copied();
         let text = rope.finish();
@@ -165,7 +165,7 @@ impl Chunk {
 }
 
 /// Writes items one after another.
-fn write(items: &[Item], to: Variant, meter: Option<MemoryMeter>) -> Rope {
+fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> Rope {
     let size: usize = items.iter().map(Item::size).sum();
     let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
     for item in items {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Variant;
+use super::OutputFormat;
 use super::rope::Rope;
 use super::sample::{quoted, underscored_metric};
 use crate::exposition::negotiate::Escaping;
@@ -47,7 +47,7 @@ impl Header {
         }
     }
 
-    pub(super) fn write(&self, to: Variant, rope: &mut Rope) {
+    pub(super) fn write(&self, to: OutputFormat, rope: &mut Rope) {
         let name = self.spelt_name(to.escaping);
         if let Some(help) = &self.help {
             rope.literal(b"# HELP ");

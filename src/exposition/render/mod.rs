@@ -23,21 +23,21 @@ use standing::Standing;
 
 /// What the bytes of an answer depend on: less than its format, whose versions of text differ in the `Content-Type` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Variant {
+pub struct OutputFormat {
     /// The syntax.
     pub syntax: Syntax,
     /// How names beyond the legacy character set are written.
     pub escaping: Escaping,
 }
 
-impl Variant {
+impl OutputFormat {
     /// How many there are.
     pub(crate) const COUNT: usize = 4;
 
-    /// All of them, each at its [`Variant::index`].
+    /// All of them, each at its [`OutputFormat::index`].
     pub(crate) const ALL: [Self; Self::COUNT] = {
-        const fn variant(syntax: Syntax, escaping: Escaping) -> Variant {
-            Variant { syntax, escaping }
+        const fn variant(syntax: Syntax, escaping: Escaping) -> OutputFormat {
+            OutputFormat { syntax, escaping }
         }
         [
             variant(Syntax::Text, Escaping::Underscores),
@@ -47,13 +47,13 @@ impl Variant {
         ]
     };
 
-    /// A number below [`Variant::COUNT`].
+    /// A number below [`OutputFormat::COUNT`].
     pub(crate) const fn index(self) -> usize {
         (matches!(self.syntax, Syntax::OpenMetrics) as usize) * 2 + matches!(self.escaping, Escaping::AllowUtf8) as usize
     }
 }
 
-impl From<Format> for Variant {
+impl From<Format> for OutputFormat {
     fn from(format: Format) -> Self {
         Self {
             syntax: format.syntax(),
@@ -118,7 +118,7 @@ impl Item {
         size_of::<Self>() + header + additions + hidden
     }
 
-    fn write(&self, to: Variant, rope: &mut Rope) {
+    fn write(&self, to: OutputFormat, rope: &mut Rope) {
         if let Some(header) = &self.header {
             header.write(to, rope);
         }
@@ -132,7 +132,7 @@ impl Item {
         }
     }
 
-    fn may_be_copied(&self, to: Variant) -> bool {
+    fn may_be_copied(&self, to: OutputFormat) -> bool {
         let flags = self.source().flags;
         let forbidden = match to.syntax {
             Syntax::Text => FamilyFlags::REFORMAT_TEXT,
@@ -151,7 +151,7 @@ impl Item {
         matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram)
     }
 
-    fn reformat(&self, to: Variant, rope: &mut Rope) {
+    fn reformat(&self, to: OutputFormat, rope: &mut Rope) {
         let (exposition, source) = (&self.exposition, self.source());
         let spelling = Spelling {
             from: exposition.syntax(),
@@ -188,7 +188,7 @@ impl Item {
 
     /// The samples in the order in which series of several times are written: group by group, and within a group in ascending order of time.
     /// A sample without time is of the moment of the scrape, the latest. OpenMetrics does not allow it beside others with times.
-    fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: Variant) -> Vec<(Suffix, Sample<'a>)> {
+    fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: OutputFormat) -> Vec<(Suffix, Sample<'a>)> {
         let identity = Identity {
             kind: self.kind,
             additions: &[],

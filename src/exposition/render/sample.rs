@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use super::Variant;
+use super::OutputFormat;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::{Label, Labels, Sample, escape};
 use crate::model::Syntax;
@@ -109,7 +109,7 @@ pub(super) struct Spelling<'a> {
     /// The syntax that they came in.
     pub(super) from: Syntax,
     /// What they go out in.
-    pub(super) to: Variant,
+    pub(super) to: OutputFormat,
     /// Whether some name is written in quotes.
     pub(super) quoted: bool,
     /// Labels for those that lack them.
