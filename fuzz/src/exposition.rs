@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use exporter_proxy::exposition::{self, Exposition, Family, MetricType, Sample, Severity, FamilyFlags};
+use exporter_proxy::exposition::{self, Exposition, Family, FamilyFlags, MetricType, Sample, Severity};
 use exporter_proxy::model::Syntax;
 
 /// What a line alone can tell of itself.
@@ -103,7 +103,10 @@ fn no_good_line_is_lost(it: &Exposition) {
     let mut kept: BTreeMap<u64, Vec<Sample<'_>>> = BTreeMap::new();
     let mut bounded = HashSet::new();
     for family in it.families() {
-        if matches!(family.kind, MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary) {
+        if matches!(
+            family.kind,
+            MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary
+        ) {
             bounded.insert(it.text(family.name).to_vec());
         }
         for sample in it.samples(family) {

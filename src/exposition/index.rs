@@ -65,7 +65,10 @@ impl Exposition {
 
     /// Counts the samples without time of series that also have samples with times.
     fn count_mixed_times(&self) -> u32 {
-        let several = self.families.iter().filter(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES));
+        let several = self
+            .families
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES));
         let of = |family: &Family| {
             let mut series: HashMap<u64, (u32, bool)> = HashMap::new();
             for sample in self.samples(family) {

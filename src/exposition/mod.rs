@@ -23,7 +23,7 @@ mod span;
 mod timestamps;
 
 pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
-pub use family::{Family, MetricType, Suffix, FamilyFlags};
+pub use family::{Family, FamilyFlags, MetricType, Suffix};
 pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
 pub use hash::{label_hash, name_hash};
 pub use index::{Exposition, Runs};

@@ -76,7 +76,7 @@ impl Format {
 
 /// The content coding of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Coding {
+pub enum ContentEncoding {
     /// As it is.
     Identity,
     /// One gzip member.
@@ -97,7 +97,7 @@ pub fn format<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Format {
 
 /// Chooses the coding by the values of all `Accept-Encoding` headers of a request.
 #[must_use]
-pub fn coding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Coding {
+pub fn content_encoding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> ContentEncoding {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     for item in accept_encoding.into_iter().flat_map(|value| split_outside_quotes(value, b',')) {
         let mut fields = split_outside_quotes(item, b';');
@@ -113,9 +113,9 @@ pub fn coding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Coding
     let gzip = gzip.or(any).unwrap_or(0);
     // An identity that is not named is acceptable, but whoever names gzip alone would rather have gzip.
     if gzip > 0 && gzip >= identity.unwrap_or(0) {
-        Coding::Gzip
+        ContentEncoding::Gzip
     } else {
-        Coding::Identity
+        ContentEncoding::Identity
     }
 }
 
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn gzip_goes_to_whoever_wants_it() {
-        let chosen = |value: &str| coding([value.as_bytes()]);
+        let chosen = |value: &str| content_encoding([value.as_bytes()]);
         for wants in [
             "gzip",
             "gzip, deflate, br",
@@ -354,7 +354,7 @@ mod tests {
             "gzip;q=1.0, identity;q=0.5",
             "identity;q=0, *",
         ] {
-            assert_eq!(chosen(wants), Coding::Gzip, "{wants}");
+            assert_eq!(chosen(wants), ContentEncoding::Gzip, "{wants}");
         }
         for not in [
             "",
@@ -366,9 +366,9 @@ mod tests {
             "gzip;q=0.2, identity;q=0.9",
             "gzip;q=0.000",
         ] {
-            assert_eq!(chosen(not), Coding::Identity, "{not}");
+            assert_eq!(chosen(not), ContentEncoding::Identity, "{not}");
         }
-        assert_eq!(coding([]), Coding::Identity);
-        assert_eq!(coding([&b"br"[..], b"gzip"]), Coding::Gzip);
+        assert_eq!(content_encoding([]), ContentEncoding::Identity);
+        assert_eq!(content_encoding([&b"br"[..], b"gzip"]), ContentEncoding::Gzip);
     }
 }

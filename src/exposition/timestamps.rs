@@ -1,14 +1,17 @@
 //! What the samples' own timestamps say.
 
 use super::render::millis_of_seconds;
-use super::{Exposition, Sample, FamilyFlags};
+use super::{Exposition, FamilyFlags, Sample};
 use crate::model::{Syntax, Timestamp};
 
 impl Exposition {
     /// The newest timestamp that a sample carries; `None` where none carries any, which costs nothing to find out.
     #[must_use]
     pub fn newest_timestamp(&self) -> Option<Timestamp> {
-        let families = self.families().iter().filter(|family| family.flags.contains(FamilyFlags::TIMESTAMPS));
+        let families = self
+            .families()
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::TIMESTAMPS));
         let samples = families.flat_map(|family| self.samples(family));
         samples
             .filter_map(|sample| millis(sample.timestamp?, self.syntax()))

@@ -10,7 +10,7 @@ use super::{Shared, Text, parallel};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
 use crate::exposition::gzip::{CompressorPool, Effort, Piece};
-use crate::exposition::negotiate::Coding;
+use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::raw;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
@@ -130,10 +130,10 @@ impl Prepared {
     /// Whether [`Prepared::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
     /// connections.
     #[must_use]
-    pub fn is_ready(&self, coding: Coding) -> bool {
-        let is_ready = |exposed: &Exposed| match coding {
-            Coding::Identity => exposed.has_text(),
-            Coding::Gzip => exposed.is_compressed(),
+    pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
+        let is_ready = |exposed: &Exposed| match encoding {
+            ContentEncoding::Identity => exposed.has_text(),
+            ContentEncoding::Gzip => exposed.is_compressed(),
         };
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
@@ -147,15 +147,15 @@ impl Prepared {
     /// Renders and compresses the parts for which that is not done yet, once for all requests at the same time. For gzip the text itself
     /// need not be there.
     #[must_use]
-    pub fn finish(self, coding: Coding) -> Exposed {
+    pub fn finish(self, encoding: ContentEncoding) -> Exposed {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
             Work::Everything(variant) => everything(&self.shared, variant),
             Work::One(one) => one.finish(&self.shared),
         };
-        match coding {
-            Coding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
-            Coding::Gzip => exposed.compress(&self.shared.compressors),
+        match encoding {
+            ContentEncoding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
+            ContentEncoding::Gzip => exposed.compress(&self.shared.compressors),
         }
         exposed
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
-use crate::exposition::negotiate::{Coding, Escaping};
+use crate::exposition::negotiate::{ContentEncoding, Escaping};
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Topic, Update};
 
@@ -43,7 +43,7 @@ pub(super) const TEXT: OutputFormat = OutputFormat {
 };
 
 pub(super) fn text(view: &View) -> String {
-    let exposed = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity);
+    let exposed = view.exposition(TEXT, Selection::Everything).finish(ContentEncoding::Identity);
     let mut text = exposed.text().iter().map(|row| row.concat()).collect::<Vec<_>>().concat();
     text.extend(exposed.tail(Vec::new()).iter().flat_map(|chunk| chunk.text().concat()));
     String::from_utf8(text).unwrap()
@@ -552,7 +552,10 @@ fn memory_is_counted_and_given_back() {
     inlet.put(update("twin", &wide(2_000, 1), 0)).unwrap();
     let stored = view.memory();
     assert!(stored > nothing + 2 * 2_000 * 60, "{stored}");
-    let held = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity).text();
+    let held = view
+        .exposition(TEXT, Selection::Everything)
+        .finish(ContentEncoding::Identity)
+        .text();
     assert!(view.memory() > stored + 2_000 * 10, "copies count");
     for app in ["wide", "twin"] {
         assert!(inlet.remove(&AppName::new(app).unwrap(), Timestamp::default()));

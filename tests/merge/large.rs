@@ -12,7 +12,7 @@ use exporter_proxy::exposition::render::{Chunk, OutputFormat};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
 use crate::mixes::Dice;
-use crate::{OPENMETRICS, TEXT, OUTPUT_FORMATS, parsed, rendered};
+use crate::{OPENMETRICS, OUTPUT_FORMATS, TEXT, parsed, rendered};
 
 /// What an application says: families that all have, families that a neighbour has too, and its own.
 fn body(app: usize, dice: &mut Dice) -> String {

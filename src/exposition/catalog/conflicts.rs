@@ -14,7 +14,7 @@ use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use super::update::Turn;
 use super::{Catalog, Update};
-use crate::exposition::{MetricType, Suffix, FamilyFlags, name_hash};
+use crate::exposition::{FamilyFlags, MetricType, Suffix, name_hash};
 use crate::model::{AppName, Syntax};
 
 /// Conflicts of one app that are listed; the others are counted.

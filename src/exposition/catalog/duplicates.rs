@@ -13,7 +13,7 @@ use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::Turn;
 use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
-use crate::exposition::{Exposition, MetricType, Label, Runs, Sample, Suffix};
+use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
 pub(super) struct Source {

@@ -321,7 +321,10 @@ impl Shared {
 
     /// The declared contributions of each shape: scalar, histogram, summary.
     pub(super) fn shapes(&self) -> [u32; 3] {
-        let (histograms, summaries) = (self.kinds[kind_index(MetricType::Histogram)], self.kinds[kind_index(MetricType::Summary)]);
+        let (histograms, summaries) = (
+            self.kinds[kind_index(MetricType::Histogram)],
+            self.kinds[kind_index(MetricType::Summary)],
+        );
         [self.kinds.iter().sum::<u32>() - histograms - summaries, histograms, summaries]
     }
 

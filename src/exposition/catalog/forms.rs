@@ -156,7 +156,8 @@ impl Catalog {
         }
         let claims = [
             self.lookup(base, Suffix::Total).is_some_and(|id| self.is_counter(id)),
-            self.lookup(base, Suffix::Info).is_some_and(|id| self.has_role(id, MetricType::Info)),
+            self.lookup(base, Suffix::Info)
+                .is_some_and(|id| self.has_role(id, MetricType::Info)),
             self.lookup(base, Suffix::Bucket)
                 .is_some_and(|id| self.has_role(id, MetricType::GaugeHistogram)),
         ];

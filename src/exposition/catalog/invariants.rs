@@ -122,7 +122,10 @@ impl Catalog {
         assert_eq!(shared.unfit, count(|it| !it.text.fit));
         assert_eq!(shared.bytes, shared.of.iter().map(|(_, it)| it.bytes as usize).sum::<usize>());
         assert_eq!(shared.by_age.is_some(), shared.states_several_kinds());
-        let stated = shared.of.iter().filter(|(_, it)| !it.derived && it.text.kind != MetricType::Unknown);
+        let stated = shared
+            .of
+            .iter()
+            .filter(|(_, it)| !it.derived && it.text.kind != MetricType::Unknown);
         if let Some(by_age) = &shared.by_age {
             let ages: std::collections::BTreeSet<_> = stated.map(|(app, it)| (it.since, app)).collect();
             assert_eq!(*by_age, ages);

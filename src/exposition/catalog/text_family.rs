@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::exposition::render::underscored_metric;
-use crate::exposition::{Exposition, Family, MetricType, Suffix, FamilyFlags};
+use crate::exposition::{Exposition, Family, FamilyFlags, MetricType, Suffix};
 use crate::model::Syntax;
 
 /// Sample names of a family of the text format, and how its samples are grouped.
@@ -26,7 +26,12 @@ impl From<MetricType> for Shape {
         match kind {
             MetricType::Histogram => Self::Histogram,
             MetricType::Summary => Self::Summary,
-            MetricType::Unknown | MetricType::Counter | MetricType::Gauge | MetricType::GaugeHistogram | MetricType::Info | MetricType::StateSet => Self::Scalar,
+            MetricType::Unknown
+            | MetricType::Counter
+            | MetricType::Gauge
+            | MetricType::GaugeHistogram
+            | MetricType::Info
+            | MetricType::StateSet => Self::Scalar,
         }
     }
 }
@@ -43,7 +48,9 @@ impl Shape {
 
     /// All of its sample names.
     pub(super) fn names(self) -> FamilyFlags {
-        self.suffixes().iter().fold(FamilyFlags::BARE, |names, suffix| names | suffix.as_flag())
+        self.suffixes()
+            .iter()
+            .fold(FamilyFlags::BARE, |names, suffix| names | suffix.as_flag())
     }
 }
 

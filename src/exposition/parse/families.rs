@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Family, MetricType, Suffix, FamilyFlags};
+use super::super::family::{Family, FamilyFlags, MetricType, Suffix};
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::span::Span;

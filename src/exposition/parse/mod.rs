@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::family::{Family, MetricType, Suffix, FamilyFlags};
+use super::family::{Family, FamilyFlags, MetricType, Suffix};
 use super::hash::Seed;
 use super::reason::Reason;
 use super::sample;
@@ -254,7 +254,11 @@ impl Reader<'_, '_> {
             Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
-        if self.syntax == Syntax::OpenMetrics && line.flags.intersects(FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::RESERVED_LABELS) {
+        if self.syntax == Syntax::OpenMetrics
+            && line
+                .flags
+                .intersects(FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::RESERVED_LABELS)
+        {
             self.odd_spelling(start, line.flags);
         }
         if self.repeated == Repeated::Fault {
@@ -481,7 +485,10 @@ impl Reader<'_, '_> {
             rest = &rest[count..];
             let to = from + narrow(count);
             let mut family = draft.finish(from..to);
-            if let (Err(misfit), false) = (draft.shape.ends_well(draft.kind), family.flags.contains(FamilyFlags::INVALID_OPENMETRICS)) {
+            if let (Err(misfit), false) = (
+                draft.shape.ends_well(draft.kind),
+                family.flags.contains(FamilyFlags::INVALID_OPENMETRICS),
+            ) {
                 family.flags |= FamilyFlags::INVALID_OPENMETRICS;
                 unfit.push((misfit, family.kind, family.name));
             }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{MetricType, Suffix, FamilyFlags};
+use super::super::family::{FamilyFlags, MetricType, Suffix};
 use super::super::timestamps::millis;
 use super::line::{Line, Scanner};
 use super::table::Table;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::exposition::{Exposition, Family, MetricType, Suffix, FamilyFlags};
+use crate::exposition::{Exposition, Family, FamilyFlags, MetricType, Suffix};
 use crate::model::Syntax;
 
 fn text(text: &str) -> Exposition {
@@ -57,7 +57,10 @@ fn a_family_is_one_run() {
 #[test]
 fn families_are_made_whole() {
     let it = text("foo 1\nbar 1\nfoo{a=\"b\"} 1\n\nfoo{a=\"c\"} 1\n# comment\nbar{x=\"y\"} 2");
-    assert_eq!(names(&it), [("foo".into(), MetricType::Unknown, 3), ("bar".into(), MetricType::Unknown, 2)]);
+    assert_eq!(
+        names(&it),
+        [("foo".into(), MetricType::Unknown, 3), ("bar".into(), MetricType::Unknown, 2)]
+    );
     assert_eq!(runs(&it, &it.families()[0]), ["foo 1", "foo{a=\"b\"} 1", "foo{a=\"c\"} 1"]);
     assert_eq!(runs(&it, &it.families()[1]), ["bar 1", "bar{x=\"y\"} 2"]);
     assert!(it.faults().is_empty());
@@ -71,7 +74,10 @@ fn a_histogram_owns_its_samples() {
     ));
     assert_eq!(
         names(&it),
-        [("h".into(), MetricType::Histogram, 5), ("h_sum_total".into(), MetricType::Unknown, 1)]
+        [
+            ("h".into(), MetricType::Histogram, 5),
+            ("h_sum_total".into(), MetricType::Unknown, 1)
+        ]
     );
     assert_eq!(
         faults(&it),
@@ -106,7 +112,10 @@ fn first_headers_stand() {
             "7:8 TYPE line after samples of the same metric"
         ]
     );
-    assert_eq!(names(&it), [("a".into(), MetricType::Gauge, 1), ("b".into(), MetricType::Unknown, 1)]);
+    assert_eq!(
+        names(&it),
+        [("a".into(), MetricType::Gauge, 1), ("b".into(), MetricType::Unknown, 1)]
+    );
     assert_eq!(string(it.text(it.families()[1].help.unwrap())), "late is fine");
 }
 
@@ -293,7 +302,11 @@ fn exemplars_are_handed_out_where_they_may_be() {
     let it = open("# TYPE a gauge\na 1 # {x=\"y\"} 1\n# TYPE b counter\nb_total 1 # {} 1\n# EOF\n");
     assert!(it.faults().is_empty());
     assert!(it.samples(&it.families()[0]).all(|it| it.exemplar.is_none()));
-    assert!(it.families()[0].flags.contains(FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_OPENMETRICS));
+    assert!(
+        it.families()[0]
+            .flags
+            .contains(FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_OPENMETRICS)
+    );
     assert!(it.samples(&it.families()[1]).all(|it| it.exemplar.is_some()));
     assert_eq!((it.faults().exemplars(), it.faults().first_exemplar().unwrap().line), (1, 2));
 }
@@ -448,8 +461,16 @@ fn shapes_that_open_metrics_refuses_are_marked() {
         assert!(it.faults().is_empty(), "{lines}");
         assert_eq!(!only(&it).flags.contains(FamilyFlags::INVALID_OPENMETRICS), fits, "{lines}");
     }
-    assert!(only(&open("# TYPE c counter\nc 1\n# EOF\n")).flags.contains(FamilyFlags::INVALID_OPENMETRICS));
-    assert!(only(&open("# TYPE i info\ni_info 2\n# EOF\n")).flags.contains(FamilyFlags::INVALID_OPENMETRICS));
+    assert!(
+        only(&open("# TYPE c counter\nc 1\n# EOF\n"))
+            .flags
+            .contains(FamilyFlags::INVALID_OPENMETRICS)
+    );
+    assert!(
+        only(&open("# TYPE i info\ni_info 2\n# EOF\n"))
+            .flags
+            .contains(FamilyFlags::INVALID_OPENMETRICS)
+    );
     assert!(
         only(&open("# TYPE s stateset\ns{t=\"a\"} 1\n# EOF\n"))
             .flags
@@ -487,7 +508,11 @@ fn a_series_may_stand_with_several_times() {
     let read = text("a{x=\"1\"} 1 1000\na{x=\"1\"} 2 2000\nb 1 5\r\nb 2 6\r\na{x=\"1\"} 3 3000\na{x=\"1\"} 4\n");
     assert!(read.faults().is_empty(), "{:?}", faults(&read));
     assert_eq!(read.series(), 6);
-    assert!(read.families().iter().all(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES)));
+    assert!(
+        read.families()
+            .iter()
+            .all(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES))
+    );
     assert_eq!(read.mixed_times(), 1);
     let read = text("a 1 1000\na 2 2000\na 3 2000\na 4 02000\nb 1\nb 2\nc 1\na 5 1000\n");
     assert_eq!(

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::negotiate::{Escaping, Format};
-use super::{Exposition, Family, MetricType, Sample, Suffix, FamilyFlags};
+use super::{Exposition, Family, FamilyFlags, MetricType, Sample, Suffix};
 use crate::model::Syntax;
 
 pub use chunk::Chunk;
