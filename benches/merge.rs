@@ -11,7 +11,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Exposed, Rules, Selection, Update};
-use exporter_proxy::exposition::gzip::{Compressor, Effort};
+use exporter_proxy::exposition::gzip::{CompressionLevel, Compressor};
 use exporter_proxy::exposition::negotiate::Escaping;
 use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
@@ -241,7 +241,7 @@ fn gzip_join(bencher: Bencher<'_, '_>) {
     exposed
         .chunks()
         .iter()
-        .for_each(|chunk| chunk.compress(Effort::Fast, &mut compressor));
+        .for_each(|chunk| chunk.compress(CompressionLevel::Fast, &mut compressor));
     bencher
         .counter(BytesCount::new(exposed.body(None).len()))
         .bench_local(|| exposed.gzip_body(None));
@@ -257,12 +257,12 @@ fn gzip_stored(bencher: Bencher<'_, '_>) {
 }
 
 /// Compressing all segments in the background.
-#[divan::bench(args = [Effort::Fast, Effort::Small], sample_count = 5)]
-fn compress(bencher: Bencher<'_, '_>, effort: Effort) {
+#[divan::bench(args = [CompressionLevel::Fast, CompressionLevel::Small], sample_count = 5)]
+fn compress(bencher: Bencher<'_, '_>, level: CompressionLevel) {
     let exposed = World::new(APPS, 0).answer(TEXT);
     let mut compressor = Compressor::new();
     let bytes = exposed.body(None).len();
     bencher
         .counter(BytesCount::new(bytes))
-        .bench_local(|| exposed.chunks().iter().for_each(|chunk| chunk.compress(effort, &mut compressor)));
+        .bench_local(|| exposed.chunks().iter().for_each(|chunk| chunk.compress(level, &mut compressor)));
 }

@@ -42,14 +42,14 @@ pub struct Piece {
 
 /// How much work goes into a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effort {
+pub enum CompressionLevel {
     /// Level 3, inside a scrape. It takes about as long as level 1 and gives three quarters of its size.
     Fast,
     /// Level 6, for what is quiet.
     Small,
 }
 
-/// The memory of a compressor, some 300 kB for each effort, kept between pieces: setting it up costs about as much as deflating 20 kB.
+/// The memory of a compressor, some 300 kB for each level, kept between pieces: setting it up costs about as much as deflating 20 kB.
 #[derive(Debug, Default)]
 pub struct Compressor {
     fast: Option<Compress>,
@@ -69,12 +69,12 @@ impl Compressor {
         *self = Self::default();
     }
 
-    fn state(&mut self, effort: Effort) -> (&mut Compress, &mut Vec<u8>) {
-        let (slot, level) = match effort {
-            Effort::Fast => (&mut self.fast, Compression::new(3)),
-            Effort::Small => (&mut self.small, Compression::new(6)),
+    fn state(&mut self, level: CompressionLevel) -> (&mut Compress, &mut Vec<u8>) {
+        let (slot, zlib_level) = match level {
+            CompressionLevel::Fast => (&mut self.fast, Compression::new(3)),
+            CompressionLevel::Small => (&mut self.small, Compression::new(6)),
         };
-        let state = slot.get_or_insert_with(|| Compress::new(level, false));
+        let state = slot.get_or_insert_with(|| Compress::new(zlib_level, false));
         state.reset();
         self.output.clear();
         (state, &mut self.output)
@@ -112,8 +112,8 @@ impl CompressorPool {
 impl Piece {
     /// Deflates `text`, which may come in several slices.
     #[must_use]
-    pub fn compress(text: &[Bytes], effort: Effort, with: &mut Compressor) -> Self {
-        let (state, output) = with.state(effort);
+    pub fn compress(text: &[Bytes], level: CompressionLevel, with: &mut Compressor) -> Self {
+        let (state, output) = with.state(level);
         for slice in text {
             deflate(state, slice, FlushCompress::None, output);
         }
@@ -321,7 +321,7 @@ mod tests {
     fn a_condensed_piece_is_the_same_in_fewer_slices() {
         let mut compressor = Compressor::new();
         let small: Vec<_> = (1..100)
-            .map(|lines| Piece::compress(&[text(lines).into()], Effort::Fast, &mut compressor))
+            .map(|lines| Piece::compress(&[text(lines).into()], CompressionLevel::Fast, &mut compressor))
             .collect();
         let large = Piece::stored(&[text(5_000).into()]);
         let whole = Piece::concat(small.iter().chain([&large]).chain(&small));
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn rows_share_what_their_pieces_hold() {
-        let piece = Piece::compress(&[text(1_000).into()], Effort::Fast, &mut Compressor::new());
+        let piece = Piece::compress(&[text(1_000).into()], CompressionLevel::Fast, &mut Compressor::new());
         let rows = join_rows([&piece, &piece]);
         assert_eq!(rows.iter().filter(|row| Arc::ptr_eq(row, &piece.deflated)).count(), 2);
         assert_eq!(
@@ -349,7 +349,7 @@ mod tests {
         assert!(
             read_one_member(&join([
                 &Piece::stored(&[]),
-                &Piece::compress(&[], Effort::Fast, &mut Compressor::new())
+                &Piece::compress(&[], CompressionLevel::Fast, &mut Compressor::new())
             ]))
             .is_empty()
         );
@@ -360,7 +360,7 @@ mod tests {
         let mut compressor = Compressor::new();
         for len in 0..400 {
             let noise: Vec<u8> = (0..len * 91_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
-            let piece = Piece::compress(&[Bytes::from(noise.clone())], Effort::Fast, &mut compressor);
+            let piece = Piece::compress(&[Bytes::from(noise.clone())], CompressionLevel::Fast, &mut compressor);
             let last = Piece::stored(&[Bytes::from_static(b"end")]);
             assert_eq!(read_one_member(&join([&piece, &last])), [&noise[..], b"end"].concat());
         }
@@ -373,9 +373,9 @@ mod tests {
         let mut compressor = Compressor::new();
         let (one, two) = ([Bytes::copy_from_slice(one)], [Bytes::copy_from_slice(two)]);
         let pieces = [
-            Piece::compress(&one, Effort::Small, &mut compressor),
+            Piece::compress(&one, CompressionLevel::Small, &mut compressor),
             Piece::stored(&two),
-            Piece::compress(&two, Effort::Fast, &mut compressor),
+            Piece::compress(&two, CompressionLevel::Fast, &mut compressor),
         ];
         let (member, expected) = (join(&pieces).concat(), [&one[0][..], &two[0], &two[0]].concat());
         let python = "import sys, zlib; d = zlib.decompressobj(31); t = d.decompress(sys.stdin.buffer.read()); \
@@ -423,8 +423,8 @@ mod tests {
                 let slices = [whole.slice(..cut.min(len)), Bytes::new(), whole.slice(cut.min(len)..)];
                 pieces.push(match kind {
                     0 => Piece::stored(&slices),
-                    1 => Piece::compress(&slices, Effort::Fast, &mut compressor),
-                    _ => Piece::compress(&slices, Effort::Small, &mut compressor),
+                    1 => Piece::compress(&slices, CompressionLevel::Fast, &mut compressor),
+                    _ => Piece::compress(&slices, CompressionLevel::Small, &mut compressor),
                 });
             }
             let joined = join(&pieces);

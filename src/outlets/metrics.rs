@@ -143,7 +143,7 @@ impl Scraping {
 
     /// Compresses the chunks that are not compressed, away from the threads that serve connections where that takes time.
     async fn compress(&self, chunks: Vec<Arc<Chunk>>) {
-        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.level().is_none()).collect();
         let text: u64 = pending.iter().map(|chunk| chunk.len()).sum();
         let compressors = Arc::clone(&self.compressors);
         let work = move || {
@@ -154,7 +154,7 @@ impl Scraping {
 
     /// The tail as few chunks: small ones, which are made for this response alone, are compressed together.
     fn condensed(tail: Vec<Arc<Chunk>>) -> Vec<Arc<Chunk>> {
-        let is_small = |chunk: &Arc<Chunk>| chunk.effort().is_none() && chunk.len() < SMALL_TEXT;
+        let is_small = |chunk: &Arc<Chunk>| chunk.level().is_none() && chunk.len() < SMALL_TEXT;
         let mut condensed = Vec::new();
         for run in tail.chunk_by(|one, other| is_small(one) && is_small(other)) {
             match run {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::tests::{TEXT, in_raw, merging, text, update};
 use super::{Exposed, Inlet, Limits, View};
 use crate::exposition::catalog::Selection;
-use crate::exposition::gzip::{Compressor, Effort};
+use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Syntax, Timestamp, Update};
@@ -53,7 +53,7 @@ fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
     let chunks = exposed(ContentEncoding::Gzip).chunks().to_vec();
     chunks
         .iter()
-        .for_each(|chunk| chunk.compress(Effort::Small, &mut Compressor::new()));
+        .for_each(|chunk| chunk.compress(CompressionLevel::Small, &mut Compressor::new()));
     assert!(!exposed(ContentEncoding::Gzip).has_text(), "compressing leaves it away");
     assert_eq!(exposed(ContentEncoding::Gzip).piece().text_len(), whole.len() as u64);
     assert_eq!(text(&view), whole);
@@ -125,13 +125,13 @@ fn an_answer_about_one_application_is_kept_while_it_is_true() {
     let first = of_app(&view, "a", TEXT);
     assert_eq!(read(&first), "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n");
     // Whatever does not concern it leaves it as it is, compressed form included.
-    first.chunks()[0].compress(Effort::Fast, &mut Compressor::new());
+    first.chunks()[0].compress(CompressionLevel::Fast, &mut Compressor::new());
     inlet.put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 2)).unwrap();
     inlet.put(update("b", "# TYPE x gauge\nx{i=\"2\"} 2\nother 1\n", 2)).unwrap();
     inlet.put(update("c", "z 1\n", 2)).unwrap();
     inlet.remove(&AppName::new("c").unwrap(), Timestamp::from_millis(2));
     assert!(is_ready());
-    assert_eq!(of_app(&view, "a", TEXT).chunks()[0].effort(), Some(Effort::Fast));
+    assert_eq!(of_app(&view, "a", TEXT).chunks()[0].level(), Some(CompressionLevel::Fast));
     // Another application makes a label necessary.
     inlet.put(update("b", "# TYPE x gauge\nx{i=\"1\"} 2\n", 3)).unwrap();
     assert!(!is_ready());
@@ -252,7 +252,7 @@ fn copies_of_one_application_are_let_go_too() {
     let (inlet, view) = copying();
     let kept = of_app(&view, "app-1", TEXT);
     let whole = read(&kept);
-    kept.chunks()[0].compress(Effort::Fast, &mut Compressor::new());
+    kept.chunks()[0].compress(CompressionLevel::Fast, &mut Compressor::new());
     inlet.rest();
     inlet.rest();
     let again = of_app(&view, "app-1", TEXT);

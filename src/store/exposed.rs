@@ -9,7 +9,7 @@ use super::answers::{Aspect, Way};
 use super::{Shared, Text, parallel};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
-use crate::exposition::gzip::{CompressorPool, Effort, Piece};
+use crate::exposition::gzip::{CompressionLevel, CompressorPool, Piece};
 use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::raw;
 use crate::exposition::render::{Chunk, OutputFormat};
@@ -250,7 +250,7 @@ impl Exposed {
             return;
         }
         let mut newly_compressed = self.newly_compressed();
-        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.level().is_none()).collect();
         parallel::for_each(&pending, |chunk| compressors.with(|compressor| chunk.compress_once(compressor)));
         newly_compressed.extend(pending.into_iter().cloned());
         self.0.compressed.store(true, Ordering::Release);
@@ -289,19 +289,19 @@ impl Exposed {
     #[must_use]
     pub fn piece(&self) -> Arc<Piece> {
         // Chunks are only ever compressed better, so the sum tells whether any has been since.
-        let effort = |chunk: &Arc<Chunk>| match chunk.effort() {
+        let level = |chunk: &Arc<Chunk>| match chunk.level() {
             None => 0,
-            Some(Effort::Fast) => 1,
-            Some(Effort::Small) => 2,
+            Some(CompressionLevel::Fast) => 1,
+            Some(CompressionLevel::Small) => 2,
         };
-        let efforts = self.0.chunks.iter().map(effort).sum();
+        let levels = self.0.chunks.iter().map(level).sum();
         let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == efforts) {
+        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == levels) {
             return Arc::clone(piece);
         }
         let pieces: Vec<_> = self.0.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
         let piece = Arc::new(Piece::concat(&pieces).condensed());
-        *joined = Some((efforts, Arc::clone(&piece)));
+        *joined = Some((levels, Arc::clone(&piece)));
         piece
     }
 

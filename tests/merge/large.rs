@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection, Update};
-use exporter_proxy::exposition::gzip::{Compressor, Effort};
+use exporter_proxy::exposition::gzip::{CompressionLevel, Compressor};
 use exporter_proxy::exposition::render::{Chunk, OutputFormat};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
@@ -195,7 +195,14 @@ fn compressed_answers_say_the_same() {
     for (turn, chunk) in exposed.chunks().iter().enumerate() {
         // Some parts are not compressed yet.
         if turn % 3 > 0 {
-            chunk.compress(if turn % 3 == 1 { Effort::Fast } else { Effort::Small }, &mut compressor);
+            chunk.compress(
+                if turn % 3 == 1 {
+                    CompressionLevel::Fast
+                } else {
+                    CompressionLevel::Small
+                },
+                &mut compressor,
+            );
         }
         let body = exposed.gzip_body(None);
         let gzip = body.clone().into_parts().concat();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::rope::Rope;
 use super::{Item, OutputFormat};
 use crate::exposition::MemoryMeter;
-use crate::exposition::gzip::{Compressor, Effort, Piece};
+use crate::exposition::gzip::{CompressionLevel, Compressor, Piece};
 
 /// How much text is deflated into one piece: what a segment has at most, so that large applications give several pieces of work.
 const MAX_PIECE_TEXT: usize = 256 * 1024;
@@ -41,7 +41,7 @@ struct Source {
 
 #[derive(Debug)]
 struct Compressed {
-    effort: Effort,
+    level: CompressionLevel,
     pieces: Vec<Piece>,
 }
 
@@ -123,35 +123,35 @@ impl Chunk {
         self.len == 0
     }
 
-    /// The effort that went into its compressed form, if it has one.
+    /// The level that went into its compressed form, if it has one.
     #[must_use]
-    pub fn effort(&self) -> Option<Effort> {
-        self.compressed.load().as_ref().map(|it| it.effort)
+    pub fn level(&self) -> Option<CompressionLevel> {
+        self.compressed.load().as_ref().map(|it| it.level)
     }
 
-    /// Makes the compressed form with [`Effort::Fast`], unless there is one.
+    /// Makes the compressed form with [`CompressionLevel::Fast`], unless there is one.
     pub fn compress_once(&self, with: &mut Compressor) {
-        if self.effort().is_some() {
+        if self.level().is_some() {
             return;
         }
         let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.effort().is_none() {
-            self.compress(Effort::Fast, with);
+        if self.level().is_none() {
+            self.compress(CompressionLevel::Fast, with);
         }
     }
 
     /// Makes the compressed form, in place of one that it may have.
-    pub fn compress(&self, effort: Effort, with: &mut Compressor) {
+    pub fn compress(&self, level: CompressionLevel, with: &mut Compressor) {
         let text = self.text.load_full().unwrap_or_else(|| self.render_again());
         let compress = |text: &Vec<Bytes>| {
-            let piece = Piece::compress(text, effort, with);
+            let piece = Piece::compress(text, level, with);
             match &self.meter {
                 Some(meter) => piece.metered(meter),
                 None => piece,
             }
         };
         let pieces = portions(&text).iter().map(compress).collect();
-        self.compressed.store(Some(Arc::new(Compressed { effort, pieces })));
+        self.compressed.store(Some(Arc::new(Compressed { level, pieces })));
     }
 
     /// The pieces to join into a gzip body: compressed ones, or stored blocks where there are none yet.
@@ -211,8 +211,8 @@ mod tests {
     fn compressing_changes_the_form_and_not_the_text() {
         let chunk = Chunk::new(vec![Bytes::from(vec![b'a'; 1000])]);
         let stored = chunk.pieces();
-        chunk.compress(Effort::Fast, &mut Compressor::new());
-        assert_eq!(chunk.effort(), Some(Effort::Fast));
+        chunk.compress(CompressionLevel::Fast, &mut Compressor::new());
+        assert_eq!(chunk.level(), Some(CompressionLevel::Fast));
         let deflated: u64 = chunk.pieces().iter().map(Piece::deflated_len).sum();
         assert!(deflated < 100);
         assert_eq!(chunk.pieces()[0].text_len(), stored[0].text_len());

@@ -170,7 +170,7 @@ mod tests {
     fn what_is_kept_is_bounded_and_what_is_used_stays() {
         let blocks = Blocks::default();
         let often = blocks.render("e", events(0..10, 1), None, ContentEncoding::Gzip);
-        assert!(often[1].effort().is_some());
+        assert!(often[1].level().is_some());
         for start in (64..20_000).step_by(64) {
             blocks.render("e", events(start..start + 64, 4_000), None, ContentEncoding::Identity);
             let again = blocks.render("e", events(0..10, 1), None, ContentEncoding::Gzip);
