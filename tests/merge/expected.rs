@@ -103,11 +103,11 @@ impl Model {
             self.apps.insert(name.to_owned(), before.expect("just seen"));
             return;
         }
-        let mut additions = labels.to_vec();
+        let mut extra_labels = labels.to_vec();
         if let Some(label) = &self.app_label {
-            additions.push((label.clone(), name.to_owned()));
+            extra_labels.push((label.clone(), name.to_owned()));
         }
-        let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &additions);
+        let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &extra_labels);
         for (key, part) in &mut parts {
             let same = before
                 .as_ref()
@@ -120,7 +120,7 @@ impl Model {
             App {
                 parts,
                 help,
-                labels: additions,
+                labels: extra_labels,
                 updated: self.clock,
                 last,
             },
@@ -464,7 +464,7 @@ fn text_family(syntax: Syntax, kind: MetricType, suffix: Suffix) -> (&'static st
     }
 }
 
-fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTreeMap<String, Part>, BTreeMap<String, String>) {
+fn parts(exposition: &Arc<Exposition>, extra_labels: &[(String, String)]) -> (BTreeMap<String, Part>, BTreeMap<String, String>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut found: Vec<(usize, String, Part)> = Vec::new();
     let mut helps = BTreeMap::new();
@@ -478,14 +478,14 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             let key = underscored(&format!("{}{beyond}", text(exposition.text(family.name))));
             let mut group = legacy(&ordered);
             names.extend(ordered.iter().map(|(name, _)| underscored(name)));
-            for (label, value) in additions {
+            for (label, value) in extra_labels {
                 add(&mut seen.1, label, value);
                 add(&mut group, label, value);
             }
             let sample_name = underscored(&seen.0);
-            // Of groups that additions make one the first stands.
+            // Of groups that extra_labels make one the first stands.
             let (mut was, mut looks): (Labels, Labels) = (ordered.iter().cloned().collect(), ordered.iter().cloned().collect());
-            additions.iter().for_each(|(label, value)| add(&mut looks, label, value));
+            extra_labels.iter().for_each(|(label, value)| add(&mut looks, label, value));
             let own_name = underscored(&text(exposition.text(family.name)));
             let own_kind = if family.kind == MetricType::GaugeHistogram {
                 MetricType::Histogram

@@ -12,13 +12,13 @@ use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::Turn;
-use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
+use crate::exposition::render::{ExtraLabel, Hidden, Identity, underscored_label};
 use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
 pub(super) struct Source {
     exposition: Arc<Exposition>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     text: TextFamily,
 }
 
@@ -26,7 +26,7 @@ impl Source {
     fn of(app: &App, text: TextFamily) -> Self {
         Self {
             exposition: Arc::clone(&app.exposition),
-            additions: Arc::clone(&app.additions),
+            extra_labels: Arc::clone(&app.extra_labels),
             text,
         }
     }
@@ -40,7 +40,7 @@ impl Source {
         let names = if whole { family.flags.names() } else { self.text.names };
         let identity = Identity {
             kind: self.text.kind,
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             quoted: self.text.quoted,
         };
         self.exposition.samples(family).filter_map(move |sample| {
@@ -76,7 +76,7 @@ fn same_series(before: &Source, now: &Source) -> bool {
     };
     text(before) == text(now)
         && before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && before.lines().eq_by_series(now.lines())
 }
 
@@ -88,7 +88,7 @@ pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> boo
     };
     let lines = |runs| Lines { runs, rest: None };
     before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && lines(before.exposition.runs(old)).eq_by_series(lines(now.exposition.runs(new)))
 }
 
@@ -187,7 +187,10 @@ impl Catalog {
     /// The digest of a contribution's series, and the ranks whose label names they use.
     fn digest_series(&self, source: &Source) -> (u64, u8) {
         let rules = &self.rules;
-        let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
+        let mut taken = source
+            .extra_labels
+            .iter()
+            .fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
             taken |= if label.quoted {
                 rules.taken_by(&underscored_label(label.name))

@@ -16,7 +16,7 @@ use super::{Catalog, Group, Update};
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Chunk, Item, OutputFormat};
+use crate::exposition::render::{Chunk, ExtraLabel, Item, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -52,14 +52,14 @@ enum Scope {
 pub(super) struct ReservedFamilies {
     pub(super) name: AppName,
     pub(super) exposition: Arc<Exposition>,
-    pub(super) additions: Arc<[Addition]>,
+    pub(super) extra_labels: Arc<[ExtraLabel]>,
     pub(super) families: Arc<[u32]>,
 }
 
 impl ReservedFamilies {
     /// True if these are the same families of the same update.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.exposition, &other.exposition) && self.additions == other.additions && self.families == other.families
+        Arc::ptr_eq(&self.exposition, &other.exposition) && self.extra_labels == other.extra_labels && self.families == other.families
     }
 }
 
@@ -182,12 +182,12 @@ impl App {
         if self.reserved.is_empty() {
             return None;
         }
-        let label = Addition::new(rules.reserved_label(), self.name.as_str());
-        let given = self.additions.iter().filter(|it| it.name != label.name).cloned();
+        let label = ExtraLabel::new(rules.reserved_label(), self.name.as_str());
+        let given = self.extra_labels.iter().filter(|it| it.name != label.name).cloned();
         Some(ReservedFamilies {
             name: self.name.clone(),
             exposition: Arc::clone(&self.exposition),
-            additions: given.chain([label.clone()]).collect(),
+            extra_labels: given.chain([label.clone()]).collect(),
             families: Arc::clone(&self.reserved),
         })
     }

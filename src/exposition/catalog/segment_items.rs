@@ -9,7 +9,7 @@ use super::entry::{Contribution, Entry, Form, Only, Shared};
 use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Header, Help, Item, OutputFormat};
+use crate::exposition::render::{ExtraLabel, Header, Help, Item, OutputFormat};
 use crate::exposition::{MetricType, Suffix};
 use crate::model::Syntax;
 
@@ -60,12 +60,12 @@ impl Catalog {
             form: family.form,
         };
         for &suffix in sections(family.form, variant) {
-            let additions = if family.labelled {
+            let extra_labels = if family.labelled {
                 self.with_label(app, 0)
             } else {
-                Arc::clone(&app.additions)
+                Arc::clone(&app.extra_labels)
             };
-            let Some(mut item) = item(app, &family.text, exposure, variant, suffix, additions) else {
+            let Some(mut item) = item(app, &family.text, exposure, variant, suffix, extra_labels) else {
                 continue;
             };
             let help = app.exposition.families()[family.text.family as usize].help.map(|help| Help {
@@ -107,8 +107,8 @@ impl Catalog {
         };
         let mut of_section = shared.of.among(only).filter_map(|(app, contribution)| {
             let (owner, text) = (&self.apps.slots[app], shared.exposed(contribution));
-            let additions = self.additions_of(shared, owner, contribution);
-            let mut item = item(owner, &text, exposure, variant, suffix, additions)?;
+            let extra_labels = self.additions_of(shared, owner, contribution);
+            let mut item = item(owner, &text, exposure, variant, suffix, extra_labels)?;
             item.hidden = self.hidden(id, app);
             Some((owner, text, item))
         });
@@ -137,18 +137,18 @@ impl Catalog {
         items.extend(of_section.map(|(.., item)| item));
     }
 
-    fn additions_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[Addition]> {
+    fn additions_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
         if contribution.labelled {
             self.with_label(app, shared.rank)
         } else {
-            Arc::clone(&app.additions)
+            Arc::clone(&app.extra_labels)
         }
     }
 
     /// The added labels of an app and its disambiguating label.
-    fn with_label(&self, app: &App, rank: u8) -> Arc<[Addition]> {
-        let label = Addition::new(&self.rules.labels[usize::from(rank)], app.name.as_str());
-        app.additions.iter().cloned().chain([label]).collect()
+    fn with_label(&self, app: &App, rank: u8) -> Arc<[ExtraLabel]> {
+        let label = ExtraLabel::new(&self.rules.labels[usize::from(rank)], app.name.as_str());
+        app.extra_labels.iter().cloned().chain([label]).collect()
     }
 
     fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: OutputFormat, suffix: Option<Suffix>) -> Header {
@@ -239,7 +239,7 @@ fn item(
     exposure: Exposure,
     variant: OutputFormat,
     suffix: Option<Suffix>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
 ) -> Option<Item> {
     let names = section_names(app, text, exposure, variant, suffix)?;
     let kind = match (variant.syntax, exposure.form) {
@@ -254,7 +254,7 @@ fn item(
         header: None,
         kind,
         grouping: text.kind,
-        additions,
+        extra_labels,
         hidden: None,
     })
 }

@@ -12,7 +12,7 @@ use super::plan::{Plan, ReservedFamilies, Selection};
 use super::rules::{Duplicates, Rules};
 use super::update::no_labels;
 use super::{Catalog, Update};
-use crate::exposition::render::{Addition, OutputFormat};
+use crate::exposition::render::{ExtraLabel, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -89,7 +89,7 @@ impl Tail {
             self.put(
                 id,
                 &app.name,
-                Arc::clone(&app.additions),
+                Arc::clone(&app.extra_labels),
                 Arc::clone(&app.exposition),
                 Some(&app.families),
             );
@@ -105,8 +105,15 @@ impl Tail {
         }
     }
 
-    fn put(&mut self, id: AppId, name: &AppName, additions: Arc<[Addition]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
-        let update = Update::with(&Arc::clone(self.catalog.rules()), name, &no_labels(), additions, exposition, only);
+    fn put(&mut self, id: AppId, name: &AppName, extra_labels: Arc<[ExtraLabel]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
+        let update = Update::with(
+            &Arc::clone(self.catalog.rules()),
+            name,
+            &no_labels(),
+            extra_labels,
+            exposition,
+            only,
+        );
         self.catalog.apply(id, update);
     }
 }
@@ -137,7 +144,7 @@ mod tests {
         Arc::new(ReservedFamilies {
             name: AppName::new(name).unwrap(),
             exposition,
-            additions: Arc::new([Addition::new("exporter_app", name)]),
+            extra_labels: Arc::new([ExtraLabel::new("exporter_app", name)]),
             families,
         })
     }

@@ -11,7 +11,7 @@ use super::rules::{Duplicates, Rules};
 use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
-use crate::exposition::render::Addition;
+use crate::exposition::render::ExtraLabel;
 use crate::exposition::{Exposition, MetricType, Suffix, name_hash};
 use crate::model::{AppName, LabelPair, Syntax};
 
@@ -27,7 +27,7 @@ pub struct Update {
     rules: Arc<Rules>,
     name: AppName,
     labels: Arc<[LabelPair]>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     exposition: Arc<Exposition>,
     families: PagedVec<AppFamily>,
     /// The hashes of the families' keys.
@@ -53,8 +53,8 @@ impl Update {
     /// Prepares the update that replaces all families of an app. `labels` are added to every series that lacks them.
     #[must_use]
     pub fn new(rules: &Arc<Rules>, name: &AppName, labels: &Arc<[LabelPair]>, exposition: Arc<Exposition>) -> Self {
-        let additions = additions(rules, name, labels);
-        Self::with(rules, name, labels, additions, exposition, None)
+        let extra_labels = extra_labels(rules, name, labels);
+        Self::with(rules, name, labels, extra_labels, exposition, None)
     }
 
     /// Prepares an update of all families, or of some given by number.
@@ -62,7 +62,7 @@ impl Update {
         rules: &Arc<Rules>,
         name: &AppName,
         labels: &Arc<[LabelPair]>,
-        additions: Arc<[Addition]>,
+        extra_labels: Arc<[ExtraLabel]>,
         exposition: Arc<Exposition>,
         only: Option<&[u32]>,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Update {
             rules: Arc::clone(rules),
             name: name.clone(),
             labels: Arc::clone(labels),
-            additions,
+            extra_labels,
             exposition: Arc::clone(&exposition),
             families: families.collect(),
             hashes,
@@ -125,16 +125,16 @@ pub(super) fn no_labels() -> Arc<[LabelPair]> {
     Arc::new([])
 }
 
-fn additions(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[Addition]> {
+fn extra_labels(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[ExtraLabel]> {
     let given = labels
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(label, value)| Addition::new(label, value));
+        .map(|(label, value)| ExtraLabel::new(label, value));
     let own_label = rules
         .app_label
         .iter()
         .filter(|own| !labels.iter().any(|(label, value)| label == *own && !value.is_empty()));
-    given.chain(own_label.map(|own| Addition::new(own, name.as_str()))).collect()
+    given.chain(own_label.map(|own| ExtraLabel::new(own, name.as_str()))).collect()
 }
 
 /// The numbers of the families whose names, or sample names, other families of the same text have, once names are put together or escaped.
@@ -411,7 +411,7 @@ impl Catalog {
             own: before.own,
             exposition: update.exposition,
             labels: update.labels,
-            additions: update.additions,
+            extra_labels: update.extra_labels,
             families,
             reserved: update.reserved,
             same_name: update.same_name,

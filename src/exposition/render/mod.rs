@@ -15,7 +15,7 @@ use crate::model::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use sample::{Addition, legacy_labels, millis_of_seconds, underscored_label, underscored_metric};
+pub(crate) use sample::{ExtraLabel, legacy_labels, millis_of_seconds, underscored_label, underscored_metric};
 
 use rope::Rope;
 use sample::Spelling;
@@ -78,7 +78,7 @@ pub(crate) struct Item {
     /// The kind whose samples are compared as groups; see [`Identity`].
     pub(crate) grouping: MetricType,
     /// Labels for those that lack them.
-    pub(crate) additions: Arc<[Addition]>,
+    pub(crate) extra_labels: Arc<[ExtraLabel]>,
     /// The identities of samples that stay away, because another application's stand for them.
     pub(crate) hidden: Option<Arc<Hidden>>,
 }
@@ -93,7 +93,8 @@ impl Item {
 
     /// Whether the names of this item are spelt in one way for all scrapers.
     pub(crate) fn is_legacy(&self) -> bool {
-        !self.source().flags.contains(FamilyFlags::QUOTED) && self.additions.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
+        !self.source().flags.contains(FamilyFlags::QUOTED)
+            && self.extra_labels.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
     }
 
     /// About how many bytes it makes.
@@ -113,9 +114,9 @@ impl Item {
     /// About how many bytes it takes in memory beside the application's text.
     fn footprint(&self) -> usize {
         let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
-        let additions = size_of_val(&*self.additions);
+        let extra_labels = size_of_val(&*self.extra_labels);
         let hidden = self.hidden.as_ref().map_or(0, |hidden| hidden.capacity() * size_of::<u64>());
-        size_of::<Self>() + header + additions + hidden
+        size_of::<Self>() + header + extra_labels + hidden
     }
 
     fn write(&self, to: OutputFormat, rope: &mut Rope) {
@@ -141,7 +142,7 @@ impl Item {
             Syntax::OpenMetrics => FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::EXEMPLARS,
         };
         !flags.intersects(forbidden | FamilyFlags::MULTIPLE_TIMES)
-            && self.additions.is_empty()
+            && self.extra_labels.is_empty()
             && self.hidden.is_none()
             && (to.escaping == Escaping::AllowUtf8 || !flags.contains(FamilyFlags::QUOTED))
             && self.names.contains(flags.names())
@@ -157,13 +158,13 @@ impl Item {
             from: exposition.syntax(),
             to,
             quoted: source.flags.contains(FamilyFlags::QUOTED),
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             canonical: None,
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
         };
         let name = exposition.text(source.name);
         let escapes = to.escaping == Escaping::Underscores && spelling.quoted;
-        let mut standing = Standing::new(source.kind, exposition.samples(source), &self.additions, escapes);
+        let mut standing = Standing::new(source.kind, exposition.samples(source), &self.extra_labels, escapes);
         let samples = exposition
             .samples(source)
             .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
@@ -191,7 +192,7 @@ impl Item {
     fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: OutputFormat) -> Vec<(Suffix, Sample<'a>)> {
         let identity = Identity {
             kind: self.kind,
-            additions: &[],
+            extra_labels: &[],
             quoted: false,
         };
         let syntax = self.exposition.syntax();
@@ -220,7 +221,7 @@ impl Item {
         let quoted = self.source().flags.contains(FamilyFlags::QUOTED);
         let identity = Identity {
             kind: self.grouping,
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             quoted,
         };
         self.hidden
@@ -244,7 +245,7 @@ pub(crate) struct Identity<'a> {
     /// The kind, which decides on groups.
     pub(crate) kind: MetricType,
     /// Labels for the samples that lack them.
-    pub(crate) additions: &'a [Addition],
+    pub(crate) extra_labels: &'a [ExtraLabel],
     /// Whether some name of the family is written in quotes.
     pub(crate) quoted: bool,
 }
@@ -261,7 +262,7 @@ impl Identity<'_> {
         let hash = labels.fold(0_u64, |hash, (name, label)| {
             hash.wrapping_add(super::label_hash(&name, label.value))
         });
-        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
+        let added = self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels));
         added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
     }
 }

@@ -10,7 +10,7 @@ use crate::model::Syntax;
 
 /// A label that every sample gets which lacks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Addition {
+pub(crate) struct ExtraLabel {
     /// Its name, as escaped inside quotes.
     pub(crate) name: Box<[u8]>,
     /// Its name by the underscores rule.
@@ -19,7 +19,7 @@ pub(crate) struct Addition {
     pub(crate) value: Box<[u8]>,
 }
 
-impl Addition {
+impl ExtraLabel {
     /// From a name and a value as a person writes them.
     pub(crate) fn new(name: &str, value: &str) -> Self {
         Self {
@@ -30,11 +30,11 @@ impl Addition {
     }
 
     /// Whether a sample with these labels lacks it. A label with an empty value is none, and one that escaping calls the same is one.
-    pub(crate) fn lacking_in(&self, labels: &Labels<'_>) -> bool {
-        !labels.clone().any(|label| !label.value.is_empty() && self.is_called(&label))
+    pub(crate) fn missing_in(&self, labels: &Labels<'_>) -> bool {
+        !labels.clone().any(|label| !label.value.is_empty() && self.has_name_of(&label))
     }
 
-    fn is_called(&self, label: &Label<'_>) -> bool {
+    fn has_name_of(&self, label: &Label<'_>) -> bool {
         *label.name == *self.legacy_name || label.quoted && *underscored_label(label.name) == *self.legacy_name
     }
 }
@@ -113,7 +113,7 @@ pub(super) struct Spelling<'a> {
     /// Whether some name is written in quotes.
     pub(super) quoted: bool,
     /// Labels for those that lack them.
-    pub(super) additions: &'a [Addition],
+    pub(super) extra_labels: &'a [ExtraLabel],
     /// The label whose value OpenMetrics wants as a float in a certain spelling, if the sample bears it.
     pub(super) canonical: Option<&'static [u8]>,
     /// Whether exemplars may go out.
@@ -158,15 +158,15 @@ impl Spelling<'_> {
                 self.label(&name, &label, braces, out);
             }
         } else {
-            let replaced = |label: &Label<'_>| label.value.is_empty() && self.additions.iter().any(|it| it.is_called(label));
+            let replaced = |label: &Label<'_>| label.value.is_empty() && self.extra_labels.iter().any(|it| it.has_name_of(label));
             for label in sample.labels.clone().filter(|label| !replaced(label)) {
                 self.label(label.name, &label, braces, out);
             }
         }
-        for addition in self.additions.iter().filter(|it| it.lacking_in(&sample.labels)) {
+        for extra_label in self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels)) {
             braces.next(out);
-            self.label_name(&addition.name, out);
-            value(&addition.value, out);
+            self.label_name(&extra_label.name, out);
+            value(&extra_label.value, out);
         }
     }
 

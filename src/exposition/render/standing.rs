@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use super::sample::legacy_labels;
-use super::{Addition, bound_label};
+use super::{ExtraLabel, bound_label};
 use crate::exposition::{MetricType, Sample, Samples, Suffix, label_hash};
 
 /// Remembers which group of series stands for all that look like it on the way out: the first, as within any text. Groups and not series,
 /// because half a histogram is none.
 pub(super) struct Standing<'a> {
     kind: MetricType,
-    additions: &'a [Addition],
+    extra_labels: &'a [ExtraLabel],
     /// Whether names are escaped, and some need it.
     escapes: bool,
     /// From what groups look like to what they were.
@@ -19,12 +19,12 @@ pub(super) struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     /// Nothing where no two series of these samples can become one.
-    pub(super) fn new(kind: MetricType, samples: Samples<'_>, additions: &'a [Addition], escapes: bool) -> Option<Self> {
-        let has_one = |sample: Sample<'_>| additions.iter().any(|it| !it.lacking_in(&sample.labels));
-        let needed = escapes || !additions.is_empty() && samples.into_iter().any(has_one);
+    pub(super) fn new(kind: MetricType, samples: Samples<'_>, extra_labels: &'a [ExtraLabel], escapes: bool) -> Option<Self> {
+        let has_one = |sample: Sample<'_>| extra_labels.iter().any(|it| !it.missing_in(&sample.labels));
+        let needed = escapes || !extra_labels.is_empty() && samples.into_iter().any(has_one);
         needed.then(|| Self {
             kind,
-            additions,
+            extra_labels,
             escapes,
             first: HashMap::new(),
         })
@@ -37,7 +37,7 @@ impl<'a> Standing<'a> {
         let was = labels.fold(0_u64, |hash, label| hash.wrapping_add(label_hash(label.name, label.value)));
         let labels = legacy_labels(&sample.labels, self.escapes).filter(|(_, label)| Some(label.name) != bound);
         let looks = labels.fold(0_u64, |hash, (name, label)| hash.wrapping_add(label_hash(&name, label.value)));
-        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
+        let added = self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels));
         let looks = added.fold(looks, |hash, it| {
             let name = if self.escapes { &it.legacy_name } else { &it.name };
             hash.wrapping_add(label_hash(name, &it.value))
