@@ -107,7 +107,7 @@ impl Catalog {
         };
         let mut of_section = shared.of.among(only).filter_map(|(app, contribution)| {
             let (owner, text) = (&self.apps.slots[app], shared.exposed(contribution));
-            let extra_labels = self.additions_of(shared, owner, contribution);
+            let extra_labels = self.extra_labels_of(shared, owner, contribution);
             let mut item = item(owner, &text, exposure, variant, suffix, extra_labels)?;
             item.hidden = self.hidden(id, app);
             Some((owner, text, item))
@@ -137,7 +137,7 @@ impl Catalog {
         items.extend(of_section.map(|(.., item)| item));
     }
 
-    fn additions_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
+    fn extra_labels_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
         if contribution.labelled {
             self.with_label(app, shared.rank)
         } else {
