@@ -23,7 +23,7 @@ pub fn metric_name(name: &str) -> Cow<'_, str> {
     if is_legacy_metric_name(name.as_bytes()) {
         Cow::Borrowed(name)
     } else {
-        Cow::Owned(underscored(name, true))
+        Cow::Owned(escaped(name, true))
     }
 }
 
@@ -33,11 +33,11 @@ pub fn label_name(name: &str) -> Cow<'_, str> {
     if is_legacy_label_name(name.as_bytes()) {
         Cow::Borrowed(name)
     } else {
-        Cow::Owned(underscored(name, false))
+        Cow::Owned(escaped(name, false))
     }
 }
 
-fn underscored(name: &str, colon: bool) -> String {
+fn escaped(name: &str, colon: bool) -> String {
     if name.is_empty() {
         return "_".to_owned();
     }

@@ -110,7 +110,7 @@ pub(super) enum Reason {
     /// The samples of a family are not together.
     Interleaved(Span),
     /// OpenMetrics allows no such blanks, commas, comments.
-    Spelling(&'static str),
+    Formatting(&'static str),
     /// A header after samples, in OpenMetrics.
     LateHeader(&'static str),
     /// An exemplar that OpenMetrics does not allow there.
@@ -172,7 +172,7 @@ impl Reason {
             }
             Self::Interleaved(family) => format!("the samples of {} are not all together: some stand further up", text(family)).into(),
             Self::LateHeader(what) => format!("{what} line after samples of the same metric").into(),
-            Self::Spelling(what) => what.into(),
+            Self::Formatting(what) => what.into(),
             Self::Lint(what, family) | Self::InvalidOpenMetrics(what, family) => format!("{}: {what}", text(family)).into(),
             plain => plain.sentence().into(),
         }

@@ -349,14 +349,14 @@ impl Part {
 
 fn add(labels: &mut Labels, name: &str, value: &str) {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let legacy = |name: &str| underscored(name);
+    let legacy = |name: &str| escaped_name(name);
     if !labels.iter().any(|(it, _)| legacy(it) == legacy(name)) {
         labels.insert(name.to_owned(), escaped);
     }
 }
 
 /// A name by the underscores rule, from one as escaped in quotes.
-pub(crate) fn underscored(name: &str) -> String {
+pub(crate) fn escaped_name(name: &str) -> String {
     let plain = name
         .replace("\\\\", "\u{1}")
         .replace("\\\"", "\"")
@@ -378,7 +378,7 @@ pub(crate) fn underscored(name: &str) -> String {
 fn legacy(labels: &[(String, String)]) -> Labels {
     let mut out = Labels::new();
     for (name, value) in labels {
-        out.entry(underscored(name)).or_insert_with(|| value.clone());
+        out.entry(escaped_name(name)).or_insert_with(|| value.clone());
     }
     out
 }
@@ -475,18 +475,18 @@ fn parts(exposition: &Arc<Exposition>, extra_labels: &[(String, String)]) -> (BT
         let mut first: BTreeMap<(Labels, bool), Labels> = BTreeMap::new();
         for (mut seen, suffix, ordered) in read(exposition, family) {
             let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix);
-            let key = underscored(&format!("{}{beyond}", text(exposition.text(family.name))));
+            let key = escaped_name(&format!("{}{beyond}", text(exposition.text(family.name))));
             let mut group = legacy(&ordered);
-            names.extend(ordered.iter().map(|(name, _)| underscored(name)));
+            names.extend(ordered.iter().map(|(name, _)| escaped_name(name)));
             for (label, value) in extra_labels {
                 add(&mut seen.1, label, value);
                 add(&mut group, label, value);
             }
-            let sample_name = underscored(&seen.0);
+            let sample_name = escaped_name(&seen.0);
             // Of groups that extra_labels make one the first stands.
             let (mut was, mut looks): (Labels, Labels) = (ordered.iter().cloned().collect(), ordered.iter().cloned().collect());
             extra_labels.iter().for_each(|(label, value)| add(&mut looks, label, value));
-            let own_name = underscored(&text(exposition.text(family.name)));
+            let own_name = escaped_name(&text(exposition.text(family.name)));
             let own_kind = if family.kind == MetricType::GaugeHistogram {
                 MetricType::Histogram
             } else {
@@ -518,7 +518,7 @@ fn parts(exposition: &Arc<Exposition>, extra_labels: &[(String, String)]) -> (BT
             part.all.push((sample_name.clone(), stands.then(|| seen.clone()), group.clone()));
             remove_bound(&mut group, &sample_name, &key, kind);
             part.groups.insert(group.clone());
-            part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
+            part.names.extend(ordered.iter().map(|(name, _)| escaped_name(name)));
             if stands {
                 part.samples.push((seen, group));
             }

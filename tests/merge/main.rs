@@ -22,7 +22,7 @@ use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::exposition::{Exposition, check};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
-use expected::{Model, Seen, underscored};
+use expected::{Model, Seen, escaped_name};
 use mixes::{Mix, Step};
 
 const TEXT: OutputFormat = OutputFormat {
@@ -90,9 +90,9 @@ fn legacy(samples: &[Seen]) -> Vec<(String, BTreeMap<String, String>)> {
         let mut escaped = BTreeMap::new();
         for (name, value) in labels {
             // In the mixes the label that comes first in order stands first in the line.
-            escaped.entry(underscored(name)).or_insert_with(|| value.clone());
+            escaped.entry(escaped_name(name)).or_insert_with(|| value.clone());
         }
-        (underscored(name), escaped)
+        (escaped_name(name), escaped)
     };
     let mut names: Vec<_> = samples.iter().map(name).collect();
     names.sort();
@@ -169,7 +169,7 @@ fn headers(exposition: &Exposition, model: &Model) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (kinds, helps) = (model.kinds(), model.helps());
     for family in exposition.families() {
-        let name = underscored(&text(exposition.text(family.name)));
+        let name = escaped_name(&text(exposition.text(family.name)));
         assert_eq!(Some(&family.kind), kinds.get(&name), "type of {name}");
         let unescaped = |help: String| help.replace("\\\"", "\"");
         let help = family.help.map(|help| unescaped(text(exposition.text(help))));

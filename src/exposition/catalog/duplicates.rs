@@ -12,7 +12,7 @@ use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::Turn;
-use crate::exposition::render::{ExtraLabel, Hidden, Identity, underscored_label};
+use crate::exposition::render::{ExtraLabel, Identity, SuppressedSeries, escaped_label_name};
 use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
@@ -193,7 +193,7 @@ impl Catalog {
             .fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
             taken |= if label.quoted {
-                rules.taken_by(&underscored_label(label.name))
+                rules.taken_by(&escaped_label_name(label.name))
             } else {
                 rules.taken_by(label.name)
             }
@@ -410,7 +410,7 @@ impl Catalog {
     }
 
     /// The series of a contribution that are left out because another app's newer ones are exposed.
-    pub(super) fn hidden(&self, id: Id<Entry>, app: AppId) -> Option<Arc<Hidden>> {
+    pub(super) fn suppressed(&self, id: Id<Entry>, app: AppId) -> Option<Arc<SuppressedSeries>> {
         if self.rules.duplicates == Duplicates::Label {
             return None;
         }

@@ -109,7 +109,7 @@ impl Catalog {
             let (owner, text) = (&self.apps.slots[app], shared.exposed(contribution));
             let extra_labels = self.extra_labels_of(shared, owner, contribution);
             let mut item = item(owner, &text, exposure, variant, suffix, extra_labels)?;
-            item.hidden = self.hidden(id, app);
+            item.suppressed = self.suppressed(id, app);
             Some((owner, text, item))
         });
         let header = |name| Some(Box::new(self.header(shared, exposure, name, variant, suffix)));
@@ -255,7 +255,7 @@ fn item(
         kind,
         grouping: text.kind,
         extra_labels,
-        hidden: None,
+        suppressed: None,
     })
 }
 

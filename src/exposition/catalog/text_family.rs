@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::exposition::render::underscored_metric;
+use crate::exposition::render::escaped_metric_name;
 use crate::exposition::{Exposition, Family, FamilyFlags, MetricType, Suffix};
 use crate::model::Syntax;
 
@@ -99,8 +99,8 @@ impl TextFamily {
         match self.name(exposition) {
             // Legacy names need no quotes and rarely have them.
             name if !self.quoted => name,
-            Cow::Borrowed(name) => underscored_metric(name),
-            Cow::Owned(name) => underscored_metric(&name).into_owned().into(),
+            Cow::Borrowed(name) => escaped_metric_name(name),
+            Cow::Owned(name) => escaped_metric_name(&name).into_owned().into(),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Reader<'_, '_> {
         match (&body[word_at..word_end], self.syntax) {
             (b"EOF", Syntax::OpenMetrics) => return self.end_of_text(at, end),
             (b"HELP" | b"TYPE", _) | (b"UNIT", Syntax::OpenMetrics) => {}
-            (_, Syntax::OpenMetrics) => return self.faults.note(at, Reason::Spelling("OpenMetrics has no comments")),
+            (_, Syntax::OpenMetrics) => return self.faults.note(at, Reason::Formatting("OpenMetrics has no comments")),
             (_, Syntax::Text) => return,
         }
         match self.syntax {
@@ -33,7 +33,7 @@ impl Reader<'_, '_> {
             Syntax::OpenMetrics if !body[at..].starts_with(b"# ") || word_at != at + 2 || at > 0 && body[at - 1] != b'\n' => {
                 self.faults.note(
                     at,
-                    Reason::Spelling("OpenMetrics wants exactly one space between the parts of a line"),
+                    Reason::Formatting("OpenMetrics wants exactly one space between the parts of a line"),
                 );
             }
             _ => {}
@@ -80,7 +80,7 @@ impl Reader<'_, '_> {
     fn end_of_text(&mut self, at: usize, end: usize) {
         if &self.body[at..end] != b"# EOF" {
             self.faults
-                .note(at, Reason::Spelling("the last line must be # EOF and nothing else"));
+                .note(at, Reason::Formatting("the last line must be # EOF and nothing else"));
         }
         if self.eof.is_some() {
             self.text_after_eof(at);
@@ -103,7 +103,7 @@ impl Reader<'_, '_> {
         if self.syntax == Syntax::OpenMetrics {
             let extra = word != b"HELP" && (text > name_end + 1 || is_blank(body[end - 1]));
             if at != word_end + 1 || body.get(name_end) != Some(&b' ') || extra {
-                self.faults.note(at, Reason::Spelling(ONE_SPACE));
+                self.faults.note(at, Reason::Formatting(ONE_SPACE));
             }
         }
         match word {

@@ -173,7 +173,7 @@ impl Reader<'_, '_> {
 
     fn empty(&mut self, at: usize) -> usize {
         if self.syntax == Syntax::OpenMetrics {
-            self.faults.note(at, Reason::Spelling("OpenMetrics has no empty lines"));
+            self.faults.note(at, Reason::Formatting("OpenMetrics has no empty lines"));
         }
         at + 1
     }
@@ -259,7 +259,7 @@ impl Reader<'_, '_> {
                 .flags
                 .intersects(FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::RESERVED_LABELS)
         {
-            self.odd_spelling(start, line.flags);
+            self.report_formatting(start, line.flags);
         }
         if self.repeated == Repeated::Fault {
             if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
@@ -295,11 +295,11 @@ impl Reader<'_, '_> {
     }
 
     #[cold]
-    fn odd_spelling(&mut self, at: usize, flags: FamilyFlags) {
+    fn report_formatting(&mut self, at: usize, flags: FamilyFlags) {
         if flags.contains(FamilyFlags::REFORMAT_OPENMETRICS) {
             self.faults.note(
                 at,
-                Reason::Spelling("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
+                Reason::Formatting("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
             );
         }
         if flags.contains(FamilyFlags::RESERVED_LABELS) {
@@ -340,7 +340,7 @@ impl Reader<'_, '_> {
         *flags |= FamilyFlags::of_bound(text);
         if self.syntax == Syntax::OpenMetrics && number.value.is_infinite() && text != b"+Inf" {
             self.faults
-                .note(place.start, Reason::Spelling("OpenMetrics writes this bound +Inf"));
+                .note(place.start, Reason::Formatting("OpenMetrics writes this bound +Inf"));
         }
         Ok(Some(Bound {
             value: number.value,

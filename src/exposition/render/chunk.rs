@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use super::rope::Rope;
+use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
 use crate::exposition::MemoryMeter;
 use crate::exposition::gzip::{CompressionLevel, Compressor, Piece};
@@ -62,12 +62,12 @@ impl Chunk {
 
     /// Items one after another. They are kept where they take less than half the memory of the copies that their text is made of.
     pub(crate) fn render(mut items: Vec<Item>, variant: OutputFormat, meter: &MemoryMeter) -> Self {
-        let mut rope = write(&items, variant, Some(meter.clone()));
-        let copied = rope.copied();
-        let text = rope.finish();
+        let mut out = write(&items, variant, Some(meter.clone()));
+        let copied = out.copied();
+        let text = out.finish();
         let worth_keeping = copied > 2 * items.iter().map(Item::footprint).sum::<usize>();
         let source = worth_keeping.then(|| {
-            items.iter_mut().for_each(Item::stand_alone);
+            items.iter_mut().for_each(Item::detach);
             let items = items.into();
             Source { items, variant }
         });
@@ -165,13 +165,13 @@ impl Chunk {
 }
 
 /// Writes items one after another.
-fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> Rope {
+fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceWriter {
     let size: usize = items.iter().map(Item::size).sum();
-    let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
+    let mut out = SliceWriter::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
     for item in items {
-        item.write(to, &mut rope);
+        item.write(to, &mut out);
     }
-    rope
+    out
 }
 
 /// The text in portions of at most [`MAX_PIECE_TEXT`] bytes each.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::OutputFormat;
-use super::rope::Rope;
-use super::sample::{quoted, underscored_metric};
+use super::sample::{escaped_metric_name, quoted};
+use super::slice_writer::SliceWriter;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::{MetricType, escape};
 use crate::model::Syntax;
@@ -39,7 +39,7 @@ impl Header {
     }
 
     /// Copies what does not stand in `text`.
-    pub(super) fn stand_alone(&mut self, text: &Bytes) {
+    pub(super) fn detach(&mut self, text: &Bytes) {
         let range = text.as_ptr_range();
         let words = self.help.as_mut().map(|help| &mut help.text).into_iter().chain(&mut self.unit);
         for foreign in words.filter(|it| !range.contains(&it.as_ptr())) {
@@ -47,42 +47,42 @@ impl Header {
         }
     }
 
-    pub(super) fn write(&self, to: OutputFormat, rope: &mut Rope) {
-        let name = self.spelt_name(to.escaping);
+    pub(super) fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
+        let name = self.escaped_name(to.escaping);
         if let Some(help) = &self.help {
-            rope.literal(b"# HELP ");
-            rope.literal(&name);
-            rope.literal(b" ");
-            help.write(to.syntax, rope);
-            rope.literal(b"\n");
+            out.write(b"# HELP ");
+            out.write(&name);
+            out.write(b" ");
+            help.write(to.syntax, out);
+            out.write(b"\n");
         }
         // The text format takes a family without a type for an untyped one.
         if to.syntax == Syntax::OpenMetrics || self.kind != MetricType::Unknown {
-            rope.literal(b"# TYPE ");
-            rope.literal(&name);
-            rope.literal(b" ");
-            rope.literal(self.kind.word(to.syntax).unwrap_or("unknown").as_bytes());
-            rope.literal(b"\n");
+            out.write(b"# TYPE ");
+            out.write(&name);
+            out.write(b" ");
+            out.write(self.kind.word(to.syntax).unwrap_or("unknown").as_bytes());
+            out.write(b"\n");
         }
         if let Some(unit) = self
             .unit
             .as_ref()
             .filter(|unit| to.syntax == Syntax::OpenMetrics && self.takes_unit(unit))
         {
-            rope.literal(b"# UNIT ");
-            rope.literal(&name);
-            rope.literal(b" ");
-            rope.literal(unit);
-            rope.literal(b"\n");
+            out.write(b"# UNIT ");
+            out.write(&name);
+            out.write(b" ");
+            out.write(unit);
+            out.write(b"\n");
         }
     }
 
-    fn spelt_name(&self, escaping: Escaping) -> Vec<u8> {
+    fn escaped_name(&self, escaping: Escaping) -> Vec<u8> {
         let mut name = Vec::with_capacity(self.name.len() + 2);
         match escaping {
             Escaping::AllowUtf8 if !escape::is_legacy_metric_name(&self.name) => quoted(&self.name, &mut name),
             Escaping::AllowUtf8 => name.extend_from_slice(&self.name),
-            Escaping::Underscores => name.extend_from_slice(&underscored_metric(&self.name)),
+            Escaping::Underscores => name.extend_from_slice(&escaped_metric_name(&self.name)),
         }
         name
     }
@@ -98,10 +98,10 @@ impl Header {
 
 impl Help {
     /// Quotes are escaped in OpenMetrics and are not in the text format.
-    fn write(&self, to: Syntax, rope: &mut Rope) {
+    fn write(&self, to: Syntax, out: &mut SliceWriter) {
         match (self.syntax, to) {
             (Syntax::Text, Syntax::OpenMetrics) if self.text.contains(&b'"') => {
-                let out = rope.buffer();
+                let out = out.buffer();
                 for &byte in &self.text {
                     if byte == b'"' {
                         out.push(b'\\');
@@ -110,7 +110,7 @@ impl Help {
                 }
             }
             (Syntax::OpenMetrics, Syntax::Text) if self.text.contains(&b'"') => {
-                let (out, mut bytes) = (rope.buffer(), self.text.iter().copied().peekable());
+                let (out, mut bytes) = (out.buffer(), self.text.iter().copied().peekable());
                 while let Some(byte) = bytes.next() {
                     match (byte, bytes.peek()) {
                         (b'\\', Some(b'"')) => {}
@@ -122,7 +122,7 @@ impl Help {
                     }
                 }
             }
-            _ => rope.literal(&self.text),
+            _ => out.write(&self.text),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 mod chunk;
 mod header;
-mod rope;
 mod sample;
-mod standing;
+mod series_deduplicator;
+mod slice_writer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::model::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use sample::{ExtraLabel, legacy_labels, millis_of_seconds, underscored_label, underscored_metric};
+pub(crate) use sample::{ExtraLabel, escaped_label_name, escaped_metric_name, legacy_labels, millis_of_seconds};
 
-use rope::Rope;
-use sample::Spelling;
-use standing::Standing;
+use sample::SampleFormatter;
+use series_deduplicator::SeriesDeduplicator;
+use slice_writer::SliceWriter;
 
 /// What the bytes of an answer depend on: less than its format, whose versions of text differ in the `Content-Type` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,11 +80,11 @@ pub(crate) struct Item {
     /// Labels for those that lack them.
     pub(crate) extra_labels: Arc<[ExtraLabel]>,
     /// The identities of samples that stay away, because another application's stand for them.
-    pub(crate) hidden: Option<Arc<Hidden>>,
+    pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
 }
 
 /// Series that stay away, by the identity that the catalog gives them.
-pub(crate) type Hidden = HashSet<u64>;
+pub(crate) type SuppressedSeries = HashSet<u64>;
 
 impl Item {
     fn source(&self) -> &Family {
@@ -105,9 +105,9 @@ impl Item {
 
     /// Copies what is another application's, whose whole text would otherwise stay in memory for one line of help when that application
     /// has long handed in the next one.
-    fn stand_alone(&mut self) {
+    fn detach(&mut self) {
         if let Some(header) = &mut self.header {
-            header.stand_alone(self.exposition.body());
+            header.detach(self.exposition.body());
         }
     }
 
@@ -115,21 +115,24 @@ impl Item {
     fn footprint(&self) -> usize {
         let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
         let extra_labels = size_of_val(&*self.extra_labels);
-        let hidden = self.hidden.as_ref().map_or(0, |hidden| hidden.capacity() * size_of::<u64>());
-        size_of::<Self>() + header + extra_labels + hidden
+        let suppressed = self
+            .suppressed
+            .as_ref()
+            .map_or(0, |suppressed| suppressed.capacity() * size_of::<u64>());
+        size_of::<Self>() + header + extra_labels + suppressed
     }
 
-    fn write(&self, to: OutputFormat, rope: &mut Rope) {
+    fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
         if let Some(header) = &self.header {
-            header.write(to, rope);
+            header.write(to, out);
         }
         if self.may_be_copied(to) {
             for span in self.exposition.run_spans(self.source()) {
-                rope.stored(self.exposition.body(), span.range());
-                rope.literal(b"\n");
+                out.write_slice(self.exposition.body(), span.range());
+                out.write(b"\n");
             }
         } else {
-            self.reformat(to, rope);
+            self.reformat(to, out);
         }
     }
 
@@ -143,7 +146,7 @@ impl Item {
         };
         !flags.intersects(forbidden | FamilyFlags::MULTIPLE_TIMES)
             && self.extra_labels.is_empty()
-            && self.hidden.is_none()
+            && self.suppressed.is_none()
             && (to.escaping == Escaping::AllowUtf8 || !flags.contains(FamilyFlags::QUOTED))
             && self.names.contains(flags.names())
     }
@@ -152,9 +155,9 @@ impl Item {
         matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram)
     }
 
-    fn reformat(&self, to: OutputFormat, rope: &mut Rope) {
+    fn reformat(&self, to: OutputFormat, out: &mut SliceWriter) {
         let (exposition, source) = (&self.exposition, self.source());
-        let spelling = Spelling {
+        let formatter = SampleFormatter {
             from: exposition.syntax(),
             to,
             quoted: source.flags.contains(FamilyFlags::QUOTED),
@@ -163,8 +166,8 @@ impl Item {
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
         };
         let name = exposition.text(source.name);
-        let escapes = to.escaping == Escaping::Underscores && spelling.quoted;
-        let mut standing = Standing::new(source.kind, exposition.samples(source), &self.extra_labels, escapes);
+        let escapes = to.escaping == Escaping::Underscores && formatter.quoted;
+        let mut deduplicator = SeriesDeduplicator::new(source.kind, exposition.samples(source), &self.extra_labels, escapes);
         let samples = exposition
             .samples(source)
             .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
@@ -174,8 +177,10 @@ impl Item {
             Box::new(samples)
         };
         for (suffix, sample) in samples {
-            let stands = standing.as_mut().is_none_or(|standing| standing.admits(&sample, suffix));
-            if !stands || !self.names.contains(suffix.as_flag()) || self.is_hidden(&sample, suffix) {
+            let stands = deduplicator
+                .as_mut()
+                .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
+            if !stands || !self.names.contains(suffix.as_flag()) || self.is_suppressed(&sample, suffix) {
                 continue;
             }
             let canonical = if to.syntax == Syntax::OpenMetrics {
@@ -183,7 +188,7 @@ impl Item {
             } else {
                 None
             };
-            Spelling { canonical, ..spelling }.write(&sample, rope.buffer());
+            SampleFormatter { canonical, ..formatter }.write(&sample, out.buffer());
         }
     }
 
@@ -217,16 +222,16 @@ impl Item {
         placed.into_iter().map(|(.., suffix, sample)| (suffix, sample)).collect()
     }
 
-    fn is_hidden(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
+    fn is_suppressed(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
         let quoted = self.source().flags.contains(FamilyFlags::QUOTED);
         let identity = Identity {
             kind: self.grouping,
             extra_labels: &self.extra_labels,
             quoted,
         };
-        self.hidden
+        self.suppressed
             .as_ref()
-            .is_some_and(|hidden| hidden.contains(&identity.of(sample, suffix)))
+            .is_some_and(|suppressed| suppressed.contains(&identity.of(sample, suffix)))
     }
 }
 

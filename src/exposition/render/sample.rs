@@ -23,9 +23,9 @@ impl ExtraLabel {
     /// From a name and a value as a person writes them.
     pub(crate) fn new(name: &str, value: &str) -> Self {
         Self {
-            name: escaped(name).into(),
+            name: quote_escaped(name).into(),
             legacy_name: escape::label_name(name).as_bytes().into(),
-            value: escaped(value).into(),
+            value: quote_escaped(value).into(),
         }
     }
 
@@ -35,11 +35,11 @@ impl ExtraLabel {
     }
 
     fn has_name_of(&self, label: &Label<'_>) -> bool {
-        *label.name == *self.legacy_name || label.quoted && *underscored_label(label.name) == *self.legacy_name
+        *label.name == *self.legacy_name || label.quoted && *escaped_label_name(label.name) == *self.legacy_name
     }
 }
 
-fn escaped(text: &str) -> Vec<u8> {
+fn quote_escaped(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -69,7 +69,7 @@ fn unescaped(name: &[u8]) -> String {
 }
 
 /// A metric name by the underscores rule, from one that is escaped as inside quotes.
-pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn escaped_metric_name(name: &[u8]) -> Cow<'_, [u8]> {
     if escape::is_legacy_metric_name(name) {
         name.into()
     } else {
@@ -78,7 +78,7 @@ pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// A label name by the underscores rule, from one that is escaped as inside quotes.
-pub(crate) fn underscored_label(name: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn escaped_label_name(name: &[u8]) -> Cow<'_, [u8]> {
     if escape::is_legacy_label_name(name) {
         name.into()
     } else {
@@ -98,14 +98,14 @@ pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Itera
             if !quoted {
                 return Some((Cow::Borrowed(label.name), label));
             }
-            let name = underscored_label(label.name);
+            let name = escaped_label_name(label.name);
             let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
-            (!earlier.any(|it| underscored_label(it.name) == name)).then_some((name, label))
+            (!earlier.any(|it| escaped_label_name(it.name) == name)).then_some((name, label))
         })
 }
 
 /// How the samples of one family of one application are to be spelt.
-pub(super) struct Spelling<'a> {
+pub(super) struct SampleFormatter<'a> {
     /// The syntax that they came in.
     pub(super) from: Syntax,
     /// What they go out in.
@@ -120,7 +120,7 @@ pub(super) struct Spelling<'a> {
     pub(super) exemplars: bool,
 }
 
-impl Spelling<'_> {
+impl SampleFormatter<'_> {
     /// Writes a sample and a newline.
     pub(super) fn write(&self, sample: &Sample<'_>, out: &mut Vec<u8>) {
         let mut braces = Braces { opened: false };
@@ -148,7 +148,7 @@ impl Spelling<'_> {
     fn metric<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
         match self.to.escaping {
             Escaping::AllowUtf8 => name.into(),
-            Escaping::Underscores => underscored_metric(name),
+            Escaping::Underscores => escaped_metric_name(name),
         }
     }
 
@@ -183,7 +183,7 @@ impl Spelling<'_> {
         match self.to.escaping {
             Escaping::AllowUtf8 if !escape::is_legacy_label_name(name) => quoted(name, out),
             Escaping::AllowUtf8 => out.extend_from_slice(name),
-            Escaping::Underscores => out.extend_from_slice(&underscored_label(name)),
+            Escaping::Underscores => out.extend_from_slice(&escaped_label_name(name)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::exposition::{MetricType, Sample, Samples, Suffix, label_hash};
 
 /// Remembers which group of series stands for all that look like it on the way out: the first, as within any text. Groups and not series,
 /// because half a histogram is none.
-pub(super) struct Standing<'a> {
+pub(super) struct SeriesDeduplicator<'a> {
     kind: MetricType,
     extra_labels: &'a [ExtraLabel],
     /// Whether names are escaped, and some need it.
@@ -17,7 +17,7 @@ pub(super) struct Standing<'a> {
     first: HashMap<u64, u64>,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> SeriesDeduplicator<'a> {
     /// Nothing where no two series of these samples can become one.
     pub(super) fn new(kind: MetricType, samples: Samples<'_>, extra_labels: &'a [ExtraLabel], escapes: bool) -> Option<Self> {
         let has_one = |sample: Sample<'_>| extra_labels.iter().any(|it| !it.missing_in(&sample.labels));

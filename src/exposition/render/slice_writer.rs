@@ -13,10 +13,10 @@ pub(super) const MIN_SLICE_BYTES: usize = 8 * 1024;
 /// What is written is compared with what follows in the stored text: as long as it is the same, header lines and newlines included, the
 /// stretch of stored text grows and nothing is copied.
 #[derive(Default)]
-pub(super) struct Rope {
+pub(super) struct SliceWriter {
     parts: Vec<Bytes>,
     buffer: Vec<u8>,
-    stretch: Option<Stretch>,
+    pending: Option<PendingSlice>,
     /// The bytes that went from the buffer into `parts`.
     flushed: usize,
     /// Counts the copies, if they are to be counted.
@@ -24,13 +24,13 @@ pub(super) struct Rope {
 }
 
 /// A range of a stored text that has been written but neither copied nor sliced yet.
-struct Stretch {
+struct PendingSlice {
     body: Bytes,
     start: usize,
     end: usize,
 }
 
-impl Rope {
+impl SliceWriter {
     /// An empty rope with room for `capacity` bytes of copies.
     pub(super) fn with_capacity(capacity: usize, meter: Option<MemoryMeter>) -> Self {
         Self {
@@ -41,20 +41,20 @@ impl Rope {
     }
 
     /// Writes bytes that need not stand in any stored text.
-    pub(super) fn literal(&mut self, bytes: &[u8]) {
-        match &mut self.stretch {
-            Some(stretch) if stretch.body[stretch.end..].starts_with(bytes) => stretch.end += bytes.len(),
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        match &mut self.pending {
+            Some(pending) if pending.body[pending.end..].starts_with(bytes) => pending.end += bytes.len(),
             _ => self.buffer().extend_from_slice(bytes),
         }
     }
 
     /// Writes a range of a stored text.
-    pub(super) fn stored(&mut self, body: &Bytes, range: std::ops::Range<usize>) {
-        match &mut self.stretch {
-            Some(stretch) if stretch.end == range.start && std::ptr::eq(stretch.body.as_ptr(), body.as_ptr()) => stretch.end = range.end,
+    pub(super) fn write_slice(&mut self, body: &Bytes, range: std::ops::Range<usize>) {
+        match &mut self.pending {
+            Some(pending) if pending.end == range.start && std::ptr::eq(pending.body.as_ptr(), body.as_ptr()) => pending.end = range.end,
             _ => {
-                self.settle();
-                self.stretch = Some(Stretch {
+                self.flush_pending();
+                self.pending = Some(PendingSlice {
                     body: body.clone(),
                     start: range.start,
                     end: range.end,
@@ -65,25 +65,25 @@ impl Rope {
 
     /// Where to write what is respelt anyway.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        self.settle();
+        self.flush_pending();
         &mut self.buffer
     }
 
     /// How many bytes are copies and not slices of stored texts.
     pub(super) fn copied(&mut self) -> usize {
-        self.settle();
+        self.flush_pending();
         self.flushed + self.buffer.len()
     }
 
     /// All that was written.
     pub(super) fn finish(mut self) -> Vec<Bytes> {
-        self.settle();
+        self.flush_pending();
         self.flush();
         self.parts
     }
 
-    fn settle(&mut self) {
-        let Some(Stretch { body, start, end }) = self.stretch.take() else {
+    fn flush_pending(&mut self) {
+        let Some(PendingSlice { body, start, end }) = self.pending.take() else {
             return;
         };
         if end - start < MIN_SLICE_BYTES {
@@ -114,14 +114,14 @@ mod tests {
     #[test]
     fn text_that_is_the_same_is_not_copied() {
         let body = Bytes::from(vec![b'x'; 3 * MIN_SLICE_BYTES]);
-        let mut rope = Rope::default();
-        rope.literal(b"head\n");
-        rope.stored(&body, 0..MIN_SLICE_BYTES);
-        rope.literal(b"xx");
-        rope.stored(&body, MIN_SLICE_BYTES + 2..2 * MIN_SLICE_BYTES);
-        rope.literal(b"\n");
-        rope.stored(&body, 0..10);
-        let parts = rope.finish();
+        let mut out = SliceWriter::default();
+        out.write(b"head\n");
+        out.write_slice(&body, 0..MIN_SLICE_BYTES);
+        out.write(b"xx");
+        out.write_slice(&body, MIN_SLICE_BYTES + 2..2 * MIN_SLICE_BYTES);
+        out.write(b"\n");
+        out.write_slice(&body, 0..10);
+        let parts = out.finish();
         assert_eq!(parts.iter().map(Bytes::len).collect::<Vec<_>>(), [5, 2 * MIN_SLICE_BYTES, 11]);
         assert_eq!(parts[1].as_ptr(), body.as_ptr());
     }
