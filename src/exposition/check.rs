@@ -7,7 +7,7 @@ use std::fmt;
 use crate::model::Syntax;
 
 use super::family::{Family, MetricType};
-use super::parse::{self, Found, Report};
+use super::parse::{self, ParseOutput, Report};
 use super::reason::{Reason, Severity};
 
 /// How many problems are told in full; more are only counted.
@@ -68,18 +68,18 @@ pub fn detect(body: &[u8]) -> Syntax {
 pub fn check(body: &[u8], syntax: Option<Syntax>) -> Checked {
     let syntax = syntax.unwrap_or_else(|| detect(body));
     let mut report = Report::strict(MAX_PROBLEMS_KEPT);
-    let Found { families, series, .. } = parse::read(body, syntax, parse::Repeated::Fault, &mut report);
+    let ParseOutput { families, series, .. } = parse::read(body, syntax, parse::Repeated::Fault, &mut report);
     for family in &families {
         lint(body, syntax, family, &mut report);
     }
     let (errors, warnings) = report.counts();
-    let problem = |it: parse::Told| Problem {
+    let problem = |it: parse::Diagnostic| Problem {
         line: it.line,
         column: it.column,
         severity: it.reason.severity(),
-        reason: it.sentence,
+        reason: it.message,
     };
-    let problems = report.tell(body).into_iter().map(problem).collect();
+    let problems = report.into_diagnostics(body).into_iter().map(problem).collect();
     Checked {
         syntax,
         problems,

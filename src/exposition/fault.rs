@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::parse::{Report, Told, escapes};
+use super::parse::{Diagnostic, Report, escapes};
 use crate::model::Syntax;
 
 /// How many faults of one text are kept; more are only counted. A person mends the first few, and a hostile text has millions.
@@ -28,13 +28,13 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Told> for Fault {
-    fn from(told: Told) -> Self {
+impl From<Diagnostic> for Fault {
+    fn from(diagnostic: Diagnostic) -> Self {
         Self {
-            line: told.line,
-            column: told.column,
-            offset: told.offset,
-            reason: told.sentence,
+            line: diagnostic.line,
+            column: diagnostic.column,
+            offset: diagnostic.offset,
+            reason: diagnostic.message,
         }
     }
 }
@@ -53,15 +53,15 @@ impl Faults {
         Self {
             total: report.faults(),
             exemplars: report.exemplars(),
-            first_exemplar: report.first_exemplar(body).map(|told| Box::new(told.into())),
-            kept: report.tell(body).into_iter().map(Fault::from).collect(),
+            first_exemplar: report.first_exemplar(body).map(|diagnostic| Box::new(diagnostic.into())),
+            kept: report.into_diagnostics(body).into_iter().map(Fault::from).collect(),
         }
     }
 
     /// Gives columns as they are in the text as it was handed in, before lone backslashes were doubled.
-    pub(super) fn lead_back(&mut self, original: &[u8], syntax: Syntax) {
-        lead_back(&mut self.kept, original, syntax);
-        lead_back(
+    pub(super) fn restore_columns(&mut self, original: &[u8], syntax: Syntax) {
+        restore_columns(&mut self.kept, original, syntax);
+        restore_columns(
             self.first_exemplar.as_deref_mut().map_or(&mut [], std::slice::from_mut),
             original,
             syntax,
@@ -105,7 +105,7 @@ impl Faults {
 }
 
 /// Corrects the columns of faults that stand in the order of their lines.
-fn lead_back(faults: &mut [Fault], original: &[u8], syntax: Syntax) {
+fn restore_columns(faults: &mut [Fault], original: &[u8], syntax: Syntax) {
     let (mut line, mut rest) = (1, original);
     for fault in faults {
         while line < fault.line

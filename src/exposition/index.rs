@@ -8,7 +8,7 @@ use crate::model::Syntax;
 
 use super::family::{Family, FamilyFlags};
 use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Found, Hashes, Repeated, Report, escapes};
+use super::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
 use super::sample::Samples;
 use super::span::Span;
 
@@ -45,10 +45,10 @@ impl Exposition {
             Some(doubled) => (doubled, Some(body)),
             None => (body, None),
         };
-        let Found { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
+        let ParseOutput { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
         let mut faults = Faults::of(report, &body);
         if let Some(original) = original {
-            faults.lead_back(&original, syntax);
+            faults.restore_columns(&original, syntax);
         }
         let mut read = Self {
             body,

@@ -96,15 +96,15 @@ pub(super) enum Reason {
     /// Carriage returns before the newlines.
     CarriageReturn,
     /// Blanks before a sample.
-    LeadingBlanks,
+    LeadingWhitespace,
     /// Blanks after a sample.
-    TrailingBlanks,
+    TrailingWhitespace,
     /// A TYPE line with blanks where Prometheus wants one.
-    TypeBlanks,
+    TypeWhitespace,
     /// A header without name.
     NoHeaderName,
     /// A line that Prometheus takes for a comment.
-    HashWithoutBlank,
+    HashWithoutSpace,
     /// No newline at the end.
     NoNewline,
     /// The samples of a family are not together.
@@ -135,13 +135,13 @@ pub enum Severity {
 impl Reason {
     pub(super) const fn severity(self) -> Severity {
         match self {
-            Self::HashWithoutBlank | Self::ReservedLabel | Self::Lint(..) => Severity::Warning,
+            Self::HashWithoutSpace | Self::ReservedLabel | Self::Lint(..) => Severity::Warning,
             _ => Severity::Error,
         }
     }
 
     /// The sentence for a person. `line_of` tells the line of a byte.
-    pub(super) fn tell(self, body: &[u8], line_of: impl Fn(u32) -> u32) -> Cow<'static, str> {
+    pub(super) fn message(self, body: &[u8], line_of: impl Fn(u32) -> u32) -> Cow<'static, str> {
         let text = |span: Span| shown(span.of(body));
         match self {
             Self::NameStart(byte) => format!("{} cannot start a metric name", one(byte)).into(),
@@ -174,12 +174,12 @@ impl Reason {
             Self::LateHeader(what) => format!("{what} line after samples of the same metric").into(),
             Self::Formatting(what) => what.into(),
             Self::Lint(what, family) | Self::InvalidOpenMetrics(what, family) => format!("{}: {what}", text(family)).into(),
-            plain => plain.sentence().into(),
+            plain => plain.fixed_message().into(),
         }
     }
 
     /// The sentences that name nothing.
-    const fn sentence(self) -> &'static str {
+    const fn fixed_message(self) -> &'static str {
         match self {
             Self::OpenString => "quoted text is not closed by a quote on this line",
             Self::OpenBraces => "labels are not closed by a brace on this line",
@@ -206,11 +206,11 @@ impl Reason {
             Self::Joined => "the text has no sample, and a header inside another line: were its lines joined?",
             Self::Mark => "starts with a byte order mark, which Prometheus refuses",
             Self::CarriageReturn => "lines end in CR LF, which Prometheus refuses",
-            Self::LeadingBlanks => "blanks before the metric name, which Prometheus takes for a part of it",
-            Self::TrailingBlanks => "blanks after the sample, which strict parsers refuse",
-            Self::TypeBlanks => "more than one blank before the type, or one after it, which Prometheus refuses",
+            Self::LeadingWhitespace => "blanks before the metric name, which Prometheus takes for a part of it",
+            Self::TrailingWhitespace => "blanks after the sample, which strict parsers refuse",
+            Self::TypeWhitespace => "more than one blank before the type, or one after it, which Prometheus refuses",
             Self::NoHeaderName => "the metric name is missing, and Prometheus refuses that",
-            Self::HashWithoutBlank => "no blank after #: Prometheus takes this line for a comment",
+            Self::HashWithoutSpace => "no blank after #: Prometheus takes this line for a comment",
             Self::NoNewline => "no newline at the end, which strict parsers refuse",
             Self::ExemplarPlace => "an exemplar may stand only on counters' totals and on buckets, with at most 128 characters of labels",
             _ => "cannot be read",

@@ -203,21 +203,21 @@ pub(super) fn split(line: &[u8]) -> Sample<'_> {
     let mut rest = Cursor { text: line };
     let mut name = rest.until(|byte| matches!(byte, b' ' | b'\t' | b'{'));
     let quoted = name.is_empty();
-    rest.blanks();
+    rest.skip_whitespace();
     let mut labels = Labels::default();
     if rest.text.first() == Some(&b'{') {
         rest.text = &rest.text[1..];
         if quoted {
-            rest.blanks();
+            rest.skip_whitespace();
             name = rest.quoted();
         }
         labels = rest.braced();
-        rest.blanks();
+        rest.skip_whitespace();
     }
     let value = rest.word();
-    rest.blanks();
+    rest.skip_whitespace();
     let timestamp = rest.word_before_exemplar();
-    rest.blanks();
+    rest.skip_whitespace();
     Sample {
         line,
         name,
@@ -239,7 +239,7 @@ impl<'a> Cursor<'a> {
         self.until(|byte| !these(byte));
     }
 
-    fn blanks(&mut self) {
+    fn skip_whitespace(&mut self) {
         self.skip(|byte| matches!(byte, b' ' | b'\t'));
     }
 
@@ -283,12 +283,12 @@ impl<'a> Cursor<'a> {
 
     fn exemplar(mut self) -> Option<Exemplar<'a>> {
         self.text = self.text.strip_prefix(b"#")?;
-        self.blanks();
+        self.skip_whitespace();
         self.text = self.text.strip_prefix(b"{")?;
         let labels = self.braced();
-        self.blanks();
+        self.skip_whitespace();
         let value = self.word();
-        self.blanks();
+        self.skip_whitespace();
         let timestamp = self.word_before_exemplar();
         Some(Exemplar { labels, value, timestamp })
     }

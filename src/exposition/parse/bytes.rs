@@ -3,7 +3,7 @@
 use super::super::reason::Reason;
 
 /// What was wrong, and at which byte.
-pub(super) type Wrong = (usize, Reason);
+pub(super) type ParseError = (usize, Reason);
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -73,7 +73,7 @@ pub(in crate::exposition) fn find_special(text: &[u8], mut at: usize) -> usize {
 /// Where the quote stands that closes the string whose inside starts at `at`. Only `\\`, `\"` and `\n` may be escaped, so
 /// that equal strings always have equal bytes.
 #[inline]
-pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, Wrong> {
+pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, ParseError> {
     loop {
         at = find_special(text, at);
         match text.get(at) {
@@ -91,14 +91,14 @@ pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, Wrong> 
 
 /// Whether a byte is a blank inside a line.
 #[inline]
-pub(super) const fn is_blank(byte: u8) -> bool {
+pub(super) const fn is_whitespace(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// The first byte at or after `at` that is no blank.
 #[inline]
-pub(super) fn skip_blanks(text: &[u8], mut at: usize) -> usize {
-    while text.get(at).copied().is_some_and(is_blank) {
+pub(super) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
+    while text.get(at).copied().is_some_and(is_whitespace) {
         at += 1;
     }
     at

@@ -5,7 +5,7 @@
 
 use crate::model::Syntax;
 
-use super::bytes::{is_blank, name_end, skip_blanks};
+use super::bytes::{is_whitespace, name_end, skip_whitespace};
 
 /// A byte order mark, which may stand before the first line.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -118,18 +118,18 @@ impl Iterator for LoneBackslashes<'_> {
 
 /// Offset on the line `start..line.len()` at which the second rule begins, and that rule.
 fn rules(line: &[u8], start: usize, syntax: Syntax) -> (usize, Rule) {
-    let hash = skip_blanks(line, start);
+    let hash = skip_whitespace(line, start);
     if line.get(hash) != Some(&b'#') {
         return (start, Rule::Quoted);
     }
-    let word = skip_blanks(line, hash + 1);
+    let word = skip_whitespace(line, hash + 1);
     let word_end = line[word..]
         .iter()
-        .position(|byte| is_blank(*byte))
+        .position(|byte| is_whitespace(*byte))
         .map_or(line.len(), |len| word + len);
     match (&line[word..word_end], syntax) {
-        (b"HELP", Syntax::Text) => (behind_name(line, skip_blanks(line, word_end)), Rule::Help),
-        (b"HELP", Syntax::OpenMetrics) => (behind_name(line, skip_blanks(line, word_end)), Rule::OpenHelp),
+        (b"HELP", Syntax::Text) => (behind_name(line, skip_whitespace(line, word_end)), Rule::Help),
+        (b"HELP", Syntax::OpenMetrics) => (behind_name(line, skip_whitespace(line, word_end)), Rule::OpenHelp),
         (b"UNIT", Syntax::OpenMetrics) | (b"TYPE", _) => (start, Rule::Quoted),
         _ => (start, Rule::Nothing),
     }

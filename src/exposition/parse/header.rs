@@ -6,7 +6,7 @@ use crate::model::Syntax;
 
 use super::super::family::{MetricType, Suffix};
 use super::super::reason::Reason;
-use super::bytes::{closing_quote, is_blank, name_end, skip_blanks};
+use super::bytes::{closing_quote, is_whitespace, name_end, skip_whitespace};
 use super::escapes::MARK;
 use super::{Reader, span};
 
@@ -17,10 +17,10 @@ impl Reader<'_, '_> {
     /// Reads the line `at..end`, which starts with `#`.
     pub(super) fn comment(&mut self, at: usize, end: usize) {
         let body = &self.body[..end];
-        let word_at = skip_blanks(body, at + 1);
+        let word_at = skip_whitespace(body, at + 1);
         let word_end = body[word_at..]
             .iter()
-            .position(|byte| is_blank(*byte))
+            .position(|byte| is_whitespace(*byte))
             .map_or(end, |len| word_at + len);
         match (&body[word_at..word_end], self.syntax) {
             (b"EOF", Syntax::OpenMetrics) => return self.end_of_text(at, end),
@@ -29,7 +29,7 @@ impl Reader<'_, '_> {
             (_, Syntax::Text) => return,
         }
         match self.syntax {
-            Syntax::Text if word_at == at + 1 => self.faults.note(at, Reason::HashWithoutBlank),
+            Syntax::Text if word_at == at + 1 => self.faults.note(at, Reason::HashWithoutSpace),
             Syntax::OpenMetrics if !body[at..].starts_with(b"# ") || word_at != at + 2 || at > 0 && body[at - 1] != b'\n' => {
                 self.faults.note(
                     at,
@@ -47,19 +47,22 @@ impl Reader<'_, '_> {
     /// Looks through the comments of a text without a sample for signs that samples were meant: words, which any text without line
     /// breaks is behind its first `#`, and headers inside other lines, which are lines that were joined. Reports the first sign.
     #[cold]
-    pub(super) fn suspect_comments(&mut self) {
+    pub(super) fn check_text_without_samples(&mut self) {
         let body = self.body;
         let mut start = 0;
         while start < body.len() {
             let (end, newline) = self.line_end(start);
             let line = &body[..end];
-            let hash = skip_blanks(line, if start == 0 && body.starts_with(MARK) { MARK.len() } else { start });
+            let hash = skip_whitespace(line, if start == 0 && body.starts_with(MARK) { MARK.len() } else { start });
             start = newline + 1;
             if line.get(hash) != Some(&b'#') {
                 continue;
             }
-            let word = skip_blanks(line, hash + 1);
-            let word_end = line[word..].iter().position(|byte| is_blank(*byte)).map_or(end, |len| word + len);
+            let word = skip_whitespace(line, hash + 1);
+            let word_end = line[word..]
+                .iter()
+                .position(|byte| is_whitespace(*byte))
+                .map_or(end, |len| word + len);
             match &line[word..word_end] {
                 b"" => {}
                 b"HELP" | b"TYPE" | b"UNIT" | b"EOF" => {
@@ -90,7 +93,7 @@ impl Reader<'_, '_> {
 
     fn header(&mut self, word: &[u8], word_end: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        let at = skip_blanks(body, word_end);
+        let at = skip_whitespace(body, word_end);
         if at == end {
             // Without the blank it is a comment to all who read the text format.
             if at > word_end || self.syntax == Syntax::OpenMetrics {
@@ -99,9 +102,9 @@ impl Reader<'_, '_> {
             return Ok(());
         }
         let (name, name_end) = self.header_name(at, end)?;
-        let text = skip_blanks(body, name_end);
+        let text = skip_whitespace(body, name_end);
         if self.syntax == Syntax::OpenMetrics {
-            let extra = word != b"HELP" && (text > name_end + 1 || is_blank(body[end - 1]));
+            let extra = word != b"HELP" && (text > name_end + 1 || is_whitespace(body[end - 1]));
             if at != word_end + 1 || body.get(name_end) != Some(&b' ') || extra {
                 self.faults.note(at, Reason::Formatting(ONE_SPACE));
             }
@@ -129,7 +132,7 @@ impl Reader<'_, '_> {
             let after = name_end(body, at, true);
             (at..after, after)
         };
-        if name.is_empty() || body.get(after).is_some_and(|byte| !is_blank(*byte)) {
+        if name.is_empty() || body.get(after).is_some_and(|byte| !is_whitespace(*byte)) {
             return Err((after.min(end), Reason::HeaderName));
         }
         Ok((name, after))
@@ -140,12 +143,12 @@ impl Reader<'_, '_> {
         let hash = self.seed.name(&self.body[name.clone()]);
         let owner = self.families.owner(self.body, name.clone(), hash, self.syntax);
         if owner.suffix != Suffix::Bare {
-            let family = self.families.drafts()[owner.family].name.clone();
+            let family = self.families.builders()[owner.family].name.clone();
             return Err((name.start, Reason::Claimed(what, owner.suffix, span(family))));
         }
         if self.syntax == Syntax::OpenMetrics {
             self.enter(owner.family, name.start);
-            if self.families.drafts()[owner.family].samples > 0 {
+            if self.families.builders()[owner.family].samples > 0 {
                 self.faults.note(name.start, Reason::LateHeader(what));
             }
         }
@@ -154,43 +157,46 @@ impl Reader<'_, '_> {
 
     fn help(&mut self, name: Range<usize>, text: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        if let (false, Err(wrong)) = (self.utf8, std::str::from_utf8(&body[text..])) {
-            return Err((text + wrong.valid_up_to(), Reason::Encoding));
+        if let (false, Err(error)) = (self.utf8, std::str::from_utf8(&body[text..])) {
+            return Err((text + error.valid_up_to(), Reason::Encoding));
         }
         check_escapes(body, text, self.syntax)?;
         let family = self.header_family("HELP", name.clone())?;
-        let draft = self.families.draft(family);
+        let builder = self.families.builder(family);
         if text < end {
-            if draft.help.is_some() {
+            if builder.help.is_some() {
                 return Err((name.start, Reason::Second("HELP")));
             }
-            draft.help = Some(span(text..end));
+            builder.help = Some(span(text..end));
         }
         Ok(())
     }
 
     fn kind(&mut self, name: Range<usize>, name_end: usize, text: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        let word_len = body[text..].iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1);
+        let word_len = body[text..]
+            .iter()
+            .rposition(|byte| !is_whitespace(*byte))
+            .map_or(0, |last| last + 1);
         let word = text..text + word_len;
         if word.is_empty() {
             return Err((name_end, Reason::NoType));
         }
         if self.syntax == Syntax::Text && (text > name_end + 1 || word.end < end) {
-            self.faults.note(name_end, Reason::TypeBlanks);
+            self.faults.note(name_end, Reason::TypeWhitespace);
         }
         let Some(kind) = MetricType::from_word(&body[word.clone()], self.syntax) else {
             return Err((word.start, Reason::UnknownType(span(word))));
         };
         let family = self.header_family("TYPE", name.clone())?;
-        let draft = self.families.draft(family);
-        if draft.typed {
+        let builder = self.families.builder(family);
+        if builder.typed {
             return Err((name.start, Reason::Second("TYPE")));
         }
-        if draft.samples > 0 {
+        if builder.samples > 0 {
             return Err((name.start, Reason::LateType));
         }
-        if draft.unit.is_some() && matches!(kind, MetricType::Info | MetricType::StateSet) {
+        if builder.unit.is_some() && matches!(kind, MetricType::Info | MetricType::StateSet) {
             return Err((word.start, Reason::NoUnit));
         }
         let lost = self
@@ -211,17 +217,17 @@ impl Reader<'_, '_> {
             return Err((text, Reason::Unit));
         }
         let family = self.header_family("UNIT", name.clone())?;
-        let draft = self.families.draft(family);
+        let builder = self.families.builder(family);
         if unit.is_empty() {
             return Ok(());
         }
-        if draft.unit.is_some() {
+        if builder.unit.is_some() {
             return Err((name.start, Reason::Second("UNIT")));
         }
-        if matches!(draft.kind, MetricType::Info | MetricType::StateSet) {
+        if matches!(builder.kind, MetricType::Info | MetricType::StateSet) {
             return Err((text, Reason::NoUnit));
         }
-        draft.unit = Some(span(text..end));
+        builder.unit = Some(span(text..end));
         Ok(())
     }
 }

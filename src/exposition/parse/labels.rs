@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::super::family::FamilyFlags;
 use super::super::reason::Reason;
-use super::bytes::{Wrong, byte_at, closing_quote, common_prefix, is_blank, name_end, skip_blanks};
+use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
 use super::line::Scanner;
 use super::span;
 
@@ -26,7 +26,7 @@ pub(super) enum Role {
 
 /// A label of the last line. Offsets count from the start of its line, lengths from the start of the label.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct CachedLabel {
     pub(super) start: usize,
     /// 1 where the name is quoted.
     pub(super) name_skip: usize,
@@ -59,13 +59,13 @@ pub(super) struct Cursor {
     /// How the last separator was written.
     pub(super) gap: FamilyFlags,
     /// Whether all label names so far are those of the last line.
-    pub(super) names_stand: bool,
+    pub(super) same_names: bool,
 }
 
 impl Cursor {
     /// Goes on behind a label.
     #[inline]
-    fn pass(&mut self, label: &mut Known, end: usize) {
+    fn pass(&mut self, label: &mut CachedLabel, end: usize) {
         self.labels = self.labels.wrapping_add(label.hash);
         self.flags |= label.flags | label.gap;
         label.labels_so_far = self.labels;
@@ -76,10 +76,10 @@ impl Cursor {
 }
 
 impl Scanner<'_> {
-    /// Reads labels up to and with the closing brace. The line agrees with the last one up to `agrees_up_to`, if both are read
+    /// Reads labels up to and with the closing brace. The line agrees with the last one up to `equal_until`, if both are read
     /// from their starts.
     #[inline]
-    pub(super) fn read_labels(&mut self, start: usize, mut agrees_up_to: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
+    pub(super) fn read_labels(&mut self, start: usize, mut equal_until: usize, cursor: &mut Cursor) -> Result<(), ParseError> {
         let body = self.body;
         if byte_at(body, cursor.at) == b'}' {
             cursor.at += 1;
@@ -90,12 +90,12 @@ impl Scanner<'_> {
         loop {
             if let Some(known) = self.labels.get(cursor.count) {
                 let old = self.last + known.start;
-                if apart != cursor.at - old || cursor.at >= agrees_up_to {
+                if apart != cursor.at - old || cursor.at >= equal_until {
                     apart = cursor.at - old;
-                    agrees_up_to = cursor.at + common_prefix(&body[cursor.at..], &body[old..]);
+                    equal_until = cursor.at + common_prefix(&body[cursor.at..], &body[old..]);
                 }
             }
-            if !self.take_over(start, cursor, agrees_up_to, apart)? {
+            if !self.reuse(start, cursor, equal_until, apart)? {
                 self.new_label(start, cursor)?;
             }
             if !separator(body, cursor)? {
@@ -106,23 +106,23 @@ impl Scanner<'_> {
 
     /// Takes over what the last line has told already: whole labels, else the name of the next one. Says whether that was anything.
     #[inline]
-    fn take_over(&mut self, start: usize, cursor: &mut Cursor, agrees_up_to: usize, apart: usize) -> Result<bool, Wrong> {
+    fn reuse(&mut self, start: usize, cursor: &mut Cursor, equal_until: usize, apart: usize) -> Result<bool, ParseError> {
         let first = cursor.count;
         let Some(known) = self.labels.get_mut(first) else {
             return Ok(false);
         };
-        if cursor.at + known.len > agrees_up_to {
-            if cursor.at + known.value_skip > agrees_up_to {
+        if cursor.at + known.len > equal_until {
+            if cursor.at + known.value_skip > equal_until {
                 return Ok(false);
             }
             self.new_value(start, cursor)?;
         } else if first == 0 && apart == start - self.last {
-            self.take_prefix(start, cursor, agrees_up_to);
+            self.take_prefix(start, cursor, equal_until);
         } else {
             known.gap = cursor.gap;
-            self.take_middle(start, cursor, agrees_up_to, apart);
+            self.take_middle(start, cursor, equal_until, apart);
         }
-        if !cursor.names_stand {
+        if !cursor.same_names {
             for index in first..cursor.count {
                 self.check_unique(start, index)?;
             }
@@ -132,11 +132,11 @@ impl Scanner<'_> {
 
     /// Takes over the first labels, which stand where they stood.
     #[inline]
-    fn take_prefix(&self, start: usize, cursor: &mut Cursor, agrees_up_to: usize) {
+    fn take_prefix(&self, start: usize, cursor: &mut Cursor, equal_until: usize) {
         let mut last = &self.labels[0];
         cursor.count = 1;
         while let Some(known) = self.labels.get(cursor.count) {
-            if start + known.start + known.len > agrees_up_to {
+            if start + known.start + known.len > equal_until {
                 break;
             }
             last = known;
@@ -148,12 +148,12 @@ impl Scanner<'_> {
     }
 
     /// Takes over labels which now stand elsewhere in the line.
-    fn take_middle(&mut self, start: usize, cursor: &mut Cursor, agrees_up_to: usize, apart: usize) {
+    fn take_middle(&mut self, start: usize, cursor: &mut Cursor, equal_until: usize, apart: usize) {
         let shift = (self.last + apart).wrapping_sub(start);
         while let Some(known) = self.labels.get_mut(cursor.count) {
             let moved = known.start.wrapping_add(shift);
             let end = start + moved + known.len;
-            if end > agrees_up_to {
+            if end > equal_until {
                 break;
             }
             known.start = moved;
@@ -163,7 +163,7 @@ impl Scanner<'_> {
 
     /// Reads the value of a label whose name is that of the last line.
     #[inline]
-    fn new_value(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
+    fn new_value(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), ParseError> {
         let at = cursor.at;
         let value = at + self.labels[cursor.count].value_skip;
         let end = closing_quote(self.body, value)?;
@@ -180,7 +180,7 @@ impl Scanner<'_> {
 
     /// Reads a label of which nothing is known.
     #[inline(never)]
-    fn new_label(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), Wrong> {
+    fn new_label(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), ParseError> {
         let at = cursor.at;
         if cursor.count == MAX_LABELS {
             return Err((at, Reason::ManyLabels));
@@ -193,7 +193,7 @@ impl Scanner<'_> {
             _ => Role::Plain,
         };
         let name_hash = self.seed.label_name(name);
-        let known = Known {
+        let known = CachedLabel {
             start: at - start,
             name_skip: label.name.start - at,
             name_len: label.name.len(),
@@ -213,13 +213,13 @@ impl Scanner<'_> {
             None => self.labels.push(known),
         }
         cursor.pass(&mut self.labels[index], label.end);
-        cursor.names_stand = false;
+        cursor.same_names = false;
         self.check_unique(start, index)
     }
 
     /// Refuses a label whose name an earlier one of this line has.
-    fn check_unique(&self, start: usize, index: usize) -> Result<(), Wrong> {
-        let place = |label: &Known| start + label.start + label.name_skip..start + label.start + label.name_skip + label.name_len;
+    fn check_unique(&self, start: usize, index: usize) -> Result<(), ParseError> {
+        let place = |label: &CachedLabel| start + label.start + label.name_skip..start + label.start + label.name_skip + label.name_len;
         let name = place(&self.labels[index]);
         let mut earlier = self.labels[..index].iter();
         if earlier.any(|label| label.name_len == name.len() && self.body[place(label)] == self.body[name.clone()]) {
@@ -229,7 +229,7 @@ impl Scanner<'_> {
     }
 
     /// Finds the parts of the label that starts at `at`.
-    pub(super) fn label_at(&self, at: usize) -> Result<LabelAt, Wrong> {
+    pub(super) fn label_at(&self, at: usize) -> Result<LabelAt, ParseError> {
         let body = self.body;
         let mut flags = FamilyFlags::NONE;
         let (name, after) = if byte_at(body, at) == b'"' {
@@ -249,17 +249,17 @@ impl Scanner<'_> {
             };
             return Err((at, nothing));
         }
-        let equals = skip_blanks(body, after);
+        let equals = skip_whitespace(body, after);
         if byte_at(body, equals) != b'=' {
             let byte = byte_at(body, equals);
-            let wrong = if after > name.end && matches!(byte, b',' | b'}') {
+            let error = if after > name.end && matches!(byte, b',' | b'}') {
                 Reason::NameNotFirst
             } else {
                 Reason::NoEquals(byte)
             };
-            return Err((equals, wrong));
+            return Err((equals, error));
         }
-        let quote = skip_blanks(body, equals + 1);
+        let quote = skip_whitespace(body, equals + 1);
         if byte_at(body, quote) != b'"' {
             return Err((quote, Reason::NoQuote(byte_at(body, quote))));
         }
@@ -294,28 +294,28 @@ pub(super) struct LabelAt {
 
 /// Reads what stands behind a label, and says whether another label follows; if not, the closing brace is read too.
 #[inline]
-pub(super) fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
+pub(super) fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, ParseError> {
     cursor.gap = FamilyFlags::NONE;
     match (byte_at(body, cursor.at), byte_at(body, cursor.at + 1)) {
         (b'}', _) => {
             cursor.at += 1;
             Ok(false)
         }
-        (b',', next) if !is_blank(next) && next != b'}' => {
+        (b',', next) if !is_whitespace(next) && next != b'}' => {
             cursor.at += 1;
             Ok(true)
         }
-        _ => odd_separator(body, cursor),
+        _ => lenient_separator(body, cursor),
     }
 }
 
 /// Reads a separator with blanks or a comma too many.
 #[inline(never)]
-fn odd_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, Wrong> {
+fn lenient_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, ParseError> {
     cursor.gap = FamilyFlags::REFORMAT_OPENMETRICS;
-    cursor.at = skip_blanks(body, cursor.at);
+    cursor.at = skip_whitespace(body, cursor.at);
     if byte_at(body, cursor.at) == b',' {
-        cursor.at = skip_blanks(body, cursor.at + 1);
+        cursor.at = skip_whitespace(body, cursor.at + 1);
         if byte_at(body, cursor.at) != b'}' {
             return Ok(true);
         }

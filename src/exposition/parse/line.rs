@@ -8,8 +8,8 @@ use super::super::family::FamilyFlags;
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::span::Span;
-use super::bytes::{Wrong, byte_at, closing_quote, common_prefix, is_blank, name_end, skip_blanks};
-use super::labels::{Cursor, Known};
+use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
+use super::labels::{CachedLabel, Cursor};
 
 /// What a good line holds. Offsets count from the start of the text.
 pub(super) struct Line {
@@ -20,9 +20,9 @@ pub(super) struct Line {
     pub(super) value: f64,
     /// Empty where there is none.
     pub(super) timestamp: Range<usize>,
-    pub(super) exemplar: Option<ExemplarSeen>,
+    pub(super) exemplar: Option<ExemplarInfo>,
     /// Place and reason of an exemplar that is left out.
-    pub(super) spoiled: Option<Wrong>,
+    pub(super) dropped_exemplar: Option<ParseError>,
     pub(super) flags: FamilyFlags,
     /// The end of what counts.
     pub(super) end: usize,
@@ -67,7 +67,7 @@ impl Iterator for Hashes<'_> {
 
 /// What has to be known of an exemplar to judge its line.
 #[derive(Clone, Copy)]
-pub(super) struct ExemplarSeen {
+pub(super) struct ExemplarInfo {
     /// Whether its labels are short enough for OpenMetrics.
     pub(super) short: bool,
 }
@@ -85,11 +85,11 @@ pub(super) struct Scanner<'a> {
     pub(super) name: Range<usize>,
     pub(super) name_hash: u64,
     pub(super) name_flags: FamilyFlags,
-    pub(super) labels: Vec<Known>,
+    pub(super) labels: Vec<CachedLabel>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(body: &'a [u8], syntax: Syntax, utf8: bool, labels: Vec<Known>) -> Self {
+    pub(super) fn new(body: &'a [u8], syntax: Syntax, utf8: bool, labels: Vec<CachedLabel>) -> Self {
         let name_flags = FamilyFlags::NONE;
         Self {
             body,
@@ -105,7 +105,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Gives back what was lent for the labels.
-    pub(super) fn into_labels(self) -> Vec<Known> {
+    pub(super) fn into_labels(self) -> Vec<CachedLabel> {
         self.labels
     }
 
@@ -120,52 +120,52 @@ impl<'a> Scanner<'a> {
     }
 
     /// The labels of the last good line.
-    pub(super) fn labels(&self) -> &[Known] {
+    pub(super) fn labels(&self) -> &[CachedLabel] {
         &self.labels
     }
 
     /// The name of one of these labels.
-    pub(super) fn label_name(&self, label: &Known) -> &'a [u8] {
+    pub(super) fn label_name(&self, label: &CachedLabel) -> &'a [u8] {
         let start = self.last + label.start + label.name_skip;
         &self.body[start..start + label.name_len]
     }
 
     /// Where the value of one of these labels stands, without quotes.
-    pub(super) fn label_value(&self, label: &Known) -> Range<usize> {
+    pub(super) fn label_value(&self, label: &CachedLabel) -> Range<usize> {
         let start = self.last + label.start;
         start + label.value_skip..start + label.len - 1
     }
 
     /// Reads the line whose first byte is at `start`. After an error nothing is known of any line.
     #[inline]
-    pub(super) fn scan(&mut self, start: usize) -> Result<Line, Wrong> {
+    pub(super) fn scan(&mut self, start: usize) -> Result<Line, ParseError> {
         let (same_name, braces, cursor) = match self.scan_labels(start) {
             Ok(read) => read,
-            Err(wrong) => return self.forget(wrong),
+            Err(error) => return self.forget(error),
         };
         match self.tail(same_name, braces, &cursor) {
             Ok(line) => Ok(line),
-            Err(wrong) => self.forget(wrong),
+            Err(error) => self.forget(error),
         }
     }
 
     #[cold]
-    fn forget(&mut self, wrong: Wrong) -> Result<Line, Wrong> {
+    fn forget(&mut self, error: ParseError) -> Result<Line, ParseError> {
         self.labels.clear();
         self.name = 0..0;
-        Err(wrong)
+        Err(error)
     }
 
     /// Reads name and labels.
     #[inline]
-    fn scan_labels(&mut self, start: usize) -> Result<(bool, bool, Cursor), Wrong> {
+    fn scan_labels(&mut self, start: usize) -> Result<(bool, bool, Cursor), ParseError> {
         let body = self.body;
-        let mut agrees_up_to = start;
+        let mut equal_until = start;
         let mut head = None;
         if let Some(first) = self.labels.first() {
-            agrees_up_to += common_prefix(&body[start..], &body[self.last..]);
+            equal_until += common_prefix(&body[start..], &body[self.last..]);
             // Beyond the first byte of the first label: only then it cannot be a blank.
-            if agrees_up_to > start + first.start {
+            if equal_until > start + first.start {
                 let name = self.name.start - self.last + start;
                 self.name = name..name + self.name.len();
                 head = Some((true, true, self.cursor(start + first.start)));
@@ -176,7 +176,7 @@ impl<'a> Scanner<'a> {
             None => self.new_head(start)?,
         };
         if braces {
-            self.read_labels(start, agrees_up_to, &mut cursor)?;
+            self.read_labels(start, equal_until, &mut cursor)?;
         }
         self.labels.truncate(cursor.count);
         self.last = start;
@@ -190,14 +190,14 @@ impl<'a> Scanner<'a> {
             labels: 0,
             flags: FamilyFlags::NONE,
             gap: FamilyFlags::NONE,
-            names_stand: true,
+            same_names: true,
         }
     }
 
-    fn new_head(&mut self, start: usize) -> Result<(bool, bool, Cursor), Wrong> {
+    fn new_head(&mut self, start: usize) -> Result<(bool, bool, Cursor), ParseError> {
         let body = self.body;
         let end = name_end(body, start, true);
-        let mut at = skip_blanks(body, end);
+        let mut at = skip_whitespace(body, end);
         let byte = byte_at(body, at);
         if byte != b'{' && end == start {
             return Err((start, Reason::NameStart(byte_at(body, start))));
@@ -219,7 +219,7 @@ impl<'a> Scanner<'a> {
         };
         let mut name = start..end;
         if byte == b'{' {
-            at = skip_blanks(body, at + 1);
+            at = skip_whitespace(body, at + 1);
             if body[at - 1] != b'{' {
                 flags |= FamilyFlags::REFORMAT_OPENMETRICS;
             }
@@ -237,7 +237,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a metric name inside the braces, and the comma after it.
-    fn quoted_name(&self, at: usize, flags: &mut FamilyFlags) -> Result<(Range<usize>, usize), Wrong> {
+    fn quoted_name(&self, at: usize, flags: &mut FamilyFlags) -> Result<(Range<usize>, usize), ParseError> {
         let body = self.body;
         if byte_at(body, at) != b'"' {
             return Err((at, Reason::NameStart(byte_at(body, at))));
@@ -248,20 +248,20 @@ impl<'a> Scanner<'a> {
             return Err((at, Reason::EmptyName));
         }
         *flags |= FamilyFlags::QUOTED;
-        let mut next = skip_blanks(body, end + 1);
+        let mut next = skip_whitespace(body, end + 1);
         match byte_at(body, next) {
             b'}' => {}
-            b',' => next = skip_blanks(body, next + 1),
+            b',' => next = skip_whitespace(body, next + 1),
             byte => return Err((next, Reason::NoComma(byte))),
         }
-        if body[end + 1..next].iter().any(|byte| is_blank(*byte)) || body[next - 1] == b',' && byte_at(body, next) == b'}' {
+        if body[end + 1..next].iter().any(|byte| is_whitespace(*byte)) || body[next - 1] == b',' && byte_at(body, next) == b'}' {
             *flags |= FamilyFlags::REFORMAT_OPENMETRICS;
         }
         Ok((at + 1..end, next))
     }
 
     /// Refuses a quoted name that is not UTF-8 or holds a NUL. Values may hold one; in a name Prometheus refuses the whole text for it.
-    pub(super) fn check_name(&self, name: Range<usize>) -> Result<(), Wrong> {
+    pub(super) fn check_name(&self, name: Range<usize>) -> Result<(), ParseError> {
         match memchr::memchr(0, &self.body[name.clone()]) {
             Some(len) => Err((name.start + len, Reason::Nul)),
             None => self.check_text(name),
@@ -270,13 +270,13 @@ impl<'a> Scanner<'a> {
 
     /// Refuses what is not UTF-8.
     #[inline]
-    pub(super) fn check_text(&self, text: Range<usize>) -> Result<(), Wrong> {
+    pub(super) fn check_text(&self, text: Range<usize>) -> Result<(), ParseError> {
         if self.utf8 {
             return Ok(());
         }
         match std::str::from_utf8(&self.body[text.clone()]) {
             Ok(_) => Ok(()),
-            Err(wrong) => Err((text.start + wrong.valid_up_to(), Reason::Encoding)),
+            Err(error) => Err((text.start + error.valid_up_to(), Reason::Encoding)),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
 
 pub(super) mod bytes;
+mod conformance;
 pub(super) mod escapes;
 mod families;
 mod header;
@@ -20,7 +21,6 @@ mod line;
 mod number;
 mod report;
 mod scratch;
-mod shape;
 mod table;
 mod tail;
 
@@ -34,16 +34,16 @@ use super::reason::Reason;
 use super::sample;
 use super::span::Span;
 
-use bytes::{is_blank, skip_blanks};
+use bytes::{is_whitespace, skip_whitespace};
+use conformance::{Bound, Context, Groups};
 use escapes::MARK;
-use families::{Families, Owner};
+use families::{Families, NameOwner};
 use labels::Role;
 pub(super) use line::Hashes;
 use line::{Line, Scanner};
 use number::Number;
-pub(super) use report::{Report, Told};
+pub(super) use report::{Diagnostic, Report};
 use scratch::Scratch;
-use shape::{Bound, Context, Groups};
 use table::Table;
 
 /// The longest text that is read. Offsets have 32 bits.
@@ -59,7 +59,7 @@ fn span(range: Range<usize>) -> Span {
 }
 
 /// What a text turned out to hold.
-pub(super) struct Found {
+pub(super) struct ParseOutput {
     pub(super) families: Box<[Family]>,
     pub(super) runs: Box<[Span]>,
     pub(super) series: u32,
@@ -75,10 +75,10 @@ pub(super) enum Repeated {
 }
 
 /// Reads a text and reports what is wrong with it.
-pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> Found {
+pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> ParseOutput {
     if body.len() > MAX_BODY_BYTES {
         faults.fault(0, Reason::TooLong);
-        return Found {
+        return ParseOutput {
             families: Box::default(),
             runs: Box::default(),
             series: 0,
@@ -96,7 +96,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             families: &mut scratch.families,
             groups: &mut scratch.groups,
             series: &mut scratch.series,
-            series_of: SeriesOf::Nobody,
+            table_scope: TableScope::Empty,
             utf8,
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
@@ -114,8 +114,8 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
 /// Whose series are looked through for duplicates. Only a series of the same family can be the same; keeping to one family keeps the
 /// table small and near. Once a family goes on that was left, all series are entered, and stay.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum SeriesOf {
-    Nobody,
+enum TableScope {
+    Empty,
     Family(usize),
     All,
 }
@@ -131,14 +131,14 @@ struct Reader<'a, 'b> {
     groups: &'b mut Groups,
     /// From identities of series to the offsets of their lines: those of one family, unless families are mixed up.
     series: &'b mut Table,
-    series_of: SeriesOf,
+    table_scope: TableScope,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
     scanner: Scanner<'a>,
     /// Whether all of the text is UTF-8.
     utf8: bool,
     /// Whose the name of the last good line is.
-    owner: Option<Owner>,
+    owner: Option<NameOwner>,
     /// The family of the last line.
     open: Option<usize>,
     /// Where the text says that it ends.
@@ -167,7 +167,7 @@ impl Reader<'_, '_> {
             self.faults.fault(body.len(), Reason::NoEof);
         }
         if self.runs.is_empty() {
-            self.suspect_comments();
+            self.check_text_without_samples();
         }
     }
 
@@ -192,10 +192,10 @@ impl Reader<'_, '_> {
     /// Reads a line that starts with `#`, a blank or a carriage return.
     fn other(&mut self, start: usize) -> usize {
         let (end, newline) = self.line_end(start);
-        let at = skip_blanks(&self.body[..end], start);
+        let at = skip_whitespace(&self.body[..end], start);
         if at < end && self.body[at] != b'#' {
             if at > start {
-                self.faults.note(start, Reason::LeadingBlanks);
+                self.faults.note(start, Reason::LeadingWhitespace);
             }
             return self.sample(at);
         }
@@ -224,9 +224,9 @@ impl Reader<'_, '_> {
                 self.keep(at, &line);
                 line.newline + 1
             }
-            Err((wrong, reason)) => {
+            Err((error, reason)) => {
                 self.owner = None;
-                self.faults.fault(wrong, reason);
+                self.faults.fault(error, reason);
                 self.line_end(at).1 + 1
             }
         }
@@ -236,7 +236,7 @@ impl Reader<'_, '_> {
     #[inline]
     fn keep(&mut self, start: usize, line: &Line) {
         if line.newline != line.end {
-            self.odd_end(line);
+            self.report_line_end(line);
         }
         if self.eof.is_some() {
             self.text_after_eof(start);
@@ -248,7 +248,7 @@ impl Reader<'_, '_> {
                 .owner(self.body, self.scanner.name(), self.scanner.name_hash(), self.syntax),
         };
         self.owner = Some(owner);
-        let kind = self.families.drafts()[owner.family].kind;
+        let kind = self.families.builders()[owner.family].kind;
         let mut flags = line.flags | owner.suffix.as_flag();
         let bound = match self.bound(kind, &mut flags) {
             Ok(bound) => bound,
@@ -262,8 +262,8 @@ impl Reader<'_, '_> {
             self.report_formatting(start, line.flags);
         }
         if self.repeated == Repeated::Fault {
-            if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
-                self.turn_to(owner.family);
+            if self.table_scope != TableScope::All && self.table_scope != TableScope::Family(owner.family) {
+                self.switch_family(owner.family);
             }
             if self.is_duplicate(start, line, owner.family) {
                 return;
@@ -272,15 +272,15 @@ impl Reader<'_, '_> {
         if line.exemplar.is_some() {
             flags |= self.exemplar(owner, kind, line);
         }
-        if let Some((at, reason)) = line.spoiled {
+        if let Some((at, reason)) = line.dropped_exemplar {
             self.faults.exemplar(at, reason);
         }
-        self.judge(start, owner, bound, line, flags);
+        self.check_sample(start, owner, bound, line, flags);
         self.run(owner.family, start, line);
     }
 
     #[cold]
-    fn odd_end(&mut self, line: &Line) {
+    fn report_line_end(&mut self, line: &Line) {
         let end = if self.body[line.newline - 1] == b'\r' {
             line.newline - 1
         } else {
@@ -289,8 +289,8 @@ impl Reader<'_, '_> {
         if end < line.newline {
             self.faults.note_once(end, Reason::CarriageReturn);
         }
-        if end > line.end && is_blank(self.body[line.end]) && line.spoiled.is_none() {
-            self.faults.note(line.end, Reason::TrailingBlanks);
+        if end > line.end && is_whitespace(self.body[line.end]) && line.dropped_exemplar.is_none() {
+            self.faults.note(line.end, Reason::TrailingWhitespace);
         }
     }
 
@@ -308,7 +308,7 @@ impl Reader<'_, '_> {
     }
 
     /// What an exemplar adds to the flags of a family.
-    fn exemplar(&mut self, owner: Owner, kind: MetricType, line: &Line) -> FamilyFlags {
+    fn exemplar(&mut self, owner: NameOwner, kind: MetricType, line: &Line) -> FamilyFlags {
         let place = matches!(
             (kind, owner.suffix),
             (MetricType::Counter, Suffix::Total) | (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket)
@@ -349,14 +349,14 @@ impl Reader<'_, '_> {
     }
 
     /// Makes ready for the series of another family.
-    fn turn_to(&mut self, family: usize) {
-        if self.families.drafts()[family].samples == 0 {
+    fn switch_family(&mut self, family: usize) {
+        if self.families.builders()[family].samples == 0 {
             self.series.reset(0);
-            self.series_of = SeriesOf::Family(family);
+            self.table_scope = TableScope::Family(family);
             return;
         }
         self.series.reset(self.body.len());
-        self.series_of = SeriesOf::All;
+        self.table_scope = TableScope::All;
         let runs: Vec<Span> = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
         for (at, hash) in Hashes::new(self.body, self.syntax, &runs) {
             let body = self.body;
@@ -377,17 +377,17 @@ impl Reader<'_, '_> {
             .find_or_insert(line.hash, narrow(start), |other| same_series(body, other as usize, start));
         match found {
             None => false,
-            Some(first) => self.is_repeated(first, start, line.hash, family),
+            Some(first) => self.is_same_time(first, start, line.hash, family),
         }
     }
 
     /// Looks whether a series that stands in the text already stands there with the same time, or without time as well.
     #[cold]
-    fn is_repeated(&mut self, first: u32, start: usize, hash: u64, family: usize) -> bool {
+    fn is_same_time(&mut self, first: u32, start: usize, hash: u64, family: usize) -> bool {
         let same_time = self.enter_time(first, start, hash);
         match same_time {
             Some(same_time) => self.faults.fault(start, Reason::Duplicate(same_time)),
-            None => self.families.draft(family).flags |= FamilyFlags::MULTIPLE_TIMES,
+            None => self.families.builder(family).flags |= FamilyFlags::MULTIPLE_TIMES,
         }
         same_time.is_some()
     }
@@ -407,12 +407,12 @@ impl Reader<'_, '_> {
 
     /// Counts the sample into its family and looks whether that still fits its type.
     #[inline]
-    fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, flags: FamilyFlags) {
-        let draft = self.families.draft(owner.family);
-        draft.samples += 1;
-        draft.flags |= flags;
-        let kind = draft.kind;
-        if draft.flags.contains(FamilyFlags::INVALID_OPENMETRICS) || matches!(kind, MetricType::Unknown | MetricType::Gauge) {
+    fn check_sample(&mut self, start: usize, owner: NameOwner, bound: Option<Bound>, line: &Line, flags: FamilyFlags) {
+        let builder = self.families.builder(owner.family);
+        builder.samples += 1;
+        builder.flags |= flags;
+        let kind = builder.kind;
+        if builder.flags.contains(FamilyFlags::INVALID_OPENMETRICS) || matches!(kind, MetricType::Unknown | MetricType::Gauge) {
             return;
         }
         let mut context = Context {
@@ -421,13 +421,13 @@ impl Reader<'_, '_> {
             scanner: &self.scanner,
             groups: self.groups,
             family: owner.family,
-            name: &draft.name,
+            name: &builder.name,
             kind,
             bound,
         };
-        if let Err(misfit) = draft.shape.fits(&mut context, owner.suffix, line) {
-            draft.flags |= FamilyFlags::INVALID_OPENMETRICS;
-            let family = span(draft.name.clone());
+        if let Err(misfit) = builder.conformance.check(&mut context, owner.suffix, line) {
+            builder.flags |= FamilyFlags::INVALID_OPENMETRICS;
+            let family = span(builder.name.clone());
             self.misfit(start, kind, misfit, family);
         }
     }
@@ -461,32 +461,32 @@ impl Reader<'_, '_> {
     /// Tells where a family goes on that was left before.
     fn enter(&mut self, family: usize, at: usize) {
         let before = self.open.replace(family);
-        let draft = self.families.draft(family);
-        let back = std::mem::replace(&mut draft.entered, true) && before != Some(family);
+        let builder = self.families.builder(family);
+        let back = std::mem::replace(&mut builder.entered, true) && before != Some(family);
         if back {
-            let name = span(draft.name.clone());
+            let name = span(builder.name.clone());
             self.faults.note(at, Reason::Interleaved(name));
         }
     }
 
     /// Gathers the runs of each family and makes the index.
-    fn finish(&mut self) -> Found {
+    fn finish(&mut self) -> ParseOutput {
         // Mostly they are in order already; the sort keeps the order of the text within a family.
         if !self.runs.is_sorted_by_key(|(family, _)| *family) {
             self.runs.sort_by_key(|(family, _)| *family);
         }
         let mut rest = &self.runs[..];
         let mut from = 0;
-        let mut families = Vec::with_capacity(self.families.standing().count());
+        let mut families = Vec::with_capacity(self.families.kept().count());
         let mut series = 0;
         let mut unfit = Vec::new();
-        for (number, draft) in self.families.standing() {
+        for (number, builder) in self.families.kept() {
             let count = rest.iter().take_while(|(family, _)| *family == number).count();
             rest = &rest[count..];
             let to = from + narrow(count);
-            let mut family = draft.finish(from..to);
+            let mut family = builder.finish(from..to);
             if let (Err(misfit), false) = (
-                draft.shape.ends_well(draft.kind),
+                builder.conformance.check_end(builder.kind),
                 family.flags.contains(FamilyFlags::INVALID_OPENMETRICS),
             ) {
                 family.flags |= FamilyFlags::INVALID_OPENMETRICS;
@@ -500,7 +500,7 @@ impl Reader<'_, '_> {
         for (misfit, kind, name) in unfit {
             self.misfit(name.start as usize, kind, misfit, name);
         }
-        Found {
+        ParseOutput {
             families: families.into_boxed_slice(),
             runs,
             series,

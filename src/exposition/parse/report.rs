@@ -15,16 +15,16 @@ pub(in crate::exposition) struct Report {
     warnings: u64,
     errors: u64,
     kept: Vec<(u32, Reason)>,
-    said: Vec<Reason>,
+    reported_once: Vec<Reason>,
 }
 
 /// A place in a text as people count.
-pub(in crate::exposition) struct Told {
+pub(in crate::exposition) struct Diagnostic {
     pub(in crate::exposition) offset: u32,
     pub(in crate::exposition) line: u32,
     pub(in crate::exposition) column: u32,
     pub(in crate::exposition) reason: Reason,
-    pub(in crate::exposition) sentence: Cow<'static, str>,
+    pub(in crate::exposition) message: Cow<'static, str>,
 }
 
 impl Report {
@@ -39,7 +39,7 @@ impl Report {
             warnings: 0,
             errors: 0,
             kept: Vec::new(),
-            said: Vec::new(),
+            reported_once: Vec::new(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Report {
             warnings: 0,
             errors: 0,
             kept: Vec::new(),
-            said: Vec::new(),
+            reported_once: Vec::new(),
         }
     }
 
@@ -64,8 +64,8 @@ impl Report {
     }
 
     /// The first exemplar that is left out.
-    pub(in crate::exposition) fn first_exemplar(&self, body: &[u8]) -> Option<Told> {
-        self.first_exemplar.map(|(at, reason)| Teller::new(body).tell(at, reason))
+    pub(in crate::exposition) fn first_exemplar(&self, body: &[u8]) -> Option<Diagnostic> {
+        self.first_exemplar.map(|(at, reason)| Locator::new(body).locate(at, reason))
     }
 
     /// How many faults there were.
@@ -121,9 +121,9 @@ impl Report {
     }
 
     fn first_time(&mut self, reason: Reason) -> bool {
-        let first = !self.said.contains(&reason);
+        let first = !self.reported_once.contains(&reason);
         if first {
-            self.said.push(reason);
+            self.reported_once.push(reason);
         }
         first
     }
@@ -135,38 +135,38 @@ impl Report {
     }
 
     /// What was kept, in the order of the text, with lines and columns.
-    pub(in crate::exposition) fn tell(mut self, body: &[u8]) -> Vec<Told> {
+    pub(in crate::exposition) fn into_diagnostics(mut self, body: &[u8]) -> Vec<Diagnostic> {
         self.kept.sort_by_key(|(at, _)| *at);
-        let mut teller = Teller::new(body);
-        self.kept.into_iter().map(|(at, reason)| teller.tell(at, reason)).collect()
+        let mut locator = Locator::new(body);
+        self.kept.into_iter().map(|(at, reason)| locator.locate(at, reason)).collect()
     }
 }
 
 /// Finds the lines and columns of offsets that come in order.
-struct Teller<'a> {
+struct Locator<'a> {
     body: &'a [u8],
     line: u32,
     counted: usize,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Locator<'a> {
     const fn new(body: &'a [u8]) -> Self {
         Self { body, line: 1, counted: 0 }
     }
 
-    fn tell(&mut self, offset: u32, reason: Reason) -> Told {
+    fn locate(&mut self, offset: u32, reason: Reason) -> Diagnostic {
         let body = self.body;
         let at = (offset as usize).min(body.len());
         self.line += newlines(&body[self.counted..at]);
         self.counted = at;
         let start = memchr::memrchr(b'\n', &body[..at]).map_or(0, |newline| newline + 1);
-        let sentence = reason.tell(body, |at| 1 + newlines(&body[..at as usize]));
-        Told {
+        let message = reason.message(body, |at| 1 + newlines(&body[..at as usize]));
+        Diagnostic {
             offset,
             line: self.line,
             column: 1 + characters(&body[start..at]),
             reason,
-            sentence,
+            message,
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::conformance::Groups;
 use super::families::Families;
-use super::labels::Known;
-use super::shape::Groups;
+use super::labels::CachedLabel;
 use super::table::Table;
 
 /// The most runs that room is kept for; only badly sorted texts have more than one a family.
@@ -18,7 +18,7 @@ pub(super) struct Scratch {
     pub(super) groups: Groups,
     pub(super) series: Table,
     pub(super) runs: Vec<(usize, Range<usize>)>,
-    pub(super) labels: Vec<Known>,
+    pub(super) labels: Vec<CachedLabel>,
 }
 
 thread_local! {

@@ -7,9 +7,9 @@ use crate::model::Syntax;
 use super::super::family::FamilyFlags;
 use super::super::reason::Reason;
 use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
-use super::bytes::{Wrong, byte_at, is_blank, skip_blanks};
+use super::bytes::{ParseError, byte_at, is_whitespace, skip_whitespace};
 use super::labels::{Cursor, MAX_LABELS, separator};
-use super::line::{ExemplarSeen, Line, Scanner};
+use super::line::{ExemplarInfo, Line, Scanner};
 use super::number::Number;
 use super::span;
 
@@ -19,10 +19,10 @@ const MAX_SECONDS: f64 = 9.2e15;
 impl Scanner<'_> {
     /// Reads what follows the name or the labels.
     #[inline]
-    pub(super) fn tail(&self, same_name: bool, braces: bool, cursor: &Cursor) -> Result<Line, Wrong> {
+    pub(super) fn tail(&self, same_name: bool, braces: bool, cursor: &Cursor) -> Result<Line, ParseError> {
         let body = self.body;
         let gap = if braces { cursor.at } else { self.name.end };
-        let value_at = skip_blanks(body, cursor.at);
+        let value_at = skip_whitespace(body, cursor.at);
         let value = self.number(value_at)?;
         let end = value_at + value.len;
         let mut line = Line {
@@ -31,7 +31,7 @@ impl Scanner<'_> {
             value: value.value,
             timestamp: 0..0,
             exemplar: None,
-            spoiled: None,
+            dropped_exemplar: None,
             flags: self.name_flags | cursor.flags | gap_flags(body, gap..value_at),
             end,
             newline: end,
@@ -44,7 +44,7 @@ impl Scanner<'_> {
 
     /// The number at `at`, which must end with its word.
     #[inline]
-    fn number(&self, at: usize) -> Result<Number, Wrong> {
+    fn number(&self, at: usize) -> Result<Number, ParseError> {
         let body = self.body;
         let number = Number::at_start(body.get(at..).unwrap_or_default());
         match number {
@@ -55,7 +55,7 @@ impl Scanner<'_> {
     }
 
     #[cold]
-    fn no_number(&self, at: usize) -> Wrong {
+    fn no_number(&self, at: usize) -> ParseError {
         let word = self.word(at);
         (
             at,
@@ -88,7 +88,7 @@ impl Scanner<'_> {
     /// The bytes from `at` up to a blank or the end of the line.
     fn word(&self, at: usize) -> Range<usize> {
         let mut end = at;
-        while !is_blank(byte_at(self.body, end)) && self.newline_at(end).is_none() {
+        while !is_whitespace(byte_at(self.body, end)) && self.newline_at(end).is_none() {
             end += 1;
         }
         at..end
@@ -96,9 +96,9 @@ impl Scanner<'_> {
 
     /// Reads timestamp and exemplar.
     #[inline(never)]
-    fn beyond_value(&self, line: &mut Line) -> Result<(), Wrong> {
+    fn beyond_value(&self, line: &mut Line) -> Result<(), ParseError> {
         let body = self.body;
-        let mut at = skip_blanks(body, line.end);
+        let mut at = skip_whitespace(body, line.end);
         if self.ends(line, at) {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Scanner<'_> {
                 Syntax::Text => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_OPENMETRICS,
                 Syntax::OpenMetrics => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT,
             };
-            at = skip_blanks(body, line.end);
+            at = skip_whitespace(body, line.end);
             if self.ends(line, at) {
                 return Ok(());
             }
@@ -118,7 +118,9 @@ impl Scanner<'_> {
         match (byte_at(body, at), self.syntax) {
             (b'#', Syntax::OpenMetrics) => self.exemplar(at, line),
             // Anything else behind the hash may be the next line, joined to this one.
-            (b'#', Syntax::Text) if byte_at(body, skip_blanks(body, at + 1)) == b'{' => self.spoil(line, (at, Reason::ExemplarInText)),
+            (b'#', Syntax::Text) if byte_at(body, skip_whitespace(body, at + 1)) == b'{' => {
+                self.drop_exemplar(line, (at, Reason::ExemplarInText))
+            }
             (b'#', Syntax::Text) => return Err((at, Reason::TrailingComment)),
             _ => return Err((at, Reason::Trailing)),
         }
@@ -128,20 +130,20 @@ impl Scanner<'_> {
     /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line. What is wrong with it costs the sample nothing.
     fn exemplar(&self, at: usize, line: &mut Line) {
         let (flags, end) = (line.flags, line.end);
-        if let Err(wrong) = self.read_exemplar(at, line) {
+        if let Err(error) = self.read_exemplar(at, line) {
             (line.flags, line.end, line.exemplar) = (flags, end, None);
-            self.spoil(line, wrong);
+            self.drop_exemplar(line, error);
         }
     }
 
     /// Leaves out all that follows the sample.
     #[cold]
-    fn spoil(&self, line: &mut Line, wrong: Wrong) {
-        line.spoiled = Some(wrong);
+    fn drop_exemplar(&self, line: &mut Line, error: ParseError) {
+        line.dropped_exemplar = Some(error);
         line.newline = memchr::memchr(b'\n', &self.body[line.end..]).map_or(self.body.len(), |len| line.end + len);
     }
 
-    fn timestamp(&self, at: usize) -> Result<Range<usize>, Wrong> {
+    fn timestamp(&self, at: usize) -> Result<Range<usize>, ParseError> {
         let word = self.word(at);
         let text = &self.body[word.clone()];
         let fine = match self.syntax {
@@ -151,22 +153,22 @@ impl Scanner<'_> {
         if fine { Ok(word) } else { Err((at, Reason::Timestamp(span(word)))) }
     }
 
-    fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), Wrong> {
+    fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), ParseError> {
         let body = self.body;
         line.flags |= FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_TEXT | gap_flags(body, line.end..at);
-        let brace = skip_blanks(body, at + 1);
+        let brace = skip_whitespace(body, at + 1);
         if byte_at(body, brace) != b'{' {
             return Err((brace, Reason::Exemplar));
         }
         let (end, chars) = self.exemplar_labels(brace + 1, line)?;
-        let value_at = skip_blanks(body, end);
+        let value_at = skip_whitespace(body, end);
         let value = self.number(value_at)?;
         line.flags |= gap_flags(body, at + 1..brace) | gap_flags(body, end..value_at);
-        line.exemplar = Some(ExemplarSeen {
+        line.exemplar = Some(ExemplarInfo {
             short: chars <= MAX_EXEMPLAR_CHARS,
         });
         line.end = value_at + value.len;
-        let mut next = skip_blanks(body, line.end);
+        let mut next = skip_whitespace(body, line.end);
         if self.ends(line, next) {
             return Ok(());
         }
@@ -176,7 +178,7 @@ impl Scanner<'_> {
             return Err((next, Reason::Timestamp(span(word))));
         }
         line.end = word.end;
-        next = skip_blanks(body, line.end);
+        next = skip_whitespace(body, line.end);
         if self.ends(line, next) {
             Ok(())
         } else {
@@ -185,15 +187,15 @@ impl Scanner<'_> {
     }
 
     /// Reads an exemplar's labels from behind the opening brace to behind the closing one, and counts their characters.
-    fn exemplar_labels(&self, start: usize, line: &mut Line) -> Result<(usize, usize), Wrong> {
+    fn exemplar_labels(&self, start: usize, line: &mut Line) -> Result<(usize, usize), ParseError> {
         let body = self.body;
         let mut cursor = Cursor {
-            at: skip_blanks(body, start),
+            at: skip_whitespace(body, start),
             count: 0,
             labels: 0,
             flags: FamilyFlags::NONE,
             gap: FamilyFlags::NONE,
-            names_stand: false,
+            same_names: false,
         };
         let mut chars = 0;
         if byte_at(body, cursor.at) == b'}' {

@@ -17,7 +17,7 @@ use super::table::Table;
 
 /// What is known of the group that is being read.
 #[derive(Clone, Default)]
-pub(super) struct Shape {
+pub(super) struct ConformanceChecker {
     open: bool,
     /// Whether the group is among those that were seen.
     entered: bool,
@@ -90,17 +90,17 @@ pub(super) struct Bound {
 }
 
 /// What a family breaks, for a person.
-pub(super) type Misfit = &'static str;
+pub(super) type Violation = &'static str;
 
-const NAME: Misfit = "a sample has a name that this type does not allow";
-const TORN: Misfit = "samples whose labels are the same stand apart, or differ in their timestamps";
-const NEGATIVE: Misfit = "counts and sums must not be negative or NaN";
-const WHOLE: Misfit = "counts must be whole numbers";
+const NAME: Violation = "a sample has a name that this type does not allow";
+const TORN: Violation = "samples whose labels are the same stand apart, or differ in their timestamps";
+const NEGATIVE: Violation = "counts and sums must not be negative or NaN";
+const WHOLE: Violation = "counts must be whole numbers";
 
-impl Shape {
+impl ConformanceChecker {
     /// Looks at one more sample, and says what about it does not fit the family's type.
     #[inline]
-    pub(super) fn fits(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    pub(super) fn check(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         match of.kind {
             MetricType::Unknown | MetricType::Gauge => Ok(()),
             MetricType::Counter => self.counter(of, suffix, line),
@@ -113,12 +113,12 @@ impl Shape {
     }
 
     /// Whether the last group is complete.
-    pub(super) fn ends_well(&self, kind: MetricType) -> Result<(), Misfit> {
+    pub(super) fn check_end(&self, kind: MetricType) -> Result<(), Violation> {
         let histogram = matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram);
         if histogram && self.open { self.is_whole() } else { Ok(()) }
     }
 
-    fn counter(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn counter(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         if of.syntax == Syntax::Text {
             let base = of.body[of.name.clone()].strip_suffix(b"_total").unwrap_or_default();
             ensure(!base.is_empty(), "names of counters must end in _total")?;
@@ -133,7 +133,7 @@ impl Shape {
         self.joins(of, group, line).map(drop)
     }
 
-    fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let name = &of.body[of.name.clone()];
         let state = of.scanner.labels().iter().find(|label| of.scanner.label_name(label) == name);
         let group = group(of, line, state.map_or(0, |label| label.hash));
@@ -144,7 +144,7 @@ impl Shape {
         self.joins(of, group, line).map(drop)
     }
 
-    fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let bound = if suffix == Suffix::Bare { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -158,7 +158,7 @@ impl Shape {
         }
     }
 
-    fn quantile(&mut self, bound: Option<f64>, value: f64) -> Result<(), Misfit> {
+    fn quantile(&mut self, bound: Option<f64>, value: f64) -> Result<(), Violation> {
         let bound = bound
             .filter(|bound| (0.0..=1.0).contains(bound))
             .ok_or("a quantile must be from 0 to 1")?;
@@ -168,7 +168,7 @@ impl Shape {
         ensure(value >= 0.0 || value.is_nan(), "the value of a quantile must not be negative")
     }
 
-    fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let bound = if suffix == Suffix::Bucket { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -195,7 +195,7 @@ impl Shape {
         }
     }
 
-    fn bucket(&mut self, bound: Option<f64>, value: f64) -> Result<(), Misfit> {
+    fn bucket(&mut self, bound: Option<f64>, value: f64) -> Result<(), Violation> {
         let bound = bound.filter(|bound| !bound.is_nan()).ok_or("a bucket needs the label le")?;
         ensure(self.bound.is_none_or(|last| last < bound), "buckets must be in the order of le")?;
         ensure(value >= self.cumulated, "buckets must count all that is in smaller ones")?;
@@ -207,7 +207,7 @@ impl Shape {
 
     /// Takes a sample into the open group, or opens a new one for it and hands out the one before.
     #[inline]
-    fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Misfit> {
+    fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Violation> {
         if self.open && self.group == group {
             let both_without = self.timestamp.is_empty() && line.timestamp.is_empty();
             let same_time = both_without || of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
@@ -247,7 +247,7 @@ impl Shape {
     }
 
     /// Whether an ended group of a histogram has all that it needs.
-    fn is_whole(&self) -> Result<(), Misfit> {
+    fn is_whole(&self) -> Result<(), Violation> {
         ensure(self.bound == Some(f64::INFINITY), "the bucket le=\"+Inf\" is missing")?;
         ensure(
             self.count.is_none_or(|count| count == self.cumulated),
@@ -268,15 +268,15 @@ impl Shape {
     }
 }
 
-fn ensure(fits: bool, misfit: Misfit) -> Result<(), Misfit> {
+fn ensure(fits: bool, misfit: Violation) -> Result<(), Violation> {
     if fits { Ok(()) } else { Err(misfit) }
 }
 
-fn not_negative(value: f64) -> Result<(), Misfit> {
+fn not_negative(value: f64) -> Result<(), Violation> {
     ensure(value >= 0.0, NEGATIVE)
 }
 
-fn whole(value: f64) -> Result<(), Misfit> {
+fn whole(value: f64) -> Result<(), Violation> {
     not_negative(value)?;
     ensure(value.fract() == 0.0, WHOLE)
 }
