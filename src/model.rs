@@ -8,7 +8,7 @@ mod event;
 pub use client::Client;
 pub use event::{
     Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
-    MAX_SCRAPER_ID_BYTES, ScraperId, shown,
+    MAX_SCRAPER_ID_BYTES, ScraperId, truncated,
 };
 
 use std::borrow::Borrow;
@@ -127,7 +127,7 @@ impl Syntax {
     /// The syntax that the value of a `Content-Type` header names; `None` where it is not the type of an exposition (`text/html`, the
     /// type of a form that curl sends by itself). As in Prometheus the media type decides, whatever its parameters and the text say.
     #[must_use]
-    pub fn named_by(content_type: &str) -> Option<Self> {
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
             Some(Self::OpenMetrics)
@@ -366,7 +366,7 @@ mod tests {
             ("", None),
             (";;", None),
         ] {
-            assert_eq!(Syntax::named_by(value), expected, "{value}");
+            assert_eq!(Syntax::from_content_type(value), expected, "{value}");
         }
     }
 

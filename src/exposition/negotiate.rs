@@ -338,7 +338,7 @@ mod tests {
         ];
         for (format, content_type) in all {
             assert_eq!(format.content_type(), content_type);
-            assert_eq!(Syntax::named_by(content_type), Some(format.syntax()));
+            assert_eq!(Syntax::from_content_type(content_type), Some(format.syntax()));
         }
     }
 

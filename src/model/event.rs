@@ -17,7 +17,7 @@ pub const MAX_SCRAPER_ID_BYTES: usize = 255;
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 /// How much of a label's name an error repeats, in characters: enough to find it, whatever was sent.
-const SHOWN_NAME_CHARS: usize = 80;
+const MAX_NAME_CHARS_IN_ERROR: usize = 80;
 
 /// The labels of an event, sorted by name, kept in one allocation in the spelling that all Prometheus text formats
 /// share: `a="x",b="y"`, with `\\`, `\"` and `\n` escaped. Equal sets have equal text, so this is also the series' identity.
@@ -68,8 +68,8 @@ impl EventError {
 
 /// What an error says of a text that a stranger sent.
 #[must_use]
-pub fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_NAME_CHARS).collect()
+pub fn truncated(text: &str) -> String {
+    text.chars().take(MAX_NAME_CHARS_IN_ERROR).collect()
 }
 
 impl LabelSet {
@@ -85,15 +85,15 @@ impl LabelSet {
             check_name(name)?;
             bytes += name.len() + value.len();
             if bytes > MAX_EVENT_BYTES {
-                return Err(EventError::TooLong(shown(name)));
+                return Err(EventError::TooLong(truncated(name)));
             }
             if count >= MAX_EVENT_LABELS {
-                return Err(EventError::TooMany(shown(name)));
+                return Err(EventError::TooMany(truncated(name)));
             }
         }
         pairs.sort();
         if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(EventError::Duplicate(shown(&pair[0].0)));
+            return Err(EventError::Duplicate(truncated(&pair[0].0)));
         }
         let mut text = String::with_capacity(bytes + 4 * pairs.len());
         for (name, value) in &pairs {
@@ -132,10 +132,10 @@ fn check_name(name: &str) -> Result<(), EventError> {
     let mut bytes = name.bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return Err(EventError::Name(shown(name)));
+        return Err(EventError::Name(truncated(name)));
     }
     if name.starts_with("__") {
-        return Err(EventError::Reserved(shown(name)));
+        return Err(EventError::Reserved(truncated(name)));
     }
     Ok(())
 }

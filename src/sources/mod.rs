@@ -7,11 +7,11 @@ pub mod receiver;
 pub mod upstreams;
 
 use crate::store::Refused;
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
 /// The reason of a refusal, for its counter, and the words for it. A text that cannot be read is named as what it is, if that is known.
 fn unusable(refused: &Refused, text: &[u8]) -> (&'static str, String) {
-    let foreign = matches!(refused, Refused::Invalid(..)).then(|| Foreign::of(text)).flatten();
+    let foreign = matches!(refused, Refused::Invalid(..)).then(|| ForeignFormat::of(text)).flatten();
     match foreign {
         Some(foreign) => ("not_metrics", format!("this is {foreign}, not metrics in text form")),
         None => (refused.reason(), refused.to_string()),

@@ -20,7 +20,7 @@ use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, Receipt, Refused};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Rejection, Telemetry};
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
 /// The source of what is pushed over HTTP, as `/apps` and the `source` label name it.
 const SOURCE: &str = "http";
@@ -135,7 +135,7 @@ async fn push(
     let update = Update {
         app: app.clone(),
         body: kept,
-        syntax: content_type.and_then(Syntax::named_by),
+        syntax: content_type.and_then(Syntax::from_content_type),
         labels: [].into(),
         origin,
         at: (pushing.clock)(),
@@ -193,7 +193,7 @@ impl Sent<'_> {
             let why = format!("the content encoding `{coding}` is not understood, only gzip is; as plain text: {otherwise}");
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why);
         }
-        match Foreign::of(self.body) {
+        match ForeignFormat::of(self.body) {
             Some(foreign) => {
                 let why = format!("this is {foreign}, not metrics in text form{}", advice(foreign));
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why)
@@ -215,13 +215,13 @@ impl Sent<'_> {
 }
 
 /// Advice for a sender of another format.
-const fn advice(foreign: Foreign) -> &'static str {
+const fn advice(foreign: ForeignFormat) -> &'static str {
     match foreign {
-        Foreign::Gzip => ": name it with the header Content-Encoding: gzip",
-        Foreign::Multipart => ": send the text alone, with curl by --data-binary @FILE",
-        Foreign::Utf16 => ": send UTF-8",
-        Foreign::Json | Foreign::Capnp => ": the receivers take it (receiver.receiver_tcp_socket)",
-        Foreign::Protobuf | Foreign::PackedCapnp | Foreign::Zstd | Foreign::Markup | Foreign::Binary => "",
+        ForeignFormat::Gzip => ": name it with the header Content-Encoding: gzip",
+        ForeignFormat::Multipart => ": send the text alone, with curl by --data-binary @FILE",
+        ForeignFormat::Utf16 => ": send UTF-8",
+        ForeignFormat::Json | ForeignFormat::Capnp => ": the receivers take it (receiver.receiver_tcp_socket)",
+        ForeignFormat::Protobuf | ForeignFormat::PackedCapnp | ForeignFormat::Zstd | ForeignFormat::Markup | ForeignFormat::Binary => "",
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use crate::model::{Event, EventError, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, shown};
+use crate::model::{Event, EventError, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, truncated};
 
 /// The pair that is not a label but the value of the sample.
 const VALUE: &str = "value";
@@ -40,10 +40,10 @@ pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
         // The label set checks both bounds once more; here they keep the list short while it is made.
         bytes += name.len() + text.len();
         if bytes > MAX_EVENT_BYTES {
-            return Err(EventError::TooLong(shown(&name)));
+            return Err(EventError::TooLong(truncated(&name)));
         }
         if labels.len() >= MAX_EVENT_LABELS {
-            return Err(EventError::TooMany(shown(&name)));
+            return Err(EventError::TooMany(truncated(&name)));
         }
         labels.push((name, text.into_owned()));
     }
@@ -55,7 +55,7 @@ pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
 
 /// Takes the value. Space around it is ignored, because an unescaped `+` sign arrives as a space.
 fn number(value: &mut Option<f64>, text: &str) -> Result<(), EventError> {
-    let parsed = text.trim().parse().map_err(|_| EventError::Value(shown(text)))?;
+    let parsed = text.trim().parse().map_err(|_| EventError::Value(truncated(text)))?;
     match value.replace(parsed) {
         None => Ok(()),
         Some(_) => Err(EventError::Duplicate(VALUE.to_owned())),
@@ -75,7 +75,7 @@ fn decode<'a>(encoded: &'a [u8], name: &[u8]) -> Result<Cow<'a, str>, EventError
         Cow::Borrowed(plain) => std::str::from_utf8(plain).map(Cow::Borrowed).ok(),
         Cow::Owned(plain) => String::from_utf8(plain).map(Cow::Owned).ok(),
     };
-    text.ok_or_else(|| EventError::NotUtf8(shown(&String::from_utf8_lossy(name))))
+    text.ok_or_else(|| EventError::NotUtf8(truncated(&String::from_utf8_lossy(name))))
 }
 
 #[cfg(test)]

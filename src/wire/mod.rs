@@ -28,7 +28,7 @@ use crate::model::AppName;
 pub use self::buffer::{LARGEST_READ, SMALLEST_READ};
 pub use self::capnp_message::encode;
 pub use self::capnp_stream::MAX_SEGMENTS;
-pub use self::foreign::Foreign;
+pub use self::foreign::ForeignFormat;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
 pub use self::link::{AliasLost, LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register, SharedKey};
 pub use self::refusal::{Fault, Found, Part, Place, Refusal};

@@ -28,7 +28,7 @@ pub fn is_interim(head: &[u8]) -> bool {
 
 /// A whole head, each header on a line of its own, without those that Go's client does not look at. What Go's client refuses stays as it is.
 #[must_use]
-pub fn spelled_out(head: &[u8]) -> Vec<u8> {
+pub fn normalized(head: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len());
     let mut lines = Lines { rest: head };
     let status = lines.status();
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn spelled(head: &str) -> String {
-        String::from_utf8_lossy(&spelled_out(head.as_bytes())).into_owned()
+        String::from_utf8_lossy(&normalized(head.as_bytes())).into_owned()
     }
 
     #[test]
@@ -178,17 +178,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_head_that_is_spelled_out_stays_as_it_is(head in "HTTP/1.[01] 200( OK)?\r\n([A-Za-z -]{0,14}[ \t]?:[ \ta-z0-9]{0,6}\r?\n([ \t][a-z ]{0,4}\r\n)?){0,5}\r\n") {
-            let once = spelled_out(head.as_bytes());
-            prop_assert_eq!(spelled_out(&once), once.clone());
+        fn a_normalized_head_stays_as_it_is(head in "HTTP/1.[01] 200( OK)?\r\n([A-Za-z -]{0,14}[ \t]?:[ \ta-z0-9]{0,6}\r?\n([ \t][a-z ]{0,4}\r\n)?){0,5}\r\n") {
+            let once = normalized(head.as_bytes());
+            prop_assert_eq!(normalized(&once), once.clone());
             prop_assert_eq!(end_of_head(&once), Some(once.len()));
         }
 
         #[test]
         fn nothing_breaks_it(head in prop::collection::vec(prop::sample::select(&b"HT/1.0 :\r\n\tAab\0\xff"[..]), 0..80)) {
-            let once = spelled_out(&head);
+            let once = normalized(&head);
             prop_assert!(once.ends_with(b"\r\n"));
-            prop_assert_eq!(spelled_out(&once), once);
+            prop_assert_eq!(normalized(&once), once);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::buffer::Buffer;
 use super::capnp_stream::CapnpStream;
 use super::json_stream::JsonStream;
 use super::sniff::{PREFIX, sniff};
-use super::{Fault, Foreign, FormatChoice, Inbound, Place, Refusal};
+use super::{Fault, ForeignFormat, FormatChoice, Inbound, Place, Refusal};
 use crate::model::Format;
 
 /// Turns the bytes of one connection into messages.
@@ -171,8 +171,10 @@ impl StreamDecoder {
     fn named(&self, mut refusal: Refusal) -> Refusal {
         let unread = matches!(refusal.fault, Fault::Syntax(_) | Fault::WrongFormat { .. });
         let start = self.start.as_ref().filter(|_| unread);
-        let foreign = start.and_then(|start| Foreign::of(&start.bytes[..start.len]));
-        if let Some(foreign) = foreign.filter(|foreign| !matches!(foreign, Foreign::Json | Foreign::Capnp | Foreign::Binary)) {
+        let foreign = start.and_then(|start| ForeignFormat::of(&start.bytes[..start.len]));
+        if let Some(foreign) =
+            foreign.filter(|foreign| !matches!(foreign, ForeignFormat::Json | ForeignFormat::Capnp | ForeignFormat::Binary))
+        {
             refusal.fault = Fault::Syntax(format!(
                 "this is {foreign}; a receiver takes JSON objects and unpacked Cap'n Proto messages"
             ));

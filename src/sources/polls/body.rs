@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::failure::Failure;
 use crate::model::Syntax;
 use crate::sources::LARGE_BYTES;
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
 /// Bodies larger than [`LARGE_BYTES`] in work at once, over all endpoints; more of them wait for a place while they are read: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
 pub(super) const LARGE_AT_ONCE: usize = 8;
@@ -164,7 +164,7 @@ pub(super) fn syntax(headers: &HeaderMap) -> Option<Syntax> {
     if given.as_bytes().trim_ascii().is_empty() {
         return None;
     }
-    Some(given.to_str().ok().and_then(Syntax::named_by).unwrap_or_default())
+    Some(given.to_str().ok().and_then(Syntax::from_content_type).unwrap_or_default())
 }
 
 /// The Content-Encoding of a body.
@@ -192,8 +192,8 @@ pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<String> {
 /// Refuses what is a page, such as one to log in, before it replaces good data, although some line of it may look like a sample. Other
 /// texts the store judges by whether a line of them can be used.
 pub(super) fn judge(body: &[u8]) -> Result<(), Failure> {
-    match Foreign::of(body) {
-        Some(page @ Foreign::Markup) => Err(Failure::NotMetrics(page)),
+    match ForeignFormat::of(body) {
+        Some(page @ ForeignFormat::Markup) => Err(Failure::NotMetrics(page)),
         _ => Ok(()),
     }
 }
@@ -300,7 +300,7 @@ mod tests {
         }
         for bad in ["<!DOCTYPE html>", "\r\n <html>", "\u{feff}<a/>"] {
             assert!(
-                matches!(judge(bad.as_bytes()), Err(Failure::NotMetrics(Foreign::Markup))),
+                matches!(judge(bad.as_bytes()), Err(Failure::NotMetrics(ForeignFormat::Markup))),
                 "{bad:?}"
             );
         }

@@ -18,7 +18,7 @@ use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::{Change, Inlet, PolledEvent, PolledEvents, Receipt, Refused, take_events};
 use crate::supervise::{blocking, panic_message};
 use crate::telemetry::{Rejection, SharedTelemetry};
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
 /// Whom an endpoint tells what it learns.
 #[derive(Debug, Clone)]
@@ -278,7 +278,7 @@ fn withdraw(course: &mut Course, target: &Target, listeners: &Listeners) {
 /// The failure of a poll whose body is of no use: names its format if it is no text, and its encoding if that is unknown.
 fn why_unusable(refused: Refused, body: &[u8], coding: Option<String>) -> Failure {
     let is_invalid = matches!(refused, Refused::Invalid(..));
-    let why = match Foreign::of(body).filter(|_| is_invalid) {
+    let why = match ForeignFormat::of(body).filter(|_| is_invalid) {
         Some(foreign) => Failure::NotMetrics(foreign),
         None => Failure::Refused(refused),
     };

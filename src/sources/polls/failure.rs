@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::store::{EmitError, Refused};
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
 /// Why a poll brought nothing. Never holds a secret, nor a text of the target's own choosing that is long or has control characters.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub(super) enum Failure {
     #[error("the body is no good gzip: {0}")]
     Gzip(io::Error),
     #[error("the body is not metrics but {0}")]
-    NotMetrics(Foreign),
+    NotMetrics(ForeignFormat),
     #[error("the body has the Content-Encoding `{coding}`, which was not asked for, and is no metrics as plain text: {why}")]
     Coding { coding: String, why: Box<Self> },
     #[error("the body is not an IPFS node's list of peers: {0}")]

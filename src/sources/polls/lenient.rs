@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::link::MAX_HEAD_BYTES;
-use crate::wire::response_head::{end_of_head, is_interim, spelled_out};
+use crate::wire::response_head::{end_of_head, is_interim, normalized};
 
 /// Bytes of a head that are read at once: exporters send some hundred bytes of headers.
 const READ_BYTES: usize = 4 << 10;
@@ -66,7 +66,7 @@ impl<S> Lenient<S> {
     fn finish_head(&mut self, at_end: bool) {
         if let Some(end) = end_of_head(&self.head) {
             let rest = self.head.split_off(end);
-            self.out = spelled_out(&self.head);
+            self.out = normalized(&self.head);
             if is_interim(&self.head) {
                 self.head = rest;
                 return;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn heads_are_spelled_out_and_bodies_are_not() {
+    async fn heads_are_normalized_and_bodies_are_not() {
         let body = "X : y\r\n\r\n z\r\n\r\n";
         let sent = format!("HTTP/1.1 100 Continue\r\nA : b\r\n\r\nHTTP/1.1 200 OK\r\nC : d\r\n e\r\n\r\n{body}");
         let expected = format!("HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nC: d e\r\n\r\n{body}");
