@@ -14,7 +14,7 @@ pub use self::alias::{AliasReply, AliasRequest};
 pub use self::compact::{Reader, Writer};
 pub use self::frame::{Frame, Frames, MAX_PROTOCOL_BYTES};
 pub use self::metrics::{MetricsReply, metrics_head, metrics_request};
-pub use self::rpc::{Call, Failure, FailureCode, MAX_METHOD_BYTES, Reply};
+pub use self::rpc::{Call, MAX_METHOD_BYTES, Reply, RpcError, RpcErrorCode};
 
 /// The protocol of the channel on which a client registers at a bridge.
 pub const REGISTER_PROTOCOL: &str = "register-alias";

@@ -41,21 +41,21 @@ pub struct Reply {
     /// The number of the request.
     pub id: u64,
     /// In the method's own encoding, or why there is none.
-    pub outcome: Result<Bytes, Failure>,
+    pub outcome: Result<Bytes, RpcError>,
 }
 
 /// Why a request has no value for an answer. It is not for what the method itself has to say, such as "unauthorised".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct RpcError {
     /// In words.
     pub message: String,
     /// Which kind it is, where it is said.
-    pub code: Option<FailureCode>,
+    pub code: Option<RpcErrorCode>,
 }
 
 /// Kinds of failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FailureCode {
+pub enum RpcErrorCode {
     /// There is no such method.
     UnknownMethod,
     /// The method has failed.
@@ -68,7 +68,7 @@ pub enum FailureCode {
     Other(String),
 }
 
-impl FailureCode {
+impl RpcErrorCode {
     /// As it stands on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -92,7 +92,7 @@ impl FailureCode {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
             Some(code) => write!(f, "{}: {}", code.as_str(), self.message),
@@ -129,7 +129,7 @@ impl Call {
 
     /// A response as a whole message, for the channel of this number; the value is put together from its pieces.
     #[must_use]
-    pub fn response(channel: u64, id: u64, outcome: Result<&[Bytes], &Failure>) -> Vec<u8> {
+    pub fn response(channel: u64, id: u64, outcome: Result<&[Bytes], &RpcError>) -> Vec<u8> {
         /// Enough for the numbers before a value.
         const HEAD: usize = 32;
         let length = outcome.map_or(0, |pieces| pieces.iter().map(Bytes::len).sum());
@@ -167,7 +167,7 @@ impl Reply {
         let message = from.text("an error")?;
         let code = match flags & HAS_CODE {
             0 => None,
-            _ => Some(FailureCode::of(from.text("a code")?)),
+            _ => Some(RpcErrorCode::of(from.text("a code")?)),
         };
         if flags & HAS_CAUSE != 0 {
             from.text("a cause")?;
@@ -176,7 +176,7 @@ impl Reply {
         if flags & HAS_CONTEXT != 0 {
             from.text("a context")?;
         }
-        let outcome = Err(Failure { message, code });
+        let outcome = Err(RpcError { message, code });
         Ok(Self { id, outcome })
     }
 }
@@ -210,22 +210,22 @@ mod tests {
             let message = message.to_owned();
             Some(Call::Response(Reply {
                 id: 9,
-                outcome: Err(Failure { message, code }),
+                outcome: Err(RpcError { message, code }),
             }))
         };
         assert_eq!(decode(b"\x01\x01\x01\x09\x03bad").unwrap(), failure("bad", None));
         assert_eq!(
             decode(b"\x01\x01\x03\x09\x03bad\x01X").unwrap(),
-            failure("bad", Some(FailureCode::Other("X".to_owned())))
+            failure("bad", Some(RpcErrorCode::Other("X".to_owned())))
         );
         let all = b"\x01\x01\x0f\x09\x03bad\x0cDECODE_ERROR\x01c\x01d\x01e";
-        assert_eq!(decode(all).unwrap(), failure("bad", Some(FailureCode::Decode)));
+        assert_eq!(decode(all).unwrap(), failure("bad", Some(RpcErrorCode::Decode)));
         assert!(decode(&all[..all.len() - 1]).is_err());
         assert!(decode(b"\x01\x01").is_err() && decode(b"\x01\x00\x01\x05abc").is_err());
         assert_eq!(decode(b"\x01\x07abc").unwrap(), None);
-        let told = Failure {
+        let told = RpcError {
             message: "no".to_owned(),
-            code: Some(FailureCode::UnknownMethod),
+            code: Some(RpcErrorCode::UnknownMethod),
         };
         assert_eq!(told.to_string(), "UNKNOWN_METHOD: no");
     }
@@ -238,8 +238,8 @@ mod tests {
             let value = Bytes::from(value);
             let response = Call::response(1, id, Ok(std::slice::from_ref(&value)));
             prop_assert_eq!(decode(&response)?, Some(Call::Response(Reply { id, outcome: Ok(value) })));
-            let codes = [FailureCode::UnknownMethod, FailureCode::Request, FailureCode::Decode, FailureCode::Encode, FailureCode::Other("E".into())];
-            let failure = Failure { message, code: codes.get(code).cloned() };
+            let codes = [RpcErrorCode::UnknownMethod, RpcErrorCode::Request, RpcErrorCode::Decode, RpcErrorCode::Encode, RpcErrorCode::Other("E".into())];
+            let failure = RpcError { message, code: codes.get(code).cloned() };
             let response = Call::response(1, id, Err(&failure));
             prop_assert_eq!(decode(&response)?, Some(Call::Response(Reply { id, outcome: Err(failure) })));
         }
