@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use self::scan::{Entry, Scan, Wrong};
+use self::scan::{AppEntry, Scan, ScanError};
 use self::text::{plain, unescape};
 use super::buffer::{Buffer, LARGEST_READ};
-use super::{Fault, Inbound, Part, Place, Refusal};
+use super::{Fault, Inbound, MessagePart, Position, Refusal};
 use crate::model::AppName;
 
 /// How deep an object may be nested: two levels are of use, and what is deeper costs its app alone, up to here.
@@ -28,17 +28,17 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub(super) struct JsonStream {
     max: usize,
-    lines: Lines,
+    lines: LineCounter,
     scan: Scan,
     /// The object at the front of the buffer is complete and being handed out.
-    whole: Option<Whole>,
+    complete: Option<CompleteObject>,
     /// Where strings lose their escapes, before a copy of exactly their size is made.
     scratch: Vec<u8>,
 }
 
 /// A complete object.
 #[derive(Debug, Clone, Copy)]
-struct Whole {
+struct CompleteObject {
     len: usize,
     /// The first entry that has not been handed out.
     next: usize,
@@ -49,9 +49,9 @@ impl JsonStream {
     pub(super) const fn new(max: usize) -> Self {
         Self {
             max,
-            lines: Lines::new(),
+            lines: LineCounter::new(),
             scan: Scan::new(),
-            whole: None,
+            complete: None,
             scratch: Vec::new(),
         }
     }
@@ -62,18 +62,18 @@ impl JsonStream {
     }
 
     /// The memory that the notes about the object at hand take.
-    pub(super) fn notes(&self) -> usize {
-        self.scan.entries.capacity() * size_of::<Entry>()
+    pub(super) fn index_bytes(&self) -> usize {
+        self.scan.entries.capacity() * size_of::<AppEntry>()
     }
 
     /// The next app, if its whole object is there.
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Option<Result<Inbound, Refusal>> {
         loop {
-            if let Some(whole) = self.whole {
-                if let Some(message) = self.hand_out(whole, buffer) {
+            if let Some(complete) = self.complete {
+                if let Some(message) = self.next_app(complete, buffer) {
                     return Some(message);
                 }
-                self.leave(whole.len, buffer);
+                self.finish_object(complete.len, buffer);
             }
             match self.advance(buffer) {
                 Ok(true) => {}
@@ -89,12 +89,12 @@ impl JsonStream {
             received: buffer.len() as u64,
             expected: None,
         };
-        (buffer.len() > 0).then(|| Refusal::nameless(self.place(buffer, 0), fault))
+        (buffer.len() > 0).then(|| Refusal::without_app(self.position(buffer, 0), fault))
     }
 
     /// Scans on; whether an object is complete.
     fn advance(&mut self, buffer: &mut Buffer) -> Result<bool, Refusal> {
-        if !self.scan.begun() && !self.skip_blanks(buffer) {
+        if !self.scan.begun() && !self.skip_whitespace(buffer) {
             return Ok(false);
         }
         let unread = buffer.unread();
@@ -102,7 +102,7 @@ impl JsonStream {
         match self.scan.run(window) {
             Ok(Some(len)) => {
                 supersede(&mut self.scan.entries, window);
-                self.whole = Some(Whole { len, next: 0 });
+                self.complete = Some(CompleteObject { len, next: 0 });
                 Ok(true)
             }
             Ok(None) if window.len() == self.max => {
@@ -110,15 +110,15 @@ impl JsonStream {
                     declared: None,
                     limit: self.max as u64,
                 };
-                Err(Refusal::nameless(self.place(buffer, 0), fault))
+                Err(Refusal::without_app(self.position(buffer, 0), fault))
             }
             Ok(None) => Ok(false),
-            Err((at, fault)) => Err(Refusal::nameless(self.place(buffer, at), fault)),
+            Err((at, fault)) => Err(Refusal::without_app(self.position(buffer, at), fault)),
         }
     }
 
     /// Takes what may stand between objects off the buffer; whether anything else is there.
-    fn skip_blanks(&mut self, buffer: &mut Buffer) -> bool {
+    fn skip_whitespace(&mut self, buffer: &mut Buffer) -> bool {
         if buffer.offset() == 0 {
             let unread = buffer.unread();
             if unread.starts_with(BYTE_ORDER_MARK) {
@@ -133,41 +133,41 @@ impl JsonStream {
             .iter()
             .take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\x0c')
             .count();
-        self.pass(blanks, buffer);
+        self.consume(blanks, buffer);
         buffer.len() > 0
     }
 
     /// The object at the front is done with.
-    fn leave(&mut self, len: usize, buffer: &mut Buffer) {
-        self.pass(len, buffer);
+    fn finish_object(&mut self, len: usize, buffer: &mut Buffer) {
+        self.consume(len, buffer);
         self.scan.reset();
-        self.whole = None;
+        self.complete = None;
         if self.scratch.capacity() > LARGEST_READ {
             self.scratch = Vec::new();
         }
     }
 
     /// Takes `n` bytes off the buffer and counts their lines.
-    fn pass(&mut self, n: usize, buffer: &mut Buffer) {
+    fn consume(&mut self, n: usize, buffer: &mut Buffer) {
         self.lines = self.lines.at(buffer, n);
         buffer.consume(n);
     }
 
     /// The place of the unread byte `at`.
-    fn place(&self, buffer: &Buffer, at: usize) -> Place {
-        self.lines.at(buffer, at).place()
+    fn position(&self, buffer: &Buffer, at: usize) -> Position {
+        self.lines.at(buffer, at).position()
     }
 
     /// The next app of a whole object.
-    fn hand_out(&mut self, whole: Whole, buffer: &Buffer) -> Option<Result<Inbound, Refusal>> {
-        let rest = &self.scan.entries[whole.next..];
+    fn next_app(&mut self, complete: CompleteObject, buffer: &Buffer) -> Option<Result<Inbound, Refusal>> {
+        let rest = &self.scan.entries[complete.next..];
         let skipped = rest.iter().take_while(|entry| entry.superseded).count();
         let entry = rest.get(skipped)?.clone();
-        self.whole = Some(Whole {
-            next: whole.next + skipped + 1,
-            ..whole
+        self.complete = Some(CompleteObject {
+            next: complete.next + skipped + 1,
+            ..complete
         });
-        let object = &buffer.unread()[..whole.len];
+        let object = &buffer.unread()[..complete.len];
         let message = app(object, &entry).and_then(|app| {
             Ok(Inbound {
                 app,
@@ -177,14 +177,14 @@ impl JsonStream {
         Some(message.map_err(|(at, fault)| {
             // Kept, because faults come in their order, and an object may be full of them.
             self.lines = self.lines.at(buffer, at);
-            Refusal::of_app(&key(object, &entry), self.lines.place(), fault)
+            Refusal::of_app(&key(object, &entry), self.lines.position(), fault)
         }))
     }
 }
 
-/// Lines counted up to some byte of the stream.
+/// LineCounter counted up to some byte of the stream.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
+struct LineCounter {
     /// The offset in the stream of that byte.
     offset: u64,
     /// The line that it is in, from 1.
@@ -193,7 +193,7 @@ struct Lines {
     start: u64,
 }
 
-impl Lines {
+impl LineCounter {
     const fn new() -> Self {
         Self {
             offset: 0,
@@ -221,8 +221,8 @@ impl Lines {
     }
 
     /// That byte's place.
-    const fn place(self) -> Place {
-        Place {
+    const fn position(self) -> Position {
+        Position {
             offset: self.offset,
             line: Some((self.line, self.offset - self.start + 1)),
         }
@@ -230,7 +230,7 @@ impl Lines {
 }
 
 /// Marks all entries whose key comes again.
-fn supersede(entries: &mut [Entry], object: &[u8]) {
+fn supersede(entries: &mut [AppEntry], object: &[u8]) {
     if entries.len() < 2 {
         return;
     }
@@ -243,7 +243,7 @@ fn supersede(entries: &mut [Entry], object: &[u8]) {
 }
 
 /// The key of an entry without its escapes.
-fn key<'a>(object: &'a [u8], entry: &Entry) -> Cow<'a, [u8]> {
+fn key<'a>(object: &'a [u8], entry: &AppEntry) -> Cow<'a, [u8]> {
     let raw = &object[entry.key.clone()];
     if plain(raw) == raw.len() {
         return Cow::Borrowed(raw);
@@ -254,12 +254,12 @@ fn key<'a>(object: &'a [u8], entry: &Entry) -> Cow<'a, [u8]> {
 }
 
 /// The app that an entry is about.
-fn app(object: &[u8], entry: &Entry) -> Result<AppName, Wrong> {
+fn app(object: &[u8], entry: &AppEntry) -> Result<AppName, ScanError> {
     let name = key(object, entry);
     let wrong = |fault| (entry.key.start, fault);
     let text = str::from_utf8(&name).map_err(|e| {
         wrong(Fault::Utf8 {
-            part: Part::AppName,
+            part: MessagePart::AppName,
             at: e.valid_up_to(),
         })
     })?;
@@ -267,8 +267,8 @@ fn app(object: &[u8], entry: &Entry) -> Result<AppName, Wrong> {
 }
 
 /// The metrics of an entry.
-fn data(object: &[u8], entry: &Entry, scratch: &mut Vec<u8>) -> Result<Bytes, Wrong> {
-    if let Some((at, found)) = entry.misfit {
+fn data(object: &[u8], entry: &AppEntry, scratch: &mut Vec<u8>) -> Result<Bytes, ScanError> {
+    if let Some((at, found)) = entry.wrong_type {
         return Err((at, Fault::Value(found)));
     }
     scratch.clear();
@@ -283,7 +283,7 @@ fn data(object: &[u8], entry: &Entry, scratch: &mut Vec<u8>) -> Result<Bytes, Wr
         Err(e) => Err((
             entry.value,
             Fault::Utf8 {
-                part: Part::Data,
+                part: MessagePart::Data,
                 at: e.valid_up_to(),
             },
         )),

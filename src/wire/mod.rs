@@ -31,7 +31,7 @@ pub use self::capnp_stream::MAX_SEGMENTS;
 pub use self::foreign::ForeignFormat;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
 pub use self::link::{AliasLost, LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register, SharedKey};
-pub use self::refusal::{Fault, Found, Part, Place, Refusal};
+pub use self::refusal::{Fault, JsonType, MessagePart, Position, Refusal};
 pub use self::sniff::FormatChoice;
 pub use self::stream::StreamDecoder;
 pub use self::udx::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
@@ -39,7 +39,7 @@ pub use self::udx::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
 /// One application's word, as it came off the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
-    /// Whose metrics they are.
+    /// AppPrefix metrics they are.
     pub app: AppName,
     /// The exposition text: UTF-8, in an allocation of exactly its size. Empty is an update to nothing.
     pub data: Bytes,

@@ -6,19 +6,19 @@ use crate::model::{AppNameError, Format, MAX_APP_NAME_BYTES};
 
 /// Something that a sender said and that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}{fault}", Whose(.app.as_deref()))]
+#[error("{position}: {}{fault}", AppPrefix(.app.as_deref()))]
 pub struct Refusal {
     /// The app that it is about, as the sender wrote it (cut at [`MAX_APP_NAME_BYTES`], undecodable bytes replaced), where that is known.
     pub app: Option<Box<str>>,
     /// Where in the stream.
-    pub place: Place,
+    pub position: Position,
     /// What is wrong there.
     pub fault: Fault,
 }
 
 /// A place in what one connection sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct Position {
     /// Bytes from the start of the connection.
     pub offset: u64,
     /// Line and column (in bytes), both from 1, in formats that have lines.
@@ -35,7 +35,7 @@ pub enum Fault {
     #[error("not an InboundMetrics message: {0}")]
     Content(String),
     /// The message is larger than `max_message_bytes`.
-    #[error("the message is too large: {}, max_message_bytes is {limit}", Size(*.declared))]
+    #[error("the message is too large: {}, max_message_bytes is {limit}", DeclaredSize(*.declared))]
     TooLarge {
         /// The size that its header declares, in bytes, in formats that have headers.
         declared: Option<u64>,
@@ -46,7 +46,7 @@ pub enum Fault {
     #[error("the object has more than {} apps: send several objects", super::MAX_APPS_PER_OBJECT)]
     TooManyApps,
     /// The connection ended inside a message.
-    #[error("the connection ended inside a message, of which {received}{} bytes arrived", Of(*.expected))]
+    #[error("the connection ended inside a message, of which {received}{} bytes arrived", OfExpected(*.expected))]
     Truncated {
         /// Bytes of the message that were there.
         received: u64,
@@ -58,12 +58,12 @@ pub enum Fault {
     AppName(#[from] AppNameError),
     /// A JSON value that is no metrics.
     #[error("metrics are a string or an array of strings, this is {0}")]
-    Value(Found),
+    Value(JsonType),
     /// Text that is no UTF-8 (a lone surrogate in JSON included).
     #[error("{part} is not UTF-8 (byte {at} of its text)")]
     Utf8 {
         /// Which text.
-        part: Part,
+        part: MessagePart,
         /// How many bytes of the decoded text are good.
         at: usize,
     },
@@ -79,7 +79,7 @@ pub enum Fault {
 
 /// A part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum MessagePart {
     /// The name of the app.
     AppName,
     /// The exposition text.
@@ -88,7 +88,7 @@ pub enum Part {
 
 /// A JSON value found where a text is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum JsonType {
     /// An integer or a fraction.
     Number,
     /// `true` or `false`.
@@ -103,20 +103,20 @@ pub enum Found {
 
 impl Refusal {
     /// A refusal of which no app is known.
-    pub(super) fn nameless(place: Place, fault: impl Into<Fault>) -> Self {
+    pub(super) fn without_app(position: Position, fault: impl Into<Fault>) -> Self {
         Self {
             app: None,
-            place,
+            position,
             fault: fault.into(),
         }
     }
 
     /// A refusal that is about the app of this name.
-    pub(super) fn of_app(name: &[u8], place: Place, fault: impl Into<Fault>) -> Self {
+    pub(super) fn of_app(name: &[u8], position: Position, fault: impl Into<Fault>) -> Self {
         let shown = String::from_utf8_lossy(&name[..name.len().min(MAX_APP_NAME_BYTES)]);
         Self {
             app: Some(shown.into()),
-            place,
+            position,
             fault: fault.into(),
         }
     }
@@ -145,7 +145,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some((line, column)) => write!(f, "line {line}, column {column} (byte {})", self.offset),
@@ -154,7 +154,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for MessagePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AppName => "the app name",
@@ -163,7 +163,7 @@ impl fmt::Display for Part {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for JsonType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Number => "a number",
@@ -185,18 +185,18 @@ const fn name(format: Format) -> &'static str {
 }
 
 /// `app "x": `, or nothing where the app is unknown.
-struct Whose<'a>(Option<&'a str>);
+struct AppPrefix<'a>(Option<&'a str>);
 
-impl fmt::Display for Whose<'_> {
+impl fmt::Display for AppPrefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |app| write!(f, "app {app:?}: "))
     }
 }
 
 /// `123 bytes` where that is known.
-struct Size(Option<u64>);
+struct DeclaredSize(Option<u64>);
 
-impl fmt::Display for Size {
+impl fmt::Display for DeclaredSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(bytes) => write!(f, "{bytes} bytes"),
@@ -206,9 +206,9 @@ impl fmt::Display for Size {
 }
 
 /// ` of 123` where that is known.
-struct Of(Option<u64>);
+struct OfExpected(Option<u64>);
 
-impl fmt::Display for Of {
+impl fmt::Display for OfExpected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |total| write!(f, " of {total}"))
     }
@@ -220,17 +220,17 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_what_and_where() {
-        let place = Place {
+        let position = Position {
             offset: 12,
             line: Some((2, 5)),
         };
-        let refusal = Refusal::of_app(b"web\n", place, Fault::Value(Found::Number));
+        let refusal = Refusal::of_app(b"web\n", place, Fault::Value(JsonType::Number));
         assert_eq!(
             refusal.to_string(),
             r#"line 2, column 5 (byte 12): app "web\n": metrics are a string or an array of strings, this is a number"#
         );
-        let refusal = Refusal::nameless(
-            Place { offset: 8, line: None },
+        let refusal = Refusal::without_app(
+            Position { offset: 8, line: None },
             Fault::TooLarge {
                 declared: Some(99),
                 limit: 10,
@@ -240,8 +240,8 @@ mod tests {
             refusal.to_string(),
             "byte 8: the message is too large: 99 bytes, max_message_bytes is 10"
         );
-        let refusal = Refusal::nameless(
-            Place::default(),
+        let refusal = Refusal::without_app(
+            Position::default(),
             Fault::Truncated {
                 received: 3,
                 expected: Some(9),
@@ -251,8 +251,8 @@ mod tests {
             refusal.to_string(),
             "byte 0: the connection ended inside a message, of which 3 of 9 bytes arrived"
         );
-        let refusal = Refusal::nameless(
-            Place::default(),
+        let refusal = Refusal::without_app(
+            Position::default(),
             Fault::WrongFormat {
                 wanted: Format::Capnp,
                 found: Format::Json,
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn endless_names_are_cut_wherever_that_falls() {
-        let refusal = Refusal::of_app("ä".repeat(1_000).as_bytes(), Place::default(), AppNameError::TooLong(2_000));
+        let refusal = Refusal::of_app("ä".repeat(1_000).as_bytes(), Position::default(), AppNameError::TooLong(2_000));
         assert!(
             refusal
                 .app

@@ -6,7 +6,7 @@ use super::buffer::Buffer;
 use super::capnp_stream::CapnpStream;
 use super::json_stream::JsonStream;
 use super::sniff::{PREFIX, sniff};
-use super::{Fault, ForeignFormat, FormatChoice, Inbound, Place, Refusal};
+use super::{Fault, ForeignFormat, FormatChoice, Inbound, Position, Refusal};
 use crate::model::Format;
 
 /// Turns the bytes of one connection into messages.
@@ -19,20 +19,20 @@ pub struct StreamDecoder {
     choice: FormatChoice,
     max: usize,
     buffer: Buffer,
-    state: State,
+    state: DecoderState,
     /// The first bytes of the connection, as long as no message has come of them.
-    start: Option<Start>,
+    start: Option<StreamPrefix>,
 }
 
 /// The bytes by which a stream is named that begins with no message: as many as are always there when that turns out.
 #[derive(Debug, Clone, Copy)]
-struct Start {
+struct StreamPrefix {
     bytes: [u8; PREFIX],
     len: usize,
 }
 
 #[derive(Debug)]
-enum State {
+enum DecoderState {
     Sniffing,
     Json(JsonStream),
     Capnp(CapnpStream),
@@ -48,8 +48,8 @@ impl StreamDecoder {
             choice,
             max: max_message_bytes,
             buffer: Buffer::new(),
-            state: State::Sniffing,
-            start: Some(Start {
+            state: DecoderState::Sniffing,
+            start: Some(StreamPrefix {
                 bytes: [0; PREFIX],
                 len: 0,
             }),
@@ -60,9 +60,9 @@ impl StreamDecoder {
     /// `allow` bytes (and at least for one, because a read into no room looks like the end of a stream).
     pub fn spare(&mut self, allow: usize) -> Limit<&mut Vec<u8>> {
         let wanted = match &self.state {
-            State::Json(json) => json.room(&self.buffer),
-            State::Capnp(capnp) => capnp.wants(&self.buffer).unwrap_or(0),
-            State::Sniffing | State::Over(_) => 0,
+            DecoderState::Json(json) => json.room(&self.buffer),
+            DecoderState::Capnp(capnp) => capnp.missing(&self.buffer).unwrap_or(0),
+            DecoderState::Sniffing | DecoderState::Over(_) => 0,
         };
         self.buffer.spare(wanted, allow)
     }
@@ -71,7 +71,7 @@ impl StreamDecoder {
     ///
     /// To be called once the iterator gave `None`; nothing is held afterwards.
     pub fn finish(&mut self) -> Option<Refusal> {
-        if matches!(self.state, State::Sniffing) {
+        if matches!(self.state, DecoderState::Sniffing) {
             // Three bytes hold no message, but they may well be wrong.
             self.note_start();
             let refusal = self.choose(true)?.err().map(|refusal| self.named(refusal));
@@ -81,9 +81,9 @@ impl StreamDecoder {
             }
         }
         let refusal = match &self.state {
-            State::Json(json) => json.finish(&self.buffer),
-            State::Capnp(capnp) => capnp.finish(&self.buffer),
-            State::Sniffing | State::Over(_) => None,
+            DecoderState::Json(json) => json.finish(&self.buffer),
+            DecoderState::Capnp(capnp) => capnp.finish(&self.buffer),
+            DecoderState::Sniffing | DecoderState::Over(_) => None,
         };
         self.end();
         refusal
@@ -98,12 +98,12 @@ impl StreamDecoder {
     /// How much memory the message at hand takes, for a budget over all connections: its bytes and what is noted about them, which can
     /// be several times as much where an object has many short keys.
     #[must_use]
-    pub fn held(&self) -> usize {
-        let notes = match &self.state {
-            State::Json(json) => json.notes(),
-            State::Capnp(_) | State::Sniffing | State::Over(_) => 0,
+    pub fn memory_used(&self) -> usize {
+        let index = match &self.state {
+            DecoderState::Json(json) => json.index_bytes(),
+            DecoderState::Capnp(_) | DecoderState::Sniffing | DecoderState::Over(_) => 0,
         };
-        self.buffer.len() + notes
+        self.buffer.len() + index
     }
 
     /// Whether a message has begun and is not complete, so that a silent sender is a stalled one.
@@ -114,10 +114,10 @@ impl StreamDecoder {
 
     /// How many bytes the message at hand still lacks, where its header told.
     #[must_use]
-    pub fn wants(&self) -> Option<usize> {
+    pub fn missing(&self) -> Option<usize> {
         match &self.state {
-            State::Capnp(capnp) => capnp.wants(&self.buffer),
-            State::Json(_) | State::Sniffing | State::Over(_) => None,
+            DecoderState::Capnp(capnp) => capnp.missing(&self.buffer),
+            DecoderState::Json(_) | DecoderState::Sniffing | DecoderState::Over(_) => None,
         }
     }
 
@@ -125,10 +125,10 @@ impl StreamDecoder {
     #[must_use]
     pub const fn format(&self) -> Option<Format> {
         match self.state {
-            State::Json(_) => Some(Format::Json),
-            State::Capnp(_) => Some(Format::Capnp),
-            State::Over(format) => format,
-            State::Sniffing => None,
+            DecoderState::Json(_) => Some(Format::Json),
+            DecoderState::Capnp(_) => Some(Format::Capnp),
+            DecoderState::Over(format) => format,
+            DecoderState::Sniffing => None,
         }
     }
 
@@ -139,7 +139,7 @@ impl StreamDecoder {
 
     /// Decides on the format if that is still open and can be: nothing while it is too early.
     fn choose(&mut self, end: bool) -> Option<Result<(), Refusal>> {
-        if !matches!(self.state, State::Sniffing) {
+        if !matches!(self.state, DecoderState::Sniffing) {
             return Some(Ok(()));
         }
         if self.buffer.len() == 0 {
@@ -147,13 +147,13 @@ impl StreamDecoder {
         }
         let found = sniff(self.buffer.unread(), end)?;
         if let Some(wanted) = self.choice.only().filter(|&only| only != found) {
-            self.state = State::Over(Some(found));
+            self.state = DecoderState::Over(Some(found));
             self.buffer.discard();
-            return Some(Err(Refusal::nameless(Place::default(), Fault::WrongFormat { wanted, found })));
+            return Some(Err(Refusal::without_app(Position::default(), Fault::WrongFormat { wanted, found })));
         }
         self.state = match found {
-            Format::Capnp => State::Capnp(CapnpStream::new(self.max)),
-            _ => State::Json(JsonStream::new(self.max)),
+            Format::Capnp => DecoderState::Capnp(CapnpStream::new(self.max)),
+            _ => DecoderState::Json(JsonStream::new(self.max)),
         };
         Some(Ok(()))
     }
@@ -184,7 +184,7 @@ impl StreamDecoder {
 
     /// Nothing more is read from here.
     fn end(&mut self) {
-        self.state = State::Over(self.format());
+        self.state = DecoderState::Over(self.format());
         self.buffer.discard();
     }
 }
@@ -199,9 +199,9 @@ impl Iterator for StreamDecoder {
             return Some(Err(self.named(refusal)));
         }
         let item = match &mut self.state {
-            State::Json(json) => json.next(&mut self.buffer),
-            State::Capnp(capnp) => capnp.next(&mut self.buffer),
-            State::Sniffing | State::Over(_) => {
+            DecoderState::Json(json) => json.next(&mut self.buffer),
+            DecoderState::Capnp(capnp) => capnp.next(&mut self.buffer),
+            DecoderState::Sniffing | DecoderState::Over(_) => {
                 self.buffer.discard();
                 None
             }

@@ -156,7 +156,7 @@ impl<'a> Conversation<'a> {
             return READ_BYTES;
         }
         seat.busy();
-        let held = self.decoder.held();
+        let held = self.decoder.memory_used();
         self.hold.keep(held);
         let wanted = self.appetite();
         if self.hold.try_cover(held + wanted) {
@@ -176,7 +176,7 @@ impl<'a> Conversation<'a> {
     /// How many bytes the next read should take.
     fn appetite(&self) -> usize {
         let doubled = self.decoder.buffered().max(READ_BYTES);
-        self.decoder.wants().map_or(doubled, |wants| wants.clamp(1, doubled))
+        self.decoder.missing().map_or(doubled, |wants| wants.clamp(1, doubled))
     }
 
     async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, seat: &Seat, stop: &CancellationToken) -> Wake {

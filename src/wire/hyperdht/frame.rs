@@ -78,10 +78,10 @@ impl Frame {
 /// The frames of one message: one, or those of a batch, or none where a kind of control frame is not known. After a fault there are no
 /// more.
 #[derive(Debug, Clone)]
-pub struct Frames(State);
+pub struct Frames(FramesState);
 
 #[derive(Debug, Clone)]
-enum State {
+enum FramesState {
     Whole(Reader),
     Batch { channel: u64, rest: Reader },
     Over,
@@ -93,35 +93,35 @@ impl Frames {
     pub fn of(message: Bytes) -> Self {
         // An empty message is a sign of life.
         Self(if message.is_empty() {
-            State::Over
+            FramesState::Over
         } else {
-            State::Whole(Reader::new(message))
+            FramesState::Whole(Reader::new(message))
         })
     }
 
     fn step(&mut self) -> Result<Option<Frame>, WireFault> {
         loop {
-            match std::mem::replace(&mut self.0, State::Over) {
-                State::Over => return Ok(None),
-                State::Whole(mut message) => {
+            match std::mem::replace(&mut self.0, FramesState::Over) {
+                FramesState::Over => return Ok(None),
+                FramesState::Whole(mut message) => {
                     let channel = message.uint("a channel")?;
                     let kind = message.uint("a kind")?;
                     if (channel, kind) != (CONTROL, BATCH) {
                         return frame(channel, kind, message);
                     }
                     let channel = message.uint("a batch")?;
-                    self.0 = State::Batch { channel, rest: message };
+                    self.0 = FramesState::Batch { channel, rest: message };
                 }
-                State::Batch { rest, .. } if rest.is_empty() => return Ok(None),
-                State::Batch { mut channel, mut rest } => {
+                FramesState::Batch { rest, .. } if rest.is_empty() => return Ok(None),
+                FramesState::Batch { mut channel, mut rest } => {
                     let length = rest.uint("a batch")?;
                     if length == 0 {
                         channel = rest.uint("a batch")?;
-                        self.0 = State::Batch { channel, rest };
+                        self.0 = FramesState::Batch { channel, rest };
                         continue;
                     }
                     let mut part = Reader::new(rest.take(length, "a batch")?);
-                    self.0 = State::Batch { channel, rest };
+                    self.0 = FramesState::Batch { channel, rest };
                     let kind = part.uint("a kind")?;
                     if (channel, kind) == (CONTROL, BATCH) {
                         // Nobody puts a batch into a batch but to see how deep we go.
@@ -145,7 +145,7 @@ impl Iterator for Frames {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            self.0 = State::Over;
+            self.0 = FramesState::Over;
         }
         step.transpose()
     }

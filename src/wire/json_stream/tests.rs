@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use super::*;
-use crate::wire::{FormatChoice, Found, StreamDecoder};
+use crate::wire::{FormatChoice, JsonType, StreamDecoder};
 
 const MAX: usize = 1 << 20;
 
@@ -28,9 +28,9 @@ fn decode_in(stream: &[u8], chunk: usize, max: usize) -> Vec<Item> {
 
 /// Decodes at once and byte by byte, which must come to the same.
 fn decode(stream: &str) -> Vec<Item> {
-    let whole = decode_in(stream.as_bytes(), usize::MAX, MAX);
+    let complete = decode_in(stream.as_bytes(), usize::MAX, MAX);
     assert_eq!(whole, decode_in(stream.as_bytes(), 1, MAX), "{stream}");
-    whole
+    complete
 }
 
 fn shown(items: &[Item]) -> Vec<String> {
@@ -66,10 +66,14 @@ fn what_is_noted_about_an_object_counts_as_held() {
         assert_eq!(decoder.next(), None);
     }
     assert_eq!(decoder.buffered(), object.len());
-    assert!(decoder.held() >= object.len() + 100_000 * size_of::<Entry>(), "{}", decoder.held());
+    assert!(
+        decoder.memory_used() >= object.len() + 100_000 * size_of::<AppEntry>(),
+        "{}",
+        decoder.memory_used()
+    );
     decoder.spare(5).put_slice(b"\"\":0}");
     assert_eq!(decoder.by_ref().count(), 1, "the same key again and again is one app");
-    assert!(decoder.held() < 64 * 1024, "{}", decoder.held());
+    assert!(decoder.memory_used() < 64 * 1024, "{}", decoder.memory_used());
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn of_two_equal_keys_the_last_counts() {
     assert_eq!(shown(&decode(r#"{"a":5,"a":"1"}"#)), ["a=1"]);
     let items = decode(r#"{"a":"1","a":5}"#);
     assert_eq!(items.len(), 1);
-    assert_eq!(items[0].as_ref().unwrap_err().fault, Fault::Value(Found::Number));
+    assert_eq!(items[0].as_ref().unwrap_err().fault, Fault::Value(JsonType::Number));
 }
 
 #[test]
@@ -249,8 +253,8 @@ fn the_number_of_apps_in_an_object_is_bounded() {
 fn lines_are_counted_over_objects() {
     let items = decode("\n{\n\"a\":\"1\"\n}\n\n  {\"b\":\n 1}");
     assert_eq!(
-        items[1].as_ref().unwrap_err().place,
-        Place {
+        items[1].as_ref().unwrap_err().position,
+        Position {
             offset: 23,
             line: Some((7, 2))
         }
