@@ -26,7 +26,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 // Go writes an empty list as null, and Kubo's fields have come and gone over the years: only who is connected is needed.
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct SwarmResponse<'a> {
     #[serde(rename = "Peers", borrow)]
     peers: Option<Vec<Connection<'a>>>,
 }
@@ -68,7 +68,7 @@ struct Identify<'a> {
 /// # Errors
 /// When it is not the JSON that Kubo documents.
 pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body)?;
+    let answer: SwarmResponse<'_> = serde_json::from_slice(body)?;
     let (mut swarm, mut texts, mut places) = (Swarm::default(), Texts::default(), HashMap::new());
     for connection in answer.peers.unwrap_or_default() {
         swarm.connections += 1;

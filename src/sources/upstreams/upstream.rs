@@ -15,7 +15,7 @@ use super::link::{Link, Lost};
 use crate::model::{AppName, Format, Origin, Syntax, Update};
 use crate::store::Change;
 use crate::telemetry::Rejection;
-use crate::wire::monitoring::{Heard, Tally};
+use crate::wire::monitoring::{Tally, UpstreamMessage};
 
 /// How often counts are brought up to date in the store, where there is something new: well below any interval of scrapes.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -112,7 +112,7 @@ impl Upstream {
 
     /// Counts a message, and relays it if somebody follows its topic.
     async fn hear(&mut self, text: &[u8]) {
-        let heard = match Heard::read(text) {
+        let heard = match UpstreamMessage::read(text) {
             Ok(heard) => heard,
             Err(error) => return self.refuse("malformed", &error.to_string()),
         };

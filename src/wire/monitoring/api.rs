@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::rfc3339;
 use super::object::Object;
+use super::proxy_message::rfc3339;
 use crate::model::{Peer, PeerSample};
 
 /// A list of addresses, as the result of `ping` and of `monitoring_addresses`.
@@ -104,11 +104,11 @@ impl<'a> PeerMetadata<'a> {
 
 fn ok(result: impl Serialize) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Answer<R> {
+    struct Envelope<R> {
         status: u16,
         result: R,
     }
-    line(Answer { status: 200, result })
+    line(Envelope { status: 200, result })
 }
 
 fn line(answer: impl Serialize) -> Vec<u8> {

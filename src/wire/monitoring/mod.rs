@@ -8,22 +8,22 @@
 //! [`Hello`] asks for them.
 
 pub mod api;
-mod event;
 mod frame;
 mod gzip;
 mod handshake;
-mod heard;
 mod line;
 mod multiaddr;
 mod object;
+mod proxy_message;
+mod upstream_message;
 
-pub use event::{Own, Said};
 pub use frame::{LENGTH_BYTES, MAX_FRAME_BYTES, Oversized, length_of, split};
 pub use gzip::{Compressor, GzipError, Inflater};
 pub use handshake::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, client_hello, read_hello};
-pub use heard::{Heard, HeardError, Tally};
 pub use line::line;
 pub use multiaddr::legacy;
+pub use proxy_message::{ProxyEvent, ProxyMessage};
+pub use upstream_message::{Tally, UpstreamMessage, UpstreamMessageError};
 
 /// The longest JSON text of one message, unpacked. A Bitswap message has at most 4 MiB and its entries grow about
 /// fourfold as JSON; the rest is room. A bomb is cut off here.

@@ -22,7 +22,7 @@ const MAX_FOREIGN_KEYS: usize = MAX_KEYS - OURS.len();
 
 /// A message of another server.
 #[derive(Debug)]
-pub struct Heard<'a> {
+pub struct UpstreamMessage<'a> {
     event: Object<'a>,
     /// What it is about; `None` when it has no key that this program knows.
     pub topic: Option<Topic>,
@@ -35,7 +35,7 @@ pub struct Heard<'a> {
 
 /// Why a message cannot be used. The stream itself can be read on.
 #[derive(Debug, thiserror::Error)]
-pub enum HeardError {
+pub enum UpstreamMessageError {
     /// It is not the JSON that the protocol describes.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -86,7 +86,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct BitswapMessage<'a> {
-    wantlist_entries: Vec<Entry>,
+    wantlist_entries: Vec<WantlistEntry>,
     full_wantlist: bool,
     blocks: Vec<IgnoredAny>,
     block_presences: Vec<Presence>,
@@ -96,7 +96,7 @@ struct BitswapMessage<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct WantlistEntry {
     want_type: u8,
     cancel: bool,
     send_dont_have: bool,
@@ -121,20 +121,20 @@ struct Addresses<'a> {
     remote: Option<Text<'a>>,
 }
 
-impl<'a> Heard<'a> {
+impl<'a> UpstreamMessage<'a> {
     /// Reads the text of a message.
     ///
     /// # Errors
     /// When it is not as the protocol describes; what is unknown in it is no error.
-    pub fn read(text: &'a [u8]) -> Result<Self, HeardError> {
+    pub fn read(text: &'a [u8]) -> Result<Self, UpstreamMessageError> {
         let envelope: Object<'a> = serde_json::from_slice(text)?;
-        let event: Object<'a> = serde_json::from_str(envelope.get("event").ok_or(HeardError::NoEvent)?.get())?;
+        let event: Object<'a> = serde_json::from_str(envelope.get("event").ok_or(UpstreamMessageError::NoEvent)?.get())?;
         if event.keys().filter(|key| !OURS.contains(key)).count() > MAX_FOREIGN_KEYS {
-            return Err(HeardError::TooManyKeys);
+            return Err(UpstreamMessageError::TooManyKeys);
         }
         for key in ["timestamp", "peer"] {
             if !event.get(key).is_some_and(|value| value.get().starts_with('"')) {
-                return Err(HeardError::NoText(key));
+                return Err(UpstreamMessageError::NoText(key));
             }
         }
         let (mut tally, mut addresses) = (Tally::default(), Addresses::default());
@@ -158,7 +158,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Appends the event for our own subscribers: an object with all that it had and the name of its `monitor`, ready for
-    /// [`Own::write_heard`](super::Own::write_heard). With `legacy_addresses` its addresses are written as the original
+    /// [`ProxyMessage::write_relayed`](super::ProxyMessage::write_relayed). With `legacy_addresses` its addresses are written as the original
     /// client can read them, and stand in full beside.
     pub fn write(&self, monitor: &str, legacy_addresses: bool, out: &mut Vec<u8>) {
         let changed = if legacy_addresses {
@@ -228,7 +228,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    fn count_message(&mut self, message: &BitswapMessage<'_>) -> Result<(), HeardError> {
+    fn count_message(&mut self, message: &BitswapMessage<'_>) -> Result<(), UpstreamMessageError> {
         self.messages += 1;
         self.blocks += message.blocks.len() as u64;
         match (message.wantlist_entries.is_empty(), message.full_wantlist) {
@@ -241,24 +241,24 @@ impl Tally {
                 (true, 0 | 1) => self.cancel += 1,
                 (false, 0) => self.want_block[usize::from(entry.send_dont_have)] += 1,
                 (false, 1) => self.want_have[usize::from(entry.send_dont_have)] += 1,
-                (_, kind) => return Err(HeardError::Kind("WantType", kind)),
+                (_, kind) => return Err(UpstreamMessageError::Kind("WantType", kind)),
             }
         }
         for presence in &message.block_presences {
             match presence.block_presence_type {
                 0 => self.have += 1,
                 1 => self.dont_have += 1,
-                kind => return Err(HeardError::Kind("block_presence_type", kind)),
+                kind => return Err(UpstreamMessageError::Kind("block_presence_type", kind)),
             }
         }
         Ok(())
     }
 
-    fn count_connection(&mut self, kind: u8) -> Result<(), HeardError> {
+    fn count_connection(&mut self, kind: u8) -> Result<(), UpstreamMessageError> {
         match kind {
             0 => self.connected += 1,
             1 => self.disconnected += 1,
-            kind => return Err(HeardError::Kind("connection_event_type", kind)),
+            kind => return Err(UpstreamMessageError::Kind("connection_event_type", kind)),
         }
         Ok(())
     }
@@ -339,13 +339,15 @@ mod tests {
 
     fn written(text: &str, legacy_addresses: bool) -> String {
         let mut out = Vec::new();
-        Heard::read(text.as_bytes()).unwrap().write("up:1", legacy_addresses, &mut out);
+        UpstreamMessage::read(text.as_bytes())
+            .unwrap()
+            .write("up:1", legacy_addresses, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn the_documented_messages_are_counted() {
-        let connection = Heard::read(CONNECTION.as_bytes()).unwrap();
+        let connection = UpstreamMessage::read(CONNECTION.as_bytes()).unwrap();
         assert_eq!(
             (connection.topic, connection.tally.connected, connection.hops),
             (Some(Topic::Bitswap), 1, 0)
@@ -361,7 +363,7 @@ mod tests {
             dont_have: 1,
             ..Tally::default()
         };
-        assert_eq!(Heard::read(MESSAGE.as_bytes()).unwrap().tally, expected);
+        assert_eq!(UpstreamMessage::read(MESSAGE.as_bytes()).unwrap().tally, expected);
     }
 
     #[test]
@@ -398,9 +400,9 @@ mod tests {
         assert!(second.contains(r#""full_remote":"/ip4/8.8.8.8/udp/4001/quic-v1""#), "{second}");
         assert!(second.ends_with(r#","monitor":"up:1","hops":2}"#), "{second}");
         let third = format!("{{\"event\":{second}}}");
-        assert_eq!(Heard::read(third.as_bytes()).unwrap().hops, 2);
+        assert_eq!(UpstreamMessage::read(third.as_bytes()).unwrap().hops, 2);
         let other = r#"{"event":{"timestamp":"t","peer":"p","monitor":"m","poll":{"endpoint":"e"}}}"#;
-        assert_eq!(Heard::read(other.as_bytes()).unwrap().topic, Some(Topic::Poll));
+        assert_eq!(UpstreamMessage::read(other.as_bytes()).unwrap().topic, Some(Topic::Poll));
     }
 
     #[test]
@@ -417,10 +419,10 @@ mod tests {
         ] {
             let text = MESSAGE.replace(from, to);
             assert_ne!(text, MESSAGE);
-            assert!(Heard::read(text.as_bytes()).is_err(), "{text}");
+            assert!(UpstreamMessage::read(text.as_bytes()).is_err(), "{text}");
         }
         for text in ["", "{}", "[]", "null", r#"{"event":null}"#, r#"{"event":{}}"#] {
-            assert!(Heard::read(text.as_bytes()).is_err(), "{text}");
+            assert!(UpstreamMessage::read(text.as_bytes()).is_err(), "{text}");
         }
     }
 
@@ -455,11 +457,11 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(text in ".{0,200}", at in 0usize..600, with in any::<u8>()) {
-            let _ = Heard::read(text.as_bytes());
+            let _ = UpstreamMessage::read(text.as_bytes());
             let mut damaged = MESSAGE.as_bytes().to_vec();
             let at = at % damaged.len();
             damaged[at] = with;
-            if let Ok(heard) = Heard::read(&damaged) {
+            if let Ok(heard) = UpstreamMessage::read(&damaged) {
                 let mut out = Vec::new();
                 heard.write("m", true, &mut out);
                 // By its grammar alone: a number too large for any type, such as 1e999, is passed on as it came.
