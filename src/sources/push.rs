@@ -27,7 +27,7 @@ const SOURCE: &str = "http";
 
 /// What pushing needs.
 #[derive(Debug)]
-pub struct Pushing {
+pub struct PushHandler {
     inlet: Inlet,
     telemetry: Arc<Telemetry>,
     accepted: Arc<Counter>,
@@ -37,7 +37,7 @@ pub struct Pushing {
     budget: Arc<Budget>,
 }
 
-impl Pushing {
+impl PushHandler {
     /// Pushes into this store; a body is a message, so the receivers' limits and their budget hold for it.
     #[must_use]
     pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>, budget: Arc<Budget>) -> Self {
@@ -78,22 +78,22 @@ impl Pushing {
 }
 
 /// The routes that push and forget.
-pub fn routes(pushing: Pushing) -> Router {
+pub fn routes(handler: PushHandler) -> Router {
     Router::new()
         .route("/apps/{name}/metrics", put(push).post(push))
         .route("/apps/{name}", delete(forget))
-        .with_state(Arc::new(pushing))
+        .with_state(Arc::new(handler))
 }
 
 /// `PUT` and `POST /apps/NAME/metrics`: all or nothing.
 async fn push(
-    State(pushing): State<Arc<Pushing>>,
+    State(handler): State<Arc<PushHandler>>,
     Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    let refuse = |status, reason, detail: &str| pushing.refuse(&connection, &headers, status, reason, detail);
+    let refuse = |status, reason, detail: &str| handler.refuse(&connection, &headers, status, reason, detail);
     if let Err(answer) = may_write(&connection, &headers) {
         return answer;
     }
@@ -107,11 +107,11 @@ async fn push(
         return refuse(StatusCode::LENGTH_REQUIRED, "no_length", &detail);
     }
     let limit = BodyLimit {
-        bytes: pushing.limits.borrow().max_message_bytes,
+        bytes: handler.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
     };
     // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
-    let mut hold = pushing.budget.hold();
+    let mut hold = handler.budget.hold();
     // A coding that is none of HTTP's, such as utf-8, usually stands before plain text, which then shows in the text.
     let (coding, coded) = plain_if_unknown(&headers);
     let body = match read_body(&coded, body, limit, &mut hold).await {
@@ -131,24 +131,24 @@ async fn push(
     }
     // What the body was collected in may be larger than the text, and the text stays.
     let kept = Bytes::copy_from_slice(&body);
-    let origin = pushing.origin.clone();
+    let origin = handler.origin.clone();
     let update = Update {
         app: app.clone(),
         body: kept,
         syntax: content_type.and_then(Syntax::from_content_type),
         labels: [].into(),
         origin,
-        at: (pushing.clock)(),
+        at: (handler.clock)(),
     };
     let stored = if update.body.len() > LARGE_BYTES {
-        let inlet = pushing.inlet.clone();
+        let inlet = handler.inlet.clone();
         blocking(move || inlet.put_whole(update)).await
     } else {
-        pushing.inlet.put_whole(update)
+        handler.inlet.put_whole(update)
     };
     match stored {
         Ok(receipt) => {
-            pushing.accepted.inc();
+            handler.accepted.inc();
             reply::text(
                 StatusCode::OK,
                 Stored {
@@ -256,7 +256,7 @@ impl fmt::Display for Stored<'_> {
 
 /// `DELETE /apps/NAME`
 async fn forget(
-    State(pushing): State<Arc<Pushing>>,
+    State(handler): State<Arc<PushHandler>>,
     Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -265,7 +265,7 @@ async fn forget(
         return answer;
     }
     match AppName::new(&name) {
-        Ok(app) if pushing.inlet.remove(&app, (pushing.clock)()) => {
+        Ok(app) if handler.inlet.remove(&app, (handler.clock)()) => {
             tracing::info!(app = app.as_str(), client = %connection.client(&headers), "forgotten by request");
             reply::text(StatusCode::ACCEPTED, format_args!("forgot {app}"))
         }

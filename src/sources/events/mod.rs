@@ -50,7 +50,7 @@ const CROWD_RETRY: Duration = Duration::from_secs(15);
 
 /// What posting events needs.
 #[derive(Debug)]
-pub struct Posting {
+pub struct EventHandler {
     inlet: Inlet,
     telemetry: Arc<Telemetry>,
     clock: Clock,
@@ -71,7 +71,7 @@ struct Refusal {
     retry_after: Option<Duration>,
 }
 
-impl Posting {
+impl EventHandler {
     /// Posts into this store, as samples of the family `metric`; bodies share the receivers' limits and budget, and no client posts more
     /// often than `rate` allows.
     #[must_use]
@@ -199,13 +199,13 @@ fn other_form() -> Refusal {
 }
 
 /// The route that takes events.
-pub fn routes(posting: Posting) -> Router {
-    Router::new().route("/event", post(emit)).with_state(Arc::new(posting))
+pub fn routes(handler: EventHandler) -> Router {
+    Router::new().route("/event", post(emit)).with_state(Arc::new(handler))
 }
 
 /// `POST /event`
 async fn emit(
-    State(posting): State<Arc<Posting>>,
+    State(handler): State<Arc<EventHandler>>,
     Extension(connection): Extension<Connection>,
     uri: Uri,
     headers: HeaderMap,
@@ -221,11 +221,11 @@ async fn emit(
         detail,
         label,
         retry_after,
-    } = match posting.take(&client, &uri, &headers, body).await {
+    } = match handler.take(&client, &uri, &headers, body).await {
         Ok(answer) => return answer,
         Err(refusal) => refusal,
     };
-    posting.telemetry.reject(Rejection {
+    handler.telemetry.reject(Rejection {
         source: SOURCE,
         peer: &client.to_string(),
         reason,

@@ -16,12 +16,12 @@ pub const FREE_BYTES: usize = 32 * 1024;
 /// would hold the whole budget for ever.
 #[derive(Debug)]
 pub struct Budget {
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     freed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct BudgetState {
     limit: usize,
     used: usize,
     overdrawn: bool,
@@ -40,7 +40,7 @@ impl Budget {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(BudgetState {
                 limit,
                 used: 0,
                 overdrawn: false,
@@ -65,7 +65,7 @@ impl Budget {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

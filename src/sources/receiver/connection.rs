@@ -9,7 +9,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::ListenerShared;
 use super::budget::{FREE_BYTES, Hold};
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
@@ -25,20 +25,20 @@ const READ_BYTES: usize = 64 * 1024;
 const MESSAGE_TIMEOUTS: u32 = 5;
 /// How long a sender that was refused may go on sending before the connection is cut: long enough to read the error
 /// line, which the reset that answers unread bytes would destroy.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Where bytes go that nobody wants any more.
 const SINK_BYTES: usize = 16 * 1024;
 
 /// A conversation with one sender.
-pub(super) struct Conversation<'a> {
+pub(super) struct ReceiverConnection<'a> {
     stream: Stream,
-    shared: &'a Shared,
+    shared: &'a ListenerShared,
     peer: String,
     decoder: StreamDecoder,
     hold: Hold,
-    clock: MessageClock,
+    clock: MessageDeadline,
     /// Set once the sender did not take an error line: it would not take the next one either.
-    deaf: bool,
+    reply_failed: bool,
 }
 
 /// What ends a wait.
@@ -58,15 +58,15 @@ enum End {
     /// It fell silent inside a message, or took too long over one.
     Stalled,
     /// Its seat was needed, or the program stops.
-    Asked,
+    Closed,
     Failed(io::Error),
 }
 
-impl<'a> Conversation<'a> {
-    pub(super) fn new(stream: Stream, peer: String, shared: &'a Shared) -> Self {
+impl<'a> ReceiverConnection<'a> {
+    pub(super) fn new(stream: Stream, peer: String, shared: &'a ListenerShared) -> Self {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
-        let clock = MessageClock::new(limits.idle_timeout, Instant::now());
+        let clock = MessageDeadline::new(limits.idle_timeout, Instant::now());
         Self {
             stream,
             shared,
@@ -74,31 +74,31 @@ impl<'a> Conversation<'a> {
             decoder,
             hold: shared.budget.hold(),
             clock,
-            deaf: false,
+            reply_failed: false,
         }
     }
 
     /// Receives until the sender ends, breaks a rule, or is asked to leave.
     pub(super) async fn run(mut self, seat: &Seat, stop: &CancellationToken) {
-        let held = |conversation: &Self| conversation.decoder.buffered();
+        let buffered = |connection: &Self| connection.decoder.buffered();
         match self.receive(seat, stop).await {
             End::Finished => {
                 if let Some(refusal) = self.decoder.finish() {
                     self.refuse(refusal.reason(), &refusal.to_string());
                 }
             }
-            End::Broken => self.linger().await,
+            End::Broken => self.lingering_close().await,
             End::Stalled => {
                 let detail = format!(
                     "no complete message within receiver.idle_timeout; the {} bytes of it are dropped",
-                    held(&self)
+                    buffered(&self)
                 );
                 self.refuse("stalled", &detail);
             }
             End::Failed(error) if self.decoder.mid_message() => {
                 let detail = format!(
                     "the connection failed inside a message, of which {} bytes are dropped: {error}",
-                    held(&self)
+                    buffered(&self)
                 );
                 self.refuse("truncated", &detail);
             }
@@ -107,7 +107,7 @@ impl<'a> Conversation<'a> {
                 peer = self.peer,
                 "connection failed between messages: {error}"
             ),
-            End::Asked => {}
+            End::Closed => {}
         }
     }
 
@@ -115,18 +115,18 @@ impl<'a> Conversation<'a> {
         let mut stopping = false;
         loop {
             let mid_message = self.decoder.mid_message();
-            let allowance = self.provide(mid_message, seat).await;
+            let allowance = self.reserve_memory(mid_message, seat).await;
             let read = match self.wait(allowance, mid_message, stopping, seat, stop).await {
                 Wake::Read(read) => read,
                 Wake::Stalled => return End::Stalled,
-                Wake::Stopping if stopping => return End::Asked,
+                Wake::Stopping if stopping => return End::Closed,
                 Wake::Stopping => {
                     stopping = true;
                     continue;
                 }
-                Wake::Evicted => match self.last_look(allowance).await {
+                Wake::Evicted => match self.final_read(allowance).await {
                     Some(read) => read,
-                    None => return End::Asked,
+                    None => return End::Closed,
                 },
             };
             match read {
@@ -148,7 +148,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Takes or gives back memory and the place in the queue of idle connections before a wait, and says how many bytes may be read.
-    async fn provide(&mut self, mid_message: bool, seat: &Seat) -> usize {
+    async fn reserve_memory(&mut self, mid_message: bool, seat: &Seat) -> usize {
         if !mid_message {
             self.decoder.release();
             self.hold.keep(0);
@@ -158,7 +158,7 @@ impl<'a> Conversation<'a> {
         seat.busy();
         let held = self.decoder.memory_used();
         self.hold.keep(held);
-        let wanted = self.appetite();
+        let wanted = self.read_size();
         if self.hold.try_cover(held + wanted) {
             return wanted;
         }
@@ -169,12 +169,12 @@ impl<'a> Conversation<'a> {
         let since = Instant::now();
         self.hold.cover(held + wanted).await;
         // The sender is not to blame for the time that it had to wait for memory.
-        self.clock.forgive(since.elapsed());
+        self.clock.extend(since.elapsed());
         wanted
     }
 
     /// How many bytes the next read should take.
-    fn appetite(&self) -> usize {
+    fn read_size(&self) -> usize {
         let doubled = self.decoder.buffered().max(READ_BYTES);
         self.decoder.missing().map_or(doubled, |wants| wants.clamp(1, doubled))
     }
@@ -204,7 +204,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Asked to leave: what has come or comes within its grace, if anything does.
-    async fn last_look(&mut self, allowance: usize) -> Option<io::Result<usize>> {
+    async fn final_read(&mut self, allowance: usize) -> Option<io::Result<usize>> {
         let until = self.clock.last_byte + GRACE;
         let mut spare = self.decoder.spare(allowance);
         if let Ok(read) = timeout_at(until, self.stream.read_buf(&mut spare)).await {
@@ -277,37 +277,37 @@ impl<'a> Conversation<'a> {
             reason,
             detail,
         });
-        if self.deaf || self.decoder.format() == Some(Format::Capnp) {
+        if self.reply_failed || self.decoder.format() == Some(Format::Capnp) {
             return;
         }
         let mut line = serde_json::json!({ "error": detail }).to_string();
         line.push('\n');
         // A sender that does not read must not make us wait for it: the line is written now or never.
-        self.deaf = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
+        self.reply_failed = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
     }
 
     /// Lets a sender whose stream broke read what we had to say about it.
-    async fn linger(mut self) {
-        let goodbye = async {
+    async fn lingering_close(mut self) {
+        let drain = async {
             self.stream.shutdown().await?;
             let mut sink = vec![0; SINK_BYTES];
             while self.stream.read(&mut sink).await? > 0 {}
             io::Result::Ok(())
         };
         // However it ends, nothing that could still come is wanted.
-        let _ = timeout(LINGER, goodbye).await;
+        let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
     }
 }
 
 /// Tells when a message takes too long.
 #[derive(Debug)]
-struct MessageClock {
+struct MessageDeadline {
     idle_timeout: Duration,
     began: Instant,
     last_byte: Instant,
 }
 
-impl MessageClock {
+impl MessageDeadline {
     fn new(idle_timeout: Duration, now: Instant) -> Self {
         Self {
             idle_timeout,
@@ -324,7 +324,7 @@ impl MessageClock {
         self.last_byte = now;
     }
 
-    fn forgive(&mut self, waited: Duration) {
+    fn extend(&mut self, waited: Duration) {
         self.began += waited;
         self.last_byte += waited;
     }
@@ -343,7 +343,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dribbling_sender_has_five_timeouts_for_a_message() {
         let start = Instant::now();
-        let mut clock = MessageClock::new(IDLE, start);
+        let mut clock = MessageDeadline::new(IDLE, start);
         assert_eq!(clock.deadline(), start + IDLE);
         for n in 1..=20 {
             clock.bytes_came(start + Duration::from_secs(n * 30));
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(clock.deadline(), start + IDLE * 5);
         clock.message_begins(start + IDLE * 4);
         assert_eq!(clock.deadline(), start + IDLE * 5);
-        clock.forgive(IDLE);
+        clock.extend(IDLE);
         assert_eq!(clock.deadline(), start + IDLE * 6);
     }
 }

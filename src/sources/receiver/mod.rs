@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use budget::{Budget, FREE_BYTES};
 
-use self::connection::Conversation;
+use self::connection::ReceiverConnection;
 use crate::model::{Clock, Format, Origin};
 use crate::store::Inlet;
 use crate::supervise::{Accepted, Listener, Part, Seats};
@@ -32,7 +32,7 @@ pub struct Limits {
 
 /// What all receivers share with the rest of the program.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct ReceiverContext {
     /// Where updates go.
     pub inlet: Inlet,
     /// Where things are counted.
@@ -47,28 +47,28 @@ pub struct Surroundings {
 
 /// What the connections of one listener share.
 #[derive(Debug)]
-struct Shared {
+struct ListenerShared {
     source: Arc<str>,
-    surroundings: Surroundings,
+    context: ReceiverContext,
     json: Arc<Counter>,
     capnp: Arc<Counter>,
 }
 
-impl std::ops::Deref for Shared {
-    type Target = Surroundings;
+impl std::ops::Deref for ListenerShared {
+    type Target = ReceiverContext;
 
-    fn deref(&self) -> &Surroundings {
-        &self.surroundings
+    fn deref(&self) -> &ReceiverContext {
+        &self.context
     }
 }
 
-impl Shared {
-    fn new(source: Arc<str>, surroundings: Surroundings) -> Self {
-        let counter = |format: Format| surroundings.telemetry.updates_total.with([&source, format.as_str()]);
+impl ListenerShared {
+    fn new(source: Arc<str>, context: ReceiverContext) -> Self {
+        let counter = |format: Format| context.telemetry.updates_total.with([&source, format.as_str()]);
         let (json, capnp) = (counter(Format::Json), counter(Format::Capnp));
         Self {
             source,
-            surroundings,
+            context,
             json,
             capnp,
         }
@@ -91,12 +91,12 @@ struct Receiver {
     name: String,
     listener: Listener,
     seats: Seats,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerShared>,
 }
 
 /// The part that receives on `listener`, as many connections at a time as there are seats.
-pub fn part(listener: Listener, seats: Seats, surroundings: Surroundings) -> impl Part {
-    let shared = Arc::new(Shared::new(Arc::clone(listener.place()), surroundings));
+pub fn part(listener: Listener, seats: Seats, context: ReceiverContext) -> impl Part {
+    let shared = Arc::new(ListenerShared::new(Arc::clone(listener.place()), context));
     Receiver {
         name: format!("receiver {}", shared.source),
         listener,
@@ -119,7 +119,7 @@ impl Part for Receiver {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             async move {
                 let peer = stream.peer().map_or_else(|| "a local process".to_owned(), |peer| peer.to_string());
-                Conversation::new(stream, peer, &shared).run(&seat, &stop).await;
+                ReceiverConnection::new(stream, peer, &shared).run(&seat, &stop).await;
             }
         };
         Box::pin(async move {
