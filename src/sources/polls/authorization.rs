@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use http::HeaderValue;
 
-use super::failure::Failure;
+use super::error::PollError;
 use super::files;
 use super::settings::{Credentials, Password};
 
 /// The header's value, made of what the files say now.
-pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, Failure> {
+pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, PollError> {
     let (text, file) = match credentials {
         None => return Ok(None),
         Some(Credentials::BearerFile(path)) => (format!("Bearer {}", files::read_secret(path).await?), path.clone()),
@@ -22,7 +22,7 @@ pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<H
             (format!("Basic {}", base64(format!("{username}:{password}").as_bytes())), file)
         }
     };
-    let mut value = HeaderValue::try_from(text).map_err(|_| Failure::File {
+    let mut value = HeaderValue::try_from(text).map_err(|_| PollError::File {
         path: file,
         why: "a token has no line breaks or control characters".to_owned(),
     })?;

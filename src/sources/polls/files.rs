@@ -4,14 +4,14 @@ use std::path::Path;
 
 use tokio::io::AsyncReadExt;
 
-use super::failure::Failure;
+use super::error::PollError;
 
 /// The longest file that is read: a bundle of all the CAs of the world has about 250 kB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The whole of a small regular file.
-pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let fail = |why: String| Failure::File {
+pub(super) async fn read(path: &Path) -> Result<Vec<u8>, PollError> {
+    let fail = |why: String| PollError::File {
         path: path.to_owned(),
         why,
     };
@@ -30,13 +30,13 @@ pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The text of a small file without the white space around it, as editors leave a newline at the end.
-pub(super) async fn read_secret(path: &Path) -> Result<String, Failure> {
+pub(super) async fn read_secret(path: &Path) -> Result<String, PollError> {
     let bytes = read(path).await?;
     let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8");
     let text = text
         .map(str::trim)
         .and_then(|text| if text.is_empty() { Err("it is empty") } else { Ok(text) });
-    text.map(str::to_owned).map_err(|why| Failure::File {
+    text.map(str::to_owned).map_err(|why| PollError::File {
         path: path.to_owned(),
         why: why.to_owned(),
     })

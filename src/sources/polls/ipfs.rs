@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::failure::Failure;
+use super::error::PollError;
 use crate::model::Peer;
 use crate::sources::LARGE_BYTES;
 use crate::supervise::blocking;
@@ -23,10 +23,10 @@ const MAX_LABEL_BYTES: usize = 128;
 const OTHERS: &str = "others";
 
 /// Makes metrics of a node's answer, and gives the peers too. A large one is read on a thread of its own.
-pub(super) async fn read(body: Bytes, agent_version_cutoff: usize) -> Result<(Bytes, (usize, Vec<Peer>)), Failure> {
+pub(super) async fn read(body: Bytes, agent_version_cutoff: usize) -> Result<(Bytes, (usize, Vec<Peer>)), PollError> {
     let large = body.len() > LARGE_BYTES;
     let work = move || {
-        let swarm = swarm_peers(&body).map_err(|error| Failure::NotPeers(error.to_string()))?;
+        let swarm = swarm_peers(&body).map_err(|error| PollError::NotPeers(error.to_string()))?;
         let text = render(&swarm, agent_version_cutoff).into_bytes().into_boxed_slice();
         Ok((text.into(), (swarm.connections, swarm.peers)))
     };

@@ -6,19 +6,19 @@
 
 mod authorization;
 mod body;
-mod course;
+mod connection;
 mod endpoint;
-mod failure;
+mod error;
 mod fetch;
 mod files;
 mod ipfs;
-mod lenient;
-mod link;
+mod normalizing_stream;
+mod schedule;
 mod settings;
 mod socket;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, Password, Question, Settings};
+pub use settings::{Credentials, Endpoint, EndpointKind, Password, Settings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ use crate::model::{AppName, Clock};
 use crate::store::Inlet;
 use crate::supervise::Part;
 use crate::telemetry::SharedTelemetry;
-use course::Course;
-use endpoint::{Listeners, Worker};
-use fetch::Shared;
+use endpoint::{EndpointTask, PollContext};
+use fetch::SharedResources;
+use schedule::PollSchedule;
 use settings::Target;
 
 /// Returns the files of an endpoint that cannot be used now, as texts. A poll reads them each time, so they may come later.
@@ -56,17 +56,17 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
 #[derive(Debug)]
 pub struct Polls {
     settings: watch::Receiver<Arc<Settings>>,
-    listeners: Listeners,
-    shared: Arc<Shared>,
+    context: PollContext,
+    shared: Arc<SharedResources>,
     /// The endpoints at work, by app. As many as the settings list.
-    running: HashMap<AppName, Running>,
-    tasks: JoinSet<(AppName, Course)>,
+    running: HashMap<AppName, RunningEndpoint>,
+    tasks: JoinSet<(AppName, PollSchedule)>,
     /// Whether it was said that certificates are not checked.
     warned: bool,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningEndpoint {
     target: Arc<Target>,
     stop: CancellationToken,
 }
@@ -77,7 +77,7 @@ impl Polls {
     pub fn new(settings: watch::Receiver<Arc<Settings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
-            listeners: Listeners { inlet, telemetry, clock },
+            context: PollContext { inlet, telemetry, clock },
             shared: Arc::default(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
@@ -106,9 +106,9 @@ impl Polls {
         let wanted: Vec<_> = settings.targets().collect();
         let stopped = self.stop_all_but(&wanted).await?;
         let kept = self.running.len();
-        for (target, place) in wanted {
+        for (target, offset) in wanted {
             if !self.running.contains_key(&target.endpoint.name) {
-                self.start(target, place, &stopped);
+                self.start(target, offset, &stopped);
             }
         }
         let gone: Vec<_> = stopped.keys().filter(|app| !self.running.contains_key(*app)).collect();
@@ -122,7 +122,7 @@ impl Polls {
     }
 
     /// Ends the tasks of endpoints that are gone or have changed, and gives back how they have been doing.
-    async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, Course>> {
+    async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, PollSchedule>> {
         let wanted: HashMap<_, _> = wanted.iter().map(|(target, _)| (&target.endpoint.name, target)).collect();
         let ended = self.running.extract_if(|app, running| wanted.get(app) != Some(&&*running.target));
         let mut left = ended.map(|(_, running)| running.stop.cancel()).count();
@@ -136,24 +136,24 @@ impl Polls {
         Ok(stopped)
     }
 
-    fn start(&mut self, target: Target, place: f64, stopped: &HashMap<AppName, Course>) {
+    fn start(&mut self, target: Target, offset: f64, stopped: &HashMap<AppName, PollSchedule>) {
         let (app, target) = (target.endpoint.name.clone(), Arc::new(target));
-        let fresh = Course::new(Instant::now(), target.endpoint.interval, place, target.endpoint.stale_after);
-        let course = match stopped.get(&app) {
+        let fresh = PollSchedule::new(Instant::now(), target.endpoint.interval, offset, target.endpoint.stale_after);
+        let schedule = match stopped.get(&app) {
             Some(before) => fresh.resume(before),
             None => fresh,
         };
         let stop = CancellationToken::new();
-        let worker = Worker::new(Arc::clone(&target), course, Arc::clone(&self.shared), self.listeners.clone());
-        let work = worker.run(stop.clone());
+        let task = EndpointTask::new(Arc::clone(&target), schedule, Arc::clone(&self.shared), self.context.clone());
+        let work = task.run(stop.clone());
         let name = app.clone();
         self.tasks.spawn(async move { (name, work.await) });
-        self.running.insert(app, Running { target, stop });
+        self.running.insert(app, RunningEndpoint { target, stop });
     }
 
     /// Forgets all that is known of an endpoint.
     fn forget(&self, app: &AppName) {
-        let Listeners { inlet, telemetry, clock } = &self.listeners;
+        let PollContext { inlet, telemetry, clock } = &self.context;
         inlet.remove(app, clock());
         inlet.put_peers(app, None);
         let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();

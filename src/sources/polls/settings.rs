@@ -33,7 +33,7 @@ pub struct Endpoint {
     /// What is asked, http or https, without user, password and fragment.
     pub url: Url,
     /// What it is asked for.
-    pub question: Question,
+    pub kind: EndpointKind,
     /// The time from one poll to the next.
     pub interval: Duration,
     /// The time for a whole poll: name lookup, connection, TLS, redirects, headers and body.
@@ -52,7 +52,7 @@ pub struct Endpoint {
 
 /// What an endpoint is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub enum EndpointKind {
     /// Its metrics.
     Metrics,
     /// The peers of an IPFS node, of which metrics are made.
@@ -109,21 +109,21 @@ pub(super) struct Target {
 }
 
 impl Settings {
-    /// The endpoints, each with its place among all of them: a fraction of the interval from 0 to below 1.
+    /// The endpoints, each with its offset among all of them: a fraction of the interval from 0 to below 1.
     pub(super) fn targets(&self) -> impl Iterator<Item = (Target, f64)> {
         let count = f64::from(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX));
-        let places = (0_u32..).map(move |index| f64::from(index) / count);
-        self.endpoints.iter().map(|endpoint| self.target(endpoint)).zip(places)
+        let offsets = (0_u32..).map(move |index| f64::from(index) / count);
+        self.endpoints.iter().map(|endpoint| self.target(endpoint)).zip(offsets)
     }
 
     fn target(&self, endpoint: &Endpoint) -> Target {
         let host = endpoint.url.host_str().unwrap_or_default();
         let port = endpoint.url.port_or_known_default().unwrap_or_default();
-        let kind = match endpoint.question {
-            Question::Metrics => "external_poll",
-            Question::Peers { .. } => "ipfs",
+        let source_kind = match endpoint.kind {
+            EndpointKind::Metrics => "external_poll",
+            EndpointKind::Peers { .. } => "ipfs",
         };
-        let events = self.event_metric.clone().filter(|_| endpoint.question == Question::Metrics);
+        let events = self.event_metric.clone().filter(|_| endpoint.kind == EndpointKind::Metrics);
         let events = events.map(|own| {
             let families = match &endpoint.events {
                 Some(named) => EventFamilies::Named(Arc::clone(named)),
@@ -134,7 +134,7 @@ impl Settings {
         Target {
             events,
             endpoint: endpoint.clone(),
-            source: format!("{kind}: {host}:{port}").into(),
+            source: format!("{source_kind}: {host}:{port}").into(),
             max_body_bytes: self.max_body_bytes,
             allow_invalid_certs: self.allow_invalid_certs,
         }
@@ -150,7 +150,7 @@ mod tests {
         Endpoint {
             name: AppName::new("a").unwrap(),
             url: url.parse().unwrap(),
-            question: Question::Metrics,
+            kind: EndpointKind::Metrics,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             stale_after: Duration::from_secs(15),
@@ -171,8 +171,8 @@ mod tests {
             max_body_bytes: 1,
             event_metric: None,
         };
-        let (sources, places): (Vec<_>, Vec<_>) = settings.targets().map(|(target, place)| (target.source, place)).unzip();
-        assert_eq!(places, [0.0, 0.25, 0.5, 0.75]);
+        let (sources, offsets): (Vec<_>, Vec<_>) = settings.targets().map(|(target, offset)| (target.source, offset)).unzip();
+        assert_eq!(offsets, [0.0, 0.25, 0.5, 0.75]);
         let expected = ["a:80", "a:443", "[::1]:9100", "127.0.0.1:1025"].map(|at| format!("external_poll: {at}"));
         assert!(
             sources.iter().map(|source| &**source).eq(expected.iter().map(String::as_str)),

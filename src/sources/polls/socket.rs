@@ -20,26 +20,26 @@ pub(super) struct PollSocket(Arc<TcpStream>);
 
 /// Decides how a [`PollSocket`] ends, wherever that is.
 #[derive(Debug)]
-pub(super) struct Ending(Weak<TcpStream>);
+pub(super) struct CloseMode(Weak<TcpStream>);
 
 impl PollSocket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
     }
 
-    pub(super) fn ending(&self) -> Ending {
-        Ending(Arc::downgrade(&self.0))
+    pub(super) fn close_mode(&self) -> CloseMode {
+        CloseMode(Arc::downgrade(&self.0))
     }
 }
 
-impl Ending {
+impl CloseMode {
     /// From now on the connection is reset when it ends.
-    pub(super) fn reset(&self) {
+    pub(super) fn set_reset(&self) {
         self.set(Some(Duration::ZERO));
     }
 
     /// From now on the connection ends in good order.
-    pub(super) fn in_good_order(&self) {
+    pub(super) fn set_graceful(&self) {
         self.set(None);
     }
 
@@ -122,15 +122,15 @@ mod tests {
     async fn what_was_not_taken_is_reset() {
         for (taken, end) in [(false, Err(io::ErrorKind::ConnectionReset)), (true, Ok(0))] {
             let (ours, mut theirs) = pair().await;
-            let ending = ours.ending();
-            ending.reset();
+            let close_mode = ours.close_mode();
+            close_mode.set_reset();
             if taken {
-                ending.in_good_order();
+                close_mode.set_graceful();
             }
             drop(ours);
             let read = theirs.read(&mut [0]).await.map_err(|error| error.kind());
             assert_eq!(read, end);
-            ending.reset();
+            close_mode.set_reset();
         }
     }
 }

@@ -12,7 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::OnceCell;
 
-use super::failure::Failure;
+use super::error::PollError;
 use super::files;
 use crate::supervise::blocking;
 
@@ -50,21 +50,21 @@ pub(super) enum Trust {
     /// The certificates in a file, with the bytes and what was made of them when it was read last.
     File(Box<Path>, Option<(Vec<u8>, Arc<ClientConfig>)>),
     /// Everybody.
-    Anybody,
+    Unverified,
 }
 
 impl Trust {
     /// The TLS settings for the next connection. A CA file is read again, so that a renewed one works without a restart.
-    pub(super) async fn config(&mut self) -> Result<Arc<ClientConfig>, Failure> {
+    pub(super) async fn config(&mut self) -> Result<Arc<ClientConfig>, PollError> {
         match self {
             Self::System(shared) => {
-                let tls = |why| Failure::Tls {
+                let tls = |why| PollError::Tls {
                     host: "any host".to_owned(),
                     why,
                 };
                 shared.config().await.map_err(tls)
             }
-            Self::Anybody => config(Arc::new(Unchecked(provider()))).map_err(|why| Failure::Tls {
+            Self::Unverified => config(Arc::new(NoVerification(provider()))).map_err(|why| PollError::Tls {
                 host: "any host".to_owned(),
                 why,
             }),
@@ -73,8 +73,8 @@ impl Trust {
                 if let Some((_, config)) = cached.as_ref().filter(|(before, _)| *before == pem) {
                     return Ok(Arc::clone(config));
                 }
-                let made = Listed::new(&pem).and_then(|listed| config(Arc::new(listed)));
-                let made = made.map_err(|why| Failure::File {
+                let made = FileVerifier::new(&pem).and_then(|listed| config(Arc::new(listed)));
+                let made = made.map_err(|why| PollError::File {
                     path: path.to_path_buf(),
                     why,
                 })?;
@@ -105,12 +105,12 @@ fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, St
 /// The latter is for the self-signed certificate that `openssl req -x509` makes: it calls itself a CA, which no server's
 /// certificate should, yet whoever lists that very certificate means it.
 #[derive(Debug)]
-struct Listed {
+struct FileVerifier {
     strict: Arc<WebPkiServerVerifier>,
     listed: Vec<CertificateDer<'static>>,
 }
 
-impl Listed {
+impl FileVerifier {
     fn new(pem: &[u8]) -> Result<Self, String> {
         let listed: Vec<_> = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<_, _>>()
@@ -128,7 +128,7 @@ impl Listed {
     }
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for FileVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -173,9 +173,9 @@ impl ServerCertVerifier for Listed {
 /// Believes anybody (`allow_invalid_certs`): the connection is encrypted, but with whom nobody knows. Signatures are not
 /// checked either, as that proves nothing about a certificate which anybody could have made.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+struct NoVerification(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

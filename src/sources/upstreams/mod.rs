@@ -5,8 +5,8 @@
 //! messages cannot be made fast enough, reading waits, and the upstream's server decides what to drop.
 
 mod backoff;
+mod connection;
 mod counts;
-mod link;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -19,7 +19,7 @@ use crate::model::Clock;
 use crate::store::Inlet;
 use crate::supervise::Part;
 use crate::telemetry::SharedTelemetry;
-pub use link::{Link, Lost};
+pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
 /// Whom to listen to.
@@ -33,7 +33,7 @@ pub struct Settings {
 
 /// What every upstream tells, and whom it asks for the time.
 #[derive(Debug, Clone)]
-struct Surroundings {
+struct UpstreamContext {
     inlet: Inlet,
     telemetry: SharedTelemetry,
     clock: Clock,
@@ -43,7 +43,7 @@ struct Surroundings {
 #[derive(Debug)]
 pub struct Upstreams {
     settings: Settings,
-    surroundings: Surroundings,
+    context: UpstreamContext,
 }
 
 impl Upstreams {
@@ -52,21 +52,21 @@ impl Upstreams {
     pub fn new(settings: Settings, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
-            surroundings: Surroundings { inlet, telemetry, clock },
+            context: UpstreamContext { inlet, telemetry, clock },
         }
     }
 
     async fn work(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tasks = JoinSet::new();
         for address in &self.settings.upstreams {
-            let upstream = Upstream::new(address, self.settings.legacy_addresses, self.surroundings.clone())?;
+            let upstream = Upstream::new(address, self.settings.legacy_addresses, self.context.clone())?;
             tasks.spawn(upstream.run());
         }
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             Some(ended) = tasks.join_next() => match ended {
                 Ok(never) => match never {},
-                Err(lost) => Err(lost.into()),
+                Err(error) => Err(error.into()),
             },
         }
     }

@@ -14,7 +14,7 @@ use crate::wire::ForeignFormat;
 
 /// Why a poll brought nothing. Never holds a secret, nor a text of the target's own choosing that is long or has control characters.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum PollError {
     #[error("no answer within {after:?} (timed out {phase})")]
     Timeout { after: Duration, phase: Phase },
     #[error("cannot look up {host}: {why}")]
@@ -46,7 +46,7 @@ pub(super) enum Failure {
     #[error("the body is not metrics but {0}")]
     NotMetrics(ForeignFormat),
     #[error("the body has the Content-Encoding `{coding}`, which was not asked for, and is no metrics as plain text: {why}")]
-    Coding { coding: String, why: Box<Self> },
+    ContentEncoding { coding: String, why: Box<Self> },
     #[error("the body is not an IPFS node's list of peers: {0}")]
     NotPeers(String),
     #[error("its one-shot events cannot be recorded, and are due again: {0}")]
@@ -57,7 +57,7 @@ pub(super) enum Failure {
     Panic(String),
 }
 
-impl Failure {
+impl PollError {
     /// A failure of HTTP itself, with all that the library knows of its cause.
     pub(super) fn http(error: &hyper::Error) -> Self {
         Self::Http(chain(error))

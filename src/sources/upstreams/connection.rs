@@ -31,16 +31,16 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 
 /// Why there is no connection any more.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub enum ConnectionError {
     /// Looking up, connecting and the handshake took too long.
     #[error("no connection and handshake within {CONNECT_TIMEOUT:?}")]
-    Slow,
+    Timeout,
     /// There is no connection.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
     /// What came first is no frame, as where a web server answers.
     #[error("what answers there is no monitoring stream")]
-    Stranger,
+    NotAStream,
     /// The handshake was not ours.
     #[error("the handshake is wrong: {0}")]
     Handshake(#[from] HandshakeError),
@@ -55,7 +55,7 @@ pub enum Lost {
     TooLong(#[from] Oversized),
     /// A frame began and did not end.
     #[error("a frame was not whole within {FRAME_TIMEOUT:?}")]
-    Half,
+    FrameTimeout,
     /// A frame holds no member of gzip, or too long a one.
     #[error("the server sent a frame that is no message: {0}")]
     Gzip(#[from] GzipError),
@@ -63,7 +63,7 @@ pub enum Lost {
 
 /// A connection behind its handshake.
 #[derive(Debug)]
-pub struct Link<S> {
+pub struct UpstreamConnection<S> {
     stream: S,
     buffer: BytesMut,
     /// When the frame that has begun must be whole.
@@ -72,26 +72,28 @@ pub struct Link<S> {
     text: Vec<u8>,
 }
 
-impl Link<TcpStream> {
+impl UpstreamConnection<TcpStream> {
     /// Connects to `HOST:PORT`.
     ///
     /// # Errors
     /// When there is no connection and handshake in time.
-    pub async fn open(address: &str) -> Result<Self, Lost> {
+    pub async fn open(address: &str) -> Result<Self, ConnectionError> {
         let open = async {
-            let stream = TcpStream::connect(address).await.map_err(Lost::Connect)?;
-            SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(Lost::Connect)?;
+            let stream = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
+            SockRef::from(&stream)
+                .set_tcp_keepalive(&KEEPALIVE)
+                .map_err(ConnectionError::Connect)?;
             Self::greet(stream).await
         };
-        timeout(CONNECT_TIMEOUT, open).await.unwrap_or(Err(Lost::Slow))
+        timeout(CONNECT_TIMEOUT, open).await.unwrap_or(Err(ConnectionError::Timeout))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    async fn greet(mut stream: S) -> Result<Self, Lost> {
+impl<S: AsyncRead + AsyncWrite + Unpin> UpstreamConnection<S> {
+    async fn greet(mut stream: S) -> Result<Self, ConnectionError> {
         // A server like ours sends its own kinds of events only to a client that asks; the original's ignores the question.
-        stream.write_all(&client_hello(Topics::ALL)).await.map_err(Lost::Io)?;
-        let mut link = Self {
+        stream.write_all(&client_hello(Topics::ALL)).await.map_err(ConnectionError::Io)?;
+        let mut connection = Self {
             stream,
             buffer: BytesMut::new(),
             deadline: None,
@@ -99,20 +101,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             text: Vec::new(),
         };
         loop {
-            if let Some(hello) = split(&mut link.buffer, MAX_HANDSHAKE_BYTES).map_err(|_| Lost::Stranger)? {
+            if let Some(hello) = split(&mut connection.buffer, MAX_HANDSHAKE_BYTES).map_err(|_| ConnectionError::NotAStream)? {
                 read_hello(&hello)?;
-                return Ok(link);
+                return Ok(connection);
             }
-            link.read().await?;
+            connection.read().await?;
         }
     }
 
-    async fn read(&mut self) -> Result<(), Lost> {
+    async fn read(&mut self) -> Result<(), ConnectionError> {
         self.buffer.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.buffer).await {
-            Ok(0) => Err(Lost::Closed(!self.buffer.is_empty())),
+            Ok(0) => Err(ConnectionError::Closed(!self.buffer.is_empty())),
             Ok(_) => Ok(()),
-            Err(error) => Err(Lost::Io(error)),
+            Err(error) => Err(ConnectionError::Io(error)),
         }
     }
 
@@ -120,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     ///
     /// # Errors
     /// When the connection is lost; so with the other calls.
-    pub async fn frame(&mut self) -> Result<Bytes, Lost> {
+    pub async fn frame(&mut self) -> Result<Bytes, ConnectionError> {
         // Here, since what follows may be silence for ever.
         self.text.clear();
         self.text.shrink_to(MAX_KEPT_BYTES);
@@ -130,7 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             match self.deadline {
                 None => self.read().await?,
-                Some(deadline) => timeout_at(deadline, self.read()).await.unwrap_or(Err(Lost::Half))?,
+                Some(deadline) => timeout_at(deadline, self.read())
+                    .await
+                    .unwrap_or(Err(ConnectionError::FrameTimeout))?,
             }
         }
     }
@@ -139,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     ///
     /// # Errors
     /// When its length is no length.
-    pub fn frame_at_hand(&mut self) -> Result<Option<Bytes>, Lost> {
+    pub fn frame_at_hand(&mut self) -> Result<Option<Bytes>, ConnectionError> {
         let frame = split(&mut self.buffer, MAX_FRAME_BYTES)?;
         if frame.is_some() || self.buffer.is_empty() {
             self.deadline = None;
@@ -153,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     ///
     /// # Errors
     /// When there is none in it.
-    pub fn text(&mut self, frame: &[u8]) -> Result<&[u8], Lost> {
+    pub fn text(&mut self, frame: &[u8]) -> Result<&[u8], ConnectionError> {
         self.inflater.open(frame, MAX_TEXT_BYTES, &mut self.text)?;
         Ok(&self.text)
     }
@@ -166,31 +170,31 @@ mod tests {
     use crate::wire::monitoring::HELLO;
     use tokio::io::DuplexStream;
 
-    async fn linked() -> (Link<DuplexStream>, DuplexStream) {
+    async fn linked() -> (UpstreamConnection<DuplexStream>, DuplexStream) {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         theirs.write_all(HELLO).await.unwrap();
-        let link = Link::greet(ours).await.unwrap();
+        let connection = UpstreamConnection::greet(ours).await.unwrap();
         let expected = client_hello(Topics::ALL);
         let mut hello = vec![0; expected.len()];
         theirs.read_exact(&mut hello).await.unwrap();
         assert_eq!(hello, expected);
-        (link, theirs)
+        (connection, theirs)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_half_frame_ends_the_connection_after_a_minute_and_silence_does_not() {
-        let (mut link, mut server) = linked().await;
-        let day = timeout(Duration::from_secs(86_400), link.frame()).await;
+        let (mut connection, mut server) = linked().await;
+        let day = timeout(Duration::from_secs(86_400), connection.frame()).await;
         assert!(day.is_err(), "a server may be silent");
         let began = Instant::now();
         server.write_all(&[0, 0, 0, 9, 1, 2]).await.unwrap();
         // Whoever looks at other things in between does not give the frame more time.
-        let lost = loop {
-            if let Ok(ended) = timeout(Duration::from_secs(1), link.frame()).await {
+        let error = loop {
+            if let Ok(ended) = timeout(Duration::from_secs(1), connection.frame()).await {
                 break ended.unwrap_err();
             }
         };
-        assert!(matches!(lost, Lost::Half), "{lost}");
+        assert!(matches!(lost, ConnectionError::FrameTimeout), "{error}");
         assert!(began.elapsed() <= FRAME_TIMEOUT + Duration::from_secs(1));
     }
 
@@ -198,7 +202,7 @@ mod tests {
     async fn a_web_server_is_told_from_a_stream() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
         theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        let lost = Link::greet(ours).await.unwrap_err().to_string();
+        let error = UpstreamConnection::greet(ours).await.unwrap_err().to_string();
         assert_eq!(lost, "what answers there is no monitoring stream");
     }
 
@@ -208,10 +212,10 @@ mod tests {
             (&[][..], "the server closed the connection"),
             (&[0, 0], "the server closed the connection within a frame"),
         ] {
-            let (mut link, mut server) = linked().await;
+            let (mut connection, mut server) = linked().await;
             server.write_all(bytes).await.unwrap();
             drop(server);
-            assert_eq!(link.frame().await.unwrap_err().to_string(), text);
+            assert_eq!(connection.frame().await.unwrap_err().to_string(), text);
         }
     }
 }

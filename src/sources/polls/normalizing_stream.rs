@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::MAX_HEAD_BYTES;
+use super::connection::MAX_HEAD_BYTES;
 use crate::wire::response_head::{end_of_head, is_interim, normalized};
 
 /// Bytes of a head that are read at once: exporters send some hundred bytes of headers.
 const READ_BYTES: usize = 4 << 10;
 
-/// Announces to a [`Lenient`] connection that the next bytes are the head of a response. Set before each request, when all of the
+/// Announces to a [`NormalizingStream`] connection that the next bytes are the head of a response. Set before each request, when all of the
 /// response before it has been read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadExpected(Arc<AtomicBool>);
@@ -27,7 +27,7 @@ impl HeadExpected {
 
 /// A byte stream on which heads are spelled out and bodies pass as they are.
 #[derive(Debug)]
-pub(super) struct Lenient<S> {
+pub(super) struct NormalizingStream<S> {
     io: S,
     expected: HeadExpected,
     in_head: bool,
@@ -38,7 +38,7 @@ pub(super) struct Lenient<S> {
     given: usize,
 }
 
-impl<S> Lenient<S> {
+impl<S> NormalizingStream<S> {
     pub(super) const fn new(io: S, expected: HeadExpected) -> Self {
         Self {
             io,
@@ -81,7 +81,7 @@ impl<S> Lenient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for NormalizingStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.in_head |= this.expected.0.swap(false, Ordering::Acquire);
@@ -110,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for NormalizingStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -152,9 +152,9 @@ mod tests {
         let expected = HeadExpected::default();
         expected.set();
         let bytes = bytes.to_vec();
-        let mut lenient = Lenient::new(Pieces { bytes, size }, expected);
+        let mut stream = NormalizingStream::new(Pieces { bytes, size }, expected);
         let mut all = Vec::new();
-        lenient.read_to_end(&mut all).await.unwrap();
+        stream.read_to_end(&mut all).await.unwrap();
         all
     }
 
@@ -185,11 +185,11 @@ mod tests {
             bytes: one.repeat(2).into(),
             size: one.len(),
         };
-        let mut lenient = Lenient::new(pieces, expected.clone());
+        let mut stream = NormalizingStream::new(pieces, expected.clone());
         let mut response = vec![0; one.len() - 1];
         for _ in 0..2 {
             expected.set();
-            lenient.read_exact(&mut response).await.unwrap();
+            stream.read_exact(&mut response).await.unwrap();
             assert_eq!(response, one.replace("A :", "A:").as_bytes());
         }
     }

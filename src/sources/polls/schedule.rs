@@ -10,7 +10,7 @@ const FIRST_POLL_WITHIN: Duration = Duration::from_secs(1);
 
 /// How an endpoint has been doing, and its clock.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Course {
+pub(super) struct PollSchedule {
     clock: Ticks,
     stale_after: Duration,
     /// The end of the last good poll whose data is still exposed.
@@ -30,25 +30,25 @@ pub(super) enum Step {
 
 /// What a poll's end changed, if that is worth a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Transition {
     /// The endpoint was well, or new, and now fails.
     Failed,
     /// The endpoint had failed and is well again.
     Recovered,
 }
 
-impl Course {
-    /// A new endpoint's course from `now` on. `place`, 0 to below 1, is where in the interval its turn comes.
-    pub(super) fn new(now: Instant, interval: Duration, place: f64, stale_after: Duration) -> Self {
+impl PollSchedule {
+    /// A new endpoint's schedule from `now` on. `offset`, 0 to below 1, is where in the interval its turn comes.
+    pub(super) fn new(now: Instant, interval: Duration, offset: f64, stale_after: Duration) -> Self {
         Self {
-            clock: Ticks::new(now, interval, place),
+            clock: Ticks::new(now, interval, offset),
             stale_after,
             good: None,
             up: None,
         }
     }
 
-    /// Takes over what is known from the course of the same app before its settings changed: the data that is exposed ages on.
+    /// Takes over what is known from the schedule of the same app before its settings changed: the data that is exposed ages on.
     pub(super) fn resume(mut self, before: &Self) -> Self {
         (self.good, self.up) = (before.good, before.up);
         if self.clock.interval == before.clock.interval {
@@ -60,7 +60,7 @@ impl Course {
     /// What comes next.
     ///
     /// Data is withdrawn between two polls only while they fail, so an endpoint that answers never flickers; see
-    /// [`Course::stale_while_polling`] for a poll under way.
+    /// [`PollSchedule::stale_while_polling`] for a poll under way.
     pub(super) fn next(&self) -> Step {
         let poll = self.clock.due;
         match self.good.map(|good| good + self.stale_after) {
@@ -80,14 +80,14 @@ impl Course {
     }
 
     /// Notes that a poll ended at `now`, and whether it went well.
-    pub(super) fn polled(&mut self, now: Instant, well: bool) -> Option<Turn> {
+    pub(super) fn polled(&mut self, now: Instant, succeeded: bool) -> Option<Transition> {
         self.clock.advance(now);
-        if well {
+        if succeeded {
             self.good = Some(now);
         }
-        match (self.up.replace(well), well) {
-            (Some(false), true) => Some(Turn::Recovered),
-            (None | Some(true), false) => Some(Turn::Failed),
+        match (self.up.replace(succeeded), succeeded) {
+            (Some(false), true) => Some(Transition::Recovered),
+            (None | Some(true), false) => Some(Transition::Failed),
             _ => None,
         }
     }
@@ -109,10 +109,10 @@ struct Ticks {
 }
 
 impl Ticks {
-    fn new(now: Instant, interval: Duration, place: f64) -> Self {
-        let first = now + interval.min(FIRST_POLL_WITHIN).mul_f64(place);
+    fn new(now: Instant, interval: Duration, offset: f64) -> Self {
+        let first = now + interval.min(FIRST_POLL_WITHIN).mul_f64(offset);
         Self {
-            anchor: now + interval.mul_f64(place),
+            anchor: now + interval.mul_f64(offset),
             interval,
             due: first,
         }
@@ -153,21 +153,21 @@ mod tests {
         Duration::from_secs_f64(n)
     }
 
-    fn course(start: Instant) -> Course {
-        Course::new(start, INTERVAL, 0.5, STALE)
+    fn schedule(start: Instant) -> PollSchedule {
+        PollSchedule::new(start, INTERVAL, 0.5, STALE)
     }
 
     #[test]
     fn polls_begin_soon_and_settle_on_their_place_in_the_interval() {
         let start = Instant::now();
-        let mut course = course(start);
+        let mut schedule = schedule(start);
         let mut times = Vec::new();
         for _ in 0..4 {
-            let Step::Poll(at) = course.next() else {
+            let Step::Poll(at) = schedule.next() else {
                 panic!("nothing is stale yet")
             };
             times.push((at - start).as_secs_f64());
-            course.polled(at + seconds(0.1), true);
+            schedule.polled(at + seconds(0.1), true);
         }
         // 2.5 is skipped: it is less than half an interval behind the first poll.
         assert_eq!(times, [0.5, 7.5, 12.5, 17.5]);
@@ -176,80 +176,87 @@ mod tests {
     #[test]
     fn a_long_interval_does_not_delay_the_first_poll() {
         let start = Instant::now();
-        let course = Course::new(start, Duration::from_secs(3_600), 0.9, STALE);
-        assert_eq!(course.next(), Step::Poll(start + seconds(0.9)));
+        let schedule = PollSchedule::new(start, Duration::from_secs(3_600), 0.9, STALE);
+        assert_eq!(schedule.next(), Step::Poll(start + seconds(0.9)));
     }
 
     #[test]
     fn a_poll_that_takes_too_long_skips_what_it_missed() {
         let start = Instant::now();
-        let mut course = course(start);
-        course.polled(start + seconds(13.0), true);
-        assert_eq!(course.next(), Step::Poll(start + seconds(17.5)));
-        course.polled(start + seconds(17.5), true);
-        assert_eq!(course.next(), Step::Poll(start + seconds(22.5)));
+        let mut schedule = schedule(start);
+        schedule.polled(start + seconds(13.0), true);
+        assert_eq!(schedule.next(), Step::Poll(start + seconds(17.5)));
+        schedule.polled(start + seconds(17.5), true);
+        assert_eq!(schedule.next(), Step::Poll(start + seconds(22.5)));
     }
 
     #[test]
     fn only_changes_of_state_are_told() {
         let start = Instant::now();
-        let mut course = course(start);
-        let turns: Vec<_> = [true, false, false, true, true, false]
-            .map(|well| course.polled(start, well))
+        let mut schedule = schedule(start);
+        let transitions: Vec<_> = [true, false, false, true, true, false]
+            .map(|succeeded| schedule.polled(start, succeeded))
             .to_vec();
         assert_eq!(
-            turns,
-            [None, Some(Turn::Failed), None, Some(Turn::Recovered), None, Some(Turn::Failed)]
+            transitions,
+            [
+                None,
+                Some(Transition::Failed),
+                None,
+                Some(Transition::Recovered),
+                None,
+                Some(Transition::Failed)
+            ]
         );
-        assert_eq!(self::course(start).polled(start, false), Some(Turn::Failed));
+        assert_eq!(self::schedule(start).polled(start, false), Some(Transition::Failed));
     }
 
     #[test]
     fn data_is_withdrawn_once_after_its_time_and_only_while_polls_fail() {
         let start = Instant::now();
-        let mut course = course(start);
-        course.polled(start + seconds(7.6), true);
-        course.polled(start + seconds(12.6), false);
-        course.polled(start + seconds(17.6), false);
+        let mut schedule = schedule(start);
+        schedule.polled(start + seconds(7.6), true);
+        schedule.polled(start + seconds(12.6), false);
+        schedule.polled(start + seconds(17.6), false);
         assert_eq!(
-            course.next(),
+            schedule.next(),
             Step::Poll(start + seconds(22.5)),
             "stale at 22.6, but a poll comes first"
         );
-        course.polled(start + seconds(22.55), false);
-        assert_eq!(course.next(), Step::Withdraw(start + seconds(22.6)));
-        course.withdrawn();
-        assert_eq!(course.next(), Step::Poll(start + seconds(27.5)));
-        course.polled(start + seconds(27.6), true);
-        course.polled(start + seconds(32.6), false);
-        assert_eq!(course.next(), Step::Poll(start + seconds(37.5)));
+        schedule.polled(start + seconds(22.55), false);
+        assert_eq!(schedule.next(), Step::Withdraw(start + seconds(22.6)));
+        schedule.withdrawn();
+        assert_eq!(schedule.next(), Step::Poll(start + seconds(27.5)));
+        schedule.polled(start + seconds(27.6), true);
+        schedule.polled(start + seconds(32.6), false);
+        assert_eq!(schedule.next(), Step::Poll(start + seconds(37.5)));
     }
 
     #[test]
     fn a_short_stale_after_does_not_make_good_data_flicker() {
         let start = Instant::now();
-        let mut course = Course::new(start, INTERVAL, 0.0, seconds(1.0));
-        course.polled(start, true);
-        assert_eq!(course.next(), Step::Poll(start + INTERVAL));
+        let mut schedule = PollSchedule::new(start, INTERVAL, 0.0, seconds(1.0));
+        schedule.polled(start, true);
+        assert_eq!(schedule.next(), Step::Poll(start + INTERVAL));
     }
 
     #[test]
     fn a_poll_that_hangs_keeps_no_stale_data() {
         let start = Instant::now();
-        let mut course = Course::new(start, seconds(1.0), 0.0, seconds(1.5));
-        assert_eq!(course.stale_while_polling(), None, "nothing is exposed yet");
-        course.polled(start + seconds(0.1), true);
-        assert_eq!(course.next(), Step::Poll(start + seconds(1.0)));
+        let mut schedule = PollSchedule::new(start, seconds(1.0), 0.0, seconds(1.5));
+        assert_eq!(schedule.stale_while_polling(), None, "nothing is exposed yet");
+        schedule.polled(start + seconds(0.1), true);
+        assert_eq!(schedule.next(), Step::Poll(start + seconds(1.0)));
         assert_eq!(
-            course.stale_while_polling(),
+            schedule.stale_while_polling(),
             Some(start + seconds(1.6)),
             "to the moment, whatever the poll does"
         );
-        course.withdrawn();
-        assert_eq!(course.stale_while_polling(), None, "once");
-        course.polled(start + seconds(9.0), true);
-        assert_eq!(course.stale_while_polling(), Some(start + seconds(10.5)));
-        let mut short = Course::new(start, INTERVAL, 0.0, seconds(1.5));
+        schedule.withdrawn();
+        assert_eq!(schedule.stale_while_polling(), None, "once");
+        schedule.polled(start + seconds(9.0), true);
+        assert_eq!(schedule.stale_while_polling(), Some(start + seconds(10.5)));
+        let mut short = PollSchedule::new(start, INTERVAL, 0.0, seconds(1.5));
         short.polled(start, true);
         assert_eq!(
             short.stale_while_polling(),
@@ -261,30 +268,30 @@ mod tests {
     #[test]
     fn a_change_of_settings_lets_the_data_age_on() {
         let start = Instant::now();
-        let mut before = course(start);
+        let mut before = schedule(start);
         before.polled(start + seconds(0.6), true);
-        let same = Course::new(start + seconds(1.0), INTERVAL, 0.1, seconds(1.0)).resume(&before);
+        let same = PollSchedule::new(start + seconds(1.0), INTERVAL, 0.1, seconds(1.0)).resume(&before);
         assert_eq!(same.next(), before.next(), "the same interval keeps its clock");
-        let mut other = Course::new(start + seconds(1.0), seconds(2.0), 0.0, seconds(1.0)).resume(&before);
+        let mut other = PollSchedule::new(start + seconds(1.0), seconds(2.0), 0.0, seconds(1.0)).resume(&before);
         assert_eq!(other.next(), Step::Poll(start + seconds(1.0)));
-        assert_eq!(other.polled(start + seconds(1.1), false), Some(Turn::Failed));
+        assert_eq!(other.polled(start + seconds(1.1), false), Some(Transition::Failed));
         assert_eq!(other.next(), Step::Withdraw(start + seconds(1.6)));
     }
 
     proptest! {
         #[test]
-        fn polls_never_come_early_late_or_twice(place in 0.0..1.0_f64, took in prop::collection::vec(0.0..12.0_f64, 1..20)) {
+        fn polls_never_come_early_late_or_twice(offset in 0.0..1.0_f64, took in prop::collection::vec(0.0..12.0_f64, 1..20)) {
             let start = Instant::now();
-            let mut course = Course::new(start, INTERVAL, place, STALE);
+            let mut schedule = PollSchedule::new(start, INTERVAL, offset, STALE);
             let mut before: Option<Instant> = None;
             for took in took {
-                let Step::Poll(at) = course.next() else { unreachable!("every poll is good") };
+                let Step::Poll(at) = schedule.next() else { unreachable!("every poll is good") };
                 if let Some(before) = before {
                     prop_assert!(at > before);
                     prop_assert!(at - before <= INTERVAL + INTERVAL / 2);
                 }
                 let end = at + seconds(took);
-                course.polled(end, true);
+                schedule.polled(end, true);
                 before = Some(end);
             }
         }
