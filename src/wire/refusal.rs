@@ -224,7 +224,7 @@ mod tests {
             offset: 12,
             line: Some((2, 5)),
         };
-        let refusal = Refusal::of_app(b"web\n", place, Fault::Value(JsonType::Number));
+        let refusal = Refusal::of_app(b"web\n", position, Fault::Value(JsonType::Number));
         assert_eq!(
             refusal.to_string(),
             r#"line 2, column 5 (byte 12): app "web\n": metrics are a string or an array of strings, this is a number"#

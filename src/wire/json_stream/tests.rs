@@ -28,9 +28,9 @@ fn decode_in(stream: &[u8], chunk: usize, max: usize) -> Vec<Item> {
 
 /// Decodes at once and byte by byte, which must come to the same.
 fn decode(stream: &str) -> Vec<Item> {
-    let complete = decode_in(stream.as_bytes(), usize::MAX, MAX);
+    let whole = decode_in(stream.as_bytes(), usize::MAX, MAX);
     assert_eq!(whole, decode_in(stream.as_bytes(), 1, MAX), "{stream}");
-    complete
+    whole
 }
 
 fn shown(items: &[Item]) -> Vec<String> {
