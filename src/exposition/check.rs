@@ -1,5 +1,5 @@
-//! What is wrong with a text, for the person who wrote it: everything that this program cannot use, everything that Prometheus,
-//! promtool or strict OpenMetrics parsers would refuse, and what promtool's linter would rather have otherwise.
+//! Strict check of a text, for its author: reports every line that this program skips, everything that Prometheus, promtool or strict
+//! OpenMetrics parsers refuse, and the warnings of promtool's linter.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,19 +10,19 @@ use super::family::{Family, MetricType};
 use super::parse::{self, ParseOutput, Report};
 use super::reason::{Reason, Severity};
 
-/// How many problems are told in full; more are only counted.
+/// Problems that are reported in full; further ones are only counted.
 pub const MAX_PROBLEMS_KEPT: usize = 1_000;
 
-/// One thing to mend.
+/// One problem of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1, in characters (not bytes).
     pub column: u32,
-    /// How bad it is.
+    /// Severity of the problem.
     pub severity: Severity,
-    /// What it is, for a person: a sentence without capital and full stop.
+    /// Description of the problem: a sentence without capital and full stop.
     pub reason: Cow<'static, str>,
 }
 
@@ -36,24 +36,24 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What [`check`] found.
+/// Result of [`check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The format it was read as.
     pub syntax: Syntax,
     /// The first [`MAX_PROBLEMS_KEPT`] errors and warnings, in the order of the text.
     pub problems: Vec<Problem>,
-    /// How many errors there are. Any makes the text unfit to be exposed.
+    /// Number of errors. Any error makes the text unusable for some scraper.
     pub errors: u64,
-    /// How many warnings there are.
+    /// Number of warnings.
     pub warnings: u64,
-    /// How many families were read.
+    /// Number of families.
     pub families: usize,
-    /// How many series were read.
+    /// Number of series.
     pub series: u32,
 }
 
-/// The format of a text of which nobody said it: OpenMetrics if it ends as OpenMetrics must.
+/// Detects the format of a text that has no declared one: OpenMetrics if its last line is `# EOF`, else the text format.
 #[must_use]
 pub fn detect(body: &[u8]) -> Syntax {
     let text = body.trim_ascii_end();
@@ -61,9 +61,9 @@ pub fn detect(body: &[u8]) -> Syntax {
     if last == b"# EOF" { Syntax::OpenMetrics } else { Syntax::Text }
 }
 
-/// Reads a text and tells all that is wrong with it. Without `syntax` the format is [`detect`]ed.
+/// Reads a text and reports all of its problems. Without `syntax` the format is [`detect`]ed.
 ///
-/// Stricter than [`Exposition::parse`](super::Exposition::parse), which copes with much that other parsers refuse.
+/// Stricter than [`Exposition::parse`](super::Exposition::parse), which accepts much that other parsers refuse.
 #[must_use]
 pub fn check(body: &[u8], syntax: Option<Syntax>) -> Checked {
     let syntax = syntax.unwrap_or_else(|| detect(body));
@@ -90,7 +90,7 @@ pub fn check(body: &[u8], syntax: Option<Syntax>) -> Checked {
     }
 }
 
-/// What promtool's linter says about a family.
+/// Reports the warnings of promtool's linter about a family.
 fn lint(body: &[u8], syntax: Syntax, family: &Family, report: &mut Report) {
     let name = family.name.of(body);
     let mut warn = |what| report.note(family.name.start as usize, Reason::Lint(what, family.name));
@@ -123,7 +123,7 @@ fn types() -> impl Iterator<Item = &'static str> {
         .filter_map(|kind| kind.word(Syntax::Text))
 }
 
-/// Which sample names fit which types; OpenMetrics has rules for them, the text format customs.
+/// Warns about sample names that do not fit the type. OpenMetrics has rules for them; in the text format they are conventions.
 fn lint_suffixes(name: &[u8], family: &Family, warn: &mut impl FnMut(&'static str)) {
     let ends = |suffix: &str| name.ends_with(suffix.as_bytes());
     match family.kind {

@@ -268,8 +268,8 @@ impl ConformanceChecker {
     }
 }
 
-fn ensure(fits: bool, misfit: Violation) -> Result<(), Violation> {
-    if fits { Ok(()) } else { Err(misfit) }
+fn ensure(fits: bool, violation: Violation) -> Result<(), Violation> {
+    if fits { Ok(()) } else { Err(violation) }
 }
 
 fn not_negative(value: f64) -> Result<(), Violation> {

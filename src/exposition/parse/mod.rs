@@ -425,20 +425,20 @@ impl Reader<'_, '_> {
             kind,
             bound,
         };
-        if let Err(misfit) = builder.conformance.check(&mut context, owner.suffix, line) {
+        if let Err(violation) = builder.conformance.check(&mut context, owner.suffix, line) {
             builder.flags |= FamilyFlags::INVALID_OPENMETRICS;
             let family = span(builder.name.clone());
-            self.misfit(start, kind, misfit, family);
+            self.report_violation(start, kind, violation, family);
         }
     }
 
     /// Tells that a family breaks the rules of OpenMetrics. In the text format nobody demands them, but a broken histogram is worth
     /// a word.
     #[cold]
-    fn misfit(&mut self, at: usize, kind: MetricType, misfit: &'static str, family: Span) {
+    fn report_violation(&mut self, at: usize, kind: MetricType, violation: &'static str, family: Span) {
         match (self.syntax, kind) {
-            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::InvalidOpenMetrics(misfit, family)),
-            (Syntax::Text, MetricType::Histogram | MetricType::Summary) => self.faults.note(at, Reason::Lint(misfit, family)),
+            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::InvalidOpenMetrics(violation, family)),
+            (Syntax::Text, MetricType::Histogram | MetricType::Summary) => self.faults.note(at, Reason::Lint(violation, family)),
             (Syntax::Text, _) => {}
         }
     }
@@ -479,26 +479,26 @@ impl Reader<'_, '_> {
         let mut from = 0;
         let mut families = Vec::with_capacity(self.families.kept().count());
         let mut series = 0;
-        let mut unfit = Vec::new();
+        let mut violations = Vec::new();
         for (number, builder) in self.families.kept() {
             let count = rest.iter().take_while(|(family, _)| *family == number).count();
             rest = &rest[count..];
             let to = from + narrow(count);
             let mut family = builder.finish(from..to);
-            if let (Err(misfit), false) = (
+            if let (Err(violation), false) = (
                 builder.conformance.check_end(builder.kind),
                 family.flags.contains(FamilyFlags::INVALID_OPENMETRICS),
             ) {
                 family.flags |= FamilyFlags::INVALID_OPENMETRICS;
-                unfit.push((misfit, family.kind, family.name));
+                violations.push((violation, family.kind, family.name));
             }
             from = to;
             series += family.samples;
             families.push(family);
         }
         let runs = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
-        for (misfit, kind, name) in unfit {
-            self.misfit(name.start as usize, kind, misfit, name);
+        for (violation, kind, name) in violations {
+            self.report_violation(name.start as usize, kind, violation, name);
         }
         ParseOutput {
             families: families.into_boxed_slice(),

@@ -228,7 +228,7 @@ mod tests {
             permits: &permits,
         };
         let read = reader.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
-        assert_eq!(places.available_permits(), LARGE_AT_ONCE, "every place is given back");
+        assert_eq!(permits.available_permits(), LARGE_AT_ONCE, "every place is given back");
         read
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use url::{Position, Url};
 
 use super::authorization;
-use super::body::{self, Reading};
+use super::body::{self, BodyReader};
 use super::connection::{PollConnection, PollRequest};
 use super::error::{Phase, PollError};
 use super::ipfs;

@@ -194,7 +194,7 @@ mod tests {
                 break ended.unwrap_err();
             }
         };
-        assert!(matches!(lost, ConnectionError::FrameTimeout), "{error}");
+        assert!(matches!(error, ConnectionError::FrameTimeout), "{error}");
         assert!(began.elapsed() <= FRAME_TIMEOUT + Duration::from_secs(1));
     }
 
@@ -203,7 +203,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
         theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let error = UpstreamConnection::greet(ours).await.unwrap_err().to_string();
-        assert_eq!(lost, "what answers there is no monitoring stream");
+        assert_eq!(error, "what answers there is no monitoring stream");
     }
 
     #[tokio::test]
