@@ -167,14 +167,11 @@ mod tests {
             ("foo 1", "2:6 error: no newline at the end, which strict parsers refuse"),
             (
                 " foo 1\n",
-                "2:1 error: blanks before the metric name, which Prometheus takes for a part of it",
+                "2:1 error: whitespace before the metric name, which Prometheus takes as part of it",
             ),
-            ("foo 1 \n", "2:6 error: blanks after the sample, which strict parsers refuse"),
-            (
-                "foo{a=\"ö\"} 1\nfoo{a=\"ö\"} 1\n",
-                "3:1 error: the same series stands on line 2 already",
-            ),
-            ("foo{a=\"ö\" 1\n", "2:11 error: expected , or } after the label value, found “1”"),
+            ("foo 1 \n", "2:6 error: whitespace after the sample, which strict parsers refuse"),
+            ("foo{a=\"ö\"} 1\nfoo{a=\"ö\"} 1\n", "3:1 error: duplicate series, first on line 2"),
+            ("foo{a=\"ö\" 1\n", "2:11 error: expected , or } after the label value, found \"1\""),
         ] {
             assert_eq!(told(&format!("{H}{text}"), None), [problem], "{text:?}");
         }
@@ -186,7 +183,7 @@ mod tests {
         let text = format!("{H}# HELP bar x\nfoo 1\nbar 1\nfoo{{a=\"b\"}} 1\n");
         assert_eq!(
             told(&text, None),
-            ["5:1 error: the samples of “foo” are not all together: some stand further up"]
+            ["5:1 error: the samples of \"foo\" are not contiguous: some are further up"]
         );
     }
 

@@ -24,7 +24,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} {}", self.line, self.column, self.reason)
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.reason)
     }
 }
 

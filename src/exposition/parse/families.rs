@@ -1,8 +1,8 @@
-//! The families of a text while it is read, and whose each sample name is.
+//! The families of a text while it is parsed, and the owner of each sample name.
 //!
-//! A name belongs to the family that is called so, else to the family whose type claims it by a suffix (a histogram `foo` claims
-//! `foo_bucket`, `foo_sum` and `foo_count`). Who is first stands: a header for a claimed name is a fault, and so is a type
-//! that would claim the name of a family which has a type or samples already.
+//! A name belongs to the family with this name, else to the family that claims it by type and suffix (a histogram `foo` claims
+//! `foo_bucket`, `foo_sum` and `foo_count`). The first family wins: a header for a claimed name is a fault, and so is a type that would
+//! claim the name of a family that already has a type or samples.
 
 use std::ops::Range;
 
@@ -16,44 +16,44 @@ use super::conformance::ConformanceChecker;
 use super::span;
 use super::table::Table;
 
-/// A family that is being read.
+/// A family that is being parsed.
 pub(super) struct FamilyBuilder {
     pub(super) name: Range<usize>,
     pub(super) kind: MetricType,
-    /// Whether a TYPE line was seen.
+    /// True after a TYPE line.
     pub(super) typed: bool,
     pub(super) help: Option<Span>,
     pub(super) unit: Option<Span>,
     pub(super) samples: u32,
     pub(super) flags: FamilyFlags,
     pub(super) conformance: ConformanceChecker,
-    /// Whether a line of it was seen, where order matters.
+    /// True after a line of the family, for the detection of interleaved families.
     pub(super) entered: bool,
-    /// Its name was taken by another family before it had anything but a HELP line.
+    /// True if another family claimed its name while it had only a HELP line.
     taken: bool,
 }
 
-/// Whose a name is.
+/// The family that a sample name belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct NameOwner {
     pub(super) family: usize,
     pub(super) suffix: Suffix,
 }
 
-/// The families so far. What it holds is bounded by the text: each name in it stands there.
+/// The families so far. Its size is bounded by the text, which contains each of the names.
 #[derive(Default)]
 pub(super) struct Families {
     builders: Vec<FamilyBuilder>,
     names: Vec<(Span, NameOwner)>,
     /// From hashes of names to `names`.
     table: Table,
-    /// The suffixes that names of families have.
+    /// The suffixes that occur in names of families.
     suffixed: FamilyFlags,
-    /// Where a name is put together.
+    /// Buffer for composing names.
     scratch: Vec<u8>,
 }
 
-/// The most families that room is kept for from one text to the next.
+/// Capacity for families that is kept from one text to the next; only huge texts need more.
 const KEPT_FAMILIES: usize = 1_024;
 
 impl Families {
@@ -64,7 +64,7 @@ impl Families {
         self.table.reset(0);
     }
 
-    /// Gives back what only a huge text needed.
+    /// Frees capacity that only a huge text needed.
     pub(super) fn trim(&mut self) {
         self.builders.clear();
         self.builders.shrink_to(KEPT_FAMILIES);
@@ -81,7 +81,7 @@ impl Families {
         &mut self.builders[family]
     }
 
-    /// Whose the name is; a new family's where it is nobody's.
+    /// The owner of a name. A name without owner gets a new family.
     pub(super) fn owner(&mut self, body: &[u8], name: Range<usize>, hash: u64, syntax: Syntax) -> NameOwner {
         if let Some(owner) = self.find(body, &body[name.clone()], hash) {
             return owner;
@@ -122,7 +122,7 @@ impl Families {
         Some(self.names[at as usize].1)
     }
 
-    /// The family that claims a name which has no entry yet.
+    /// The family that claims a name that has no entry yet.
     fn claimant(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<NameOwner> {
         let (base, suffix) = Suffix::split(name)?;
         let owner = self.find(body, base, Seed::get().name(base))?;
@@ -133,8 +133,8 @@ impl Families {
         })
     }
 
-    /// Gives a family its type, unless names that it would claim are somebody's. Says which families of nothing but a HELP line lost
-    /// their name by that.
+    /// Sets the type of a family, unless another family owns a name that the type claims. Returns the families with only a HELP line
+    /// that lost their name.
     pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: MetricType, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
         let base = self.builders[family].name.clone();
         let mut lost = Vec::new();
@@ -176,14 +176,14 @@ impl Families {
         loser.help.map(|help| (help, Reason::Claimed("HELP", suffix, base)))
     }
 
-    /// The families that stand, with the number that each had while reading.
+    /// The families that kept their names, with their numbers.
     pub(super) fn kept(&self) -> impl Iterator<Item = (usize, &FamilyBuilder)> {
         self.builders.iter().enumerate().filter(|(_, builder)| !builder.taken)
     }
 }
 
 impl FamilyBuilder {
-    /// The family as it is kept.
+    /// The finished family.
     pub(super) fn finish(&self, runs: Range<u32>) -> Family {
         Family {
             name: span(self.name.clone()),

@@ -10,8 +10,8 @@ use super::bytes::{closing_quote, is_whitespace, name_end, skip_whitespace};
 use super::escapes::MARK;
 use super::{Reader, span};
 
-/// What OpenMetrics wants of header lines.
-const ONE_SPACE: &str = "OpenMetrics wants exactly one space between the parts of a line, and none around them";
+/// Note about the format of OpenMetrics header lines.
+const ONE_SPACE: &str = "OpenMetrics requires exactly one space between the parts of a line, and none around them";
 
 impl Reader<'_, '_> {
     /// Reads the line `at..end`, which starts with `#`.
@@ -33,7 +33,7 @@ impl Reader<'_, '_> {
             Syntax::OpenMetrics if !body[at..].starts_with(b"# ") || word_at != at + 2 || at > 0 && body[at - 1] != b'\n' => {
                 self.faults.note(
                     at,
-                    Reason::Formatting("OpenMetrics wants exactly one space between the parts of a line"),
+                    Reason::Formatting("OpenMetrics requires exactly one space between the parts of a line"),
                 );
             }
             _ => {}
@@ -44,8 +44,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Looks through the comments of a text without a sample for signs that samples were meant: words, which any text without line
-    /// breaks is behind its first `#`, and headers inside other lines, which are lines that were joined. Reports the first sign.
+    /// Examines the comments of a text without samples for signs that samples were intended: words after a `#`, as in a text that lost its
+    /// line breaks, and headers inside other lines. Reports the first sign.
     #[cold]
     pub(super) fn check_text_without_samples(&mut self) {
         let body = self.body;
@@ -95,7 +95,7 @@ impl Reader<'_, '_> {
         let body = &self.body[..end];
         let at = skip_whitespace(body, word_end);
         if at == end {
-            // Without the blank it is a comment to all who read the text format.
+            // Without the space it is a comment for every parser of the text format.
             if at > word_end || self.syntax == Syntax::OpenMetrics {
                 self.faults.note(end, Reason::NoHeaderName);
             }
@@ -138,7 +138,7 @@ impl Reader<'_, '_> {
         Ok((name, after))
     }
 
-    /// The family of that name, unless the name is claimed by another family.
+    /// The family of a name, unless another family claims the name.
     fn header_family(&mut self, what: &'static str, name: Range<usize>) -> Result<usize, (usize, Reason)> {
         let hash = self.seed.name(&self.body[name.clone()]);
         let owner = self.families.owner(self.body, name.clone(), hash, self.syntax);
@@ -232,7 +232,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// In the text of a HELP line `\\` and `\n` stand for others; in OpenMetrics `\"` as well.
+/// Checks the escapes of a HELP line: `\\` and `\n`; in OpenMetrics `\"` as well.
 fn check_escapes(body: &[u8], mut at: usize, syntax: Syntax) -> Result<(), (usize, Reason)> {
     while let Some(len) = memchr::memchr(b'\\', &body[at..]) {
         at += len;

@@ -1,8 +1,8 @@
 //! The labels of a sample line.
 //!
-//! One line is mostly like the one before: the same name, the same label names, often the same values. So the scanner keeps
-//! the labels of the line before, and where the new line agrees with it byte for byte it takes them over, hashes included, instead of
-//! reading them again. What agrees with a good prefix of a good line is good: reading depends on nothing but the bytes so far.
+//! A line usually resembles the previous one: the same name, the same label names, often the same values. So the scanner caches the
+//! labels of the previous line and reuses them, hashes included, where both lines have equal bytes. This is correct because parsing
+//! depends only on the bytes so far: a prefix that equals the prefix of a valid line is valid.
 
 use std::ops::Range;
 
@@ -12,11 +12,10 @@ use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitesp
 use super::line::Scanner;
 use super::span;
 
-/// The most labels of one sample. Prometheus users have a few dozen at most; the search for a name that occurs twice takes time in
-/// the square of this.
+/// Limit of labels per sample. Prometheus users have a few dozen at most; the check for duplicate names takes time quadratic in this.
 pub(super) const MAX_LABELS: usize = 256;
 
-/// What a label is to histograms and summaries.
+/// Role of a label in histograms and summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Plain,
@@ -24,46 +23,46 @@ pub(super) enum Role {
     Quantile,
 }
 
-/// A label of the last line. Offsets count from the start of its line, lengths from the start of the label.
+/// A label of the previous line. Offsets count from the start of its line, lengths from the start of the label.
 #[derive(Clone, Copy)]
 pub(super) struct CachedLabel {
     pub(super) start: usize,
-    /// 1 where the name is quoted.
+    /// 1 if the name is quoted.
     pub(super) name_skip: usize,
     pub(super) name_len: usize,
-    /// Where the inside of the value starts.
+    /// Offset of the value behind its quote.
     pub(super) value_skip: usize,
-    /// Up to and with the closing quote of the value.
+    /// Length including the closing quote of the value.
     pub(super) len: usize,
-    /// How the label itself is written.
+    /// Flags of the label itself.
     flags: FamilyFlags,
-    /// How it is parted from the one before.
+    /// Flags of the separator before the label.
     gap: FamilyFlags,
     pub(super) role: Role,
     name_hash: u64,
     pub(super) hash: u64,
-    /// What the labels up to this one add to the identity.
+    /// Sum of the hashes of the labels up to this one.
     labels_so_far: u64,
-    /// What is peculiar about the labels up to this one.
+    /// Flags of the labels up to this one.
     flags_so_far: FamilyFlags,
 }
 
-/// Where a line is being read.
+/// Position in the line that is being read.
 pub(super) struct Cursor {
     pub(super) at: usize,
-    /// How many labels are read.
+    /// Number of labels so far.
     pub(super) count: usize,
-    /// What they add to the identity.
+    /// Sum of their hashes.
     pub(super) labels: u64,
     pub(super) flags: FamilyFlags,
-    /// How the last separator was written.
+    /// Flags of the last separator.
     pub(super) gap: FamilyFlags,
-    /// Whether all label names so far are those of the last line.
+    /// True if all label names so far are those of the previous line.
     pub(super) same_names: bool,
 }
 
 impl Cursor {
-    /// Goes on behind a label.
+    /// Advances behind a label.
     #[inline]
     fn pass(&mut self, label: &mut CachedLabel, end: usize) {
         self.labels = self.labels.wrapping_add(label.hash);
@@ -76,8 +75,7 @@ impl Cursor {
 }
 
 impl Scanner<'_> {
-    /// Reads labels up to and with the closing brace. The line agrees with the last one up to `equal_until`, if both are read
-    /// from their starts.
+    /// Reads labels up to and including the closing brace. `equal_until` is the end of the prefix that equals the previous line.
     #[inline]
     pub(super) fn read_labels(&mut self, start: usize, mut equal_until: usize, cursor: &mut Cursor) -> Result<(), ParseError> {
         let body = self.body;
@@ -85,7 +83,7 @@ impl Scanner<'_> {
             cursor.at += 1;
             return Ok(());
         }
-        // How far this line is known to agree with the last one, if both are read so many bytes apart.
+        // The distance between this line and the previous one at which `equal_until` was determined.
         let mut apart = start - self.last;
         loop {
             if let Some(known) = self.labels.get(cursor.count) {
@@ -104,7 +102,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Takes over what the last line has told already: whole labels, else the name of the next one. Says whether that was anything.
+    /// Reuses cached labels of the previous line: complete ones, else the name of the next one. Returns false if there was nothing to reuse.
     #[inline]
     fn reuse(&mut self, start: usize, cursor: &mut Cursor, equal_until: usize, apart: usize) -> Result<bool, ParseError> {
         let first = cursor.count;
@@ -130,7 +128,7 @@ impl Scanner<'_> {
         Ok(true)
     }
 
-    /// Takes over the first labels, which stand where they stood.
+    /// Reuses the first labels, at unchanged positions.
     #[inline]
     fn take_prefix(&self, start: usize, cursor: &mut Cursor, equal_until: usize) {
         let mut last = &self.labels[0];
@@ -147,7 +145,7 @@ impl Scanner<'_> {
         cursor.at = start + last.start + last.len;
     }
 
-    /// Takes over labels which now stand elsewhere in the line.
+    /// Reuses labels at changed positions.
     fn take_middle(&mut self, start: usize, cursor: &mut Cursor, equal_until: usize, apart: usize) {
         let shift = (self.last + apart).wrapping_sub(start);
         while let Some(known) = self.labels.get_mut(cursor.count) {
@@ -161,7 +159,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads the value of a label whose name is that of the last line.
+    /// Reads the value of a label that has the cached name.
     #[inline]
     fn new_value(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), ParseError> {
         let at = cursor.at;
@@ -178,7 +176,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Reads a label of which nothing is known.
+    /// Reads a label that is not cached.
     #[inline(never)]
     fn new_label(&mut self, start: usize, cursor: &mut Cursor) -> Result<(), ParseError> {
         let at = cursor.at;
@@ -217,7 +215,7 @@ impl Scanner<'_> {
         self.check_unique(start, index)
     }
 
-    /// Refuses a label whose name an earlier one of this line has.
+    /// Refuses a label with the name of an earlier one in this line.
     fn check_unique(&self, start: usize, index: usize) -> Result<(), ParseError> {
         let place = |label: &CachedLabel| start + label.start + label.name_skip..start + label.start + label.name_skip + label.name_len;
         let name = place(&self.labels[index]);
@@ -283,16 +281,16 @@ impl Scanner<'_> {
     }
 }
 
-/// Where the parts of a label are.
+/// The positions of a label's parts.
 pub(super) struct LabelAt {
     pub(super) name: Range<usize>,
     pub(super) value: Range<usize>,
-    /// Behind the closing quote.
+    /// Offset behind the closing quote.
     pub(super) end: usize,
     pub(super) flags: FamilyFlags,
 }
 
-/// Reads what stands behind a label, and says whether another label follows; if not, the closing brace is read too.
+/// Reads the separator after a label. Returns true if another label follows; otherwise the closing brace has been read.
 #[inline]
 pub(super) fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, ParseError> {
     cursor.gap = FamilyFlags::NONE;
@@ -309,7 +307,7 @@ pub(super) fn separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, ParseE
     }
 }
 
-/// Reads a separator with blanks or a comma too many.
+/// Reads a separator with extra whitespace or a trailing comma.
 #[inline(never)]
 fn lenient_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, ParseError> {
     cursor.gap = FamilyFlags::REFORMAT_OPENMETRICS;
@@ -328,7 +326,7 @@ fn lenient_separator(body: &[u8], cursor: &mut Cursor) -> Result<bool, ParseErro
     Ok(false)
 }
 
-/// The end of the line inside braces has a reason of its own.
+/// The reason for an unexpected byte: the end of the line inside braces has its own.
 fn open_or(byte: u8, otherwise: fn(u8) -> Reason) -> Reason {
     if matches!(byte, b'\n' | b'\r') {
         Reason::OpenBraces

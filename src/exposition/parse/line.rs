@@ -11,26 +11,26 @@ use super::super::span::Span;
 use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
 use super::labels::{CachedLabel, Cursor};
 
-/// What a good line holds. Offsets count from the start of the text.
+/// The content of a valid line. Offsets count from the start of the text.
 pub(super) struct Line {
-    /// Whether the name is that of the line before.
+    /// True if the name is that of the previous line.
     pub(super) same_name: bool,
-    /// The identity of the series.
+    /// The hash of the series.
     pub(super) hash: u64,
     pub(super) value: f64,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub(super) timestamp: Range<usize>,
     pub(super) exemplar: Option<ExemplarInfo>,
-    /// Place and reason of an exemplar that is left out.
+    /// Position and reason of a skipped exemplar.
     pub(super) dropped_exemplar: Option<ParseError>,
     pub(super) flags: FamilyFlags,
-    /// The end of what counts.
+    /// End of the sample, without skipped parts.
     pub(super) end: usize,
     /// The newline, or the end of the text.
     pub(super) newline: usize,
 }
 
-/// The identities of the series in a run of good lines.
+/// Iterator over the hashes of the series in a run of valid lines.
 pub(in crate::exposition) struct Hashes<'a> {
     scanner: Scanner<'a>,
     runs: std::slice::Iter<'a, Span>,
@@ -50,7 +50,7 @@ impl<'a> Hashes<'a> {
 }
 
 impl Iterator for Hashes<'_> {
-    /// Where the line starts, and the identity.
+    /// Start of the line, and hash of its series.
     type Item = (usize, u64);
 
     fn next(&mut self) -> Option<(usize, u64)> {
@@ -65,10 +65,10 @@ impl Iterator for Hashes<'_> {
     }
 }
 
-/// What has to be known of an exemplar to judge its line.
+/// Property of an exemplar that matters for its line.
 #[derive(Clone, Copy)]
 pub(super) struct ExemplarInfo {
-    /// Whether its labels are short enough for OpenMetrics.
+    /// True if its labels are short enough for OpenMetrics.
     pub(super) short: bool,
 }
 
@@ -77,9 +77,9 @@ pub(super) struct Scanner<'a> {
     pub(super) body: &'a [u8],
     pub(super) syntax: Syntax,
     pub(super) seed: Seed,
-    /// Whether all of the text is UTF-8, so that nobody needs to look again.
+    /// True if all of the text is UTF-8, so that parts need no check.
     pub(super) utf8: bool,
-    /// The start of the last good line.
+    /// The start of the last valid line.
     pub(super) last: usize,
     /// Its name, without quotes.
     pub(super) name: Range<usize>,
@@ -104,22 +104,22 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Gives back what was lent for the labels.
+    /// Returns the label buffer that was passed to [`Scanner::new`].
     pub(super) fn into_labels(self) -> Vec<CachedLabel> {
         self.labels
     }
 
-    /// The name of the last good line, without quotes.
+    /// The name of the last valid line, without quotes.
     pub(super) fn name(&self) -> Range<usize> {
         self.name.clone()
     }
 
-    /// The identity of that name.
+    /// The hash of that name.
     pub(super) const fn name_hash(&self) -> u64 {
         self.name_hash
     }
 
-    /// The labels of the last good line.
+    /// The labels of the last valid line.
     pub(super) fn labels(&self) -> &[CachedLabel] {
         &self.labels
     }
@@ -130,13 +130,13 @@ impl<'a> Scanner<'a> {
         &self.body[start..start + label.name_len]
     }
 
-    /// Where the value of one of these labels stands, without quotes.
+    /// The range of the value of one of these labels, without quotes.
     pub(super) fn label_value(&self, label: &CachedLabel) -> Range<usize> {
         let start = self.last + label.start;
         start + label.value_skip..start + label.len - 1
     }
 
-    /// Reads the line whose first byte is at `start`. After an error nothing is known of any line.
+    /// Reads the line that starts at `start`. An error clears the cache.
     #[inline]
     pub(super) fn scan(&mut self, start: usize) -> Result<Line, ParseError> {
         let (same_name, braces, cursor) = match self.scan_labels(start) {
@@ -164,7 +164,7 @@ impl<'a> Scanner<'a> {
         let mut head = None;
         if let Some(first) = self.labels.first() {
             equal_until += common_prefix(&body[start..], &body[self.last..]);
-            // Beyond the first byte of the first label: only then it cannot be a blank.
+            // Beyond the first byte of the first label: only then that byte cannot be whitespace.
             if equal_until > start + first.start {
                 let name = self.name.start - self.last + start;
                 self.name = name..name + self.name.len();
@@ -260,7 +260,8 @@ impl<'a> Scanner<'a> {
         Ok((at + 1..end, next))
     }
 
-    /// Refuses a quoted name that is not UTF-8 or holds a NUL. Values may hold one; in a name Prometheus refuses the whole text for it.
+    /// Refuses a quoted name that is not UTF-8 or contains a NUL. Values may contain one; for a NUL in a name Prometheus refuses the
+    /// whole text.
     pub(super) fn check_name(&self, name: Range<usize>) -> Result<(), ParseError> {
         match memchr::memchr(0, &self.body[name.clone()]) {
             Some(len) => Err((name.start + len, Reason::Nul)),
@@ -268,7 +269,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Refuses what is not UTF-8.
+    /// Refuses text that is not UTF-8.
     #[inline]
     pub(super) fn check_text(&self, text: Range<usize>) -> Result<(), ParseError> {
         if self.utf8 {

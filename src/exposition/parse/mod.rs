@@ -1,15 +1,15 @@
-//! Reading a text, once, from its first byte to its last.
+//! The parser: one pass over a text.
 //!
-//! The rules, where the formats leave room:
+//! Rules where the formats leave room:
 //!
-//! - A fault costs its line, and reading goes on with the next one. A bad TYPE line leaves its family `untyped`; a family is never given
-//!   up as a whole.
-//! - Kept is what Prometheus itself would keep. What only strict readers of OpenMetrics refuse marks the family instead
-//!   ([`FamilyFlags`]), for those who write it out.
-//! - An exemplar that cannot be read, or that may not stand where it does, costs itself and not its sample.
-//! - A text without a sample must not look as if it had some: a comment of no known form is a fault then, and so is a header inside another.
-//! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
-//! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
+//! - A faulty line is skipped, and parsing continues with the next one. A bad TYPE line leaves its family `untyped`; a family is never
+//!   dropped as a whole.
+//! - Everything that Prometheus itself accepts is kept. If only strict OpenMetrics parsers refuse it, the family is marked by
+//!   [`FamilyFlags`], which the renderer respects.
+//! - An unreadable or misplaced exemplar is skipped, and its sample is kept.
+//! - A text without samples is suspicious: then a comment of unknown form is a fault, and so is a header inside another line.
+//! - Whitespace at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline are accepted.
+//! - In OpenMetrics, a missing `# EOF` (the text may be truncated) and text after it are one fault each; samples are kept.
 
 pub(super) mod bytes;
 mod conformance;
@@ -46,10 +46,10 @@ pub(super) use report::{Diagnostic, Report};
 use scratch::Scratch;
 use table::Table;
 
-/// The longest text that is read. Offsets have 32 bits.
+/// The longest text that is parsed. Offsets have 32 bits.
 pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
 
-/// An offset as it is kept. No text is longer than [`MAX_BODY_BYTES`], so nothing is cut off.
+/// Narrows an offset for storage. No text is longer than [`MAX_BODY_BYTES`], so no bits are lost.
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
 }
@@ -58,23 +58,23 @@ fn span(range: Range<usize>) -> Span {
     Span::new(narrow(range.start), narrow(range.end))
 }
 
-/// What a text turned out to hold.
+/// Result of parsing a text.
 pub(super) struct ParseOutput {
     pub(super) families: Box<[Family]>,
     pub(super) runs: Box<[Span]>,
     pub(super) series: u32,
 }
 
-/// What a series is that stands in a text several times.
+/// Treatment of a series that occurs several times in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeated {
-    /// A fault: the first stands.
+    /// A fault: the first sample is kept.
     Fault,
-    /// Several points of it, which differ in their times. Whoever wrote the text has seen to that.
+    /// Several points with different timestamps, as the proxy's own text guarantees.
     Points,
 }
 
-/// Reads a text and reports what is wrong with it.
+/// Parses a text and reports its faults.
 pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> ParseOutput {
     if body.len() > MAX_BODY_BYTES {
         faults.fault(0, Reason::TooLong);
@@ -111,8 +111,8 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
     })
 }
 
-/// Whose series are looked through for duplicates. Only a series of the same family can be the same; keeping to one family keeps the
-/// table small and near. Once a family goes on that was left, all series are entered, and stay.
+/// Content of the table of series that finds duplicates. Duplicates are always in the same family, so the table holds one family, which
+/// keeps it small and in the CPU cache. Once families are interleaved, it holds all series until the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TableScope {
     Empty,
@@ -120,7 +120,7 @@ enum TableScope {
     All,
 }
 
-/// A text that is being read.
+/// State of a text that is being parsed.
 struct Reader<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
@@ -129,19 +129,19 @@ struct Reader<'a, 'b> {
     faults: &'b mut Report,
     families: &'b mut Families,
     groups: &'b mut Groups,
-    /// From identities of series to the offsets of their lines: those of one family, unless families are mixed up.
+    /// From hashes of series to the offsets of their lines; see [`TableScope`].
     series: &'b mut Table,
     table_scope: TableScope,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
     scanner: Scanner<'a>,
-    /// Whether all of the text is UTF-8.
+    /// True if all of the text is UTF-8.
     utf8: bool,
-    /// Whose the name of the last good line is.
+    /// The owner of the last valid line's name.
     owner: Option<NameOwner>,
     /// The family of the last line.
     open: Option<usize>,
-    /// Where the text says that it ends.
+    /// Offset of `# EOF`.
     eof: Option<usize>,
 }
 
@@ -178,7 +178,7 @@ impl Reader<'_, '_> {
         at + 1
     }
 
-    /// Where the line that holds `at` ends, without and with carriage return.
+    /// End of the line that contains `at`, without and with its carriage return.
     fn line_end(&self, at: usize) -> (usize, usize) {
         let newline = memchr::memchr(b'\n', &self.body[at..]).map_or(self.body.len(), |len| at + len);
         let end = if newline > at && self.body[newline - 1] == b'\r' {
@@ -189,7 +189,7 @@ impl Reader<'_, '_> {
         (end, newline)
     }
 
-    /// Reads a line that starts with `#`, a blank or a carriage return.
+    /// Reads a line that starts with `#`, whitespace or a carriage return.
     fn other(&mut self, start: usize) -> usize {
         let (end, newline) = self.line_end(start);
         let at = skip_whitespace(&self.body[..end], start);
@@ -210,7 +210,7 @@ impl Reader<'_, '_> {
         newline + 1
     }
 
-    /// The first line after `# EOF` is a fault, whatever it is.
+    /// Reports the first line after `# EOF` as a fault.
     fn text_after_eof(&mut self, at: usize) {
         if self.eof.is_some() {
             self.faults.fault_once(at, Reason::AfterEof);
@@ -232,7 +232,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Enters a good line, unless its series is there already.
+    /// Keeps a valid line, unless its series occurred before.
     #[inline]
     fn keep(&mut self, start: usize, line: &Line) {
         if line.newline != line.end {
@@ -299,7 +299,9 @@ impl Reader<'_, '_> {
         if flags.contains(FamilyFlags::REFORMAT_OPENMETRICS) {
             self.faults.note(
                 at,
-                Reason::Formatting("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
+                Reason::Formatting(
+                    "OpenMetrics requires one space between the parts of a line, and no other whitespace or trailing commas",
+                ),
             );
         }
         if flags.contains(FamilyFlags::RESERVED_LABELS) {
@@ -307,7 +309,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// What an exemplar adds to the flags of a family.
+    /// The flags that an exemplar adds to its family.
     fn exemplar(&mut self, owner: NameOwner, kind: MetricType, line: &Line) -> FamilyFlags {
         let place = matches!(
             (kind, owner.suffix),
@@ -320,7 +322,7 @@ impl Reader<'_, '_> {
         FamilyFlags::REFORMAT_OPENMETRICS
     }
 
-    /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
+    /// Parses `le` or `quantile` if the type gives it a meaning. Prometheus refuses values that are not numbers.
     #[inline]
     fn bound(&mut self, kind: MetricType, flags: &mut FamilyFlags) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
@@ -348,7 +350,7 @@ impl Reader<'_, '_> {
         }))
     }
 
-    /// Makes ready for the series of another family.
+    /// Prepares the table for the series of another family.
     fn switch_family(&mut self, family: usize) {
         if self.families.builders()[family].samples == 0 {
             self.series.reset(0);
@@ -381,7 +383,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Looks whether a series that stands in the text already stands there with the same time, or without time as well.
+    /// Returns true, and reports a fault, if an earlier sample of the same series has the same timestamp, or none as well.
     #[cold]
     fn is_same_time(&mut self, first: u32, start: usize, hash: u64, family: usize) -> bool {
         let same_time = self.enter_time(first, start, hash);
@@ -392,7 +394,7 @@ impl Reader<'_, '_> {
         same_time.is_some()
     }
 
-    /// Enters a sample of a series whose first sample stands at `first`; returns the one that has the same time.
+    /// Adds a further sample of the series that starts at `first`; returns the sample with the same timestamp.
     fn enter_time(&mut self, first: u32, start: usize, hash: u64) -> Option<u32> {
         let (body, syntax) = (self.body, self.syntax);
         let time = |at: usize| sample::split(line_at(body, at)).millis(syntax);
@@ -405,7 +407,7 @@ impl Reader<'_, '_> {
         self.series.find_or_insert(hash ^ mixed, narrow(start), same)
     }
 
-    /// Counts the sample into its family and looks whether that still fits its type.
+    /// Adds the sample to its family and checks it against the rules of the type.
     #[inline]
     fn check_sample(&mut self, start: usize, owner: NameOwner, bound: Option<Bound>, line: &Line, flags: FamilyFlags) {
         let builder = self.families.builder(owner.family);
@@ -432,8 +434,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Tells that a family breaks the rules of OpenMetrics. In the text format nobody demands them, but a broken histogram is worth
-    /// a word.
+    /// Reports that a family breaks the rules of OpenMetrics. The text format does not require them, but a broken histogram deserves a
+    /// warning.
     #[cold]
     fn report_violation(&mut self, at: usize, kind: MetricType, violation: &'static str, family: Span) {
         match (self.syntax, kind) {
@@ -443,7 +445,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Lengthens the last run if this line follows it, else starts a new one.
+    /// Extends the last run if this line follows it, else starts a new one.
     #[inline]
     fn run(&mut self, family: usize, start: usize, line: &Line) {
         match self.runs.last_mut() {
@@ -458,7 +460,7 @@ impl Reader<'_, '_> {
         self.runs.push((family, run));
     }
 
-    /// Tells where a family goes on that was left before.
+    /// Reports a family that continues after other families.
     fn enter(&mut self, family: usize, at: usize) {
         let before = self.open.replace(family);
         let builder = self.families.builder(family);
@@ -469,9 +471,9 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Gathers the runs of each family and makes the index.
+    /// Groups the runs by family and builds the index.
     fn finish(&mut self) -> ParseOutput {
-        // Mostly they are in order already; the sort keeps the order of the text within a family.
+        // Usually they are in order already; the stable sort keeps the order of the text within a family.
         if !self.runs.is_sorted_by_key(|(family, _)| *family) {
             self.runs.sort_by_key(|(family, _)| *family);
         }
@@ -508,13 +510,13 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Whether two good lines are samples of the same series.
+/// Returns true if two valid lines are samples of the same series.
 #[cold]
 fn same_series(body: &[u8], one: usize, other: usize) -> bool {
     sample::split(line_at(body, one)).same_series(&sample::split(line_at(body, other)))
 }
 
-/// The good line at an offset.
+/// The valid line at an offset.
 fn line_at(body: &[u8], start: usize) -> &[u8] {
     let rest = &body[start..];
     let line = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];

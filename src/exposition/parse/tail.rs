@@ -1,4 +1,4 @@
-//! What follows the labels of a sample line: value, timestamp, exemplar.
+//! The rest of a sample line after its labels: value, timestamp, exemplar.
 
 use std::ops::Range;
 
@@ -13,11 +13,11 @@ use super::line::{ExemplarInfo, Line, Scanner};
 use super::number::Number;
 use super::span;
 
-/// Timestamps in seconds must leave room for milliseconds in 64 bits.
+/// The largest timestamp in seconds that fits into 64 bits as milliseconds.
 const MAX_SECONDS: f64 = 9.2e15;
 
 impl Scanner<'_> {
-    /// Reads what follows the name or the labels.
+    /// Reads the line after the name or the labels.
     #[inline]
     pub(super) fn tail(&self, same_name: bool, braces: bool, cursor: &Cursor) -> Result<Line, ParseError> {
         let body = self.body;
@@ -42,7 +42,7 @@ impl Scanner<'_> {
         Ok(line)
     }
 
-    /// The number at `at`, which must end with its word.
+    /// Reads the number at `at`, which must be followed by whitespace or the end of the line.
     #[inline]
     fn number(&self, at: usize) -> Result<Number, ParseError> {
         let body = self.body;
@@ -67,7 +67,7 @@ impl Scanner<'_> {
         )
     }
 
-    /// Where the newline is, if nothing but it (and a carriage return) stands at `at`.
+    /// Offset of the newline if the line ends at `at`, with or without a carriage return.
     #[inline]
     fn newline_at(&self, at: usize) -> Option<usize> {
         match byte_at(self.body, at) {
@@ -77,7 +77,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether the line ends at `at`; if so it is told.
+    /// Returns true if the line ends at `at`, and then sets its newline.
     #[inline]
     fn ends(&self, line: &mut Line, at: usize) -> bool {
         let newline = self.newline_at(at);
@@ -85,7 +85,7 @@ impl Scanner<'_> {
         newline.is_some()
     }
 
-    /// The bytes from `at` up to a blank or the end of the line.
+    /// The bytes from `at` up to whitespace or the end of the line.
     fn word(&self, at: usize) -> Range<usize> {
         let mut end = at;
         while !is_whitespace(byte_at(self.body, end)) && self.newline_at(end).is_none() {
@@ -117,7 +117,7 @@ impl Scanner<'_> {
         }
         match (byte_at(body, at), self.syntax) {
             (b'#', Syntax::OpenMetrics) => self.exemplar(at, line),
-            // Anything else behind the hash may be the next line, joined to this one.
+            // Anything else after the hash may be the next line, joined to this one.
             (b'#', Syntax::Text) if byte_at(body, skip_whitespace(body, at + 1)) == b'{' => {
                 self.drop_exemplar(line, (at, Reason::ExemplarInText))
             }
@@ -127,7 +127,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line. What is wrong with it costs the sample nothing.
+    /// Reads the exemplar that starts with the `#` at `at`, up to the end of the line. A faulty exemplar is skipped and its sample kept.
     fn exemplar(&self, at: usize, line: &mut Line) {
         let (flags, end) = (line.flags, line.end);
         if let Err(error) = self.read_exemplar(at, line) {
@@ -136,7 +136,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Leaves out all that follows the sample.
+    /// Skips the rest of the line after the sample.
     #[cold]
     fn drop_exemplar(&self, line: &mut Line, error: ParseError) {
         line.dropped_exemplar = Some(error);
@@ -186,7 +186,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads an exemplar's labels from behind the opening brace to behind the closing one, and counts their characters.
+    /// Reads an exemplar's labels up to and including the closing brace, and counts their characters.
     fn exemplar_labels(&self, start: usize, line: &mut Line) -> Result<(usize, usize), ParseError> {
         let body = self.body;
         let mut cursor = Cursor {
@@ -230,7 +230,7 @@ impl Scanner<'_> {
     }
 }
 
-/// OpenMetrics wants exactly one space between the parts of a line.
+/// The flags of a gap: OpenMetrics requires exactly one space between the parts of a line.
 #[inline]
 fn gap_flags(body: &[u8], gap: Range<usize>) -> FamilyFlags {
     if gap.len() == 1 && byte_at(body, gap.start) == b' ' {
@@ -240,7 +240,7 @@ fn gap_flags(body: &[u8], gap: Range<usize>) -> FamilyFlags {
     }
 }
 
-/// Prometheus takes digits only, and no more milliseconds than 64 bits with a sign can hold.
+/// Checks a timestamp in milliseconds: Prometheus accepts only digits, and only values that fit into a signed 64-bit integer.
 fn is_millis(text: &[u8]) -> bool {
     let digits = text.iter().all(u8::is_ascii_digit);
     digits && std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())

@@ -82,8 +82,8 @@ fn a_histogram_owns_its_samples() {
     assert_eq!(
         faults(&it),
         [
-            "6:8 TYPE line for “h_count”, which belongs to the metric “h”",
-            "8:8 HELP line for “h_sum”, which belongs to the metric “h”"
+            "line 6, column 8: TYPE line for \"h_count\", which belongs to the metric \"h\"",
+            "line 8, column 8: HELP line for \"h_sum\", which belongs to the metric \"h\""
         ]
     );
 }
@@ -93,12 +93,15 @@ fn a_type_cannot_take_names_of_others() {
     let it = text("h_count 1\n# TYPE h histogram\nh_bucket{le=\"x\"} 1\n");
     assert_eq!(
         faults(&it),
-        ["2:8 “h” cannot have this type, because “h_count” is a metric of its own already"]
+        ["line 2, column 8: \"h\" cannot have this type, because \"h_count\" is already a metric of its own"]
     );
     assert_eq!(it.families().iter().map(|it| it.kind).collect::<Vec<_>>(), [MetricType::Unknown; 3]);
     let it = text("# HELP h_count x\n# TYPE h histogram\nh_count 1\n");
     assert_eq!(names(&it), [("h".into(), MetricType::Histogram, 1)]);
-    assert_eq!(faults(&it), ["1:16 HELP line for “h_count”, which belongs to the metric “h”"]);
+    assert_eq!(
+        faults(&it),
+        ["line 1, column 16: HELP line for \"h_count\", which belongs to the metric \"h\""]
+    );
 }
 
 #[test]
@@ -107,9 +110,9 @@ fn first_headers_stand() {
     assert_eq!(
         faults(&it),
         [
-            "2:8 second HELP line for the same metric",
-            "4:8 second TYPE line for the same metric",
-            "7:8 TYPE line after samples of the same metric"
+            "line 2, column 8: second HELP line for the same metric",
+            "line 4, column 8: second TYPE line for the same metric",
+            "line 7, column 8: TYPE line after samples of the same metric"
         ]
     );
     assert_eq!(
@@ -121,44 +124,49 @@ fn first_headers_stand() {
 
 #[test]
 fn faults_tell_where_and_why() {
-    for (line, fault) in [
-        ("9foo 1", "1 “9” cannot start a metric name"),
-        ("f-o 1", "2 “-” cannot stand in a metric name, nor follow one"),
-        ("foo", "4 the value is missing"),
-        ("foo ", "5 the value is missing"),
-        ("foo{a=\"b\"}", "11 the value is missing"),
-        ("foo{a=\"b} 1", "12 quoted text is not closed by a quote on this line"),
-        ("foo{a=\"b\"", "10 labels are not closed by a brace on this line"),
-        ("foo{a=b} 1", "7 expected a quote before the label value, found “b”"),
-        ("foo{a} 1", "6 expected = after the label name, found “}”"),
-        ("foo{,} 1", "5 “,” cannot start a label name"),
-        ("foo{ä=\"\"} 1", "5 a character beyond ASCII cannot start a label name"),
-        ("foo{a=\"b\" c=\"d\"} 1", "11 expected , or } after the label value, found “c”"),
-        ("foo{a=\"b\",a=\"c\"} 1", "11 label “a” occurs twice"),
-        ("foo{__name__=\"b\"} 1", "5 label name __name__ is reserved"),
+    for (line, column, reason) in [
+        ("9foo 1", 1, "\"9\" cannot start a metric name"),
+        ("f-o 1", 2, "unexpected \"-\" after the metric name"),
+        ("foo", 4, "the value is missing"),
+        ("foo ", 5, "the value is missing"),
+        ("foo{a=\"b\"}", 11, "the value is missing"),
+        ("foo{a=\"b} 1", 12, "missing closing quote"),
+        ("foo{a=\"b\"", 10, "missing closing brace"),
+        ("foo{a=b} 1", 7, "expected a quote before the label value, found \"b\""),
+        ("foo{a} 1", 6, "expected = after the label name, found \"}\""),
+        ("foo{,} 1", 5, "\",\" cannot start a label name"),
+        ("foo{ä=\"\"} 1", 5, "a non-ASCII character cannot start a label name"),
+        ("foo{a=\"b\" c=\"d\"} 1", 11, "expected , or } after the label value, found \"c\""),
+        ("foo{a=\"b\",a=\"c\"} 1", 11, "label \"a\" occurs twice"),
+        ("foo{__name__=\"b\"} 1", 5, "the label name __name__ is reserved"),
         (
             "foo{a=\"b\",\"bar\"} 1",
-            "16 quoted text without a value; the metric name stands once, before the braces or first in them",
+            16,
+            "quoted text without a value; the metric name must be before the braces or first in them",
         ),
-        ("{\"\"} 1", "2 the name in the quotes is empty"),
-        ("{} 1", "2 “}” cannot start a metric name"),
-        ("foo one", "5 “one” is not a number"),
-        ("foo 1x", "5 “1x” is not a number"),
-        ("foo 0x10", "5 “0x10” is not a number"),
-        ("foo 1 -5", "7 “-5” is not a timestamp"),
-        ("foo 1 5 6", "9 nothing may follow the timestamp"),
-        ("foo 1 # HELP bar x", "7 a comment needs a line of its own"),
-        ("foo 1 5 #", "9 a comment needs a line of its own"),
-        ("{\"fo\0o\"} 1", "5 a NUL, which no name and no exemplar may hold"),
-        ("foo{\"\0\"=\"\"} 1", "6 a NUL, which no name and no exemplar may hold"),
-        ("# TYPE \"fo\0o\" gauge", "11 a NUL, which no name and no exemplar may hold"),
-        ("# TYPE foo info", "12 type “info” needs OpenMetrics"),
-        ("# TYPE foo COUNTER", "12 type “COUNTER” must be written in lower case"),
-        ("# TYPE foo", "11 the type is missing"),
-        ("# HELP 9 x", "8 no metric name here that can be read"),
+        ("{\"\"} 1", 2, "the name in the quotes is empty"),
+        ("{} 1", 2, "\"}\" cannot start a metric name"),
+        ("foo one", 5, "\"one\" is not a number"),
+        ("foo 1x", 5, "\"1x\" is not a number"),
+        ("foo 0x10", 5, "\"0x10\" is not a number"),
+        ("foo 1 -5", 7, "\"-5\" is not a timestamp"),
+        ("foo 1 5 6", 9, "unexpected text after the timestamp"),
+        (
+            "foo 1 # HELP bar x",
+            7,
+            "unexpected text after the value (comments need their own line)",
+        ),
+        ("foo 1 5 #", 9, "unexpected text after the value (comments need their own line)"),
+        ("{\"fo\0o\"} 1", 5, "a NUL is not allowed in names and exemplars"),
+        ("foo{\"\0\"=\"\"} 1", 6, "a NUL is not allowed in names and exemplars"),
+        ("# TYPE \"fo\0o\" gauge", 11, "a NUL is not allowed in names and exemplars"),
+        ("# TYPE foo info", 12, "type \"info\" needs OpenMetrics"),
+        ("# TYPE foo COUNTER", 12, "type \"COUNTER\" must be written in lower case"),
+        ("# TYPE foo", 11, "the type is missing"),
+        ("# HELP 9 x", 8, "expected a metric name"),
     ] {
         let it = text(&format!("good 1\n{line}\ngood{{a=\"b\"}} 1\n"));
-        assert_eq!(faults(&it), [format!("2:{fault}")], "{line}");
+        assert_eq!(faults(&it), [format!("line 2, column {column}: {reason}")], "{line}");
         assert_eq!(it.series(), 2, "{line}");
     }
 }
@@ -180,9 +188,9 @@ fn one_line_is_much_like_the_last_but_read_as_itself() {
     assert_eq!(
         faults(&it),
         [
-            "6:1 the same series stands on line 1 already",
-            "7:11 label “b” occurs twice",
-            "10:18 label “c” occurs twice"
+            "line 6, column 1: duplicate series, first on line 1",
+            "line 7, column 11: label \"b\" occurs twice",
+            "line 10, column 18: label \"c\" occurs twice"
         ]
     );
     let hashes: Vec<u64> = it.families().iter().flat_map(|family| it.series_hashes(family)).collect();
@@ -199,7 +207,7 @@ fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
         "foo{a=\"1\",b=\"2\",c=\"\"} 1",
     ] {
         let it = text(&format!("foo{{a=\"1\",b=\"2\"}} 1\n{second}\n"));
-        assert_eq!(faults(&it), ["2:1 the same series stands on line 1 already"], "{second}");
+        assert_eq!(faults(&it), ["line 2, column 1: duplicate series, first on line 1"], "{second}");
         assert_eq!(only(&it).samples, 1);
     }
 }
@@ -290,9 +298,12 @@ fn open_metrics_is_read_whole() {
 
 #[test]
 fn open_metrics_needs_its_end() {
-    assert_eq!(faults(&open("a 1\n")), ["2:1 no # EOF at the end: the text may be cut off"]);
+    assert_eq!(
+        faults(&open("a 1\n")),
+        ["line 2, column 1: no # EOF at the end: the text may be truncated"]
+    );
     let it = open("a 1\n# EOF\nb 1\n# TYPE c gauge\n");
-    assert_eq!(faults(&it), ["3:1 text after # EOF"]);
+    assert_eq!(faults(&it), ["line 3, column 1: text after # EOF"]);
     assert_eq!(it.series(), 2);
     assert!(open("# EOF\n\n").faults().is_empty());
 }
@@ -354,7 +365,10 @@ fn exemplars_in_text_cost_themselves() {
     assert_eq!((faults(&it), it.faults().exemplars(), it.series()), (vec![], 2, 3));
     assert_eq!(runs(&it, &it.families()[0]), ["a_total{x=\"1\"} 1", "a_total{x=\"2\"} 1 1000"]);
     let first = it.faults().first_exemplar().unwrap();
-    assert_eq!(first.to_string(), "2:18 the text format has no exemplars; they need OpenMetrics");
+    assert_eq!(
+        first.to_string(),
+        "line 2, column 18: the text format has no exemplars (use OpenMetrics)"
+    );
 }
 
 #[test]
@@ -367,9 +381,9 @@ fn lone_backslashes_stand_for_themselves() {
     assert_eq!(
         faults(&it),
         [
-            "2:16 “x” is not a timestamp",
-            "3:1 the same series stands on line 1 already",
-            "4:14 expected a quote before the label value, found “1”"
+            "line 2, column 16: \"x\" is not a timestamp",
+            "line 3, column 1: duplicate series, first on line 1",
+            "line 4, column 14: expected a quote before the label value, found \"1\""
         ],
         "columns are those of the text as it was handed in"
     );
@@ -404,12 +418,15 @@ fn comments_that_hide_samples_are_faults_where_there_is_none() {
     const WORDS: &str = "the text has no sample, and this comment is no HELP, TYPE, UNIT or EOF line";
     const JOINED: &str = "the text has no sample, and a header inside another line: were its lines joined?";
     for (odd, fault) in [
-        ("# just words", format!("1:3 {WORDS}")),
-        ("#just words\n", format!("1:2 {WORDS}")),
-        ("# HELP a x\n  # help a x\n# more words\n", format!("2:5 {WORDS}")),
-        ("# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1", format!("1:19 {JOINED}")),
-        ("# EOF# HELP a x", format!("1:3 {WORDS}")),
-        ("# EOF # HELP a x", format!("1:7 {JOINED}")),
+        ("# just words", format!("line 1, column 3: {WORDS}")),
+        ("#just words\n", format!("line 1, column 2: {WORDS}")),
+        ("# HELP a x\n  # help a x\n# more words\n", format!("line 2, column 5: {WORDS}")),
+        (
+            "# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1",
+            format!("line 1, column 19: {JOINED}"),
+        ),
+        ("# EOF# HELP a x", format!("line 1, column 3: {WORDS}")),
+        ("# EOF # HELP a x", format!("line 1, column 7: {JOINED}")),
     ] {
         assert_eq!(faults(&text(odd)), [fault], "{odd:?}");
         let sampled = format!("{odd}\nfoo 1\n");
@@ -482,7 +499,7 @@ fn shapes_that_open_metrics_refuses_are_marked() {
 fn bad_bytes_cost_their_line_only() {
     let body = b"good{a=\"b\"} 1\nfoo{a=\"\xff\"} 1\n# HELP good \xff\ngood{a=\"\xc3\xb6\"} 1\n";
     let it = Exposition::parse(Bytes::from_static(body), Syntax::Text);
-    assert_eq!(faults(&it), ["2:8 not UTF-8", "3:13 not UTF-8"]);
+    assert_eq!(faults(&it), ["line 2, column 8: not UTF-8", "line 3, column 13: not UTF-8"]);
     assert_eq!(it.series(), 2);
 }
 
@@ -518,10 +535,10 @@ fn a_series_may_stand_with_several_times() {
     assert_eq!(
         faults(&read),
         [
-            "3:1 the same series stands on line 2 already",
-            "4:1 the same series stands on line 2 already",
-            "6:1 the same series stands on line 5 already",
-            "8:1 the same series stands on line 1 already"
+            "line 3, column 1: duplicate series, first on line 2",
+            "line 4, column 1: duplicate series, first on line 2",
+            "line 6, column 1: duplicate series, first on line 5",
+            "line 8, column 1: duplicate series, first on line 1"
         ]
     );
     let read = open("a 1 1.0001\na 2 1.0002\na 3 1.001\n# EOF\n");

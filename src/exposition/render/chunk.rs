@@ -1,4 +1,4 @@
-//! A rendered part of an answer, and its compressed form.
+//! A rendered part of a response, and its compressed form.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,25 +11,25 @@ use super::{Item, OutputFormat};
 use crate::exposition::MemoryMeter;
 use crate::exposition::gzip::{CompressionLevel, Compressor, Piece};
 
-/// How much text is deflated into one piece: what a segment has at most, so that large applications give several pieces of work.
+/// Text that is compressed into one piece: the size limit of a segment, so that large applications can be compressed in parallel.
 const MAX_PIECE_TEXT: usize = 256 * 1024;
 
-/// Rendered text, immutable and shared by every answer that holds it. Its compressed form may come later, from another thread.
+/// Rendered text, immutable and shared by all responses that contain it. Its compressed form may be added later by another thread.
 ///
-/// Text that is a copy of what applications have handed in can be [rested](Chunk::rest): where scrapers take nothing but the compressed
-/// form, it would be in memory twice for nobody. It is rendered again, the same to the byte, when somebody wants it.
+/// Text that is a copy of the applications' text can be [evicted](Chunk::evict_text): if all scrapers accept gzip, the copy would only
+/// waste memory. It is rendered again, identical to the byte, when a response needs it.
 #[derive(Debug)]
 pub struct Chunk {
-    /// What is rendered again; none where the text is no copy.
+    /// The items to render again; `None` if the text is not a copy.
     source: Option<Source>,
     text: ArcSwapOption<Vec<Bytes>>,
-    /// Whether somebody has taken the text since it was last asked.
+    /// True if the text was used since the last call of [`Chunk::evict_text`].
     taken: AtomicBool,
     /// Held while the text is rendered again or compressed for the first time, so that other threads wait and find it done.
     working: Mutex<()>,
     len: u64,
     compressed: ArcSwapOption<Compressed>,
-    /// Counts copies and compressed forms, if they are to be counted.
+    /// Counter of the memory of copies and compressed forms.
     meter: Option<MemoryMeter>,
 }
 
@@ -46,7 +46,7 @@ struct Compressed {
 }
 
 impl Chunk {
-    /// Text that is there once.
+    /// A chunk of text that cannot be rendered again.
     pub(crate) fn new(text: Vec<Bytes>) -> Self {
         let len = text.iter().map(|part| part.len() as u64).sum();
         Self {
@@ -60,7 +60,7 @@ impl Chunk {
         }
     }
 
-    /// Items one after another. They are kept where they take less than half the memory of the copies that their text is made of.
+    /// Renders items. The items are kept if they take less than half the memory of the copied text.
     pub(crate) fn render(mut items: Vec<Item>, variant: OutputFormat, meter: &MemoryMeter) -> Self {
         let mut out = write(&items, variant, Some(meter.clone()));
         let copied = out.copied();
@@ -78,7 +78,7 @@ impl Chunk {
         }
     }
 
-    /// The text, slice by slice. Where it has been rested it is rendered again, which takes a millisecond a megabyte.
+    /// The text in slices. Evicted text is rendered again, which takes a millisecond per megabyte.
     #[must_use]
     pub fn text(&self) -> Arc<Vec<Bytes>> {
         self.taken.store(true, Ordering::Relaxed);
@@ -93,14 +93,14 @@ impl Chunk {
         })
     }
 
-    /// Whether [`Chunk::text`] has nothing to do.
+    /// Returns true if [`Chunk::text`] does not need to render.
     #[must_use]
     pub fn has_text(&self) -> bool {
         self.text.load().is_some()
     }
 
-    /// Lets go of text that can be rendered again, unless somebody has taken it since this was last called. Answers under way keep it.
-    pub fn rest(&self) {
+    /// Drops text that can be rendered again, unless it was used since the last call. Responses in progress keep it.
+    pub fn evict_text(&self) {
         if self.source.is_some() && !self.taken.swap(false, Ordering::Relaxed) {
             self.text.store(None);
         }
@@ -117,19 +117,19 @@ impl Chunk {
         self.len
     }
 
-    /// Whether there is no text.
+    /// Returns true if there is no text.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The level that went into its compressed form, if it has one.
+    /// The level of its compressed form, if it has one.
     #[must_use]
     pub fn level(&self) -> Option<CompressionLevel> {
         self.compressed.load().as_ref().map(|it| it.level)
     }
 
-    /// Makes the compressed form with [`CompressionLevel::Fast`], unless there is one.
+    /// Compresses the text with [`CompressionLevel::Fast`], unless it is compressed already.
     pub fn compress_once(&self, with: &mut Compressor) {
         if self.level().is_some() {
             return;
@@ -140,7 +140,7 @@ impl Chunk {
         }
     }
 
-    /// Makes the compressed form, in place of one that it may have.
+    /// Compresses the text, replacing an existing compressed form.
     pub fn compress(&self, level: CompressionLevel, with: &mut Compressor) {
         let text = self.text.load_full().unwrap_or_else(|| self.render_again());
         let compress = |text: &Vec<Bytes>| {
@@ -154,7 +154,7 @@ impl Chunk {
         self.compressed.store(Some(Arc::new(Compressed { level, pieces })));
     }
 
-    /// The pieces to join into a gzip body: compressed ones, or stored blocks where there are none yet.
+    /// The pieces to join into a gzip body: compressed ones, or stored blocks before compression.
     #[must_use]
     pub fn pieces(&self) -> Vec<Piece> {
         match &*self.compressed.load() {
@@ -164,7 +164,7 @@ impl Chunk {
     }
 }
 
-/// Writes items one after another.
+/// Renders items one after another.
 fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceWriter {
     let size: usize = items.iter().map(Item::size).sum();
     let mut out = SliceWriter::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
@@ -174,7 +174,7 @@ fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceW
     out
 }
 
-/// The text in portions of at most [`MAX_PIECE_TEXT`] bytes each.
+/// Splits text into portions of at most [`MAX_PIECE_TEXT`] bytes.
 fn portions(text: &[Bytes]) -> Vec<Vec<Bytes>> {
     let (mut portions, mut portion, mut room) = (Vec::new(), Vec::new(), MAX_PIECE_TEXT);
     for slice in text {

@@ -1,4 +1,4 @@
-//! The lines before a family's samples.
+//! The header lines of a family.
 
 use bytes::Bytes;
 
@@ -9,20 +9,20 @@ use crate::exposition::negotiate::Escaping;
 use crate::exposition::{MetricType, escape};
 use crate::model::Syntax;
 
-/// HELP, TYPE and UNIT of a family as it goes out.
+/// HELP, TYPE and UNIT of a rendered family.
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
-    /// The family's name in the syntax that it goes out in, as escaped inside quotes.
+    /// The family's name in the output syntax, escaped as inside quotes.
     pub(crate) name: Box<[u8]>,
-    /// Its type, one that the syntax knows.
+    /// Its type, one that the output syntax has.
     pub(crate) kind: MetricType,
     /// Its help.
     pub(crate) help: Option<Help>,
-    /// Its unit, which goes out under OpenMetrics where it ends the name.
+    /// Its unit, rendered in OpenMetrics if the name ends with it.
     pub(crate) unit: Option<Bytes>,
 }
 
-/// The text of a HELP line, as it is escaped in the syntax that it came in.
+/// The text of a HELP line, escaped as in its syntax.
 #[derive(Debug, Clone)]
 pub(crate) struct Help {
     /// The text.
@@ -32,13 +32,13 @@ pub(crate) struct Help {
 }
 
 impl Header {
-    /// About how many bytes it makes.
+    /// Approximate rendered size in bytes.
     pub(super) fn size(&self) -> usize {
         let help = self.help.as_ref().map_or(0, |help| help.text.len() + self.name.len() + 10);
         help + self.name.len() + 24
     }
 
-    /// Copies what does not stand in `text`.
+    /// Copies the parts that are not slices of `text`.
     pub(super) fn detach(&mut self, text: &Bytes) {
         let range = text.as_ptr_range();
         let words = self.help.as_mut().map(|help| &mut help.text).into_iter().chain(&mut self.unit);
@@ -56,7 +56,7 @@ impl Header {
             help.write(to.syntax, out);
             out.write(b"\n");
         }
-        // The text format takes a family without a type for an untyped one.
+        // In the text format a family without TYPE line is untyped.
         if to.syntax == Syntax::OpenMetrics || self.kind != MetricType::Unknown {
             out.write(b"# TYPE ");
             out.write(&name);

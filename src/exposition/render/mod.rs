@@ -1,4 +1,4 @@
-//! Families to bytes: headers, samples copied as they are where that is legal, spelt anew where it is not.
+//! Rendering of families: headers, and samples that are copied unchanged where that is legal and reformatted where not.
 
 mod chunk;
 mod header;
@@ -21,20 +21,21 @@ use sample::SampleFormatter;
 use series_deduplicator::SeriesDeduplicator;
 use slice_writer::SliceWriter;
 
-/// What the bytes of an answer depend on: less than its format, whose versions of text differ in the `Content-Type` alone.
+/// Output format of a response body. Less specific than the negotiated format: the versions of the text format differ only in their
+/// `Content-Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputFormat {
     /// The syntax.
     pub syntax: Syntax,
-    /// How names beyond the legacy character set are written.
+    /// The escaping of names outside the legacy character set.
     pub escaping: Escaping,
 }
 
 impl OutputFormat {
-    /// How many there are.
+    /// The number of output formats.
     pub(crate) const COUNT: usize = 4;
 
-    /// All of them, each at its [`OutputFormat::index`].
+    /// All output formats, each at its [`OutputFormat::index`].
     pub(crate) const ALL: [Self; Self::COUNT] = {
         const fn variant(syntax: Syntax, escaping: Escaping) -> OutputFormat {
             OutputFormat { syntax, escaping }
@@ -47,7 +48,7 @@ impl OutputFormat {
         ]
     };
 
-    /// A number below [`OutputFormat::COUNT`].
+    /// Index below [`OutputFormat::COUNT`].
     pub(crate) const fn index(self) -> usize {
         (matches!(self.syntax, Syntax::OpenMetrics) as usize) * 2 + matches!(self.escaping, Escaping::AllowUtf8) as usize
     }
@@ -62,28 +63,28 @@ impl From<Format> for OutputFormat {
     }
 }
 
-/// The samples of one family of one application, as they are to go out.
+/// The samples of one family of one application, with instructions for rendering.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
-    /// Where they stand.
+    /// The text of the samples.
     pub(crate) exposition: Arc<Exposition>,
-    /// Which of its families.
+    /// Index of the family in it.
     pub(crate) family: u32,
-    /// Which of the family's samples, by their names.
+    /// The suffixes of the family's samples to render.
     pub(crate) names: FamilyFlags,
-    /// The header to write before them; none where they continue a family.
+    /// The header before the samples; `None` if they continue a family.
     pub(crate) header: Option<Box<Header>>,
-    /// The kind that they go out as, which decides on exemplars and on how bounds are spelt. [`MetricType::Unknown`] leaves labels alone.
+    /// The rendered type, which determines exemplars and the format of bounds. [`MetricType::Unknown`] leaves labels unchanged.
     pub(crate) kind: MetricType,
-    /// The kind whose samples are compared as groups; see [`Identity`].
+    /// The type by which samples are compared in groups; see [`Identity`].
     pub(crate) grouping: MetricType,
-    /// Labels for those that lack them.
+    /// Labels for samples that lack them.
     pub(crate) extra_labels: Arc<[ExtraLabel]>,
-    /// The identities of samples that stay away, because another application's stand for them.
+    /// Hashes of suppressed series, which another application provides.
     pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
 }
 
-/// Series that stay away, by the identity that the catalog gives them.
+/// Hashes of suppressed series; see [`Identity`].
 pub(crate) type SuppressedSeries = HashSet<u64>;
 
 impl Item {
@@ -91,27 +92,27 @@ impl Item {
         &self.exposition.families()[self.family as usize]
     }
 
-    /// Whether the names of this item are spelt in one way for all scrapers.
+    /// Returns true if the names of this item are the same in all escapings.
     pub(crate) fn is_legacy(&self) -> bool {
         !self.source().flags.contains(FamilyFlags::QUOTED)
             && self.extra_labels.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
     }
 
-    /// About how many bytes it makes.
+    /// Approximate rendered size in bytes.
     fn size(&self) -> usize {
         let runs: usize = self.exposition.run_spans(self.source()).iter().map(|span| span.len() + 1).sum();
         runs + self.header.as_ref().map_or(0, |header| header.size())
     }
 
-    /// Copies what is another application's, whose whole text would otherwise stay in memory for one line of help when that application
-    /// has long handed in the next one.
+    /// Copies the parts that belong to another application. Otherwise one line of help would keep that application's complete text in
+    /// memory after its next update.
     fn detach(&mut self) {
         if let Some(header) = &mut self.header {
             header.detach(self.exposition.body());
         }
     }
 
-    /// About how many bytes it takes in memory beside the application's text.
+    /// Approximate memory in bytes, without the application's text.
     fn footprint(&self) -> usize {
         let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
         let extra_labels = size_of_val(&*self.extra_labels);
@@ -140,7 +141,7 @@ impl Item {
         let flags = self.source().flags;
         let forbidden = match to.syntax {
             Syntax::Text => FamilyFlags::REFORMAT_TEXT,
-            // Exemplars may stay where the kind is still one that has them.
+            // Exemplars are kept if the rendered type allows them.
             Syntax::OpenMetrics if self.takes_exemplars() => FamilyFlags::REFORMAT_OPENMETRICS,
             Syntax::OpenMetrics => FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::EXEMPLARS,
         };
@@ -192,8 +193,8 @@ impl Item {
         }
     }
 
-    /// The samples in the order in which series of several times are written: group by group, and within a group in ascending order of time.
-    /// A sample without time is of the moment of the scrape, the latest. OpenMetrics does not allow it beside others with times.
+    /// Sorts samples with several timestamps per series: by group, and within a group by ascending time. A sample without timestamp counts
+    /// as the latest, and is dropped in OpenMetrics if others of its group have timestamps.
     fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: OutputFormat) -> Vec<(Suffix, Sample<'a>)> {
         let identity = Identity {
             kind: self.kind,
@@ -205,7 +206,7 @@ impl Item {
         let mut placed = Vec::with_capacity(samples.len());
         for (suffix, sample) in samples {
             let (next, time) = (groups.len(), sample.millis(syntax));
-            // Without a type each sample name is a family of its own.
+            // Without a type, each sample name is a family of its own.
             let apart = if self.kind == MetricType::Unknown { suffix as u64 } else { 0 };
             let (group, has_times) = groups
                 .entry(identity.of(&sample, suffix).wrapping_add(apart))
@@ -235,7 +236,7 @@ impl Item {
     }
 }
 
-/// The label that tells the samples of one group apart: the bound of a bucket, the quantile of a summary.
+/// The label by which the samples of one group differ: the bound of a bucket, the quantile of a summary.
 pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'static [u8]> {
     match (kind, suffix) {
         (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
@@ -244,19 +245,19 @@ pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'st
     }
 }
 
-/// The identity by which the samples of several apps are compared within a family: that of the series, names escaped by the underscores
-/// rule, and of a histogram or summary that of the whole group, which stays together or is left out together.
+/// Hash by which samples of several apps are compared within a family: that of the series, with names escaped by the underscores scheme.
+/// For histograms and summaries it is that of the group, which is rendered or suppressed as a whole.
 pub(crate) struct Identity<'a> {
-    /// The kind, which decides on groups.
+    /// The type, which determines the groups.
     pub(crate) kind: MetricType,
-    /// Labels for the samples that lack them.
+    /// Labels for samples that lack them.
     pub(crate) extra_labels: &'a [ExtraLabel],
-    /// Whether some name of the family is written in quotes.
+    /// True if some name of the family is quoted.
     pub(crate) quoted: bool,
 }
 
 impl Identity<'_> {
-    /// The identity of a sample whose name has this suffix.
+    /// The hash of a sample with this suffix.
     pub(crate) fn of(&self, sample: &Sample<'_>, suffix: Suffix) -> u64 {
         let bound = if matches!(self.kind, MetricType::GaugeHistogram) {
             None

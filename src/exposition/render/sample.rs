@@ -1,4 +1,4 @@
-//! One sample line, spelt anew.
+//! Formatting of sample lines.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -8,19 +8,19 @@ use crate::exposition::negotiate::Escaping;
 use crate::exposition::{Label, Labels, Sample, escape};
 use crate::model::Syntax;
 
-/// A label that every sample gets which lacks it.
+/// A label that is added to samples that lack it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExtraLabel {
-    /// Its name, as escaped inside quotes.
+    /// Its name, escaped as inside quotes.
     pub(crate) name: Box<[u8]>,
-    /// Its name by the underscores rule.
+    /// Its name, escaped by the underscores scheme.
     pub(crate) legacy_name: Box<[u8]>,
-    /// Its value, as escaped inside quotes.
+    /// Its value, escaped as inside quotes.
     pub(crate) value: Box<[u8]>,
 }
 
 impl ExtraLabel {
-    /// From a name and a value as a person writes them.
+    /// Creates the label from an unescaped name and value.
     pub(crate) fn new(name: &str, value: &str) -> Self {
         Self {
             name: quote_escaped(name).into(),
@@ -29,7 +29,7 @@ impl ExtraLabel {
         }
     }
 
-    /// Whether a sample with these labels lacks it. A label with an empty value is none, and one that escaping calls the same is one.
+    /// Returns true if a sample with these labels lacks it. An empty label counts as missing, and one with the same escaped name as present.
     pub(crate) fn missing_in(&self, labels: &Labels<'_>) -> bool {
         !labels.clone().any(|label| !label.value.is_empty() && self.has_name_of(&label))
     }
@@ -51,7 +51,7 @@ fn quote_escaped(text: &str) -> Vec<u8> {
     out
 }
 
-/// What the characters of a name are, whose `\\`, `\"` and `\n` stand for one each.
+/// Replaces the escapes `\\`, `\"` and `\n` in a name by their characters.
 fn unescaped(name: &[u8]) -> String {
     let mut bytes = name.iter();
     let mut out = Vec::with_capacity(name.len());
@@ -68,7 +68,7 @@ fn unescaped(name: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// A metric name by the underscores rule, from one that is escaped as inside quotes.
+/// Escapes a metric name, given as inside quotes, by the underscores scheme.
 pub(crate) fn escaped_metric_name(name: &[u8]) -> Cow<'_, [u8]> {
     if escape::is_legacy_metric_name(name) {
         name.into()
@@ -77,7 +77,7 @@ pub(crate) fn escaped_metric_name(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A label name by the underscores rule, from one that is escaped as inside quotes.
+/// Escapes a label name, given as inside quotes, by the underscores scheme.
 pub(crate) fn escaped_label_name(name: &[u8]) -> Cow<'_, [u8]> {
     if escape::is_legacy_label_name(name) {
         name.into()
@@ -86,8 +86,8 @@ pub(crate) fn escaped_label_name(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The labels that count, under their names by the underscores rule: not those without value, and of those that escaping calls the same
-/// the first. `quoted` says whether some name of the family is written in quotes; otherwise the rule changes nothing.
+/// The labels under their names escaped by the underscores scheme: without empty ones, and of several with the same escaped name only the
+/// first. `quoted` is true if some name of the family is quoted; otherwise escaping changes nothing.
 pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
     let all = labels.clone();
     labels
@@ -104,19 +104,19 @@ pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Itera
         })
 }
 
-/// How the samples of one family of one application are to be spelt.
+/// Formatter for the samples of one family of one application.
 pub(super) struct SampleFormatter<'a> {
-    /// The syntax that they came in.
+    /// The input syntax.
     pub(super) from: Syntax,
-    /// What they go out in.
+    /// The output format.
     pub(super) to: OutputFormat,
-    /// Whether some name is written in quotes.
+    /// True if some name is quoted.
     pub(super) quoted: bool,
-    /// Labels for those that lack them.
+    /// Labels for samples that lack them.
     pub(super) extra_labels: &'a [ExtraLabel],
-    /// The label whose value OpenMetrics wants as a float in a certain spelling, if the sample bears it.
+    /// The label with a value that OpenMetrics requires as a canonical float.
     pub(super) canonical: Option<&'static [u8]>,
-    /// Whether exemplars may go out.
+    /// True if exemplars are written.
     pub(super) exemplars: bool,
 }
 
@@ -232,20 +232,20 @@ impl Braces {
     }
 }
 
-/// Writes what is escaped already in quotes.
+/// Writes escaped text in quotes.
 pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
-/// Writes the value of a label, escaped already, with what stands between it and the name.
+/// Writes `=` and the escaped value of a label in quotes.
 fn value(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'=');
     quoted(value, out);
 }
 
-/// The value of a `le` or `quantile` as OpenMetrics wants it: `1` as `1.0`, infinity as `+Inf`. Other spellings stay.
+/// Canonical form of a `le` or `quantile` in OpenMetrics: `1` as `1.0`, infinity as `+Inf`. Other numbers are unchanged.
 fn canonical_float(value: &[u8]) -> Cow<'_, [u8]> {
     let digits = value.strip_prefix(b"-").or_else(|| value.strip_prefix(b"+")).unwrap_or(value);
     if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
@@ -276,13 +276,13 @@ fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// `1.234` becomes `1234`; digits beyond the millisecond are cut off, as the text format has no room for them.
+/// `1.234` becomes `1234`; digits beyond the millisecond are truncated, because the text format has none.
 fn write_millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = write!(out, "{}", millis_of_seconds(seconds));
 }
 
-/// The milliseconds of a timestamp in seconds.
+/// Converts a timestamp in seconds to milliseconds.
 pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
     if let Some(millis) = exact_millis(seconds) {
         return millis;
@@ -296,7 +296,7 @@ pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
     millis
 }
 
-/// The milliseconds of a plain decimal number without exponent.
+/// Exact milliseconds of a decimal number without exponent.
 fn exact_millis(seconds: &[u8]) -> Option<i64> {
     let (negative, digits) = match seconds {
         [b'-', digits @ ..] => (true, digits),

@@ -1,4 +1,4 @@
-//! Series of one application that become one on the way out: by labels that are added, or by names that are escaped.
+//! Series of one application that become the same series when rendered, by extra labels or by escaped names.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,19 @@ use super::sample::legacy_labels;
 use super::{ExtraLabel, bound_label};
 use crate::exposition::{MetricType, Sample, Samples, Suffix, label_hash};
 
-/// Remembers which group of series stands for all that look like it on the way out: the first, as within any text. Groups and not series,
-/// because half a histogram is none.
+/// Keeps the first of several groups of series that are the same once rendered. Compares groups and not single series, because half a
+/// histogram is invalid.
 pub(super) struct SeriesDeduplicator<'a> {
     kind: MetricType,
     extra_labels: &'a [ExtraLabel],
-    /// Whether names are escaped, and some need it.
+    /// True if names are escaped and some of them change.
     escapes: bool,
-    /// From what groups look like to what they were.
+    /// From the hash of a rendered group to the hash of its source group.
     first: HashMap<u64, u64>,
 }
 
 impl<'a> SeriesDeduplicator<'a> {
-    /// Nothing where no two series of these samples can become one.
+    /// `None` if no two series of these samples can become the same.
     pub(super) fn new(kind: MetricType, samples: Samples<'_>, extra_labels: &'a [ExtraLabel], escapes: bool) -> Option<Self> {
         let has_one = |sample: Sample<'_>| extra_labels.iter().any(|it| !it.missing_in(&sample.labels));
         let needed = escapes || !extra_labels.is_empty() && samples.into_iter().any(has_one);
@@ -30,7 +30,7 @@ impl<'a> SeriesDeduplicator<'a> {
         })
     }
 
-    /// Whether a sample goes out.
+    /// Returns true if a sample is rendered.
     pub(super) fn admits(&mut self, sample: &Sample<'_>, suffix: Suffix) -> bool {
         let bound = bound_label(self.kind, suffix);
         let labels = sample.labels.clone().filter(|label| Some(label.name) != bound);
@@ -42,7 +42,7 @@ impl<'a> SeriesDeduplicator<'a> {
             let name = if self.escapes { &it.legacy_name } else { &it.name };
             hash.wrapping_add(label_hash(name, &it.value))
         });
-        // What has no bound where the others have one is in no group, like what bears the bare name of a histogram.
+        // A sample without the bound of its group is in no group, like one with the bare name of a histogram.
         let bare = matches!(self.kind, MetricType::Histogram | MetricType::GaugeHistogram) && suffix == Suffix::Bare;
         let unbound = bound.is_some_and(|bound| sample.labels.clone().all(|label| label.name != bound));
         let apart = u64::from(bare || unbound);

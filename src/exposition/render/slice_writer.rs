@@ -1,25 +1,25 @@
-//! Output that is copied where it is small and sliced out of the stored text where it is large.
+//! Output as a list of slices: small parts are copied, large parts are slices of the stored text.
 
 use bytes::Bytes;
 
 use crate::exposition::MemoryMeter;
 
-/// From how many bytes on a stretch of stored text goes out as a slice of its own: shorter ones are copied together, because a socket
-/// write of many small slices costs more than the copies. Of what goes out as a slice there is no second copy in memory.
+/// The smallest range of stored text that becomes a slice of its own. Shorter ranges are copied, because a socket write of many small
+/// slices costs more than the copies. Slices do not duplicate the text in memory.
 pub(super) const MIN_SLICE_BYTES: usize = 8 * 1024;
 
 /// A growing list of slices.
 ///
-/// What is written is compared with what follows in the stored text: as long as it is the same, header lines and newlines included, the
-/// stretch of stored text grows and nothing is copied.
+/// Written bytes are compared with the following bytes of the stored text: as long as both are equal, header lines and newlines included,
+/// the pending slice is extended and nothing is copied.
 #[derive(Default)]
 pub(super) struct SliceWriter {
     parts: Vec<Bytes>,
     buffer: Vec<u8>,
     pending: Option<PendingSlice>,
-    /// The bytes that went from the buffer into `parts`.
+    /// The bytes that were moved from the buffer into `parts`.
     flushed: usize,
-    /// Counts the copies, if they are to be counted.
+    /// Counter of the memory of copies.
     meter: Option<MemoryMeter>,
 }
 
@@ -31,7 +31,7 @@ struct PendingSlice {
 }
 
 impl SliceWriter {
-    /// An empty rope with room for `capacity` bytes of copies.
+    /// An empty writer with room for `capacity` bytes of copies.
     pub(super) fn with_capacity(capacity: usize, meter: Option<MemoryMeter>) -> Self {
         Self {
             buffer: Vec::with_capacity(capacity),
@@ -40,7 +40,7 @@ impl SliceWriter {
         }
     }
 
-    /// Writes bytes that need not stand in any stored text.
+    /// Writes bytes, which need not be part of a stored text.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         match &mut self.pending {
             Some(pending) if pending.body[pending.end..].starts_with(bytes) => pending.end += bytes.len(),
@@ -63,19 +63,19 @@ impl SliceWriter {
         }
     }
 
-    /// Where to write what is respelt anyway.
+    /// The buffer, for parts that are always copied.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         self.flush_pending();
         &mut self.buffer
     }
 
-    /// How many bytes are copies and not slices of stored texts.
+    /// Number of bytes that are copies and not slices of stored texts.
     pub(super) fn copied(&mut self) -> usize {
         self.flush_pending();
         self.flushed + self.buffer.len()
     }
 
-    /// All that was written.
+    /// The written slices.
     pub(super) fn finish(mut self) -> Vec<Bytes> {
         self.flush_pending();
         self.flush();
@@ -97,7 +97,7 @@ impl SliceWriter {
     fn flush(&mut self) {
         if !self.buffer.is_empty() {
             self.flushed += self.buffer.len();
-            // An exact size: what is rendered stays for long.
+            // An exact size, because rendered text is kept for long.
             let copy = Bytes::from(std::mem::take(&mut self.buffer).into_boxed_slice());
             self.parts.push(match &self.meter {
                 Some(meter) => meter.hold(copy),

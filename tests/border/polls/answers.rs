@@ -156,7 +156,7 @@ async fn a_text_that_hides_its_samples_is_a_failed_poll() {
     let target = closing("HTTP/1.1 200 OK\r\n\r\n# HELP a x# TYPE a gaugea 1").await;
     assert_eq!(
         poll(&target.url("/")).await.unwrap_err(),
-        "1:11 the text has no sample, and a header inside another line: were its lines joined?"
+        "line 1, column 11: the text has no samples, and a header inside another line: were its lines joined?"
     );
     let nothing_yet = closing("HTTP/1.1 200 OK\r\n\r\n# TYPE a counter\n").await;
     assert_eq!(poll(&nothing_yet.url("/")).await.as_deref(), Ok("# TYPE a counter\n"));
