@@ -1,22 +1,22 @@
-//! What is wrong with what came in: who, what and where, and whether the connection can go on.
+//! Refusals of messages: the app, the fault and its position, and if the connection can continue.
 
 use std::fmt;
 
 use crate::model::{AppNameError, Format, MAX_APP_NAME_BYTES};
 
-/// Something that a sender said and that is not taken.
+/// A refused message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{position}: {}{fault}", AppPrefix(.app.as_deref()))]
 pub struct Refusal {
-    /// The app that it is about, as the sender wrote it (cut at [`MAX_APP_NAME_BYTES`], undecodable bytes replaced), where that is known.
+    /// The name of the app as the sender wrote it, if known: truncated to [`MAX_APP_NAME_BYTES`], with invalid UTF-8 replaced.
     pub app: Option<Box<str>>,
-    /// Where in the stream.
+    /// The position in the stream.
     pub position: Position,
-    /// What is wrong there.
+    /// The fault at this position.
     pub fault: Fault,
 }
 
-/// A place in what one connection sent.
+/// A position in the bytes of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     /// Bytes from the start of the connection.
@@ -25,13 +25,13 @@ pub struct Position {
     pub line: Option<(u64, u64)>,
 }
 
-/// What can be wrong.
+/// Fault of a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The framing or the syntax is broken, so that nobody can tell where the next message begins.
+    /// The framing or the syntax is broken, so the start of the next message is unknown.
     #[error("{0}")]
     Syntax(String),
-    /// A Cap'n Proto message that ends where it says, but holds no [`super::Inbound`].
+    /// A well-framed Cap'n Proto message that is not an [`super::Inbound`].
     #[error("not an InboundMetrics message: {0}")]
     Content(String),
     /// The message is larger than `max_message_bytes`.
@@ -39,7 +39,7 @@ pub enum Fault {
     TooLarge {
         /// The size that its header declares, in bytes, in formats that have headers.
         declared: Option<u64>,
-        /// The limit that it breaks, in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
     /// One JSON object has more than [`super::MAX_APPS_PER_OBJECT`] keys.
@@ -48,31 +48,31 @@ pub enum Fault {
     /// The connection ended inside a message.
     #[error("the connection ended inside a message, of which {received}{} bytes arrived", OfExpected(*.expected))]
     Truncated {
-        /// Bytes of the message that were there.
+        /// Received bytes of the message.
         received: u64,
-        /// Bytes that there should have been, where the header told.
+        /// Bytes of the complete message, if its header contains the size.
         expected: Option<u64>,
     },
-    /// The app has no name that could be kept.
+    /// The app name is invalid.
     #[error("bad app name: {0}")]
     AppName(#[from] AppNameError),
-    /// A JSON value that is no metrics.
-    #[error("metrics are a string or an array of strings, this is {0}")]
+    /// A JSON value that is not metrics.
+    #[error("metrics must be a string or an array of strings, not {0}")]
     Value(JsonType),
-    /// Text that is no UTF-8 (a lone surrogate in JSON included).
+    /// Text that is not UTF-8 (including a lone surrogate in JSON).
     #[error("{part} is not UTF-8 (byte {at} of its text)")]
     Utf8 {
-        /// Which text.
+        /// The faulty text.
         part: MessagePart,
-        /// How many bytes of the decoded text are good.
+        /// Number of valid bytes of the decoded text.
         at: usize,
     },
-    /// The other format came than the one that the receiver is set to.
+    /// The format differs from the configured one.
     #[error("this is {}, and receiver.format takes only {}", name(*.found), name(*.wanted))]
     WrongFormat {
-        /// What the receiver is set to.
+        /// The configured format.
         wanted: Format,
-        /// What the first bytes look like.
+        /// The detected format.
         found: Format,
     },
 }
@@ -102,7 +102,7 @@ pub enum JsonType {
 }
 
 impl Refusal {
-    /// A refusal of which no app is known.
+    /// A refusal without known app.
     pub(super) fn without_app(position: Position, fault: impl Into<Fault>) -> Self {
         Self {
             app: None,
@@ -111,7 +111,7 @@ impl Refusal {
         }
     }
 
-    /// A refusal that is about the app of this name.
+    /// A refusal of the app with this name.
     pub(super) fn of_app(name: &[u8], position: Position, fault: impl Into<Fault>) -> Self {
         let shown = String::from_utf8_lossy(&name[..name.len().min(MAX_APP_NAME_BYTES)]);
         Self {
@@ -121,7 +121,7 @@ impl Refusal {
         }
     }
 
-    /// The stable, short word for it: the `reason` label of `exporter_proxy_rejected_total`.
+    /// The `reason` label of `exporter_proxy_rejected_total`; stable.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self.fault {
@@ -135,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// Whether nothing more can be read from this connection. Otherwise only the one app or message is lost.
+    /// Returns true if nothing more can be read from this connection. Otherwise only this app or message is lost.
     #[must_use]
     pub const fn ends_connection(&self) -> bool {
         match self.fault {
@@ -184,7 +184,7 @@ const fn name(format: Format) -> &'static str {
     }
 }
 
-/// `app "x": `, or nothing where the app is unknown.
+/// Prints `app "x": `, or nothing if the app is unknown.
 struct AppPrefix<'a>(Option<&'a str>);
 
 impl fmt::Display for AppPrefix<'_> {
@@ -193,7 +193,7 @@ impl fmt::Display for AppPrefix<'_> {
     }
 }
 
-/// `123 bytes` where that is known.
+/// Prints `123 bytes` if the size is known.
 struct DeclaredSize(Option<u64>);
 
 impl fmt::Display for DeclaredSize {
@@ -205,7 +205,7 @@ impl fmt::Display for DeclaredSize {
     }
 }
 
-/// ` of 123` where that is known.
+/// Prints ` of 123` if the size is known.
 struct OfExpected(Option<u64>);
 
 impl fmt::Display for OfExpected {
@@ -227,7 +227,7 @@ mod tests {
         let refusal = Refusal::of_app(b"web\n", position, Fault::Value(JsonType::Number));
         assert_eq!(
             refusal.to_string(),
-            r#"line 2, column 5 (byte 12): app "web\n": metrics are a string or an array of strings, this is a number"#
+            r#"line 2, column 5 (byte 12): app "web\n": metrics must be a string or an array of strings, not a number"#
         );
         let refusal = Refusal::without_app(
             Position { offset: 8, line: None },

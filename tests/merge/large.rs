@@ -94,7 +94,7 @@ impl World {
             assert_eq!(parsed(&built, variant).series(), series);
             // Text that is let go comes again the same; each first call only notes that it was taken.
             let chunks: Vec<_> = self.catalog.chunks().collect();
-            (0..2).for_each(|_| chunks.iter().for_each(|chunk| chunk.rest()));
+            (0..2).for_each(|_| chunks.iter().for_each(|chunk| chunk.evict_text()));
             self.rested += chunks.iter().filter(|chunk| !chunk.has_text()).count();
             assert!(
                 built == rendered(&mut self.catalog, variant),

@@ -101,11 +101,11 @@ fn a_bad_value_costs_that_app_alone() {
     assert_eq!(
         shown(&items),
         [
-            "bad_value: line 1, column 6 (byte 5): app \"a\": metrics are a string or an array of strings, this is a number",
-            "bad_value: line 2, column 5 (byte 16): app \"b\": metrics are a string or an array of strings, this is null",
-            "bad_value: line 3, column 6 (byte 27): app \"c\": metrics are a string or an array of strings, this is an object",
-            "bad_value: line 3, column 30 (byte 51): app \"d\": metrics are a string or an array of strings, this is a boolean",
-            "bad_value: line 3, column 46 (byte 67): app \"e\": metrics are a string or an array of strings, this is an array inside the array",
+            "bad_value: line 1, column 6 (byte 5): app \"a\": metrics must be a string or an array of strings, not a number",
+            "bad_value: line 2, column 5 (byte 16): app \"b\": metrics must be a string or an array of strings, not null",
+            "bad_value: line 3, column 6 (byte 27): app \"c\": metrics must be a string or an array of strings, not an object",
+            "bad_value: line 3, column 30 (byte 51): app \"d\": metrics must be a string or an array of strings, not a boolean",
+            "bad_value: line 3, column 46 (byte 67): app \"e\": metrics must be a string or an array of strings, not an array inside the array",
             "f=fine",
         ]
     );
@@ -118,7 +118,7 @@ fn a_bad_name_costs_that_app_alone() {
         shown(&items),
         [
             "bad_app_name: line 1, column 3 (byte 2): app \"\": bad app name: an app name must not be empty",
-            "bad_app_name: line 1, column 10 (byte 9): app \"a\\nb\": bad app name: an app name must not hold control characters (U+000A at byte 1)",
+            "bad_app_name: line 1, column 10 (byte 9): app \"a\\nb\": bad app name: an app name must not contain control characters (U+000A at byte 1)",
             "c=3",
         ]
     );
