@@ -1,14 +1,14 @@
-//! Formats that senders mistake for exposition text, recognized by their first bytes, so that a refusal can name them.
+//! Recognition of other formats that are sent instead of exposition text, by their first bytes, so that a refusal can name them.
 
 use std::fmt;
 
-/// A byte order mark of UTF-8, which says nothing about what follows.
+/// The byte order mark of UTF-8, which may precede any text format.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes that are searched for signs of binary data: the first line of nearly every text.
+/// Bytes that are searched for binary data: the first line of nearly every text.
 const PROBE_BYTES: usize = 512;
 
-/// A format that is no exposition text.
+/// A format other than exposition text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForeignFormat {
     /// A gzip member.
@@ -25,11 +25,11 @@ pub enum ForeignFormat {
     Markup,
     /// Metric families of Prometheus's protobuf format, with or without their lengths.
     Protobuf,
-    /// A whole message of Cap'n Proto in its standard framing.
+    /// A complete Cap'n Proto message in standard framing.
     Capnp,
     /// Cap'n Proto in its packed encoding.
     PackedCapnp,
-    /// Bytes that no text has.
+    /// Binary data of unknown format.
     Binary,
 }
 
@@ -37,9 +37,9 @@ pub enum ForeignFormat {
 type Sign = fn(&[u8]) -> bool;
 
 impl ForeignFormat {
-    /// The format of data that begins so, or is so as a whole; `None` where it may well be text.
+    /// Recognizes the format of `data`; `None` if it may be text.
     ///
-    /// Meant for what was refused as text: it looks at the start alone, and behind a first line that is bad there may be good ones.
+    /// Meant for data that was refused as text: it examines mostly the start, so it may misjudge a text with a bad first line.
     #[must_use]
     pub fn of(data: &[u8]) -> Option<Self> {
         let signs: [(Self, Sign); 9] = [
@@ -75,12 +75,12 @@ impl fmt::Display for ForeignFormat {
     }
 }
 
-/// The first byte that counts of something that is text.
+/// The text without byte order mark and leading whitespace.
 fn text_start(data: &[u8]) -> &[u8] {
     data.strip_prefix(MARK).unwrap_or(data).trim_ascii_start()
 }
 
-/// Looks for a byte order mark of UTF-16, or two characters of ASCII in that encoding.
+/// Tests for a byte order mark of UTF-16, or two ASCII characters in that encoding.
 fn is_utf16(data: &[u8]) -> bool {
     let ascii = |byte: u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
     match data {
@@ -90,7 +90,7 @@ fn is_utf16(data: &[u8]) -> bool {
     }
 }
 
-/// Tests for an array or an object; an exposition begins with a brace too if the name of its metric is quoted.
+/// Tests for an array or an object. An exposition with a quoted metric name also begins with a brace.
 fn is_json(text: &[u8]) -> bool {
     let Some(inside) = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else {
         return text.starts_with(b"[");
@@ -107,7 +107,7 @@ fn is_json(text: &[u8]) -> bool {
     false
 }
 
-/// Tests for one whole message or several: the table of segments has the length of each.
+/// Tests for one or more complete messages by their segment tables.
 fn is_capnp(mut data: &[u8]) -> bool {
     const WORD: usize = 8;
     let number = |data: &[u8], at: usize| {

@@ -14,14 +14,14 @@ use super::buffer::{Buffer, LARGEST_READ};
 use super::{Fault, Inbound, MessagePart, Position, Refusal};
 use crate::model::AppName;
 
-/// How deep an object may be nested: two levels are of use, and what is deeper costs its app alone, up to here.
+/// Limit of nesting in an object: two levels are useful; deeper values up to this limit lose only their app, beyond it the connection.
 pub const MAX_DEPTH: u32 = 64;
 
-/// How many keys one object may have: well above the default of `store.max_apps`, while the notes about them, under a hundred
-/// bytes each, cost no more than twice the default of `max_message_bytes` when an object consists of nothing but keys.
+/// Limit of keys per object: well above the default of `store.max_apps`, while their index, under a hundred bytes per key, takes at most
+/// twice the default of `max_message_bytes` for an object of nothing but keys.
 pub const MAX_APPS_PER_OBJECT: usize = 1 << 18;
 
-/// What some editors put before UTF-8 text; it is let pass at the start of a stream.
+/// The byte order mark of UTF-8, which is skipped at the start of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The decoder of one connection.
@@ -30,9 +30,9 @@ pub(super) struct JsonStream {
     max: usize,
     lines: LineCounter,
     scan: Scan,
-    /// The object at the front of the buffer is complete and being handed out.
+    /// The complete object at the front of the buffer that is being returned app by app.
     complete: Option<CompleteObject>,
-    /// Where strings lose their escapes, before a copy of exactly their size is made.
+    /// Buffer for unescaping strings, before a copy of exactly their size is made.
     scratch: Vec<u8>,
 }
 
@@ -40,12 +40,12 @@ pub(super) struct JsonStream {
 #[derive(Debug, Clone, Copy)]
 struct CompleteObject {
     len: usize,
-    /// The first entry that has not been handed out.
+    /// Index of the next entry to return.
     next: usize,
 }
 
 impl JsonStream {
-    /// A decoder that takes objects of up to `max` bytes.
+    /// A decoder for objects of up to `max` bytes.
     pub(super) const fn new(max: usize) -> Self {
         Self {
             max,
@@ -56,17 +56,17 @@ impl JsonStream {
         }
     }
 
-    /// How much room to read into: as much again as an object already has, so that copies to larger buffers stay few.
+    /// Size of the next read: doubles the object, so that reallocations stay few.
     pub(super) fn room(&self, buffer: &Buffer) -> usize {
         buffer.len().min(self.max.saturating_sub(buffer.len()))
     }
 
-    /// The memory that the notes about the object at hand take.
+    /// Memory of the current object's index.
     pub(super) fn index_bytes(&self) -> usize {
         self.scan.entries.capacity() * size_of::<AppEntry>()
     }
 
-    /// The next app, if its whole object is there.
+    /// The next app, if its object is complete.
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Option<Result<Inbound, Refusal>> {
         loop {
             if let Some(complete) = self.complete {
@@ -83,7 +83,7 @@ impl JsonStream {
         }
     }
 
-    /// What is wrong with an end of the stream here.
+    /// The refusal if the stream ends here.
     pub(super) fn finish(&self, buffer: &Buffer) -> Option<Refusal> {
         let fault = Fault::Truncated {
             received: buffer.len() as u64,
@@ -92,7 +92,7 @@ impl JsonStream {
         (buffer.len() > 0).then(|| Refusal::without_app(self.position(buffer, 0), fault))
     }
 
-    /// Scans on; whether an object is complete.
+    /// Scans the unread bytes. Returns true if an object is complete.
     fn advance(&mut self, buffer: &mut Buffer) -> Result<bool, Refusal> {
         if !self.scan.begun() && !self.skip_whitespace(buffer) {
             return Ok(false);
@@ -117,7 +117,7 @@ impl JsonStream {
         }
     }
 
-    /// Takes what may stand between objects off the buffer; whether anything else is there.
+    /// Skips whitespace between objects. Returns true if other bytes follow.
     fn skip_whitespace(&mut self, buffer: &mut Buffer) -> bool {
         if buffer.offset() == 0 {
             let unread = buffer.unread();
@@ -137,7 +137,7 @@ impl JsonStream {
         buffer.len() > 0
     }
 
-    /// The object at the front is done with.
+    /// Removes the complete object.
     fn finish_object(&mut self, len: usize, buffer: &mut Buffer) {
         self.consume(len, buffer);
         self.scan.reset();
@@ -147,18 +147,18 @@ impl JsonStream {
         }
     }
 
-    /// Takes `n` bytes off the buffer and counts their lines.
+    /// Removes `n` bytes and counts their lines.
     fn consume(&mut self, n: usize, buffer: &mut Buffer) {
         self.lines = self.lines.at(buffer, n);
         buffer.consume(n);
     }
 
-    /// The place of the unread byte `at`.
+    /// The position of the unread byte `at`.
     fn position(&self, buffer: &Buffer, at: usize) -> Position {
         self.lines.at(buffer, at).position()
     }
 
-    /// The next app of a whole object.
+    /// The next app of a complete object.
     fn next_app(&mut self, complete: CompleteObject, buffer: &Buffer) -> Option<Result<Inbound, Refusal>> {
         let rest = &self.scan.entries[complete.next..];
         let skipped = rest.iter().take_while(|entry| entry.superseded).count();
@@ -175,19 +175,19 @@ impl JsonStream {
             })
         });
         Some(message.map_err(|(at, fault)| {
-            // Kept, because faults come in their order, and an object may be full of them.
+            // Kept, because faults come in order, and an object may be full of them.
             self.lines = self.lines.at(buffer, at);
             Refusal::of_app(&key(object, &entry), self.lines.position(), fault)
         }))
     }
 }
 
-/// LineCounter counted up to some byte of the stream.
+/// Line count up to a byte of the stream.
 #[derive(Debug, Clone, Copy)]
 struct LineCounter {
-    /// The offset in the stream of that byte.
+    /// The stream offset of that byte.
     offset: u64,
-    /// The line that it is in, from 1.
+    /// Its line, from 1.
     line: u64,
     /// The offset of the first byte of that line.
     start: u64,
@@ -202,7 +202,7 @@ impl LineCounter {
         }
     }
 
-    /// The count up to the unread byte `at`, which comes no earlier than the one that was counted to.
+    /// The count up to the unread byte `at`, which is not before the current one.
     fn at(self, buffer: &Buffer, at: usize) -> Self {
         let counted = usize::try_from(self.offset.saturating_sub(buffer.offset())).unwrap_or(at).min(at);
         let bytes = &buffer.unread()[counted..at];
@@ -220,7 +220,7 @@ impl LineCounter {
         }
     }
 
-    /// That byte's place.
+    /// The position of the byte.
     const fn position(self) -> Position {
         Position {
             offset: self.offset,
@@ -229,7 +229,7 @@ impl LineCounter {
     }
 }
 
-/// Marks all entries whose key comes again.
+/// Marks all entries with a key that occurs again.
 fn supersede(entries: &mut [AppEntry], object: &[u8]) {
     if entries.len() < 2 {
         return;
@@ -242,7 +242,7 @@ fn supersede(entries: &mut [AppEntry], object: &[u8]) {
     }
 }
 
-/// The key of an entry without its escapes.
+/// The unescaped key of an entry.
 fn key<'a>(object: &'a [u8], entry: &AppEntry) -> Cow<'a, [u8]> {
     let raw = &object[entry.key.clone()];
     if plain(raw) == raw.len() {
@@ -253,7 +253,7 @@ fn key<'a>(object: &'a [u8], entry: &AppEntry) -> Cow<'a, [u8]> {
     Cow::Owned(text)
 }
 
-/// The app that an entry is about.
+/// The app name of an entry.
 fn app(object: &[u8], entry: &AppEntry) -> Result<AppName, ScanError> {
     let name = key(object, entry);
     let wrong = |fault| (entry.key.start, fault);
@@ -290,7 +290,7 @@ fn data(object: &[u8], entry: &AppEntry, scratch: &mut Vec<u8>) -> Result<Bytes,
     }
 }
 
-/// Appends the strings of an array that holds nothing else, with a newline between each two.
+/// Appends the strings of an array of strings, separated by newlines.
 fn join(array: &[u8], out: &mut Vec<u8>) {
     let mut rest = array;
     let mut first = true;

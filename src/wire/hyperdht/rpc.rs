@@ -6,29 +6,29 @@ use bytes::Bytes;
 
 use super::{Reader, WireFault, Writer, shortened};
 
-/// The longest name of a method that is read; those in use have 7 characters.
+/// Limit of a method name in bytes; those in use have 7 characters.
 pub const MAX_METHOD_BYTES: usize = 255;
 
 /// The kinds of messages on a channel.
 const REQUEST: u64 = 0;
 const RESPONSE: u64 = 1;
 
-/// What the flags of a response say.
+/// Flags of a response.
 const IS_ERROR: u8 = 1;
 const HAS_CODE: u8 = 1 << 1;
 const HAS_CAUSE: u8 = 1 << 2;
 const HAS_CONTEXT: u8 = 1 << 3;
 
-/// What is said on a channel.
+/// A message on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// A request.
     Request {
-        /// Its number, which the response repeats; 0 where no response is wanted.
+        /// Its number, which the response repeats; 0 if no response is expected.
         id: u64,
-        /// What is asked for.
+        /// The requested method.
         method: String,
-        /// In the method's own encoding.
+        /// The argument, in the method's encoding.
         value: Bytes,
     },
     /// A response.
@@ -40,36 +40,36 @@ pub enum Call {
 pub struct Reply {
     /// The number of the request.
     pub id: u64,
-    /// In the method's own encoding, or why there is none.
+    /// The value in the method's encoding, or an error.
     pub outcome: Result<Bytes, RpcError>,
 }
 
-/// Why a request has no value for an answer. It is not for what the method itself has to say, such as "unauthorised".
+/// Error of the RPC protocol itself. Refusals by the method, such as "unauthorised", are values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcError {
-    /// In words.
+    /// The message.
     pub message: String,
-    /// Which kind it is, where it is said.
+    /// The code, if the response has one.
     pub code: Option<RpcErrorCode>,
 }
 
-/// Kinds of failures.
+/// Codes of RPC errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RpcErrorCode {
     /// There is no such method.
     UnknownMethod,
     /// The method has failed.
     Request,
-    /// The request cannot be read.
+    /// The request cannot be decoded.
     Decode,
-    /// The answer cannot be written.
+    /// The response cannot be encoded.
     Encode,
-    /// Another.
+    /// Another code.
     Other(String),
 }
 
 impl RpcErrorCode {
-    /// As it stands on the wire.
+    /// The code on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -102,10 +102,10 @@ impl fmt::Display for RpcError {
 }
 
 impl Call {
-    /// Reads what came on a channel; none where it is of a kind that this version does not know.
+    /// Decodes a message on a channel; `None` if it is of an unknown kind.
     ///
     /// # Errors
-    /// Where it is malformed.
+    /// If it is malformed.
     pub fn decode(kind: u64, payload: Bytes) -> Result<Option<Self>, WireFault> {
         let mut from = Reader::new(payload);
         Ok(match kind {
@@ -119,7 +119,7 @@ impl Call {
         })
     }
 
-    /// A request as a whole message, for the channel of this number.
+    /// Encodes a request on a channel as a complete message.
     #[must_use]
     pub fn request(channel: u64, id: u64, method: &str, value: &[u8]) -> Vec<u8> {
         let mut to = Writer::default();
@@ -127,7 +127,7 @@ impl Call {
         to.finish()
     }
 
-    /// A response as a whole message, for the channel of this number; the value is put together from its pieces.
+    /// Encodes a response on a channel as a complete message; the value may come in several pieces.
     #[must_use]
     pub fn response(channel: u64, id: u64, outcome: Result<&[Bytes], &RpcError>) -> Vec<u8> {
         /// Enough for the numbers before a value.

@@ -1,5 +1,5 @@
-//! The one pass over a JSON object: byte by byte as they come, it checks the syntax of RFC 8259 and notes where each app's
-//! name and value lie, so that a broken object is known at its first wrong byte and a whole one need not be searched again.
+//! Incremental scan of a JSON object: checks the syntax of RFC 8259 as bytes arrive and indexes each app's name and value, so that a broken
+//! object is refused at its first wrong byte and a complete one need not be scanned again.
 
 use std::ops::Range;
 
@@ -9,20 +9,20 @@ use super::text::plain;
 use super::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
 use crate::wire::{Fault, JsonType};
 
-/// One key of the outer object; positions count from its opening brace.
+/// A key of the outer object; positions count from its opening brace.
 #[derive(Debug, Clone)]
 pub(super) struct AppEntry {
-    /// The inside of the key's quotes.
+    /// Range of the key inside its quotes.
     pub(super) key: Range<usize>,
-    /// The first byte of the value.
+    /// Start of the value.
     pub(super) value: usize,
-    /// What is in the place of a text, and where.
+    /// Position and type of a value that is not a text.
     pub(super) wrong_type: Option<(usize, JsonType)>,
-    /// A later entry has the same key, and the last one counts.
+    /// True if a later entry has the same key; the last one counts.
     pub(super) superseded: bool,
 }
 
-/// What may come next between two tokens.
+/// The expected next token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
     Object,
@@ -34,7 +34,7 @@ enum Expect {
     CommaOrEnd,
 }
 
-/// Where the scan stopped.
+/// State of the scan between two calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Between(Expect),
@@ -49,16 +49,16 @@ enum ScanState {
 pub(super) struct Scan {
     state: ScanState,
     at: usize,
-    /// One bit per open bracket, the innermost lowest: set for an object.
+    /// One bit per open bracket, the innermost lowest; set for objects.
     open: u64,
     depth: u32,
-    /// Whether the string at hand is a key, and where its inside begins.
+    /// Start of the current string, if it is a key.
     key: Option<usize>,
-    /// The entries whose key has been read.
+    /// The entries so far.
     pub(super) entries: Vec<AppEntry>,
 }
 
-/// Where the object is wrong, and in what.
+/// Position and fault of an invalid object.
 pub(super) type ScanError = (usize, Fault);
 
 const _: () = assert!(MAX_DEPTH <= u64::BITS, "the open brackets are kept as bits of a u64");
@@ -75,7 +75,7 @@ impl Scan {
         }
     }
 
-    /// Makes ready for the next object, keeping no more memory than ordinary objects need.
+    /// Prepares for the next object, keeping only as much memory as ordinary objects need.
     pub(super) fn reset(&mut self) {
         const KEPT: usize = 256;
         let mut entries = std::mem::take(&mut self.entries);
@@ -84,12 +84,12 @@ impl Scan {
         *self = Self { entries, ..Self::new() };
     }
 
-    /// Whether bytes of an object were seen.
+    /// Returns true if the object has begun.
     pub(super) const fn begun(&self) -> bool {
         self.at > 0
     }
 
-    /// Goes on through `object`, which begins with what was passed before; the object's length once it is complete.
+    /// Continues the scan of `object`, which begins with the bytes of earlier calls. Returns its length once it is complete.
     pub(super) fn run(&mut self, object: &[u8]) -> Result<Option<usize>, ScanError> {
         while let Some(&byte) = object.get(self.at) {
             match self.state {
@@ -113,7 +113,7 @@ impl Scan {
         Err((self.at, Fault::Syntax(what.into())))
     }
 
-    /// Runs through the inside of a string.
+    /// Scans the inside of a string.
     fn text(&mut self, object: &[u8]) -> Result<(), ScanError> {
         loop {
             self.at += plain(&object[self.at..]);
@@ -152,7 +152,7 @@ impl Scan {
         self.state = match byte {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => ScanState::Text,
             b'u' => ScanState::Hex(4),
-            _ => return self.wrong(format!("{} is no escape", shown(byte))),
+            _ => return self.wrong(format!("{} is not an escape", describe(byte))),
         };
         self.at += 1;
         Ok(())
@@ -160,28 +160,31 @@ impl Scan {
 
     fn hex(&mut self, byte: u8, left: u8) -> Result<(), ScanError> {
         if !byte.is_ascii_hexdigit() {
-            return self.wrong(format!("expected a hexadecimal digit, found {}", shown(byte)));
+            return self.wrong(format!("expected a hexadecimal digit, found {}", describe(byte)));
         }
         self.state = if left == 1 { ScanState::Text } else { ScanState::Hex(left - 1) };
         self.at += 1;
         Ok(())
     }
 
-    /// Runs through a number, `true`, `false` or `null`, and judges it at its end.
+    /// Scans a number, `true`, `false` or `null`, and validates it at its end.
     fn scalar(&mut self, object: &[u8], start: usize) -> Result<(), ScanError> {
         self.at += object[self.at..].iter().take_while(|&&byte| is_scalar(byte)).count();
         if self.at < object.len() {
             let scalar = &object[start..self.at];
             if serde_json::from_slice::<IgnoredAny>(scalar).is_err() {
                 let cut = &scalar[..scalar.len().min(32)];
-                return Err((start, Fault::Syntax(format!("{} is no JSON value", String::from_utf8_lossy(cut)))));
+                return Err((
+                    start,
+                    Fault::Syntax(format!("{} is not a JSON value", String::from_utf8_lossy(cut))),
+                ));
             }
             self.state = ScanState::Between(Expect::CommaOrEnd);
         }
         Ok(())
     }
 
-    /// A byte outside of strings and scalars.
+    /// Handles a byte outside of strings and scalars.
     fn between(&mut self, byte: u8, expect: Expect) -> Result<(), ScanError> {
         let next = match (byte, expect) {
             (b' ' | b'\t' | b'\r' | b'\n', _) => expect,
@@ -227,7 +230,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Notes where an app's value begins, and the first thing in it that is no text.
+    /// Records the start of an app's value, and the first part of it that is not a text.
     fn note(&mut self, found: Option<JsonType>) {
         let in_lines = self.depth == 2 && !self.in_object();
         if let Some(entry) = self.entries.last_mut() {
@@ -275,17 +278,17 @@ impl Scan {
             Expect::CommaOrEnd if self.in_object() => "`,` or `}`",
             Expect::CommaOrEnd => "`,` or `]`",
         };
-        self.wrong(format!("expected {expected}, found {}", shown(byte)))
+        self.wrong(format!("expected {expected}, found {}", describe(byte)))
     }
 }
 
-/// Bytes that numbers and literals consist of.
+/// Returns true for bytes of numbers and literals.
 const fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
-/// A byte in a sentence.
-fn shown(byte: u8) -> String {
+/// Description of a byte.
+fn describe(byte: u8) -> String {
     if byte.is_ascii_graphic() {
         format!("`{}`", char::from(byte))
     } else {

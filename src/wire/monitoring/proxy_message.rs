@@ -1,4 +1,4 @@
-//! Messages of our own: what happened in this proxy, and the frame around what other servers said.
+//! Messages about events of this proxy, and the envelope of relayed messages.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -9,17 +9,17 @@ use crate::model::{LabelPair, Timestamp};
 /// A message of this proxy.
 #[derive(Debug, Clone, Copy)]
 pub struct ProxyMessage<'a> {
-    /// When it happened.
+    /// Time of the event.
     pub at: Timestamp,
-    /// The proxy's name; it stands both for the peer and for the monitor.
+    /// The proxy's name, used as both peer and monitor.
     pub proxy: &'a str,
-    /// Its number in the stream.
+    /// Its sequence number in the stream.
     pub seq: u64,
-    /// What happened.
+    /// The event.
     pub event: ProxyEvent<'a>,
 }
 
-/// What happened in this proxy. Serialised it is an object with one key, the topic's.
+/// An event of this proxy, serialized as an object with one key, the topic.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProxyEvent<'a> {
@@ -27,15 +27,15 @@ pub enum ProxyEvent<'a> {
     AppUpdate {
         /// Its name.
         app: &'a str,
-        /// Where the update came from, as `/apps` says it.
+        /// The source of the update, as in `/apps`.
         source: &'a str,
-        /// Its families, where texts are read at all.
+        /// Number of its families, if texts are parsed.
         #[serde(skip_serializing_if = "Option::is_none")]
         families: Option<usize>,
-        /// Its series, likewise.
+        /// Number of its series, likewise.
         #[serde(skip_serializing_if = "Option::is_none")]
         series: Option<u32>,
-        /// The length of its exposition text.
+        /// Length of its exposition text.
         bytes: u64,
     },
     /// An application was forgotten.
@@ -45,12 +45,12 @@ pub enum ProxyEvent<'a> {
     },
     /// A one-shot event was accepted.
     OneShot {
-        /// The family it will stand under.
+        /// The family of its sample.
         metric: &'a str,
         /// Its labels, unescaped.
         #[serde(serialize_with = "as_object")]
         labels: &'a [LabelPair],
-        /// Its value; a string where JSON has no number for it: `NaN`, `+Inf`, `-Inf`.
+        /// Its value; a string for numbers that JSON does not support: `NaN`, `+Inf`, `-Inf`.
         #[serde(serialize_with = "as_number")]
         value: f64,
     },
@@ -58,15 +58,15 @@ pub enum ProxyEvent<'a> {
     Poll {
         /// The application's name.
         endpoint: &'a str,
-        /// Whether it answered well.
+        /// True if the poll succeeded.
         up: bool,
-        /// How long it took.
+        /// Duration of the poll.
         seconds: f64,
     },
 }
 
 impl ProxyMessage<'_> {
-    /// Appends the whole text of the message.
+    /// Appends the complete text of the message.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"event\":{");
         push_key(out, "timestamp", true);
@@ -79,12 +79,12 @@ impl ProxyMessage<'_> {
         push_text(out, self.proxy);
         let start = out.len();
         push(out, self.event);
-        // The topic's object becomes one more key: its opening brace makes room for a comma, its closing one closes the event.
+        // The topic's object becomes one more key: its opening brace is replaced by a comma, its closing brace closes the event.
         out[start] = b',';
         out.extend_from_slice(b"}\n");
     }
 
-    /// Appends the whole text of a message of another server: its event as [`super::UpstreamMessage::write`] wrote it, and its number in our stream.
+    /// Appends the complete text of a relayed message: its event as written by [`super::UpstreamMessage::write`], and its sequence number.
     pub fn write_relayed(seq: u64, event: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"event\":{");
         push_key(out, "seq", true);

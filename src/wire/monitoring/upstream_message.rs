@@ -1,4 +1,4 @@
-//! Messages of other servers: read, counted, and written again for our own subscribers.
+//! Messages of upstream servers: parsed, counted, and rewritten for subscribers.
 
 use std::borrow::Cow;
 
@@ -10,63 +10,63 @@ use super::legacy;
 use super::object::{MAX_KEYS, Object, push, push_key, push_text};
 use crate::model::Topic;
 
-/// The key of the addresses of a `bitswap_message` as they were before they were made legible to the original client.
+/// The key of the addresses of a `bitswap_message` before their conversion for the original client.
 const FULL_CONNECTED_ADDRESSES: &str = "full_connected_addresses";
-/// The key of the address of a `connection_event` as it was before.
+/// The key of the address of a `connection_event` before its conversion.
 const FULL_REMOTE: &str = "full_remote";
 
 /// The keys of an event that a proxy writes.
 const OURS: [&str; 5] = ["monitor", "seq", "hops", FULL_REMOTE, FULL_CONNECTED_ADDRESSES];
-/// The most other keys of an event. With ours it still has few enough for the next proxy to read.
+/// Limit of other keys per event, so that the next proxy accepts it with ours added.
 const MAX_FOREIGN_KEYS: usize = MAX_KEYS - OURS.len();
 
-/// A message of another server.
+/// A message of an upstream server.
 #[derive(Debug)]
 pub struct UpstreamMessage<'a> {
     event: Object<'a>,
-    /// What it is about; `None` when it has no key that this program knows.
+    /// Its topic; `None` if it has no known key.
     pub topic: Option<Topic>,
-    /// What there is to count in it.
+    /// Its counts.
     pub tally: Tally,
-    /// How many proxies it has passed: messages that two proxies send each other in a circle are ended by it.
+    /// Number of proxies that relayed it, by which loops are detected.
     pub hops: u32,
     addresses: Addresses<'a>,
 }
 
-/// Why a message cannot be used. The stream itself can be read on.
+/// Error of a message. The stream itself can be continued.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamMessageError {
-    /// It is not the JSON that the protocol describes.
+    /// It is not the JSON of the protocol.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// It has more keys than any event.
+    /// It has too many keys.
     #[error("the event has more than {MAX_FOREIGN_KEYS} keys")]
     TooManyKeys,
     /// It has no event.
-    #[error("there is no event in it")]
+    #[error("it has no event")]
     NoEvent,
-    /// The time or the peer is missing, or is no string.
-    #[error("{0:?} is missing or no string")]
+    /// The time or the peer is missing, or not a string.
+    #[error("{0:?} is missing or not a string")]
     NoText(&'static str),
-    /// A number that stands for a kind stands for none.
-    #[error("{0} has no meaning {1}")]
+    /// An unknown number of a kind.
+    #[error("{0} has the unknown value {1}")]
     Kind(&'static str, u8),
 }
 
-/// What is counted of a message, under the names of the original client's metrics.
+/// Counts of messages, with the names of the original client's metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Bitswap messages.
     pub messages: u64,
-    /// Wantlists that were whole.
+    /// Full wantlists.
     pub wantlists_full: u64,
-    /// Wantlists that were changes to an earlier one.
+    /// Incremental wantlists.
     pub wantlists_incremental: u64,
-    /// Wantlist entries that ask for a block: without and with `SendDontHave`.
+    /// Wantlist entries for a block: without and with `SendDontHave`.
     pub want_block: [u64; 2],
-    /// Wantlist entries that ask who has a block: without and with `SendDontHave`.
+    /// Wantlist entries for the presence of a block: without and with `SendDontHave`.
     pub want_have: [u64; 2],
-    /// Wantlist entries that take a wish back.
+    /// Wantlist entries that cancel a request.
     pub cancel: u64,
     /// Blocks.
     pub blocks: u64,
@@ -80,7 +80,7 @@ pub struct Tally {
     pub disconnected: u64,
 }
 
-/// A string that borrows from the message unless it is written with escapes.
+/// A string that borrows from the message unless it contains escapes.
 #[derive(Debug, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -122,10 +122,10 @@ struct Addresses<'a> {
 }
 
 impl<'a> UpstreamMessage<'a> {
-    /// Reads the text of a message.
+    /// Parses the text of a message.
     ///
     /// # Errors
-    /// When it is not as the protocol describes; what is unknown in it is no error.
+    /// If it violates the protocol. Unknown keys are accepted.
     pub fn read(text: &'a [u8]) -> Result<Self, UpstreamMessageError> {
         let envelope: Object<'a> = serde_json::from_slice(text)?;
         let event: Object<'a> = serde_json::from_str(envelope.get("event").ok_or(UpstreamMessageError::NoEvent)?.get())?;
@@ -157,9 +157,9 @@ impl<'a> UpstreamMessage<'a> {
         })
     }
 
-    /// Appends the event for our own subscribers: an object with all that it had and the name of its `monitor`, ready for
-    /// [`ProxyMessage::write_relayed`](super::ProxyMessage::write_relayed). With `legacy_addresses` its addresses are written as the original
-    /// client can read them, and stand in full beside.
+    /// Appends the event for subscribers: its object with the name of its `monitor`, ready for
+    /// [`ProxyMessage::write_relayed`](super::ProxyMessage::write_relayed). With `legacy_addresses` its addresses are
+    /// converted for the original client, and the full ones are added.
     pub fn write(&self, monitor: &str, legacy_addresses: bool, out: &mut Vec<u8>) {
         let changed = if legacy_addresses {
             self.addresses.rewritten()
@@ -190,7 +190,7 @@ impl<'a> UpstreamMessage<'a> {
     }
 }
 
-/// The topic under which an event is sent on.
+/// The topic of an event.
 fn topic(event: &Object<'_>) -> Option<Topic> {
     if event.get("bitswap_message").is_some() || event.get("connection_event").is_some() {
         return Some(Topic::Bitswap);
@@ -200,7 +200,7 @@ fn topic(event: &Object<'_>) -> Option<Topic> {
         .find(|topic| *topic != Topic::Bitswap && event.get(topic.as_str()).is_some())
 }
 
-/// The proxies that an event has passed: each gives it a monitor, and from the second on a count.
+/// The number of proxies that relayed an event: the first one adds a monitor, further ones a count.
 fn hops(event: &Object<'_>) -> u32 {
     match (event.get("monitor"), event.get("hops")) {
         (None, _) => 0,
@@ -264,7 +264,7 @@ impl Tally {
     }
 }
 
-/// The addresses that read otherwise for the original client.
+/// The addresses that change for the original client.
 #[derive(Debug, Default)]
 struct Rewritten {
     connected: Option<Vec<String>>,
@@ -275,7 +275,7 @@ impl Addresses<'_> {
     fn rewritten(&self) -> Rewritten {
         let connected = self.connected.iter().any(|Text(full)| legacy(full) != *full).then(|| {
             let cut = self.connected.iter().map(|Text(full)| legacy(full).into_owned());
-            // An address of which nothing is left says nothing; the full list has it.
+            // Addresses without a supported part are omitted; the full list has them.
             cut.filter(|address| !address.is_empty()).collect()
         });
         let remote = self.remote.as_ref().and_then(|Text(full)| {
@@ -287,7 +287,7 @@ impl Addresses<'_> {
 }
 
 impl Rewritten {
-    /// Writes the value of a key of `event` if an address in it changed.
+    /// Writes the value of a key of `event` if one of its addresses changed. Returns true if it did.
     fn write(&self, key: &str, value: &RawValue, out: &mut Vec<u8>) -> bool {
         match (key, &self.connected, &self.remote) {
             ("bitswap_message", Some(connected), _) => replace(value, "connected_addresses", connected, out),
