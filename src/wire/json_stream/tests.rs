@@ -162,7 +162,7 @@ fn broken_syntax_ends_the_connection_at_its_first_wrong_byte() {
             "{\"a\":\"x\ny\"",
             "line 1, column 8 (byte 7): the control character 0x0a in a string needs an escape",
         ),
-        ("{\"a\":\"\\x\"", "line 1, column 8 (byte 7): `x` is no escape"),
+        ("{\"a\":\"\\x\"", "line 1, column 8 (byte 7): `x` is not an escape"),
         (
             "{\"a\":\"\\u12g4\"",
             "line 1, column 11 (byte 10): expected a hexadecimal digit, found `g`",
