@@ -8,7 +8,7 @@ use super::error::PollError;
 use super::files;
 use super::settings::{Credentials, Password};
 
-/// The header's value, made of what the files say now.
+/// The header's value, from the current content of the files.
 pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, PollError> {
     let (text, file) = match credentials {
         None => return Ok(None),
@@ -24,7 +24,7 @@ pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<H
     };
     let mut value = HeaderValue::try_from(text).map_err(|_| PollError::File {
         path: file,
-        why: "a token has no line breaks or control characters".to_owned(),
+        why: "a token must not contain line breaks or control characters".to_owned(),
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(&path, " \n").unwrap();
         assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("empty"));
         let folder = Credentials::BearerFile(folder.path().to_owned());
-        assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("no regular file"));
+        assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("not a regular file"));
     }
 
     #[tokio::test]

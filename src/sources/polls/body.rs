@@ -1,4 +1,4 @@
-//! The body of an answer, read and decompressed no further than its limit.
+//! The body of a response, read and decompressed up to its limit.
 
 use std::io::{self, Write};
 
@@ -14,28 +14,29 @@ use crate::model::Syntax;
 use crate::sources::LARGE_BYTES;
 use crate::wire::ForeignFormat;
 
-/// Bodies larger than [`LARGE_BYTES`] in work at once, over all endpoints; more of them wait for a place while they are read: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
+/// Limit of concurrent bodies over [`LARGE_BYTES`], over all endpoints; further ones wait while they are read. Bounds the memory of polls
+/// to this number times `max_body_bytes`, in addition to the store's.
 pub(super) const LARGE_AT_ONCE: usize = 8;
 
-/// Decompressed bytes after which other tasks get a turn: about a tenth of a millisecond's work.
+/// Decompressed bytes after which the task yields: about a tenth of a millisecond of work.
 const TURN_BYTES: usize = 256 << 10;
 
-/// Bytes of a Content-Encoding that are shown: more than any real name has.
-const SHOWN_CODING_BYTES: usize = 32;
+/// Bytes of a Content-Encoding that are quoted: more than any real name has.
+const QUOTED_ENCODING_BYTES: usize = 32;
 
-/// How a body is to be read.
+/// Reader of response bodies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyReader<'a> {
-    /// The longest body, as sent and decompressed.
+    /// The limit in bytes, both as received and decompressed.
     pub(super) limit: usize,
-    /// How long it was the last time.
+    /// The length of the previous body.
     pub(super) expected: usize,
-    /// Places for large bodies.
+    /// Permits for large bodies.
     pub(super) permits: &'a Semaphore,
 }
 
 impl BodyReader<'_> {
-    /// Reads a body whose headers are `headers`.
+    /// Reads a body with these headers.
     pub(super) async fn read<B>(self, headers: &HeaderMap, mut body: B) -> Result<Bytes, PollError>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
@@ -65,12 +66,12 @@ impl BodyReader<'_> {
                 }
             }
         }
-        // Exactly as large as needed: it is going to be kept.
+        // An allocation of exact size, because the body is kept.
         Ok(Bytes::from(sink.finish()?.into_boxed_slice()))
     }
 }
 
-/// Where the bytes of a body go.
+/// Destination of the bytes of a body.
 enum Sink {
     Plain(Limited),
     Gzip(Box<MultiGzDecoder<Limited>>),
@@ -96,7 +97,7 @@ impl Sink {
         }
     }
 
-    /// Takes some bytes off the front of `data`; a decoder takes no more than it has room to decompress at once.
+    /// Consumes some bytes from the front of `data`; a decoder consumes no more than it can decompress at once.
     fn take(&mut self, data: &mut Bytes) -> Result<(), PollError> {
         let taken = match self {
             Self::Plain(out) => out.write(data),
@@ -134,11 +135,11 @@ impl Sink {
     }
 }
 
-/// Bytes that cannot become more than so many.
+/// Buffer with a size limit.
 struct Limited {
     bytes: Vec<u8>,
     limit: usize,
-    /// Whether there was more to write than fits.
+    /// True if a write exceeded the limit.
     full: bool,
 }
 
@@ -157,8 +158,8 @@ impl Write for Limited {
     }
 }
 
-/// The format that a body's Content-Type names: text for every type that is not an exposition's, such as the `text/html` of plain web
-/// servers. `None` where the type is missing or empty, so that the last line of the text decides.
+/// The syntax by the Content-Type of a body: the text format for types that are not an exposition's, such as the `text/html` of simple web
+/// servers. `None` if the type is missing or empty, so that it is detected by the last line.
 pub(super) fn syntax(headers: &HeaderMap) -> Option<Syntax> {
     let given = headers.get(header::CONTENT_TYPE)?;
     if given.as_bytes().trim_ascii().is_empty() {
@@ -175,22 +176,22 @@ fn coding(headers: &HeaderMap) -> &[u8] {
         .trim_ascii()
 }
 
-/// A Content-Encoding that is none that was asked for. As in Prometheus the body counts as plain text, which it nearly always is.
+/// An unknown Content-Encoding. As in Prometheus, the body is then parsed as plain text, which it nearly always is.
 pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     let coding = coding(headers);
     let known = [&b""[..], b"identity", b"gzip", b"x-gzip"]
         .iter()
         .any(|known| known.eq_ignore_ascii_case(coding));
-    let shown = || {
-        String::from_utf8_lossy(&coding[..coding.len().min(SHOWN_CODING_BYTES)])
+    let quoted = || {
+        String::from_utf8_lossy(&coding[..coding.len().min(QUOTED_ENCODING_BYTES)])
             .escape_debug()
             .to_string()
     };
-    (!known).then(shown)
+    (!known).then(quoted)
 }
 
-/// Refuses what is a page, such as one to log in, before it replaces good data, although some line of it may look like a sample. Other
-/// texts the store judges by whether a line of them can be used.
+/// Refuses HTML and XML, such as a login page, before it replaces valid data, although a line of it may look like a sample. Other texts
+/// are refused by the store if no line is usable.
 pub(super) fn reject_markup(body: &[u8]) -> Result<(), PollError> {
     match ForeignFormat::of(body) {
         Some(page @ ForeignFormat::Markup) => Err(PollError::NotMetrics(page)),
@@ -228,7 +229,7 @@ mod tests {
             permits: &permits,
         };
         let read = reader.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
-        assert_eq!(permits.available_permits(), LARGE_AT_ONCE, "every place is given back");
+        assert_eq!(permits.available_permits(), LARGE_AT_ONCE, "every permit is returned");
         read
     }
 
@@ -319,7 +320,7 @@ mod tests {
         }
         assert_eq!(named(b"utf-8").as_deref(), Some("utf-8"));
         assert_eq!(named(b"\xff").as_deref(), Some("\u{fffd}"));
-        assert_eq!(named(&[b'x'; 100]).map(|it| it.len()), Some(SHOWN_CODING_BYTES));
+        assert_eq!(named(&[b'x'; 100]).map(|it| it.len()), Some(QUOTED_ENCODING_BYTES));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The connection to a target: looked up, connected, encrypted, and used again for as long as the target keeps it open.
+//! The connection to a target: name lookup, TCP, TLS, and keep-alive as long as the target allows.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,27 +22,27 @@ use super::normalizing_stream::{HeadExpected, NormalizingStream};
 use super::socket::{CloseMode, PollSocket};
 use super::trust::Trust;
 
-/// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
+/// Limit of addresses that are tried per poll: enough for IPv6 and IPv4 of a few hosts, few enough to leave each some time.
 const MAX_ADDRESSES: usize = 8;
 
-/// The longest head of an answer, and the most of a body that waits unread: exporters send some hundred bytes of headers.
+/// Limit of a response head, and of the unread part of a body: exporters send some hundred bytes of headers.
 pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// The most header lines of an answer: as many of 32 bytes as the longest head has room for.
+/// Limit of header lines: as many of 32 bytes as fit into the largest head.
 const MAX_HEADERS: usize = MAX_HEAD_BYTES / 32;
 
-/// What a request looks like here: polls have no body.
+/// A poll request, which has no body.
 pub(super) type PollRequest = Request<Empty<Bytes>>;
 
-/// The one connection of an endpoint. Dropping it closes everything.
+/// The connection of an endpoint. Dropping it closes everything.
 #[derive(Debug)]
 pub(super) struct PollConnection {
     trust: Trust,
     open: Option<OpenConnection>,
-    /// A lookup under way, together with its host. The system's resolver cannot be told to stop, so a poll that runs out of
-    /// time leaves it to the next one, and there is never more than one thread waiting for it.
+    /// A running lookup and its host. The system's resolver cannot be cancelled, so a poll that times out leaves it to the next one, and at
+    /// most one thread waits for it.
     lookup: Option<(String, AbortOnDropHandle<io::Result<Vec<SocketAddr>>>)>,
-    /// What is being done, for the message if time runs out.
+    /// The current phase, for the message of a timeout.
     pub(super) phase: Phase,
 }
 
@@ -52,7 +52,7 @@ struct OpenConnection {
     sender: SendRequest<Empty<Bytes>>,
     head_expected: HeadExpected,
     close_mode: CloseMode,
-    /// Drives the connection; its end is seen by `sender`.
+    /// Drives the connection; `sender` observes its end.
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -66,23 +66,23 @@ impl PollConnection {
         }
     }
 
-    /// Closes the connection, whatever state it is in. It is reset unless the last answer on it was [taken](Self::mark_received).
+    /// Closes the connection. It is reset unless the last response was [received](Self::mark_received).
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
-    /// The last answer was taken for good: the connection may end as it will.
+    /// Marks the last response as received: the connection is closed gracefully from now on.
     pub(super) fn mark_received(&self) {
         if let Some(open) = &self.open {
             open.close_mode.set_graceful();
         }
     }
 
-    /// Sends a request made by `request` to the origin of `url` and waits for the head of the answer.
+    /// Sends the request of `request` to the origin of `url` and waits for the head of the response.
     ///
-    /// Until [`PollConnection::mark_received`] says that the answer was taken the connection is reset when it ends.
+    /// The connection is reset on close until [`PollConnection::mark_received`] is called.
     ///
-    /// A target may close an idle connection just when the next request is on its way; that request, and only such a one, is sent once more.
+    /// A target may close an idle connection while the next request is in flight; only such a request is retried once.
     pub(super) async fn send(
         &mut self,
         url: &Url,
@@ -110,6 +110,7 @@ impl PollConnection {
         let addresses = self.addresses(url).await?;
         self.phase = Phase::Connecting;
         let stream = PollSocket::new(connect_any(url, &addresses, deadline).await?);
+        tracing::debug!(host = url.host_str(), "connected for polls");
         let close_mode = stream.close_mode();
         match url.scheme() {
             "https" => {
@@ -155,7 +156,7 @@ impl PollConnection {
     }
 }
 
-/// Tries one address after the other. Each has its share of the time that is left, so that a dead one does not use up all of it.
+/// Tries the addresses in order. Each gets an equal share of the remaining time, so that a dead one does not use up all of it.
 async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, PollError> {
     let mut failure = PollError::Lookup {
         host: url.host_str().unwrap_or_default().to_owned(),
@@ -167,7 +168,7 @@ async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> 
         let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
         match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
-                // Without it a request could wait for the acknowledgement of the one before; it fails only for a dead socket.
+                // Without it a request could wait for the acknowledgement of the previous one; it fails only for a dead socket.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -188,14 +189,14 @@ async fn secure(
         host: host.to_owned(),
         why,
     };
-    // A URL writes IPv6 addresses in brackets, a certificate does not.
+    // URLs have IPv6 addresses in brackets, certificates do not.
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(bare).map_err(|e| fail(e.to_string()))?;
     tls.connect(name, stream).await.map_err(|e| fail(e.to_string()))
 }
 
 impl OpenConnection {
-    /// Begins HTTP on a fresh connection.
+    /// Starts HTTP on a new connection.
     async fn handshake(
         url: &Url,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -208,7 +209,7 @@ impl OpenConnection {
             .handshake(TokioIo::new(NormalizingStream::new(stream, head_expected.clone())));
         let (sender, connection) = handshake.await.map_err(|e| PollError::http(&e))?;
         let driver = tokio::spawn(async move {
-            // An error here is reported by the sender or by the body.
+            // Errors are reported by the sender or by the body.
             let _ = connection.await;
         });
         Ok(Self {
@@ -220,7 +221,7 @@ impl OpenConnection {
         })
     }
 
-    /// Sends a request, once the response before it has been read. Until the response to it was taken the connection is reset when it ends.
+    /// Sends a request after the previous response was read. The connection is reset on close until the response is marked as received.
     async fn request(&mut self, request: PollRequest) -> hyper::Result<Response<Incoming>> {
         self.close_mode.set_reset();
         self.head_expected.set();

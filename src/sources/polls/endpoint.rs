@@ -1,4 +1,4 @@
-//! The task of one endpoint: wait, poll, tell the store.
+//! The task of one endpoint: waits, polls, writes into the store.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use crate::supervise::{blocking, panic_message};
 use crate::telemetry::{Rejection, SharedTelemetry};
 use crate::wire::ForeignFormat;
 
-/// Whom an endpoint tells what it learns.
+/// Destinations of an endpoint's results.
 #[derive(Debug, Clone)]
 pub(super) struct PollContext {
     pub(super) inlet: Inlet,
@@ -28,14 +28,14 @@ pub(super) struct PollContext {
     pub(super) clock: Clock,
 }
 
-/// One endpoint at work.
+/// The task of one endpoint.
 pub(super) struct EndpointTask {
     target: Arc<Target>,
     schedule: PollSchedule,
     fetcher: Fetcher,
     context: PollContext,
-    /// The events of the last answer that bear times. One that comes again, because its server was killed before it knew that
-    /// it had been received, or because it is no server of events but shows theirs for a while, is no new one.
+    /// The events with timestamps of the last response. They are not recorded again if the next response repeats them, because the server was
+    /// killed before it saw the acknowledgement, or because it exposes events for some time.
     recorded: HashSet<(LabelSet, Timestamp)>,
 }
 
@@ -50,7 +50,7 @@ impl EndpointTask {
         }
     }
 
-    /// Polls until `stop`, and gives back how the endpoint has been doing.
+    /// Polls until `stop` and returns the schedule.
     pub(super) async fn run(mut self, stop: CancellationToken) -> PollSchedule {
         self.announce();
         loop {
@@ -70,13 +70,16 @@ impl EndpointTask {
                         fetched = self.fetch() => Some(fetched),
                     };
                     let Some((fetched, took)) = fetched else { return self.schedule };
-                    self.settle(fetched, took).await;
+                    if let Ok(response) = &fetched {
+                        tracing::trace!(endpoint = %self.target.endpoint.name, bytes = response.body.len(), "poll response received");
+                    }
+                    self.finish_poll(fetched, took).await;
                 }
             }
         }
     }
 
-    /// Polls, and measures the time that takes. A panic costs this poll alone. Data that becomes stale meanwhile is withdrawn.
+    /// Polls once and measures the duration. A panic fails only this poll. Data that becomes stale meanwhile is withdrawn.
     async fn fetch(&mut self) -> (Result<PollResponse, PollError>, Duration) {
         let began = Instant::now();
         let (schedule, target, context) = (&mut self.schedule, &self.target, &self.context);
@@ -103,8 +106,8 @@ impl EndpointTask {
         (fetched, took)
     }
 
-    /// Stores what a poll brought and says how it went.
-    async fn settle(&mut self, fetched: Result<PollResponse, PollError>, took: Duration) {
+    /// Stores the result of a poll and reports its success.
+    async fn finish_poll(&mut self, fetched: Result<PollResponse, PollError>, took: Duration) {
         let stored = match fetched {
             Ok(response) => self.store(response).await,
             Err(failure) => Err(failure),
@@ -117,6 +120,7 @@ impl EndpointTask {
             took,
             at: (self.context.clock)(),
         });
+        tracing::debug!(endpoint = %app, up = stored.is_ok(), seconds = took.as_secs_f64(), "polled");
         let transition = self.schedule.polled(Instant::now(), stored.is_ok());
         match (stored, transition) {
             (Err(failure), transition) => {
@@ -130,7 +134,7 @@ impl EndpointTask {
         }
     }
 
-    /// Records the events of an answer, which then counts as received, and stores the rest of it.
+    /// Records the events of a response, which is then marked as received, and stores the rest.
     async fn store(&mut self, mut response: PollResponse) -> Result<(), PollError> {
         let sample = response.swarm.take().map(|(connections, peers)| PeerSample {
             at: (self.context.clock)(),
@@ -157,12 +161,12 @@ impl EndpointTask {
             Err(refused) => {
                 let (reason, _) = unusable(&refused, &body);
                 telemetry.rejected_total.with([source, reason]).inc();
-                Err(why_unusable(refused, &body, coding))
+                Err(unusable_body(refused, &body, coding))
             }
         }
     }
 
-    /// Takes the events out of an update and puts them into the event log. The answer has been received once they are durable.
+    /// Moves the events of an update into the event log. The response is marked as received once they are durable.
     async fn record_events(&mut self, mut update: Update) -> Result<Update, PollError> {
         let Some((metric, families)) = self.target.events.clone() else {
             self.fetcher.mark_received(false);
@@ -199,24 +203,24 @@ impl EndpointTask {
         self.work(update.body.len(), move || inlet.put_polled(update)).await
     }
 
-    /// Does work on a text of so many bytes. A large one takes long enough to make other tasks late.
+    /// Runs `work` on a text of `bytes` bytes; on a blocking thread if it is large, because it would delay other tasks.
     async fn work<T: Send + 'static>(&self, bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PollError> {
         let caught = move || catch_unwind(AssertUnwindSafe(work));
         let done = if bytes > LARGE_BYTES { blocking(caught).await } else { caught() };
         done.map_err(|panic| self.panicked(&*panic))
     }
 
-    /// Samples that stand as events and cannot be any are left out, and counted.
+    /// Counts and logs event samples that are not valid events and were left out.
     fn refuse_events(&self, count: u64, first: &str) {
         let source = &*self.target.source;
-        let detail = format!("a sample of its one-shot events cannot be one: {first}");
+        let detail = format!("invalid sample among its one-shot events: {first}");
         self.context.telemetry.reject(Rejection {
             source,
             peer: self.target.endpoint.url.host_str().unwrap_or_default(),
             reason: "bad_event",
             detail: &detail,
         });
-        // The one that the rejection has counted is the first.
+        // The rejection has counted the first one.
         self.context.telemetry.rejected_total.with([source, "bad_event"]).add(count - 1);
     }
 
@@ -238,16 +242,16 @@ impl EndpointTask {
         }
     }
 
-    /// Lists the endpoint before anything was heard of it.
+    /// Lists the endpoint in `/apps` before its first poll.
     fn announce(&self) {
         let now = (self.context.clock)();
         let announced = self.context.inlet.announce(self.target.endpoint.name.clone(), self.origin(), now);
         if let Err(refused) = announced {
-            tracing::warn!(endpoint = %self.target.endpoint.name, "cannot list a polled endpoint: {refused}");
+            tracing::warn!(endpoint = %self.target.endpoint.name, "cannot add endpoint: {refused}");
         }
     }
 
-    /// Shows a failure in `/apps`, where the endpoint stands even if somebody deleted it meanwhile.
+    /// Shows a failure in `/apps`; lists the endpoint again if it was deleted meanwhile.
     fn show_failure(&self, failure: &PollError) {
         let (inlet, app) = (&self.context.inlet, &self.target.endpoint.name);
         let what = format!("poll failed: {failure}");
@@ -266,17 +270,17 @@ impl EndpointTask {
     }
 }
 
-/// Takes stale data out of the exposition.
+/// Removes stale data from the exposition.
 fn withdraw(schedule: &mut PollSchedule, target: &Target, context: &PollContext) {
     let endpoint = &target.endpoint;
     context.inlet.withdraw(&endpoint.name);
     context.inlet.put_peers(&endpoint.name, None);
     schedule.withdrawn();
-    tracing::warn!(endpoint = %endpoint.name, "no good poll for {:?}: its data leaves /metrics", endpoint.stale_after);
+    tracing::warn!(endpoint = %endpoint.name, "no successful poll for {:?}: its series are dropped from /metrics until it recovers", endpoint.stale_after);
 }
 
-/// The failure of a poll whose body is of no use: names its format if it is no text, and its encoding if that is unknown.
-fn why_unusable(refused: Refused, body: &[u8], coding: Option<String>) -> PollError {
+/// The error of a poll with an unusable body: names its format if it is recognized, and its encoding if that is unknown.
+fn unusable_body(refused: Refused, body: &[u8], coding: Option<String>) -> PollError {
     let is_invalid = matches!(refused, Refused::Invalid(..));
     let why = match ForeignFormat::of(body).filter(|_| is_invalid) {
         Some(foreign) => PollError::NotMetrics(foreign),

@@ -1,4 +1,4 @@
-//! One poll: the request, its redirects, the answer.
+//! One poll: the request, its redirects, the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,41 +21,41 @@ use super::settings::{EndpointKind, Target};
 use super::trust::{SystemTrust, Trust};
 use crate::model::{Peer, Syntax};
 
-/// Redirects that one poll follows: a scheme, a slash, a login that gives up; whoever needs more goes in circles.
+/// Limit of redirects per poll: a scheme, a slash, a login; more indicate a loop.
 const MAX_REDIRECTS: usize = 5;
 
-/// The most of a body nobody asked for that is read so that the connection can be used again; beyond it closing is cheaper.
+/// Limit of an unneeded body that is drained for keep-alive; for longer ones closing is cheaper.
 const MAX_DRAINED_BYTES: usize = 16 << 10;
 
-/// What Prometheus 3 sends with its default scrape protocols, so that a target answers us exactly as it would Prometheus.
+/// The `Accept` header of Prometheus 3 with default scrape protocols, so that targets respond as to Prometheus.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
     application/openmetrics-text;version=0.0.1;q=0.5,\
     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
     text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
-/// What this program calls itself.
+/// The `User-Agent` header.
 const USER_AGENT: &str = concat!("exporter-proxy/", env!("CARGO_PKG_VERSION"));
 
-/// Tells a target how long we wait, in seconds, as Prometheus does.
+/// Header with the timeout in seconds, as sent by Prometheus.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-/// What a good poll brought.
+/// Result of a successful poll.
 #[derive(Debug, PartialEq)]
 pub(super) struct PollResponse {
-    /// In an allocation of exactly its size.
+    /// The body, in an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
-    /// A Content-Encoding that is not known, although the body was taken as plain.
+    /// An unknown Content-Encoding; the body was accepted as plain text.
     pub(super) coding: Option<String>,
-    /// The connections and the peers of an IPFS node, if that was the question.
+    /// The number of connections and the peers of an IPFS node, for endpoints of that kind.
     pub(super) swarm: Option<(usize, Vec<Peer>)>,
 }
 
-/// What all endpoints share.
+/// Resources shared by all endpoints.
 #[derive(Debug)]
 pub(super) struct SharedResources {
     pub(super) system_trust: Arc<SystemTrust>,
-    /// Places for large bodies.
+    /// Permits for large bodies.
     pub(super) permits: Semaphore,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Fetcher {
     target: Arc<Target>,
     shared: Arc<SharedResources>,
     connection: PollConnection,
-    /// The length of the last good body.
+    /// The length of the last successful body.
     expected: usize,
 }
 
@@ -93,8 +93,8 @@ impl Fetcher {
         }
     }
 
-    /// Polls once, within the endpoint's timeout from now. After a failure the connection is closed. What is returned counts as
-    /// received once [`Fetcher::mark_received`] says so, and no request goes out on the connection before.
+    /// Polls once, within the endpoint's timeout. After a failure the connection is closed. The caller confirms the response with
+    /// [`Fetcher::mark_received`] before the next request.
     pub(super) async fn fetch(&mut self) -> Result<PollResponse, PollError> {
         let after = self.target.endpoint.timeout;
         let deadline = Instant::now() + after;
@@ -103,20 +103,20 @@ impl Fetcher {
         let answer = answer.unwrap_or(Err(PollError::Timeout { after, phase }));
         match &answer {
             Ok(answer) => self.expected = answer.body.len(),
-            // A refusal that was read to its end leaves a connection as good as any.
+            // After an error status with a drained body the connection can be reused.
             Err(PollError::Status(_)) => self.connection.mark_received(),
             Err(_) => self.connection.close(),
         }
         answer
     }
 
-    /// Closes the connection. What was not taken has not been received.
+    /// Closes the connection, with a reset if the last response was not marked as received.
     pub(super) fn close(&mut self) {
         self.connection.close();
     }
 
-    /// The last answer was taken for good. If it had events the connection is closed in good order, which tells a server of
-    /// events at once that they arrived: it may not live until the next request.
+    /// Marks the last response as received. If it contained events the connection is closed gracefully, which acknowledges them at once: the
+    /// server may not live until the next request.
     pub(super) fn mark_received(&mut self, had_events: bool) {
         self.connection.mark_received();
         if had_events {
@@ -172,7 +172,7 @@ impl Fetcher {
         })
     }
 
-    /// Reads a short body to its end, so that the connection can be used again; closes it behind a long one.
+    /// Drains a short body for keep-alive; closes the connection after a long one.
     async fn drain(&mut self, response: Response<Incoming>) {
         if Limited::new(response.into_body(), MAX_DRAINED_BYTES).collect().await.is_err() {
             self.connection.close();
@@ -181,13 +181,13 @@ impl Fetcher {
 }
 
 fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, kind: EndpointKind) -> Result<PollRequest, PollError> {
-    let malformed = |e: http::Error| PollError::Http(format!("the URL cannot be asked for: {e}"));
+    let malformed = |e: http::Error| PollError::Http(format!("cannot request the URL: {e}"));
     let path: Uri = url[Position::BeforePath..Position::AfterQuery]
         .parse()
         .map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
     let (method, accept) = match kind {
         EndpointKind::Metrics => (Method::GET, ACCEPT),
-        // The RPC takes nothing else, so that no page in a browser can ask it.
+        // The RPC accepts only POST, as protection against web pages.
         EndpointKind::Peers { .. } => (Method::POST, "application/json"),
     };
     let mut request = Request::builder()
@@ -204,7 +204,7 @@ fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, ki
     request.body(Empty::new()).map_err(malformed)
 }
 
-/// Where an answer other than 200 sends us. Only within the host: a target must not be able to make us ask others.
+/// The target of a redirect. Only within the same host, so that a target cannot direct requests to others.
 fn next(start: &Url, url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Url, PollError> {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Err(PollError::Status(status));
@@ -220,7 +220,7 @@ fn next(start: &Url, url: &Url, status: StatusCode, headers: &HeaderMap) -> Resu
     if url.scheme() == "https" && next.scheme() == "http" {
         return Err(PollError::Downgrade);
     }
-    // Credentials are the configuration's to give; both calls fail only for URLs without a host.
+    // Credentials come only from the configuration; both calls fail only for URLs without a host.
     let _ = next.set_username("");
     let _ = next.set_password(None);
     next.set_fragment(None);

@@ -1,8 +1,7 @@
-//! Polling: exporters that do not push are asked, each on its own clock.
+//! Polling of exporters, each on its own schedule.
 //!
-//! [`Polls`] follows the settings: endpoints that appear are announced to the store and polled, endpoints that disappear are
-//! removed from it, endpoints that stay the same notice nothing. One task owns one endpoint, so polls of it never overlap,
-//! and whatever a target does costs its own task's time alone.
+//! [`Polls`] follows the settings: added endpoints are registered in the store and polled, removed endpoints are deleted from it, unchanged
+//! endpoints are not affected. Each endpoint has one task, so its polls never overlap, and a slow target delays only its own task.
 
 mod authorization;
 mod body;
@@ -38,7 +37,7 @@ use fetch::SharedResources;
 use schedule::PollSchedule;
 use settings::Target;
 
-/// Returns the files of an endpoint that cannot be used now, as texts. A poll reads them each time, so they may come later.
+/// Describes the files of an endpoint that cannot be used now. Each poll reads them, so they may be created later.
 pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     let mut found = Vec::new();
     if let Err(failure) = authorization::header(endpoint.credentials.as_ref()).await {
@@ -52,16 +51,16 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     found
 }
 
-/// The part that polls.
+/// The service that polls.
 #[derive(Debug)]
 pub struct Polls {
     settings: watch::Receiver<Arc<Settings>>,
     context: PollContext,
     shared: Arc<SharedResources>,
-    /// The endpoints at work, by app. As many as the settings list.
+    /// The running endpoints by app, as many as the settings list.
     running: HashMap<AppName, RunningEndpoint>,
     tasks: JoinSet<(AppName, PollSchedule)>,
-    /// Whether it was said that certificates are not checked.
+    /// True after the warning about unverified certificates.
     warned: bool,
 }
 
@@ -72,7 +71,7 @@ struct RunningEndpoint {
 }
 
 impl Polls {
-    /// A part that polls what `settings` says at any time and writes what it finds into `inlet`.
+    /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet`.
     #[must_use]
     pub fn new(settings: watch::Receiver<Arc<Settings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
@@ -91,7 +90,7 @@ impl Polls {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended although nobody asked them to", ended?.0),
+                Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended unexpectedly", ended?.0),
                 Ok(()) = self.settings.changed() => {
                     let settings = Arc::clone(&self.settings.borrow_and_update());
                     self.apply(&settings).await?;
@@ -100,7 +99,7 @@ impl Polls {
         }
     }
 
-    /// Makes the endpoints at work those of `settings`.
+    /// Starts and stops endpoints according to `settings`.
     async fn apply(&mut self, settings: &Settings) -> anyhow::Result<()> {
         self.warn_once(settings);
         let wanted: Vec<_> = settings.targets().collect();
@@ -121,7 +120,7 @@ impl Polls {
         Ok(())
     }
 
-    /// Ends the tasks of endpoints that are gone or have changed, and gives back how they have been doing.
+    /// Stops the tasks of removed and changed endpoints, and returns their schedules.
     async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, PollSchedule>> {
         let wanted: HashMap<_, _> = wanted.iter().map(|(target, _)| (&target.endpoint.name, target)).collect();
         let ended = self.running.extract_if(|app, running| wanted.get(app) != Some(&&*running.target));
@@ -151,7 +150,7 @@ impl Polls {
         self.running.insert(app, RunningEndpoint { target, stop });
     }
 
-    /// Forgets all that is known of an endpoint.
+    /// Removes an endpoint from the store and from the self metrics.
     fn forget(&self, app: &AppName) {
         let PollContext { inlet, telemetry, clock } = &self.context;
         inlet.remove(app, clock());
@@ -166,7 +165,7 @@ impl Polls {
         let now = settings.allow_invalid_certs && !settings.endpoints.is_empty();
         if now && !self.warned {
             tracing::warn!(
-                "poll_external.allow_invalid_certs is on: whoever sits between the proxy and a polled https endpoint can read and change what it says"
+                "poll_external.allow_invalid_certs is on: certificates of https endpoints are not verified, so polls can be read and modified in transit"
             );
         }
         self.warned = now;

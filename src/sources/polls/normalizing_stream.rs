@@ -1,4 +1,4 @@
-//! A connection to a target whose responses have their heads spelled out before the HTTP library reads them.
+//! A connection to a target that normalizes response heads before the HTTP library parses them.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::MAX_HEAD_BYTES;
 use crate::wire::response_head::{end_of_head, is_interim, normalized};
 
-/// Bytes of a head that are read at once: exporters send some hundred bytes of headers.
+/// Read size for heads: exporters send some hundred bytes of headers.
 const READ_BYTES: usize = 4 << 10;
 
-/// Announces to a [`NormalizingStream`] connection that the next bytes are the head of a response. Set before each request, when all of the
-/// response before it has been read.
+/// Flag for a [`NormalizingStream`] that the next bytes are a response head. Set before each request, after the previous response was read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadExpected(Arc<AtomicBool>);
 
@@ -25,7 +24,7 @@ impl HeadExpected {
     }
 }
 
-/// A byte stream on which heads are spelled out and bodies pass as they are.
+/// A byte stream that normalizes heads and passes bodies unchanged.
 #[derive(Debug)]
 pub(super) struct NormalizingStream<S> {
     io: S,
@@ -33,7 +32,7 @@ pub(super) struct NormalizingStream<S> {
     in_head: bool,
     /// The part of a head that has arrived; at most [`MAX_HEAD_BYTES`] and a read more.
     head: Vec<u8>,
-    /// Bytes to be read first, from `given` on.
+    /// Bytes to return next, from `given` on.
     out: Vec<u8>,
     given: usize,
 }
@@ -50,8 +49,8 @@ impl<S> NormalizingStream<S> {
         }
     }
 
-    /// Hands out what is ready. False where nothing is.
-    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    /// Copies ready bytes into `buf`. Returns false if there are none.
+    fn take_ready(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let ready = &self.out[self.given..];
         let count = ready.len().min(buf.remaining());
         buf.put_slice(&ready[..count]);
@@ -62,7 +61,7 @@ impl<S> NormalizingStream<S> {
         count > 0
     }
 
-    /// Makes ready what has come of a head, if it is whole, or if it will never be one that is taken.
+    /// Normalizes the buffered head if it is complete, or passes it unchanged if it ended early or is too long.
     fn finish_head(&mut self, at_end: bool) {
         if let Some(end) = end_of_head(&self.head) {
             let rest = self.head.split_off(end);
@@ -86,7 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for NormalizingStream<S> {
         let this = &mut *self;
         this.in_head |= this.expected.0.swap(false, Ordering::Acquire);
         loop {
-            if this.give(buf) {
+            if this.take_ready(buf) {
                 return Poll::Ready(Ok(()));
             }
             if !this.in_head {
@@ -132,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that comes in pieces of one size.
+    /// A stream that returns pieces of one size.
     struct Pieces {
         bytes: Vec<u8>,
         size: usize,

@@ -1,44 +1,43 @@
-//! The state of one endpoint: when it is polled next, when its data is stale, what is worth a log line. Pure: time is an argument.
+//! Schedule of one endpoint: the next poll, the expiry of its data, and changes of its state. Pure: time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Within this time of its start an endpoint is polled for the first time, however long its interval, so that the first
-/// scrape after a start already finds something.
+/// Time to the first poll of an endpoint, independent of its interval, so that the first scrape after a start already finds data.
 const FIRST_POLL_WITHIN: Duration = Duration::from_secs(1);
 
-/// How an endpoint has been doing, and its clock.
+/// State of an endpoint and its poll times.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PollSchedule {
     clock: Ticks,
     stale_after: Duration,
-    /// The end of the last good poll whose data is still exposed.
+    /// The end of the last successful poll, while its data is exposed.
     good: Option<Instant>,
-    /// Whether the last poll went well; `None` before the first.
+    /// True if the last poll succeeded; `None` before the first.
     up: Option<bool>,
 }
 
-/// What an endpoint's task does next.
+/// The next action of an endpoint's task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Poll at this time, which may have come already.
+    /// Poll at this time, which may be in the past.
     Poll(Instant),
-    /// Take the data out of the exposition at this time.
+    /// Remove the data from the exposition at this time.
     Withdraw(Instant),
 }
 
-/// What a poll's end changed, if that is worth a log line.
+/// A change of state at the end of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// The endpoint was well, or new, and now fails.
+    /// The endpoint was up or new, and failed.
     Failed,
-    /// The endpoint had failed and is well again.
+    /// The endpoint had failed and is up again.
     Recovered,
 }
 
 impl PollSchedule {
-    /// A new endpoint's schedule from `now` on. `offset`, 0 to below 1, is where in the interval its turn comes.
+    /// The schedule of a new endpoint from `now` on. `offset`, from 0 to below 1, is its position in the interval.
     pub(super) fn new(now: Instant, interval: Duration, offset: f64, stale_after: Duration) -> Self {
         Self {
             clock: Ticks::new(now, interval, offset),
@@ -48,7 +47,7 @@ impl PollSchedule {
         }
     }
 
-    /// Takes over what is known from the schedule of the same app before its settings changed: the data that is exposed ages on.
+    /// Continues the schedule of the same app after a change of its settings: exposed data keeps its age.
     pub(super) fn resume(mut self, before: &Self) -> Self {
         (self.good, self.up) = (before.good, before.up);
         if self.clock.interval == before.clock.interval {
@@ -57,10 +56,10 @@ impl PollSchedule {
         self
     }
 
-    /// What comes next.
+    /// The next action.
     ///
-    /// Data is withdrawn between two polls only while they fail, so an endpoint that answers never flickers; see
-    /// [`PollSchedule::stale_while_polling`] for a poll under way.
+    /// Data is withdrawn between two polls only while they fail, so a responding endpoint never flickers; see
+    /// [`PollSchedule::stale_while_polling`] for a running poll.
     pub(super) fn next(&self) -> Step {
         let poll = self.clock.due;
         match self.good.map(|good| good + self.stale_after) {
@@ -69,17 +68,17 @@ impl PollSchedule {
         }
     }
 
-    /// Time at which the data is stale although the poll that is due has not ended, because the endpoint hangs; `None` where none is exposed.
+    /// The time at which the data becomes stale during a running poll, because the endpoint hangs; `None` if no data is exposed.
     ///
-    /// If data is stale before the next poll is due, because `stale_after` is shorter than the interval, the time counts from then: an
-    /// endpoint that answers within it never flickers.
+    /// If `stale_after` is shorter than the interval, the time counts from the due time of the poll, so that an endpoint that responds in
+    /// time never flickers.
     pub(super) fn stale_while_polling(&self) -> Option<Instant> {
         let stale = self.good? + self.stale_after;
         let due = self.clock.due;
         Some(if stale >= due { stale } else { due + self.stale_after })
     }
 
-    /// Notes that a poll ended at `now`, and whether it went well.
+    /// Records the end of a poll at `now` and returns a change of state.
     pub(super) fn polled(&mut self, now: Instant, succeeded: bool) -> Option<Transition> {
         self.clock.advance(now);
         if succeeded {
@@ -92,19 +91,19 @@ impl PollSchedule {
         }
     }
 
-    /// Notes that the data has left the exposition.
+    /// Records that the data was removed from the exposition.
     pub(super) fn withdrawn(&mut self) {
         self.good = None;
     }
 }
 
-/// The times at which polls are due: one soon after the start, then an even grid. What was missed is not made up for.
+/// The due times of polls: one soon after the start, then an even grid. Missed times are skipped.
 #[derive(Debug, Clone, PartialEq)]
 struct Ticks {
     /// Any point of the grid.
     anchor: Instant,
     interval: Duration,
-    /// When the next poll is due.
+    /// Due time of the next poll.
     due: Instant,
 }
 
@@ -122,7 +121,7 @@ impl Ticks {
     fn advance(&mut self, now: Instant) {
         let first = self.due < self.anchor;
         let mut due = self.after(now);
-        // The first poll stands off the grid; a grid time right behind it would only ask twice.
+        // The first poll is off the grid; a grid time soon after it would only poll twice.
         if first && due - self.due < self.interval / 2 {
             due += self.interval;
         }

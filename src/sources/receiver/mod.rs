@@ -1,4 +1,4 @@
-//! Receivers: applications push Cap'n Proto or JSON over TCP or a Unix socket.
+//! Receivers: applications send Cap'n Proto or JSON over TCP or a Unix socket.
 
 mod budget;
 mod connection;
@@ -19,33 +19,33 @@ use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
 use crate::telemetry::{Counter, Telemetry};
 use crate::wire::FormatChoice;
 
-/// What a sender may do. A connection keeps the limits it began with.
+/// Limits of senders. A connection keeps the limits from its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The formats that are taken.
+    /// The accepted formats.
     pub format: FormatChoice,
-    /// The largest message in bytes.
+    /// Limit of a message in bytes.
     pub max_message_bytes: usize,
-    /// How long a sender may be silent inside a message; a whole message may take five times as long.
+    /// Limit of silence inside a message; a complete message may take five times as long.
     pub idle_timeout: Duration,
 }
 
-/// What all receivers share with the rest of the program.
+/// Dependencies of all receivers.
 #[derive(Debug, Clone)]
 pub struct ReceiverContext {
-    /// Where updates go.
+    /// The store's writing half.
     pub inlet: Inlet,
-    /// Where things are counted.
+    /// The self metrics.
     pub telemetry: Arc<Telemetry>,
-    /// The time of day.
+    /// The wall clock.
     pub clock: Clock,
-    /// The budget for half-received messages.
+    /// The memory budget for incomplete messages.
     pub budget: Arc<Budget>,
     /// The limits for new connections.
     pub limits: watch::Receiver<Limits>,
 }
 
-/// What the connections of one listener share.
+/// State shared by the connections of one listener.
 #[derive(Debug)]
 struct ListenerShared {
     source: Arc<str>,
@@ -86,7 +86,7 @@ impl ListenerShared {
     }
 }
 
-/// Receives on one listener.
+/// The receiver on one listener.
 struct Receiver {
     name: String,
     listener: Listener,
@@ -94,7 +94,7 @@ struct Receiver {
     shared: Arc<ListenerShared>,
 }
 
-/// The part that receives on `listener`, as many connections at a time as there are slots.
+/// The service that receives on `listener`, with as many concurrent connections as there are slots.
 pub fn service(listener: Listener, slots: ConnectionSlots, context: ReceiverContext) -> impl Service {
     let shared = Arc::new(ListenerShared::new(Arc::clone(listener.place()), context));
     Receiver {

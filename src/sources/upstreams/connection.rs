@@ -1,4 +1,4 @@
-//! The connection to one server, from its handshake on.
+//! The connection to one upstream server.
 
 use std::io;
 use std::time::Duration;
@@ -14,59 +14,59 @@ use crate::wire::monitoring::{
     GzipError, HandshakeError, Inflater, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, MAX_TEXT_BYTES, Oversized, client_hello, read_hello, split,
 };
 
-/// How long looking up, connecting and the handshake may take together.
+/// Timeout of lookup, connection and handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a frame may take from its first byte to its last. Between frames a server may be silent for ever.
+/// Timeout of a frame from its first byte to its last. Between frames a server may be silent forever.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
-/// What is read at once: some dozens of messages.
+/// Read size: some dozens of messages.
 const READ_BYTES: usize = 64 << 10;
-/// A buffer that one huge message has grown beyond this is given back.
+/// Buffers larger than this, after one huge message, are freed.
 const MAX_KEPT_BYTES: usize = 1 << 20;
 
-/// The protocol has no heartbeat, so the kernel is asked to find out about a server that is gone without a word.
+/// The protocol has no heartbeat, so TCP keepalive detects a server that disappeared.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
-/// Why there is no connection any more.
+/// Error of a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// Looking up, connecting and the handshake took too long.
+    /// Lookup, connection and handshake timed out.
     #[error("no connection and handshake within {CONNECT_TIMEOUT:?}")]
     Timeout,
-    /// There is no connection.
+    /// The connection could not be established.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    /// What came first is no frame, as where a web server answers.
-    #[error("what answers there is no monitoring stream")]
+    /// The first bytes are not a frame, for example those of a web server.
+    #[error("not a monitoring stream (a stream port is one of stream.listen_addresses)")]
     NotAStream,
-    /// The handshake was not ours.
-    #[error("the handshake is wrong: {0}")]
+    /// The handshake is invalid.
+    #[error("invalid handshake: {0}")]
     Handshake(#[from] HandshakeError),
-    /// The connection broke.
+    /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(#[source] io::Error),
-    /// The server ended it; true within a frame.
-    #[error("the server closed the connection{}", if *.0 { " within a frame" } else { "" })]
+    /// The server closed it; true inside a frame.
+    #[error("the server closed the connection{}", if *.0 { " inside a frame" } else { "" })]
     Closed(bool),
-    /// A frame's length is more than is read.
+    /// A frame is longer than the limit.
     #[error("the server sent {0}")]
     TooLong(#[from] Oversized),
-    /// A frame began and did not end.
-    #[error("a frame was not whole within {FRAME_TIMEOUT:?}")]
+    /// A frame was not completed in time.
+    #[error("a frame was not complete within {FRAME_TIMEOUT:?}")]
     FrameTimeout,
-    /// A frame holds no member of gzip, or too long a one.
-    #[error("the server sent a frame that is no message: {0}")]
+    /// A frame is not a gzip member, or decompresses to too much.
+    #[error("the server sent an invalid message: {0}")]
     Gzip(#[from] GzipError),
 }
 
-/// A connection behind its handshake.
+/// A connection after its handshake.
 #[derive(Debug)]
 pub struct UpstreamConnection<S> {
     stream: S,
     buffer: BytesMut,
-    /// When the frame that has begun must be whole.
+    /// Deadline of the current incomplete frame.
     deadline: Option<Instant>,
     inflater: Inflater,
     text: Vec<u8>,
@@ -76,7 +76,7 @@ impl UpstreamConnection<TcpStream> {
     /// Connects to `HOST:PORT`.
     ///
     /// # Errors
-    /// When there is no connection and handshake in time.
+    /// If the connection or the handshake fails or times out.
     pub async fn open(address: &str) -> Result<Self, ConnectionError> {
         let open = async {
             let stream = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
@@ -91,7 +91,7 @@ impl UpstreamConnection<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> UpstreamConnection<S> {
     async fn greet(mut stream: S) -> Result<Self, ConnectionError> {
-        // A server like ours sends its own kinds of events only to a client that asks; the original's ignores the question.
+        // Other proxies send their own topics only to clients that request them; the original server ignores the request.
         stream.write_all(&client_hello(Topics::ALL)).await.map_err(ConnectionError::Io)?;
         let mut connection = Self {
             stream,
@@ -118,12 +118,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> UpstreamConnection<S> {
         }
     }
 
-    /// The next frame. Dropping the future loses nothing.
+    /// The next frame. Cancellation-safe.
     ///
     /// # Errors
-    /// When the connection is lost; so with the other calls.
+    /// If the connection fails, or a frame is invalid or incomplete for too long.
     pub async fn frame(&mut self) -> Result<Bytes, ConnectionError> {
-        // Here, since what follows may be silence for ever.
+        // Freed here, because the next frame may take forever.
         self.text.clear();
         self.text.shrink_to(MAX_KEPT_BYTES);
         loop {
@@ -139,10 +139,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> UpstreamConnection<S> {
         }
     }
 
-    /// The next frame if it is there already.
+    /// The next frame, if it is already buffered.
     ///
     /// # Errors
-    /// When its length is no length.
+    /// If its length is above the limit.
     pub fn frame_at_hand(&mut self) -> Result<Option<Bytes>, ConnectionError> {
         let frame = split(&mut self.buffer, MAX_FRAME_BYTES)?;
         if frame.is_some() || self.buffer.is_empty() {
@@ -153,10 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> UpstreamConnection<S> {
         Ok(frame)
     }
 
-    /// The text of the message in a frame.
+    /// The decompressed text of a frame.
     ///
     /// # Errors
-    /// When there is none in it.
+    /// If it is not a gzip member, or decompresses to more than the limit.
     pub fn text(&mut self, frame: &[u8]) -> Result<&[u8], ConnectionError> {
         self.inflater.open(frame, MAX_TEXT_BYTES, &mut self.text)?;
         Ok(&self.text)
@@ -188,7 +188,7 @@ mod tests {
         assert!(day.is_err(), "a server may be silent");
         let began = Instant::now();
         server.write_all(&[0, 0, 0, 9, 1, 2]).await.unwrap();
-        // Whoever looks at other things in between does not give the frame more time.
+        // Cancelled calls do not extend the deadline.
         let error = loop {
             if let Ok(ended) = timeout(Duration::from_secs(1), connection.frame()).await {
                 break ended.unwrap_err();
@@ -203,14 +203,14 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
         theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let error = UpstreamConnection::greet(ours).await.unwrap_err().to_string();
-        assert_eq!(error, "what answers there is no monitoring stream");
+        assert_eq!(error, "not a monitoring stream (a stream port is one of stream.listen_addresses)");
     }
 
     #[tokio::test]
     async fn an_end_within_a_frame_is_told_from_one_between() {
         for (bytes, text) in [
             (&[][..], "the server closed the connection"),
-            (&[0, 0], "the server closed the connection within a frame"),
+            (&[0, 0], "the server closed the connection inside a frame"),
         ] {
             let (mut connection, mut server) = linked().await;
             server.write_all(bytes).await.unwrap();

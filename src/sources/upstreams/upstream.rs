@@ -1,4 +1,4 @@
-//! One upstream: followed for ever, counted, and relayed.
+//! One upstream: connected forever, counted, and relayed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,27 +17,27 @@ use crate::store::Change;
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{Tally, UpstreamMessage};
 
-/// How often counts are brought up to date in the store, where there is something new: well below any interval of scrapes.
+/// Interval of storing changed counts: well below any scrape interval.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// How old the counts of a silent upstream may grow before they are confirmed, so that it does not look stale.
+/// Interval of storing unchanged counts, so that a silent upstream does not become stale.
 const CONFIRM_EVERY: Duration = Duration::from_secs(60);
-/// Proxies that a message may pass. More of them mean that some relay each other in a circle.
+/// Limit of proxies that relayed a message. More indicate a loop.
 const MAX_HOPS: u32 = 8;
 
-/// One upstream and what is known of it.
+/// State of one upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// Its address, which is also its name in messages and labels.
+    /// Its address, also its name in messages and labels.
     monitor: Arc<str>,
     app: AppName,
     origin: Origin,
     legacy_addresses: bool,
     context: UpstreamContext,
     sums: Tally,
-    /// The sums in the store, and since when they stand there.
+    /// The stored sums and the time of storing them.
     stored: Option<(Tally, Instant)>,
     backoff: Backoff,
-    /// Whether it was connected when last looked at; `None` before the first attempt.
+    /// True while connected; `None` before the first attempt.
     up: Option<bool>,
 }
 
@@ -60,11 +60,11 @@ impl Upstream {
         })
     }
 
-    /// Follows the upstream until it is dropped.
+    /// Keeps the upstream connected until the future is dropped.
     pub(super) async fn run(mut self) -> Infallible {
         let UpstreamContext { inlet, clock, .. } = &self.context;
         if let Err(refused) = inlet.announce(self.app.clone(), self.origin.clone(), clock()) {
-            tracing::warn!(upstream = &*self.monitor, "cannot list an upstream: {refused}");
+            tracing::warn!(upstream = &*self.monitor, "cannot add upstream: {refused}");
         }
         loop {
             let error = match UpstreamConnection::open(&self.monitor).await {
@@ -77,7 +77,7 @@ impl Upstream {
         }
     }
 
-    /// Hears what a server says until the connection is lost.
+    /// Handles frames until the connection fails.
     async fn follow<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut connection: UpstreamConnection<S>) -> ConnectionError {
         self.report_connected();
         let mut ticks = interval(COUNT_EVERY);
@@ -100,7 +100,7 @@ impl Upstream {
         }
     }
 
-    /// Hears a frame and all that came with it.
+    /// Handles a frame and all frames that are already buffered.
     async fn handle_frames<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         connection: &mut UpstreamConnection<S>,
@@ -114,17 +114,18 @@ impl Upstream {
         Ok(())
     }
 
-    /// Counts a message, and relays it if somebody follows its topic.
+    /// Counts a message, and relays it if its topic has subscribers.
     async fn handle_message(&mut self, text: &[u8]) {
+        tracing::trace!(upstream = &*self.monitor, bytes = text.len(), "message received");
         let message = match UpstreamMessage::read(text) {
             Ok(message) => message,
             Err(error) => return self.refuse("malformed", &error.to_string()),
         };
         let Some(topic) = message.topic else {
-            return self.refuse("unknown_event", "a message about nothing that is known");
+            return self.refuse("unknown_event", "a message of an unknown topic");
         };
         if message.hops >= MAX_HOPS {
-            return self.refuse("loop", "a message that has passed too many proxies: do some relay each other?");
+            return self.refuse("loop", "a message that was relayed by too many proxies (is there a loop?)");
         }
         self.backoff.reset();
         self.sums += message.tally;
@@ -148,7 +149,7 @@ impl Upstream {
         });
     }
 
-    /// Brings the counts in the store up to date.
+    /// Stores the counts if they changed or are old.
     fn store_counts(&mut self) {
         let now = Instant::now();
         let wanted = match &self.stored {
@@ -171,6 +172,7 @@ impl Upstream {
         match stored {
             Ok(_) => {
                 telemetry.updates_total.with([&self.origin.source, Format::Stream.as_str()]).inc();
+                tracing::debug!(upstream = &*self.monitor, "counts stored");
                 self.stored = Some((self.sums, now));
             }
             Err(refused) => self.refuse(refused.reason(), &refused.to_string()),
@@ -179,20 +181,22 @@ impl Upstream {
 
     fn report_connected(&mut self) {
         self.up = Some(true);
-        // Storing the counts again takes the fault out of `/apps`.
+        // Storing the counts again removes the fault from `/apps`.
         self.stored = None;
         self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(1);
-        tracing::info!(upstream = &*self.monitor, "follows the monitoring stream of {}", self.monitor);
+        tracing::info!(upstream = &*self.monitor, "connected to upstream {}", self.monitor);
     }
 
-    /// Shows in `/apps` why the upstream is not heard, and logs it once for each time that it is lost.
+    /// Shows the error in `/apps`, and logs it once per loss of the connection.
     fn report_disconnected(&mut self, error: &ConnectionError) {
-        if self.up.replace(false) != Some(false) {
-            tracing::warn!(
+        match self.up.replace(false) {
+            Some(true) => tracing::warn!(upstream = &*self.monitor, "lost upstream {}: {error}", self.monitor),
+            None => tracing::warn!(upstream = &*self.monitor, "cannot connect to upstream {}: {error}", self.monitor),
+            Some(false) => tracing::debug!(
                 upstream = &*self.monitor,
-                "the monitoring stream of {} is lost: {error}",
+                "still cannot connect to upstream {}: {error}",
                 self.monitor
-            );
+            ),
         }
         self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(0);
         self.context.inlet.fault(&self.app, &format!("stream failed: {error}"));
