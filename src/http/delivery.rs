@@ -20,13 +20,13 @@ type Settle = Box<dyn FnOnce(Fate) + Send>;
 ///
 /// Deciding and reporting are two steps, because a decision is made under the lock of a connection and the callback runs without it. A
 /// thread that asks between the two steps gets the outcome that was decided, and never decides again.
-pub(super) struct Slot {
+pub(super) struct TrackedResponse {
     decided: OnceLock<Fate>,
     /// The callback, until it has run.
     settle: Mutex<Option<Settle>>,
 }
 
-impl Slot {
+impl TrackedResponse {
     pub(super) fn new(settle: impl FnOnce(Fate) + Send + 'static) -> Arc<Self> {
         Arc::new(Self {
             decided: OnceLock::new(),
@@ -41,7 +41,7 @@ impl Slot {
 
     /// Decides the outcome, unless it was decided before, runs the callback, unless it has run before, and returns the outcome.
     ///
-    /// The callback runs under the slot's lock, so it has run when this returns.
+    /// The callback runs under the lock of the callback, so it has run when this returns.
     pub(super) fn settle(&self, fate: Fate) -> Fate {
         let fate = self.decide(fate);
         let mut callback = self.callback();
@@ -69,7 +69,7 @@ impl Slot {
 /// Dropping it changes nothing: the connection decides and tells.
 #[derive(Clone)]
 pub struct Delivery {
-    pub(super) slot: Arc<Slot>,
+    pub(super) tracked: Arc<TrackedResponse>,
     pub(super) shared: Weak<Shared>,
 }
 
@@ -77,7 +77,7 @@ impl Delivery {
     /// What has been decided so far.
     #[must_use]
     pub fn fate(&self) -> Option<Fate> {
-        self.slot.fate()
+        self.tracked.fate()
     }
 
     /// Decides now, because the same client has come back on another connection.
@@ -91,8 +91,8 @@ impl Delivery {
             return Some(fate);
         }
         match self.shared.upgrade() {
-            Some(shared) => shared.ask(&self.slot),
-            None => Some(self.slot.settle(Fate::Returned)),
+            Some(shared) => shared.ask(&self.tracked),
+            None => Some(self.tracked.settle(Fate::Returned)),
         }
     }
 }
