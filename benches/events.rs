@@ -93,7 +93,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
     bencher
         .counter(ItemsCount::new(EVENTS))
         .with_inputs(filled)
-        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).confirm());
+        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).ack());
 }
 
 /// Events accepted once they are on the disk, so many producers at a time.

@@ -31,7 +31,7 @@ pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
-use crate::supervise::Notes;
+use crate::supervise::PendingChanges;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Outlets {
     /// For the readiness paths.
     pub readiness: Arc<Readiness>,
     /// For the same.
-    pub notes: Arc<Notes>,
+    pub notes: Arc<PendingChanges>,
 }
 
 /// The routes that read.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::aside::Dropping;
-use super::events::Offer;
+use super::events::Submission;
 use super::latest::{Latest, MAX_COST_AT_ONCE, Prepared};
 use super::{Accepted, Change, Dropped, Limits, Mode, PolledEvent, Shared};
 use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
@@ -147,7 +147,7 @@ impl Inlet {
     /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
         let poster = Some(from.network());
-        let offer = Offer {
+        let submission = Submission {
             event,
             key,
             poster,
@@ -155,8 +155,8 @@ impl Inlet {
             stamp: None,
         };
         match &self.shared.journal {
-            Some(door) => door.offer(offer).await,
-            None => self.shared.events().take(offer),
+            Some(door) => door.submit(submission).await,
+            None => self.shared.events().take(submission),
         }
     }
 
@@ -166,20 +166,24 @@ impl Inlet {
     /// # Errors
     /// When they cannot be made durable.
     pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
-        let offer = |PolledEvent { event, stamp }| Offer {
+        let submission = |PolledEvent { event, stamp }| Submission {
             event,
             key: None,
             poster: None,
             at: now,
             stamp,
         };
-        let offers: Vec<Offer> = polled.into_iter().map(offer).collect();
+        let submissions: Vec<Submission> = polled.into_iter().map(submission).collect();
         match &self.shared.journal {
-            _ if offers.is_empty() => Ok(()),
-            Some(door) => door.offer_all(offers).await?.into_iter().try_for_each(|outcome| outcome.map(drop)),
+            _ if submissions.is_empty() => Ok(()),
+            Some(door) => door
+                .submit_all(submissions)
+                .await?
+                .into_iter()
+                .try_for_each(|outcome| outcome.map(drop)),
             None => {
                 let mut events = self.shared.events();
-                offers.into_iter().try_for_each(|offer| events.take(offer).map(drop))
+                submissions.into_iter().try_for_each(|submission| events.take(submission).map(drop))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::events::{Moment, Steady};
+use super::events::{MonotonicClock, MonotonicTime};
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{self, Catalog, Outcome, Rules};
@@ -39,9 +39,9 @@ pub(super) struct Latest {
     /// Changes with every change of what is exposed.
     generation: u64,
     /// Tells how old updates are, whatever happens to the time of day.
-    pub(super) clock: Steady,
+    pub(super) clock: MonotonicClock,
     /// No application that expires was updated before this moment, so nothing needs to be looked for until it is old enough.
-    oldest: Moment,
+    oldest: MonotonicTime,
     /// What somebody has to hear of who keeps it across a restart; `None` where nobody does.
     pub(super) touched: Option<Touched>,
     /// The places of those that were here before a restart and have not come again. Bounded by what was kept then.
@@ -198,8 +198,8 @@ impl Latest {
             meter,
             series: 0,
             generation: 0,
-            clock: Steady::new(),
-            oldest: Moment::FIRST,
+            clock: MonotonicClock::new(),
+            oldest: MonotonicTime::FIRST,
             touched: None,
             reserved: HashMap::default(),
         }
@@ -318,7 +318,7 @@ impl Latest {
     }
 
     /// As [`Latest::put`], with the moment at which the update came.
-    pub(super) fn put_at(&mut self, mut update: Prepared, refreshed: Moment) -> Result<Receipt, Refused> {
+    pub(super) fn put_at(&mut self, mut update: Prepared, refreshed: MonotonicTime) -> Result<Receipt, Refused> {
         self.check(&update)?;
         let place = self.place(&update.app, update.at);
         let outcome = match (&self.catalog, &update.text) {
@@ -384,7 +384,7 @@ impl Latest {
     }
 
     /// Puts an update into the table of apps, after the catalog has it.
-    pub(super) fn commit(&mut self, update: Prepared, place: (u64, Timestamp), outcome: Outcome, refreshed: Moment) -> Receipt {
+    pub(super) fn commit(&mut self, update: Prepared, place: (u64, Timestamp), outcome: Outcome, refreshed: MonotonicTime) -> Receipt {
         let Prepared {
             app: name,
             text,
@@ -460,7 +460,7 @@ impl Latest {
         }
     }
 
-    /// Notes for the disk that these apps' families came to carry a label.
+    /// PendingChanges for the disk that these apps' families came to carry a label.
     fn touch_labelled(&mut self, labelled: &[AppName]) {
         let Some(touched) = &mut self.touched else { return };
         labelled
@@ -650,7 +650,7 @@ impl Latest {
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.oldest = Moment::FIRST;
+        self.oldest = MonotonicTime::FIRST;
     }
 
     /// The texts of all apps, to be merged by other rules.
@@ -658,7 +658,7 @@ impl Latest {
         self.apps.values().cloned().collect()
     }
 
-    /// Notes that everything is exposed otherwise.
+    /// PendingChanges that everything is exposed otherwise.
     pub(super) fn changed_all(&mut self) {
         self.generation += 1;
     }

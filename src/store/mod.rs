@@ -31,8 +31,8 @@ mod view;
 pub use app::{App, Status, Text};
 pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_log, open_in};
 pub use events::{
-    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Moment, PendingEvents, Recorded, Scrape,
-    ScraperOverview, Standing,
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, MonotonicTime, PendingEvents, Scrape,
+    ScraperOverview, ScraperStatus, StoredEvent,
 };
 pub use expiry::Expiry;
 pub use exposed::{Exposed, Prepared};
@@ -166,10 +166,10 @@ impl Shared {
 }
 
 impl Settle for Shared {
-    fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
+    fn settle(&self, lease: LeaseId, acked: bool) -> bool {
         let (settled, changed) = {
             let mut events = self.events();
-            (events.settle(lease, delivered), events.has_changes())
+            (events.settle(lease, acked), events.has_changes())
         };
         self.tell_journal(changed);
         settled

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answers::Aspect;
-use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
+use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
 use super::latest::Latest;
-use super::{App, EventsOverview, Feed, Moment, PendingEvents, Prepared, Shared};
+use super::{App, EventsOverview, Feed, MonotonicTime, PendingEvents, Prepared, Shared};
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::Variant;
 use crate::model::{AppName, Client, PeerSample, ScraperId, Timestamp, Topics};
@@ -79,7 +79,7 @@ impl View {
 
     /// The moment at which the time of day is `now`, to tell the ages of applications by.
     #[must_use]
-    pub fn moment(&self, now: Timestamp) -> Moment {
+    pub fn moment(&self, now: Timestamp) -> MonotonicTime {
         self.shared.latest().clock.at(now)
     }
 
@@ -129,35 +129,35 @@ impl View {
     /// The events for a scrape of this scraper from this client, lent until the lease is settled. A first scrape makes the scraper known.
     #[must_use]
     pub fn scrape(&self, who: &ScraperId, from: &Client, now: Timestamp) -> Scrape {
-        let (lent, explicit_timestamps, changed) = {
+        let (leased, explicit_timestamps, changed) = {
             let mut events = self.shared.events();
             (events.scrape(who, from, now), events.explicit_timestamps(), events.has_changes())
         };
         self.shared.tell_journal(changed);
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
         Scrape {
-            events: lent.events,
-            lease: lent.lease.map(|id| Lease::new(id, store())),
-            standing: lent.standing,
+            events: leased.events,
+            lease: leased.lease.map(|id| Lease::new(id, store())),
+            status: leased.status,
             explicit_timestamps,
         }
     }
 
     /// The events that a scrape would get now, taking nothing and making nobody known.
     #[must_use]
-    pub fn peek(&self, who: &ScraperId) -> Vec<Arc<Recorded>> {
+    pub fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         self.shared.events().peek(who)
     }
 
     /// The lease that a scraper holds: the fate of an earlier scrape of it is still open.
     #[must_use]
-    pub fn outstanding(&self, who: &ScraperId) -> Option<LeaseId> {
-        self.shared.events().outstanding(who)
+    pub fn active_lease(&self, who: &ScraperId) -> Option<LeaseId> {
+        self.shared.events().active_lease(who)
     }
 
     /// Settles a lease from outside: its events were delivered, or are due again. False if it had been settled already.
-    pub fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
-        self.shared.settle(lease, delivered)
+    pub fn settle(&self, lease: LeaseId, acked: bool) -> bool {
+        self.shared.settle(lease, acked)
     }
 
     /// Whether the samples of events bear timestamps.

@@ -11,7 +11,7 @@ use crate::exposition::gzip::Compressor;
 use crate::exposition::negotiate::Coding;
 use crate::exposition::render::Chunk;
 use crate::model::Syntax;
-use crate::store::Recorded;
+use crate::store::StoredEvent;
 
 /// Numbers of events in one block: half a megabyte of the largest.
 const BLOCK: u64 = 64;
@@ -60,11 +60,11 @@ impl Cache {
 impl Blocks {
     /// The family `name` of these events. Compressed where the coding asks for it. Takes milliseconds a megabyte where it is not
     /// rendered yet.
-    pub(super) fn render(&self, name: &str, mut events: Vec<Arc<Recorded>>, stamps: Option<Syntax>, coding: Coding) -> Vec<Arc<Chunk>> {
+    pub(super) fn render(&self, name: &str, mut events: Vec<Arc<StoredEvent>>, stamps: Option<Syntax>, coding: Coding) -> Vec<Arc<Chunk>> {
         if stamps.is_some() {
             text::sort_for_stamps(&mut events);
         }
-        let number = |record: &Recorded| record.id.0 / BLOCK;
+        let number = |record: &StoredEvent| record.id.0 / BLOCK;
         let blocks: Vec<_> = events
             .chunk_by(|one, other| number(one) == number(other))
             .map(|events| (key(stamps, events), events))
@@ -82,7 +82,7 @@ impl Blocks {
         chunks
     }
 
-    fn render_block(&self, key: Key, name: &str, events: &[Arc<Recorded>], stamps: Option<Syntax>) -> Arc<Chunk> {
+    fn render_block(&self, key: Key, name: &str, events: &[Arc<StoredEvent>], stamps: Option<Syntax>) -> Arc<Chunk> {
         let _rendering = self.rendering();
         if let Some(chunk) = self.cache().get(&key) {
             return chunk;
@@ -101,7 +101,7 @@ impl Blocks {
     }
 }
 
-fn key(stamps: Option<Syntax>, events: &[Arc<Recorded>]) -> Key {
+fn key(stamps: Option<Syntax>, events: &[Arc<StoredEvent>]) -> Key {
     (stamps, events.iter().map(|record| record.id.0).collect())
 }
 
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
     use crate::model::{Event, EventId, LabelSet, Timestamp};
 
-    fn events(ids: std::ops::Range<u64>, label_bytes: usize) -> Vec<Arc<Recorded>> {
+    fn events(ids: std::ops::Range<u64>, label_bytes: usize) -> Vec<Arc<StoredEvent>> {
         let event = |id: u64| {
             let labels = LabelSet::new(vec![("n".into(), id.to_string()), ("x".into(), "y".repeat(label_bytes))]).unwrap();
             let at = Timestamp::from_millis(i64::try_from(id).unwrap());
-            Arc::new(Recorded {
+            Arc::new(StoredEvent {
                 id: EventId(id),
                 event: Event { labels, value: 1.0 },
                 at,

@@ -27,7 +27,7 @@ use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{Coding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
 use crate::model::{Clock, ScraperId};
-use crate::store::{Exposed, Lease, LeaseId, Recorded, Standing, View};
+use crate::store::{Exposed, Lease, LeaseId, ScraperStatus, StoredEvent, View};
 use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
 
@@ -51,7 +51,7 @@ pub struct EventOutlet {
 /// Events on their way into a response.
 #[derive(Debug)]
 pub(super) struct Taken {
-    events: Vec<Arc<Recorded>>,
+    events: Vec<Arc<StoredEvent>>,
     counts: Option<Counts>,
 }
 
@@ -129,11 +129,11 @@ impl EventOutlet {
     }
 
     /// Takes the events of a scraper and ties them to the fate of the response.
-    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<Recorded>> {
+    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
         let from = visit.connection.client(visit.headers);
         let scrape = self.view.scrape(who, &from, (self.clock)());
-        if scrape.standing == Standing::Untracked {
+        if scrape.status == ScraperStatus::Untracked {
             self.telemetry.untracked_scraper(who);
         }
         if let Some(lease) = scrape.lease {
@@ -146,7 +146,7 @@ impl EventOutlet {
 
     /// A scraper that comes back tells by that what became of its earlier response, unless that is still being written.
     fn settle_earlier(&self, who: &ScraperId) {
-        let Some(lease) = self.view.outstanding(who) else { return };
+        let Some(lease) = self.view.active_lease(who) else { return };
         let earlier = self
             .carried()
             .get(who)
@@ -167,7 +167,7 @@ impl EventOutlet {
 
 fn settle(lease: Lease, fate: Fate) {
     match fate {
-        Fate::Confirmed => lease.confirm(),
+        Fate::Confirmed => lease.ack(),
         Fate::Returned => drop(lease),
     }
 }

@@ -190,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::{Moment, Text};
+    use crate::store::{MonotonicTime, Text};
 
     proptest! {
         #[test]
@@ -211,7 +211,7 @@ mod tests {
                 labels: [].into(),
                 first_seen: Timestamp::from_millis(first_seen),
                 updated: Some(Timestamp::from_millis(updated)),
-                refreshed: Moment::default(),
+                refreshed: MonotonicTime::default(),
                 fault: None,
                 conflicts: Arc::default(),
                 duplicates: 0,

@@ -15,7 +15,7 @@ use super::folder::Folder;
 use super::frames::{self, Contents, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
-use crate::store::events::{Accepted, Entry, EventOptions, Events, Offer, Verdict};
+use crate::store::events::{Accepted, Admission, EventOptions, Events, JournalEntry, Submission};
 
 const NAME: &str = "events.log";
 const TEMP: &str = "events.tmp";
@@ -31,7 +31,7 @@ pub(super) const REWRITE_SLACK: u64 = 4 << 20;
 /// A disk that takes this many bytes takes events again. The largest event has an eighth of it.
 const PROBE_BYTES: usize = 64 << 10;
 
-/// Why an offer that could have been written was not accepted.
+/// Why a submission that could have been written was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotAccepted {
     /// The idempotency key was used for another event.
@@ -96,41 +96,41 @@ impl Journal {
         Ok((journal, Mutex::new(events)))
     }
 
-    /// Makes offers durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
-    /// error none of the offers was taken.
-    pub(super) fn commit(&mut self, state: &Mutex<Events>, offers: &[Offer]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
+    /// Makes submissions durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
+    /// error none of the submissions was taken.
+    pub(super) fn commit(&mut self, state: &Mutex<Events>, submissions: &[Submission]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
         self.mend(state)?;
-        let (changes, verdicts) = {
+        let (changes, admissions) = {
             let mut events = lock(state);
-            (events.take_changes(), events.judge(offers))
+            (events.take_changes(), events.admit(submissions))
         };
-        if let Err(error) = self.write(&changes, offers, &verdicts) {
+        if let Err(error) = self.write(&changes, submissions, &admissions) {
             lock(state).tell_again();
             return Err(error);
         }
         let mut events = lock(state);
-        let mut accept = |(verdict, offer): (Verdict, &Offer)| match verdict {
-            Verdict::New { record, oldest } => {
+        let mut accept = |(admission, submission): (Admission, &Submission)| match admission {
+            Admission::New { record, oldest } => {
                 let id = record.id;
-                events.accept(record, oldest, offer.key.clone(), offer.poster.clone());
+                events.accept(record, oldest, submission.key.clone(), submission.poster.clone());
                 Ok(events.accepted(id, false))
             }
-            Verdict::Repeat(id) => Ok(events.accepted(id, true)),
-            Verdict::Conflict => Err(NotAccepted::KeyReused),
-            Verdict::Crowded => Err(NotAccepted::Crowded),
+            Admission::Repeat(id) => Ok(events.accepted(id, true)),
+            Admission::Conflict => Err(NotAccepted::KeyReused),
+            Admission::Crowded => Err(NotAccepted::Crowded),
         };
-        Ok(verdicts.into_iter().zip(offers).map(&mut accept).collect())
+        Ok(admissions.into_iter().zip(submissions).map(&mut accept).collect())
     }
 
-    fn write(&mut self, changes: &[Entry], offers: &[Offer], verdicts: &[Verdict]) -> io::Result<()> {
+    fn write(&mut self, changes: &[JournalEntry], submissions: &[Submission], admissions: &[Admission]) -> io::Result<()> {
         let mut payload = Vec::new();
         changes.iter().for_each(|entry| encode(&mut payload, entry));
         let mut any = false;
-        for (verdict, offer) in verdicts.iter().zip(offers) {
-            if let Verdict::New { record, .. } = verdict {
+        for (admission, submission) in admissions.iter().zip(submissions) {
+            if let Admission::New { record, .. } = admission {
                 any = true;
-                let (record, key) = (Arc::clone(record), offer.key.clone());
-                encode(&mut payload, &Entry::Event { record, key });
+                let (record, key) = (Arc::clone(record), submission.key.clone());
+                encode(&mut payload, &JournalEntry::Event { record, key });
             }
         }
         if payload.is_empty() {
@@ -219,7 +219,7 @@ impl Journal {
     }
 }
 
-fn payloads(entries: &[Entry]) -> Vec<Vec<u8>> {
+fn payloads(entries: &[JournalEntry]) -> Vec<Vec<u8>> {
     let mut payloads = vec![Vec::new()];
     for entry in entries {
         if payloads.last().is_some_and(|payload| payload.len() >= FRAME_TARGET) {

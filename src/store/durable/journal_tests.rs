@@ -9,7 +9,7 @@ use super::journal::Journal;
 use super::pretend::{Faults, Pretend};
 use super::{OpenError, Unreadable, lock};
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
-use crate::store::events::{EventOptions, Events, Offer};
+use crate::store::events::{EventOptions, Events, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
 const NAME: &str = "events.log";
@@ -34,9 +34,9 @@ fn now() -> Timestamp {
 }
 
 /// An event that can be told from all others by its value.
-fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
+fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
     let labels = LabelSet::new(vec![("series".into(), format!("{series}"))]).unwrap();
-    Offer {
+    Submission {
         event: Event {
             labels,
             value: f64::from(value),
@@ -57,10 +57,10 @@ fn drain(state: &Mutex<Events>, name: &str) -> Vec<f64> {
     let mut got = Vec::new();
     loop {
         let mut events = lock(state);
-        let lent = events.scrape(&who(name), &home(), now());
-        let Some(lease) = lent.lease else { return got };
+        let leased = events.scrape(&who(name), &home(), now());
+        let Some(lease) = leased.lease else { return got };
         events.settle(lease, true);
-        got.extend(lent.events.iter().map(|record| record.event.value));
+        got.extend(leased.events.iter().map(|record| record.event.value));
     }
 }
 
@@ -97,25 +97,25 @@ impl Known {
         let delivered = self.delivered.clone();
         match step {
             Step::Emit(series) => {
-                let offers: Vec<_> = (self.offered..)
+                let submissions: Vec<_> = (self.offered..)
                     .zip(series)
-                    .map(|(value, &series)| offer(series, value, None))
+                    .map(|(value, &series)| submission(series, value, None))
                     .collect();
                 let values = self.offered..;
-                self.offered += u32::try_from(offers.len()).unwrap();
-                if journal.commit(state, &offers).is_ok() {
-                    self.accepted.extend(values.zip(&offers).map(|(value, _)| value));
+                self.offered += u32::try_from(submissions.len()).unwrap();
+                if journal.commit(state, &submissions).is_ok() {
+                    self.accepted.extend(values.zip(&submissions).map(|(value, _)| value));
                     (self.written, self.synced) = (delivered.clone(), delivered);
                 }
             }
             Step::Scrape(name, arrives) => {
                 let mut events = lock(state);
-                let lent = events.scrape(&who(SCRAPERS[*name]), &home(), now());
-                let Some(lease) = lent.lease else { return };
+                let leased = events.scrape(&who(SCRAPERS[*name]), &home(), now());
+                let Some(lease) = leased.lease else { return };
                 events.settle(lease, *arrives);
                 if *arrives {
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "values are small counts")]
-                    let values = lent.events.iter().map(|record| record.event.value as u32);
+                    let values = leased.events.iter().map(|record| record.event.value as u32);
                     self.delivered.entry(*name).or_default().extend(values);
                 }
             }
@@ -228,7 +228,7 @@ proptest! {
         disk.set_capacity(None);
         disk.set_faults(Faults::default());
         journal.probe(&state).unwrap();
-        journal.commit(&state, &[offer(0, known.offered, None)]).unwrap();
+        journal.commit(&state, &[submission(0, known.offered, None)]).unwrap();
         known.accepted.insert(known.offered);
         known.offered += 1;
         known.check(&disk.after_kill(), &known.delivered);
@@ -240,14 +240,14 @@ proptest! {
 fn a_full_disk_accepts_nothing_and_recovers() {
     let disk = Pretend::default();
     let (mut journal, state) = open(&disk, 1 << 20).unwrap();
-    journal.commit(&state, &[offer(0, 0, None)]).unwrap();
+    journal.commit(&state, &[submission(0, 0, None)]).unwrap();
     disk.set_capacity(Some(disk.used() + 10));
-    assert!(journal.commit(&state, &[offer(1, 1, None)]).is_err());
+    assert!(journal.commit(&state, &[submission(1, 1, None)]).is_err());
     assert!(journal.probe(&state).is_err());
     assert_eq!(lock(&state).accepted_so_far(), 1);
     disk.set_capacity(None);
     journal.probe(&state).unwrap();
-    journal.commit(&state, &[offer(2, 2, None)]).unwrap();
+    journal.commit(&state, &[submission(2, 2, None)]).unwrap();
     assert_eq!(drain(&state, "a"), [0.0, 2.0]);
     let (_, again) = open(&disk.after_kill(), 0).unwrap();
     assert_eq!(drain(&again, "b"), [0.0, 2.0]);
@@ -257,10 +257,12 @@ fn a_full_disk_accepts_nothing_and_recovers() {
 fn keys_survive() {
     let disk = Pretend::default();
     let (mut journal, state) = open(&disk, 0).unwrap();
-    let first = journal.commit(&state, &[offer(0, 7, Some("k"))]).unwrap().remove(0).unwrap();
+    let first = journal.commit(&state, &[submission(0, 7, Some("k"))]).unwrap().remove(0).unwrap();
     for slack in [1 << 20, 0] {
         let (mut journal, state) = open(&disk.after_kill(), slack).unwrap();
-        let again = journal.commit(&state, &[offer(0, 7, Some("k")), offer(0, 8, Some("k"))]).unwrap();
+        let again = journal
+            .commit(&state, &[submission(0, 7, Some("k")), submission(0, 8, Some("k"))])
+            .unwrap();
         let repeated = again[0].unwrap();
         assert_eq!((repeated.id, repeated.repeated, again[1].is_err()), (first.id, true, true));
         journal.rewrite_if_large(&state).unwrap();
@@ -272,7 +274,7 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
     let disk = Pretend::default();
     let (mut journal, state) = open(&disk, 1 << 20).unwrap();
     for value in 0..5 {
-        journal.commit(&state, &[offer(0, value, None)]).unwrap();
+        journal.commit(&state, &[submission(0, value, None)]).unwrap();
     }
     let unsealed = read(&disk);
     journal.settle(&state).unwrap();
@@ -335,7 +337,7 @@ fn a_journal_of_version_1_goes_on_in_version_2() {
     let (mut journal, state) = open(&disk);
     assert_eq!(lock(&state).accepted_so_far(), 5);
     assert_eq!(drain(&state, "127.0.0.1 prom"), [5.0], "the first four were delivered");
-    journal.commit(&state, &[offer(0, 6, None)]).unwrap();
+    journal.commit(&state, &[submission(0, 6, None)]).unwrap();
     assert_eq!(&read(&disk)[12..16], 2u32.to_le_bytes());
     let (_, again) = open(&disk.after_kill());
     assert_eq!(drain(&again, "127.0.0.1 prom"), [6.0]);
@@ -362,7 +364,7 @@ fn the_file_is_rewritten_when_it_has_grown() {
     let (mut journal, state) = open(&disk, 2_000).unwrap();
     let mut longest = 0;
     for value in 0..2_000 {
-        journal.commit(&state, &[offer(0, value, None)]).unwrap();
+        journal.commit(&state, &[submission(0, value, None)]).unwrap();
         for name in SCRAPERS {
             assert_eq!(drain(&state, name), [f64::from(value)]);
         }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Health;
 use super::journal::{Journal, NotAccepted};
-use crate::store::events::{Accepted, Events, Offer};
+use crate::store::events::{Accepted, Events, Submission};
 use crate::store::inlet::EmitError;
 
 /// The most events that wait for the disk; further producers wait for a place. A disk that takes a tenth of a second for
@@ -19,14 +19,14 @@ const WAITING: usize = 1_024;
 /// The time within which what was written survives a loss of power, if no event brings that about sooner, and is sealed.
 const SYNC_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often a disk that has failed is tried again when nobody offers anything.
+/// How often a disk that has failed is tried again when no event is submitted.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the thread sleeps when nothing is to be done: any time, it is woken.
 const ASLEEP: Duration = Duration::from_secs(3_600);
 
 enum Message {
-    Offer(Request),
+    Submission(Request),
     /// Something about scrapers has changed.
     Changed,
     Stop,
@@ -34,7 +34,7 @@ enum Message {
 
 /// Events that are made durable together or not at all.
 struct Request {
-    offers: Vec<Offer>,
+    submissions: Vec<Submission>,
     answer: oneshot::Sender<Result<Outcomes, EmitError>>,
     /// The places in the queue, free again when the answer has been given.
     _places: OwnedSemaphorePermit,
@@ -55,23 +55,23 @@ pub(in crate::store) struct Door {
 
 impl Door {
     /// Has an event made durable and accepted.
-    pub(in crate::store) async fn offer(&self, offer: Offer) -> Result<Accepted, EmitError> {
-        let outcome = self.offer_all(vec![offer]).await?.pop();
+    pub(in crate::store) async fn submit(&self, submission: Submission) -> Result<Accepted, EmitError> {
+        let outcome = self.submit_all(vec![submission]).await?.pop();
         outcome.unwrap_or_else(|| Err(stopping()))
     }
 
     /// Has events made durable and accepted: all of them, or after an error none.
-    pub(in crate::store) async fn offer_all(&self, offers: Vec<Offer>) -> Result<Outcomes, EmitError> {
+    pub(in crate::store) async fn submit_all(&self, submissions: Vec<Submission>) -> Result<Outcomes, EmitError> {
         // More than there are places wait for all of them, as there will never be more.
-        let wanted = u32::try_from(offers.len().min(WAITING)).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(submissions.len().min(WAITING)).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|_| stopping())?;
         let (answer, outcome) = oneshot::channel();
         let request = Request {
-            offers,
+            submissions,
             answer,
             _places: places,
         };
-        self.messages.send(Message::Offer(request)).map_err(|_| stopping())?;
+        self.messages.send(Message::Submission(request)).map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
 
@@ -152,7 +152,7 @@ impl Writer {
         };
         while let Some(message) = next {
             match message {
-                Message::Offer(request) => requests.push(request),
+                Message::Submission(request) => requests.push(request),
                 Message::Changed => {}
                 Message::Stop => self.stopping = true,
             }
@@ -168,12 +168,12 @@ impl Writer {
     }
 
     fn serve(&mut self, requests: Vec<Request>, health: &mut Health) {
-        let (mut offers, mut answers) = (Vec::new(), Vec::new());
+        let (mut submissions, mut answers) = (Vec::new(), Vec::new());
         for request in requests {
-            answers.push((request.offers.len(), request.answer, request._places));
-            offers.extend(request.offers);
+            answers.push((request.submissions.len(), request.answer, request._places));
+            submissions.extend(request.submissions);
         }
-        match self.journal.commit(&self.state, &offers) {
+        match self.journal.commit(&self.state, &submissions) {
             Ok(outcomes) => {
                 let wrote = outcomes.iter().any(|outcome| outcome.is_ok_and(|accepted| !accepted.repeated));
                 let mut outcomes = outcomes.into_iter().map(|outcome| {
@@ -182,9 +182,9 @@ impl Writer {
                         NotAccepted::Crowded => EmitError::Crowded,
                     })
                 });
-                for (offers, answer, _places) in answers {
+                for (submissions, answer, _places) in answers {
                     // A producer that has gone away has its events accepted all the same.
-                    let _ = answer.send(Ok(outcomes.by_ref().take(offers).collect()));
+                    let _ = answer.send(Ok(outcomes.by_ref().take(submissions).collect()));
                 }
                 match self.journal.rewrite_if_large(&self.state) {
                     // Retries alone do not prove that anything can be written.
