@@ -101,8 +101,8 @@ fn scrape(bencher: Bencher<'_, '_>) {
 fn emit_durable(bencher: Bencher<'_, '_>, producers: usize) {
     let runtime = runtime();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let (inlet, view, keeper) = open_in(folder.path(), Limits::default(), Mode::Raw, options(), at(0)).expect("an empty folder");
-    let running = keeper.start(|log, trouble| panic!("{log}: {trouble:?}")).expect("threads");
+    let (inlet, view, persistence) = open_in(folder.path(), Limits::default(), Mode::Raw, options(), at(0)).expect("an empty folder");
+    let running = persistence.start(|log, trouble| panic!("{log}: {trouble:?}")).expect("threads");
     with_scrapers(&view, 1);
     let share = EVENTS.min(producers * 100) / producers;
     bencher

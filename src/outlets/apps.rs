@@ -14,20 +14,20 @@ use super::table::Present;
 use super::{table, unknown_app};
 use crate::http::{Chunks, Row, reply};
 use crate::store::View;
-use crate::supervise::PendingChanges;
+use crate::supervise::Notes;
 
 /// What the endpoints about applications need.
 #[derive(Debug)]
 pub struct Listing {
     view: View,
     listings: Arc<Listings>,
-    notes: Arc<PendingChanges>,
+    notes: Arc<Notes>,
 }
 
 impl Listing {
     /// Endpoints over this view, and its listings. The notes stand below the table.
     #[must_use]
-    pub fn new(view: View, listings: Arc<Listings>, notes: Arc<PendingChanges>) -> Self {
+    pub fn new(view: View, listings: Arc<Listings>, notes: Arc<Notes>) -> Self {
         Self { view, listings, notes }
     }
 }

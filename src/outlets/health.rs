@@ -7,7 +7,7 @@ use axum::extract::State;
 use http::{Response, StatusCode};
 
 use crate::http::reply;
-use crate::supervise::PendingChanges;
+use crate::supervise::Notes;
 
 /// Why the program is not ready; parts say so and take it back.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ pub(super) async fn alive() -> Response<Body> {
 }
 
 /// `GET /readyz`, `GET /-/ready`: 200, or 503 and why. Troubles that keep nothing from working are noted in either case.
-pub(super) async fn ready(State((readiness, notes)): State<(Arc<Readiness>, Arc<PendingChanges>)>) -> Response<Body> {
+pub(super) async fn ready(State((readiness, notes)): State<(Arc<Readiness>, Arc<Notes>)>) -> Response<Body> {
     let notes: String = notes.lines().iter().map(|note| format!("note: {note}\n")).collect();
     match readiness.obstacles() {
         None => reply::text(StatusCode::OK, format_args!("ready\n{notes}")),

@@ -31,7 +31,7 @@ pub use metrics::Scraping;
 pub use own::{Connections, Own};
 
 use crate::http::reply;
-use crate::supervise::PendingChanges;
+use crate::supervise::Notes;
 
 /// What the readers' routes need.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Outlets {
     /// For the readiness paths.
     pub readiness: Arc<Readiness>,
     /// For the same.
-    pub notes: Arc<PendingChanges>,
+    pub notes: Arc<Notes>,
 }
 
 /// The routes that read.

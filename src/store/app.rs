@@ -32,9 +32,9 @@ pub struct App {
     pub labels: Arc<[LabelPair]>,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When its last update arrived; `None` if it was only announced so far.
+    /// When its last update arrived; `None` if it was only registered so far.
     pub updated: Option<Timestamp>,
-    /// The same, or when it was announced, by the clock that ages are measured with.
+    /// The same, or when it was registered, by the clock that ages are measured with.
     pub refreshed: MonotonicTime,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,

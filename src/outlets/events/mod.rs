@@ -27,7 +27,7 @@ use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{Coding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
 use crate::model::{Clock, ScraperId};
-use crate::store::{Exposed, Lease, LeaseId, ScraperStatus, StoredEvent, View};
+use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
 use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
 
@@ -112,7 +112,7 @@ impl EventOutlet {
 
     /// Adds events to what the proxy says of itself. Few go as text; many as parts that other scrapes share, unless applications have
     /// samples under the same names, with which they must be merged.
-    pub(super) async fn add(self: &Arc<Self>, said: &mut Said, taken: Taken, exposed: &Exposed, format: Format, coding: Coding) {
+    pub(super) async fn add(self: &Arc<Self>, said: &mut Said, taken: Taken, exposed: &RenderedExposition, format: Format, coding: Coding) {
         let Taken { events, counts } = taken;
         let timestamps = self.view.explicit_timestamps();
         if exposed.mixes() || text::size(&self.name, &events) < SHARED_FROM {

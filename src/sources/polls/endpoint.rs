@@ -15,7 +15,7 @@ use super::fetch::{Answer, Fetcher, Shared};
 use super::settings::Target;
 use crate::model::{Clock, Format, LabelSet, Origin, PeerSample, Timestamp, Topic, Update};
 use crate::sources::{LARGE_BYTES, unusable};
-use crate::store::{Change, Inlet, PolledEvent, PolledEvents, Receipt, Refused, take_events};
+use crate::store::{Inlet, Notification, PolledEvent, PolledEvents, Receipt, Refused, take_events};
 use crate::supervise::{blocking, panic_message};
 use crate::telemetry::{Rejection, SharedTelemetry};
 use crate::wire::Foreign;
@@ -52,7 +52,7 @@ impl Worker {
 
     /// Polls until `stop`, and gives back how the endpoint has been doing.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Course {
-        self.announce();
+        self.register();
         loop {
             let step = self.course.next();
             let (Step::Poll(at) | Step::Withdraw(at)) = step;
@@ -111,7 +111,7 @@ impl Worker {
         };
         let (app, telemetry) = (&self.target.endpoint.name, &self.listeners.telemetry);
         telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
-        self.listeners.inlet.tell(&Change::Polled {
+        self.listeners.inlet.publish(&Notification::Polled {
             app: app.clone(),
             up: stored.is_ok(),
             took,
@@ -182,14 +182,17 @@ impl Worker {
         let (had_events, now) = (!events.is_empty(), (self.listeners.clock)());
         events.retain(|PolledEvent { event, stamp }| stamp.is_none_or(|stamp| !self.recorded.contains(&(event.labels.clone(), stamp))));
         let inlet = &self.listeners.inlet;
-        let changes: Vec<_> = match inlet.is_followed(Topic::OneShot) {
-            true => events.iter().map(|event| Change::one_shot(&metric, &event.event, now)).collect(),
+        let changes: Vec<_> = match inlet.has_subscribers(Topic::OneShot) {
+            true => events
+                .iter()
+                .map(|event| Notification::one_shot(&metric, &event.event, now))
+                .collect(),
             false => Vec::new(),
         };
         inlet.emit_polled(events, now).await?;
         self.fetcher.taken(had_events);
         self.recorded = stamped;
-        changes.iter().for_each(|change| inlet.tell(change));
+        changes.iter().for_each(|change| inlet.publish(change));
         Ok(update)
     }
 
@@ -239,10 +242,10 @@ impl Worker {
     }
 
     /// Lists the endpoint before anything was heard of it.
-    fn announce(&self) {
+    fn register(&self) {
         let now = (self.listeners.clock)();
-        let announced = self.listeners.inlet.announce(self.target.endpoint.name.clone(), self.origin(), now);
-        if let Err(refused) = announced {
+        let registered = self.listeners.inlet.register(self.target.endpoint.name.clone(), self.origin(), now);
+        if let Err(refused) = registered {
             tracing::warn!(endpoint = %self.target.endpoint.name, "cannot list a polled endpoint: {refused}");
         }
     }
@@ -251,7 +254,7 @@ impl Worker {
     fn blame(&self, failure: &Failure) {
         let (inlet, app) = (&self.listeners.inlet, &self.target.endpoint.name);
         let what = format!("poll failed: {failure}");
-        if !inlet.fault(app, &what) && inlet.announce(app.clone(), self.origin(), (self.listeners.clock)()).is_ok() {
+        if !inlet.fault(app, &what) && inlet.register(app.clone(), self.origin(), (self.listeners.clock)()).is_ok() {
             inlet.fault(app, &what);
         }
     }

@@ -1,6 +1,6 @@
 //! Polling: exporters that do not push are asked, each on its own clock.
 //!
-//! [`Polls`] follows the settings: endpoints that appear are announced to the store and polled, endpoints that disappear are
+//! [`Polls`] follows the settings: endpoints that appear are registered to the store and polled, endpoints that disappear are
 //! removed from it, endpoints that stay the same notice nothing. One task owns one endpoint, so polls of it never overlap,
 //! and whatever a target does costs its own task's time alone.
 

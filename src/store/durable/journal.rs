@@ -10,8 +10,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use super::directory::Directory;
 use super::entry_codec::{decode, encode};
-use super::folder::Folder;
 use super::frames::{self, Contents, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
@@ -42,7 +42,7 @@ pub(super) enum NotAccepted {
 
 /// The log file, and what the state needs of it.
 pub(super) struct Journal {
-    folder: Arc<dyn Folder>,
+    directory: Arc<dyn Directory>,
     log: FrameLog,
     slack: u64,
     rewrite_at: u64,
@@ -53,20 +53,20 @@ pub(super) struct Journal {
 impl Journal {
     /// Reads the file and makes the state that it tells of; starts one where there is none.
     pub(super) fn open(
-        folder: Arc<dyn Folder>,
+        directory: Arc<dyn Directory>,
         options: EventOptions,
         now: Timestamp,
         slack: u64,
     ) -> Result<(Self, Mutex<Events>), OpenError> {
-        super::check_leftover(&*folder, TEMP)?;
-        let name = folder.show(NAME);
+        super::check_leftover(&*directory, TEMP)?;
+        let name = directory.show(NAME);
         let fail = |doing| {
             let path = name.clone();
             move |why| OpenError::Io { path, doing, why }
         };
         let mut events = Events::restoring(options, now);
         let mut old = None;
-        if let Some(bytes) = folder.read(NAME).map_err(fail("read"))? {
+        if let Some(bytes) = directory.read(NAME).map_err(fail("read"))? {
             let unreadable = |why| OpenError::Unreadable { path: name.clone(), why };
             let contents = frames::read(&bytes, KIND).and_then(Contents::without_holes).map_err(unreadable)?;
             replay(&mut events, &bytes, &contents).map_err(unreadable)?;
@@ -78,15 +78,15 @@ impl Journal {
         // A new file, or one of an earlier version written in the form of this one.
         let (log, renamed) = match old {
             None => {
-                let log = FrameLog::create(&*folder, KIND, TEMP, NAME, &payloads(&events.entries()));
+                let log = FrameLog::create(&*directory, KIND, TEMP, NAME, &payloads(&events.entries()));
                 (log.map_err(fail("write"))?, true)
             }
-            Some(contents) => (FrameLog::resume(&*folder, NAME, &contents).map_err(fail("write"))?, false),
+            Some(contents) => (FrameLog::resume(&*directory, NAME, &contents).map_err(fail("write"))?, false),
         };
         events.restored();
         let rewrite_at = log.len().saturating_mul(2).saturating_add(slack);
         let mut journal = Self {
-            folder,
+            directory,
             log,
             slack,
             rewrite_at,
@@ -99,13 +99,13 @@ impl Journal {
     /// Makes submissions durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
     /// error none of the submissions was taken.
     pub(super) fn commit(&mut self, state: &Mutex<Events>, submissions: &[Submission]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
-        self.mend(state)?;
+        self.repair(state)?;
         let (changes, admissions) = {
             let mut events = lock(state);
             (events.take_changes(), events.admit(submissions))
         };
         if let Err(error) = self.write(&changes, submissions, &admissions) {
-            lock(state).tell_again();
+            lock(state).repeat_all_changes();
             return Err(error);
         }
         let mut events = lock(state);
@@ -141,10 +141,10 @@ impl Journal {
     }
 
     /// Undoes what an earlier failure has left, so that the next write is a plain one.
-    fn mend(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+    fn repair(&mut self, state: &Mutex<Events>) -> io::Result<()> {
         if self.log.is_broken() {
             // What is cut off may hold words on scrapers that were thought written.
-            lock(state).tell_again();
+            lock(state).repeat_all_changes();
             self.log.repair()?;
         }
         self.sync_name()
@@ -152,20 +152,20 @@ impl Journal {
 
     fn sync_name(&mut self) -> io::Result<()> {
         if self.renamed {
-            self.folder.sync()?;
+            self.directory.sync()?;
             self.renamed = false;
         }
         Ok(())
     }
 
     /// Returns true if all that was written survives a loss of power and has a seal.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_synced_and_sealed(&self) -> bool {
         !self.log.is_unsynced() && self.log.is_sealed()
     }
 
     /// Makes what was written survive a loss of power, and seals it. Returns whether there was anything to sync.
-    pub(super) fn settle(&mut self, state: &Mutex<Events>) -> io::Result<bool> {
-        self.mend(state)?;
+    pub(super) fn sync_and_seal(&mut self, state: &Mutex<Events>) -> io::Result<bool> {
+        self.repair(state)?;
         let unsynced = self.log.is_unsynced();
         if unsynced {
             self.log.sync()?;
@@ -174,15 +174,15 @@ impl Journal {
         Ok(unsynced)
     }
 
-    /// As [`Journal::settle`], for the last time: the seal goes to the disk as well.
+    /// As [`Journal::sync_and_seal`], for the last time: the seal goes to the disk as well.
     pub(super) fn finish(&mut self, state: &Mutex<Events>) -> io::Result<()> {
-        self.settle(state)?;
+        self.sync_and_seal(state)?;
         self.log.sync()
     }
 
     /// Finds out whether the disk takes events again.
     pub(super) fn probe(&mut self, state: &Mutex<Events>) -> io::Result<()> {
-        self.mend(state)?;
+        self.repair(state)?;
         self.commit(state, &[])?;
         self.log.sync()?;
         self.log.probe(PROBE_BYTES)
@@ -200,14 +200,14 @@ impl Journal {
             drop(events.take_changes());
             events.entries()
         };
-        match FrameLog::create(&*self.folder, KIND, TEMP, NAME, &payloads(&entries)) {
+        match FrameLog::create(&*self.directory, KIND, TEMP, NAME, &payloads(&entries)) {
             Ok(log) => {
                 self.rewrite_at = log.len().saturating_mul(2).saturating_add(self.slack);
                 (self.log, self.renamed) = (log, true);
                 self.sync_name()
             }
             Err(error) => {
-                lock(state).tell_again();
+                lock(state).repeat_all_changes();
                 Err(error)
             }
         }
@@ -215,7 +215,7 @@ impl Journal {
 
     /// What messages call the file.
     pub(super) fn show(&self) -> String {
-        self.folder.show(NAME)
+        self.directory.show(NAME)
     }
 }
 

@@ -17,10 +17,10 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + millis)
 }
 
-fn open(path: &Path) -> (Inlet, View, Running) {
+fn open(path: &Path) -> (Inlet, View, PersistenceHandle) {
     let mode = Mode::Merge(Rules::new(None, Duplicates::Label, &[]));
-    let (inlet, view, keeper) = open_in(path, Limits::default(), mode, EventOptions::default(), at(0)).unwrap();
-    let running = keeper.start(|log, why| panic!("{log}: {why:?}")).unwrap();
+    let (inlet, view, persistence) = open_in(path, Limits::default(), mode, EventOptions::default(), at(0)).unwrap();
+    let running = persistence.start(|log, why| panic!("{log}: {why:?}")).unwrap();
     (inlet, view, running)
 }
 

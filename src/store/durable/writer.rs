@@ -45,15 +45,15 @@ type Outcomes = Vec<Result<Accepted, EmitError>>;
 
 /// The way to the writing thread.
 #[derive(Debug)]
-pub(in crate::store) struct Door {
+pub(in crate::store) struct JournalHandle {
     /// Bounded by `places` and `told`.
     messages: Sender<Message>,
     places: Arc<Semaphore>,
     /// Whether a [`Message::Changed`] is on its way.
-    told: Arc<AtomicBool>,
+    change_queued: Arc<AtomicBool>,
 }
 
-impl Door {
+impl JournalHandle {
     /// Has an event made durable and accepted.
     pub(in crate::store) async fn submit(&self, submission: Submission) -> Result<Accepted, EmitError> {
         let outcome = self.submit_all(vec![submission]).await?.pop();
@@ -77,7 +77,7 @@ impl Door {
 
     /// Has what has changed about scrapers written.
     pub(in crate::store) fn changed(&self) {
-        if !self.told.swap(true, Ordering::AcqRel) {
+        if !self.change_queued.swap(true, Ordering::AcqRel) {
             // A thread that has ended has written all it was going to.
             let _ = self.messages.send(Message::Changed);
         }
@@ -94,47 +94,47 @@ fn stopping() -> EmitError {
 }
 
 /// The thread's work.
-pub(in crate::store) struct Writer {
+pub(in crate::store) struct JournalWriter {
     journal: Journal,
     state: Arc<Mutex<Events>>,
     messages: Receiver<Message>,
-    told: Arc<AtomicBool>,
+    change_queued: Arc<AtomicBool>,
     /// Since when something has been written but not synced and sealed.
-    unsettled: Option<Instant>,
+    unsynced_since: Option<Instant>,
     stopping: bool,
 }
 
-impl Writer {
-    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>) -> (Self, Door) {
+impl JournalWriter {
+    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>) -> (Self, JournalHandle) {
         let (sender, messages) = mpsc::channel();
-        let told = Arc::new(AtomicBool::new(false));
-        let door = Door {
+        let change_queued = Arc::new(AtomicBool::new(false));
+        let handle = JournalHandle {
             messages: sender,
             places: Arc::new(Semaphore::new(WAITING)),
-            told: Arc::clone(&told),
+            change_queued: Arc::clone(&change_queued),
         };
         let writer = Self {
             journal,
             state,
             messages,
-            told,
-            unsettled: Some(Instant::now()),
+            change_queued,
+            unsynced_since: Some(Instant::now()),
             stopping: false,
         };
-        (writer, door)
+        (writer, handle)
     }
 
     /// Works until it is told to stop, or until nobody is left who could want anything.
     pub(super) fn run(mut self, mut health: Health) {
-        while let Some(requests) = self.wait(health.is_ill()) {
-            self.told.store(false, Ordering::Release);
-            if requests.is_empty() && health.is_ill() {
+        while let Some(requests) = self.wait(health.is_failed()) {
+            self.change_queued.store(false, Ordering::Release);
+            if requests.is_empty() && health.is_failed() {
                 let outcome = self.journal.probe(&self.state);
                 self.note(outcome, &mut health);
             } else {
                 self.serve(requests, &mut health);
             }
-            self.settle_in_time(&mut health);
+            self.sync_in_time(&mut health);
             if self.stopping {
                 // Whoever comes from now on is told by the closed channel.
                 return;
@@ -143,9 +143,9 @@ impl Writer {
     }
 
     /// All that waits, or nothing where it is time to sync or to retry; `None` at the end.
-    fn wait(&mut self, ill: bool) -> Option<Vec<Request>> {
+    fn wait(&mut self, failed: bool) -> Option<Vec<Request>> {
         let mut requests = Vec::new();
-        let mut next = match self.messages.recv_timeout(self.patience(ill)) {
+        let mut next = match self.messages.recv_timeout(self.timeout(failed)) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -161,9 +161,9 @@ impl Writer {
         Some(requests)
     }
 
-    fn patience(&self, ill: bool) -> Duration {
-        let sync = self.unsettled.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
-        let retry = ill.then_some(RETRY_AFTER);
+    fn timeout(&self, failed: bool) -> Duration {
+        let sync = self.unsynced_since.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
+        let retry = failed.then_some(RETRY_AFTER);
         sync.into_iter().chain(retry).min().unwrap_or(ASLEEP)
     }
 
@@ -197,25 +197,25 @@ impl Writer {
                 for (_, answer, _places) in answers {
                     let _ = answer.send(Err(EmitError::NotDurable(Arc::clone(&why))));
                 }
-                health.ill(&why);
+                health.failed(&why);
             }
         }
-        if self.journal.is_settled() {
-            self.unsettled = None;
+        if self.journal.is_synced_and_sealed() {
+            self.unsynced_since = None;
         } else {
-            self.unsettled.get_or_insert_with(Instant::now);
+            self.unsynced_since.get_or_insert_with(Instant::now);
         }
     }
 
     /// Syncs what was written and seals it, once that is due or the thread ends.
-    fn settle_in_time(&mut self, health: &mut Health) {
+    fn sync_in_time(&mut self, health: &mut Health) {
         if self.stopping {
             if let Err(error) = self.journal.finish(&self.state) {
                 self.note(Err(error), health);
             }
-        } else if self.unsettled.is_some_and(|since| since.elapsed() >= SYNC_WITHIN) {
-            self.unsettled = None;
-            match self.journal.settle(&self.state) {
+        } else if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_WITHIN) {
+            self.unsynced_since = None;
+            match self.journal.sync_and_seal(&self.state) {
                 // A seal alone does not prove that anything can be written.
                 Ok(false) => {}
                 outcome => self.note(outcome.map(drop), health),
@@ -225,8 +225,8 @@ impl Writer {
 
     fn note(&self, outcome: std::io::Result<()>, health: &mut Health) {
         match outcome {
-            Ok(()) => health.well(),
-            Err(error) => health.ill(&format!("{}: {error}", self.journal.show())),
+            Ok(()) => health.recovered(),
+            Err(error) => health.failed(&format!("{}: {error}", self.journal.show())),
         }
     }
 }

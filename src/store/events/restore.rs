@@ -101,7 +101,7 @@ impl Events {
             record: Arc::clone(record),
             key: None,
         }));
-        entries.extend(self.scrapers.keys().flat_map(|who| self.words_on(who)));
+        entries.extend(self.scrapers.keys().flat_map(|who| self.entries_for(who)));
         entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
         entries
     }

@@ -28,7 +28,7 @@ const PROTECTED: Duration = Duration::from_secs(60);
 /// stops growing, so that a client that has posted little finds a place.
 const SHARE_OF_FREE: usize = 9;
 
-/// An event at the door.
+/// An event at the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) struct Submission {
     pub(in crate::store) event: Event,

@@ -115,7 +115,7 @@ impl Events {
     /// What the journal must be told so that it says what the state says, as of now; each thing is told once.
     pub(in crate::store) fn take_changes(&mut self) -> Vec<JournalEntry> {
         let changes = self.changes.take_changes();
-        let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.words_on(who)).collect();
+        let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.entries_for(who)).collect();
         if changes.unclaimed {
             entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
         }
@@ -128,7 +128,7 @@ impl Events {
     }
 
     /// Has everything about scrapers told again: what was told before may not have arrived.
-    pub(in crate::store) fn tell_again(&mut self) {
+    pub(in crate::store) fn repeat_all_changes(&mut self) {
         self.scrapers.keys().for_each(|who| self.changes.changed(who));
         self.changes.unclaimed_changed();
     }
@@ -137,7 +137,7 @@ impl Events {
     ///
     /// What it lost and has not been told yet, because something is lent or nobody has looked, is left out of its cursor: a
     /// journal written anew does not have it. It is told beside the cursor, and counts if the program ends before it is told.
-    pub(super) fn words_on(&self, who: &ScraperId) -> Vec<JournalEntry> {
+    pub(super) fn entries_for(&self, who: &ScraperId) -> Vec<JournalEntry> {
         let scraper = who.clone();
         let Some(known) = self.scrapers.get(who) else {
             return vec![JournalEntry::Forgotten { scraper }];

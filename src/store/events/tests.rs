@@ -370,7 +370,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
     for add_words in [false, true] {
         let mut journal = events.entries();
         if add_words {
-            events.tell_again();
+            events.repeat_all_changes();
             journal.extend(events.take_changes());
         }
         let mut again = restart(journal.clone());
@@ -396,7 +396,7 @@ fn a_cursor_is_bounded_and_still_gets_everything_once() {
         if some.is_empty() {
             break;
         }
-        let words = events.words_on(&who("a"));
+        let words = events.entries_for(&who("a"));
         assert!(matches!(&words[..], [JournalEntry::Cursor { heads, .. }, JournalEntry::Regular { .. }] if heads.len() <= MAX_BACKLOGS));
         got.extend(some);
     }
