@@ -270,7 +270,7 @@ fn scraping(
 /// The routes that are on the port alone: pushing, events, steering, and where the stream is.
 fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
     let routes = monitoring_api::routes(sockets.streams.api(ground))
-        .merge(push::routes(sockets.receivers.pushing(ground)))
+        .merge(push::routes(sockets.receivers.push_handler(ground)))
         .merge(lifecycle::routes(lifecycle));
     if !settings.events.enabled {
         return routes;

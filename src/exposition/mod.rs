@@ -1,7 +1,7 @@
 //! The text formats: parsing, families, merging, rendering, negotiation. Pure: no sockets, no clock, no lock.
 //!
-//! [`Exposition::parse`] reads what an application handed in, once, and never fails: it keeps the one stored copy of the text and
-//! a small index of byte offsets into it. What cannot be used is left out of the index and listed as a [`Fault`].
+//! [`Exposition::parse`] reads an application's text once and never fails: it keeps one copy of the text and a small index of byte
+//! offsets into it. Unusable lines are left out of the index and listed as [`Fault`]s.
 
 pub mod body;
 pub mod catalog;
@@ -23,7 +23,7 @@ mod span;
 mod timestamps;
 
 pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
-pub use family::{Family, Kind, Suffix, Traits};
+pub use family::{Family, FamilyFlags, MetricType, Suffix};
 pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
 pub use hash::{label_hash, name_hash};
 pub use index::{Exposition, Runs};

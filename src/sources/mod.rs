@@ -1,4 +1,4 @@
-//! The writers: each takes metrics in its own way and puts them into the store, which none of them can read.
+//! Sources: receivers, polls, HTTP pushes, events and upstream streams. They write into the store and cannot read it.
 
 pub mod events;
 pub mod polls;
@@ -7,17 +7,17 @@ pub mod receiver;
 pub mod upstreams;
 
 use crate::store::Refused;
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
-/// The reason of a refusal, for its counter, and the words for it. A text that cannot be read is named as what it is, if that is known.
+/// The `reason` label and the message of a refusal. The message names the format of an unreadable text, if it is recognized.
 fn unusable(refused: &Refused, text: &[u8]) -> (&'static str, String) {
-    let foreign = matches!(refused, Refused::Invalid(..)).then(|| Foreign::of(text)).flatten();
+    let foreign = matches!(refused, Refused::Invalid(..)).then(|| ForeignFormat::of(text)).flatten();
     match foreign {
-        Some(foreign) => ("not_metrics", format!("this is {foreign}, not metrics in text form")),
+        Some(foreign) => ("not_metrics", format!("this is {foreign}, not metrics in a text format")),
         None => (refused.reason(), refused.to_string()),
     }
 }
 
-/// Texts longer than this are read on a thread of their own: at a gigabyte a second it takes a millisecond, and the other tasks of a
-/// worker thread should not wait longer than that.
+/// Texts longer than this are parsed on a blocking thread: at a gigabyte per second it takes a millisecond, and other tasks of a worker
+/// thread should not wait longer.
 const LARGE_BYTES: usize = 1 << 20;

@@ -406,7 +406,7 @@ impl Inlet {
         let chunks = table.chunks();
         drop(table);
         // Freeing takes a while: not under the lock.
-        chunks.iter().chain(&evicted.chunks).for_each(|chunk| chunk.rest());
+        chunks.iter().chain(&evicted.chunks).for_each(|chunk| chunk.evict_text());
         drop((unused, evicted));
         self.shared.compressors.clear();
     }

@@ -111,7 +111,7 @@ fn bad_contents_cost_their_message_alone() {
         let items = decode_all(&[GOLDEN, &message, GOLDEN].concat(), MAX);
         assert_eq!(reasons(&items), ["ok", reason, "ok"], "{:?}", items[1]);
         let refusal = items[1].as_ref().unwrap_err();
-        assert_eq!((refusal.place.offset, refusal.ends_connection()), (GOLDEN.len() as u64, false));
+        assert_eq!((refusal.position.offset, refusal.ends_connection()), (GOLDEN.len() as u64, false));
     }
 }
 
@@ -194,14 +194,14 @@ fn the_rest_of_a_large_message_is_read_at_once() {
     root.set_data(text.as_str());
     let bytes = capnp::serialize::write_message_to_words(&message);
     let mut decoder = StreamDecoder::new(FormatChoice::Auto, MAX);
-    assert_eq!(decoder.wants(), None);
+    assert_eq!(decoder.missing(), None);
     decoder.spare(usize::MAX).put_slice(&bytes[..100]);
     assert_eq!(decoder.next(), None);
-    assert_eq!((decoder.wants(), decoder.mid_message()), (Some(bytes.len() - 100), true));
+    assert_eq!((decoder.missing(), decoder.mid_message()), (Some(bytes.len() - 100), true));
     assert_eq!(decoder.spare(usize::MAX).remaining_mut(), bytes.len() - 100);
     decoder.spare(usize::MAX).put_slice(&bytes[100..]);
     assert_eq!(decoder.next(), Some(Ok(inbound("large", &text))));
-    assert_eq!((decoder.wants(), decoder.mid_message(), decoder.buffered()), (None, false, 0));
+    assert_eq!((decoder.missing(), decoder.mid_message(), decoder.buffered()), (None, false, 0));
 }
 
 proptest! {

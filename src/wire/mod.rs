@@ -1,7 +1,7 @@
-//! Bytes to messages and back, one protocol a file. Pure: no sockets, no time, no origin.
+//! Encoding and decoding of messages, one protocol per file. Pure: no sockets, no time, no origin.
 //!
-//! What arrives on a receiver goes through a [`StreamDecoder`]: it is fed as the bytes come, in any split, and hands out
-//! an [`Inbound`] or a [`Refusal`] for each thing it was told. It never looks at a byte twice to find where a message ends.
+//! The bytes of a receiver go through a [`StreamDecoder`]: it accepts them in any split and returns an [`Inbound`] or a [`Refusal`] for
+//! each message. It scans each byte only once for the end of a message.
 
 mod buffer;
 mod capnp_message;
@@ -28,19 +28,19 @@ use crate::model::AppName;
 pub use self::buffer::{LARGEST_READ, SMALLEST_READ};
 pub use self::capnp_message::encode;
 pub use self::capnp_stream::MAX_SEGMENTS;
-pub use self::foreign::Foreign;
+pub use self::foreign::ForeignFormat;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
 pub use self::link::{AliasLost, LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register, SharedKey};
-pub use self::refusal::{Fault, Found, Part, Place, Refusal};
+pub use self::refusal::{Fault, JsonType, MessagePart, Position, Refusal};
 pub use self::sniff::FormatChoice;
 pub use self::stream::StreamDecoder;
 pub use self::udx::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
 
-/// One application's word, as it came off the wire.
+/// A decoded message: the metrics of one application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
-    /// Whose metrics they are.
+    /// The application.
     pub app: AppName,
-    /// The exposition text: UTF-8, in an allocation of exactly its size. Empty is an update to nothing.
+    /// The exposition text: UTF-8, in an allocation of exactly its size. Empty text removes all series of the app.
     pub data: Bytes,
 }

@@ -74,7 +74,7 @@ fn json_object(apps: &[(String, String)], as_lines: bool, blank: &str) -> String
     format!("{blank}{{{}}}{blank}", entries.collect::<Vec<_>>().join(","))
 }
 
-/// What should come of an object: of equal names the last one, in the order of those.
+/// The expected items of an object: of equal names the last one, in order.
 fn expected(apps: &[(String, String)]) -> Vec<Item> {
     let last: HashMap<&str, usize> = apps.iter().enumerate().map(|(at, (app, _))| (app.as_str(), at)).collect();
     let counts = apps.iter().enumerate().filter(|(at, (app, _))| last[app.as_str()] == *at);

@@ -56,6 +56,6 @@ proptest! {
         prop_assert_eq!(broken.faults().first().unwrap().line as usize, at + 1);
         let hashes = |it: &Exposition| it.families().iter().flat_map(|family| it.series_hashes(family).collect::<Vec<_>>()).collect::<Vec<_>>();
         prop_assert_eq!(hashes(&whole), hashes(&broken));
-        prop_assert_eq!(whole.families().iter().map(|it| it.traits).collect::<Vec<_>>(), broken.families().iter().map(|it| it.traits).collect::<Vec<_>>());
+        prop_assert_eq!(whole.families().iter().map(|it| it.flags).collect::<Vec<_>>(), broken.families().iter().map(|it| it.flags).collect::<Vec<_>>());
     }
 }

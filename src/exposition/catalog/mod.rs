@@ -37,7 +37,7 @@ mod update;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::render::{Chunk, Variant};
+use super::render::{Chunk, OutputFormat};
 use super::{Exposition, MemoryMeter, name_hash};
 use crate::model::AppName;
 
@@ -255,7 +255,7 @@ impl Catalog {
     }
 
     /// Takes the rendered segments of one variant out; the next response renders them again.
-    pub fn evict(&self, variant: Variant) -> Vec<Arc<Chunk>> {
+    pub fn evict(&self, variant: OutputFormat) -> Vec<Arc<Chunk>> {
         let taken = self.segments().filter_map(|segment| segment.cache().take(variant));
         taken.flat_map(|chunks| chunks.to_vec()).collect()
     }

@@ -1,17 +1,18 @@
-//! Reading a text, once, from its first byte to its last.
+//! The parser: one pass over a text.
 //!
-//! The rules, where the formats leave room:
+//! Rules where the formats leave room:
 //!
-//! - A fault costs its line, and reading goes on with the next one. A bad TYPE line leaves its family `untyped`; a family is never given
-//!   up as a whole.
-//! - Kept is what Prometheus itself would keep. What only strict readers of OpenMetrics refuse marks the family instead
-//!   ([`Traits`]), for those who write it out.
-//! - An exemplar that cannot be read, or that may not stand where it does, costs itself and not its sample.
-//! - A text without a sample must not look as if it had some: a comment of no known form is a fault then, and so is a header inside another.
-//! - Blanks at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline cost nothing.
-//! - In OpenMetrics text without `# EOF` is one fault more, because it may be cut off, and so is text after it; samples are kept.
+//! - A faulty line is skipped, and parsing continues with the next one. A bad TYPE line leaves its family `untyped`; a family is never
+//!   dropped as a whole.
+//! - Everything that Prometheus itself accepts is kept. If only strict OpenMetrics parsers refuse it, the family is marked by
+//!   [`FamilyFlags`], which the renderer respects.
+//! - An unreadable or misplaced exemplar is skipped, and its sample is kept.
+//! - A text without samples is suspicious: then a comment of unknown form is a fault, and so is a header inside another line.
+//! - Whitespace at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline are accepted.
+//! - In OpenMetrics, a missing `# EOF` (the text may be truncated) and text after it are one fault each; samples are kept.
 
 pub(super) mod bytes;
+mod conformance;
 pub(super) mod escapes;
 mod families;
 mod header;
@@ -20,7 +21,6 @@ mod line;
 mod number;
 mod report;
 mod scratch;
-mod shape;
 mod table;
 mod tail;
 
@@ -28,28 +28,28 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::family::{Family, Kind, Suffix, Traits};
+use super::family::{Family, FamilyFlags, MetricType, Suffix};
 use super::hash::Seed;
 use super::reason::Reason;
 use super::sample;
 use super::span::Span;
 
-use bytes::{is_blank, skip_blanks};
+use bytes::{is_whitespace, skip_whitespace};
+use conformance::{Bound, Context, Groups};
 use escapes::MARK;
-use families::{Families, Owner};
+use families::{Families, NameOwner};
 use labels::Role;
 pub(super) use line::Hashes;
 use line::{Line, Scanner};
 use number::Number;
-pub(super) use report::{Report, Told};
+pub(super) use report::{Diagnostic, Report};
 use scratch::Scratch;
-use shape::{Bound, Context, Groups};
 use table::Table;
 
-/// The longest text that is read. Offsets have 32 bits.
+/// The longest text that is parsed. Offsets have 32 bits.
 pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
 
-/// An offset as it is kept. No text is longer than [`MAX_BODY_BYTES`], so nothing is cut off.
+/// Narrows an offset for storage. No text is longer than [`MAX_BODY_BYTES`], so no bits are lost.
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
 }
@@ -58,27 +58,27 @@ fn span(range: Range<usize>) -> Span {
     Span::new(narrow(range.start), narrow(range.end))
 }
 
-/// What a text turned out to hold.
-pub(super) struct Found {
+/// Result of parsing a text.
+pub(super) struct ParseOutput {
     pub(super) families: Box<[Family]>,
     pub(super) runs: Box<[Span]>,
     pub(super) series: u32,
 }
 
-/// What a series is that stands in a text several times.
+/// Treatment of a series that occurs several times in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeated {
-    /// A fault: the first stands.
+    /// A fault: the first sample is kept.
     Fault,
-    /// Several points of it, which differ in their times. Whoever wrote the text has seen to that.
+    /// Several points with different timestamps, as the proxy's own text guarantees.
     Points,
 }
 
-/// Reads a text and reports what is wrong with it.
-pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> Found {
+/// Parses a text and reports its faults.
+pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut Report) -> ParseOutput {
     if body.len() > MAX_BODY_BYTES {
         faults.fault(0, Reason::TooLong);
-        return Found {
+        return ParseOutput {
             families: Box::default(),
             runs: Box::default(),
             series: 0,
@@ -96,7 +96,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             families: &mut scratch.families,
             groups: &mut scratch.groups,
             series: &mut scratch.series,
-            series_of: SeriesOf::Nobody,
+            table_scope: TableScope::Empty,
             utf8,
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
@@ -111,16 +111,16 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
     })
 }
 
-/// Whose series are looked through for duplicates. Only a series of the same family can be the same; keeping to one family keeps the
-/// table small and near. Once a family goes on that was left, all series are entered, and stay.
+/// Content of the table of series that finds duplicates. Duplicates are always in the same family, so the table holds one family, which
+/// keeps it small and in the CPU cache. Once families are interleaved, it holds all series until the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum SeriesOf {
-    Nobody,
+enum TableScope {
+    Empty,
     Family(usize),
     All,
 }
 
-/// A text that is being read.
+/// State of a text that is being parsed.
 struct Reader<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
@@ -129,19 +129,19 @@ struct Reader<'a, 'b> {
     faults: &'b mut Report,
     families: &'b mut Families,
     groups: &'b mut Groups,
-    /// From identities of series to the offsets of their lines: those of one family, unless families are mixed up.
+    /// From hashes of series to the offsets of their lines; see [`TableScope`].
     series: &'b mut Table,
-    series_of: SeriesOf,
+    table_scope: TableScope,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
     scanner: Scanner<'a>,
-    /// Whether all of the text is UTF-8.
+    /// True if all of the text is UTF-8.
     utf8: bool,
-    /// Whose the name of the last good line is.
-    owner: Option<Owner>,
+    /// The owner of the last valid line's name.
+    owner: Option<NameOwner>,
     /// The family of the last line.
     open: Option<usize>,
-    /// Where the text says that it ends.
+    /// Offset of `# EOF`.
     eof: Option<usize>,
 }
 
@@ -167,18 +167,18 @@ impl Reader<'_, '_> {
             self.faults.fault(body.len(), Reason::NoEof);
         }
         if self.runs.is_empty() {
-            self.suspect_comments();
+            self.check_text_without_samples();
         }
     }
 
     fn empty(&mut self, at: usize) -> usize {
         if self.syntax == Syntax::OpenMetrics {
-            self.faults.note(at, Reason::Spelling("OpenMetrics has no empty lines"));
+            self.faults.note(at, Reason::Formatting("OpenMetrics has no empty lines"));
         }
         at + 1
     }
 
-    /// Where the line that holds `at` ends, without and with carriage return.
+    /// End of the line that contains `at`, without and with its carriage return.
     fn line_end(&self, at: usize) -> (usize, usize) {
         let newline = memchr::memchr(b'\n', &self.body[at..]).map_or(self.body.len(), |len| at + len);
         let end = if newline > at && self.body[newline - 1] == b'\r' {
@@ -189,13 +189,13 @@ impl Reader<'_, '_> {
         (end, newline)
     }
 
-    /// Reads a line that starts with `#`, a blank or a carriage return.
+    /// Reads a line that starts with `#`, whitespace or a carriage return.
     fn other(&mut self, start: usize) -> usize {
         let (end, newline) = self.line_end(start);
-        let at = skip_blanks(&self.body[..end], start);
+        let at = skip_whitespace(&self.body[..end], start);
         if at < end && self.body[at] != b'#' {
             if at > start {
-                self.faults.note(start, Reason::LeadingBlanks);
+                self.faults.note(start, Reason::LeadingWhitespace);
             }
             return self.sample(at);
         }
@@ -210,7 +210,7 @@ impl Reader<'_, '_> {
         newline + 1
     }
 
-    /// The first line after `# EOF` is a fault, whatever it is.
+    /// Reports the first line after `# EOF` as a fault.
     fn text_after_eof(&mut self, at: usize) {
         if self.eof.is_some() {
             self.faults.fault_once(at, Reason::AfterEof);
@@ -224,19 +224,19 @@ impl Reader<'_, '_> {
                 self.keep(at, &line);
                 line.newline + 1
             }
-            Err((wrong, reason)) => {
+            Err((error, reason)) => {
                 self.owner = None;
-                self.faults.fault(wrong, reason);
+                self.faults.fault(error, reason);
                 self.line_end(at).1 + 1
             }
         }
     }
 
-    /// Enters a good line, unless its series is there already.
+    /// Keeps a valid line, unless its series occurred before.
     #[inline]
     fn keep(&mut self, start: usize, line: &Line) {
         if line.newline != line.end {
-            self.odd_end(line);
+            self.report_line_end(line);
         }
         if self.eof.is_some() {
             self.text_after_eof(start);
@@ -248,35 +248,39 @@ impl Reader<'_, '_> {
                 .owner(self.body, self.scanner.name(), self.scanner.name_hash(), self.syntax),
         };
         self.owner = Some(owner);
-        let kind = self.families.drafts()[owner.family].kind;
-        let mut traits = line.traits | owner.suffix.as_trait();
-        let bound = match self.bound(kind, &mut traits) {
+        let kind = self.families.builders()[owner.family].kind;
+        let mut flags = line.flags | owner.suffix.as_flag();
+        let bound = match self.bound(kind, &mut flags) {
             Ok(bound) => bound,
             Err((at, reason)) => return self.faults.fault(at, reason),
         };
-        if self.syntax == Syntax::OpenMetrics && line.traits.intersects(Traits::RESPELL_OPENMETRICS | Traits::RESERVED_LABELS) {
-            self.odd_spelling(start, line.traits);
+        if self.syntax == Syntax::OpenMetrics
+            && line
+                .flags
+                .intersects(FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::RESERVED_LABELS)
+        {
+            self.report_formatting(start, line.flags);
         }
         if self.repeated == Repeated::Fault {
-            if self.series_of != SeriesOf::All && self.series_of != SeriesOf::Family(owner.family) {
-                self.turn_to(owner.family);
+            if self.table_scope != TableScope::All && self.table_scope != TableScope::Family(owner.family) {
+                self.switch_family(owner.family);
             }
             if self.is_duplicate(start, line, owner.family) {
                 return;
             }
         }
         if line.exemplar.is_some() {
-            traits |= self.exemplar(owner, kind, line);
+            flags |= self.exemplar(owner, kind, line);
         }
-        if let Some((at, reason)) = line.spoiled {
+        if let Some((at, reason)) = line.dropped_exemplar {
             self.faults.exemplar(at, reason);
         }
-        self.judge(start, owner, bound, line, traits);
+        self.check_sample(start, owner, bound, line, flags);
         self.run(owner.family, start, line);
     }
 
     #[cold]
-    fn odd_end(&mut self, line: &Line) {
+    fn report_line_end(&mut self, line: &Line) {
         let end = if self.body[line.newline - 1] == b'\r' {
             line.newline - 1
         } else {
@@ -285,43 +289,45 @@ impl Reader<'_, '_> {
         if end < line.newline {
             self.faults.note_once(end, Reason::CarriageReturn);
         }
-        if end > line.end && is_blank(self.body[line.end]) && line.spoiled.is_none() {
-            self.faults.note(line.end, Reason::TrailingBlanks);
+        if end > line.end && is_whitespace(self.body[line.end]) && line.dropped_exemplar.is_none() {
+            self.faults.note(line.end, Reason::TrailingWhitespace);
         }
     }
 
     #[cold]
-    fn odd_spelling(&mut self, at: usize, traits: Traits) {
-        if traits.contains(Traits::RESPELL_OPENMETRICS) {
+    fn report_formatting(&mut self, at: usize, flags: FamilyFlags) {
+        if flags.contains(FamilyFlags::REFORMAT_OPENMETRICS) {
             self.faults.note(
                 at,
-                Reason::Spelling("OpenMetrics wants one space between the parts of a line, and no other blanks or commas"),
+                Reason::Formatting(
+                    "OpenMetrics requires one space between the parts of a line, and no other whitespace or trailing commas",
+                ),
             );
         }
-        if traits.contains(Traits::RESERVED_LABELS) {
+        if flags.contains(FamilyFlags::RESERVED_LABELS) {
             self.faults.note(at, Reason::ReservedLabel);
         }
     }
 
-    /// What an exemplar adds to the traits of a family.
-    fn exemplar(&mut self, owner: Owner, kind: Kind, line: &Line) -> Traits {
+    /// The flags that an exemplar adds to its family.
+    fn exemplar(&mut self, owner: NameOwner, kind: MetricType, line: &Line) -> FamilyFlags {
         let place = matches!(
             (kind, owner.suffix),
-            (Kind::Counter, Suffix::Total) | (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket)
+            (MetricType::Counter, Suffix::Total) | (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket)
         );
         if place && line.exemplar.is_some_and(|exemplar| exemplar.short) {
-            return Traits::NONE;
+            return FamilyFlags::NONE;
         }
         self.faults.exemplar(line.end, Reason::ExemplarPlace);
-        Traits::RESPELL_OPENMETRICS
+        FamilyFlags::REFORMAT_OPENMETRICS
     }
 
-    /// Looks at `le` or `quantile`, where the type gives it a meaning. Go refuses what is no number.
+    /// Parses `le` or `quantile` if the type gives it a meaning. Prometheus refuses values that are not numbers.
     #[inline]
-    fn bound(&mut self, kind: Kind, traits: &mut Traits) -> Result<Option<Bound>, (usize, Reason)> {
+    fn bound(&mut self, kind: MetricType, flags: &mut FamilyFlags) -> Result<Option<Bound>, (usize, Reason)> {
         let role = match kind {
-            Kind::Histogram | Kind::GaugeHistogram => Role::Le,
-            Kind::Summary => Role::Quantile,
+            MetricType::Histogram | MetricType::GaugeHistogram => Role::Le,
+            MetricType::Summary => Role::Quantile,
             _ => return Ok(None),
         };
         let Some(label) = self.scanner.labels().iter().rfind(|label| label.role == role) else {
@@ -333,10 +339,10 @@ impl Reader<'_, '_> {
             let name = if role == Role::Le { "le" } else { "quantile" };
             return Err((place.start, Reason::Bound(name, span(place))));
         };
-        *traits |= Traits::of_bound(text);
+        *flags |= FamilyFlags::of_bound(text);
         if self.syntax == Syntax::OpenMetrics && number.value.is_infinite() && text != b"+Inf" {
             self.faults
-                .note(place.start, Reason::Spelling("OpenMetrics writes this bound +Inf"));
+                .note(place.start, Reason::Formatting("OpenMetrics writes this bound +Inf"));
         }
         Ok(Some(Bound {
             value: number.value,
@@ -344,15 +350,15 @@ impl Reader<'_, '_> {
         }))
     }
 
-    /// Makes ready for the series of another family.
-    fn turn_to(&mut self, family: usize) {
-        if self.families.drafts()[family].samples == 0 {
+    /// Prepares the table for the series of another family.
+    fn switch_family(&mut self, family: usize) {
+        if self.families.builders()[family].samples == 0 {
             self.series.reset(0);
-            self.series_of = SeriesOf::Family(family);
+            self.table_scope = TableScope::Family(family);
             return;
         }
         self.series.reset(self.body.len());
-        self.series_of = SeriesOf::All;
+        self.table_scope = TableScope::All;
         let runs: Vec<Span> = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
         for (at, hash) in Hashes::new(self.body, self.syntax, &runs) {
             let body = self.body;
@@ -373,22 +379,22 @@ impl Reader<'_, '_> {
             .find_or_insert(line.hash, narrow(start), |other| same_series(body, other as usize, start));
         match found {
             None => false,
-            Some(first) => self.is_repeated(first, start, line.hash, family),
+            Some(first) => self.is_same_time(first, start, line.hash, family),
         }
     }
 
-    /// Looks whether a series that stands in the text already stands there with the same time, or without time as well.
+    /// Returns true, and reports a fault, if an earlier sample of the same series has the same timestamp, or none as well.
     #[cold]
-    fn is_repeated(&mut self, first: u32, start: usize, hash: u64, family: usize) -> bool {
+    fn is_same_time(&mut self, first: u32, start: usize, hash: u64, family: usize) -> bool {
         let same_time = self.enter_time(first, start, hash);
         match same_time {
             Some(same_time) => self.faults.fault(start, Reason::Duplicate(same_time)),
-            None => self.families.draft(family).traits |= Traits::SEVERAL_TIMES,
+            None => self.families.builder(family).flags |= FamilyFlags::MULTIPLE_TIMES,
         }
         same_time.is_some()
     }
 
-    /// Enters a sample of a series whose first sample stands at `first`; returns the one that has the same time.
+    /// Adds a further sample of the series that starts at `first`; returns the sample with the same timestamp.
     fn enter_time(&mut self, first: u32, start: usize, hash: u64) -> Option<u32> {
         let (body, syntax) = (self.body, self.syntax);
         let time = |at: usize| sample::split(line_at(body, at)).millis(syntax);
@@ -401,14 +407,14 @@ impl Reader<'_, '_> {
         self.series.find_or_insert(hash ^ mixed, narrow(start), same)
     }
 
-    /// Counts the sample into its family and looks whether that still fits its type.
+    /// Adds the sample to its family and checks it against the rules of the type.
     #[inline]
-    fn judge(&mut self, start: usize, owner: Owner, bound: Option<Bound>, line: &Line, traits: Traits) {
-        let draft = self.families.draft(owner.family);
-        draft.samples += 1;
-        draft.traits |= traits;
-        let kind = draft.kind;
-        if draft.traits.contains(Traits::UNFIT) || matches!(kind, Kind::Unknown | Kind::Gauge) {
+    fn check_sample(&mut self, start: usize, owner: NameOwner, bound: Option<Bound>, line: &Line, flags: FamilyFlags) {
+        let builder = self.families.builder(owner.family);
+        builder.samples += 1;
+        builder.flags |= flags;
+        let kind = builder.kind;
+        if builder.flags.contains(FamilyFlags::INVALID_OPENMETRICS) || matches!(kind, MetricType::Unknown | MetricType::Gauge) {
             return;
         }
         let mut context = Context {
@@ -417,29 +423,29 @@ impl Reader<'_, '_> {
             scanner: &self.scanner,
             groups: self.groups,
             family: owner.family,
-            name: &draft.name,
+            name: &builder.name,
             kind,
             bound,
         };
-        if let Err(misfit) = draft.shape.fits(&mut context, owner.suffix, line) {
-            draft.traits |= Traits::UNFIT;
-            let family = span(draft.name.clone());
-            self.misfit(start, kind, misfit, family);
+        if let Err(violation) = builder.conformance.check(&mut context, owner.suffix, line) {
+            builder.flags |= FamilyFlags::INVALID_OPENMETRICS;
+            let family = span(builder.name.clone());
+            self.report_violation(start, kind, violation, family);
         }
     }
 
-    /// Tells that a family breaks the rules of OpenMetrics. In the text format nobody demands them, but a broken histogram is worth
-    /// a word.
+    /// Reports that a family breaks the rules of OpenMetrics. The text format does not require them, but a broken histogram deserves a
+    /// warning.
     #[cold]
-    fn misfit(&mut self, at: usize, kind: Kind, misfit: &'static str, family: Span) {
+    fn report_violation(&mut self, at: usize, kind: MetricType, violation: &'static str, family: Span) {
         match (self.syntax, kind) {
-            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::Unfit(misfit, family)),
-            (Syntax::Text, Kind::Histogram | Kind::Summary) => self.faults.note(at, Reason::Lint(misfit, family)),
+            (Syntax::OpenMetrics, _) => self.faults.note(at, Reason::InvalidOpenMetrics(violation, family)),
+            (Syntax::Text, MetricType::Histogram | MetricType::Summary) => self.faults.note(at, Reason::Lint(violation, family)),
             (Syntax::Text, _) => {}
         }
     }
 
-    /// Lengthens the last run if this line follows it, else starts a new one.
+    /// Extends the last run if this line follows it, else starts a new one.
     #[inline]
     fn run(&mut self, family: usize, start: usize, line: &Line) {
         match self.runs.last_mut() {
@@ -454,46 +460,49 @@ impl Reader<'_, '_> {
         self.runs.push((family, run));
     }
 
-    /// Tells where a family goes on that was left before.
+    /// Reports a family that continues after other families.
     fn enter(&mut self, family: usize, at: usize) {
         let before = self.open.replace(family);
-        let draft = self.families.draft(family);
-        let back = std::mem::replace(&mut draft.entered, true) && before != Some(family);
+        let builder = self.families.builder(family);
+        let back = std::mem::replace(&mut builder.entered, true) && before != Some(family);
         if back {
-            let name = span(draft.name.clone());
+            let name = span(builder.name.clone());
             self.faults.note(at, Reason::Interleaved(name));
         }
     }
 
-    /// Gathers the runs of each family and makes the index.
-    fn finish(&mut self) -> Found {
-        // Mostly they are in order already; the sort keeps the order of the text within a family.
+    /// Groups the runs by family and builds the index.
+    fn finish(&mut self) -> ParseOutput {
+        // Usually they are in order already; the stable sort keeps the order of the text within a family.
         if !self.runs.is_sorted_by_key(|(family, _)| *family) {
             self.runs.sort_by_key(|(family, _)| *family);
         }
         let mut rest = &self.runs[..];
         let mut from = 0;
-        let mut families = Vec::with_capacity(self.families.standing().count());
+        let mut families = Vec::with_capacity(self.families.kept().count());
         let mut series = 0;
-        let mut unfit = Vec::new();
-        for (number, draft) in self.families.standing() {
+        let mut violations = Vec::new();
+        for (number, builder) in self.families.kept() {
             let count = rest.iter().take_while(|(family, _)| *family == number).count();
             rest = &rest[count..];
             let to = from + narrow(count);
-            let mut family = draft.finish(from..to);
-            if let (Err(misfit), false) = (draft.shape.ends_well(draft.kind), family.traits.contains(Traits::UNFIT)) {
-                family.traits |= Traits::UNFIT;
-                unfit.push((misfit, family.kind, family.name));
+            let mut family = builder.finish(from..to);
+            if let (Err(violation), false) = (
+                builder.conformance.check_end(builder.kind),
+                family.flags.contains(FamilyFlags::INVALID_OPENMETRICS),
+            ) {
+                family.flags |= FamilyFlags::INVALID_OPENMETRICS;
+                violations.push((violation, family.kind, family.name));
             }
             from = to;
             series += family.samples;
             families.push(family);
         }
         let runs = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
-        for (misfit, kind, name) in unfit {
-            self.misfit(name.start as usize, kind, misfit, name);
+        for (violation, kind, name) in violations {
+            self.report_violation(name.start as usize, kind, violation, name);
         }
-        Found {
+        ParseOutput {
             families: families.into_boxed_slice(),
             runs,
             series,
@@ -501,13 +510,13 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Whether two good lines are samples of the same series.
+/// Returns true if two valid lines are samples of the same series.
 #[cold]
 fn same_series(body: &[u8], one: usize, other: usize) -> bool {
     sample::split(line_at(body, one)).same_series(&sample::split(line_at(body, other)))
 }
 
-/// The good line at an offset.
+/// The valid line at an offset.
 fn line_at(body: &[u8], start: usize) -> &[u8] {
     let rest = &body[start..];
     let line = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];

@@ -1,43 +1,44 @@
-//! Families to bytes: headers, samples copied as they are where that is legal, spelt anew where it is not.
+//! Rendering of families: headers, and samples that are copied unchanged where that is legal and reformatted where not.
 
 mod chunk;
 mod header;
-mod rope;
 mod sample;
-mod standing;
+mod series_deduplicator;
+mod slice_writer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::negotiate::{Escaping, Format};
-use super::{Exposition, Family, Kind, Sample, Suffix, Traits};
+use super::{Exposition, Family, FamilyFlags, MetricType, Sample, Suffix};
 use crate::model::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use sample::{Addition, legacy_labels, millis_of_seconds, underscored_label, underscored_metric};
+pub(crate) use sample::{ExtraLabel, escaped_label_name, escaped_metric_name, legacy_labels, millis_of_seconds};
 
-use rope::Rope;
-use sample::Spelling;
-use standing::Standing;
+use sample::SampleFormatter;
+use series_deduplicator::SeriesDeduplicator;
+use slice_writer::SliceWriter;
 
-/// What the bytes of an answer depend on: less than its format, whose versions of text differ in the `Content-Type` alone.
+/// Output format of a response body. Less specific than the negotiated format: the versions of the text format differ only in their
+/// `Content-Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Variant {
+pub struct OutputFormat {
     /// The syntax.
     pub syntax: Syntax,
-    /// How names beyond the legacy character set are written.
+    /// The escaping of names outside the legacy character set.
     pub escaping: Escaping,
 }
 
-impl Variant {
-    /// How many there are.
+impl OutputFormat {
+    /// The number of output formats.
     pub(crate) const COUNT: usize = 4;
 
-    /// All of them, each at its [`Variant::index`].
+    /// All output formats, each at its [`OutputFormat::index`].
     pub(crate) const ALL: [Self; Self::COUNT] = {
-        const fn variant(syntax: Syntax, escaping: Escaping) -> Variant {
-            Variant { syntax, escaping }
+        const fn variant(syntax: Syntax, escaping: Escaping) -> OutputFormat {
+            OutputFormat { syntax, escaping }
         }
         [
             variant(Syntax::Text, Escaping::Underscores),
@@ -47,13 +48,13 @@ impl Variant {
         ]
     };
 
-    /// A number below [`Variant::COUNT`].
+    /// Index below [`OutputFormat::COUNT`].
     pub(crate) const fn index(self) -> usize {
         (matches!(self.syntax, Syntax::OpenMetrics) as usize) * 2 + matches!(self.escaping, Escaping::AllowUtf8) as usize
     }
 }
 
-impl From<Format> for Variant {
+impl From<Format> for OutputFormat {
     fn from(format: Format) -> Self {
         Self {
             syntax: format.syntax(),
@@ -62,119 +63,125 @@ impl From<Format> for Variant {
     }
 }
 
-/// The samples of one family of one application, as they are to go out.
+/// The samples of one family of one application, with instructions for rendering.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
-    /// Where they stand.
+    /// The text of the samples.
     pub(crate) exposition: Arc<Exposition>,
-    /// Which of its families.
+    /// Index of the family in it.
     pub(crate) family: u32,
-    /// Which of the family's samples, by their names.
-    pub(crate) names: Traits,
-    /// The header to write before them; none where they continue a family.
+    /// The suffixes of the family's samples to render.
+    pub(crate) names: FamilyFlags,
+    /// The header before the samples; `None` if they continue a family.
     pub(crate) header: Option<Box<Header>>,
-    /// The kind that they go out as, which decides on exemplars and on how bounds are spelt. [`Kind::Unknown`] leaves labels alone.
-    pub(crate) kind: Kind,
-    /// The kind whose samples are compared as groups; see [`Identity`].
-    pub(crate) grouping: Kind,
-    /// Labels for those that lack them.
-    pub(crate) additions: Arc<[Addition]>,
-    /// The identities of samples that stay away, because another application's stand for them.
-    pub(crate) hidden: Option<Arc<Hidden>>,
+    /// The rendered type, which determines exemplars and the format of bounds. [`MetricType::Unknown`] leaves labels unchanged.
+    pub(crate) kind: MetricType,
+    /// The type by which samples are compared in groups; see [`Identity`].
+    pub(crate) grouping: MetricType,
+    /// Labels for samples that lack them.
+    pub(crate) extra_labels: Arc<[ExtraLabel]>,
+    /// Hashes of suppressed series, which another application provides.
+    pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
 }
 
-/// Series that stay away, by the identity that the catalog gives them.
-pub(crate) type Hidden = HashSet<u64>;
+/// Hashes of suppressed series; see [`Identity`].
+pub(crate) type SuppressedSeries = HashSet<u64>;
 
 impl Item {
     fn source(&self) -> &Family {
         &self.exposition.families()[self.family as usize]
     }
 
-    /// Whether the names of this item are spelt in one way for all scrapers.
+    /// Returns true if the names of this item are the same in all escapings.
     pub(crate) fn is_legacy(&self) -> bool {
-        !self.source().traits.contains(Traits::QUOTED) && self.additions.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
+        !self.source().flags.contains(FamilyFlags::QUOTED)
+            && self.extra_labels.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
     }
 
-    /// About how many bytes it makes.
+    /// Approximate rendered size in bytes.
     fn size(&self) -> usize {
         let runs: usize = self.exposition.run_spans(self.source()).iter().map(|span| span.len() + 1).sum();
         runs + self.header.as_ref().map_or(0, |header| header.size())
     }
 
-    /// Copies what is another application's, whose whole text would otherwise stay in memory for one line of help when that application
-    /// has long handed in the next one.
-    fn stand_alone(&mut self) {
+    /// Copies the parts that belong to another application. Otherwise one line of help would keep that application's complete text in
+    /// memory after its next update.
+    fn detach(&mut self) {
         if let Some(header) = &mut self.header {
-            header.stand_alone(self.exposition.body());
+            header.detach(self.exposition.body());
         }
     }
 
-    /// About how many bytes it takes in memory beside the application's text.
+    /// Approximate memory in bytes, without the application's text.
     fn footprint(&self) -> usize {
         let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
-        let additions = size_of_val(&*self.additions);
-        let hidden = self.hidden.as_ref().map_or(0, |hidden| hidden.capacity() * size_of::<u64>());
-        size_of::<Self>() + header + additions + hidden
+        let extra_labels = size_of_val(&*self.extra_labels);
+        let suppressed = self
+            .suppressed
+            .as_ref()
+            .map_or(0, |suppressed| suppressed.capacity() * size_of::<u64>());
+        size_of::<Self>() + header + extra_labels + suppressed
     }
 
-    fn write(&self, to: Variant, rope: &mut Rope) {
+    fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
         if let Some(header) = &self.header {
-            header.write(to, rope);
+            header.write(to, out);
         }
         if self.may_be_copied(to) {
             for span in self.exposition.run_spans(self.source()) {
-                rope.stored(self.exposition.body(), span.range());
-                rope.literal(b"\n");
+                out.write_slice(self.exposition.body(), span.range());
+                out.write(b"\n");
             }
         } else {
-            self.respell(to, rope);
+            self.reformat(to, out);
         }
     }
 
-    fn may_be_copied(&self, to: Variant) -> bool {
-        let traits = self.source().traits;
+    fn may_be_copied(&self, to: OutputFormat) -> bool {
+        let flags = self.source().flags;
         let forbidden = match to.syntax {
-            Syntax::Text => Traits::RESPELL_TEXT,
-            // Exemplars may stay where the kind is still one that has them.
-            Syntax::OpenMetrics if self.takes_exemplars() => Traits::RESPELL_OPENMETRICS,
-            Syntax::OpenMetrics => Traits::RESPELL_OPENMETRICS | Traits::EXEMPLARS,
+            Syntax::Text => FamilyFlags::REFORMAT_TEXT,
+            // Exemplars are kept if the rendered type allows them.
+            Syntax::OpenMetrics if self.takes_exemplars() => FamilyFlags::REFORMAT_OPENMETRICS,
+            Syntax::OpenMetrics => FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::EXEMPLARS,
         };
-        !traits.intersects(forbidden | Traits::SEVERAL_TIMES)
-            && self.additions.is_empty()
-            && self.hidden.is_none()
-            && (to.escaping == Escaping::AllowUtf8 || !traits.contains(Traits::QUOTED))
-            && self.names.contains(traits.names())
+        !flags.intersects(forbidden | FamilyFlags::MULTIPLE_TIMES)
+            && self.extra_labels.is_empty()
+            && self.suppressed.is_none()
+            && (to.escaping == Escaping::AllowUtf8 || !flags.contains(FamilyFlags::QUOTED))
+            && self.names.contains(flags.names())
     }
 
     fn takes_exemplars(&self) -> bool {
-        matches!(self.kind, Kind::Counter | Kind::Histogram | Kind::GaugeHistogram)
+        matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram)
     }
 
-    fn respell(&self, to: Variant, rope: &mut Rope) {
+    fn reformat(&self, to: OutputFormat, out: &mut SliceWriter) {
         let (exposition, source) = (&self.exposition, self.source());
-        let spelling = Spelling {
+        let formatter = SampleFormatter {
             from: exposition.syntax(),
             to,
-            quoted: source.traits.contains(Traits::QUOTED),
-            additions: &self.additions,
+            quoted: source.flags.contains(FamilyFlags::QUOTED),
+            extra_labels: &self.extra_labels,
             canonical: None,
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
         };
         let name = exposition.text(source.name);
-        let escapes = to.escaping == Escaping::Underscores && spelling.quoted;
-        let mut standing = Standing::new(source.kind, exposition.samples(source), &self.additions, escapes);
+        let escapes = to.escaping == Escaping::Underscores && formatter.quoted;
+        let mut deduplicator = SeriesDeduplicator::new(source.kind, exposition.samples(source), &self.extra_labels, escapes);
         let samples = exposition
             .samples(source)
             .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
-        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.traits.contains(Traits::SEVERAL_TIMES) {
+        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.flags.contains(FamilyFlags::MULTIPLE_TIMES) {
             Box::new(self.by_time(samples.collect(), to).into_iter())
         } else {
             Box::new(samples)
         };
         for (suffix, sample) in samples {
-            let stands = standing.as_mut().is_none_or(|standing| standing.admits(&sample, suffix));
-            if !stands || !self.names.contains(suffix.as_trait()) || self.is_hidden(&sample, suffix) {
+            let stands = deduplicator
+                .as_mut()
+                .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
+            if !stands || !self.names.contains(suffix.as_flag()) || self.is_suppressed(&sample, suffix) {
                 continue;
             }
             let canonical = if to.syntax == Syntax::OpenMetrics {
@@ -182,16 +189,16 @@ impl Item {
             } else {
                 None
             };
-            Spelling { canonical, ..spelling }.write(&sample, rope.buffer());
+            SampleFormatter { canonical, ..formatter }.write(&sample, out.buffer());
         }
     }
 
-    /// The samples in the order in which series of several times are written: group by group, and within a group in ascending order of time.
-    /// A sample without time is of the moment of the scrape, the latest. OpenMetrics does not allow it beside others with times.
-    fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: Variant) -> Vec<(Suffix, Sample<'a>)> {
+    /// Sorts samples with several timestamps per series: by group, and within a group by ascending time. A sample without timestamp counts
+    /// as the latest, and is dropped in OpenMetrics if others of its group have timestamps.
+    fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: OutputFormat) -> Vec<(Suffix, Sample<'a>)> {
         let identity = Identity {
             kind: self.kind,
-            additions: &[],
+            extra_labels: &[],
             quoted: false,
         };
         let syntax = self.exposition.syntax();
@@ -199,8 +206,8 @@ impl Item {
         let mut placed = Vec::with_capacity(samples.len());
         for (suffix, sample) in samples {
             let (next, time) = (groups.len(), sample.millis(syntax));
-            // Without a type each sample name is a family of its own.
-            let apart = if self.kind == Kind::Unknown { suffix as u64 } else { 0 };
+            // Without a type, each sample name is a family of its own.
+            let apart = if self.kind == MetricType::Unknown { suffix as u64 } else { 0 };
             let (group, has_times) = groups
                 .entry(identity.of(&sample, suffix).wrapping_add(apart))
                 .or_insert((next, false));
@@ -216,43 +223,43 @@ impl Item {
         placed.into_iter().map(|(.., suffix, sample)| (suffix, sample)).collect()
     }
 
-    fn is_hidden(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
-        let quoted = self.source().traits.contains(Traits::QUOTED);
+    fn is_suppressed(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
+        let quoted = self.source().flags.contains(FamilyFlags::QUOTED);
         let identity = Identity {
             kind: self.grouping,
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             quoted,
         };
-        self.hidden
+        self.suppressed
             .as_ref()
-            .is_some_and(|hidden| hidden.contains(&identity.of(sample, suffix)))
+            .is_some_and(|suppressed| suppressed.contains(&identity.of(sample, suffix)))
     }
 }
 
-/// The label that tells the samples of one group apart: the bound of a bucket, the quantile of a summary.
-pub(crate) const fn bound_label(kind: Kind, suffix: Suffix) -> Option<&'static [u8]> {
+/// The label by which the samples of one group differ: the bound of a bucket, the quantile of a summary.
+pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'static [u8]> {
     match (kind, suffix) {
-        (Kind::Histogram | Kind::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
-        (Kind::Summary, Suffix::Bare) => Some(b"quantile"),
+        (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
+        (MetricType::Summary, Suffix::Bare) => Some(b"quantile"),
         _ => None,
     }
 }
 
-/// The identity by which the samples of several apps are compared within a family: that of the series, names escaped by the underscores
-/// rule, and of a histogram or summary that of the whole group, which stays together or is left out together.
+/// Hash by which samples of several apps are compared within a family: that of the series, with names escaped by the underscores scheme.
+/// For histograms and summaries it is that of the group, which is rendered or suppressed as a whole.
 pub(crate) struct Identity<'a> {
-    /// The kind, which decides on groups.
-    pub(crate) kind: Kind,
-    /// Labels for the samples that lack them.
-    pub(crate) additions: &'a [Addition],
-    /// Whether some name of the family is written in quotes.
+    /// The type, which determines the groups.
+    pub(crate) kind: MetricType,
+    /// Labels for samples that lack them.
+    pub(crate) extra_labels: &'a [ExtraLabel],
+    /// True if some name of the family is quoted.
     pub(crate) quoted: bool,
 }
 
 impl Identity<'_> {
-    /// The identity of a sample whose name has this suffix.
+    /// The hash of a sample with this suffix.
     pub(crate) fn of(&self, sample: &Sample<'_>, suffix: Suffix) -> u64 {
-        let bound = if matches!(self.kind, Kind::GaugeHistogram) {
+        let bound = if matches!(self.kind, MetricType::GaugeHistogram) {
             None
         } else {
             bound_label(self.kind, suffix)
@@ -261,7 +268,7 @@ impl Identity<'_> {
         let hash = labels.fold(0_u64, |hash, (name, label)| {
             hash.wrapping_add(super::label_hash(&name, label.value))
         });
-        let added = self.additions.iter().filter(|it| it.lacking_in(&sample.labels));
+        let added = self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels));
         added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
     }
 }

@@ -24,7 +24,7 @@ use text::Counts;
 
 use super::metrics::{Said, Scraping, finish};
 use crate::exposition::catalog::Selection;
-use crate::exposition::negotiate::{Coding, Format};
+use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
 use crate::model::{Clock, ScraperId};
 use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
@@ -112,7 +112,14 @@ impl EventOutlet {
 
     /// Adds events to what the proxy says of itself. Few go as text; many as parts that other scrapes share, unless applications have
     /// samples under the same names, with which they must be merged.
-    pub(super) async fn add(self: &Arc<Self>, said: &mut Said, taken: Taken, exposed: &RenderedExposition, format: Format, coding: Coding) {
+    pub(super) async fn add(
+        self: &Arc<Self>,
+        said: &mut Said,
+        taken: Taken,
+        exposed: &RenderedExposition,
+        format: Format,
+        encoding: ContentEncoding,
+    ) {
         let Taken { events, counts } = taken;
         let timestamps = self.view.explicit_timestamps();
         if exposed.mixes() || text::size(&self.name, &events) < SHARED_FROM {
@@ -120,7 +127,7 @@ impl EventOutlet {
         } else {
             let outlet = Arc::clone(self);
             let stamps = timestamps.then_some(format.syntax());
-            let render = move || outlet.blocks.render(&outlet.name, events, stamps, coding);
+            let render = move || outlet.blocks.render(&outlet.name, events, stamps, encoding);
             said.push_chunks(blocking(render).await);
         }
         if let Some(counts) = counts {
@@ -201,8 +208,8 @@ async fn alone(
 ) -> Response<Body> {
     let began = Instant::now();
     let format = scraping.format(&headers);
-    let coding = scraping.coding(&headers);
-    let nothing = finish(scraping.prepare(format, Selection::Nothing), coding).await;
+    let encoding = scraping.content_encoding(&headers);
+    let nothing = finish(scraping.prepare(format, Selection::Nothing), encoding).await;
     let visit = Visit {
         connection: &connection,
         method: &method,
@@ -212,8 +219,8 @@ async fn alone(
         counts: true,
     };
     let mut said = Said::default();
-    outlet.add(&mut said, outlet.take(visit), &nothing, format, coding).await;
-    let answer = scraping.answer(coding, format, &nothing, said).await;
+    outlet.add(&mut said, outlet.take(visit), &nothing, format, encoding).await;
+    let answer = scraping.answer(encoding, format, &nothing, said).await;
     scraping.observe(began);
     answer
 }

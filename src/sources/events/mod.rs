@@ -1,4 +1,4 @@
-//! `POST /event`: one-shot events come in.
+//! `POST /event`: receives one-shot events.
 
 mod post_rate;
 
@@ -24,56 +24,56 @@ use crate::store::{EmitError, Inlet, Notification};
 use crate::telemetry::{Rejection, Telemetry};
 use crate::wire::event_form;
 
-/// The source of refused events, as the `source` label names it.
+/// The source of refused events in the `source` label.
 const SOURCE: &str = "event";
 
-/// The header by which a producer makes a retry safe (draft-ietf-httpapi-idempotency-key-header).
+/// The header that makes a producer's retry safe (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The form that is read.
+/// Media type of the supported form.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The other form that browsers and curl send. Its labels would be lost if it were ignored as other bodies are.
+/// Media type of the other form of browsers and curl. It is refused, because its labels would be lost if it were ignored like other bodies.
 const OTHER_FORM: &str = "multipart/form-data";
 
-/// A form of the largest labels that an event may have, each of their bytes escaped, and some room.
+/// Limit of a form: the largest labels of an event with each byte escaped, and some reserve.
 const BODY: BodyLimit = BodyLimit {
     bytes: 64 << 10,
-    key: "the program (not the configuration)",
+    key: "a fixed limit",
 };
 
-/// When a disk that took no event may take one again.
+/// `Retry-After` when the disk did not accept an event.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
-/// When there may be a place again beside the events of others: most scrapers come every 15 s.
+/// `Retry-After` when too many events are pending: most scrapers scrape every 15 s.
 const CROWD_RETRY: Duration = Duration::from_secs(15);
 
-/// What posting events needs.
+/// Handler of posted events.
 #[derive(Debug)]
-pub struct Posting {
+pub struct EventHandler {
     inlet: Inlet,
     telemetry: Arc<Telemetry>,
     clock: Clock,
     limits: watch::Receiver<Limits>,
     budget: Arc<Budget>,
     rate: Arc<PostRate>,
-    /// The family that events are samples of, for those who follow what happens.
+    /// The family of the events' samples, for the stream.
     metric: Arc<str>,
 }
 
-/// Why an event was not taken, as its producer is told.
+/// A refused event: the response to its producer.
 struct Refusal {
     status: StatusCode,
     reason: &'static str,
     detail: String,
     label: Option<String>,
-    /// The time after which the same request may be taken.
+    /// The time after which a retry may be accepted.
     retry_after: Option<Duration>,
 }
 
-impl Posting {
-    /// Posts into this store, as samples of the family `metric`; bodies share the receivers' limits and budget, and no client posts more
-    /// often than `rate` allows.
+impl EventHandler {
+    /// Creates a handler that writes events into `inlet` as samples of the family `metric`. The receivers' limits and memory budget also
+    /// apply to bodies, and `rate` limits the events per client.
     #[must_use]
     pub fn new(
         inlet: Inlet,
@@ -98,7 +98,7 @@ impl Posting {
     async fn take(&self, client: &Client, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
         self.rate.admit(client, Instant::now()).map_err(|wait| {
             let per_second = self.rate.per_second();
-            let detail = format!("{client} posts more than {per_second} events a second (events.post_rate)");
+            let detail = format!("{client} posts more than {per_second} events per second (events.post_rate)");
             Refusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
         })?;
         let key = idempotency_key(headers)?;
@@ -108,7 +108,7 @@ impl Posting {
             Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut hold).await?,
             Some(name) if name.eq_ignore_ascii_case(OTHER_FORM) => return Err(other_form()),
             Some(_) => {
-                // What a webhook tells of itself in JSON, say. The event is what its URL says.
+                // For example the JSON of a webhook. The event is in the query of the URL.
                 let limit = BodyLimit {
                     bytes: self.limits.borrow().max_message_bytes,
                     key: "receiver.max_message_bytes",
@@ -127,8 +127,9 @@ impl Posting {
         if let Some(change) = change.filter(|_| !accepted.repeated) {
             self.inlet.publish(&change);
         }
-        let answer = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
-        Ok(reply::json(StatusCode::OK, &answer))
+        tracing::debug!(id = accepted.id.0, %client, scrapers = accepted.scrapers, repeated = accepted.repeated, "event accepted");
+        let body = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
+        Ok(reply::json(StatusCode::OK, &body))
     }
 }
 
@@ -177,7 +178,7 @@ impl From<EmitError> for Refusal {
     }
 }
 
-/// The key of a request, if it has one.
+/// The idempotency key of a request.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
@@ -187,57 +188,63 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusa
     IdempotencyKey::new(key).map(Some).map_err(|error| bad(&error.to_string()))
 }
 
-/// What a body says that it is, without parameters; `None` where it does not say.
+/// Media type of a body, without parameters; `None` if it has none.
 fn media_type(headers: &HeaderMap) -> Option<&str> {
     let given = headers.get(CONTENT_TYPE)?.to_str().unwrap_or_default();
     given.split(';').next().map(str::trim).filter(|name| !name.is_empty())
 }
 
 fn other_form() -> Refusal {
-    let detail = format!("a form of the type {OTHER_FORM} is not read: post the labels in the query, or as {FORM} (with curl -d)");
+    let detail = format!("{OTHER_FORM} is not supported; send the labels in the query, or as {FORM} (curl -d)");
     Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail)
 }
 
-/// The route that takes events.
-pub fn routes(posting: Posting) -> Router {
-    Router::new().route("/event", post(emit)).with_state(Arc::new(posting))
+/// The route for posting events.
+pub fn routes(handler: EventHandler) -> Router {
+    Router::new().route("/event", post(emit)).with_state(Arc::new(handler))
 }
 
 /// `POST /event`
 async fn emit(
-    State(posting): State<Arc<Posting>>,
+    State(handler): State<Arc<EventHandler>>,
     Extension(connection): Extension<Connection>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    if let Err(answer) = may_post_events(&connection, &headers) {
-        return answer;
-    }
     let client = connection.client(&headers);
+    if let Err(response) = may_post_events(&connection, &headers) {
+        handler.telemetry.reject(Rejection {
+            source: SOURCE,
+            peer: &client.to_string(),
+            reason: "forbidden",
+            detail: "posting events is not allowed (events.post_from)",
+        });
+        return response;
+    }
     let Refusal {
         status,
         reason,
         detail,
         label,
         retry_after,
-    } = match posting.take(&client, &uri, &headers, body).await {
+    } = match handler.take(&client, &uri, &headers, body).await {
         Ok(answer) => return answer,
         Err(refusal) => refusal,
     };
-    posting.telemetry.reject(Rejection {
+    handler.telemetry.reject(Rejection {
         source: SOURCE,
         peer: &client.to_string(),
         reason,
         detail: &detail,
     });
-    let told = match label {
+    let body = match label {
         Some(label) => json!({ "error": detail, "label": label }),
         None => json!({ "error": detail }),
     };
-    let mut answer = reply::json(status, &told);
+    let mut answer = reply::json(status, &body);
     if let Some(wait) = retry_after {
-        // The header has whole seconds; less would be too early.
+        // The header has whole seconds; rounding down would be too early.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

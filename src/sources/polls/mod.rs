@@ -1,24 +1,23 @@
-//! Polling: exporters that do not push are asked, each on its own clock.
+//! Polling of exporters, each on its own schedule.
 //!
-//! [`Polls`] follows the settings: endpoints that appear are registered to the store and polled, endpoints that disappear are
-//! removed from it, endpoints that stay the same notice nothing. One task owns one endpoint, so polls of it never overlap,
-//! and whatever a target does costs its own task's time alone.
+//! [`Polls`] follows the settings: added endpoints are registered in the store and polled, removed endpoints are deleted from it, unchanged
+//! endpoints are not affected. Each endpoint has one task, so its polls never overlap, and a slow target delays only its own task.
 
 mod authorization;
 mod body;
-mod course;
+mod connection;
 mod endpoint;
-mod failure;
+mod error;
 mod fetch;
 mod files;
 mod ipfs;
-mod lenient;
-mod link;
+mod normalizing_stream;
+mod schedule;
 mod settings;
 mod socket;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, Password, Question, Settings};
+pub use settings::{Credentials, Endpoint, EndpointKind, Password, Settings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,12 +32,12 @@ use crate::model::{AppName, Clock};
 use crate::store::Inlet;
 use crate::supervise::Service;
 use crate::telemetry::SharedTelemetry;
-use course::Course;
-use endpoint::{Listeners, Worker};
-use fetch::Shared;
+use endpoint::{EndpointTask, PollContext};
+use fetch::SharedResources;
+use schedule::PollSchedule;
 use settings::Target;
 
-/// Returns the files of an endpoint that cannot be used now, as texts. A poll reads them each time, so they may come later.
+/// Describes the files of an endpoint that cannot be used now. Each poll reads them, so they may be created later.
 pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     let mut found = Vec::new();
     if let Err(failure) = authorization::header(endpoint.credentials.as_ref()).await {
@@ -52,32 +51,32 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     found
 }
 
-/// The part that polls.
+/// The service that polls.
 #[derive(Debug)]
 pub struct Polls {
     settings: watch::Receiver<Arc<Settings>>,
-    listeners: Listeners,
-    shared: Arc<Shared>,
-    /// The endpoints at work, by app. As many as the settings list.
-    running: HashMap<AppName, Running>,
-    tasks: JoinSet<(AppName, Course)>,
-    /// Whether it was said that certificates are not checked.
+    context: PollContext,
+    shared: Arc<SharedResources>,
+    /// The running endpoints by app, as many as the settings list.
+    running: HashMap<AppName, RunningEndpoint>,
+    tasks: JoinSet<(AppName, PollSchedule)>,
+    /// True after the warning about unverified certificates.
     warned: bool,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningEndpoint {
     target: Arc<Target>,
     stop: CancellationToken,
 }
 
 impl Polls {
-    /// A part that polls what `settings` says at any time and writes what it finds into `inlet`.
+    /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet`.
     #[must_use]
     pub fn new(settings: watch::Receiver<Arc<Settings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
-            listeners: Listeners { inlet, telemetry, clock },
+            context: PollContext { inlet, telemetry, clock },
             shared: Arc::default(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
@@ -91,7 +90,7 @@ impl Polls {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended although nobody asked them to", ended?.0),
+                Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended unexpectedly", ended?.0),
                 Ok(()) = self.settings.changed() => {
                     let settings = Arc::clone(&self.settings.borrow_and_update());
                     self.apply(&settings).await?;
@@ -100,15 +99,15 @@ impl Polls {
         }
     }
 
-    /// Makes the endpoints at work those of `settings`.
+    /// Starts and stops endpoints according to `settings`.
     async fn apply(&mut self, settings: &Settings) -> anyhow::Result<()> {
         self.warn_once(settings);
         let wanted: Vec<_> = settings.targets().collect();
         let stopped = self.stop_all_but(&wanted).await?;
         let kept = self.running.len();
-        for (target, place) in wanted {
+        for (target, offset) in wanted {
             if !self.running.contains_key(&target.endpoint.name) {
-                self.start(target, place, &stopped);
+                self.start(target, offset, &stopped);
             }
         }
         let gone: Vec<_> = stopped.keys().filter(|app| !self.running.contains_key(*app)).collect();
@@ -121,8 +120,8 @@ impl Polls {
         Ok(())
     }
 
-    /// Ends the tasks of endpoints that are gone or have changed, and gives back how they have been doing.
-    async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, Course>> {
+    /// Stops the tasks of removed and changed endpoints, and returns their schedules.
+    async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, PollSchedule>> {
         let wanted: HashMap<_, _> = wanted.iter().map(|(target, _)| (&target.endpoint.name, target)).collect();
         let ended = self.running.extract_if(|app, running| wanted.get(app) != Some(&&*running.target));
         let mut left = ended.map(|(_, running)| running.stop.cancel()).count();
@@ -136,24 +135,24 @@ impl Polls {
         Ok(stopped)
     }
 
-    fn start(&mut self, target: Target, place: f64, stopped: &HashMap<AppName, Course>) {
+    fn start(&mut self, target: Target, offset: f64, stopped: &HashMap<AppName, PollSchedule>) {
         let (app, target) = (target.endpoint.name.clone(), Arc::new(target));
-        let fresh = Course::new(Instant::now(), target.endpoint.interval, place, target.endpoint.stale_after);
-        let course = match stopped.get(&app) {
+        let fresh = PollSchedule::new(Instant::now(), target.endpoint.interval, offset, target.endpoint.stale_after);
+        let schedule = match stopped.get(&app) {
             Some(before) => fresh.resume(before),
             None => fresh,
         };
         let stop = CancellationToken::new();
-        let worker = Worker::new(Arc::clone(&target), course, Arc::clone(&self.shared), self.listeners.clone());
-        let work = worker.run(stop.clone());
+        let task = EndpointTask::new(Arc::clone(&target), schedule, Arc::clone(&self.shared), self.context.clone());
+        let work = task.run(stop.clone());
         let name = app.clone();
         self.tasks.spawn(async move { (name, work.await) });
-        self.running.insert(app, Running { target, stop });
+        self.running.insert(app, RunningEndpoint { target, stop });
     }
 
-    /// Forgets all that is known of an endpoint.
+    /// Removes an endpoint from the store and from the self metrics.
     fn forget(&self, app: &AppName) {
-        let Listeners { inlet, telemetry, clock } = &self.listeners;
+        let PollContext { inlet, telemetry, clock } = &self.context;
         inlet.remove(app, clock());
         inlet.put_peers(app, None);
         let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();
@@ -166,7 +165,7 @@ impl Polls {
         let now = settings.allow_invalid_certs && !settings.endpoints.is_empty();
         if now && !self.warned {
             tracing::warn!(
-                "poll_external.allow_invalid_certs is on: whoever sits between the proxy and a polled https endpoint can read and change what it says"
+                "poll_external.allow_invalid_certs is on: certificates of https endpoints are not verified, so polls can be read and modified in transit"
             );
         }
         self.warned = now;

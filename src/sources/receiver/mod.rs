@@ -1,4 +1,4 @@
-//! Receivers: applications push Cap'n Proto or JSON over TCP or a Unix socket.
+//! Receivers: applications send Cap'n Proto or JSON over TCP or a Unix socket.
 
 mod budget;
 mod connection;
@@ -12,63 +12,63 @@ use tokio_util::sync::CancellationToken;
 
 pub use budget::{Budget, FREE_BYTES};
 
-use self::connection::Conversation;
+use self::connection::ReceiverConnection;
 use crate::model::{Clock, Format, Origin};
 use crate::store::Inlet;
 use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
 use crate::telemetry::{Counter, Telemetry};
 use crate::wire::FormatChoice;
 
-/// What a sender may do. A connection keeps the limits it began with.
+/// Limits of senders. A connection keeps the limits from its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The formats that are taken.
+    /// The accepted formats.
     pub format: FormatChoice,
-    /// The largest message in bytes.
+    /// Limit of a message in bytes.
     pub max_message_bytes: usize,
-    /// How long a sender may be silent inside a message; a whole message may take five times as long.
+    /// Limit of silence inside a message; a complete message may take five times as long.
     pub idle_timeout: Duration,
 }
 
-/// What all receivers share with the rest of the program.
+/// Dependencies of all receivers.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// Where updates go.
+pub struct ReceiverContext {
+    /// The store's writing half.
     pub inlet: Inlet,
-    /// Where things are counted.
+    /// The self metrics.
     pub telemetry: Arc<Telemetry>,
-    /// The time of day.
+    /// The wall clock.
     pub clock: Clock,
-    /// The budget for half-received messages.
+    /// The memory budget for incomplete messages.
     pub budget: Arc<Budget>,
     /// The limits for new connections.
     pub limits: watch::Receiver<Limits>,
 }
 
-/// What the connections of one listener share.
+/// State shared by the connections of one listener.
 #[derive(Debug)]
-struct Shared {
+struct ListenerShared {
     source: Arc<str>,
-    surroundings: Surroundings,
+    context: ReceiverContext,
     json: Arc<Counter>,
     capnp: Arc<Counter>,
 }
 
-impl std::ops::Deref for Shared {
-    type Target = Surroundings;
+impl std::ops::Deref for ListenerShared {
+    type Target = ReceiverContext;
 
-    fn deref(&self) -> &Surroundings {
-        &self.surroundings
+    fn deref(&self) -> &ReceiverContext {
+        &self.context
     }
 }
 
-impl Shared {
-    fn new(source: Arc<str>, surroundings: Surroundings) -> Self {
-        let counter = |format: Format| surroundings.telemetry.updates_total.with([&source, format.as_str()]);
+impl ListenerShared {
+    fn new(source: Arc<str>, context: ReceiverContext) -> Self {
+        let counter = |format: Format| context.telemetry.updates_total.with([&source, format.as_str()]);
         let (json, capnp) = (counter(Format::Json), counter(Format::Capnp));
         Self {
             source,
-            surroundings,
+            context,
             json,
             capnp,
         }
@@ -86,17 +86,17 @@ impl Shared {
     }
 }
 
-/// Receives on one listener.
+/// The receiver on one listener.
 struct Receiver {
     name: String,
     listener: Listener,
     slots: ConnectionSlots,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerShared>,
 }
 
-/// The part that receives on `listener`, as many connections at a time as there are slots.
-pub fn service(listener: Listener, slots: ConnectionSlots, surroundings: Surroundings) -> impl Service {
-    let shared = Arc::new(Shared::new(Arc::clone(listener.place()), surroundings));
+/// The service that receives on `listener`, with as many concurrent connections as there are slots.
+pub fn service(listener: Listener, slots: ConnectionSlots, context: ReceiverContext) -> impl Service {
+    let shared = Arc::new(ListenerShared::new(Arc::clone(listener.place()), context));
     Receiver {
         name: format!("receiver {}", shared.source),
         listener,
@@ -119,7 +119,7 @@ impl Service for Receiver {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             async move {
                 let peer = stream.peer().map_or_else(|| "a local process".to_owned(), |peer| peer.to_string());
-                Conversation::new(stream, peer, &shared).run(&slot, &stop).await;
+                ReceiverConnection::new(stream, peer, &shared).run(&slot, &stop).await;
             }
         };
         Box::pin(async move {

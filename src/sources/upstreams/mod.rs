@@ -1,12 +1,12 @@
-//! Upstreams: the monitoring streams of other servers, counted as metrics and relayed to those who follow ours.
+//! Upstreams: monitoring streams of other servers, counted as metrics and relayed to our subscribers.
 //!
-//! Each upstream is an app of its own, so that what was heard stands in `/metrics` and its state in `/apps`. One that is lost
-//! is connected to again, at growing intervals. What is relayed keeps its order within an upstream; where our own clients'
-//! messages cannot be made fast enough, reading waits, and the upstream's server decides what to drop.
+//! Each upstream is an app of its own: its counts are in `/metrics` and its state in `/apps`. Lost connections are re-established with
+//! backoff. Relayed messages keep their order within an upstream; if subscribers' messages cannot be encoded fast enough, reading waits, and
+//! the upstream server decides what to drop.
 
 mod backoff;
+mod connection;
 mod counts;
-mod link;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -19,54 +19,54 @@ use crate::model::Clock;
 use crate::store::Inlet;
 use crate::supervise::Service;
 use crate::telemetry::SharedTelemetry;
-pub use link::{Link, Lost};
+pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
-/// Whom to listen to.
+/// Settings of upstreams.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The servers, as `HOST:PORT`.
     pub upstreams: Vec<String>,
-    /// Whether multiaddresses are relayed as the original client can read them.
+    /// True if multiaddresses are converted for the original client.
     pub legacy_addresses: bool,
 }
 
-/// What every upstream tells, and whom it asks for the time.
+/// Dependencies of every upstream.
 #[derive(Debug, Clone)]
-struct Surroundings {
+struct UpstreamContext {
     inlet: Inlet,
     telemetry: SharedTelemetry,
     clock: Clock,
 }
 
-/// The part that listens to all upstreams.
+/// The service that subscribes to all upstreams.
 #[derive(Debug)]
 pub struct Upstreams {
     settings: Settings,
-    surroundings: Surroundings,
+    context: UpstreamContext,
 }
 
 impl Upstreams {
-    /// A part that listens to what `settings` lists, writes counts into `inlet` and tells its followers what was heard.
+    /// Creates the service: it connects to the servers in `settings`, writes counts into `inlet` and relays messages to its subscribers.
     #[must_use]
     pub fn new(settings: Settings, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
-            surroundings: Surroundings { inlet, telemetry, clock },
+            context: UpstreamContext { inlet, telemetry, clock },
         }
     }
 
     async fn work(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tasks = JoinSet::new();
         for address in &self.settings.upstreams {
-            let upstream = Upstream::new(address, self.settings.legacy_addresses, self.surroundings.clone())?;
+            let upstream = Upstream::new(address, self.settings.legacy_addresses, self.context.clone())?;
             tasks.spawn(upstream.run());
         }
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             Some(ended) = tasks.join_next() => match ended {
                 Ok(never) => match never {},
-                Err(lost) => Err(lost.into()),
+                Err(error) => Err(error.into()),
             },
         }
     }

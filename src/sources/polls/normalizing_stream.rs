@@ -1,4 +1,4 @@
-//! A connection to a target whose responses have their heads spelled out before the HTTP library reads them.
+//! A connection to a target that normalizes response heads before the HTTP library parses them.
 
 use std::io;
 use std::pin::Pin;
@@ -8,14 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::MAX_HEAD_BYTES;
-use crate::wire::response_head::{end_of_head, is_interim, spelled_out};
+use super::connection::MAX_HEAD_BYTES;
+use crate::wire::response_head::{end_of_head, is_interim, normalized};
 
-/// Bytes of a head that are read at once: exporters send some hundred bytes of headers.
+/// Read size for heads: exporters send some hundred bytes of headers.
 const READ_BYTES: usize = 4 << 10;
 
-/// Announces to a [`Lenient`] connection that the next bytes are the head of a response. Set before each request, when all of the
-/// response before it has been read.
+/// Flag for a [`NormalizingStream`] that the next bytes are a response head. Set before each request, after the previous response was read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadExpected(Arc<AtomicBool>);
 
@@ -25,20 +24,20 @@ impl HeadExpected {
     }
 }
 
-/// A byte stream on which heads are spelled out and bodies pass as they are.
+/// A byte stream that normalizes heads and passes bodies unchanged.
 #[derive(Debug)]
-pub(super) struct Lenient<S> {
+pub(super) struct NormalizingStream<S> {
     io: S,
     expected: HeadExpected,
     in_head: bool,
     /// The part of a head that has arrived; at most [`MAX_HEAD_BYTES`] and a read more.
     head: Vec<u8>,
-    /// Bytes to be read first, from `given` on.
+    /// Bytes to return next, from `given` on.
     out: Vec<u8>,
     given: usize,
 }
 
-impl<S> Lenient<S> {
+impl<S> NormalizingStream<S> {
     pub(super) const fn new(io: S, expected: HeadExpected) -> Self {
         Self {
             io,
@@ -50,8 +49,8 @@ impl<S> Lenient<S> {
         }
     }
 
-    /// Hands out what is ready. False where nothing is.
-    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    /// Copies ready bytes into `buf`. Returns false if there are none.
+    fn take_ready(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let ready = &self.out[self.given..];
         let count = ready.len().min(buf.remaining());
         buf.put_slice(&ready[..count]);
@@ -62,11 +61,11 @@ impl<S> Lenient<S> {
         count > 0
     }
 
-    /// Makes ready what has come of a head, if it is whole, or if it will never be one that is taken.
+    /// Normalizes the buffered head if it is complete, or passes it unchanged if it ended early or is too long.
     fn finish_head(&mut self, at_end: bool) {
         if let Some(end) = end_of_head(&self.head) {
             let rest = self.head.split_off(end);
-            self.out = spelled_out(&self.head);
+            self.out = normalized(&self.head);
             if is_interim(&self.head) {
                 self.head = rest;
                 return;
@@ -81,12 +80,12 @@ impl<S> Lenient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for NormalizingStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.in_head |= this.expected.0.swap(false, Ordering::Acquire);
         loop {
-            if this.give(buf) {
+            if this.take_ready(buf) {
                 return Poll::Ready(Ok(()));
             }
             if !this.in_head {
@@ -110,7 +109,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for NormalizingStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -132,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that comes in pieces of one size.
+    /// A stream that returns pieces of one size.
     struct Pieces {
         bytes: Vec<u8>,
         size: usize,
@@ -152,14 +151,14 @@ mod tests {
         let expected = HeadExpected::default();
         expected.set();
         let bytes = bytes.to_vec();
-        let mut lenient = Lenient::new(Pieces { bytes, size }, expected);
+        let mut stream = NormalizingStream::new(Pieces { bytes, size }, expected);
         let mut all = Vec::new();
-        lenient.read_to_end(&mut all).await.unwrap();
+        stream.read_to_end(&mut all).await.unwrap();
         all
     }
 
     #[tokio::test]
-    async fn heads_are_spelled_out_and_bodies_are_not() {
+    async fn heads_are_normalized_and_bodies_are_not() {
         let body = "X : y\r\n\r\n z\r\n\r\n";
         let sent = format!("HTTP/1.1 100 Continue\r\nA : b\r\n\r\nHTTP/1.1 200 OK\r\nC : d\r\n e\r\n\r\n{body}");
         let expected = format!("HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nC: d e\r\n\r\n{body}");
@@ -185,11 +184,11 @@ mod tests {
             bytes: one.repeat(2).into(),
             size: one.len(),
         };
-        let mut lenient = Lenient::new(pieces, expected.clone());
+        let mut stream = NormalizingStream::new(pieces, expected.clone());
         let mut response = vec![0; one.len() - 1];
         for _ in 0..2 {
             expected.set();
-            lenient.read_exact(&mut response).await.unwrap();
+            stream.read_exact(&mut response).await.unwrap();
             assert_eq!(response, one.replace("A :", "A:").as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! Why a poll brought nothing: texts for `/apps` and the log.
+//! Errors of polls, with messages for `/apps` and the log.
 
 use std::error::Error;
 use std::fmt;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::store::{EmitError, Refused};
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
-/// Why a poll brought nothing. Never holds a secret, nor a text of the target's own choosing that is long or has control characters.
+/// Error of a poll. Never contains a secret, nor long text or control characters from the target.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error("no answer within {after:?} (timed out {phase})")]
+pub(super) enum PollError {
+    #[error("no response within {after:?} (timed out {phase})")]
     Timeout { after: Duration, phase: Phase },
     #[error("cannot look up {host}: {why}")]
     Lookup { host: String, why: io::Error },
@@ -25,9 +25,9 @@ pub(super) enum Failure {
     Tls { host: String, why: String },
     #[error("cannot read {}: {why}", path.display())]
     File { path: PathBuf, why: String },
-    #[error("the answer is no good HTTP: {0}")]
+    #[error("not a valid HTTP response: {0}")]
     Http(String),
-    #[error("it answered {0}")]
+    #[error("the response has status {0}")]
     Status(StatusCode),
     #[error("more than {0} redirects")]
     Redirects(usize),
@@ -41,30 +41,30 @@ pub(super) enum Failure {
     TooLong(usize),
     #[error("the body is longer than {0} bytes once decompressed (poll_external.max_body_bytes)")]
     Bomb(usize),
-    #[error("the body is no good gzip: {0}")]
+    #[error("invalid gzip: {0}")]
     Gzip(io::Error),
     #[error("the body is not metrics but {0}")]
-    NotMetrics(Foreign),
-    #[error("the body has the Content-Encoding `{coding}`, which was not asked for, and is no metrics as plain text: {why}")]
-    Coding { coding: String, why: Box<Self> },
+    NotMetrics(ForeignFormat),
+    #[error("unknown Content-Encoding \"{coding}\", and not metrics as plain text: {why}")]
+    ContentEncoding { coding: String, why: Box<Self> },
     #[error("the body is not an IPFS node's list of peers: {0}")]
     NotPeers(String),
-    #[error("its one-shot events cannot be recorded, and are due again: {0}")]
+    #[error("cannot record its one-shot events, they will be polled again: {0}")]
     Events(#[from] EmitError),
     #[error("{0}")]
     Refused(#[from] Refused),
-    #[error("a fault in this program, worth a report: {0}")]
+    #[error("bug (panic), please report: {0}")]
     Panic(String),
 }
 
-impl Failure {
-    /// A failure of HTTP itself, with all that the library knows of its cause.
+impl PollError {
+    /// An error of HTTP itself, with all causes.
     pub(super) fn http(error: &hyper::Error) -> Self {
         Self::Http(chain(error))
     }
 }
 
-/// What a poll was doing when its time was up.
+/// Phase of a poll, for timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Preparing,
@@ -88,7 +88,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// An error and its causes, in one line.
+/// An error and its causes in one line.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! The connection to a target: looked up, connected, encrypted, and used again for as long as the target keeps it open.
+//! The connection to a target: name lookup, TCP, TLS, and keep-alive as long as the target allows.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,46 +17,46 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 use url::{Host, Url};
 
-use super::failure::{Failure, Phase};
-use super::lenient::{HeadExpected, Lenient};
-use super::socket::{Ending, PollSocket};
+use super::error::{Phase, PollError};
+use super::normalizing_stream::{HeadExpected, NormalizingStream};
+use super::socket::{CloseMode, PollSocket};
 use super::trust::Trust;
 
-/// Addresses of one host that are tried for one poll: enough for IPv6 and IPv4 of a few machines, few enough to leave each some time.
+/// Limit of addresses that are tried per poll: enough for IPv6 and IPv4 of a few hosts, few enough to leave each some time.
 const MAX_ADDRESSES: usize = 8;
 
-/// The longest head of an answer, and the most of a body that waits unread: exporters send some hundred bytes of headers.
+/// Limit of a response head, and of the unread part of a body: exporters send some hundred bytes of headers.
 pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// The most header lines of an answer: as many of 32 bytes as the longest head has room for.
+/// Limit of header lines: as many of 32 bytes as fit into the largest head.
 const MAX_HEADERS: usize = MAX_HEAD_BYTES / 32;
 
-/// What a request looks like here: polls have no body.
-pub(super) type Poll = Request<Empty<Bytes>>;
+/// A poll request, which has no body.
+pub(super) type PollRequest = Request<Empty<Bytes>>;
 
-/// The one connection of an endpoint. Dropping it closes everything.
+/// The connection of an endpoint. Dropping it closes everything.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct PollConnection {
     trust: Trust,
-    open: Option<Open>,
-    /// A lookup under way, together with its host. The system's resolver cannot be told to stop, so a poll that runs out of
-    /// time leaves it to the next one, and there is never more than one thread waiting for it.
+    open: Option<OpenConnection>,
+    /// A running lookup and its host. The system's resolver cannot be cancelled, so a poll that times out leaves it to the next one, and at
+    /// most one thread waits for it.
     lookup: Option<(String, AbortOnDropHandle<io::Result<Vec<SocketAddr>>>)>,
-    /// What is being done, for the message if time runs out.
+    /// The current phase, for the message of a timeout.
     pub(super) phase: Phase,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     to: url::Origin,
     sender: SendRequest<Empty<Bytes>>,
     head_expected: HeadExpected,
-    ending: Ending,
-    /// Drives the connection; its end is seen by `sender`.
+    close_mode: CloseMode,
+    /// Drives the connection; `sender` observes its end.
     _driver: AbortOnDropHandle<()>,
 }
 
-impl Link {
+impl PollConnection {
     pub(super) fn new(trust: Trust) -> Self {
         Self {
             trust,
@@ -66,60 +66,66 @@ impl Link {
         }
     }
 
-    /// Closes the connection, whatever state it is in. It is reset unless the last answer on it was [taken](Self::taken).
+    /// Closes the connection. It is reset unless the last response was [received](Self::mark_received).
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
-    /// The last answer was taken for good: the connection may end as it will.
-    pub(super) fn taken(&self) {
+    /// Marks the last response as received: the connection is closed gracefully from now on.
+    pub(super) fn mark_received(&self) {
         if let Some(open) = &self.open {
-            open.ending.in_good_order();
+            open.close_mode.set_graceful();
         }
     }
 
-    /// Sends a request made by `request` to the origin of `url` and waits for the head of the answer.
+    /// Sends the request of `request` to the origin of `url` and waits for the head of the response.
     ///
-    /// Until [`Link::taken`] says that the answer was taken the connection is reset when it ends.
+    /// The connection is reset on close until [`PollConnection::mark_received`] is called.
     ///
-    /// A target may close an idle connection just when the next request is on its way; that request, and only such a one, is sent once more.
-    pub(super) async fn send(&mut self, url: &Url, deadline: Instant, request: impl Fn() -> Poll) -> Result<Response<Incoming>, Failure> {
+    /// A target may close an idle connection while the next request is in flight; only such a request is retried once.
+    pub(super) async fn send(
+        &mut self,
+        url: &Url,
+        deadline: Instant,
+        request: impl Fn() -> PollRequest,
+    ) -> Result<Response<Incoming>, PollError> {
         self.phase = Phase::Waiting;
         if let Some(open) = self.open.as_mut().filter(|open| open.to == url.origin())
             && open.sender.ready().await.is_ok()
-            && let Ok(response) = open.ask(request()).await
+            && let Ok(response) = open.request(request()).await
         {
             return Ok(response);
         }
         self.close();
         let open = self.connect(url, deadline).await?;
         self.phase = Phase::Waiting;
-        let sent = self.open.insert(open).ask(request()).await;
+        let sent = self.open.insert(open).request(request()).await;
         sent.map_err(|e| {
             self.close();
-            Failure::http(&e)
+            PollError::http(&e)
         })
     }
 
-    async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<Open, Failure> {
+    async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<OpenConnection, PollError> {
         let addresses = self.addresses(url).await?;
         self.phase = Phase::Connecting;
         let stream = PollSocket::new(connect_any(url, &addresses, deadline).await?);
-        let ending = stream.ending();
+        tracing::debug!(host = url.host_str(), "connected for polls");
+        let close_mode = stream.close_mode();
         match url.scheme() {
             "https" => {
                 self.phase = Phase::Preparing;
                 let config = self.trust.config().await?;
                 self.phase = Phase::Securing;
                 let stream = secure(url, stream, TlsConnector::from(config)).await?;
-                Open::speak(url, stream, ending).await
+                OpenConnection::handshake(url, stream, close_mode).await
             }
-            _ => Open::speak(url, stream, ending).await,
+            _ => OpenConnection::handshake(url, stream, close_mode).await,
         }
     }
 
     /// The addresses of the URL's host, at least one.
-    async fn addresses(&mut self, url: &Url) -> Result<Vec<SocketAddr>, Failure> {
+    async fn addresses(&mut self, url: &Url) -> Result<Vec<SocketAddr>, PollError> {
         let port = url.port_or_known_default().unwrap_or_default();
         let host = match url.host() {
             Some(Host::Ipv4(address)) => return Ok(vec![(address, port).into()]),
@@ -146,13 +152,13 @@ impl Link {
                 Ok(found)
             }
         });
-        found.map_err(|why| Failure::Lookup { host, why })
+        found.map_err(|why| PollError::Lookup { host, why })
     }
 }
 
-/// Tries one address after the other. Each has its share of the time that is left, so that a dead one does not use up all of it.
-async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
-    let mut failure = Failure::Lookup {
+/// Tries the addresses in order. Each gets an equal share of the remaining time, so that a dead one does not use up all of it.
+async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, PollError> {
+    let mut failure = PollError::Lookup {
         host: url.host_str().unwrap_or_default().to_owned(),
         why: io::ErrorKind::NotFound.into(),
     };
@@ -162,54 +168,62 @@ async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> 
         let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
         match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
-                // Without it a request could wait for the acknowledgement of the one before; it fails only for a dead socket.
+                // Without it a request could wait for the acknowledgement of the previous one; it fails only for a dead socket.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(why) => failure = Failure::Connect { address, why },
+            Err(why) => failure = PollError::Connect { address, why },
         }
     }
     Err(failure)
 }
 
 /// The TLS handshake.
-async fn secure(url: &Url, stream: PollSocket, tls: TlsConnector) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Failure> {
+async fn secure(
+    url: &Url,
+    stream: PollSocket,
+    tls: TlsConnector,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, PollError> {
     let host = url.host_str().unwrap_or_default();
-    let fail = |why: String| Failure::Tls {
+    let fail = |why: String| PollError::Tls {
         host: host.to_owned(),
         why,
     };
-    // A URL writes IPv6 addresses in brackets, a certificate does not.
+    // URLs have IPv6 addresses in brackets, certificates do not.
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(bare).map_err(|e| fail(e.to_string()))?;
     tls.connect(name, stream).await.map_err(|e| fail(e.to_string()))
 }
 
-impl Open {
-    /// Begins HTTP on a fresh connection.
-    async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ending: Ending) -> Result<Self, Failure> {
+impl OpenConnection {
+    /// Starts HTTP on a new connection.
+    async fn handshake(
+        url: &Url,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        close_mode: CloseMode,
+    ) -> Result<Self, PollError> {
         let head_expected = HeadExpected::default();
         let handshake = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(Lenient::new(stream, head_expected.clone())));
-        let (sender, connection) = handshake.await.map_err(|e| Failure::http(&e))?;
+            .handshake(TokioIo::new(NormalizingStream::new(stream, head_expected.clone())));
+        let (sender, connection) = handshake.await.map_err(|e| PollError::http(&e))?;
         let driver = tokio::spawn(async move {
-            // An error here is reported by the sender or by the body.
+            // Errors are reported by the sender or by the body.
             let _ = connection.await;
         });
         Ok(Self {
             to: url.origin(),
             sender,
             head_expected,
-            ending,
+            close_mode,
             _driver: AbortOnDropHandle::new(driver),
         })
     }
 
-    /// Sends a request, once the response before it has been read. Until the response to it was taken the connection is reset when it ends.
-    async fn ask(&mut self, request: Poll) -> hyper::Result<Response<Incoming>> {
-        self.ending.reset();
+    /// Sends a request after the previous response was read. The connection is reset on close until the response is marked as received.
+    async fn request(&mut self, request: PollRequest) -> hyper::Result<Response<Incoming>> {
+        self.close_mode.set_reset();
         self.head_expected.set();
         self.sender.send_request(request).await
     }

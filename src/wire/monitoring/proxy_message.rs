@@ -1,4 +1,4 @@
-//! Messages of our own: what happened in this proxy, and the frame around what other servers said.
+//! Messages about events of this proxy, and the envelope of relayed messages.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -8,34 +8,34 @@ use crate::model::{LabelPair, Timestamp};
 
 /// A message of this proxy.
 #[derive(Debug, Clone, Copy)]
-pub struct Own<'a> {
-    /// When it happened.
+pub struct ProxyMessage<'a> {
+    /// Time of the event.
     pub at: Timestamp,
-    /// The proxy's name; it stands both for the peer and for the monitor.
+    /// The proxy's name, used as both peer and monitor.
     pub proxy: &'a str,
-    /// Its number in the stream.
+    /// Its sequence number in the stream.
     pub seq: u64,
-    /// What happened.
-    pub said: Said<'a>,
+    /// The event.
+    pub event: ProxyEvent<'a>,
 }
 
-/// What happened in this proxy. Serialised it is an object with one key, the topic's.
+/// An event of this proxy, serialized as an object with one key, the topic.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said<'a> {
+pub enum ProxyEvent<'a> {
     /// An application was updated.
     AppUpdate {
         /// Its name.
         app: &'a str,
-        /// Where the update came from, as `/apps` says it.
+        /// The source of the update, as in `/apps`.
         source: &'a str,
-        /// Its families, where texts are read at all.
+        /// Number of its families, if texts are parsed.
         #[serde(skip_serializing_if = "Option::is_none")]
         families: Option<usize>,
-        /// Its series, likewise.
+        /// Number of its series, likewise.
         #[serde(skip_serializing_if = "Option::is_none")]
         series: Option<u32>,
-        /// The length of its exposition text.
+        /// Length of its exposition text.
         bytes: u64,
     },
     /// An application was forgotten.
@@ -45,12 +45,12 @@ pub enum Said<'a> {
     },
     /// A one-shot event was accepted.
     OneShot {
-        /// The family it will stand under.
+        /// The family of its sample.
         metric: &'a str,
         /// Its labels, unescaped.
         #[serde(serialize_with = "as_object")]
         labels: &'a [LabelPair],
-        /// Its value; a string where JSON has no number for it: `NaN`, `+Inf`, `-Inf`.
+        /// Its value; a string for numbers that JSON does not support: `NaN`, `+Inf`, `-Inf`.
         #[serde(serialize_with = "as_number")]
         value: f64,
     },
@@ -58,15 +58,15 @@ pub enum Said<'a> {
     Poll {
         /// The application's name.
         endpoint: &'a str,
-        /// Whether it answered well.
+        /// True if the poll succeeded.
         up: bool,
-        /// How long it took.
+        /// Duration of the poll.
         seconds: f64,
     },
 }
 
-impl Own<'_> {
-    /// Appends the whole text of the message.
+impl ProxyMessage<'_> {
+    /// Appends the complete text of the message.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"event\":{");
         push_key(out, "timestamp", true);
@@ -78,14 +78,14 @@ impl Own<'_> {
         push_key(out, "monitor", false);
         push_text(out, self.proxy);
         let start = out.len();
-        push(out, self.said);
-        // The topic's object becomes one more key: its opening brace makes room for a comma, its closing one closes the event.
+        push(out, self.event);
+        // The topic's object becomes one more key: its opening brace is replaced by a comma, its closing brace closes the event.
         out[start] = b',';
         out.extend_from_slice(b"}\n");
     }
 
-    /// Appends the whole text of a message of another server: its event as [`super::Heard::write`] wrote it, and its number in our stream.
-    pub fn write_heard(seq: u64, event: &[u8], out: &mut Vec<u8>) {
+    /// Appends the complete text of a relayed message: its event as written by [`super::UpstreamMessage::write`], and its sequence number.
+    pub fn write_relayed(seq: u64, event: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"event\":{");
         push_key(out, "seq", true);
         push(out, seq);
@@ -120,18 +120,18 @@ fn as_number<S: Serializer>(value: &f64, json: S) -> Result<S::Ok, S::Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::wire::monitoring::Heard;
+    use crate::wire::monitoring::UpstreamMessage;
 
-    fn written(said: Said<'_>) -> String {
-        let own = Own {
+    fn written(event: ProxyEvent<'_>) -> String {
+        let own = ProxyMessage {
             at: Timestamp::from_millis(1_795_265_602_482),
             proxy: "host",
             seq: 17,
-            said,
+            event,
         };
         let mut out = Vec::new();
         own.write(&mut out);
-        assert!(Heard::read(&out).unwrap().topic.is_some());
+        assert!(UpstreamMessage::read(&out).unwrap().topic.is_some());
         String::from_utf8(out).unwrap()
     }
 
@@ -140,19 +140,19 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let labels: [LabelPair; 2] = [("b".into(), "1\"".into()), ("a".into(), "ö".into())];
-        let update = |families, series| Said::AppUpdate {
+        let update = |families, series| ProxyEvent::AppUpdate {
             app: "foo",
             source: "127.0.0.1:6554",
             families,
             series,
             bytes: 1024,
         };
-        let one_shot = |value| Said::OneShot {
+        let one_shot = |value| ProxyEvent::OneShot {
             metric: "events_to_metrics",
             labels: &labels,
             value,
         };
-        for (said, tail) in [
+        for (event, tail) in [
             (
                 update(Some(3), Some(12)),
                 r#""app_update":{"app":"foo","source":"127.0.0.1:6554","families":3,"series":12,"bytes":1024}"#,
@@ -161,7 +161,7 @@ mod tests {
                 update(None, None),
                 r#""app_update":{"app":"foo","source":"127.0.0.1:6554","bytes":1024}"#,
             ),
-            (Said::AppExpired { app: "a\"b" }, r#""app_expired":{"app":"a\"b"}"#),
+            (ProxyEvent::AppExpired { app: "a\"b" }, r#""app_expired":{"app":"a\"b"}"#),
             (
                 one_shot(1.0),
                 r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":1.0}"#,
@@ -171,7 +171,7 @@ mod tests {
                 r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":"+Inf"}"#,
             ),
             (
-                Said::Poll {
+                ProxyEvent::Poll {
                     endpoint: "e",
                     up: true,
                     seconds: 0.012,
@@ -179,14 +179,14 @@ mod tests {
                 r#""poll":{"endpoint":"e","up":true,"seconds":0.012}"#,
             ),
         ] {
-            assert_eq!(written(said), format!("{HEAD}{tail}}}}}\n"));
+            assert_eq!(written(event), format!("{HEAD}{tail}}}}}\n"));
         }
     }
 
     #[test]
     fn what_was_heard_gets_its_number() {
         let mut out = Vec::new();
-        Own::write_heard(3, br#"{"peer":"p"}"#, &mut out);
+        ProxyMessage::write_relayed(3, br#"{"peer":"p"}"#, &mut out);
         assert_eq!(out, b"{\"event\":{\"seq\":3,\"peer\":\"p\"}}\n");
     }
 }

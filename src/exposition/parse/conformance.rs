@@ -1,25 +1,25 @@
-//! Whether the samples of a family are what OpenMetrics demands of its type.
+//! Check of a family's samples against the rules of OpenMetrics for its type.
 //!
-//! The text format demands next to nothing, and Prometheus itself hardly more, so breaking these rules costs no sample: the
-//! family is marked [`Traits::UNFIT`], and goes out as `unknown` where OpenMetrics is asked for.
+//! The text format and Prometheus have hardly any such rules, so no sample is dropped for breaking them: the family is marked
+//! [`FamilyFlags::INVALID_OPENMETRICS`] and is rendered as `unknown` in OpenMetrics.
 //!
-//! Samples whose labels are the same, `le`, `quantile` and a state apart, are a group. Groups are told apart by their hashes alone: at
-//! worst, once in 2^64, two groups that look like one mark a family without need.
+//! Samples with the same labels, except `le`, `quantile` and the state, form a group. Groups are identified by hash alone: a collision,
+//! with a probability of 2^-64, marks a valid family as invalid.
 
 use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Kind, Suffix, Traits};
+use super::super::family::{FamilyFlags, MetricType, Suffix};
 use super::super::timestamps::millis;
 use super::line::{Line, Scanner};
 use super::table::Table;
 
-/// What is known of the group that is being read.
+/// State of the group that is being read.
 #[derive(Clone, Default)]
-pub(super) struct Shape {
+pub(super) struct ConformanceChecker {
     open: bool,
-    /// Whether the group is among those that were seen.
+    /// True if the group has been added to the groups of the text.
     entered: bool,
     group: u64,
     timestamp: Range<usize>,
@@ -32,14 +32,14 @@ pub(super) struct Shape {
     negative_gsum: bool,
 }
 
-/// The groups that were seen so far.
+/// The groups so far.
 #[derive(Default)]
 pub(super) struct Groups {
     seen: Vec<(u64, usize)>,
     table: Table,
 }
 
-/// The most groups that room is kept for from one text to the next.
+/// Capacity for groups that is kept from one text to the next; only huge texts need more.
 const KEPT_GROUPS: usize = 16_384;
 
 impl Groups {
@@ -48,14 +48,14 @@ impl Groups {
         self.table.reset(0);
     }
 
-    /// Gives back what only a huge text needed.
+    /// Frees capacity that only a huge text needed.
     pub(super) fn trim(&mut self) {
         self.seen.clear();
         self.seen.shrink_to(KEPT_GROUPS);
         self.table.trim();
     }
 
-    /// Enters a group of a family; false if it is known already.
+    /// Adds a group of a family; returns false if it is already there.
     fn enter(&mut self, family: usize, group: u64) -> bool {
         let seen = &self.seen;
         let index = super::narrow(seen.len());
@@ -77,7 +77,7 @@ pub(super) struct Context<'a, 'b> {
     pub(super) groups: &'b mut Groups,
     pub(super) family: usize,
     pub(super) name: &'b Range<usize>,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricType,
     pub(super) bound: Option<Bound>,
 }
 
@@ -85,40 +85,40 @@ pub(super) struct Context<'a, 'b> {
 #[derive(Clone, Copy)]
 pub(super) struct Bound {
     pub(super) value: f64,
-    /// What the label adds to the identity of the series.
+    /// The label's share of the series hash.
     pub(super) hash: u64,
 }
 
-/// What a family breaks, for a person.
-pub(super) type Misfit = &'static str;
+/// Description of a broken rule.
+pub(super) type Violation = &'static str;
 
-const NAME: Misfit = "a sample has a name that this type does not allow";
-const TORN: Misfit = "samples whose labels are the same stand apart, or differ in their timestamps";
-const NEGATIVE: Misfit = "counts and sums must not be negative or NaN";
-const WHOLE: Misfit = "counts must be whole numbers";
+const NAME: Violation = "this type does not allow a sample with this name";
+const TORN: Violation = "samples with the same labels are not adjacent, or differ in their timestamps";
+const NEGATIVE: Violation = "counts and sums must not be negative or NaN";
+const WHOLE: Violation = "counts must be whole numbers";
 
-impl Shape {
-    /// Looks at one more sample, and says what about it does not fit the family's type.
+impl ConformanceChecker {
+    /// Checks one more sample and returns the rule of the family's type that it breaks.
     #[inline]
-    pub(super) fn fits(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    pub(super) fn check(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         match of.kind {
-            Kind::Unknown | Kind::Gauge => Ok(()),
-            Kind::Counter => self.counter(of, suffix, line),
-            Kind::Histogram | Kind::GaugeHistogram => self.histogram(of, suffix, line),
-            Kind::Summary => self.summary(of, suffix, line),
-            Kind::Info if suffix != Suffix::Info => Err(NAME),
-            Kind::Info => ensure(line.value == 1.0, "the value of an info must be 1"),
-            Kind::StateSet => self.state(of, suffix, line),
+            MetricType::Unknown | MetricType::Gauge => Ok(()),
+            MetricType::Counter => self.counter(of, suffix, line),
+            MetricType::Histogram | MetricType::GaugeHistogram => self.histogram(of, suffix, line),
+            MetricType::Summary => self.summary(of, suffix, line),
+            MetricType::Info if suffix != Suffix::Info => Err(NAME),
+            MetricType::Info => ensure(line.value == 1.0, "the value of an info must be 1"),
+            MetricType::StateSet => self.state(of, suffix, line),
         }
     }
 
-    /// Whether the last group is complete.
-    pub(super) fn ends_well(&self, kind: Kind) -> Result<(), Misfit> {
-        let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
+    /// Checks that the last group is complete.
+    pub(super) fn check_end(&self, kind: MetricType) -> Result<(), Violation> {
+        let histogram = matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram);
         if histogram && self.open { self.is_whole() } else { Ok(()) }
     }
 
-    fn counter(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn counter(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         if of.syntax == Syntax::Text {
             let base = of.body[of.name.clone()].strip_suffix(b"_total").unwrap_or_default();
             ensure(!base.is_empty(), "names of counters must end in _total")?;
@@ -133,18 +133,18 @@ impl Shape {
         self.joins(of, group, line).map(drop)
     }
 
-    fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let name = &of.body[of.name.clone()];
         let state = of.scanner.labels().iter().find(|label| of.scanner.label_name(label) == name);
         let group = group(of, line, state.map_or(0, |label| label.hash));
         let value = line.value;
         ensure(suffix == Suffix::Bare, NAME)?;
-        ensure(state.is_some(), "a state set needs a label that is called like it")?;
+        ensure(state.is_some(), "a state set needs a label with its own name")?;
         ensure(value == 0.0 || value == 1.0, "the value of a state must be 0 or 1")?;
         self.joins(of, group, line).map(drop)
     }
 
-    fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let bound = if suffix == Suffix::Bare { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -158,7 +158,7 @@ impl Shape {
         }
     }
 
-    fn quantile(&mut self, bound: Option<f64>, value: f64) -> Result<(), Misfit> {
+    fn quantile(&mut self, bound: Option<f64>, value: f64) -> Result<(), Violation> {
         let bound = bound
             .filter(|bound| (0.0..=1.0).contains(bound))
             .ok_or("a quantile must be from 0 to 1")?;
@@ -168,7 +168,7 @@ impl Shape {
         ensure(value >= 0.0 || value.is_nan(), "the value of a quantile must not be negative")
     }
 
-    fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Misfit> {
+    fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let bound = if suffix == Suffix::Bucket { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -195,19 +195,19 @@ impl Shape {
         }
     }
 
-    fn bucket(&mut self, bound: Option<f64>, value: f64) -> Result<(), Misfit> {
+    fn bucket(&mut self, bound: Option<f64>, value: f64) -> Result<(), Violation> {
         let bound = bound.filter(|bound| !bound.is_nan()).ok_or("a bucket needs the label le")?;
         ensure(self.bound.is_none_or(|last| last < bound), "buckets must be in the order of le")?;
-        ensure(value >= self.cumulated, "buckets must count all that is in smaller ones")?;
+        ensure(value >= self.cumulated, "buckets must be cumulative")?;
         self.bound = Some(bound);
         self.cumulated = value;
         self.negative_bounds |= bound < 0.0;
         whole(value)
     }
 
-    /// Takes a sample into the open group, or opens a new one for it and hands out the one before.
+    /// Adds a sample to the open group, or opens a new group for it and returns the previous one.
     #[inline]
-    fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Misfit> {
+    fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Violation> {
         if self.open && self.group == group {
             let both_without = self.timestamp.is_empty() && line.timestamp.is_empty();
             let same_time = both_without || of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
@@ -215,7 +215,7 @@ impl Shape {
                 return Ok(None);
             }
             let time = |range: &Range<usize>| millis(&of.body[range.clone()], of.syntax);
-            // The same labels at a later time.
+            // The same labels with a later timestamp.
             let is_later = time(&self.timestamp).zip(time(&line.timestamp)).is_some_and(|(old, new)| old < new);
             ensure(is_later, TORN)?;
             let fresh = Self {
@@ -237,7 +237,7 @@ impl Shape {
         if !before.open {
             return Ok(None);
         }
-        // The first group of a family is entered when there is a second one: most families have one group only.
+        // The first group of a family is added only when there is a second one: most families have one group.
         if !before.entered {
             of.groups.enter(of.family, before.group);
         }
@@ -246,20 +246,20 @@ impl Shape {
         Ok(Some(before))
     }
 
-    /// Whether an ended group of a histogram has all that it needs.
-    fn is_whole(&self) -> Result<(), Misfit> {
+    /// Checks that a finished group of a histogram is complete.
+    fn is_whole(&self) -> Result<(), Violation> {
         ensure(self.bound == Some(f64::INFINITY), "the bucket le=\"+Inf\" is missing")?;
         ensure(
             self.count.is_none_or(|count| count == self.cumulated),
-            "the count is not that of the bucket le=\"+Inf\"",
+            "the count differs from the bucket le=\"+Inf\"",
         )?;
         ensure(
             (self.has_sum || self.has_gsum) == self.count.is_some(),
-            "sum and count must be there together",
+            "sum and count must occur together",
         )?;
         ensure(
             !(self.negative_bounds && self.has_sum),
-            "there can be no sum beside negative buckets",
+            "a histogram with negative buckets has no sum",
         )?;
         ensure(
             self.negative_bounds || !self.negative_gsum,
@@ -268,33 +268,33 @@ impl Shape {
     }
 }
 
-fn ensure(fits: bool, misfit: Misfit) -> Result<(), Misfit> {
-    if fits { Ok(()) } else { Err(misfit) }
+fn ensure(fits: bool, violation: Violation) -> Result<(), Violation> {
+    if fits { Ok(()) } else { Err(violation) }
 }
 
-fn not_negative(value: f64) -> Result<(), Misfit> {
+fn not_negative(value: f64) -> Result<(), Violation> {
     ensure(value >= 0.0, NEGATIVE)
 }
 
-fn whole(value: f64) -> Result<(), Misfit> {
+fn whole(value: f64) -> Result<(), Violation> {
     not_negative(value)?;
     ensure(value.fract() == 0.0, WHOLE)
 }
 
-/// The hash of a sample's labels, one of them apart.
+/// Hash of a sample's labels without one of them.
 #[inline]
 fn group(of: &Context<'_, '_>, line: &Line, without: u64) -> u64 {
     line.hash.wrapping_sub(of.scanner.name_hash()).wrapping_sub(without)
 }
 
-impl Traits {
-    /// What the value of `le` or `quantile` adds: OpenMetrics wants `1.0` for `1`, and `+Inf` for any other spelling of it.
+impl FamilyFlags {
+    /// The flags for a value of `le` or `quantile`: OpenMetrics requires `1.0` for `1`, and `+Inf` for any other form of infinity.
     pub(super) fn of_bound(text: &[u8]) -> Self {
         let plain = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         if plain || text == b"+Inf" {
             Self::NONE
         } else {
-            Self::RESPELL_OPENMETRICS
+            Self::REFORMAT_OPENMETRICS
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Messages of other servers: read, counted, and written again for our own subscribers.
+//! Messages of upstream servers: parsed, counted, and rewritten for subscribers.
 
 use std::borrow::Cow;
 
@@ -10,63 +10,63 @@ use super::legacy;
 use super::object::{MAX_KEYS, Object, push, push_key, push_text};
 use crate::model::Topic;
 
-/// The key of the addresses of a `bitswap_message` as they were before they were made legible to the original client.
+/// The key of the addresses of a `bitswap_message` before their conversion for the original client.
 const FULL_CONNECTED_ADDRESSES: &str = "full_connected_addresses";
-/// The key of the address of a `connection_event` as it was before.
+/// The key of the address of a `connection_event` before its conversion.
 const FULL_REMOTE: &str = "full_remote";
 
 /// The keys of an event that a proxy writes.
 const OURS: [&str; 5] = ["monitor", "seq", "hops", FULL_REMOTE, FULL_CONNECTED_ADDRESSES];
-/// The most other keys of an event. With ours it still has few enough for the next proxy to read.
+/// Limit of other keys per event, so that the next proxy accepts it with ours added.
 const MAX_FOREIGN_KEYS: usize = MAX_KEYS - OURS.len();
 
-/// A message of another server.
+/// A message of an upstream server.
 #[derive(Debug)]
-pub struct Heard<'a> {
+pub struct UpstreamMessage<'a> {
     event: Object<'a>,
-    /// What it is about; `None` when it has no key that this program knows.
+    /// Its topic; `None` if it has no known key.
     pub topic: Option<Topic>,
-    /// What there is to count in it.
+    /// Its counts.
     pub tally: Tally,
-    /// How many proxies it has passed: messages that two proxies send each other in a circle are ended by it.
+    /// Number of proxies that relayed it, by which loops are detected.
     pub hops: u32,
     addresses: Addresses<'a>,
 }
 
-/// Why a message cannot be used. The stream itself can be read on.
+/// Error of a message. The stream itself can be continued.
 #[derive(Debug, thiserror::Error)]
-pub enum HeardError {
-    /// It is not the JSON that the protocol describes.
+pub enum UpstreamMessageError {
+    /// It is not the JSON of the protocol.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// It has more keys than any event.
+    /// It has too many keys.
     #[error("the event has more than {MAX_FOREIGN_KEYS} keys")]
     TooManyKeys,
     /// It has no event.
-    #[error("there is no event in it")]
+    #[error("it has no event")]
     NoEvent,
-    /// The time or the peer is missing, or is no string.
-    #[error("{0:?} is missing or no string")]
+    /// The time or the peer is missing, or not a string.
+    #[error("{0:?} is missing or not a string")]
     NoText(&'static str),
-    /// A number that stands for a kind stands for none.
-    #[error("{0} has no meaning {1}")]
+    /// An unknown number of a kind.
+    #[error("{0} has the unknown value {1}")]
     Kind(&'static str, u8),
 }
 
-/// What is counted of a message, under the names of the original client's metrics.
+/// Counts of messages, with the names of the original client's metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Bitswap messages.
     pub messages: u64,
-    /// Wantlists that were whole.
+    /// Full wantlists.
     pub wantlists_full: u64,
-    /// Wantlists that were changes to an earlier one.
+    /// Incremental wantlists.
     pub wantlists_incremental: u64,
-    /// Wantlist entries that ask for a block: without and with `SendDontHave`.
+    /// Wantlist entries for a block: without and with `SendDontHave`.
     pub want_block: [u64; 2],
-    /// Wantlist entries that ask who has a block: without and with `SendDontHave`.
+    /// Wantlist entries for the presence of a block: without and with `SendDontHave`.
     pub want_have: [u64; 2],
-    /// Wantlist entries that take a wish back.
+    /// Wantlist entries that cancel a request.
     pub cancel: u64,
     /// Blocks.
     pub blocks: u64,
@@ -80,13 +80,13 @@ pub struct Tally {
     pub disconnected: u64,
 }
 
-/// A string that borrows from the message unless it is written with escapes.
+/// A string that borrows from the message unless it contains escapes.
 #[derive(Debug, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct BitswapMessage<'a> {
-    wantlist_entries: Vec<Entry>,
+    wantlist_entries: Vec<WantlistEntry>,
     full_wantlist: bool,
     blocks: Vec<IgnoredAny>,
     block_presences: Vec<Presence>,
@@ -96,7 +96,7 @@ struct BitswapMessage<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct WantlistEntry {
     want_type: u8,
     cancel: bool,
     send_dont_have: bool,
@@ -121,20 +121,20 @@ struct Addresses<'a> {
     remote: Option<Text<'a>>,
 }
 
-impl<'a> Heard<'a> {
-    /// Reads the text of a message.
+impl<'a> UpstreamMessage<'a> {
+    /// Parses the text of a message.
     ///
     /// # Errors
-    /// When it is not as the protocol describes; what is unknown in it is no error.
-    pub fn read(text: &'a [u8]) -> Result<Self, HeardError> {
+    /// If it violates the protocol. Unknown keys are accepted.
+    pub fn read(text: &'a [u8]) -> Result<Self, UpstreamMessageError> {
         let envelope: Object<'a> = serde_json::from_slice(text)?;
-        let event: Object<'a> = serde_json::from_str(envelope.get("event").ok_or(HeardError::NoEvent)?.get())?;
+        let event: Object<'a> = serde_json::from_str(envelope.get("event").ok_or(UpstreamMessageError::NoEvent)?.get())?;
         if event.keys().filter(|key| !OURS.contains(key)).count() > MAX_FOREIGN_KEYS {
-            return Err(HeardError::TooManyKeys);
+            return Err(UpstreamMessageError::TooManyKeys);
         }
         for key in ["timestamp", "peer"] {
             if !event.get(key).is_some_and(|value| value.get().starts_with('"')) {
-                return Err(HeardError::NoText(key));
+                return Err(UpstreamMessageError::NoText(key));
             }
         }
         let (mut tally, mut addresses) = (Tally::default(), Addresses::default());
@@ -157,9 +157,9 @@ impl<'a> Heard<'a> {
         })
     }
 
-    /// Appends the event for our own subscribers: an object with all that it had and the name of its `monitor`, ready for
-    /// [`Own::write_heard`](super::Own::write_heard). With `legacy_addresses` its addresses are written as the original
-    /// client can read them, and stand in full beside.
+    /// Appends the event for subscribers: its object with the name of its `monitor`, ready for
+    /// [`ProxyMessage::write_relayed`](super::ProxyMessage::write_relayed). With `legacy_addresses` its addresses are
+    /// converted for the original client, and the full ones are added.
     pub fn write(&self, monitor: &str, legacy_addresses: bool, out: &mut Vec<u8>) {
         let changed = if legacy_addresses {
             self.addresses.rewritten()
@@ -190,7 +190,7 @@ impl<'a> Heard<'a> {
     }
 }
 
-/// The topic under which an event is sent on.
+/// The topic of an event.
 fn topic(event: &Object<'_>) -> Option<Topic> {
     if event.get("bitswap_message").is_some() || event.get("connection_event").is_some() {
         return Some(Topic::Bitswap);
@@ -200,7 +200,7 @@ fn topic(event: &Object<'_>) -> Option<Topic> {
         .find(|topic| *topic != Topic::Bitswap && event.get(topic.as_str()).is_some())
 }
 
-/// The proxies that an event has passed: each gives it a monitor, and from the second on a count.
+/// The number of proxies that relayed an event: the first one adds a monitor, further ones a count.
 fn hops(event: &Object<'_>) -> u32 {
     match (event.get("monitor"), event.get("hops")) {
         (None, _) => 0,
@@ -228,7 +228,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    fn count_message(&mut self, message: &BitswapMessage<'_>) -> Result<(), HeardError> {
+    fn count_message(&mut self, message: &BitswapMessage<'_>) -> Result<(), UpstreamMessageError> {
         self.messages += 1;
         self.blocks += message.blocks.len() as u64;
         match (message.wantlist_entries.is_empty(), message.full_wantlist) {
@@ -241,30 +241,30 @@ impl Tally {
                 (true, 0 | 1) => self.cancel += 1,
                 (false, 0) => self.want_block[usize::from(entry.send_dont_have)] += 1,
                 (false, 1) => self.want_have[usize::from(entry.send_dont_have)] += 1,
-                (_, kind) => return Err(HeardError::Kind("WantType", kind)),
+                (_, kind) => return Err(UpstreamMessageError::Kind("WantType", kind)),
             }
         }
         for presence in &message.block_presences {
             match presence.block_presence_type {
                 0 => self.have += 1,
                 1 => self.dont_have += 1,
-                kind => return Err(HeardError::Kind("block_presence_type", kind)),
+                kind => return Err(UpstreamMessageError::Kind("block_presence_type", kind)),
             }
         }
         Ok(())
     }
 
-    fn count_connection(&mut self, kind: u8) -> Result<(), HeardError> {
+    fn count_connection(&mut self, kind: u8) -> Result<(), UpstreamMessageError> {
         match kind {
             0 => self.connected += 1,
             1 => self.disconnected += 1,
-            kind => return Err(HeardError::Kind("connection_event_type", kind)),
+            kind => return Err(UpstreamMessageError::Kind("connection_event_type", kind)),
         }
         Ok(())
     }
 }
 
-/// The addresses that read otherwise for the original client.
+/// The addresses that change for the original client.
 #[derive(Debug, Default)]
 struct Rewritten {
     connected: Option<Vec<String>>,
@@ -275,7 +275,7 @@ impl Addresses<'_> {
     fn rewritten(&self) -> Rewritten {
         let connected = self.connected.iter().any(|Text(full)| legacy(full) != *full).then(|| {
             let cut = self.connected.iter().map(|Text(full)| legacy(full).into_owned());
-            // An address of which nothing is left says nothing; the full list has it.
+            // Addresses without a supported part are omitted; the full list has them.
             cut.filter(|address| !address.is_empty()).collect()
         });
         let remote = self.remote.as_ref().and_then(|Text(full)| {
@@ -287,7 +287,7 @@ impl Addresses<'_> {
 }
 
 impl Rewritten {
-    /// Writes the value of a key of `event` if an address in it changed.
+    /// Writes the value of a key of `event` if one of its addresses changed. Returns true if it did.
     fn write(&self, key: &str, value: &RawValue, out: &mut Vec<u8>) -> bool {
         match (key, &self.connected, &self.remote) {
             ("bitswap_message", Some(connected), _) => replace(value, "connected_addresses", connected, out),
@@ -339,13 +339,15 @@ mod tests {
 
     fn written(text: &str, legacy_addresses: bool) -> String {
         let mut out = Vec::new();
-        Heard::read(text.as_bytes()).unwrap().write("up:1", legacy_addresses, &mut out);
+        UpstreamMessage::read(text.as_bytes())
+            .unwrap()
+            .write("up:1", legacy_addresses, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn the_documented_messages_are_counted() {
-        let connection = Heard::read(CONNECTION.as_bytes()).unwrap();
+        let connection = UpstreamMessage::read(CONNECTION.as_bytes()).unwrap();
         assert_eq!(
             (connection.topic, connection.tally.connected, connection.hops),
             (Some(Topic::Bitswap), 1, 0)
@@ -361,7 +363,7 @@ mod tests {
             dont_have: 1,
             ..Tally::default()
         };
-        assert_eq!(Heard::read(MESSAGE.as_bytes()).unwrap().tally, expected);
+        assert_eq!(UpstreamMessage::read(MESSAGE.as_bytes()).unwrap().tally, expected);
     }
 
     #[test]
@@ -398,9 +400,9 @@ mod tests {
         assert!(second.contains(r#""full_remote":"/ip4/8.8.8.8/udp/4001/quic-v1""#), "{second}");
         assert!(second.ends_with(r#","monitor":"up:1","hops":2}"#), "{second}");
         let third = format!("{{\"event\":{second}}}");
-        assert_eq!(Heard::read(third.as_bytes()).unwrap().hops, 2);
+        assert_eq!(UpstreamMessage::read(third.as_bytes()).unwrap().hops, 2);
         let other = r#"{"event":{"timestamp":"t","peer":"p","monitor":"m","poll":{"endpoint":"e"}}}"#;
-        assert_eq!(Heard::read(other.as_bytes()).unwrap().topic, Some(Topic::Poll));
+        assert_eq!(UpstreamMessage::read(other.as_bytes()).unwrap().topic, Some(Topic::Poll));
     }
 
     #[test]
@@ -417,10 +419,10 @@ mod tests {
         ] {
             let text = MESSAGE.replace(from, to);
             assert_ne!(text, MESSAGE);
-            assert!(Heard::read(text.as_bytes()).is_err(), "{text}");
+            assert!(UpstreamMessage::read(text.as_bytes()).is_err(), "{text}");
         }
         for text in ["", "{}", "[]", "null", r#"{"event":null}"#, r#"{"event":{}}"#] {
-            assert!(Heard::read(text.as_bytes()).is_err(), "{text}");
+            assert!(UpstreamMessage::read(text.as_bytes()).is_err(), "{text}");
         }
     }
 
@@ -455,11 +457,11 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(text in ".{0,200}", at in 0usize..600, with in any::<u8>()) {
-            let _ = Heard::read(text.as_bytes());
+            let _ = UpstreamMessage::read(text.as_bytes());
             let mut damaged = MESSAGE.as_bytes().to_vec();
             let at = at % damaged.len();
             damaged[at] = with;
-            if let Ok(heard) = Heard::read(&damaged) {
+            if let Ok(heard) = UpstreamMessage::read(&damaged) {
                 let mut out = Vec::new();
                 heard.write("m", true, &mut out);
                 // By its grammar alone: a number too large for any type, such as 1e999, is passed on as it came.
