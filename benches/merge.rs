@@ -1,8 +1,6 @@
 //! How fast applications are merged and rendered: a push (parsing apart), an answer with and without changes since the last one, and what
 //! it takes to make it gzip. "18 MB" is 1,000 apps of 100 series; the number is how many of a hundred families all apps share.
 
-mod workload;
-
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -15,8 +13,7 @@ use exporter_proxy::exposition::gzip::{CompressionLevel, Compressor};
 use exporter_proxy::exposition::negotiate::Escaping;
 use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
-
-use workload::Workload;
+use exporter_proxy_workload::Workload;
 
 const APPS: usize = 1_000;
 const SERIES: usize = 100;

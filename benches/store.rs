@@ -1,8 +1,6 @@
 //! What updates and answers cost between the sockets, and at the same time from several threads. `benches/merge.rs` and
 //! `benches/exposition.rs` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
 
-mod workload;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,8 +12,7 @@ use exporter_proxy::exposition::negotiate::{ContentEncoding, Format};
 use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, Format as Wire, Origin, Syntax, Timestamp, Update};
 use exporter_proxy::store::{Inlet, Limits, Mode, View, open};
-
-use workload::{Order, Workload};
+use exporter_proxy_workload::{Order, Workload};
 
 const APPS: usize = 1000;
 const SERIES: usize = 100;

@@ -167,5 +167,4 @@ fn read(segments: &[&[u8]], position: Position) -> Result<Inbound, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "capnp_stream_tests.rs"]
 mod tests;

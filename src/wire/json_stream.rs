@@ -309,5 +309,4 @@ fn join(array: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "json_stream/tests.rs"]
 mod tests;

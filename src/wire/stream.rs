@@ -224,5 +224,4 @@ impl Iterator for StreamDecoder {
 }
 
 #[cfg(test)]
-#[path = "stream_tests.rs"]
 mod tests;

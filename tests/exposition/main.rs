@@ -11,6 +11,7 @@ mod texts;
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::model::Syntax;
+use exporter_proxy_workload::{Order, Workload};
 use proptest::prelude::*;
 
 #[allow(
@@ -20,11 +21,8 @@ use proptest::prelude::*;
 )]
 #[path = "../../fuzz/src/lib.rs"]
 mod checks;
-#[path = "../../benches/workload/mod.rs"]
-mod workload;
 
 use texts::{BAD, neighbours, pieces};
-use workload::{Order, Workload};
 
 proptest! {
     #[test]
