@@ -217,7 +217,7 @@ impl Catalog {
                 shapes[self.apps.slots[*app].families[*at as usize].text.shape() as usize] = 1;
                 shapes
             }
-            Entry::Shared(shared) => shared.shapes(),
+            Entry::Shared(shared) => shared.counts().shapes(),
         }
     }
 
@@ -308,12 +308,13 @@ impl Catalog {
         let Some(shared) = self.shared(id).filter(|shared| !shared.in_conflict) else {
             return;
         };
-        let shapes = shared.shapes();
+        let counts = shared.counts();
+        let shapes = counts.shapes();
         let mine = text.shape() as usize;
         let contradicts = if derived {
             shapes[1] + shapes[2] > 0
         } else {
-            (0..3).any(|shape| shape != mine && shapes[shape] > 0) || text.shape() != Shape::Scalar && shared.derived > 0
+            (0..3).any(|shape| shape != mine && shapes[shape] > 0) || text.shape() != Shape::Scalar && counts.derived > 0
         };
         if contradicts {
             self.enter_conflict(id, context);
@@ -362,7 +363,7 @@ impl Catalog {
 
     /// An entry that no app declares.
     fn create_derived(&mut self, name: &[u8]) -> Id<Entry> {
-        let placement = super::entry::Placement::Large(super::segments::SegmentList::new());
+        let placement = super::entry::Placement::Large(Box::new(super::segments::SegmentList::new()));
         let shared = Shared::new(name.into(), placement);
         let id = self
             .families
@@ -426,8 +427,8 @@ impl Catalog {
         if contribution.counted_in_conflict == counted_in_conflict {
             return;
         }
-        if let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.contributions.get_mut(app)) {
-            contribution.counted_in_conflict = counted_in_conflict;
+        if let Some(shared) = self.shared_mut(id) {
+            shared.contributions.change(app, |it| it.counted_in_conflict = counted_in_conflict);
         }
         let app = self.app_mut(app);
         app.conflicts = if counted_in_conflict {

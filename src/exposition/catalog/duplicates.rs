@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppId};
+use super::contributions::Contribution;
 use super::entry::Entry;
 use super::paged::Id;
 use super::rules::Duplicates;
@@ -205,14 +206,11 @@ impl Catalog {
     /// Stores a digest; returns the one before.
     fn set_digest(&mut self, id: Id<Entry>, app: AppId, digest: u64, taken: u8) -> u64 {
         let Some(shared) = self.shared_mut(id) else { return digest };
-        let Some(contribution) = shared.contributions.get_mut(app) else {
-            return digest;
-        };
-        let had = std::mem::replace(&mut contribution.digest, digest);
-        let had_taken = std::mem::replace(&mut contribution.taken, taken);
-        shared.count_taken_in(taken);
-        shared.count_taken_out(had_taken);
-        had
+        let set = shared.contributions.change(app, |it| {
+            it.taken = taken;
+            std::mem::replace(&mut it.digest, digest)
+        });
+        set.unwrap_or(digest)
     }
 
     /// Builds the series index of a family again, after a conflict has begun or ended.
@@ -222,13 +220,14 @@ impl Catalog {
         let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
         self.counts.series -= index.len();
         for &app in &apps {
+            let reset = |it: &mut Contribution| {
+                it.digest = 0;
+                std::mem::take(&mut it.duplicates)
+            };
             let duplicates = self
                 .shared_mut(id)
-                .and_then(|shared| shared.contributions.get_mut(app))
-                .map_or(0, |it| {
-                    it.digest = 0;
-                    std::mem::take(&mut it.duplicates)
-                });
+                .and_then(|shared| shared.contributions.change(app, reset))
+                .unwrap_or(0);
             if duplicates > 0 {
                 self.app_mut(app).duplicates -= u64::from(duplicates);
             }
@@ -270,14 +269,14 @@ impl Catalog {
     }
 
     fn count_duplicate(&mut self, id: Id<Entry>, app: AppId, more: bool) {
-        let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.contributions.get_mut(app)) else {
+        let Some(duplicates) = self.shared_mut(id).and_then(|shared| shared.contributions.duplicates_mut(app)) else {
             return;
         };
         if more {
-            contribution.duplicates += 1;
+            *duplicates += 1;
             self.app_mut(app).duplicates += 1;
         } else {
-            contribution.duplicates -= 1;
+            *duplicates -= 1;
             self.app_mut(app).duplicates -= 1;
         }
     }
@@ -338,10 +337,7 @@ impl Catalog {
             Some(Entry::Private { app: owner, .. }) if *owner == app => {}
             Some(Entry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
                 let Some(shared) = self.shared_mut(id) else { return };
-                shared.labelled += 1;
-                if let Some(contribution) = shared.contributions.get_mut(app) {
-                    contribution.labelled = true;
-                }
+                shared.contributions.change(app, |it| it.labelled = true);
                 self.rerank(id, context);
             }
             _ => return,
@@ -396,10 +392,13 @@ impl Catalog {
 
     /// Finds a name for the disambiguating label that no series of the family uses. It only moves on while something is labelled.
     pub(super) fn rerank(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
-        let Some(shared) = self.shared(id).filter(|shared| shared.labelled > 0) else {
+        let Some(shared) = self.shared(id) else { return };
+        let counts = shared.counts();
+        if counts.labelled == 0 {
             return;
-        };
-        let rank = self.rules.free_rank(shared.rank, &shared.taken);
+        }
+        let rank = self.rules.free_rank(shared.rank, &counts.taken);
+        drop(counts);
         if rank != shared.rank {
             if let Some(shared) = self.shared_mut(id) {
                 shared.rank = rank;

@@ -200,6 +200,11 @@ mod tests {
     fn entries_are_small() {
         assert!(size_of::<Option<Entry>>() <= 16, "{}", size_of::<Option<Entry>>());
         assert!(size_of::<super::super::app::AppFamily>() <= 32);
+        assert!(
+            size_of::<super::super::entry::Shared>() <= 216,
+            "{}",
+            size_of::<super::super::entry::Shared>()
+        );
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Catalog {
                 role: shared.common_role(),
                 in_conflict: shared.in_conflict,
                 single: shared.contributions.len() == 1,
-                labelled: shared.labelled > 0,
+                labelled: shared.counts().labelled > 0,
                 rank: shared.rank,
             },
         }
@@ -83,7 +83,7 @@ impl Catalog {
         let role = OpenMetricsRole { kind, primary: true };
         match &self.families.entries[id] {
             Entry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
-            Entry::Shared(shared) => !shared.in_conflict && shared.has_role(role),
+            Entry::Shared(shared) => !shared.in_conflict && shared.counts().has_role(role),
         }
     }
 

@@ -15,7 +15,7 @@ impl Catalog {
             return self.invalidate(id, app);
         };
         let first = shared.contributions.first().is_none_or(|first| first >= app);
-        if first || shared.form == OpenMetricsForm::Split || shared.quoted > 0 {
+        if first || shared.form == OpenMetricsForm::Split || shared.counts().quoted > 0 {
             self.invalidate_all(id);
         } else {
             self.invalidate(id, app);

@@ -13,6 +13,7 @@
 
 mod app;
 mod conflicts;
+mod contributions;
 mod duplicates;
 mod entry;
 mod families;
@@ -61,7 +62,7 @@ const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<Entry
 /// A shared entry: itself, its key, its lists, and the allocator's share.
 const SHARED_BYTES: usize = size_of::<entry::Shared>() + 208;
 /// A contribution; pages of them are four fifths full on average.
-const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, entry::Contribution)>()) * 5 / 4;
+const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, contributions::Contribution)>()) * 5 / 4;
 /// A series of a shared family in its index, which is two thirds full on average.
 const SERIES_BYTES: usize = 20;
 
@@ -241,7 +242,7 @@ impl Catalog {
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         let large = self.layout.large.iter().filter_map(|&id| match &self.shared(id)?.placement {
-            Placement::Large(list) => Some(list),
+            Placement::Large(list) => Some(&**list),
             Placement::Group(_) => None,
         });
         let lists = std::iter::once(&self.layout.private).chain(large);

@@ -7,14 +7,15 @@ use std::sync::OnceLock;
 
 use super::Catalog;
 use super::app::AppId;
-use super::entry::{Contribution, Entry, Shared};
+use super::contributions::Contribution;
+use super::entry::{Entry, Shared};
 use super::paged::Id;
 use super::update::UpdateContext;
 
 impl Catalog {
     /// The app whose HELP is exposed.
     pub(super) fn help_owner(&self, shared: &Shared) -> Option<AppId> {
-        *shared.help_owner.get_or_init(|| {
+        let owner = *shared.help_owner.get_or_init(|| {
             let apps = &self.apps.slots;
             let with_help = shared
                 .contributions
@@ -22,8 +23,9 @@ impl Catalog {
                 .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
             with_help
                 .max_by(|(one, _), (other, _)| apps[*one].name_order().cmp(&apps[*other].name_order()))
-                .map(|(app, _)| app)
-        })
+                .map_or(Id::NONE, |(app, _)| app)
+        });
+        (owner != Id::NONE).then_some(owner)
     }
 
     /// Makes an app the owner of a family's HELP if it comes before the owner. `changed` says whether its HELP is new.
@@ -39,21 +41,21 @@ impl Catalog {
             return;
         };
         let order = |app: AppId| self.apps.slots[app].name_order();
-        let wins = has_help && owner.is_none_or(|owner| owner != app && order(app) > order(owner));
+        let wins = has_help && (owner == Id::NONE || owner != app && order(app) > order(owner));
         if wins && let Some(shared) = self.shared_mut(id) {
-            shared.help_owner = OnceLock::from(Some(app));
+            shared.help_owner = OnceLock::from(app);
         }
-        if wins || changed && owner == Some(app) {
+        if wins || changed && owner == app {
             self.invalidate_header(id);
         }
-        if owner == Some(app) && !has_help {
+        if owner == app && !has_help {
             self.withdraw_help(id, app);
         }
     }
 
     /// Forgets the owner of a family's HELP if it is this app.
     pub(super) fn withdraw_help(&mut self, id: Id<Entry>, app: AppId) {
-        let owns = self.shared(id).is_some_and(|shared| shared.help_owner.get() == Some(&Some(app)));
+        let owns = self.shared(id).is_some_and(|shared| shared.help_owner.get() == Some(&app));
         if owns && let Some(shared) = self.shared_mut(id) {
             shared.help_owner = OnceLock::new();
             self.invalidate_header(id);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
-use super::entry::{AppRange, Entry, Placement, Shared};
+use super::contributions::AppRange;
+use super::entry::{Entry, Placement, Shared};
 use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
@@ -124,9 +125,11 @@ impl Catalog {
         let Some(group) = self.layout.groups.remove(id) else { return };
         for &family in &group.families {
             let Some(shared) = self.shared(family) else { continue };
-            let bytes = shared.bytes;
-            if bytes > TARGET_SEGMENT_BYTES / 2 && shared.quoted == 0 {
-                self.place(family, Placement::Large(SegmentList::new()));
+            let counts = shared.counts();
+            let (bytes, quoted) = (counts.bytes, counts.quoted);
+            drop(counts);
+            if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
+                self.place(family, Placement::Large(Box::new(SegmentList::new())));
                 Arc::make_mut(&mut self.layout.large).insert(family);
             } else {
                 let group = self.group_for(family, bytes);

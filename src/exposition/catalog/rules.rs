@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{LAST_RANK, MAX_RANKS};
+use super::contributions::{LAST_RANK, MAX_RANKS};
 use crate::exposition::Suffix;
 
 /// The treatment of a series that several apps have.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
-use super::entry::{AppRange, Contribution, Entry, OpenMetricsForm, Shared};
+use super::contributions::{AppRange, Contribution};
+use super::entry::{Entry, OpenMetricsForm, Shared};
 use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
@@ -113,7 +114,7 @@ impl Catalog {
             Some((owner, text, item))
         });
         let header = |name| Some(Box::new(self.header(shared, exposure, name, variant, suffix)));
-        let tells_apart = variant.escaping == Escaping::AllowUtf8 && shared.quoted > 0;
+        let tells_apart = variant.escaping == Escaping::AllowUtf8 && shared.counts().quoted > 0;
         if tells_apart {
             // Names that only UTF-8 aware scrapers can tell apart: the samples of each belong together.
             let named = of_section.map(|(app, text, item)| (header_name(app, &text, exposure, variant, suffix), item));

@@ -30,13 +30,74 @@ const fn mixed(series: u64) -> u64 {
 /// Entries up to which an index is a sorted list: a family of a few series, of which there may be very many, takes little memory then.
 const MOST_LISTED: usize = 16;
 
+/// A series and an app that has it.
+type Holder = (Series, AppId);
+
 /// The apps of each series of a family, by the identity of the series.
 #[derive(Debug, Clone)]
 pub(super) enum SeriesIndex {
     /// Each series with each of its apps, in order.
-    Listed(Vec<(Series, AppId)>),
+    Listed(HolderList),
     /// Tables.
     Hashed(Box<Hashed>),
+}
+
+/// A short list in order. The most frequent ones have two entries, of a series that two apps have or of two series, and need no allocation.
+#[derive(Debug, Clone)]
+pub(super) enum HolderList {
+    /// At most two: their number, and slots of which the first are used.
+    Two(u8, [Holder; 2]),
+    /// At most [`MOST_LISTED`].
+    More(Vec<Holder>),
+}
+
+impl HolderList {
+    const EMPTY: Self = Self::Two(0, [(Series([0; 2]), AppId::NONE); 2]);
+
+    fn as_slice(&self) -> &[Holder] {
+        match self {
+            Self::Two(len, slots) => &slots[..usize::from(*len)],
+            Self::More(list) => list,
+        }
+    }
+
+    fn insert(&mut self, at: usize, holder: Holder) {
+        match self {
+            Self::Two(len @ 0..2, slots) => {
+                slots[at..].rotate_right(1);
+                slots[at] = holder;
+                *len += 1;
+            }
+            Self::Two(..) => {
+                let mut list = self.as_slice().to_vec();
+                list.insert(at, holder);
+                *self = Self::More(list);
+            }
+            Self::More(list) => {
+                if list.len() == list.capacity() {
+                    list.reserve_exact((list.len() / 4).max(1));
+                }
+                list.insert(at, holder);
+            }
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        match self {
+            Self::Two(len, slots) => {
+                slots[at..].rotate_left(1);
+                *len -= 1;
+            }
+            Self::More(list) => {
+                list.remove(at);
+                // At one and not at two, so that a series that comes and goes does not change the form each time.
+                if let [last] = **list {
+                    *self = Self::EMPTY;
+                    self.insert(0, last);
+                }
+            }
+        }
+    }
 }
 
 /// The same for a family of many series.
@@ -50,7 +111,7 @@ pub(super) struct Hashed {
 
 impl Default for SeriesIndex {
     fn default() -> Self {
-        Self::Listed(Vec::new())
+        Self::Listed(HolderList::EMPTY)
     }
 }
 
@@ -59,12 +120,12 @@ impl SeriesIndex {
     pub(super) fn claim(&mut self, series: u64, app: AppId) -> Option<AppId> {
         match self {
             Self::Listed(list) => {
-                let holders = listed(list, series.into());
-                if let Some((_, first)) = list[holders.clone()].first() {
-                    let mine = list[holders].iter().any(|(_, holder)| *holder == app);
+                let (slice, holders) = listed(list, series.into());
+                if let Some((_, first)) = slice[holders.clone()].first() {
+                    let mine = slice[holders].iter().any(|(_, holder)| *holder == app);
                     return (!mine).then_some(*first);
                 }
-                insert(list, holders.start, (series.into(), app));
+                list.insert(holders.start, (series.into(), app));
                 self.hash_if_long();
                 None
             }
@@ -76,11 +137,11 @@ impl SeriesIndex {
     pub(super) fn add_holder(&mut self, series: u64, app: AppId) -> Option<AppId> {
         match self {
             Self::Listed(list) => {
-                let holders = listed(list, series.into());
-                let before = &list[holders.clone()];
+                let (slice, holders) = listed(list, series.into());
+                let before = &slice[holders.clone()];
                 let alone = if let [(_, first)] = before { Some(*first) } else { None };
                 let at = holders.start + before.partition_point(|(_, holder)| *holder < app);
-                insert(list, at, (series.into(), app));
+                list.insert(at, (series.into(), app));
                 self.hash_if_long();
                 alone
             }
@@ -92,12 +153,12 @@ impl SeriesIndex {
     pub(super) fn release(&mut self, series: u64, app: AppId) -> (bool, Option<AppId>) {
         match self {
             Self::Listed(list) => {
-                let holders = listed(list, series.into());
-                let Some(at) = list[holders.clone()].iter().position(|(_, holder)| *holder == app) else {
+                let (slice, holders) = listed(list, series.into());
+                let Some(at) = slice[holders.clone()].iter().position(|(_, holder)| *holder == app) else {
                     return (false, None);
                 };
                 list.remove(holders.start + at);
-                match &list[holders.start..holders.end - 1] {
+                match &list.as_slice()[holders.start..holders.end - 1] {
                     [] => (false, None),
                     [(_, last)] => (true, Some(*last)),
                     _ => (true, None),
@@ -111,10 +172,8 @@ impl SeriesIndex {
     pub(super) fn holders(&self, series: u64) -> Vec<AppId> {
         match self {
             Self::Listed(list) => {
-                let holders = list[listed(list, series.into())]
-                    .iter()
-                    .map(|(_, holder)| *holder)
-                    .collect::<Vec<_>>();
+                let (slice, holders) = listed(list, series.into());
+                let holders: Vec<_> = slice[holders].iter().map(|(_, holder)| *holder).collect();
                 if holders.len() > 1 { holders } else { Vec::new() }
             }
             Self::Hashed(hashed) => hashed.holders(series).to_vec(),
@@ -124,18 +183,19 @@ impl SeriesIndex {
     /// The number of series.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Listed(list) => list.chunk_by(|one, other| one.0 == other.0).count(),
+            Self::Listed(list) => list.as_slice().chunk_by(|one, other| one.0 == other.0).count(),
             Self::Hashed(hashed) => hashed.one.len(),
         }
     }
 
     fn hash_if_long(&mut self) {
         let Self::Listed(list) = self else { return };
+        let list = list.as_slice();
         if list.len() <= MOST_LISTED {
             return;
         }
         let mut hashed = Hashed::default();
-        for &(series, app) in &*list {
+        for &(series, app) in list {
             if hashed.claim(series.into(), app).is_some() {
                 hashed.add_holder(series.into(), app);
             }
@@ -144,18 +204,11 @@ impl SeriesIndex {
     }
 }
 
-/// The entries of a series in a list.
-fn listed(list: &[(Series, AppId)], series: Series) -> std::ops::Range<usize> {
+/// A list, and the places of a series in it.
+fn listed(list: &HolderList, series: Series) -> (&[Holder], std::ops::Range<usize>) {
+    let list = list.as_slice();
     let start = list.partition_point(|(it, _)| u64::from(*it) < series.into());
-    start..start + list[start..].partition_point(|(it, _)| *it == series)
-}
-
-/// Adds an entry; most lists stay very short.
-fn insert(list: &mut Vec<(Series, AppId)>, at: usize, entry: (Series, AppId)) {
-    if list.len() == list.capacity() {
-        list.reserve_exact((list.len() / 4).max(1));
-    }
-    list.insert(at, entry);
+    (list, start..start + list[start..].partition_point(|(it, _)| *it == series))
 }
 
 impl Hashed {

@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
+use super::contributions::Contribution;
 use super::duplicates::{ContributionSamples, has_same_series};
-use super::entry::{Contribution, Entry, OpenMetricsForm, Placement, Shared};
+use super::entry::{Entry, OpenMetricsForm, Placement, Shared};
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
 use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
@@ -546,7 +547,6 @@ impl Catalog {
         };
         let exposed_type = self.exposed_type(id);
         if let Some(shared) = self.shared_mut(id) {
-            shared.count_in(app, &contribution);
             shared.contributions.insert(app, contribution);
             self.counts.contributions += 1;
         }
@@ -633,17 +633,16 @@ impl Catalog {
     /// Puts the new state of a declared family into its contribution; returns the contribution as it was.
     fn renew_contribution(&mut self, id: Id<Entry>, app: AppId, at: u32, family: AppFamily, bytes: u32) -> Option<Contribution> {
         let shared = self.shared_mut(id)?;
-        let old = shared.contributions.get(app)?.clone();
-        let new = Contribution {
-            since: family.since,
-            at,
-            text: family.text,
-            bytes,
-            ..old.clone()
-        };
-        shared.count_out(app, &old);
-        shared.count_in(app, &new);
-        *shared.contributions.get_mut(app)? = new;
+        let old = shared.contributions.change(app, |it| {
+            let new = Contribution {
+                since: family.since,
+                at,
+                text: family.text,
+                bytes,
+                ..it.clone()
+            };
+            std::mem::replace(it, new)
+        })?;
         self.resize(id, bytes as usize, old.bytes as usize);
         Some(old)
     }
@@ -722,7 +721,6 @@ impl Catalog {
         }
         let Some(shared) = self.shared_mut(id) else { return };
         let Some(gone) = shared.contributions.remove(app) else { return };
-        shared.count_out(app, &gone);
         let is_empty = shared.contributions.is_empty();
         self.counts.contributions -= 1;
         self.resize(id, 0, gone.bytes as usize);
@@ -783,7 +781,9 @@ impl Catalog {
     /// Moves a family with quoted names out of segments of its own: its names may differ, and the samples of each belong together.
     fn keep_quoted_together(&mut self, id: Id<Entry>) {
         let Some(shared) = self.shared(id) else { return };
-        let (quoted, bytes) = (shared.quoted > 0, shared.bytes);
+        let counts = shared.counts();
+        let (quoted, bytes) = (counts.quoted > 0, counts.bytes);
+        drop(counts);
         if quoted && matches!(shared.placement, Placement::Large(_)) {
             let group = self.group_for(id, bytes);
             Arc::make_mut(&mut self.layout.large).remove(&id);
