@@ -218,7 +218,7 @@ impl Catalog {
         let Some(shared) = self.shared_mut(id) else { return };
         let index = std::mem::take(&mut shared.series);
         let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
-        self.counts.series -= index.len();
+        self.counts.series_bytes -= index.bytes();
         for &app in &apps {
             let reset = |it: &mut Contribution| {
                 it.digest = 0;
@@ -253,10 +253,10 @@ impl Catalog {
 
     fn release(&mut self, id: Id<Entry>, app: AppId, series: u64) {
         let Some(shared) = self.shared_mut(id) else { return };
-        let before = shared.series.len();
+        let before = shared.series.bytes();
         let (was_shared, alone) = shared.series.release(series, app);
-        let gone = before - shared.series.len();
-        self.counts.series -= gone;
+        let after = shared.series.bytes();
+        self.counts.series_bytes = self.counts.series_bytes + after - before;
         if was_shared {
             self.count_duplicate(id, app, false);
             if let Some(other) = alone {
@@ -284,11 +284,11 @@ impl Catalog {
     /// Enters a series that a contribution has come to have.
     fn claim(&mut self, id: Id<Entry>, app: AppId, series: u64, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
-        let before = shared.series.len();
+        let before = shared.series.bytes();
         let is_only = shared.series.claim(series, app).is_none();
         let alone = if is_only { None } else { shared.series.add_holder(series, app) };
-        let added = shared.series.len() - before;
-        self.counts.series += added;
+        let after = shared.series.bytes();
+        self.counts.series_bytes = self.counts.series_bytes + after - before;
         if is_only {
             return;
         }

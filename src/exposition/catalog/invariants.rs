@@ -36,7 +36,7 @@ impl Catalog {
             families: self.apps.slots.iter().map(|(_, app)| app.families.len()).sum(),
             shared: shared().count(),
             contributions: shared().map(|shared| shared.contributions.len()).sum(),
-            series: shared().map(|shared| shared.series.len()).sum(),
+            series_bytes: shared().map(|shared| shared.series.bytes()).sum(),
         };
         assert_eq!(self.counts, counts);
         for (_, group) in self.layout.groups.iter() {

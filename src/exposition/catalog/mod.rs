@@ -59,12 +59,10 @@ pub use update::{Outcome, Update};
 const APP_BYTES: usize = 640;
 /// A family of an app: its place in the app, its entry, and its slot in the table of keys, which is three quarters full on average.
 const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<Entry>>() + 16;
-/// A shared entry: itself, its key, its lists, and the allocator's share.
-const SHARED_BYTES: usize = size_of::<entry::Shared>() + 208;
-/// A contribution; pages of them are four fifths full on average.
+/// A shared entry with two contributions: itself, its key, and the allocator's share.
+const SHARED_BYTES: usize = size_of::<entry::Shared>() + 72;
+/// A contribution beyond two; pages of them are four fifths full on average.
 const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, contributions::Contribution)>()) * 5 / 4;
-/// A series of a shared family in its index, which is two thirds full on average.
-const SERIES_BYTES: usize = 20;
 
 /// The families of all apps, merged. Cloning makes a snapshot for a few microseconds.
 #[derive(Debug, Clone)]
@@ -93,8 +91,8 @@ struct Counts {
     shared: usize,
     /// Contributions to shared entries.
     contributions: usize,
-    /// Series of shared entries, each once.
-    series: usize,
+    /// About how many bytes the series indexes of shared entries take.
+    series_bytes: usize,
 }
 
 /// The apps by id and by name.
@@ -156,13 +154,13 @@ impl Catalog {
             families,
             shared,
             contributions,
-            series,
+            series_bytes,
         } = self.counts;
         self.apps.slots.len() * APP_BYTES
             + families * FAMILY_BYTES
             + shared * SHARED_BYTES
-            + contributions * CONTRIBUTION_BYTES
-            + series * SERIES_BYTES
+            + contributions.saturating_sub(2 * shared) * CONTRIBUTION_BYTES
+            + series_bytes
     }
 
     /// The meter of rendered text and its compressed forms.

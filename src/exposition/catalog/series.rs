@@ -180,7 +180,21 @@ impl SeriesIndex {
         }
     }
 
+    /// About how many bytes it takes beside the entry that it is in.
+    pub(super) fn bytes(&self) -> usize {
+        /// A series in its table, which is two thirds full on average.
+        const SERIES: usize = 20;
+        /// A series of several apps in its table, and the list of them, which mostly are two.
+        const SHARED_SERIES: usize = 92;
+        match self {
+            Self::Listed(HolderList::Two(..)) => 0,
+            Self::Listed(HolderList::More(list)) => list.len() * size_of::<Holder>() + 16,
+            Self::Hashed(hashed) => hashed.one.len() * SERIES + hashed.more.len() * SHARED_SERIES,
+        }
+    }
+
     /// The number of series.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Listed(list) => list.as_slice().chunk_by(|one, other| one.0 == other.0).count(),
