@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection, Update};
-use exporter_proxy::exposition::gzip::{Compressor, Effort};
+use exporter_proxy::exposition::gzip::{CompressionLevel, Compressor};
 use exporter_proxy::exposition::negotiate::Escaping;
-use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
 /// The bytes in use, as the allocator of the C library rounds them.
@@ -129,18 +129,18 @@ fn updated(texts: &Texts) -> (Catalog, usize, usize) {
 fn ask(catalog: &mut Catalog) {
     let mut compressor = Compressor::new();
     for syntax in [Syntax::Text, Syntax::OpenMetrics] {
-        let variant = Variant {
+        let format = OutputFormat {
             syntax,
             escaping: Escaping::Underscores,
         };
-        let exposed = catalog.plan(variant, Selection::Everything).render();
+        let exposed = catalog.plan(format, Selection::Everything).render();
         drop(exposed.body(None));
         exposed
             .chunks()
             .iter()
-            .for_each(|chunk| chunk.compress(Effort::Small, &mut compressor));
+            .for_each(|chunk| chunk.compress(CompressionLevel::Small, &mut compressor));
         // The first call notes that the text was taken.
-        (0..2).for_each(|_| exposed.chunks().iter().for_each(|chunk| chunk.rest()));
+        (0..2).for_each(|_| exposed.chunks().iter().for_each(|chunk| chunk.evict_text()));
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::app::AppId;
 use super::paged::Id;
 use super::text_family::{OpenMetricsRole, Shape, TextFamily};
-use crate::exposition::Kind;
+use crate::exposition::MetricType;
 
 /// Names of the disambiguating label: `exporter_` is put before it at most seven times, once for each proxy in a chain.
 pub(super) const MAX_RANKS: usize = LAST_RANK as usize + 1;
@@ -27,7 +27,7 @@ const MAX_UNCOUNTED: usize = 8;
 pub(super) const KINDS: usize = 8;
 
 /// The place of a kind in [`FamilyCounts::kinds`].
-pub(super) const fn kind_index(kind: Kind) -> usize {
+pub(super) const fn kind_index(kind: MetricType) -> usize {
     kind as usize
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Contribution {
 impl Contribution {
     /// True if a TYPE line states its type.
     fn is_stated(&self) -> bool {
-        !self.derived && self.text.kind != Kind::Unknown
+        !self.derived && self.text.kind != MetricType::Unknown
     }
 }
 
@@ -130,7 +130,10 @@ impl FamilyCounts {
 
     /// The declared contributions of each shape: scalar, histogram, summary.
     pub(super) fn shapes(&self) -> [u32; 3] {
-        let (histograms, summaries) = (self.kinds[kind_index(Kind::Histogram)], self.kinds[kind_index(Kind::Summary)]);
+        let (histograms, summaries) = (
+            self.kinds[kind_index(MetricType::Histogram)],
+            self.kinds[kind_index(MetricType::Summary)],
+        );
         [self.kinds.iter().sum::<u32>() - histograms - summaries, histograms, summaries]
     }
 
@@ -144,7 +147,7 @@ impl FamilyCounts {
     }
 
     /// The types that contributions state.
-    pub(super) fn stated_kinds(&self) -> impl Iterator<Item = Kind> {
+    pub(super) fn stated_kinds(&self) -> impl Iterator<Item = MetricType> {
         STATED.into_iter().filter(|kind| self.kinds[kind_index(*kind)] > 0)
     }
 
@@ -176,19 +179,19 @@ fn role_at(index: usize) -> OpenMetricsRole {
 }
 
 /// The kinds in the order of [`kind_index`].
-const ALL_KINDS: [Kind; KINDS] = [
-    Kind::Unknown,
-    Kind::Counter,
-    Kind::Gauge,
-    Kind::Histogram,
-    Kind::Summary,
-    Kind::GaugeHistogram,
-    Kind::Info,
-    Kind::StateSet,
+const ALL_KINDS: [MetricType; KINDS] = [
+    MetricType::Unknown,
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::Summary,
+    MetricType::GaugeHistogram,
+    MetricType::Info,
+    MetricType::StateSet,
 ];
 
 /// The kinds that a TYPE line can state.
-const STATED: [Kind; KINDS - 1] = {
+const STATED: [MetricType; KINDS - 1] = {
     let [_, stated @ ..] = ALL_KINDS;
     stated
 };
@@ -416,7 +419,7 @@ impl Contributions {
     }
 
     /// The app that has had the family longest of those that state a type, while they state several.
-    pub(super) fn type_owner(&self) -> Option<(AppId, Kind)> {
+    pub(super) fn type_owner(&self) -> Option<(AppId, MetricType)> {
         let app = match &self.counted {
             Some(counted) => counted.by_age.as_ref()?.first()?.1,
             None if self.counts().states_several_kinds() => {
@@ -533,68 +536,4 @@ impl Contributions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exposition::{Suffix, Traits};
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    fn contribution(kind: Kind, since: u64, labelled: bool) -> Contribution {
-        Contribution {
-            since,
-            at: 0,
-            text: TextFamily {
-                family: 0,
-                suffix: Suffix::Bare,
-                names: Traits::BARE,
-                kind,
-                role: OpenMetricsRole { kind, primary: true },
-                valid: labelled,
-                quoted: false,
-                has_unit: false,
-            },
-            derived: false,
-            bytes: 10,
-            digest: 1,
-            duplicates: 0,
-            labelled,
-            taken: u8::from(labelled),
-            counted_in_conflict: false,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn contributions_are_a_map_with_sums(
-            steps in proptest::collection::vec((0_u32..400, 0_usize..3, any::<bool>(), 0..3), 0..600),
-            apps in 1_u32..400,
-        ) {
-            let (mut contributions, mut model) = (Contributions::default(), BTreeMap::new());
-            for (since, (app, kind, labelled, action)) in (0..).zip(steps) {
-                let app = Id::nth(app % apps);
-                let new = contribution(ALL_KINDS[kind], since, labelled);
-                match (model.contains_key(&app), action) {
-                    (true, 0) => {
-                        prop_assert!(contributions.remove(app).is_some());
-                        model.remove(&app);
-                    }
-                    (true, _) => {
-                        contributions.change(app, |it| *it = new.clone());
-                        model.insert(app, new);
-                    }
-                    (false, _) => {
-                        contributions.insert(app, new.clone());
-                        model.insert(app, new);
-                    }
-                }
-                contributions.check_invariants();
-            }
-            let ages = |it: &mut dyn Iterator<Item = (AppId, &Contribution)>| it.map(|(app, it)| (app, it.since)).collect::<Vec<_>>();
-            let all = ages(&mut model.iter().map(|(app, it)| (*app, it)));
-            prop_assert_eq!(ages(&mut contributions.iter()), all.clone());
-            let (from, to) = (Id::nth(apps / 3), Id::nth(apps / 2));
-            let within: Vec<_> = all.into_iter().filter(|(app, _)| *app >= from && *app < to).collect();
-            prop_assert_eq!(ages(&mut contributions.among(AppRange::Range(from, Some(to)))), within);
-        }
-    }
-}
+mod tests;

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use super::Catalog;
 use super::app::{App, AppId};
 use super::contributions::Contribution;
-use super::entry::Entry;
+use super::entry::FamilyEntry;
 use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
-use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
-use crate::exposition::{Exposition, Kind, Label, Runs, Sample, Suffix};
+use crate::exposition::render::{ExtraLabel, Identity, SuppressedSeries, escaped_label_name};
+use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
 pub(super) struct ContributionSamples {
     exposition: Arc<Exposition>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     text: TextFamily,
 }
 
@@ -27,7 +27,7 @@ impl ContributionSamples {
     fn of(app: &App, text: TextFamily) -> Self {
         Self {
             exposition: Arc::clone(&app.exposition),
-            additions: Arc::clone(&app.additions),
+            extra_labels: Arc::clone(&app.extra_labels),
             text,
         }
     }
@@ -37,15 +37,15 @@ impl ContributionSamples {
         let family = &self.exposition.families()[self.text.family as usize];
         let name = self.exposition.text(family.name);
         // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
-        let whole = self.text.role.primary && self.text.role.kind != Kind::Unknown;
-        let names = if whole { family.traits.names() } else { self.text.names };
+        let whole = self.text.role.primary && self.text.role.kind != MetricType::Unknown;
+        let names = if whole { family.flags.names() } else { self.text.names };
         let identity = Identity {
             kind: self.text.kind,
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             quoted: self.text.quoted,
         };
         self.exposition.samples(family).filter_map(move |sample| {
-            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_flag()))?;
             Some((identity.of(&sample, suffix), sample))
         })
     }
@@ -77,7 +77,7 @@ fn same_series(before: &ContributionSamples, now: &ContributionSamples) -> bool 
     };
     text(before) == text(now)
         && before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && before.lines().eq_by_series(now.lines())
 }
 
@@ -89,7 +89,7 @@ pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> boo
     };
     let lines = |runs| Lines { runs, rest: None };
     before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && lines(before.exposition.runs(old)).eq_by_series(lines(now.exposition.runs(new)))
 }
 
@@ -144,21 +144,21 @@ fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
 
 impl Catalog {
     /// The samples of a contribution as they are exposed.
-    pub(super) fn source(&self, id: Id<Entry>, app: AppId) -> Option<ContributionSamples> {
+    pub(super) fn source(&self, id: Id<FamilyEntry>, app: AppId) -> Option<ContributionSamples> {
         let shared = self.shared(id)?;
         let text = shared.exposed(shared.contributions.get(app)?);
         Some(ContributionSamples::of(&self.apps.slots[app], text))
     }
 
     /// The same for the updated app before the update, as long as the contribution has not been renewed.
-    pub(super) fn source_before(&self, context: &UpdateContext, id: Id<Entry>) -> Option<ContributionSamples> {
+    pub(super) fn source_before(&self, context: &UpdateContext, id: Id<FamilyEntry>) -> Option<ContributionSamples> {
         let shared = self.shared(id)?;
         let text = shared.exposed(shared.contributions.get(context.app)?);
         Some(ContributionSamples::of(&context.before, text))
     }
 
     /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it had.
-    pub(super) fn reindex(&mut self, id: Id<Entry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
+    pub(super) fn reindex(&mut self, id: Id<FamilyEntry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
         let Some(source) = self.source(id, app) else { return };
         let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
@@ -188,10 +188,13 @@ impl Catalog {
     /// The digest of a contribution's series, and the ranks whose label names they use.
     fn digest_series(&self, source: &ContributionSamples) -> (u64, u8) {
         let rules = &self.rules;
-        let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
+        let mut taken = source
+            .extra_labels
+            .iter()
+            .fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
             taken |= if label.quoted {
-                rules.taken_by(&underscored_label(label.name))
+                rules.taken_by(&escaped_label_name(label.name))
             } else {
                 rules.taken_by(label.name)
             }
@@ -204,7 +207,7 @@ impl Catalog {
     }
 
     /// Stores a digest; returns the one before.
-    fn set_digest(&mut self, id: Id<Entry>, app: AppId, digest: u64, taken: u8) -> u64 {
+    fn set_digest(&mut self, id: Id<FamilyEntry>, app: AppId, digest: u64, taken: u8) -> u64 {
         let Some(shared) = self.shared_mut(id) else { return digest };
         let set = shared.contributions.change(app, |it| {
             it.taken = taken;
@@ -214,7 +217,7 @@ impl Catalog {
     }
 
     /// Builds the series index of a family again, after a conflict has begun or ended.
-    pub(super) fn reindex_all(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    pub(super) fn reindex_all(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
         let index = std::mem::take(&mut shared.series);
         let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
@@ -238,7 +241,7 @@ impl Catalog {
     }
 
     /// Takes the series of a contribution out of the index.
-    pub(super) fn release_series(&mut self, id: Id<Entry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
+    pub(super) fn release_series(&mut self, id: Id<FamilyEntry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
         if self
             .shared(id)
             .and_then(|shared| shared.contributions.get(app))
@@ -251,7 +254,7 @@ impl Catalog {
         }
     }
 
-    fn release(&mut self, id: Id<Entry>, app: AppId, series: u64) {
+    fn release(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64) {
         let Some(shared) = self.shared_mut(id) else { return };
         let before = shared.series.bytes();
         let (was_shared, alone) = shared.series.release(series, app);
@@ -268,7 +271,7 @@ impl Catalog {
         }
     }
 
-    fn count_duplicate(&mut self, id: Id<Entry>, app: AppId, more: bool) {
+    fn count_duplicate(&mut self, id: Id<FamilyEntry>, app: AppId, more: bool) {
         let Some(duplicates) = self.shared_mut(id).and_then(|shared| shared.contributions.duplicates_mut(app)) else {
             return;
         };
@@ -282,7 +285,7 @@ impl Catalog {
     }
 
     /// Enters a series that a contribution has come to have.
-    fn claim(&mut self, id: Id<Entry>, app: AppId, series: u64, context: &mut UpdateContext) {
+    fn claim(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
         let before = shared.series.bytes();
         let is_only = shared.series.claim(series, app).is_none();
@@ -301,7 +304,7 @@ impl Catalog {
     }
 
     /// Gives the series of an app's family, with all that was one family as written, the disambiguating label.
-    fn label(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
+    fn label(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         let owner = &self.apps.slots[app];
         if owner.own {
             return;
@@ -332,10 +335,10 @@ impl Catalog {
     }
 
     /// Labels the contribution of an app to an entry.
-    pub(super) fn label_bound(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
+    pub(super) fn label_bound(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         match self.families.entries.get(id) {
-            Some(Entry::Private { app: owner, .. }) if *owner == app => {}
-            Some(Entry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
+            Some(FamilyEntry::Private { app: owner, .. }) if *owner == app => {}
+            Some(FamilyEntry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
                 let Some(shared) = self.shared_mut(id) else { return };
                 shared.contributions.change(app, |it| it.labelled = true);
                 self.rerank(id, context);
@@ -347,7 +350,7 @@ impl Catalog {
     }
 
     /// Labels the contributions that are derived from a family in conflict.
-    fn label_derived(&mut self, id: Id<Entry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
+    fn label_derived(&mut self, id: Id<FamilyEntry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict && text.shape() != Shape::Scalar) else {
             return;
         };
@@ -365,7 +368,7 @@ impl Catalog {
     }
 
     /// Notes that forms may depend on a label that has come: creation times go out with their family only under the same label.
-    fn queue_label_dependents(&self, id: Id<Entry>, context: &mut UpdateContext) {
+    fn queue_label_dependents(&self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         context.stale_forms.push(id);
         let key = self.families.key(&self.apps.slots, id);
         self.families.dependents(&self.apps.slots, &key, |id| context.stale_forms.push(id));
@@ -391,7 +394,7 @@ impl Catalog {
     }
 
     /// Finds a name for the disambiguating label that no series of the family uses. It only moves on while something is labelled.
-    pub(super) fn rerank(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    pub(super) fn rerank(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id) else { return };
         let counts = shared.counts();
         if counts.labelled == 0 {
@@ -409,7 +412,7 @@ impl Catalog {
     }
 
     /// The series of a contribution that are left out because another app's newer ones are exposed.
-    pub(super) fn hidden(&self, id: Id<Entry>, app: AppId) -> Option<Arc<Hidden>> {
+    pub(super) fn suppressed(&self, id: Id<FamilyEntry>, app: AppId) -> Option<Arc<SuppressedSeries>> {
         if self.rules.duplicates == Duplicates::Label {
             return None;
         }

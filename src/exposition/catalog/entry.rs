@@ -9,21 +9,21 @@ use super::paged::Id;
 use super::segments::{Group, SegmentList};
 use super::series::SeriesIndex;
 use super::text_family::{OpenMetricsRole, Shape, TextFamily};
-use crate::exposition::{Kind, Suffix};
+use crate::exposition::{MetricType, Suffix};
 
 /// A family by its key.
 #[derive(Debug, Clone)]
-pub(super) enum Entry {
+pub(super) enum FamilyEntry {
     /// A family that one app declares and no other app ever had: it is exposed together with the rest of that app. `at` is its place among
     /// the app's families. Twelve bytes, because there may be millions.
     Private { app: AppId, at: u32 },
     /// A family that several apps contribute to, or did, or that is in conflict.
-    Shared(Arc<Shared>),
+    Shared(Arc<SharedFamily>),
 }
 
 /// A family of several apps.
 #[derive(Debug, Clone)]
-pub(super) struct Shared {
+pub(super) struct SharedFamily {
     /// Its name by the underscores rule.
     pub(super) key: Arc<[u8]>,
     /// Grows when something changes that all contributing apps show.
@@ -57,24 +57,24 @@ pub(super) enum Placement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenMetricsForm {
     /// A family of this type under its OpenMetrics name; creation times and the like are inside.
-    Typed(Kind),
+    Typed(MetricType),
     /// No family of its own: it is part of another one.
     Inside,
     /// A family of this type, a gauge or an unknown, under its own name.
-    Plain(Kind),
+    Plain(MetricType),
     /// An unknown for each of its sample names.
     Split,
 }
 
-impl Entry {
-    pub(super) fn shared(&self) -> Option<&Shared> {
+impl FamilyEntry {
+    pub(super) fn shared(&self) -> Option<&SharedFamily> {
         match self {
             Self::Private { .. } => None,
             Self::Shared(shared) => Some(shared),
         }
     }
 
-    pub(super) fn shared_mut(&mut self) -> Option<&mut Shared> {
+    pub(super) fn shared_mut(&mut self) -> Option<&mut SharedFamily> {
         match self {
             Self::Private { .. } => None,
             Self::Shared(shared) => Some(Arc::make_mut(shared)),
@@ -86,7 +86,7 @@ impl Entry {
     }
 }
 
-impl Shared {
+impl SharedFamily {
     /// A family without contributions.
     pub(super) fn new(key: Arc<[u8]>, placement: Placement) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Shared {
             rank: 0,
             series: SeriesIndex::default(),
             help_owner: OnceLock::new(),
-            form: OpenMetricsForm::Plain(Kind::Unknown),
+            form: OpenMetricsForm::Plain(MetricType::Unknown),
             placement,
         }
     }
@@ -123,21 +123,21 @@ impl Shared {
     }
 
     /// The type in the text format.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> MetricType {
         if self.in_conflict {
-            return Kind::Unknown;
+            return MetricType::Unknown;
         }
         let counts = self.counts();
         let mut stated = counts.stated_kinds();
         match (stated.next(), stated.next()) {
             (Some(kind), None) => kind,
-            (None, _) => Kind::Unknown,
-            (Some(_), Some(_)) => self.type_owner().map_or(Kind::Unknown, |(_, kind)| kind),
+            (None, _) => MetricType::Unknown,
+            (Some(_), Some(_)) => self.type_owner().map_or(MetricType::Unknown, |(_, kind)| kind),
         }
     }
 
     /// The app that has had the family longest of those that state a type, while they state several.
-    pub(super) fn type_owner(&self) -> Option<(AppId, Kind)> {
+    pub(super) fn type_owner(&self) -> Option<(AppId, MetricType)> {
         self.contributions.type_owner()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Catalog;
-use super::entry::{Entry, Placement, Shared};
+use super::entry::{FamilyEntry, Placement, SharedFamily};
 
 impl Catalog {
     /// Panics where a table contradicts another one.
@@ -18,14 +18,14 @@ impl Catalog {
                 "conflict of {}",
                 String::from_utf8_lossy(&key)
             );
-            if let Entry::Private { app, at } = entry {
+            if let FamilyEntry::Private { app, at } = entry {
                 let family = &self.apps.slots[*app].families[*at as usize];
                 assert!(
                     family.entry == id && !family.shared,
                     "a private entry and its family name each other"
                 );
             }
-            if let Entry::Shared(shared) = entry {
+            if let FamilyEntry::Shared(shared) = entry {
                 shared.contributions.check_invariants();
                 self.check_members(id, shared);
                 self.check_placement(id, shared);
@@ -63,11 +63,11 @@ impl Catalog {
             let (mut duplicates, mut conflicts, mut private) = (0, 0, 0);
             for (at, family) in (0_u32..).zip(app.families.iter()) {
                 match &self.families.entries[family.entry] {
-                    Entry::Private { app: owner, at: place } => {
+                    FamilyEntry::Private { app: owner, at: place } => {
                         assert!(*owner == id && *place == at && !family.shared, "a private family is its app's");
                         private += family.text.size(&app.exposition) as usize;
                     }
-                    Entry::Shared(shared) => {
+                    FamilyEntry::Shared(shared) => {
                         let mine = shared.contributions.get(id).expect("an app contributes to its families");
                         assert!(family.shared && mine.at == at && !mine.derived && mine.text == family.text);
                         assert_eq!(mine.labelled, family.labelled && !app.own, "label of {}", app.name);
@@ -89,7 +89,7 @@ impl Catalog {
         }
     }
 
-    fn check_members(&self, id: super::paged::Id<Entry>, shared: &Shared) {
+    fn check_members(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
         assert!(!shared.contributions.is_empty(), "an entry goes with its last contribution");
         let mut holders: BTreeMap<u64, u32> = BTreeMap::new();
         for (app, it) in shared.contributions.iter() {
@@ -112,7 +112,7 @@ impl Catalog {
         }
     }
 
-    fn check_placement(&self, id: super::paged::Id<Entry>, shared: &Shared) {
+    fn check_placement(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
         match &shared.placement {
             Placement::Group(group) => assert!(self.layout.groups[*group].families.binary_search(&id).is_ok()),
             Placement::Large(_) => assert!(self.layout.large.contains(&id) && shared.counts().quoted == 0),

@@ -8,13 +8,13 @@ use std::sync::OnceLock;
 use super::Catalog;
 use super::app::AppId;
 use super::contributions::Contribution;
-use super::entry::{Entry, Shared};
+use super::entry::{FamilyEntry, SharedFamily};
 use super::paged::Id;
 use super::update::UpdateContext;
 
 impl Catalog {
     /// The app whose HELP is exposed.
-    pub(super) fn help_owner(&self, shared: &Shared) -> Option<AppId> {
+    pub(super) fn help_owner(&self, shared: &SharedFamily) -> Option<AppId> {
         let owner = *shared.help_owner.get_or_init(|| {
             let apps = &self.apps.slots;
             let with_help = shared
@@ -29,7 +29,7 @@ impl Catalog {
     }
 
     /// Makes an app the owner of a family's HELP if it comes before the owner. `changed` says whether its HELP is new.
-    pub(super) fn offer_help(&mut self, id: Id<Entry>, app: AppId, changed: bool) {
+    pub(super) fn offer_help(&mut self, id: Id<FamilyEntry>, app: AppId, changed: bool) {
         let Some(shared) = self.shared(id) else { return };
         let shown = shared.contributions.get(app).filter(|it| shared.shows(it));
         let has_help = shown.is_some_and(|it| self.apps.slots[app].help(it.text.family).is_some());
@@ -54,7 +54,7 @@ impl Catalog {
     }
 
     /// Forgets the owner of a family's HELP if it is this app.
-    pub(super) fn withdraw_help(&mut self, id: Id<Entry>, app: AppId) {
+    pub(super) fn withdraw_help(&mut self, id: Id<FamilyEntry>, app: AppId) {
         let owns = self.shared(id).is_some_and(|shared| shared.help_owner.get() == Some(&app));
         if owns && let Some(shared) = self.shared_mut(id) {
             shared.help_owner = OnceLock::new();
@@ -63,7 +63,7 @@ impl Catalog {
     }
 
     /// Takes note of another HELP or UNIT of the updated app.
-    pub(super) fn update_help_and_unit(&mut self, id: Id<Entry>, old: &Contribution, context: &UpdateContext) {
+    pub(super) fn update_help_and_unit(&mut self, id: Id<FamilyEntry>, old: &Contribution, context: &UpdateContext) {
         let (app, before) = (&self.apps.slots[context.app], &context.before);
         let Some(now) = self
             .shared(id)
