@@ -3,7 +3,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::aside::Dropping;
-use super::events::Offer;
+use super::events::{Offer, Owner};
 use super::latest::{Latest, MAX_COST_AT_ONCE, Prepared};
 use super::{Accepted, Change, Dropped, Limits, Mode, PolledEvent, Shared};
 use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
@@ -146,11 +146,10 @@ impl Inlet {
     /// # Errors
     /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
-        let poster = Some(from.network());
         let offer = Offer {
             event,
             key,
-            poster,
+            owner: Owner::Poster(from.network()),
             at: now,
             stamp: None,
         };
@@ -161,15 +160,15 @@ impl Inlet {
     }
 
     /// Takes the one-shot events of a polled text as [`Inlet::emit`] takes one: once this returns all of them are durable, and
-    /// after an error none was taken. An event that bears a time keeps it.
+    /// after an error none was taken. An event that bears a time keeps it. In the log they take the share of the endpoint's app.
     ///
     /// # Errors
     /// When they cannot be made durable.
-    pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
+    pub async fn emit_polled(&self, app: &AppName, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
         let offer = |PolledEvent { event, stamp }| Offer {
             event,
             key: None,
-            poster: None,
+            owner: Owner::Endpoint(app.clone()),
             at: now,
             stamp,
         };

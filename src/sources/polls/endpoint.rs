@@ -186,7 +186,7 @@ impl Worker {
             true => events.iter().map(|event| Change::one_shot(&metric, &event.event, now)).collect(),
             false => Vec::new(),
         };
-        inlet.emit_polled(events, now).await?;
+        inlet.emit_polled(&update.app, events, now).await?;
         self.fetcher.taken(had_events);
         self.recorded = stamped;
         changes.iter().for_each(|change| inlet.tell(change));

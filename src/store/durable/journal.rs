@@ -112,7 +112,7 @@ impl Journal {
         let mut accept = |(verdict, offer): (Verdict, &Offer)| match verdict {
             Verdict::New { record, oldest } => {
                 let id = record.id;
-                events.accept(record, oldest, offer.key.clone(), offer.poster.clone());
+                events.accept(record, oldest, offer.key.clone(), offer.owner.clone());
                 Ok(events.accepted(id, false))
             }
             Verdict::Repeat(id) => Ok(events.accepted(id, true)),

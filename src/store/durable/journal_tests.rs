@@ -9,7 +9,7 @@ use super::journal::Journal;
 use super::pretend::{Faults, Pretend};
 use super::{OpenError, Unreadable, lock};
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
-use crate::store::events::{EventOptions, Events, Offer};
+use crate::store::events::{EventOptions, Events, Offer, Owner};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
 const NAME: &str = "events.log";
@@ -42,7 +42,7 @@ fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
             value: f64::from(value),
         },
         key: key.map(|key| IdempotencyKey::new(key).unwrap()),
-        poster: None,
+        owner: Owner::Restored,
         at: now(),
         stamp: None,
     }
