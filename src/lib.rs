@@ -19,7 +19,7 @@
 //!
 //! ## The walk of one blob of metrics
 //!
-//! A listener of [`supervise`] accepts a connection and gives it a seat. A decoder of [`wire`] turns its bytes into messages.
+//! A listener of [`supervise`] accepts a connection and gives it a slot. A decoder of [`wire`] turns its bytes into messages.
 //! The receiver in [`sources`] adds where it came from and when, and [`store::Inlet::put`] swaps the application's entry under a
 //! short lock. A scraper's request comes through the door of [`http`] to a handler in [`outlets`], which takes what
 //! [`store::View`] shows: a list of [`bytes::Bytes`] with a known length, written without being copied again.
@@ -32,7 +32,7 @@
 //! | [`wire`] | bytes to messages and back, pure | `model` |
 //! | [`exposition`] | the text formats, pure | `model` |
 //! | [`telemetry`] | the program's own counters and its log | `model` |
-//! | [`supervise`] | parts: bind, start, watch, stop, drain; listeners and seats | `model`, `telemetry` |
+//! | [`supervise`] | parts: bind, start, watch, stop, drain; listeners and slots | `model`, `telemetry` |
 //! | [`store`] | what is remembered, and the files that outlive the program | `model`, `exposition` |
 //! | [`http`] | HTTP/1.1 over any byte stream; knows no route | `model`, `supervise` |
 //! | [`sources`] | the writers, their HTTP handlers too | `wire`, `http`, the store's [`store::Inlet`] |

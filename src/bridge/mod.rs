@@ -44,7 +44,7 @@ use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
-use crate::supervise::{DRAIN, GivingBack, Listener, Notes, Report, Seats, Stop, Supervisor};
+use crate::supervise::{ConnectionSlots, DRAIN, Listener, MallocTrim, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
 /// The endpoints of the bridge, with descriptions.
@@ -188,9 +188,13 @@ impl Bridge {
             request_timeout: settings.request_timeout,
         };
         let service = http_service(&settings, forwarder, readiness.clone(), notes, key);
-        supervisor.add(Server::new(listener, Seats::with_address_limit(settings.connections), service));
+        supervisor.add(Server::new(
+            listener,
+            ConnectionSlots::with_address_limit(settings.connections),
+            service,
+        ));
         supervisor.add(writer);
-        supervisor.add(GivingBack);
+        supervisor.add(MallocTrim);
         Ok(Self {
             supervisor,
             readiness,
@@ -218,9 +222,9 @@ impl Bridge {
             key_lock: _locked,
             ..
         } = self;
-        let gently = stop.gently.clone();
+        let graceful = stop.graceful.clone();
         let announce = async {
-            gently.cancelled().await;
+            graceful.cancelled().await;
             readiness.set(Some("program: stopping".to_owned()));
             std::future::pending().await
         };

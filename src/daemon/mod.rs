@@ -42,7 +42,7 @@ use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
 use crate::supervise::files::FileLock;
-use crate::supervise::{DRAIN, GivingBack, Notes, Report, Stop, Supervisor};
+use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
 /// The proxy with all its sockets bound, ready to run.
@@ -156,7 +156,7 @@ impl Daemon {
         sockets.start(&settings, &ground, &door, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
-        supervisor.add(GivingBack);
+        supervisor.add(MallocTrim);
         let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,
@@ -193,9 +193,9 @@ impl Daemon {
         if let Some(keeping) = &keeping {
             supervisor.add(keeping.watch());
         }
-        let gently = stop.gently.clone();
+        let graceful = stop.graceful.clone();
         let announce = async {
-            gently.cancelled().await;
+            graceful.cancelled().await;
             readiness.obstruct("program", "stopping".to_owned());
             std::future::pending().await
         };
@@ -243,7 +243,7 @@ fn steering(
         post_rate: Arc::clone(&ground.post_rate),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
-    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.graceful.clone());
     Ok((reloader, lifecycle))
 }
 
@@ -262,7 +262,7 @@ fn scraping(
         Arc::clone(&ground.http_stats),
     );
     let deflating = Deflating::default();
-    supervisor.add(deflating.part());
+    supervisor.add(deflating.service());
     let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
     Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
 }

@@ -12,8 +12,8 @@ use super::{Ground, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::sources::push::Pushing;
 use crate::sources::receiver::{self, Budget, Limits, Surroundings};
-use crate::supervise::listen::{BindError, Refused};
-use crate::supervise::{Listener, Seats, Supervisor};
+use crate::supervise::listen::{BindError, BindErrorKind};
+use crate::supervise::{ConnectionSlots, Listener, Supervisor};
 
 /// The receivers, bound.
 pub(super) struct Receivers {
@@ -73,19 +73,19 @@ impl Receivers {
         )
     }
 
-    /// Gives each receiver so many seats of its own and its place under the supervisor.
-    pub(super) fn start(self, seats: usize, supervisor: &mut Supervisor) {
+    /// Gives each receiver so many slots of its own and its place under the supervisor.
+    pub(super) fn start(self, slots: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
-            supervisor.add(receiver::part(listener, Seats::new(seats), self.surroundings.clone()));
+            supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.surroundings.clone()));
         }
     }
 }
 
 /// The key that a refusal is about.
-pub(super) fn key_of(why: &Refused) -> &'static str {
+pub(super) fn key_of(why: &BindErrorKind) -> &'static str {
     match why {
-        Refused::NoUser(_) => "receiver.unix_socket_user",
-        Refused::NoGroup(_) => "receiver.unix_socket_group",
+        BindErrorKind::NoUser(_) => "receiver.unix_socket_user",
+        BindErrorKind::NoGroup(_) => "receiver.unix_socket_group",
         _ => "receiver.receiver_unix_socket",
     }
 }
@@ -125,10 +125,12 @@ async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> 
 }
 
 /// Whether a path cannot be used by this user on this machine, as opposed to being in use.
-fn is_out_of_reach(why: &Refused) -> bool {
+fn is_out_of_reach(why: &BindErrorKind) -> bool {
     match why {
-        Refused::NoFolder(_) => true,
-        Refused::Bind(error) | Refused::Stale(error) => matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem),
+        BindErrorKind::NoFolder(_) => true,
+        BindErrorKind::Bind(error) | BindErrorKind::Stale(error) => {
+            matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+        }
         _ => false,
     }
 }

@@ -16,7 +16,7 @@ use crate::sources::events::PostRate;
 use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
 use crate::store::Inlet;
-use crate::supervise::Part;
+use crate::supervise::Service;
 use crate::telemetry::Telemetry;
 
 /// Requests to reload that may wait: more of them would all read the same file.
@@ -108,7 +108,7 @@ impl Reloader {
     }
 }
 
-impl Part for Reloader {
+impl Service for Reloader {
     fn name(&self) -> &str {
         "reloader"
     }

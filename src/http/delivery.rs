@@ -17,21 +17,21 @@ pub enum Fate {
 type Settle = Box<dyn FnOnce(Fate) + Send>;
 
 /// The place where one response's fate is decided, exactly once.
-pub(super) struct Slot(Mutex<State>);
+pub(super) struct TrackedResponse(Mutex<State>);
 
 enum State {
     Open(Settle),
     Settled(Fate),
 }
 
-impl Slot {
+impl TrackedResponse {
     pub(super) fn new(settle: impl FnOnce(Fate) + Send + 'static) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State::Open(Box::new(settle)))))
     }
 
     /// Tells the owner, unless it has been told before, and returns what it was told.
     ///
-    /// The owner is told under the slot's lock, so whoever gets the answer knows that the owner has acted on it already.
+    /// The owner is told under the tracked response's lock, so whoever gets the answer knows that the owner has acted on it already.
     pub(super) fn settle(&self, fate: Fate) -> Fate {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Settled(fate)) {
@@ -59,7 +59,7 @@ impl Slot {
 /// Dropping it changes nothing: the connection decides and tells.
 #[derive(Clone)]
 pub struct Delivery {
-    pub(super) slot: Arc<Slot>,
+    pub(super) tracked: Arc<TrackedResponse>,
     pub(super) shared: Weak<Shared>,
 }
 
@@ -67,7 +67,7 @@ impl Delivery {
     /// What has been decided so far.
     #[must_use]
     pub fn fate(&self) -> Option<Fate> {
-        self.slot.fate()
+        self.tracked.fate()
     }
 
     /// Decides now, because the same client has come back on another connection.
@@ -81,8 +81,8 @@ impl Delivery {
             return Some(fate);
         }
         match self.shared.upgrade() {
-            Some(shared) => shared.ask(&self.slot),
-            None => Some(self.slot.settle(Fate::Returned)),
+            Some(shared) => shared.ask(&self.tracked),
+            None => Some(self.tracked.settle(Fate::Returned)),
         }
     }
 }

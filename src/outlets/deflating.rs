@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exposition::gzip::{Compressor, Effort};
 use crate::exposition::render::Chunk;
-use crate::supervise::{Part, blocking};
+use crate::supervise::{Service, blocking};
 
 /// Chunks that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
 const MAX_WAITING: usize = 65_536;
@@ -62,7 +62,7 @@ impl Deflating {
 
     /// The part that compresses what is offered.
     #[must_use]
-    pub fn part(&self) -> impl Part + use<> {
+    pub fn service(&self) -> impl Service + use<> {
         Deflater(self.clone())
     }
 
@@ -99,7 +99,7 @@ impl Deflating {
 
 struct Deflater(Deflating);
 
-impl Part for Deflater {
+impl Service for Deflater {
     fn name(&self) -> &str {
         "compression"
     }

@@ -117,7 +117,7 @@ impl Own {
             "accept_failures_total",
             "counter",
             "Times that the system had no file descriptor or memory for a connection.",
-            |stats| &stats.starved,
+            |stats| &stats.accept_errors,
         );
     }
 

@@ -1,6 +1,6 @@
 //! Parts: bind, start, watch, stop, drain. Knows no room of the house.
 //!
-//! All sockets are taken before the first [`Part`] runs; from then on the [`Supervisor`] owns every part, the first one to fall brings
+//! All sockets are taken before the first [`Service`] runs; from then on the [`Supervisor`] owns every service, the first one to fall brings
 //! the others down, and draining has a limit that names what remains.
 
 use std::collections::HashMap;
@@ -20,28 +20,28 @@ pub mod listen;
 mod memory;
 pub mod notes;
 pub mod probe;
-pub mod seats;
 pub mod signals;
+pub mod slots;
 pub mod stream;
 pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
 pub use blocking::blocking;
 pub use cgroup::default_memory_limit;
-pub use listen::{BindError, Families, Listener, Refused};
-pub use memory::GivingBack;
+pub use listen::{AddressFamilies, BindError, BindErrorKind, Listener};
+pub use memory::MallocTrim;
 pub use notes::Notes;
-pub use seats::{Seat, Seats};
+pub use slots::{ConnectionSlots, Slot};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;
 
-/// How long parts may take to finish what they have in work: longer than any scrape that still has a reader, shorter than the patience
+/// How long services may take to finish what they have in work: longer than any scrape that still has a reader, shorter than the patience
 /// of a service manager (systemd waits 90 s).
 pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// One long-running piece of the program: a listener, a poller, an expiry clock.
-pub trait Part: Send {
-    /// What the part is called in logs and errors, such as `http 0.0.0.0:6555`.
+pub trait Service: Send {
+    /// What the service is called in logs and errors, such as `http 0.0.0.0:6555`.
     fn name(&self) -> &str;
 
     /// Works until `stop` is cancelled, then finishes what it has begun and returns.
@@ -55,16 +55,16 @@ pub trait Part: Send {
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     /// Finish what is in work, take nothing new.
-    pub gently: CancellationToken,
+    pub graceful: CancellationToken,
     /// Drop everything now.
-    pub at_once: CancellationToken,
+    pub immediate: CancellationToken,
 }
 
-/// A part that ended before anybody asked it to, or badly.
+/// A service that ended before anybody asked it to, or badly.
 #[derive(Debug)]
-pub struct Fallen {
-    /// The part's name.
-    pub part: String,
+pub struct TaskFailure {
+    /// The service's name.
+    pub service: String,
     /// What it ended with.
     pub why: anyhow::Error,
 }
@@ -72,105 +72,105 @@ pub struct Fallen {
 /// How a run ended.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The parts that fell, the first one first: it brought the others down.
-    pub fallen: Vec<Fallen>,
-    /// The parts that were still at work when time was up.
-    pub cut_off: Vec<String>,
+    /// The services that fell, the first one first: it brought the others down.
+    pub failures: Vec<TaskFailure>,
+    /// The services that were still at work when time was up.
+    pub unfinished: Vec<String>,
 }
 
 impl Report {
-    /// Whether every part ended well, because it was asked to, and in time.
+    /// Whether every service ended well, because it was asked to, and in time.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.fallen.is_empty() && self.cut_off.is_empty()
+        self.failures.is_empty() && self.unfinished.is_empty()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
-            return f.write_str("every part has ended well");
+            return f.write_str("every service has ended well");
         }
         let mut lead = "";
-        for fallen in &self.fallen {
-            write!(f, "{lead}{} fell: {:#}", fallen.part, fallen.why)?;
+        for failure in &self.failures {
+            write!(f, "{lead}{} fell: {:#}", failure.service, failure.why)?;
             lead = "; ";
         }
-        if !self.cut_off.is_empty() {
-            write!(f, "{lead}still at work when time was up: {}", self.cut_off.join(", "))?;
+        if !self.unfinished.is_empty() {
+            write!(f, "{lead}still at work when time was up: {}", self.unfinished.join(", "))?;
         }
         Ok(())
     }
 }
 
-/// The owner of all parts.
+/// The owner of all services.
 #[derive(Default)]
 pub struct Supervisor {
-    parts: Vec<Box<dyn Part>>,
+    services: Vec<Box<dyn Service>>,
 }
 
 impl Supervisor {
-    /// A supervisor without parts.
+    /// A supervisor without services.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes a part that has bound all it needs; it starts with [`Supervisor::run`].
-    pub fn add(&mut self, part: impl Part + 'static) {
-        self.parts.push(Box::new(part));
+    /// Takes a service that has bound all it needs; it starts with [`Supervisor::run`].
+    pub fn add(&mut self, service: impl Service + 'static) {
+        self.services.push(Box::new(service));
     }
 
-    /// The names of the parts, in the order in which they were added.
+    /// The names of the services, in the order in which they were added.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().map(|part| part.name())
+        self.services.iter().map(|service| service.name())
     }
 
-    /// Runs all parts until `stop` is asked for or one of them falls, then gives the rest `drain` to finish.
+    /// Runs all services until `stop` is asked for or one of them falls, then gives the rest `drain` to finish.
     ///
-    /// Dropping this future drops all parts at once.
+    /// Dropping this future drops all services at once.
     pub async fn run(self, stop: Stop, drain: Duration) -> Report {
-        let mut crew = Crew::start(self.parts, &stop.gently);
+        let mut running = RunningTasks::start(self.services, &stop.graceful);
         let mut report = Report::default();
         tokio::select! {
-            () = stop.at_once.cancelled() => {}
-            () = crew.watch(&stop.gently, &mut report) => {
+            () = stop.immediate.cancelled() => {}
+            () = running.watch(&stop.graceful, &mut report) => {
                 let drained = async {
                     tokio::select! {
-                        () = stop.at_once.cancelled() => {}
+                        () = stop.immediate.cancelled() => {}
                         () = tokio::time::sleep(drain) => {}
-                        () = crew.drain(&mut report) => {}
+                        () = running.drain(&mut report) => {}
                     }
                 };
                 drained.await;
             }
         }
-        report.cut_off = crew.dismiss().await;
+        report.unfinished = running.abort().await;
         report
     }
 }
 
-/// The parts at work.
-struct Crew {
+/// The services at work.
+struct RunningTasks {
     tasks: JoinSet<anyhow::Result<()>>,
     names: HashMap<Id, String>,
 }
 
-impl Crew {
-    fn start(parts: Vec<Box<dyn Part>>, stop: &CancellationToken) -> Self {
-        let mut crew = Self {
+impl RunningTasks {
+    fn start(services: Vec<Box<dyn Service>>, stop: &CancellationToken) -> Self {
+        let mut running = Self {
             tasks: JoinSet::new(),
             names: HashMap::new(),
         };
-        for part in parts {
-            let name = part.name().to_owned();
-            let handle = crew.tasks.spawn(part.run(stop.clone()));
-            crew.names.insert(handle.id(), name);
+        for service in services {
+            let name = service.name().to_owned();
+            let handle = running.tasks.spawn(service.run(stop.clone()));
+            running.names.insert(handle.id(), name);
         }
-        crew
+        running
     }
 
-    /// Returns when a stop is asked for, or asks for it when a part has ended by itself.
+    /// Returns when a stop is asked for, or asks for it when a service has ended by itself.
     async fn watch(&mut self, stop: &CancellationToken, report: &mut Report) {
         tokio::select! {
             biased;
@@ -191,20 +191,25 @@ impl Crew {
     }
 
     fn note(&mut self, ended: Ended, report: &mut Report, unasked: impl FnOnce() -> anyhow::Error) {
-        let before = report.fallen.len();
+        let before = report.failures.len();
         let name = self.end(ended, report);
-        if report.fallen.len() == before {
-            report.fallen.push(Fallen {
-                part: name,
+        if report.failures.len() == before {
+            report.failures.push(TaskFailure {
+                service: name,
                 why: unasked(),
             });
         }
-        if let Some(fallen) = report.fallen.last() {
-            tracing::error!(part = fallen.part, "{} fell, stopping the others: {:#}", fallen.part, fallen.why);
+        if let Some(failure) = report.failures.last() {
+            tracing::error!(
+                service = failure.service,
+                "{} fell, stopping the others: {:#}",
+                failure.service,
+                failure.why
+            );
         }
     }
 
-    /// Books one ended part and returns its name.
+    /// Books one ended service and returns its name.
     fn end(&mut self, ended: Ended, report: &mut Report) -> String {
         let (id, why) = match ended {
             Ok((id, Ok(()))) => (id, None),
@@ -213,16 +218,19 @@ impl Crew {
         };
         let name = self.names.remove(&id).unwrap_or_default();
         if let Some(why) = why {
-            report.fallen.push(Fallen { part: name.clone(), why });
+            report.failures.push(TaskFailure {
+                service: name.clone(),
+                why,
+            });
         }
         name
     }
 
     /// Drops what is left and says what that was, in a fixed order.
-    async fn dismiss(mut self) -> Vec<String> {
+    async fn abort(mut self) -> Vec<String> {
         self.tasks.abort_all();
         while let Some(ended) = self.tasks.join_next_with_id().await {
-            // A part that finished between the last look and the abort is not one that was cut off.
+            // A service that finished between the last look and the abort is not one that was cut off.
             if let Ok((id, _)) = ended {
                 self.names.remove(&id);
             }
@@ -262,7 +270,7 @@ mod tests {
 
     struct Act<F>(&'static str, F);
 
-    impl<F, R> Part for Act<F>
+    impl<F, R> Service for Act<F>
     where
         F: FnOnce(CancellationToken) -> R + Send,
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -292,7 +300,7 @@ mod tests {
         all.add(Act("b", obeys));
         assert_eq!(all.names().collect::<Vec<_>>(), ["a", "b"]);
         let stop = Stop::default();
-        stop.gently.cancel();
+        stop.graceful.cancel();
         let report = all.run(stop, DRAIN).await;
         assert!(report.is_clean(), "{report}");
     }
@@ -331,7 +339,7 @@ mod tests {
         all.add(Act("alpha", hangs));
         all.add(Act("steady", obeys));
         let stop = Stop::default();
-        stop.gently.cancel();
+        stop.graceful.cancel();
         let began = tokio::time::Instant::now();
         let report = all.run(stop, DRAIN).await;
         assert_eq!(began.elapsed(), DRAIN);
@@ -343,8 +351,8 @@ mod tests {
         let mut all = Supervisor::new();
         all.add(Act("slow", hangs));
         let stop = Stop::default();
-        stop.gently.cancel();
-        let hurry = stop.at_once.clone();
+        stop.graceful.cancel();
+        let hurry = stop.immediate.clone();
         let began = tokio::time::Instant::now();
         let later = async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -352,6 +360,6 @@ mod tests {
         };
         let (report, ()) = tokio::join!(all.run(stop, DRAIN), later);
         assert_eq!(began.elapsed(), Duration::from_secs(1));
-        assert_eq!(report.cut_off, ["slow"]);
+        assert_eq!(report.unfinished, ["slow"]);
     }
 }

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::supervise::{Listener, Part, Seats};
+use crate::supervise::{ConnectionSlots, Listener, Service};
 
 /// The limit of `PUT /body`.
 const BODY: BodyLimit = BodyLimit {
@@ -120,27 +120,27 @@ impl Site {
 struct Served {
     site: Site,
     address: SocketAddr,
-    seats: Seats,
+    slots: ConnectionSlots,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Served {
-    async fn start(timers: Timers, seats: usize) -> Self {
+    async fn start(timers: Timers, slots: usize) -> Self {
         let site = Site::new(timers);
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
-        let (address, seats, stop) = (
+        let (address, slots, stop) = (
             listener.local_addr().unwrap(),
-            Seats::with_address_limit(seats),
+            ConnectionSlots::with_address_limit(slots),
             CancellationToken::new(),
         );
-        let server = Server::new(listener, seats.clone(), site.door.clone());
+        let server = Server::new(listener, slots.clone(), site.door.clone());
         assert_eq!(server.name(), format!("http {address}"));
         let running = tokio::spawn(Box::new(server).run(stop.clone()));
         Self {
             site,
             address,
-            seats,
+            slots,
             stop,
             running,
         }

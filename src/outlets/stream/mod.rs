@@ -23,7 +23,7 @@ pub use publisher::Publisher;
 
 use crate::model::Topics;
 use crate::store::View;
-use crate::supervise::{Listener, Part, Seats};
+use crate::supervise::{ConnectionSlots, Listener, Service};
 use crate::telemetry::SharedTelemetry;
 use hub::Hub;
 
@@ -45,16 +45,16 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Stream {
     hub: Arc<Hub>,
-    seats: Seats,
+    slots: ConnectionSlots,
 }
 
 impl Stream {
-    /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `seats`.
+    /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `slots`.
     #[must_use]
-    pub fn new(settings: Settings, seats: usize, view: View, telemetry: SharedTelemetry) -> Self {
+    pub fn new(settings: Settings, slots: usize, view: View, telemetry: SharedTelemetry) -> Self {
         Self {
             hub: Arc::new(Hub::new(settings, view, telemetry)),
-            seats: Seats::new(seats.min(MAX_SUBSCRIBERS)),
+            slots: ConnectionSlots::new(slots.min(MAX_SUBSCRIBERS)),
         }
     }
 
@@ -65,10 +65,10 @@ impl Stream {
     }
 
     /// The part that serves the clients of one address.
-    pub fn part(&self, listener: Listener) -> impl Part + use<> {
+    pub fn service(&self, listener: Listener) -> impl Service + use<> {
         let (hub, place) = (Arc::clone(&self.hub), Arc::clone(listener.place()));
         let name = format!("stream {place}");
-        listener.into_part(name, self.seats.clone(), move |accepted| {
+        listener.into_service(name, self.slots.clone(), move |accepted| {
             connection::serve(accepted, Arc::clone(&hub), Arc::clone(&place))
         })
     }

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{AppName, Clock};
 use crate::store::Inlet;
-use crate::supervise::Part;
+use crate::supervise::Service;
 use crate::telemetry::SharedTelemetry;
 use course::Course;
 use endpoint::{Listeners, Worker};
@@ -173,7 +173,7 @@ impl Polls {
     }
 }
 
-impl Part for Polls {
+impl Service for Polls {
     fn name(&self) -> &str {
         "polls"
     }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::http::Allowance;
 
 /// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
-/// the number of seats bounds the sum.
+/// the number of slots bounds the sum.
 pub const FREE_BYTES: usize = 32 * 1024;
 
 /// Counts the bytes that connections hold of messages which are not complete, and makes readers wait beyond the limit.

@@ -13,8 +13,8 @@ use super::Shared;
 use super::budget::{FREE_BYTES, Hold};
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
-use crate::supervise::seats::GRACE;
-use crate::supervise::{Seat, Stream, blocking};
+use crate::supervise::slots::GRACE;
+use crate::supervise::{Slot, Stream, blocking};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
 
@@ -57,7 +57,7 @@ enum End {
     Broken,
     /// It fell silent inside a message, or took too long over one.
     Stalled,
-    /// Its seat was needed, or the program stops.
+    /// Its slot was needed, or the program stops.
     Asked,
     Failed(io::Error),
 }
@@ -79,9 +79,9 @@ impl<'a> Conversation<'a> {
     }
 
     /// Receives until the sender ends, breaks a rule, or is asked to leave.
-    pub(super) async fn run(mut self, seat: &Seat, stop: &CancellationToken) {
+    pub(super) async fn run(mut self, slot: &Slot, stop: &CancellationToken) {
         let held = |conversation: &Self| conversation.decoder.buffered();
-        match self.receive(seat, stop).await {
+        match self.receive(slot, stop).await {
             End::Finished => {
                 if let Some(refusal) = self.decoder.finish() {
                     self.refuse(refusal.reason(), &refusal.to_string());
@@ -111,12 +111,12 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn receive(&mut self, seat: &Seat, stop: &CancellationToken) -> End {
+    async fn receive(&mut self, slot: &Slot, stop: &CancellationToken) -> End {
         let mut stopping = false;
         loop {
             let mid_message = self.decoder.mid_message();
-            let allowance = self.provide(mid_message, seat).await;
-            let read = match self.wait(allowance, mid_message, stopping, seat, stop).await {
+            let allowance = self.provide(mid_message, slot).await;
+            let read = match self.wait(allowance, mid_message, stopping, slot, stop).await {
                 Wake::Read(read) => read,
                 Wake::Stalled => return End::Stalled,
                 Wake::Stopping if stopping => return End::Asked,
@@ -135,7 +135,7 @@ impl<'a> Conversation<'a> {
                 Ok(_) => {}
             }
             // Even if all that came was whole messages: the time of being idle begins anew.
-            seat.busy();
+            slot.busy();
             let now = Instant::now();
             self.clock.bytes_came(now);
             if !self.take_messages().await {
@@ -148,14 +148,14 @@ impl<'a> Conversation<'a> {
     }
 
     /// Takes or gives back memory and the place in the queue of idle connections before a wait, and says how many bytes may be read.
-    async fn provide(&mut self, mid_message: bool, seat: &Seat) -> usize {
+    async fn provide(&mut self, mid_message: bool, slot: &Slot) -> usize {
         if !mid_message {
             self.decoder.release();
             self.hold.keep(0);
-            seat.idle();
+            slot.idle();
             return READ_BYTES;
         }
-        seat.busy();
+        slot.busy();
         let held = self.decoder.held();
         self.hold.keep(held);
         let wanted = self.appetite();
@@ -179,7 +179,7 @@ impl<'a> Conversation<'a> {
         self.decoder.wants().map_or(doubled, |wants| wants.clamp(1, doubled))
     }
 
-    async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, seat: &Seat, stop: &CancellationToken) -> Wake {
+    async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, slot: &Slot, stop: &CancellationToken) -> Wake {
         let deadline = self.clock.deadline();
         let unread = stopping && self.stream.has_unread();
         let mut spare = self.decoder.spare(allowance);
@@ -198,7 +198,7 @@ impl<'a> Conversation<'a> {
                 biased;
                 read = &mut read => Wake::Read(read),
                 () = stop.cancelled() => Wake::Stopping,
-                () = seat.evicted() => Wake::Evicted,
+                () = slot.evicted() => Wake::Evicted,
             },
         }
     }

@@ -15,7 +15,7 @@ pub use budget::{Budget, FREE_BYTES};
 use self::connection::Conversation;
 use crate::model::{Clock, Format, Origin};
 use crate::store::Inlet;
-use crate::supervise::{Accepted, Listener, Part, Seats};
+use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
 use crate::telemetry::{Counter, Telemetry};
 use crate::wire::FormatChoice;
 
@@ -90,40 +90,40 @@ impl Shared {
 struct Receiver {
     name: String,
     listener: Listener,
-    seats: Seats,
+    slots: ConnectionSlots,
     shared: Arc<Shared>,
 }
 
-/// The part that receives on `listener`, as many connections at a time as there are seats.
-pub fn part(listener: Listener, seats: Seats, surroundings: Surroundings) -> impl Part {
+/// The part that receives on `listener`, as many connections at a time as there are slots.
+pub fn service(listener: Listener, slots: ConnectionSlots, surroundings: Surroundings) -> impl Service {
     let shared = Arc::new(Shared::new(Arc::clone(listener.place()), surroundings));
     Receiver {
         name: format!("receiver {}", shared.source),
         listener,
-        seats,
+        slots,
         shared,
     }
 }
 
-impl Part for Receiver {
+impl Service for Receiver {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         let Self {
-            listener, seats, shared, ..
+            listener, slots, shared, ..
         } = *self;
         let asked = stop.clone();
-        let serve = move |Accepted { stream, seat }: Accepted| {
+        let serve = move |Accepted { stream, slot }: Accepted| {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             async move {
                 let peer = stream.peer().map_or_else(|| "a local process".to_owned(), |peer| peer.to_string());
-                Conversation::new(stream, peer, &shared).run(&seat, &stop).await;
+                Conversation::new(stream, peer, &shared).run(&slot, &stop).await;
             }
         };
         Box::pin(async move {
-            listener.serve(seats, asked, serve).await;
+            listener.serve(slots, asked, serve).await;
             Ok(())
         })
     }

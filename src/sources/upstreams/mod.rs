@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Clock;
 use crate::store::Inlet;
-use crate::supervise::Part;
+use crate::supervise::Service;
 use crate::telemetry::SharedTelemetry;
 pub use link::{Link, Lost};
 use upstream::Upstream;
@@ -72,7 +72,7 @@ impl Upstreams {
     }
 }
 
-impl Part for Upstreams {
+impl Service for Upstreams {
     fn name(&self) -> &str {
         "upstreams"
     }

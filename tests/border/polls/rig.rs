@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use exporter_proxy::model::{AppName, Timestamp};
 use exporter_proxy::sources::polls::{Endpoint, Polls, Question, Settings};
 use exporter_proxy::store::{self, App, Limits, View};
-use exporter_proxy::supervise::Part;
+use exporter_proxy::supervise::Service;
 use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
