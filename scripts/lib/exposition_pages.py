@@ -19,8 +19,9 @@ class Page:
     name: str
     body: bytes
     kind: str = TEXT
-    # Why a push of it is refused although Prometheus takes the page.
+    # Why a push of it is refused although Prometheus takes the page, or a poll.
     not_pushed: str = ""
+    not_polled: str = ""
     # Why samples are left out, or exemplars, or why Prometheus 3 would spell its bounds otherwise.
     left_out: str = ""
     no_exemplars: str = ""
@@ -28,11 +29,12 @@ class Page:
 
     def exceptions(self):
         """The justified differences, as texts."""
-        return [text for text in (self.not_pushed, self.left_out, self.no_exemplars, self.bounds_as_they_are) if text]
+        return [text for text in (self.not_pushed, self.not_polled, self.left_out, self.no_exemplars, self.bounds_as_they_are) if text]
 
 
 PAGES = []
 
+COMMENTS = "a text without a sample and with words in a comment is refused, because its samples were lost on the way"
 UNTYPED = "what is not legal OpenMetrics goes out untyped, with its bounds as they are"
 
 
@@ -397,7 +399,7 @@ page("odd whitespace", '\n\n#\n# \n#comment\n# HELP spaced   three blanks\n# TYP
 page("no newline at the end", "# TYPE first gauge\nfirst 1\nfinal 2")
 page("CRLF", "# HELP crlf Lines of Windows.\r\n# TYPE crlf gauge\r\ncrlf{a=\"1\"} 1\r\ncrlf{a=\"2\"} 2\r\n")
 page("nothing", "")
-page("comments alone", "# nothing to see\n# HELP x y\n# TYPE x gauge\n", not_pushed="a comment without a sample stands for lines that were joined on the way")
+page("comments alone", "# nothing to see\n# HELP x y\n# TYPE x gauge\n", not_polled=COMMENTS, not_pushed=COMMENTS)
 page("label values", 'labels{v=""} 1\nlabels{v=" "} 2\nlabels{v="ünï \U0001f980 \u202eright to left"} 3\nlabels{v="a\\\\b\\"c\\nd"} 4\nlabels{v="tab\there"} 5\nlabels{v="C:\\Users\\x"} 6\n'
      'labels{v="{}=,#"} 7\nlabels{v="\x00nul"} 8\nlabels{v="\r"} 9\nlabels{v="\x7f\x1b[31m"} 10\nlabels{v="\u0000"} 11\n')
 page("empty labels", 'emptied{a="",b="x"} 1\nemptied{a="y",b=""} 2\nemptied{a=""} 3\n')

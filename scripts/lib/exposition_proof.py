@@ -269,7 +269,7 @@ def faults_of(page, recorded, times, refused):
     """All differences of one page, by way."""
     for way in WAYS:
         alone = way.endswith("alone")
-        if way.startswith("pushed") and refused:
+        if page.not_polled or way.startswith("pushed") and refused:
             continue
         if error := recorded.errors.get((way, page.name if alone else None)):
             yield way, f"the scrape failed: {error}"
@@ -297,7 +297,7 @@ def report(name, pages, recorded, times, refused):
         if (why := refused.get(page.name)) and not page.not_pushed:
             found.append(("pushed", f"refused with {why}"))
         if not found:
-            for exception in page.exceptions():
+            for exception in dict.fromkeys(page.exceptions()):
                 print(f"   {page.name}: equal, but: {exception}")
             equal, series = equal + 1, series + len(recorded.series["direct", page.name])
             continue

@@ -135,6 +135,10 @@ impl std::fmt::Display for Listed<'_> {
     }
 }
 
+/// The start of updates at which the store panics in unit tests, which show what becomes of such pushes.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"# HELP panics_store";
+
 impl Inlet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -306,6 +310,8 @@ impl Inlet {
 
     /// Reads the text, before any lock is taken.
     fn prepare(&self, update: Update, expires: bool) -> Result<Prepared, Refused> {
+        #[cfg(test)]
+        assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
         let update = Update {
             body: self.shared.meter.hold(update.body),
             ..update

@@ -62,6 +62,10 @@ impl From<Format> for Variant {
     }
 }
 
+/// The end of the names of families at which the renderer panics in unit tests, which show what becomes of such responses.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"panics_renderer";
+
 /// The samples of one family of one application, as they are to go out.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
@@ -119,6 +123,11 @@ impl Item {
     }
 
     fn write(&self, to: Variant, rope: &mut Rope) {
+        #[cfg(test)]
+        assert!(
+            !self.exposition.text(self.source().name).ends_with(PANICS),
+            "a family at which tests make the renderer panic"
+        );
         if let Some(header) = &self.header {
             header.write(to, rope);
         }
