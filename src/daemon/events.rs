@@ -8,7 +8,7 @@ use super::receivers::Receivers;
 use super::{Ground, settings, system_clock};
 use crate::config::Settings;
 use crate::outlets::{EventOutlet, Readiness};
-use crate::sources::events::{self, Posting};
+use crate::sources::events::{self, EventHandler};
 use crate::store::{self, Inlet, Keeper, Running, View};
 
 /// Opens the store, with the folder of `store.path` if there is one.
@@ -51,7 +51,7 @@ pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
 
 /// Where events come in.
 pub(super) fn routes(settings: &Settings, ground: &Ground, receivers: &Receivers) -> Router {
-    events::routes(Posting::new(
+    events::routes(EventHandler::new(
         ground.inlet.clone(),
         Arc::clone(&ground.telemetry),
         ground.clock,

@@ -236,7 +236,7 @@ impl Talk {
         }
         self.lent.push(Lent { tracked, written: false });
         if self.lent.len() > MAX_LENT {
-            return vec![(self.lent.remove(0).tracked, Fate::Returned)];
+            return verdicts(vec![self.lent.remove(0)], Fate::Returned);
         }
         Vec::new()
     }
@@ -287,8 +287,15 @@ impl Talk {
     }
 }
 
+/// Decides the outcome of responses that the connection no longer follows. The callers hold its lock, so that from now on a thread that
+/// does not find a response here finds its outcome in the tracked response.
 fn verdicts(lent: Vec<Lent>, fate: Fate) -> Verdicts {
-    lent.into_iter().map(|lent| (lent.tracked, fate)).collect()
+    lent.into_iter()
+        .map(|Lent { tracked, .. }| {
+            let fate = tracked.decide(fate);
+            (tracked, fate)
+        })
+        .collect()
 }
 
 /// Finds the end of a request's head, the first empty line after one that is not, however the bytes are split.

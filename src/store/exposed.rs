@@ -9,10 +9,10 @@ use super::answers::{Aspect, Way};
 use super::{Shared, Text, parallel};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
-use crate::exposition::gzip::{CompressorPool, Effort, Piece};
-use crate::exposition::negotiate::Coding;
+use crate::exposition::gzip::{CompressionLevel, CompressorPool, Piece};
+use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::raw;
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
 /// Text of a chunk where texts are not merged, in bytes: as in segments of merged ones.
@@ -30,7 +30,7 @@ enum Work {
     /// Nothing has changed since somebody else asked.
     Ready(Exposed),
     /// All applications.
-    Everything(Variant),
+    Everything(OutputFormat),
     /// One of them.
     One(Box<One>),
 }
@@ -74,7 +74,7 @@ struct Shown {
 }
 
 impl Prepared {
-    pub(super) fn everything(shared: Arc<Shared>, variant: Variant) -> Self {
+    pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let generation = shared.latest().generation();
         let ready = shared.answers().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
@@ -82,7 +82,7 @@ impl Prepared {
     }
 
     /// One application; `None` if it is unknown.
-    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: Variant) -> Option<Self> {
+    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: OutputFormat) -> Option<Self> {
         // Texts that are not read go out as they came.
         let aspect = if shared.reads { aspect } else { Aspect::AsPushed };
         let way = Way { aspect, variant };
@@ -115,7 +115,7 @@ impl Prepared {
     }
 
     /// No application.
-    pub(super) fn nothing(shared: Arc<Shared>, variant: Variant) -> Self {
+    pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let nothing = if shared.reads {
             Exposed::merged(catalog::RenderedSegments::nothing(variant))
         } else {
@@ -130,10 +130,10 @@ impl Prepared {
     /// Whether [`Prepared::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
     /// connections.
     #[must_use]
-    pub fn is_ready(&self, coding: Coding) -> bool {
-        let is_ready = |exposed: &Exposed| match coding {
-            Coding::Identity => exposed.has_text(),
-            Coding::Gzip => exposed.is_compressed(),
+    pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
+        let is_ready = |exposed: &Exposed| match encoding {
+            ContentEncoding::Identity => exposed.has_text(),
+            ContentEncoding::Gzip => exposed.is_compressed(),
         };
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
@@ -147,22 +147,22 @@ impl Prepared {
     /// Renders and compresses the parts for which that is not done yet, once for all requests at the same time. For gzip the text itself
     /// need not be there.
     #[must_use]
-    pub fn finish(self, coding: Coding) -> Exposed {
+    pub fn finish(self, encoding: ContentEncoding) -> Exposed {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
             Work::Everything(variant) => everything(&self.shared, variant),
             Work::One(one) => one.finish(&self.shared),
         };
-        match coding {
-            Coding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
-            Coding::Gzip => exposed.compress(&self.shared.compressors),
+        match encoding {
+            ContentEncoding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
+            ContentEncoding::Gzip => exposed.compress(&self.shared.compressors),
         }
         exposed
     }
 }
 
 /// All applications, as they are now. While one caller renders, others wait, and find that it is done.
-fn everything(shared: &Shared, variant: Variant) -> Exposed {
+fn everything(shared: &Shared, variant: OutputFormat) -> Exposed {
     let _rendering = shared.rendering();
     let mut latest = shared.latest();
     let generation = latest.generation();
@@ -250,7 +250,7 @@ impl Exposed {
             return;
         }
         let mut newly_compressed = self.newly_compressed();
-        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.level().is_none()).collect();
         parallel::for_each(&pending, |chunk| compressors.with(|compressor| chunk.compress_once(compressor)));
         newly_compressed.extend(pending.into_iter().cloned());
         self.0.compressed.store(true, Ordering::Release);
@@ -289,19 +289,19 @@ impl Exposed {
     #[must_use]
     pub fn piece(&self) -> Arc<Piece> {
         // Chunks are only ever compressed better, so the sum tells whether any has been since.
-        let effort = |chunk: &Arc<Chunk>| match chunk.effort() {
+        let level = |chunk: &Arc<Chunk>| match chunk.level() {
             None => 0,
-            Some(Effort::Fast) => 1,
-            Some(Effort::Small) => 2,
+            Some(CompressionLevel::Fast) => 1,
+            Some(CompressionLevel::Small) => 2,
         };
-        let efforts = self.0.chunks.iter().map(effort).sum();
+        let levels = self.0.chunks.iter().map(level).sum();
         let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == efforts) {
+        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == levels) {
             return Arc::clone(piece);
         }
         let pieces: Vec<_> = self.0.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
         let piece = Arc::new(Piece::concat(&pieces).condensed());
-        *joined = Some((efforts, Arc::clone(&piece)));
+        *joined = Some((levels, Arc::clone(&piece)));
         piece
     }
 
