@@ -44,6 +44,7 @@ use crate::http::{Access, Door, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
+use crate::supervise::service_manager::Watchdog;
 use crate::supervise::{ConnectionSlots, DRAIN, Listener, MallocTrim, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{BridgeTelemetry, Process};
 
@@ -195,6 +196,9 @@ impl Bridge {
         ));
         supervisor.add(writer);
         supervisor.add(MallocTrim);
+        if let Some(watchdog) = Watchdog::from_environment() {
+            supervisor.add(watchdog);
+        }
         Ok(Self {
             supervisor,
             readiness,

@@ -4,8 +4,10 @@ mod apps;
 mod bridge;
 mod check;
 mod completions;
+mod healthcheck;
 mod input;
 mod keygen;
+mod man;
 mod run;
 mod scrape;
 mod send;
@@ -73,8 +75,12 @@ enum Command {
     Keygen(keygen::Keygen),
     /// Scrape one proxy over a link, as a bridge would, and print the metrics.
     Scrape(scrape::Scrape),
+    /// Ask a running proxy or bridge whether it is ready: exit code 0 if so, 1 if not.
+    Healthcheck(healthcheck::Healthcheck),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Man),
 }
 
 /// Runs what the command line asks for and gives the exit code: 0 fine, 1 failure, 2 bad usage.
@@ -101,7 +107,9 @@ pub fn main() -> ExitCode {
         Some(Command::Send(send)) => send.run(),
         Some(Command::Apps(apps)) => apps.run(),
         Some(Command::Tap(tap)) => tap.run(),
+        Some(Command::Healthcheck(healthcheck)) => healthcheck.run(cli.config.config.as_deref()),
         Some(Command::Completions(completions)) => completions.run(),
+        Some(Command::Man(man)) => man.run(),
     });
     outcome.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

@@ -44,6 +44,7 @@ use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
 use crate::store::{Dropped, Expiry, Inlet, Running, View};
 use crate::supervise::files::FileLock;
+use crate::supervise::service_manager::Watchdog;
 use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
 use crate::telemetry::{Process, Telemetry};
 
@@ -159,6 +160,9 @@ impl Daemon {
         supervisor.add(reloader);
         supervisor.add(expiry(&ground));
         supervisor.add(MallocTrim);
+        if let Some(watchdog) = Watchdog::from_environment() {
+            supervisor.add(watchdog);
+        }
         let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,

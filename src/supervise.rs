@@ -20,6 +20,7 @@ pub mod listen;
 mod memory;
 pub mod notes;
 pub mod probe;
+pub mod service_manager;
 pub mod signals;
 pub mod slots;
 pub mod stream;
