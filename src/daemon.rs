@@ -42,7 +42,7 @@ use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
-use crate::store::{Dropped, Expiry, Inlet, Running, View};
+use crate::store::{Dropped, Housekeeping, Inlet, PersistenceHandle, View};
 use crate::supervise::files::FileLock;
 use crate::supervise::service_manager::Watchdog;
 use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
@@ -51,7 +51,7 @@ use crate::telemetry::{Process, Telemetry};
 /// The proxy with all its sockets bound, ready to run.
 pub struct Daemon {
     supervisor: Supervisor,
-    keeping: Option<Running>,
+    persistence: Option<PersistenceHandle>,
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
@@ -134,7 +134,7 @@ impl Daemon {
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let (inlet, view, keeper) = events::open_store(&settings)?;
+        let (inlet, view, persistence) = events::open_store(&settings)?;
         let ground = Ground::new(&settings, inlet, view);
         let mut supervisor = Supervisor::new();
         let sockets = Sockets::bind(&settings, &ground).await?;
@@ -158,15 +158,15 @@ impl Daemon {
         let door = ground.door(routes, &routes::requests(settings.events.enabled));
         sockets.start(&settings, &ground, &door, &mut supervisor);
         supervisor.add(reloader);
-        supervisor.add(expiry(&ground));
+        supervisor.add(housekeeping(&ground));
         supervisor.add(MallocTrim);
         if let Some(watchdog) = Watchdog::from_environment() {
             supervisor.add(watchdog);
         }
-        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
+        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&ground.readiness)));
         Ok(Self {
             supervisor,
-            keeping: keeping.transpose().context("cannot start to write to store.path")?,
+            persistence: persistence.transpose().context("cannot start to write to store.path")?,
             addresses,
             readiness: ground.readiness,
             stop: ground.stop,
@@ -190,14 +190,14 @@ impl Daemon {
     pub async fn run(self) -> Report {
         let Self {
             mut supervisor,
-            keeping,
+            persistence,
             readiness,
             stop,
             key_lock: _locked,
             ..
         } = self;
-        if let Some(keeping) = &keeping {
-            supervisor.add(keeping.watch());
+        if let Some(persistence) = &persistence {
+            supervisor.add(persistence.watch());
         }
         let graceful = stop.graceful.clone();
         let announce = async {
@@ -210,8 +210,8 @@ impl Daemon {
             never = announce => never,
         };
         // Only now is nobody left who could write to the store, or confirm what it has lent.
-        if let Some(keeping) = keeping
-            && tokio::time::timeout(DRAIN, keeping.finish()).await.is_err()
+        if let Some(persistence) = persistence
+            && tokio::time::timeout(DRAIN, persistence.finish()).await.is_err()
         {
             tracing::error!("the disk did not take in time what was to survive (store.path)");
         }
@@ -298,7 +298,7 @@ fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Opt
     })
 }
 
-fn expiry(ground: &Ground) -> Expiry {
+fn housekeeping(ground: &Ground) -> Housekeeping {
     let telemetry = Arc::clone(&ground.telemetry);
     let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
@@ -306,5 +306,5 @@ fn expiry(ground: &Ground) -> Expiry {
     };
     let telemetry = Arc::clone(&ground.telemetry);
     let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
-    Expiry::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
+    Housekeeping::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
 }

@@ -13,7 +13,7 @@ use super::backoff::{Backoff, chance};
 use super::connection::{ConnectionError, UpstreamConnection};
 use super::counts::render;
 use crate::model::{AppName, Format, Origin, Syntax, Update};
-use crate::store::Change;
+use crate::store::Notification;
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{Tally, UpstreamMessage};
 
@@ -63,7 +63,7 @@ impl Upstream {
     /// Keeps the upstream connected until the future is dropped.
     pub(super) async fn run(mut self) -> Infallible {
         let UpstreamContext { inlet, clock, .. } = &self.context;
-        if let Err(refused) = inlet.announce(self.app.clone(), self.origin.clone(), clock()) {
+        if let Err(refused) = inlet.register(self.app.clone(), self.origin.clone(), clock()) {
             tracing::warn!(upstream = &*self.monitor, "cannot add upstream: {refused}");
         }
         loop {
@@ -130,12 +130,12 @@ impl Upstream {
         self.backoff.reset();
         self.sums += message.tally;
         let inlet = &self.context.inlet;
-        if inlet.is_followed(topic) {
+        if inlet.has_subscribers(topic) {
             let mut event = Vec::with_capacity(text.len() + 64);
             message.write(&self.monitor, self.legacy_addresses, &mut event);
-            inlet.room().await;
+            inlet.wait_for_capacity().await;
             let event = Bytes::from(event.into_boxed_slice());
-            inlet.tell(&Change::Heard { topic, event });
+            inlet.publish(&Notification::Relayed { topic, event });
         }
     }
 

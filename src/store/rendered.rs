@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::answers::{Aspect, Way};
+use super::response_cache::{CacheKey, Scope};
 use super::{Shared, Text, parallel};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
@@ -20,7 +20,7 @@ const RAW_CHUNK_BYTES: usize = 128 * 1024;
 
 /// An exposition of one moment that may still have to be rendered.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PendingExposition {
     shared: Arc<Shared>,
     work: Work,
 }
@@ -28,7 +28,7 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Work {
     /// Nothing has changed since somebody else asked.
-    Ready(Exposed),
+    Ready(RenderedExposition),
     /// All applications.
     Everything(OutputFormat),
     /// One of them.
@@ -39,7 +39,7 @@ enum Work {
 #[derive(Debug)]
 struct One {
     app: AppName,
-    way: Way,
+    key: CacheKey,
     version: u64,
     /// The generation of the app's update.
     changed: u64,
@@ -58,7 +58,7 @@ enum Draft {
 
 /// The exposition of applications at one moment. Cloning it clones a handle.
 #[derive(Debug, Clone)]
-pub struct Exposed(Arc<Shown>);
+pub struct RenderedExposition(Arc<Shown>);
 
 #[derive(Debug)]
 struct Shown {
@@ -73,38 +73,38 @@ struct Shown {
     newly_compressed: Mutex<Vec<Arc<Chunk>>>,
 }
 
-impl Prepared {
+impl PendingExposition {
     pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
-        let generation = shared.latest().generation();
-        let ready = shared.answers().everything(variant, generation);
+        let generation = shared.table().generation();
+        let ready = shared.responses().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
         Self { shared, work }
     }
 
     /// One application; `None` if it is unknown.
-    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: OutputFormat) -> Option<Self> {
+    pub(super) fn app(shared: Arc<Shared>, name: &str, scope: Scope, variant: OutputFormat) -> Option<Self> {
         // Texts that are not read go out as they came.
-        let aspect = if shared.reads { aspect } else { Aspect::AsPushed };
-        let way = Way { aspect, variant };
-        let mut latest = shared.latest();
-        let app = Arc::clone(latest.get(name)?);
-        let draft = match (&app.text, latest.catalog()) {
-            (Text::Read(_), Some(catalog)) if aspect == Aspect::Merged => {
+        let scope = if shared.reads { scope } else { Scope::AsPushed };
+        let key = CacheKey { scope, variant };
+        let mut table = shared.table();
+        let app = Arc::clone(table.get(name)?);
+        let draft = match (&app.text, table.catalog()) {
+            (Text::Read(_), Some(catalog)) if scope == Scope::Merged => {
                 Draft::Merged(Box::new(catalog.plan(variant, Selection::App(name))))
             }
             (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
             (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
         };
-        drop(latest);
+        drop(table);
         let version = match &draft {
             Draft::Merged(plan) => plan.version(),
             Draft::AsPushed(_) | Draft::Raw(_) => app.changed,
         };
-        let ready = shared.answers().app(name, way, version);
+        let ready = shared.responses().app(name, key, version);
         let one = || {
             Work::One(Box::new(One {
                 app: app.name.clone(),
-                way,
+                key,
                 version,
                 changed: app.changed,
                 draft,
@@ -117,9 +117,9 @@ impl Prepared {
     /// No application.
     pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let nothing = if shared.reads {
-            Exposed::merged(catalog::RenderedSegments::nothing(variant))
+            RenderedExposition::merged(catalog::RenderedSegments::nothing(variant))
         } else {
-            Exposed::raw(Vec::new())
+            RenderedExposition::raw(Vec::new())
         };
         Self {
             shared,
@@ -127,18 +127,18 @@ impl Prepared {
         }
     }
 
-    /// Whether [`Prepared::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
+    /// Whether [`PendingExposition::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
     /// connections.
     #[must_use]
     pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
-        let is_ready = |exposed: &Exposed| match encoding {
+        let is_ready = |exposed: &RenderedExposition| match encoding {
             ContentEncoding::Identity => exposed.has_text(),
             ContentEncoding::Gzip => exposed.is_compressed(),
         };
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
 
-    /// Whether it is known that applications say something under the proxy's own names; see [`Exposed::mixes`].
+    /// Whether it is known that applications say something under the proxy's own names; see [`RenderedExposition::mixes`].
     #[must_use]
     pub fn mixes(&self) -> bool {
         matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
@@ -147,7 +147,7 @@ impl Prepared {
     /// Renders and compresses the parts for which that is not done yet, once for all requests at the same time. For gzip the text itself
     /// need not be there.
     #[must_use]
-    pub fn finish(self, encoding: ContentEncoding) -> Exposed {
+    pub fn finish(self, encoding: ContentEncoding) -> RenderedExposition {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
             Work::Everything(variant) => everything(&self.shared, variant),
@@ -162,23 +162,23 @@ impl Prepared {
 }
 
 /// All applications, as they are now. While one caller renders, others wait, and find that it is done.
-fn everything(shared: &Shared, variant: OutputFormat) -> Exposed {
+fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
     let _rendering = shared.rendering();
-    let mut latest = shared.latest();
-    let generation = latest.generation();
-    if let Some(ready) = shared.answers().everything(variant, generation) {
+    let mut table = shared.table();
+    let generation = table.generation();
+    if let Some(ready) = shared.responses().everything(variant, generation) {
         return ready;
     }
-    let exposed = if let Some(plan) = latest.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
-        drop(latest);
+    let exposed = if let Some(plan) = table.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
+        drop(table);
         parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
-        Exposed::merged(plan.render())
+        RenderedExposition::merged(plan.render())
     } else {
-        let bodies: Vec<_> = latest.apps().map(|app| app.text.body().clone()).collect();
-        drop(latest);
-        Exposed::raw(raw::concatenate(&bodies))
+        let bodies: Vec<_> = table.apps().map(|app| app.text.body().clone()).collect();
+        drop(table);
+        RenderedExposition::raw(raw::concatenate(&bodies))
     };
-    let before = shared.answers().keep_everything(variant, generation, exposed.clone());
+    let before = shared.responses().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
     exposed
@@ -187,25 +187,25 @@ fn everything(shared: &Shared, variant: OutputFormat) -> Exposed {
 impl One {
     /// Renders it without waiting for others who do the same; whoever comes first has it kept, so that all hold the same parts, which are
     /// compressed once.
-    fn finish(self, shared: &Shared) -> Exposed {
+    fn finish(self, shared: &Shared) -> RenderedExposition {
         let exposed = match self.draft {
-            Draft::Merged(plan) => Exposed::merged(plan.render()),
-            Draft::AsPushed(exposition) => Exposed::merged(catalog::render_single(&exposition, self.way.variant)),
-            Draft::Raw(body) => Exposed::raw(raw::concatenate([&body])),
+            Draft::Merged(plan) => RenderedExposition::merged(plan.render()),
+            Draft::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, self.key.variant)),
+            Draft::Raw(body) => RenderedExposition::raw(raw::concatenate([&body])),
         };
-        let latest = shared.latest();
-        let now = latest.get(self.app.as_str()).map(|app| app.changed);
+        let table = shared.table();
+        let now = table.get(self.app.as_str()).map(|app| app.changed);
         if now != Some(self.changed) {
             return exposed;
         }
-        let (kept, unused) = shared.answers().keep_app(self.app, self.way, self.version, exposed);
-        drop(latest);
+        let (kept, unused) = shared.responses().keep_app(self.app, self.key, self.version, exposed);
+        drop(table);
         drop(unused);
         kept
     }
 }
 
-impl Exposed {
+impl RenderedExposition {
     pub(super) fn merged(exposed: catalog::RenderedSegments) -> Self {
         Self::new(exposed.chunks().to_vec(), Some(exposed))
     }
@@ -237,7 +237,7 @@ impl Exposed {
         }))
     }
 
-    /// True if [`Exposed::piece`] has every chunk in its compressed form. Otherwise compressing takes two milliseconds a megabyte: not for
+    /// True if [`RenderedExposition::piece`] has every chunk in its compressed form. Otherwise compressing takes two milliseconds a megabyte: not for
     /// a thread that serves connections.
     #[must_use]
     pub fn is_compressed(&self) -> bool {
@@ -272,7 +272,7 @@ impl Exposed {
         &self.0.chunks
     }
 
-    /// Whether [`Exposed::text`] finds all text in memory. Otherwise it takes a millisecond a megabyte: not for a thread that serves
+    /// Whether [`RenderedExposition::text`] finds all text in memory. Otherwise it takes a millisecond a megabyte: not for a thread that serves
     /// connections.
     #[must_use]
     pub fn has_text(&self) -> bool {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::events::{Moment, Steady};
-use super::recall::{FamilyKey, Standing, Touched};
+use super::events::{MonotonicClock, MonotonicTime};
+use super::persistence::{DirtyApps, FamilyKey, SavedPosition};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{self, Catalog, Outcome, Rules};
 use crate::exposition::render::{Chunk, OutputFormat};
@@ -16,7 +16,7 @@ use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
 /// The latest of every application.
 #[derive(Debug)]
-pub(super) struct Latest {
+pub(super) struct AppTable {
     pub(super) limits: Limits,
     /// By order of first sight. Bounded by [`Limits::max_apps`].
     apps: BTreeMap<u64, Arc<App>>,
@@ -39,18 +39,18 @@ pub(super) struct Latest {
     /// Changes with every change of what is exposed.
     generation: u64,
     /// Tells how old updates are, whatever happens to the time of day.
-    pub(super) clock: Steady,
+    pub(super) clock: MonotonicClock,
     /// No application that expires was updated before this moment, so nothing needs to be looked for until it is old enough.
-    oldest: Moment,
+    oldest: MonotonicTime,
     /// What somebody has to hear of who keeps it across a restart; `None` where nobody does.
-    pub(super) touched: Option<Touched>,
+    pub(super) dirty: Option<DirtyApps>,
     /// The places of those that were here before a restart and have not come again. Bounded by what was kept then.
-    pub(super) reserved: HashMap<AppName, Standing, foldhash::fast::RandomState>,
+    pub(super) reserved: HashMap<AppName, SavedPosition, foldhash::fast::RandomState>,
 }
 
 /// An update whose text has been read where texts are read.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct ParsedUpdate {
     pub(super) app: AppName,
     pub(super) text: Text,
     pub(super) labels: Arc<[LabelPair]>,
@@ -64,7 +64,7 @@ pub(super) struct Prepared {
 
 /// A change of the catalog that is repeated on a copy which is to take the catalog's place.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum CatalogChange {
     Update(catalog::Update),
     Remove(AppName),
     RestoreLabels(AppName, Vec<FamilyKey>),
@@ -74,19 +74,19 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     /// `None` where a later update has taken the place of an earlier one.
-    changes: Vec<Option<Change>>,
+    changes: Vec<Option<CatalogChange>>,
     /// The update of each app among them.
     updates: HashMap<AppName, usize, foldhash::fast::RandomState>,
 }
 
 impl Replay {
-    fn push(&mut self, change: Change) {
-        if !matches!(change, Change::RestoreLabels(..))
+    fn push(&mut self, change: CatalogChange) {
+        if !matches!(change, CatalogChange::RestoreLabels(..))
             && let Some(before) = self.updates.remove(change.app())
         {
             self.changes[before] = None;
         }
-        if let Change::Update(update) = &change {
+        if let CatalogChange::Update(update) = &change {
             self.updates.insert(update.app().clone(), self.changes.len());
         }
         self.changes.push(Some(change));
@@ -99,7 +99,7 @@ pub(super) const MAX_COST_AT_ONCE: usize = 1_000;
 /// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
 const TOO_OLD: Duration = Duration::from_secs(3_600);
 
-impl Prepared {
+impl ParsedUpdate {
     /// Reads an update's text, if texts are read. `expires` is for what is pushed, not for what is polled.
     pub(super) fn read(update: Update, expires: bool, reads: bool) -> Self {
         let Update {
@@ -152,7 +152,7 @@ fn memory_of(text: &Text) -> u64 {
     text.body().len() as u64 + index_bytes(text) + families * 64
 }
 
-impl Change {
+impl CatalogChange {
     pub(super) fn apply(self, catalog: &mut Catalog) {
         match self {
             Self::Update(update) => drop(catalog.update(update)),
@@ -177,7 +177,7 @@ impl Change {
     }
 }
 
-impl Latest {
+impl AppTable {
     pub(super) fn new(limits: Limits, mode: Mode) -> Self {
         let catalog = match mode {
             Mode::Raw => None,
@@ -198,9 +198,9 @@ impl Latest {
             meter,
             series: 0,
             generation: 0,
-            clock: Steady::new(),
-            oldest: Moment::FIRST,
-            touched: None,
+            clock: MonotonicClock::new(),
+            oldest: MonotonicTime::FIRST,
+            dirty: None,
             reserved: HashMap::default(),
         }
     }
@@ -274,7 +274,7 @@ impl Latest {
     }
 
     /// Whether there is room for an update.
-    pub(super) fn check(&self, update: &Prepared) -> Result<(), Refused> {
+    pub(super) fn check(&self, update: &ParsedUpdate) -> Result<(), Refused> {
         let old = self.get(update.app.as_str());
         if old.is_none() && self.apps.len() >= self.limits.max_apps {
             return Err(Refused::TooManyApps {
@@ -312,13 +312,13 @@ impl Latest {
     }
 
     /// Replaces all that the app had.
-    pub(super) fn put(&mut self, update: Prepared) -> Result<Receipt, Refused> {
+    pub(super) fn put(&mut self, update: ParsedUpdate) -> Result<Receipt, Refused> {
         let refreshed = self.clock.at(update.at);
         self.put_at(update, refreshed)
     }
 
-    /// As [`Latest::put`], with the moment at which the update came.
-    pub(super) fn put_at(&mut self, mut update: Prepared, refreshed: Moment) -> Result<Receipt, Refused> {
+    /// As [`AppTable::put`], with the moment at which the update came.
+    pub(super) fn put_at(&mut self, mut update: ParsedUpdate, refreshed: MonotonicTime) -> Result<Receipt, Refused> {
         self.check(&update)?;
         let place = self.place(&update.app, update.at);
         let outcome = match (&self.catalog, &update.text) {
@@ -336,7 +336,7 @@ impl Latest {
     /// Changes the catalog.
     fn merge(&mut self, change: catalog::Update) -> Outcome {
         if let Some(replay) = &mut self.replay {
-            replay.push(Change::Update(change.clone()));
+            replay.push(CatalogChange::Update(change.clone()));
         }
         self.catalog
             .as_mut()
@@ -344,7 +344,7 @@ impl Latest {
     }
 
     /// The work of an update of the catalog.
-    pub(super) fn cost(&self, update: &Prepared) -> usize {
+    pub(super) fn cost(&self, update: &ParsedUpdate) -> usize {
         let change = self.catalog.as_ref().zip(update.change.as_ref());
         change.map_or(0, |(catalog, change)| catalog.cost(change))
     }
@@ -362,7 +362,7 @@ impl Latest {
     }
 
     /// The changes since the copy was made, or since the last call.
-    pub(super) fn take_replay(&mut self) -> Vec<Change> {
+    pub(super) fn take_replay(&mut self) -> Vec<CatalogChange> {
         let replay = self.replay.replace(Replay::default()).unwrap_or_default();
         replay.changes.into_iter().flatten().collect()
     }
@@ -380,12 +380,12 @@ impl Latest {
 
     /// Labels that an app had before a restart and has not got back yet.
     pub(super) fn labels_to_restore(&self, app: &AppName) -> Vec<FamilyKey> {
-        self.reserved.get(app).map_or_else(Vec::new, |standing| standing.labelled.clone())
+        self.reserved.get(app).map_or_else(Vec::new, |position| position.labelled.clone())
     }
 
     /// Puts an update into the table of apps, after the catalog has it.
-    pub(super) fn commit(&mut self, update: Prepared, place: (u64, Timestamp), outcome: Outcome, refreshed: Moment) -> Receipt {
-        let Prepared {
+    pub(super) fn commit(&mut self, update: ParsedUpdate, place: (u64, Timestamp), outcome: Outcome, refreshed: MonotonicTime) -> Receipt {
+        let ParsedUpdate {
             app: name,
             text,
             labels,
@@ -450,8 +450,8 @@ impl Latest {
         self.series += app.series().unwrap_or(0);
         self.generation += 1;
         app.changed = self.generation;
-        if let Some(touched) = &mut self.touched {
-            touched.touch(app.order);
+        if let Some(dirty) = &mut self.dirty {
+            dirty.touch(app.order);
         }
         if let Some(old) = self.apps.insert(app.order, Arc::new(app)) {
             self.bytes -= old.text.body().len() as u64;
@@ -460,17 +460,17 @@ impl Latest {
         }
     }
 
-    /// Notes for the disk that these apps' families came to carry a label.
+    /// PendingChanges for the disk that these apps' families came to carry a label.
     fn touch_labelled(&mut self, labelled: &[AppName]) {
-        let Some(touched) = &mut self.touched else { return };
+        let Some(dirty) = &mut self.dirty else { return };
         labelled
             .iter()
             .filter_map(|name| self.orders.get(name))
-            .for_each(|order| touched.touch(*order));
+            .for_each(|order| dirty.touch(*order));
     }
 
     /// Lists an application of which nothing has been heard yet.
-    pub(super) fn announce(&mut self, name: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
+    pub(super) fn register(&mut self, name: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
         if self.get(name.as_str()).is_some() {
             return Ok(());
         }
@@ -515,14 +515,14 @@ impl Latest {
             return (old.order, old.first_seen);
         }
         let (order, first_seen) = match self.reserved.remove(name) {
-            Some(standing) => {
+            Some(position) => {
                 if let Some(catalog) = &mut self.catalog {
                     if let Some(replay) = &mut self.replay {
-                        replay.push(Change::RestoreLabels(name.clone(), standing.labelled.clone()));
+                        replay.push(CatalogChange::RestoreLabels(name.clone(), position.labelled.clone()));
                     }
-                    catalog.restore_labels(name, standing.labelled);
+                    catalog.restore_labels(name, position.labelled);
                 }
-                (standing.order, standing.first_seen)
+                (position.order, position.first_seen)
             }
             None => (self.next_order, at),
         };
@@ -558,8 +558,8 @@ impl Latest {
             return false;
         };
         change(Arc::make_mut(app));
-        if let Some(touched) = &mut self.touched {
-            touched.touch(app.order);
+        if let Some(dirty) = &mut self.dirty {
+            dirty.touch(app.order);
         }
         self.generation += 1;
         true
@@ -599,11 +599,11 @@ impl Latest {
             self.series -= app.series().unwrap_or(0);
         }
         self.generation += 1;
-        if let Some(touched) = &mut self.touched {
-            touched.remove(order);
+        if let Some(dirty) = &mut self.dirty {
+            dirty.remove(order);
         }
         if let Some(replay) = &mut self.replay {
-            replay.push(Change::Remove(name.clone()));
+            replay.push(CatalogChange::Remove(name.clone()));
         }
         if let Some(catalog) = &mut self.catalog {
             let outcome = catalog.remove(name.as_str());
@@ -650,7 +650,7 @@ impl Latest {
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.oldest = Moment::FIRST;
+        self.oldest = MonotonicTime::FIRST;
     }
 
     /// The texts of all apps, to be merged by other rules.
@@ -658,7 +658,7 @@ impl Latest {
         self.apps.values().cloned().collect()
     }
 
-    /// Notes that everything is exposed otherwise.
+    /// PendingChanges that everything is exposed otherwise.
     pub(super) fn changed_all(&mut self) {
         self.generation += 1;
     }

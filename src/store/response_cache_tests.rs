@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::tests::{TEXT, in_raw, merging, text, update};
-use super::{Exposed, Inlet, Limits, View};
+use super::{Inlet, Limits, RenderedExposition, View};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::negotiate::ContentEncoding;
@@ -29,12 +29,12 @@ fn copying() -> (Inlet, View) {
     (inlet, view)
 }
 
-fn read(exposed: &Exposed) -> String {
+fn read(exposed: &RenderedExposition) -> String {
     let rows: Vec<_> = exposed.text().iter().map(|row| row.concat()).collect();
     String::from_utf8(rows.concat()).unwrap()
 }
 
-fn of_app(view: &View, app: &str, variant: OutputFormat) -> Exposed {
+fn of_app(view: &View, app: &str, variant: OutputFormat) -> RenderedExposition {
     view.exposition(variant, Selection::App(app)).finish(ContentEncoding::Gzip)
 }
 
@@ -44,9 +44,9 @@ fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
     let whole = text(&view);
     let exposed = |encoding| view.exposition(TEXT, Selection::Everything).finish(encoding);
     let is_ready = |encoding| view.exposition(TEXT, Selection::Everything).is_ready(encoding);
-    inlet.rest();
+    inlet.evict_idle();
     assert!(exposed(ContentEncoding::Gzip).has_text(), "it has been taken since the last time");
-    inlet.rest();
+    inlet.evict_idle();
     assert!(!exposed(ContentEncoding::Gzip).has_text());
     assert!(is_ready(ContentEncoding::Gzip) && !is_ready(ContentEncoding::Identity));
     // Neither what is compressed in the background nor a stored block needs the text to be there.
@@ -58,7 +58,7 @@ fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
     assert_eq!(exposed(ContentEncoding::Gzip).piece().text_len(), whole.len() as u64);
     assert_eq!(text(&view), whole);
     assert!(is_ready(ContentEncoding::Identity));
-    inlet.rest();
+    inlet.evict_idle();
     assert!(is_ready(ContentEncoding::Identity));
 }
 
@@ -70,8 +70,8 @@ fn text_that_is_there_once_is_never_let_go() {
         .put(update("large", &format!("# HELP large L\n# TYPE large gauge\n{lines}"), 1))
         .unwrap();
     let whole = text(&view);
-    inlet.rest();
-    inlet.rest();
+    inlet.evict_idle();
+    inlet.evict_idle();
     assert!(view.exposition(TEXT, Selection::Everything).is_ready(ContentEncoding::Identity));
     assert_eq!(text(&view), whole);
 }
@@ -88,11 +88,11 @@ fn a_variant_that_nobody_asks_for_is_forgotten() {
     };
     let (of_once, of_text) = (chunk(OPENMETRICS), chunk(TEXT));
     for _ in 0..11 {
-        inlet.rest();
+        inlet.evict_idle();
         let same = Arc::ptr_eq(&chunk(TEXT), &of_text);
         assert!(same, "somebody asks for it between");
     }
-    inlet.rest();
+    inlet.evict_idle();
     assert_eq!(Arc::strong_count(&of_once), 1, "nobody else holds it any more");
     assert!(!Arc::ptr_eq(&chunk(OPENMETRICS), &of_once));
     assert_eq!(text(&view), "a 1\n");
@@ -106,7 +106,7 @@ fn whoever_reads_while_text_is_let_go_reads_all_of_it() {
     std::thread::scope(|threads| {
         threads.spawn(|| {
             while reading.load(Ordering::Relaxed) {
-                inlet.rest();
+                inlet.evict_idle();
             }
         });
         let same = (0..500).all(|_| text(&view) == whole);
@@ -180,7 +180,7 @@ fn answers_about_applications_go_with_them() {
         assert!(view.app_exposition("a", TEXT).is_none());
         put();
         let kept = ask();
-        (0..12).for_each(|_| inlet.rest());
+        (0..12).for_each(|_| inlet.evict_idle());
         assert!(gone(kept), "with those who asked");
     }
 }
@@ -242,7 +242,7 @@ fn what_is_kept_holds_no_old_text_of_another_application() {
     assert_eq!(Arc::strong_count(&old), 1);
     let still = of_app(&view, "b", TEXT);
     assert!(Arc::ptr_eq(&kept, &still.chunks()[0]), "nothing has changed for it");
-    (0..2).for_each(|_| inlet.rest());
+    (0..2).for_each(|_| inlet.evict_idle());
     assert!(!kept.has_text());
     assert_eq!(read(&still), format!("# HELP shared Words.\n{}", lines("b", 1)));
 }
@@ -253,8 +253,8 @@ fn copies_of_one_application_are_let_go_too() {
     let kept = of_app(&view, "app-1", TEXT);
     let whole = read(&kept);
     kept.chunks()[0].compress(CompressionLevel::Fast, &mut Compressor::new());
-    inlet.rest();
-    inlet.rest();
+    inlet.evict_idle();
+    inlet.evict_idle();
     let again = of_app(&view, "app-1", TEXT);
     assert!(!again.has_text() && Arc::ptr_eq(&kept.chunks()[0], &again.chunks()[0]));
     assert_eq!(read(&again), whole);
@@ -269,7 +269,7 @@ enum Step {
     Rest,
 }
 
-/// Texts that get in each other's way: types, helps, names that others own, equal series.
+/// Texts that get in each other's key: types, helps, names that others own, equal series.
 const TEXTS: [&str; 8] = [
     "x{i=\"1\"} 1\n",
     "x{i=\"1\"} 2\nx{i=\"2\"} 1\n",
@@ -295,7 +295,7 @@ fn change(inlet: &Inlet, step: &Step, at: i64) {
         Step::Put(app, text) => drop(inlet.put(update(&format!("app-{app}"), TEXTS[*text], at))),
         Step::Remove(app) => drop(inlet.remove(&AppName::new(&format!("app-{app}")).unwrap(), Timestamp::from_millis(at))),
         Step::Ask(..) => {}
-        Step::Rest => inlet.rest(),
+        Step::Rest => inlet.evict_idle(),
     }
 }
 
@@ -313,7 +313,7 @@ proptest! {
             (0..=at).zip(&steps).for_each(|(at, step)| change(&fresh, step, at));
             let expected = of_app(&fresh_view, &name, variant);
             prop_assert_eq!(read(&answer), read(&expected));
-            let tail = |exposed: &Exposed| -> Vec<u8> {
+            let tail = |exposed: &RenderedExposition| -> Vec<u8> {
                 let chunks = exposed.tail(Vec::new());
                 chunks.iter().flat_map(|chunk| chunk.text().concat()).collect()
             };

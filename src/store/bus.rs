@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::latest::Prepared;
+use super::app_table::ParsedUpdate;
 use crate::model::{AppName, Event, LabelPair, Timestamp, Topic, Topics};
 
 /// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
@@ -21,7 +21,7 @@ const MAX_QUEUED_BYTES: usize = 64 << 20;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum Notification {
     /// An application was updated.
     Updated {
         /// Its name.
@@ -65,7 +65,7 @@ pub enum Change {
         at: Timestamp,
     },
     /// An upstream's monitoring stream brought a message.
-    Heard {
+    Relayed {
         /// What it is about.
         topic: Topic,
         /// The event, as a JSON object ready to be sent on.
@@ -82,9 +82,9 @@ pub struct Counted {
     pub series: u32,
 }
 
-impl Change {
+impl Notification {
     /// The change that an update which is about to be stored will be.
-    pub(super) fn updated(update: &Prepared) -> Self {
+    pub(super) fn updated(update: &ParsedUpdate) -> Self {
         let counted = update.text.exposition().map(|read| Counted {
             families: read.families().len(),
             series: read.series(),
@@ -118,14 +118,14 @@ impl Change {
             Self::Forgotten { .. } => Topic::AppExpired,
             Self::Polled { .. } => Topic::Poll,
             Self::OneShot { .. } => Topic::OneShot,
-            Self::Heard { topic, .. } => *topic,
+            Self::Relayed { topic, .. } => *topic,
         }
     }
 
     /// The bytes it keeps, roughly; the names of applications and sources are shared with the store.
     fn weight(&self) -> usize {
         let own = match self {
-            Self::Heard { event, .. } => event.len(),
+            Self::Relayed { event, .. } => event.len(),
             Self::OneShot { labels, .. } => labels.iter().map(|(name, value)| name.len() + value.len()).sum(),
             _ => 0,
         };
@@ -135,16 +135,16 @@ impl Change {
 
 /// A change and its number. The numbers of one feed have no gaps but for what it missed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Numbered {
+pub struct Sequenced {
     /// How many changes of the feed's topics came before it.
     pub number: u64,
     /// The change.
-    pub change: Change,
+    pub change: Notification,
 }
 
-/// All followers.
+/// All subscribers.
 #[derive(Debug, Default)]
-pub(super) struct Followers {
+pub(super) struct Subscribers {
     /// A bit for each topic that somebody follows.
     interest: AtomicU8,
     /// As many as there are outlets that follow: a handful at most.
@@ -166,7 +166,7 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     /// Bounded by [`MAX_QUEUED`] and [`MAX_QUEUED_BYTES`].
-    changes: Vec<Numbered>,
+    changes: Vec<Sequenced>,
     bytes: usize,
     next: u64,
     missed: Missed,
@@ -186,14 +186,14 @@ impl Missed {
     }
 }
 
-impl Followers {
+impl Subscribers {
     /// Whether anybody follows a topic.
-    pub(super) fn want(&self, topic: Topic) -> bool {
+    pub(super) fn has_subscribers(&self, topic: Topic) -> bool {
         self.interest.load(Ordering::Relaxed) & Topics::only(topic).bits() != 0
     }
 
     /// Queues a change for each follower of its topic; one whose queue is full misses it.
-    pub(super) fn tell(&self, change: &Change) {
+    pub(super) fn publish(&self, change: &Notification) {
         let topic = Topics::only(change.topic()).bits();
         for queue in self.queues().iter().filter(|queue| queue.topics() & topic != 0) {
             queue.push(change);
@@ -201,7 +201,7 @@ impl Followers {
     }
 
     /// Waits until every follower's queue is at most half full. What then is told by a few at once still fits.
-    pub(super) async fn room(&self) {
+    pub(super) async fn wait_for_capacity(&self) {
         loop {
             let taken = self.room.notified();
             if self.queues().iter().all(|queue| queue.has_room()) {
@@ -211,7 +211,7 @@ impl Followers {
         }
     }
 
-    pub(super) fn follow(self: &Arc<Self>, topics: Topics) -> Feed {
+    pub(super) fn subscribe(self: &Arc<Self>, topics: Topics) -> Subscription {
         let queue = Arc::new(Queue {
             topics: AtomicU8::new(topics.bits()),
             waiting: Mutex::default(),
@@ -221,9 +221,9 @@ impl Followers {
         queues.push(Arc::clone(&queue));
         self.note_interest(&queues);
         drop(queues);
-        Feed {
+        Subscription {
             queue,
-            followers: Arc::clone(self),
+            subscribers: Arc::clone(self),
         }
     }
 
@@ -246,14 +246,14 @@ impl Queue {
         self.topics.load(Ordering::Relaxed)
     }
 
-    fn push(&self, change: &Change) {
+    fn push(&self, change: &Notification) {
         let mut waiting = self.waiting();
         let (number, bytes) = (waiting.next, waiting.bytes + change.weight());
         waiting.next += 1;
         // A single change is always taken, however large: else it could never be told.
         if waiting.changes.len() < MAX_QUEUED && (bytes <= MAX_QUEUED_BYTES || waiting.changes.is_empty()) {
             waiting.bytes = bytes;
-            waiting.changes.push(Numbered {
+            waiting.changes.push(Sequenced {
                 number,
                 change: change.clone(),
             });
@@ -272,40 +272,40 @@ impl Queue {
 
 /// What one follower hears, from the moment it began to follow. Dropping it ends that.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Subscription {
     queue: Arc<Queue>,
-    followers: Arc<Followers>,
+    subscribers: Arc<Subscribers>,
 }
 
-/// Changes the topics of a [`Feed`] from elsewhere than where it is read.
+/// Changes the topics of a [`Subscription`] from elsewhere than where it is read.
 #[derive(Debug, Clone)]
-pub struct FeedTopics {
+pub struct SubscriptionTopics {
     queue: Arc<Queue>,
-    followers: Arc<Followers>,
+    subscribers: Arc<Subscribers>,
 }
 
-impl FeedTopics {
+impl SubscriptionTopics {
     /// Follows these topics from now on. What is queued already stays.
     pub fn set(&self, topics: Topics) {
-        let queues = self.followers.queues();
+        let queues = self.subscribers.queues();
         self.queue.topics.store(topics.bits(), Ordering::Relaxed);
-        self.followers.note_interest(&queues);
+        self.subscribers.note_interest(&queues);
     }
 }
 
-impl Feed {
+impl Subscription {
     /// A handle by which the topics can be changed.
     #[must_use]
-    pub fn topics(&self) -> FeedTopics {
-        FeedTopics {
+    pub fn topics(&self) -> SubscriptionTopics {
+        SubscriptionTopics {
             queue: Arc::clone(&self.queue),
-            followers: Arc::clone(&self.followers),
+            subscribers: Arc::clone(&self.subscribers),
         }
     }
 
     /// Appends all that came since the last call to `changes` and returns what was missed meanwhile; waits until there is
     /// something. Dropping the future loses nothing.
-    pub async fn take(&mut self, changes: &mut VecDeque<Numbered>) -> Missed {
+    pub async fn take(&mut self, changes: &mut VecDeque<Sequenced>) -> Missed {
         loop {
             // A permit left by an earlier push makes this look once more, which does no harm.
             let arrived = self.queue.arrived.notified();
@@ -315,7 +315,7 @@ impl Feed {
                 (std::mem::take(&mut waiting.changes), std::mem::take(&mut waiting.missed))
             };
             if !taken.is_empty() {
-                self.followers.room.notify_waiters();
+                self.subscribers.room.notify_waiters();
                 changes.extend(taken);
                 return missed;
             }
@@ -324,13 +324,13 @@ impl Feed {
     }
 }
 
-impl Drop for Feed {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut queues = self.followers.queues();
+        let mut queues = self.subscribers.queues();
         queues.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
-        self.followers.note_interest(&queues);
+        self.subscribers.note_interest(&queues);
         drop(queues);
-        self.followers.room.notify_waiters();
+        self.subscribers.room.notify_waiters();
     }
 }
 
@@ -338,18 +338,18 @@ impl Drop for Feed {
 mod tests {
     use super::*;
 
-    fn heard(topic: Topic, length: usize) -> Change {
-        Change::Heard {
+    fn heard(topic: Topic, length: usize) -> Notification {
+        Notification::Relayed {
             topic,
             event: vec![b'x'; length].into(),
         }
     }
 
-    async fn numbers(feed: &mut Feed) -> Vec<u64> {
+    async fn numbers(feed: &mut Subscription) -> Vec<u64> {
         numbers_and_missed(feed).await.0
     }
 
-    async fn numbers_and_missed(feed: &mut Feed) -> (Vec<u64>, Vec<(Topic, u64)>) {
+    async fn numbers_and_missed(feed: &mut Subscription) -> (Vec<u64>, Vec<(Topic, u64)>) {
         let mut taken = VecDeque::new();
         let missed = feed.take(&mut taken).await;
         (taken.iter().map(|numbered| numbered.number).collect(), missed.iter().collect())
@@ -357,79 +357,79 @@ mod tests {
 
     #[tokio::test]
     async fn topics_change_while_a_feed_is_read_and_numbers_go_on() {
-        let followers = Arc::new(Followers::default());
-        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
+        let subscribers = Arc::new(Subscribers::default());
+        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
         let topics = feed.topics();
-        followers.tell(&heard(Topic::Poll, 1));
-        followers.tell(&heard(Topic::Bitswap, 1));
+        subscribers.publish(&heard(Topic::Poll, 1));
+        subscribers.publish(&heard(Topic::Bitswap, 1));
         topics.set(Topics::ALL);
-        assert!(followers.want(Topic::Poll));
-        followers.tell(&heard(Topic::Poll, 1));
+        assert!(subscribers.has_subscribers(Topic::Poll));
+        subscribers.publish(&heard(Topic::Poll, 1));
         topics.set(Topics::default());
-        assert!(!followers.want(Topic::Bitswap));
-        followers.tell(&heard(Topic::Bitswap, 1));
+        assert!(!subscribers.has_subscribers(Topic::Bitswap));
+        subscribers.publish(&heard(Topic::Bitswap, 1));
         topics.set(Topics::only(Topic::Bitswap));
-        followers.tell(&heard(Topic::Bitswap, 1));
+        subscribers.publish(&heard(Topic::Bitswap, 1));
         assert_eq!(numbers(&mut feed).await, [0, 1, 2]);
         drop(feed);
         topics.set(Topics::ALL);
-        assert!(!followers.want(Topic::Poll), "a feed that is gone follows nothing");
+        assert!(!subscribers.has_subscribers(Topic::Poll), "a feed that is gone follows nothing");
     }
 
     #[tokio::test]
     async fn each_hears_its_topics_from_when_it_came() {
-        let followers = Arc::new(Followers::default());
-        assert!(!followers.want(Topic::Poll));
-        followers.tell(&heard(Topic::Poll, 1));
-        let mut polls = followers.follow(Topics::only(Topic::Poll));
-        let mut all = followers.follow(Topics::ALL);
-        assert!(followers.want(Topic::Poll));
+        let subscribers = Arc::new(Subscribers::default());
+        assert!(!subscribers.has_subscribers(Topic::Poll));
+        subscribers.publish(&heard(Topic::Poll, 1));
+        let mut polls = subscribers.subscribe(Topics::only(Topic::Poll));
+        let mut all = subscribers.subscribe(Topics::ALL);
+        assert!(subscribers.has_subscribers(Topic::Poll));
         for topic in [Topic::Poll, Topic::Bitswap, Topic::Poll] {
-            followers.tell(&heard(topic, 1));
+            subscribers.publish(&heard(topic, 1));
         }
         assert_eq!(numbers(&mut polls).await, [0, 1]);
         assert_eq!(numbers(&mut all).await, [0, 1, 2]);
         drop(all);
-        assert!(followers.want(Topic::Poll) && !followers.want(Topic::Bitswap));
+        assert!(subscribers.has_subscribers(Topic::Poll) && !subscribers.has_subscribers(Topic::Bitswap));
         drop(polls);
-        assert!(!followers.want(Topic::Poll));
+        assert!(!subscribers.has_subscribers(Topic::Poll));
     }
 
     #[tokio::test]
     async fn who_does_not_come_misses_the_newest_and_sees_it() {
-        let followers = Arc::new(Followers::default());
-        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
+        let subscribers = Arc::new(Subscribers::default());
+        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..MAX_QUEUED + 10 {
-            followers.tell(&heard(Topic::Bitswap, 1));
+            subscribers.publish(&heard(Topic::Bitswap, 1));
         }
         let (taken, missed) = numbers_and_missed(&mut feed).await;
         assert_eq!((taken.len(), taken.last()), (MAX_QUEUED, Some(&(MAX_QUEUED as u64 - 1))));
         assert_eq!(missed, [(Topic::Bitswap, 10)]);
-        followers.tell(&heard(Topic::Bitswap, 1));
+        subscribers.publish(&heard(Topic::Bitswap, 1));
         assert_eq!(numbers_and_missed(&mut feed).await, (vec![MAX_QUEUED as u64 + 10], vec![]));
     }
 
     #[tokio::test]
     async fn large_changes_are_bounded_by_their_bytes() {
-        let followers = Arc::new(Followers::default());
-        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
+        let subscribers = Arc::new(Subscribers::default());
+        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..4 {
-            followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
+            subscribers.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
         }
         assert_eq!(numbers(&mut feed).await, [0, 1]);
-        followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
+        subscribers.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
         assert_eq!(numbers(&mut feed).await, [4]);
     }
 
     #[tokio::test]
     async fn who_can_wait_is_told_when_there_is_room() {
-        let followers = Arc::new(Followers::default());
-        followers.room().await;
-        let mut feed = followers.follow(Topics::only(Topic::Bitswap));
+        let subscribers = Arc::new(Subscribers::default());
+        subscribers.wait_for_capacity().await;
+        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..=MAX_QUEUED / 2 {
-            followers.tell(&heard(Topic::Bitswap, 1));
+            subscribers.publish(&heard(Topic::Bitswap, 1));
         }
-        let mut room = std::pin::pin!(followers.room());
+        let mut room = std::pin::pin!(subscribers.wait_for_capacity());
         assert!(futures_util::poll!(&mut room).is_pending());
         numbers(&mut feed).await;
         room.await;
@@ -437,10 +437,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_that_goes_leaves_room() {
-        let followers = Arc::new(Followers::default());
-        let feed = followers.follow(Topics::only(Topic::Bitswap));
-        followers.tell(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
-        let mut room = std::pin::pin!(followers.room());
+        let subscribers = Arc::new(Subscribers::default());
+        let feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
+        subscribers.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
+        let mut room = std::pin::pin!(subscribers.wait_for_capacity());
         assert!(futures_util::poll!(&mut room).is_pending());
         drop(feed);
         room.await;

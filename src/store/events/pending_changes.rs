@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{DropReason, Dropped};
 use crate::model::ScraperId;
 
-/// Notes of what was not told yet.
+/// PendingChanges of what was not told yet.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct PendingChanges {
     /// By reason and by who had the loss. The sweep takes them each second; within it each scraper has at most one of each reason.
     losses: BTreeMap<(DropReason, Option<ScraperId>), u64>,
     /// What differs from what the journal says; `None` without one.
@@ -23,7 +23,7 @@ pub(super) struct Changes {
     pub(super) unclaimed: bool,
 }
 
-impl Notes {
+impl PendingChanges {
     /// From now on changes are noted.
     pub(super) fn keep_changes(&mut self) {
         self.changes = Some(Changes::default());
@@ -63,7 +63,7 @@ impl Notes {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether [`Notes::take_changes`] would give any.
+    /// Whether [`PendingChanges::take_changes`] would give any.
     pub(super) fn has_changes(&self) -> bool {
         let changes = self.changes.as_ref();
         changes.is_some_and(|changes| changes.unclaimed || !changes.scrapers.is_empty())

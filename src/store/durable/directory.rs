@@ -10,18 +10,18 @@ use nix::fcntl::OFlag;
 use super::OpenError;
 use crate::supervise::files::{FileLock, LockError, check_regular, create_directory};
 
-/// The file whose lock says that a process uses the folder. It stays empty.
+/// The file whose lock says that a process uses the directory. It stays empty.
 const LOCK: &str = "lock";
 
 /// Metrics may tell more than everybody on the machine should know.
-const FOLDER_MODE: u32 = 0o700;
+const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// The permission that the directory must not give: others could put files of their own in the place of ours.
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 
-/// A flat folder of files.
-pub(super) trait Folder: Send + Sync {
+/// A flat directory of files.
+pub(super) trait Directory: Send + Sync {
     /// What messages call a file.
     fn show(&self, name: &str) -> String;
     /// The names of all files.
@@ -50,26 +50,26 @@ pub(super) trait LogFile: Send {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 }
 
-/// A folder on disk that this process alone uses.
+/// A directory on disk that this process alone uses.
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    /// The folder itself, to be synced.
-    folder: File,
+    /// The directory itself, to be synced.
+    directory: File,
     /// Holds the lock for as long as it is open.
     _lock: FileLock,
 }
 
 impl Disk {
-    /// Takes the folder, making it if it is not there.
+    /// Takes the directory, making it if it is not there.
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let fail = |doing| {
             let path = path.display().to_string();
             move |why| OpenError::Io { path, doing, why }
         };
-        create_directory(path, FOLDER_MODE).map_err(fail("make the folder"))?;
-        let folder = File::open(path).map_err(fail("open the folder"))?;
-        let mode = folder.metadata().map_err(fail("read"))?.permissions().mode() & 0o7777;
+        create_directory(path, DIRECTORY_MODE).map_err(fail("make the directory"))?;
+        let directory = File::open(path).map_err(fail("open the directory"))?;
+        let mode = directory.metadata().map_err(fail("read"))?.permissions().mode() & 0o7777;
         if mode & WRITABLE_BY_OTHERS != 0 {
             let path = path.display().to_string();
             return Err(OpenError::TooOpen { path, mode });
@@ -86,7 +86,7 @@ impl Disk {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            folder,
+            directory,
             _lock: lock,
         })
     }
@@ -102,7 +102,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-impl Folder for Disk {
+impl Directory for Disk {
     fn show(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
     }
@@ -148,7 +148,7 @@ impl Folder for Disk {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.folder.sync_all()
+        self.directory.sync_all()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::folder::{Folder, LogFile};
+use super::directory::{Directory, LogFile};
 use super::lock;
 
 #[derive(Debug, Default, Clone)]
@@ -38,10 +38,10 @@ pub(super) struct Faults {
 
 /// The disk; clones are handles on the same one.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Pretend(Arc<Mutex<State>>);
+pub(super) struct FakeDisk(Arc<Mutex<State>>);
 
 struct Handle {
-    disk: Pretend,
+    disk: FakeDisk,
     inode: usize,
 }
 
@@ -68,7 +68,7 @@ impl State {
     }
 }
 
-impl Pretend {
+impl FakeDisk {
     pub(super) fn dies_after(self, life: u64) -> Self {
         lock(&self.0).life = Some(life);
         self
@@ -139,7 +139,7 @@ impl Pretend {
     }
 }
 
-impl Folder for Pretend {
+impl Directory for FakeDisk {
     fn show(&self, name: &str) -> String {
         name.to_owned()
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::steady::Moment;
+use super::monotonic::MonotonicTime;
 use crate::model::{Event, EventId, IdempotencyKey, Timestamp};
 
 /// How long a key is remembered.
@@ -14,7 +14,7 @@ const MAX_KEYS: usize = 100_000;
 
 /// What is known of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Used {
+pub(in crate::store) struct UsedKey {
     /// The event that it made.
     pub(in crate::store) id: EventId,
     /// The content of that event, as [`fingerprint`] has it.
@@ -25,20 +25,20 @@ pub(in crate::store) struct Used {
 
 /// The keys used lately.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct IdempotencyCache {
     /// Bounded by [`MAX_KEYS`].
-    used: HashMap<IdempotencyKey, (Used, Moment), foldhash::fast::RandomState>,
+    used: HashMap<IdempotencyKey, (UsedKey, MonotonicTime), foldhash::fast::RandomState>,
     /// The same keys, the oldest first. Where one was used again, only the place with its latest moment counts.
-    order: VecDeque<(IdempotencyKey, Moment)>,
+    order: VecDeque<(IdempotencyKey, MonotonicTime)>,
 }
 
-impl Keys {
-    pub(super) fn get(&self, key: &IdempotencyKey) -> Option<&Used> {
+impl IdempotencyCache {
+    pub(super) fn get(&self, key: &IdempotencyKey) -> Option<&UsedKey> {
         self.used.get(key).map(|(used, _)| used)
     }
 
     /// The keys in the order in which they were used.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&IdempotencyKey, &Used)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&IdempotencyKey, &UsedKey)> {
         self.order.iter().filter_map(|(key, since)| {
             let (key, (used, latest)) = self.used.get_key_value(key)?;
             (latest == since).then_some((key, used))
@@ -46,7 +46,7 @@ impl Keys {
     }
 
     /// Remembers a key, or what it was used for last.
-    pub(super) fn insert(&mut self, key: IdempotencyKey, used: Used, now: Moment) {
+    pub(super) fn insert(&mut self, key: IdempotencyKey, used: UsedKey, now: MonotonicTime) {
         self.used.insert(key.clone(), (used, now));
         self.order.push_back((key, now));
         if self.order.len() > MAX_KEYS {
@@ -55,7 +55,7 @@ impl Keys {
     }
 
     /// Forgets the keys that are too old.
-    pub(super) fn expire(&mut self, now: Moment) {
+    pub(super) fn expire(&mut self, now: MonotonicTime) {
         while self.order.front().is_some_and(|(_, since)| now.since(*since) >= REMEMBERED) {
             self.forget_oldest();
         }

@@ -13,9 +13,9 @@ const MAX_STEP_MILLIS: i64 = 10_000;
 
 /// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Moment(i64);
+pub struct MonotonicTime(i64);
 
-impl Moment {
+impl MonotonicTime {
     /// Before all others.
     pub(in crate::store) const FIRST: Self = Self(i64::MIN);
 
@@ -38,33 +38,33 @@ impl Moment {
 
 /// The clock.
 #[derive(Debug)]
-pub(in crate::store) struct Steady {
+pub(in crate::store) struct MonotonicClock {
     wall: Option<Timestamp>,
-    now: Moment,
-    /// The sum of the steps by which the wall clock was set, in milliseconds, since [`Steady::take_step`].
+    now: MonotonicTime,
+    /// The sum of the steps by which the wall clock was set, in milliseconds, since [`MonotonicClock::take_step`].
     set_by: i64,
 }
 
-impl Steady {
+impl MonotonicClock {
     pub(in crate::store) fn new() -> Self {
         Self {
             wall: None,
-            now: Moment(0),
+            now: MonotonicTime(0),
             set_by: 0,
         }
     }
 
     /// The last moment asked for.
-    pub(in crate::store) fn last(&self) -> Moment {
+    pub(in crate::store) fn last(&self) -> MonotonicTime {
         self.now
     }
 
     /// The same with the time of day then.
-    pub(in crate::store) fn last_both(&self) -> (Moment, Timestamp) {
+    pub(in crate::store) fn last_both(&self) -> (MonotonicTime, Timestamp) {
         (self.now, self.wall.unwrap_or_default())
     }
 
-    /// Returns true if the wall clock was set since the last [`Steady::take_step`].
+    /// Returns true if the wall clock was set since the last [`MonotonicClock::take_step`].
     pub(in crate::store) fn was_set(&self) -> bool {
         self.set_by != 0
     }
@@ -76,9 +76,9 @@ impl Steady {
 
     /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
     /// and moves nothing.
-    pub(in crate::store) fn at(&mut self, wall: Timestamp) -> Moment {
+    pub(in crate::store) fn at(&mut self, wall: Timestamp) -> MonotonicTime {
         let Some(before) = self.wall else {
-            (self.wall, self.now) = (Some(wall), Moment(wall.as_millis()));
+            (self.wall, self.now) = (Some(wall), MonotonicTime(wall.as_millis()));
             return self.now;
         };
         let step = wall.as_millis().saturating_sub(before.as_millis());
@@ -98,34 +98,34 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_is_no_time_that_passed() {
-        let mut steady = Steady::new();
-        let mut at = |millis| steady.at(Timestamp::from_millis(millis)).0;
+        let mut clock = MonotonicClock::new();
+        let mut at = |millis| clock.at(Timestamp::from_millis(millis)).0;
         assert_eq!((at(1_000), at(2_500)), (1_000, 2_500));
         assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
         assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
         assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
-        assert!(steady.was_set());
+        assert!(clock.was_set());
         assert_eq!(
-            steady.take_step(),
+            clock.take_step(),
             1_050 - 13_700,
             "what is left of the wall clock when the time that passed is taken off"
         );
-        assert!(!steady.was_set());
+        assert!(!clock.was_set());
     }
 
     #[test]
     fn ages_are_taken_off_and_never_below_zero() {
-        let now = Moment(5_000);
+        let now = MonotonicTime(5_000);
         assert_eq!(now.since(now.before(Duration::from_secs(7))), Duration::from_secs(7));
-        assert!(Moment::FIRST < now.before(Duration::MAX));
+        assert!(MonotonicTime::FIRST < now.before(Duration::MAX));
         assert_eq!(now.before(Duration::ZERO), now);
     }
 
     #[test]
     fn what_bears_a_later_time_happened_by_now() {
-        let now = Moment(5_000);
+        let now = MonotonicTime(5_000);
         assert_eq!(now.of(Timestamp::from_millis(9_000)), now);
         assert_eq!(now.since(now.of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
-        assert_eq!(Moment(1).since(now), Duration::ZERO);
+        assert_eq!(MonotonicTime(1).since(now), Duration::ZERO);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use super::latest::{Latest, Prepared};
+use super::app_table::{AppTable, ParsedUpdate};
 use super::{App, Refused};
 use crate::model::{AppName, Timestamp};
 
@@ -14,7 +14,7 @@ pub(super) type FamilyKey = Arc<[u8]>;
 
 /// An application's place in the order of first sight, and what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct SavedPosition {
     /// The place.
     pub(super) order: u64,
     /// When the application was first seen.
@@ -53,16 +53,16 @@ pub(super) enum Wake {
 
 /// Which applications have changed since somebody asked.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(super) struct DirtyApps {
     /// By place. Bounded by the applications there are and those that there were when somebody asked last.
     orders: HashSet<u64, foldhash::fast::RandomState>,
     /// Places from this one on were given since then: who comes and goes in between leaves no trace.
     fresh: u64,
-    /// Gets one message for the first change after each [`Latest::take_changes`].
+    /// Gets one message for the first change after each [`AppTable::take_changes`].
     writer: Option<Sender<Wake>>,
 }
 
-impl Touched {
+impl DirtyApps {
     /// An application in this place has changed.
     pub(super) fn touch(&mut self, order: u64) {
         if self.orders.is_empty() {
@@ -88,35 +88,35 @@ impl Touched {
     }
 }
 
-impl Latest {
+impl AppTable {
     /// From now on changes are noted.
     pub(super) fn note_changes(&mut self) {
-        self.touched = Some(Touched::default());
+        self.dirty = Some(DirtyApps::default());
     }
 
-    /// From now on the first change after each [`Latest::take_changes`] wakes the writer; so do changes that wait already.
+    /// From now on the first change after each [`AppTable::take_changes`] wakes the writer; so do changes that wait already.
     pub(super) fn wake_writer(&mut self, writer: Sender<Wake>) {
-        if let Some(touched) = &mut self.touched {
-            touched.writer = Some(writer);
-            if !touched.orders.is_empty() {
-                touched.wake();
+        if let Some(dirty) = &mut self.dirty {
+            dirty.writer = Some(writer);
+            if !dirty.orders.is_empty() {
+                dirty.wake();
             }
         }
     }
 
     /// Has it written down when the wall clock was set: what was written before is as old as it was.
     pub(super) fn note_step(&mut self) {
-        if let Some(touched) = self.touched.as_ref().filter(|_| self.clock.was_set()) {
-            touched.wake();
+        if let Some(dirty) = self.dirty.as_ref().filter(|_| self.clock.was_set()) {
+            dirty.wake();
         }
     }
 
     /// The places of the applications that have changed since the last call.
     pub(super) fn take_changes(&mut self) -> HashSet<u64, foldhash::fast::RandomState> {
         let fresh = self.next_order();
-        self.touched.as_mut().map_or_else(HashSet::default, |touched| {
-            touched.fresh = fresh;
-            std::mem::take(&mut touched.orders)
+        self.dirty.as_mut().map_or_else(HashSet::default, |dirty| {
+            dirty.fresh = fresh;
+            std::mem::take(&mut dirty.orders)
         })
     }
 
@@ -133,15 +133,15 @@ impl Latest {
     ///
     /// # Errors
     /// When there is no room for it any more.
-    pub(super) fn restore(&mut self, standing: Standing, update: Prepared, age: Duration) -> Result<(), Refused> {
-        self.reserve(update.app.clone(), standing);
+    pub(super) fn restore(&mut self, position: SavedPosition, update: ParsedUpdate, age: Duration) -> Result<(), Refused> {
+        self.reserve(update.app.clone(), position);
         let refreshed = self.clock.last().before(age);
         self.put_at(update, refreshed).map(drop)
     }
 
     /// Keeps a place for an application that was there before the restart and has to come again by itself.
-    pub(super) fn reserve(&mut self, name: AppName, standing: Standing) {
-        self.skip_orders(standing.order);
-        self.reserved.insert(name, standing);
+    pub(super) fn reserve(&mut self, name: AppName, position: SavedPosition) {
+        self.skip_orders(position.order);
+        self.reserved.insert(name, position);
     }
 }

@@ -22,20 +22,20 @@ const PAUSE: Duration = Duration::from_millis(1);
 const REST_EVERY: Duration = Duration::from_secs(75);
 
 /// Forgets pushed applications that were not updated for too long, scrapers that do not come, and events that nobody needs.
-pub struct Expiry {
+pub struct Housekeeping {
     inlet: Inlet,
     clock: Clock,
     forgotten: Box<dyn Fn(&AppName) + Send + Sync>,
     dropped: Box<dyn Fn(&Dropped) + Send + Sync>,
 }
 
-impl std::fmt::Debug for Expiry {
+impl std::fmt::Debug for Housekeeping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Expiry").finish_non_exhaustive()
+        f.debug_struct("Housekeeping").finish_non_exhaustive()
     }
 }
 
-impl Expiry {
+impl Housekeeping {
     /// A part that asks `clock` for the time, calls `forgotten` for each application it forgets, and `dropped` for events that
     /// somebody will not get.
     pub fn new(
@@ -64,9 +64,9 @@ impl Expiry {
     }
 }
 
-impl Service for Expiry {
+impl Service for Housekeeping {
     fn name(&self) -> &str {
-        "expiry"
+        "housekeeping"
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
@@ -78,7 +78,7 @@ impl Service for Expiry {
                 if last_rest.elapsed() >= REST_EVERY {
                     last_rest = Instant::now();
                     let inlet = self.inlet.clone();
-                    blocking(move || inlet.rest()).await;
+                    blocking(move || inlet.evict_idle()).await;
                 }
                 let now = (self.clock)();
                 self.expire(now, &stop).await;

@@ -11,10 +11,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Health;
 use super::app_log::AppLog;
-use super::health::Told;
-use super::writer::Writer;
+use super::health::StatusCallback;
+use super::writer::JournalWriter;
 use crate::store::Shared;
-use crate::store::recall::Wake;
+use crate::store::persistence::Wake;
 use crate::supervise::Service;
 
 /// From one writing of the applications to the next, its own time included: with a second for the writing, what a restart
@@ -26,32 +26,32 @@ const APPS_EVERY: Duration = Duration::from_secs(4);
 const APPS_PAUSE: Duration = Duration::from_millis(500);
 
 /// What writes, before it runs. Until then events wait.
-pub struct Keeper {
-    pub(super) writer: Writer,
+pub struct Persistence {
+    pub(super) writer: JournalWriter,
     pub(super) apps: AppLog,
     pub(super) shared: Arc<Shared>,
 }
 
-impl std::fmt::Debug for Keeper {
+impl std::fmt::Debug for Persistence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper").finish_non_exhaustive()
+        f.debug_struct("Persistence").finish_non_exhaustive()
     }
 }
 
-impl Keeper {
+impl Persistence {
     /// Starts to write. `told` hears which log cannot be written and why, and `None` once it can be again.
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn start(self, told: impl Fn(&'static str, Option<&str>) + Send + Sync + 'static) -> io::Result<Running> {
-        let told: Told = Arc::new(told);
+    pub fn start(self, on_change: impl Fn(&'static str, Option<&str>) + Send + Sync + 'static) -> io::Result<PersistenceHandle> {
+        let on_change: StatusCallback = Arc::new(on_change);
         let Self { writer, apps, shared } = self;
         let (wake_apps, woken) = mpsc::channel();
-        let door = Arc::clone(&shared);
-        let health = Health::new("events", Arc::clone(&told));
+        let journal = Arc::clone(&shared);
+        let health = Health::new("events", Arc::clone(&on_change));
         let events = Thread::start("events-log", move || writer.run(health))?;
-        let health = Health::new("applications", told);
-        shared.latest().wake_writer(wake_apps.clone());
+        let health = Health::new("applications", on_change);
+        shared.table().wake_writer(wake_apps.clone());
         let work = AppsWriter {
             log: apps,
             shared,
@@ -59,10 +59,10 @@ impl Keeper {
             health,
         };
         let apps = Thread::start("apps-log", move || work.run())?;
-        Ok(Running {
+        Ok(PersistenceHandle {
             threads: [events, apps],
             wake_apps,
-            door,
+            journal,
         })
     }
 }
@@ -90,13 +90,13 @@ impl Thread {
 
 /// The writing threads. Dropped, it tells them to write what waits and end.
 #[derive(Debug)]
-pub struct Running {
+pub struct PersistenceHandle {
     threads: [Thread; 2],
     wake_apps: Sender<Wake>,
-    door: Arc<Shared>,
+    journal: Arc<Shared>,
 }
 
-impl Running {
+impl PersistenceHandle {
     /// A part that falls when a thread does.
     #[must_use]
     pub fn watch(&self) -> impl Service + use<> {
@@ -113,10 +113,10 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for PersistenceHandle {
     fn drop(&mut self) {
-        if let Some(door) = &self.door.journal {
-            door.stop();
+        if let Some(journal) = &self.journal.journal {
+            journal.stop();
         }
         // A thread that has ended needs no telling.
         let _ = self.wake_apps.send(Wake::Stop);
@@ -183,13 +183,13 @@ impl AppsWriter {
             let stopping = self.wait(times.earliest, pending);
             let began = Instant::now();
             let outcome = match stopping {
-                true => self.log.finish(&self.shared.latest),
-                false => self.log.write_changes(&self.shared.latest),
+                true => self.log.finish(&self.shared.table),
+                false => self.log.write_changes(&self.shared.table),
             };
             pending = outcome.is_err();
             match outcome {
-                Ok(()) => self.health.well(),
-                Err(error) => self.health.ill(&format!("{}: {error}", self.log.show())),
+                Ok(()) => self.health.recovered(),
+                Err(error) => self.health.failed(&format!("{}: {error}", self.log.show())),
             }
             if stopping {
                 return;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Recorded;
-use super::keys::Used;
+use super::StoredEvent;
+use super::idempotency::UsedKey;
 use crate::model::{IdempotencyKey, ScraperId, Timestamp};
 
 /// One change of the state. Applied in order to an empty state, the entries make the same state again.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::store) enum Entry {
+pub(in crate::store) enum JournalEntry {
     /// What comes before all others: where the numbering goes on.
     Start {
         /// The number of the first event kept.
@@ -19,7 +19,7 @@ pub(in crate::store) enum Entry {
     /// An event was accepted.
     Event {
         /// The event.
-        record: Arc<Recorded>,
+        record: Arc<StoredEvent>,
         /// The key its producer gave it.
         key: Option<IdempotencyKey>,
     },
@@ -28,7 +28,7 @@ pub(in crate::store) enum Entry {
         /// The key.
         key: IdempotencyKey,
         /// What it was used for.
-        used: Used,
+        used: UsedKey,
     },
     /// What a scraper still has to get, replacing what was said of it before.
     Cursor {
