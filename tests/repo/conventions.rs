@@ -28,7 +28,7 @@ const INLINE_TESTS: &[(&str, usize)] = &[
     ("cli", 3),
     ("config", 6),
     ("daemon", 2),
-    ("http", 8),
+    ("http", 9),
     ("outlets", 13),
     ("peer", 22),
     ("store", 10),
