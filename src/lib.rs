@@ -21,7 +21,7 @@
 //!
 //! A listener of [`supervise`] accepts a connection and gives it a slot. A decoder of [`wire`] turns its bytes into messages.
 //! The receiver in [`sources`] adds where it came from and when, and [`store::Inlet::put`] swaps the application's entry under a
-//! short lock. A scraper's request comes through the door of [`http`] to a handler in [`outlets`], which takes what
+//! short lock. A scraper's request comes through the service of [`http`] to a handler in [`outlets`], which takes what
 //! [`store::View`] shows: a list of [`bytes::Bytes`] with a known length, written without being copied again.
 //!
 //! ## Rooms

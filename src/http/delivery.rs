@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::connection::Shared;
+use super::connection::SharedConnection;
 
 /// What became of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl TrackedResponse {
 #[derive(Clone)]
 pub struct Delivery {
     pub(super) tracked: Arc<TrackedResponse>,
-    pub(super) shared: Weak<Shared>,
+    pub(super) shared: Weak<SharedConnection>,
 }
 
 impl Delivery {
@@ -76,12 +76,12 @@ impl Delivery {
     /// [`Fate::Returned`]; none while the response is still being written, because then it is simply another scrape at the same time.
     /// The callback has run when this returns a fate; call it with no lock held that the callback takes.
     #[must_use]
-    pub fn ask(&self) -> Option<Fate> {
+    pub fn settle_now(&self) -> Option<Fate> {
         if let Some(fate) = self.fate() {
             return Some(fate);
         }
         match self.shared.upgrade() {
-            Some(shared) => shared.ask(&self.tracked),
+            Some(shared) => shared.settle_now(&self.tracked),
             None => Some(self.tracked.settle(Fate::Returned)),
         }
     }

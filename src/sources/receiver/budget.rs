@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::http::Allowance;
+use crate::http::MemoryBudget;
 
 /// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
 /// the number of slots bounds the sum.
@@ -72,7 +72,7 @@ impl Budget {
 
 impl Hold {
     /// Makes sure that a buffer of `bytes` is covered, waiting for others to give back where the budget is used up.
-    pub async fn cover(&mut self, bytes: usize) {
+    pub async fn reserve(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted <= self.bytes {
             return;
@@ -88,7 +88,7 @@ impl Hold {
         }
     }
 
-    /// As [`Hold::cover`], but only if the budget has room for it at this moment; whether it has.
+    /// As [`Hold::reserve`], but only if the budget has room for it at this moment; whether it has.
     pub fn try_cover(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         wanted <= self.bytes || self.take(wanted, false)
@@ -125,9 +125,9 @@ impl Hold {
     }
 }
 
-impl Allowance for Hold {
-    async fn cover(&mut self, bytes: usize) {
-        Self::cover(self, bytes).await;
+impl MemoryBudget for Hold {
+    async fn reserve(&mut self, bytes: usize) {
+        Self::reserve(self, bytes).await;
     }
 }
 
@@ -152,26 +152,26 @@ mod tests {
     fn small_buffers_never_wait() {
         let budget = Budget::new(0);
         let (mut a, mut b) = (budget.hold(), budget.hold());
-        assert!(a.cover(FREE_BYTES).now_or_never().is_some());
-        assert!(b.cover(FREE_BYTES).now_or_never().is_some());
+        assert!(a.reserve(FREE_BYTES).now_or_never().is_some());
+        assert!(b.reserve(FREE_BYTES).now_or_never().is_some());
     }
 
     #[test]
     fn one_at_a_time_may_overdraw() {
         let budget = Budget::new(10 * KIB);
         let (mut a, mut b, mut c) = (budget.hold(), budget.hold(), budget.hold());
-        assert!(a.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some());
+        assert!(a.reserve(FREE_BYTES + 8 * KIB).now_or_never().is_some());
         assert!(
-            b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
+            b.reserve(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
             "the first one beyond the limit overdraws"
         );
         assert!(
-            b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
+            b.reserve(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
             "and may finish its message"
         );
-        assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
+        assert!(c.reserve(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
         b.keep(0);
-        assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());
+        assert!(c.reserve(FREE_BYTES + KIB).now_or_never().is_some());
         drop((a, b, c));
         assert_eq!(budget.state().used, 0);
     }
@@ -193,9 +193,9 @@ mod tests {
     async fn a_waiter_goes_on_when_another_leaves() {
         let budget = Budget::new(0);
         let mut first = budget.hold();
-        first.cover(FREE_BYTES + 1).await;
+        first.reserve(FREE_BYTES + 1).await;
         let mut second = budget.hold();
-        let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+        let waiting = tokio::spawn(async move { second.reserve(FREE_BYTES + 1).await });
         tokio::task::yield_now().await;
         drop(first);
         assert!(waiting.await.is_ok());
@@ -205,9 +205,9 @@ mod tests {
     async fn a_raised_limit_wakes_the_waiters() {
         let budget = Budget::new(0);
         let mut first = budget.hold();
-        first.cover(FREE_BYTES + 1).await;
+        first.reserve(FREE_BYTES + 1).await;
         let mut second = budget.hold();
-        let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+        let waiting = tokio::spawn(async move { second.reserve(FREE_BYTES + 1).await });
         tokio::task::yield_now().await;
         budget.set_limit(KIB);
         assert!(waiting.await.is_ok());

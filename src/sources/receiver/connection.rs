@@ -167,7 +167,7 @@ impl<'a> Conversation<'a> {
             return wanted.min(FREE_BYTES - held);
         }
         let since = Instant::now();
-        self.hold.cover(held + wanted).await;
+        self.hold.reserve(held + wanted).await;
         // The sender is not to blame for the time that it had to wait for memory.
         self.clock.forgive(since.elapsed());
         wanted
