@@ -10,7 +10,7 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use exporter_proxy::exposition::Exposition;
-use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Exposed, Rules, Selection, Update};
+use exporter_proxy::exposition::catalog::{Catalog, Duplicates, RenderedSegments, Rules, Selection, Update};
 use exporter_proxy::exposition::gzip::{Compressor, Effort};
 use exporter_proxy::exposition::negotiate::Escaping;
 use exporter_proxy::exposition::render::Variant;
@@ -77,7 +77,7 @@ impl World {
         assert!(self.catalog.update(update).conflicts.is_empty(), "the workload is clean");
     }
 
-    fn answer(&mut self, variant: Variant) -> Exposed {
+    fn answer(&mut self, variant: Variant) -> RenderedSegments {
         self.catalog.plan(variant, Selection::Everything).render()
     }
 }

@@ -64,7 +64,7 @@ pub struct Exposed(Arc<Shown>);
 struct Shown {
     chunks: Vec<Arc<Chunk>>,
     /// What applications say under the proxy's own names, to be merged with what the proxy says.
-    merged: Option<catalog::Exposed>,
+    merged: Option<catalog::RenderedSegments>,
     /// All chunks as one piece, and how well they were compressed when it was made.
     joined: Mutex<Option<(u64, Arc<Piece>)>>,
     /// True if each chunk has a compressed form, which it keeps.
@@ -117,7 +117,7 @@ impl Prepared {
     /// No application.
     pub(super) fn nothing(shared: Arc<Shared>, variant: Variant) -> Self {
         let nothing = if shared.reads {
-            Exposed::merged(catalog::Exposed::nothing(variant))
+            Exposed::merged(catalog::RenderedSegments::nothing(variant))
         } else {
             Exposed::raw(Vec::new())
         };
@@ -206,7 +206,7 @@ impl One {
 }
 
 impl Exposed {
-    pub(super) fn merged(exposed: catalog::Exposed) -> Self {
+    pub(super) fn merged(exposed: catalog::RenderedSegments) -> Self {
         Self::new(exposed.chunks().to_vec(), Some(exposed))
     }
 
@@ -227,7 +227,7 @@ impl Exposed {
         Self::new(chunks, None)
     }
 
-    fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::Exposed>) -> Self {
+    fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::RenderedSegments>) -> Self {
         Self(Arc::new(Shown {
             chunks,
             merged,
@@ -308,7 +308,7 @@ impl Exposed {
     /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
     #[must_use]
     pub fn mixes(&self) -> bool {
-        self.0.merged.as_ref().is_some_and(catalog::Exposed::has_reserved)
+        self.0.merged.as_ref().is_some_and(catalog::RenderedSegments::has_reserved)
     }
 
     /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::entry::{Entry, Form};
+use super::entry::{Entry, OpenMetricsForm};
 use super::paged::{Id, PagedVec};
 use super::text_family::TextFamily;
 use crate::exposition::Exposition;
@@ -45,7 +45,7 @@ pub(super) struct App {
     /// The number of its series, or groups of series, that other apps have as well.
     pub(super) duplicates: u64,
     /// The number of its families with which it contradicts other apps.
-    pub(super) notes: u32,
+    pub(super) conflicts: u32,
 }
 
 /// A family of an app.
@@ -57,7 +57,7 @@ pub(super) struct AppFamily {
     /// Its entry; [`Id::NONE`] until it is bound.
     pub(super) entry: Id<Entry>,
     /// Its form under OpenMetrics while it is private.
-    pub(super) form: Form,
+    pub(super) form: OpenMetricsForm,
     /// True if its entry is shared.
     pub(super) shared: bool,
     /// True if its series carry the disambiguating label.
@@ -83,7 +83,7 @@ impl App {
             version: 0,
             remembered: Arc::default(),
             duplicates: 0,
-            notes: 0,
+            conflicts: 0,
         }
     }
 

@@ -5,9 +5,9 @@
 //! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;
-use super::entry::{Entry, Form};
+use super::entry::{Entry, OpenMetricsForm};
 use super::paged::Id;
-use super::text_family::{Role, Shape};
+use super::text_family::{OpenMetricsRole, Shape};
 use crate::exposition::{Kind, Suffix};
 
 /// A family as far as forms depend on it.
@@ -16,7 +16,7 @@ struct Named<'a> {
     kind: Kind,
     shape: Shape,
     /// The role of all contributions, if they agree and are valid.
-    role: Option<Role>,
+    role: Option<OpenMetricsRole>,
     in_conflict: bool,
     /// True if one app contributes to it.
     single: bool,
@@ -26,7 +26,7 @@ struct Named<'a> {
 
 impl Catalog {
     /// Decides on the form of a family again. The entry may be gone.
-    pub(super) fn reform(&mut self, id: Id<Entry>) {
+    pub(super) fn update_form(&mut self, id: Id<Entry>) {
         let Some(entry) = self.families.entries.get(id) else { return };
         let key = self.families.key(&self.apps.slots, id);
         let form = self.form(&self.named(id, &key));
@@ -58,7 +58,7 @@ impl Catalog {
                     key,
                     kind: family.text.kind,
                     shape: family.text.shape(),
-                    role: family.text.fit.then_some(family.text.role),
+                    role: family.text.valid.then_some(family.text.role),
                     in_conflict: false,
                     single: true,
                     labelled: family.labelled,
@@ -71,7 +71,7 @@ impl Catalog {
                 shape: shared.shape(),
                 role: shared.common_role(),
                 in_conflict: shared.in_conflict,
-                single: shared.of.len() == 1,
+                single: shared.contributions.len() == 1,
                 labelled: shared.labelled > 0,
                 rank: shared.rank,
             },
@@ -80,32 +80,32 @@ impl Catalog {
 
     /// True if a family has contributions with this role.
     fn has_role(&self, id: Id<Entry>, kind: Kind) -> bool {
-        let role = Role { kind, primary: true };
+        let role = OpenMetricsRole { kind, primary: true };
         match &self.families.entries[id] {
             Entry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
             Entry::Shared(shared) => !shared.in_conflict && shared.has_role(role),
         }
     }
 
-    fn form(&self, family: &Named<'_>) -> Form {
+    fn form(&self, family: &Named<'_>) -> OpenMetricsForm {
         match family.role {
-            Some(Role { kind, primary: true }) => self.primary_form(family, kind),
-            Some(Role { kind, primary: false }) => {
+            Some(OpenMetricsRole { kind, primary: true }) => self.primary_form(family, kind),
+            Some(OpenMetricsRole { kind, primary: false }) => {
                 let primary = self.primary_of(family, kind).and_then(|id| {
                     let key = self.families.key(&self.apps.slots, id);
                     let primary = self.named(id, &key);
-                    (primary.role == Some(Role { kind, primary: true })).then(|| self.primary_form(&primary, kind))
+                    (primary.role == Some(OpenMetricsRole { kind, primary: true })).then(|| self.primary_form(&primary, kind))
                 });
                 match primary {
-                    Some(Form::Typed(_)) => Form::Inside,
-                    Some(Form::Inside | Form::Plain(_) | Form::Split) | None => untyped(family),
+                    Some(OpenMetricsForm::Typed(_)) => OpenMetricsForm::Inside,
+                    Some(OpenMetricsForm::Inside | OpenMetricsForm::Plain(_) | OpenMetricsForm::Split) | None => untyped(family),
                 }
             }
             None => untyped(family),
         }
     }
 
-    fn primary_form(&self, family: &Named<'_>, kind: Kind) -> Form {
+    fn primary_form(&self, family: &Named<'_>, kind: Kind) -> OpenMetricsForm {
         use Suffix::{Created, GCount, GSum};
         let key = family.key;
         let free = !family.in_conflict
@@ -121,7 +121,7 @@ impl Catalog {
                     .strip_suffix(b"_bucket")
                     .is_some_and(|base| family.single && self.is_free(base) && self.has_free(family, kind, base, &[GCount, GSum])),
             };
-        if free { Form::Typed(kind) } else { untyped(family) }
+        if free { OpenMetricsForm::Typed(kind) } else { untyped(family) }
     }
 
     fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<Entry>> {
@@ -145,7 +145,7 @@ impl Catalog {
         claimed.all(|id| {
             let part = self.named(id, &[]);
             // The disambiguating label must have the same name everywhere, because the primary's is exposed on all.
-            part.role == Some(Role { kind, primary: false }) && (!primary.labelled || part.rank == primary.rank)
+            part.role == Some(OpenMetricsRole { kind, primary: false }) && (!primary.labelled || part.rank == primary.rank)
         })
     }
 
@@ -190,10 +190,10 @@ impl Catalog {
 }
 
 /// The form of a family that OpenMetrics cannot have with its type.
-fn untyped(family: &Named<'_>) -> Form {
+fn untyped(family: &Named<'_>) -> OpenMetricsForm {
     match (family.shape, family.kind) {
-        (Shape::Histogram | Shape::Summary, _) => Form::Split,
-        (Shape::Scalar, Kind::Gauge) => Form::Plain(Kind::Gauge),
-        (Shape::Scalar, _) => Form::Plain(Kind::Unknown),
+        (Shape::Histogram | Shape::Summary, _) => OpenMetricsForm::Split,
+        (Shape::Scalar, Kind::Gauge) => OpenMetricsForm::Plain(Kind::Gauge),
+        (Shape::Scalar, _) => OpenMetricsForm::Plain(Kind::Unknown),
     }
 }

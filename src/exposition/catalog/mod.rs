@@ -50,7 +50,7 @@ use sharded::ShardedTable;
 use tail::Tails;
 
 pub use conflicts::{Conflict, Conflicts, MAX_CONFLICTS_LISTED};
-pub use plan::{Exposed, Plan, PlannedSegment, Selection, render_single};
+pub use plan::{Plan, PlannedSegment, RenderedSegments, Selection, render_single};
 pub use rules::{Duplicates, Rules};
 pub use update::{Outcome, Update};
 
@@ -182,7 +182,7 @@ impl Catalog {
         self.app(app).map_or(0, |(_, app)| app.duplicates)
     }
 
-    /// The keys of an app's families that carry the disambiguating label, whether it has them at the moment or not.
+    /// The keys of an app's families that carry the disambiguating label, also those that it does not have at the moment.
     #[must_use]
     pub fn labelled(&self, app: &str) -> Vec<Arc<[u8]>> {
         let Some((_, app)) = self.app(app) else { return Vec::new() };

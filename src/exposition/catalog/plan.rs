@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
-use super::entry::{Entry, Only, Placement, Shared};
+use super::entry::{AppRange, Entry, Placement, Shared};
 use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
@@ -65,7 +65,7 @@ impl ReservedFamilies {
 
 /// A rendered response but for its tail, which differs each time.
 #[derive(Debug)]
-pub struct Exposed {
+pub struct RenderedSegments {
     variant: Variant,
     chunks: Vec<Arc<Chunk>>,
     reserved: Vec<Arc<ReservedFamilies>>,
@@ -166,8 +166,12 @@ impl Catalog {
         }
         let Some(shared) = self.shared_mut(id) else { return };
         let Placement::Large(list) = &mut shared.placement else { return };
-        let of = &shared.of;
-        list.rebalance(|from, to| of.among(Only::Range(from, to)).map(|(app, it)| (app, it.bytes as usize)).collect());
+        let of = &shared.contributions;
+        list.rebalance(|from, to| {
+            of.among(AppRange::Range(from, to))
+                .map(|(app, it)| (app, it.bytes as usize))
+                .collect()
+        });
         let bytes = list.bytes();
         if bytes < MIN_SEGMENT_BYTES {
             let group = self.group_for(id, bytes);
@@ -205,7 +209,7 @@ impl Plan {
 
     /// Renders the segments that are not rendered yet, and keeps them for other responses.
     #[must_use]
-    pub fn render(self) -> Exposed {
+    pub fn render(self) -> RenderedSegments {
         let mut chunks = Vec::new();
         let mut reserved = Vec::new();
         let mut tails = Arc::default();
@@ -229,7 +233,7 @@ impl Plan {
             }
         }
         chunks.retain(|chunk| !chunk.is_empty());
-        Exposed {
+        RenderedSegments {
             variant: self.variant,
             chunks,
             reserved,
@@ -271,7 +275,7 @@ impl Plan {
             let Placement::Large(list) = &shared.placement else { continue };
             segments.extend(list.segments().map(|(from, to, segment)| PlannedSegment {
                 segment,
-                contents: Contents::Large(id, shared, Only::Range(from, to)),
+                contents: Contents::Large(id, shared, AppRange::Range(from, to)),
             }));
         }
         segments
@@ -298,7 +302,7 @@ impl Plan {
             Contents::Group(group) => render(1, &|| {
                 let mut items = Vec::new();
                 for &id in &group.families {
-                    catalog.shared_family(id, Only::ALL, variant, &mut items);
+                    catalog.shared_family(id, AppRange::ALL, variant, &mut items);
                 }
                 vec![items]
             }),
@@ -329,7 +333,7 @@ enum Contents<'a> {
     /// Small shared families.
     Group(&'a Group),
     /// Some apps' part of a large shared family.
-    Large(Id<Entry>, &'a Shared, Only),
+    Large(Id<Entry>, &'a Shared, AppRange),
 }
 
 impl PlannedSegment<'_> {
@@ -372,7 +376,7 @@ fn rendered(
     chunks
 }
 
-impl Exposed {
+impl RenderedSegments {
     /// The response about no app.
     #[must_use]
     pub fn nothing(variant: Variant) -> Self {
@@ -438,7 +442,7 @@ impl Exposed {
         tail
     }
 
-    /// [`Exposed::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
+    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
     /// families of the same names.
     #[must_use]
     pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
@@ -460,7 +464,7 @@ impl Exposed {
 
 /// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
-pub fn render_single(exposition: &Arc<Exposition>, variant: Variant) -> Exposed {
+pub fn render_single(exposition: &Arc<Exposition>, variant: Variant) -> RenderedSegments {
     let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
     let name = AppName::new("single").expect("a short name of printable characters");
     let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);

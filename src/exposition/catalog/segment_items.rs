@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
-use super::entry::{Contribution, Entry, Form, Only, Shared};
+use super::entry::{AppRange, Contribution, Entry, OpenMetricsForm, Shared};
 use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
@@ -23,7 +23,7 @@ const SPLIT: [Option<Suffix>; 4] = [Some(Suffix::Bare), Some(Suffix::Bucket), So
 #[derive(Clone, Copy)]
 struct Exposure {
     kind: Kind,
-    form: Form,
+    form: OpenMetricsForm,
 }
 
 impl Catalog {
@@ -43,13 +43,13 @@ impl Catalog {
         let (app, mut items) = (&self.apps.slots[id], Vec::new());
         for family in app.families.iter() {
             if family.shared {
-                self.shared_family(family.entry, Only::App(id), variant, &mut items);
+                self.shared_family(family.entry, AppRange::App(id), variant, &mut items);
             } else {
                 self.private_family(app, family, variant, &mut items);
             }
         }
         for entry in self.derived_entries(app) {
-            self.shared_family(entry, Only::App(id), variant, &mut items);
+            self.shared_family(entry, AppRange::App(id), variant, &mut items);
         }
         items
     }
@@ -84,7 +84,7 @@ impl Catalog {
     }
 
     /// A shared family in one piece.
-    pub(super) fn shared_family(&self, id: Id<Entry>, only: Only, variant: Variant, items: &mut Vec<Item>) {
+    pub(super) fn shared_family(&self, id: Id<Entry>, only: AppRange, variant: Variant, items: &mut Vec<Item>) {
         let Some(shared) = self.shared(id) else { return };
         for &suffix in sections(shared.form, variant) {
             self.section(id, shared, only, variant, suffix, items);
@@ -96,7 +96,7 @@ impl Catalog {
         &self,
         id: Id<Entry>,
         shared: &Shared,
-        only: Only,
+        only: AppRange,
         variant: Variant,
         suffix: Option<Suffix>,
         items: &mut Vec<Item>,
@@ -105,7 +105,7 @@ impl Catalog {
             kind: shared.kind(),
             form: shared.form,
         };
-        let mut of_section = shared.of.among(only).filter_map(|(app, contribution)| {
+        let mut of_section = shared.contributions.among(only).filter_map(|(app, contribution)| {
             let (owner, text) = (&self.apps.slots[app], shared.exposed(contribution));
             let additions = self.additions_of(shared, owner, contribution);
             let mut item = item(owner, &text, exposure, variant, suffix, additions)?;
@@ -127,8 +127,10 @@ impl Catalog {
             return;
         }
         let begins = match only {
-            Only::App(_) => true,
-            Only::Range(from, _) => first_exposed(shared, exposure, variant, suffix, &self.apps.slots).is_none_or(|first| from <= first),
+            AppRange::App(_) => true,
+            AppRange::Range(from, _) => {
+                first_exposed(shared, exposure, variant, suffix, &self.apps.slots).is_none_or(|first| from <= first)
+            }
         };
         if begins && let Some((app, text, mut item)) = of_section.next() {
             item.header = header(header_name(app, &text, exposure, variant, suffix));
@@ -153,7 +155,7 @@ impl Catalog {
 
     fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: Variant, suffix: Option<Suffix>) -> Header {
         let of = |app: AppId| {
-            let family = shared.of.get(app)?.text.family;
+            let family = shared.contributions.get(app)?.text.family;
             let exposition = &self.apps.slots[app].exposition;
             Some((exposition, &exposition.families()[family as usize]))
         };
@@ -178,11 +180,11 @@ impl Catalog {
 }
 
 /// The sections of a family: none where it is part of another one, several where it goes out as several families.
-pub(super) const fn sections(form: Form, variant: Variant) -> &'static [Option<Suffix>] {
+pub(super) const fn sections(form: OpenMetricsForm, variant: Variant) -> &'static [Option<Suffix>] {
     match (variant.syntax, form) {
-        (Syntax::OpenMetrics, Form::Inside) => &[],
-        (Syntax::OpenMetrics, Form::Split) => &SPLIT,
-        (Syntax::Text, _) | (Syntax::OpenMetrics, Form::Typed(_) | Form::Plain(_)) => &WHOLE,
+        (Syntax::OpenMetrics, OpenMetricsForm::Inside) => &[],
+        (Syntax::OpenMetrics, OpenMetricsForm::Split) => &SPLIT,
+        (Syntax::Text, _) | (Syntax::OpenMetrics, OpenMetricsForm::Typed(_) | OpenMetricsForm::Plain(_)) => &WHOLE,
     }
 }
 
@@ -198,8 +200,8 @@ fn unit_of(app: &App, text: &TextFamily) -> Option<bytes::Bytes> {
 const fn header_kind(exposure: Exposure, variant: Variant) -> Kind {
     match (variant.syntax, exposure.form) {
         (Syntax::Text, _) => exposure.kind,
-        (Syntax::OpenMetrics, Form::Typed(kind) | Form::Plain(kind)) => kind,
-        (Syntax::OpenMetrics, Form::Split | Form::Inside) => Kind::Unknown,
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(kind) | OpenMetricsForm::Plain(kind)) => kind,
+        (Syntax::OpenMetrics, OpenMetricsForm::Split | OpenMetricsForm::Inside) => Kind::Unknown,
     }
 }
 
@@ -213,7 +215,7 @@ fn section_names(
 ) -> Option<crate::exposition::Traits> {
     let source = &app.exposition.families()[text.family as usize];
     let names = match (variant.syntax, exposure.form, suffix) {
-        (Syntax::OpenMetrics, Form::Typed(_), _) => source.traits.names(),
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(_), _) => source.traits.names(),
         (_, _, Some(suffix)) => text.names.intersection(suffix.as_trait()),
         _ => text.names,
     };
@@ -228,7 +230,7 @@ fn first_exposed(
     suffix: Option<Suffix>,
     apps: &super::paged::Slab<Arc<App>>,
 ) -> Option<AppId> {
-    let mut all = shared.of.iter();
+    let mut all = shared.contributions.iter();
     all.find(|(app, it)| section_names(&apps[*app], &shared.exposed(it), exposure, variant, suffix).is_some())
         .map(|(app, _)| app)
 }
@@ -243,7 +245,7 @@ fn item(
 ) -> Option<Item> {
     let names = section_names(app, text, exposure, variant, suffix)?;
     let kind = match (variant.syntax, exposure.form) {
-        (Syntax::OpenMetrics, Form::Typed(kind)) => kind,
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(kind)) => kind,
         (Syntax::OpenMetrics, _) => Kind::Unknown,
         (Syntax::Text, _) => exposure.kind,
     };
@@ -263,7 +265,7 @@ fn item(
 fn header_name(app: &App, text: &TextFamily, exposure: Exposure, variant: Variant, suffix: Option<Suffix>) -> Box<[u8]> {
     let exposition = &app.exposition;
     let name: Cow<'_, [u8]> = match (variant.syntax, exposure.form) {
-        (Syntax::OpenMetrics, Form::Typed(kind)) => {
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(kind)) => {
             let name = exposition.text(exposition.families()[text.family as usize].name);
             let base = if kind == Kind::Counter && exposition.syntax() == Syntax::Text {
                 name.strip_suffix(b"_total")

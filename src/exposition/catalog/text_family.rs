@@ -49,7 +49,7 @@ impl Shape {
 
 /// The OpenMetrics family that a family of the text format belongs to, where no name conflicts with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Role {
+pub(super) struct OpenMetricsRole {
     /// The type of the OpenMetrics family that it belongs to.
     pub(super) kind: Kind,
     /// True if that family goes out in its place; otherwise it goes out inside another one.
@@ -68,9 +68,9 @@ pub(super) struct TextFamily {
     /// Its type in the text format.
     pub(super) kind: Kind,
     /// Its part in an OpenMetrics family.
-    pub(super) role: Role,
+    pub(super) role: OpenMetricsRole,
     /// True if the samples make an OpenMetrics family of the type in `role`.
-    pub(super) fit: bool,
+    pub(super) valid: bool,
     /// True if some name is written in quotes.
     pub(super) quoted: bool,
     /// True if a unit is stated.
@@ -114,7 +114,7 @@ impl TextFamily {
                 suffix.as_trait()
             }),
             kind: Kind::Unknown,
-            role: Role {
+            role: OpenMetricsRole {
                 kind: Kind::Unknown,
                 primary: true,
             },
@@ -169,24 +169,24 @@ fn of_text(number: u32, family: &Family, name: &[u8]) -> TextFamily {
     } else {
         family.kind
     };
-    let role = Role { kind, primary: true };
+    let role = OpenMetricsRole { kind, primary: true };
     part(number, family, Suffix::Bare, family.traits.names(), family.kind, role)
 }
 
 fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
     let first = parts.len();
     let mut rest = family.traits.names();
-    let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: Role| {
+    let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: OpenMetricsRole| {
         if rest.intersects(names) {
             parts.push(part(number, family, suffix, rest.intersection(names), kind, role));
             rest = rest.difference(names);
         }
     };
-    let primary = Role {
+    let primary = OpenMetricsRole {
         kind: family.kind,
         primary: true,
     };
-    let secondary = Role {
+    let secondary = OpenMetricsRole {
         kind: family.kind,
         primary: false,
     };
@@ -211,7 +211,7 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
             suffix,
             suffix.as_trait(),
             Kind::Unknown,
-            Role {
+            OpenMetricsRole {
                 kind: Kind::Unknown,
                 primary: true,
             },
@@ -220,20 +220,20 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
     let has_primary = parts[first..].iter().any(|part| part.role == primary);
     parts[first..]
         .iter_mut()
-        .for_each(|part| part.fit &= part.role.primary || has_primary);
+        .for_each(|part| part.valid &= part.role.primary || has_primary);
 }
 
-fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> TextFamily {
+fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: OpenMetricsRole) -> TextFamily {
     // To strict parsers all series of an info are one group, which has timestamps or has none: several applications may differ.
     let timed_info = role.kind == Kind::Info && family.traits.contains(Traits::TIMESTAMPS);
-    let fit = !family.traits.contains(Traits::UNFIT) && !timed_info;
+    let valid = !family.traits.contains(Traits::UNFIT) && !timed_info;
     TextFamily {
         family: number,
         suffix,
         names,
         kind,
         role,
-        fit,
+        valid,
         quoted: family.traits.contains(Traits::QUOTED),
         has_unit: family.unit.is_some(),
     }
