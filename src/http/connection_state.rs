@@ -242,7 +242,7 @@ impl ConnectionState {
         }
         self.open.push(OpenResponse { tracked, written: false });
         if self.open.len() > MAX_OPEN {
-            return vec![(self.open.remove(0).tracked, Fate::Returned)];
+            return outcomes(vec![self.open.remove(0)], Fate::Returned);
         }
         Vec::new()
     }
@@ -293,8 +293,15 @@ impl ConnectionState {
     }
 }
 
+/// Decides the outcome of responses that the connection no longer follows. The callers hold its lock, so that from now on a thread that
+/// does not find a response here finds its outcome in the tracked response.
 fn outcomes(open: Vec<OpenResponse>, fate: Fate) -> Outcomes {
-    open.into_iter().map(|open| (open.tracked, fate)).collect()
+    open.into_iter()
+        .map(|OpenResponse { tracked, .. }| {
+            let fate = tracked.decide(fate);
+            (tracked, fate)
+        })
+        .collect()
 }
 
 /// Finds the end of a request's head, the first empty line after one that is not, however the bytes are split.

@@ -65,6 +65,12 @@ impl SelfMetrics {
             "Memory for texts, their index, tables and rendered forms, unfinished responses included; bounded by store.max_memory.",
             view.memory(),
         );
+        family(
+            "store_memory_limit_bytes",
+            "",
+            "Bound of exporter_proxy_store_memory_bytes: store.max_memory, or what follows from the machine.",
+            view.memory_limit(),
+        );
         if let Some(series) = totals.series {
             family("series", "", "Series stored.", series);
         }

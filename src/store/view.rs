@@ -71,6 +71,12 @@ impl View {
         self.shared.latest().memory()
     }
 
+    /// The bound of [`Self::memory`] in bytes, as in force now.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.shared.latest().limits.max_memory
+    }
+
     /// A number that changes whenever an application's data or its time of update does.
     #[must_use]
     pub fn generation(&self) -> u64 {
