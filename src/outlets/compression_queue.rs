@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::exposition::gzip::{Compressor, Effort};
+use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::render::Chunk;
 use crate::supervise::{Service, blocking};
 
@@ -89,8 +89,8 @@ impl CompressionQueue {
             let Some(chunk) = self.next(now) else { return false };
             // A chunk that is not in use any more has been replaced.
             let Some(chunk) = chunk.upgrade() else { continue };
-            if chunk.effort() == Some(Effort::Fast) {
-                chunk.compress(Effort::Small, compressor);
+            if chunk.level() == Some(CompressionLevel::Fast) {
+                chunk.compress(CompressionLevel::Small, compressor);
             }
         }
         true
@@ -158,10 +158,10 @@ mod tests {
         compression_queue.offer_at(&chunks, start + QUIET / 2);
         assert_eq!(compression_queue.queue().waiting.len(), 2, "a chunk waits once");
         assert!(!compression_queue.work(&mut compressor, start + QUIET / 2));
-        assert_eq!(chunks[0].effort(), Some(Effort::Fast));
+        assert_eq!(chunks[0].level(), Some(CompressionLevel::Fast));
         assert_eq!(compression_queue.next_due(), Some(start + QUIET));
         compression_queue.work(&mut compressor, start + QUIET);
-        assert!(chunks.iter().all(|chunk| chunk.effort() == Some(Effort::Small)));
+        assert!(chunks.iter().all(|chunk| chunk.level() == Some(CompressionLevel::Small)));
         assert_eq!(compression_queue.next_due(), None);
         compression_queue.offer_at(&chunks, start + QUIET);
         assert_eq!(

@@ -16,10 +16,10 @@ use super::events::{EventOutlet, ScrapeRequest};
 use super::{SelfMetrics, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
-use crate::exposition::negotiate::{self, Coding, Format};
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::negotiate::{self, ContentEncoding, Format};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::http::{Connection, SharedBody, reply};
-use crate::store::{App, Exposed, Prepared, View};
+use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
 
@@ -98,8 +98,8 @@ impl MetricsHandler {
     }
 
     /// An exposition of these applications, as far as it is prepared.
-    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> Prepared {
-        self.view.exposition(Variant::from(format), which)
+    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> PendingExposition {
+        self.view.exposition(OutputFormat::from(format), which)
     }
 
     /// Counts the time that a scrape took.
@@ -107,16 +107,16 @@ impl MetricsHandler {
         self.telemetry.scrape_duration_seconds.observe(began.elapsed());
     }
 
-    pub(super) fn coding(&self, headers: &HeaderMap) -> Coding {
+    pub(super) fn content_encoding(&self, headers: &HeaderMap) -> ContentEncoding {
         if self.compression {
-            negotiate::coding(values(headers, ACCEPT_ENCODING))
+            negotiate::content_encoding(values(headers, ACCEPT_ENCODING))
         } else {
-            Coding::Identity
+            ContentEncoding::Identity
         }
     }
 
     /// What the proxy says of itself to go with what is exposed.
-    fn own(&self, exposed: &Exposed, now: Instant) -> SelfMetricsBody {
+    fn own(&self, exposed: &RenderedExposition, now: Instant) -> SelfMetricsBody {
         let own = self.self_metrics.render(&self.view, now);
         if exposed.mixes() {
             return SelfMetricsBody {
@@ -133,7 +133,7 @@ impl MetricsHandler {
 
     /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
     /// serve connections.
-    async fn tail(exposed: &Exposed, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
+    async fn tail(exposed: &RenderedExposition, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if !exposed.mixes() {
             return exposed.tail(own);
         }
@@ -143,7 +143,7 @@ impl MetricsHandler {
 
     /// Compresses the chunks that are not compressed, away from the threads that serve connections where that takes time.
     async fn compress(&self, chunks: Vec<Arc<Chunk>>) {
-        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.level().is_none()).collect();
         let text: u64 = pending.iter().map(|chunk| chunk.len()).sum();
         let compressors = Arc::clone(&self.compressors);
         let work = move || {
@@ -154,7 +154,7 @@ impl MetricsHandler {
 
     /// The tail as few chunks: small ones, which are made for this response alone, are compressed together.
     fn condensed(tail: Vec<Arc<Chunk>>) -> Vec<Arc<Chunk>> {
-        let is_small = |chunk: &Arc<Chunk>| chunk.effort().is_none() && chunk.len() < SMALL_TEXT;
+        let is_small = |chunk: &Arc<Chunk>| chunk.level().is_none() && chunk.len() < SMALL_TEXT;
         let mut condensed = Vec::new();
         for run in tail.chunk_by(|one, other| is_small(one) && is_small(other)) {
             match run {
@@ -169,16 +169,22 @@ impl MetricsHandler {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) async fn answer(&self, coding: Coding, format: Format, exposed: &Exposed, own: SelfMetricsBody) -> Response<Body> {
+    pub(super) async fn answer(
+        &self,
+        encoding: ContentEncoding,
+        format: Format,
+        exposed: &RenderedExposition,
+        own: SelfMetricsBody,
+    ) -> Response<Body> {
         let SelfMetricsBody { apps, events, tail } = own;
         let tail = Self::tail(exposed, tail).await;
-        let body = match coding {
-            Coding::Identity => {
+        let body = match encoding {
+            ContentEncoding::Identity => {
                 let mut rows = exposed.text();
                 rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
                 SharedBody::new(rows)
             }
-            Coding::Gzip => {
+            ContentEncoding::Gzip => {
                 self.compression_queue.offer(&exposed.take_newly_compressed());
                 let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
                 self.compress(chunks.clone()).await;
@@ -186,15 +192,15 @@ impl MetricsHandler {
                 SharedBody::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
             }
         };
-        match coding {
-            Coding::Identity => self.plain_bytes.add(body.len()),
-            Coding::Gzip => self.gzip_bytes.add(body.len()),
+        match encoding {
+            ContentEncoding::Identity => self.plain_bytes.add(body.len()),
+            ContentEncoding::Gzip => self.gzip_bytes.add(body.len()),
         }
         let mut answer = body.into_response();
         let head = answer.headers_mut();
         head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-        if coding == Coding::Gzip {
+        if encoding == ContentEncoding::Gzip {
             head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         answer
@@ -231,20 +237,25 @@ impl SelfMetricsBody {
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Exposed {
-    if prepared.is_ready(coding) {
-        return prepared.finish(coding);
+pub(super) async fn finish(prepared: PendingExposition, encoding: ContentEncoding) -> RenderedExposition {
+    if prepared.is_ready(encoding) {
+        return prepared.finish(encoding);
     }
-    blocking(move || prepared.finish(coding)).await
+    blocking(move || prepared.finish(encoding)).await
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(handler: &Arc<MetricsHandler>, prepared: Prepared, coding: Coding, own: bool) -> (Exposed, SelfMetricsBody) {
+async fn finish_with(
+    handler: &Arc<MetricsHandler>,
+    prepared: PendingExposition,
+    encoding: ContentEncoding,
+    own: bool,
+) -> (RenderedExposition, SelfMetricsBody) {
     // What is merged with the applications' series is one text, which takes as long as there are applications.
-    let ready = prepared.is_ready(coding) && !prepared.mixes() && (!own || handler.self_metrics.app_metrics().is_ready(&handler.view));
+    let ready = prepared.is_ready(encoding) && !prepared.mixes() && (!own || handler.self_metrics.app_metrics().is_ready(&handler.view));
     let handler = Arc::clone(handler);
     let work = move || {
-        let exposed = prepared.finish(coding);
+        let exposed = prepared.finish(encoding);
         let self_metrics = if own {
             handler.own(&exposed, Instant::now())
         } else {
@@ -300,9 +311,9 @@ pub(super) async fn all(
         Some(app) => Selection::App(app),
         None => Selection::Everything,
     };
-    let coding = handler.coding(&headers);
+    let encoding = handler.content_encoding(&headers);
     let prepared = handler.prepare(format, which);
-    let (exposed, mut self_metrics) = finish_with(&handler, prepared, coding, params.own).await;
+    let (exposed, mut self_metrics) = finish_with(&handler, prepared, encoding, params.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = handler.events.as_ref().filter(|_| app.is_none()) {
         let taken = events.ride(ScrapeRequest {
@@ -314,10 +325,10 @@ pub(super) async fn all(
             counts: params.own,
         });
         if let Some(taken) = taken {
-            events.add(&mut self_metrics, taken, &exposed, format, coding).await;
+            events.add(&mut self_metrics, taken, &exposed, format, encoding).await;
         }
     }
-    let answer = handler.answer(coding, format, &exposed, self_metrics).await;
+    let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
     handler.observe(began);
     answer
 }
@@ -328,10 +339,10 @@ pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): P
     if let Some(refusal) = without_data(&app, handler.view.app(&app).as_deref()) {
         return refusal;
     }
-    let Some(prepared) = handler.view.app_exposition(&app, Variant::from(format)) else {
+    let Some(prepared) = handler.view.app_exposition(&app, OutputFormat::from(format)) else {
         return unknown_app(&app);
     };
-    let coding = handler.coding(&headers);
-    let exposed = finish(prepared, coding).await;
-    handler.answer(coding, format, &exposed, SelfMetricsBody::default()).await
+    let encoding = handler.content_encoding(&headers);
+    let exposed = finish(prepared, encoding).await;
+    handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await
 }

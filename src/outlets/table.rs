@@ -12,7 +12,7 @@ use tabled::grid::util::string::get_line_width;
 use crate::exposition::Fault;
 use crate::http::Slices;
 use crate::model::{Clock, Timestamp};
-use crate::store::{App, Moment, Status, View};
+use crate::store::{App, MonotonicTime, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -28,7 +28,7 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
 /// The present, for the state of applications: the time of day, which is only shown, the moment, and the limit on ages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Present {
-    moment: Moment,
+    moment: MonotonicTime,
     expire_after: Option<Duration>,
 }
 
@@ -231,7 +231,7 @@ pub(super) fn describe(app: &App, present: Present) -> String {
     );
     let faults = app.text.exposition().map(|text| text.faults().iter());
     for fault in faults.into_iter().flatten() {
-        let _ = writeln!(lines, "Invalid line: {fault}");
+        let _ = writeln!(lines, "Skipped:      {fault}");
     }
     for conflict in &app.conflicts.listed {
         let _ = writeln!(lines, "Conflict:     {conflict}");
@@ -274,14 +274,14 @@ mod tests {
             outdated: false,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
-            refreshed: Moment::default(),
+            refreshed: MonotonicTime::default(),
             fault: None,
             withdrawn: false,
             expires: true,
         })
     }
 
-    fn present(moment: Moment) -> Present {
+    fn present(moment: MonotonicTime) -> Present {
         Present {
             moment,
             expire_after: None,
@@ -301,14 +301,14 @@ mod tests {
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
-            present(Moment::default()),
+            present(MonotonicTime::default()),
             &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
         assert!(lines[4].starts_with("| | App Name | Last Update Time (UTC)"), "{drawn}");
         assert!(
-            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
+            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 line skipped (line 2,"),
             "{drawn}"
         );
         assert_eq!((lines.len(), lines[11]), (12, "note: bridge b: not reached"), "{drawn}");
@@ -318,7 +318,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_drawn_as_the_library_draws_it(names in prop::collection::vec("[a-zäöü漢字\u{1F600} ]{1,12}", 0..5)) {
-            let present = present(Moment::default());
+            let present = present(MonotonicTime::default());
             let apps: Vec<_> = names.iter().map(|name| app(name, Some(1))).collect();
             let mut rows = Builder::default();
             rows.push_record(HEADINGS);
@@ -338,7 +338,10 @@ mod tests {
         let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(six_minutes));
         let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();
         assert_eq!(apps[0]["status"], "stale");
-        assert_eq!(apps[0]["detail"], "stale 6m; 1 invalid line, first 2:2 the value is missing");
+        assert_eq!(
+            apps[0]["detail"],
+            "stale 6m; 1 line skipped (line 2, column 2: the value is missing)"
+        );
         assert_eq!((&apps[0]["series"], &apps[0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(apps[0]["last_update"], "1970-01-01T00:00:01.000Z");
         assert_eq!(apps[1]["name"], "bar");

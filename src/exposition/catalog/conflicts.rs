@@ -14,7 +14,7 @@ use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
 use super::{Catalog, Update};
-use crate::exposition::{Kind, Suffix, Traits, name_hash};
+use crate::exposition::{FamilyFlags, MetricType, Suffix, name_hash};
 use crate::model::{AppName, Syntax};
 
 /// Conflicts of one app that are listed; the others are counted.
@@ -39,9 +39,9 @@ pub enum Conflict {
         /// The name of the family in the text format.
         family: String,
         /// Its type in this app.
-        kind: Kind,
+        kind: MetricType,
         /// Its type in the other app.
-        other_kind: Kind,
+        other_kind: MetricType,
         /// The other app.
         by: AppName,
     },
@@ -59,9 +59,9 @@ pub enum Conflict {
         /// The name of the family in the text format.
         family: String,
         /// Its type in this app.
-        kind: Kind,
+        kind: MetricType,
         /// The type that is exposed.
-        exposed: Kind,
+        exposed: MetricType,
         /// The app that determines the type.
         by: AppName,
     },
@@ -82,7 +82,7 @@ impl Conflicts {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |kind: &Kind| kind.word(Syntax::Text).unwrap_or("gauge");
+        let word = |kind: &MetricType| kind.word(Syntax::Text).unwrap_or("gauge");
         match self {
             Self::Type {
                 family,
@@ -155,7 +155,7 @@ impl Catalog {
         let shared = app.families.iter().filter(|family| family.shared);
         let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
         let written = in_conflict.map(|family| &app.exposition.families()[family.text.family as usize]);
-        let with_exemplars = written.filter(|family| family.traits.contains(Traits::EXEMPLARS));
+        let with_exemplars = written.filter(|family| family.flags.contains(FamilyFlags::EXEMPLARS));
         let samples = with_exemplars.flat_map(|family| app.exposition.samples(family));
         samples.filter(|sample| sample.exemplar.is_some()).count() as u64
     }
@@ -422,7 +422,7 @@ impl Catalog {
             return;
         };
         let kind = contribution.text.kind;
-        let counted_in_conflict = !contribution.derived && (shared.in_conflict || kind != Kind::Unknown && kind != shared.kind());
+        let counted_in_conflict = !contribution.derived && (shared.in_conflict || kind != MetricType::Unknown && kind != shared.kind());
         if contribution.counted_in_conflict == counted_in_conflict {
             return;
         }
@@ -450,7 +450,7 @@ impl Catalog {
 
 impl Shared {
     /// The first app that declares the family in a shape that `wanted` accepts, and its type there.
-    fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, Kind)> {
+    fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, MetricType)> {
         let declared = self.contributions.iter().filter(|(_, it)| !it.derived);
         declared
             .map(|(app, it)| (app, it.text))

@@ -12,13 +12,13 @@ use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
-use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
-use crate::exposition::{Exposition, Kind, Label, Runs, Sample, Suffix};
+use crate::exposition::render::{ExtraLabel, Identity, SuppressedSeries, escaped_label_name};
+use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
 pub(super) struct ContributionSamples {
     exposition: Arc<Exposition>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     text: TextFamily,
 }
 
@@ -26,7 +26,7 @@ impl ContributionSamples {
     fn of(app: &App, text: TextFamily) -> Self {
         Self {
             exposition: Arc::clone(&app.exposition),
-            additions: Arc::clone(&app.additions),
+            extra_labels: Arc::clone(&app.extra_labels),
             text,
         }
     }
@@ -36,15 +36,15 @@ impl ContributionSamples {
         let family = &self.exposition.families()[self.text.family as usize];
         let name = self.exposition.text(family.name);
         // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
-        let whole = self.text.role.primary && self.text.role.kind != Kind::Unknown;
-        let names = if whole { family.traits.names() } else { self.text.names };
+        let whole = self.text.role.primary && self.text.role.kind != MetricType::Unknown;
+        let names = if whole { family.flags.names() } else { self.text.names };
         let identity = Identity {
             kind: self.text.kind,
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             quoted: self.text.quoted,
         };
         self.exposition.samples(family).filter_map(move |sample| {
-            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_flag()))?;
             Some((identity.of(&sample, suffix), sample))
         })
     }
@@ -76,7 +76,7 @@ fn same_series(before: &ContributionSamples, now: &ContributionSamples) -> bool 
     };
     text(before) == text(now)
         && before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && before.lines().eq_by_series(now.lines())
 }
 
@@ -88,7 +88,7 @@ pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> boo
     };
     let lines = |runs| Lines { runs, rest: None };
     before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && lines(before.exposition.runs(old)).eq_by_series(lines(now.exposition.runs(new)))
 }
 
@@ -187,10 +187,13 @@ impl Catalog {
     /// The digest of a contribution's series, and the ranks whose label names they use.
     fn digest_series(&self, source: &ContributionSamples) -> (u64, u8) {
         let rules = &self.rules;
-        let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
+        let mut taken = source
+            .extra_labels
+            .iter()
+            .fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
             taken |= if label.quoted {
-                rules.taken_by(&underscored_label(label.name))
+                rules.taken_by(&escaped_label_name(label.name))
             } else {
                 rules.taken_by(label.name)
             }
@@ -410,7 +413,7 @@ impl Catalog {
     }
 
     /// The series of a contribution that are left out because another app's newer ones are exposed.
-    pub(super) fn hidden(&self, id: Id<Entry>, app: AppId) -> Option<Arc<Hidden>> {
+    pub(super) fn suppressed(&self, id: Id<Entry>, app: AppId) -> Option<Arc<SuppressedSeries>> {
         if self.rules.duplicates == Duplicates::Label {
             return None;
         }

@@ -10,7 +10,7 @@ use super::paged::Id;
 use super::segments::{Group, SegmentList};
 use super::series::SeriesIndex;
 use super::text_family::{OpenMetricsRole, Shape, TextFamily};
-use crate::exposition::{Kind, Suffix};
+use crate::exposition::{MetricType, Suffix};
 
 /// Names of the disambiguating label: `exporter_` is put before it at most seven times, once for each proxy in a chain.
 pub(super) const MAX_RANKS: usize = LAST_RANK as usize + 1;
@@ -77,7 +77,7 @@ pub(super) struct Shared {
 pub(super) const KINDS: usize = 8;
 
 /// The place of a kind in [`Shared::kinds`].
-pub(super) const fn kind_index(kind: Kind) -> usize {
+pub(super) const fn kind_index(kind: MetricType) -> usize {
     kind as usize
 }
 
@@ -94,11 +94,11 @@ pub(super) enum Placement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenMetricsForm {
     /// A family of this type under its OpenMetrics name; creation times and the like are inside.
-    Typed(Kind),
+    Typed(MetricType),
     /// No family of its own: it is part of another one.
     Inside,
     /// A family of this type, a gauge or an unknown, under its own name.
-    Plain(Kind),
+    Plain(MetricType),
     /// An unknown for each of its sample names.
     Split,
 }
@@ -299,7 +299,7 @@ impl Shared {
             series: SeriesIndex::default(),
             by_age: None,
             help_owner: OnceLock::new(),
-            form: OpenMetricsForm::Plain(Kind::Unknown),
+            form: OpenMetricsForm::Plain(MetricType::Unknown),
             placement,
         }
     }
@@ -321,25 +321,28 @@ impl Shared {
 
     /// The declared contributions of each shape: scalar, histogram, summary.
     pub(super) fn shapes(&self) -> [u32; 3] {
-        let (histograms, summaries) = (self.kinds[kind_index(Kind::Histogram)], self.kinds[kind_index(Kind::Summary)]);
+        let (histograms, summaries) = (
+            self.kinds[kind_index(MetricType::Histogram)],
+            self.kinds[kind_index(MetricType::Summary)],
+        );
         [self.kinds.iter().sum::<u32>() - histograms - summaries, histograms, summaries]
     }
 
     /// The type in the text format.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> MetricType {
         if self.in_conflict {
-            return Kind::Unknown;
+            return MetricType::Unknown;
         }
         let mut stated = STATED.into_iter().filter(|kind| self.kinds[kind_index(*kind)] > 0);
         match (stated.next(), stated.next()) {
             (Some(kind), None) => kind,
-            (None, _) => Kind::Unknown,
-            (Some(_), Some(_)) => self.type_owner().map_or(Kind::Unknown, |(_, kind)| kind),
+            (None, _) => MetricType::Unknown,
+            (Some(_), Some(_)) => self.type_owner().map_or(MetricType::Unknown, |(_, kind)| kind),
         }
     }
 
     /// The app that has had the family longest of those that state a type, while they state several.
-    pub(super) fn type_owner(&self) -> Option<(AppId, Kind)> {
+    pub(super) fn type_owner(&self) -> Option<(AppId, MetricType)> {
         let (_, app) = self.by_age.as_ref()?.first()?;
         Some((*app, self.contributions.get(*app)?.text.kind))
     }
@@ -458,16 +461,16 @@ impl Shared {
 }
 
 /// The kinds that a TYPE line can state.
-const STATED: [Kind; KINDS - 1] = [
-    Kind::Counter,
-    Kind::Gauge,
-    Kind::Histogram,
-    Kind::Summary,
-    Kind::GaugeHistogram,
-    Kind::Info,
-    Kind::StateSet,
+const STATED: [MetricType; KINDS - 1] = [
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::Summary,
+    MetricType::GaugeHistogram,
+    MetricType::Info,
+    MetricType::StateSet,
 ];
 
 fn is_stated(contribution: &Contribution) -> bool {
-    !contribution.derived && contribution.text.kind != Kind::Unknown
+    !contribution.derived && contribution.text.kind != MetricType::Unknown
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Catalog;
 use super::entry::{Entry, KINDS, MAX_RANKS, Placement, Shared, kind_index};
 use super::text_family::OpenMetricsRole;
-use crate::exposition::Kind;
+use crate::exposition::MetricType;
 
 impl Catalog {
     /// Panics where a table contradicts another one.
@@ -128,7 +128,7 @@ impl Catalog {
         let stated = shared
             .contributions
             .iter()
-            .filter(|(_, it)| !it.derived && it.text.kind != Kind::Unknown);
+            .filter(|(_, it)| !it.derived && it.text.kind != MetricType::Unknown);
         if let Some(by_age) = &shared.by_age {
             let ages: std::collections::BTreeSet<_> = stated.map(|(app, it)| (it.since, app)).collect();
             assert_eq!(*by_age, ages);

@@ -11,8 +11,8 @@ use super::rules::{Duplicates, Rules};
 use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
-use crate::exposition::render::Addition;
-use crate::exposition::{Exposition, Kind, Suffix, name_hash};
+use crate::exposition::render::ExtraLabel;
+use crate::exposition::{Exposition, MetricType, Suffix, name_hash};
 use crate::model::{AppName, LabelPair, Syntax};
 
 /// Series that take as long as a family: they are hashed, where the family is shared.
@@ -27,7 +27,7 @@ pub struct Update {
     rules: Arc<Rules>,
     name: AppName,
     labels: Arc<[LabelPair]>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     exposition: Arc<Exposition>,
     families: PagedVec<AppFamily>,
     /// The hashes of the families' keys.
@@ -53,8 +53,8 @@ impl Update {
     /// Prepares the update that replaces all families of an app. `labels` are added to every series that lacks them.
     #[must_use]
     pub fn new(rules: &Arc<Rules>, name: &AppName, labels: &Arc<[LabelPair]>, exposition: Arc<Exposition>) -> Self {
-        let additions = additions(rules, name, labels);
-        Self::with(rules, name, labels, additions, exposition, None)
+        let extra_labels = extra_labels(rules, name, labels);
+        Self::with(rules, name, labels, extra_labels, exposition, None)
     }
 
     /// Prepares an update of all families, or of some given by number.
@@ -62,7 +62,7 @@ impl Update {
         rules: &Arc<Rules>,
         name: &AppName,
         labels: &Arc<[LabelPair]>,
-        additions: Arc<[Addition]>,
+        extra_labels: Arc<[ExtraLabel]>,
         exposition: Arc<Exposition>,
         only: Option<&[u32]>,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Update {
             since: 0,
             text,
             entry: Id::NONE,
-            form: OpenMetricsForm::Plain(Kind::Unknown),
+            form: OpenMetricsForm::Plain(MetricType::Unknown),
             shared: false,
             labelled: false,
         });
@@ -93,7 +93,7 @@ impl Update {
             rules: Arc::clone(rules),
             name: name.clone(),
             labels: Arc::clone(labels),
-            additions,
+            extra_labels,
             exposition: Arc::clone(&exposition),
             families: families.collect(),
             hashes,
@@ -125,16 +125,16 @@ pub(super) fn no_labels() -> Arc<[LabelPair]> {
     Arc::new([])
 }
 
-fn additions(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[Addition]> {
+fn extra_labels(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[ExtraLabel]> {
     let given = labels
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(label, value)| Addition::new(label, value));
+        .map(|(label, value)| ExtraLabel::new(label, value));
     let own_label = rules
         .app_label
         .iter()
         .filter(|own| !labels.iter().any(|(label, value)| label == *own && !value.is_empty()));
-    given.chain(own_label.map(|own| Addition::new(own, name.as_str()))).collect()
+    given.chain(own_label.map(|own| ExtraLabel::new(own, name.as_str()))).collect()
 }
 
 /// The numbers of the families whose names, or sample names, other families of the same text have, once names are put together or escaped.
@@ -411,7 +411,7 @@ impl Catalog {
             own: before.own,
             exposition: update.exposition,
             labels: update.labels,
-            additions: update.additions,
+            extra_labels: update.extra_labels,
             families,
             reserved: update.reserved,
             same_name: update.same_name,
@@ -794,12 +794,12 @@ impl Catalog {
     }
 
     /// True if a family is in conflict, and its type as exposed: contributions count as conflicts by these.
-    pub(super) fn exposed_type(&self, id: Id<Entry>) -> Option<(bool, Kind)> {
+    pub(super) fn exposed_type(&self, id: Id<Entry>) -> Option<(bool, MetricType)> {
         self.shared(id).map(|shared| (shared.in_conflict, shared.kind()))
     }
 
     /// Updates what depends on a family's type and on the contribution of one app.
-    fn after_change(&mut self, id: Id<Entry>, app: AppId, exposed_type: Option<(bool, Kind)>, context: &mut UpdateContext) {
+    fn after_change(&mut self, id: Id<Entry>, app: AppId, exposed_type: Option<(bool, MetricType)>, context: &mut UpdateContext) {
         if self.exposed_type(id) == exposed_type {
             self.refresh_conflict_count(id, app);
         } else {
