@@ -39,7 +39,7 @@ use crate::outlets::{
 };
 use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
-use crate::sources::polls::{Polls, Settings as PollSettings};
+use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
 use crate::store::{Dropped, Housekeeping, Inlet, PersistenceHandle, View};
 use crate::supervise::files::FileLock;

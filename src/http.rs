@@ -33,7 +33,7 @@ mod tests;
 
 pub use access::{may_post_events, may_write};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body};
-pub use client::{Client, PeerAddr};
+pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, SendQueue};
 pub use delivery::{Delivery, Fate};
 pub use response_ack::ResponseAck;

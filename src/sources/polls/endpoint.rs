@@ -124,12 +124,18 @@ impl EndpointTask {
         let transition = self.schedule.polled(Instant::now(), stored.is_ok());
         match (stored, transition) {
             (Err(failure), transition) => {
-                if transition == Some(Transition::Failed) {
-                    tracing::warn!(endpoint = %app, "poll failed: {failure}");
+                if transition == Some(Transition::Failed)
+                    && let Some(suppressed) = telemetry.admit_line(&format!("poll {app}"))
+                {
+                    tracing::warn!(endpoint = %app, suppressed, "poll failed: {failure}");
                 }
                 self.show_failure(&failure);
             }
-            (Ok(()), Some(Transition::Recovered)) => tracing::info!(endpoint = %app, "polling works again"),
+            (Ok(()), Some(Transition::Recovered)) => {
+                if let Some(suppressed) = telemetry.admit_line(&format!("poll {app}")) {
+                    tracing::info!(endpoint = %app, suppressed, "polling works again");
+                }
+            }
             (Ok(()), _) => {}
         }
     }
@@ -279,7 +285,14 @@ fn withdraw(schedule: &mut PollSchedule, target: &Target, context: &PollContext)
     context.inlet.withdraw(&endpoint.name);
     context.inlet.put_peers(&endpoint.name, None);
     schedule.withdrawn();
-    tracing::warn!(endpoint = %endpoint.name, "no successful poll for {:?}: its series are dropped from /metrics until it recovers", endpoint.stale_after);
+    if let Some(suppressed) = context.telemetry.admit_line(&format!("stale {}", endpoint.name)) {
+        tracing::warn!(
+            endpoint = %endpoint.name,
+            suppressed,
+            "no successful poll for {:?}: its series are dropped from /metrics until it recovers",
+            endpoint.stale_after
+        );
+    }
 }
 
 /// The error of a poll with an unusable body: names its format if it is recognized, and its encoding if that is unknown.
