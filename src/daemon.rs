@@ -4,6 +4,8 @@ mod bridging;
 mod events;
 mod lifecycle;
 mod links;
+#[cfg(test)]
+mod panic_tests;
 mod preflight;
 mod receivers;
 mod reload;
@@ -31,10 +33,11 @@ use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Access, Door, HttpStats};
+use crate::http::{Access, HttpService, HttpStats};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, Connections, Deflating, EventOutlet, Index, Listing, Listings, Outlets, Own, Readiness, Scraping, monitoring_api,
+    self, AppsHandler, CompressionQueue, Connections, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, Readiness,
+    SelfMetrics, monitoring_api,
 };
 use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
@@ -119,9 +122,9 @@ impl Ground {
         }
     }
 
-    /// A door to these routes.
-    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
-        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    /// A service to these routes.
+    fn service(&self, routes: Router, endpoints: &[&str]) -> HttpService {
+        HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
     }
 }
 
@@ -141,20 +144,20 @@ impl Daemon {
         let polls = polls(&settings, &ground, &mut supervisor);
         let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
-        let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
-        let readers = readers(&settings, &ground, scraping, events);
+        let handler = metrics_handler(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
+        let readers = readers(&settings, &ground, handler, events);
         let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
-            let door = ground.door(readers.clone(), &routes::reads(settings.events.enabled));
+            let service = ground.service(readers.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
-            let (client, lock) = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
+            let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
             key_lock = lock;
         }
         let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
-        let door = ground.door(routes, &routes::requests(settings.events.enabled));
-        sockets.start(&settings, &ground, &door, &mut supervisor);
+        let service = ground.service(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &ground, &service, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(housekeeping(&ground));
         supervisor.add(MallocTrim);
@@ -252,23 +255,23 @@ fn steering(
 }
 
 /// What answers a scrape: the apps, the program's own metrics, and the events.
-fn scraping(
+fn metrics_handler(
     settings: &Settings,
     ground: &Ground,
     connections: Connections,
     events: Option<Arc<EventOutlet>>,
     supervisor: &mut Supervisor,
-) -> Scraping {
-    let own = Own::new(
+) -> MetricsHandler {
+    let own = SelfMetrics::new(
         Arc::clone(&ground.telemetry),
         Process::new(SystemTime::now()),
         connections,
         Arc::clone(&ground.http_stats),
     );
-    let deflating = Deflating::default();
-    supervisor.add(deflating.service());
+    let compression_queue = CompressionQueue::default();
+    supervisor.add(compression_queue.service());
     let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
-    Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
+    MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
 }
 
 /// The routes that are on the port alone: pushing, events, steering, and where the stream is.
@@ -283,14 +286,18 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
-    let listings = Arc::new(Listings::new(ground.view.clone(), ground.clock));
+fn readers(settings: &Settings, ground: &Ground, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(ListingCache::new(ground.view.clone(), ground.clock));
     outlets::routes(Outlets {
         listings: Arc::clone(&listings),
-        scraping: Arc::new(scraping),
+        metrics: Arc::new(metrics),
         events,
-        listing: Arc::new(Listing::new(ground.view.clone(), Arc::clone(&listings), Arc::clone(&ground.notes))),
-        index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
+        listing: Arc::new(AppsHandler::new(
+            ground.view.clone(),
+            Arc::clone(&listings),
+            Arc::clone(&ground.notes),
+        )),
+        index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
         readiness: Arc::clone(&ground.readiness),
         notes: Arc::clone(&ground.notes),
     })
