@@ -4,6 +4,8 @@ mod bridging;
 mod events;
 mod lifecycle;
 mod links;
+#[cfg(test)]
+mod panic_tests;
 mod preflight;
 mod receivers;
 mod reload;

@@ -43,14 +43,21 @@ pub fn run_where_it_may_mount(name: &str) -> bool {
         return true;
     }
     if can_mount() {
-        let status = Command::new("unshare")
+        let output = Command::new("unshare")
             .args(["--map-root-user", "--mount"])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        // With a name that no test has, nothing runs and the exit code is 0 as well.
+        assert!(
+            output.status.success() && printed.contains("1 passed"),
+            "{name} in a process of its own: {}\n{printed}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     false
 }

@@ -600,9 +600,7 @@ async fn started(variables: &[(&str, &str)]) -> (Process, String) {
 async fn the_environment_of_the_originals_alone_makes_a_bridge_on_hyperdht() {
     let network = TestNetwork::start(NODES).await;
     let bootstrap = format!("[\"{}\"]", network.bootstrap());
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-    let port = socket.local_addr().unwrap().port();
-    drop(socket);
+    let port = free_port();
     let dht_port = port.to_string();
     let (_bridge, log) = started(&[
         ("HYPERDHT_PROM_SHARED_SECRET", SECRET),

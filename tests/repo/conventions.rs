@@ -29,7 +29,7 @@ const INLINE_TESTS: &[(&str, usize)] = &[
     ("config", 6),
     ("daemon", 2),
     ("exposition", 7),
-    ("http", 8),
+    ("http", 9),
     ("outlets", 13),
     ("peer", 22),
     ("store", 10),
