@@ -94,24 +94,4 @@ pub struct Registration {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn aliases_fit_into_paths_and_the_targets_file() {
-        for good in ["a", "host.example", "my host-1", "ö", &"x".repeat(255)] {
-            assert_eq!(Alias::new(good).unwrap().as_str(), good);
-        }
-        for (bad, why) in [
-            ("", AliasError::Empty),
-            ("a:b", AliasError::Forbidden(':')),
-            ("a/b", AliasError::Forbidden('/')),
-            ("a\n", AliasError::Forbidden('\n')),
-            ("..", AliasError::Dots),
-            (&"x".repeat(256), AliasError::TooLong(256)),
-        ] {
-            assert_eq!(Alias::new(bad), Err(why));
-        }
-    }
-}
+mod tests;
