@@ -152,7 +152,7 @@ impl SendQueue for StreamDelivery {
         } else {
             let why = match extensions.get::<CollectionError>() {
                 Some(failed) => failed.to_string(),
-                None => format!("answered with {status} after {:?}", self.started.elapsed()),
+                None => format!("responded with {status} after {:?}", self.started.elapsed()),
             };
             LinkEvent::ScrapeFailed { peer, scrape, why }
         });
