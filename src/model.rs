@@ -1,6 +1,6 @@
-//! The nouns of the house: what an application is called, what it hands in, where that came from.
+//! Domain types: names of applications, their updates and the origin of updates.
 //!
-//! No I/O, no clock, no lock and no serialisation live here, so every room may know this one.
+//! No I/O, no clock, no lock and no serialization, so every module may depend on this one.
 
 mod client;
 mod event;
@@ -8,7 +8,7 @@ mod event;
 pub use client::Client;
 pub use event::{
     Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
-    MAX_SCRAPER_ID_BYTES, ScraperId, shown,
+    MAX_SCRAPER_ID_BYTES, ScraperId, truncated,
 };
 
 use std::borrow::Borrow;
@@ -18,29 +18,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// The longest app name in bytes: names stand in tables, labels and paths, where longer ones help nobody.
+/// The longest app name in bytes. Names appear in tables, labels and paths, where longer ones are unreadable.
 pub const MAX_APP_NAME_BYTES: usize = 255;
 
-/// The name under which an application's metrics are kept: 1 to 255 bytes of UTF-8 without control characters.
+/// Name of an application: 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppName(Arc<str>);
 
-/// Why a text cannot be an [`AppName`].
+/// Error of [`AppName::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppNameError {
     /// The name has no characters.
     #[error("an app name must not be empty")]
     Empty,
     /// The name is longer than [`MAX_APP_NAME_BYTES`].
-    #[error("an app name has at most {MAX_APP_NAME_BYTES} bytes, this one has {0}")]
+    #[error("an app name has at most {MAX_APP_NAME_BYTES} bytes, not {0}")]
     TooLong(usize),
-    /// The name holds a control character.
-    #[error("an app name must not hold control characters (U+{0:04X} at byte {1})")]
+    /// The name contains a control character.
+    #[error("an app name must not contain control characters (U+{0:04X} at byte {1})")]
     Control(u32, usize),
 }
 
 impl AppName {
-    /// Checks and keeps a name.
+    /// Validates a name.
+    ///
+    /// # Errors
+    /// If it is empty, too long, or contains a control character.
     pub fn new(name: &str) -> Result<Self, AppNameError> {
         if name.is_empty() {
             return Err(AppNameError::Empty);
@@ -84,7 +87,7 @@ impl fmt::Debug for AppName {
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -96,13 +99,13 @@ impl Timestamp {
         self.0
     }
 
-    /// How long ago `earlier` was, zero where the clock went backwards in between.
+    /// The time since `earlier`; zero if the clock went backwards in between.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// This time plus `span`.
+    /// The timestamp `span` later.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
@@ -110,10 +113,10 @@ impl Timestamp {
     }
 }
 
-/// Where a part that needs the time of day asks for it, so that a test can answer.
+/// Source of the wall-clock time, replaceable in tests.
 pub type Clock = fn() -> Timestamp;
 
-/// The exposition format that a sender wrote.
+/// Syntax of an exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Syntax {
     /// The Prometheus text format 0.0.4 or 1.0.0.
@@ -124,10 +127,10 @@ pub enum Syntax {
 }
 
 impl Syntax {
-    /// The syntax that the value of a `Content-Type` header names; `None` where it is not the type of an exposition (`text/html`, the
-    /// type of a form that curl sends by itself). As in Prometheus the media type decides, whatever its parameters and the text say.
+    /// The syntax for a `Content-Type` header; `None` if it is not the type of an exposition (`text/html`, or the form type that curl sends
+    /// by default). As in Prometheus, only the media type counts, not its parameters or the text.
     #[must_use]
-    pub fn named_by(content_type: &str) -> Option<Self> {
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
             Some(Self::OpenMetrics)
@@ -139,7 +142,7 @@ impl Syntax {
     }
 }
 
-/// The way in that a message took; it names the `format` label of `exporter_proxy_updates_total`.
+/// Format of a received message; the `format` label of `exporter_proxy_updates_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A JSON object on a receiver.
@@ -148,9 +151,9 @@ pub enum Format {
     Capnp,
     /// Exposition text in the body of an HTTP push.
     Push,
-    /// Exposition text answered to a poll.
+    /// Exposition text in the response to a poll.
     Poll,
-    /// What was counted in a monitoring stream.
+    /// Counts of a monitoring stream.
     Stream,
 }
 
@@ -168,36 +171,36 @@ impl Format {
     }
 }
 
-/// Where an update came from.
+/// Origin of an update.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// What `/apps` shows under `Source` and the `source` label says: a listening address, a socket path, `http`, `external_poll: HOST:PORT`.
+    /// The `Source` in `/apps` and the `source` label: a listening address, a socket path, `http`, `external_poll: HOST:PORT`.
     pub source: Arc<str>,
-    /// How it was written.
+    /// Its format.
     pub format: Format,
 }
 
-/// A label name and its value, as given by configuration (unescaped).
+/// A label name and its value from the configuration, unescaped.
 pub type LabelPair = (Arc<str>, Arc<str>);
 
-/// All that an application has to say, replacing all it said before.
+/// The complete metrics of an application, replacing its previous update.
 #[derive(Debug, Clone)]
 pub struct Update {
-    /// Whose metrics they are.
+    /// The application.
     pub app: AppName,
     /// The exposition text, in an allocation of exactly its size.
     pub body: Bytes,
-    /// The format of `body`; `None` where none was named and its last line decides.
+    /// The syntax of `body`; `None` if it was not declared and is detected by the last line.
     pub syntax: Option<Syntax>,
-    /// Labels that every series gets unless it has them already (an endpoint's `labels`).
+    /// Labels that are added to series that lack them (an endpoint's `labels`).
     pub labels: Arc<[LabelPair]>,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
-    /// When it arrived.
+    /// Its time of arrival.
     pub at: Timestamp,
 }
 
-/// What a message of the live stream is about; `stream.events` selects by it.
+/// Topic of a message in the live stream, selected by `stream.events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// An application was updated.
@@ -208,7 +211,7 @@ pub enum Topic {
     OneShot,
     /// An endpoint was polled.
     Poll,
-    /// An IPFS node heard something: a Bitswap message, or a connection that was opened or closed.
+    /// An IPFS node received a Bitswap message, or opened or closed a connection.
     Bitswap,
 }
 
@@ -216,7 +219,7 @@ impl Topic {
     /// All topics.
     pub const ALL: [Self; 5] = [Self::AppUpdate, Self::AppExpired, Self::OneShot, Self::Poll, Self::Bitswap];
 
-    /// Its word in `stream.events`, which for all but the last is also its key in a message.
+    /// Its name in `stream.events`, which for all but the last is also its key in a message.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -228,7 +231,7 @@ impl Topic {
         }
     }
 
-    /// The topic of a word, as [`Topic::as_str`] gives it.
+    /// The topic with a name of [`Topic::as_str`].
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|topic| topic.as_str() == word)
@@ -297,7 +300,7 @@ impl FromIterator<Topic> for Topics {
     }
 }
 
-/// Prints the words of the topics, separated by commas.
+/// Prints the names of the topics, separated by commas.
 impl fmt::Display for Topics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, topic) in self.iter().enumerate() {
@@ -307,86 +310,33 @@ impl fmt::Display for Topics {
     }
 }
 
-/// The peers that one IPFS node was connected to when it was asked.
+/// The peers of one IPFS node at the time of a poll.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerSample {
-    /// When it was asked.
+    /// Time of the poll.
     pub at: Timestamp,
-    /// How many connections it had; a peer may have several.
+    /// Number of connections; a peer may have several.
     pub connections: usize,
     /// The peers, each once.
     pub peers: Vec<Peer>,
 }
 
-/// A peer of an IPFS node. The texts are its own and may be anything.
+/// A peer of an IPFS node. Its texts are not validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peer {
     /// Its identity in base58.
     pub id: Arc<str>,
-    /// The program that it runs, if it said so.
+    /// Its agent version, if known.
     pub agent: Option<Arc<str>>,
-    /// How long a message takes there and back, if it was measured.
+    /// Round-trip time, if measured.
     pub latency: Option<Duration>,
-    /// The multiaddresses at which it says it can be reached.
+    /// The multiaddresses that it announces.
     pub addresses: Vec<Arc<str>>,
-    /// The multiaddresses at which it is connected.
+    /// The multiaddresses of its connections.
     pub connected: Vec<Arc<str>>,
-    /// The protocols that it says it speaks.
+    /// The protocols that it announces.
     pub protocols: Vec<Arc<str>>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_bounded_and_printable() {
-        assert!(AppName::new("a b/ö").is_ok());
-        assert_eq!(AppName::new(""), Err(AppNameError::Empty));
-        assert!(AppName::new(&"x".repeat(255)).is_ok());
-        assert_eq!(AppName::new(&"x".repeat(256)), Err(AppNameError::TooLong(256)));
-        assert_eq!(AppName::new("ab\n"), Err(AppNameError::Control(10, 2)));
-        assert_eq!(AppName::new("\u{85}"), Err(AppNameError::Control(0x85, 0)));
-    }
-
-    #[test]
-    fn a_content_type_names_a_syntax_or_none() {
-        for (value, expected) in [
-            (
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                Some(Syntax::OpenMetrics),
-            ),
-            ("Application/OpenMetrics-Text", Some(Syntax::OpenMetrics)),
-            ("text/plain; charset=utf-8; Version=0.0.4", Some(Syntax::Text)),
-            ("text/plain; charset=utf-8", Some(Syntax::Text)),
-            (" TEXT/plain ", Some(Syntax::Text)),
-            ("text/plain2", None),
-            ("text/html", None),
-            ("application/x-www-form-urlencoded", None),
-            ("", None),
-            (";;", None),
-        ] {
-            assert_eq!(Syntax::named_by(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_set_of_topics_is_one() {
-        let two: Topics = [Topic::Poll, Topic::Bitswap, Topic::Poll].into_iter().collect();
-        assert_eq!(two.to_string(), "poll, bitswap");
-        assert!(two.contains(Topic::Poll) && !two.contains(Topic::OneShot));
-        assert!(Topics::ALL.includes(two) && !two.includes(Topics::ALL) && two.includes(Topics::default()));
-        assert_eq!(two.intersection(Topics::only(Topic::Bitswap)), Topics::only(Topic::Bitswap));
-        assert_eq!(two.union(Topics::ALL), Topic::ALL.into_iter().collect());
-        assert!(Topics::default().is_empty() && !two.is_empty());
-        assert!(Topic::ALL.iter().all(|topic| Topic::named(topic.as_str()) == Some(*topic)));
-        assert_eq!(Topic::named("connection_event"), None);
-    }
-
-    #[test]
-    fn time_never_runs_backwards_in_an_age() {
-        let (a, b) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_500));
-        assert_eq!(b.since(a), Duration::from_millis(2_500));
-        assert_eq!(a.since(b), Duration::ZERO);
-    }
-}
+mod tests;

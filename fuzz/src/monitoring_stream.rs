@@ -1,13 +1,15 @@
-//! The monitoring stream: frames in any split, their members, and messages that are read and written again.
+//! The monitoring stream: frames in any split, their gzip members, and relayed messages.
 
 use bytes::BytesMut;
-use exporter_proxy::wire::monitoring::{Compressor, GzipError, Heard, Inflater, MAX_HANDSHAKE_BYTES, length_of, read_hello, split};
+use exporter_proxy::wire::monitoring::{
+    Compressor, GzipError, Inflater, MAX_HANDSHAKE_BYTES, UpstreamMessage, length_of, read_hello, split,
+};
 
 /// The limit of a text, low enough for a fuzzer to reach.
 const MAX_TEXT: usize = 4096;
 
-/// Whatever arrives, in whatever pieces, gives the same frames; nothing unpacks beyond its limit; what can be read can be
-/// written, read again, and then counts the same.
+/// Checks that input in any split has the same frames, that decompression stays within its limit, and that relayed messages parse again
+/// with the same counts.
 pub fn check(input: &[u8]) {
     let whole = frames(input, usize::MAX);
     let odd = input.last().map_or(3, |&byte| usize::from(byte) + 2);
@@ -25,12 +27,12 @@ pub fn check(input: &[u8]) {
             Err(GzipError::TooLong(limit)) => assert!(limit == MAX_TEXT && text.len() <= MAX_TEXT + 1),
             Err(_) => {}
         }
-        // A fuzzer that cannot compress may still say something.
+        // Also checks the input as an uncompressed message.
         relay(frame);
     }
 }
 
-/// The frames that come of a stream in pieces of `size` bytes, and whether it can be read on.
+/// The frames of a stream in pieces of `size` bytes, and true if it can be continued.
 fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
     let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
     for piece in stream.chunks(size.clamp(1, stream.len().max(1))) {
@@ -46,16 +48,16 @@ fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
     (frames, true)
 }
 
-/// Reads a message, writes it for others as they would get it, and reads that.
+/// Parses a message, relays it, and parses the result.
 fn relay(text: &[u8]) {
-    let Ok(heard) = Heard::read(text) else { return };
+    let Ok(received) = UpstreamMessage::read(text) else { return };
     for legacy_addresses in [false, true] {
         let mut message = b"{\"event\":".to_vec();
-        heard.write("upstream", legacy_addresses, &mut message);
+        received.write("upstream", legacy_addresses, &mut message);
         message.push(b'}');
-        let again = Heard::read(&message).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&message)));
-        assert_eq!((again.tally, again.topic), (heard.tally, heard.topic));
-        assert_eq!(again.hops, heard.hops.saturating_add(1));
+        let again = UpstreamMessage::read(&message).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&message)));
+        assert_eq!((again.tally, again.topic), (received.tally, received.topic));
+        assert_eq!(again.hops, received.hops.saturating_add(1));
         let mut member = Vec::new();
         Compressor::default().member(&message, &mut member);
         assert!(length_of(member.len()).is_ok());

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::sockets::listen;
 use super::{Ground, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
-use crate::sources::push::Pushing;
-use crate::sources::receiver::{self, Budget, Limits, Surroundings};
+use crate::sources::push::PushHandler;
+use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
 use crate::supervise::listen::{BindError, BindErrorKind};
 use crate::supervise::{ConnectionSlots, Listener, Supervisor};
 
@@ -21,7 +21,7 @@ pub(super) struct Receivers {
     pub(super) unix: Option<Listener>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
-    surroundings: Surroundings,
+    context: ReceiverContext,
 }
 
 pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Receivers> {
@@ -41,7 +41,7 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
     };
     let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
     let limits = watch::Sender::new(settings::receiver(settings));
-    let surroundings = Surroundings {
+    let context = ReceiverContext {
         inlet: ground.inlet.clone(),
         telemetry: Arc::clone(&ground.telemetry),
         clock: ground.clock,
@@ -53,7 +53,7 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
         unix,
         limits,
         budget,
-        surroundings,
+        context,
     })
 }
 
@@ -63,8 +63,8 @@ impl Receivers {
     }
 
     /// Pushing over HTTP by the same limits and out of the same budget.
-    pub(super) fn pushing(&self, ground: &Ground) -> Pushing {
-        Pushing::new(
+    pub(super) fn push_handler(&self, ground: &Ground) -> PushHandler {
+        PushHandler::new(
             ground.inlet.clone(),
             Arc::clone(&ground.telemetry),
             ground.clock,
@@ -76,7 +76,7 @@ impl Receivers {
     /// Gives each receiver so many slots of its own and its place under the supervisor.
     pub(super) fn start(self, slots: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
-            supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.surroundings.clone()));
+            supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::sources::events::PostRate;
 use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
 use crate::store::Inlet;
-use crate::supervise::Service;
+use crate::supervise::{Service, service_manager};
 use crate::telemetry::Telemetry;
 
 /// Requests to reload that may wait: more of them would all read the same file.
@@ -32,7 +32,7 @@ pub(super) struct Live {
     pub(super) exposition: Exposition,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
-    pub(super) polls: watch::Sender<Arc<polls::Settings>>,
+    pub(super) polls: watch::Sender<Arc<polls::PollSettings>>,
     pub(super) access: Arc<ArcSwap<Access>>,
     pub(super) post_rate: Arc<PostRate>,
 }
@@ -121,7 +121,12 @@ impl Service for Reloader {
                     Some(()) = self.hangup.recv() => None,
                     Some(request) = self.requests.recv() => Some(request),
                 };
+                service_manager::reloading();
                 let outcome = self.reload();
+                service_manager::ready(match outcome {
+                    Ok(()) => "the configuration was reloaded",
+                    Err(_) => "the last reload failed, the earlier configuration is in force",
+                });
                 if let Some(request) = request {
                     // Whoever asked may have gone away.
                     let _ = request.send(outcome);

@@ -87,9 +87,9 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
     }
 }
 
-pub(super) fn polls(settings: &Settings) -> polls::Settings {
+pub(super) fn polls(settings: &Settings) -> polls::PollSettings {
     let polls = &settings.poll_external;
-    polls::Settings {
+    polls::PollSettings {
         endpoints: polls
             .endpoints
             .iter()
@@ -119,7 +119,7 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
     polls::Endpoint {
         name: endpoint.name.clone(),
         url: endpoint.url.clone(),
-        question: polls::Question::Metrics,
+        kind: polls::EndpointKind::Metrics,
         interval: endpoint.interval,
         timeout: endpoint.timeout,
         stale_after: endpoint.stale_after,
@@ -140,7 +140,7 @@ fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
     polls::Endpoint {
         name: node.name.clone(),
         url,
-        question: polls::Question::Peers {
+        kind: polls::EndpointKind::Peers {
             agent_version_cutoff: node.agent_version_cutoff,
         },
         interval: node.populate_interval,
@@ -153,8 +153,8 @@ fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
     }
 }
 
-pub(super) fn upstreams(settings: &Settings) -> upstreams::Settings {
-    upstreams::Settings {
+pub(super) fn upstreams(settings: &Settings) -> upstreams::UpstreamSettings {
+    upstreams::UpstreamSettings {
         upstreams: settings.stream.upstreams.iter().map(ToString::to_string).collect(),
         legacy_addresses: settings.stream.legacy_addresses,
     }

@@ -1,21 +1,21 @@
-//! Counting of the memory that texts and rendered segments take, for as long as any response still holds them.
+//! Counter for the memory of texts and rendered segments, as long as the store or a response holds them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-/// A sum of bytes that are held. Cloning it clones a handle.
+/// Counter of held bytes. A clone is a handle to the same counter.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryMeter(Arc<AtomicU64>);
 
-/// Bytes that are counted while they are held.
+/// Bytes that are counted until they are dropped.
 struct Metered {
     bytes: Bytes,
     meter: MemoryMeter,
 }
 
-/// What a counted buffer takes beside its bytes: its owner, and the allocator's share.
+/// Memory of a counted buffer beside its bytes: the owner object and the allocator's overhead.
 const OVERHEAD: u64 = 96;
 
 impl MemoryMeter {
@@ -52,18 +52,4 @@ impl Drop for Metered {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_count_until_their_last_slice_goes() {
-        let meter = MemoryMeter::default();
-        let whole = meter.hold(Bytes::from_static(b"abcdef"));
-        let part = whole.slice(2..4);
-        drop(whole);
-        assert_eq!((meter.held(), &*part), (6 + OVERHEAD, &b"cd"[..]));
-        drop(part);
-        assert_eq!(meter.held(), 0);
-        assert!(meter.hold(Bytes::new()).is_empty() && meter.held() == 0);
-    }
-}
+mod tests;

@@ -11,15 +11,15 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, Head
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::deflating::Deflating;
-use super::events::{EventOutlet, Visit};
-use super::{Own, unknown_app};
+use super::compression_queue::CompressionQueue;
+use super::events::{EventOutlet, ScrapeRequest};
+use super::{SelfMetrics, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
-use crate::exposition::negotiate::{self, Coding, Format};
-use crate::exposition::render::{Chunk, Variant};
-use crate::http::{Chunks, Connection, reply};
-use crate::store::{App, Exposed, Prepared, View};
+use crate::exposition::negotiate::{self, ContentEncoding, Format};
+use crate::exposition::render::{Chunk, OutputFormat};
+use crate::http::{Connection, SharedBody, reply};
+use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
 
@@ -28,13 +28,13 @@ const SMALL_TEXT: u64 = 64 << 10;
 
 /// What the metrics endpoints need.
 #[derive(Debug)]
-pub struct Scraping {
+pub struct MetricsHandler {
     view: View,
-    own: Own,
+    self_metrics: SelfMetrics,
     telemetry: Arc<Telemetry>,
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
-    deflating: Deflating,
+    compression_queue: CompressionQueue,
     /// Compressors of self metrics and events.
     compressors: Arc<CompressorPool>,
     /// Whether gzip is offered (`exposition.compression`).
@@ -45,7 +45,7 @@ pub struct Scraping {
 
 /// What a scraper may ask for.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wishes {
+pub(super) struct QueryParams {
     /// Only this application.
     app: Option<String>,
     /// `false` leaves the proxy's own metrics out.
@@ -62,14 +62,14 @@ fn yes() -> bool {
     true
 }
 
-impl Scraping {
+impl MetricsHandler {
     /// Endpoints over this view; what is to be compressed goes to `deflating`.
     #[must_use]
     pub fn new(
         view: View,
-        own: Own,
+        self_metrics: SelfMetrics,
         telemetry: Arc<Telemetry>,
-        deflating: Deflating,
+        compression_queue: CompressionQueue,
         compression: bool,
         events: Option<Arc<EventOutlet>>,
     ) -> Self {
@@ -77,11 +77,11 @@ impl Scraping {
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
         Self {
             view,
-            own,
+            self_metrics,
             telemetry,
             plain_bytes,
             gzip_bytes,
-            deflating,
+            compression_queue,
             compressors: Arc::default(),
             compression,
             events,
@@ -98,8 +98,8 @@ impl Scraping {
     }
 
     /// An exposition of these applications, as far as it is prepared.
-    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> Prepared {
-        self.view.exposition(Variant::from(format), which)
+    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> PendingExposition {
+        self.view.exposition(OutputFormat::from(format), which)
     }
 
     /// Counts the time that a scrape took.
@@ -107,33 +107,33 @@ impl Scraping {
         self.telemetry.scrape_duration_seconds.observe(began.elapsed());
     }
 
-    pub(super) fn coding(&self, headers: &HeaderMap) -> Coding {
+    pub(super) fn content_encoding(&self, headers: &HeaderMap) -> ContentEncoding {
         if self.compression {
-            negotiate::coding(values(headers, ACCEPT_ENCODING))
+            negotiate::content_encoding(values(headers, ACCEPT_ENCODING))
         } else {
-            Coding::Identity
+            ContentEncoding::Identity
         }
     }
 
     /// What the proxy says of itself to go with what is exposed.
-    fn own(&self, exposed: &Exposed, now: Instant) -> Said {
-        let own = self.own.render(&self.view, now);
+    fn own(&self, exposed: &RenderedExposition, now: Instant) -> SelfMetricsBody {
+        let own = self.self_metrics.render(&self.view, now);
         if exposed.mixes() {
-            return Said {
-                tail: vec![self.own.per_app().text(&self.view), own],
-                ..Said::default()
+            return SelfMetricsBody {
+                tail: vec![self.self_metrics.app_metrics().text(&self.view), own],
+                ..SelfMetricsBody::default()
             };
         }
-        Said {
-            apps: self.own.per_app().chunks(&self.view),
+        SelfMetricsBody {
+            apps: self.self_metrics.app_metrics().chunks(&self.view),
             tail: vec![own],
-            ..Said::default()
+            ..SelfMetricsBody::default()
         }
     }
 
     /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
     /// serve connections.
-    async fn tail(exposed: &Exposed, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
+    async fn tail(exposed: &RenderedExposition, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if !exposed.mixes() {
             return exposed.tail(own);
         }
@@ -143,7 +143,7 @@ impl Scraping {
 
     /// Compresses the chunks that are not compressed, away from the threads that serve connections where that takes time.
     async fn compress(&self, chunks: Vec<Arc<Chunk>>) {
-        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.level().is_none()).collect();
         let text: u64 = pending.iter().map(|chunk| chunk.len()).sum();
         let compressors = Arc::clone(&self.compressors);
         let work = move || {
@@ -154,7 +154,7 @@ impl Scraping {
 
     /// The tail as few chunks: small ones, which are made for this response alone, are compressed together.
     fn condensed(tail: Vec<Arc<Chunk>>) -> Vec<Arc<Chunk>> {
-        let is_small = |chunk: &Arc<Chunk>| chunk.effort().is_none() && chunk.len() < SMALL_TEXT;
+        let is_small = |chunk: &Arc<Chunk>| chunk.level().is_none() && chunk.len() < SMALL_TEXT;
         let mut condensed = Vec::new();
         for run in tail.chunk_by(|one, other| is_small(one) && is_small(other)) {
             match run {
@@ -169,32 +169,38 @@ impl Scraping {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) async fn answer(&self, coding: Coding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
-        let Said { apps, events, tail } = own;
+    pub(super) async fn answer(
+        &self,
+        encoding: ContentEncoding,
+        format: Format,
+        exposed: &RenderedExposition,
+        own: SelfMetricsBody,
+    ) -> Response<Body> {
+        let SelfMetricsBody { apps, events, tail } = own;
         let tail = Self::tail(exposed, tail).await;
-        let body = match coding {
-            Coding::Identity => {
+        let body = match encoding {
+            ContentEncoding::Identity => {
                 let mut rows = exposed.text();
                 rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
-                Chunks::new(rows)
+                SharedBody::new(rows)
             }
-            Coding::Gzip => {
-                self.deflating.offer(&exposed.take_newly_compressed());
+            ContentEncoding::Gzip => {
+                self.compression_queue.offer(&exposed.take_newly_compressed());
                 let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
                 self.compress(chunks.clone()).await;
                 let pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
-                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
+                SharedBody::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
             }
         };
-        match coding {
-            Coding::Identity => self.plain_bytes.add(body.len()),
-            Coding::Gzip => self.gzip_bytes.add(body.len()),
+        match encoding {
+            ContentEncoding::Identity => self.plain_bytes.add(body.len()),
+            ContentEncoding::Gzip => self.gzip_bytes.add(body.len()),
         }
         let mut answer = body.into_response();
         let head = answer.headers_mut();
         head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-        if coding == Coding::Gzip {
+        if encoding == ContentEncoding::Gzip {
             head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         answer
@@ -207,7 +213,7 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 
 /// What the proxy says of itself.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct SelfMetricsBody {
     /// What grows with the number of applications, if it goes out as it is.
     apps: Vec<Arc<Chunk>>,
     /// Events, if they are many and go out as they are.
@@ -216,7 +222,7 @@ pub(super) struct Said {
     tail: Vec<Bytes>,
 }
 
-impl Said {
+impl SelfMetricsBody {
     /// Adds text of format 0.0.4, which is merged with the rest.
     pub(super) fn push_text(&mut self, text: String) {
         if !text.is_empty() {
@@ -231,26 +237,31 @@ impl Said {
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Exposed {
-    if prepared.is_ready(coding) {
-        return prepared.finish(coding);
+pub(super) async fn finish(prepared: PendingExposition, encoding: ContentEncoding) -> RenderedExposition {
+    if prepared.is_ready(encoding) {
+        return prepared.finish(encoding);
     }
-    blocking(move || prepared.finish(coding)).await
+    blocking(move || prepared.finish(encoding)).await
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Coding, own: bool) -> (Exposed, Said) {
+async fn finish_with(
+    handler: &Arc<MetricsHandler>,
+    prepared: PendingExposition,
+    encoding: ContentEncoding,
+    own: bool,
+) -> (RenderedExposition, SelfMetricsBody) {
     // What is merged with the applications' series is one text, which takes as long as there are applications.
-    let ready = prepared.is_ready(coding) && !prepared.mixes() && (!own || scraping.own.per_app().is_ready(&scraping.view));
-    let scraping = Arc::clone(scraping);
+    let ready = prepared.is_ready(encoding) && !prepared.mixes() && (!own || handler.self_metrics.app_metrics().is_ready(&handler.view));
+    let handler = Arc::clone(handler);
     let work = move || {
-        let exposed = prepared.finish(coding);
-        let said = if own {
-            scraping.own(&exposed, Instant::now())
+        let exposed = prepared.finish(encoding);
+        let self_metrics = if own {
+            handler.own(&exposed, Instant::now())
         } else {
-            Said::default()
+            SelfMetricsBody::default()
         };
-        (exposed, said)
+        (exposed, self_metrics)
     };
     if ready { work() } else { blocking(work).await }
 }
@@ -276,62 +287,62 @@ fn without_data(name: &str, app: Option<&App>) -> Option<Response<Body>> {
 
 /// `GET /metrics`
 pub(super) async fn all(
-    State(scraping): State<Arc<Scraping>>,
-    Query(wishes): Query<Wishes>,
+    State(handler): State<Arc<MetricsHandler>>,
+    Query(params): Query<QueryParams>,
     Extension(connection): Extension<Connection>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response<Body> {
     let began = Instant::now();
-    let app = wishes.app.as_deref();
-    if let Some(other) = wishes.only.as_deref().filter(|only| *only != "own") {
+    let app = params.app.as_deref();
+    if let Some(other) = params.only.as_deref().filter(|only| *only != "own") {
         return reply::text(
             StatusCode::BAD_REQUEST,
             format_args!("only={other:?} is nothing that can be asked for; only=own leaves all apps out"),
         );
     }
-    if let Some(refusal) = app.and_then(|name| without_data(name, scraping.view.app(name).as_deref())) {
+    if let Some(refusal) = app.and_then(|name| without_data(name, handler.view.app(name).as_deref())) {
         return refusal;
     }
-    let format = scraping.format(&headers);
+    let format = handler.format(&headers);
     let which = match app {
-        _ if wishes.only.as_deref() == Some("own") => Selection::Nothing,
+        _ if params.only.as_deref() == Some("own") => Selection::Nothing,
         Some(app) => Selection::App(app),
         None => Selection::Everything,
     };
-    let coding = scraping.coding(&headers);
-    let prepared = scraping.prepare(format, which);
-    let (exposed, mut said) = finish_with(&scraping, prepared, coding, wishes.own).await;
+    let encoding = handler.content_encoding(&headers);
+    let prepared = handler.prepare(format, which);
+    let (exposed, mut self_metrics) = finish_with(&handler, prepared, encoding, params.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
-    if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
-        let taken = events.ride(Visit {
+    if let Some(events) = handler.events.as_ref().filter(|_| app.is_none()) {
+        let taken = events.ride(ScrapeRequest {
             connection: &connection,
             method: &method,
             uri: &uri,
             headers: &headers,
-            peek: wishes.peek,
-            counts: wishes.own,
+            peek: params.peek,
+            counts: params.own,
         });
         if let Some(taken) = taken {
-            events.add(&mut said, taken, &exposed, format, coding).await;
+            events.add(&mut self_metrics, taken, &exposed, format, encoding).await;
         }
     }
-    let answer = scraping.answer(coding, format, &exposed, said).await;
-    scraping.observe(began);
+    let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
+    handler.observe(began);
     answer
 }
 
 /// `GET /apps/NAME/metrics`
-pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
-    let format = scraping.format(&headers);
-    if let Some(refusal) = without_data(&app, scraping.view.app(&app).as_deref()) {
+pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
+    let format = handler.format(&headers);
+    if let Some(refusal) = without_data(&app, handler.view.app(&app).as_deref()) {
         return refusal;
     }
-    let Some(prepared) = scraping.view.app_exposition(&app, Variant::from(format)) else {
+    let Some(prepared) = handler.view.app_exposition(&app, OutputFormat::from(format)) else {
         return unknown_app(&app);
     };
-    let coding = scraping.coding(&headers);
-    let exposed = finish(prepared, coding).await;
-    scraping.answer(coding, format, &exposed, Said::default()).await
+    let encoding = handler.content_encoding(&headers);
+    let exposed = finish(prepared, encoding).await;
+    handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await
 }

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tabled::grid::util::string::get_line_width;
 
 use crate::exposition::Fault;
-use crate::http::Row;
+use crate::http::Slices;
 use crate::model::{Clock, Timestamp};
-use crate::store::{App, Moment, Status, View};
+use crate::store::{App, MonotonicTime, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -28,7 +28,7 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
 /// The present, for the state of applications: the time of day, which is only shown, the moment, and the limit on ages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Present {
-    moment: Moment,
+    moment: MonotonicTime,
     expire_after: Option<Duration>,
 }
 
@@ -78,7 +78,7 @@ fn edge(width: usize) -> String {
 
 /// The table of applications as it stands in its frame, and its width. It is drawn here and not by the library, which draws a frame
 /// around it in a hundred times the time and memory.
-pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Row, usize) {
+pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Slices, usize) {
     let cells: Vec<_> = apps.iter().map(|app| cells(app, present)).collect();
     let mut widths = HEADINGS.map(get_line_width);
     for cells in &cells {
@@ -93,7 +93,7 @@ pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Row, usize) {
     });
     line.push_str(" |\n");
     let width = line.len() - "| ".len() - " |\n".len();
-    let mut slices = Slices::default();
+    let mut slices = SliceWriter::default();
     slices.push(|out| {
         out.push_str(&line);
         write_cells(out, &HEADINGS, &widths);
@@ -133,12 +133,12 @@ fn write_cells(out: &mut String, cells: &[impl AsRef<str>; 6], widths: &[usize; 
 
 /// Text that grows into slices of about [`SLICE`] bytes.
 #[derive(Default)]
-struct Slices {
+struct SliceWriter {
     slices: Vec<Bytes>,
     text: String,
 }
 
-impl Slices {
+impl SliceWriter {
     fn push(&mut self, write: impl FnOnce(&mut String)) {
         write(&mut self.text);
         if self.text.len() >= SLICE {
@@ -153,15 +153,15 @@ impl Slices {
         }
     }
 
-    fn finish(mut self) -> Row {
+    fn finish(mut self) -> Slices {
         self.flush();
         Arc::new(self.slices)
     }
 }
 
 /// The applications as JSON, separated by commas.
-pub(super) fn list(apps: &[Arc<App>], present: Present) -> Row {
-    let mut slices = Slices::default();
+pub(super) fn list(apps: &[Arc<App>], present: Present) -> Slices {
+    let mut slices = SliceWriter::default();
     for (n, app) in apps.iter().enumerate() {
         slices.push(|out| {
             let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, facts(app, present));
@@ -231,7 +231,7 @@ pub(super) fn describe(app: &App, present: Present) -> String {
     );
     let faults = app.text.exposition().map(|text| text.faults().iter());
     for fault in faults.into_iter().flatten() {
-        let _ = writeln!(lines, "Invalid line: {fault}");
+        let _ = writeln!(lines, "Skipped:      {fault}");
     }
     for conflict in &app.conflicts.listed {
         let _ = writeln!(lines, "Conflict:     {conflict}");
@@ -274,14 +274,14 @@ mod tests {
             outdated: false,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
-            refreshed: Moment::default(),
+            refreshed: MonotonicTime::default(),
             fault: None,
             withdrawn: false,
             expires: true,
         })
     }
 
-    fn present(moment: Moment) -> Present {
+    fn present(moment: MonotonicTime) -> Present {
         Present {
             moment,
             expire_after: None,
@@ -301,14 +301,14 @@ mod tests {
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
-            present(Moment::default()),
+            present(MonotonicTime::default()),
             &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
         assert!(lines[4].starts_with("| | App Name | Last Update Time (UTC)"), "{drawn}");
         assert!(
-            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
+            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 line skipped (line 2,"),
             "{drawn}"
         );
         assert_eq!((lines.len(), lines[11]), (12, "note: bridge b: not reached"), "{drawn}");
@@ -318,7 +318,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_drawn_as_the_library_draws_it(names in prop::collection::vec("[a-zäöü漢字\u{1F600} ]{1,12}", 0..5)) {
-            let present = present(Moment::default());
+            let present = present(MonotonicTime::default());
             let apps: Vec<_> = names.iter().map(|name| app(name, Some(1))).collect();
             let mut rows = Builder::default();
             rows.push_record(HEADINGS);
@@ -338,7 +338,10 @@ mod tests {
         let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(six_minutes));
         let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();
         assert_eq!(apps[0]["status"], "stale");
-        assert_eq!(apps[0]["detail"], "stale 6m; 1 invalid line, first 2:2 the value is missing");
+        assert_eq!(
+            apps[0]["detail"],
+            "stale 6m; 1 line skipped (line 2, column 2: the value is missing)"
+        );
         assert_eq!((&apps[0]["series"], &apps[0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(apps[0]["last_update"], "1970-01-01T00:00:01.000Z");
         assert_eq!(apps[1]["name"], "bar");

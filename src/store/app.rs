@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Moment;
+use super::MonotonicTime;
 use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
@@ -32,10 +32,10 @@ pub struct App {
     pub labels: Arc<[LabelPair]>,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When its last update arrived; `None` if it was only announced so far.
+    /// When its last update arrived; `None` if it was only registered so far.
     pub updated: Option<Timestamp>,
-    /// The same, or when it was announced, by the clock that ages are measured with.
-    pub refreshed: Moment,
+    /// The same, or when it was registered, by the clock that ages are measured with.
+    pub refreshed: MonotonicTime,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,
     /// The contradictions between it and other apps.
@@ -107,7 +107,7 @@ pub enum Status {
 impl App {
     /// Returns the state of the application at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
     #[must_use]
-    pub fn status(&self, now: Moment, expire_after: Option<Duration>) -> Status {
+    pub fn status(&self, now: MonotonicTime, expire_after: Option<Duration>) -> Status {
         let faults = self.text_faults();
         if let Some(fault) = &self.fault {
             let all = std::iter::once(&**fault).chain(faults.iter().map(String::as_str));
@@ -152,8 +152,8 @@ impl App {
         };
         match self.conflicts.exemplars {
             0 => {}
-            1 => note.push_str(", 1 exemplar left out"),
-            exemplars => note.push_str(&format!(", {exemplars} exemplars left out")),
+            1 => note.push_str(", 1 exemplar skipped"),
+            exemplars => note.push_str(&format!(", {exemplars} exemplars skipped")),
         }
         Some(note)
     }
@@ -181,18 +181,19 @@ impl App {
     fn exemplars_note(&self) -> Option<String> {
         let faults = self.text.exposition()?.faults();
         let first = faults.first_exemplar()?;
-        let (count, plural) = (faults.exemplars(), if faults.exemplars() == 1 { "" } else { "s" });
-        let (line, column, reason) = (first.line, first.column, &first.reason);
-        Some(format!(
-            "{count} exemplar{plural} left out, first at line {line}, column {column}: {reason}"
-        ))
+        Some(match faults.exemplars() {
+            1 => format!("1 exemplar skipped ({first})"),
+            count => format!("{count} exemplars skipped (first: {first})"),
+        })
     }
 
     fn text_faults(&self) -> Vec<String> {
         let mut parts = Vec::new();
         if let Some(first) = self.text.exposition().and_then(|text| text.faults().first()) {
-            let total = self.invalid_lines();
-            parts.push(format!("{total} invalid line{}, first {first}", if total == 1 { "" } else { "s" }));
+            parts.push(match self.invalid_lines() {
+                1 => format!("1 line skipped ({first})"),
+                total => format!("{total} lines skipped (first: {first})"),
+            });
         }
         if self.outdated {
             parts.push(OUTDATED.to_owned());

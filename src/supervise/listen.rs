@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::accept::{Accepted, ListenerStats};
 use super::unix_socket::{self, SocketFile, UnixAccess};
-use super::{ConnectionSlots, Service, Stream};
+use super::{ConnectionSlots, Service, Stream, service_manager};
 
 /// Connections that the kernel keeps for us until we accept them: with 2,000 clients at once 128 led to hundreds of resets, 1,024 to
 /// none.
@@ -122,10 +122,16 @@ impl Listener {
     /// Where somebody listens there, the file is no socket, or the operating system refuses.
     pub async fn unix(path: &Path, access: &UnixAccess) -> Result<Self, BindError> {
         let place = path.display().to_string();
-        let (socket, file) = unix_socket::bind(path, access).await.map_err(|why| BindError {
+        let refused = |why| BindError {
             place: format!("unix {place}"),
             why,
-        })?;
+        };
+        if let Some(passed) = service_manager::unix(path) {
+            let socket = UnixListener::from_std(passed).map_err(|error| refused(BindErrorKind::Bind(error)))?;
+            // The file, its owner and its mode are the service manager's.
+            return Ok(Self::new(Socket::Unix(socket), None, place));
+        }
+        let (socket, file) = unix_socket::bind(path, access).await.map_err(refused)?;
         Ok(Self::new(Socket::Unix(socket), Some(file), place))
     }
 
@@ -202,7 +208,11 @@ where
 async fn bind_tcp(address: &str, families: AddressFamilies) -> Result<TcpListener, BindErrorKind> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for resolved in tokio::net::lookup_host(address).await.map_err(BindErrorKind::Resolve)? {
-        match bind_one(resolved, families) {
+        let bound = match service_manager::tcp(resolved) {
+            Some(passed) => TcpListener::from_std(passed),
+            None => bind_one(resolved, families),
+        };
+        match bound {
             Ok(listener) => return Ok(listener),
             Err(e) => last = e,
         }

@@ -1,25 +1,25 @@
-//! The bytes of one connection that were received but not yet used.
+//! Buffer for the received bytes of one connection that are not consumed yet.
 
 use bytes::BufMut;
 use bytes::buf::Limit;
 
-/// The size of a connection's first reads: most senders say little, and thousands of them may be busy at once.
+/// Size of a connection's first reads: most senders send little, and thousands of them may be active at once.
 pub const SMALLEST_READ: usize = 8 * 1024;
 
-/// The size that reads grow to while a sender keeps filling them, and the most memory that a connection keeps between
-/// messages: beyond it a system call costs next to nothing a byte.
+/// Size that reads grow to while a sender fills them, and the memory limit of a connection between messages: with larger reads the cost
+/// of a system call per byte hardly decreases.
 pub const LARGEST_READ: usize = 64 * 1024;
 
-/// Unread bytes in one contiguous piece, and where in the stream they begin.
+/// Unread contiguous bytes, and their position in the stream.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// How many of `bytes` have been used.
+    /// Number of consumed bytes at the start of `bytes`.
     head: usize,
     offset: u64,
-    /// The size of the next read, if nobody knows better.
+    /// Size of the next read, unless the message has a known size.
     read: usize,
-    /// The place in the stream that the last read reaches if it takes all that there was room for.
+    /// Stream position at which the last read would have been full.
     aim: u64,
 }
 
@@ -34,27 +34,27 @@ impl Buffer {
         }
     }
 
-    /// What is there.
+    /// The unread bytes.
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.head..]
     }
 
-    /// How much is there.
+    /// Number of unread bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.head
     }
 
-    /// Where in the stream [`Self::unread`] begins.
+    /// Stream position of [`Self::unread`].
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How much of the stream has come.
+    /// Number of bytes received from the stream.
     fn end(&self) -> u64 {
         self.offset + self.len() as u64
     }
 
-    /// Takes `n` bytes off the front.
+    /// Removes `n` bytes from the front.
     pub(super) fn consume(&mut self, n: usize) {
         self.head += n;
         self.offset += n as u64;
@@ -67,7 +67,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets everything and gives the memory back.
+    /// Drops all bytes and frees the memory.
     pub(super) fn discard(&mut self) {
         self.offset += self.len() as u64;
         self.bytes = Vec::new();
@@ -119,69 +119,4 @@ impl Buffer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fill(buffer: &mut Buffer, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let mut spare = buffer.spare(rest.len(), usize::MAX);
-            let n = spare.remaining_mut().min(rest.len());
-            spare.put_slice(&rest[..n]);
-            rest = &rest[n..];
-        }
-    }
-
-    #[test]
-    fn nothing_is_allocated_before_the_first_byte_nor_kept_after_the_last() {
-        let mut buffer = Buffer::new();
-        assert_eq!(buffer.capacity(), 0);
-        fill(&mut buffer, b"abc");
-        buffer.release();
-        assert_eq!(buffer.unread(), b"abc", "what is unread is never given away");
-        buffer.consume(3);
-        buffer.release();
-        assert_eq!((buffer.capacity(), buffer.offset()), (0, 3));
-    }
-
-    #[test]
-    fn reads_grow_while_they_are_filled() {
-        let mut buffer = Buffer::new();
-        let mut sizes = Vec::new();
-        for _ in 0..6 {
-            let mut spare = buffer.spare(0, usize::MAX);
-            let n = spare.remaining_mut();
-            spare.put_slice(&vec![b'x'; n]);
-            sizes.push(n);
-            buffer.consume(n);
-        }
-        assert_eq!(sizes, [8192, 16384, 32768, 65536, 65536, 65536]);
-        buffer.spare(0, usize::MAX).put_slice(b"x");
-        buffer.consume(1);
-        assert_eq!(buffer.spare(0, usize::MAX).remaining_mut(), LARGEST_READ);
-    }
-
-    #[test]
-    fn a_known_size_is_reserved_exactly_and_only_as_allowed() {
-        let mut buffer = Buffer::new();
-        fill(&mut buffer, b"head");
-        assert_eq!(buffer.spare(1_000_000, 300).remaining_mut(), 300);
-        assert_eq!(buffer.spare(1_000_000, usize::MAX).remaining_mut(), 1_000_000);
-        assert_eq!(buffer.capacity(), 1_000_004);
-        assert_eq!(buffer.unread(), b"head");
-    }
-
-    #[test]
-    fn a_large_message_leaves_no_large_buffer_behind() {
-        let mut buffer = Buffer::new();
-        fill(&mut buffer, &vec![b'x'; 1_000_000]);
-        buffer.consume(999_990);
-        assert!(buffer.capacity() >= 1_000_000);
-        assert!(buffer.spare(0, usize::MAX).remaining_mut() > 0);
-        assert!(buffer.capacity() <= LARGEST_READ, "{}", buffer.capacity());
-        assert_eq!(buffer.unread(), b"xxxxxxxxxx");
-        fill(&mut buffer, &vec![b'y'; 1_000_000]);
-        buffer.consume(1_000_010);
-        assert_eq!(buffer.capacity(), 0);
-    }
-}
+mod tests;

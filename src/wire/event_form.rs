@@ -1,25 +1,24 @@
-//! A one-shot event as `POST /event` carries it: pairs in the query and in a form body, both encoded as
+//! A one-shot event in the request of `POST /event`: pairs in the query and in a form body, both encoded as
 //! `application/x-www-form-urlencoded` (WHATWG URL Standard, section 5).
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use crate::model::{Event, EventError, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, shown};
+use crate::model::{Event, EventError, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, truncated};
 
-/// The pair that is not a label but the value of the sample.
+/// Name of the pair that is the sample's value and not a label.
 const VALUE: &str = "value";
 
-/// The value of an event that names none.
+/// Value of an event without one.
 const DEFAULT_VALUE: f64 = 1.0;
 
-/// Reads an event from the query of a request and its form body; either may be empty.
+/// Parses an event from the query of a request and its form body; either may be empty.
 ///
-/// Spaces in names become underscores; a name with an empty value is as if it had not been given. A `%` that starts
-/// no valid escape stands for itself.
+/// Spaces in names become underscores; pairs with an empty value are ignored. A `%` that starts no valid escape is literal.
 ///
 /// # Errors
-/// When the value is no number, or a pair cannot be a label.
+/// If the value is not a number, or a pair is not a valid label.
 pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
     let (mut value, mut labels) = (None, Vec::new());
     let mut bytes = 0;
@@ -37,13 +36,13 @@ pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
             number(&mut value, &text)?;
             continue;
         }
-        // The label set checks both bounds once more; here they keep the list short while it is made.
+        // The label set checks both limits again; here they bound the list while it is built.
         bytes += name.len() + text.len();
         if bytes > MAX_EVENT_BYTES {
-            return Err(EventError::TooLong(shown(&name)));
+            return Err(EventError::TooLong(truncated(&name)));
         }
         if labels.len() >= MAX_EVENT_LABELS {
-            return Err(EventError::TooMany(shown(&name)));
+            return Err(EventError::TooMany(truncated(&name)));
         }
         labels.push((name, text.into_owned()));
     }
@@ -53,9 +52,9 @@ pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
     })
 }
 
-/// Takes the value. Space around it is ignored, because an unescaped `+` sign arrives as a space.
+/// Parses the value. Whitespace around it is ignored, because an unescaped `+` sign arrives as a space.
 fn number(value: &mut Option<f64>, text: &str) -> Result<(), EventError> {
-    let parsed = text.trim().parse().map_err(|_| EventError::Value(shown(text)))?;
+    let parsed = text.trim().parse().map_err(|_| EventError::Value(truncated(text)))?;
     match value.replace(parsed) {
         None => Ok(()),
         Some(_) => Err(EventError::Duplicate(VALUE.to_owned())),
@@ -75,90 +74,8 @@ fn decode<'a>(encoded: &'a [u8], name: &[u8]) -> Result<Cow<'a, str>, EventError
         Cow::Borrowed(plain) => std::str::from_utf8(plain).map(Cow::Borrowed).ok(),
         Cow::Owned(plain) => String::from_utf8(plain).map(Cow::Owned).ok(),
     };
-    text.ok_or_else(|| EventError::NotUtf8(shown(&String::from_utf8_lossy(name))))
+    text.ok_or_else(|| EventError::NotUtf8(truncated(&String::from_utf8_lossy(name))))
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn labels(query: &str, body: &str) -> String {
-        parse(query.as_bytes(), body.as_bytes()).unwrap().labels.as_str().to_owned()
-    }
-
-    fn value(query: &str) -> f64 {
-        parse(query.as_bytes(), b"").unwrap().value
-    }
-
-    fn fault(query: &str, body: &str) -> EventError {
-        parse(query.as_bytes(), body.as_bytes()).unwrap_err()
-    }
-
-    #[test]
-    fn query_and_body_make_one_event() {
-        assert_eq!(labels("b=2&a=1", "c=3"), "a=\"1\",b=\"2\",c=\"3\"");
-        assert_eq!(labels("", ""), "");
-        assert_eq!(
-            labels("my+label=x+y%20z&other%20one=%C3%B6%22%5C%0A", ""),
-            "my_label=\"x y z\",other_one=\"ö\\\"\\\\\\n\""
-        );
-        assert_eq!(labels("a=1=2&b=%zz", ""), "a=\"1=2\",b=\"%zz\"");
-    }
-
-    #[test]
-    fn an_empty_value_is_no_label() {
-        assert_eq!(labels("a=&b&bad-name=&c=1&&=", "a=2"), "a=\"2\",c=\"1\"");
-    }
-
-    #[test]
-    fn the_value_is_a_number() {
-        assert_eq!((value("a=1"), value("value=1.5"), value("value=-2e3")), (1.0, 1.5, -2000.0));
-        assert_eq!((value("value=+7"), value("value=%2BInf")), (7.0, f64::INFINITY));
-        assert!(value("value=NaN").is_nan());
-        assert_eq!(fault("value=abc", ""), EventError::Value("abc".into()));
-        assert_eq!(fault("value=", ""), EventError::Value(String::new()));
-        assert_eq!(fault("value", ""), EventError::Value(String::new()));
-        assert_eq!(fault("value=1", "value=1"), EventError::Duplicate("value".into()));
-    }
-
-    #[test]
-    fn the_label_to_blame_is_named() {
-        assert_eq!(fault("bad-name=1", ""), EventError::Name("bad-name".into()));
-        assert_eq!(fault("", "=1"), EventError::Name(String::new()));
-        assert_eq!(fault("_+x=1", ""), EventError::Reserved("__x".into()));
-        assert_eq!(fault("a+b=1", "a_b=2"), EventError::Duplicate("a_b".into()));
-        assert_eq!(fault("a=%ff", ""), EventError::NotUtf8("a".into()));
-        assert_eq!(fault("%ff=1", ""), EventError::NotUtf8("%ff".into()));
-        assert_eq!(fault(&format!("a=1&b={}", "x".repeat(MAX_EVENT_BYTES)), "").label(), "b");
-        let many: String = (0..=MAX_EVENT_LABELS).map(|n| format!("l{n}=1&")).collect();
-        assert_eq!(fault(&many, ""), EventError::TooMany("l64".into()));
-        assert_eq!(fault(&format!("{}-=1", "x".repeat(500)), "").label().len(), 80);
-    }
-
-    fn encode(text: &str) -> String {
-        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_survives(values in proptest::collection::btree_map("[a-zA-Z][a-z0-9_]{0,5}", ".{1,20}", 0..6), number: f64) {
-            prop_assume!(!values.contains_key(VALUE));
-            let form: String = values.iter().map(|(name, value)| format!("{name}={}&", encode(value))).collect();
-            let event = parse(form.as_bytes(), format!("value={}", encode(&number.to_string())).as_bytes()).unwrap();
-            let back: std::collections::BTreeMap<_, _> = event.labels.iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            prop_assert_eq!(back, values);
-            prop_assert!(event.value.to_bits() == number.to_bits() || (event.value.is_nan() && number.is_nan()));
-        }
-
-        #[test]
-        fn no_bytes_do_harm(query: Vec<u8>, body in "[a-c=&%+_ f0-9-]{0,60}") {
-            if let Ok(event) = parse(&query, body.as_bytes()) {
-                let again = LabelSet::new(event.labels.iter().map(|(name, value)| (name.to_owned(), value)).collect()).unwrap();
-                prop_assert_eq!(again, event.labels);
-            }
-        }
-    }
-}
+mod tests;

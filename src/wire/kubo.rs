@@ -1,4 +1,4 @@
-//! Kubo's RPC: the answer to `POST /api/v0/swarm/peers?verbose=true`.
+//! Kubo's RPC: the response to `POST /api/v0/swarm/peers?verbose=true`.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -9,24 +9,24 @@ use serde::Deserialize;
 
 use crate::model::Peer;
 
-/// What a node says of its connections.
+/// The connections of a node.
 #[derive(Debug, Default)]
 pub struct Swarm {
-    /// How many there are.
+    /// Number of connections.
     pub connections: usize,
-    /// The peers behind them, each once, in the order of the answer.
+    /// The connected peers, each once, in the order of the response.
     pub peers: Vec<Peer>,
-    /// Open streams by protocol; a stream whose protocol is still being agreed on has the empty one.
+    /// Open streams by protocol; empty while the protocol of a stream is being negotiated.
     pub streams: HashMap<Arc<str>, u64>,
 }
 
-/// A string that borrows from the answer unless it is written with escapes.
+/// A string that borrows from the response unless it contains escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-// Go writes an empty list as null, and Kubo's fields have come and gone over the years: only who is connected is needed.
+// Go writes an empty list as null, and Kubo's fields have changed over the years: only the peer's identity is required.
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct SwarmResponse<'a> {
     #[serde(rename = "Peers", borrow)]
     peers: Option<Vec<Connection<'a>>>,
 }
@@ -41,13 +41,13 @@ struct Connection<'a> {
     #[serde(borrow)]
     latency: Option<Text<'a>>,
     #[serde(borrow)]
-    streams: Option<Vec<Stream<'a>>>,
+    streams: Option<Vec<KuboStream<'a>>>,
     #[serde(borrow)]
     identify: Option<Identify<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Stream<'a> {
+struct KuboStream<'a> {
     #[serde(rename = "Protocol", borrow)]
     protocol: Option<Text<'a>>,
 }
@@ -63,12 +63,12 @@ struct Identify<'a> {
     protocols: Option<Vec<Text<'a>>>,
 }
 
-/// Reads the answer.
+/// Parses the response.
 ///
 /// # Errors
-/// When it is not the JSON that Kubo documents.
+/// If it is not the JSON that Kubo documents.
 pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body)?;
+    let answer: SwarmResponse<'_> = serde_json::from_slice(body)?;
     let (mut swarm, mut texts, mut places) = (Swarm::default(), Texts::default(), HashMap::new());
     for connection in answer.peers.unwrap_or_default() {
         swarm.connections += 1;
@@ -78,7 +78,7 @@ pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
         }
         let id = texts.keep(&connection.peer.0);
         let place = *places.entry(Arc::clone(&id)).or_insert_with(|| {
-            swarm.peers.push(stranger(id));
+            swarm.peers.push(peer_with_id(id));
             swarm.peers.len() - 1
         });
         describe(&mut swarm.peers[place], connection, &mut texts);
@@ -86,8 +86,8 @@ pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
     Ok(swarm)
 }
 
-/// A peer of which only the identity is known.
-fn stranger(id: Arc<str>) -> Peer {
+/// A peer with only its identity.
+fn peer_with_id(id: Arc<str>) -> Peer {
     Peer {
         id,
         agent: None,
@@ -98,7 +98,7 @@ fn stranger(id: Arc<str>) -> Peer {
     }
 }
 
-/// Adds what one more connection says of a peer. Every connection repeats what the peer says of itself; the first that does so counts.
+/// Adds the information of one more connection to a peer. Every connection repeats the peer's own information; the first one is used.
 fn describe(peer: &mut Peer, connection: Connection<'_>, texts: &mut Texts) {
     peer.connected.extend(connection.addr.map(|address| texts.keep(&address.0)));
     peer.latency = peer.latency.or_else(|| go_duration(&connection.latency?.0));
@@ -165,71 +165,4 @@ fn go_duration(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-    use proptest::prelude::*;
-
-    const ANSWER: &str = r#"{"Peers":[
-        {"Addr":"/ip4/1.1.1.1/tcp/4001","Peer":"A","Latency":"1.5ms","Direction":2,"Muxer":"","Streams":[{"Protocol":"/ipfs/kad/1.0.0"},{"Protocol":""}],
-         "Identify":{"ID":"A","PublicKey":"x","Addresses":["/dns4/a/tcp/1"],"AgentVersion":"kubo/0.40\n\"","Protocols":["/p/1","/p/2"]}},
-        {"Addr":"/ip4/1.1.1.1/udp/4001/quic-v1","Peer":"A","Latency":"n/a","Streams":[{"Protocol":"/ipfs/kad/1.0.0"}],"Identify":{"AgentVersion":"other"}},
-        {"Peer":"B","Streams":null,"Identify":{"AgentVersion":"","Addresses":null,"Protocols":null}},
-        {"Addr":"/x","Peer":"C"}]}"#;
-
-    #[test]
-    fn connections_become_peers() {
-        let swarm = swarm_peers(ANSWER.as_bytes()).unwrap();
-        assert_eq!((swarm.connections, swarm.peers.len()), (4, 3));
-        assert_eq!(swarm.streams[&Arc::from("/ipfs/kad/1.0.0")], 2);
-        assert_eq!(swarm.streams[&Arc::from("")], 1);
-        let a = &swarm.peers[0];
-        assert_eq!(a.agent.as_deref(), Some("kubo/0.40\n\""));
-        assert_eq!(a.latency, Some(Duration::from_micros(1_500)));
-        assert_eq!(
-            a.connected,
-            [Arc::from("/ip4/1.1.1.1/tcp/4001"), "/ip4/1.1.1.1/udp/4001/quic-v1".into()]
-        );
-        assert_eq!((a.addresses.len(), a.protocols.len()), (1, 2));
-        assert_eq!((swarm.peers[1].agent.as_ref(), swarm.peers[1].latency), (None, None));
-    }
-
-    #[test]
-    fn a_lonely_node_and_nonsense() {
-        assert_eq!(swarm_peers(br#"{"Peers":null}"#).unwrap().connections, 0);
-        assert_eq!(swarm_peers(b"{}").unwrap().connections, 0);
-        for bad in [
-            "",
-            "[]",
-            "null",
-            r#"{"Peers":{}}"#,
-            r#"{"Peers":[{}]}"#,
-            r#"{"Peers":[{"Peer":4}]}"#,
-        ] {
-            assert!(swarm_peers(bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn durations_as_go_prints_them() {
-        for (text, nanos) in [
-            ("1m2.5s", 62_500_000_000),
-            ("48.25ms", 48_250_000),
-            ("901µs", 901_000),
-            ("17ns", 17),
-            ("0s", 0),
-        ] {
-            assert_eq!(go_duration(text), Some(Duration::from_nanos(nanos)), "{text}");
-        }
-        for text in ["", "n/a", "12", "1.2.3s", "-1s", "5 s", "1e400s"] {
-            assert_eq!(go_duration(text), None, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_a_duration_panic(text in "[0-9.hmsnµ-]{0,30}") {
-            let _ = go_duration(&text);
-        }
-    }
-}
+mod tests;

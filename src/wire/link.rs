@@ -1,31 +1,31 @@
-//! The control messages of a peer link (`schema/link.capnp`), written and read.
+//! Encoding and decoding of the control messages of a peer link (`schema/link.capnp`).
 
 use super::schema::link_capnp::link_message;
 
-/// The largest control message in bytes: its texts are a name, a host, a service and a reason, of a few hundred bytes each.
+/// Limit of a control message in bytes: it contains a name, a host, a service and a reason, of a few hundred bytes each.
 pub const MAX_LINK_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Segments of one message: what small messages are built in is one, and builders with tiny segments stay below this.
+/// Limit of segments per message: small messages have one, and builders with tiny segments need fewer than this.
 const MAX_SEGMENTS: usize = 16;
 
-/// The bytes of a word, in which Cap'n Proto counts.
+/// Bytes per word, the unit of Cap'n Proto.
 const WORD: usize = 8;
 
 /// A control message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkMessage {
-    /// A proxy says who it is.
+    /// Registration of a proxy.
     Register(Register),
     /// The registration is accepted.
     Registered {
-        /// Whether the bridge has learned something new from it.
+        /// True if the registration changed something at the bridge.
         updated: bool,
     },
-    /// The registration is not accepted, and why.
+    /// The registration is refused, with the reason.
     Refused(String),
-    /// The answer to the scrape of this number has reached its reader.
+    /// The response to the scrape with this number has reached its reader.
     Delivered(u64),
-    /// The sender leaves on purpose, and why.
+    /// The sender closes the link, with the reason.
     Goodbye(String),
     /// Another proxy is connected to the bridge with the same key.
     SharedKey(SharedKey),
@@ -35,12 +35,12 @@ pub enum LinkMessage {
     AliasReturned(String),
 }
 
-/// Two proxies that are connected to a bridge with one key.
+/// Two proxies that are connected to a bridge with the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedKey {
-    /// The alias of the proxy that is told.
+    /// The alias of the proxy that receives the message.
     pub alias: String,
-    /// Its address, as the bridge sees it.
+    /// The address of that proxy, as seen by the bridge.
     pub address: String,
     /// The alias of the other proxy.
     pub other_alias: String,
@@ -48,7 +48,7 @@ pub struct SharedKey {
     pub other_address: String,
 }
 
-/// An alias that another proxy has now.
+/// An alias that another proxy has registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasLost {
     /// The alias.
@@ -59,26 +59,26 @@ pub struct AliasLost {
     pub address: String,
 }
 
-/// What a proxy says of itself.
+/// The registration of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Register {
-    /// The name under which the bridge is asked for it.
+    /// The name of the proxy in requests to the bridge.
     pub alias: String,
-    /// What kind of thing it is.
+    /// The kind of service.
     pub service: String,
-    /// The machine that it runs on.
+    /// The host that it runs on.
     pub hostname: String,
-    /// Shows that the sender knows the shared secret.
+    /// Proof that the sender knows the shared secret.
     pub proof: Vec<u8>,
 }
 
-/// Why bytes are no control message.
+/// Error of decoding a control message.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkFault {
-    /// It says that it is larger than [`MAX_LINK_MESSAGE_BYTES`].
+    /// Its header declares more than [`MAX_LINK_MESSAGE_BYTES`].
     #[error("a control message of more than {MAX_LINK_MESSAGE_BYTES} bytes")]
     TooLarge,
-    /// It is no Cap'n Proto message, or not one that this version knows.
+    /// It is not a valid Cap'n Proto message of this schema.
     #[error("a malformed control message: {0}")]
     Malformed(String),
 }
@@ -131,12 +131,12 @@ impl LinkMessage {
         capnp::serialize::write_message_to_words(&message)
     }
 
-    /// Reads the message at the start of `bytes` and says how many of them it took; nothing while it is incomplete. One of a
-    /// later version, with a member of the union that this program does not know, takes its bytes and is `None`.
+    /// Decodes the message at the start of `bytes` and returns it with its length; `None` while it is incomplete. A message of a later
+    /// version, with an unknown union member, is `None` with its length.
     ///
     /// # Errors
     ///
-    /// Where these bytes can never become a message; nothing that follows them on the stream means anything then.
+    /// If these bytes can never become a message; the rest of the stream is unusable then.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Option<Self>, usize)>, LinkFault> {
         let Some(length) = length(bytes)? else { return Ok(None) };
         let Some(mut whole) = bytes.get(..length) else { return Ok(None) };
@@ -189,7 +189,7 @@ fn read(message: link_message::Reader<'_>) -> Result<Option<LinkMessage>, LinkFa
     }))
 }
 
-/// The length of the message that begins here, header included, once its header is there.
+/// Length of the message that begins here, header included, once its header has arrived.
 fn length(bytes: &[u8]) -> Result<Option<usize>, LinkFault> {
     let number = |at: usize| {
         let half = bytes.get(at * 4..at * 4 + 4)?;
@@ -213,92 +213,4 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, LinkFault> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-    use proptest::prelude::*;
-
-    fn message() -> impl Strategy<Value = LinkMessage> {
-        prop_oneof![
-            ("\\PC{0,40}", "\\PC{0,40}", "\\PC{0,40}", prop::collection::vec(any::<u8>(), 0..64)).prop_map(
-                |(alias, service, hostname, proof)| LinkMessage::Register(Register {
-                    alias,
-                    service,
-                    hostname,
-                    proof
-                })
-            ),
-            any::<bool>().prop_map(|updated| LinkMessage::Registered { updated }),
-            "\\PC{0,200}".prop_map(LinkMessage::Refused),
-            any::<u64>().prop_map(LinkMessage::Delivered),
-            "\\PC{0,200}".prop_map(LinkMessage::Goodbye),
-            ("\\PC{0,40}", "\\PC{0,40}", "\\PC{0,40}", "\\PC{0,40}").prop_map(|(alias, address, other_alias, other_address)| {
-                LinkMessage::SharedKey(SharedKey {
-                    alias,
-                    address,
-                    other_alias,
-                    other_address,
-                })
-            }),
-            ("\\PC{0,40}", any::<[u8; 32]>(), "\\PC{0,40}").prop_map(|(alias, key, address)| LinkMessage::AliasLost(AliasLost {
-                alias,
-                key,
-                address
-            })),
-            "\\PC{0,200}".prop_map(LinkMessage::AliasReturned),
-        ]
-    }
-
-    #[test]
-    fn what_is_too_large_is_told_from_its_header_alone() {
-        let huge = [[0_u8; 4], 0x00ff_ffff_u32.to_le_bytes()].concat();
-        assert!(matches!(LinkMessage::decode(&huge), Err(LinkFault::TooLarge)));
-        let many = 4_000_u32.to_le_bytes();
-        assert!(matches!(LinkMessage::decode(&many), Err(LinkFault::Malformed(_))));
-        assert!(matches!(LinkMessage::decode(&[0xff; 8]), Err(LinkFault::Malformed(_))));
-        // Two far pointers that point at each other.
-        assert!(LinkMessage::decode(&[[0_u8; 4], 1_u32.to_le_bytes(), [2, 0, 0, 0], [0, 0, 0, 0]].concat()).is_err());
-    }
-
-    #[test]
-    fn a_message_of_a_later_version_is_known_as_one() {
-        // The member's number is the last two bytes of the data word, whose pointer is the word before.
-        let mut bytes = LinkMessage::AliasReturned("a".to_owned()).encode();
-        let at = bytes.windows(2).position(|pair| pair == 7_u16.to_le_bytes()).unwrap();
-        bytes[at] = 99;
-        assert_eq!(LinkMessage::decode(&bytes).unwrap(), Some((None, bytes.len())));
-    }
-
-    proptest! {
-        #[test]
-        fn messages_read_back_in_any_split(messages in prop::collection::vec(message(), 1..5), extra in 0_usize..7) {
-            let bytes: Vec<u8> = messages.iter().flat_map(LinkMessage::encode).collect();
-            let (mut at, mut read) = (0, Vec::new());
-            for end in (0..=bytes.len()).step_by(extra + 1).chain([bytes.len()]) {
-                while let Some((message, length)) = LinkMessage::decode(&bytes[at..end.max(at)]).unwrap() {
-                    read.extend(message);
-                    at += length;
-                }
-            }
-            prop_assert_eq!(read, messages);
-            prop_assert_eq!(at, bytes.len());
-        }
-
-        #[test]
-        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), words in 0_u8..24) {
-            let _ = LinkMessage::decode(&bytes);
-            if bytes.len() >= 8 {
-                bytes[..8].copy_from_slice(&[0, 0, 0, 0, words, 0, 0, 0]);
-                let _ = LinkMessage::decode(&bytes);
-            }
-        }
-
-        #[test]
-        fn a_flipped_bit_does_no_harm(message in message(), at: prop::sample::Index, bit in 0_u8..8) {
-            let mut bytes = message.encode();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            let _ = LinkMessage::decode(&bytes);
-        }
-    }
-}
+mod tests;

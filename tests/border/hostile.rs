@@ -1,4 +1,4 @@
-//! `scripts/hostile`, which sends what nobody should send and looks at what everybody else gets meanwhile.
+//! `scripts/faults/hostile`, which sends what nobody should send and looks at what everybody else gets meanwhile.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,13 +11,14 @@ use crate::harness::{python, repository};
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: scripts/test --all runs it"]
 async fn bad_input_gets_what_the_documentation_says() {
     let Some(python) = python(&["ssl", "multiprocessing"]) else {
         return;
     };
     let mut script = Command::new(python);
     script
-        .arg(repository("scripts/hostile"))
+        .arg(repository("scripts/faults/hostile"))
         .args(["--quick", env!("CARGO_BIN_EXE_exporter-proxy")])
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::entry::{Entry, OpenMetricsForm};
+use super::entry::{FamilyEntry, OpenMetricsForm};
 use super::paged::{Id, PagedVec};
 use super::text_family::TextFamily;
 use crate::exposition::Exposition;
-use crate::exposition::render::Addition;
+use crate::exposition::render::ExtraLabel;
 use crate::model::{AppName, LabelPair, Syntax};
 
 /// Labelled families remembered for an app while it does not have them, so that they keep the label when they come back. An app where
@@ -28,7 +28,7 @@ pub(super) struct App {
     /// Labels of its source, added to series that lack them.
     pub(super) labels: Arc<[LabelPair]>,
     /// All labels that are added to series that lack them.
-    pub(super) additions: Arc<[Addition]>,
+    pub(super) extra_labels: Arc<[ExtraLabel]>,
     pub(super) families: PagedVec<AppFamily>,
     /// Numbers of the families as written that belong with the self metrics.
     pub(super) reserved: Arc<[u32]>,
@@ -55,7 +55,7 @@ pub(super) struct AppFamily {
     pub(super) since: u64,
     pub(super) text: TextFamily,
     /// Its entry; [`Id::NONE`] until it is bound.
-    pub(super) entry: Id<Entry>,
+    pub(super) entry: Id<FamilyEntry>,
     /// Its form under OpenMetrics while it is private.
     pub(super) form: OpenMetricsForm,
     /// True if its entry is shared.
@@ -74,7 +74,7 @@ impl App {
             own,
             exposition: Arc::new(Exposition::parse(bytes::Bytes::new(), Syntax::Text)),
             labels: Arc::new([]),
-            additions: Arc::new([]),
+            extra_labels: Arc::new([]),
             families: PagedVec::default(),
             reserved: Arc::new([]),
             same_name: Arc::new([]),

@@ -5,15 +5,15 @@
 //! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;
-use super::entry::{Entry, OpenMetricsForm};
+use super::entry::{FamilyEntry, OpenMetricsForm};
 use super::paged::Id;
 use super::text_family::{OpenMetricsRole, Shape};
-use crate::exposition::{Kind, Suffix};
+use crate::exposition::{MetricType, Suffix};
 
 /// A family as far as forms depend on it.
 struct Named<'a> {
     key: &'a [u8],
-    kind: Kind,
+    kind: MetricType,
     shape: Shape,
     /// The role of all contributions, if they agree and are valid.
     role: Option<OpenMetricsRole>,
@@ -26,12 +26,12 @@ struct Named<'a> {
 
 impl Catalog {
     /// Decides on the form of a family again. The entry may be gone.
-    pub(super) fn update_form(&mut self, id: Id<Entry>) {
+    pub(super) fn update_form(&mut self, id: Id<FamilyEntry>) {
         let Some(entry) = self.families.entries.get(id) else { return };
         let key = self.families.key(&self.apps.slots, id);
         let form = self.form(&self.named(id, &key));
         match entry {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let (app, at) = (*app, *at as usize);
                 if self.apps.slots[app].families[at].form != form {
                     if let Some(family) = self.app_mut(app).families.get_mut(at) {
@@ -40,19 +40,19 @@ impl Catalog {
                     self.invalidate_all(id);
                 }
             }
-            Entry::Shared(shared) if shared.form != form => {
+            FamilyEntry::Shared(shared) if shared.form != form => {
                 if let Some(shared) = self.shared_mut(id) {
                     shared.form = form;
                 }
                 self.invalidate_all(id);
             }
-            Entry::Shared(_) => {}
+            FamilyEntry::Shared(_) => {}
         }
     }
 
-    fn named<'a>(&'a self, id: Id<Entry>, key: &'a [u8]) -> Named<'a> {
+    fn named<'a>(&'a self, id: Id<FamilyEntry>, key: &'a [u8]) -> Named<'a> {
         match &self.families.entries[id] {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let family = &self.apps.slots[*app].families[*at as usize];
                 Named {
                     key,
@@ -65,25 +65,25 @@ impl Catalog {
                     rank: 0,
                 }
             }
-            Entry::Shared(shared) => Named {
+            FamilyEntry::Shared(shared) => Named {
                 key,
                 kind: shared.kind(),
                 shape: shared.shape(),
                 role: shared.common_role(),
                 in_conflict: shared.in_conflict,
                 single: shared.contributions.len() == 1,
-                labelled: shared.labelled > 0,
+                labelled: shared.counts().labelled > 0,
                 rank: shared.rank,
             },
         }
     }
 
     /// True if a family has contributions with this role.
-    fn has_role(&self, id: Id<Entry>, kind: Kind) -> bool {
+    fn has_role(&self, id: Id<FamilyEntry>, kind: MetricType) -> bool {
         let role = OpenMetricsRole { kind, primary: true };
         match &self.families.entries[id] {
-            Entry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
-            Entry::Shared(shared) => !shared.in_conflict && shared.has_role(role),
+            FamilyEntry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
+            FamilyEntry::Shared(shared) => !shared.in_conflict && shared.counts().has_role(role),
         }
     }
 
@@ -105,42 +105,42 @@ impl Catalog {
         }
     }
 
-    fn primary_form(&self, family: &Named<'_>, kind: Kind) -> OpenMetricsForm {
+    fn primary_form(&self, family: &Named<'_>, kind: MetricType) -> OpenMetricsForm {
         use Suffix::{Created, GCount, GSum};
         let key = family.key;
         let free = !family.in_conflict
             && match kind {
-                Kind::Unknown | Kind::Gauge => return untyped(family),
-                Kind::Histogram | Kind::Summary => self.has_free(family, kind, key, &[Created]),
-                Kind::StateSet => family.single,
-                Kind::Counter => key
+                MetricType::Unknown | MetricType::Gauge => return untyped(family),
+                MetricType::Histogram | MetricType::Summary => self.has_free(family, kind, key, &[Created]),
+                MetricType::StateSet => family.single,
+                MetricType::Counter => key
                     .strip_suffix(b"_total")
                     .is_some_and(|base| self.is_free(base) && self.has_free(family, kind, base, &[Created])),
-                Kind::Info => key.strip_suffix(b"_info").is_some_and(|base| self.is_free(base)),
-                Kind::GaugeHistogram => key
+                MetricType::Info => key.strip_suffix(b"_info").is_some_and(|base| self.is_free(base)),
+                MetricType::GaugeHistogram => key
                     .strip_suffix(b"_bucket")
                     .is_some_and(|base| family.single && self.is_free(base) && self.has_free(family, kind, base, &[GCount, GSum])),
             };
         if free { OpenMetricsForm::Typed(kind) } else { untyped(family) }
     }
 
-    fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<Entry>> {
+    fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<FamilyEntry>> {
         self.families.find_suffixed(&self.apps.slots, base, Suffix::Bare, suffix)
     }
 
     /// The family to which creation times and the like belong.
-    fn primary_of(&self, family: &Named<'_>, kind: Kind) -> Option<Id<Entry>> {
+    fn primary_of(&self, family: &Named<'_>, kind: MetricType) -> Option<Id<FamilyEntry>> {
         let cut = |suffix: &str| family.key.strip_suffix(suffix.as_bytes());
         let (base, suffix) = match kind {
-            Kind::Counter => (cut("_created")?, Suffix::Total),
-            Kind::GaugeHistogram => (cut("_gcount").or_else(|| cut("_gsum"))?, Suffix::Bucket),
+            MetricType::Counter => (cut("_created")?, Suffix::Total),
+            MetricType::GaugeHistogram => (cut("_gcount").or_else(|| cut("_gsum"))?, Suffix::Bucket),
             _ => (cut("_created")?, Suffix::Bare),
         };
         self.lookup(base, suffix)
     }
 
     /// True if the names that a typed family claims beyond its own are free, or those of its own parts.
-    fn has_free(&self, primary: &Named<'_>, kind: Kind, base: &[u8], suffixes: &[Suffix]) -> bool {
+    fn has_free(&self, primary: &Named<'_>, kind: MetricType, base: &[u8], suffixes: &[Suffix]) -> bool {
         let mut claimed = suffixes.iter().filter_map(|suffix| self.lookup(base, *suffix));
         claimed.all(|id| {
             let part = self.named(id, &[]);
@@ -156,15 +156,16 @@ impl Catalog {
         }
         let claims = [
             self.lookup(base, Suffix::Total).is_some_and(|id| self.is_counter(id)),
-            self.lookup(base, Suffix::Info).is_some_and(|id| self.has_role(id, Kind::Info)),
+            self.lookup(base, Suffix::Info)
+                .is_some_and(|id| self.has_role(id, MetricType::Info)),
             self.lookup(base, Suffix::Bucket)
-                .is_some_and(|id| self.has_role(id, Kind::GaugeHistogram)),
+                .is_some_and(|id| self.has_role(id, MetricType::GaugeHistogram)),
         ];
         claims.iter().filter(|claims| **claims).count() <= 1 && !self.is_claimed(base)
     }
 
-    fn is_counter(&self, id: Id<Entry>) -> bool {
-        self.named(id, &[]).kind == Kind::Counter
+    fn is_counter(&self, id: Id<FamilyEntry>) -> bool {
+        self.named(id, &[]).kind == MetricType::Counter
     }
 
     /// True if a histogram or summary has samples of this name.
@@ -183,7 +184,7 @@ impl Catalog {
             }
             Some((parent, Suffix::GCount | Suffix::GSum)) => self
                 .lookup(parent, Suffix::Bucket)
-                .is_some_and(|id| self.has_role(id, Kind::GaugeHistogram)),
+                .is_some_and(|id| self.has_role(id, MetricType::GaugeHistogram)),
             _ => false,
         }
     }
@@ -193,7 +194,7 @@ impl Catalog {
 fn untyped(family: &Named<'_>) -> OpenMetricsForm {
     match (family.shape, family.kind) {
         (Shape::Histogram | Shape::Summary, _) => OpenMetricsForm::Split,
-        (Shape::Scalar, Kind::Gauge) => OpenMetricsForm::Plain(Kind::Gauge),
-        (Shape::Scalar, _) => OpenMetricsForm::Plain(Kind::Unknown),
+        (Shape::Scalar, MetricType::Gauge) => OpenMetricsForm::Plain(MetricType::Gauge),
+        (Shape::Scalar, _) => OpenMetricsForm::Plain(MetricType::Unknown),
     }
 }

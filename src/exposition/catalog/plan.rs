@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
-use super::entry::{AppRange, Entry, Placement, Shared};
+use super::contributions::AppRange;
+use super::entry::{FamilyEntry, Placement, SharedFamily};
 use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
@@ -16,7 +17,7 @@ use super::{Catalog, Group, Update};
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Chunk, Item, Variant};
+use crate::exposition::render::{Chunk, ExtraLabel, Item, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -35,7 +36,7 @@ pub enum Selection<'a> {
 /// A response of one moment that is not rendered yet: a snapshot of the catalog, which later updates do not change.
 #[derive(Debug)]
 pub struct Plan {
-    variant: Variant,
+    variant: OutputFormat,
     scope: Scope,
     catalog: Catalog,
 }
@@ -52,21 +53,21 @@ enum Scope {
 pub(super) struct ReservedFamilies {
     pub(super) name: AppName,
     pub(super) exposition: Arc<Exposition>,
-    pub(super) additions: Arc<[Addition]>,
+    pub(super) extra_labels: Arc<[ExtraLabel]>,
     pub(super) families: Arc<[u32]>,
 }
 
 impl ReservedFamilies {
     /// True if these are the same families of the same update.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.exposition, &other.exposition) && self.additions == other.additions && self.families == other.families
+        Arc::ptr_eq(&self.exposition, &other.exposition) && self.extra_labels == other.extra_labels && self.families == other.families
     }
 }
 
 /// A rendered response but for its tail, which differs each time.
 #[derive(Debug)]
 pub struct RenderedSegments {
-    variant: Variant,
+    variant: OutputFormat,
     chunks: Vec<Arc<Chunk>>,
     reserved: Vec<Arc<ReservedFamilies>>,
     /// Where they are merged.
@@ -75,7 +76,7 @@ pub struct RenderedSegments {
 
 impl Catalog {
     /// Plans a response. The work is left to [`Plan::render`], which needs no catalog any more.
-    pub fn plan(&mut self, variant: Variant, selection: Selection<'_>) -> Plan {
+    pub fn plan(&mut self, variant: OutputFormat, selection: Selection<'_>) -> Plan {
         let scope = match selection {
             Selection::Everything => {
                 self.rebalance();
@@ -124,9 +125,11 @@ impl Catalog {
         let Some(group) = self.layout.groups.remove(id) else { return };
         for &family in &group.families {
             let Some(shared) = self.shared(family) else { continue };
-            let bytes = shared.bytes;
-            if bytes > TARGET_SEGMENT_BYTES / 2 && shared.quoted == 0 {
-                self.place(family, Placement::Large(SegmentList::new()));
+            let counts = shared.counts();
+            let (bytes, quoted) = (counts.bytes, counts.quoted);
+            drop(counts);
+            if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
+                self.place(family, Placement::Large(Box::new(SegmentList::new())));
                 Arc::make_mut(&mut self.layout.large).insert(family);
             } else {
                 let group = self.group_for(family, bytes);
@@ -152,13 +155,13 @@ impl Catalog {
         target.segment.invalidate();
     }
 
-    fn place(&mut self, family: Id<Entry>, placement: Placement) {
+    fn place(&mut self, family: Id<FamilyEntry>, placement: Placement) {
         if let Some(shared) = self.shared_mut(family) {
             shared.placement = placement;
         }
     }
 
-    fn rebalance_large(&mut self, id: Id<Entry>) {
+    fn rebalance_large(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
         let Placement::Large(list) = &shared.placement else { return };
         if list.segments().all(|(.., segment)| segment.sized) {
@@ -186,12 +189,12 @@ impl App {
         if self.reserved.is_empty() {
             return None;
         }
-        let label = Addition::new(rules.reserved_label(), self.name.as_str());
-        let given = self.additions.iter().filter(|it| it.name != label.name).cloned();
+        let label = ExtraLabel::new(rules.reserved_label(), self.name.as_str());
+        let given = self.extra_labels.iter().filter(|it| it.name != label.name).cloned();
         Some(ReservedFamilies {
             name: self.name.clone(),
             exposition: Arc::clone(&self.exposition),
-            additions: given.chain([label.clone()]).collect(),
+            extra_labels: given.chain([label.clone()]).collect(),
             families: Arc::clone(&self.reserved),
         })
     }
@@ -333,16 +336,16 @@ enum Contents<'a> {
     /// Small shared families.
     Group(&'a Group),
     /// Some apps' part of a large shared family.
-    Large(Id<Entry>, &'a Shared, AppRange),
+    Large(Id<FamilyEntry>, &'a SharedFamily, AppRange),
 }
 
 impl PlannedSegment<'_> {
-    fn is_rendered(&self, variant: Variant) -> bool {
+    fn is_rendered(&self, variant: OutputFormat) -> bool {
         self.segment.cache().get(variant).is_some()
     }
 
     /// The large family that it is a part of.
-    const fn large_family(&self) -> Option<Id<Entry>> {
+    const fn large_family(&self) -> Option<Id<FamilyEntry>> {
         match self.contents {
             Contents::Large(id, ..) => Some(id),
             Contents::Private(..) | Contents::Group(_) => None,
@@ -353,7 +356,7 @@ impl PlannedSegment<'_> {
 /// The rendered form of a segment, from its cache or rendered now.
 fn rendered(
     segment: &Segment,
-    variant: Variant,
+    variant: OutputFormat,
     meter: &MemoryMeter,
     sections: usize,
     items: impl FnOnce() -> Vec<Vec<Item>>,
@@ -368,7 +371,7 @@ fn rendered(
     if is_legacy {
         // Both escapings look the same.
         for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
-            segment.cache().set(Variant { escaping, ..variant }, &chunks);
+            segment.cache().set(OutputFormat { escaping, ..variant }, &chunks);
         }
     } else {
         segment.cache().set(variant, &chunks);
@@ -379,7 +382,7 @@ fn rendered(
 impl RenderedSegments {
     /// The response about no app.
     #[must_use]
-    pub fn nothing(variant: Variant) -> Self {
+    pub fn nothing(variant: OutputFormat) -> Self {
         Self {
             variant,
             chunks: Vec::new(),
@@ -390,7 +393,7 @@ impl RenderedSegments {
 
     /// The variant that it is rendered in.
     #[must_use]
-    pub const fn variant(&self) -> Variant {
+    pub const fn variant(&self) -> OutputFormat {
         self.variant
     }
 
@@ -449,7 +452,7 @@ impl RenderedSegments {
         if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
             return vec![Arc::new(Chunk::new(own))];
         }
-        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_own(own.concat().into())));
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_self_metrics(own.concat().into())));
         if self.reserved.is_empty() {
             // Nothing that would be worth keeping.
             let alone = Self {
@@ -464,7 +467,7 @@ impl RenderedSegments {
 
 /// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
-pub fn render_single(exposition: &Arc<Exposition>, variant: Variant) -> RenderedSegments {
+pub fn render_single(exposition: &Arc<Exposition>, variant: OutputFormat) -> RenderedSegments {
     let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
     let name = AppName::new("single").expect("a short name of printable characters");
     let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::app::AppId;
-use super::entry::Entry;
+use super::entry::FamilyEntry;
 use super::paged::Id;
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 
 /// The most text of a segment of several apps, in bytes: rendering and compressing it is the price of one push.
 pub(super) const MAX_SEGMENT_BYTES: usize = 256 * 1024;
@@ -34,25 +34,25 @@ pub(super) struct Segment {
 /// The rendered forms of one version of a segment, shared by all snapshots of that version.
 #[derive(Debug)]
 pub(super) struct SegmentCache {
-    built: [ArcSwapOption<Vec<Arc<Chunk>>>; Variant::COUNT],
+    built: [ArcSwapOption<Vec<Arc<Chunk>>>; OutputFormat::COUNT],
     /// True if a rendered form was ever kept.
     used: AtomicBool,
 }
 
 impl SegmentCache {
     /// The rendered form, if there is one.
-    pub(super) fn get(&self, variant: Variant) -> Option<Arc<Vec<Arc<Chunk>>>> {
+    pub(super) fn get(&self, variant: OutputFormat) -> Option<Arc<Vec<Arc<Chunk>>>> {
         self.built[variant.index()].load_full()
     }
 
     /// Keeps a rendered form.
-    pub(super) fn set(&self, variant: Variant, chunks: &Arc<Vec<Arc<Chunk>>>) {
+    pub(super) fn set(&self, variant: OutputFormat, chunks: &Arc<Vec<Arc<Chunk>>>) {
         self.used.store(true, Ordering::Relaxed);
         self.built[variant.index()].store(Some(Arc::clone(chunks)));
     }
 
     /// Takes a rendered form out.
-    pub(super) fn take(&self, variant: Variant) -> Option<Arc<Vec<Arc<Chunk>>>> {
+    pub(super) fn take(&self, variant: OutputFormat) -> Option<Arc<Vec<Arc<Chunk>>>> {
         self.built[variant.index()].swap(None)
     }
 
@@ -68,7 +68,7 @@ impl Segment {
             sized: false,
             bytes,
             cache: Arc::new(SegmentCache {
-                built: [const { ArcSwapOption::const_empty() }; Variant::COUNT],
+                built: [const { ArcSwapOption::const_empty() }; OutputFormat::COUNT],
                 used: AtomicBool::new(false),
             }),
         }
@@ -97,18 +97,18 @@ impl Segment {
 #[derive(Debug, Clone)]
 pub(super) struct Group {
     /// The families, in the order of their ids.
-    pub(super) families: Vec<Id<Entry>>,
+    pub(super) families: Vec<Id<FamilyEntry>>,
     pub(super) segment: Segment,
 }
 
 impl Group {
-    pub(super) fn add(&mut self, family: Id<Entry>) {
+    pub(super) fn add(&mut self, family: Id<FamilyEntry>) {
         if let Err(at) = self.families.binary_search(&family) {
             self.families.insert(at, family);
         }
     }
 
-    pub(super) fn remove(&mut self, family: Id<Entry>) {
+    pub(super) fn remove(&mut self, family: Id<FamilyEntry>) {
         if let Ok(at) = self.families.binary_search(&family) {
             self.families.remove(at);
         }
@@ -207,55 +207,4 @@ impl SegmentList {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(count: u32) -> Vec<AppId> {
-        (0..count).map(Id::nth).collect()
-    }
-
-    fn rebalance(list: &mut SegmentList, ids: &[AppId], bytes: &[usize]) {
-        list.rebalance(|from, to| {
-            let all = ids.iter().copied().zip(bytes.iter().copied());
-            all.filter(|(id, bytes)| *id >= from && to.is_none_or(|to| *id < to) && *bytes > 0)
-                .collect()
-        });
-    }
-
-    #[test]
-    fn segments_split_when_large_and_merge_when_small() {
-        let ids = ids(100);
-        let mut list = SegmentList::new();
-        rebalance(&mut list, &ids, &[10_000; 100]);
-        assert_eq!(list.segments().count(), 8, "13 apps of 10 kB fit into 128 kB");
-        assert!(list.segments().all(|(.., segment)| segment.bytes <= TARGET_SEGMENT_BYTES));
-        list.invalidate_all();
-        rebalance(&mut list, &ids, &[100; 100]);
-        assert_eq!(list.segments().count(), 1);
-    }
-
-    #[test]
-    fn invalidating_an_app_replaces_one_cache() {
-        let ids = ids(100);
-        let mut list = SegmentList::new();
-        rebalance(&mut list, &ids, &[10_000; 100]);
-        let before: Vec<_> = list.segments().map(|(.., segment)| Arc::clone(segment.cache())).collect();
-        list.invalidate(ids[50]);
-        let changed = list
-            .segments()
-            .zip(&before)
-            .filter(|((.., now), before)| !Arc::ptr_eq(now.cache(), before));
-        assert_eq!(changed.count(), 1);
-    }
-
-    #[test]
-    fn a_large_app_keeps_a_segment_to_itself() {
-        let ids = ids(3);
-        let mut list = SegmentList::new();
-        rebalance(&mut list, &ids, &[50_000, 3_000_000, 50_000]);
-        assert_eq!(
-            list.segments().map(|(start, ..)| start).collect::<Vec<_>>(),
-            [Id::FIRST, ids[1], ids[2]]
-        );
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use super::plan::{Plan, ReservedFamilies, Selection};
 use super::rules::{Duplicates, Rules};
 use super::update::no_labels;
 use super::{Catalog, Update};
-use crate::exposition::render::{Addition, Variant};
+use crate::exposition::render::{ExtraLabel, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -43,7 +43,7 @@ impl Tails {
     }
 
     /// Plans the merged families of a response. The lock is held while what has changed is updated, and not while text is rendered.
-    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: Variant) -> Plan {
+    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: OutputFormat) -> Plan {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = tail.get_or_insert_with(|| Tail::new(self.meter.clone()));
         tail.put_own(own);
@@ -89,7 +89,7 @@ impl Tail {
             self.put(
                 id,
                 &app.name,
-                Arc::clone(&app.additions),
+                Arc::clone(&app.extra_labels),
                 Arc::clone(&app.exposition),
                 Some(&app.families),
             );
@@ -105,8 +105,15 @@ impl Tail {
         }
     }
 
-    fn put(&mut self, id: AppId, name: &AppName, additions: Arc<[Addition]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
-        let update = Update::with(&Arc::clone(self.catalog.rules()), name, &no_labels(), additions, exposition, only);
+    fn put(&mut self, id: AppId, name: &AppName, extra_labels: Arc<[ExtraLabel]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
+        let update = Update::with(
+            &Arc::clone(self.catalog.rules()),
+            name,
+            &no_labels(),
+            extra_labels,
+            exposition,
+            only,
+        );
         self.catalog.apply(id, update);
     }
 }
@@ -116,83 +123,4 @@ fn nothing() -> Arc<Exposition> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-    use crate::exposition::negotiate::Escaping;
-    use crate::exposition::render::Chunk;
-
-    const TEXT: Variant = Variant {
-        syntax: Syntax::Text,
-        escaping: Escaping::Underscores,
-    };
-
-    fn parsed(text: &str) -> Arc<Exposition> {
-        Arc::new(Exposition::parse(text.to_owned().into(), Syntax::Text))
-    }
-
-    fn reserved(name: &str, text: &str) -> Arc<ReservedFamilies> {
-        let exposition = parsed(text);
-        let families = (0..).take(exposition.families().len()).collect();
-        Arc::new(ReservedFamilies {
-            name: AppName::new(name).unwrap(),
-            exposition,
-            additions: Arc::new([Addition::new("exporter_app", name)]),
-            families,
-        })
-    }
-
-    fn chunks(tails: &Tails, own: &str, apps: &[Arc<ReservedFamilies>]) -> Vec<Arc<Chunk>> {
-        tails.plan(Some(&parsed(own)), apps, TEXT).render().chunks().to_vec()
-    }
-
-    fn text(chunks: &[Arc<Chunk>]) -> String {
-        let text: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.text().concat()).collect();
-        String::from_utf8(text).unwrap()
-    }
-
-    /// The lines, sorted: families may stand in another order where they came at another time.
-    fn lines(text: &str) -> Vec<&str> {
-        let mut lines: Vec<_> = text.lines().collect();
-        lines.sort_unstable();
-        lines
-    }
-
-    #[test]
-    fn what_is_kept_is_merged_as_if_it_were_merged_now() {
-        let kept = Tails::default();
-        let (one, other) = (reserved("one", "# TYPE p gauge\np{a=\"1\"} 1\n"), reserved("other", "p 2\nq 3\n"));
-        let changed = reserved("one", "# TYPE p gauge\np{a=\"2\"} 4\n");
-        let steps: [(&str, Vec<_>); 5] = [
-            ("# TYPE p gauge\np 0\n", vec![one.clone()]),
-            ("# TYPE p gauge\np 5\n", vec![one.clone(), other.clone()]),
-            ("# TYPE p gauge\np 6\nr 1\n", vec![changed.clone(), other.clone()]),
-            ("# TYPE p gauge\np 7\n", vec![changed]),
-            ("# TYPE p gauge\np 8\n", vec![one, other]),
-        ];
-        for (own, apps) in steps {
-            let (kept, fresh) = (text(&chunks(&kept, own, &apps)), text(&chunks(&Tails::default(), own, &apps)));
-            assert_eq!(lines(&kept), lines(&fresh), "{own}");
-            assert_eq!(kept.matches("# TYPE p gauge\n").count(), 1, "{kept}");
-        }
-    }
-
-    #[test]
-    fn a_response_renders_what_the_proxy_itself_has_and_not_what_chained_proxies_have() {
-        let large: String = (0..20_000)
-            .map(|n| format!("p{{n=\"{n}\",padding=\"{}\"}} 1\n", "x".repeat(50)))
-            .collect();
-        let tails = Tails::default();
-        let apps = [reserved("one", &large), reserved("other", &large)];
-        let before = chunks(&tails, "p 0\nq 0\n", &apps);
-        let after = chunks(&tails, "p 1\nq 1\n", &apps);
-        let shared: u64 = after
-            .iter()
-            .filter(|chunk| before.iter().any(|other| Arc::ptr_eq(chunk, other)))
-            .map(|chunk| chunk.len())
-            .sum();
-        let all: u64 = after.iter().map(|chunk| chunk.len()).sum();
-        assert!(shared * 10 > all * 9, "{shared} of {all} bytes are shared");
-        assert!(text(&after).lines().any(|line| line == "q 1"));
-    }
-}
+mod tests;

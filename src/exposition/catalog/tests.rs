@@ -9,18 +9,18 @@ use proptest::prelude::*;
 use super::{Catalog, Duplicates, Rules, Selection, Update, render_single};
 use crate::exposition::Exposition;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::Variant;
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, LabelPair, Syntax};
 
-const TEXT: Variant = Variant {
+const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
-const UTF8: Variant = Variant {
+const UTF8: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::AllowUtf8,
 };
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     escaping: Escaping::Underscores,
 };
@@ -54,11 +54,11 @@ fn remove(catalog: &mut Catalog, app: &str) {
     catalog.check_invariants();
 }
 
-fn shown(catalog: &mut Catalog, variant: Variant) -> String {
+fn shown(catalog: &mut Catalog, variant: OutputFormat) -> String {
     with_own(catalog, variant, None)
 }
 
-fn with_own(catalog: &mut Catalog, variant: Variant, own: Option<&str>) -> String {
+fn with_own(catalog: &mut Catalog, variant: OutputFormat, own: Option<&str>) -> String {
     let exposed = catalog.plan(variant, Selection::Everything).render();
     let own = own.map(|own| read(own, Syntax::Text));
     String::from_utf8(exposed.body(own.as_ref()).into_parts().concat()).unwrap()

@@ -8,7 +8,7 @@ const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Digits that always fit into 64 bits.
+/// Number of decimal digits that always fit into 64 bits.
 const MAX_DIGITS: usize = 19;
 
 /// Whole numbers up to here are exact as doubles.
@@ -17,15 +17,15 @@ const MAX_EXACT: u64 = 1 << 53;
 /// A number at the start of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Number {
-    /// How many bytes it has.
+    /// Length in bytes.
     pub(super) len: usize,
-    /// Its value, or one that is a few units in the last place off where `exact` is not set.
+    /// The value; without `exact` it may be off by a few units in the last place.
     pub(super) value: f64,
     exact: bool,
 }
 
 impl Number {
-    /// The number that `text` starts with. What follows it is not looked at, so a caller checks that nothing odd does.
+    /// Parses the number at the start of `text`. The caller checks the bytes after it.
     #[inline]
     pub(super) fn at_start(text: &[u8]) -> Option<Self> {
         // Most numbers are a few digits, some with a point, and nothing else.
@@ -92,7 +92,7 @@ impl Number {
         simple.or_else(|| Self::slow(&text[..len]))
     }
 
-    /// Everything that is not small and simple; the standard library reads the very same grammar.
+    /// Parses all other numbers with the standard library, which has the same grammar.
     fn slow(token: &[u8]) -> Option<Self> {
         let value: f64 = std::str::from_utf8(token).ok()?.parse().ok()?;
         value.is_finite().then_some(Self {
@@ -129,7 +129,7 @@ impl Number {
         })
     }
 
-    /// The number that `text` is, from its first to its last byte, with its exact value.
+    /// Parses all of `text` as a number, with its exact value.
     #[inline]
     pub(super) fn whole(text: &[u8]) -> Option<Self> {
         let number = Self::at_start(text).filter(|number| number.len == text.len())?;
@@ -143,16 +143,16 @@ struct Digits<'a> {
     text: &'a [u8],
     at: usize,
     digits: u64,
-    /// How many of `digits` count.
+    /// Number of significant digits in `digits`.
     significant: usize,
-    /// Whether there were more than [`MAX_DIGITS`].
+    /// True if there were more than [`MAX_DIGITS`] digits.
     dropped: bool,
     power: i64,
     in_fraction: bool,
 }
 
 impl Digits<'_> {
-    /// Reads digits and says how many there were.
+    /// Reads digits and returns their number.
     fn run(&mut self) -> usize {
         let start = self.at;
         while let Some(byte @ b'0'..=b'9') = self.text.get(self.at) {
@@ -168,7 +168,7 @@ impl Digits<'_> {
         self.at - start
     }
 
-    /// Reads an exponent if there is one; nothing where it has no digits.
+    /// Reads an exponent, 0 if there is none; `None` if it has no digits.
     fn exponent(&mut self) -> Option<i64> {
         if !matches!(self.text.get(self.at), Some(b'e' | b'E')) {
             return Some(0);
@@ -187,70 +187,4 @@ impl Digits<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn value(text: &str) -> Option<f64> {
-        Number::whole(text.as_bytes()).map(|number| number.value)
-    }
-
-    #[test]
-    fn what_go_reads_is_read() {
-        for text in [
-            "0",
-            "1",
-            "-1",
-            "+1",
-            ".5",
-            "5.",
-            "-.5E-3",
-            "1e5",
-            "1E+5",
-            "00012",
-            "123456789012345678901234567890",
-            "1e308",
-            "1e-400",
-        ] {
-            assert_eq!(value(text), Some(text.parse().unwrap()), "{text}");
-        }
-        assert_eq!(value("0e999999999999999999999"), Some(0.0));
-        assert_eq!(value("0.00000000000000000000000000000000000001e38"), Some(1.0));
-        for text in ["inf", "Inf", "+INF", "infinity", "+Infinity"] {
-            assert_eq!(value(text), Some(f64::INFINITY), "{text}");
-        }
-        assert_eq!(value("-inf"), Some(f64::NEG_INFINITY));
-        assert!(value("NaN").unwrap().is_nan() && value("nAn").unwrap().is_nan());
-    }
-
-    #[test]
-    fn what_go_refuses_is_refused() {
-        for text in [
-            "", ".", "+", "-", "e5", "1e", "1e+", "+nan", "-nan", "0x10", "0x1p4", "1_000", "infi", "1e400", "-1e309", "1 ", "٣", "--1",
-            "1.2.3",
-        ] {
-            assert_eq!(value(text), None, "{text}");
-        }
-        assert_eq!(value(&"9".repeat(400)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn every_float_reads_as_the_standard_library_reads_it(value in any::<f64>().prop_filter("finite", |it| it.is_finite())) {
-            for text in [format!("{value}"), format!("{value:e}"), format!("{value:.3}")] {
-                prop_assert_eq!(self::value(&text), Some(text.parse().unwrap()), "{}", text);
-            }
-        }
-
-        #[test]
-        fn nothing_is_read_that_the_standard_library_refuses(text in "[-+]?[0-9.eEinfatyNI_x]{0,12}") {
-            let ours = value(&text);
-            let theirs = text.parse::<f64>().ok().filter(|it| it.is_finite() || text.to_ascii_lowercase().contains('n'));
-            let signed_nan = text.len() == 4 && theirs.is_some_and(f64::is_nan);
-            prop_assert_eq!(ours.map(f64::to_bits), theirs.filter(|_| !signed_nan).map(f64::to_bits), "{}", text);
-        }
-    }
-}
+mod tests;

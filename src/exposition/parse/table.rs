@@ -1,24 +1,24 @@
-//! A set of hashes with a place for each: open addressing, eight bytes a slot, nothing else.
+//! Hash table with open addressing and eight bytes per slot.
 
-/// The fewest slots, and the most that are laid out before anything is known of the text.
+/// Range of the initial number of slots.
 const FIRST_SLOTS: std::ops::RangeInclusive<usize> = 64..=65_536;
 
-/// How many bytes of text a series has at least, usually; it only sizes the first layout.
+/// Bytes of text that a series usually has at least; only used for the initial size.
 const BYTES_A_SERIES: usize = 128;
 
-/// The most slots that are kept for the next text (1 MiB): what one huge body needed is given back.
+/// Slots that are kept for the next text (1 MiB); the memory of one huge body is freed.
 const KEPT_SLOTS: usize = 1 << 17;
 
-/// Maps hashes to values below [`u32::MAX`]. The upper half of a hash is kept in the slot, so growing needs no hashing.
+/// Maps hashes to values below [`u32::MAX`]. A slot keeps the upper half of its hash, so growing needs no hashing.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct HashTable {
     slots: Vec<u64>,
     shift: u32,
     used: usize,
 }
 
-impl Table {
-    /// Empties it, for a text of so many bytes.
+impl HashTable {
+    /// Clears the table for a text of `bytes` bytes.
     pub(super) fn reset(&mut self, bytes: usize) {
         let slots = (bytes / BYTES_A_SERIES)
             .next_power_of_two()
@@ -27,7 +27,7 @@ impl Table {
         self.lay_out(slots);
     }
 
-    /// Gives back what only a huge text needed.
+    /// Frees capacity that only a huge text needed.
     pub(super) fn trim(&mut self) {
         self.slots.clear();
         self.slots.shrink_to(KEPT_SLOTS);
@@ -39,7 +39,7 @@ impl Table {
         self.used = 0;
     }
 
-    /// The value that stands at `hash` and pleases `same`; where there is none, `value` is put there.
+    /// The value at `hash` that satisfies `same`; if there is none, inserts `value`.
     #[inline]
     pub(super) fn find_or_insert(&mut self, hash: u64, value: u32, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         if self.used * 4 >= self.slots.len() * 3 {
@@ -63,7 +63,7 @@ impl Table {
         }
     }
 
-    /// The value that stands at `hash` and pleases `same`.
+    /// The value at `hash` that satisfies `same`.
     pub(super) fn find(&self, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = self.home(hash);
@@ -105,31 +105,4 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_went_in_is_found_and_nothing_else() {
-        let mut table = Table::default();
-        table.reset(0);
-        let hash = |n: u32| u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for n in 0..10_000 {
-            assert_eq!(table.find_or_insert(hash(n), n, |it| it == n), None);
-        }
-        for n in 0..20_000 {
-            assert_eq!(table.find(hash(n), |it| it == n), (n < 10_000).then_some(n));
-        }
-        table.reset(0);
-        assert_eq!(table.find(hash(1), |_| true), None);
-    }
-
-    #[test]
-    fn equal_hashes_are_told_apart() {
-        let mut table = Table::default();
-        table.reset(0);
-        for n in 0..100 {
-            assert_eq!(table.find_or_insert(7, n, |it| it == n), None);
-        }
-        assert_eq!(table.find_or_insert(7, 200, |it| it == 42), Some(42));
-    }
-}
+mod tests;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::batch::Packed;
 use crate::model::Topic;
-use crate::store::Change;
-use crate::wire::monitoring::{Compressor, LENGTH_BYTES, Own, Said, length_of};
+use crate::store::Notification;
+use crate::wire::monitoring::{Compressor, LENGTH_BYTES, ProxyEvent, ProxyMessage, length_of};
 
 /// Messages made before they are handed out: their compression takes about a millisecond, for which others wait.
 const MAX_MESSAGES: usize = 64;
@@ -39,7 +39,7 @@ impl Packer {
     }
 
     /// Adds a message. False if it is too long for a frame: then nobody can have it.
-    pub(super) fn push(&mut self, seq: u64, change: &Change) -> bool {
+    pub(super) fn push(&mut self, seq: u64, change: &Notification) -> bool {
         self.text.clear();
         write(&self.proxy, seq, change, &mut self.text);
         let start = self.frames.len();
@@ -80,35 +80,35 @@ impl Packer {
 }
 
 /// The text of a message.
-fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
-    let (at, said) = match change {
-        Change::Heard { event, .. } => return Own::write_heard(seq, event, out),
-        Change::Updated {
+fn write(proxy: &str, seq: u64, change: &Notification, out: &mut Vec<u8>) {
+    let (at, event) = match change {
+        Notification::Relayed { event, .. } => return ProxyMessage::write_relayed(seq, event, out),
+        Notification::Updated {
             app,
             source,
             bytes,
             counted,
             at,
         } => {
-            let said = Said::AppUpdate {
+            let event = ProxyEvent::AppUpdate {
                 app: app.as_str(),
                 source,
                 families: counted.map(|counted| counted.families),
                 series: counted.map(|counted| counted.series),
                 bytes: *bytes,
             };
-            (at, said)
+            (at, event)
         }
-        Change::Forgotten { app, at } => (at, Said::AppExpired { app: app.as_str() }),
-        Change::Polled { app, up, took, at } => {
+        Notification::Forgotten { app, at } => (at, ProxyEvent::AppExpired { app: app.as_str() }),
+        Notification::Polled { app, up, took, at } => {
             let (endpoint, up, seconds) = (app.as_str(), *up, took.as_secs_f64());
-            (at, Said::Poll { endpoint, up, seconds })
+            (at, ProxyEvent::Poll { endpoint, up, seconds })
         }
-        Change::OneShot { metric, labels, value, at } => {
+        Notification::OneShot { metric, labels, value, at } => {
             let value = *value;
-            (at, Said::OneShot { metric, labels, value })
+            (at, ProxyEvent::OneShot { metric, labels, value })
         }
     };
     let at = *at;
-    Own { at, proxy, seq, said }.write(out);
+    ProxyMessage { at, proxy, seq, event }.write(out);
 }

@@ -1,33 +1,32 @@
-//! A budget for half-received messages, shared by all connections of all receivers.
+//! Memory budget for incomplete messages, shared by all connections of all receivers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::http::Allowance;
+use crate::http::MemoryBudget;
 
-/// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
-/// the number of slots bounds the sum.
+/// Bytes that each connection may buffer without the budget, so that messages of usual size never wait. The number of connection slots
+/// bounds the sum.
 pub const FREE_BYTES: usize = 32 * 1024;
 
-/// Counts the bytes that connections hold of messages which are not complete, and makes readers wait beyond the limit.
+/// Counts the bytes of incomplete messages, and makes readers wait at the limit.
 ///
-/// One connection at a time may overdraw, by at most one message. Without it, connections that all wait for each other
-/// would hold the whole budget for ever.
+/// One connection at a time may exceed the limit by at most one message, to prevent a deadlock of connections that wait for each other.
 #[derive(Debug)]
 pub struct Budget {
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     freed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct BudgetState {
     limit: usize,
     used: usize,
     overdrawn: bool,
 }
 
-/// What one connection holds of the budget; given back when dropped.
+/// The share of one connection in the budget, released on drop.
 #[derive(Debug)]
 pub struct Hold {
     budget: Arc<Budget>,
@@ -40,7 +39,7 @@ impl Budget {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(BudgetState {
                 limit,
                 used: 0,
                 overdrawn: false,
@@ -49,13 +48,13 @@ impl Budget {
         })
     }
 
-    /// Puts another limit in force; what is held already stays.
+    /// Changes the limit; existing shares are kept.
     pub fn set_limit(&self, limit: usize) {
         self.state().limit = limit;
         self.freed.notify_waiters();
     }
 
-    /// An empty hold for one connection.
+    /// An empty share for one connection.
     #[must_use]
     pub fn hold(self: &Arc<Self>) -> Hold {
         Hold {
@@ -65,21 +64,21 @@ impl Budget {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Hold {
-    /// Makes sure that a buffer of `bytes` is covered, waiting for others to give back where the budget is used up.
-    pub async fn cover(&mut self, bytes: usize) {
+    /// Reserves memory for a buffer of `bytes`; waits for other connections at the limit.
+    pub async fn reserve(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted <= self.bytes {
             return;
         }
         let budget = Arc::clone(&self.budget);
         loop {
-            // Listening starts before the check, so that nothing given back in between is missed.
+            // Registered before the check, so that a release in between is not missed.
             let freed = budget.freed.notified();
             if self.take(wanted, true) {
                 return;
@@ -88,7 +87,7 @@ impl Hold {
         }
     }
 
-    /// As [`Hold::cover`], but only if the budget has room for it at this moment; whether it has.
+    /// As [`Hold::reserve`], but only if the budget has room for it at this moment; whether it has.
     pub fn try_cover(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         wanted <= self.bytes || self.take(wanted, false)
@@ -108,7 +107,7 @@ impl Hold {
         true
     }
 
-    /// Gives back what a buffer of `bytes` does not need.
+    /// Releases the memory beyond a buffer of `bytes`.
     pub fn keep(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted >= self.bytes {
@@ -125,9 +124,9 @@ impl Hold {
     }
 }
 
-impl Allowance for Hold {
-    async fn cover(&mut self, bytes: usize) {
-        Self::cover(self, bytes).await;
+impl MemoryBudget for Hold {
+    async fn reserve(&mut self, bytes: usize) {
+        Self::reserve(self, bytes).await;
     }
 }
 
@@ -142,75 +141,4 @@ impl Drop for Hold {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt as _;
-
-    const KIB: usize = 1024;
-
-    #[test]
-    fn small_buffers_never_wait() {
-        let budget = Budget::new(0);
-        let (mut a, mut b) = (budget.hold(), budget.hold());
-        assert!(a.cover(FREE_BYTES).now_or_never().is_some());
-        assert!(b.cover(FREE_BYTES).now_or_never().is_some());
-    }
-
-    #[test]
-    fn one_at_a_time_may_overdraw() {
-        let budget = Budget::new(10 * KIB);
-        let (mut a, mut b, mut c) = (budget.hold(), budget.hold(), budget.hold());
-        assert!(a.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some());
-        assert!(
-            b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
-            "the first one beyond the limit overdraws"
-        );
-        assert!(
-            b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
-            "and may finish its message"
-        );
-        assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
-        b.keep(0);
-        assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());
-        drop((a, b, c));
-        assert_eq!(budget.state().used, 0);
-    }
-
-    #[test]
-    fn whoever_does_not_wait_does_not_overdraw() {
-        let budget = Budget::new(10 * KIB);
-        let mut a = budget.hold();
-        assert!(a.try_cover(FREE_BYTES + 10 * KIB));
-        let mut b = budget.hold();
-        assert!(b.try_cover(FREE_BYTES));
-        assert!(!b.try_cover(FREE_BYTES + 1));
-        let state = budget.state();
-        assert_eq!((state.used, state.overdrawn), (10 * KIB, false));
-        drop(state);
-    }
-
-    #[tokio::test]
-    async fn a_waiter_goes_on_when_another_leaves() {
-        let budget = Budget::new(0);
-        let mut first = budget.hold();
-        first.cover(FREE_BYTES + 1).await;
-        let mut second = budget.hold();
-        let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
-        tokio::task::yield_now().await;
-        drop(first);
-        assert!(waiting.await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_raised_limit_wakes_the_waiters() {
-        let budget = Budget::new(0);
-        let mut first = budget.hold();
-        first.cover(FREE_BYTES + 1).await;
-        let mut second = budget.hold();
-        let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
-        tokio::task::yield_now().await;
-        budget.set_limit(KIB);
-        assert!(waiting.await.is_ok());
-        drop(first);
-    }
-}
+mod tests;

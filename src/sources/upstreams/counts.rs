@@ -1,14 +1,14 @@
-//! What was heard of one upstream, as exposition text under the names of the original client's metrics.
+//! Counts of one upstream as exposition text, with the names of the original client's metrics.
 //!
-//! The original also tells the sender's country and whether it is a known gateway; both need data that this program does not
-//! have. Nothing here names a peer, an address or a block.
+//! The original has also labels for the sender's country and for known gateways; both need data that this program does not have. The text
+//! contains no peer ids, addresses or blocks.
 
 use std::fmt::Write as _;
 
 use crate::telemetry::push_label;
 use crate::wire::monitoring::Tally;
 
-/// A family: its name, its help, and its series as further labels and the number that they count.
+/// A family: its name, its help, and its series as further labels and their value.
 type Family = (&'static str, &'static str, &'static [(&'static str, fn(&Tally) -> u64)]);
 
 const FAMILIES: &[Family] = &[
@@ -24,7 +24,7 @@ const FAMILIES: &[Family] = &[
     ),
     (
         "bitswap_block_presences_received",
-        "Statements received of having or not having a block, by monitor.",
+        "Block presences received (HAVE and DONT_HAVE), by monitor.",
         &[
             (r#",presence_type="HAVE""#, |tally| tally.have),
             (r#",presence_type="DONT_HAVE""#, |tally| tally.dont_have),
@@ -32,7 +32,7 @@ const FAMILIES: &[Family] = &[
     ),
     (
         "wantlists_received",
-        "Bitswap messages with a wantlist that is not empty, by monitor and whether it was the sender's full wantlist.",
+        "Bitswap messages with a wantlist that is not empty, by monitor and by full or incremental wantlist.",
         &[
             (r#",full="false""#, |tally| tally.wantlists_incremental),
             (r#",full="true""#, |tally| tally.wantlists_full),
@@ -40,7 +40,7 @@ const FAMILIES: &[Family] = &[
     ),
     (
         "wantlist_entries_received",
-        "Entries of wantlists, by monitor, what they ask for, and whether they ask to be told of a missing block.",
+        "Entries of wantlists, by monitor, type, and request for a response about missing blocks.",
         &[
             (r#",entry_type="cancel",send_dont_have="false""#, |tally| tally.cancel),
             (r#",entry_type="want_block",send_dont_have="false""#, |tally| tally.want_block[0]),
@@ -61,7 +61,7 @@ const FAMILIES: &[Family] = &[
     ),
 ];
 
-/// The sums as exposition text.
+/// Renders the sums as exposition text.
 pub(super) fn render(monitor: &str, sums: &Tally) -> String {
     let (mut label, mut out) = (String::new(), String::with_capacity(4096));
     push_label(&mut label, "monitor", monitor);
@@ -75,39 +75,4 @@ pub(super) fn render(monitor: &str, sums: &Tally) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_sum_has_a_series_of_its_own() {
-        let sums = Tally {
-            messages: 1,
-            wantlists_full: 2,
-            wantlists_incremental: 3,
-            want_block: [4, 5],
-            want_have: [6, 7],
-            cancel: 8,
-            blocks: 9,
-            have: 10,
-            dont_have: 11,
-            connected: 12,
-            disconnected: 13,
-        };
-        let text = render("a:1", &sums);
-        let mut values: Vec<u64> = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
-            .collect();
-        values.sort_unstable();
-        assert_eq!(values, (1..=13).collect::<Vec<_>>(), "{text}");
-        assert!(
-            text.contains("\nwantlist_entries_received{monitor=\"a:1\",entry_type=\"want_have\",send_dont_have=\"true\"} 7\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("# TYPE bitswap_messages_received counter\nbitswap_messages_received{monitor=\"a:1\"} 1\n"),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -4,19 +4,20 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::steady::Moment;
-use crate::model::{Client, Event, EventId, LabelSet, Timestamp};
+use super::Owner;
+use super::monotonic::MonotonicTime;
+use crate::model::{Event, EventId, LabelSet, Timestamp};
 
 /// An event that was accepted. Immutable, and shared by all who show it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub struct StoredEvent {
     /// Its number.
     pub id: EventId,
     /// What was reported.
     pub event: Event,
     /// When it was accepted.
     pub at: Timestamp,
-    /// The time its sample bears where timestamps are explicit: [`Recorded::at`], or a millisecond after the event of the
+    /// The time its sample bears where timestamps are explicit: [`StoredEvent::at`], or a millisecond after the event of the
     /// same series before it, if that is later (unless the clock was set back meanwhile).
     pub stamp: Timestamp,
 }
@@ -34,11 +35,10 @@ struct Series {
 
 #[derive(Debug)]
 struct Slot {
-    record: Arc<Recorded>,
+    record: Arc<StoredEvent>,
     series: SeriesNumber,
-    taken: Moment,
-    /// The network of the client that posted it; unknown after a restart.
-    poster: Option<Client>,
+    taken: MonotonicTime,
+    owner: Owner,
 }
 
 /// A run of events with consecutive numbers.
@@ -51,8 +51,8 @@ pub(super) struct Log {
     /// The numbers of each series' events. As many as `slots` in all.
     series: HashMap<LabelSet, Series, foldhash::fast::RandomState>,
     next_series: u64,
-    /// How many of the events each network has posted. As many as `slots` in all.
-    held: HashMap<Option<Client>, usize, foldhash::fast::RandomState>,
+    /// The number of events of each owner. As many as `slots` in all.
+    held: HashMap<Owner, usize, foldhash::fast::RandomState>,
     /// No event that was freed has a later stamp.
     pub(super) freed_stamp: Timestamp,
 }
@@ -84,18 +84,18 @@ impl Log {
         self.slots.len()
     }
 
-    pub(super) fn get(&self, id: u64) -> Option<&Arc<Recorded>> {
+    pub(super) fn get(&self, id: u64) -> Option<&Arc<StoredEvent>> {
         let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
         self.slots.get(at).map(|slot| &slot.record)
     }
 
     /// The events with these numbers, as far as they are kept.
-    pub(super) fn range(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<Recorded>> {
+    pub(super) fn range(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<StoredEvent>> {
         self.slots(ids).map(|slot| &slot.record)
     }
 
     /// The same with the series that they are of.
-    pub(super) fn range_of_series(&self, ids: Range<u64>) -> impl Iterator<Item = (&Arc<Recorded>, SeriesNumber)> {
+    pub(super) fn range_of_series(&self, ids: Range<u64>) -> impl Iterator<Item = (&Arc<StoredEvent>, SeriesNumber)> {
         self.slots(ids).map(|slot| (&slot.record, slot.series))
     }
 
@@ -106,24 +106,24 @@ impl Log {
     }
 
     /// The number of the first event young enough: of two moments the later one never is too old where the earlier is not.
-    pub(super) fn first_where(&self, young: impl Fn(Moment) -> bool) -> u64 {
+    pub(super) fn first_where(&self, young: impl Fn(MonotonicTime) -> bool) -> u64 {
         self.first + self.slots.partition_point(|slot| !young(slot.taken)) as u64
     }
 
     /// When the newest event was taken in.
-    pub(super) fn newest(&self) -> Option<Moment> {
+    pub(super) fn newest(&self) -> Option<MonotonicTime> {
         self.slots.back().map(|slot| slot.taken)
     }
 
-    /// The poster of an event, and when it was taken in.
-    pub(super) fn posted(&self, id: u64) -> Option<(&Option<Client>, Moment)> {
+    /// The owner of an event, and when it was taken in.
+    pub(super) fn owned(&self, id: u64) -> Option<(&Owner, MonotonicTime)> {
         let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
-        self.slots.get(at).map(|slot| (&slot.poster, slot.taken))
+        self.slots.get(at).map(|slot| (&slot.owner, slot.taken))
     }
 
-    /// How many of the events a network has posted.
-    pub(super) fn held_by(&self, poster: &Option<Client>) -> usize {
-        self.held.get(poster).copied().unwrap_or_default()
+    /// The number of events of an owner.
+    pub(super) fn held_by(&self, owner: &Owner) -> usize {
+        self.held.get(owner).copied().unwrap_or_default()
     }
 
     /// The stamp of the newest event of a series.
@@ -133,7 +133,7 @@ impl Log {
     }
 
     /// Appends an event, whose number is [`Log::end`].
-    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment, poster: Option<Client>) {
+    pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, owner: Owner) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
         let fresh = || Series {
             number: SeriesNumber(self.next_series),
@@ -143,25 +143,25 @@ impl Log {
         self.next_series += 1;
         series.ids.push_back(record.id.0);
         let series = series.number;
-        *self.held.entry(poster.clone()).or_default() += 1;
+        *self.held.entry(owner.clone()).or_default() += 1;
         self.slots.push_back(Slot {
             record,
             series,
             taken,
-            poster,
+            owner,
         });
     }
 
     /// Forgets the oldest events, up to but without this number.
     pub(super) fn free(&mut self, until: u64) {
         while self.first < until
-            && let Some(Slot { record, poster, .. }) = self.slots.pop_front()
+            && let Some(Slot { record, owner, .. }) = self.slots.pop_front()
         {
             self.first += 1;
-            if let Some(held) = self.held.get_mut(&poster) {
+            if let Some(held) = self.held.get_mut(&owner) {
                 *held -= 1;
                 if *held == 0 {
-                    self.held.remove(&poster);
+                    self.held.remove(&owner);
                 }
             }
             self.freed_stamp = self.freed_stamp.max(record.stamp);

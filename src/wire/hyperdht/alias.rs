@@ -1,4 +1,4 @@
-//! The registration of an alias: from a client to a bridge.
+//! Registration of an alias, from a client to a bridge.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use bytes::Bytes;
 
 use super::{MAX_TEXT_BYTES, Reader, WireFault, Writer, shortened};
 
-/// The version that is spoken: another major one means something else, a lower minor one the same.
+/// The protocol version. Another major version is incompatible, a lower minor one is compatible.
 const MAJOR: u64 = 1;
 const MINOR: u64 = 1;
 
-/// The longest alias, hostname or service that is read, in bytes; what a bridge takes is shorter, and it says so itself.
+/// Limit of an alias, hostname or service in bytes. A bridge has lower limits, with messages of its own.
 const MAX_NAME_BYTES: usize = 4 << 10;
 
-/// A client says under which alias and key it is to be scraped.
+/// Request of a client to register its alias and key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AliasRequest {
-    /// What the client shares with the bridge. Never shown.
+    /// The secret shared with the bridge. Never printed.
     pub secret: [u8; 32],
-    /// The name under which the bridge is asked for it.
+    /// The name of the client in requests to the bridge.
     pub alias: String,
-    /// The public key under which it is dialled.
+    /// The public key for connections to the client.
     pub target: [u8; 32],
-    /// The machine that it runs on.
+    /// The host that it runs on.
     pub hostname: String,
-    /// What kind of thing it is.
+    /// The kind of service.
     pub service: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Debug for AliasRequest {
 }
 
 impl AliasRequest {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -44,10 +44,10 @@ impl AliasRequest {
         to.finish()
     }
 
-    /// Reads the bytes.
+    /// Decodes the message.
     ///
     /// # Errors
-    /// Where they are malformed, or of a version that is not known.
+    /// If it is malformed, or of an unknown version.
     pub fn decode(bytes: Bytes) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         version(&mut from)?;
@@ -79,20 +79,20 @@ fn version(from: &mut Reader) -> Result<(), WireFault> {
     Ok(())
 }
 
-/// What the bridge says to that.
+/// Response of the bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AliasReply {
     /// The alias is registered.
     Registered {
-        /// Whether the bridge has learned something new.
+        /// True if the registration changed something at the bridge.
         updated: bool,
     },
-    /// It is not, and why; to a wrong secret the original says "Unauthorised".
+    /// The registration is refused, with the reason; "Unauthorised" for a wrong secret, as in the original.
     Refused(String),
 }
 
 impl AliasReply {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -104,10 +104,10 @@ impl AliasReply {
         to.finish()
     }
 
-    /// Reads the bytes.
+    /// Decodes the message.
     ///
     /// # Errors
-    /// Where they are malformed, or of a version that is not known.
+    /// If it is malformed, or of an unknown version.
     pub fn decode(bytes: Bytes) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         version(&mut from)?;
@@ -122,72 +122,4 @@ impl AliasReply {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_bytes_are_the_originals() {
-        let request = AliasRequest {
-            secret: [0xaa; 32],
-            alias: "me".to_owned(),
-            target: [0xbb; 32],
-            hostname: "host".to_owned(),
-            service: "svc".to_owned(),
-        };
-        let bytes = [&[1, 1][..], &[0xaa; 32], b"\x02me", &[0xbb; 32], b"\x04host\x03svc"].concat();
-        assert_eq!(request.encode(), bytes);
-        assert_eq!(AliasRequest::decode(bytes.into()).unwrap(), request);
-        assert!(!format!("{request:?}").contains("170"), "the secret is never shown");
-        for (reply, bytes) in [
-            (AliasReply::Registered { updated: true }, &[1, 1, 1, 1][..]),
-            (AliasReply::Registered { updated: false }, &[1, 1, 1, 0]),
-            (AliasReply::Refused("Unauthorised".to_owned()), b"\x01\x01\x00\x0cUnauthorised"),
-        ] {
-            assert_eq!(reply.encode(), bytes);
-            assert_eq!(AliasReply::decode(Bytes::copy_from_slice(bytes)).unwrap(), reply);
-        }
-    }
-
-    #[test]
-    fn other_versions_are_refused() {
-        let mut bytes = vec![2, 1];
-        assert_eq!(
-            AliasRequest::decode(bytes.clone().into()),
-            Err(WireFault::Unknown {
-                what: "major version",
-                value: 2
-            })
-        );
-        bytes[..].copy_from_slice(&[1, 2]);
-        assert_eq!(
-            AliasReply::decode(bytes.into()),
-            Err(WireFault::Unknown {
-                what: "minor version",
-                value: 2
-            })
-        );
-        assert_eq!(
-            AliasReply::decode(Bytes::from_static(&[1, 0, 1, 1])),
-            Ok(AliasReply::Registered { updated: true })
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn messages_read_back(secret: [u8; 32], alias in "\\PC{0,60}", target: [u8; 32], hostname in "\\PC{0,60}", service in "\\PC{0,60}") {
-            let request = AliasRequest { secret, alias, target, hostname: hostname.clone(), service };
-            prop_assert_eq!(AliasRequest::decode(request.encode().into())?, request);
-            let refused = AliasReply::Refused(hostname);
-            prop_assert_eq!(AliasReply::decode(refused.encode().into())?, refused);
-        }
-
-        #[test]
-        fn no_bytes_panic(bytes: Vec<u8>) {
-            let bytes = Bytes::from([&[1, 1][..], &bytes].concat());
-            let _ = AliasRequest::decode(bytes.clone());
-            let _ = AliasReply::decode(bytes);
-        }
-    }
-}
+mod tests;

@@ -1,9 +1,9 @@
-//! The insides of JSON strings: where they hold something special, and what they mean without their escapes.
+//! Contents of JSON strings: search for special bytes, and unescaping.
 
-/// How many bytes at the start of a string's inside stand for themselves: no quote, no backslash, no control character.
+/// Length of the prefix without quotes, backslashes and control characters.
 ///
-/// Exposition text inside JSON has an escape every dozen bytes, so what counts is a short way from one to the next: eight
-/// bytes at a time, with the classic test for a zero byte in a word (exact for the lowest one, which is the one asked for).
+/// Exposition text inside JSON has an escape every dozen bytes, so short distances must be fast: it tests eight bytes at a time, with the
+/// classic test for a zero byte in a word (exact for the lowest one, which is all that is needed).
 pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
@@ -23,9 +23,9 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
     at + bytes[at..].iter().take_while(|&&b| b != b'"' && b != b'\\' && b >= 0x20).count()
 }
 
-/// Appends what the string means whose inside begins here, and says how many bytes that took, closing quote included.
+/// Unescapes the string that begins here and returns its length, closing quote included.
 ///
-/// The string is one that the scan has let pass. A surrogate without its partner becomes three bytes that are not UTF-8,
+/// The scan has validated the string. A surrogate without its partner becomes three bytes that are not UTF-8,
 /// so that one check finds it together with all other bad text.
 pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> usize {
     let mut at = 0;
@@ -44,7 +44,7 @@ pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> usize {
     }
 }
 
-/// What a backslash and this letter mean.
+/// The character for a backslash and this letter.
 const fn short_escape(letter: u8) -> u8 {
     match letter {
         b'b' => 0x08,
@@ -56,7 +56,7 @@ const fn short_escape(letter: u8) -> u8 {
     }
 }
 
-/// Appends one `\uXXXX`, or two that are a surrogate pair, and says how many bytes that took.
+/// Appends the character of one `\uXXXX`, or of a surrogate pair, and returns the length of the escape.
 fn unescape_unicode(escape: &[u8], out: &mut Vec<u8>) -> usize {
     let unit = code_unit(escape);
     let (code, taken) = match unit {
@@ -73,7 +73,7 @@ fn unescape_unicode(escape: &[u8], out: &mut Vec<u8>) -> usize {
     taken
 }
 
-/// The four hexadecimal digits behind `\u`; the scan has seen to there being four.
+/// The four hexadecimal digits after `\u`, which the scan has validated.
 fn code_unit(escape: &[u8]) -> u32 {
     let digits = escape.get(2..6).unwrap_or_default();
     digits
@@ -87,56 +87,4 @@ fn low_bits(code: u32, mask: u8) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn unescaped(inside: &str) -> (Vec<u8>, usize) {
-        let mut out = Vec::new();
-        let taken = unescape(inside.as_bytes(), &mut out);
-        (out, taken)
-    }
-
-    #[test]
-    fn escapes_mean_what_rfc_8259_says() {
-        assert_eq!(unescaped(r#"a\"\\\/\b\f\n\r\tz" tail"#), (b"a\"\\/\x08\x0c\n\r\tz".to_vec(), 19));
-        assert_eq!(unescaped(r#"\u00e4\u20AC\ud83d\ude00""#).0, "ä€😀".as_bytes());
-        assert_eq!(unescaped(r#"""#), (Vec::new(), 1));
-    }
-
-    #[test]
-    fn a_lone_surrogate_is_no_text() {
-        for lone in [
-            r#"\ud800""#,
-            r#"\udc00""#,
-            r#"\ud800x""#,
-            r#"\ud800\ud800""#,
-            r#"\ud83d\u0041""#,
-            r#"\udbff\n""#,
-        ] {
-            let (out, taken) = unescaped(lone);
-            assert!(str::from_utf8(&out).is_err(), "{lone}");
-            assert_eq!(taken, lone.len(), "{lone}");
-        }
-        assert_eq!(unescaped(r#"\ud800\u0041""#).0.last(), Some(&b'A'));
-    }
-
-    proptest! {
-        #[test]
-        fn plain_stops_at_the_first_special_byte(bytes in prop::collection::vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'x')], 0..64)) {
-            let slow = bytes.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(bytes.len());
-            prop_assert_eq!(plain(&bytes), slow);
-        }
-
-        #[test]
-        fn any_text_survives_being_quoted(text in any::<String>()) {
-            let quoted = serde_json::to_string(&text).unwrap();
-            let (out, taken) = unescaped(&quoted[1..]);
-            prop_assert_eq!(out, text.into_bytes());
-            prop_assert_eq!(taken, quoted.len() - 1);
-        }
-    }
-}
+mod tests;

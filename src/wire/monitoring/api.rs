@@ -1,16 +1,16 @@
 //! The bodies of the HTTP API that goes with the stream.
 //!
-//! Every answer is one JSON object and a newline: `{"status":200,"result":...}` or `{"status":400,"error":"..."}`.
+//! Every response is one JSON object and a newline: `{"status":200,"result":...}` or `{"status":400,"error":"..."}`.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::rfc3339;
 use super::object::Object;
+use super::proxy_message::rfc3339;
 use crate::model::{Peer, PeerSample};
 
-/// A list of addresses, as the result of `ping` and of `monitoring_addresses`.
+/// Encodes a list of addresses, the result of `ping` and of `monitoring_addresses`.
 #[must_use]
 pub fn addresses(addresses: &[String]) -> Vec<u8> {
     #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub fn addresses(addresses: &[String]) -> Vec<u8> {
     ok(Addresses { addresses })
 }
 
-/// The peers of all nodes, as the result of `sample_peer_metadata`. A peer of several nodes stands there once for each.
+/// Encodes the peers of all nodes, the result of `sample_peer_metadata`. A peer of several nodes is listed once per node.
 #[must_use]
 pub fn peer_metadata(samples: &[Arc<PeerSample>]) -> Vec<u8> {
     let at = samples.iter().map(|sample| sample.at).min().unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn peer_metadata(samples: &[Arc<PeerSample>]) -> Vec<u8> {
     })
 }
 
-/// A refusal.
+/// Encodes an error.
 #[must_use]
 pub fn error(status: u16, error: &str) -> Vec<u8> {
     #[derive(Serialize)]
@@ -42,10 +42,10 @@ pub fn error(status: u16, error: &str) -> Vec<u8> {
     line(Refusal { status, error })
 }
 
-/// Checks the body of a request to the Bitswap probe: which blocks to ask for, and when to take the wishes back.
+/// Validates the body of a request to the Bitswap probe: the blocks to request, and the time after which to cancel.
 ///
 /// # Errors
-/// When it is not the documented object. Whether the CIDs are any is for a probe to say.
+/// If it is not the documented object. CIDs are not validated.
 pub fn check_broadcast(body: &[u8]) -> Result<(), serde_json::Error> {
     #[derive(Deserialize)]
     struct Link {
@@ -59,7 +59,7 @@ pub fn check_broadcast(body: &[u8]) -> Result<(), serde_json::Error> {
         #[serde(rename = "seconds_before_cancel", default)]
         _seconds_before_cancel: u32,
     }
-    // Derived code would take an array of the values for an object; Go does not.
+    // Derived code would accept an array of the values as an object; Go does not.
     serde_json::from_slice::<Object<'_>>(body)?;
     serde_json::from_slice::<Broadcast>(body).map(|_| ())
 }
@@ -82,9 +82,9 @@ struct PeerMetadata<'a> {
     connected_multiaddresses: Vec<&'a str>,
 }
 
-/// libp2p's number for a peer that is connected; a node's RPC names no others.
+/// libp2p's number for a connected peer; the RPC lists no others.
 const CONNECTED: u8 = 1;
-/// What stands for an agent that has not introduced itself.
+/// Placeholder for an unknown agent.
 const UNKNOWN_AGENT: &str = "N/A";
 
 impl<'a> PeerMetadata<'a> {
@@ -104,11 +104,11 @@ impl<'a> PeerMetadata<'a> {
 
 fn ok(result: impl Serialize) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Answer<R> {
+    struct Envelope<R> {
         status: u16,
         result: R,
     }
-    line(Answer { status: 200, result })
+    line(Envelope { status: 200, result })
 }
 
 fn line(answer: impl Serialize) -> Vec<u8> {
@@ -118,75 +118,4 @@ fn line(answer: impl Serialize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use std::time::Duration;
-
-    use super::*;
-    use crate::model::Timestamp;
-
-    #[test]
-    fn golden_bytes() {
-        assert_eq!(
-            addresses(&["127.0.0.1:18181".into()]),
-            b"{\"status\":200,\"result\":{\"addresses\":[\"127.0.0.1:18181\"]}}\n"
-        );
-        assert_eq!(addresses(&[]), b"{\"status\":200,\"result\":{\"addresses\":[]}}\n");
-        assert_eq!(
-            error(400, "Bitswap probe not enabled"),
-            b"{\"status\":400,\"error\":\"Bitswap probe not enabled\"}\n"
-        );
-        let known = Peer {
-            id: "A".into(),
-            agent: Some("kubo/0.40".into()),
-            latency: Some(Duration::from_nanos(1_234)),
-            addresses: vec!["/dns/a".into()],
-            connected: vec!["/ip4/1.1.1.1/tcp/1".into()],
-            protocols: vec!["/p".into()],
-        };
-        let unknown = Peer {
-            id: "B".into(),
-            agent: None,
-            latency: None,
-            addresses: vec![],
-            connected: vec![],
-            protocols: vec![],
-        };
-        let at = Timestamp::from_millis(1_795_265_602_482);
-        let sample = |peer, later: u64| {
-            Arc::new(PeerSample {
-                at: at.plus(Duration::from_secs(later)),
-                connections: 1,
-                peers: vec![peer],
-            })
-        };
-        let body = String::from_utf8(peer_metadata(&[sample(known, 1), sample(unknown, 0)])).unwrap();
-        assert_eq!(
-            body,
-            concat!(
-                r#"{"status":200,"result":{"timestamp":"2026-11-21T12:53:22.482000000Z","num_connections":2,"peer_metadata":["#,
-                r#"{"peer_id":"A","connectedness":1,"multiaddresses":["/dns/a"],"protocols":["/p"],"agent_version":"kubo/0.40","#,
-                r#""latency_ewma_ns":1234,"connected_multiaddresses":["/ip4/1.1.1.1/tcp/1"]},"#,
-                r#"{"peer_id":"B","connectedness":1,"multiaddresses":[],"protocols":[],"agent_version":"N/A","#,
-                r#""latency_ewma_ns":null,"connected_multiaddresses":[]}]}}"#,
-                "\n"
-            )
-        );
-    }
-
-    #[test]
-    fn requests_to_the_probe() {
-        for good in [r#"{"cids":[{"/":"bafk"}]}"#, "{}", r#"{"cids":[],"seconds_before_cancel":5,"x":1}"#] {
-            assert!(check_broadcast(good.as_bytes()).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "[]",
-            r#"{"cids":["bafk"]}"#,
-            r#"{"cids":[{"/":"bafk"}]"#,
-            r#"{"seconds_before_cancel":-1}"#,
-        ] {
-            assert!(check_broadcast(bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,10 @@
-//! One gzip member (RFC 1952) for each message, by a compressor and a decompressor that are used again and again:
-//! making one anew costs more than a message does.
+//! One gzip member (RFC 1952) per message. The compressor and the decompressor are reused, because creating one costs more than a message.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// The header of a member that says nothing but that it is deflate: no time, no name, an unknown system.
+/// Minimal gzip header: deflate, no time, no name, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// The bytes behind the compressed data: its CRC-32 and its length, both little-endian.
+/// Bytes after the compressed data: its CRC-32 and its length, both little-endian.
 const TRAILER_BYTES: usize = 8;
 
 const FLAG_HEADER_CRC: u8 = 2;
@@ -14,7 +13,7 @@ const FLAG_NAME: u8 = 8;
 const FLAG_COMMENT: u8 = 16;
 const FLAGS_RESERVED: u8 = 0xe0;
 
-/// Makes members.
+/// Compressor of gzip members.
 #[derive(Debug)]
 pub struct Compressor {
     deflate: Compress,
@@ -22,7 +21,7 @@ pub struct Compressor {
 
 impl Default for Compressor {
     fn default() -> Self {
-        // The fastest level: a stream is compressed as it happens, and the next levels cost twice the time for a few per cent.
+        // The fastest level: the stream is compressed live, and the next levels take twice the time for a few per cent.
         Self {
             deflate: Compress::new(Compression::fast(), false),
         }
@@ -30,18 +29,18 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// Appends one member with `data` in it.
+    /// Appends one member that contains `data`.
     pub fn member(&mut self, data: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&HEADER);
         self.deflate.reset();
         let before = self.deflate.total_in();
         loop {
             let done = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
-            // Deflate adds five bytes to each block of 16 KiB that it cannot make smaller; mostly this is enough at once.
+            // Deflate adds five bytes to each incompressible block of 16 KiB; usually one call is enough.
             out.reserve((data.len() - done) / 2 + 128);
             match self.deflate.compress_vec(&data[done..], out, FlushCompress::Finish) {
                 Ok(Status::StreamEnd) => break,
-                // A compressor that has input or room left never fails; if it did, the member would lack its end and be refused by its reader.
+                // Compression with input or output space left never fails; if it did, the reader would refuse the truncated member.
                 Err(_) => break,
                 Ok(Status::Ok | Status::BufError) => {}
             }
@@ -52,24 +51,24 @@ impl Compressor {
     }
 }
 
-/// Why a payload is not one whole member.
+/// Error of decompressing a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GzipError {
-    /// It does not begin as gzip does.
+    /// It has no gzip header.
     #[error("not gzip")]
     Header,
-    /// The compressed data is damaged or cut short.
-    #[error("damaged gzip data")]
+    /// The compressed data is corrupt or truncated.
+    #[error("corrupt gzip data")]
     Data,
-    /// The checksum or the length does not fit, or something follows the member.
-    #[error("the gzip checksum or length does not fit")]
+    /// The checksum or the length is wrong, or bytes follow the member.
+    #[error("wrong gzip checksum or length")]
     Trailer,
-    /// It unpacks to more than is allowed.
-    #[error("unpacks to more than {0} bytes")]
+    /// It decompresses to more than the limit.
+    #[error("decompresses to more than {0} bytes")]
     TooLong(usize),
 }
 
-/// Opens members.
+/// Decompressor of gzip members.
 #[derive(Debug)]
 pub struct Inflater {
     inflate: Decompress,
@@ -84,10 +83,10 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Writes what is in `member` over `text`.
+    /// Decompresses `member` into `text`, replacing its content.
     ///
     /// # Errors
-    /// When `member` is not exactly one whole member, or holds more than `limit` bytes; no more than that is ever unpacked.
+    /// If `member` is not exactly one complete member, or contains more than `limit` bytes; no more than that is ever decompressed.
     pub fn open(&mut self, member: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<(), GzipError> {
         let body = skip_header(member).ok_or(GzipError::Header)?;
         text.clear();
@@ -103,14 +102,14 @@ impl Inflater {
         if whole { Ok(()) } else { Err(GzipError::Trailer) }
     }
 
-    /// Unpacks the deflate data at the start of `body` and says how long it was.
+    /// Decompresses the deflate data at the start of `body` and returns its length.
     fn unpack(&mut self, body: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<usize, GzipError> {
         loop {
             let used = usize::try_from(self.inflate.total_in()).map_err(|_| GzipError::Data)?;
             if text.len() > limit {
                 return Err(GzipError::TooLong(limit));
             }
-            // Grows by doubling, to one byte beyond the limit at most: that byte tells too long from just fitting.
+            // Grows by doubling, up to one byte beyond the limit, which distinguishes too long from just fitting.
             let wanted = text.len().max(body.len().saturating_mul(4)).max(1024);
             text.reserve_exact(wanted.min(limit + 1 - text.len()));
             let before = text.len();
@@ -127,7 +126,7 @@ impl Inflater {
     }
 }
 
-/// The bytes behind the header, whatever optional parts it has.
+/// The bytes after the header, including its optional parts.
 fn skip_header(member: &[u8]) -> Option<&[u8]> {
     let (header, mut rest) = member.split_first_chunk::<10>()?;
     let [0x1f, 0x8b, 8, flags, ..] = *header else { return None };
@@ -147,86 +146,4 @@ fn skip_header(member: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use std::io::{Read as _, Write as _};
-
-    use super::*;
-    use proptest::prelude::*;
-
-    fn open(member: &[u8], limit: usize) -> Result<Vec<u8>, GzipError> {
-        let mut text = b"left over".to_vec();
-        Inflater::default().open(member, limit, &mut text).map(|()| text)
-    }
-
-    #[test]
-    fn other_headers_are_understood() {
-        let mut gz = flate2::GzBuilder::new()
-            .filename("name")
-            .comment("comment")
-            .extra([1, 2, 3])
-            .write(Vec::new(), Compression::best());
-        gz.write_all(b"hello\n").unwrap();
-        assert_eq!(open(&gz.finish().unwrap(), 100).unwrap(), b"hello\n");
-    }
-
-    #[test]
-    fn a_bomb_is_cut_off_at_the_limit() {
-        let mut member = Vec::new();
-        Compressor::default().member(&vec![b' '; 16 << 20], &mut member);
-        let (mut inflater, mut text) = (Inflater::default(), Vec::new());
-        assert_eq!(inflater.open(&member, 1 << 20, &mut text), Err(GzipError::TooLong(1 << 20)));
-        assert!(text.capacity() <= (1 << 20) + 1, "{}", text.capacity());
-        assert_eq!(
-            inflater.open(&member, (16 << 20) - 1, &mut text),
-            Err(GzipError::TooLong((16 << 20) - 1))
-        );
-        assert!(
-            inflater.open(&member, 16 << 20, &mut text).is_ok(),
-            "the inflater is usable after a refusal"
-        );
-    }
-
-    #[test]
-    fn damage_is_seen() {
-        let mut member = Vec::new();
-        Compressor::default().member(b"some text, some text", &mut member);
-        for cut in 0..member.len() {
-            assert!(open(&member[..cut], 100).is_err(), "cut at {cut}");
-        }
-        let last = member.len() - 1;
-        for at in [0, 1, 2, last, last - 4] {
-            let mut damaged = member.clone();
-            damaged[at] ^= 1;
-            assert!(open(&damaged, 100).is_err(), "damaged at {at}");
-        }
-        member.push(0);
-        assert_eq!(open(&member, 100), Err(GzipError::Trailer));
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_packed_opens(texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..70_000), 1..3), slack in 0usize..2) {
-            let (mut compressor, mut inflater, mut text) = (Compressor::default(), Inflater::default(), Vec::new());
-            for data in texts {
-                let mut member = Vec::new();
-                compressor.member(&data, &mut member);
-                inflater.open(&member, data.len() + slack, &mut text).unwrap();
-                prop_assert_eq!(&text, &data);
-                let mut theirs = Vec::new();
-                flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut theirs).unwrap();
-                prop_assert_eq!(&theirs, &data);
-            }
-        }
-
-        #[test]
-        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), limit in 0usize..300) {
-            let mut member = HEADER.to_vec();
-            member.extend_from_slice(&bytes);
-            let mut text = Vec::new();
-            let _ = Inflater::default().open(&member, limit, &mut text);
-            prop_assert!(text.len() <= limit + 1);
-            let _ = open(&bytes, limit);
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
-//! A message as one line for people.
+//! A message as one line of text.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// The message in one line, without control characters: when, whose, what. A text that is no message is given back as it is, as safe as the rest.
+/// Formats a message as one line without control characters: time, monitor, event. A text that is not a message is returned with its
+/// control characters replaced.
 #[must_use]
 pub fn line(text: &[u8]) -> String {
     let said = match serde_json::from_slice::<Value>(text) {
@@ -31,7 +32,7 @@ fn describe(event: &Map<String, Value>) -> String {
     out
 }
 
-/// The kind of the event, and what there is to say about it.
+/// The kind of the event and its details.
 fn detail(event: &Map<String, Value>) -> (&'static str, String) {
     let peer = event.get("peer").and_then(Value::as_str).unwrap_or("-");
     let part = |key: &str| event.get(key).filter(|part| part.is_object());
@@ -85,50 +86,10 @@ fn text(part: &Value, key: &str) -> String {
     part[key].as_str().unwrap_or("-").to_owned()
 }
 
-/// A number, or the string that stands for one that JSON does not have.
+/// A number, or the string for a number that JSON does not support.
 fn number(part: &Value, key: &str) -> String {
     part[key].as_str().map_or_else(|| part[key].to_string(), str::to_owned)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_line_for_every_kind() {
-        for (event, expected) in [
-            (
-                r#""app_update":{"app":"foo","source":"http","bytes":12}"#,
-                "app_update   foo: 12 bytes from http",
-            ),
-            (r#""app_expired":{"app":"foo"}"#, "app_expired  foo"),
-            (
-                r#""poll":{"endpoint":"e","up":false,"seconds":0.5}"#,
-                "poll         e: down after 0.5 s",
-            ),
-            (
-                r#""one_shot":{"metric":"m","labels":{"a":"b"},"value":"NaN"}"#,
-                r#"one_shot     m{"a":"b"} NaN"#,
-            ),
-            (
-                r#""connection_event":{"remote":"/ip4/1.1.1.1","connection_event_type":1}"#,
-                "disconnected P /ip4/1.1.1.1",
-            ),
-            (
-                r#""bitswap_message":{"blocks":[{}]}"#,
-                "bitswap      P: 0 wantlist entries, 1 blocks, 0 block presences",
-            ),
-        ] {
-            let message = format!("{{\"event\":{{\"timestamp\":\"T\",\"peer\":\"P\",\"seq\":3,\"monitor\":\"M\",{event}}}}}\n");
-            assert_eq!(line(message.as_bytes()), format!("T M {expected}  #3"));
-        }
-    }
-
-    #[test]
-    fn strangers_cannot_write_to_the_terminal() {
-        let message = "{\"event\":{\"timestamp\":\"T\",\"app_expired\":{\"app\":\"a\\u001b[2J\\nb\"}}}";
-        assert_eq!(line(message.as_bytes()), "T - app_expired  a\u{fffd}[2J\u{fffd}b");
-        assert_eq!(line(b"\x1b\xff"), "\u{fffd}\u{fffd}");
-        assert!(line(br#"{"event":{"x":{}}}"#).contains("unknown"));
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use exporter_proxy::sources::polls::{Endpoint, Settings};
+use exporter_proxy::sources::polls::{Endpoint, PollSettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ fn secure(target: &Target, ca_file: Option<PathBuf>) -> Endpoint {
     endpoint
 }
 
-async fn refused(settings: Settings, why: &str) {
+async fn refused(settings: PollSettings, why: &str) {
     let fault = poll_as(settings).await.unwrap_err();
     assert!(fault.starts_with("TLS with 127.0.0.1: ") && fault.contains(why), "{fault}");
 }
@@ -131,7 +131,7 @@ async fn a_renewed_ca_file_is_read_without_a_restart() {
     let endpoint = secure(&target, Some(folder.file("nothing of the kind")));
     let name = endpoint.name.to_string();
     let rig = Rig::start(settings([endpoint]));
-    assert!(rig.fault(&name).await.contains("it holds no PEM certificate"));
+    assert!(rig.fault(&name).await.contains("no PEM certificate in the file"));
     folder.file(&good.pem());
     rig.app(&name, |app| app.fault.is_none() && app.updated.is_some()).await;
 }

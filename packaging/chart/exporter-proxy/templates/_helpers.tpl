@@ -62,7 +62,7 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- if eq .Values.mode "bridge" -}}
 {{- $_ := set $config "bridge" (dict
       "http_listen" (printf "[::]:%d" (int .Values.http.port))
-      "quic_listen" (printf "[::]:%d" (int .Values.bridge.quicPort))
+      "quic_listen" (printf "0.0.0.0:%d" (int .Values.bridge.quicPort))
       "hyperdht" .Values.bridge.hyperdht
       "key_file" "/run/secrets/exporter-proxy/key"
       "secret_file" "/run/secrets/exporter-proxy/secret"

@@ -1,0 +1,315 @@
+//! The composition root: the one room that knows all others and puts them together.
+
+mod bridging;
+mod events;
+mod lifecycle;
+mod links;
+#[cfg(test)]
+mod panic_tests;
+mod preflight;
+mod receivers;
+mod reload;
+mod routes;
+mod settings;
+mod sockets;
+mod streams;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use axum::Router;
+use tokio::sync::watch;
+
+pub use self::routes::ENDPOINTS;
+
+pub use bridging::bind_bridge;
+pub use preflight::preflight;
+
+use self::lifecycle::Lifecycle;
+use self::reload::{Live, Reloader};
+use self::sockets::Sockets;
+use crate::config::{Environment, Loaded, Settings};
+use crate::http::{Access, HttpService, HttpStats};
+use crate::model::{AppName, Clock, Timestamp};
+use crate::outlets::{
+    self, AppsHandler, CompressionQueue, Connections, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, Readiness,
+    SelfMetrics, monitoring_api,
+};
+use crate::peer::PublicKey;
+use crate::sources::events::PostRate;
+use crate::sources::polls::{PollSettings, Polls};
+use crate::sources::push;
+use crate::store::{Dropped, Housekeeping, Inlet, PersistenceHandle, View};
+use crate::supervise::files::FileLock;
+use crate::supervise::service_manager::Watchdog;
+use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
+use crate::telemetry::{Process, Telemetry};
+
+/// The proxy with all its sockets bound, ready to run.
+pub struct Daemon {
+    supervisor: Supervisor,
+    persistence: Option<PersistenceHandle>,
+    addresses: Addresses,
+    readiness: Arc<Readiness>,
+    stop: Stop,
+    /// The lock on the key file, where there are links.
+    key_lock: Option<FileLock>,
+}
+
+/// What listens where.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The HTTP addresses.
+    pub http: Vec<SocketAddr>,
+    /// The TCP receiver.
+    pub tcp: Option<SocketAddr>,
+    /// The Unix receiver.
+    pub unix: Option<PathBuf>,
+    /// The key that we show on links.
+    pub key: Option<PublicKey>,
+    /// Where scrapers may dial us.
+    pub links: Option<SocketAddr>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
+}
+
+/// How the configuration is found again on a reload.
+pub struct Reread {
+    /// The file named on the command line, if one was.
+    pub named: Option<PathBuf>,
+    /// The environment.
+    pub environment: Environment,
+}
+
+/// The time of day by the system's clock.
+#[must_use]
+pub fn system_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What all parts share.
+struct Ground {
+    inlet: Inlet,
+    view: View,
+    telemetry: Arc<Telemetry>,
+    readiness: Arc<Readiness>,
+    notes: Arc<Notes>,
+    access: Arc<ArcSwap<Access>>,
+    http_stats: Arc<HttpStats>,
+    post_rate: Arc<PostRate>,
+    clock: Clock,
+    stop: Stop,
+}
+
+impl Ground {
+    fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
+        Self {
+            inlet,
+            view,
+            telemetry: Arc::default(),
+            readiness: Arc::default(),
+            notes: Arc::default(),
+            access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
+            http_stats: Arc::default(),
+            post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
+            clock: system_clock,
+            stop: Stop::default(),
+        }
+    }
+
+    /// A service to these routes.
+    fn service(&self, routes: Router, endpoints: &[&str]) -> HttpService {
+        HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    }
+}
+
+impl Daemon {
+    /// Opens the store and binds every socket of the configuration; nobody is served yet.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
+    pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
+        let settings = loaded.settings;
+        let (inlet, view, persistence) = events::open_store(&settings)?;
+        let ground = Ground::new(&settings, inlet, view);
+        let mut supervisor = Supervisor::new();
+        let sockets = Sockets::bind(&settings, &ground).await?;
+        let mut addresses = sockets.addresses();
+
+        let polls = polls(&settings, &ground, &mut supervisor);
+        let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
+        let handler = metrics_handler(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
+        let readers = readers(&settings, &ground, handler, events);
+        let mut key_lock = None;
+        if let Some(p2p) = &settings.p2p {
+            let service = ground.service(readers.clone(), &routes::reads(settings.events.enabled));
+            let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
+            let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
+            (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
+            supervisor.add(client);
+            key_lock = lock;
+        }
+        let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
+        let service = ground.service(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &ground, &service, &mut supervisor);
+        supervisor.add(reloader);
+        supervisor.add(housekeeping(&ground));
+        supervisor.add(MallocTrim);
+        if let Some(watchdog) = Watchdog::from_environment() {
+            supervisor.add(watchdog);
+        }
+        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&ground.readiness)));
+        Ok(Self {
+            supervisor,
+            persistence: persistence.transpose().context("cannot start to write to store.path")?,
+            addresses,
+            readiness: ground.readiness,
+            stop: ground.stop,
+            key_lock,
+        })
+    }
+
+    /// What listens where, with the real port where port 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The handle that stops the daemon.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Runs until it is stopped or a part falls, and says how it ended.
+    pub async fn run(self) -> Report {
+        let Self {
+            mut supervisor,
+            persistence,
+            readiness,
+            stop,
+            key_lock: _locked,
+            ..
+        } = self;
+        if let Some(persistence) = &persistence {
+            supervisor.add(persistence.watch());
+        }
+        let graceful = stop.graceful.clone();
+        let announce = async {
+            graceful.cancelled().await;
+            readiness.obstruct("program", "stopping".to_owned());
+            std::future::pending().await
+        };
+        let report = tokio::select! {
+            report = supervisor.run(stop, DRAIN) => report,
+            never = announce => never,
+        };
+        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        if let Some(persistence) = persistence
+            && tokio::time::timeout(DRAIN, persistence.finish()).await.is_err()
+        {
+            tracing::error!("the disk did not take in time what was to survive (store.path)");
+        }
+        report
+    }
+}
+
+/// The part that polls; whoever has the sender says what is polled from then on.
+fn polls(settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
+    let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
+    supervisor.add(Polls::new(
+        polls.subscribe(),
+        ground.inlet.clone(),
+        Arc::clone(&ground.telemetry),
+        ground.clock,
+    ));
+    polls
+}
+
+/// What reloads the configuration, and what asks for that over HTTP.
+fn steering(
+    settings: &Settings,
+    reread: Reread,
+    polls: watch::Sender<Arc<PollSettings>>,
+    sockets: &Sockets,
+    ground: &Ground,
+) -> anyhow::Result<(Reloader, Lifecycle)> {
+    let live = Live {
+        polls,
+        exposition: settings.exposition.clone(),
+        inlet: ground.inlet.clone(),
+        receiver_limits: sockets.receivers.limits.clone(),
+        budget: Arc::clone(&sockets.receivers.budget),
+        access: Arc::clone(&ground.access),
+        post_rate: Arc::clone(&ground.post_rate),
+    };
+    let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.graceful.clone());
+    Ok((reloader, lifecycle))
+}
+
+/// What answers a scrape: the apps, the program's own metrics, and the events.
+fn metrics_handler(
+    settings: &Settings,
+    ground: &Ground,
+    connections: Connections,
+    events: Option<Arc<EventOutlet>>,
+    supervisor: &mut Supervisor,
+) -> MetricsHandler {
+    let own = SelfMetrics::new(
+        Arc::clone(&ground.telemetry),
+        Process::new(SystemTime::now()),
+        connections,
+        Arc::clone(&ground.http_stats),
+    );
+    let compression_queue = CompressionQueue::default();
+    supervisor.add(compression_queue.service());
+    let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
+    MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
+}
+
+/// The routes that are on the port alone: pushing, events, steering, and where the stream is.
+fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+    let routes = monitoring_api::routes(sockets.streams.api(ground))
+        .merge(push::routes(sockets.receivers.push_handler(ground)))
+        .merge(lifecycle::routes(lifecycle));
+    if !settings.events.enabled {
+        return routes;
+    }
+    routes.merge(events::routes(settings, ground, &sockets.receivers))
+}
+
+/// The routes that read: all that there is over links, and a part of what is on the port.
+fn readers(settings: &Settings, ground: &Ground, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(ListingCache::new(ground.view.clone(), ground.clock));
+    outlets::routes(Outlets {
+        listings: Arc::clone(&listings),
+        metrics: Arc::new(metrics),
+        events,
+        listing: Arc::new(AppsHandler::new(
+            ground.view.clone(),
+            Arc::clone(&listings),
+            Arc::clone(&ground.notes),
+        )),
+        index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
+        readiness: Arc::clone(&ground.readiness),
+        notes: Arc::clone(&ground.notes),
+    })
+}
+
+fn housekeeping(ground: &Ground) -> Housekeeping {
+    let telemetry = Arc::clone(&ground.telemetry);
+    let forgotten = move |app: &AppName| {
+        telemetry.expired_total.inc();
+        tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
+    };
+    let telemetry = Arc::clone(&ground.telemetry);
+    let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
+    Housekeeping::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
+}

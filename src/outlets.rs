@@ -1,0 +1,92 @@
+//! The readers: each hands out what the store remembers in its own way, and none can change it.
+
+mod app_metrics;
+mod apps;
+mod compression_queue;
+mod discovery;
+mod events;
+mod health;
+mod index;
+mod listing_cache;
+mod metrics;
+pub mod monitoring_api;
+mod self_metrics;
+pub mod stream;
+mod table;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Response, StatusCode};
+
+pub use apps::AppsHandler;
+pub use compression_queue::CompressionQueue;
+pub use events::{EventOutlet, IdentifyBy, LabelScrapersBy};
+pub use health::Readiness;
+pub use index::IndexHandler;
+pub use listing_cache::ListingCache;
+pub use metrics::MetricsHandler;
+pub use self_metrics::{Connections, SelfMetrics};
+
+use crate::http::reply;
+use crate::supervise::Notes;
+
+/// What the readers' routes need.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    /// For `/sd`.
+    pub listings: Arc<ListingCache>,
+    /// For `/metrics` and its kin.
+    pub metrics: Arc<MetricsHandler>,
+    /// For `/event/metrics` and `/events`, where events are taken.
+    pub events: Option<Arc<EventOutlet>>,
+    /// For `/apps`.
+    pub listing: Arc<AppsHandler>,
+    /// For `/`.
+    pub index: Arc<IndexHandler>,
+    /// For the readiness paths.
+    pub readiness: Arc<Readiness>,
+    /// For the same.
+    pub notes: Arc<Notes>,
+}
+
+/// The routes that read.
+pub fn routes(outlets: Outlets) -> Router {
+    let Outlets {
+        listings,
+        metrics: handler,
+        events,
+        listing,
+        index,
+        readiness,
+        notes,
+    } = outlets;
+    let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&handler), outlet));
+    let scrapes = Router::new()
+        .route("/metrics", get(metrics::all))
+        .route("/apps/{name}/metrics", get(metrics::one))
+        .with_state(handler);
+    let lists = Router::new()
+        .route("/apps", get(apps::all))
+        .route("/apps/{name}", get(apps::one))
+        .with_state(listing);
+    let health = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/-/healthy", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/-/ready", get(health::ready))
+        .with_state((readiness, notes));
+    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(listings);
+    let index = Router::new().route("/", get(index::index)).with_state(index);
+    scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)
+}
+
+/// 404 for an application that nobody knows.
+fn unknown_app(name: &str) -> Response<Body> {
+    reply::text(
+        StatusCode::NOT_FOUND,
+        format_args!("there is no app {name:?}; GET /apps lists those that there are"),
+    )
+}
