@@ -21,11 +21,11 @@ fn a_file_is_made_once_and_for_its_owner_alone() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(Identity::load_or_create(&path).unwrap().public_key(), made.public_key());
     let message = Identity::create(&path).unwrap_err().to_string();
-    assert!(message.contains("p2p.key cannot be made: File exists"), "{message}");
+    assert!(message.contains("p2p.key: File exists"), "{message}");
     for mode in [0o640, 0o604, 0o620] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let message = Identity::load_or_create(&path).unwrap_err().to_string();
-        assert!(message.contains("can be read by others (mode 06"), "{message}");
+        assert!(message.contains("(mode 06"), "{message}");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, "no key").unwrap();
@@ -39,10 +39,7 @@ fn a_fifo_is_no_key_file_and_blocks_nothing() {
     let path = folder.path().join("p2p.key");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let message = Identity::load_or_create(&path).unwrap_err().to_string();
-    assert!(
-        message.ends_with("p2p.key cannot be read: it is a FIFO and no regular file"),
-        "{message}"
-    );
+    assert!(message.ends_with("p2p.key: it is a FIFO and no regular file"), "{message}");
 }
 
 #[test]

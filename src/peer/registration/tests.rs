@@ -17,3 +17,11 @@ fn aliases_fit_into_paths_and_the_targets_file() {
         assert_eq!(Alias::new(bad), Err(why));
     }
 }
+
+#[test]
+fn the_refusal_of_a_wrong_secret_says_what_to_do_over_both_transports() {
+    for text in ["Unauthorised", "Unauthorised: wrong shared secret"] {
+        assert!(explain_refusal(text.to_owned()).contains("p2p.secret_file"), "{text}");
+    }
+    assert_eq!(explain_refusal("other".to_owned()), "other");
+}

@@ -60,7 +60,7 @@ async fn connections_are_kept_while_they_are_good_and_used() {
     let short = Duration::from_millis(50);
     assert_eq!(pool.scrape(peer, short).await, Err(HyperdhtError::Timeout(short)));
     switch.0.store(false, Ordering::SeqCst);
-    assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "what let a scrape time out is given up");
+    assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "dialed again after a timeout");
     pool.sweep(Instant::now()).await;
     assert_eq!(scrape().await, Ok((metrics.clone(), 3)));
     let mut events = pool.0.events.subscribe();
