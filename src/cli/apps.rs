@@ -22,11 +22,11 @@ impl Apps {
             anyhow::bail!("--from takes the proxy's HTTP port, http://HOST:PORT")
         };
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let mut text = super::small_runtime()?.block_on(get(authority, "/apps", accept))?;
+        let mut text = super::current_thread_runtime()?.block_on(get(authority, "/apps", accept))?;
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        super::answer(&text)?;
+        super::print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::run::{conclude, provide_files, read, runtime, stopped_early};
+use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime};
 use crate::bridge::Bridge;
 use crate::config::Loaded;
 use crate::daemon::bind_bridge;
@@ -20,7 +20,7 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     // Scrapers on one side; all proxies share one socket.
-    provide_files(loaded.settings.exporter.concurrent_requests as u64);
+    raise_file_limit(loaded.settings.exporter.concurrent_requests as u64);
     runtime(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
         .block_on(serve(loaded))
@@ -35,19 +35,19 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     );
     let bridge = tokio::select! {
         bridge = bind_bridge(&loaded.settings) => bridge?,
-        signal = signals.first() => return Ok(stopped_early(signal)),
+        signal = signals.first() => return Ok(log_early_stop(signal)),
     };
-    greet(&bridge);
+    log_addresses(&bridge);
     let stop = bridge.stop();
     let report = tokio::select! {
         report = bridge.run() => report,
         () = signals.drive(&stop) => unreachable!("driving signals never ends"),
     };
-    Ok(conclude(&report))
+    Ok(report_exit(&report))
 }
 
 /// Says what listens where, under which key, and what a proxy has to be told.
-fn greet(bridge: &Bridge) {
+fn log_addresses(bridge: &Bridge) {
     tracing::info!("public key {}", bridge.key);
     if let Some(http) = bridge.http {
         tracing::info!("serving http://{http}");

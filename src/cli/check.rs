@@ -15,11 +15,11 @@ use crate::model::Syntax;
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<CheckCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum CheckCommand {
     /// Validate exposition text: exit 0, or 1 with line:column and reason of all that some parser would refuse.
     ///
     /// Warnings, about what works but somebody may be sorry for, do not count.
@@ -57,7 +57,7 @@ impl Check {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         match &self.what {
             None => check_configuration(named),
-            Some(What::Metrics(metrics)) => metrics.run(),
+            Some(CheckCommand::Metrics(metrics)) => metrics.run(),
         }
     }
 }
@@ -71,13 +71,13 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
         .map(|warning| format!("warning: {warning}\n"))
         .collect();
     let (text, code) = match config::load(named, &environment) {
-        Ok(loaded) => match super::small_runtime()?.block_on(preflight(&loaded)) {
+        Ok(loaded) => match super::current_thread_runtime()?.block_on(preflight(&loaded)) {
             None => (loaded.to_string(), ExitCode::SUCCESS),
             Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
         },
         Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
     };
-    super::answer(&format!("{warnings}{text}"))?;
+    super::print(&format!("{warnings}{text}"))?;
     Ok(code)
 }
 
@@ -110,7 +110,7 @@ impl Metrics {
             text,
             "{name}: {syntax}, {families} families, {series} series, {errors} errors, {warnings} warnings"
         );
-        super::answer(&text)?;
+        super::print(&text)?;
         Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

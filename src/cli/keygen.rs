@@ -17,15 +17,15 @@ pub(super) struct Keygen {
 
 impl Keygen {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let file = usual(self.out)?;
+        let file = key_file(self.out)?;
         let identity = Identity::create(&file)?;
-        super::answer(&format!("{}\n", identity.public_key()))?;
+        super::print(&format!("{}\n", identity.public_key()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// The file that was named, or the usual one.
-pub(super) fn usual(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(super) fn key_file(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     named
         .or_else(|| default_key_file("p2p.key", |name| std::env::var(name).ok()))
         .context("none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set, so a file has to be named")

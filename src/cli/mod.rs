@@ -104,23 +104,23 @@ pub fn main() -> ExitCode {
         Some(Command::Completions(completions)) => completions.run(),
     });
     outcome.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+        print_error(&format!("{error:#}"));
         ExitCode::FAILURE
     })
 }
 
 /// Says on standard error what went wrong: an error is for the person at the terminal, whatever the log filter says.
-fn complain(what: &str) {
+fn print_error(what: &str) {
     print_line(&format!("exporter-proxy: {what}"));
 }
 
 /// Writes an answer to standard output. A reader that has gone away, such as `head`, is no error.
-fn answer(text: &str) -> anyhow::Result<()> {
-    answer_bytes(text.as_bytes())
+fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
 }
 
-/// As [`answer`], for what may be no text.
-fn answer_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+/// As [`print`], for what may be no text.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::{ErrorKind, Write as _};
     match std::io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -129,6 +129,6 @@ fn answer_bytes(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// A runtime for commands that talk to a proxy: one thread is plenty.
-fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+fn current_thread_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{self, Environment, Loaded, Settings, Threads};
-use crate::daemon::{Addresses, Daemon, Reread};
+use crate::daemon::{Addresses, ConfigSource, Daemon};
 use crate::supervise::Report;
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
@@ -17,14 +17,14 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
-    provide_files(connections(&loaded.settings));
-    let reread = Reread {
+    raise_file_limit(connections(&loaded.settings));
+    let config_source = ConfigSource {
         named: named.map(Path::to_owned),
         environment,
     };
     runtime(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
-        .block_on(serve(loaded, reread))
+        .block_on(serve(loaded, config_source))
 }
 
 /// Reads the configuration, or tells its faults.
@@ -33,36 +33,36 @@ pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
     match config::load(named, &environment) {
         Ok(loaded) => Some((loaded, environment)),
         Err(faults) => {
-            super::complain(&format!("the configuration cannot be used:\n{faults}"));
+            super::print_error(&format!("the configuration cannot be used:\n{faults}"));
             None
         }
     }
 }
 
-async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!("exporter-proxy {}, configured by {}", env!("CARGO_PKG_VERSION"), loaded.source);
     let daemon = tokio::select! {
-        daemon = Daemon::bind(loaded, reread) => daemon?,
-        signal = signals.first() => return Ok(stopped_early(signal)),
+        daemon = Daemon::bind(loaded, config_source) => daemon?,
+        signal = signals.first() => return Ok(log_early_stop(signal)),
     };
-    greet(daemon.addresses());
+    log_addresses(daemon.addresses());
     let stop = daemon.stop();
     let report = tokio::select! {
         report = daemon.run() => report,
         () = signals.drive(&stop) => unreachable!("driving signals never ends"),
     };
-    Ok(conclude(&report))
+    Ok(report_exit(&report))
 }
 
 /// Says that a signal ended the start, which may wait for a key file.
-pub(super) fn stopped_early(signal: &str) -> ExitCode {
+pub(super) fn log_early_stop(signal: &str) -> ExitCode {
     tracing::info!("stopped by {signal} before anything was served");
     ExitCode::SUCCESS
 }
 
 /// Says how it ended.
-pub(super) fn conclude(report: &Report) -> ExitCode {
+pub(super) fn report_exit(report: &Report) -> ExitCode {
     if report.is_clean() {
         tracing::info!("stopped");
         return ExitCode::SUCCESS;
@@ -72,7 +72,7 @@ pub(super) fn conclude(report: &Report) -> ExitCode {
 }
 
 /// Says what listens where, and one line to try for pushing and one for scraping.
-fn greet(addresses: &Addresses) {
+fn log_addresses(addresses: &Addresses) {
     if let Some(tcp) = addresses.tcp {
         tracing::info!("receiving on tcp://{tcp}");
     }
@@ -122,7 +122,7 @@ fn connections(settings: &Settings) -> u64 {
 }
 
 /// Raises the limit on open files and warns when it cannot hold so many connections.
-pub(super) fn provide_files(connections: u64) {
+pub(super) fn raise_file_limit(connections: u64) {
     match raise_open_files() {
         Ok(limit) => {
             if let Some(warning) = too_few_open_files(limit, connections) {

@@ -31,10 +31,10 @@ pub(super) struct Scrape {
 
 impl Scrape {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let identity = Identity::load_or_create(&super::keygen::usual(self.identity)?)?;
+        let identity = Identity::load_or_create(&super::keygen::key_file(self.identity)?)?;
         let key = identity.public_key();
         let began = Instant::now();
-        let outcome = super::small_runtime()?.block_on(async {
+        let outcome = super::current_thread_runtime()?.block_on(async {
             let bootstrap = self.bootstrap.iter().map(ToString::to_string).collect();
             let scraper = Scraper::with_bootstrap(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
             let outcome = scraper.request(&self.path).await;
@@ -43,7 +43,7 @@ impl Scrape {
         });
         match outcome {
             Ok(ScrapeOutcome::Metrics { text, .. }) => {
-                super::answer_bytes(&text)?;
+                super::print_bytes(&text)?;
                 Ok(ExitCode::SUCCESS)
             }
             Ok(ScrapeOutcome::Failure(message)) => anyhow::bail!("the proxy says that it failed: {message}"),

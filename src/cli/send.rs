@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::input;
-use super::target::{Target, ask};
+use super::target::{Target, send_request};
 use crate::exposition::detect;
 use crate::exposition::negotiate::Format;
 use crate::model::{AppName, Syntax};
@@ -23,7 +23,7 @@ use crate::wire::encode;
 /// How long a receiver may take to close the connection once it was told everything.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that is read of a receiver's complaints.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 /// What may stand in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -62,35 +62,35 @@ impl Send {
             let name = input::name(&self.file);
             bail!("{name} is empty, and sending it would take all metrics of {app} away; pass --allow-empty if that is meant");
         }
-        let said = super::small_runtime()?.block_on(async {
+        let said = super::current_thread_runtime()?.block_on(async {
             match &self.to {
                 Target::Http(authority) => push(authority, &app, metrics).await,
                 Target::Tcp(authority) => {
                     let stream = TcpStream::connect(authority)
                         .await
                         .with_context(|| format!("cannot connect to {authority}"))?;
-                    self.hand_over(stream, &app, &metrics).await
+                    self.send_message(stream, &app, &metrics).await
                 }
                 Target::Unix(path) => {
                     let stream = UnixStream::connect(path)
                         .await
                         .with_context(|| format!("cannot connect to {}", path.display()))?;
-                    self.hand_over(stream, &app, &metrics).await
+                    self.send_message(stream, &app, &metrics).await
                 }
             }
         })?;
-        super::answer(&said)?;
+        super::print(&said)?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Sends one message to a receiver, ends, and waits for what it has to say: nothing, if all is well.
-    async fn hand_over(&self, stream: impl AsyncRead + AsyncWrite + Unpin, app: &AppName, metrics: &Bytes) -> anyhow::Result<String> {
+    async fn send_message(&self, stream: impl AsyncRead + AsyncWrite + Unpin, app: &AppName, metrics: &Bytes) -> anyhow::Result<String> {
         let text = std::str::from_utf8(metrics).context("the metrics are not UTF-8")?;
         let message = match self.format {
             Framing::Json => serde_json::to_vec(&serde_json::json!({ app.as_str(): text }))?,
             Framing::Capnp => encode(app, text),
         };
-        let told = tokio::time::timeout(TIMEOUT, converse(stream, &message))
+        let told = tokio::time::timeout(TIMEOUT, exchange(stream, &message))
             .await
             .context("the proxy did not close the connection")??;
         match (told.trim_end(), self.format) {
@@ -104,7 +104,7 @@ impl Send {
     }
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8]) -> anyhow::Result<String> {
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8]) -> anyhow::Result<String> {
     let sent = async {
         stream.write_all(message).await?;
         stream.shutdown().await
@@ -112,7 +112,7 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8
     .await;
     // A proxy that refuses early closes early: what it said counts more than that we could not finish.
     let mut told = Vec::new();
-    let heard = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut told).await;
+    let heard = stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut told).await;
     if told.is_empty() {
         sent.and(heard.map(|_| ()))
             .context("the proxy cut the connection; its log says why")?;
@@ -132,7 +132,7 @@ async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<
         // Without it an empty push would be one whose length is not given.
         .header("content-length", metrics.len())
         .body(Full::new(metrics))?;
-    let answer = ask(authority, request).await?;
+    let answer = send_request(authority, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
         bail!("the proxy answered {}: {}", answer.status(), text.trim_end());

@@ -21,7 +21,7 @@ pub(super) struct Tap {
 
 impl Tap {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        super::small_runtime()?.block_on(self.follow())
+        super::current_thread_runtime()?.block_on(self.follow())
     }
 
     /// Follows until the stream or the reader of standard output ends.

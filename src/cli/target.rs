@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 /// How long a proxy may take to answer: it answers from memory, so more means that nobody is at home.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read: the table of the largest store.
-const MAX_ANSWER_BYTES: usize = 256 << 20;
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// Where a proxy listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl FromStr for Target {
 }
 
 /// Sends a request to `authority` and reads the whole answer.
-pub(super) async fn ask(authority: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
+pub(super) async fn send_request(authority: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
     let exchange = async {
         let stream = TcpStream::connect(authority)
             .await
@@ -64,7 +64,7 @@ pub(super) async fn ask(authority: &str, request: Request<Full<Bytes>>) -> anyho
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let answer = async {
             let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER_BYTES)
+            let body = Limited::new(body, MAX_RESPONSE_BYTES)
                 .collect()
                 .await
                 .map_err(|e| anyhow::anyhow!("cannot read the answer: {e}"))?;
@@ -88,7 +88,7 @@ pub(super) async fn get(authority: &str, path: &str, accept: &str) -> anyhow::Re
         .header("host", authority)
         .header("accept", accept)
         .body(Full::default())?;
-    let answer = ask(authority, request).await?;
+    let answer = send_request(authority, request).await?;
     let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
     if !status.is_success() {
         bail!("{authority} answered {status}: {}", text.trim_end());

@@ -8,20 +8,20 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::events::metric_name;
-use super::fault::Place;
-use super::key::{Kind, Wrong};
-use super::kinds::{FilePath, ListOf, Parsed, SecretText, TEXT};
+use super::fault::Location;
+use super::key::{FaultSink, ValueType};
 use super::label;
 use super::poll::{Credentials, INTERVAL, Password, TIMEOUT};
-use super::raw::{Node, Table, Value, quoted};
+use super::raw::{Node, RawTable, Value, quoted};
 use super::reader::Section;
 use super::secret::{Secret, masked_url};
 use super::units::show_duration;
+use super::value_types::{FilePath, ListOf, Parsed, SecretText, TEXT};
 use crate::model::{AppName, LabelPair};
 
 /// What an endpoint's own table says, before the section's defaults fill it.
 pub(super) struct Draft {
-    pub(super) at: Place,
+    pub(super) at: Location,
     pub(super) url: Url,
     pub(super) name: Option<AppName>,
     pub(super) interval: Option<Duration>,
@@ -33,12 +33,12 @@ pub(super) struct Draft {
 }
 
 /// A [`Draft`].
-pub(super) struct EndpointKind;
+pub(super) struct EndpointType;
 
-impl Kind for EndpointKind {
+impl ValueType for EndpointType {
     type Value = Draft;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Draft> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Draft> {
         let at = node.at.clone();
         match node.value {
             Value::Text(text) => match parse_url(&text) {
@@ -57,7 +57,7 @@ impl Kind for EndpointKind {
         let path = |path: &PathBuf| FilePath.show(path);
         let (bearer, basic) = match &value.credentials {
             Some(Credentials::BearerFile(file)) => (Some(path(file)), None),
-            Some(basic) => (None, Some(BasicKind.show(basic))),
+            Some(basic) => (None, Some(BasicAuthType.show(basic))),
             None => (None, None),
         };
         let fields = [
@@ -68,7 +68,7 @@ impl Kind for EndpointKind {
             ("bearer_token_file", bearer),
             ("basic_auth", basic),
             ("ca_file", value.ca_file.as_ref().map(path)),
-            ("labels", (!value.labels.is_empty()).then(|| LabelsKind.show(&value.labels))),
+            ("labels", (!value.labels.is_empty()).then(|| LabelsType.show(&value.labels))),
             ("events", value.events.as_ref().map(|names| format!("{names:?}"))),
         ];
         show_table(fields.iter().filter_map(|(key, shown)| Some((*key, shown.as_deref()?))))
@@ -109,7 +109,7 @@ fn no_labels() -> Arc<[LabelPair]> {
     Arc::new([])
 }
 
-fn draft(at: Place, target: Target) -> Draft {
+fn draft(at: Location, target: Target) -> Draft {
     Draft {
         at,
         url: target.url,
@@ -123,16 +123,16 @@ fn draft(at: Place, target: Target) -> Draft {
     }
 }
 
-fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
-    let target = t.live("url").required(URL);
-    let name = t.live("name").optional(NAME);
-    let interval = t.live("interval").optional(INTERVAL);
-    let timeout = t.live("timeout").optional(TIMEOUT);
-    let bearer = t.live("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
-    let basic = t.live("basic_auth").optional(BasicKind);
-    let ca_file = t.live("ca_file").optional(FilePath);
-    let labels = t.live("labels").or(no_labels(), LabelsKind);
-    let events = t.live("events").optional(FAMILIES);
+fn read_table(t: &mut Section<'_>, at: Location) -> Option<Draft> {
+    let target = t.reloadable("url").required(URL);
+    let name = t.reloadable("name").optional(NAME);
+    let interval = t.reloadable("interval").optional(INTERVAL);
+    let timeout = t.reloadable("timeout").optional(TIMEOUT);
+    let bearer = t.reloadable("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
+    let basic = t.reloadable("basic_auth").optional(BasicAuthType);
+    let ca_file = t.reloadable("ca_file").optional(FilePath);
+    let labels = t.reloadable("labels").or(no_labels(), LabelsType);
+    let events = t.reloadable("events").optional(FAMILIES);
     let twice = events
         .iter()
         .flatten()
@@ -162,7 +162,7 @@ fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
 
 /// The families of one-shot events.
 const FAMILIES: ListOf<Parsed<String>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "a metric name",
         parse: metric_name,
     },
@@ -205,12 +205,12 @@ fn parse_url(text: &str) -> Result<Target, String> {
 }
 
 /// `{ username, password }` or `{ username, password_file }`.
-struct BasicKind;
+struct BasicAuthType;
 
-impl Kind for BasicKind {
+impl ValueType for BasicAuthType {
     type Value = Credentials;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Credentials> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Credentials> {
         let at = node.at;
         let Value::Table(table) = node.value else {
             return wrong.at(
@@ -219,9 +219,9 @@ impl Kind for BasicKind {
             );
         };
         Section::inner(wrong.notes, "\"basic_auth\" of an endpoint", table, at, |t| {
-            let username = t.live("username").required(TEXT);
-            let password = t.live("password").optional(SecretText);
-            let file = t.live("password_file").optional(FilePath);
+            let username = t.reloadable("username").required(TEXT);
+            let password = t.reloadable("password").optional(SecretText);
+            let file = t.reloadable("password_file").optional(FilePath);
             t.require(&["password", "password_file"], password.is_some() != file.is_some(), || {
                 "\"basic_auth\" takes one of \"password\" and \"password_file\"".to_owned()
             });
@@ -248,12 +248,12 @@ impl Kind for BasicKind {
 }
 
 /// A table of label names and values, sorted by name.
-struct LabelsKind;
+struct LabelsType;
 
-impl Kind for LabelsKind {
+impl ValueType for LabelsType {
     type Value = Arc<[LabelPair]>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Arc<[LabelPair]>> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Arc<[LabelPair]>> {
         match node.value {
             Value::Table(table) => Some(read_labels(table, wrong)),
             _ => wrong.expected(&node, "a table such as { site = \"north\" }"),
@@ -266,9 +266,9 @@ impl Kind for LabelsKind {
     }
 }
 
-fn read_labels(table: Table, wrong: &mut Wrong<'_>) -> Arc<[LabelPair]> {
+fn read_labels(table: RawTable, wrong: &mut FaultSink<'_>) -> Arc<[LabelPair]> {
     let mut labels: Vec<LabelPair> = Vec::new();
-    for written in table.into_rest() {
+    for written in table.into_remaining() {
         if let Err(why) = label::check(&written.key) {
             wrong.at::<()>(&written.at, why);
         }

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::fault::{Fault, Place};
-use super::originals::Originals;
-use super::raw::{Node, Table, Value, Written};
+use super::fault::{Fault, Location};
+use super::legacy_env::LegacyEnvironment;
+use super::raw::{Node, RawEntry, RawTable, Value};
 use super::syntax;
 
 /// Names the configuration file where the command line does not.
@@ -23,7 +23,7 @@ pub(super) const EXPLICIT_TIMESTAMPS_VARIABLE: &str = "USE_EXPLICIT_TIMESTAMPS";
 pub struct Environment {
     file: Option<PathBuf>,
     overrides: Vec<(Arc<str>, OsString)>,
-    originals: Originals,
+    legacy_env: LegacyEnvironment,
 }
 
 impl Environment {
@@ -38,7 +38,7 @@ impl Environment {
             } else if name.starts_with(OVERRIDE_PREFIX) || (name == EXPLICIT_TIMESTAMPS_VARIABLE && !value.is_empty()) {
                 out.overrides.push((name.as_ref().into(), value));
             } else {
-                out.originals.take(&name, &value.to_string_lossy());
+                out.legacy_env.take(&name, &value.to_string_lossy());
             }
         }
         out.overrides.sort();
@@ -55,28 +55,28 @@ impl Environment {
         self.overrides
             .iter()
             .map(|(name, _)| name.clone())
-            .chain(self.originals.names())
+            .chain(self.legacy_env.names())
             .collect()
     }
 
     /// What is to be warned about: variables with a prefix of the originals that this program does not know.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.originals.warnings()
+        self.legacy_env.warnings()
     }
 
     /// The log level that the environment of the originals asks for, as a filter.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {
-        self.originals.log_level()
+        self.legacy_env.log_level()
     }
 
     /// Lays the overrides over what the file says.
-    pub(super) fn apply(&self, root: &mut Table, faults: &mut Vec<Fault>) {
-        self.originals.apply(root, faults);
+    pub(super) fn apply(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
+        self.legacy_env.apply(root, faults);
         let mut seen: Vec<(String, String, &str)> = Vec::new();
         for (name, value) in &self.overrides {
-            let at = Place::Variable(name.clone());
+            let at = Location::Variable(name.clone());
             match read(name, value, &at) {
                 Ok((section, key, node)) => {
                     if let Some((.., first)) = seen.iter().find(|(s, k, _)| *s == section && *k == key) {
@@ -86,7 +86,7 @@ impl Environment {
                     }
                     seen.push((section.clone(), key.clone(), name));
                     if let Some(table) = root.table_mut(&section, &at) {
-                        table.set(Written { key, at, node });
+                        table.set(RawEntry { key, at, node });
                     }
                 }
                 Err(text) => faults.push(Fault { place: at, text }),
@@ -96,16 +96,16 @@ impl Environment {
 }
 
 /// `true` or `false` in any case, as the original took it.
-fn explicit_timestamps(value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+fn explicit_timestamps(value: &OsString, at: &Location) -> Result<(String, String, Node), String> {
     let text = value.to_string_lossy();
     let flag = [true, false].into_iter().find(|flag| text.eq_ignore_ascii_case(&flag.to_string()));
     let flag = flag.ok_or_else(|| "expected true or false".to_owned())?;
-    let node = Node::new(Value::Flag(flag), at.clone());
+    let node = Node::new(Value::Bool(flag), at.clone());
     Ok(("events".to_owned(), "use_explicit_timestamps".to_owned(), node))
 }
 
 /// Takes a variable apart: the section, the key, and the value (as TOML where it is that, else as a string).
-fn read(name: &str, value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+fn read(name: &str, value: &OsString, at: &Location) -> Result<(String, String, Node), String> {
     if name == EXPLICIT_TIMESTAMPS_VARIABLE {
         return explicit_timestamps(value, at);
     }

@@ -9,9 +9,9 @@ use ipnet::IpNet;
 
 use super::address;
 use super::http::NETWORKS;
-use super::kinds::{Count, Flag, ListOf, OneOf, Parsed, Span};
 use super::raw::quoted;
 use super::reader::Section;
+use super::value_types::{Bool, DurationRange, IntegerRange, ListOf, OneOf, Parsed};
 use crate::model::ScraperId;
 use crate::store::MAX_SCRAPERS;
 
@@ -64,7 +64,7 @@ impl Rate {
 
 /// `[events]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Events {
+pub struct EventsConfig {
     /// `enabled`: whether events are taken at all.
     pub enabled: bool,
     /// `post_from`: the networks from which events are taken.
@@ -95,28 +95,28 @@ pub struct Events {
     pub expose_in_metrics: bool,
 }
 
-impl Events {
+impl EventsConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let everybody = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| address::parse_network(net).ok());
         let events = Self {
-            enabled: t.fixed("enabled").or(true, Flag),
-            post_from: t.live("post_from").or(everybody.collect(), NETWORKS),
-            metric_name: t.fixed("metric_name").or("events_to_metrics".to_owned(), METRIC_NAME),
-            use_explicit_timestamps: t.fixed("use_explicit_timestamps").or(false, Flag),
+            enabled: t.restart_only("enabled").or(true, Bool),
+            post_from: t.reloadable("post_from").or(everybody.collect(), NETWORKS),
+            metric_name: t.restart_only("metric_name").or("events_to_metrics".to_owned(), METRIC_NAME),
+            use_explicit_timestamps: t.restart_only("use_explicit_timestamps").or(false, Bool),
             scraper_timeout: t
-                .fixed("scraper_timeout")
-                .or(Duration::from_secs(600), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
-            max_pending: t.fixed("max_pending").or(10_000, Count(1..=MAX_PENDING)),
-            post_rate: t.live("post_rate").or(Rate(DEFAULT_POST_RATE), RATE),
-            max_per_scrape: t.fixed("max_per_scrape").or(5_000, Count(1..=MAX_PENDING)),
-            max_scrapers_per_address: t.fixed("max_scrapers_per_address").or(64, Count(1..=MAX_SCRAPERS)),
-            scraper_identity: t.fixed("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
-            scraper_label: t.fixed("scraper_label").or(ScraperLabel::Identity, LABEL),
-            scrapers: t.fixed("scrapers").or(Vec::new(), SCRAPERS),
+                .restart_only("scraper_timeout")
+                .or(Duration::from_secs(600), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
+            max_pending: t.restart_only("max_pending").or(10_000, IntegerRange(1..=MAX_PENDING)),
+            post_rate: t.reloadable("post_rate").or(Rate(DEFAULT_POST_RATE), RATE),
+            max_per_scrape: t.restart_only("max_per_scrape").or(5_000, IntegerRange(1..=MAX_PENDING)),
+            max_scrapers_per_address: t.restart_only("max_scrapers_per_address").or(64, IntegerRange(1..=MAX_SCRAPERS)),
+            scraper_identity: t.restart_only("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
+            scraper_label: t.restart_only("scraper_label").or(ScraperLabel::Identity, LABEL),
+            scrapers: t.restart_only("scrapers").or(Vec::new(), SCRAPERS),
             newcomer_window: t
-                .fixed("newcomer_window")
-                .or(Duration::from_secs(60), Span(Duration::ZERO..=MAX_TIMEOUT)),
-            expose_in_metrics: t.fixed("expose_in_metrics").or(true, Flag),
+                .restart_only("newcomer_window")
+                .or(Duration::from_secs(60), DurationRange(Duration::ZERO..=MAX_TIMEOUT)),
+            expose_in_metrics: t.restart_only("expose_in_metrics").or(true, Bool),
         };
         t.require(
             &["newcomer_window", "scraper_timeout"],
@@ -187,7 +187,7 @@ const IDENTITY: Parsed<ScraperIdentity> = Parsed {
 };
 
 const SCRAPERS: ListOf<Parsed<ScraperId>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "the name of a scraper",
         parse: |name| ScraperId::new(name).map_err(|why| format!("{} is no name of a scraper: it {why}", quoted(name))),
     },

@@ -1,8 +1,8 @@
 //! `[exposition]`: how what is remembered is handed out.
 
-use super::kinds::{Flag, OneOf, Parsed};
 use super::label;
 use super::reader::Section;
+use super::value_types::{Bool, OneOf, Parsed};
 
 /// How applications' metrics are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Duplicates {
 
 /// `[exposition]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exposition {
+pub struct ExpositionConfig {
     /// `mode`.
     pub mode: ExpositionMode,
     /// `app_label`: the label that names the app on every series that lacks it; `None`: no such label.
@@ -35,10 +35,10 @@ pub struct Exposition {
     pub compression: bool,
 }
 
-impl Exposition {
+impl ExpositionConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let mode = t.fixed("mode").or(ExpositionMode::Merge, OneOf(MODES));
-        let app_label = t.live("app_label").or(String::new(), APP_LABEL);
+        let mode = t.restart_only("mode").or(ExpositionMode::Merge, OneOf(MODES));
+        let app_label = t.reloadable("app_label").or(String::new(), APP_LABEL);
         t.require(
             &["mode", "app_label"],
             app_label.is_empty() || mode == ExpositionMode::Merge,
@@ -47,8 +47,8 @@ impl Exposition {
         Self {
             mode,
             app_label: (!app_label.is_empty()).then_some(app_label),
-            duplicates: t.live("duplicates").or(Duplicates::Label, OneOf(DUPLICATES)),
-            compression: t.fixed("compression").or(true, Flag),
+            duplicates: t.reloadable("duplicates").or(Duplicates::Label, OneOf(DUPLICATES)),
+            compression: t.restart_only("compression").or(true, Bool),
         }
     }
 }

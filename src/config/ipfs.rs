@@ -7,12 +7,12 @@ use std::time::Duration;
 use url::Url;
 
 use super::endpoint::{NAME, show_table};
-use super::fault::Place;
-use super::key::{Kind, Wrong};
-use super::kinds::{Count, FilePath, ListOf, OrEmpty, Parsed, Span};
+use super::fault::Location;
+use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
 use super::reader::Section;
 use super::units::show_duration;
+use super::value_types::{DurationRange, FilePath, IntegerRange, ListOf, OrEmpty, Parsed};
 use crate::model::AppName;
 
 /// A node with ten thousand peers answers with tens of megabytes; asking more often would be most of its work.
@@ -41,7 +41,7 @@ pub struct IpfsNode {
 
 /// The nodes of all `[[ipfs]]` tables.
 pub(super) fn read(t: &mut Section<'_>) -> Vec<IpfsNode> {
-    let drafts = t.live("ipfs").or(Vec::new(), NODES);
+    let drafts = t.reloadable("ipfs").or(Vec::new(), NODES);
     t.require(&["ipfs"], drafts.len() <= MAX_NODES, || {
         format!("{} nodes are too many, at most {MAX_NODES} are asked", drafts.len())
     });
@@ -59,16 +59,16 @@ pub(super) fn read(t: &mut Section<'_>) -> Vec<IpfsNode> {
 
 /// A node and where it stands.
 struct Draft {
-    at: Place,
+    at: Location,
     node: IpfsNode,
 }
 
-struct NodeKind;
+struct IpfsNodeType;
 
-impl Kind for NodeKind {
+impl ValueType for IpfsNodeType {
     type Value = Draft;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Draft> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Draft> {
         let at = node.at.clone();
         match node.value {
             Value::Table(table) => Section::inner(wrong.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| Draft { at, node }),
@@ -91,13 +91,13 @@ impl Kind for NodeKind {
 }
 
 fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
-    let api = t.live("api").required(API);
-    let name = t.live("name").optional(NAME);
+    let api = t.reloadable("api").required(API);
+    let name = t.reloadable("name").optional(NAME);
     let populate_interval = t
-        .live("populate_interval")
-        .or(Duration::from_secs(10), Span(MIN_INTERVAL..=MAX_INTERVAL));
-    let agent_version_cutoff = t.live("agent_version_cutoff").or(20, Count(1..=MAX_CUTOFF));
-    let authorization_file = t.live("authorization_file").or(None, OrEmpty(FilePath));
+        .reloadable("populate_interval")
+        .or(Duration::from_secs(10), DurationRange(MIN_INTERVAL..=MAX_INTERVAL));
+    let agent_version_cutoff = t.reloadable("agent_version_cutoff").or(20, IntegerRange(1..=MAX_CUTOFF));
+    let authorization_file = t.reloadable("authorization_file").or(None, OrEmpty(FilePath));
     let api = api?;
     Some(IpfsNode {
         name: name.or_else(|| AppName::new(&format!("ipfs: {}", authority(&api))).ok())?,
@@ -108,8 +108,8 @@ fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
     })
 }
 
-const NODES: ListOf<NodeKind> = ListOf {
-    kind: NodeKind,
+const NODES: ListOf<IpfsNodeType> = ListOf {
+    item: IpfsNodeType,
     expected: "tables such as [[ipfs]] with api = \"http://127.0.0.1:5001\"",
     or_single: false,
 };

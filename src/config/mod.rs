@@ -21,9 +21,8 @@ mod http;
 mod hyperdht;
 mod ipfs;
 mod key;
-mod kinds;
 mod label;
-mod originals;
+mod legacy_env;
 mod p2p;
 mod poll;
 mod raw;
@@ -35,64 +34,65 @@ mod stream;
 mod summary;
 mod syntax;
 mod units;
+mod value_types;
 
 use std::path::Path;
 
 pub use address::HostPort;
-pub use bridge::BridgeTable;
+pub use bridge::BridgeConfig;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
-pub use events::{Events, Rate, ScraperIdentity, ScraperLabel};
-pub use exporter::{Exporter, Threads};
-pub use exposition::{Duplicates, Exposition, ExpositionMode};
+pub use events::{EventsConfig, Rate, ScraperIdentity, ScraperLabel};
+pub use exporter::{ExporterConfig, Threads};
+pub use exposition::{Duplicates, ExpositionConfig, ExpositionMode};
 pub use fault::Faults;
-pub use find::Source;
-pub use http::Http;
-pub use hyperdht::Hyperdht;
+pub use find::ConfigOrigin;
+pub use http::HttpConfig;
+pub use hyperdht::HyperdhtConfig;
 pub use ipfs::IpfsNode;
-pub use p2p::{P2p, SecretSource};
-pub use poll::{Credentials, Endpoint, Password, PollExternal};
-pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+pub use p2p::{P2pConfig, SecretSource};
+pub use poll::{Credentials, Endpoint, Password, PollConfig};
+pub use receiver::{Owner, ReceiverConfig, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
-pub use store::Store;
-pub use stream::Stream;
+pub use store::StoreConfig;
+pub use stream::StreamConfig;
 
 #[cfg(test)]
 mod tests;
 
 use crate::model::AppName;
-use fault::{Fault, Place};
-use reader::{Entry, Notes, Reader};
+use fault::{Fault, Location};
+use reader::{ConfigReader, KeyEntry, ReaderOutput};
 
 /// All settings, checked, as the program uses them.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The process, and where it is scraped.
-    pub exporter: Exporter,
+    pub exporter: ExporterConfig,
     /// The sockets on which applications hand in metrics.
-    pub receiver: Receiver,
+    pub receiver: ReceiverConfig,
     /// The exporters that are polled.
-    pub poll_external: PollExternal,
+    pub poll_external: PollConfig,
     /// How much is remembered, and for how long.
-    pub store: Store,
+    pub store: StoreConfig,
     /// How it is handed out.
-    pub exposition: Exposition,
+    pub exposition: ExpositionConfig,
     /// Who may do what over HTTP.
-    pub http: Http,
+    pub http: HttpConfig,
     /// One-shot events.
-    pub events: Events,
+    pub events: EventsConfig,
     /// The monitoring stream.
-    pub stream: Stream,
+    pub stream: StreamConfig,
     /// The IPFS nodes whose peers are asked for.
     pub ipfs: Vec<IpfsNode>,
     /// The links over which bridges scrape us, where they are enabled.
-    pub p2p: Option<P2p>,
+    pub p2p: Option<P2pConfig>,
     /// The bridge, for the command that runs one.
-    pub bridge: BridgeTable,
+    pub bridge: BridgeConfig,
     /// HyperDHT, for the links and for the bridge.
-    pub hyperdht: Hyperdht,
+    pub hyperdht: HyperdhtConfig,
     /// Every key with its value, for comparing and showing.
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
 }
 
 /// Settings and where they came from.
@@ -101,7 +101,7 @@ pub struct Loaded {
     /// The settings.
     pub settings: Settings,
     /// Where they came from.
-    pub source: Source,
+    pub source: ConfigOrigin,
 }
 
 impl Loaded {
@@ -116,7 +116,7 @@ impl Loaded {
                 .find(|entry| entry.path() == key)
                 .and_then(|entry| entry.place.clone());
             Fault {
-                place: place.unwrap_or(Place::File),
+                place: place.unwrap_or(Location::File),
                 text: format!("{key}: {text}"),
             }
         };
@@ -143,7 +143,7 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, F
     let variables = environment.names();
     Ok(Loaded {
         settings,
-        source: Source { file, variables },
+        source: ConfigOrigin { file, variables },
     })
 }
 
@@ -154,7 +154,7 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, F
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settings, Faults> {
     let (mut root, mut faults) = syntax::parse(text);
     environment.apply(&mut root, &mut faults);
-    let (settings, faults) = Settings::read(Reader::new(root, faults));
+    let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
     if faults.is_empty() {
         Ok(settings)
     } else {
@@ -163,20 +163,20 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settin
 }
 
 impl Settings {
-    fn read(mut reader: Reader) -> (Self, Vec<Fault>) {
+    fn read(mut reader: ConfigReader) -> (Self, Vec<Fault>) {
         let mut settings = Self {
-            exporter: reader.section("exporter", Exporter::read),
-            receiver: reader.section("receiver", Receiver::read),
-            poll_external: reader.section("poll_external", PollExternal::read),
-            store: reader.section("store", Store::read),
-            exposition: reader.section("exposition", Exposition::read),
-            http: reader.section("http", Http::read),
-            events: reader.section("events", Events::read),
-            stream: reader.section("stream", Stream::read),
+            exporter: reader.section("exporter", ExporterConfig::read),
+            receiver: reader.section("receiver", ReceiverConfig::read),
+            poll_external: reader.section("poll_external", PollConfig::read),
+            store: reader.section("store", StoreConfig::read),
+            exposition: reader.section("exposition", ExpositionConfig::read),
+            http: reader.section("http", HttpConfig::read),
+            events: reader.section("events", EventsConfig::read),
+            stream: reader.section("stream", StreamConfig::read),
             ipfs: reader.tables("ipfs", ipfs::read),
-            p2p: reader.section("p2p", P2p::read),
-            bridge: reader.section("bridge", BridgeTable::read),
-            hyperdht: reader.section("hyperdht", Hyperdht::read),
+            p2p: reader.section("p2p", P2pConfig::read),
+            bridge: reader.section("bridge", BridgeConfig::read),
+            hyperdht: reader.section("hyperdht", HyperdhtConfig::read),
             entries: Vec::new(),
         };
         let mut notes = reader.finish();
@@ -186,7 +186,7 @@ impl Settings {
     }
 
     /// What no section can see by itself.
-    fn check_across(&self, notes: &mut Notes) {
+    fn check_across(&self, notes: &mut ReaderOutput) {
         let polled = self.poll_external.endpoints.iter().map(|endpoint| &endpoint.name);
         let both = self
             .ipfs
@@ -214,7 +214,7 @@ impl Settings {
     }
 
     /// That no two listeners want the same address.
-    fn check_addresses(&self, notes: &mut Notes) {
+    fn check_addresses(&self, notes: &mut ReaderOutput) {
         for stream in &self.stream.listen_addresses {
             let others = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
             let other = others.into_iter().find(|other| other.collides_with(stream));

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, FilePath, Flag, ListOf, OrEmpty, Parsed, SecretText, Span};
 use super::raw::quoted;
 use super::reader::Section;
 use super::secret::Secret;
+use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, ListOf, OrEmpty, Parsed, SecretText};
 use crate::peer::{Alias, HyperdhtError, LinkAddress, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Registering more often would only load the bridge; more rarely than monthly, and no bridge remembers.
@@ -29,7 +29,7 @@ pub enum SecretSource {
 
 /// `[p2p]` as used, where it is enabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct P2p {
+pub struct P2pConfig {
     /// `key_file`; `None`: the usual place.
     pub key_file: Option<PathBuf>,
     /// `alias`; `None`: the hostname.
@@ -50,22 +50,22 @@ pub struct P2p {
     pub register_interval: Duration,
 }
 
-impl P2p {
+impl P2pConfig {
     /// `None` unless it is enabled; what is written is checked in any case.
     pub(super) fn read(t: &mut Section<'_>) -> Option<Self> {
-        let enabled = t.fixed("enabled").or(false, Flag);
+        let enabled = t.restart_only("enabled").or(false, Bool);
         let p2p = Self {
-            key_file: t.fixed("key_file").or(None, OrEmpty(FilePath)),
-            alias: t.fixed("alias").or(None, OrEmpty(ALIAS)),
-            service: t.fixed("service").or("exporter-proxy".to_owned(), NAME),
-            hostname: t.fixed("hostname").or(None, OrEmpty(NAME)),
+            key_file: t.restart_only("key_file").or(None, OrEmpty(FilePath)),
+            alias: t.restart_only("alias").or(None, OrEmpty(ALIAS)),
+            service: t.restart_only("service").or("exporter-proxy".to_owned(), NAME),
+            hostname: t.restart_only("hostname").or(None, OrEmpty(NAME)),
             secret: secret(t),
-            listen: t.fixed("listen").or(None, OrEmpty(ADDRESS)),
-            allow: t.fixed("allow").or(Vec::new(), KEYS),
-            bridges: t.fixed("bridges").or(Vec::new(), BRIDGES),
+            listen: t.restart_only("listen").or(None, OrEmpty(ADDRESS)),
+            allow: t.restart_only("allow").or(Vec::new(), KEYS),
+            bridges: t.restart_only("bridges").or(Vec::new(), BRIDGES),
             register_interval: t
-                .fixed("register_interval")
-                .or(Duration::from_secs(3_600), Span(MIN_INTERVAL..=MAX_INTERVAL)),
+                .restart_only("register_interval")
+                .or(Duration::from_secs(3_600), DurationRange(MIN_INTERVAL..=MAX_INTERVAL)),
         };
         p2p.check(t, enabled);
         enabled.then_some(p2p)
@@ -111,8 +111,8 @@ impl P2p {
 
 /// Reads `secret` and `secret_file`, of which one is enough.
 pub(super) fn secret(t: &mut Section<'_>) -> Option<SecretSource> {
-    let file = t.fixed("secret_file").or(None, OrEmpty(FilePath));
-    let given = t.fixed("secret").optional(SecretText);
+    let file = t.restart_only("secret_file").or(None, OrEmpty(FilePath));
+    let given = t.restart_only("secret").optional(SecretText);
     t.require(&["secret", "secret_file"], file.is_none() || given.is_none(), || {
         "one of \"secret\" and \"secret_file\" is enough".to_owned()
     });
@@ -144,7 +144,7 @@ const NAME: Parsed<String> = Parsed {
 };
 
 const KEYS: ListOf<Parsed<PublicKey>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "a public key",
         parse: |text| text.parse().map_err(|e| format!("{}: {e}", quoted(text))),
     },
@@ -153,7 +153,7 @@ const KEYS: ListOf<Parsed<PublicKey>> = ListOf {
 };
 
 const BRIDGES: ListOf<Parsed<LinkAddress>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "a bridge such as \"quic://KEY@bridge.example:6557\" or \"hyperdht://KEY\"",
         parse: str::parse,
     },

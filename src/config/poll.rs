@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::endpoint::{Draft, EndpointKind};
-use super::fault::Place;
-use super::kinds::{Flag, ListOf, Size, Span, SpanOrZero};
+use super::endpoint::{Draft, EndpointType};
+use super::fault::Location;
 use super::raw::quoted;
 use super::reader::Section;
 use super::secret::{Secret, masked_query};
+use super::value_types::{Bool, DurationOrZero, DurationRange, ListOf, Size};
 use crate::model::{AppName, LabelPair};
 
 /// The fastest clock of an endpoint: faster, and the proxy would be most of its load.
@@ -35,14 +35,14 @@ const MAX_ENDPOINTS: usize = 10_000;
 const STALE_INTERVALS: u32 = 3;
 
 /// The range of `poll_interval` and of an endpoint's `interval`.
-pub(super) const INTERVAL: Span = Span(MIN_INTERVAL..=MAX_INTERVAL);
+pub(super) const INTERVAL: DurationRange = DurationRange(MIN_INTERVAL..=MAX_INTERVAL);
 /// The range of `client_timeout` and of an endpoint's `timeout`.
-pub(super) const TIMEOUT: Span = Span(MIN_TIMEOUT..=MAX_TIMEOUT);
+pub(super) const TIMEOUT: DurationRange = DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT);
 
 /// A password, or the file that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Password {
-    /// Written in the configuration.
+    /// RawEntry in the configuration.
     Given(Secret),
     /// In a file, read anew for each poll so that it can be changed.
     File(PathBuf),
@@ -87,7 +87,7 @@ pub struct Endpoint {
 
 /// `[poll_external]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PollExternal {
+pub struct PollConfig {
     /// `other_scrape_endpoints`; none where `poll_other_scrape_endpoints` is false.
     pub endpoints: Vec<Endpoint>,
     /// `allow_invalid_certs`: whether any certificate is taken.
@@ -96,13 +96,13 @@ pub struct PollExternal {
     pub max_body_bytes: u64,
 }
 
-impl PollExternal {
+impl PollConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let polls = t.live("poll_other_scrape_endpoints").or(false, Flag);
-        let interval = t.live("poll_interval").or(Duration::from_secs(5), INTERVAL);
-        let timeout = t.live("client_timeout").or(Duration::from_secs(2), TIMEOUT);
-        let stale_after = t.live("stale_after").or(None, SpanOrZero(MIN_INTERVAL..=MAX_STALE));
-        let drafts = t.live("other_scrape_endpoints").or(Vec::new(), ENDPOINTS);
+        let polls = t.reloadable("poll_other_scrape_endpoints").or(false, Bool);
+        let interval = t.reloadable("poll_interval").or(Duration::from_secs(5), INTERVAL);
+        let timeout = t.reloadable("client_timeout").or(Duration::from_secs(2), TIMEOUT);
+        let stale_after = t.reloadable("stale_after").or(None, DurationOrZero(MIN_INTERVAL..=MAX_STALE));
+        let drafts = t.reloadable("other_scrape_endpoints").or(Vec::new(), ENDPOINTS);
         t.require(&["other_scrape_endpoints"], drafts.len() <= MAX_ENDPOINTS, || {
             format!("{} endpoints are too many, at most {MAX_ENDPOINTS} are polled", drafts.len())
         });
@@ -124,14 +124,14 @@ impl PollExternal {
         let endpoints: Vec<Endpoint> = drafts.into_iter().zip(names).filter_map(settle).collect();
         Self {
             endpoints: if polls { endpoints } else { Vec::new() },
-            allow_invalid_certs: t.live("allow_invalid_certs").or(false, Flag),
-            max_body_bytes: t.live("max_body_bytes").or(64 << 20, Size(MIN_BODY_BYTES..=MAX_BODY_BYTES)),
+            allow_invalid_certs: t.reloadable("allow_invalid_certs").or(false, Bool),
+            max_body_bytes: t.reloadable("max_body_bytes").or(64 << 20, Size(MIN_BODY_BYTES..=MAX_BODY_BYTES)),
         }
     }
 }
 
-const ENDPOINTS: ListOf<EndpointKind> = ListOf {
-    kind: EndpointKind,
+const ENDPOINTS: ListOf<EndpointType> = ListOf {
+    item: EndpointType,
     expected: "a list of URLs and tables such as { url = \"http://127.0.0.1:9100/metrics\" }",
     or_single: false,
 };
@@ -140,7 +140,7 @@ const ENDPOINTS: ListOf<EndpointKind> = ListOf {
 fn names(t: &mut Section<'_>, drafts: &[Draft]) -> Vec<Option<AppName>> {
     let unnamed = || drafts.iter().filter(|draft| draft.name.is_none()).map(|draft| &draft.url);
     let made: Vec<HashMap<String, usize>> = NAME_FORMS.iter().map(|form| count(unnamed().map(form))).collect();
-    let mut taken: HashMap<AppName, Place> = HashMap::new();
+    let mut taken: HashMap<AppName, Location> = HashMap::new();
     let mut name_of = |draft: &Draft| {
         let name = draft.name.clone().map_or_else(|| AppName::new(&made_name(&draft.url, &made)), Ok);
         let name = name.map_err(|e| t.notes.fault(&draft.at, format!("{e}: give the endpoint a \"name\"")));

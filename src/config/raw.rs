@@ -2,7 +2,7 @@
 //!
 //! Nothing here can be printed with `{:?}`: what is written may be a secret.
 
-use super::fault::Place;
+use super::fault::Location;
 
 /// A value of TOML 1.0, less what no setting is made of.
 pub(super) enum Value {
@@ -14,62 +14,62 @@ pub(super) enum Value {
     },
     /// Also an integer of more than 64 bits, which no setting takes.
     Float(f64),
-    Flag(bool),
+    Bool(bool),
     /// No setting is a date; it is kept so that the fault can say what was found.
     Date,
     List(Vec<Node>),
-    Table(Table),
+    Table(RawTable),
 }
 
 /// A value and where it stands.
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) at: Place,
+    pub(super) at: Location,
     /// The value of an environment variable as it was given: where a text is expected, `42` is one.
     pub(super) verbatim: Option<String>,
 }
 
 /// A key, where it stands, and its value.
-pub(super) struct Written {
+pub(super) struct RawEntry {
     pub(super) key: String,
-    pub(super) at: Place,
+    pub(super) at: Location,
     pub(super) node: Node,
 }
 
 /// Keys and values in no particular order; no key stands twice.
 #[derive(Default)]
-pub(super) struct Table {
-    entries: Vec<Written>,
+pub(super) struct RawTable {
+    entries: Vec<RawEntry>,
 }
 
-impl Table {
+impl RawTable {
     /// Of entries whose keys are known to differ.
-    pub(super) fn of(entries: Vec<Written>) -> Self {
+    pub(super) fn of(entries: Vec<RawEntry>) -> Self {
         Self { entries }
     }
 
     /// Sets a key, replacing what it had.
-    pub(super) fn set(&mut self, written: Written) {
+    pub(super) fn set(&mut self, written: RawEntry) {
         self.entries.retain(|entry| entry.key != written.key);
         self.entries.push(written);
     }
 
     /// Takes a key out.
-    pub(super) fn take(&mut self, key: &str) -> Option<Written> {
+    pub(super) fn take(&mut self, key: &str) -> Option<RawEntry> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.swap_remove(at))
     }
 
     /// What was not taken.
-    pub(super) fn into_rest(self) -> Vec<Written> {
+    pub(super) fn into_remaining(self) -> Vec<RawEntry> {
         self.entries
     }
 
     /// The table under `key`, made if there is none; `None` where something else stands.
-    pub(super) fn table_mut(&mut self, key: &str, at: &Place) -> Option<&mut Self> {
+    pub(super) fn table_mut(&mut self, key: &str, at: &Location) -> Option<&mut Self> {
         if !self.entries.iter().any(|entry| entry.key == key) {
             let node = Node::new(Value::Table(Self::default()), at.clone());
-            self.set(Written {
+            self.set(RawEntry {
                 key: key.to_owned(),
                 at: at.clone(),
                 node,
@@ -84,7 +84,7 @@ impl Table {
 
 impl Node {
     /// A value from the file.
-    pub(super) fn new(value: Value, at: Place) -> Self {
+    pub(super) fn new(value: Value, at: Location) -> Self {
         Self { value, at, verbatim: None }
     }
 
@@ -103,7 +103,7 @@ impl Node {
             Value::Text(text) => quoted(text),
             Value::Integer { number, .. } => number.to_string(),
             Value::Float(number) => format!("{number:?}"),
-            Value::Flag(flag) => flag.to_string(),
+            Value::Bool(flag) => flag.to_string(),
             Value::Date => "a date".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),

@@ -1,14 +1,14 @@
 //! The declarative reader: a section's keys are named once, where they are read, and everything else follows from that:
 //! defaults, unknown keys, types and ranges, what a reload takes up, and what `check` shows.
 
-use super::fault::{Fault, Place, nearest};
+use super::fault::{Fault, Location, nearest};
 use super::key::Key;
-use super::raw::{Node, Table, Value, Written};
+use super::raw::{Node, RawEntry, RawTable, Value};
 use super::secret::Secret;
 
 /// What is known of one key after reading.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct KeyEntry {
     pub(super) section: &'static str,
     pub(super) key: &'static str,
     /// Whether a reload takes up a change; otherwise it needs a restart.
@@ -18,12 +18,12 @@ pub(super) struct Entry {
     /// The value whole, secrets included: equal where the settings are equal.
     pub(super) identity: Secret,
     /// Where it was set; `None` where the default holds.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Location>,
     /// Whether what was written could not be used.
     pub(super) faulty: bool,
 }
 
-impl Entry {
+impl KeyEntry {
     /// The key with its section, if it stands in one.
     pub(super) fn path(&self) -> String {
         match self.section {
@@ -37,43 +37,43 @@ impl Entry {
 struct Unknown {
     title: String,
     key: String,
-    at: Place,
+    at: Location,
     /// The keys that the section has.
     known: Vec<&'static str>,
 }
 
 /// What reading brings to light, beside the settings.
 #[derive(Default)]
-pub(super) struct Notes {
+pub(super) struct ReaderOutput {
     /// Whether parts of the text could not be read, so that a key that seems left out may have been set.
     partial: bool,
     pub(super) faults: Vec<Fault>,
     unknown: Vec<Unknown>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<KeyEntry>,
 }
 
-impl Notes {
-    pub(super) fn fault(&mut self, at: &Place, text: String) {
+impl ReaderOutput {
+    pub(super) fn fault(&mut self, at: &Location, text: String) {
         self.faults.push(Fault { place: at.clone(), text });
     }
 
     /// A check across sections: a fault where it does not hold, at the last of `keys` that was set.
     /// Skipped where one of them is faulty already, for then its value means nothing.
     pub(super) fn require(&mut self, keys: &[(&str, &str)], holds: bool, text: impl FnOnce() -> String) {
-        let concerned: Vec<&Entry> = self.entries.iter().filter(|e| keys.contains(&(e.section, e.key))).collect();
-        if let (false, Some(at)) = (holds, self.blame(&concerned, &Place::File)) {
+        let concerned: Vec<&KeyEntry> = self.entries.iter().filter(|e| keys.contains(&(e.section, e.key))).collect();
+        if let (false, Some(at)) = (holds, self.fault_location(&concerned, &Location::File)) {
             self.fault(&at, text());
         }
     }
 
     /// Where a fault between keys is shown: at the last one that was set. `None` where the value of one of them is not known.
-    fn blame(&self, concerned: &[&Entry], whole: &Place) -> Option<Place> {
+    fn fault_location(&self, concerned: &[&KeyEntry], whole: &Location) -> Option<Location> {
         let set = concerned.iter().rev().find_map(|entry| entry.place.as_ref());
-        let unknown = |entry: &&Entry| entry.faulty || (self.partial && entry.place.is_none());
+        let unknown = |entry: &&KeyEntry| entry.faulty || (self.partial && entry.place.is_none());
         (!concerned.iter().any(unknown)).then(|| set.unwrap_or(whole).clone())
     }
 
-    fn name_unknown(&mut self) {
+    fn report_unknown_keys(&mut self) {
         for Unknown { title, key, at, known } in std::mem::take(&mut self.unknown) {
             let elsewhere = self.entries.iter().find(|entry| entry.key == key);
             let hint = match (nearest(&key, &known), elsewhere) {
@@ -87,19 +87,19 @@ impl Notes {
 }
 
 /// Reads sections out of the table of a whole file.
-pub(super) struct Reader {
-    root: Table,
-    notes: Notes,
+pub(super) struct ConfigReader {
+    root: RawTable,
+    notes: ReaderOutput,
     sections: Vec<&'static str>,
 }
 
-impl Reader {
+impl ConfigReader {
     /// Over what was written, with the faults that were found in its syntax.
-    pub(super) fn new(root: Table, faults: Vec<Fault>) -> Self {
-        let notes = Notes {
+    pub(super) fn new(root: RawTable, faults: Vec<Fault>) -> Self {
+        let notes = ReaderOutput {
             partial: !faults.is_empty(),
             faults,
-            ..Notes::default()
+            ..ReaderOutput::default()
         };
         Self {
             root,
@@ -112,13 +112,13 @@ impl Reader {
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         self.sections.push(name);
         let (table, at) = match self.root.take(name) {
-            None => (Table::default(), Place::File),
-            Some(Written { at, node, .. }) => match node.value {
+            None => (RawTable::default(), Location::File),
+            Some(RawEntry { at, node, .. }) => match node.value {
                 Value::Table(table) => (table, at),
                 _ => {
                     let text = format!("expected a section [{name}], found {}", node.found());
                     self.notes.fault(&at, text);
-                    (Table::default(), at)
+                    (RawTable::default(), at)
                 }
             },
         };
@@ -132,8 +132,8 @@ impl Reader {
     /// Reads what stands at the root itself as a list of tables, `[[name]]`.
     pub(super) fn tables<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         self.sections.push(name);
-        let table = Table::of(self.root.take(name).into_iter().collect());
-        let mut section = Section::new(&mut self.notes, "", format!("[[{name}]]"), table, Place::File);
+        let table = RawTable::of(self.root.take(name).into_iter().collect());
+        let mut section = Section::new(&mut self.notes, "", format!("[[{name}]]"), table, Location::File);
         let out = read(&mut section);
         let entries = section.finish();
         self.notes.entries.extend(entries);
@@ -141,8 +141,8 @@ impl Reader {
     }
 
     /// Ends the reading: what was not asked for is a fault.
-    pub(super) fn finish(mut self) -> Notes {
-        for Written { key, at, node } in self.root.into_rest() {
+    pub(super) fn finish(mut self) -> ReaderOutput {
+        for RawEntry { key, at, node } in self.root.into_remaining() {
             let text = if matches!(node.value, Value::Table(_) | Value::List(_)) {
                 let hint = nearest(&key, &self.sections).map(|near| format!("; did you mean [{near}]?"));
                 format!("unknown section [{key}]{}", hint.unwrap_or_default())
@@ -153,24 +153,24 @@ impl Reader {
             };
             self.notes.fault(&at, text);
         }
-        self.notes.name_unknown();
+        self.notes.report_unknown_keys();
         self.notes
     }
 }
 
 /// A table that is being read: a section of the file, or one table in a list of tables.
 pub(super) struct Section<'r> {
-    pub(super) notes: &'r mut Notes,
+    pub(super) notes: &'r mut ReaderOutput,
     name: &'static str,
     pub(super) title: String,
-    table: Table,
+    table: RawTable,
     /// Where the table itself stands.
-    pub(super) at: Place,
-    pub(super) entries: Vec<Entry>,
+    pub(super) at: Location,
+    pub(super) entries: Vec<KeyEntry>,
 }
 
 impl<'r> Section<'r> {
-    fn new(notes: &'r mut Notes, name: &'static str, title: String, table: Table, at: Place) -> Self {
+    fn new(notes: &'r mut ReaderOutput, name: &'static str, title: String, table: RawTable, at: Location) -> Self {
         Self {
             notes,
             name,
@@ -182,7 +182,13 @@ impl<'r> Section<'r> {
     }
 
     /// Reads a table that is a value, such as one of a list; `title` says in faults what it is.
-    pub(super) fn inner<T>(notes: &mut Notes, title: &str, table: Table, at: Place, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    pub(super) fn inner<T>(
+        notes: &mut ReaderOutput,
+        title: &str,
+        table: RawTable,
+        at: Location,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
         let mut section = Section::new(notes, "", title.to_owned(), table, at);
         let out = read(&mut section);
         section.finish();
@@ -190,18 +196,18 @@ impl<'r> Section<'r> {
     }
 
     /// A key whose change a reload takes up.
-    pub(super) fn live(&mut self, name: &'static str) -> Key<'_, 'r> {
+    pub(super) fn reloadable(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, true)
     }
 
     /// A key whose change needs a restart.
-    pub(super) fn fixed(&mut self, name: &'static str) -> Key<'_, 'r> {
+    pub(super) fn restart_only(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, false)
     }
 
     fn key(&mut self, name: &'static str, live: bool) -> Key<'_, 'r> {
         let node: Option<Node> = self.table.take(name).map(|written| written.node);
-        let entry = Entry {
+        let entry = KeyEntry {
             section: self.name,
             key: name,
             live,
@@ -213,17 +219,17 @@ impl<'r> Section<'r> {
         Key::new(self, node, entry)
     }
 
-    /// A check across keys of this table, as [`Notes::require`].
+    /// A check across keys of this table, as [`ReaderOutput::require`].
     pub(super) fn require(&mut self, keys: &[&str], holds: bool, text: impl FnOnce() -> String) {
-        let concerned: Vec<&Entry> = self.entries.iter().filter(|entry| keys.contains(&entry.key)).collect();
-        if let (false, Some(at)) = (holds, self.notes.blame(&concerned, &self.at)) {
+        let concerned: Vec<&KeyEntry> = self.entries.iter().filter(|entry| keys.contains(&entry.key)).collect();
+        if let (false, Some(at)) = (holds, self.notes.fault_location(&concerned, &self.at)) {
             self.notes.fault(&at, text());
         }
     }
 
-    fn finish(self) -> Vec<Entry> {
+    fn finish(self) -> Vec<KeyEntry> {
         let known: Vec<&'static str> = self.entries.iter().map(|entry| entry.key).collect();
-        for Written { key, at, .. } in self.table.into_rest() {
+        for RawEntry { key, at, .. } in self.table.into_remaining() {
             self.notes.unknown.push(Unknown {
                 title: self.title.clone(),
                 key,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::key::{Kind, Wrong};
-use super::kinds::{ADDRESS, FilePath, Flag, OneOf, Parsed, Size, Span};
+use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
 use super::reader::Section;
+use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, OneOf, Parsed, Size};
 
 /// Where the Unix socket is while nobody says otherwise: where the original's is.
 pub const USUAL_UNIX_SOCKET: &str = "/var/run/exporter-proxy-receiver.sock";
@@ -74,7 +74,7 @@ pub struct UnixReceiver {
 
 /// `[receiver]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receiver {
+pub struct ReceiverConfig {
     /// `format`.
     pub format: ReceiverFormat,
     /// The Unix receiver, unless `receive_on_unix_socket` is false.
@@ -89,29 +89,29 @@ pub struct Receiver {
     pub idle_timeout: Duration,
 }
 
-impl Receiver {
+impl ReceiverConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let format = t.fixed("format").or(ReceiverFormat::Auto, OneOf(FORMATS));
-        let on_unix = t.fixed("receive_on_unix_socket").or(true, Flag);
-        let path = t.fixed("receiver_unix_socket").optional(FilePath);
+        let format = t.restart_only("format").or(ReceiverFormat::Auto, OneOf(FORMATS));
+        let on_unix = t.restart_only("receive_on_unix_socket").or(true, Bool);
+        let path = t.restart_only("receiver_unix_socket").optional(FilePath);
         let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
         t.require(&["receiver_unix_socket"], bytes <= MAX_SOCKET_PATH_BYTES, || {
             format!("\"receiver_unix_socket\" has {bytes} bytes; the path of a socket has at most {MAX_SOCKET_PATH_BYTES}")
         });
         let unix = UnixReceiver {
             path: path.map_or(UnixSocketPath::Usual, UnixSocketPath::Exactly),
-            user: t.fixed("unix_socket_user").or(Owner::Current, OwnerKind("current_user")),
-            group: t.fixed("unix_socket_group").or(Owner::Current, OwnerKind("current_group")),
-            mode: t.fixed("unix_socket_mode").or(Mode(0o660), MODE).0,
+            user: t.restart_only("unix_socket_user").or(Owner::Current, OwnerType("current_user")),
+            group: t.restart_only("unix_socket_group").or(Owner::Current, OwnerType("current_group")),
+            mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
         };
-        let on_tcp = t.fixed("receive_on_tcp_socket").or(true, Flag);
+        let on_tcp = t.restart_only("receive_on_tcp_socket").or(true, Bool);
         let tcp = t
-            .fixed("receiver_tcp_socket")
+            .restart_only("receiver_tcp_socket")
             .or(HostPort::new("127.0.0.1", RECEIVER_PORT), ADDRESS);
         let message = Size(MIN_MESSAGE_BYTES..=MAX_MESSAGE_BYTES);
-        let max_message_bytes = t.live("max_message_bytes").or(16 << 20, message);
+        let max_message_bytes = t.reloadable("max_message_bytes").or(16 << 20, message);
         let inflight = Size(MIN_MESSAGE_BYTES..=MAX_INFLIGHT_BYTES);
-        let max_inflight_bytes = t.live("max_inflight_bytes").or(256 << 20, inflight);
+        let max_inflight_bytes = t.reloadable("max_inflight_bytes").or(256 << 20, inflight);
         t.require(
             &["max_message_bytes", "max_inflight_bytes"],
             max_inflight_bytes >= max_message_bytes,
@@ -123,7 +123,9 @@ impl Receiver {
             tcp: on_tcp.then_some(tcp),
             max_message_bytes,
             max_inflight_bytes,
-            idle_timeout: t.live("idle_timeout").or(Duration::from_secs(60), Span(MIN_IDLE..=MAX_IDLE)),
+            idle_timeout: t
+                .reloadable("idle_timeout")
+                .or(Duration::from_secs(60), DurationRange(MIN_IDLE..=MAX_IDLE)),
         }
     }
 }
@@ -135,12 +137,12 @@ const FORMATS: &[(&str, ReceiverFormat)] = &[
 ];
 
 /// An [`Owner`]; holds the word that means whoever runs the proxy.
-struct OwnerKind(&'static str);
+struct OwnerType(&'static str);
 
-impl Kind for OwnerKind {
+impl ValueType for OwnerType {
     type Value = Owner;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Owner> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Owner> {
         let word = match &node.value {
             Value::Integer { number, .. } => number.to_string(),
             Value::Text(text) => text.clone(),
@@ -176,10 +178,10 @@ impl fmt::Display for Mode {
     }
 }
 
-struct ModeKind;
+struct ModeType;
 
 /// The kind of `unix_socket_mode`.
-const MODE: ModeKind = ModeKind;
+const MODE: ModeType = ModeType;
 
 /// A socket's mode as text.
 const MODE_TEXT: Parsed<Mode> = Parsed {
@@ -193,10 +195,10 @@ const MODE_TEXT: Parsed<Mode> = Parsed {
     },
 };
 
-impl Kind for ModeKind {
+impl ValueType for ModeType {
     type Value = Mode;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Mode> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Mode> {
         match node.value {
             Value::Integer { number, octal: true } => match u32::try_from(number) {
                 Ok(bits) if bits <= 0o777 => Some(Mode(bits)),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Count, Parsed, SizeOrZero, SpanOrZero};
 use super::reader::Section;
+use super::value_types::{DurationOrZero, IntegerRange, Parsed, SizeOrZero};
 
 /// Sooner than this an application would be forgotten between two of its own updates.
 const MIN_EXPIRY: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const MAX_SERIES: usize = 1_000_000_000;
 
 /// `[store]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreConfig {
     /// `expire_after`: how long after its last update a pushed app is forgotten; `None`: never.
     pub expire_after: Option<Duration>,
     /// `max_apps`: apps kept at once.
@@ -35,14 +35,15 @@ pub struct Store {
     pub path: Option<PathBuf>,
 }
 
-impl Store {
+impl StoreConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         Self {
-            expire_after: t.live("expire_after").or(None, SpanOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
-            max_apps: t.live("max_apps").or(100_000, Count(1..=MAX_APPS)),
+            expire_after: t.reloadable("expire_after").or(None, DurationOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
+            max_apps: t.reloadable("max_apps").or(100_000, IntegerRange(1..=MAX_APPS)),
             max_memory: max_memory(t),
-            max_series_per_app: u32::try_from(t.live("max_series_per_app").or(2_000_000, Count(1..=MAX_SERIES))).unwrap_or(u32::MAX),
-            path: Some(t.fixed("path").or(String::new(), FOLDER))
+            max_series_per_app: u32::try_from(t.reloadable("max_series_per_app").or(2_000_000, IntegerRange(1..=MAX_SERIES)))
+                .unwrap_or(u32::MAX),
+            path: Some(t.restart_only("path").or(String::new(), FOLDER))
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
         }
@@ -52,8 +53,8 @@ impl Store {
 /// The limit under its present name, else under its older one.
 fn max_memory(t: &mut Section<'_>) -> Option<u64> {
     let range = || SizeOrZero(MIN_BYTES..=MAX_BYTES);
-    let older = t.live("max_bytes").or(None, range());
-    t.live("max_memory").or(None, range()).or(older)
+    let older = t.reloadable("max_bytes").or(None, range());
+    t.reloadable("max_memory").or(None, range()).or(older)
 }
 
 const FOLDER: Parsed<String> = Parsed {

@@ -1,8 +1,8 @@
 //! `[stream]`: the monitoring stream, and those of other servers.
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, Count, Flag, ListOf, OneOf};
 use super::reader::Section;
+use super::value_types::{ADDRESS, Bool, IntegerRange, ListOf, OneOf};
 use crate::model::Topic;
 
 /// A client that is further behind than this will never catch up, and its queue would be most of the proxy's memory.
@@ -12,7 +12,7 @@ const MAX_UPSTREAMS: usize = 1_000;
 
 /// `[stream]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stream {
+pub struct StreamConfig {
     /// `listen_addresses`: where the stream is served; none: nowhere.
     pub listen_addresses: Vec<HostPort>,
     /// `upstreams`: the streams that are counted and relayed, none twice.
@@ -25,13 +25,13 @@ pub struct Stream {
     pub legacy_addresses: bool,
 }
 
-impl Stream {
+impl StreamConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let listen_addresses = t.fixed("listen_addresses").or(Vec::new(), ADDRESSES);
-        let upstreams = t.fixed("upstreams").or(Vec::new(), ADDRESSES);
-        let subscriber_buffer = t.fixed("subscriber_buffer").or(4_096, Count(1..=MAX_BUFFER));
-        let events = t.fixed("events").or(Topic::ALL.to_vec(), TOPICS);
-        let legacy_addresses = t.fixed("legacy_addresses").or(true, Flag);
+        let listen_addresses = t.restart_only("listen_addresses").or(Vec::new(), ADDRESSES);
+        let upstreams = t.restart_only("upstreams").or(Vec::new(), ADDRESSES);
+        let subscriber_buffer = t.restart_only("subscriber_buffer").or(4_096, IntegerRange(1..=MAX_BUFFER));
+        let events = t.restart_only("events").or(Topic::ALL.to_vec(), TOPICS);
+        let legacy_addresses = t.restart_only("legacy_addresses").or(true, Bool);
         let collision = first_pair(&listen_addresses, HostPort::collides_with);
         if let Some((a, b)) = collision {
             t.require(&["listen_addresses"], false, || format!("{a} and {b} cannot both be listened on"));
@@ -69,14 +69,14 @@ impl Stream {
     }
 }
 
-const ADDRESSES: ListOf<super::kinds::Parsed<HostPort>> = ListOf {
-    kind: ADDRESS,
+const ADDRESSES: ListOf<super::value_types::Parsed<HostPort>> = ListOf {
+    item: ADDRESS,
     expected: "a list of addresses such as [\"127.0.0.1:8181\"]",
     or_single: false,
 };
 
 const TOPICS: ListOf<OneOf<Topic>> = ListOf {
-    kind: OneOf(&[
+    item: OneOf(&[
         (Topic::AppUpdate.as_str(), Topic::AppUpdate),
         (Topic::AppExpired.as_str(), Topic::AppExpired),
         (Topic::OneShot.as_str(), Topic::OneShot),

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::fault::Place;
+use super::fault::Location;
 use super::secret::masked_url;
 use super::units::{show_duration, show_size};
-use super::{Events, Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use super::{EventsConfig, Loaded, Owner, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for Loaded {
     }
 }
 
-fn receivers(f: &mut fmt::Formatter<'_>, receiver: &Receiver) -> fmt::Result {
+fn receivers(f: &mut fmt::Formatter<'_>, receiver: &ReceiverConfig) -> fmt::Result {
     if let Some(tcp) = &receiver.tcp {
         writeln!(f, "receives on    tcp {tcp}")?;
     }
@@ -108,7 +108,7 @@ fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     Ok(())
 }
 
-fn events(f: &mut fmt::Formatter<'_>, events: &Events) -> fmt::Result {
+fn events(f: &mut fmt::Formatter<'_>, events: &EventsConfig) -> fmt::Result {
     if !events.enabled {
         return writeln!(f, "events         not taken (events.enabled = false)");
     }
@@ -173,9 +173,9 @@ fn set_keys(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for entry in &settings.entries {
         let by = match &entry.place {
             None => continue,
-            Some(Place::File) => "the file".to_owned(),
-            Some(Place::Line(line, _)) => format!("line {line}"),
-            Some(Place::Variable(name)) => name.to_string(),
+            Some(Location::File) => "the file".to_owned(),
+            Some(Location::Line(line, _)) => format!("line {line}"),
+            Some(Location::Variable(name)) => name.to_string(),
         };
         writeln!(f, "set            {} = {} ({by})", entry.path(), cut(&entry.shown))?;
     }

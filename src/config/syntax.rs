@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Place};
-use super::raw::{Node, Table, Value, Written};
+use super::fault::{Fault, Location};
+use super::raw::{Node, RawEntry, RawTable, Value};
 
 /// How many broken statements are reported at once. A file with more is no TOML at all, and each costs one more parse.
 const MAX_SYNTAX_FAULTS: usize = 50;
@@ -17,7 +17,7 @@ const MAX_SYNTAX_FAULTS: usize = 50;
 const DUPLICATE: &str = "duplicate key";
 
 /// Reads a file: what could be read, and what is wrong with the rest.
-pub(super) fn parse(text: &str) -> (Table, Vec<Fault>) {
+pub(super) fn parse(text: &str) -> (RawTable, Vec<Fault>) {
     let mut rest = text.to_owned();
     let mut faults = Vec::new();
     for _ in 0..MAX_SYNTAX_FAULTS {
@@ -41,14 +41,14 @@ pub(super) fn parse(text: &str) -> (Table, Vec<Fault>) {
         blank(&mut rest, region);
     }
     faults.push(Fault {
-        place: Place::File,
+        place: Location::File,
         text: "there may be more syntax faults than these".to_owned(),
     });
-    (Table::default(), faults)
+    (RawTable::default(), faults)
 }
 
 /// Reads the value of an environment variable as TOML; `None` where it is none.
-pub(super) fn parse_value(text: &str, at: &Place) -> Option<Node> {
+pub(super) fn parse_value(text: &str, at: &Location) -> Option<Node> {
     let parsed = DeValue::parse(text).ok()?;
     Some(node(parsed.get_ref(), 0, &|_| at.clone()))
 }
@@ -143,19 +143,19 @@ fn blank(text: &mut String, region: Range<usize>) {
     text.replace_range(region, &blanked);
 }
 
-fn convert(table: &DeTable<'_>, place: &impl Fn(usize) -> Place) -> Table {
-    let entries = table.iter().map(|(key, entry)| Written {
+fn convert(table: &DeTable<'_>, place: &impl Fn(usize) -> Location) -> RawTable {
+    let entries = table.iter().map(|(key, entry)| RawEntry {
         key: key.get_ref().to_string(),
         at: place(key.span().start),
         node: node(entry.get_ref(), entry.span().start, place),
     });
-    Table::of(entries.collect())
+    RawTable::of(entries.collect())
 }
 
-fn node(from: &DeValue<'_>, at: usize, place: &impl Fn(usize) -> Place) -> Node {
+fn node(from: &DeValue<'_>, at: usize, place: &impl Fn(usize) -> Location) -> Node {
     let value = match from {
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Datetime(_) => Value::Date,
         DeValue::Table(inner) => Value::Table(convert(inner, place)),
         DeValue::Array(items) => Value::List(items.iter().map(|item| node(item.get_ref(), item.span().start, place)).collect()),
@@ -196,9 +196,9 @@ impl<'t> Lines<'t> {
         &self.text[self.of(at)]
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn place(&self, at: usize) -> Location {
         let line = self.starts.partition_point(|start| *start <= at).max(1);
         let before = &self.text.as_bytes()[self.starts[line - 1]..at.clamp(self.starts[line - 1], self.text.len())];
-        Place::Line(line, String::from_utf8_lossy(before).chars().count() + 1)
+        Location::Line(line, String::from_utf8_lossy(before).chars().count() + 1)
     }
 }

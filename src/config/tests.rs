@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::fault::Place;
+use super::fault::Location;
 use super::*;
 
 fn nothing() -> Environment {
@@ -96,7 +96,7 @@ fn the_shipped_file_marks_what_a_reload_takes_up() {
     let text = uncommented();
     let lines: Vec<&str> = text.lines().collect();
     for entry in sound(&text).entries {
-        let Some(Place::Line(line, _)) = entry.place else {
+        let Some(Location::Line(line, _)) = entry.place else {
             panic!("{} is not there", entry.key)
         };
         let mut comment = lines[..line - 1]
@@ -282,7 +282,7 @@ fn secrets_are_nowhere_to_be_read() {
         poll_other_scrape_endpoints = true
         other_scrape_endpoints = [ "http://me:hunter2@h:1/", { url = "http://h:2", basic_auth = { username = "u", password = "hunter2" } } ]"#;
     let settings = sound(text);
-    let source = Source {
+    let source = ConfigOrigin {
         file: None,
         variables: Vec::new(),
     };
@@ -480,7 +480,7 @@ fn a_token_in_a_url_is_shown_nowhere() {
         Some("token=hunter2&x=1"),
         "what is asked has it"
     );
-    let source = Source {
+    let source = ConfigOrigin {
         file: None,
         variables: Vec::new(),
     };
@@ -504,20 +504,20 @@ fn a_reload_tells_what_it_takes_up() {
     assert_eq!(changes(&old, &same), Changes::default());
     let new = sound("[exporter]\nworker_threads = 3\n[store]\nexpire_after = 61\n[receiver]\nformat = \"json\"\n");
     let found = changes(&old, &new);
-    assert_eq!(found.taken_up, ["store.expire_after"]);
+    assert_eq!(found.reloaded, ["store.expire_after"]);
     assert_eq!(found.needs_restart, ["exporter.worker_threads", "receiver.format"]);
     let with = |password: &str| {
         let endpoint = format!("{{ url = \"http://h:1\", basic_auth = {{ username = \"u\", password = \"{password}\" }} }}");
         sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
     };
-    assert_eq!(changes(&with("a"), &with("b")).taken_up, ["poll_external.other_scrape_endpoints"]);
+    assert_eq!(changes(&with("a"), &with("b")).reloaded, ["poll_external.other_scrape_endpoints"]);
     let asking = |token: &str| {
         sound(&format!(
             "[poll_external]\nother_scrape_endpoints = [\"http://h:1/m?token={token}\"]"
         ))
     };
     assert_eq!(
-        changes(&asking("a"), &asking("b")).taken_up,
+        changes(&asking("a"), &asking("b")).reloaded,
         ["poll_external.other_scrape_endpoints"]
     );
 }
@@ -591,12 +591,12 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
             .unwrap_or_else(|| panic!("{} has no other value in OTHER_VALUES", entry.path()));
         let new = sound(&format!("{path} = {value}\n"));
         let found = changes(&old, &new);
-        let expected = if entry.live { &found.taken_up } else { &found.needs_restart };
+        let expected = if entry.live { &found.reloaded } else { &found.needs_restart };
         assert_eq!(
-            (expected.as_slice(), found.taken_up.len() + found.needs_restart.len()),
+            (expected.as_slice(), found.reloaded.len() + found.needs_restart.len()),
             (&[path.to_owned()][..], 1)
         );
-        let in_force = old.take_up(new.clone());
+        let in_force = old.with_reloaded(new.clone());
         let shown = |settings: &Settings| format!("{settings:?}");
         assert_eq!(shown(&in_force), shown(if entry.live { &new } else { &old }), "{path}");
         // It stays to be said for as long as it is so, and going back is no change.
@@ -609,7 +609,7 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
         let new = sound(&section.replace("KEY", &"y".repeat(52)));
-        assert_eq!(format!("{:?}", old.take_up(new)), format!("{old:?}"), "{section}");
+        assert_eq!(format!("{:?}", old.with_reloaded(new)), format!("{old:?}"), "{section}");
     }
 }
 
@@ -707,7 +707,7 @@ proptest! {
             prop_assert!(!faults.list.is_empty());
             let lines = text.matches('\n').count() + 1;
             for fault in &faults.list {
-                prop_assert!(!matches!(fault.place, Place::Line(line, _) if line > lines));
+                prop_assert!(!matches!(fault.place, Location::Line(line, _) if line > lines));
             }
         }
     }

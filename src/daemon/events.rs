@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::receivers::Receivers;
-use super::{Ground, settings, system_clock};
+use super::{Context, settings, system_clock};
 use crate::config::Settings;
 use crate::outlets::{EventOutlet, Readiness};
 use crate::sources::events::{self, Posting};
@@ -36,12 +36,12 @@ pub(super) fn start(keeper: Keeper, readiness: Arc<Readiness>) -> std::io::Resul
 }
 
 /// Where events go out.
-pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
+pub(super) fn outlet(settings: &Settings, context: &Context) -> Arc<EventOutlet> {
     let events = &settings.events;
     Arc::new(EventOutlet::new(
-        ground.view.clone(),
-        ground.clock,
-        Arc::clone(&ground.telemetry),
+        context.view.clone(),
+        context.clock,
+        Arc::clone(&context.telemetry),
         settings::identify_by(settings),
         settings::label_scrapers_by(settings),
         &events.metric_name,
@@ -50,14 +50,14 @@ pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
 }
 
 /// Where events come in.
-pub(super) fn routes(settings: &Settings, ground: &Ground, receivers: &Receivers) -> Router {
+pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receivers) -> Router {
     events::routes(Posting::new(
-        ground.inlet.clone(),
-        Arc::clone(&ground.telemetry),
-        ground.clock,
+        context.inlet.clone(),
+        Arc::clone(&context.telemetry),
+        context.clock,
         receivers.limits.subscribe(),
         Arc::clone(&receivers.budget),
-        Arc::clone(&ground.post_rate),
+        Arc::clone(&context.post_rate),
         &settings.events.metric_name,
     ))
 }

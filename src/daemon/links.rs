@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{Hyperdht, P2p, SecretSource};
+use crate::config::{HyperdhtConfig, P2pConfig, SecretSource};
 use crate::http::Door;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
@@ -30,8 +30,8 @@ const MAX_SECRET_BYTES: u64 = 1024;
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
 pub(super) async fn client(
-    p2p: &P2p,
-    hyperdht: &Hyperdht,
+    p2p: &P2pConfig,
+    hyperdht: &HyperdhtConfig,
     door: Door,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
@@ -112,7 +112,7 @@ async fn lock(path: &Path, key: &str) -> anyhow::Result<Option<FileLock>> {
 }
 
 /// The nodes through which HyperDHT is joined.
-pub(super) fn bootstrap(hyperdht: &Hyperdht) -> Vec<String> {
+pub(super) fn bootstrap(hyperdht: &HyperdhtConfig) -> Vec<String> {
     hyperdht.bootstrap.iter().map(ToString::to_string).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The composition root: the one room that knows all others and puts them together.
 
-mod bridging;
+mod bridge;
 mod events;
 mod lifecycle;
 mod links;
@@ -24,11 +24,11 @@ use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
 
-pub use bridging::bind_bridge;
+pub use bridge::bind_bridge;
 pub use preflight::preflight;
 
 use self::lifecycle::Lifecycle;
-use self::reload::{Live, Reloader};
+use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, Door, HttpStats};
@@ -74,7 +74,7 @@ pub struct Addresses {
 }
 
 /// How the configuration is found again on a reload.
-pub struct Reread {
+pub struct ConfigSource {
     /// The file named on the command line, if one was.
     pub named: Option<PathBuf>,
     /// The environment.
@@ -89,7 +89,7 @@ pub fn system_clock() -> Timestamp {
 }
 
 /// What all parts share.
-struct Ground {
+struct Context {
     inlet: Inlet,
     view: View,
     telemetry: Arc<Telemetry>,
@@ -102,7 +102,7 @@ struct Ground {
     stop: Stop,
 }
 
-impl Ground {
+impl Context {
     fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
         Self {
             inlet,
@@ -129,41 +129,41 @@ impl Daemon {
     ///
     /// # Errors
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
-    pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
+    pub async fn bind(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<Self> {
         let settings = loaded.settings;
         let (inlet, view, keeper) = events::open_store(&settings)?;
-        let ground = Ground::new(&settings, inlet, view);
+        let context = Context::new(&settings, inlet, view);
         let mut supervisor = Supervisor::new();
-        let sockets = Sockets::bind(&settings, &ground).await?;
+        let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses();
 
-        let polls = polls(&settings, &ground, &mut supervisor);
-        let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
-        let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
-        let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
-        let readers = readers(&settings, &ground, scraping, events);
+        let polls = polls(&settings, &context, &mut supervisor);
+        let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context)?;
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
+        let scraping = scraping(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
+        let read_routes = read_routes(&settings, &context, scraping, events);
         let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
-            let door = ground.door(readers.clone(), &routes::reads(settings.events.enabled));
-            let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
+            let door = context.door(read_routes.clone(), &routes::reads(settings.events.enabled));
+            let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&context.notes));
             let (client, lock) = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
             key_lock = lock;
         }
-        let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
-        let door = ground.door(routes, &routes::requests(settings.events.enabled));
-        sockets.start(&settings, &ground, &door, &mut supervisor);
+        let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
+        let door = context.door(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &context, &door, &mut supervisor);
         supervisor.add(reloader);
-        supervisor.add(expiry(&ground));
+        supervisor.add(expiry(&context));
         supervisor.add(GivingBack);
-        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&ground.readiness)));
+        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&context.readiness)));
         Ok(Self {
             supervisor,
             keeping: keeping.transpose().context("cannot start to write to store.path")?,
             addresses,
-            readiness: ground.readiness,
-            stop: ground.stop,
+            readiness: context.readiness,
+            stop: context.stop,
             key_lock,
         })
     }
@@ -214,91 +214,95 @@ impl Daemon {
 }
 
 /// The part that polls; whoever has the sender says what is polled from then on.
-fn polls(settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
+fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
     let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
     supervisor.add(Polls::new(
         polls.subscribe(),
-        ground.inlet.clone(),
-        Arc::clone(&ground.telemetry),
-        ground.clock,
+        context.inlet.clone(),
+        Arc::clone(&context.telemetry),
+        context.clock,
     ));
     polls
 }
 
 /// What reloads the configuration, and what asks for that over HTTP.
-fn steering(
+fn reload_parts(
     settings: &Settings,
-    reread: Reread,
+    config_source: ConfigSource,
     polls: watch::Sender<Arc<PollSettings>>,
     sockets: &Sockets,
-    ground: &Ground,
+    context: &Context,
 ) -> anyhow::Result<(Reloader, Lifecycle)> {
-    let live = Live {
+    let reloadable = Reloadable {
         polls,
         exposition: settings.exposition.clone(),
-        inlet: ground.inlet.clone(),
+        inlet: context.inlet.clone(),
         receiver_limits: sockets.receivers.limits.clone(),
         budget: Arc::clone(&sockets.receivers.budget),
-        access: Arc::clone(&ground.access),
-        post_rate: Arc::clone(&ground.post_rate),
+        access: Arc::clone(&context.access),
+        post_rate: Arc::clone(&context.post_rate),
     };
-    let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
-    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.gently.clone());
+    let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, context.stop.gently.clone());
     Ok((reloader, lifecycle))
 }
 
 /// What answers a scrape: the apps, the program's own metrics, and the events.
 fn scraping(
     settings: &Settings,
-    ground: &Ground,
+    context: &Context,
     connections: Connections,
     events: Option<Arc<EventOutlet>>,
     supervisor: &mut Supervisor,
 ) -> Scraping {
     let own = Own::new(
-        Arc::clone(&ground.telemetry),
+        Arc::clone(&context.telemetry),
         Process::new(SystemTime::now()),
         connections,
-        Arc::clone(&ground.http_stats),
+        Arc::clone(&context.http_stats),
     );
     let deflating = Deflating::default();
     supervisor.add(deflating.part());
-    let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
+    let (view, telemetry) = (context.view.clone(), Arc::clone(&context.telemetry));
     Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
 }
 
 /// The routes that are on the port alone: pushing, events, steering, and where the stream is.
-fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
-    let routes = monitoring_api::routes(sockets.streams.api(ground))
-        .merge(push::routes(sockets.receivers.pushing(ground)))
+fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+    let routes = monitoring_api::routes(sockets.streams.api(context))
+        .merge(push::routes(sockets.receivers.pushing(context)))
         .merge(lifecycle::routes(lifecycle));
     if !settings.events.enabled {
         return routes;
     }
-    routes.merge(events::routes(settings, ground, &sockets.receivers))
+    routes.merge(events::routes(settings, context, &sockets.receivers))
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
-    let listings = Arc::new(Listings::new(ground.view.clone(), ground.clock));
+fn read_routes(settings: &Settings, context: &Context, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(Listings::new(context.view.clone(), context.clock));
     outlets::routes(Outlets {
         listings: Arc::clone(&listings),
         scraping: Arc::new(scraping),
         events,
-        listing: Arc::new(Listing::new(ground.view.clone(), Arc::clone(&listings), Arc::clone(&ground.notes))),
+        listing: Arc::new(Listing::new(
+            context.view.clone(),
+            Arc::clone(&listings),
+            Arc::clone(&context.notes),
+        )),
         index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
-        readiness: Arc::clone(&ground.readiness),
-        notes: Arc::clone(&ground.notes),
+        readiness: Arc::clone(&context.readiness),
+        notes: Arc::clone(&context.notes),
     })
 }
 
-fn expiry(ground: &Ground) -> Expiry {
-    let telemetry = Arc::clone(&ground.telemetry);
-    let forgotten = move |app: &AppName| {
+fn expiry(context: &Context) -> Expiry {
+    let telemetry = Arc::clone(&context.telemetry);
+    let on_expired = move |app: &AppName| {
         telemetry.expired_total.inc();
         tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
     };
-    let telemetry = Arc::clone(&ground.telemetry);
+    let telemetry = Arc::clone(&context.telemetry);
     let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
-    Expiry::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
+    Expiry::new(context.inlet.clone(), context.clock, on_expired, dropped)
 }

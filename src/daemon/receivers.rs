@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::sockets::listen;
-use super::{Ground, settings};
+use super::{Context, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::sources::push::Pushing;
 use crate::sources::receiver::{self, Budget, Limits, Surroundings};
@@ -24,7 +24,7 @@ pub(super) struct Receivers {
     surroundings: Surroundings,
 }
 
-pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Receivers> {
+pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Receivers> {
     let tcp = match &settings.receiver.tcp {
         Some(address) => Some(listen(settings, address).await.context("receiver.receiver_tcp_socket")?),
         None => None,
@@ -33,7 +33,7 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
         Some(unix) => {
             let bound = bind_unix(unix).await;
             Some(bound.map_err(|error| {
-                let key = key_of(&error.why);
+                let key = config_key(&error.why);
                 anyhow::Error::new(error).context(key)
             })?)
         }
@@ -42,9 +42,9 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
     let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
     let limits = watch::Sender::new(settings::receiver(settings));
     let surroundings = Surroundings {
-        inlet: ground.inlet.clone(),
-        telemetry: Arc::clone(&ground.telemetry),
-        clock: ground.clock,
+        inlet: context.inlet.clone(),
+        telemetry: Arc::clone(&context.telemetry),
+        clock: context.clock,
         budget: Arc::clone(&budget),
         limits: limits.subscribe(),
     };
@@ -63,11 +63,11 @@ impl Receivers {
     }
 
     /// Pushing over HTTP by the same limits and out of the same budget.
-    pub(super) fn pushing(&self, ground: &Ground) -> Pushing {
+    pub(super) fn pushing(&self, context: &Context) -> Pushing {
         Pushing::new(
-            ground.inlet.clone(),
-            Arc::clone(&ground.telemetry),
-            ground.clock,
+            context.inlet.clone(),
+            Arc::clone(&context.telemetry),
+            context.clock,
             self.limits.subscribe(),
             Arc::clone(&self.budget),
         )
@@ -82,7 +82,7 @@ impl Receivers {
 }
 
 /// The key that a refusal is about.
-pub(super) fn key_of(why: &Refused) -> &'static str {
+pub(super) fn config_key(why: &Refused) -> &'static str {
     match why {
         Refused::NoUser(_) => "receiver.unix_socket_user",
         Refused::NoGroup(_) => "receiver.unix_socket_group",

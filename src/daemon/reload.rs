@@ -9,8 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Reread, settings};
-use crate::config::{self, Exposition, Settings};
+use super::{ConfigSource, settings};
+use crate::config::{self, ExpositionConfig, Settings};
 use crate::http::Access;
 use crate::sources::events::PostRate;
 use crate::sources::polls;
@@ -26,10 +26,10 @@ const WAITING: usize = 4;
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
 
 /// What takes new settings while it runs.
-pub(super) struct Live {
+pub(super) struct Reloadable {
     pub(super) inlet: Inlet,
     /// The rules in force, because putting everything together anew is work.
-    pub(super) exposition: Exposition,
+    pub(super) exposition: ExpositionConfig,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
     pub(super) polls: watch::Sender<Arc<polls::Settings>>,
@@ -37,7 +37,7 @@ pub(super) struct Live {
     pub(super) post_rate: Arc<PostRate>,
 }
 
-impl Live {
+impl Reloadable {
     fn apply(&mut self, settings: &Settings) {
         self.inlet.set_limits(settings::store(settings));
         if self.exposition != settings.exposition {
@@ -57,8 +57,8 @@ impl Live {
 pub(super) struct Reloader {
     /// The settings in force.
     current: Settings,
-    reread: Reread,
-    live: Live,
+    config_source: ConfigSource,
+    reloadable: Reloadable,
     telemetry: Arc<Telemetry>,
     hangup: Signal,
     requests: mpsc::Receiver<Request>,
@@ -67,8 +67,8 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(
         current: Settings,
-        reread: Reread,
-        live: Live,
+        config_source: ConfigSource,
+        reloadable: Reloadable,
         telemetry: Arc<Telemetry>,
     ) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
         let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
@@ -76,8 +76,8 @@ impl Reloader {
         Ok((
             Self {
                 current,
-                reread,
-                live,
+                config_source,
+                reloadable,
                 telemetry,
                 hangup,
                 requests,
@@ -88,7 +88,7 @@ impl Reloader {
 
     /// Reads the configuration and puts what may change into force; a faulty one changes nothing.
     fn reload(&mut self) -> Result<(), String> {
-        let loaded = match config::load(self.reread.named.as_deref(), &self.reread.environment) {
+        let loaded = match config::load(self.config_source.named.as_deref(), &self.config_source.environment) {
             Ok(loaded) => loaded,
             Err(faults) => {
                 self.telemetry.config_last_reload_successful.set(0);
@@ -100,10 +100,10 @@ impl Reloader {
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
-        self.current = self.current.take_up(loaded.settings);
-        self.live.apply(&self.current);
+        self.current = self.current.with_reloaded(loaded.settings);
+        self.reloadable.apply(&self.current);
         self.telemetry.config_last_reload_successful.set(1);
-        tracing::info!(changed = changes.taken_up.join(", "), "the configuration was reloaded");
+        tracing::info!(changed = changes.reloaded.join(", "), "the configuration was reloaded");
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
-use super::{Addresses, Ground};
+use super::{Addresses, Context};
 use crate::config::{HostPort, Settings};
 use crate::http::{Door, Server};
 use crate::outlets::Connections;
@@ -22,9 +22,9 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Binds what the configuration names.
-    pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Self> {
+    pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Self> {
         Ok(Self {
-            receivers: receivers::bind(settings, ground).await?,
+            receivers: receivers::bind(settings, context).await?,
             scraped: bind_http(settings).await?,
             streams: streams::bind(settings).await?,
         })
@@ -50,14 +50,14 @@ impl Sockets {
     }
 
     /// Gives each its share of the seats that the system's limit leaves, and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, ground: &Ground, door: &Door, supervisor: &mut Supervisor) {
+    pub(super) fn start(self, settings: &Settings, context: &Context, door: &Door, supervisor: &mut Supervisor) {
         let seats = limits::seats(
             limits::open_files(),
             self.listeners().count(),
             settings.exporter.concurrent_requests,
         );
         self.receivers.start(seats, supervisor);
-        self.streams.start(seats, settings, ground, supervisor);
+        self.streams.start(seats, settings, context, supervisor);
         for listener in self.scraped {
             supervisor.add(Server::new(listener, Seats::with_address_limit(seats), door.clone()));
         }

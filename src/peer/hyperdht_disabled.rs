@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hyperdht_api::{RegistrationHandler, HyperdhtError, ScrapeServerSettings};
+use super::hyperdht_api::{HyperdhtError, RegistrationHandler, ScrapeServerSettings};
 use super::link_event::LinkEvents;
 use super::{Identity, PublicKey};
 use crate::wire::hyperdht::MetricsReply;

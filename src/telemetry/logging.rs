@@ -176,7 +176,7 @@ impl io::Write for StandardError {
 pub struct DroppedLogLines(());
 
 impl Instrument for DroppedLogLines {
-    const KIND: &'static str = "counter";
+    const TYPE: &'static str = "counter";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         sample(out, name, labels, QUEUE.dropped_total());
     }

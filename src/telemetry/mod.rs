@@ -26,10 +26,10 @@ pub const PREFIX: &str = "exporter_proxy_";
 
 /// Builds the struct of instruments and its writer from one list.
 macro_rules! instruments {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $type:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
         $(#[$meta])*
         $vis struct $name {
-            $( #[doc = $help] pub $field: $kind, )*
+            $( #[doc = $help] pub $field: $type, )*
             $( $extra: $extra_kind, )?
         }
 
@@ -45,7 +45,7 @@ macro_rules! instruments {
                 $(
                     let start = out.len();
                     let name = concat!("exporter_proxy_", stringify!($field));
-                    header(out, name, <$kind as Instrument>::KIND, $help);
+                    header(out, name, <$type as Instrument>::TYPE, $help);
                     let samples = out.len();
                     self.$field.write(out, name, "");
                     // A family that has no sample yet would be a header alone, which tells nobody anything.
@@ -155,25 +155,25 @@ impl Telemetry {
             detail,
         } = rejection;
         self.rejected_total.with([source, reason]).inc();
-        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
+        let Some(suppressed) = self.throttle.admit(source, Instant::now()) else {
             return;
         };
-        match unsaid {
+        match suppressed {
             0 => tracing::warn!(source, peer, reason, "refused: {detail}"),
-            unsaid => tracing::warn!(source, peer, reason, unsaid, "refused: {detail}"),
+            suppressed => tracing::warn!(source, peer, reason, suppressed, "refused: {detail}"),
         }
     }
 }
 
 impl Telemetry {
     /// Logs what is wrong with an update that was taken; the number of its invalid lines is a metric of its own.
-    pub fn complain(&self, source: &str, app: &AppName, complaint: &str) {
-        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
+    pub fn log_skipped_lines(&self, source: &str, app: &AppName, complaint: &str) {
+        let Some(suppressed) = self.throttle.admit(source, Instant::now()) else {
             return;
         };
-        match unsaid {
+        match suppressed {
             0 => tracing::warn!(source, app = app.as_str(), "not all of an update is shown: {complaint}"),
-            unsaid => tracing::warn!(source, app = app.as_str(), unsaid, "not all of an update is shown: {complaint}"),
+            suppressed => tracing::warn!(source, app = app.as_str(), suppressed, "not all of an update is shown: {complaint}"),
         }
     }
 }
@@ -183,12 +183,12 @@ impl Telemetry {
     /// ten seconds for each reason.
     pub fn events_dropped(&self, reason: &'static str, scraper: Option<&ScraperId>, events: u64) {
         self.events_dropped_total.with([reason]).add(events);
-        let Some(unsaid) = self.throttle.admit(&format!("events dropped: {reason}"), Instant::now()) else {
+        let Some(suppressed) = self.throttle.admit(&format!("events dropped: {reason}"), Instant::now()) else {
             return;
         };
         match scraper {
-            Some(scraper) => tracing::warn!(%scraper, reason, events, unsaid, "events dropped: this scraper will not get them"),
-            None => tracing::warn!(reason, events, unsaid, "events dropped: no scraper has come for them"),
+            Some(scraper) => tracing::warn!(%scraper, reason, events, suppressed, "events dropped: this scraper will not get them"),
+            None => tracing::warn!(reason, events, suppressed, "events dropped: no scraper has come for them"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Log lines that strangers can cause are limited for each source, and what was left unsaid is counted.
+//! Log lines that strangers can cause are limited for each source, and what was left suppressed is counted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +14,8 @@ const MAX_SOURCES: usize = 1_024;
 #[derive(Debug)]
 struct Window {
     since: Instant,
-    said: u32,
-    unsaid: u64,
+    admitted: u32,
+    suppressed: u64,
 }
 
 /// Decides for each source whether its next line is written.
@@ -26,7 +26,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Whether a line of `source` may be written now: `Some(n)` if so, with the number of lines left unsaid since the last one.
+    /// Whether a line of `source` may be written now: `Some(n)` if so, with the number of lines left suppressed since the last one.
     pub fn admit(&self, source: &str, now: Instant) -> Option<u64> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if !sources.contains_key(source) {
@@ -40,20 +40,20 @@ impl Throttle {
                 source.to_owned(),
                 Window {
                     since: now,
-                    said: 0,
-                    unsaid: 0,
+                    admitted: 0,
+                    suppressed: 0,
                 },
             );
         }
         let window = sources.get_mut(source)?;
         if now.saturating_duration_since(window.since) >= WINDOW {
-            (window.since, window.said) = (now, 0);
+            (window.since, window.admitted) = (now, 0);
         }
-        if window.said < LINES {
-            window.said += 1;
-            return Some(std::mem::take(&mut window.unsaid));
+        if window.admitted < LINES {
+            window.admitted += 1;
+            return Some(std::mem::take(&mut window.suppressed));
         }
-        window.unsaid += 1;
+        window.suppressed += 1;
         None
     }
 }
@@ -65,8 +65,8 @@ mod tests {
     #[test]
     fn a_noisy_source_is_cut_short_and_the_rest_is_counted() {
         let (throttle, start) = (Throttle::default(), Instant::now());
-        let said = (0..100).filter(|_| throttle.admit("noisy", start).is_some()).count();
-        assert_eq!(said, 5);
+        let admitted = (0..100).filter(|_| throttle.admit("noisy", start).is_some()).count();
+        assert_eq!(admitted, 5);
         assert_eq!(throttle.admit("quiet", start), Some(0));
         assert_eq!(throttle.admit("noisy", start + WINDOW), Some(95));
         assert_eq!(throttle.admit("noisy", start + WINDOW), Some(0));

@@ -150,7 +150,7 @@ impl Worker {
                     self.listeners.inlet.put_peers(&self.target.endpoint.name, sample);
                 }
                 if let Some(complaint) = receipt.news() {
-                    telemetry.complain(source, &self.target.endpoint.name, complaint);
+                    telemetry.log_skipped_lines(source, &self.target.endpoint.name, complaint);
                 }
                 Ok(())
             }

@@ -258,7 +258,9 @@ impl<'a> Conversation<'a> {
             Ok(receipt) => {
                 self.shared.accepted(format).inc();
                 if let Some(complaint) = receipt.news() {
-                    self.shared.telemetry.complain(&self.shared.source, &inbound.app, complaint);
+                    self.shared
+                        .telemetry
+                        .log_skipped_lines(&self.shared.source, &inbound.app, complaint);
                 }
             }
             Err(refused) => {

@@ -6,10 +6,10 @@
 use std::fmt::Write as _;
 
 use crate::telemetry::push_label;
-use crate::wire::monitoring::Tally;
+use crate::wire::monitoring::MessageCounts;
 
 /// A family: its name, its help, and its series as further labels and the number that they count.
-type Family = (&'static str, &'static str, &'static [(&'static str, fn(&Tally) -> u64)]);
+type Family = (&'static str, &'static str, &'static [(&'static str, fn(&MessageCounts) -> u64)]);
 
 const FAMILIES: &[Family] = &[
     (
@@ -62,7 +62,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// The sums as exposition text.
-pub(super) fn render(monitor: &str, sums: &Tally) -> String {
+pub(super) fn render(monitor: &str, sums: &MessageCounts) -> String {
     let (mut label, mut out) = (String::new(), String::with_capacity(4096));
     push_label(&mut label, "monitor", monitor);
     for (name, help, series) in FAMILIES {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_sum_has_a_series_of_its_own() {
-        let sums = Tally {
+        let sums = MessageCounts {
             messages: 1,
             wantlists_full: 2,
             wantlists_incremental: 3,

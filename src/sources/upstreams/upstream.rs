@@ -15,7 +15,7 @@ use super::link::{Link, Lost};
 use crate::model::{AppName, Format, Origin, Syntax, Update};
 use crate::store::Change;
 use crate::telemetry::Rejection;
-use crate::wire::monitoring::{Heard, Tally};
+use crate::wire::monitoring::{Heard, MessageCounts};
 
 /// How often counts are brought up to date in the store, where there is something new: well below any interval of scrapes.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -33,9 +33,9 @@ pub(super) struct Upstream {
     origin: Origin,
     legacy_addresses: bool,
     surroundings: Surroundings,
-    sums: Tally,
+    sums: MessageCounts,
     /// The sums in the store, and since when they stand there.
-    stored: Option<(Tally, Instant)>,
+    stored: Option<(MessageCounts, Instant)>,
     backoff: Backoff,
     /// Whether it was connected when last looked at; `None` before the first attempt.
     up: Option<bool>,
@@ -53,7 +53,7 @@ impl Upstream {
             },
             legacy_addresses,
             surroundings,
-            sums: Tally::default(),
+            sums: MessageCounts::default(),
             stored: None,
             backoff: Backoff::default(),
             up: None,

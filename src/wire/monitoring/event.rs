@@ -8,7 +8,7 @@ use crate::model::{LabelPair, Timestamp};
 
 /// A message of this proxy.
 #[derive(Debug, Clone, Copy)]
-pub struct Own<'a> {
+pub struct LocalEvent<'a> {
     /// When it happened.
     pub at: Timestamp,
     /// The proxy's name; it stands both for the peer and for the monitor.
@@ -16,13 +16,13 @@ pub struct Own<'a> {
     /// Its number in the stream.
     pub seq: u64,
     /// What happened.
-    pub said: Said<'a>,
+    pub detail: EventDetail<'a>,
 }
 
 /// What happened in this proxy. Serialised it is an object with one key, the topic's.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said<'a> {
+pub enum EventDetail<'a> {
     /// An application was updated.
     AppUpdate {
         /// Its name.
@@ -65,7 +65,7 @@ pub enum Said<'a> {
     },
 }
 
-impl Own<'_> {
+impl LocalEvent<'_> {
     /// Appends the whole text of the message.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"event\":{");
@@ -78,7 +78,7 @@ impl Own<'_> {
         push_key(out, "monitor", false);
         push_text(out, self.proxy);
         let start = out.len();
-        push(out, self.said);
+        push(out, self.detail);
         // The topic's object becomes one more key: its opening brace makes room for a comma, its closing one closes the event.
         out[start] = b',';
         out.extend_from_slice(b"}\n");
@@ -122,12 +122,12 @@ mod tests {
     use super::*;
     use crate::wire::monitoring::Heard;
 
-    fn written(said: Said<'_>) -> String {
-        let own = Own {
+    fn written(detail: EventDetail<'_>) -> String {
+        let own = LocalEvent {
             at: Timestamp::from_millis(1_795_265_602_482),
             proxy: "host",
             seq: 17,
-            said,
+            detail,
         };
         let mut out = Vec::new();
         own.write(&mut out);
@@ -140,19 +140,19 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let labels: [LabelPair; 2] = [("b".into(), "1\"".into()), ("a".into(), "ö".into())];
-        let update = |families, series| Said::AppUpdate {
+        let update = |families, series| EventDetail::AppUpdate {
             app: "foo",
             source: "127.0.0.1:6554",
             families,
             series,
             bytes: 1024,
         };
-        let one_shot = |value| Said::OneShot {
+        let one_shot = |value| EventDetail::OneShot {
             metric: "events_to_metrics",
             labels: &labels,
             value,
         };
-        for (said, tail) in [
+        for (detail, tail) in [
             (
                 update(Some(3), Some(12)),
                 r#""app_update":{"app":"foo","source":"127.0.0.1:6554","families":3,"series":12,"bytes":1024}"#,
@@ -161,7 +161,7 @@ mod tests {
                 update(None, None),
                 r#""app_update":{"app":"foo","source":"127.0.0.1:6554","bytes":1024}"#,
             ),
-            (Said::AppExpired { app: "a\"b" }, r#""app_expired":{"app":"a\"b"}"#),
+            (EventDetail::AppExpired { app: "a\"b" }, r#""app_expired":{"app":"a\"b"}"#),
             (
                 one_shot(1.0),
                 r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":1.0}"#,
@@ -171,7 +171,7 @@ mod tests {
                 r#""one_shot":{"metric":"events_to_metrics","labels":{"b":"1\"","a":"ö"},"value":"+Inf"}"#,
             ),
             (
-                Said::Poll {
+                EventDetail::Poll {
                     endpoint: "e",
                     up: true,
                     seconds: 0.012,
@@ -179,14 +179,14 @@ mod tests {
                 r#""poll":{"endpoint":"e","up":true,"seconds":0.012}"#,
             ),
         ] {
-            assert_eq!(written(said), format!("{HEAD}{tail}}}}}\n"));
+            assert_eq!(written(detail), format!("{HEAD}{tail}}}}}\n"));
         }
     }
 
     #[test]
     fn what_was_heard_gets_its_number() {
         let mut out = Vec::new();
-        Own::write_heard(3, br#"{"peer":"p"}"#, &mut out);
+        LocalEvent::write_heard(3, br#"{"peer":"p"}"#, &mut out);
         assert_eq!(out, b"{\"event\":{\"seq\":3,\"peer\":\"p\"}}\n");
     }
 }

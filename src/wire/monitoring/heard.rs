@@ -27,7 +27,7 @@ pub struct Heard<'a> {
     /// What it is about; `None` when it has no key that this program knows.
     pub topic: Option<Topic>,
     /// What there is to count in it.
-    pub tally: Tally,
+    pub tally: MessageCounts,
     /// How many proxies it has passed: messages that two proxies send each other in a circle are ended by it.
     pub hops: u32,
     addresses: Addresses<'a>,
@@ -55,7 +55,7 @@ pub enum HeardError {
 
 /// What is counted of a message, under the names of the original client's metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct MessageCounts {
     /// Bitswap messages.
     pub messages: u64,
     /// Wantlists that were whole.
@@ -137,7 +137,7 @@ impl<'a> Heard<'a> {
                 return Err(HeardError::NoText(key));
             }
         }
-        let (mut tally, mut addresses) = (Tally::default(), Addresses::default());
+        let (mut tally, mut addresses) = (MessageCounts::default(), Addresses::default());
         if let Some(message) = event.get("bitswap_message") {
             let message: BitswapMessage<'a> = serde_json::from_str(message.get())?;
             tally.count_message(&message)?;
@@ -158,7 +158,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Appends the event for our own subscribers: an object with all that it had and the name of its `monitor`, ready for
-    /// [`Own::write_heard`](super::Own::write_heard). With `legacy_addresses` its addresses are written as the original
+    /// [`LocalEvent::write_heard`](super::LocalEvent::write_heard). With `legacy_addresses` its addresses are written as the original
     /// client can read them, and stand in full beside.
     pub fn write(&self, monitor: &str, legacy_addresses: bool, out: &mut Vec<u8>) {
         let changed = if legacy_addresses {
@@ -209,7 +209,7 @@ fn hops(event: &Object<'_>) -> u32 {
     }
 }
 
-impl std::ops::AddAssign for Tally {
+impl std::ops::AddAssign for MessageCounts {
     fn add_assign(&mut self, more: Self) {
         self.messages += more.messages;
         self.wantlists_full += more.wantlists_full;
@@ -227,7 +227,7 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-impl Tally {
+impl MessageCounts {
     fn count_message(&mut self, message: &BitswapMessage<'_>) -> Result<(), HeardError> {
         self.messages += 1;
         self.blocks += message.blocks.len() as u64;
@@ -350,7 +350,7 @@ mod tests {
             (connection.topic, connection.tally.connected, connection.hops),
             (Some(Topic::Bitswap), 1, 0)
         );
-        let expected = Tally {
+        let expected = MessageCounts {
             messages: 1,
             wantlists_incremental: 1,
             want_block: [1, 0],
@@ -359,7 +359,7 @@ mod tests {
             blocks: 1,
             have: 1,
             dont_have: 1,
-            ..Tally::default()
+            ..MessageCounts::default()
         };
         assert_eq!(Heard::read(MESSAGE.as_bytes()).unwrap().tally, expected);
     }

@@ -17,11 +17,11 @@ mod line;
 mod multiaddr;
 mod object;
 
-pub use event::{Own, Said};
+pub use event::{EventDetail, LocalEvent};
 pub use frame::{LENGTH_BYTES, MAX_FRAME_BYTES, Oversized, length_of, split};
 pub use gzip::{Compressor, GzipError, Inflater};
 pub use handshake::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, client_hello, read_hello};
-pub use heard::{Heard, HeardError, Tally};
+pub use heard::{Heard, HeardError, MessageCounts};
 pub use line::line;
 pub use multiaddr::legacy;
 

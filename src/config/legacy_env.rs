@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::address::HostPort;
-use super::fault::{Fault, Place};
-use super::raw::{Node, Table, Value, Written};
+use super::fault::{Fault, Location};
+use super::raw::{Node, RawEntry, RawTable, Value};
 
 /// The prefixes, the newest first: where two are set the newer one counts.
 const PREFIXES: [&str; 3] = ["HYPERDHT_PROM_", "HYPER_DHT_PROM_", "DHT_PROM_"];
@@ -35,14 +35,14 @@ fn known() -> impl Iterator<Item = &'static str> {
 
 /// What is set, without empty values.
 #[derive(Default)]
-pub(super) struct Originals {
+pub(super) struct LegacyEnvironment {
     /// Variables with one of the prefixes that this program does not know.
     unknown: Vec<Arc<str>>,
     /// The variable, its name without the prefix, the rank of its prefix, and its value.
     set: Vec<(Arc<str>, &'static str, usize, String)>,
 }
 
-impl Originals {
+impl LegacyEnvironment {
     /// Keeps a variable if it has one of the prefixes.
     pub(super) fn take(&mut self, name: &str, value: &str) {
         let mut prefixes = PREFIXES.iter().enumerate();
@@ -96,10 +96,10 @@ impl Originals {
     }
 
     /// Lays what is set over what the file says.
-    pub(super) fn apply(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+    pub(super) fn apply(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         for (known, key, instead) in KEYS {
             let Some((name, value)) = self.get(known) else { continue };
-            let at = Place::Variable(name.clone());
+            let at = Location::Variable(name.clone());
             if let Some(table) = root.table_mut(SECTION, &at) {
                 table.take(instead);
                 table.set(text(key, value, at));
@@ -111,23 +111,23 @@ impl Originals {
     }
 
     /// Any of the variables says that this bridge takes the place of one on HyperDHT.
-    fn apply_transport(&self, root: &mut Table) {
+    fn apply_transport(&self, root: &mut RawTable) {
         let Some((name, ..)) = self.set.iter().min_by_key(|(name, ..)| name) else {
             return;
         };
-        let at = Place::Variable(name.clone());
+        let at = Location::Variable(name.clone());
         if let Some(table) = root.table_mut(SECTION, &at) {
-            table.set(Written {
+            table.set(RawEntry {
                 key: TRANSPORT.to_owned(),
                 at: at.clone(),
-                node: Node::new(Value::Flag(true), at),
+                node: Node::new(Value::Bool(true), at),
             });
         }
     }
 
-    fn apply_port(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+    fn apply_port(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         let Some((name, value)) = self.get(DHT_PORT) else { return };
-        let at = Place::Variable(name.clone());
+        let at = Location::Variable(name.clone());
         let Ok(port) = value.parse::<u16>() else {
             let text = "is no port".to_owned();
             faults.push(Fault { place: at, text });
@@ -138,7 +138,7 @@ impl Originals {
                 number: port.into(),
                 octal: false,
             };
-            table.set(Written {
+            table.set(RawEntry {
                 key: "hyperdht_port".to_owned(),
                 at: at.clone(),
                 node: Node::new(value, at),
@@ -147,12 +147,12 @@ impl Originals {
     }
 
     /// Host and port are set apart; what is not set stays as the file has it.
-    fn apply_address(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+    fn apply_address(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         let (host, port) = (self.get(HOST), self.get(PORT));
         let Some(name) = port.or(host).map(|(name, _)| name.clone()) else {
             return;
         };
-        let at = Place::Variable(name);
+        let at = Location::Variable(name);
         let Some(table) = root.table_mut(SECTION, &at) else { return };
         let key = "http_listen";
         let before = table.take(key).and_then(|written| HostPort::parse(written.node.text()?).ok());
@@ -171,8 +171,8 @@ impl Originals {
     }
 }
 
-fn text(key: &str, value: &str, at: Place) -> Written {
-    Written {
+fn text(key: &str, value: &str, at: Location) -> RawEntry {
+    RawEntry {
         key: key.to_owned(),
         at: at.clone(),
         node: Node::new(Value::Text(value.to_owned()), at),

@@ -8,20 +8,20 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::address::{self, HostPort};
-use super::key::{Kind, Wrong};
+use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value};
 use super::secret::Secret;
 use super::units;
 
 /// `true` or `false`.
-pub(super) struct Flag;
+pub(super) struct Bool;
 
-impl Kind for Flag {
+impl ValueType for Bool {
     type Value = bool;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<bool> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<bool> {
         match node.value {
-            Value::Flag(flag) => Some(flag),
+            Value::Bool(flag) => Some(flag),
             _ => wrong.expected(&node, "true or false"),
         }
     }
@@ -32,12 +32,12 @@ impl Kind for Flag {
 }
 
 /// A whole number within a range.
-pub(super) struct Count(pub(super) RangeInclusive<usize>);
+pub(super) struct IntegerRange(pub(super) RangeInclusive<usize>);
 
-impl Kind for Count {
+impl ValueType for IntegerRange {
     type Value = usize;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<usize> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<usize> {
         let Value::Integer { number, .. } = node.value else {
             return wrong.expected(&node, "a whole number");
         };
@@ -53,10 +53,10 @@ impl Kind for Count {
 /// A number of bytes within a range: a number, or a string with a unit.
 pub(super) struct Size(pub(super) RangeInclusive<u64>);
 
-impl Kind for Size {
+impl ValueType for Size {
     type Value = u64;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<u64> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<u64> {
         let bytes = match &node.value {
             Value::Integer { number, .. } => u64::try_from(*number).ok(),
             Value::Text(text) => units::parse_size(text),
@@ -80,10 +80,10 @@ impl Kind for Size {
 /// A number of bytes as [`Size`], where 0 means a default that depends on other keys or on the machine.
 pub(super) struct SizeOrZero(pub(super) RangeInclusive<u64>);
 
-impl Kind for SizeOrZero {
+impl ValueType for SizeOrZero {
     type Value = Option<u64>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<u64>> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Option<u64>> {
         let is_zero = match &node.value {
             Value::Integer { number, .. } => *number == 0,
             Value::Text(text) => units::parse_size(text) == Some(0),
@@ -101,10 +101,10 @@ impl Kind for SizeOrZero {
 }
 
 /// A duration within a range: a number of seconds, or a string with units.
-pub(super) struct Span(pub(super) RangeInclusive<Duration>);
+pub(super) struct DurationRange(pub(super) RangeInclusive<Duration>);
 
-impl Span {
-    fn parse(node: &Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+impl DurationRange {
+    fn parse(node: &Node, wrong: &mut FaultSink<'_>) -> Option<Duration> {
         let span = match &node.value {
             Value::Integer { number, .. } => u64::try_from(*number).ok().map(Duration::from_secs),
             Value::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
@@ -114,7 +114,7 @@ impl Span {
         span.or_else(|| wrong.expected(node, "a number of seconds or a string such as \"90s\", \"500ms\" or \"1h30m\""))
     }
 
-    fn within(&self, span: Duration, node: &Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+    fn within(&self, span: Duration, node: &Node, wrong: &mut FaultSink<'_>) -> Option<Duration> {
         if self.0.contains(&span) {
             return Some(span);
         }
@@ -123,10 +123,10 @@ impl Span {
     }
 }
 
-impl Kind for Span {
+impl ValueType for DurationRange {
     type Value = Duration;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Duration> {
         let span = Self::parse(&node, wrong)?;
         self.within(span, &node, wrong)
     }
@@ -136,18 +136,18 @@ impl Kind for Span {
     }
 }
 
-/// A duration as [`Span`], where 0 stands for something else: never, or a value that follows from other keys.
-pub(super) struct SpanOrZero(pub(super) RangeInclusive<Duration>);
+/// A duration as [`DurationRange`], where 0 stands for something else: never, or a value that follows from other keys.
+pub(super) struct DurationOrZero(pub(super) RangeInclusive<Duration>);
 
-impl Kind for SpanOrZero {
+impl ValueType for DurationOrZero {
     type Value = Option<Duration>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<Duration>> {
-        let span = Span::parse(&node, wrong)?;
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Option<Duration>> {
+        let span = DurationRange::parse(&node, wrong)?;
         if span.is_zero() {
             return Some(None);
         }
-        Span(self.0.clone()).within(span, &node, wrong).map(Some)
+        DurationRange(self.0.clone()).within(span, &node, wrong).map(Some)
     }
 
     fn show(&self, value: &Option<Duration>) -> String {
@@ -155,17 +155,17 @@ impl Kind for SpanOrZero {
     }
 }
 
-fn out_of_range<T>(node: &Node, wrong: &mut Wrong<'_>, found: impl Display, low: impl Display, high: impl Display) -> Option<T> {
+fn out_of_range<T>(node: &Node, wrong: &mut FaultSink<'_>, found: impl Display, low: impl Display, high: impl Display) -> Option<T> {
     wrong.at(&node.at, format!("{found} is out of range, it may be {low} to {high}"))
 }
 
 /// One of a few words, each with its meaning.
 pub(super) struct OneOf<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
-impl<T: Copy + PartialEq> Kind for OneOf<T> {
+impl<T: Copy + PartialEq> ValueType for OneOf<T> {
     type Value = T;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<T> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<T> {
         let word = node.text();
         let found = self.0.iter().find(|(name, _)| Some(*name) == word);
         found.map(|(_, meaning)| *meaning).or_else(|| {
@@ -187,10 +187,10 @@ pub(super) struct Parsed<T> {
     pub(super) parse: fn(&str) -> Result<T, String>,
 }
 
-impl<T: Display> Kind for Parsed<T> {
+impl<T: Display> ValueType for Parsed<T> {
     type Value = T;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<T> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<T> {
         let Some(text) = node.text() else {
             return wrong.expected(&node, self.expected);
         };
@@ -223,10 +223,10 @@ pub(super) const TEXT: Parsed<String> = Parsed {
 /// The path of a file.
 pub(super) struct FilePath;
 
-impl Kind for FilePath {
+impl ValueType for FilePath {
     type Value = PathBuf;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<PathBuf> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<PathBuf> {
         match node.text() {
             Some("") => wrong.at(&node.at, "a path is empty"),
             Some(text) if text.contains('\0') => wrong.at(&node.at, "a path cannot hold a NUL"),
@@ -243,10 +243,10 @@ impl Kind for FilePath {
 /// As another kind, where an empty string stands for nothing.
 pub(super) struct OrEmpty<K>(pub(super) K);
 
-impl<K: Kind> Kind for OrEmpty<K> {
+impl<K: ValueType> ValueType for OrEmpty<K> {
     type Value = Option<K::Value>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Self::Value> {
         if node.text() == Some("") {
             return Some(None);
         }
@@ -261,10 +261,10 @@ impl<K: Kind> Kind for OrEmpty<K> {
 /// A string that is never shown.
 pub(super) struct SecretText;
 
-impl Kind for SecretText {
+impl ValueType for SecretText {
     type Value = Secret;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Secret> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Secret> {
         let secret = node.text().map(Secret::new);
         secret.or_else(|| wrong.at(&node.at, "expected a string"))
     }
@@ -280,31 +280,31 @@ impl Kind for SecretText {
 
 /// A list, each of whose values is of one kind. Every value's faults are told, and what is sound can still be checked further.
 pub(super) struct ListOf<K> {
-    pub(super) kind: K,
+    pub(super) item: K,
     /// What is expected, for values that are no list.
     pub(super) expected: &'static str,
     /// Whether one value may stand for a list of it alone.
     pub(super) or_single: bool,
 }
 
-impl<K: Kind> Kind for ListOf<K> {
+impl<K: ValueType> ValueType for ListOf<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Self::Value> {
         match node.value {
-            Value::List(items) => Some(items.into_iter().filter_map(|item| self.kind.read(item, wrong)).collect()),
-            Value::Text(_) if self.or_single => Some(vec![self.kind.read(node, wrong)?]),
+            Value::List(items) => Some(items.into_iter().filter_map(|item| self.item.read(item, wrong)).collect()),
+            Value::Text(_) if self.or_single => Some(vec![self.item.read(node, wrong)?]),
             _ => wrong.expected(&node, self.expected),
         }
     }
 
     fn show(&self, value: &Self::Value) -> String {
-        let items: Vec<String> = value.iter().map(|item| self.kind.show(item)).collect();
+        let items: Vec<String> = value.iter().map(|item| self.item.show(item)).collect();
         format!("[{}]", items.join(", "))
     }
 
     fn identity(&self, value: &Self::Value) -> String {
-        let items: Vec<String> = value.iter().map(|item| self.kind.identity(item)).collect();
+        let items: Vec<String> = value.iter().map(|item| self.item.identity(item)).collect();
         format!("[{}]", items.join(", "))
     }
 }
