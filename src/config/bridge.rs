@@ -23,11 +23,11 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// `[bridge]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeConfig {
-    /// `http_listen`: where Prometheus asks.
+    /// `http_listen`: the HTTP address for Prometheus.
     pub http_listen: HostPort,
-    /// `quic_listen`: where proxies register.
+    /// `quic_listen`: the UDP address for registrations.
     pub quic_listen: Option<HostPort>,
-    /// `hyperdht`: whether proxies register by key alone, too.
+    /// `hyperdht`: whether proxies can also register over HyperDHT.
     pub hyperdht: bool,
     /// `hyperdht_port`: the UDP port of the bridge's node; 0: any.
     pub hyperdht_port: u16,
@@ -63,7 +63,7 @@ impl BridgeConfig {
         let key_file = t.restart_only("key_file").or(None, OrEmpty(FilePath));
         let key_seed = t.restart_only("key_seed").optional(SecretText);
         t.require(&["key_file", "key_seed"], key_file.is_none() || key_seed.is_none(), || {
-            "one of \"key_seed\" and \"key_file\" is enough".to_owned()
+            "set only one of \"key_seed\" and \"key_file\"".to_owned()
         });
         let sound = key_seed.as_ref().is_none_or(|seed| seed.expose().parse::<Seed>().is_ok());
         t.require(&["key_seed"], sound, || {

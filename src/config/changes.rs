@@ -1,13 +1,13 @@
-//! What differs between two configurations, and whether a running proxy can take it up.
+//! Differences between two configurations, split by whether a reload applies them.
 
 use super::{EventsConfig, ExpositionConfig, HttpConfig, ReceiverConfig, Settings, StoreConfig};
 
-/// The keys whose values differ, each as `section.key`.
+/// Keys with different values, each as `section.key`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Those that a reload takes up.
+    /// Keys that a reload applies.
     pub reloaded: Vec<String>,
-    /// Those that need a restart.
+    /// Keys that need a restart.
     pub needs_restart: Vec<String>,
 }
 
@@ -22,7 +22,11 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
             "settings are always read in the same order"
         );
         if old.identity != new.identity {
-            let list = if new.live { &mut out.reloaded } else { &mut out.needs_restart };
+            let list = if new.reloadable {
+                &mut out.reloaded
+            } else {
+                &mut out.needs_restart
+            };
             list.push(new.path());
         }
     }
@@ -30,7 +34,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
 }
 
 impl Settings {
-    /// The settings in force after a running proxy has taken up new ones: keys that need a restart keep their values.
+    /// The settings in force after a reload: keys that need a restart keep their values.
     #[must_use]
     pub fn with_reloaded(&self, new: Self) -> Self {
         let old = self.clone();
@@ -67,7 +71,7 @@ impl Settings {
             p2p: old.p2p,
             bridge: old.bridge,
             hyperdht: old.hyperdht,
-            entries: entries.map(|(old, new)| if new.live { new } else { old }).collect(),
+            entries: entries.map(|(old, new)| if new.reloadable { new } else { old }).collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The environment's say: the variable that names the file, and variables that override single keys.
+//! Environment variables: the one that names the file, and those that override single keys.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use super::syntax;
 /// Names the configuration file where the command line does not.
 pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
 
-/// What every override begins with. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
+/// The prefix of every override. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
 pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
 
 /// The variable of the original one-shot metrics server, for `events.use_explicit_timestamps`.
 pub(super) const EXPLICIT_TIMESTAMPS_VARIABLE: &str = "USE_EXPLICIT_TIMESTAMPS";
 
-/// What the environment says about the configuration. Made from pairs, so that nothing in here reads the process's own.
+/// The variables that concern the configuration. Built from pairs, so that nothing here reads the environment of the process.
 #[derive(Default)]
 pub struct Environment {
     file: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Keeps what concerns the configuration; give it `std::env::vars_os()`.
+    /// Keeps the variables that concern the configuration; pass `std::env::vars_os()`.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut out = Self::default();
         for (name, value) in pairs {
@@ -59,19 +59,19 @@ impl Environment {
             .collect()
     }
 
-    /// What is to be warned about: variables with a prefix of the originals that this program does not know.
+    /// Warnings about unknown variables with a prefix of the replaced HyperDHT programs.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.legacy_env.warnings()
     }
 
-    /// The log level that the environment of the originals asks for, as a filter.
+    /// The log level that `LOG_LEVEL` of the replaced HyperDHT programs names, as a filter.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {
         self.legacy_env.log_level()
     }
 
-    /// Lays the overrides over what the file says.
+    /// Applies the overrides to the table of the file.
     pub(super) fn apply(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         self.legacy_env.apply(root, faults);
         let mut seen: Vec<(String, String, &str)> = Vec::new();
@@ -80,7 +80,7 @@ impl Environment {
             match read(name, value, &at) {
                 Ok((section, key, node)) => {
                     if let Some((.., first)) = seen.iter().find(|(s, k, _)| *s == section && *k == key) {
-                        let text = format!("sets the same key as {first}");
+                        let text = format!("{first} sets the same key; remove one of them");
                         faults.push(Fault { place: at, text });
                         continue;
                     }
@@ -95,7 +95,7 @@ impl Environment {
     }
 }
 
-/// `true` or `false` in any case, as the original took it.
+/// `true` or `false` in upper or lower case, as in the original.
 fn explicit_timestamps(value: &OsString, at: &Location) -> Result<(String, String, Node), String> {
     let text = value.to_string_lossy();
     let flag = [true, false].into_iter().find(|flag| text.eq_ignore_ascii_case(&flag.to_string()));
@@ -104,7 +104,7 @@ fn explicit_timestamps(value: &OsString, at: &Location) -> Result<(String, Strin
     Ok(("events".to_owned(), "use_explicit_timestamps".to_owned(), node))
 }
 
-/// Takes a variable apart: the section, the key, and the value (as TOML where it is that, else as a string).
+/// Splits a variable into section, key and value (TOML if it parses as such, otherwise a string).
 fn read(name: &str, value: &OsString, at: &Location) -> Result<(String, String, Node), String> {
     if name == EXPLICIT_TIMESTAMPS_VARIABLE {
         return explicit_timestamps(value, at);
@@ -114,7 +114,7 @@ fn read(name: &str, value: &OsString, at: &Location) -> Result<(String, String, 
         .split_once("__")
         .filter(|(section, key)| !section.is_empty() && !key.is_empty())
     else {
-        return Err("names no section and key, as EXPORTER_PROXY__RECEIVER__FORMAT does".to_owned());
+        return Err("expected EXPORTER_PROXY__SECTION__KEY, e.g. EXPORTER_PROXY__RECEIVER__FORMAT".to_owned());
     };
     let Some(text) = value.to_str() else {
         return Err("the value is not UTF-8".to_owned());

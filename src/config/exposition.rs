@@ -1,10 +1,10 @@
-//! `[exposition]`: how what is remembered is handed out.
+//! `[exposition]`: merging and rendering of the metrics of apps.
 
 use super::label;
 use super::reader::Section;
 use super::value_types::{Bool, OneOf, Parsed};
 
-/// How applications' metrics are put together.
+/// Merging of the metrics of apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpositionMode {
     /// Families are merged across apps.
@@ -13,10 +13,10 @@ pub enum ExpositionMode {
     Raw,
 }
 
-/// What becomes of the very same series from two apps.
+/// Handling of a series that two apps have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duplicates {
-    /// Both are handed out, told apart by a label.
+    /// Both are exposed, distinguished by a label.
     Label,
     /// The newest update wins.
     Latest,
@@ -42,7 +42,7 @@ impl ExpositionConfig {
         t.require(
             &["mode", "app_label"],
             app_label.is_empty() || mode == ExpositionMode::Merge,
-            || "\"app_label\" has no effect with mode = \"raw\", which hands bytes out as they came".to_owned(),
+            || "\"app_label\" has no effect with mode = \"raw\", which exposes bytes unchanged".to_owned(),
         );
         Self {
             mode,

@@ -1,13 +1,13 @@
-//! Faults: what is wrong with a configuration, and where, all of them at once.
+//! Faults of a configuration with their locations, reported all at once.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// How alike (Jaro-Winkler, 0 to 1) an unknown name must be to a known one to be offered as what was meant: below this, guesses mislead.
+/// Least similarity (Jaro-Winkler, 0 to 1) at which a known name is suggested for an unknown one: below it, suggestions mislead.
 const CLOSE_ENOUGH: f64 = 0.84;
 
-/// Where a setting was written.
+/// Location of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Location {
     /// In the file as a whole: it is missing, unreadable, too large.
@@ -33,16 +33,16 @@ impl Location {
     }
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where it stands.
+    /// Its location.
     pub(super) place: Location,
-    /// What is wrong, and what would be right. Never holds a secret.
+    /// The reason and the correction. Never holds a secret.
     pub(super) text: String,
 }
 
-/// All that is wrong with a configuration; prints as one line a fault, each with its place.
+/// All faults of a configuration; prints one fault per line, each with its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults {
     file: String,

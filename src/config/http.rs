@@ -1,4 +1,4 @@
-//! `[http]`: who may do what on the HTTP port.
+//! `[http]`: access control of the HTTP port.
 
 use ipnet::IpNet;
 
@@ -9,9 +9,9 @@ use super::value_types::{Bool, ListOf, NETWORK, Parsed};
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `write_from`: the networks from which pushes and deletions are taken; none: from nowhere.
+    /// `write_from`: networks that are allowed to push and delete; empty: none.
     pub write_from: Vec<IpNet>,
-    /// `trusted_proxies`: the networks whose X-Forwarded-For and X-Real-Ip are believed.
+    /// `trusted_proxies`: networks of reverse proxies, from which X-Forwarded-For and X-Real-Ip are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,

@@ -18,10 +18,10 @@ impl HyperdhtConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let bootstrap = t.restart_only("bootstrap").or(Vec::new(), NODES);
         t.require(&["bootstrap"], bootstrap.len() <= MAX_BOOTSTRAP, || {
-            format!("{} nodes are too many, at most {MAX_BOOTSTRAP} are asked", bootstrap.len())
+            format!("{} nodes exceed the maximum of {MAX_BOOTSTRAP}", bootstrap.len())
         });
         t.require(&["bootstrap"], bootstrap.iter().all(|node| node.port() != 0), || {
-            "a node's port is 0".to_owned()
+            "the port of a node must not be 0".to_owned()
         });
         Self { bootstrap }
     }

@@ -1,31 +1,31 @@
-//! One key being read: its kind, its default, its faults.
+//! Reading of one key: its type, its default, its faults.
 
 use super::fault::Location;
 use super::raw::Node;
 use super::reader::{KeyEntry, ReaderOutput, Section};
 use super::secret::Secret;
 
-/// What a key's value may be: how it is read and how it is shown.
+/// Type of a key's value: reads and displays it.
 pub(super) trait ValueType {
-    /// What the program uses.
+    /// The value as used by the program.
     type Value;
 
-    /// Makes sense of what was written, or says to `wrong` why it makes none.
-    fn read(&self, node: Node, wrong: &mut FaultSink<'_>) -> Option<Self::Value>;
+    /// Converts the written value, or reports the reason to `faults`.
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Self::Value>;
 
-    /// The value as people may see it.
+    /// The value for display.
     fn show(&self, value: &Self::Value) -> String;
 
-    /// The value whole, for telling whether it changed; differs from [`ValueType::show`] where that masks something.
+    /// The value for comparison; differs from [`ValueType::show`] where that masks something.
     fn identity(&self, value: &Self::Value) -> String {
         self.show(value)
     }
 }
 
-/// Takes the faults of one key.
+/// Collector of the faults of one key.
 pub(super) struct FaultSink<'n> {
     pub(super) notes: &'n mut ReaderOutput,
-    /// The key and the table that it stands in.
+    /// The key and its table.
     what: String,
 }
 
@@ -37,13 +37,13 @@ impl FaultSink<'_> {
         None
     }
 
-    /// The fault of a value that is of another kind than `expected`.
+    /// The fault of a value of the wrong type.
     pub(super) fn expected<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
         self.at(&node.at, format!("expected {expected}, found {}", node.found()))
     }
 }
 
-/// A key that was named and waits to be told its kind.
+/// A named key before its type is given.
 pub(super) struct Key<'s, 'r> {
     section: &'s mut Section<'r>,
     node: Option<Node>,
@@ -75,7 +75,7 @@ impl<'s, 'r> Key<'s, 'r> {
     /// The key's value; a fault of the table where it is left out.
     pub(super) fn required<K: ValueType>(self, kind: K) -> Option<K::Value> {
         if self.node.is_none() {
-            let text = format!("{} lacks \"{}\"", self.section.title, self.entry.key);
+            let text = format!("{} needs \"{}\"", self.section.title, self.entry.key);
             let at = self.section.at.clone();
             self.section.notes.fault(&at, text);
         }

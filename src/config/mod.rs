@@ -1,9 +1,8 @@
 //! Text to settings: a file and the environment in, [`Settings`] or every fault out.
 //!
-//! What is written and what is used are two things. `raw` tables keep what was written, with the place of each value; the
-//! structs of the sections (one file each) hold what the program uses, with nothing optional that is mandatory in life.
-//! Between them stands a declarative reader: a section names each of its keys once, with its kind and its default, and from
-//! that follow unknown keys and the nearest known one, types and ranges, what a reload takes up, and what `check` shows.
+//! `raw` tables hold the settings as written, with the location of each value; the structs of the sections (one file each) hold the
+//! settings as used. A declarative reader connects them: a section names each of its keys once, with its type and its default. Unknown
+//! keys and suggestions for them, types and ranges, reloading, and the output of `check` follow from that.
 //!
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
@@ -67,23 +66,23 @@ use reader::{ConfigReader, KeyEntry, ReaderOutput};
 /// All settings, checked, as the program uses them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The process, and where it is scraped.
+    /// The process, and the addresses of HTTP.
     pub exporter: ExporterConfig,
     /// The sockets on which applications hand in metrics.
     pub receiver: ReceiverConfig,
     /// The exporters that are polled.
     pub poll_external: PollConfig,
-    /// How much is remembered, and for how long.
+    /// Limits of the store, and persistence.
     pub store: StoreConfig,
-    /// How it is handed out.
+    /// Merging and rendering.
     pub exposition: ExpositionConfig,
-    /// Who may do what over HTTP.
+    /// Access control of the HTTP port.
     pub http: HttpConfig,
     /// One-shot events.
     pub events: EventsConfig,
     /// The monitoring stream.
     pub stream: StreamConfig,
-    /// The IPFS nodes whose peers are asked for.
+    /// The IPFS nodes that are polled for their peers.
     pub ipfs: Vec<IpfsNode>,
     /// The links over which bridges scrape us, where they are enabled.
     pub p2p: Option<P2pConfig>,
@@ -95,18 +94,17 @@ pub struct Settings {
     entries: Vec<KeyEntry>,
 }
 
-/// Settings and where they came from.
+/// Settings and their origin.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// Where they came from.
+    /// Their origin.
     pub source: ConfigOrigin,
 }
 
 impl Loaded {
-    /// Faults that show only on this machine, such as a file that is not there, each with the key that it is about. `None` where there
-    /// are none.
+    /// Converts faults that only this machine shows, such as a missing file, given with their keys. `None` if there are none.
     #[must_use]
     pub fn faults(&self, found: Vec<(&'static str, String)>) -> Option<Faults> {
         let entries = &self.settings.entries;
@@ -130,8 +128,8 @@ fn file_name(file: Option<&Path>) -> String {
     file.map_or("configuration".to_owned(), |path| path.display().to_string())
 }
 
-/// Finds, reads and checks the configuration. The file is `named` (the command line's `--config`), else what the
-/// environment names, else `./config.toml`, else `/etc/exporter-proxy/config.toml`, else there is none and defaults hold.
+/// Finds, reads and checks the configuration. The file is `named` (the command line's `--config`), otherwise the one that the
+/// environment names, otherwise `./config.toml`, otherwise `/etc/exporter-proxy/config.toml`; without any, defaults apply.
 ///
 /// # Errors
 /// Every fault of the file and of the environment. A named file that cannot be read is a fault, and so is an unnamed one
@@ -147,7 +145,7 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, F
     })
 }
 
-/// Reads settings from `text`, with the environment's overrides; `name` is what faults call the text.
+/// Reads settings from `text`, with the overrides of the environment; `name` stands for the text in faults.
 ///
 /// # Errors
 /// Every fault of the text and of the environment.
@@ -185,7 +183,7 @@ impl Settings {
         (settings, notes.faults)
     }
 
-    /// What no section can see by itself.
+    /// Checks that concern more than one section.
     fn check_across(&self, notes: &mut ReaderOutput) {
         let polled = self.poll_external.endpoints.iter().map(|endpoint| &endpoint.name);
         let both = self
@@ -194,7 +192,10 @@ impl Settings {
             .map(|node| &node.name)
             .find(|name| polled.clone().any(|other| other == *name));
         notes.require(&[("poll_external", "other_scrape_endpoints"), ("", "ipfs")], both.is_none(), || {
-            format!("an endpoint and an IPFS node are both called {}", both.map_or("", AppName::as_str))
+            format!(
+                "an endpoint and an IPFS node are both named \"{}\"; give one of them a \"name\"",
+                both.map_or("", AppName::as_str)
+            )
         });
         self.check_addresses(notes);
     }
@@ -205,7 +206,7 @@ impl Settings {
         self.entries.iter().any(|entry| entry.section == section && entry.place.is_some())
     }
 
-    /// Returns true if another listener has the port of this one for IPv4, which a listener on `[::]` then has to leave to it.
+    /// Returns true if another listener has the same port for IPv4, so that a listener on `[::]` must be for IPv6 only.
     #[must_use]
     pub fn shares_port_with_ipv4(&self, address: &HostPort) -> bool {
         let all = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
@@ -213,7 +214,7 @@ impl Settings {
         address.port() != 0 && all.any(|other| other.port() == address.port() && other.is_ipv4())
     }
 
-    /// That no two listeners want the same address.
+    /// Reports listeners with the same address.
     fn check_addresses(&self, notes: &mut ReaderOutput) {
         for stream in &self.stream.listen_addresses {
             let others = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
@@ -225,7 +226,7 @@ impl Settings {
             ];
             notes.require(&keys, other.is_none(), || {
                 let other = other.map(ToString::to_string).unwrap_or_default();
-                format!("the stream's {stream} and {other} cannot both be listened on")
+                format!("{stream} of the stream and {other} conflict: both cannot be bound")
             });
         }
         let Some(tcp) = &self.receiver.tcp else { return };
@@ -233,7 +234,7 @@ impl Settings {
         let keys = [("exporter", "scrape_expose_endpoint"), ("receiver", "receiver_tcp_socket")];
         notes.require(&keys, collision.is_none(), || {
             let scrape = collision.map(ToString::to_string).unwrap_or_default();
-            format!("the receiver's {tcp} and the scrape address {scrape} cannot both be listened on")
+            format!("the receiver {tcp} and the scrape address {scrape} conflict: both cannot be bound")
         });
     }
 }

@@ -18,7 +18,7 @@ const MAX_BRIDGES: usize = 64;
 /// Each is looked up at every handshake; people and bridges are few.
 const MAX_ALLOWED: usize = 10_000;
 
-/// Where a shared secret stands.
+/// Location of a shared secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// In a file, read at start.
@@ -38,20 +38,20 @@ pub struct P2pConfig {
     pub service: String,
     /// `hostname`; `None`: the system's.
     pub hostname: Option<String>,
-    /// `secret` or `secret_file`; there where there are bridges.
+    /// `secret` or `secret_file`; set if there are bridges.
     pub secret: Option<SecretSource>,
-    /// `listen`: where scrapers may dial us.
+    /// `listen`: the UDP address for scrapers.
     pub listen: Option<HostPort>,
-    /// `allow`: who may, besides the bridges.
+    /// `allow`: keys of scrapers besides the bridges.
     pub allow: Vec<PublicKey>,
-    /// `bridges`: where we register.
+    /// `bridges`: registration targets.
     pub bridges: Vec<LinkAddress>,
     /// `register_interval`.
     pub register_interval: Duration,
 }
 
 impl P2pConfig {
-    /// `None` unless it is enabled; what is written is checked in any case.
+    /// `None` unless it is enabled; the keys are checked in any case.
     pub(super) fn read(t: &mut Section<'_>) -> Option<Self> {
         let enabled = t.restart_only("enabled").or(false, Bool);
         let p2p = Self {
@@ -74,10 +74,10 @@ impl P2pConfig {
     fn check(&self, t: &mut Section<'_>, enabled: bool) {
         let (bridges, allowed) = (self.bridges.len(), self.allow.len());
         t.require(&["bridges"], bridges <= MAX_BRIDGES, || {
-            format!("{bridges} bridges are too many, at most {MAX_BRIDGES} are registered with")
+            format!("{bridges} bridges exceed the maximum of {MAX_BRIDGES}")
         });
         t.require(&["allow"], allowed <= MAX_ALLOWED, || {
-            format!("{allowed} keys are too many, at most {MAX_ALLOWED} are let in")
+            format!("{allowed} keys exceed the maximum of {MAX_ALLOWED}")
         });
         let twice = self
             .bridges
@@ -89,22 +89,22 @@ impl P2pConfig {
             HyperdhtError::Disabled.to_string()
         });
         t.require(&["bridges"], twice.is_none(), || {
-            "two of the \"bridges\" have the same key".to_owned()
+            "two of \"bridges\" have the same key; remove one".to_owned()
         });
         t.require(
             &["enabled", "bridges", "secret", "secret_file"],
             !enabled || bridges == 0 || self.secret.is_some(),
-            || "\"bridges\" want a shared secret: set \"secret_file\" or \"secret\"".to_owned(),
+            || "p2p.bridges needs p2p.secret_file".to_owned(),
         );
         t.require(
             &["enabled", "bridges", "listen"],
             !enabled || bridges > 0 || self.listen.is_some(),
-            || "\"enabled\" needs \"bridges\" to register with, or \"listen\" for scrapers to dial".to_owned(),
+            || "\"enabled\" needs \"bridges\" to register at, or \"listen\" for scrapers".to_owned(),
         );
         t.require(
             &["listen", "allow", "bridges"],
             self.listen.is_none() || bridges + allowed > 0,
-            || "\"listen\" lets nobody in without \"bridges\" or keys in \"allow\"".to_owned(),
+            || "\"listen\" accepts no peer without \"bridges\" or keys in \"allow\"".to_owned(),
         );
     }
 }
@@ -114,7 +114,7 @@ pub(super) fn secret(t: &mut Section<'_>) -> Option<SecretSource> {
     let file = t.restart_only("secret_file").or(None, OrEmpty(FilePath));
     let given = t.restart_only("secret").optional(SecretText);
     t.require(&["secret", "secret_file"], file.is_none() || given.is_none(), || {
-        "one of \"secret\" and \"secret_file\" is enough".to_owned()
+        "set only one of \"secret\" and \"secret_file\"".to_owned()
     });
     let sound = given.as_ref().is_none_or(|secret| secret.expose().parse::<SharedSecret>().is_ok());
     t.require(&["secret"], sound, || {
@@ -135,7 +135,7 @@ const NAME: Parsed<String> = Parsed {
         let sound = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
         let wrong = || {
             format!(
-                "{} is no name of 1 to {MAX_NAME_BYTES} bytes without control characters",
+                "{} is not a valid name (1 to {MAX_NAME_BYTES} bytes, no control characters)",
                 quoted(text)
             )
         };

@@ -1,6 +1,6 @@
-//! Settings as written: values with the place where each of them stands, before anybody asks what they mean.
+//! Settings as written: values with their locations, before they are interpreted.
 //!
-//! Nothing here can be printed with `{:?}`: what is written may be a secret.
+//! Nothing here implements `Debug`: a value may be a secret.
 
 use super::fault::Location;
 
@@ -21,29 +21,29 @@ pub(super) enum Value {
     Table(RawTable),
 }
 
-/// A value and where it stands.
+/// A value and its location.
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) at: Location,
-    /// The value of an environment variable as it was given: where a text is expected, `42` is one.
+    /// The value of an environment variable as given: if text is expected, `42` is text.
     pub(super) verbatim: Option<String>,
 }
 
-/// A key, where it stands, and its value.
+/// A key, its location and its value.
 pub(super) struct RawEntry {
     pub(super) key: String,
     pub(super) at: Location,
     pub(super) node: Node,
 }
 
-/// Keys and values in no particular order; no key stands twice.
+/// Keys and values in no particular order, without duplicates.
 #[derive(Default)]
 pub(super) struct RawTable {
     entries: Vec<RawEntry>,
 }
 
 impl RawTable {
-    /// Of entries whose keys are known to differ.
+    /// Builds a table of entries with distinct keys.
     pub(super) fn of(entries: Vec<RawEntry>) -> Self {
         Self { entries }
     }
@@ -60,12 +60,12 @@ impl RawTable {
         Some(self.entries.swap_remove(at))
     }
 
-    /// What was not taken.
+    /// The entries that were not taken.
     pub(super) fn into_remaining(self) -> Vec<RawEntry> {
         self.entries
     }
 
-    /// The table under `key`, made if there is none; `None` where something else stands.
+    /// The table under `key`, created if missing; `None` if the value is not a table.
     pub(super) fn table_mut(&mut self, key: &str, at: &Location) -> Option<&mut Self> {
         if !self.entries.iter().any(|entry| entry.key == key) {
             let node = Node::new(Value::Table(Self::default()), at.clone());
@@ -88,7 +88,7 @@ impl Node {
         Self { value, at, verbatim: None }
     }
 
-    /// The value as text: a string, or whatever scalar an environment variable holds.
+    /// The value as text: a string, or any scalar of an environment variable.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -97,7 +97,7 @@ impl Node {
         }
     }
 
-    /// What was found, for faults: the kind, and a scalar's value cut to a readable length.
+    /// Description of the value for faults: its type, or a scalar cut to a readable length.
     pub(super) fn found(&self) -> String {
         match &self.value {
             Value::Text(text) => quoted(text),

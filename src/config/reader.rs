@@ -1,25 +1,25 @@
-//! The declarative reader: a section's keys are named once, where they are read, and everything else follows from that:
-//! defaults, unknown keys, types and ranges, what a reload takes up, and what `check` shows.
+//! The declarative reader: a section names each key once, and defaults, unknown keys, types and ranges, reloading, and the output
+//! of `check` follow from that.
 
 use super::fault::{Fault, Location, nearest};
 use super::key::Key;
 use super::raw::{Node, RawEntry, RawTable, Value};
 use super::secret::Secret;
 
-/// What is known of one key after reading.
+/// One key after reading.
 #[derive(Debug, Clone)]
 pub(super) struct KeyEntry {
     pub(super) section: &'static str,
     pub(super) key: &'static str,
-    /// Whether a reload takes up a change; otherwise it needs a restart.
-    pub(super) live: bool,
-    /// The value as it may be shown.
+    /// True if a reload applies a change; otherwise it needs a restart.
+    pub(super) reloadable: bool,
+    /// The value for display.
     pub(super) shown: String,
-    /// The value whole, secrets included: equal where the settings are equal.
+    /// The value for comparison, secrets included.
     pub(super) identity: Secret,
-    /// Where it was set; `None` where the default holds.
+    /// Location of the setting; `None` for the default.
     pub(super) place: Option<Location>,
-    /// Whether what was written could not be used.
+    /// True if the written value is faulty.
     pub(super) faulty: bool,
 }
 
@@ -33,7 +33,7 @@ impl KeyEntry {
     }
 }
 
-/// A key or section that nobody asked for.
+/// An unknown key or section.
 struct Unknown {
     title: String,
     key: String,
@@ -42,10 +42,10 @@ struct Unknown {
     known: Vec<&'static str>,
 }
 
-/// What reading brings to light, beside the settings.
+/// Faults and keys that were found while reading.
 #[derive(Default)]
 pub(super) struct ReaderOutput {
-    /// Whether parts of the text could not be read, so that a key that seems left out may have been set.
+    /// True if parts of the text could not be parsed, so that a key that seems missing may have been set.
     partial: bool,
     pub(super) faults: Vec<Fault>,
     unknown: Vec<Unknown>,
@@ -57,8 +57,8 @@ impl ReaderOutput {
         self.faults.push(Fault { place: at.clone(), text });
     }
 
-    /// A check across sections: a fault where it does not hold, at the last of `keys` that was set.
-    /// Skipped where one of them is faulty already, for then its value means nothing.
+    /// Checks a condition across sections: reports a fault at the last of `keys` that was set if it does not hold.
+    /// Skipped if one of them is faulty already, since its value is unknown then.
     pub(super) fn require(&mut self, keys: &[(&str, &str)], holds: bool, text: impl FnOnce() -> String) {
         let concerned: Vec<&KeyEntry> = self.entries.iter().filter(|e| keys.contains(&(e.section, e.key))).collect();
         if let (false, Some(at)) = (holds, self.fault_location(&concerned, &Location::File)) {
@@ -66,7 +66,7 @@ impl ReaderOutput {
         }
     }
 
-    /// Where a fault between keys is shown: at the last one that was set. `None` where the value of one of them is not known.
+    /// Location for a fault between keys: the last one that was set. `None` if the value of one of them is unknown.
     fn fault_location(&self, concerned: &[&KeyEntry], whole: &Location) -> Option<Location> {
         let set = concerned.iter().rev().find_map(|entry| entry.place.as_ref());
         let unknown = |entry: &&KeyEntry| entry.faulty || (self.partial && entry.place.is_none());
@@ -78,7 +78,7 @@ impl ReaderOutput {
             let elsewhere = self.entries.iter().find(|entry| entry.key == key);
             let hint = match (nearest(&key, &known), elsewhere) {
                 (Some(near), _) => format!("; did you mean \"{near}\"?"),
-                (None, Some(entry)) => format!("; did you mean the one in [{}]?", entry.section),
+                (None, Some(entry)) => format!("; did you mean the key of [{}]?", entry.section),
                 (None, None) => String::new(),
             };
             self.fault(&at, format!("unknown key \"{key}\" in {title}{hint}"));
@@ -94,7 +94,7 @@ pub(super) struct ConfigReader {
 }
 
 impl ConfigReader {
-    /// Over what was written, with the faults that were found in its syntax.
+    /// Creates a reader of a parsed file, with its syntax faults.
     pub(super) fn new(root: RawTable, faults: Vec<Fault>) -> Self {
         let notes = ReaderOutput {
             partial: !faults.is_empty(),
@@ -108,7 +108,7 @@ impl ConfigReader {
         }
     }
 
-    /// Reads one section; one that is left out is empty.
+    /// Reads one section; a missing one is empty.
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         self.sections.push(name);
         let (table, at) = match self.root.take(name) {
@@ -129,7 +129,7 @@ impl ConfigReader {
         out
     }
 
-    /// Reads what stands at the root itself as a list of tables, `[[name]]`.
+    /// Reads a list of tables at the root, `[[name]]`.
     pub(super) fn tables<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         self.sections.push(name);
         let table = RawTable::of(self.root.take(name).into_iter().collect());
@@ -140,7 +140,7 @@ impl ConfigReader {
         out
     }
 
-    /// Ends the reading: what was not asked for is a fault.
+    /// Finishes reading and reports unknown keys and sections.
     pub(super) fn finish(mut self) -> ReaderOutput {
         for RawEntry { key, at, node } in self.root.into_remaining() {
             let text = if matches!(node.value, Value::Table(_) | Value::List(_)) {
@@ -149,7 +149,7 @@ impl ConfigReader {
             } else {
                 let home = self.notes.entries.iter().find(|entry| entry.key == key);
                 let hint = home.map(|entry| format!("; it belongs under [{}]", entry.section));
-                format!("key \"{key}\" stands outside of every section{}", hint.unwrap_or_default())
+                format!("key \"{key}\" is outside of any section{}", hint.unwrap_or_default())
             };
             self.notes.fault(&at, text);
         }
@@ -164,7 +164,7 @@ pub(super) struct Section<'r> {
     name: &'static str,
     pub(super) title: String,
     table: RawTable,
-    /// Where the table itself stands.
+    /// Location of the table itself.
     pub(super) at: Location,
     pub(super) entries: Vec<KeyEntry>,
 }
@@ -181,7 +181,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Reads a table that is a value, such as one of a list; `title` says in faults what it is.
+    /// Reads a table that is a value, such as an item of a list; `title` names it in faults.
     pub(super) fn inner<T>(
         notes: &mut ReaderOutput,
         title: &str,
@@ -195,22 +195,22 @@ impl<'r> Section<'r> {
         out
     }
 
-    /// A key whose change a reload takes up.
+    /// A key that a reload applies.
     pub(super) fn reloadable(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, true)
     }
 
-    /// A key whose change needs a restart.
+    /// A key that needs a restart.
     pub(super) fn restart_only(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, false)
     }
 
-    fn key(&mut self, name: &'static str, live: bool) -> Key<'_, 'r> {
+    fn key(&mut self, name: &'static str, reloadable: bool) -> Key<'_, 'r> {
         let node: Option<Node> = self.table.take(name).map(|written| written.node);
         let entry = KeyEntry {
             section: self.name,
             key: name,
-            live,
+            reloadable,
             shown: String::new(),
             identity: Secret::new(""),
             place: node.as_ref().map(|node| node.at.clone()),
