@@ -1,5 +1,5 @@
 //! Generates the Rust side of the schemas in `schema/` from the stored output of the Cap'n Proto compiler
-//! (`schema/*.request`, made by `scripts/schema`), so that no `capnp` tool is needed to build.
+//! (`schema/*.request`, made by `scripts/generate/schema`), so that no `capnp` tool is needed to build.
 
 use std::error::Error;
 use std::fs::File;

@@ -1,14 +1,11 @@
 //! How fast a text becomes an index, everything parsed and checked: bytes and series per second on one core.
 
-mod workload;
-
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use exporter_proxy::exposition::{Exposition, check};
 use exporter_proxy::model::Syntax;
-
-use workload::{Order, Workload};
+use exporter_proxy_workload::{Order, Workload};
 
 fn main() {
     divan::main();

@@ -1,8 +1,6 @@
 //! How fast applications are merged and rendered: a push (parsing apart), an answer with and without changes since the last one, and what
 //! it takes to make it gzip. "18 MB" is 1,000 apps of 100 series; the number is how many of a hundred families all apps share.
 
-mod workload;
-
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -10,23 +8,22 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use exporter_proxy::exposition::Exposition;
-use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Exposed, Rules, Selection, Update};
-use exporter_proxy::exposition::gzip::{Compressor, Effort};
+use exporter_proxy::exposition::catalog::{Catalog, Duplicates, RenderedSegments, Rules, Selection, Update};
+use exporter_proxy::exposition::gzip::{CompressionLevel, Compressor};
 use exporter_proxy::exposition::negotiate::Escaping;
-use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
-
-use workload::Workload;
+use exporter_proxy_workload::Workload;
 
 const APPS: usize = 1_000;
 const SERIES: usize = 100;
 const SHARED: [usize; 3] = [0, 10, 100];
 
-const TEXT: Variant = Variant {
+const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     escaping: Escaping::Underscores,
 };
@@ -77,7 +74,7 @@ impl World {
         assert!(self.catalog.update(update).conflicts.is_empty(), "the workload is clean");
     }
 
-    fn answer(&mut self, variant: Variant) -> Exposed {
+    fn answer(&mut self, variant: OutputFormat) -> RenderedSegments {
         self.catalog.plan(variant, Selection::Everything).render()
     }
 }
@@ -195,7 +192,7 @@ fn answer_unchanged(bencher: Bencher<'_, '_>, shared: usize) {
         .bench_local(|| world.answer(TEXT).body(None));
 }
 
-fn after_pushes(bencher: Bencher<'_, '_>, shared: usize, pushes: usize, variant: Variant) {
+fn after_pushes(bencher: Bencher<'_, '_>, shared: usize, pushes: usize, variant: OutputFormat) {
     let mut world = World::new(APPS, shared);
     let bytes = world.answer(variant).body(None).len();
     let mut answer = || {
@@ -241,7 +238,7 @@ fn gzip_join(bencher: Bencher<'_, '_>) {
     exposed
         .chunks()
         .iter()
-        .for_each(|chunk| chunk.compress(Effort::Fast, &mut compressor));
+        .for_each(|chunk| chunk.compress(CompressionLevel::Fast, &mut compressor));
     bencher
         .counter(BytesCount::new(exposed.body(None).len()))
         .bench_local(|| exposed.gzip_body(None));
@@ -257,12 +254,12 @@ fn gzip_stored(bencher: Bencher<'_, '_>) {
 }
 
 /// Compressing all segments in the background.
-#[divan::bench(args = [Effort::Fast, Effort::Small], sample_count = 5)]
-fn compress(bencher: Bencher<'_, '_>, effort: Effort) {
+#[divan::bench(args = [CompressionLevel::Fast, CompressionLevel::Small], sample_count = 5)]
+fn compress(bencher: Bencher<'_, '_>, level: CompressionLevel) {
     let exposed = World::new(APPS, 0).answer(TEXT);
     let mut compressor = Compressor::new();
     let bytes = exposed.body(None).len();
     bencher
         .counter(BytesCount::new(bytes))
-        .bench_local(|| exposed.chunks().iter().for_each(|chunk| chunk.compress(effort, &mut compressor)));
+        .bench_local(|| exposed.chunks().iter().for_each(|chunk| chunk.compress(level, &mut compressor)));
 }

@@ -1,8 +1,6 @@
 //! What updates and answers cost between the sockets, and at the same time from several threads. `benches/merge.rs` and
 //! `benches/exposition.rs` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
 
-mod workload;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,12 +8,11 @@ use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use exporter_proxy::exposition::catalog::{Duplicates, Rules, Selection};
-use exporter_proxy::exposition::negotiate::{Coding, Format};
-use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::negotiate::{ContentEncoding, Format};
+use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, Format as Wire, Origin, Syntax, Timestamp, Update};
 use exporter_proxy::store::{Inlet, Limits, Mode, View, open};
-
-use workload::{Order, Workload};
+use exporter_proxy_workload::{Order, Workload};
 
 const APPS: usize = 1000;
 const SERIES: usize = 100;
@@ -65,8 +62,8 @@ fn filled(apps: usize, of: &Workload) -> (Inlet, View) {
     (inlet, view)
 }
 
-fn text() -> Variant {
-    Variant::from(Format::Text004)
+fn text() -> OutputFormat {
+    OutputFormat::from(Format::Text004)
 }
 
 /// A whole update: copied, parsed, merged, stored.
@@ -103,21 +100,21 @@ fn answer_after_a_push(bencher: Bencher<'_, '_>, shared: usize) {
     let of = workload(SERIES, shared);
     let (inlet, view) = filled(APPS, &of);
     let (updates, mut n) = ([update(&of, 7, 0), update(&of, 7, 1)], 0);
-    black_box(view.exposition(text(), Selection::Everything).finish(Coding::Identity));
+    black_box(view.exposition(text(), Selection::Everything).finish(ContentEncoding::Identity));
     bencher
         .with_inputs(|| {
             n += 1;
             inlet.put(updates[n % 2].clone()).expect("there is room");
         })
-        .bench_local_values(|()| view.exposition(text(), Selection::Everything).finish(Coding::Identity));
+        .bench_local_values(|()| view.exposition(text(), Selection::Everything).finish(ContentEncoding::Identity));
 }
 
 /// An answer when nothing has changed.
 #[divan::bench]
 fn answer_again(bencher: Bencher<'_, '_>) {
     let (_inlet, view) = filled(APPS, &workload(SERIES, 0));
-    black_box(view.exposition(text(), Selection::Everything).finish(Coding::Identity));
-    bencher.bench_local(|| view.exposition(text(), Selection::Everything).finish(Coding::Identity));
+    black_box(view.exposition(text(), Selection::Everything).finish(ContentEncoding::Identity));
+    bencher.bench_local(|| view.exposition(text(), Selection::Everything).finish(ContentEncoding::Identity));
 }
 
 /// All segments are rendered, as by the first answer of all.
@@ -127,7 +124,12 @@ fn answer_from_nothing(bencher: Bencher<'_, '_>, shared: usize) {
     bencher
         .counter(ItemsCount::new(APPS * SERIES))
         .with_inputs(|| filled(APPS, &of))
-        .bench_local_values(|(inlet, view)| (view.exposition(text(), Selection::Everything).finish(Coding::Identity), inlet));
+        .bench_local_values(|(inlet, view)| {
+            (
+                view.exposition(text(), Selection::Everything).finish(ContentEncoding::Identity),
+                inlet,
+            )
+        });
 }
 
 /// One more update while other threads push and scrape without a pause.
@@ -149,7 +151,12 @@ fn put_under_contention(bencher: Bencher<'_, '_>, (pushers, scrapers): (usize, u
         for _ in 0..scrapers {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    black_box(view.exposition(text(), Selection::Everything).finish(Coding::Identity).text().len());
+                    black_box(
+                        view.exposition(text(), Selection::Everything)
+                            .finish(ContentEncoding::Identity)
+                            .text()
+                            .len(),
+                    );
                 }
             });
         }

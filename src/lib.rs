@@ -1,60 +1,60 @@
-//! # exporter-proxy: the map
+//! # exporter-proxy: architecture
 //!
-//! One process that puts the Prometheus metrics of many applications behind one port. Applications hand in metrics as they
-//! like; the proxy keeps the latest of each and gives everything out. This page is for whoever works on the program; the
-//! README is for whoever uses it.
+//! One process that serves the Prometheus metrics of many applications on one port. Applications submit metrics in several
+//! ways; the proxy keeps the latest update of each and serves all of them. This page is for contributors; the README is for
+//! users.
 //!
-//! ## Bird's view
+//! ## Overview
 //!
-//! One idea carries everything: **sources write, the store remembers, outlets read**, and the types forbid walking backwards.
+//! **Sources write, the store remembers, outlets read**, and the types enforce that direction.
 //!
 //! ```text
 //!  sources                          store                    outlets
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
-//!  HTTP push              --/                             \-- health, own metrics
+//!  HTTP push              --/                             \-- health, self metrics
 //!  upstream streams       -->  live feed of changes       --> the monitoring stream
 //!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
-//! ## The walk of one blob of metrics
+//! ## Path of one update
 //!
-//! A listener of [`supervise`] accepts a connection and gives it a seat. A decoder of [`wire`] turns its bytes into messages.
-//! The receiver in [`sources`] adds where it came from and when, and [`store::Inlet::put`] swaps the application's entry under a
-//! short lock. A scraper's request comes through the door of [`http`] to a handler in [`outlets`], which takes what
-//! [`store::View`] shows: a list of [`bytes::Bytes`] with a known length, written without being copied again.
+//! A listener of [`supervise`] accepts a connection and gives it a connection slot. A decoder of [`wire`] turns its bytes into
+//! messages. The receiver in [`sources`] adds origin and time, and [`store::Inlet::put`] replaces the app's entry under a short
+//! lock. The HTTP service of [`http`] passes a scraper's request to a handler in [`outlets`], which reads [`store::View`]: a
+//! list of [`bytes::Bytes`] of known length, written to the socket without another copy.
 //!
-//! ## Rooms
+//! ## Modules
 //!
-//! | room | what it does | what it knows |
+//! A module may import those that its last column names, all of which stand above it. `tests/repo/layers.rs` reads this table
+//! and fails on any other import. Of the store, sources and outlets use one half each.
+//!
+//! | module | purpose | may import |
 //! | --- | --- | --- |
-//! | [`model`] | the nouns: names, times, updates | nobody |
+//! | [`model`] | the nouns: names, times, updates | none |
 //! | [`wire`] | bytes to messages and back, pure | `model` |
 //! | [`exposition`] | the text formats, pure | `model` |
-//! | [`telemetry`] | the program's own counters and its log | `model` |
-//! | [`supervise`] | parts: bind, start, watch, stop, drain; listeners and seats | `model`, `telemetry` |
-//! | [`store`] | what is remembered, and the files that outlive the program | `model`, `exposition` |
-//! | [`http`] | HTTP/1.1 over any byte stream; knows no route | `model`, `supervise` |
-//! | [`sources`] | the writers, their HTTP handlers too | `wire`, `http`, the store's [`store::Inlet`] |
-//! | [`outlets`] | the readers, their HTTP handlers too | `exposition`, `http`, the store's [`store::View`] |
-//! | [`peer`] | links to those who scrape from afar: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `wire`, `http` |
-//! | [`bridge`] | the far end: aliases, targets file, scrapes through links | `peer`, `http` |
-//! | [`config`] | text to settings | the rooms' vocabulary |
-//! | [`daemon`] | the composition root: puts all of it together | everybody |
-//! | [`cli`] | one file a subcommand | everybody |
+//! | [`telemetry`] | self metrics and the log | `model` |
+//! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
+//! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise` |
+//! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
+//! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, [`store::Inlet`] |
+//! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, [`store::View`] |
+//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `model`, `wire`, `telemetry`, `supervise`, `http` |
+//! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `peer` |
+//! | [`config`] | text to settings | all above |
+//! | [`daemon`] | the composition root | all above |
+//! | [`cli`] | one file per subcommand | all above |
 //!
-//! `telemetry` and `supervise` are tools that every room doing I/O may use. `tests/tidy.rs` reads the imports and fails where
-//! an edge runs the wrong way, so this table cannot rot.
+//! ## Invariants
 //!
-//! ## What always holds
-//!
-//! - An event that was acknowledged reaches every scraper once; with a folder (`store.path`) it is on the disk before that.
+//! - An acknowledged event reaches every scraper once; with `store.path` it is on disk before the acknowledgement.
 //! - A scrape shows every update that was acknowledged before the scrape began.
-//! - What is refused is counted, logged with who, what and where, and never touches what was stored before.
+//! - Refused input is counted, logged with client and reason, and never changes what was stored before.
 //! - No lock is held across an await, nor while text is parsed, copied, compressed or sent.
-//! - Pure rooms have no sockets and no clock: time is an argument.
+//! - Pure modules have no sockets and no clock: time is an argument.
 //! - Every queue, buffer, map and wait has a named bound with its reason beside it.
-//! - No task without an owner: a part that falls brings the program down and is named; a connection that falls is counted.
+//! - Every task has an owner: a failed service stops the program and is named; a failed connection is counted.
 
 pub mod model;
 

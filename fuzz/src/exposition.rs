@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use exporter_proxy::exposition::{self, Exposition, Family, Kind, Sample, Severity, Traits};
+use exporter_proxy::exposition::{self, Exposition, Family, FamilyFlags, MetricType, Sample, Severity};
 use exporter_proxy::model::Syntax;
 
 /// What a line alone can tell of itself.
-const OF_A_LINE: [Traits; 5] = [
-    Traits::TIMESTAMPS,
-    Traits::EXEMPLARS,
-    Traits::QUOTED,
-    Traits::RESERVED_LABELS,
-    Traits::RESPELL_TEXT,
+const OF_A_LINE: [FamilyFlags; 5] = [
+    FamilyFlags::TIMESTAMPS,
+    FamilyFlags::EXEMPLARS,
+    FamilyFlags::QUOTED,
+    FamilyFlags::RESERVED_LABELS,
+    FamilyFlags::REFORMAT_TEXT,
 ];
 
 /// A byte order mark, which counts at the start of a text alone.
@@ -43,7 +43,7 @@ fn index_is_sound(it: &Exposition) {
         let lines: usize = it.runs(family).map(|run| run.split(|byte| *byte == b'\n').count()).sum();
         assert_eq!(lines, family.samples as usize);
         assert!(family.help.is_none_or(|help| !help.is_empty()) && family.unit.is_none_or(|unit| !unit.is_empty()));
-        assert_eq!(family.samples == 0, family.traits.names().is_empty());
+        assert_eq!(family.samples == 0, family.flags.names().is_empty());
     }
     let series: u32 = it.families().iter().map(|family| family.samples).sum();
     assert_eq!(series, it.series());
@@ -70,7 +70,7 @@ fn alone(line: &[u8], syntax: Syntax) -> Exposition {
 
 fn lines_are_what_they_are_alone(it: &Exposition) {
     for family in it.families() {
-        let mut traits = Traits::NONE;
+        let mut flags = FamilyFlags::NONE;
         let hashes: Vec<u64> = it.series_hashes(family).collect();
         assert_eq!(hashes.len(), family.samples as usize);
         for (sample, hash) in it.samples(family).zip(hashes) {
@@ -85,16 +85,16 @@ fn lines_are_what_they_are_alone(it: &Exposition) {
             assert_eq!(alone.series_hashes(its_family).next(), Some(hash));
             assert_eq!(alone.text(its_family.name), sample.name);
             assert!(sample.name.starts_with(it.text(family.name)));
-            traits |= its_family.traits;
+            flags |= its_family.flags;
             let lonely = alone.samples(its_family).next().expect("there is one");
             assert!(lonely.same_series(&sample) && lonely.value == sample.value && lonely.timestamp == sample.timestamp);
         }
         for own in OF_A_LINE {
-            assert_eq!(family.traits.contains(own), traits.contains(own), "{own:?} of {family:?}");
+            assert_eq!(family.flags.contains(own), flags.contains(own), "{own:?} of {family:?}");
         }
         // The bounds of buckets may ask for more, and where exemplars may be depends on the family.
-        let respell = |traits: Traits| traits.contains(Traits::RESPELL_OPENMETRICS) && !traits.contains(Traits::EXEMPLARS);
-        assert!(respell(family.traits) || !respell(traits), "{family:?}");
+        let reformat = |flags: FamilyFlags| flags.contains(FamilyFlags::REFORMAT_OPENMETRICS) && !flags.contains(FamilyFlags::EXEMPLARS);
+        assert!(reformat(family.flags) || !reformat(flags), "{family:?}");
     }
 }
 
@@ -103,7 +103,10 @@ fn no_good_line_is_lost(it: &Exposition) {
     let mut kept: BTreeMap<u64, Vec<Sample<'_>>> = BTreeMap::new();
     let mut bounded = HashSet::new();
     for family in it.families() {
-        if matches!(family.kind, Kind::Histogram | Kind::GaugeHistogram | Kind::Summary) {
+        if matches!(
+            family.kind,
+            MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary
+        ) {
             bounded.insert(it.text(family.name).to_vec());
         }
         for sample in it.samples(family) {
@@ -153,10 +156,10 @@ fn reads_again_as_it_was(it: &Exposition) {
         String::from_utf8_lossy(&text)
     );
     assert_eq!(again.series(), it.series());
-    let known = |it: &Exposition| -> BTreeMap<Vec<u8>, (Kind, Traits, u32)> {
+    let known = |it: &Exposition| -> BTreeMap<Vec<u8>, (MetricType, FamilyFlags, u32)> {
         let families = it.families().iter().filter(|family| family.samples > 0);
         families
-            .map(|family| (it.text(family.name).to_vec(), (family.kind, family.traits, family.samples)))
+            .map(|family| (it.text(family.name).to_vec(), (family.kind, family.flags, family.samples)))
             .collect()
     };
     assert_eq!(known(it), known(&again));

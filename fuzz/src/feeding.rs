@@ -43,7 +43,7 @@ pub(super) fn decode_in_pieces(choice: FormatChoice, stream: &[u8]) -> Vec<Resul
         assert_eq!(decode(choice, stream, size), whole, "in pieces of {size}");
     }
     for refusal in whole.iter().filter_map(|item| item.as_ref().err()) {
-        assert!(refusal.place.offset <= stream.len() as u64, "{refusal}");
+        assert!(refusal.position.offset <= stream.len() as u64, "{refusal}");
         assert!(refusal.to_string().len() < 2048, "{refusal}");
     }
     whole

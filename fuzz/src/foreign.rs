@@ -3,17 +3,20 @@
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::model::Syntax;
-use exporter_proxy::wire::Foreign;
+use exporter_proxy::wire::ForeignFormat;
 
 /// Whatever begins as another format is no text of which every line can be used, and the first bytes say the same as all of them where
 /// a few are enough.
 pub fn check(input: &[u8]) {
-    let Some(foreign) = Foreign::of(input) else { return };
+    let Some(foreign) = ForeignFormat::of(input) else { return };
     for syntax in [Syntax::Text, Syntax::OpenMetrics] {
         let it = Exposition::parse(Bytes::copy_from_slice(input), syntax);
         assert!(it.series() == 0 || !it.faults().is_empty(), "{foreign} is a good text: {input:?}");
     }
-    if matches!(foreign, Foreign::Gzip | Foreign::Zstd | Foreign::Utf16 | Foreign::Multipart) {
-        assert_eq!(Foreign::of(&input[..input.len().min(4)]), Some(foreign));
+    if matches!(
+        foreign,
+        ForeignFormat::Gzip | ForeignFormat::Zstd | ForeignFormat::Utf16 | ForeignFormat::Multipart
+    ) {
+        assert_eq!(ForeignFormat::of(&input[..input.len().min(4)]), Some(foreign));
     }
 }

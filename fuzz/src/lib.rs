@@ -1,4 +1,4 @@
-//! What must hold for any input, one module a target. The fuzzers run these checks on what they invent, `tests/corpus.rs` on
+//! What must hold for any input, one module a target. The fuzzers run these checks on what they invent, `tests/repo/corpus.rs` on
 //! the committed corpora; a new target is a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a folder in
 //! `corpus/`.
 

@@ -1,7 +1,9 @@
 //! The monitoring stream: frames in any split, their members, and messages that are read and written again.
 
 use bytes::BytesMut;
-use exporter_proxy::wire::monitoring::{Compressor, GzipError, Heard, Inflater, MAX_HANDSHAKE_BYTES, length_of, read_hello, split};
+use exporter_proxy::wire::monitoring::{
+    Compressor, GzipError, Inflater, MAX_HANDSHAKE_BYTES, UpstreamMessage, length_of, read_hello, split,
+};
 
 /// The limit of a text, low enough for a fuzzer to reach.
 const MAX_TEXT: usize = 4096;
@@ -48,14 +50,14 @@ fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
 
 /// Reads a message, writes it for others as they would get it, and reads that.
 fn relay(text: &[u8]) {
-    let Ok(heard) = Heard::read(text) else { return };
+    let Ok(received) = UpstreamMessage::read(text) else { return };
     for legacy_addresses in [false, true] {
         let mut message = b"{\"event\":".to_vec();
-        heard.write("upstream", legacy_addresses, &mut message);
+        received.write("upstream", legacy_addresses, &mut message);
         message.push(b'}');
-        let again = Heard::read(&message).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&message)));
-        assert_eq!((again.tally, again.topic), (heard.tally, heard.topic));
-        assert_eq!(again.hops, heard.hops.saturating_add(1));
+        let again = UpstreamMessage::read(&message).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&message)));
+        assert_eq!((again.tally, again.topic), (received.tally, received.topic));
+        assert_eq!(again.hops, received.hops.saturating_add(1));
         let mut member = Vec::new();
         Compressor::default().member(&message, &mut member);
         assert!(length_of(member.len()).is_ok());

@@ -1,16 +1,16 @@
 //! The heads of responses to polls, spelled out.
 
-use exporter_proxy::wire::response_head::{end_of_head, is_interim, spelled_out};
+use exporter_proxy::wire::response_head::{end_of_head, is_interim, normalized};
 
 /// Whatever comes, a head that is spelled out has a header on each line, ends where it ends, and stays as it is.
 pub fn check(input: &[u8]) {
     let Some(end) = end_of_head(input) else { return };
     assert!(end <= input.len() && input[..end].ends_with(b"\n"));
     assert_eq!(end_of_head(&input[..end]), Some(end));
-    let head = spelled_out(&input[..end]);
+    let head = normalized(&input[..end]);
     assert!(head.ends_with(b"\r\n\r\n"), "{}", String::from_utf8_lossy(&head));
     assert_eq!(end_of_head(&head), Some(head.len()));
-    assert_eq!(spelled_out(&head), head);
+    assert_eq!(normalized(&head), head);
     assert_eq!(is_interim(&head), is_interim(&input[..end]));
     let lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
     let folded = |line: &&[u8]| line.starts_with(b" ") || line.starts_with(b"\t");

@@ -242,19 +242,20 @@ impl AliasTable {
     fn claim(&mut self, mut entry: AliasEntry) {
         let (alias, key) = (entry.alias.clone(), entry.key);
         let claims = self.claims.entry(alias.clone()).or_default();
-        // Two links with one key have a claim each.
-        let is_same = |claim: &AliasEntry| claim.key == key && (claim.link == entry.link || claim.link.is_none() || entry.link.is_none());
-        let mut left_out: Vec<AliasEntry> = claims.iter().rposition(is_same).map(|at| claims.remove(at)).into_iter().collect();
-        if let Some(before) = left_out.first() {
+        if entry.link.is_none() {
             // A proxy that registers over both transports keeps its link.
-            entry.link = entry.link.or(before.link);
+            entry.link = claims.iter().rev().filter(|claim| claim.key == key).find_map(|claim| claim.link);
         }
+        let link = entry.link;
+        // Two links with one key have a claim each. A claim without a link is of the same proxy as any of them: were it alone replaced,
+        // a link could have a second claim.
+        let is_same = |claim: &mut AliasEntry| claim.key == key && (claim.link == link || claim.link.is_none());
+        let mut left_out: Vec<AliasEntry> = claims.extract_if(.., is_same).collect();
         // A claim that is unreachable now could not serve the alias later.
         left_out.extend(claims.extract_if(.., |claim| claim.link.is_none() && claim.transport != Transport::Hyperdht));
         if claims.len() >= MAX_CLAIMS {
             left_out.push(claims.remove(0));
         }
-        let link = entry.link;
         claims.push(entry);
         for claim in left_out {
             if let Some(link) = claim.link {
@@ -522,6 +523,23 @@ mod tests {
         table.restore("file", 2);
         assert_eq!(table.link(("x", 2, 3), 4).unwrap().dropped.len(), 1);
         assert_eq!(table.live(4), [("newer", 1, Some(2)), ("x", 2, Some(3))]);
+    }
+
+    #[test]
+    fn a_link_whose_key_registered_over_hyperdht_too_has_one_claim() {
+        let mut table = Table::new(AliasPolicy::Replace);
+        table.link(("a", 1, 1), 0).unwrap();
+        table.link(("a", 1, 3), 1).unwrap();
+        // Joins the claim of link 3, and stays without a link when link 3 ends.
+        table.key(("a", 1), 2).unwrap();
+        assert_eq!(table.ended(3, 3), None);
+        table.link(("a", 1, 1), 4).unwrap();
+        assert_eq!(table.aliases.claims["a"].iter().map(short).collect::<Vec<_>>(), [("a", 1, Some(1))]);
+        // No claim of the closed link keeps the alias from another proxy.
+        table.link(("a", 2, 2), 5).unwrap();
+        table.ended(1, 6);
+        assert_eq!(table.ended(2, 7), None);
+        assert_eq!(table.live(7), [("a", 2, None)]);
     }
 
     #[test]

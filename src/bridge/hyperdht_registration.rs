@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::registration_policy::{RegistrationAttempt, RegistrationPolicy};
 use crate::peer::{ConnectionPool, PublicKey, Registrant, RegistrationHandler, RegistrationServer};
-use crate::supervise::Part;
+use crate::supervise::Service;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
 /// Interval between searches for idle connections.
@@ -22,7 +22,7 @@ pub(super) struct HyperdhtRegistration {
     pub(super) policy: Arc<RegistrationPolicy>,
 }
 
-impl Part for HyperdhtRegistration {
+impl Service for HyperdhtRegistration {
     fn name(&self) -> &str {
         "links over HyperDHT"
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::alias_table::LinkId;
 use super::registration_policy::{Refusal, RegistrationAttempt, RegistrationPolicy};
 use crate::peer::{AcceptedLink, ControlEvent, ProxyLink, PublicKey, QuicListener, SharedSecret};
-use crate::supervise::{Part, panic_text};
+use crate::supervise::{Service, panic_text};
 use crate::wire::{LinkMessage, Register};
 
 /// Limit on links; each takes some tens of kilobytes.
@@ -41,7 +41,7 @@ impl QuicRegistration {
     }
 }
 
-impl Part for QuicRegistration {
+impl Service for QuicRegistration {
     fn name(&self) -> &str {
         "links of proxies"
     }

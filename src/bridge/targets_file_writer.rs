@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::proxy_registry::ProxyRegistry;
 use super::targets_file;
-use crate::supervise::{Part, blocking};
+use crate::supervise::{Service, blocking};
 
 /// Retry interval after a failed write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -117,7 +117,7 @@ impl TargetsFileWriter {
     }
 }
 
-impl Part for TargetsFileWriter {
+impl Service for TargetsFileWriter {
     fn name(&self) -> &str {
         "targets file"
     }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime};
+use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
 use crate::bridge::Bridge;
 use crate::config::Loaded;
 use crate::daemon::bind_bridge;
+use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
 
 /// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
@@ -33,17 +34,14 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         env!("CARGO_PKG_VERSION"),
         loaded.source
     );
+    service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let bridge = tokio::select! {
         bridge = bind_bridge(&loaded.settings) => bridge?,
         signal = signals.first() => return Ok(log_early_stop(signal)),
     };
     log_addresses(&bridge);
     let stop = bridge.stop();
-    let report = tokio::select! {
-        report = bridge.run() => report,
-        () = signals.drive(&stop) => unreachable!("driving signals never ends"),
-    };
-    Ok(report_exit(&report))
+    Ok(report_exit(&serve_until_stopped(bridge.run(), signals, stop).await))
 }
 
 /// Says what listens where, under which key, and what a proxy has to be told.

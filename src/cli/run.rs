@@ -8,9 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{self, Environment, Loaded, Settings, Threads};
 use crate::daemon::{Addresses, ConfigSource, Daemon};
-use crate::supervise::Report;
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
+use crate::supervise::{Report, Stop, service_manager};
 
 /// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
@@ -42,17 +42,33 @@ pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
 async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!("exporter-proxy {}, configured by {}", env!("CARGO_PKG_VERSION"), loaded.source);
+    service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let daemon = tokio::select! {
         daemon = Daemon::bind(loaded, config_source) => daemon?,
         signal = signals.first() => return Ok(log_early_stop(signal)),
     };
     log_addresses(daemon.addresses());
     let stop = daemon.stop();
-    let report = tokio::select! {
-        report = daemon.run() => report,
-        () = signals.drive(&stop) => unreachable!("driving signals never ends"),
+    Ok(report_exit(&serve_until_stopped(daemon.run(), signals, stop).await))
+}
+
+/// Serves until a signal or a failure ends it, and keeps the service manager informed.
+pub(super) async fn serve_until_stopped(serving: impl Future<Output = Report>, signals: Signals, stop: Stop) -> Report {
+    for address in service_manager::close_unused() {
+        tracing::warn!("closed the socket {address} of the service manager: the configuration names no such address");
+    }
+    service_manager::ready("serving");
+    let graceful = stop.graceful.clone();
+    let announce_stop = async {
+        graceful.cancelled().await;
+        service_manager::stopping();
+        std::future::pending().await
     };
-    Ok(report_exit(&report))
+    tokio::select! {
+        report = serving => report,
+        () = signals.drive(&stop) => unreachable!("driving signals never ends"),
+        () = announce_stop => unreachable!("it waits forever after the announcement"),
+    }
 }
 
 /// Says that a signal ended the start, which may wait for a key file.

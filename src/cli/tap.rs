@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::sources::upstreams::{Link, Lost};
+use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
 use crate::wire::monitoring::line;
 
 #[derive(Debug, Args)]
@@ -27,11 +27,11 @@ impl Tap {
     /// Follows until the stream or the reader of standard output ends.
     async fn follow(&self) -> anyhow::Result<ExitCode> {
         // The error says all that its causes say.
-        let lost = |why: Lost| {
-            let hint = matches!(why, Lost::Connect(_)).then_some("; does the proxy there serve one (stream.listen_addresses)?");
+        let lost = |why: ConnectionError| {
+            let hint = matches!(why, ConnectionError::Connect(_)).then_some("; does the proxy there serve one (stream.listen_addresses)?");
             anyhow!("the stream of {}: {why}{}", self.from, hint.unwrap_or_default())
         };
-        let mut link = Link::open(&self.from).await.map_err(lost)?;
+        let mut link = UpstreamConnection::open(&self.from).await.map_err(lost)?;
         loop {
             let mut lines = Vec::new();
             let mut next = Some(link.frame().await.map_err(lost)?);

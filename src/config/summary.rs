@@ -155,10 +155,10 @@ fn kept(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
 fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     let (receiver, store) = (&settings.receiver, &settings.store);
     let (message, inflight) = (show_size(receiver.max_message_bytes), show_size(receiver.max_inflight_bytes));
-    let seats = settings.exporter.concurrent_requests;
+    let slots = settings.exporter.concurrent_requests;
     writeln!(
         f,
-        "limits         {seats} connections per listener, {message} per message, {inflight} of messages in flight"
+        "limits         {slots} connections per listener, {message} per message, {inflight} of messages in flight"
     )?;
     let expiry = store.expire_after.map_or("never forgotten".to_owned(), |span| {
         format!("forgotten after {}", show_duration(span))

@@ -8,7 +8,7 @@ use super::receivers::Receivers;
 use super::{Context, settings, system_clock};
 use crate::config::Settings;
 use crate::outlets::{EventOutlet, Readiness};
-use crate::sources::events::{self, Posting};
+use crate::sources::events::{self, EventHandler};
 use crate::store::{self, Inlet, Keeper, Running, View};
 
 /// Opens the store, with the folder of `store.path` if there is one.
@@ -51,7 +51,7 @@ pub(super) fn outlet(settings: &Settings, context: &Context) -> Arc<EventOutlet>
 
 /// Where events come in.
 pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receivers) -> Router {
-    events::routes(Posting::new(
+    events::routes(EventHandler::new(
         context.inlet.clone(),
         Arc::clone(&context.telemetry),
         context.clock,

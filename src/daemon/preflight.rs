@@ -44,9 +44,9 @@ fn socket(settings: &Settings) -> Vec<Found> {
 async fn endpoints(settings: &Settings) -> Vec<Found> {
     let mut found = Vec::new();
     for endpoint in settings::polls(settings).endpoints {
-        let key = match endpoint.question {
-            polls::Question::Metrics => "poll_external.other_scrape_endpoints",
-            polls::Question::Peers { .. } => "ipfs",
+        let key = match endpoint.kind {
+            polls::EndpointKind::Metrics => "poll_external.other_scrape_endpoints",
+            polls::EndpointKind::Peers { .. } => "ipfs",
         };
         let files = polls::unusable_files(&endpoint).await;
         found.extend(

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use super::sockets::listen;
 use super::{Context, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
-use crate::sources::push::Pushing;
-use crate::sources::receiver::{self, Budget, Limits, Surroundings};
-use crate::supervise::listen::{BindError, Refused};
-use crate::supervise::{Listener, Seats, Supervisor};
+use crate::sources::push::PushHandler;
+use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
+use crate::supervise::listen::{BindError, BindErrorKind};
+use crate::supervise::{ConnectionSlots, Listener, Supervisor};
 
 /// The receivers, bound.
 pub(super) struct Receivers {
@@ -21,7 +21,7 @@ pub(super) struct Receivers {
     pub(super) unix: Option<Listener>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
-    surroundings: Surroundings,
+    context: ReceiverContext,
 }
 
 pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Receivers> {
@@ -41,7 +41,7 @@ pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Resu
     };
     let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
     let limits = watch::Sender::new(settings::receiver(settings));
-    let surroundings = Surroundings {
+    let context = ReceiverContext {
         inlet: context.inlet.clone(),
         telemetry: Arc::clone(&context.telemetry),
         clock: context.clock,
@@ -53,7 +53,7 @@ pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Resu
         unix,
         limits,
         budget,
-        surroundings,
+        context,
     })
 }
 
@@ -63,8 +63,8 @@ impl Receivers {
     }
 
     /// Pushing over HTTP by the same limits and out of the same budget.
-    pub(super) fn pushing(&self, context: &Context) -> Pushing {
-        Pushing::new(
+    pub(super) fn push_handler(&self, context: &Context) -> PushHandler {
+        PushHandler::new(
             context.inlet.clone(),
             Arc::clone(&context.telemetry),
             context.clock,
@@ -73,19 +73,19 @@ impl Receivers {
         )
     }
 
-    /// Gives each receiver so many seats of its own and its place under the supervisor.
-    pub(super) fn start(self, seats: usize, supervisor: &mut Supervisor) {
+    /// Gives each receiver so many slots of its own and its place under the supervisor.
+    pub(super) fn start(self, slots: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
-            supervisor.add(receiver::part(listener, Seats::new(seats), self.surroundings.clone()));
+            supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));
         }
     }
 }
 
 /// The key that a refusal is about.
-pub(super) fn config_key(why: &Refused) -> &'static str {
+pub(super) fn config_key(why: &BindErrorKind) -> &'static str {
     match why {
-        Refused::NoUser(_) => "receiver.unix_socket_user",
-        Refused::NoGroup(_) => "receiver.unix_socket_group",
+        BindErrorKind::NoUser(_) => "receiver.unix_socket_user",
+        BindErrorKind::NoGroup(_) => "receiver.unix_socket_group",
         _ => "receiver.receiver_unix_socket",
     }
 }
@@ -125,10 +125,12 @@ async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> 
 }
 
 /// Whether a path cannot be used by this user on this machine, as opposed to being in use.
-fn is_out_of_reach(why: &Refused) -> bool {
+fn is_out_of_reach(why: &BindErrorKind) -> bool {
     match why {
-        Refused::NoFolder(_) => true,
-        Refused::Bind(error) | Refused::Stale(error) => matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem),
+        BindErrorKind::NoFolder(_) => true,
+        BindErrorKind::Bind(error) | BindErrorKind::Stale(error) => {
+            matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+        }
         _ => false,
     }
 }

@@ -16,7 +16,7 @@ use crate::sources::events::PostRate;
 use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
 use crate::store::Inlet;
-use crate::supervise::Part;
+use crate::supervise::{Service, service_manager};
 use crate::telemetry::Telemetry;
 
 /// Requests to reload that may wait: more of them would all read the same file.
@@ -108,7 +108,7 @@ impl Reloader {
     }
 }
 
-impl Part for Reloader {
+impl Service for Reloader {
     fn name(&self) -> &str {
         "reloader"
     }
@@ -121,7 +121,12 @@ impl Part for Reloader {
                     Some(()) = self.hangup.recv() => None,
                     Some(request) = self.requests.recv() => Some(request),
                 };
+                service_manager::reloading();
                 let outcome = self.reload();
+                service_manager::ready(match outcome {
+                    Ok(()) => "the configuration was reloaded",
+                    Err(_) => "the last reload failed, the earlier configuration is in force",
+                });
                 if let Some(request) = request {
                     // Whoever asked may have gone away.
                     let _ = request.send(outcome);

@@ -119,7 +119,7 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
     polls::Endpoint {
         name: endpoint.name.clone(),
         url: endpoint.url.clone(),
-        question: polls::Question::Metrics,
+        kind: polls::EndpointKind::Metrics,
         interval: endpoint.interval,
         timeout: endpoint.timeout,
         stale_after: endpoint.stale_after,
@@ -140,7 +140,7 @@ fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
     polls::Endpoint {
         name: node.name.clone(),
         url,
-        question: polls::Question::Peers {
+        kind: polls::EndpointKind::Peers {
             agent_version_cutoff: node.agent_version_cutoff,
         },
         interval: node.populate_interval,

@@ -11,7 +11,7 @@ use super::{Addresses, Context};
 use crate::config::{HostPort, Settings};
 use crate::http::{Door, Server};
 use crate::outlets::Connections;
-use crate::supervise::{BindError, Families, Listener, Seats, Supervisor, limits};
+use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits};
 
 /// All of them, bound; nobody is served yet.
 pub(super) struct Sockets {
@@ -49,17 +49,17 @@ impl Sockets {
             .collect()
     }
 
-    /// Gives each its share of the seats that the system's limit leaves, and its place under the supervisor.
+    /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor.
     pub(super) fn start(self, settings: &Settings, context: &Context, door: &Door, supervisor: &mut Supervisor) {
-        let seats = limits::seats(
+        let slots = limits::connections_per_listener(
             limits::open_files(),
             self.listeners().count(),
             settings.exporter.concurrent_requests,
         );
-        self.receivers.start(seats, supervisor);
-        self.streams.start(seats, settings, context, supervisor);
+        self.receivers.start(slots, supervisor);
+        self.streams.start(slots, settings, context, supervisor);
         for listener in self.scraped {
-            supervisor.add(Server::new(listener, Seats::with_address_limit(seats), door.clone()));
+            supervisor.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), door.clone()));
         }
     }
 
@@ -71,8 +71,8 @@ impl Sockets {
 /// Listens on a configured address. On `[::]` that is for IPv6 alone where another listener has the port for IPv4.
 pub(super) async fn listen(settings: &Settings, address: &HostPort) -> Result<Listener, BindError> {
     let families = match settings.shares_port_with_ipv4(address) {
-        true => Families::Own,
-        false => Families::All,
+        true => AddressFamilies::Own,
+        false => AddressFamilies::All,
     };
     Listener::tcp_for(&address.to_string(), families).await
 }

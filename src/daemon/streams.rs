@@ -43,18 +43,18 @@ impl Streams {
         }
     }
 
-    /// Hands all parts that the configuration asks for to the supervisor, with so many seats where the system has no more.
-    pub(super) fn start(self, seats: usize, settings: &Settings, context: &Context, supervisor: &mut Supervisor) {
+    /// Hands all parts that the configuration asks for to the supervisor, with so many slots where the system has no more.
+    pub(super) fn start(self, slots: usize, settings: &Settings, context: &Context, supervisor: &mut Supervisor) {
         if !self.listeners.is_empty() {
             let stream = Stream::new(
                 settings::stream(settings),
-                seats,
+                slots,
                 context.view.clone(),
                 Arc::clone(&context.telemetry),
             );
             supervisor.add(stream.publisher());
             for listener in self.listeners {
-                supervisor.add(stream.part(listener));
+                supervisor.add(stream.service(listener));
             }
         }
         if !settings.stream.upstreams.is_empty() {

@@ -1,4 +1,4 @@
-//! An answer's body: slices of immutable memory, written one after another, never joined.
+//! The body of a response: slices of immutable memory, written one after another, never joined.
 
 use bytes::Bytes;
 
@@ -36,7 +36,7 @@ impl Body {
         self.len
     }
 
-    /// Whether there is nothing in it.
+    /// Returns true if the body is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -48,7 +48,7 @@ impl Body {
         &self.parts
     }
 
-    /// The slices, for whoever sends them.
+    /// The slices, by value, for sending.
     #[must_use]
     pub fn into_parts(self) -> Vec<Bytes> {
         self.parts

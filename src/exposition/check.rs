@@ -1,28 +1,28 @@
-//! What is wrong with a text, for the person who wrote it: everything that this program cannot use, everything that Prometheus,
-//! promtool or strict OpenMetrics parsers would refuse, and what promtool's linter would rather have otherwise.
+//! Strict check of a text, for its author: reports every line that this program skips, everything that Prometheus, promtool or strict
+//! OpenMetrics parsers refuse, and the warnings of promtool's linter.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::model::Syntax;
 
-use super::family::{Family, Kind};
-use super::parse::{self, Found, Report};
+use super::family::{Family, MetricType};
+use super::parse::{self, ParseOutput, Report};
 use super::reason::{Reason, Severity};
 
-/// How many problems are told in full; more are only counted.
+/// Problems that are reported in full; further ones are only counted.
 pub const MAX_PROBLEMS_KEPT: usize = 1_000;
 
-/// One thing to mend.
+/// One problem of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1, in characters (not bytes).
     pub column: u32,
-    /// How bad it is.
+    /// Severity of the problem.
     pub severity: Severity,
-    /// What it is, for a person: a sentence without capital and full stop.
+    /// Description of the problem: a sentence without capital and full stop.
     pub reason: Cow<'static, str>,
 }
 
@@ -36,24 +36,24 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What [`check`] found.
+/// Result of [`check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The format it was read as.
     pub syntax: Syntax,
     /// The first [`MAX_PROBLEMS_KEPT`] errors and warnings, in the order of the text.
     pub problems: Vec<Problem>,
-    /// How many errors there are. Any makes the text unfit to be exposed.
+    /// Number of errors. Any error makes the text unusable for some scraper.
     pub errors: u64,
-    /// How many warnings there are.
+    /// Number of warnings.
     pub warnings: u64,
-    /// How many families were read.
+    /// Number of families.
     pub families: usize,
-    /// How many series were read.
+    /// Number of series.
     pub series: u32,
 }
 
-/// The format of a text of which nobody said it: OpenMetrics if it ends as OpenMetrics must.
+/// Detects the format of a text that has no declared one: OpenMetrics if its last line is `# EOF`, else the text format.
 #[must_use]
 pub fn detect(body: &[u8]) -> Syntax {
     let text = body.trim_ascii_end();
@@ -61,25 +61,25 @@ pub fn detect(body: &[u8]) -> Syntax {
     if last == b"# EOF" { Syntax::OpenMetrics } else { Syntax::Text }
 }
 
-/// Reads a text and tells all that is wrong with it. Without `syntax` the format is [`detect`]ed.
+/// Reads a text and reports all of its problems. Without `syntax` the format is [`detect`]ed.
 ///
-/// Stricter than [`Exposition::parse`](super::Exposition::parse), which copes with much that other parsers refuse.
+/// Stricter than [`Exposition::parse`](super::Exposition::parse), which accepts much that other parsers refuse.
 #[must_use]
 pub fn check(body: &[u8], syntax: Option<Syntax>) -> Checked {
     let syntax = syntax.unwrap_or_else(|| detect(body));
     let mut report = Report::strict(MAX_PROBLEMS_KEPT);
-    let Found { families, series, .. } = parse::read(body, syntax, parse::Repeated::Fault, &mut report);
+    let ParseOutput { families, series, .. } = parse::read(body, syntax, parse::Repeated::Fault, &mut report);
     for family in &families {
         lint(body, syntax, family, &mut report);
     }
     let (errors, warnings) = report.counts();
-    let problem = |it: parse::Told| Problem {
+    let problem = |it: parse::Diagnostic| Problem {
         line: it.line,
         column: it.column,
         severity: it.reason.severity(),
-        reason: it.sentence,
+        reason: it.message,
     };
-    let problems = report.tell(body).into_iter().map(problem).collect();
+    let problems = report.into_diagnostics(body).into_iter().map(problem).collect();
     Checked {
         syntax,
         problems,
@@ -90,7 +90,7 @@ pub fn check(body: &[u8], syntax: Option<Syntax>) -> Checked {
     }
 }
 
-/// What promtool's linter says about a family.
+/// Reports the warnings of promtool's linter about a family.
 fn lint(body: &[u8], syntax: Syntax, family: &Family, report: &mut Report) {
     let name = family.name.of(body);
     let mut warn = |what| report.note(family.name.start as usize, Reason::Lint(what, family.name));
@@ -112,30 +112,30 @@ fn lint(body: &[u8], syntax: Syntax, family: &Family, report: &mut Report) {
     {
         warn("write names in snake_case, not in camelCase");
     }
-    if family.kind != Kind::Unknown && types().any(|word| name.split(|byte| *byte == b'_').any(|part| part == word.as_bytes())) {
+    if family.kind != MetricType::Unknown && types().any(|word| name.split(|byte| *byte == b'_').any(|part| part == word.as_bytes())) {
         warn("leave the type out of the name");
     }
 }
 
 fn types() -> impl Iterator<Item = &'static str> {
-    [Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary]
+    [MetricType::Counter, MetricType::Gauge, MetricType::Histogram, MetricType::Summary]
         .into_iter()
         .filter_map(|kind| kind.word(Syntax::Text))
 }
 
-/// Which sample names fit which types; OpenMetrics has rules for them, the text format customs.
+/// Warns about sample names that do not fit the type. OpenMetrics has rules for them; in the text format they are conventions.
 fn lint_suffixes(name: &[u8], family: &Family, warn: &mut impl FnMut(&'static str)) {
     let ends = |suffix: &str| name.ends_with(suffix.as_bytes());
     match family.kind {
-        Kind::Counter if !ends("_total") => warn("names of counters end in _total"),
-        Kind::Unknown | Kind::Counter => {}
+        MetricType::Counter if !ends("_total") => warn("names of counters end in _total"),
+        MetricType::Unknown | MetricType::Counter => {}
         _ if ends("_total") => warn("only names of counters end in _total"),
         _ => {}
     }
-    if !matches!(family.kind, Kind::Unknown | Kind::Histogram) && ends("_bucket") {
+    if !matches!(family.kind, MetricType::Unknown | MetricType::Histogram) && ends("_bucket") {
         warn("only names in histograms end in _bucket");
     }
-    if !matches!(family.kind, Kind::Unknown | Kind::Histogram | Kind::Summary) && (ends("_sum") || ends("_count")) {
+    if !matches!(family.kind, MetricType::Unknown | MetricType::Histogram | MetricType::Summary) && (ends("_sum") || ends("_count")) {
         warn("only names in histograms and summaries end in _sum and _count");
     }
 }
@@ -167,14 +167,11 @@ mod tests {
             ("foo 1", "2:6 error: no newline at the end, which strict parsers refuse"),
             (
                 " foo 1\n",
-                "2:1 error: blanks before the metric name, which Prometheus takes for a part of it",
+                "2:1 error: whitespace before the metric name, which Prometheus takes as part of it",
             ),
-            ("foo 1 \n", "2:6 error: blanks after the sample, which strict parsers refuse"),
-            (
-                "foo{a=\"ö\"} 1\nfoo{a=\"ö\"} 1\n",
-                "3:1 error: the same series stands on line 2 already",
-            ),
-            ("foo{a=\"ö\" 1\n", "2:11 error: expected , or } after the label value, found “1”"),
+            ("foo 1 \n", "2:6 error: whitespace after the sample, which strict parsers refuse"),
+            ("foo{a=\"ö\"} 1\nfoo{a=\"ö\"} 1\n", "3:1 error: duplicate series, first on line 2"),
+            ("foo{a=\"ö\" 1\n", "2:11 error: expected , or } after the label value, found \"1\""),
         ] {
             assert_eq!(told(&format!("{H}{text}"), None), [problem], "{text:?}");
         }
@@ -186,7 +183,7 @@ mod tests {
         let text = format!("{H}# HELP bar x\nfoo 1\nbar 1\nfoo{{a=\"b\"}} 1\n");
         assert_eq!(
             told(&text, None),
-            ["5:1 error: the samples of “foo” are not all together: some stand further up"]
+            ["5:1 error: the samples of \"foo\" are not contiguous: some are further up"]
         );
     }
 

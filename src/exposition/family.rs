@@ -1,4 +1,4 @@
-//! A metric family as one application wrote it: its headers, where its samples are, and what is peculiar about them.
+//! A metric family as one application wrote it: its headers, the location of its samples, and flags that describe them.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign, Range};
@@ -7,31 +7,31 @@ use crate::model::Syntax;
 
 use super::span::Span;
 
-/// The type of a family. The text format's `untyped` is OpenMetrics' `unknown`.
+/// Type of a family. The text format's `untyped` is OpenMetrics' `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Kind {
+pub enum MetricType {
     /// No type was given, or `untyped`, or `unknown`.
     #[default]
     Unknown,
-    /// Only ever grows.
+    /// A value that only grows.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
     /// Cumulative buckets, a sum and a count.
     Histogram,
     /// Quantiles, a sum and a count.
     Summary,
-    /// A histogram whose buckets may shrink; OpenMetrics only.
+    /// A histogram with buckets that may shrink; OpenMetrics only.
     GaugeHistogram,
-    /// Labels that tell of something, with the value 1; OpenMetrics only.
+    /// Labels that describe something, with the value 1; OpenMetrics only.
     Info,
-    /// One series a state, 1 where it holds; OpenMetrics only.
+    /// One series per state, with the value 1 for active states; OpenMetrics only.
     StateSet,
 }
 
-impl Kind {
-    /// The kind that a TYPE line of `syntax` names; nothing where that syntax does not know the word.
-    /// Words count in lower case only: Prometheus refuses others.
+impl MetricType {
+    /// Parses the type in a TYPE line of `syntax`; `None` if that syntax has no such type.
+    /// Only lower case is accepted, as in Prometheus.
     #[must_use]
     pub fn from_word(word: &[u8], syntax: Syntax) -> Option<Self> {
         Some(match (word, syntax) {
@@ -47,7 +47,7 @@ impl Kind {
         })
     }
 
-    /// The word for this kind in a TYPE line of `syntax`; nothing where that syntax has none.
+    /// The name of this type in a TYPE line of `syntax`; `None` if that syntax has no such type.
     #[must_use]
     pub const fn word(self, syntax: Syntax) -> Option<&'static str> {
         Some(match (self, syntax) {
@@ -64,8 +64,8 @@ impl Kind {
         })
     }
 
-    /// What may follow the family's name in the names of its samples, beside nothing at all ([`Suffix::Bare`]): the names that a
-    /// family of this kind claims, so that no other family may bear them.
+    /// The suffixes that sample names of this type may have, apart from none ([`Suffix::Bare`]). A family claims the names with these
+    /// suffixes, so no other family may have them.
     #[must_use]
     pub const fn suffixes(self, syntax: Syntax) -> &'static [Suffix] {
         match (self, syntax) {
@@ -80,17 +80,17 @@ impl Kind {
         }
     }
 
-    /// Whether OpenMetrics allows a sample of this kind that bears the family's bare name.
+    /// Returns true if OpenMetrics allows samples of this type under the family's bare name.
     #[must_use]
     pub const fn has_bare_samples(self) -> bool {
         matches!(self, Self::Unknown | Self::Gauge | Self::Summary | Self::StateSet)
     }
 }
 
-/// What a sample's name has beyond its family's.
+/// The part of a sample's name after the name of its family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suffix {
-    /// Nothing: the sample is called as its family.
+    /// No suffix: the sample has the family's name.
     Bare,
     /// `_total`
     Total,
@@ -123,7 +123,7 @@ impl Suffix {
         Self::Info,
     ];
 
-    /// As it is written.
+    /// The text of the suffix.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -139,7 +139,7 @@ impl Suffix {
         }
     }
 
-    /// Which suffix makes `sample` out of `family`; nothing where no suffix does.
+    /// The suffix that turns the name `family` into `sample`; `None` if there is none.
     #[must_use]
     pub fn between(family: &[u8], sample: &[u8]) -> Option<Self> {
         let rest = sample.strip_prefix(family)?;
@@ -149,7 +149,7 @@ impl Suffix {
         Self::NAMED.into_iter().find(|suffix| suffix.as_str().as_bytes() == rest)
     }
 
-    /// Parts a name from the suffix that it ends with.
+    /// Splits a name from the suffix at its end.
     #[must_use]
     pub fn split(name: &[u8]) -> Option<(&[u8], Self)> {
         let at = memchr::memrchr(b'_', name)?;
@@ -167,29 +167,29 @@ impl Suffix {
         Some((&name[..at], suffix))
     }
 
-    /// The trait of a family that has such samples.
+    /// The flag of a family that has samples with this suffix.
     #[must_use]
-    pub const fn as_trait(self) -> Traits {
+    pub const fn as_flag(self) -> FamilyFlags {
         match self {
-            Self::Bare => Traits::BARE,
-            Self::Total => Traits::TOTAL,
-            Self::Created => Traits::CREATED,
-            Self::Bucket => Traits::BUCKET,
-            Self::Sum => Traits::SUM,
-            Self::Count => Traits::COUNT,
-            Self::GCount => Traits::GCOUNT,
-            Self::GSum => Traits::GSUM,
-            Self::Info => Traits::INFO,
+            Self::Bare => FamilyFlags::BARE,
+            Self::Total => FamilyFlags::TOTAL,
+            Self::Created => FamilyFlags::CREATED,
+            Self::Bucket => FamilyFlags::BUCKET,
+            Self::Sum => FamilyFlags::SUM,
+            Self::Count => FamilyFlags::COUNT,
+            Self::GCount => FamilyFlags::GCOUNT,
+            Self::GSum => FamilyFlags::GSUM,
+            Self::Info => FamilyFlags::INFO,
         }
     }
 }
 
-/// What is peculiar about the samples of a family, so that whoever writes them out knows when their text may be copied as it is.
+/// Properties of a family's samples, by which the renderer knows if their text may be copied unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Traits(u32);
+pub struct FamilyFlags(u32);
 
-impl Traits {
-    /// Nothing peculiar.
+impl FamilyFlags {
+    /// No flag.
     pub const NONE: Self = Self(0);
     /// Some sample has a timestamp (milliseconds in the text format, seconds in OpenMetrics).
     pub const TIMESTAMPS: Self = Self(1);
@@ -197,37 +197,37 @@ impl Traits {
     pub const EXEMPLARS: Self = Self(1 << 1);
     /// The family's name or some label's name is written in quotes; it may be one that only UTF-8 aware scrapers can read.
     pub const QUOTED: Self = Self(1 << 2);
-    /// Some label's name starts with two underscores: it is reserved in OpenMetrics; Prometheus accepts it.
+    /// Some label name starts with two underscores: reserved in OpenMetrics, accepted by Prometheus.
     pub const RESERVED_LABELS: Self = Self(1 << 3);
-    /// The runs must not be copied as they are into the text format: sample by sample instead, with timestamps in milliseconds
-    /// and without exemplars. Never set for what came as text, whose runs are always legal text (but see [`Self::QUOTED`]).
-    pub const RESPELL_TEXT: Self = Self(1 << 4);
-    /// The runs must not be copied as they are into OpenMetrics: blanks, tabs, trailing commas, a missing blank before the value,
-    /// timestamps in milliseconds, `le="1"` for `le="1.0"`, `le="Inf"` for `le="+Inf"`, an exemplar where none may be.
-    pub const RESPELL_OPENMETRICS: Self = Self(1 << 5);
-    /// The samples do not make an OpenMetrics family of their kind (a counter without `_total` or below zero, buckets out of order
-    /// or without `+Inf`, groups torn apart, a missing `quantile`, an info other than 1): under OpenMetrics they can only
-    /// go out as `unknown`, one family for each sample name. Then `le` and `quantile` are labels like any other, to be left alone.
-    pub const UNFIT: Self = Self(1 << 6);
-    /// Some series has several samples, of different times: they are written in ascending order of their times.
-    pub const SEVERAL_TIMES: Self = Self(1 << 7);
-    /// Some sample bears the family's name.
+    /// The runs must not be copied unchanged into the text format: samples are reformatted, with timestamps in milliseconds and without
+    /// exemplars. Never set for input in the text format, which is always legal text (but see [`Self::QUOTED`]).
+    pub const REFORMAT_TEXT: Self = Self(1 << 4);
+    /// The runs must not be copied unchanged into OpenMetrics: extra whitespace, trailing commas, a missing space before the value,
+    /// timestamps in milliseconds, `le="1"` for `le="1.0"`, `le="Inf"` for `le="+Inf"`, an exemplar where none is allowed.
+    pub const REFORMAT_OPENMETRICS: Self = Self(1 << 5);
+    /// The samples are not a valid OpenMetrics family of their type (a counter without `_total` or below zero, buckets out of order or
+    /// without `+Inf`, interleaved groups, a missing `quantile`, an info other than 1). In OpenMetrics they are rendered as `unknown`,
+    /// one family per sample name, with `le` and `quantile` as ordinary labels.
+    pub const INVALID_OPENMETRICS: Self = Self(1 << 6);
+    /// Some series has several samples with different timestamps; they are written in ascending order of time.
+    pub const MULTIPLE_TIMES: Self = Self(1 << 7);
+    /// Some sample has the family's name.
     pub const BARE: Self = Self(1 << 8);
-    /// Some sample is called `_total` beyond the family's name.
+    /// Some sample name has the suffix `_total`.
     pub const TOTAL: Self = Self(1 << 9);
-    /// Some sample is called `_created` beyond the family's name.
+    /// Some sample name has the suffix `_created`.
     pub const CREATED: Self = Self(1 << 10);
-    /// Some sample is called `_bucket` beyond the family's name.
+    /// Some sample name has the suffix `_bucket`.
     pub const BUCKET: Self = Self(1 << 11);
-    /// Some sample is called `_sum` beyond the family's name.
+    /// Some sample name has the suffix `_sum`.
     pub const SUM: Self = Self(1 << 12);
-    /// Some sample is called `_count` beyond the family's name.
+    /// Some sample name has the suffix `_count`.
     pub const COUNT: Self = Self(1 << 13);
-    /// Some sample is called `_gcount` beyond the family's name.
+    /// Some sample name has the suffix `_gcount`.
     pub const GCOUNT: Self = Self(1 << 14);
-    /// Some sample is called `_gsum` beyond the family's name.
+    /// Some sample name has the suffix `_gsum`.
     pub const GSUM: Self = Self(1 << 15);
-    /// Some sample is called `_info` beyond the family's name.
+    /// Some sample name has the suffix `_info`.
     pub const INFO: Self = Self(1 << 16);
 
     /// The sample names alone: [`Self::BARE`] to [`Self::INFO`].
@@ -236,51 +236,51 @@ impl Traits {
         Self(self.0 & !0xff)
     }
 
-    /// Whether all of `other` hold.
+    /// Returns true if all flags of `other` are set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any of `other` holds.
+    /// Returns true if any flag of `other` is set.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether nothing is peculiar.
+    /// Returns true if no flag is set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Both together; also as `|`.
+    /// The flags of both; also as `|`.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What both have.
+    /// The flags that both have.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What `other` does not have.
+    /// The flags that `other` does not have.
     #[must_use]
     pub const fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// The suffixes that some sample has, [`Suffix::Bare`] first.
+    /// The suffixes of the samples, [`Suffix::Bare`] first.
     pub fn suffixes(self) -> impl Iterator<Item = Suffix> {
         std::iter::once(Suffix::Bare)
             .chain(Suffix::NAMED)
-            .filter(move |suffix| self.contains(suffix.as_trait()))
+            .filter(move |suffix| self.contains(suffix.as_flag()))
     }
 }
 
-impl BitOr for Traits {
+impl BitOr for FamilyFlags {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -288,23 +288,23 @@ impl BitOr for Traits {
     }
 }
 
-impl BitOrAssign for Traits {
+impl BitOrAssign for FamilyFlags {
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
     }
 }
 
-impl fmt::Debug for Traits {
+impl fmt::Debug for FamilyFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WORDS: [(Traits, &str); 8] = [
-            (Traits::TIMESTAMPS, "timestamps"),
-            (Traits::EXEMPLARS, "exemplars"),
-            (Traits::QUOTED, "quoted"),
-            (Traits::RESERVED_LABELS, "reserved-labels"),
-            (Traits::RESPELL_TEXT, "respell-text"),
-            (Traits::SEVERAL_TIMES, "several-times"),
-            (Traits::RESPELL_OPENMETRICS, "respell-openmetrics"),
-            (Traits::UNFIT, "unfit"),
+        const WORDS: [(FamilyFlags, &str); 8] = [
+            (FamilyFlags::TIMESTAMPS, "timestamps"),
+            (FamilyFlags::EXEMPLARS, "exemplars"),
+            (FamilyFlags::QUOTED, "quoted"),
+            (FamilyFlags::RESERVED_LABELS, "reserved-labels"),
+            (FamilyFlags::REFORMAT_TEXT, "reformat-text"),
+            (FamilyFlags::MULTIPLE_TIMES, "multiple-times"),
+            (FamilyFlags::REFORMAT_OPENMETRICS, "reformat-openmetrics"),
+            (FamilyFlags::INVALID_OPENMETRICS, "invalid-openmetrics"),
         ];
         let words = WORDS
             .into_iter()
@@ -316,22 +316,22 @@ impl fmt::Debug for Traits {
     }
 }
 
-/// A metric family as one application wrote it, made whole: all its samples, wherever in the text they stood.
+/// A metric family of one application with all of its samples, wherever in the text they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
-    /// Its name without quotes, but as escaped inside them. Escaping is one-to-one here, so equal names have equal bytes.
-    /// A counter is called with its `_total` in the text format and without it in OpenMetrics.
+    /// The name without quotes, escaped as inside quotes. Escaping is one-to-one here, so equal names have equal bytes.
+    /// The name of a counter includes `_total` in the text format and excludes it in OpenMetrics.
     pub name: Span,
-    /// Its type.
-    pub kind: Kind,
+    /// The type.
+    pub kind: MetricType,
     /// The text of its HELP line, as escaped there: `\\` and `\n`, in OpenMetrics `\"` as well. Never empty.
     pub help: Option<Span>,
     /// The text of its UNIT line (OpenMetrics only). Never empty, always the end of the name.
     pub unit: Option<Span>,
-    /// Where its runs stand in the exposition's array of runs.
+    /// The range of its runs in the exposition's array of runs.
     pub runs: Range<u32>,
-    /// How many samples it has; 0 for a family of headers alone, which nobody needs to write out.
+    /// Number of samples; 0 for a family that has only headers and is not rendered.
     pub samples: u32,
-    /// What is peculiar about the samples.
-    pub traits: Traits,
+    /// Properties of the samples.
+    pub flags: FamilyFlags,
 }

@@ -1,45 +1,45 @@
-//! What was wrong with a text, and where.
+//! Faults of a text, with their positions.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::parse::{Report, Told, escapes};
+use super::parse::{Diagnostic, Report, escapes};
 use crate::model::Syntax;
 
-/// How many faults of one text are kept; more are only counted. A person mends the first few, and a hostile text has millions.
+/// Faults of one text that are kept; further ones are only counted. The author fixes the first few, and a hostile text has millions.
 pub const MAX_FAULTS_KEPT: usize = 16;
 
-/// One thing that is wrong with a text. It cost the line it stands on, unless the reason says otherwise.
+/// One fault of a text. Its line is skipped, unless the reason says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1, in characters (not bytes).
     pub column: u32,
-    /// The byte of the body.
+    /// The byte offset in the body.
     pub offset: u32,
-    /// What is wrong, for a person: a sentence without capital and full stop.
+    /// Description of the fault: a sentence without capital and full stop.
     pub reason: Cow<'static, str>,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} {}", self.line, self.column, self.reason)
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.reason)
     }
 }
 
-impl From<Told> for Fault {
-    fn from(told: Told) -> Self {
+impl From<Diagnostic> for Fault {
+    fn from(diagnostic: Diagnostic) -> Self {
         Self {
-            line: told.line,
-            column: told.column,
-            offset: told.offset,
-            reason: told.sentence,
+            line: diagnostic.line,
+            column: diagnostic.column,
+            offset: diagnostic.offset,
+            reason: diagnostic.message,
         }
     }
 }
 
-/// All that was wrong with a text: how many faults, and the first [`MAX_FAULTS_KEPT`] of them; exemplars that are left out apart.
+/// The faults of a text: their number, and the first [`MAX_FAULTS_KEPT`] of them. Skipped exemplars are counted separately.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Faults {
     total: u64,
@@ -53,59 +53,59 @@ impl Faults {
         Self {
             total: report.faults(),
             exemplars: report.exemplars(),
-            first_exemplar: report.first_exemplar(body).map(|told| Box::new(told.into())),
-            kept: report.tell(body).into_iter().map(Fault::from).collect(),
+            first_exemplar: report.first_exemplar(body).map(|diagnostic| Box::new(diagnostic.into())),
+            kept: report.into_diagnostics(body).into_iter().map(Fault::from).collect(),
         }
     }
 
-    /// Gives columns as they are in the text as it was handed in, before lone backslashes were doubled.
-    pub(super) fn lead_back(&mut self, original: &[u8], syntax: Syntax) {
-        lead_back(&mut self.kept, original, syntax);
-        lead_back(
+    /// Converts columns to those of the original text, before lone backslashes were doubled.
+    pub(super) fn restore_columns(&mut self, original: &[u8], syntax: Syntax) {
+        restore_columns(&mut self.kept, original, syntax);
+        restore_columns(
             self.first_exemplar.as_deref_mut().map_or(&mut [], std::slice::from_mut),
             original,
             syntax,
         );
     }
 
-    /// How many there are.
+    /// Number of faults.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.total
     }
 
-    /// Number of exemplars that are left out, because they cannot be read or OpenMetrics does not allow them there; their samples are kept.
+    /// Number of skipped exemplars: unreadable, or not allowed there by OpenMetrics. Their samples are kept.
     #[must_use]
     pub const fn exemplars(&self) -> u64 {
         self.exemplars
     }
 
-    /// The first of these exemplars.
+    /// The first skipped exemplar.
     #[must_use]
     pub fn first_exemplar(&self) -> Option<&Fault> {
         self.first_exemplar.as_deref()
     }
 
-    /// True if every line could be used.
+    /// Returns true if every line could be used.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// The first one.
+    /// The first fault.
     #[must_use]
     pub fn first(&self) -> Option<&Fault> {
         self.kept.first()
     }
 
-    /// The first few, in the order of the text.
+    /// The kept faults, in the order of the text.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.kept.iter()
     }
 }
 
-/// Corrects the columns of faults that stand in the order of their lines.
-fn lead_back(faults: &mut [Fault], original: &[u8], syntax: Syntax) {
+/// Corrects the columns of faults that are sorted by line.
+fn restore_columns(faults: &mut [Fault], original: &[u8], syntax: Syntax) {
     let (mut line, mut rest) = (1, original);
     for fault in faults {
         while line < fault.line

@@ -2,7 +2,7 @@
 //!
 //! Several members in a row are legal, yet curl, reqwest and httpx stop at the end of the first. So each piece is raw deflate data that
 //! ends on a byte boundary and is not marked final; a header goes before them, and an empty final block, the combined checksum and the
-//! length go after them. Nothing is compressed anew when the parts of an answer are put together.
+//! length go after them. Nothing is compressed again when the parts of a response are put together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ use super::MemoryMeter;
 /// The most that one stored block of deflate data holds: its length has 16 bits.
 const MAX_STORED_BLOCK: usize = 0xFFFF;
 
-/// Magic, deflate, no flags, no time, no hint, unknown operating system.
+/// Gzip header: magic, deflate, no flags, no time, no hint, unknown operating system.
 const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
 
 /// A final block with nothing in it: fixed Huffman codes and an end-of-block symbol.
@@ -24,32 +24,32 @@ const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
 /// The header of a stored block that is as long as such a block can be.
 const FULL_BLOCK_HEADER: [u8; 5] = [0, 0xFF, 0xFF, 0, 0];
 
-/// Compressors kept for the next responses, at 300 kB each: as many as are seldom in use at the same time.
+/// Compressors kept for the next responses, at 300 kB each; more than four are rarely used at the same time.
 const MAX_SPARE_COMPRESSORS: usize = 4;
 
 /// Below this many bytes a slice is copied together with its neighbours when a piece is [condensed](Piece::condensed).
 const SMALL_SLICE: usize = 16 * 1024;
 
-/// Part of a gzip body: deflate data that can stand before any other.
+/// Part of a gzip body: deflate data that can be followed by any other piece.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// Shared by all bodies that it is a part of.
+    /// Shared by all bodies that contain the piece.
     deflated: Arc<Vec<Bytes>>,
     deflated_len: u64,
     checksum: Hasher,
     len: u64,
 }
 
-/// How much work goes into a piece.
+/// Compression level of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effort {
+pub enum CompressionLevel {
     /// Level 3, inside a scrape. It takes about as long as level 1 and gives three quarters of its size.
     Fast,
-    /// Level 6, for what is quiet.
+    /// Level 6, for text that has not changed for some time.
     Small,
 }
 
-/// The memory of a compressor, some 300 kB for each effort, kept between pieces: setting it up costs about as much as deflating 20 kB.
+/// The memory of a compressor, some 300 kB for each level, kept between pieces: setting it up costs about as much as deflating 20 kB.
 #[derive(Debug, Default)]
 pub struct Compressor {
     fast: Option<Compress>,
@@ -58,23 +58,23 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// A compressor that takes its memory when it is first used.
+    /// A compressor that allocates its memory on first use.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives the memory back until it is used again.
+    /// Frees the memory until the next use.
     pub fn rest(&mut self) {
         *self = Self::default();
     }
 
-    fn state(&mut self, effort: Effort) -> (&mut Compress, &mut Vec<u8>) {
-        let (slot, level) = match effort {
-            Effort::Fast => (&mut self.fast, Compression::new(3)),
-            Effort::Small => (&mut self.small, Compression::new(6)),
+    fn state(&mut self, level: CompressionLevel) -> (&mut Compress, &mut Vec<u8>) {
+        let (slot, zlib_level) = match level {
+            CompressionLevel::Fast => (&mut self.fast, Compression::new(3)),
+            CompressionLevel::Small => (&mut self.small, Compression::new(6)),
         };
-        let state = slot.get_or_insert_with(|| Compress::new(level, false));
+        let state = slot.get_or_insert_with(|| Compress::new(zlib_level, false));
         state.reset();
         self.output.clear();
         (state, &mut self.output)
@@ -112,8 +112,8 @@ impl CompressorPool {
 impl Piece {
     /// Deflates `text`, which may come in several slices.
     #[must_use]
-    pub fn compress(text: &[Bytes], effort: Effort, with: &mut Compressor) -> Self {
-        let (state, output) = with.state(effort);
+    pub fn compress(text: &[Bytes], level: CompressionLevel, with: &mut Compressor) -> Self {
+        let (state, output) = with.state(level);
         for slice in text {
             deflate(state, slice, FlushCompress::None, output);
         }
@@ -127,7 +127,7 @@ impl Piece {
         }
     }
 
-    /// The same, its bytes counted while they are held.
+    /// Returns the piece with its bytes counted by `meter` while they are held.
     #[must_use]
     pub fn metered(mut self, meter: &MemoryMeter) -> Self {
         let held = self.deflated.iter().map(|bytes| meter.hold(bytes.clone())).collect();
@@ -135,7 +135,7 @@ impl Piece {
         self
     }
 
-    /// Wraps `text` in stored blocks, without compressing or copying it: the fatter form of a piece that is not compressed yet.
+    /// Wraps `text` in stored blocks, without compressing or copying it: the larger form of a piece that is not compressed yet.
     #[must_use]
     pub fn stored(text: &[Bytes]) -> Self {
         let len = length(text);
@@ -161,8 +161,8 @@ impl Piece {
         }
     }
 
-    /// Pieces in a row as one piece. Putting a piece to others costs a third of a microsecond for the checksum, so what stands for long
-    /// is put together once.
+    /// Joins pieces into one. Appending a piece costs a third of a microsecond for the checksum, so pieces that stay unchanged are
+    /// joined once.
     #[must_use]
     pub fn concat<'a>(pieces: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut whole = Self::nothing();
@@ -170,8 +170,8 @@ impl Piece {
         whole
     }
 
-    /// The same in few slices: what a segment deflates to is some kilobytes, and a hundred such slices take several times as long to
-    /// send as one that is as long as all of them. For what is sent more than once.
+    /// Returns the piece in few slices. A compressed segment has some kilobytes, and sending a hundred such slices takes several times as
+    /// long as sending one slice of the same total length. Useful for pieces that are sent more than once.
     #[must_use]
     pub fn condensed(mut self) -> Self {
         if self.deflated.len() == 1 {
@@ -321,7 +321,7 @@ mod tests {
     fn a_condensed_piece_is_the_same_in_fewer_slices() {
         let mut compressor = Compressor::new();
         let small: Vec<_> = (1..100)
-            .map(|lines| Piece::compress(&[text(lines).into()], Effort::Fast, &mut compressor))
+            .map(|lines| Piece::compress(&[text(lines).into()], CompressionLevel::Fast, &mut compressor))
             .collect();
         let large = Piece::stored(&[text(5_000).into()]);
         let whole = Piece::concat(small.iter().chain([&large]).chain(&small));
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn rows_share_what_their_pieces_hold() {
-        let piece = Piece::compress(&[text(1_000).into()], Effort::Fast, &mut Compressor::new());
+        let piece = Piece::compress(&[text(1_000).into()], CompressionLevel::Fast, &mut Compressor::new());
         let rows = join_rows([&piece, &piece]);
         assert_eq!(rows.iter().filter(|row| Arc::ptr_eq(row, &piece.deflated)).count(), 2);
         assert_eq!(
@@ -349,7 +349,7 @@ mod tests {
         assert!(
             read_one_member(&join([
                 &Piece::stored(&[]),
-                &Piece::compress(&[], Effort::Fast, &mut Compressor::new())
+                &Piece::compress(&[], CompressionLevel::Fast, &mut Compressor::new())
             ]))
             .is_empty()
         );
@@ -360,7 +360,7 @@ mod tests {
         let mut compressor = Compressor::new();
         for len in 0..400 {
             let noise: Vec<u8> = (0..len * 91_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
-            let piece = Piece::compress(&[Bytes::from(noise.clone())], Effort::Fast, &mut compressor);
+            let piece = Piece::compress(&[Bytes::from(noise.clone())], CompressionLevel::Fast, &mut compressor);
             let last = Piece::stored(&[Bytes::from_static(b"end")]);
             assert_eq!(read_one_member(&join([&piece, &last])), [&noise[..], b"end"].concat());
         }
@@ -373,9 +373,9 @@ mod tests {
         let mut compressor = Compressor::new();
         let (one, two) = ([Bytes::copy_from_slice(one)], [Bytes::copy_from_slice(two)]);
         let pieces = [
-            Piece::compress(&one, Effort::Small, &mut compressor),
+            Piece::compress(&one, CompressionLevel::Small, &mut compressor),
             Piece::stored(&two),
-            Piece::compress(&two, Effort::Fast, &mut compressor),
+            Piece::compress(&two, CompressionLevel::Fast, &mut compressor),
         ];
         let (member, expected) = (join(&pieces).concat(), [&one[0][..], &two[0], &two[0]].concat());
         let python = "import sys, zlib; d = zlib.decompressobj(31); t = d.decompress(sys.stdin.buffer.read()); \
@@ -423,8 +423,8 @@ mod tests {
                 let slices = [whole.slice(..cut.min(len)), Bytes::new(), whole.slice(cut.min(len)..)];
                 pieces.push(match kind {
                     0 => Piece::stored(&slices),
-                    1 => Piece::compress(&slices, Effort::Fast, &mut compressor),
-                    _ => Piece::compress(&slices, Effort::Small, &mut compressor),
+                    1 => Piece::compress(&slices, CompressionLevel::Fast, &mut compressor),
+                    _ => Piece::compress(&slices, CompressionLevel::Small, &mut compressor),
                 });
             }
             let joined = join(&pieces);

@@ -1,10 +1,10 @@
-//! The identity of a series as a number.
+//! Hash of a series.
 //!
-//! It is the wrapping sum of a number for the name and one for each label, so the order of labels does not matter and a label can
-//! be added later. The seed is drawn once per process: numbers agree across applications, and nobody outside can aim at a collision.
-//! A label with an empty value counts for nothing, because Prometheus takes `foo{a=""}` and `foo` for the same series.
+//! The hash is the wrapping sum of a hash of the name and one of each label, so the order of labels does not matter and a label can be
+//! added later. The seed is random per process: hashes agree across applications, and senders cannot construct collisions.
+//! A label with an empty value adds nothing, because Prometheus takes `foo{a=""}` and `foo` for the same series.
 //!
-//! Names and values are taken as escaped: escaping is one-to-one, so equal strings have equal bytes.
+//! Names and values are hashed in escaped form: escaping is one-to-one, so equal strings have equal bytes.
 
 use std::hash::Hasher;
 use std::sync::LazyLock;
@@ -12,9 +12,9 @@ use std::sync::LazyLock;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
-/// Tells metric names from label names that are spelled alike.
+/// Seed of metric names, so that a label with the same name has another hash.
 const NAME_SEED: u64 = 0x6e61_6d65;
-/// The seed of label names.
+/// Seed of label names.
 const LABEL_SEED: u64 = 0x006c_6162_656c;
 
 /// The seed of this process.
@@ -24,7 +24,7 @@ pub(super) struct Seed(&'static SharedSeed);
 static SEED: LazyLock<Seed> = LazyLock::new(|| Seed(SharedSeed::global_random()));
 
 impl Seed {
-    /// The one seed.
+    /// The seed of this process.
     pub(super) fn get() -> Self {
         *SEED
     }
@@ -36,33 +36,33 @@ impl Seed {
         hasher.finish()
     }
 
-    /// What a metric name adds to the identity.
+    /// Hash of a metric name.
     #[inline]
     pub(super) fn name(self, name: &[u8]) -> u64 {
         self.hash(NAME_SEED, name)
     }
 
-    /// The seed that a label name makes for its values.
+    /// Hash of a label name, used as the seed for its values.
     #[inline]
     pub(super) fn label_name(self, name: &[u8]) -> u64 {
         self.hash(LABEL_SEED, name)
     }
 
-    /// What a label adds, given the [`Seed::label_name`] of its name.
+    /// Hash of a label, given the [`Seed::label_name`] of its name.
     #[inline]
     pub(super) fn label_value(self, name: u64, value: &[u8]) -> u64 {
         if value.is_empty() { 0 } else { self.hash(name, value) }
     }
 }
 
-/// What a metric name adds to the identity of its series. Escaped, without quotes.
+/// Hash of a metric name, which is escaped and without quotes.
 #[must_use]
 pub fn name_hash(name: &[u8]) -> u64 {
     Seed::get().name(name)
 }
 
-/// What a label adds to the identity of a series: add it with `wrapping_add` to [`Sample::hash`](super::Sample::hash) for the
-/// identity that the series has once it carries the label as well. Both escaped, without quotes; 0 for an empty value.
+/// Hash of a label: add it with `wrapping_add` to [`Sample::hash`](super::Sample::hash) to get the hash of the series with this label.
+/// Name and value are escaped and without quotes; 0 for an empty value.
 #[must_use]
 pub fn label_hash(name: &[u8], value: &[u8]) -> u64 {
     let seed = Seed::get();

@@ -1,4 +1,4 @@
-//! The index: the one stored copy of a text, and where everything is in it.
+//! The index of a text: one stored copy, and byte offsets into it.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use crate::model::Syntax;
 
-use super::family::{Family, Traits};
+use super::family::{Family, FamilyFlags};
 use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Found, Hashes, Repeated, Report, escapes};
+use super::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
 use super::sample::Samples;
 use super::span::Span;
 
-/// A text that was read once: the one copy of it, and byte offsets into it. Some 60 bytes a family, nothing a sample.
+/// A parsed text: the one copy of it, and byte offsets into it. The index takes about 60 bytes per family and nothing per sample.
 #[derive(Debug, Clone)]
 pub struct Exposition {
     pub(super) body: Bytes,
@@ -25,14 +25,13 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Reads a text. This never fails: what cannot be used is left out and listed in [`Exposition::faults`].
+    /// Parses a text. This never fails: unusable lines are left out and listed in [`Exposition::faults`].
     #[must_use]
     pub fn parse(body: Bytes, syntax: Syntax) -> Self {
         Self::read(body, syntax, Repeated::Fault)
     }
 
-    /// Reads the text format as the proxy itself writes it: a series may stand in it several times, one behind the other, with
-    /// different times.
+    /// Parses the proxy's own text: a series may occur several times in a row, with different timestamps.
     #[must_use]
     pub fn parse_own(body: Bytes) -> Self {
         Self::read(body, Syntax::Text, Repeated::Points)
@@ -45,10 +44,10 @@ impl Exposition {
             Some(doubled) => (doubled, Some(body)),
             None => (body, None),
         };
-        let Found { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
+        let ParseOutput { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
         let mut faults = Faults::of(report, &body);
         if let Some(original) = original {
-            faults.lead_back(&original, syntax);
+            faults.restore_columns(&original, syntax);
         }
         let mut read = Self {
             body,
@@ -63,9 +62,12 @@ impl Exposition {
         read
     }
 
-    /// Counts the samples without time of series that also have samples with times.
+    /// Counts the samples without timestamp of series that also have samples with timestamps.
     fn count_mixed_times(&self) -> u32 {
-        let several = self.families.iter().filter(|family| family.traits.contains(Traits::SEVERAL_TIMES));
+        let several = self
+            .families
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES));
         let of = |family: &Family| {
             let mut series: HashMap<u64, (u32, bool)> = HashMap::new();
             for sample in self.samples(family) {
@@ -79,45 +81,45 @@ impl Exposition {
         several.map(of).sum()
     }
 
-    /// The number of samples without time of series that also have samples with times: OpenMetrics allows either, so under OpenMetrics
-    /// these are left out.
+    /// The number of samples without timestamp of series that also have samples with timestamps. OpenMetrics does not allow the mix, so
+    /// they are left out of OpenMetrics responses.
     #[must_use]
     pub const fn mixed_times(&self) -> u32 {
         self.mixed_times
     }
 
-    /// The text as it was handed in, but for backslashes that begin no escape sequence: each of those is written as two.
+    /// The text as it was received, except that backslashes that start no escape sequence are doubled.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The format it was read as.
+    /// The format that the text was parsed as.
     #[must_use]
     pub const fn syntax(&self) -> Syntax {
         self.syntax
     }
 
-    /// The families in the order in which they first appear. No two have the same name, and none claims a name of another's.
+    /// The families in the order in which they first appear. Names are unique, and no family claims a sample name of another.
     #[must_use]
     pub const fn families(&self) -> &[Family] {
         &self.families
     }
 
-    /// The bytes of memory that the index takes beside the text, about.
+    /// Approximate memory of the index in bytes, without the text.
     #[must_use]
     pub fn index_bytes(&self) -> usize {
         const FIXED: usize = 256;
         FIXED + self.families.len() * size_of::<Family>() + self.runs.len() * size_of::<Span>()
     }
 
-    /// How many series there are: usable samples, each of another series.
+    /// Number of distinct series.
     #[must_use]
     pub const fn series(&self) -> u32 {
         self.series
     }
 
-    /// What was wrong.
+    /// The faults of the text.
     #[must_use]
     pub const fn faults(&self) -> &Faults {
         &self.faults
@@ -129,9 +131,9 @@ impl Exposition {
         span.of(&self.body)
     }
 
-    /// The spans of a family's runs, in the order of the text. A run is one or more sample lines that follow each other, good ones
-    /// only, newlines between them but none at the end: write one after each. No blanks and no carriage return stand at
-    /// either end of a line, so a run may be copied as it is where [`Family::traits`] say so.
+    /// The spans of a family's runs, in the order of the text. A run is one or more consecutive valid sample lines with newlines between
+    /// them and none at the end. Lines have no whitespace or carriage return at their ends, so a run may be copied unchanged if
+    /// [`Family::flags`] allow it.
     #[must_use]
     pub fn run_spans(&self, family: &Family) -> &[Span] {
         &self.runs[family.runs.start as usize..family.runs.end as usize]
@@ -146,19 +148,19 @@ impl Exposition {
         }
     }
 
-    /// The samples of a family, in the order of the text, read again line by line.
+    /// The samples of a family, in the order of the text, parsed again line by line.
     #[must_use]
     pub fn samples(&self, family: &Family) -> Samples<'_> {
         Samples::new(self.runs(family), self.text(family.name), family, self.syntax)
     }
 
-    /// The identities of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
+    /// The hashes of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
     pub fn series_hashes(&self, family: &Family) -> impl Iterator<Item = u64> + '_ {
         Hashes::new(&self.body, self.syntax, self.run_spans(family)).map(|(_, hash)| hash)
     }
 }
 
-/// The runs of a family, as bytes; see [`Exposition::run_spans`].
+/// Iterator over the runs of a family, as bytes; see [`Exposition::run_spans`].
 #[derive(Debug, Clone)]
 pub struct Runs<'a> {
     body: &'a [u8],

@@ -1,21 +1,21 @@
-//! Counting of the memory that texts and rendered segments take, for as long as any response still holds them.
+//! Counter for the memory of texts and rendered segments, as long as the store or a response holds them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-/// A sum of bytes that are held. Cloning it clones a handle.
+/// Counter of held bytes. A clone is a handle to the same counter.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryMeter(Arc<AtomicU64>);
 
-/// Bytes that are counted while they are held.
+/// Bytes that are counted until they are dropped.
 struct Metered {
     bytes: Bytes,
     meter: MemoryMeter,
 }
 
-/// What a counted buffer takes beside its bytes: its owner, and the allocator's share.
+/// Memory of a counted buffer beside its bytes: the owner object and the allocator's overhead.
 const OVERHEAD: u64 = 96;
 
 impl MemoryMeter {

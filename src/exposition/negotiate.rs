@@ -1,22 +1,22 @@
-//! Which format and coding an answer has, read off the request's headers, and which format a sender wrote.
+//! Content negotiation: the format and content encoding of a response, by the request's headers.
 //!
-//! Formats are chosen by RFC 9110's rules for `Accept`: of the ranges that match an offer the most specific one gives its weight, and
-//! the heaviest offer wins. A request that nothing of ours fits gets the text format 0.0.4 and no 406: scrapers send odd headers and
-//! read text anyway.
+//! Formats are chosen by RFC 9110's rules for `Accept`: of the ranges that match a format the most specific one gives its weight, and
+//! the format with the highest weight wins. If no format matches, the response is the text format 0.0.4 and not a 406, because scrapers
+//! send unusual headers and read text anyway.
 
 use crate::model::Syntax;
 
-/// How names outside the legacy character set are written for a scraper (Prometheus's `escaping` parameter).
+/// Escaping of names outside the legacy character set (Prometheus's `escaping` parameter).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Escaping {
-    /// `underscores`: whatever the legacy character set lacks becomes an underscore.
+    /// `underscores`: each character outside the legacy character set becomes an underscore.
     Underscores,
-    /// `allow-utf-8`: names stay as they are, in quotes.
+    /// `allow-utf-8`: names are unchanged, in quotes.
     AllowUtf8,
 }
 
 impl Escaping {
-    /// Reads the parameter's value. `dots`, `values` and schemes yet to come are answered with underscores, and the answer says so.
+    /// Parses the parameter. `dots`, `values` and unknown schemes get underscores; the response's Content-Type states it.
     fn from_parameter(value: &str) -> Self {
         if value.eq_ignore_ascii_case("allow-utf-8") {
             Self::AllowUtf8
@@ -26,19 +26,19 @@ impl Escaping {
     }
 }
 
-/// The format of an answer.
+/// The format of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     /// The Prometheus text format 0.0.4, which every scraper reads.
     Text004,
     /// The Prometheus text format 1.0.0, which may hold quoted UTF-8 names.
     Text100(Escaping),
-    /// OpenMetrics 1.0.0; the escaping is named in the answer only if the request named one.
+    /// OpenMetrics 1.0.0; the Content-Type names the escaping only if the request named one.
     OpenMetrics100(Option<Escaping>),
 }
 
 impl Format {
-    /// The exact value of the answer's `Content-Type`.
+    /// The exact `Content-Type` of the response.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Format {
         }
     }
 
-    /// Which of the two syntaxes it is.
+    /// The syntax of the format.
     #[must_use]
     pub const fn syntax(self) -> Syntax {
         match self {
@@ -64,7 +64,7 @@ impl Format {
         }
     }
 
-    /// How names outside the legacy character set are written.
+    /// The escaping of names outside the legacy character set.
     #[must_use]
     pub const fn escaping(self) -> Escaping {
         match self {
@@ -74,10 +74,10 @@ impl Format {
     }
 }
 
-/// The content coding of an answer.
+/// The content encoding of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Coding {
-    /// As it is.
+pub enum ContentEncoding {
+    /// Uncompressed.
     Identity,
     /// One gzip member.
     Gzip,
@@ -95,9 +95,9 @@ pub fn format<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Format {
     offers.best()
 }
 
-/// Chooses the coding by the values of all `Accept-Encoding` headers of a request.
+/// Chooses the content encoding by the values of all `Accept-Encoding` headers of a request.
 #[must_use]
-pub fn coding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Coding {
+pub fn content_encoding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> ContentEncoding {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     for item in accept_encoding.into_iter().flat_map(|value| split_outside_quotes(value, b',')) {
         let mut fields = split_outside_quotes(item, b';');
@@ -111,15 +111,15 @@ pub fn coding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Coding
         }
     }
     let gzip = gzip.or(any).unwrap_or(0);
-    // An identity that is not named is acceptable, but whoever names gzip alone would rather have gzip.
+    // An identity that is not listed is acceptable, but a client that lists only gzip prefers gzip.
     if gzip > 0 && gzip >= identity.unwrap_or(0) {
-        Coding::Gzip
+        ContentEncoding::Gzip
     } else {
-        Coding::Identity
+        ContentEncoding::Identity
     }
 }
 
-/// A weight in thousandths, and how closely the range that gave it named the offer.
+/// A weight in thousandths, and the specificity of the range that it came from.
 type Claim = Option<(Specificity, u16)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +130,7 @@ enum Specificity {
     Version,
 }
 
-/// What the request says of each format that we have.
+/// The weights that a request gives to the supported formats.
 #[derive(Default)]
 struct Offers {
     text_004: Claim,
@@ -156,7 +156,7 @@ impl Offers {
                 claim(&mut self.text_100, Specificity::Version, weight);
                 self.text_escaping = self.text_escaping.max(escaping);
             }
-            // 0.0.1 is no offer of ours: who knows only that one reads exemplars as errors, and asks for text as well.
+            // 0.0.1 is not supported: its parsers treat exemplars as errors, and their clients accept text as well.
             (b"application/openmetrics-text", None | Some("1.0.0")) => {
                 let specificity = if version.is_some() {
                     Specificity::Version
@@ -170,7 +170,7 @@ impl Offers {
         }
     }
 
-    /// The heaviest offer; among equals the one that was named most closely, then the richest.
+    /// The format with the highest weight; among equals the most specific, then the richest.
     fn best(&self) -> Format {
         let offers = [
             (self.text_004, Format::Text004),
@@ -187,12 +187,12 @@ impl Offers {
     }
 }
 
-/// Keeps the most specific claim, and of equally specific ones the heavier.
+/// Keeps the most specific claim, and of equally specific ones the one with the higher weight.
 fn claim(to: &mut Claim, specificity: Specificity, weight: u16) {
     *to = (*to).max(Some((specificity, weight)));
 }
 
-/// The `q` parameter in thousandths; 1 where it is missing or cannot be read.
+/// The `q` parameter in thousandths; 1000 if it is missing or malformed.
 fn weight_of<'a>(fields: impl Iterator<Item = &'a [u8]>) -> u16 {
     const FULL: u16 = 1000;
     let Some(text) = parameter(fields, "q") else { return FULL };
@@ -238,7 +238,7 @@ mod tests {
         format(accept.iter().map(|a| a.as_bytes()))
     }
 
-    /// What Prometheus 2.42 (Debian 12) sends.
+    /// The header of Prometheus 2.42 (Debian 12).
     const PROMETHEUS_2_42: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
     /// Before OpenMetrics 1.0.0 (Prometheus 2.5 to 2.32).
     const PROMETHEUS_2_5: &str = "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -338,13 +338,13 @@ mod tests {
         ];
         for (format, content_type) in all {
             assert_eq!(format.content_type(), content_type);
-            assert_eq!(Syntax::named_by(content_type), Some(format.syntax()));
+            assert_eq!(Syntax::from_content_type(content_type), Some(format.syntax()));
         }
     }
 
     #[test]
     fn gzip_goes_to_whoever_wants_it() {
-        let chosen = |value: &str| coding([value.as_bytes()]);
+        let chosen = |value: &str| content_encoding([value.as_bytes()]);
         for wants in [
             "gzip",
             "gzip, deflate, br",
@@ -354,7 +354,7 @@ mod tests {
             "gzip;q=1.0, identity;q=0.5",
             "identity;q=0, *",
         ] {
-            assert_eq!(chosen(wants), Coding::Gzip, "{wants}");
+            assert_eq!(chosen(wants), ContentEncoding::Gzip, "{wants}");
         }
         for not in [
             "",
@@ -366,9 +366,9 @@ mod tests {
             "gzip;q=0.2, identity;q=0.9",
             "gzip;q=0.000",
         ] {
-            assert_eq!(chosen(not), Coding::Identity, "{not}");
+            assert_eq!(chosen(not), ContentEncoding::Identity, "{not}");
         }
-        assert_eq!(coding([]), Coding::Identity);
-        assert_eq!(coding([&b"br"[..], b"gzip"]), Coding::Gzip);
+        assert_eq!(content_encoding([]), ContentEncoding::Identity);
+        assert_eq!(content_encoding([&b"br"[..], b"gzip"]), ContentEncoding::Gzip);
     }
 }

@@ -1,13 +1,14 @@
-//! The `raw` mode: every application's bytes as they came, with a newline wherever one is missing between two of them.
+//! The `raw` mode: every application's bytes unchanged, with a newline added where one is missing between two applications.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// Applications smaller than this are copied together: thousands of tiny slices halve the speed of sending.
 const SMALL: usize = 64 * 1024;
-/// Where a joined segment is closed: large enough that a segment's overhead vanishes, small enough to be copied in microseconds.
+/// Size at which a joined segment is closed: large enough that the overhead per segment does not matter, small enough to be copied in
+/// microseconds.
 const FULL: usize = 128 * 1024;
 
-/// The bodies one after another, as a list of slices of useful size. Large bodies are not copied.
+/// Concatenates the bodies as a list of slices of useful size. Large bodies are not copied.
 pub fn concatenate<'a>(bodies: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes> {
     let (mut segments, mut open) = (Vec::new(), BytesMut::new());
     for body in bodies.into_iter().filter(|body| !body.is_empty()) {
@@ -28,7 +29,7 @@ pub fn concatenate<'a>(bodies: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes
     segments
 }
 
-/// Ends the segment being filled, in an allocation of exactly its size.
+/// Closes the current segment, in an allocation of exactly its size.
 fn close(segments: &mut Vec<Bytes>, open: &mut BytesMut) {
     if !open.is_empty() {
         segments.push(Bytes::copy_from_slice(open));

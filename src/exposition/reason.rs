@@ -1,29 +1,29 @@
-//! Why a line is of no use, or of little: small values while reading, sentences for the few that are kept.
+//! Reasons of problems: small values while a text is parsed, messages for the few that are kept.
 
 use std::borrow::Cow;
 
 use super::family::Suffix;
 use super::span::Span;
 
-/// What is wrong with a place in a text.
+/// Reason of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    // What costs a line.
+    // Reasons to skip a line.
     /// No metric name can start here.
     NameStart(u8),
-    /// This byte cannot stand in a metric name, or follow it.
+    /// This byte is not allowed in a metric name or after it.
     NameByte(u8),
     /// No label name can start here.
     LabelStart(u8),
-    /// This byte stands where `=` belongs.
+    /// This byte instead of `=`.
     NoEquals(u8),
-    /// This byte stands where the opening quote of a label value belongs.
+    /// This byte instead of the opening quote of a label value.
     NoQuote(u8),
-    /// A quoted string goes on beyond the line.
+    /// A quoted string without closing quote on its line.
     OpenString,
-    /// A backslash before something that needs none.
+    /// A backslash before a character that is not escaped.
     Escape(u8),
-    /// This byte stands where a comma or the closing brace belongs.
+    /// This byte instead of a comma or the closing brace.
     NoComma(u8),
     /// The braces are not closed.
     OpenBraces,
@@ -31,7 +31,7 @@ pub(super) enum Reason {
     Encoding,
     /// A NUL in a name, or in an exemplar.
     Nul,
-    /// A name in quotes with nothing in them.
+    /// An empty quoted name.
     EmptyName,
     /// A quoted string without value that is not the first in the braces.
     NameNotFirst,
@@ -39,13 +39,13 @@ pub(super) enum Reason {
     NameLabel,
     /// The same label name twice.
     TwiceLabel(Span),
-    /// More labels than anybody reads.
+    /// More labels than the limit.
     ManyLabels,
     /// No value.
     NoValue,
-    /// This is no number.
+    /// A value that is not a number.
     Value(Span),
-    /// This is no timestamp.
+    /// A timestamp that is not a number.
     Timestamp(Span),
     /// Something after the end of a sample.
     Trailing,
@@ -55,9 +55,9 @@ pub(super) enum Reason {
     ExemplarInText,
     /// An exemplar that cannot be read.
     Exemplar,
-    /// A `le` or `quantile` that is no number.
+    /// A `le` or `quantile` that is not a number.
     Bound(&'static str, Span),
-    /// The same series once more; the first stands here.
+    /// A duplicate series; the offset of the first.
     Duplicate(u32),
     /// A label's name starts with two underscores.
     ReservedLabel,
@@ -67,17 +67,17 @@ pub(super) enum Reason {
     NoType,
     /// A type that this format does not know.
     UnknownType(Span),
-    /// A second header line of this sort.
+    /// A second header line of this kind.
     Second(&'static str),
     /// A TYPE line after samples.
     LateType,
     /// A header for a name that belongs to another family.
     Claimed(&'static str, Suffix, Span),
-    /// A type whose sample names are taken by another family.
+    /// A type with sample names that belong to another family.
     Taken(Suffix, Span),
     /// A unit that is not the end of the name.
     Unit,
-    /// A unit where none may be.
+    /// A unit on a type that has none.
     NoUnit,
     /// Text after `# EOF`.
     AfterEof,
@@ -90,74 +90,74 @@ pub(super) enum Reason {
     /// A header inside another line, and no sample anywhere.
     Joined,
 
-    // What costs nothing here, but would elsewhere.
+    // Accepted here, refused by other parsers.
     /// A byte order mark.
     Mark,
     /// Carriage returns before the newlines.
     CarriageReturn,
-    /// Blanks before a sample.
-    LeadingBlanks,
-    /// Blanks after a sample.
-    TrailingBlanks,
-    /// A TYPE line with blanks where Prometheus wants one.
-    TypeBlanks,
+    /// Whitespace before a sample.
+    LeadingWhitespace,
+    /// Whitespace after a sample.
+    TrailingWhitespace,
+    /// A TYPE line with more whitespace than Prometheus accepts.
+    TypeWhitespace,
     /// A header without name.
     NoHeaderName,
     /// A line that Prometheus takes for a comment.
-    HashWithoutBlank,
+    HashWithoutSpace,
     /// No newline at the end.
     NoNewline,
     /// The samples of a family are not together.
     Interleaved(Span),
-    /// OpenMetrics allows no such blanks, commas, comments.
-    Spelling(&'static str),
+    /// Whitespace, commas or comments that OpenMetrics does not allow.
+    Formatting(&'static str),
     /// A header after samples, in OpenMetrics.
     LateHeader(&'static str),
     /// An exemplar that OpenMetrics does not allow there.
     ExemplarPlace,
     /// The samples of a family break a rule of OpenMetrics.
-    Unfit(&'static str, Span),
+    InvalidOpenMetrics(&'static str, Span),
 
-    // What promtool would rather have otherwise.
+    // Warnings of promtool.
     /// Advice about a family.
     Lint(&'static str, Span),
 }
 
-/// How much a problem matters.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Some parser refuses the text because of it, or a sample is lost.
+    /// Some parser refuses the text, or a sample is lost.
     Error,
-    /// It works, but somebody may be sorry.
+    /// Accepted everywhere, but discouraged.
     Warning,
 }
 
 impl Reason {
     pub(super) const fn severity(self) -> Severity {
         match self {
-            Self::HashWithoutBlank | Self::ReservedLabel | Self::Lint(..) => Severity::Warning,
+            Self::HashWithoutSpace | Self::ReservedLabel | Self::Lint(..) => Severity::Warning,
             _ => Severity::Error,
         }
     }
 
-    /// The sentence for a person. `line_of` tells the line of a byte.
-    pub(super) fn tell(self, body: &[u8], line_of: impl Fn(u32) -> u32) -> Cow<'static, str> {
-        let text = |span: Span| shown(span.of(body));
+    /// The message for a user. `line_of` returns the line of a byte offset.
+    pub(super) fn message(self, body: &[u8], line_of: impl Fn(u32) -> u32) -> Cow<'static, str> {
+        let text = |span: Span| quote(span.of(body));
         match self {
             Self::NameStart(byte) => format!("{} cannot start a metric name", one(byte)).into(),
-            Self::NameByte(byte) => format!("{} cannot stand in a metric name, nor follow one", one(byte)).into(),
+            Self::NameByte(byte) => format!("unexpected {} after the metric name", one(byte)).into(),
             Self::LabelStart(byte) => format!("{} cannot start a label name", one(byte)).into(),
             Self::NoEquals(byte) => format!("expected = after the label name, found {}", one(byte)).into(),
             Self::NoQuote(byte) => format!("expected a quote before the label value, found {}", one(byte)).into(),
             Self::Escape(b'\n') => "backslash at the end of the line".into(),
-            Self::Escape(byte) => format!("\\ before {} is no escape sequence; a backslash is written \\\\", one(byte)).into(),
+            Self::Escape(byte) => format!("\\ before {} is not an escape sequence; write a backslash as \\\\", one(byte)).into(),
             Self::NoComma(byte) => format!("expected , or }} after the label value, found {}", one(byte)).into(),
             Self::TwiceLabel(name) => format!("label {} occurs twice", text(name)).into(),
             Self::Value(span) => format!("{} is not a number", text(span)).into(),
             Self::Timestamp(span) => format!("{} is not a timestamp", text(span)).into(),
             Self::Bound(label, span) => format!("the value of label {label} must be a number, not {}", text(span)).into(),
             Self::ReservedLabel => "label names that start with __ are reserved in OpenMetrics".into(),
-            Self::Duplicate(first) => format!("the same series stands on line {} already", line_of(first)).into(),
+            Self::Duplicate(first) => format!("duplicate series, first on line {}", line_of(first)).into(),
             Self::UnknownType(span) => unknown_type(span.of(body)).into(),
             Self::Second(what) => format!("second {what} line for the same metric").into(),
             Self::Claimed(what, suffix, family) => format!(
@@ -168,51 +168,51 @@ impl Reason {
             .into(),
             Self::Taken(suffix, family) => {
                 let (name, base) = (text_with(span_of(family, body), suffix), text(family));
-                format!("{base} cannot have this type, because {name} is a metric of its own already").into()
+                format!("{base} cannot have this type, because {name} is already a metric of its own").into()
             }
-            Self::Interleaved(family) => format!("the samples of {} are not all together: some stand further up", text(family)).into(),
+            Self::Interleaved(family) => format!("the samples of {} are not contiguous: some are further up", text(family)).into(),
             Self::LateHeader(what) => format!("{what} line after samples of the same metric").into(),
-            Self::Spelling(what) => what.into(),
-            Self::Lint(what, family) | Self::Unfit(what, family) => format!("{}: {what}", text(family)).into(),
-            plain => plain.sentence().into(),
+            Self::Formatting(what) => what.into(),
+            Self::Lint(what, family) | Self::InvalidOpenMetrics(what, family) => format!("{}: {what}", text(family)).into(),
+            plain => plain.fixed_message().into(),
         }
     }
 
-    /// The sentences that name nothing.
-    const fn sentence(self) -> &'static str {
+    /// The messages without arguments.
+    const fn fixed_message(self) -> &'static str {
         match self {
-            Self::OpenString => "quoted text is not closed by a quote on this line",
-            Self::OpenBraces => "labels are not closed by a brace on this line",
+            Self::OpenString => "missing closing quote",
+            Self::OpenBraces => "missing closing brace",
             Self::Encoding => "not UTF-8",
-            Self::Nul => "a NUL, which no name and no exemplar may hold",
+            Self::Nul => "a NUL is not allowed in names and exemplars",
             Self::EmptyName => "the name in the quotes is empty",
-            Self::NameNotFirst => "quoted text without a value; the metric name stands once, before the braces or first in them",
-            Self::NameLabel => "label name __name__ is reserved",
+            Self::NameNotFirst => "quoted text without a value; the metric name must be before the braces or first in them",
+            Self::NameLabel => "the label name __name__ is reserved",
             Self::ManyLabels => "too many labels",
             Self::NoValue => "the value is missing",
-            Self::Trailing => "nothing may follow the timestamp",
-            Self::TrailingComment => "a comment needs a line of its own",
-            Self::ExemplarInText => "the text format has no exemplars; they need OpenMetrics",
-            Self::Exemplar => "the exemplar cannot be read: expected # {labels} value, perhaps a timestamp",
-            Self::HeaderName => "no metric name here that can be read",
+            Self::Trailing => "unexpected text after the timestamp",
+            Self::TrailingComment => "unexpected text after the value (comments need their own line)",
+            Self::ExemplarInText => "the text format has no exemplars (use OpenMetrics)",
+            Self::Exemplar => "unreadable exemplar: expected # {labels} value [timestamp]",
+            Self::HeaderName => "expected a metric name",
             Self::NoType => "the type is missing",
             Self::LateType => "TYPE line after samples of the same metric",
             Self::Unit => "the unit must be the end of the metric name, after an underscore",
             Self::NoUnit => "metrics of this type have no unit",
             Self::AfterEof => "text after # EOF",
-            Self::NoEof => "no # EOF at the end: the text may be cut off",
+            Self::NoEof => "no # EOF at the end: the text may be truncated",
             Self::TooLong => "longer than 4 GiB",
-            Self::NoSample => "the text has no sample, and this comment is no HELP, TYPE, UNIT or EOF line",
-            Self::Joined => "the text has no sample, and a header inside another line: were its lines joined?",
+            Self::NoSample => "the text has no samples, and this comment is not a HELP, TYPE, UNIT or EOF line",
+            Self::Joined => "the text has no samples, and a header inside another line: were its lines joined?",
             Self::Mark => "starts with a byte order mark, which Prometheus refuses",
             Self::CarriageReturn => "lines end in CR LF, which Prometheus refuses",
-            Self::LeadingBlanks => "blanks before the metric name, which Prometheus takes for a part of it",
-            Self::TrailingBlanks => "blanks after the sample, which strict parsers refuse",
-            Self::TypeBlanks => "more than one blank before the type, or one after it, which Prometheus refuses",
-            Self::NoHeaderName => "the metric name is missing, and Prometheus refuses that",
-            Self::HashWithoutBlank => "no blank after #: Prometheus takes this line for a comment",
+            Self::LeadingWhitespace => "whitespace before the metric name, which Prometheus takes as part of it",
+            Self::TrailingWhitespace => "whitespace after the sample, which strict parsers refuse",
+            Self::TypeWhitespace => "more than one space before the type, or one after it, which Prometheus refuses",
+            Self::NoHeaderName => "the metric name is missing, which Prometheus refuses",
+            Self::HashWithoutSpace => "no space after #: Prometheus takes this line as a comment",
             Self::NoNewline => "no newline at the end, which strict parsers refuse",
-            Self::ExemplarPlace => "an exemplar may stand only on counters' totals and on buckets, with at most 128 characters of labels",
+            Self::ExemplarPlace => "exemplars are allowed only on counters' totals and on buckets, with at most 128 characters of labels",
             _ => "cannot be read",
         }
     }
@@ -223,38 +223,38 @@ fn span_of(span: Span, body: &[u8]) -> &[u8] {
 }
 
 fn text_with(name: &[u8], suffix: Suffix) -> String {
-    shown(&[name, suffix.as_str().as_bytes()].concat())
+    quote(&[name, suffix.as_str().as_bytes()].concat())
 }
 
-/// A type word that is not known, with advice where somebody was close.
+/// Message about an unknown type, with advice for likely mistakes.
 fn unknown_type(word: &[u8]) -> String {
     let lower = word.to_ascii_lowercase();
     match &lower[..] {
-        b"counter" | b"gauge" | b"histogram" | b"summary" => format!("type {} must be written in lower case", shown(word)),
+        b"counter" | b"gauge" | b"histogram" | b"summary" => format!("type {} must be written in lower case", quote(word)),
         b"untyped" => "OpenMetrics calls untyped metrics unknown".to_owned(),
         b"unknown" => "the text format calls unknown metrics untyped".to_owned(),
-        b"info" | b"stateset" | b"gaugehistogram" => format!("type {} needs OpenMetrics", shown(word)),
-        _ => format!("type {} is not known", shown(word)),
+        b"info" | b"stateset" | b"gaugehistogram" => format!("type {} needs OpenMetrics", quote(word)),
+        _ => format!("unknown type {}", quote(word)),
     }
 }
 
-/// How many characters of a foreign text a reason shows.
-const SHOWN_CHARS: usize = 60;
+/// Characters of the sender's text that a message quotes.
+const QUOTED_CHARS: usize = 60;
 
-/// Foreign text, fit for a log line: escaped, in quotes, short.
-fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_CHARS * 4)]);
-    let short: String = text.chars().take(SHOWN_CHARS).collect();
+/// Quotes the sender's text for a log line: escaped and truncated.
+fn quote(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(QUOTED_CHARS * 4)]);
+    let short: String = text.chars().take(QUOTED_CHARS).collect();
     let dots = if short.len() < text.len() { "..." } else { "" };
-    format!("“{}{dots}”", short.escape_debug())
+    format!("\"{}{dots}\"", short.escape_debug())
 }
 
-/// One byte for a person.
+/// Description of one byte.
 fn one(byte: u8) -> String {
     match byte {
         b'\n' => "the end of the line".to_owned(),
-        b' '..=b'~' => format!("“{}”", char::from(byte)),
-        0x80.. => "a character beyond ASCII".to_owned(),
+        b' '..=b'~' => format!("\"{}\"", char::from(byte)),
+        0x80.. => "a non-ASCII character".to_owned(),
         _ => format!("the control character {byte:#04x}"),
     }
 }

@@ -1,40 +1,40 @@
-//! Sample lines, read again where somebody needs to know what is in them.
+//! Sample lines, split again into their parts when needed.
 //!
-//! The lines have been checked when the text came in, so this only finds where things are.
+//! The lines were checked when the text was received, so this only finds the positions of their parts.
 
 use crate::model::Syntax;
 
-use super::family::{Family, Kind, Suffix};
+use super::family::{Family, MetricType, Suffix};
 use super::hash::Seed;
 use super::index::Runs;
 use super::parse::bytes::find_special;
 
-/// A sample line. All parts are slices of the stored text, escaped as there.
+/// A sample line. All parts are slices of the stored text, in escaped form.
 #[derive(Debug, Clone)]
 pub struct Sample<'a> {
-    /// The whole line, without blanks at its ends and without newline.
+    /// The complete line, without surrounding whitespace and without newline.
     pub line: &'a [u8],
     /// The metric name, without quotes.
     pub name: &'a [u8],
-    /// Whether the name stands in quotes inside the braces.
+    /// True if the name is quoted inside the braces.
     pub quoted: bool,
     /// The labels, in the order of the line.
     pub labels: Labels<'a>,
-    /// The value as it is written; a float that Go would read.
+    /// The value as written; a float in Go's syntax.
     pub value: &'a [u8],
-    /// The timestamp as it is written: milliseconds, digits only, in the text format; seconds, a finite float, in OpenMetrics.
+    /// The timestamp as written: milliseconds in digits in the text format; seconds as a finite float in OpenMetrics.
     pub timestamp: Option<&'a [u8]>,
-    /// The exemplar, where OpenMetrics allows one: on the buckets of histograms and the totals of counters, with labels of at most
+    /// The exemplar, if OpenMetrics allows it: on buckets of histograms and totals of counters, with labels of at most
     /// [`MAX_EXEMPLAR_CHARS`] characters. Others are left out.
     pub exemplar: Option<Exemplar<'a>>,
 }
 
-/// How many characters the names and values of an exemplar's labels may have together: a rule of OpenMetrics.
+/// Limit of OpenMetrics for the characters of an exemplar's label names and values together.
 pub const MAX_EXEMPLAR_CHARS: usize = 128;
 
 impl Sample<'_> {
-    /// The identity of the series, the same in every application and for every order of labels, different in every process.
-    /// Different series may share it by chance: compare with [`Sample::same_series`] before anything is lost.
+    /// Hash of the series, independent of the application and of the order of labels, and different in every process.
+    /// Different series may collide: confirm with [`Sample::same_series`] before dropping one.
     #[must_use]
     pub fn hash(&self) -> u64 {
         let seed = Seed::get();
@@ -45,7 +45,7 @@ impl Sample<'_> {
         labels.fold(seed.name(self.name), u64::wrapping_add)
     }
 
-    /// Whether both lines are samples of one series: equal names, and equal labels in any order, those without value apart.
+    /// Returns true if both lines are samples of one series: equal names, and equal labels in any order, ignoring empty ones.
     #[must_use]
     pub fn same_series(&self, other: &Sample<'_>) -> bool {
         let mine = self.labels.clone().filter(|label| !label.value.is_empty());
@@ -58,14 +58,14 @@ impl Sample<'_> {
     }
 }
 
-/// What links a sample to a trace.
+/// Exemplar: links a sample to a trace.
 #[derive(Debug, Clone)]
 pub struct Exemplar<'a> {
     /// Its labels.
     pub labels: Labels<'a>,
-    /// Its value as it is written.
+    /// Its value as written.
     pub value: &'a [u8],
-    /// Its timestamp as it is written, seconds.
+    /// Its timestamp as written, in seconds.
     pub timestamp: Option<&'a [u8]>,
 }
 
@@ -76,7 +76,7 @@ pub struct Label<'a> {
     pub name: &'a [u8],
     /// Its value, without quotes.
     pub value: &'a [u8],
-    /// Whether the name is written in quotes.
+    /// True if the name is quoted.
     pub quoted: bool,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Labels<'a> {
         Self { text }
     }
 
-    /// What is left between the braces, a quoted metric name apart.
+    /// The remaining text between the braces, without a quoted metric name.
     #[must_use]
     pub const fn text(&self) -> &'a [u8] {
         self.text
@@ -121,12 +121,12 @@ impl<'a> Iterator for Labels<'a> {
     }
 }
 
-/// The samples of a family; see [`Exposition::samples`](super::Exposition::samples).
+/// Iterator over the samples of a family; see [`Exposition::samples`](super::Exposition::samples).
 #[derive(Debug, Clone)]
 pub struct Samples<'a> {
     runs: Runs<'a>,
     rest: Option<&'a [u8]>,
-    /// Which exemplars are legal: those of samples with this suffix.
+    /// The suffix of the samples that may have exemplars.
     exemplars_at: Option<Suffix>,
     family: &'a [u8],
 }
@@ -134,8 +134,8 @@ pub struct Samples<'a> {
 impl<'a> Samples<'a> {
     pub(super) const fn new(runs: Runs<'a>, name: &'a [u8], family: &Family, syntax: Syntax) -> Self {
         let exemplars_at = match (syntax, family.kind) {
-            (Syntax::OpenMetrics, Kind::Counter) => Some(Suffix::Total),
-            (Syntax::OpenMetrics, Kind::Histogram | Kind::GaugeHistogram) => Some(Suffix::Bucket),
+            (Syntax::OpenMetrics, MetricType::Counter) => Some(Suffix::Total),
+            (Syntax::OpenMetrics, MetricType::Histogram | MetricType::GaugeHistogram) => Some(Suffix::Bucket),
             _ => None,
         };
         Self {
@@ -185,7 +185,7 @@ impl Exemplar<'_> {
     }
 }
 
-/// How many characters an escaped string stands for.
+/// Number of characters of a string once unescaped.
 pub(super) fn unescaped_chars(escaped: &[u8]) -> usize {
     let mut bytes = escaped.iter();
     let mut count = 0;
@@ -198,26 +198,26 @@ pub(super) fn unescaped_chars(escaped: &[u8]) -> usize {
     count
 }
 
-/// Finds the parts of a checked sample line.
+/// Splits a checked sample line into its parts.
 pub(super) fn split(line: &[u8]) -> Sample<'_> {
     let mut rest = Cursor { text: line };
     let mut name = rest.until(|byte| matches!(byte, b' ' | b'\t' | b'{'));
     let quoted = name.is_empty();
-    rest.blanks();
+    rest.skip_whitespace();
     let mut labels = Labels::default();
     if rest.text.first() == Some(&b'{') {
         rest.text = &rest.text[1..];
         if quoted {
-            rest.blanks();
+            rest.skip_whitespace();
             name = rest.quoted();
         }
         labels = rest.braced();
-        rest.blanks();
+        rest.skip_whitespace();
     }
     let value = rest.word();
-    rest.blanks();
+    rest.skip_whitespace();
     let timestamp = rest.word_before_exemplar();
-    rest.blanks();
+    rest.skip_whitespace();
     Sample {
         line,
         name,
@@ -229,7 +229,7 @@ pub(super) fn split(line: &[u8]) -> Sample<'_> {
     }
 }
 
-/// What is left of a checked line.
+/// The remaining text of a checked line.
 struct Cursor<'a> {
     text: &'a [u8],
 }
@@ -239,7 +239,7 @@ impl<'a> Cursor<'a> {
         self.until(|byte| !these(byte));
     }
 
-    fn blanks(&mut self) {
+    fn skip_whitespace(&mut self) {
         self.skip(|byte| matches!(byte, b' ' | b'\t'));
     }
 
@@ -261,7 +261,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The inside of a quoted string, which must come next.
+    /// Reads a quoted string and returns its content.
     fn quoted(&mut self) -> &'a [u8] {
         let rest = self.text.get(1..).unwrap_or_default();
         let (inside, behind) = rest.split_at(closing_quote(rest));
@@ -269,7 +269,7 @@ impl<'a> Cursor<'a> {
         inside
     }
 
-    /// The labels up to the closing brace, which is skipped.
+    /// Reads the labels up to and including the closing brace.
     fn braced(&mut self) -> Labels<'a> {
         let start = self.text;
         let mut at = 0;
@@ -283,18 +283,18 @@ impl<'a> Cursor<'a> {
 
     fn exemplar(mut self) -> Option<Exemplar<'a>> {
         self.text = self.text.strip_prefix(b"#")?;
-        self.blanks();
+        self.skip_whitespace();
         self.text = self.text.strip_prefix(b"{")?;
         let labels = self.braced();
-        self.blanks();
+        self.skip_whitespace();
         let value = self.word();
-        self.blanks();
+        self.skip_whitespace();
         let timestamp = self.word_before_exemplar();
         Some(Exemplar { labels, value, timestamp })
     }
 }
 
-/// Offset of the quote that closes a string. Checked lines always have one; an exemplar that is left out may lack it, and ends there.
+/// Offset of the closing quote of a string. Checked lines always have one; a skipped exemplar may lack it, and ends at the end.
 #[inline]
 fn closing_quote(text: &[u8]) -> usize {
     let mut at = find_special(text, 0);

@@ -1,8 +1,8 @@
-//! A place in the stored text.
+//! A range of the stored text.
 
 use std::ops::Range;
 
-/// A range of bytes of the stored body. Four bytes an end: bodies beyond 4 GiB are refused before anything is indexed.
+/// A byte range of the stored body. Offsets have four bytes: bodies over 4 GiB are refused before they are indexed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span {
     /// The first byte.
@@ -12,31 +12,31 @@ pub struct Span {
 }
 
 impl Span {
-    /// The bytes from `start` up to but without `end`.
+    /// The range from `start` to before `end`.
     #[must_use]
     pub const fn new(start: u32, end: u32) -> Self {
         Self { start, end }
     }
 
-    /// How many bytes it covers.
+    /// Length in bytes.
     #[must_use]
     pub const fn len(self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether it covers nothing.
+    /// Returns true if the range is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// The range to slice a body with.
+    /// The range for slicing a body.
     #[must_use]
     pub const fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 
-    /// The bytes it stands for.
+    /// The bytes of `body` in this range.
     #[must_use]
     pub fn of(self, body: &[u8]) -> &[u8] {
         &body[self.range()]

@@ -1,14 +1,17 @@
-//! What the samples' own timestamps say.
+//! Timestamps of samples.
 
 use super::render::millis_of_seconds;
-use super::{Exposition, Sample, Traits};
+use super::{Exposition, FamilyFlags, Sample};
 use crate::model::{Syntax, Timestamp};
 
 impl Exposition {
-    /// The newest timestamp that a sample carries; `None` where none carries any, which costs nothing to find out.
+    /// The newest timestamp of all samples; `None` without any, which needs no search.
     #[must_use]
     pub fn newest_timestamp(&self) -> Option<Timestamp> {
-        let families = self.families().iter().filter(|family| family.traits.contains(Traits::TIMESTAMPS));
+        let families = self
+            .families()
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::TIMESTAMPS));
         let samples = families.flat_map(|family| self.samples(family));
         samples
             .filter_map(|sample| millis(sample.timestamp?, self.syntax()))
@@ -17,7 +20,7 @@ impl Exposition {
     }
 }
 
-/// A checked timestamp as it is written, in milliseconds, which is what Prometheus stores.
+/// Converts a checked timestamp to milliseconds, the unit of Prometheus.
 pub(super) fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
     match syntax {
         Syntax::Text => std::str::from_utf8(written).ok()?.parse().ok(),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Access;
 use super::chunks::Contents;
 use super::client::{self, Client, PeerAddr};
-use super::delivery::{Delivery, Fate, Slot};
+use super::delivery::{Delivery, Fate, TrackedResponse};
 use super::talk::{Talk, Verdicts};
 use crate::supervise::probe::Probe;
 
@@ -120,10 +120,10 @@ impl Connection {
     /// that panicked.
     /// `settle` runs on the connection's task or inside [`Delivery::ask`], with no lock of this room held but the delivery's own.
     pub fn on_delivery(&self, settle: impl FnOnce(Fate) + Send + 'static) -> Delivery {
-        let slot = Slot::new(settle);
-        tell(self.0.talk().lend(slot.clone()));
+        let tracked = TrackedResponse::new(settle);
+        tell(self.0.talk().lend(tracked.clone()));
         Delivery {
-            slot,
+            tracked,
             shared: Arc::downgrade(&self.0),
         }
     }
@@ -226,21 +226,21 @@ impl Shared {
     }
 
     /// See [`Delivery::ask`].
-    pub(super) fn ask(&self, slot: &Arc<Slot>) -> Option<Fate> {
-        let written = self.talk().is_written(slot)?;
+    pub(super) fn ask(&self, tracked: &Arc<TrackedResponse>) -> Option<Fate> {
+        let written = self.talk().is_written(tracked)?;
         let fate = if written && self.is_acked() {
             Fate::Confirmed
         } else {
             Fate::Returned
         };
-        self.talk().forget(slot);
-        Some(slot.settle(fate))
+        self.talk().forget(tracked);
+        Some(tracked.settle(fate))
     }
 }
 
 pub(super) fn tell(verdicts: Verdicts) {
-    for (slot, fate) in verdicts {
-        slot.settle(fate);
+    for (tracked, fate) in verdicts {
+        tracked.settle(fate);
     }
 }
 

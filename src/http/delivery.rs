@@ -1,7 +1,7 @@
 //! What became of a response: whether the client has it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::connection::Shared;
 
@@ -16,41 +16,51 @@ pub enum Fate {
 
 type Settle = Box<dyn FnOnce(Fate) + Send>;
 
-/// The place where one response's fate is decided, exactly once.
-pub(super) struct Slot(Mutex<State>);
-
-enum State {
-    Open(Settle),
-    Settled(Fate),
+/// The outcome of one response, decided and reported once.
+///
+/// Deciding and reporting are two steps, because a decision is made under the lock of a connection and the callback runs without it. A
+/// thread that asks between the two steps gets the outcome that was decided, and never decides again.
+pub(super) struct TrackedResponse {
+    decided: OnceLock<Fate>,
+    /// The callback, until it has run.
+    settle: Mutex<Option<Settle>>,
 }
 
-impl Slot {
+impl TrackedResponse {
     pub(super) fn new(settle: impl FnOnce(Fate) + Send + 'static) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State::Open(Box::new(settle)))))
+        Arc::new(Self {
+            decided: OnceLock::new(),
+            settle: Mutex::new(Some(Box::new(settle))),
+        })
     }
 
-    /// Tells the owner, unless it has been told before, and returns what it was told.
+    /// Decides the outcome, unless it was decided before. The callback does not run yet.
+    pub(super) fn decide(&self, fate: Fate) -> Fate {
+        *self.decided.get_or_init(|| fate)
+    }
+
+    /// Decides the outcome, unless it was decided before, runs the callback, unless it has run before, and returns the outcome.
     ///
-    /// The owner is told under the slot's lock, so whoever gets the answer knows that the owner has acted on it already.
+    /// The callback runs under the lock of the callback, so it has run when this returns.
     pub(super) fn settle(&self, fate: Fate) -> Fate {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Settled(fate)) {
-            State::Open(settle) => {
-                settle(fate);
-                fate
-            }
-            State::Settled(before) => {
-                *state = State::Settled(before);
-                before
-            }
+        let fate = self.decide(fate);
+        let mut callback = self.callback();
+        if let Some(settle) = callback.take() {
+            settle(fate);
         }
+        fate
     }
 
+    /// Returns the outcome once the callback has run.
     pub(super) fn fate(&self) -> Option<Fate> {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Settled(fate) => Some(fate),
-            State::Open(_) => None,
+        if self.callback().is_some() {
+            return None;
         }
+        self.decided.get().copied()
+    }
+
+    fn callback(&self) -> MutexGuard<'_, Option<Settle>> {
+        self.settle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +69,7 @@ impl Slot {
 /// Dropping it changes nothing: the connection decides and tells.
 #[derive(Clone)]
 pub struct Delivery {
-    pub(super) slot: Arc<Slot>,
+    pub(super) tracked: Arc<TrackedResponse>,
     pub(super) shared: Weak<Shared>,
 }
 
@@ -67,7 +77,7 @@ impl Delivery {
     /// What has been decided so far.
     #[must_use]
     pub fn fate(&self) -> Option<Fate> {
-        self.slot.fate()
+        self.tracked.fate()
     }
 
     /// Decides now, because the same client has come back on another connection.
@@ -81,8 +91,8 @@ impl Delivery {
             return Some(fate);
         }
         match self.shared.upgrade() {
-            Some(shared) => shared.ask(&self.slot),
-            None => Some(self.slot.settle(Fate::Returned)),
+            Some(shared) => shared.ask(&self.tracked),
+            None => Some(self.tracked.settle(Fate::Returned)),
         }
     }
 }
@@ -90,5 +100,35 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Delivery").field(&self.fate()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::connection::{Connection, tell};
+    use crate::http::{Access, PeerAddr};
+
+    #[test]
+    fn an_outcome_that_was_decided_and_not_reported_yet_is_not_decided_again() {
+        for decided in [Fate::Confirmed, Fate::Returned] {
+            let connection = Connection::new(PeerAddr::Unix, None, Arc::new(arc_swap::ArcSwap::from_pointee(Access::default())));
+            let reported = Arc::new(Mutex::new(Vec::new()));
+            connection.shared().talk().begin(Some(0));
+            let callback = reported.clone();
+            let delivery = connection.on_delivery(move |fate| callback.lock().unwrap().push(fate));
+            connection.shared().talk().answered(true);
+            tell(connection.shared().talk().flushed(true, Instant::now()));
+            // The thread that decided is preempted before it reports, and the scraper comes back on another connection.
+            let verdicts = connection.shared().talk().judge(decided);
+            assert_eq!(delivery.ask(), Some(decided));
+            assert_eq!(*reported.lock().unwrap(), [decided], "the callback has run");
+            tell(verdicts);
+            assert_eq!(*reported.lock().unwrap(), [decided]);
+        }
     }
 }

@@ -31,8 +31,8 @@ use super::stats::{HttpStats, count};
 use super::talk::Talk;
 use super::turns::Turns;
 use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
-use crate::supervise::seats::{CROWDED_GRACE, GRACE};
-use crate::supervise::{Accepted, Seat, Stream, panic_message};
+use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
+use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -55,15 +55,15 @@ pub struct Visitor {
     pub peer: PeerAddr,
     /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
     pub queue: Option<Arc<dyn SendQueue>>,
-    /// The seat, free again when the connection has ended.
-    pub seat: Option<Seat>,
+    /// The slot, free again when the connection has ended.
+    pub slot: Option<Slot>,
 }
 
 impl Visitor {
     /// Who has come in through a listener, and the stream.
     #[must_use]
     pub fn of(accepted: Accepted) -> (Stream, Self) {
-        let Accepted { mut stream, seat } = accepted;
+        let Accepted { mut stream, slot } = accepted;
         let peer = stream.peer().map_or(PeerAddr::Unix, PeerAddr::Tcp);
         let queue: Arc<dyn SendQueue> = Arc::new(stream.probe());
         (
@@ -71,7 +71,7 @@ impl Visitor {
             Self {
                 peer,
                 queue: Some(queue),
-                seat: Some(seat),
+                slot: Some(slot),
             },
         )
     }
@@ -82,9 +82,9 @@ enum End {
     /// HTTP itself came to an end.
     Http(hyper::Result<()>),
     /// Nothing was in work and the connection was no longer wanted.
-    Dismissed,
+    Unwanted,
     /// It was one of too many of its address without a complete request.
-    Crowded,
+    TooManyIncomplete,
 }
 
 impl Door {
@@ -138,25 +138,25 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let Visitor { peer, queue, seat } = visitor;
-        let seat = seat.map(Arc::new);
+        let Visitor { peer, queue, slot } = visitor;
+        let slot = slot.map(Arc::new);
         let connection = Connection::new(peer, queue, self.0.access.clone());
         let shared = connection.shared().clone();
         let _last_word = LastWord(Arc::downgrade(&shared));
-        if let Some(seat) = &seat {
-            seat.idle();
+        if let Some(slot) = &slot {
+            slot.idle();
         }
         let Inner { stats, timers, http, .. } = &*self.0;
         let socket = Socket::new(io, shared.clone(), stats.clone(), timers.into());
-        let turns = Turns::new(socket, shared.clone(), stats.clone(), seat.clone(), *timers);
+        let turns = Turns::new(socket, shared.clone(), stats.clone(), slot.clone(), *timers);
         let serving = Serving {
             door: self.0.clone(),
             connection,
-            seat: seat.clone(),
+            slot: slot.clone(),
             stop: stop.clone(),
         };
         let mut http = http.serve_connection(TokioIo::new(turns), serving);
-        let end = self.converse(&mut http, &shared, seat.as_deref(), &stop, Instant::now()).await;
+        let end = self.converse(&mut http, &shared, slot.as_deref(), &stop, Instant::now()).await;
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner().into_inner();
         if let End::Http(Err(e)) = &end {
@@ -166,12 +166,12 @@ impl Door {
                 let _ = timeout(timers.linger, socket.write_all(refusal.as_bytes())).await;
             }
         }
-        if matches!(end, End::Crowded) {
-            tracing::debug!("{}: {}", shared.peer(), CROWDED.trim_end());
+        if matches!(end, End::TooManyIncomplete) {
+            tracing::debug!("{}: {}", shared.peer(), TOO_MANY_INCOMPLETE.trim_end());
             // Its socket has room for so little, or it does not matter.
             let _ = timeout(
                 timers.linger,
-                socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, CROWDED).as_bytes()),
+                socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE).as_bytes()),
             )
             .await;
         }
@@ -194,44 +194,44 @@ impl Door {
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
-    async fn converse<S>(&self, http: &mut Http<S>, shared: &Shared, seat: Option<&Seat>, stop: &CancellationToken, began: Instant) -> End
+    async fn converse<S>(&self, http: &mut Http<S>, shared: &Shared, slot: Option<&Slot>, stop: &CancellationToken, began: Instant) -> End
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let (mut stopping, mut looked_again) = (false, false);
         loop {
             let evicted = async {
-                match seat {
-                    Some(seat) => dispensable(seat, shared, began).await,
+                match slot {
+                    Some(slot) => evictable(slot, shared, began).await,
                     None => std::future::pending().await,
                 }
             };
-            let for_a_newcomer = tokio::select! {
+            let evicted_now = tokio::select! {
                 biased;
                 end = &mut *http => return End::Http(end),
                 () = stop.cancelled(), if !stopping => false,
                 () = evicted => true,
             };
-            stopping |= !for_a_newcomer;
-            if for_a_newcomer && seat.is_some_and(Seat::is_crowded_out) && shared.talk().is_in_head() {
+            stopping |= !evicted_now;
+            if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.talk().is_in_head() {
                 if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
                     // The runtime may not have noticed it yet.
                     tokio::task::yield_now().await;
                     continue;
                 }
                 count(&self.0.stats.evicted);
-                return End::Crowded;
+                return End::TooManyIncomplete;
             }
             let spare = shared.talk().is_idle() && !shared.has_unread();
             if spare {
-                if for_a_newcomer {
+                if evicted_now {
                     count(&self.0.stats.evicted);
                 }
-                return End::Dismissed;
+                return End::Unwanted;
             }
-            if let Some(seat) = seat {
+            if let Some(slot) = slot {
                 // Work has come at the last moment, so somebody else is to go.
-                seat.busy();
+                slot.busy();
             }
             if stopping && shared.talk().is_answering() {
                 std::pin::Pin::new(&mut *http).graceful_shutdown();
@@ -240,14 +240,14 @@ impl Door {
     }
 }
 
-/// Resolves once the seat is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
+/// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
 /// it came.
-async fn dispensable(seat: &Seat, shared: &Shared, began: Instant) {
+async fn evictable(slot: &Slot, shared: &Shared, began: Instant) {
     loop {
-        seat.evicted().await;
+        slot.evicted().await;
         let idle_since = shared.talk().idle_since();
-        let until = match seat.is_crowded_out() {
-            true => Some(idle_since.unwrap_or(began) + CROWDED_GRACE),
+        let until = match slot.is_evicted_as_incomplete() {
+            true => Some(idle_since.unwrap_or(began) + INCOMPLETE_GRACE),
             false => idle_since.map(|since| since + GRACE),
         };
         match until {
@@ -274,7 +274,7 @@ fn refusal(shared: &Shared, unparsed: &[u8]) -> Option<String> {
 }
 
 /// The response to a connection that is closed before its request was complete.
-const CROWDED: &str = "connections are short, and this address has too many whose request is not complete\n";
+const TOO_MANY_INCOMPLETE: &str = "connections are short, and this address has too many whose request is not complete\n";
 
 /// A whole response, written without HTTP's help.
 fn by_hand(status: StatusCode, text: &str) -> String {
@@ -294,7 +294,7 @@ fn is_worth_lingering(end: &End, talk: &Talk) -> bool {
 struct Serving {
     door: Arc<Inner>,
     connection: Connection,
-    seat: Option<Arc<Seat>>,
+    slot: Option<Arc<Slot>>,
     stop: CancellationToken,
 }
 
@@ -306,8 +306,8 @@ impl Service<Request<Incoming>> for Serving {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = self.connection.shared().clone();
         shared.talk().begin(request.body().size_hint().exact());
-        if let Some(seat) = &self.seat {
-            seat.requested();
+        if let Some(slot) = &self.slot {
+            slot.requested();
         }
         count(&self.door.stats.requests);
         if let Some(queue) = shared.queue() {

@@ -1,39 +1,39 @@
-//! A listener, its seats and a door: HTTP as a part of the program.
+//! A listener, its slots and a door: HTTP as a part of the program.
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{Door, Visitor};
-use crate::supervise::{Accepted, Listener, Part, Seats};
+use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
 
 /// Serves HTTP on one listener.
 pub struct Server {
     name: String,
     listener: Listener,
-    seats: Seats,
+    slots: ConnectionSlots,
     door: Door,
 }
 
 impl Server {
     /// HTTP on a listener that is bound; its name becomes `http` and the address.
     #[must_use]
-    pub fn new(listener: Listener, seats: Seats, door: Door) -> Self {
+    pub fn new(listener: Listener, slots: ConnectionSlots, door: Door) -> Self {
         Self {
             name: format!("http {}", listener.place()),
             listener,
-            seats,
+            slots,
             door,
         }
     }
 }
 
-impl Part for Server {
+impl Service for Server {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        let Self { listener, seats, door, .. } = *self;
+        let Self { listener, slots, door, .. } = *self;
         Box::pin(async move {
             let connections = stop.clone();
             let serve = move |accepted: Accepted| {
@@ -43,7 +43,7 @@ impl Part for Server {
                     door.serve(stream, visitor, stop).await;
                 }
             };
-            listener.serve(seats, stop, serve).await;
+            listener.serve(slots, stop, serve).await;
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Timers;
-use super::delivery::{Fate, Slot};
+use super::delivery::{Fate, TrackedResponse};
 
 /// Responses of one connection whose fate may be open at a time: only a client that sends many requests without reading the answers has
 /// more than one, and of that one nothing is believed anyway.
@@ -50,13 +50,13 @@ pub(super) enum Wait {
 
 /// Somebody who wants to know what became of a response.
 struct Lent {
-    slot: Arc<Slot>,
+    tracked: Arc<TrackedResponse>,
     /// Whether the transport has taken the last byte of the response.
     written: bool,
 }
 
 /// Slots and what has become of their responses, to be told once no lock is held.
-pub(super) type Verdicts = Vec<(Arc<Slot>, Fate)>;
+pub(super) type Verdicts = Vec<(Arc<TrackedResponse>, Fate)>;
 
 pub(super) struct Talk {
     turn: Turn,
@@ -230,30 +230,30 @@ impl Talk {
     }
 
     /// Follows the response in work; returns a verdict at once where there is none.
-    pub(super) fn lend(&mut self, slot: Arc<Slot>) -> Verdicts {
+    pub(super) fn lend(&mut self, tracked: Arc<TrackedResponse>) -> Verdicts {
         if self.over || self.failed || self.answer != Answer::Open || !matches!(self.turn, Turn::Answer { .. }) {
-            return vec![(slot, Fate::Returned)];
+            return vec![(tracked, Fate::Returned)];
         }
-        self.lent.push(Lent { slot, written: false });
+        self.lent.push(Lent { tracked, written: false });
         if self.lent.len() > MAX_LENT {
-            return vec![(self.lent.remove(0).slot, Fate::Returned)];
+            return verdicts(vec![self.lent.remove(0)], Fate::Returned);
         }
         Vec::new()
     }
 
     /// Whether a response is under way (`None`), or written whole. One that is not whole when the client has ended its side counts as
     /// lost: it may be read to its end yet, but in doubt what it held comes again.
-    pub(super) fn is_written(&self, slot: &Arc<Slot>) -> Option<bool> {
-        match self.lent.iter().find(|lent| Arc::ptr_eq(&lent.slot, slot)) {
+    pub(super) fn is_written(&self, tracked: &Arc<TrackedResponse>) -> Option<bool> {
+        match self.lent.iter().find(|lent| Arc::ptr_eq(&lent.tracked, tracked)) {
             Some(lent) if !lent.written && !self.over && !self.failed && !self.eof => None,
             Some(lent) => Some(lent.written),
             None => Some(false),
         }
     }
 
-    /// Forgets a slot that was settled by other means.
-    pub(super) fn forget(&mut self, slot: &Arc<Slot>) {
-        self.lent.retain(|lent| !Arc::ptr_eq(&lent.slot, slot));
+    /// Forgets a tracked response that was settled by other means.
+    pub(super) fn forget(&mut self, tracked: &Arc<TrackedResponse>) {
+        self.lent.retain(|lent| !Arc::ptr_eq(&lent.tracked, tracked));
     }
 
     /// Until when the client may keep us waiting, and for what; none while it is our turn.
@@ -287,8 +287,15 @@ impl Talk {
     }
 }
 
+/// Decides the outcome of responses that the connection no longer follows. The callers hold its lock, so that from now on a thread that
+/// does not find a response here finds its outcome in the tracked response.
 fn verdicts(lent: Vec<Lent>, fate: Fate) -> Verdicts {
-    lent.into_iter().map(|lent| (lent.slot, fate)).collect()
+    lent.into_iter()
+        .map(|Lent { tracked, .. }| {
+            let fate = tracked.decide(fate);
+            (tracked, fate)
+        })
+        .collect()
 }
 
 /// Finds the end of a request's head, the first empty line after one that is not, however the bytes are split.
@@ -347,8 +354,8 @@ mod tests {
         }
 
         fn tell(&mut self, act: impl FnOnce(&mut Talk) -> Verdicts) {
-            for (slot, fate) in act(&mut self.talk) {
-                slot.settle(fate);
+            for (tracked, fate) in act(&mut self.talk) {
+                tracked.settle(fate);
             }
         }
 
@@ -356,22 +363,22 @@ mod tests {
             self.tell(|talk| talk.read(text.as_bytes(), Instant::now()));
         }
 
-        fn lend(&mut self) -> Arc<Slot> {
+        fn lend(&mut self) -> Arc<TrackedResponse> {
             let (number, told) = (self.lent, self.told.clone());
             self.lent += 1;
-            let slot = Slot::new(move |fate| told.lock().unwrap().push((number, fate)));
-            self.tell(|talk| talk.lend(slot.clone()));
-            slot
+            let tracked = TrackedResponse::new(move |fate| told.lock().unwrap().push((number, fate)));
+            self.tell(|talk| talk.lend(tracked.clone()));
+            tracked
         }
 
         /// Answers the request that was read, following its response.
-        fn answer(&mut self, body: Option<u64>, quiet: bool) -> Arc<Slot> {
+        fn answer(&mut self, body: Option<u64>, quiet: bool) -> Arc<TrackedResponse> {
             self.talk.begin(body);
-            let slot = self.lend();
+            let tracked = self.lend();
             self.talk.answered(true);
             assert_eq!(self.talk.may_end(), Some(true));
             self.tell(|talk| talk.flushed(quiet, Instant::now()));
-            slot
+            tracked
         }
 
         fn told(&self) -> Vec<(usize, Fate)> {
@@ -470,13 +477,13 @@ mod tests {
         let mut told = Told::new();
         told.read(GET);
         told.talk.begin(Some(0));
-        let slot = told.lend();
+        let tracked = told.lend();
         assert_eq!(told.talk.may_end(), None);
         told.tell(|talk| talk.flushed(true, Instant::now()));
-        assert_eq!(told.talk.is_written(&slot), None);
+        assert_eq!(told.talk.is_written(&tracked), None);
         told.talk.answered(true);
         told.tell(|talk| talk.flushed(true, Instant::now()));
-        assert_eq!(told.talk.is_written(&slot), Some(true));
+        assert_eq!(told.talk.is_written(&tracked), Some(true));
     }
 
     #[test]

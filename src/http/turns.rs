@@ -13,25 +13,25 @@ use super::connection::Shared;
 use super::stats::{HttpStats, count};
 use super::talk::Wait;
 use super::timer::Timer;
-use crate::supervise::Seat;
+use crate::supervise::Slot;
 
 /// A stream of plain HTTP bytes that reports the turns of the conversation.
 pub(super) struct Turns<S> {
     io: S,
     shared: Arc<Shared>,
     stats: Arc<HttpStats>,
-    seat: Option<Arc<Seat>>,
+    slot: Option<Arc<Slot>>,
     timers: Timers,
     timer: Timer,
 }
 
 impl<S> Turns<S> {
-    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, seat: Option<Arc<Seat>>, timers: Timers) -> Self {
+    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
         Self {
             io,
             shared,
             stats,
-            seat,
+            slot,
             timers,
             timer: Timer::default(),
         }
@@ -73,8 +73,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
         }
         let bytes = &buf.filled()[before..];
         if !bytes.is_empty() {
-            if let Some(seat) = &self.seat {
-                seat.busy();
+            if let Some(slot) = &self.slot {
+                slot.busy();
             }
             self.shared.change(|talk| talk.read(bytes, Instant::now()));
         }
@@ -102,8 +102,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
         if let Some(is_followed) = ends {
             let quiet = is_followed && self.shared.is_quiet();
             self.shared.change(|talk| talk.flushed(quiet, Instant::now()));
-            if let Some(seat) = &self.seat {
-                seat.idle();
+            if let Some(slot) = &self.slot {
+                slot.idle();
             }
         }
         Poll::Ready(Ok(()))

@@ -1,23 +1,23 @@
-//! The client of a request: the party that limits apply to.
+//! The client of a request, to which limits apply.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-/// Bits of an IPv6 address that name a network. Its user has all addresses below it.
+/// Prefix length of an IPv6 network. A client usually has all addresses of its network.
 const NETWORK_BITS: u32 = 64;
 
-/// Client of a request, after trusted proxies have been looked through.
+/// Client of a request, behind trusted proxies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Client {
-    /// An address; that of loopback for a Unix socket. IPv4 addresses are never written as IPv6.
+    /// An address; loopback for a Unix socket. IPv4 addresses are never IPv4-mapped IPv6.
     Ip(IpAddr),
-    /// The public key of a link's other end, and behind a blank the address that it asks for, if it says so.
+    /// The public key of the peer of a link, followed by a space and the address of its client, if known.
     Link(Arc<str>),
 }
 
 impl Client {
-    /// The client as far as limits on one client go: one party has all addresses of an IPv6 network, so they count as one.
+    /// The client for the purpose of limits: all addresses of an IPv6 network count as one.
     #[must_use]
     pub fn network(&self) -> Self {
         match self {

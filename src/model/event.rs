@@ -1,42 +1,42 @@
-//! A one-shot event: something that happened once, to be told to every scraper exactly once.
+//! One-shot events, which every scraper receives exactly once.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The most labels one event may carry: a sample with more is a document, and Prometheus keeps each label with each series.
+/// Limit of labels per event. Prometheus stores every label of every series.
 pub const MAX_EVENT_LABELS: usize = 64;
 
-/// The most bytes that the label names and values of one event may have together. With the bound on pending events it
-/// bounds the memory that producers can fill.
+/// Limit of bytes for the label names and values of one event together. With the limit on pending events it bounds the memory that
+/// producers can fill.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024;
 
-/// The longest scraper identity in bytes: it is the value of a label and stands in tables.
+/// The longest scraper identity in bytes: it is a label value and appears in tables.
 pub const MAX_SCRAPER_ID_BYTES: usize = 255;
 
 /// The longest idempotency key in bytes: a UUID has 36, and a table of them is kept in memory.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// How much of a label's name an error repeats, in characters: enough to find it, whatever was sent.
-const SHOWN_NAME_CHARS: usize = 80;
+/// Characters of a label name that an error quotes: enough to find it.
+const MAX_NAME_CHARS_IN_ERROR: usize = 80;
 
-/// The labels of an event, sorted by name, kept in one allocation in the spelling that all Prometheus text formats
-/// share: `a="x",b="y"`, with `\\`, `\"` and `\n` escaped. Equal sets have equal text, so this is also the series' identity.
+/// The labels of an event, sorted by name, in one allocation in the form that all Prometheus text formats share: `a="x",b="y"`, with
+/// `\\`, `\"` and `\n` escaped. Equal sets have equal text, so it also identifies the series.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelSet(Arc<str>);
 
-/// What is wrong with an event, and with which label.
+/// Fault of an event, with the name of the label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// The value is not a floating-point number.
     #[error("value: {0:?} is not a number")]
     Value(String),
-    /// A name that is not a label name.
+    /// An invalid label name.
     #[error("label {0:?}: a label name consists of letters, digits and underscores and does not start with a digit")]
     Name(String),
-    /// A name that Prometheus keeps for itself.
+    /// A reserved name.
     #[error("label {0:?}: names that start with two underscores are reserved")]
     Reserved(String),
-    /// A name that came twice, perhaps only once its spaces had become underscores.
+    /// A duplicate name, possibly only after spaces became underscores.
     #[error("label {0:?}: given more than once")]
     Duplicate(String),
     /// A name or a value that is not UTF-8 once decoded.
@@ -45,13 +45,13 @@ pub enum EventError {
     /// More than [`MAX_EVENT_LABELS`].
     #[error("label {0:?}: an event has at most {MAX_EVENT_LABELS} labels")]
     TooMany(String),
-    /// The label with which the sum of all went over [`MAX_EVENT_BYTES`].
+    /// The label at which the sum of all exceeded [`MAX_EVENT_BYTES`].
     #[error("label {0:?}: the labels of an event have at most {MAX_EVENT_BYTES} bytes together")]
     TooLong(String),
 }
 
 impl EventError {
-    /// The name that is to blame, shortened if it is very long; `value` where the value is.
+    /// The name of the faulty label, truncated if it is very long; `value` for the value.
     #[must_use]
     pub fn label(&self) -> &str {
         match self {
@@ -66,34 +66,34 @@ impl EventError {
     }
 }
 
-/// What an error says of a text that a stranger sent.
+/// Truncates a sender's text for an error message.
 #[must_use]
-pub fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_NAME_CHARS).collect()
+pub fn truncated(text: &str) -> String {
+    text.chars().take(MAX_NAME_CHARS_IN_ERROR).collect()
 }
 
 impl LabelSet {
-    /// Checks label names and values (as they are meant, not escaped) and keeps them, sorted by name.
+    /// Validates unescaped label names and values and sorts them by name.
     ///
-    /// `le` and `quantile` are ordinary names here, because the family of events is a gauge, on which they mean nothing.
+    /// `le` and `quantile` are ordinary names here, because the family of events is a gauge.
     ///
     /// # Errors
-    /// On the first label that is no label, and on too many or too long ones.
+    /// On the first invalid label, and on too many or too long ones.
     pub fn new(mut pairs: Vec<(String, String)>) -> Result<Self, EventError> {
         let mut bytes = 0;
         for (count, (name, value)) in pairs.iter().enumerate() {
             check_name(name)?;
             bytes += name.len() + value.len();
             if bytes > MAX_EVENT_BYTES {
-                return Err(EventError::TooLong(shown(name)));
+                return Err(EventError::TooLong(truncated(name)));
             }
             if count >= MAX_EVENT_LABELS {
-                return Err(EventError::TooMany(shown(name)));
+                return Err(EventError::TooMany(truncated(name)));
             }
         }
         pairs.sort();
         if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(EventError::Duplicate(shown(&pair[0].0)));
+            return Err(EventError::Duplicate(truncated(&pair[0].0)));
         }
         let mut text = String::with_capacity(bytes + 4 * pairs.len());
         for (name, value) in &pairs {
@@ -102,7 +102,7 @@ impl LabelSet {
         Ok(Self(text.into()))
     }
 
-    /// Reads what [`LabelSet::as_str`] gave; `None` for any other text.
+    /// Parses the output of [`LabelSet::as_str`]; `None` for any other text.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let given = Self(text.into());
@@ -110,13 +110,13 @@ impl LabelSet {
         Self::new(pairs).ok().filter(|set| *set == given)
     }
 
-    /// The pairs as they stand between the braces of a sample; empty where there are none.
+    /// The pairs as between the braces of a sample; empty if there are none.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The names and values, no longer escaped.
+    /// The names and unescaped values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
@@ -132,15 +132,15 @@ fn check_name(name: &str) -> Result<(), EventError> {
     let mut bytes = name.bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return Err(EventError::Name(shown(name)));
+        return Err(EventError::Name(truncated(name)));
     }
     if name.starts_with("__") {
-        return Err(EventError::Reserved(shown(name)));
+        return Err(EventError::Reserved(truncated(name)));
     }
     Ok(())
 }
 
-/// Appends one pair, escaped as the text formats demand.
+/// Appends one pair in escaped form.
 fn push_pair(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');
@@ -185,13 +185,13 @@ impl fmt::Debug for LabelSet {
 /// A one-shot event as a producer reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// What tells it from other events.
+    /// The labels that identify it.
     pub labels: LabelSet,
     /// The value of its sample.
     pub value: f64,
 }
 
-/// Names one accepted event. Numbers grow by one from event to event, so they also give the order.
+/// Number of an accepted event. Numbers increase by one, so they also give the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub u64);
 
@@ -201,31 +201,31 @@ impl fmt::Display for EventId {
     }
 }
 
-/// Whom a scrape is for: 1 to [`MAX_SCRAPER_ID_BYTES`] bytes of UTF-8 without control characters.
+/// Identity of a scraper: 1 to [`MAX_SCRAPER_ID_BYTES`] bytes of UTF-8 without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScraperId(Arc<str>);
 
-/// Chosen by a producer so that a request it repeats counts once: 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`] bytes of UTF-8
+/// Key by which a producer's repeated request counts once: 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`] bytes of UTF-8
 /// without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdempotencyKey(Arc<str>);
 
-/// Why a text cannot be a [`ScraperId`] or an [`IdempotencyKey`].
+/// Error of [`ScraperId::new`] and [`IdempotencyKey::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// It has no characters.
+    /// It is empty.
     #[error("must not be empty")]
     Empty,
-    /// It is longer than allowed.
-    #[error("has at most {max} bytes, this one has {bytes}")]
+    /// It is too long.
+    #[error("must have at most {max} bytes, not {bytes}")]
     TooLong {
         /// Its length.
         bytes: usize,
         /// The bound.
         max: usize,
     },
-    /// It holds a control character.
-    #[error("must not hold control characters")]
+    /// It contains a control character.
+    #[error("must not contain control characters")]
     Control,
 }
 
@@ -239,10 +239,10 @@ fn check_id(text: &str, max: usize) -> Result<Arc<str>, IdError> {
 }
 
 impl ScraperId {
-    /// Checks and keeps an identity.
+    /// Validates an identity.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds control characters.
+    /// If it is empty, too long, or contains control characters.
     pub fn new(text: &str) -> Result<Self, IdError> {
         check_id(text, MAX_SCRAPER_ID_BYTES).map(Self)
     }
@@ -255,10 +255,10 @@ impl ScraperId {
 }
 
 impl IdempotencyKey {
-    /// Checks and keeps a key.
+    /// Validates a key.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds control characters.
+    /// If it is empty, too long, or contains control characters.
     pub fn new(text: &str) -> Result<Self, IdError> {
         check_id(text, MAX_IDEMPOTENCY_KEY_BYTES).map(Self)
     }

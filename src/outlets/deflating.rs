@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::exposition::gzip::{Compressor, Effort};
+use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::render::Chunk;
-use crate::supervise::{Part, blocking};
+use crate::supervise::{Service, blocking};
 
 /// Chunks that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
 const MAX_WAITING: usize = 65_536;
@@ -62,7 +62,7 @@ impl Deflating {
 
     /// The part that compresses what is offered.
     #[must_use]
-    pub fn part(&self) -> impl Part + use<> {
+    pub fn service(&self) -> impl Service + use<> {
         Deflater(self.clone())
     }
 
@@ -89,8 +89,8 @@ impl Deflating {
             let Some(chunk) = self.next(now) else { return false };
             // A chunk that is not in use any more has been replaced.
             let Some(chunk) = chunk.upgrade() else { continue };
-            if chunk.effort() == Some(Effort::Fast) {
-                chunk.compress(Effort::Small, compressor);
+            if chunk.level() == Some(CompressionLevel::Fast) {
+                chunk.compress(CompressionLevel::Small, compressor);
             }
         }
         true
@@ -99,7 +99,7 @@ impl Deflating {
 
 struct Deflater(Deflating);
 
-impl Part for Deflater {
+impl Service for Deflater {
     fn name(&self) -> &str {
         "compression"
     }
@@ -158,10 +158,10 @@ mod tests {
         deflating.offer_at(&chunks, start + QUIET / 2);
         assert_eq!(deflating.queue().waiting.len(), 2, "a chunk waits once");
         assert!(!deflating.work(&mut compressor, start + QUIET / 2));
-        assert_eq!(chunks[0].effort(), Some(Effort::Fast));
+        assert_eq!(chunks[0].level(), Some(CompressionLevel::Fast));
         assert_eq!(deflating.next_due(), Some(start + QUIET));
         deflating.work(&mut compressor, start + QUIET);
-        assert!(chunks.iter().all(|chunk| chunk.effort() == Some(Effort::Small)));
+        assert!(chunks.iter().all(|chunk| chunk.level() == Some(CompressionLevel::Small)));
         assert_eq!(deflating.next_due(), None);
         deflating.offer_at(&chunks, start + QUIET);
         assert_eq!(deflating.queue().waiting.len(), 2, "a chunk that has left the queue may come again");

@@ -16,8 +16,8 @@ use super::events::{EventOutlet, Visit};
 use super::{Own, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
-use crate::exposition::negotiate::{self, Coding, Format};
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::negotiate::{self, ContentEncoding, Format};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::http::{Chunks, Connection, reply};
 use crate::store::{App, Exposed, Prepared, View};
 use crate::supervise::blocking;
@@ -99,7 +99,7 @@ impl Scraping {
 
     /// An exposition of these applications, as far as it is prepared.
     pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> Prepared {
-        self.view.exposition(Variant::from(format), which)
+        self.view.exposition(OutputFormat::from(format), which)
     }
 
     /// Counts the time that a scrape took.
@@ -107,11 +107,11 @@ impl Scraping {
         self.telemetry.scrape_duration_seconds.observe(began.elapsed());
     }
 
-    pub(super) fn coding(&self, headers: &HeaderMap) -> Coding {
+    pub(super) fn content_encoding(&self, headers: &HeaderMap) -> ContentEncoding {
         if self.compression {
-            negotiate::coding(values(headers, ACCEPT_ENCODING))
+            negotiate::content_encoding(values(headers, ACCEPT_ENCODING))
         } else {
-            Coding::Identity
+            ContentEncoding::Identity
         }
     }
 
@@ -143,7 +143,7 @@ impl Scraping {
 
     /// Compresses the chunks that are not compressed, away from the threads that serve connections where that takes time.
     async fn compress(&self, chunks: Vec<Arc<Chunk>>) {
-        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = chunks.into_iter().filter(|chunk| chunk.level().is_none()).collect();
         let text: u64 = pending.iter().map(|chunk| chunk.len()).sum();
         let compressors = Arc::clone(&self.compressors);
         let work = move || {
@@ -154,7 +154,7 @@ impl Scraping {
 
     /// The tail as few chunks: small ones, which are made for this response alone, are compressed together.
     fn condensed(tail: Vec<Arc<Chunk>>) -> Vec<Arc<Chunk>> {
-        let is_small = |chunk: &Arc<Chunk>| chunk.effort().is_none() && chunk.len() < SMALL_TEXT;
+        let is_small = |chunk: &Arc<Chunk>| chunk.level().is_none() && chunk.len() < SMALL_TEXT;
         let mut condensed = Vec::new();
         for run in tail.chunk_by(|one, other| is_small(one) && is_small(other)) {
             match run {
@@ -169,16 +169,16 @@ impl Scraping {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) async fn answer(&self, coding: Coding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
+    pub(super) async fn answer(&self, encoding: ContentEncoding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
         let Said { apps, events, tail } = own;
         let tail = Self::tail(exposed, tail).await;
-        let body = match coding {
-            Coding::Identity => {
+        let body = match encoding {
+            ContentEncoding::Identity => {
                 let mut rows = exposed.text();
                 rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
                 Chunks::new(rows)
             }
-            Coding::Gzip => {
+            ContentEncoding::Gzip => {
                 self.deflating.offer(&exposed.take_newly_compressed());
                 let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
                 self.compress(chunks.clone()).await;
@@ -186,15 +186,15 @@ impl Scraping {
                 Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
             }
         };
-        match coding {
-            Coding::Identity => self.plain_bytes.add(body.len()),
-            Coding::Gzip => self.gzip_bytes.add(body.len()),
+        match encoding {
+            ContentEncoding::Identity => self.plain_bytes.add(body.len()),
+            ContentEncoding::Gzip => self.gzip_bytes.add(body.len()),
         }
         let mut answer = body.into_response();
         let head = answer.headers_mut();
         head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-        if coding == Coding::Gzip {
+        if encoding == ContentEncoding::Gzip {
             head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         answer
@@ -231,20 +231,20 @@ impl Said {
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-pub(super) async fn finish(prepared: Prepared, coding: Coding) -> Exposed {
-    if prepared.is_ready(coding) {
-        return prepared.finish(coding);
+pub(super) async fn finish(prepared: Prepared, encoding: ContentEncoding) -> Exposed {
+    if prepared.is_ready(encoding) {
+        return prepared.finish(encoding);
     }
-    blocking(move || prepared.finish(coding)).await
+    blocking(move || prepared.finish(encoding)).await
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, coding: Coding, own: bool) -> (Exposed, Said) {
+async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, encoding: ContentEncoding, own: bool) -> (Exposed, Said) {
     // What is merged with the applications' series is one text, which takes as long as there are applications.
-    let ready = prepared.is_ready(coding) && !prepared.mixes() && (!own || scraping.own.per_app().is_ready(&scraping.view));
+    let ready = prepared.is_ready(encoding) && !prepared.mixes() && (!own || scraping.own.per_app().is_ready(&scraping.view));
     let scraping = Arc::clone(scraping);
     let work = move || {
-        let exposed = prepared.finish(coding);
+        let exposed = prepared.finish(encoding);
         let said = if own {
             scraping.own(&exposed, Instant::now())
         } else {
@@ -300,9 +300,9 @@ pub(super) async fn all(
         Some(app) => Selection::App(app),
         None => Selection::Everything,
     };
-    let coding = scraping.coding(&headers);
+    let encoding = scraping.content_encoding(&headers);
     let prepared = scraping.prepare(format, which);
-    let (exposed, mut said) = finish_with(&scraping, prepared, coding, wishes.own).await;
+    let (exposed, mut said) = finish_with(&scraping, prepared, encoding, wishes.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
         let taken = events.ride(Visit {
@@ -314,10 +314,10 @@ pub(super) async fn all(
             counts: wishes.own,
         });
         if let Some(taken) = taken {
-            events.add(&mut said, taken, &exposed, format, coding).await;
+            events.add(&mut said, taken, &exposed, format, encoding).await;
         }
     }
-    let answer = scraping.answer(coding, format, &exposed, said).await;
+    let answer = scraping.answer(encoding, format, &exposed, said).await;
     scraping.observe(began);
     answer
 }
@@ -328,10 +328,10 @@ pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<S
     if let Some(refusal) = without_data(&app, scraping.view.app(&app).as_deref()) {
         return refusal;
     }
-    let Some(prepared) = scraping.view.app_exposition(&app, Variant::from(format)) else {
+    let Some(prepared) = scraping.view.app_exposition(&app, OutputFormat::from(format)) else {
         return unknown_app(&app);
     };
-    let coding = scraping.coding(&headers);
-    let exposed = finish(prepared, coding).await;
-    scraping.answer(coding, format, &exposed, Said::default()).await
+    let encoding = scraping.content_encoding(&headers);
+    let exposed = finish(prepared, encoding).await;
+    scraping.answer(encoding, format, &exposed, Said::default()).await
 }

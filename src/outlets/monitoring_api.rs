@@ -14,7 +14,7 @@ use http::{Method, Response, StatusCode, Uri};
 use url::form_urlencoded;
 
 use crate::http::reply;
-use crate::model::{AppName, PeerSample, shown};
+use crate::model::{AppName, PeerSample, truncated};
 use crate::store::View;
 use crate::supervise::blocking;
 use crate::wire::monitoring::api;
@@ -137,7 +137,7 @@ fn unknown_node(wanted: &str, nodes: &[(AppName, Arc<PeerSample>)]) -> String {
     let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
     format!(
         "no IPFS node called {:?} has answered; these have: {}",
-        shown(wanted),
+        truncated(wanted),
         names.join(", ")
     )
 }

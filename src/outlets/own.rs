@@ -65,6 +65,12 @@ impl Own {
             "Memory for texts, their index, tables and rendered forms, unfinished responses included; bounded by store.max_memory.",
             view.memory(),
         );
+        family(
+            "store_memory_limit_bytes",
+            "",
+            "Bound of exporter_proxy_store_memory_bytes: store.max_memory, or what follows from the machine.",
+            view.memory_limit(),
+        );
         if let Some(series) = totals.series {
             family("series", "", "Series stored.", series);
         }
@@ -117,7 +123,7 @@ impl Own {
             "accept_failures_total",
             "counter",
             "Times that the system had no file descriptor or memory for a connection.",
-            |stats| &stats.starved,
+            |stats| &stats.accept_errors,
         );
     }
 

@@ -231,7 +231,7 @@ pub(super) fn describe(app: &App, present: Present) -> String {
     );
     let faults = app.text.exposition().map(|text| text.faults().iter());
     for fault in faults.into_iter().flatten() {
-        let _ = writeln!(lines, "Invalid line: {fault}");
+        let _ = writeln!(lines, "Skipped:      {fault}");
     }
     for conflict in &app.conflicts.listed {
         let _ = writeln!(lines, "Conflict:     {conflict}");
@@ -308,7 +308,7 @@ mod tests {
         assert!(lines[1].starts_with("| Current time: 2022-05-22 23:51:52.939 UTC "), "{drawn}");
         assert!(lines[4].starts_with("| | App Name | Last Update Time (UTC)"), "{drawn}");
         assert!(
-            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 invalid line, first 2:"),
+            lines[6].contains("| foo      | 2022-05-22 23:51:07.406 UTC | 127.0.0.1:6554 | 1      | 6     | 1 line skipped (line 2,"),
             "{drawn}"
         );
         assert_eq!((lines.len(), lines[11]), (12, "note: bridge b: not reached"), "{drawn}");
@@ -338,7 +338,10 @@ mod tests {
         let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(six_minutes));
         let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();
         assert_eq!(apps[0]["status"], "stale");
-        assert_eq!(apps[0]["detail"], "stale 6m; 1 invalid line, first 2:2 the value is missing");
+        assert_eq!(
+            apps[0]["detail"],
+            "stale 6m; 1 line skipped (line 2, column 2: the value is missing)"
+        );
         assert_eq!((&apps[0]["series"], &apps[0]["families"]), (&json!(1), &json!(1)));
         assert_eq!(apps[0]["last_update"], "1970-01-01T00:00:01.000Z");
         assert_eq!(apps[1]["name"], "bar");

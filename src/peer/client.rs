@@ -29,7 +29,7 @@ use super::tls::{AdmittedKeys, Protocol};
 use super::transport::MAX_STREAMS;
 use super::{Identity, LinkAddress, PublicKey, Registration};
 use crate::http::{Door, reply};
-use crate::supervise::{DRAIN, Part};
+use crate::supervise::{DRAIN, Service};
 
 /// Settings of a client.
 #[derive(Debug, Clone)]
@@ -203,7 +203,7 @@ impl Client {
     }
 }
 
-impl Part for Client {
+impl Service for Client {
     fn name(&self) -> &str {
         "p2p"
     }

@@ -35,7 +35,7 @@ impl ScrapeServer {
         let visitor = Visitor {
             peer: PeerAddr::Link(peer.text()),
             queue: Some(delivery),
-            seat: None,
+            slot: None,
         };
         self.door.serve(stream, visitor, stop).await;
     }

@@ -207,7 +207,7 @@ impl TestBridge {
 
 impl Drop for TestBridge {
     fn drop(&mut self) {
-        self.stop.at_once.cancel();
+        self.stop.immediate.cancel();
     }
 }
 

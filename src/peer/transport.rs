@@ -16,6 +16,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{ConnectionUid, Identity};
+use crate::supervise::service_manager;
 
 /// Interval of the heartbeats of the dialing end. NAT mappings for UDP last at least 30 s; a shorter interval detects a new port or a
 /// restored network quickly, because QUIC's own probes back off.
@@ -134,9 +135,13 @@ fn endpoint(identity: &Identity, socket: UdpSocket, server: Option<ServerConfig>
     Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
 }
 
-/// Creates a listening endpoint.
+/// Creates a listening endpoint, on a socket that the service manager has passed for the address or on a new one.
 pub(super) fn listening_endpoint(identity: &Identity, address: SocketAddr, server: ServerConfig) -> io::Result<Endpoint> {
-    endpoint(identity, bind(address)?, Some(server))
+    let socket = match service_manager::udp(address) {
+        Some(passed) => passed,
+        None => bind(address)?,
+    };
+    endpoint(identity, socket, Some(server))
 }
 
 /// Creates an endpoint for one dial, on a port of its own, with the address family of the target.

@@ -1,4 +1,4 @@
-//! Pushing and forgetting over HTTP: `PUT` and `POST /apps/NAME/metrics`, `DELETE /apps/NAME`.
+//! HTTP push: `PUT` and `POST /apps/NAME/metrics`, `DELETE /apps/NAME`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,14 +20,14 @@ use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, Receipt, Refused};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Rejection, Telemetry};
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
-/// The source of what is pushed over HTTP, as `/apps` and the `source` label name it.
+/// The source of HTTP pushes in `/apps` and in the `source` label.
 const SOURCE: &str = "http";
 
-/// What pushing needs.
+/// Handler of HTTP pushes and deletions.
 #[derive(Debug)]
-pub struct Pushing {
+pub struct PushHandler {
     inlet: Inlet,
     telemetry: Arc<Telemetry>,
     accepted: Arc<Counter>,
@@ -37,8 +37,8 @@ pub struct Pushing {
     budget: Arc<Budget>,
 }
 
-impl Pushing {
-    /// Pushes into this store; a body is a message, so the receivers' limits and their budget hold for it.
+impl PushHandler {
+    /// Creates a handler that writes into `inlet`. The receivers' limits and memory budget also apply to pushed bodies.
     #[must_use]
     pub fn new(inlet: Inlet, telemetry: Arc<Telemetry>, clock: Clock, limits: watch::Receiver<Limits>, budget: Arc<Budget>) -> Self {
         let accepted = telemetry.updates_total.with([SOURCE, Format::Push.as_str()]);
@@ -57,7 +57,7 @@ impl Pushing {
         }
     }
 
-    /// Counts and logs a refusal and makes it an answer.
+    /// Counts and logs a refusal and returns it as a response.
     fn refuse(
         &self,
         connection: &Connection,
@@ -75,48 +75,58 @@ impl Pushing {
         });
         reply::text(status, detail)
     }
+
+    /// Counts and logs a request that `http.write_from` does not allow.
+    fn log_forbidden(&self, connection: &Connection, headers: &HeaderMap, request: &str) {
+        self.telemetry.reject(Rejection {
+            source: SOURCE,
+            peer: &connection.client(headers).to_string(),
+            reason: "forbidden",
+            detail: request,
+        });
+    }
 }
 
-/// The routes that push and forget.
-pub fn routes(pushing: Pushing) -> Router {
+/// The routes for pushing and deleting.
+pub fn routes(handler: PushHandler) -> Router {
     Router::new()
         .route("/apps/{name}/metrics", put(push).post(push))
-        .route("/apps/{name}", delete(forget))
-        .with_state(Arc::new(pushing))
+        .route("/apps/{name}", delete(remove))
+        .with_state(Arc::new(handler))
 }
 
-/// `PUT` and `POST /apps/NAME/metrics`: all or nothing.
+/// `PUT` and `POST /apps/NAME/metrics`. A body with an invalid line is refused as a whole.
 async fn push(
-    State(pushing): State<Arc<Pushing>>,
+    State(handler): State<Arc<PushHandler>>,
     Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    let refuse = |status, reason, detail: &str| pushing.refuse(&connection, &headers, status, reason, detail);
-    if let Err(answer) = may_write(&connection, &headers) {
-        return answer;
+    let refuse = |status, reason, detail: &str| handler.refuse(&connection, &headers, status, reason, detail);
+    if let Err(response) = may_write(&connection, &headers) {
+        handler.log_forbidden(&connection, &headers, &format!("push of {name:?} is not allowed (http.write_from)"));
+        return response;
     }
     let app = match AppName::new(&name) {
         Ok(app) => app,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_app_name", &error.to_string()),
     };
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
-        let detail =
-            format!("app {app}: a push needs a Content-Length or chunks, because a lost body would otherwise look like an empty one");
+        let detail = format!("{app}: a push needs a Content-Length or chunked encoding, so that a lost body is not taken as an empty one");
         return refuse(StatusCode::LENGTH_REQUIRED, "no_length", &detail);
     }
     let limit = BodyLimit {
-        bytes: pushing.limits.borrow().max_message_bytes,
+        bytes: handler.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
     };
-    // Held until the text is stored, so that many large bodies wait for each other as messages on sockets do.
-    let mut hold = pushing.budget.hold();
-    // A coding that is none of HTTP's, such as utf-8, usually stands before plain text, which then shows in the text.
+    // Reserved until the text is stored, so that many large bodies wait for memory as messages on sockets do.
+    let mut hold = handler.budget.hold();
+    // An unknown encoding, such as utf-8, usually precedes plain text, which parsing confirms.
     let (coding, coded) = plain_if_unknown(&headers);
     let body = match read_body(&coded, body, limit, &mut hold).await {
         Ok(body) => body,
-        Err(error) => return refuse(error.status(), "bad_body", &format!("app {app}: {error}")),
+        Err(error) => return refuse(error.status(), "bad_body", &format!("{app}: {error}")),
     };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let sent = Sent {
@@ -127,28 +137,29 @@ async fn push(
     if let Err(error) = std::str::from_utf8(&body) {
         let otherwise = format!("the text is not UTF-8 (byte {})", error.valid_up_to());
         let (status, reason, why) = sent.unreadable(StatusCode::BAD_REQUEST, "bad_utf8", otherwise);
-        return refuse(status, reason, &format!("app {app}: {why}"));
+        return refuse(status, reason, &format!("{app}: {why}"));
     }
-    // What the body was collected in may be larger than the text, and the text stays.
+    // The collected body may have spare capacity, and the text is kept.
     let kept = Bytes::copy_from_slice(&body);
-    let origin = pushing.origin.clone();
+    let origin = handler.origin.clone();
     let update = Update {
         app: app.clone(),
         body: kept,
-        syntax: content_type.and_then(Syntax::named_by),
+        syntax: content_type.and_then(Syntax::from_content_type),
         labels: [].into(),
         origin,
-        at: (pushing.clock)(),
+        at: (handler.clock)(),
     };
     let stored = if update.body.len() > LARGE_BYTES {
-        let inlet = pushing.inlet.clone();
+        let inlet = handler.inlet.clone();
         blocking(move || inlet.put_whole(update)).await
     } else {
-        pushing.inlet.put_whole(update)
+        handler.inlet.put_whole(update)
     };
     match stored {
         Ok(receipt) => {
-            pushing.accepted.inc();
+            handler.accepted.inc();
+            tracing::debug!(app = app.as_str(), peer = %connection.client(&headers), bytes = body.len(), "update pushed");
             reply::text(
                 StatusCode::OK,
                 Stored {
@@ -159,13 +170,13 @@ async fn push(
         }
         Err(refused @ Refused::Invalid(..)) => {
             let (status, reason, why) = sent.unreadable(status(&refused), refused.reason(), refused.to_string());
-            refuse(status, reason, &format!("app {app}: {why}"))
+            refuse(status, reason, &format!("{app}: {why}"))
         }
-        Err(refused) => refuse(status(&refused), refused.reason(), &format!("app {app}: {refused}")),
+        Err(refused) => refuse(status(&refused), refused.reason(), &format!("{app}: {refused}")),
     }
 }
 
-/// The headers by which a body is unpacked, and the Content-Encoding that is left out of them because it is not known.
+/// The unknown Content-Encoding, if there is one, and the headers without it.
 fn plain_if_unknown(headers: &HeaderMap) -> (Option<String>, Cow<'_, HeaderMap>) {
     let known = [&b""[..], b"identity", b"gzip", b"x-gzip"];
     match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
@@ -178,24 +189,24 @@ fn plain_if_unknown(headers: &HeaderMap) -> (Option<String>, Cow<'_, HeaderMap>)
     }
 }
 
-/// The parts of a push that explain why its body cannot be read.
+/// The parts of a push that may explain an unreadable body.
 struct Sent<'a> {
-    /// Its Content-Encoding, where that is not known.
+    /// Its Content-Encoding, if it is unknown.
     coding: Option<String>,
     content_type: Option<&'a str>,
     body: &'a Bytes,
 }
 
 impl Sent<'_> {
-    /// The answer to a body that cannot be read as text: 415 where it is something else, or may be packed in a way that is not known.
+    /// Status, reason and message for an unreadable body: 415 if it has another format or an unknown encoding.
     fn unreadable(&self, status: StatusCode, reason: &'static str, otherwise: String) -> (StatusCode, &'static str, String) {
         if let Some(coding) = &self.coding {
-            let why = format!("the content encoding `{coding}` is not understood, only gzip is; as plain text: {otherwise}");
+            let why = format!("unknown Content-Encoding \"{coding}\" (only gzip is supported); as plain text: {otherwise}");
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why);
         }
-        match Foreign::of(self.body) {
+        match ForeignFormat::of(self.body) {
             Some(foreign) => {
-                let why = format!("this is {foreign}, not metrics in text form{}", advice(foreign));
+                let why = format!("this is {foreign}, not metrics in a text format{}", advice(foreign));
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why)
             }
             None if self.is_joined() => (
@@ -207,25 +218,25 @@ impl Sent<'_> {
         }
     }
 
-    /// True if it looks as if `curl -d` had sent it: a form without a line break.
+    /// Returns true for a body that `curl -d` seems to have sent: a form without line breaks.
     fn is_joined(&self) -> bool {
         let is_form = |given: &str| given.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
         self.content_type.is_some_and(is_form) && !self.body.contains(&b'\n')
     }
 }
 
-/// Advice for a sender of another format.
-const fn advice(foreign: Foreign) -> &'static str {
+/// Advice for the sender of another format.
+const fn advice(foreign: ForeignFormat) -> &'static str {
     match foreign {
-        Foreign::Gzip => ": name it with the header Content-Encoding: gzip",
-        Foreign::Multipart => ": send the text alone, with curl by --data-binary @FILE",
-        Foreign::Utf16 => ": send UTF-8",
-        Foreign::Json | Foreign::Capnp => ": the receivers take it (receiver.receiver_tcp_socket)",
-        Foreign::Protobuf | Foreign::PackedCapnp | Foreign::Zstd | Foreign::Markup | Foreign::Binary => "",
+        ForeignFormat::Gzip => "; add the header Content-Encoding: gzip",
+        ForeignFormat::Multipart => "; send only the text (curl --data-binary @FILE)",
+        ForeignFormat::Utf16 => "; send UTF-8",
+        ForeignFormat::Json | ForeignFormat::Capnp => "; send it to a receiver (receiver.receiver_tcp_socket)",
+        ForeignFormat::Protobuf | ForeignFormat::PackedCapnp | ForeignFormat::Zstd | ForeignFormat::Markup | ForeignFormat::Binary => "",
     }
 }
 
-/// The answer to a push that was stored: its size, and a line for each conflict and remark.
+/// Response to a stored push: its size, and a line for each conflict and remark.
 struct Stored<'a> {
     app: &'a AppName,
     receipt: &'a Receipt,
@@ -239,7 +250,7 @@ impl fmt::Display for Stored<'_> {
                 let ies = if families == 1 { "y" } else { "ies" };
                 write!(f, "stored {app}: {families} famil{ies}, {series} series")?;
             }
-            None => write!(f, "stored {app}: {} bytes as they are (exposition.mode)", receipt.bytes)?,
+            None => write!(f, "stored {app}: {} bytes, not parsed (exposition.mode)", receipt.bytes)?,
         }
         for remark in &receipt.remarks {
             write!(f, "\nwarning: {remark}")?;
@@ -255,28 +266,30 @@ impl fmt::Display for Stored<'_> {
 }
 
 /// `DELETE /apps/NAME`
-async fn forget(
-    State(pushing): State<Arc<Pushing>>,
+async fn remove(
+    State(handler): State<Arc<PushHandler>>,
     Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    if let Err(answer) = may_write(&connection, &headers) {
-        return answer;
+    if let Err(response) = may_write(&connection, &headers) {
+        handler.log_forbidden(
+            &connection,
+            &headers,
+            &format!("deletion of {name:?} is not allowed (http.write_from)"),
+        );
+        return response;
     }
     match AppName::new(&name) {
-        Ok(app) if pushing.inlet.remove(&app, (pushing.clock)()) => {
-            tracing::info!(app = app.as_str(), client = %connection.client(&headers), "forgotten by request");
-            reply::text(StatusCode::ACCEPTED, format_args!("forgot {app}"))
+        Ok(app) if handler.inlet.remove(&app, (handler.clock)()) => {
+            tracing::info!(app = app.as_str(), client = %connection.client(&headers), "deleted by request");
+            reply::text(StatusCode::ACCEPTED, format_args!("deleted {app}"))
         }
-        _ => reply::text(
-            StatusCode::NOT_FOUND,
-            format_args!("there is no app {name:?}; GET /apps lists those that there are"),
-        ),
+        _ => reply::text(StatusCode::NOT_FOUND, format_args!("no app {name:?}; see GET /apps")),
     }
 }
 
-/// The status code that tells a pusher whose limit it met.
+/// The status code of a refusal.
 fn status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::TooManyApps { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,

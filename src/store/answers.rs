@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Exposed;
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
 /// After how many [rests](super::Inlet::rest) an answer is forgotten that nobody has asked for: a quarter of an hour, far longer than any
@@ -24,14 +24,14 @@ pub(super) enum Aspect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) aspect: Aspect,
-    pub(super) variant: Variant,
+    pub(super) variant: OutputFormat,
 }
 
 /// What was shown last.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Of all applications, in each variant, with the generation that it is of.
-    everything: [Shelf; Variant::COUNT],
+    everything: [Shelf; OutputFormat::COUNT],
     /// Of single applications, with their versions. Only those are here that are stored now, so there are as many as
     /// [`Limits::max_apps`](super::Limits::max_apps) allows, each in no more ways than there are aspects and variants.
     apps: HashMap<AppName, Vec<(Way, Shelf)>, foldhash::fast::RandomState>,
@@ -50,7 +50,7 @@ struct Shelf {
 #[derive(Debug, Default)]
 pub(super) struct Rested {
     /// Variants of all applications that nobody asks for any more.
-    pub(super) variants: Vec<Variant>,
+    pub(super) variants: Vec<OutputFormat>,
     /// Answers that are kept no more, to be dropped where no lock is held.
     pub(super) dropped: Vec<Exposed>,
     /// The parts of the answers about single applications that are still kept.
@@ -77,12 +77,12 @@ impl Shelf {
 
 impl Answers {
     /// All applications, if nothing has changed since this generation.
-    pub(super) fn everything(&mut self, variant: Variant, generation: u64) -> Option<Exposed> {
+    pub(super) fn everything(&mut self, variant: OutputFormat, generation: u64) -> Option<Exposed> {
         self.everything[variant.index()].get(generation)
     }
 
     /// Keeps an answer about all applications; returns the one before it.
-    pub(super) fn keep_everything(&mut self, variant: Variant, generation: u64, exposed: Exposed) -> Option<Exposed> {
+    pub(super) fn keep_everything(&mut self, variant: OutputFormat, generation: u64, exposed: Exposed) -> Option<Exposed> {
         let before = self.everything[variant.index()].last.replace((generation, exposed));
         before.map(|(_, exposed)| exposed)
     }
@@ -135,7 +135,7 @@ impl Answers {
     /// Time has passed: what nobody has asked for in many calls is forgotten.
     pub(super) fn rest(&mut self) -> Rested {
         let mut rested = Rested::default();
-        for (shelf, variant) in self.everything.iter_mut().zip(Variant::ALL) {
+        for (shelf, variant) in self.everything.iter_mut().zip(OutputFormat::ALL) {
             if shelf.rest() {
                 rested.variants.push(variant);
                 rested.dropped.extend(shelf.take());

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use super::tests::{TEXT, in_raw, merging, text, update};
 use super::{Exposed, Inlet, Limits, View};
 use crate::exposition::catalog::Selection;
-use crate::exposition::gzip::{Compressor, Effort};
-use crate::exposition::negotiate::Coding;
-use crate::exposition::render::Variant;
+use crate::exposition::gzip::{CompressionLevel, Compressor};
+use crate::exposition::negotiate::ContentEncoding;
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Syntax, Timestamp, Update};
 
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     ..TEXT
 };
@@ -34,32 +34,32 @@ fn read(exposed: &Exposed) -> String {
     String::from_utf8(rows.concat()).unwrap()
 }
 
-fn of_app(view: &View, app: &str, variant: Variant) -> Exposed {
-    view.exposition(variant, Selection::App(app)).finish(Coding::Gzip)
+fn of_app(view: &View, app: &str, variant: OutputFormat) -> Exposed {
+    view.exposition(variant, Selection::App(app)).finish(ContentEncoding::Gzip)
 }
 
 #[test]
 fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
     let (inlet, view) = copying();
     let whole = text(&view);
-    let exposed = |coding| view.exposition(TEXT, Selection::Everything).finish(coding);
-    let is_ready = |coding| view.exposition(TEXT, Selection::Everything).is_ready(coding);
+    let exposed = |encoding| view.exposition(TEXT, Selection::Everything).finish(encoding);
+    let is_ready = |encoding| view.exposition(TEXT, Selection::Everything).is_ready(encoding);
     inlet.rest();
-    assert!(exposed(Coding::Gzip).has_text(), "it has been taken since the last time");
+    assert!(exposed(ContentEncoding::Gzip).has_text(), "it has been taken since the last time");
     inlet.rest();
-    assert!(!exposed(Coding::Gzip).has_text());
-    assert!(is_ready(Coding::Gzip) && !is_ready(Coding::Identity));
+    assert!(!exposed(ContentEncoding::Gzip).has_text());
+    assert!(is_ready(ContentEncoding::Gzip) && !is_ready(ContentEncoding::Identity));
     // Neither what is compressed in the background nor a stored block needs the text to be there.
-    let chunks = exposed(Coding::Gzip).chunks().to_vec();
+    let chunks = exposed(ContentEncoding::Gzip).chunks().to_vec();
     chunks
         .iter()
-        .for_each(|chunk| chunk.compress(Effort::Small, &mut Compressor::new()));
-    assert!(!exposed(Coding::Gzip).has_text(), "compressing leaves it away");
-    assert_eq!(exposed(Coding::Gzip).piece().text_len(), whole.len() as u64);
+        .for_each(|chunk| chunk.compress(CompressionLevel::Small, &mut Compressor::new()));
+    assert!(!exposed(ContentEncoding::Gzip).has_text(), "compressing leaves it away");
+    assert_eq!(exposed(ContentEncoding::Gzip).piece().text_len(), whole.len() as u64);
     assert_eq!(text(&view), whole);
-    assert!(is_ready(Coding::Identity));
+    assert!(is_ready(ContentEncoding::Identity));
     inlet.rest();
-    assert!(is_ready(Coding::Identity));
+    assert!(is_ready(ContentEncoding::Identity));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn text_that_is_there_once_is_never_let_go() {
     let whole = text(&view);
     inlet.rest();
     inlet.rest();
-    assert!(view.exposition(TEXT, Selection::Everything).is_ready(Coding::Identity));
+    assert!(view.exposition(TEXT, Selection::Everything).is_ready(ContentEncoding::Identity));
     assert_eq!(text(&view), whole);
 }
 
@@ -80,7 +80,12 @@ fn text_that_is_there_once_is_never_let_go() {
 fn a_variant_that_nobody_asks_for_is_forgotten() {
     let (inlet, view) = merging(Limits::default());
     inlet.put(update("a", "a 1\n", 1)).unwrap();
-    let chunk = |variant| view.exposition(variant, Selection::Everything).finish(Coding::Gzip).chunks()[0].clone();
+    let chunk = |variant| {
+        view.exposition(variant, Selection::Everything)
+            .finish(ContentEncoding::Gzip)
+            .chunks()[0]
+            .clone()
+    };
     let (of_once, of_text) = (chunk(OPENMETRICS), chunk(TEXT));
     for _ in 0..11 {
         inlet.rest();
@@ -115,18 +120,18 @@ fn an_answer_about_one_application_is_kept_while_it_is_true() {
     let (inlet, view) = merging(Limits::default());
     inlet.put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 1)).unwrap();
     inlet.put(update("b", "# TYPE x gauge\nx{i=\"2\"} 1\n", 1)).unwrap();
-    let is_ready = || view.exposition(TEXT, Selection::App("a")).is_ready(Coding::Identity);
+    let is_ready = || view.exposition(TEXT, Selection::App("a")).is_ready(ContentEncoding::Identity);
     assert!(!is_ready());
     let first = of_app(&view, "a", TEXT);
     assert_eq!(read(&first), "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n");
     // Whatever does not concern it leaves it as it is, compressed form included.
-    first.chunks()[0].compress(Effort::Fast, &mut Compressor::new());
+    first.chunks()[0].compress(CompressionLevel::Fast, &mut Compressor::new());
     inlet.put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 2)).unwrap();
     inlet.put(update("b", "# TYPE x gauge\nx{i=\"2\"} 2\nother 1\n", 2)).unwrap();
     inlet.put(update("c", "z 1\n", 2)).unwrap();
     inlet.remove(&AppName::new("c").unwrap(), Timestamp::from_millis(2));
     assert!(is_ready());
-    assert_eq!(of_app(&view, "a", TEXT).chunks()[0].effort(), Some(Effort::Fast));
+    assert_eq!(of_app(&view, "a", TEXT).chunks()[0].level(), Some(CompressionLevel::Fast));
     // Another application makes a label necessary.
     inlet.put(update("b", "# TYPE x gauge\nx{i=\"1\"} 2\n", 3)).unwrap();
     assert!(!is_ready());
@@ -141,7 +146,12 @@ fn answers_about_applications_go_with_them() {
     for (inlet, view) in [merging(Limits::default()), in_raw(Limits::default())] {
         let ask = || {
             let merged = of_app(&view, "a", TEXT).chunks().to_vec();
-            let as_pushed = view.app_exposition("a", TEXT).unwrap().finish(Coding::Gzip).chunks().to_vec();
+            let as_pushed = view
+                .app_exposition("a", TEXT)
+                .unwrap()
+                .finish(ContentEncoding::Gzip)
+                .chunks()
+                .to_vec();
             (merged, as_pushed)
         };
         let mut at = 0;
@@ -182,10 +192,10 @@ fn an_answer_that_comes_too_late_is_not_kept() {
     let slow = view.exposition(TEXT, Selection::App("a"));
     let slower = view.exposition(TEXT, Selection::App("a"));
     inlet.put(update("a", "a 2\n", 2)).unwrap();
-    assert_eq!(read(&slow.finish(Coding::Identity)), "a 1\n", "it was asked for before");
+    assert_eq!(read(&slow.finish(ContentEncoding::Identity)), "a 1\n", "it was asked for before");
     assert_eq!(read(&of_app(&view, "a", TEXT)), "a 2\n");
     inlet.remove(&AppName::new("a").unwrap(), Timestamp::from_millis(3));
-    let chunk = slower.finish(Coding::Identity).chunks()[0].clone();
+    let chunk = slower.finish(ContentEncoding::Identity).chunks()[0].clone();
     assert_eq!(Arc::strong_count(&chunk), 1);
     assert_eq!(read(&of_app(&view, "a", TEXT)), "");
 }
@@ -195,7 +205,7 @@ fn two_who_ask_at_once_hold_the_same() {
     let (inlet, view) = merging(Limits::default());
     inlet.put(update("a", "a 1\n", 1)).unwrap();
     let both = [(); 2].map(|()| view.exposition(TEXT, Selection::App("a")));
-    let [one, other] = both.map(|prepared| prepared.finish(Coding::Gzip).chunks()[0].clone());
+    let [one, other] = both.map(|prepared| prepared.finish(ContentEncoding::Gzip).chunks()[0].clone());
     assert!(Arc::ptr_eq(&one, &other), "what is compressed for one is for the other");
 }
 
@@ -242,7 +252,7 @@ fn copies_of_one_application_are_let_go_too() {
     let (inlet, view) = copying();
     let kept = of_app(&view, "app-1", TEXT);
     let whole = read(&kept);
-    kept.chunks()[0].compress(Effort::Fast, &mut Compressor::new());
+    kept.chunks()[0].compress(CompressionLevel::Fast, &mut Compressor::new());
     inlet.rest();
     inlet.rest();
     let again = of_app(&view, "app-1", TEXT);

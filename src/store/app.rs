@@ -152,8 +152,8 @@ impl App {
         };
         match self.conflicts.exemplars {
             0 => {}
-            1 => note.push_str(", 1 exemplar left out"),
-            exemplars => note.push_str(&format!(", {exemplars} exemplars left out")),
+            1 => note.push_str(", 1 exemplar skipped"),
+            exemplars => note.push_str(&format!(", {exemplars} exemplars skipped")),
         }
         Some(note)
     }
@@ -181,18 +181,19 @@ impl App {
     fn exemplars_note(&self) -> Option<String> {
         let faults = self.text.exposition()?.faults();
         let first = faults.first_exemplar()?;
-        let (count, plural) = (faults.exemplars(), if faults.exemplars() == 1 { "" } else { "s" });
-        let (line, column, reason) = (first.line, first.column, &first.reason);
-        Some(format!(
-            "{count} exemplar{plural} left out, first at line {line}, column {column}: {reason}"
-        ))
+        Some(match faults.exemplars() {
+            1 => format!("1 exemplar skipped ({first})"),
+            count => format!("{count} exemplars skipped (first: {first})"),
+        })
     }
 
     fn text_faults(&self) -> Vec<String> {
         let mut parts = Vec::new();
         if let Some(first) = self.text.exposition().and_then(|text| text.faults().first()) {
-            let total = self.invalid_lines();
-            parts.push(format!("{total} invalid line{}, first {first}", if total == 1 { "" } else { "s" }));
+            parts.push(match self.invalid_lines() {
+                1 => format!("1 line skipped ({first})"),
+                total => format!("{total} lines skipped (first: {first})"),
+            });
         }
         if self.outdated {
             parts.push(OUTDATED.to_owned());

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dropped, Inlet};
 use crate::model::{AppName, Clock, Timestamp};
-use crate::supervise::{Part, blocking};
+use crate::supervise::{Service, blocking};
 
 /// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ impl Expiry {
     }
 }
 
-impl Part for Expiry {
+impl Service for Expiry {
     fn name(&self) -> &str {
         "expiry"
     }

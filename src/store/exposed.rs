@@ -9,10 +9,10 @@ use super::answers::{Aspect, Way};
 use super::{Shared, Text, parallel};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::{self, Plan, Selection};
-use crate::exposition::gzip::{CompressorPool, Effort, Piece};
-use crate::exposition::negotiate::Coding;
+use crate::exposition::gzip::{CompressionLevel, CompressorPool, Piece};
+use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::raw;
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
 /// Text of a chunk where texts are not merged, in bytes: as in segments of merged ones.
@@ -30,7 +30,7 @@ enum Work {
     /// Nothing has changed since somebody else asked.
     Ready(Exposed),
     /// All applications.
-    Everything(Variant),
+    Everything(OutputFormat),
     /// One of them.
     One(Box<One>),
 }
@@ -64,7 +64,7 @@ pub struct Exposed(Arc<Shown>);
 struct Shown {
     chunks: Vec<Arc<Chunk>>,
     /// What applications say under the proxy's own names, to be merged with what the proxy says.
-    merged: Option<catalog::Exposed>,
+    merged: Option<catalog::RenderedSegments>,
     /// All chunks as one piece, and how well they were compressed when it was made.
     joined: Mutex<Option<(u64, Arc<Piece>)>>,
     /// True if each chunk has a compressed form, which it keeps.
@@ -74,7 +74,7 @@ struct Shown {
 }
 
 impl Prepared {
-    pub(super) fn everything(shared: Arc<Shared>, variant: Variant) -> Self {
+    pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let generation = shared.latest().generation();
         let ready = shared.answers().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
@@ -82,7 +82,7 @@ impl Prepared {
     }
 
     /// One application; `None` if it is unknown.
-    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: Variant) -> Option<Self> {
+    pub(super) fn app(shared: Arc<Shared>, name: &str, aspect: Aspect, variant: OutputFormat) -> Option<Self> {
         // Texts that are not read go out as they came.
         let aspect = if shared.reads { aspect } else { Aspect::AsPushed };
         let way = Way { aspect, variant };
@@ -115,9 +115,9 @@ impl Prepared {
     }
 
     /// No application.
-    pub(super) fn nothing(shared: Arc<Shared>, variant: Variant) -> Self {
+    pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
         let nothing = if shared.reads {
-            Exposed::merged(catalog::Exposed::nothing(variant))
+            Exposed::merged(catalog::RenderedSegments::nothing(variant))
         } else {
             Exposed::raw(Vec::new())
         };
@@ -130,10 +130,10 @@ impl Prepared {
     /// Whether [`Prepared::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
     /// connections.
     #[must_use]
-    pub fn is_ready(&self, coding: Coding) -> bool {
-        let is_ready = |exposed: &Exposed| match coding {
-            Coding::Identity => exposed.has_text(),
-            Coding::Gzip => exposed.is_compressed(),
+    pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
+        let is_ready = |exposed: &Exposed| match encoding {
+            ContentEncoding::Identity => exposed.has_text(),
+            ContentEncoding::Gzip => exposed.is_compressed(),
         };
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
@@ -147,22 +147,22 @@ impl Prepared {
     /// Renders and compresses the parts for which that is not done yet, once for all requests at the same time. For gzip the text itself
     /// need not be there.
     #[must_use]
-    pub fn finish(self, coding: Coding) -> Exposed {
+    pub fn finish(self, encoding: ContentEncoding) -> Exposed {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
             Work::Everything(variant) => everything(&self.shared, variant),
             Work::One(one) => one.finish(&self.shared),
         };
-        match coding {
-            Coding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
-            Coding::Gzip => exposed.compress(&self.shared.compressors),
+        match encoding {
+            ContentEncoding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
+            ContentEncoding::Gzip => exposed.compress(&self.shared.compressors),
         }
         exposed
     }
 }
 
 /// All applications, as they are now. While one caller renders, others wait, and find that it is done.
-fn everything(shared: &Shared, variant: Variant) -> Exposed {
+fn everything(shared: &Shared, variant: OutputFormat) -> Exposed {
     let _rendering = shared.rendering();
     let mut latest = shared.latest();
     let generation = latest.generation();
@@ -206,7 +206,7 @@ impl One {
 }
 
 impl Exposed {
-    pub(super) fn merged(exposed: catalog::Exposed) -> Self {
+    pub(super) fn merged(exposed: catalog::RenderedSegments) -> Self {
         Self::new(exposed.chunks().to_vec(), Some(exposed))
     }
 
@@ -227,7 +227,7 @@ impl Exposed {
         Self::new(chunks, None)
     }
 
-    fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::Exposed>) -> Self {
+    fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::RenderedSegments>) -> Self {
         Self(Arc::new(Shown {
             chunks,
             merged,
@@ -250,7 +250,7 @@ impl Exposed {
             return;
         }
         let mut newly_compressed = self.newly_compressed();
-        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.effort().is_none()).collect();
+        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.level().is_none()).collect();
         parallel::for_each(&pending, |chunk| compressors.with(|compressor| chunk.compress_once(compressor)));
         newly_compressed.extend(pending.into_iter().cloned());
         self.0.compressed.store(true, Ordering::Release);
@@ -289,26 +289,26 @@ impl Exposed {
     #[must_use]
     pub fn piece(&self) -> Arc<Piece> {
         // Chunks are only ever compressed better, so the sum tells whether any has been since.
-        let effort = |chunk: &Arc<Chunk>| match chunk.effort() {
+        let level = |chunk: &Arc<Chunk>| match chunk.level() {
             None => 0,
-            Some(Effort::Fast) => 1,
-            Some(Effort::Small) => 2,
+            Some(CompressionLevel::Fast) => 1,
+            Some(CompressionLevel::Small) => 2,
         };
-        let efforts = self.0.chunks.iter().map(effort).sum();
+        let levels = self.0.chunks.iter().map(level).sum();
         let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == efforts) {
+        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == levels) {
             return Arc::clone(piece);
         }
         let pieces: Vec<_> = self.0.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
         let piece = Arc::new(Piece::concat(&pieces).condensed());
-        *joined = Some((efforts, Arc::clone(&piece)));
+        *joined = Some((levels, Arc::clone(&piece)));
         piece
     }
 
     /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
     #[must_use]
     pub fn mixes(&self) -> bool {
-        self.0.merged.as_ref().is_some_and(catalog::Exposed::has_reserved)
+        self.0.merged.as_ref().is_some_and(catalog::RenderedSegments::has_reserved)
     }
 
     /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what

@@ -398,7 +398,7 @@ impl Inlet {
         let chunks = latest.chunks();
         drop(latest);
         // Freeing takes a while: not under the lock.
-        chunks.iter().chain(&rested.chunks).for_each(|chunk| chunk.rest());
+        chunks.iter().chain(&rested.chunks).for_each(|chunk| chunk.evict_text());
         drop((unused, rested));
         self.shared.compressors.clear();
     }

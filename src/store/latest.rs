@@ -10,7 +10,7 @@ use super::events::{Moment, Steady};
 use super::recall::{FamilyKey, Standing, Touched};
 use super::{App, Limits, Mode, Receipt, Refused, Text};
 use crate::exposition::catalog::{self, Catalog, Outcome, Rules};
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
@@ -240,7 +240,7 @@ impl Latest {
     }
 
     /// Takes out the rendered segments of one variant.
-    pub(super) fn forget(&self, variant: Variant) -> Vec<Arc<Chunk>> {
+    pub(super) fn forget(&self, variant: OutputFormat) -> Vec<Arc<Chunk>> {
         self.catalog.as_ref().map_or_else(Vec::new, |catalog| catalog.evict(variant))
     }
 

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
-use crate::exposition::negotiate::{Coding, Escaping};
-use crate::exposition::render::Variant;
+use crate::exposition::negotiate::{ContentEncoding, Escaping};
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Topic, Update};
 
 pub(super) fn update(app: &str, body: &str, at: i64) -> Update {
@@ -37,13 +37,13 @@ pub(super) fn in_raw(limits: Limits) -> (Inlet, View) {
     open(limits, Mode::Raw)
 }
 
-pub(super) const TEXT: Variant = Variant {
+pub(super) const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
 
 pub(super) fn text(view: &View) -> String {
-    let exposed = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity);
+    let exposed = view.exposition(TEXT, Selection::Everything).finish(ContentEncoding::Identity);
     let mut text = exposed.text().iter().map(|row| row.concat()).collect::<Vec<_>>().concat();
     text.extend(exposed.tail(Vec::new()).iter().flat_map(|chunk| chunk.text().concat()));
     String::from_utf8(text).unwrap()
@@ -316,7 +316,7 @@ fn what_cannot_be_used_is_left_out_and_told() {
     let receipt = inlet.put(update("a", "good 1\nbad line here\n", 1)).unwrap();
     assert_eq!(view.totals().series, Some(1));
     let complaint = receipt.news().unwrap();
-    assert!(complaint.starts_with("1 invalid line, first 2:"), "{complaint}");
+    assert!(complaint.starts_with("1 line skipped (line 2,"), "{complaint}");
     assert!(
         inlet.put(update("a", "good 2\nbad line here\n", 2)).unwrap().news().is_none(),
         "the same complaint is no news"
@@ -413,7 +413,7 @@ fn an_exemplar_that_is_left_out_is_a_note_and_logged_once() {
     let (inlet, view) = merging(Limits::default());
     let body = "# TYPE a counter\na_total 5 # {t=\"1\",t=\"2\"} 1.0\n# EOF\n";
     let receipt = inlet.put_whole(update("a", body, 1)).unwrap();
-    let note = "1 exemplar left out, first at line 2, column 20: label “t” occurs twice";
+    let note = "1 exemplar skipped (line 2, column 20: label \"t\" occurs twice)";
     assert_eq!((receipt.news(), counts(&receipt)), (Some(note), Some((1, 1))));
     assert_eq!(inlet.put_whole(update("a", body, 2)).unwrap().news(), None);
     let status = view.app("a").unwrap().status(view.moment(Timestamp::from_millis(2)), None);
@@ -431,7 +431,7 @@ fn neither_age_nor_a_failing_source_hides_what_is_wrong_with_a_text() {
             .status(view.moment(Timestamp::from_millis(at)), None)
             .to_string()
     };
-    let bad = "1 invalid line, first 2:4 the value is missing";
+    let bad = "1 line skipped (line 2, column 4: the value is missing)";
     let first = status(1);
     // A clock that goes on by minutes at once was set: time passes in small steps.
     (1..400).for_each(|second| drop(status(second * 1_000)));
@@ -552,7 +552,10 @@ fn memory_is_counted_and_given_back() {
     inlet.put(update("twin", &wide(2_000, 1), 0)).unwrap();
     let stored = view.memory();
     assert!(stored > nothing + 2 * 2_000 * 60, "{stored}");
-    let held = view.exposition(TEXT, Selection::Everything).finish(Coding::Identity).text();
+    let held = view
+        .exposition(TEXT, Selection::Everything)
+        .finish(ContentEncoding::Identity)
+        .text();
     assert!(view.memory() > stored + 2_000 * 10, "copies count");
     for app in ["wide", "twin"] {
         assert!(inlet.remove(&AppName::new(app).unwrap(), Timestamp::default()));

@@ -8,7 +8,7 @@ use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
 use super::latest::Latest;
 use super::{App, EventsOverview, Feed, Moment, PendingEvents, Prepared, Shared};
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
-use crate::exposition::render::Variant;
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Client, PeerSample, ScraperId, Timestamp, Topics};
 
 /// The reading half of a store. Cloning it is cheap.
@@ -71,6 +71,12 @@ impl View {
         self.shared.latest().memory()
     }
 
+    /// The bound of [`Self::memory`] in bytes, as in force now.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.shared.latest().limits.max_memory
+    }
+
     /// A number that changes whenever an application's data or its time of update does.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -110,7 +116,7 @@ impl View {
     /// The exposition of these applications, with every update that was acknowledged before this call, as far as it is
     /// prepared; [`Prepared::finish`] does what is left to do.
     #[must_use]
-    pub fn exposition(&self, variant: Variant, which: Selection<'_>) -> Prepared {
+    pub fn exposition(&self, variant: OutputFormat, which: Selection<'_>) -> Prepared {
         let shared = || Arc::clone(&self.shared);
         let app = match which {
             Selection::Everything => return Prepared::everything(shared(), variant),
@@ -122,7 +128,7 @@ impl View {
 
     /// What one application has handed in, without added labels; `None` if it is unknown.
     #[must_use]
-    pub fn app_exposition(&self, name: &str, variant: Variant) -> Option<Prepared> {
+    pub fn app_exposition(&self, name: &str, variant: OutputFormat) -> Option<Prepared> {
         Prepared::app(Arc::clone(&self.shared), name, Aspect::AsPushed, variant)
     }
 

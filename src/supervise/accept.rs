@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::BACKLOG;
-use super::{Listener, Seat, Seats, Stream, panic_text};
+use super::{ConnectionSlots, Listener, Slot, Stream, panic_text};
 
 /// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
 const PRESSURE_WAIT: Duration = Duration::from_millis(100);
@@ -30,16 +30,16 @@ pub struct ListenerStats {
     /// Connections that ended in a panic.
     pub panicked: AtomicU64,
     /// Times that the kernel could not give a connection, for lack of file descriptors or memory.
-    pub starved: AtomicU64,
+    pub accept_errors: AtomicU64,
 }
 
 impl Listener {
-    /// Accepts until `stop`, and after it those whom the kernel had let in; hands each connection with a seat to `handler` in a task of
+    /// Accepts until `stop`, and after it those whom the kernel had let in; hands each connection with a slot to `handler` in a task of
     /// its own, and returns when all have ended.
     ///
     /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
     /// A handler that panics is one failed connection. Dropping the future drops the connections.
-    pub async fn serve<H, F>(self, seats: Seats, stop: CancellationToken, handler: H)
+    pub async fn serve<H, F>(self, slots: ConnectionSlots, stop: CancellationToken, handler: H)
     where
         H: Fn(Accepted) -> F + Send,
         F: Future<Output = ()> + Send + 'static,
@@ -64,12 +64,12 @@ impl Listener {
                 Ok(stream) => stream,
                 Err(e) if is_the_clients(&e) => continue,
                 Err(e) => {
-                    self.stats.starved.fetch_add(1, Ordering::Relaxed);
+                    self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
                     if pressure.begin(Instant::now()) {
                         let place = &self.place;
                         tracing::error!(listener = &**place, "cannot accept on {place}, trying again every 100 ms: {e}");
                     }
-                    seats.squeeze();
+                    slots.evict_idle();
                     tokio::time::sleep(PRESSURE_WAIT).await;
                     continue;
                 }
@@ -78,25 +78,25 @@ impl Listener {
                 tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
             }
             // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
-            let seat = seats.take_for(address_of(&stream)).await;
-            open.start(&handler, stream, seat);
+            let slot = slots.take_for(address_of(&stream)).await;
+            open.start(&handler, stream, slot);
         }
-        self.take_the_rest(&seats, |stream, seat| open.start(&handler, stream, seat)).await;
+        self.drain_backlog(&slots, |stream, slot| open.start(&handler, stream, slot)).await;
         drop(self);
         while let Some(ended) = open.tasks.join_next().await {
             open.reap(ended);
         }
     }
 
-    /// Seats those whom the kernel let in before the stop: they may have sent all they had to say and be gone, believing it received.
+    /// ConnectionSlots those whom the kernel let in before the stop: they may have sent all they had to say and be gone, believing it received.
     ///
     /// Closing the listener instead would answer them with a reset. No more than the queue can hold are taken, whoever comes meanwhile.
-    async fn take_the_rest(&self, seats: &Seats, mut start: impl FnMut(Stream, Seat)) {
+    async fn drain_backlog(&self, slots: &ConnectionSlots, mut start: impl FnMut(Stream, Slot)) {
         for _ in 0..=BACKLOG {
             match self.socket.accept_now() {
                 Ok(stream) => {
-                    let seat = seats.take_for(address_of(&stream)).await;
-                    start(stream, seat);
+                    let slot = slots.take_for(address_of(&stream)).await;
+                    start(stream, slot);
                 }
                 Err(e) if is_the_clients(&e) => {}
                 // The queue is empty, or the kernel has nothing left to give.
@@ -158,13 +158,13 @@ struct Open {
 }
 
 impl Open {
-    fn start<F>(&mut self, handler: &impl Fn(Accepted) -> F, stream: Stream, seat: Seat)
+    fn start<F>(&mut self, handler: &impl Fn(Accepted) -> F, stream: Stream, slot: Slot)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         self.stats.accepted.fetch_add(1, Ordering::Relaxed);
         let counted = Counted::new(self.stats.clone());
-        let serving = handler(Accepted { stream, seat });
+        let serving = handler(Accepted { stream, slot });
         self.tasks.spawn(async move {
             let _counted = counted;
             serving.await;
@@ -212,13 +212,13 @@ impl Drop for Counted {
     }
 }
 
-/// A connection that has a seat.
+/// A connection that has a slot.
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
     pub stream: Stream,
-    /// Its seat, busy at first.
-    pub seat: Seat,
+    /// Its slot, busy at first.
+    pub slot: Slot,
 }
 
 #[cfg(test)]

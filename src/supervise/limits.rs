@@ -30,10 +30,10 @@ pub fn open_files() -> u64 {
 /// How many connections each of `listeners` may have: as many as are `wanted`, unless `limit` open files cannot hold them all. Then each
 /// gets an equal share, so that clients of one listener never take the file descriptors that another one or a poll needs.
 #[must_use]
-pub fn seats(limit: u64, listeners: usize, wanted: usize) -> usize {
+pub fn connections_per_listener(limit: u64, listeners: usize, wanted: usize) -> usize {
     // A process that may open hardly anything still serves with half of it.
     let for_connections = limit - OTHER_FILES.min(limit / 2);
-    // One more is accepted by each listener and waits for a seat.
+    // One more is accepted by each listener and waits for a slot.
     let share = (for_connections / listeners.max(1) as u64).saturating_sub(1);
     usize::try_from(share).unwrap_or(usize::MAX).clamp(1, wanted.max(1))
 }
@@ -63,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_shared_out_where_files_are_scarce() {
-        assert_eq!(seats(u64::MAX, 3, 2_048), 2_048);
-        assert_eq!(seats(20_000, 3, 2_048), 2_048);
-        assert_eq!(seats(1_024, 3, 2_048), 297);
-        assert_eq!(seats(256, 3, 2_048), 41);
-        assert_eq!(seats(256, 3, 8), 8);
-        assert_eq!(seats(4, 3, 2_048), 1);
-        assert_eq!(seats(0, 0, 0), 1);
+    fn connections_are_shared_out_where_files_are_scarce() {
+        assert_eq!(connections_per_listener(u64::MAX, 3, 2_048), 2_048);
+        assert_eq!(connections_per_listener(20_000, 3, 2_048), 2_048);
+        assert_eq!(connections_per_listener(1_024, 3, 2_048), 297);
+        assert_eq!(connections_per_listener(256, 3, 2_048), 41);
+        assert_eq!(connections_per_listener(256, 3, 8), 8);
+        assert_eq!(connections_per_listener(4, 3, 2_048), 1);
+        assert_eq!(connections_per_listener(0, 0, 0), 1);
     }
 
     #[test]

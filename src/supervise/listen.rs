@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::accept::{Accepted, ListenerStats};
 use super::unix_socket::{self, SocketFile, UnixAccess};
-use super::{Part, Seats, Stream};
+use super::{ConnectionSlots, Service, Stream, service_manager};
 
 /// Connections that the kernel keeps for us until we accept them: with 2,000 clients at once 128 led to hundreds of resets, 1,024 to
 /// none.
@@ -25,12 +25,12 @@ pub struct BindError {
     /// The kind and the address as configured, such as `tcp 127.0.0.1:6554`.
     pub place: String,
     /// The reason. It stands in the text already, so it is no source that would be told again.
-    pub why: Refused,
+    pub why: BindErrorKind,
 }
 
 /// The reasons of a [`BindError`].
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum BindErrorKind {
     /// The host name has no address, or the text is no `HOST:PORT`.
     #[error("the address does not resolve: {0}")]
     Resolve(io::Error),
@@ -65,7 +65,7 @@ pub enum Refused {
 
 /// The address families that `[::]` takes connections of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Families {
+pub enum AddressFamilies {
     /// IPv6, and IPv4 where the system is set up so, which is the usual case.
     #[default]
     All,
@@ -97,7 +97,7 @@ impl Listener {
     ///
     /// Where the name does not resolve or no address of it can be bound.
     pub async fn tcp(address: &str) -> Result<Self, BindError> {
-        Self::tcp_for(address, Families::All).await
+        Self::tcp_for(address, AddressFamilies::All).await
     }
 
     /// As [`Listener::tcp`]; the choice of families matters for `[::]` alone.
@@ -105,13 +105,13 @@ impl Listener {
     /// # Errors
     ///
     /// As [`Listener::tcp`].
-    pub async fn tcp_for(address: &str, families: Families) -> Result<Self, BindError> {
+    pub async fn tcp_for(address: &str, families: AddressFamilies) -> Result<Self, BindError> {
         let refused = |why| BindError {
             place: format!("tcp {address}"),
             why,
         };
         let socket = bind_tcp(address, families).await.map_err(refused)?;
-        let bound = socket.local_addr().map_err(|e| refused(Refused::Bind(e)))?;
+        let bound = socket.local_addr().map_err(|e| refused(BindErrorKind::Bind(e)))?;
         Ok(Self::new(Socket::Tcp(socket), None, bound.to_string()))
     }
 
@@ -122,10 +122,16 @@ impl Listener {
     /// Where somebody listens there, the file is no socket, or the operating system refuses.
     pub async fn unix(path: &Path, access: &UnixAccess) -> Result<Self, BindError> {
         let place = path.display().to_string();
-        let (socket, file) = unix_socket::bind(path, access).await.map_err(|why| BindError {
+        let refused = |why| BindError {
             place: format!("unix {place}"),
             why,
-        })?;
+        };
+        if let Some(passed) = service_manager::unix(path) {
+            let socket = UnixListener::from_std(passed).map_err(|error| refused(BindErrorKind::Bind(error)))?;
+            // The file, its owner and its mode are the service manager's.
+            return Ok(Self::new(Socket::Unix(socket), None, place));
+        }
+        let (socket, file) = unix_socket::bind(path, access).await.map_err(refused)?;
         Ok(Self::new(Socket::Unix(socket), Some(file), place))
     }
 
@@ -160,29 +166,29 @@ impl Listener {
     }
 
     /// The accept loop as a part of its own.
-    pub fn into_part<H, F>(self, name: String, seats: Seats, handler: H) -> impl Part
+    pub fn into_service<H, F>(self, name: String, slots: ConnectionSlots, handler: H) -> impl Service
     where
         H: Fn(Accepted) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        ListenerPart {
+        ListenerService {
             name,
             listener: self,
-            seats,
+            slots,
             handler,
         }
     }
 }
 
 /// A [`Listener`] with all that its loop needs.
-struct ListenerPart<H> {
+struct ListenerService<H> {
     name: String,
     listener: Listener,
-    seats: Seats,
+    slots: ConnectionSlots,
     handler: H,
 }
 
-impl<H, F> Part for ListenerPart<H>
+impl<H, F> Service for ListenerService<H>
 where
     H: Fn(Accepted) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -193,24 +199,28 @@ where
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         Box::pin(async move {
-            self.listener.serve(self.seats, stop, self.handler).await;
+            self.listener.serve(self.slots, stop, self.handler).await;
             Ok(())
         })
     }
 }
 
-async fn bind_tcp(address: &str, families: Families) -> Result<TcpListener, Refused> {
+async fn bind_tcp(address: &str, families: AddressFamilies) -> Result<TcpListener, BindErrorKind> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for resolved in tokio::net::lookup_host(address).await.map_err(Refused::Resolve)? {
-        match bind_one(resolved, families) {
+    for resolved in tokio::net::lookup_host(address).await.map_err(BindErrorKind::Resolve)? {
+        let bound = match service_manager::tcp(resolved) {
+            Some(passed) => TcpListener::from_std(passed),
+            None => bind_one(resolved, families),
+        };
+        match bound {
             Ok(listener) => return Ok(listener),
             Err(e) => last = e,
         }
     }
-    Err(Refused::Bind(last))
+    Err(BindErrorKind::Bind(last))
 }
 
-fn bind_one(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr, families: AddressFamilies) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -218,7 +228,7 @@ fn bind_one(address: SocketAddr, families: Families) -> io::Result<TcpListener> 
     };
     // A restart must not wait for the last run's connections to be forgotten by the kernel.
     socket.set_reuseaddr(true)?;
-    if address.is_ipv6() && families == Families::Own {
+    if address.is_ipv6() && families == AddressFamilies::Own {
         SockRef::from(&socket).set_only_v6(true)?;
     }
     socket.bind(address)?;
@@ -265,15 +275,15 @@ mod tests {
     use super::*;
 
     async fn echo(accepted: Accepted) {
-        let Accepted { mut stream, seat } = accepted;
+        let Accepted { mut stream, slot } = accepted;
         let mut buf = [0; 64];
         loop {
-            seat.idle();
+            slot.idle();
             let read = tokio::select! {
                 read = stream.read(&mut buf) => read,
-                () = seat.evicted() => return,
+                () = slot.evicted() => return,
             };
-            seat.busy();
+            slot.busy();
             match read {
                 Ok(n) if n > 0 => {
                     assert_ne!(&buf[..n], b"panic", "as the client wished");
@@ -291,10 +301,10 @@ mod tests {
         running: JoinHandle<()>,
     }
 
-    async fn start(seats: Seats) -> Echo {
+    async fn start(slots: ConnectionSlots) -> Echo {
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let (address, stats, stop) = (listener.local_addr().unwrap(), listener.stats().clone(), CancellationToken::new());
-        let running = tokio::spawn(listener.serve(seats, stop.clone(), echo));
+        let running = tokio::spawn(listener.serve(slots, stop.clone(), echo));
         Echo {
             address,
             stats,
@@ -335,9 +345,9 @@ mod tests {
     #[tokio::test]
     async fn both_families_have_a_listener_of_their_own_on_one_port() {
         for (first, second) in [("0.0.0.0", "[::]"), ("[::]", "0.0.0.0"), ("[::]", "127.0.0.1")] {
-            let first = Listener::tcp_for(&format!("{first}:0"), Families::Own).await.unwrap();
+            let first = Listener::tcp_for(&format!("{first}:0"), AddressFamilies::Own).await.unwrap();
             let port = first.local_addr().unwrap().port();
-            let second = Listener::tcp_for(&format!("{second}:{port}"), Families::Own).await.unwrap();
+            let second = Listener::tcp_for(&format!("{second}:{port}"), AddressFamilies::Own).await.unwrap();
             for host in ["127.0.0.1", "::1"] {
                 let address = SocketAddr::new(host.parse().unwrap(), port);
                 TcpStream::connect(address).await.unwrap();
@@ -350,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_can_be_taken_again_right_after_a_run_with_connections() {
-        let server = start(Seats::new(4)).await;
+        let server = start(ConnectionSlots::new(4)).await;
         let mut client = TcpStream::connect(server.address).await.unwrap();
         assert_eq!(say(&mut client, "hello").await, "hello");
         server.running.abort();
@@ -360,7 +370,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_one_failed_connection() {
-        let server = start(Seats::new(4)).await;
+        let server = start(ConnectionSlots::new(4)).await;
         let (mut good, mut bad) = (
             TcpStream::connect(server.address).await.unwrap(),
             TcpStream::connect(server.address).await.unwrap(),
@@ -384,22 +394,22 @@ mod tests {
 
     #[tokio::test]
     async fn idle_connections_give_way_and_lose_nothing_that_was_asked() {
-        const SEATS: usize = 32;
-        let server = start(Seats::new(SEATS)).await;
+        const SLOTS: usize = 32;
+        let server = start(ConnectionSlots::new(SLOTS)).await;
         let mut first = Vec::new();
-        for _ in 0..SEATS {
+        for _ in 0..SLOTS {
             let mut client = TcpStream::connect(server.address).await.unwrap();
             assert_eq!(say(&mut client, "a").await, "a");
             first.push(client);
         }
-        for _ in 0..SEATS {
+        for _ in 0..SLOTS {
             let mut client = TcpStream::connect(server.address).await.unwrap();
             assert_eq!(say(&mut client, "b").await, "b");
             first.push(client);
         }
         // The first half has been closed, in order; the second is served as before.
         for (number, client) in first.iter_mut().enumerate() {
-            let open = number >= SEATS;
+            let open = number >= SLOTS;
             if open {
                 assert_eq!(say(client, "c").await, "c");
             } else {
@@ -410,7 +420,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_takes_nobody_new_and_waits_for_who_is_there() {
-        let server = start(Seats::new(4)).await;
+        let server = start(ConnectionSlots::new(4)).await;
         let mut client = TcpStream::connect(server.address).await.unwrap();
         assert_eq!(say(&mut client, "x").await, "x");
         server.stop.cancel();
@@ -439,7 +449,7 @@ mod tests {
             format!("cannot listen on unix {}: somebody else listens there", path.display())
         );
         let stop = CancellationToken::new();
-        let part = listener.into_part("echo".to_owned(), Seats::new(4), echo);
+        let part = listener.into_service("echo".to_owned(), ConnectionSlots::new(4), echo);
         assert_eq!(part.name(), "echo");
         let running = tokio::spawn(Box::new(part).run(stop.clone()));
         let mut client = UnixStream::connect(&path).await.unwrap();

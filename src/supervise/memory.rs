@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Part, blocking};
+use super::{Service, blocking};
 
 /// How often freed memory is given back. What is pushed again within this time finds the pages of what it replaces still in place;
 /// after a burst, the end of many applications, or the first compressed answer the program is small again soon.
@@ -22,9 +22,9 @@ const EVERY: Duration = Duration::from_secs(10);
 /// glibc returns by itself only what is free at the end of its heap. Texts of all lengths come and go, so an eighth of the memory was
 /// found to be pages that nothing used.
 #[derive(Debug)]
-pub struct GivingBack;
+pub struct MallocTrim;
 
-impl Part for GivingBack {
+impl Service for MallocTrim {
     fn name(&self) -> &str {
         "memory"
     }
@@ -35,7 +35,7 @@ impl Part for GivingBack {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
                 // It takes a millisecond and more after a great change: not for a thread that serves connections.
-                blocking(give_back).await;
+                blocking(trim).await;
             }
             Ok(())
         })
@@ -43,7 +43,7 @@ impl Part for GivingBack {
 }
 
 /// Gives back all whole pages that nothing uses; where the allocator is not glibc's there is nothing to be done.
-fn give_back() {
+fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it locks the allocator's own state and changes nothing that is in use.
     unsafe {
@@ -73,7 +73,7 @@ mod tests {
             }
         }
         let before = resident_pages();
-        give_back();
+        trim();
         // Half of what was freed: other tests run beside this one.
         let freed_pages = BLOCKS * 7 / 8 * BLOCK / 4_096 / 2;
         assert!(

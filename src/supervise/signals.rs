@@ -82,10 +82,10 @@ impl Signals {
     pub async fn drive(mut self, stop: &Stop) {
         let name = self.next().await;
         tracing::info!("{name}: finishing what is in work; a second signal stops at once");
-        stop.gently.cancel();
+        stop.graceful.cancel();
         let name = self.next().await;
         tracing::warn!("{name} again: stopping at once");
-        stop.at_once.cancel();
+        stop.immediate.cancel();
         std::future::pending().await
     }
 
@@ -124,10 +124,10 @@ mod tests {
         let stop = Stop::default();
         let watch = async {
             raise(Signal::SIGTERM).unwrap();
-            stop.gently.cancelled().await;
-            assert!(!stop.at_once.is_cancelled());
+            stop.graceful.cancelled().await;
+            assert!(!stop.immediate.is_cancelled());
             raise(Signal::SIGINT).unwrap();
-            stop.at_once.cancelled().await;
+            stop.immediate.cancelled().await;
         };
         tokio::select! {
             () = signals.drive(&stop) => unreachable!("it never ends"),
@@ -140,7 +140,7 @@ mod tests {
         raise(Signal::SIGTERM).unwrap();
         tokio::select! {
             () = signals.drive(&stop) => unreachable!("it never ends"),
-            () = stop.at_once.cancelled() => {}
+            () = stop.immediate.cancelled() => {}
         }
     }
 }

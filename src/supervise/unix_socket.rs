@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Group, User};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-use super::listen::{BACKLOG, Refused};
+use super::listen::{BACKLOG, BindErrorKind};
 
 /// Whose a socket file is and who may connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,49 +48,49 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// The file has no permissions at all when it appears: Linux makes it with the mode of the unbound socket. Owner and group come next,
 /// then the mode, and only then is the socket made to listen, so at no moment can anybody connect who may not in the end. No umask is
 /// involved, because that belongs to the whole process and other threads make files too.
-pub(super) async fn bind(path: &Path, access: &UnixAccess) -> Result<(UnixListener, SocketFile), Refused> {
+pub(super) async fn bind(path: &Path, access: &UnixAccess) -> Result<(UnixListener, SocketFile), BindErrorKind> {
     let (user, group) = owner(access)?;
     clear(path).await?;
-    let socket = UnixSocket::new_stream().map_err(Refused::Bind)?;
-    fchmod(&socket, Mode::empty()).map_err(|e| Refused::Bind(e.into()))?;
-    socket.bind(path).map_err(Refused::Bind)?;
+    let socket = UnixSocket::new_stream().map_err(BindErrorKind::Bind)?;
+    fchmod(&socket, Mode::empty()).map_err(|e| BindErrorKind::Bind(e.into()))?;
+    socket.bind(path).map_err(BindErrorKind::Bind)?;
     let file = SocketFile {
         path: path.to_owned(),
         identity: identity(path),
     };
     if user.is_some() || group.is_some() {
-        unix::fs::lchown(path, user, group).map_err(Refused::Owner)?;
+        unix::fs::lchown(path, user, group).map_err(BindErrorKind::Owner)?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(access.mode)).map_err(Refused::Mode)?;
-    let listener = socket.listen(BACKLOG).map_err(Refused::Bind)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode)).map_err(BindErrorKind::Mode)?;
+    let listener = socket.listen(BACKLOG).map_err(BindErrorKind::Bind)?;
     Ok((listener, file))
 }
 
 /// Makes sure that nothing stands in the way, removing a socket that nobody listens on.
-async fn clear(path: &Path) -> Result<(), Refused> {
+async fn clear(path: &Path) -> Result<(), BindErrorKind> {
     if let Some(folder) = missing_folder(path) {
-        return Err(Refused::NoFolder(folder));
+        return Err(BindErrorKind::NoFolder(folder));
     }
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Refused::Bind(e)),
+        Err(e) => return Err(BindErrorKind::Bind(e)),
     };
     if !meta.file_type().is_socket() {
-        return Err(Refused::NoSocket);
+        return Err(BindErrorKind::NoSocket);
     }
     match UnixStream::connect(path).await {
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Refused::Stale),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(BindErrorKind::Stale),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         // Taken, full (EAGAIN), of another kind (EPROTOTYPE) or not ours to ask (EACCES): in each case somebody may be there.
-        Ok(_) | Err(_) => Err(Refused::Live),
+        Ok(_) | Err(_) => Err(BindErrorKind::Live),
     }
 }
 
 /// Returns what [`Listener::unix`](super::Listener::unix) would refuse without touching the socket's path: a user or a group that
 /// does not exist, a directory that is not there.
 #[must_use]
-pub fn foresee(path: Option<&Path>, access: &UnixAccess) -> Vec<Refused> {
+pub fn foresee(path: Option<&Path>, access: &UnixAccess) -> Vec<BindErrorKind> {
     let user = UnixAccess {
         group: None,
         ..access.clone()
@@ -100,7 +100,7 @@ pub fn foresee(path: Option<&Path>, access: &UnixAccess) -> Vec<Refused> {
         ..access.clone()
     };
     let owners = [user, group].into_iter().filter_map(|access| owner(&access).err());
-    let folder = path.and_then(missing_folder).map(Refused::NoFolder);
+    let folder = path.and_then(missing_folder).map(BindErrorKind::NoFolder);
     owners.chain(folder).collect()
 }
 
@@ -111,22 +111,22 @@ fn missing_folder(path: &Path) -> Option<PathBuf> {
 }
 
 /// The numbers of owner and group.
-fn owner(access: &UnixAccess) -> Result<(Option<u32>, Option<u32>), Refused> {
+fn owner(access: &UnixAccess) -> Result<(Option<u32>, Option<u32>), BindErrorKind> {
     let user = access
         .user
         .as_deref()
-        .map(|name| number(name, user_id, || Refused::NoUser(name.to_owned())))
+        .map(|name| number(name, user_id, || BindErrorKind::NoUser(name.to_owned())))
         .transpose()?;
     let group = access
         .group
         .as_deref()
-        .map(|name| number(name, group_id, || Refused::NoGroup(name.to_owned())))
+        .map(|name| number(name, group_id, || BindErrorKind::NoGroup(name.to_owned())))
         .transpose()?;
     Ok((user, group))
 }
 
 /// A name of the user or group database, or else a number.
-fn number(name: &str, known: fn(&str) -> Option<u32>, unknown: impl FnOnce() -> Refused) -> Result<u32, Refused> {
+fn number(name: &str, known: fn(&str) -> Option<u32>, unknown: impl FnOnce() -> BindErrorKind) -> Result<u32, BindErrorKind> {
     known(name).or_else(|| name.parse().ok()).ok_or_else(unknown)
 }
 
@@ -195,7 +195,7 @@ mod tests {
         assert!(path.exists());
         let (_listener, _file) = bind(&path, &open_to_group()).await.unwrap();
         let before = identity(&path);
-        assert!(matches!(bind(&path, &open_to_group()).await, Err(Refused::Live)));
+        assert!(matches!(bind(&path, &open_to_group()).await, Err(BindErrorKind::Live)));
         assert_eq!(identity(&path), before);
     }
 
@@ -204,11 +204,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious");
         fs::write(&path, "data").unwrap();
-        assert!(matches!(bind(&path, &open_to_group()).await, Err(Refused::NoSocket)));
+        assert!(matches!(bind(&path, &open_to_group()).await, Err(BindErrorKind::NoSocket)));
         let link = folder.path().join("link");
         unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(bind(&link, &open_to_group()).await, Err(Refused::NoSocket)));
-        assert!(matches!(bind(folder.path(), &open_to_group()).await, Err(Refused::NoSocket)));
+        assert!(matches!(bind(&link, &open_to_group()).await, Err(BindErrorKind::NoSocket)));
+        assert!(matches!(bind(folder.path(), &open_to_group()).await, Err(BindErrorKind::NoSocket)));
         assert_eq!(fs::read_to_string(&path).unwrap(), "data");
         assert!(link.is_symlink());
     }

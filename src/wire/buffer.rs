@@ -1,25 +1,25 @@
-//! The bytes of one connection that were received but not yet used.
+//! Buffer for the received bytes of one connection that are not consumed yet.
 
 use bytes::BufMut;
 use bytes::buf::Limit;
 
-/// The size of a connection's first reads: most senders say little, and thousands of them may be busy at once.
+/// Size of a connection's first reads: most senders send little, and thousands of them may be active at once.
 pub const SMALLEST_READ: usize = 8 * 1024;
 
-/// The size that reads grow to while a sender keeps filling them, and the most memory that a connection keeps between
-/// messages: beyond it a system call costs next to nothing a byte.
+/// Size that reads grow to while a sender fills them, and the memory limit of a connection between messages: with larger reads the cost
+/// of a system call per byte hardly decreases.
 pub const LARGEST_READ: usize = 64 * 1024;
 
-/// Unread bytes in one contiguous piece, and where in the stream they begin.
+/// Unread contiguous bytes, and their position in the stream.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// How many of `bytes` have been used.
+    /// Number of consumed bytes at the start of `bytes`.
     head: usize,
     offset: u64,
-    /// The size of the next read, if nobody knows better.
+    /// Size of the next read, unless the message has a known size.
     read: usize,
-    /// The place in the stream that the last read reaches if it takes all that there was room for.
+    /// Stream position at which the last read would have been full.
     aim: u64,
 }
 
@@ -34,27 +34,27 @@ impl Buffer {
         }
     }
 
-    /// What is there.
+    /// The unread bytes.
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.head..]
     }
 
-    /// How much is there.
+    /// Number of unread bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.head
     }
 
-    /// Where in the stream [`Self::unread`] begins.
+    /// Stream position of [`Self::unread`].
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How much of the stream has come.
+    /// Number of bytes received from the stream.
     fn end(&self) -> u64 {
         self.offset + self.len() as u64
     }
 
-    /// Takes `n` bytes off the front.
+    /// Removes `n` bytes from the front.
     pub(super) fn consume(&mut self, n: usize) {
         self.head += n;
         self.offset += n as u64;
@@ -67,7 +67,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets everything and gives the memory back.
+    /// Drops all bytes and frees the memory.
     pub(super) fn discard(&mut self) {
         self.offset += self.len() as u64;
         self.bytes = Vec::new();

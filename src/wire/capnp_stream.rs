@@ -6,23 +6,23 @@ use capnp::message::{Reader, ReaderOptions, SegmentArray};
 
 use super::buffer::Buffer;
 use super::schema::inbound_metrics_capnp::inbound_metrics;
-use super::{Fault, Inbound, Part, Place, Refusal};
+use super::{Fault, Inbound, MessagePart, Position, Refusal};
 use crate::model::AppName;
 
-/// The most segments of one message, the limit of Cap'n Proto's own implementations: a builder whose segments grow
-/// never comes near it, and the table of sizes stays within 2 kB.
+/// Limit of segments per message, as in Cap'n Proto's own implementations: builders with growing segments need far fewer, and the table
+/// of sizes stays within 2 kB.
 pub const MAX_SEGMENTS: usize = 512;
 
-/// Struct, text: how deep the pointers of a message go.
+/// Limit of pointer nesting in a message: a struct and its texts.
 const NESTING: i32 = 4;
 
-/// How often the words of a message may be read: both texts may lie in the same place.
+/// Limit of traversals of a message's words: both texts may share the same bytes.
 const TRAVERSALS: usize = 2;
 
-/// The bytes of a word, in which everything is counted.
+/// Bytes per word, the unit of all sizes.
 const WORD: usize = 8;
 
-/// The sizes of a message whose header has arrived, in bytes.
+/// Sizes of a message from its header, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Frame {
     segments: usize,
@@ -38,45 +38,45 @@ pub(super) struct CapnpStream {
 }
 
 impl CapnpStream {
-    /// A decoder that takes messages of up to `max` bytes, header included.
+    /// A decoder for messages of up to `max` bytes, header included.
     pub(super) const fn new(max: usize) -> Self {
         Self { max, frame: None }
     }
 
-    /// How many bytes the message at hand still lacks, once its header told.
-    pub(super) fn wants(&self, buffer: &Buffer) -> Option<usize> {
+    /// Number of missing bytes of the current message, once its header has arrived.
+    pub(super) fn missing(&self, buffer: &Buffer) -> Option<usize> {
         self.frame.map(|frame| frame.total.saturating_sub(buffer.len()))
     }
 
-    /// The next message, if it is there whole.
+    /// The next message, if it is complete.
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Option<Result<Inbound, Refusal>> {
-        let place = Place {
+        let position = Position {
             offset: buffer.offset(),
             line: None,
         };
         if self.frame.is_none() {
             match read_header(buffer.unread(), self.max) {
                 Ok(frame) => self.frame = frame,
-                Err(fault) => return Some(Err(Refusal::nameless(place, fault))),
+                Err(fault) => return Some(Err(Refusal::without_app(position, fault))),
             }
         }
         let frame = self.frame.filter(|frame| frame.total <= buffer.len())?;
         self.frame = None;
-        let message = decode(frame, &buffer.unread()[..frame.total], place);
+        let message = decode(frame, &buffer.unread()[..frame.total], position);
         buffer.consume(frame.total);
         Some(message)
     }
 
-    /// What is wrong with an end of the stream here.
+    /// The refusal if the stream ends here.
     pub(super) fn finish(&self, buffer: &Buffer) -> Option<Refusal> {
-        let place = Place {
+        let position = Position {
             offset: buffer.offset(),
             line: None,
         };
         let expected = self.frame.map(|frame| frame.total as u64);
         (buffer.len() > 0).then(|| {
-            Refusal::nameless(
-                place,
+            Refusal::without_app(
+                position,
                 Fault::Truncated {
                     received: buffer.len() as u64,
                     expected,
@@ -86,13 +86,13 @@ impl CapnpStream {
     }
 }
 
-/// Reads the table of sizes, or nothing while it is incomplete. Nothing that it says is believed beyond `max`.
+/// Reads the table of sizes; `None` while it is incomplete. Sizes above `max` are refused before any allocation.
 fn read_header(bytes: &[u8], max: usize) -> Result<Option<Frame>, Fault> {
     let Some(count) = word_half(bytes, 0) else { return Ok(None) };
     let segments = u64::from(count) + 1;
     if segments > MAX_SEGMENTS as u64 {
         return Err(Fault::Syntax(format!(
-            "a Cap'n Proto message of {segments} segments, at most {MAX_SEGMENTS} are taken"
+            "a Cap'n Proto message of {segments} segments, at most {MAX_SEGMENTS} are accepted"
         )));
     }
     let segments = count as usize + 1;
@@ -111,16 +111,16 @@ fn read_header(bytes: &[u8], max: usize) -> Result<Option<Frame>, Fault> {
     }
 }
 
-/// The number at `at`, 32 bits in little endian, if it is there.
+/// The little-endian 32-bit number at `at`, if it has arrived.
 fn word_half(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-/// Reads one whole message, table included.
-fn decode(frame: Frame, message: &[u8], place: Place) -> Result<Inbound, Refusal> {
+/// Decodes one complete message, table included.
+fn decode(frame: Frame, message: &[u8], position: Position) -> Result<Inbound, Refusal> {
     let (table, body) = message.split_at(frame.table);
     if frame.segments == 1 {
-        return read(&[body], place);
+        return read(&[body], position);
     }
     let mut rest = body;
     let segments: Vec<&[u8]> = table[4..4 + 4 * frame.segments]
@@ -131,12 +131,12 @@ fn decode(frame: Frame, message: &[u8], place: Place) -> Result<Inbound, Refusal
             segment
         })
         .collect();
-    read(&segments, place)
+    read(&segments, position)
 }
 
-/// Reads the struct out of its segments; the data is copied once, to exactly its size.
-fn read(segments: &[&[u8]], place: Place) -> Result<Inbound, Refusal> {
-    let content = |e: capnp::Error| Refusal::nameless(place, Fault::Content(e.to_string()));
+/// Decodes the struct from its segments. The data is copied once, to exactly its size.
+fn read(segments: &[&[u8]], position: Position) -> Result<Inbound, Refusal> {
+    let content = |e: capnp::Error| Refusal::without_app(position, Fault::Content(e.to_string()));
     let words: usize = segments.iter().map(|segment| segment.len() / WORD).sum();
     let options = ReaderOptions {
         traversal_limit_in_words: Some(words * TRAVERSALS),
@@ -145,10 +145,10 @@ fn read(segments: &[&[u8]], place: Place) -> Result<Inbound, Refusal> {
     let reader = Reader::new(SegmentArray::new(segments), options);
     let root: inbound_metrics::Reader<'_> = reader.get_root().map_err(content)?;
     let name = root.get_app_name().map_err(content)?.as_bytes();
-    let of_app = |fault: Fault| Refusal::of_app(name, place, fault);
+    let of_app = |fault: Fault| Refusal::of_app(name, position, fault);
     let text = str::from_utf8(name).map_err(|e| {
         of_app(Fault::Utf8 {
-            part: Part::AppName,
+            part: MessagePart::AppName,
             at: e.valid_up_to(),
         })
     })?;
@@ -156,7 +156,7 @@ fn read(segments: &[&[u8]], place: Place) -> Result<Inbound, Refusal> {
     let data = root.get_data().map_err(|e| of_app(Fault::Content(e.to_string())))?.as_bytes();
     str::from_utf8(data).map_err(|e| {
         of_app(Fault::Utf8 {
-            part: Part::Data,
+            part: MessagePart::Data,
             at: e.valid_up_to(),
         })
     })?;
@@ -167,5 +167,4 @@ fn read(segments: &[&[u8]], place: Place) -> Result<Inbound, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "capnp_stream_tests.rs"]
 mod tests;

@@ -1,25 +1,24 @@
-//! A one-shot event as `POST /event` carries it: pairs in the query and in a form body, both encoded as
+//! A one-shot event in the request of `POST /event`: pairs in the query and in a form body, both encoded as
 //! `application/x-www-form-urlencoded` (WHATWG URL Standard, section 5).
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use crate::model::{Event, EventError, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, shown};
+use crate::model::{Event, EventError, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, truncated};
 
-/// The pair that is not a label but the value of the sample.
+/// Name of the pair that is the sample's value and not a label.
 const VALUE: &str = "value";
 
-/// The value of an event that names none.
+/// Value of an event without one.
 const DEFAULT_VALUE: f64 = 1.0;
 
-/// Reads an event from the query of a request and its form body; either may be empty.
+/// Parses an event from the query of a request and its form body; either may be empty.
 ///
-/// Spaces in names become underscores; a name with an empty value is as if it had not been given. A `%` that starts
-/// no valid escape stands for itself.
+/// Spaces in names become underscores; pairs with an empty value are ignored. A `%` that starts no valid escape is literal.
 ///
 /// # Errors
-/// When the value is no number, or a pair cannot be a label.
+/// If the value is not a number, or a pair is not a valid label.
 pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
     let (mut value, mut labels) = (None, Vec::new());
     let mut bytes = 0;
@@ -37,13 +36,13 @@ pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
             number(&mut value, &text)?;
             continue;
         }
-        // The label set checks both bounds once more; here they keep the list short while it is made.
+        // The label set checks both limits again; here they bound the list while it is built.
         bytes += name.len() + text.len();
         if bytes > MAX_EVENT_BYTES {
-            return Err(EventError::TooLong(shown(&name)));
+            return Err(EventError::TooLong(truncated(&name)));
         }
         if labels.len() >= MAX_EVENT_LABELS {
-            return Err(EventError::TooMany(shown(&name)));
+            return Err(EventError::TooMany(truncated(&name)));
         }
         labels.push((name, text.into_owned()));
     }
@@ -53,9 +52,9 @@ pub fn parse(query: &[u8], body: &[u8]) -> Result<Event, EventError> {
     })
 }
 
-/// Takes the value. Space around it is ignored, because an unescaped `+` sign arrives as a space.
+/// Parses the value. Whitespace around it is ignored, because an unescaped `+` sign arrives as a space.
 fn number(value: &mut Option<f64>, text: &str) -> Result<(), EventError> {
-    let parsed = text.trim().parse().map_err(|_| EventError::Value(shown(text)))?;
+    let parsed = text.trim().parse().map_err(|_| EventError::Value(truncated(text)))?;
     match value.replace(parsed) {
         None => Ok(()),
         Some(_) => Err(EventError::Duplicate(VALUE.to_owned())),
@@ -75,7 +74,7 @@ fn decode<'a>(encoded: &'a [u8], name: &[u8]) -> Result<Cow<'a, str>, EventError
         Cow::Borrowed(plain) => std::str::from_utf8(plain).map(Cow::Borrowed).ok(),
         Cow::Owned(plain) => String::from_utf8(plain).map(Cow::Owned).ok(),
     };
-    text.ok_or_else(|| EventError::NotUtf8(shown(&String::from_utf8_lossy(name))))
+    text.ok_or_else(|| EventError::NotUtf8(truncated(&String::from_utf8_lossy(name))))
 }
 
 #[cfg(test)]

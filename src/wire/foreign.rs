@@ -1,16 +1,16 @@
-//! Formats that senders mistake for exposition text, recognized by their first bytes, so that a refusal can name them.
+//! Recognition of other formats that are sent instead of exposition text, by their first bytes, so that a refusal can name them.
 
 use std::fmt;
 
-/// A byte order mark of UTF-8, which says nothing about what follows.
+/// The byte order mark of UTF-8, which may precede any text format.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes that are searched for signs of binary data: the first line of nearly every text.
+/// Bytes that are searched for binary data: the first line of nearly every text.
 const PROBE_BYTES: usize = 512;
 
-/// A format that is no exposition text.
+/// A format other than exposition text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreign {
+pub enum ForeignFormat {
     /// A gzip member.
     Gzip,
     /// A Zstandard frame.
@@ -25,21 +25,21 @@ pub enum Foreign {
     Markup,
     /// Metric families of Prometheus's protobuf format, with or without their lengths.
     Protobuf,
-    /// A whole message of Cap'n Proto in its standard framing.
+    /// A complete Cap'n Proto message in standard framing.
     Capnp,
     /// Cap'n Proto in its packed encoding.
     PackedCapnp,
-    /// Bytes that no text has.
+    /// Binary data of unknown format.
     Binary,
 }
 
 /// A test of the first bytes.
 type Sign = fn(&[u8]) -> bool;
 
-impl Foreign {
-    /// The format of data that begins so, or is so as a whole; `None` where it may well be text.
+impl ForeignFormat {
+    /// Recognizes the format of `data`; `None` if it may be text.
     ///
-    /// Meant for what was refused as text: it looks at the start alone, and behind a first line that is bad there may be good ones.
+    /// Meant for data that was refused as text: it examines mostly the start, so it may misjudge a text with a bad first line.
     #[must_use]
     pub fn of(data: &[u8]) -> Option<Self> {
         let signs: [(Self, Sign); 9] = [
@@ -58,7 +58,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for ForeignFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gzip => "gzip",
@@ -75,12 +75,12 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// The first byte that counts of something that is text.
+/// The text without byte order mark and leading whitespace.
 fn text_start(data: &[u8]) -> &[u8] {
     data.strip_prefix(MARK).unwrap_or(data).trim_ascii_start()
 }
 
-/// Looks for a byte order mark of UTF-16, or two characters of ASCII in that encoding.
+/// Tests for a byte order mark of UTF-16, or two ASCII characters in that encoding.
 fn is_utf16(data: &[u8]) -> bool {
     let ascii = |byte: u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
     match data {
@@ -90,7 +90,7 @@ fn is_utf16(data: &[u8]) -> bool {
     }
 }
 
-/// Tests for an array or an object; an exposition begins with a brace too if the name of its metric is quoted.
+/// Tests for an array or an object. An exposition with a quoted metric name also begins with a brace.
 fn is_json(text: &[u8]) -> bool {
     let Some(inside) = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else {
         return text.starts_with(b"[");
@@ -107,7 +107,7 @@ fn is_json(text: &[u8]) -> bool {
     false
 }
 
-/// Tests for one whole message or several: the table of segments has the length of each.
+/// Tests for one or more complete messages by their segment tables.
 fn is_capnp(mut data: &[u8]) -> bool {
     const WORD: usize = 8;
     let number = |data: &[u8], at: usize| {
@@ -195,40 +195,40 @@ mod tests {
     fn formats_are_told_by_how_they_begin() {
         let capnp = crate::wire::encode(&crate::model::AppName::new("a").unwrap(), "m 1\n");
         for (data, expected) in [
-            (&b"\x1f\x8b\x08\x00\x00"[..], Some(Foreign::Gzip)),
-            (b"\x28\xb5\x2f\xfd\x04", Some(Foreign::Zstd)),
-            (b"\xff\xfeu\0p\0", Some(Foreign::Utf16)),
-            (b"\xfe\xff\0u\0p", Some(Foreign::Utf16)),
-            (b"u\0p\0 \x001\0", Some(Foreign::Utf16)),
-            (b"\0u\0p\0 \x001", Some(Foreign::Utf16)),
+            (&b"\x1f\x8b\x08\x00\x00"[..], Some(ForeignFormat::Gzip)),
+            (b"\x28\xb5\x2f\xfd\x04", Some(ForeignFormat::Zstd)),
+            (b"\xff\xfeu\0p\0", Some(ForeignFormat::Utf16)),
+            (b"\xfe\xff\0u\0p", Some(ForeignFormat::Utf16)),
+            (b"u\0p\0 \x001\0", Some(ForeignFormat::Utf16)),
+            (b"\0u\0p\0 \x001", Some(ForeignFormat::Utf16)),
             (
                 b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nm 1\n",
-                Some(Foreign::Multipart),
+                Some(ForeignFormat::Multipart),
             ),
             (b"\r\n\xef\xbb\xbf<a/>", None),
-            (b"\xef\xbb\xbf \n<html>", Some(Foreign::Markup)),
-            (b"{\"m\": 1}", Some(Foreign::Json)),
-            (b" { \"a\\\"\" : [", Some(Foreign::Json)),
-            (b"{}", Some(Foreign::Json)),
-            (b"[{\"labels\": {}}]", Some(Foreign::Json)),
+            (b"\xef\xbb\xbf \n<html>", Some(ForeignFormat::Markup)),
+            (b"{\"m\": 1}", Some(ForeignFormat::Json)),
+            (b" { \"a\\\"\" : [", Some(ForeignFormat::Json)),
+            (b"{}", Some(ForeignFormat::Json)),
+            (b"[{\"labels\": {}}]", Some(ForeignFormat::Json)),
             (b"{\"m.n\"} 1\n", None),
             (b"{\"m.n\",a=\"b\"} 1\n", None),
             (b"{\"m", None),
             (b"{} 1\n", None),
             (
                 b"\x20\x0a\x05hello\x12\x03abc\x18\x01\x22\x0b\x1a\x09\x09\0\0\0\0\0\0\xf0\x3f",
-                Some(Foreign::Protobuf),
+                Some(ForeignFormat::Protobuf),
             ),
-            (b"\xd3\x01\x0a\x0ego_gc", Some(Foreign::Protobuf)),
-            (b"\x0a\x05hello\x12\x03abc", Some(Foreign::Protobuf)),
+            (b"\xd3\x01\x0a\x0ego_gc", Some(ForeignFormat::Protobuf)),
+            (b"\x0a\x05hello\x12\x03abc", Some(ForeignFormat::Protobuf)),
             (b"\x0a#HELP hello", None),
-            (&capnp, Some(Foreign::Capnp)),
-            (&capnp.repeat(2), Some(Foreign::Capnp)),
-            (&capnp[..capnp.len() - 1], Some(Foreign::Binary)),
-            (b"\x10\x05\x40\x02\x11\x05\x0a", Some(Foreign::PackedCapnp)),
-            (b"\x30\x05\x01\x40\x02", Some(Foreign::PackedCapnp)),
-            (b"\x7fELF\0", Some(Foreign::Binary)),
-            (b"\x0a\x05\x0a\x03\x12", Some(Foreign::Binary)),
+            (&capnp, Some(ForeignFormat::Capnp)),
+            (&capnp.repeat(2), Some(ForeignFormat::Capnp)),
+            (&capnp[..capnp.len() - 1], Some(ForeignFormat::Binary)),
+            (b"\x10\x05\x40\x02\x11\x05\x0a", Some(ForeignFormat::PackedCapnp)),
+            (b"\x30\x05\x01\x40\x02", Some(ForeignFormat::PackedCapnp)),
+            (b"\x7fELF\0", Some(ForeignFormat::Binary)),
+            (b"\x0a\x05\x0a\x03\x12", Some(ForeignFormat::Binary)),
             (b"m{a=\"\0\"} 1\nn{\n", None),
             (b"# HELP m \0\nm{\n", None),
             (b"m 1\nn\x01 2\n", None),
@@ -236,23 +236,23 @@ mod tests {
             (b"just words", None),
             (b"", None),
         ] {
-            assert_eq!(Foreign::of(data), expected, "{:?}", String::from_utf8_lossy(data));
+            assert_eq!(ForeignFormat::of(data), expected, "{:?}", String::from_utf8_lossy(data));
         }
     }
 
     #[test]
     fn four_bytes_are_enough_for_what_a_receiver_cannot_read() {
         for (data, expected) in [
-            (b"\x1f\x8b\x08\x00", Foreign::Gzip),
-            (b"\xff\xfe{\0", Foreign::Utf16),
-            (b"\0{\0\"", Foreign::Utf16),
-            (b"\x20\x0a\x05h", Foreign::Protobuf),
-            (b"\x80\x01\x0a\x05", Foreign::Protobuf),
-            (b"\x10\x05\x40\x02", Foreign::PackedCapnp),
-            (b"\x30\x05\x01\x40", Foreign::PackedCapnp),
-            (b"----", Foreign::Multipart),
+            (b"\x1f\x8b\x08\x00", ForeignFormat::Gzip),
+            (b"\xff\xfe{\0", ForeignFormat::Utf16),
+            (b"\0{\0\"", ForeignFormat::Utf16),
+            (b"\x20\x0a\x05h", ForeignFormat::Protobuf),
+            (b"\x80\x01\x0a\x05", ForeignFormat::Protobuf),
+            (b"\x10\x05\x40\x02", ForeignFormat::PackedCapnp),
+            (b"\x30\x05\x01\x40", ForeignFormat::PackedCapnp),
+            (b"----", ForeignFormat::Multipart),
         ] {
-            assert_eq!(Foreign::of(data), Some(expected), "{data:?}");
+            assert_eq!(ForeignFormat::of(data), Some(expected), "{data:?}");
         }
     }
 
@@ -265,7 +265,7 @@ mod tests {
                 format!("{lead}{{\"{name}\",a=\"{}\"}} 1\n", help.replace(['\\', '"'], "")),
             ];
             for text in good {
-                prop_assert_eq!(Foreign::of(text.as_bytes()), None, "{:?}", text);
+                prop_assert_eq!(ForeignFormat::of(text.as_bytes()), None, "{:?}", text);
             }
         }
     }

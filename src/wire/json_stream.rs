@@ -8,72 +8,72 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use self::scan::{Entry, Scan, Wrong};
+use self::scan::{AppEntry, Scan, ScanError};
 use self::text::{plain, unescape};
 use super::buffer::{Buffer, LARGEST_READ};
-use super::{Fault, Inbound, Part, Place, Refusal};
+use super::{Fault, Inbound, MessagePart, Position, Refusal};
 use crate::model::AppName;
 
-/// How deep an object may be nested: two levels are of use, and what is deeper costs its app alone, up to here.
+/// Limit of nesting in an object: two levels are useful; deeper values up to this limit lose only their app, beyond it the connection.
 pub const MAX_DEPTH: u32 = 64;
 
-/// How many keys one object may have: well above the default of `store.max_apps`, while the notes about them, under a hundred
-/// bytes each, cost no more than twice the default of `max_message_bytes` when an object consists of nothing but keys.
+/// Limit of keys per object: well above the default of `store.max_apps`, while their index, under a hundred bytes per key, takes at most
+/// twice the default of `max_message_bytes` for an object of nothing but keys.
 pub const MAX_APPS_PER_OBJECT: usize = 1 << 18;
 
-/// What some editors put before UTF-8 text; it is let pass at the start of a stream.
+/// The byte order mark of UTF-8, which is skipped at the start of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The decoder of one connection.
 #[derive(Debug)]
 pub(super) struct JsonStream {
     max: usize,
-    lines: Lines,
+    lines: LineCounter,
     scan: Scan,
-    /// The object at the front of the buffer is complete and being handed out.
-    whole: Option<Whole>,
-    /// Where strings lose their escapes, before a copy of exactly their size is made.
+    /// The complete object at the front of the buffer that is being returned app by app.
+    complete: Option<CompleteObject>,
+    /// Buffer for unescaping strings, before a copy of exactly their size is made.
     scratch: Vec<u8>,
 }
 
 /// A complete object.
 #[derive(Debug, Clone, Copy)]
-struct Whole {
+struct CompleteObject {
     len: usize,
-    /// The first entry that has not been handed out.
+    /// Index of the next entry to return.
     next: usize,
 }
 
 impl JsonStream {
-    /// A decoder that takes objects of up to `max` bytes.
+    /// A decoder for objects of up to `max` bytes.
     pub(super) const fn new(max: usize) -> Self {
         Self {
             max,
-            lines: Lines::new(),
+            lines: LineCounter::new(),
             scan: Scan::new(),
-            whole: None,
+            complete: None,
             scratch: Vec::new(),
         }
     }
 
-    /// How much room to read into: as much again as an object already has, so that copies to larger buffers stay few.
+    /// Size of the next read: doubles the object, so that reallocations stay few.
     pub(super) fn room(&self, buffer: &Buffer) -> usize {
         buffer.len().min(self.max.saturating_sub(buffer.len()))
     }
 
-    /// The memory that the notes about the object at hand take.
-    pub(super) fn notes(&self) -> usize {
-        self.scan.entries.capacity() * size_of::<Entry>()
+    /// Memory of the current object's index.
+    pub(super) fn index_bytes(&self) -> usize {
+        self.scan.entries.capacity() * size_of::<AppEntry>()
     }
 
-    /// The next app, if its whole object is there.
+    /// The next app, if its object is complete.
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Option<Result<Inbound, Refusal>> {
         loop {
-            if let Some(whole) = self.whole {
-                if let Some(message) = self.hand_out(whole, buffer) {
+            if let Some(complete) = self.complete {
+                if let Some(message) = self.next_app(complete, buffer) {
                     return Some(message);
                 }
-                self.leave(whole.len, buffer);
+                self.finish_object(complete.len, buffer);
             }
             match self.advance(buffer) {
                 Ok(true) => {}
@@ -83,18 +83,18 @@ impl JsonStream {
         }
     }
 
-    /// What is wrong with an end of the stream here.
+    /// The refusal if the stream ends here.
     pub(super) fn finish(&self, buffer: &Buffer) -> Option<Refusal> {
         let fault = Fault::Truncated {
             received: buffer.len() as u64,
             expected: None,
         };
-        (buffer.len() > 0).then(|| Refusal::nameless(self.place(buffer, 0), fault))
+        (buffer.len() > 0).then(|| Refusal::without_app(self.position(buffer, 0), fault))
     }
 
-    /// Scans on; whether an object is complete.
+    /// Scans the unread bytes. Returns true if an object is complete.
     fn advance(&mut self, buffer: &mut Buffer) -> Result<bool, Refusal> {
-        if !self.scan.begun() && !self.skip_blanks(buffer) {
+        if !self.scan.begun() && !self.skip_whitespace(buffer) {
             return Ok(false);
         }
         let unread = buffer.unread();
@@ -102,7 +102,7 @@ impl JsonStream {
         match self.scan.run(window) {
             Ok(Some(len)) => {
                 supersede(&mut self.scan.entries, window);
-                self.whole = Some(Whole { len, next: 0 });
+                self.complete = Some(CompleteObject { len, next: 0 });
                 Ok(true)
             }
             Ok(None) if window.len() == self.max => {
@@ -110,15 +110,15 @@ impl JsonStream {
                     declared: None,
                     limit: self.max as u64,
                 };
-                Err(Refusal::nameless(self.place(buffer, 0), fault))
+                Err(Refusal::without_app(self.position(buffer, 0), fault))
             }
             Ok(None) => Ok(false),
-            Err((at, fault)) => Err(Refusal::nameless(self.place(buffer, at), fault)),
+            Err((at, fault)) => Err(Refusal::without_app(self.position(buffer, at), fault)),
         }
     }
 
-    /// Takes what may stand between objects off the buffer; whether anything else is there.
-    fn skip_blanks(&mut self, buffer: &mut Buffer) -> bool {
+    /// Skips whitespace between objects. Returns true if other bytes follow.
+    fn skip_whitespace(&mut self, buffer: &mut Buffer) -> bool {
         if buffer.offset() == 0 {
             let unread = buffer.unread();
             if unread.starts_with(BYTE_ORDER_MARK) {
@@ -133,41 +133,41 @@ impl JsonStream {
             .iter()
             .take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\x0c')
             .count();
-        self.pass(blanks, buffer);
+        self.consume(blanks, buffer);
         buffer.len() > 0
     }
 
-    /// The object at the front is done with.
-    fn leave(&mut self, len: usize, buffer: &mut Buffer) {
-        self.pass(len, buffer);
+    /// Removes the complete object.
+    fn finish_object(&mut self, len: usize, buffer: &mut Buffer) {
+        self.consume(len, buffer);
         self.scan.reset();
-        self.whole = None;
+        self.complete = None;
         if self.scratch.capacity() > LARGEST_READ {
             self.scratch = Vec::new();
         }
     }
 
-    /// Takes `n` bytes off the buffer and counts their lines.
-    fn pass(&mut self, n: usize, buffer: &mut Buffer) {
+    /// Removes `n` bytes and counts their lines.
+    fn consume(&mut self, n: usize, buffer: &mut Buffer) {
         self.lines = self.lines.at(buffer, n);
         buffer.consume(n);
     }
 
-    /// The place of the unread byte `at`.
-    fn place(&self, buffer: &Buffer, at: usize) -> Place {
-        self.lines.at(buffer, at).place()
+    /// The position of the unread byte `at`.
+    fn position(&self, buffer: &Buffer, at: usize) -> Position {
+        self.lines.at(buffer, at).position()
     }
 
-    /// The next app of a whole object.
-    fn hand_out(&mut self, whole: Whole, buffer: &Buffer) -> Option<Result<Inbound, Refusal>> {
-        let rest = &self.scan.entries[whole.next..];
+    /// The next app of a complete object.
+    fn next_app(&mut self, complete: CompleteObject, buffer: &Buffer) -> Option<Result<Inbound, Refusal>> {
+        let rest = &self.scan.entries[complete.next..];
         let skipped = rest.iter().take_while(|entry| entry.superseded).count();
         let entry = rest.get(skipped)?.clone();
-        self.whole = Some(Whole {
-            next: whole.next + skipped + 1,
-            ..whole
+        self.complete = Some(CompleteObject {
+            next: complete.next + skipped + 1,
+            ..complete
         });
-        let object = &buffer.unread()[..whole.len];
+        let object = &buffer.unread()[..complete.len];
         let message = app(object, &entry).and_then(|app| {
             Ok(Inbound {
                 app,
@@ -175,25 +175,25 @@ impl JsonStream {
             })
         });
         Some(message.map_err(|(at, fault)| {
-            // Kept, because faults come in their order, and an object may be full of them.
+            // Kept, because faults come in order, and an object may be full of them.
             self.lines = self.lines.at(buffer, at);
-            Refusal::of_app(&key(object, &entry), self.lines.place(), fault)
+            Refusal::of_app(&key(object, &entry), self.lines.position(), fault)
         }))
     }
 }
 
-/// Lines counted up to some byte of the stream.
+/// Line count up to a byte of the stream.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
-    /// The offset in the stream of that byte.
+struct LineCounter {
+    /// The stream offset of that byte.
     offset: u64,
-    /// The line that it is in, from 1.
+    /// Its line, from 1.
     line: u64,
     /// The offset of the first byte of that line.
     start: u64,
 }
 
-impl Lines {
+impl LineCounter {
     const fn new() -> Self {
         Self {
             offset: 0,
@@ -202,7 +202,7 @@ impl Lines {
         }
     }
 
-    /// The count up to the unread byte `at`, which comes no earlier than the one that was counted to.
+    /// The count up to the unread byte `at`, which is not before the current one.
     fn at(self, buffer: &Buffer, at: usize) -> Self {
         let counted = usize::try_from(self.offset.saturating_sub(buffer.offset())).unwrap_or(at).min(at);
         let bytes = &buffer.unread()[counted..at];
@@ -220,17 +220,17 @@ impl Lines {
         }
     }
 
-    /// That byte's place.
-    const fn place(self) -> Place {
-        Place {
+    /// The position of the byte.
+    const fn position(self) -> Position {
+        Position {
             offset: self.offset,
             line: Some((self.line, self.offset - self.start + 1)),
         }
     }
 }
 
-/// Marks all entries whose key comes again.
-fn supersede(entries: &mut [Entry], object: &[u8]) {
+/// Marks all entries with a key that occurs again.
+fn supersede(entries: &mut [AppEntry], object: &[u8]) {
     if entries.len() < 2 {
         return;
     }
@@ -242,8 +242,8 @@ fn supersede(entries: &mut [Entry], object: &[u8]) {
     }
 }
 
-/// The key of an entry without its escapes.
-fn key<'a>(object: &'a [u8], entry: &Entry) -> Cow<'a, [u8]> {
+/// The unescaped key of an entry.
+fn key<'a>(object: &'a [u8], entry: &AppEntry) -> Cow<'a, [u8]> {
     let raw = &object[entry.key.clone()];
     if plain(raw) == raw.len() {
         return Cow::Borrowed(raw);
@@ -253,13 +253,13 @@ fn key<'a>(object: &'a [u8], entry: &Entry) -> Cow<'a, [u8]> {
     Cow::Owned(text)
 }
 
-/// The app that an entry is about.
-fn app(object: &[u8], entry: &Entry) -> Result<AppName, Wrong> {
+/// The app name of an entry.
+fn app(object: &[u8], entry: &AppEntry) -> Result<AppName, ScanError> {
     let name = key(object, entry);
     let wrong = |fault| (entry.key.start, fault);
     let text = str::from_utf8(&name).map_err(|e| {
         wrong(Fault::Utf8 {
-            part: Part::AppName,
+            part: MessagePart::AppName,
             at: e.valid_up_to(),
         })
     })?;
@@ -267,8 +267,8 @@ fn app(object: &[u8], entry: &Entry) -> Result<AppName, Wrong> {
 }
 
 /// The metrics of an entry.
-fn data(object: &[u8], entry: &Entry, scratch: &mut Vec<u8>) -> Result<Bytes, Wrong> {
-    if let Some((at, found)) = entry.misfit {
+fn data(object: &[u8], entry: &AppEntry, scratch: &mut Vec<u8>) -> Result<Bytes, ScanError> {
+    if let Some((at, found)) = entry.wrong_type {
         return Err((at, Fault::Value(found)));
     }
     scratch.clear();
@@ -283,14 +283,14 @@ fn data(object: &[u8], entry: &Entry, scratch: &mut Vec<u8>) -> Result<Bytes, Wr
         Err(e) => Err((
             entry.value,
             Fault::Utf8 {
-                part: Part::Data,
+                part: MessagePart::Data,
                 at: e.valid_up_to(),
             },
         )),
     }
 }
 
-/// Appends the strings of an array that holds nothing else, with a newline between each two.
+/// Appends the strings of an array of strings, separated by newlines.
 fn join(array: &[u8], out: &mut Vec<u8>) {
     let mut rest = array;
     let mut first = true;
@@ -309,5 +309,4 @@ fn join(array: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "json_stream/tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Kubo's RPC: the answer to `POST /api/v0/swarm/peers?verbose=true`.
+//! Kubo's RPC: the response to `POST /api/v0/swarm/peers?verbose=true`.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -9,24 +9,24 @@ use serde::Deserialize;
 
 use crate::model::Peer;
 
-/// What a node says of its connections.
+/// The connections of a node.
 #[derive(Debug, Default)]
 pub struct Swarm {
-    /// How many there are.
+    /// Number of connections.
     pub connections: usize,
-    /// The peers behind them, each once, in the order of the answer.
+    /// The connected peers, each once, in the order of the response.
     pub peers: Vec<Peer>,
-    /// Open streams by protocol; a stream whose protocol is still being agreed on has the empty one.
+    /// Open streams by protocol; empty while the protocol of a stream is being negotiated.
     pub streams: HashMap<Arc<str>, u64>,
 }
 
-/// A string that borrows from the answer unless it is written with escapes.
+/// A string that borrows from the response unless it contains escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-// Go writes an empty list as null, and Kubo's fields have come and gone over the years: only who is connected is needed.
+// Go writes an empty list as null, and Kubo's fields have changed over the years: only the peer's identity is required.
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct SwarmResponse<'a> {
     #[serde(rename = "Peers", borrow)]
     peers: Option<Vec<Connection<'a>>>,
 }
@@ -63,12 +63,12 @@ struct Identify<'a> {
     protocols: Option<Vec<Text<'a>>>,
 }
 
-/// Reads the answer.
+/// Parses the response.
 ///
 /// # Errors
-/// When it is not the JSON that Kubo documents.
+/// If it is not the JSON that Kubo documents.
 pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body)?;
+    let answer: SwarmResponse<'_> = serde_json::from_slice(body)?;
     let (mut swarm, mut texts, mut places) = (Swarm::default(), Texts::default(), HashMap::new());
     for connection in answer.peers.unwrap_or_default() {
         swarm.connections += 1;
@@ -78,7 +78,7 @@ pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
         }
         let id = texts.keep(&connection.peer.0);
         let place = *places.entry(Arc::clone(&id)).or_insert_with(|| {
-            swarm.peers.push(stranger(id));
+            swarm.peers.push(peer_with_id(id));
             swarm.peers.len() - 1
         });
         describe(&mut swarm.peers[place], connection, &mut texts);
@@ -86,8 +86,8 @@ pub fn swarm_peers(body: &[u8]) -> Result<Swarm, serde_json::Error> {
     Ok(swarm)
 }
 
-/// A peer of which only the identity is known.
-fn stranger(id: Arc<str>) -> Peer {
+/// A peer with only its identity.
+fn peer_with_id(id: Arc<str>) -> Peer {
     Peer {
         id,
         agent: None,
@@ -98,7 +98,7 @@ fn stranger(id: Arc<str>) -> Peer {
     }
 }
 
-/// Adds what one more connection says of a peer. Every connection repeats what the peer says of itself; the first that does so counts.
+/// Adds the information of one more connection to a peer. Every connection repeats the peer's own information; the first one is used.
 fn describe(peer: &mut Peer, connection: Connection<'_>, texts: &mut Texts) {
     peer.connected.extend(connection.addr.map(|address| texts.keep(&address.0)));
     peer.latency = peer.latency.or_else(|| go_duration(&connection.latency?.0));

@@ -1,31 +1,31 @@
-//! The control messages of a peer link (`schema/link.capnp`), written and read.
+//! Encoding and decoding of the control messages of a peer link (`schema/link.capnp`).
 
 use super::schema::link_capnp::link_message;
 
-/// The largest control message in bytes: its texts are a name, a host, a service and a reason, of a few hundred bytes each.
+/// Limit of a control message in bytes: it contains a name, a host, a service and a reason, of a few hundred bytes each.
 pub const MAX_LINK_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Segments of one message: what small messages are built in is one, and builders with tiny segments stay below this.
+/// Limit of segments per message: small messages have one, and builders with tiny segments need fewer than this.
 const MAX_SEGMENTS: usize = 16;
 
-/// The bytes of a word, in which Cap'n Proto counts.
+/// Bytes per word, the unit of Cap'n Proto.
 const WORD: usize = 8;
 
 /// A control message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkMessage {
-    /// A proxy says who it is.
+    /// Registration of a proxy.
     Register(Register),
     /// The registration is accepted.
     Registered {
-        /// Whether the bridge has learned something new from it.
+        /// True if the registration changed something at the bridge.
         updated: bool,
     },
-    /// The registration is not accepted, and why.
+    /// The registration is refused, with the reason.
     Refused(String),
-    /// The answer to the scrape of this number has reached its reader.
+    /// The response to the scrape with this number has reached its reader.
     Delivered(u64),
-    /// The sender leaves on purpose, and why.
+    /// The sender closes the link, with the reason.
     Goodbye(String),
     /// Another proxy is connected to the bridge with the same key.
     SharedKey(SharedKey),
@@ -35,12 +35,12 @@ pub enum LinkMessage {
     AliasReturned(String),
 }
 
-/// Two proxies that are connected to a bridge with one key.
+/// Two proxies that are connected to a bridge with the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedKey {
-    /// The alias of the proxy that is told.
+    /// The alias of the proxy that receives the message.
     pub alias: String,
-    /// Its address, as the bridge sees it.
+    /// The address of that proxy, as seen by the bridge.
     pub address: String,
     /// The alias of the other proxy.
     pub other_alias: String,
@@ -48,7 +48,7 @@ pub struct SharedKey {
     pub other_address: String,
 }
 
-/// An alias that another proxy has now.
+/// An alias that another proxy has registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasLost {
     /// The alias.
@@ -59,26 +59,26 @@ pub struct AliasLost {
     pub address: String,
 }
 
-/// What a proxy says of itself.
+/// The registration of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Register {
-    /// The name under which the bridge is asked for it.
+    /// The name of the proxy in requests to the bridge.
     pub alias: String,
-    /// What kind of thing it is.
+    /// The kind of service.
     pub service: String,
-    /// The machine that it runs on.
+    /// The host that it runs on.
     pub hostname: String,
-    /// Shows that the sender knows the shared secret.
+    /// Proof that the sender knows the shared secret.
     pub proof: Vec<u8>,
 }
 
-/// Why bytes are no control message.
+/// Error of decoding a control message.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkFault {
-    /// It says that it is larger than [`MAX_LINK_MESSAGE_BYTES`].
+    /// Its header declares more than [`MAX_LINK_MESSAGE_BYTES`].
     #[error("a control message of more than {MAX_LINK_MESSAGE_BYTES} bytes")]
     TooLarge,
-    /// It is no Cap'n Proto message, or not one that this version knows.
+    /// It is not a valid Cap'n Proto message of this schema.
     #[error("a malformed control message: {0}")]
     Malformed(String),
 }
@@ -131,12 +131,12 @@ impl LinkMessage {
         capnp::serialize::write_message_to_words(&message)
     }
 
-    /// Reads the message at the start of `bytes` and says how many of them it took; nothing while it is incomplete. One of a
-    /// later version, with a member of the union that this program does not know, takes its bytes and is `None`.
+    /// Decodes the message at the start of `bytes` and returns it with its length; `None` while it is incomplete. A message of a later
+    /// version, with an unknown union member, is `None` with its length.
     ///
     /// # Errors
     ///
-    /// Where these bytes can never become a message; nothing that follows them on the stream means anything then.
+    /// If these bytes can never become a message; the rest of the stream is unusable then.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Option<Self>, usize)>, LinkFault> {
         let Some(length) = length(bytes)? else { return Ok(None) };
         let Some(mut whole) = bytes.get(..length) else { return Ok(None) };
@@ -189,7 +189,7 @@ fn read(message: link_message::Reader<'_>) -> Result<Option<LinkMessage>, LinkFa
     }))
 }
 
-/// The length of the message that begins here, header included, once its header is there.
+/// Length of the message that begins here, header included, once its header has arrived.
 fn length(bytes: &[u8]) -> Result<Option<usize>, LinkFault> {
     let number = |at: usize| {
         let half = bytes.get(at * 4..at * 4 + 4)?;
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_message_of_a_later_version_is_known_as_one() {
-        // The member's number is the last two bytes of the data word, whose pointer is the word before.
+        // The union tag is the last two bytes of the data word, after the root pointer.
         let mut bytes = LinkMessage::AliasReturned("a".to_owned()).encode();
         let at = bytes.windows(2).position(|pair| pair == 7_u16.to_le_bytes()).unwrap();
         bytes[at] = 99;

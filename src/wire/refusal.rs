@@ -1,85 +1,85 @@
-//! What is wrong with what came in: who, what and where, and whether the connection can go on.
+//! Refusals of messages: the app, the fault and its position, and if the connection can continue.
 
 use std::fmt;
 
 use crate::model::{AppNameError, Format, MAX_APP_NAME_BYTES};
 
-/// Something that a sender said and that is not taken.
+/// A refused message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}{fault}", Whose(.app.as_deref()))]
+#[error("{position}: {}{fault}", AppPrefix(.app.as_deref()))]
 pub struct Refusal {
-    /// The app that it is about, as the sender wrote it (cut at [`MAX_APP_NAME_BYTES`], undecodable bytes replaced), where that is known.
+    /// The name of the app as the sender wrote it, if known: truncated to [`MAX_APP_NAME_BYTES`], with invalid UTF-8 replaced.
     pub app: Option<Box<str>>,
-    /// Where in the stream.
-    pub place: Place,
-    /// What is wrong there.
+    /// The position in the stream.
+    pub position: Position,
+    /// The fault at this position.
     pub fault: Fault,
 }
 
-/// A place in what one connection sent.
+/// A position in the bytes of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct Position {
     /// Bytes from the start of the connection.
     pub offset: u64,
     /// Line and column (in bytes), both from 1, in formats that have lines.
     pub line: Option<(u64, u64)>,
 }
 
-/// What can be wrong.
+/// Fault of a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The framing or the syntax is broken, so that nobody can tell where the next message begins.
+    /// The framing or the syntax is broken, so the start of the next message is unknown.
     #[error("{0}")]
     Syntax(String),
-    /// A Cap'n Proto message that ends where it says, but holds no [`super::Inbound`].
+    /// A well-framed Cap'n Proto message that is not an [`super::Inbound`].
     #[error("not an InboundMetrics message: {0}")]
     Content(String),
     /// The message is larger than `max_message_bytes`.
-    #[error("the message is too large: {}, max_message_bytes is {limit}", Size(*.declared))]
+    #[error("the message is too large: {}, max_message_bytes is {limit}", DeclaredSize(*.declared))]
     TooLarge {
         /// The size that its header declares, in bytes, in formats that have headers.
         declared: Option<u64>,
-        /// The limit that it breaks, in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
     /// One JSON object has more than [`super::MAX_APPS_PER_OBJECT`] keys.
     #[error("the object has more than {} apps: send several objects", super::MAX_APPS_PER_OBJECT)]
     TooManyApps,
     /// The connection ended inside a message.
-    #[error("the connection ended inside a message, of which {received}{} bytes arrived", Of(*.expected))]
+    #[error("the connection ended inside a message, of which {received}{} bytes arrived", OfExpected(*.expected))]
     Truncated {
-        /// Bytes of the message that were there.
+        /// Received bytes of the message.
         received: u64,
-        /// Bytes that there should have been, where the header told.
+        /// Bytes of the complete message, if its header contains the size.
         expected: Option<u64>,
     },
-    /// The app has no name that could be kept.
+    /// The app name is invalid.
     #[error("bad app name: {0}")]
     AppName(#[from] AppNameError),
-    /// A JSON value that is no metrics.
-    #[error("metrics are a string or an array of strings, this is {0}")]
-    Value(Found),
-    /// Text that is no UTF-8 (a lone surrogate in JSON included).
+    /// A JSON value that is not metrics.
+    #[error("metrics must be a string or an array of strings, not {0}")]
+    Value(JsonType),
+    /// Text that is not UTF-8 (including a lone surrogate in JSON).
     #[error("{part} is not UTF-8 (byte {at} of its text)")]
     Utf8 {
-        /// Which text.
-        part: Part,
-        /// How many bytes of the decoded text are good.
+        /// The faulty text.
+        part: MessagePart,
+        /// Number of valid bytes of the decoded text.
         at: usize,
     },
-    /// The other format came than the one that the receiver is set to.
+    /// The format differs from the configured one.
     #[error("this is {}, and receiver.format takes only {}", name(*.found), name(*.wanted))]
     WrongFormat {
-        /// What the receiver is set to.
+        /// The configured format.
         wanted: Format,
-        /// What the first bytes look like.
+        /// The detected format.
         found: Format,
     },
 }
 
 /// A part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum MessagePart {
     /// The name of the app.
     AppName,
     /// The exposition text.
@@ -88,7 +88,7 @@ pub enum Part {
 
 /// A JSON value found where a text is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum JsonType {
     /// An integer or a fraction.
     Number,
     /// `true` or `false`.
@@ -102,26 +102,26 @@ pub enum Found {
 }
 
 impl Refusal {
-    /// A refusal of which no app is known.
-    pub(super) fn nameless(place: Place, fault: impl Into<Fault>) -> Self {
+    /// A refusal without known app.
+    pub(super) fn without_app(position: Position, fault: impl Into<Fault>) -> Self {
         Self {
             app: None,
-            place,
+            position,
             fault: fault.into(),
         }
     }
 
-    /// A refusal that is about the app of this name.
-    pub(super) fn of_app(name: &[u8], place: Place, fault: impl Into<Fault>) -> Self {
+    /// A refusal of the app with this name.
+    pub(super) fn of_app(name: &[u8], position: Position, fault: impl Into<Fault>) -> Self {
         let shown = String::from_utf8_lossy(&name[..name.len().min(MAX_APP_NAME_BYTES)]);
         Self {
             app: Some(shown.into()),
-            place,
+            position,
             fault: fault.into(),
         }
     }
 
-    /// The stable, short word for it: the `reason` label of `exporter_proxy_rejected_total`.
+    /// The `reason` label of `exporter_proxy_rejected_total`; stable.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self.fault {
@@ -135,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// Whether nothing more can be read from this connection. Otherwise only the one app or message is lost.
+    /// Returns true if nothing more can be read from this connection. Otherwise only this app or message is lost.
     #[must_use]
     pub const fn ends_connection(&self) -> bool {
         match self.fault {
@@ -145,7 +145,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some((line, column)) => write!(f, "line {line}, column {column} (byte {})", self.offset),
@@ -154,7 +154,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for MessagePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AppName => "the app name",
@@ -163,7 +163,7 @@ impl fmt::Display for Part {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for JsonType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Number => "a number",
@@ -184,19 +184,19 @@ const fn name(format: Format) -> &'static str {
     }
 }
 
-/// `app "x": `, or nothing where the app is unknown.
-struct Whose<'a>(Option<&'a str>);
+/// Prints `app "x": `, or nothing if the app is unknown.
+struct AppPrefix<'a>(Option<&'a str>);
 
-impl fmt::Display for Whose<'_> {
+impl fmt::Display for AppPrefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |app| write!(f, "app {app:?}: "))
     }
 }
 
-/// `123 bytes` where that is known.
-struct Size(Option<u64>);
+/// Prints `123 bytes` if the size is known.
+struct DeclaredSize(Option<u64>);
 
-impl fmt::Display for Size {
+impl fmt::Display for DeclaredSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(bytes) => write!(f, "{bytes} bytes"),
@@ -205,10 +205,10 @@ impl fmt::Display for Size {
     }
 }
 
-/// ` of 123` where that is known.
-struct Of(Option<u64>);
+/// Prints ` of 123` if the size is known.
+struct OfExpected(Option<u64>);
 
-impl fmt::Display for Of {
+impl fmt::Display for OfExpected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |total| write!(f, " of {total}"))
     }
@@ -220,17 +220,17 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_what_and_where() {
-        let place = Place {
+        let position = Position {
             offset: 12,
             line: Some((2, 5)),
         };
-        let refusal = Refusal::of_app(b"web\n", place, Fault::Value(Found::Number));
+        let refusal = Refusal::of_app(b"web\n", position, Fault::Value(JsonType::Number));
         assert_eq!(
             refusal.to_string(),
-            r#"line 2, column 5 (byte 12): app "web\n": metrics are a string or an array of strings, this is a number"#
+            r#"line 2, column 5 (byte 12): app "web\n": metrics must be a string or an array of strings, not a number"#
         );
-        let refusal = Refusal::nameless(
-            Place { offset: 8, line: None },
+        let refusal = Refusal::without_app(
+            Position { offset: 8, line: None },
             Fault::TooLarge {
                 declared: Some(99),
                 limit: 10,
@@ -240,8 +240,8 @@ mod tests {
             refusal.to_string(),
             "byte 8: the message is too large: 99 bytes, max_message_bytes is 10"
         );
-        let refusal = Refusal::nameless(
-            Place::default(),
+        let refusal = Refusal::without_app(
+            Position::default(),
             Fault::Truncated {
                 received: 3,
                 expected: Some(9),
@@ -251,8 +251,8 @@ mod tests {
             refusal.to_string(),
             "byte 0: the connection ended inside a message, of which 3 of 9 bytes arrived"
         );
-        let refusal = Refusal::nameless(
-            Place::default(),
+        let refusal = Refusal::without_app(
+            Position::default(),
             Fault::WrongFormat {
                 wanted: Format::Capnp,
                 found: Format::Json,
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn endless_names_are_cut_wherever_that_falls() {
-        let refusal = Refusal::of_app("ä".repeat(1_000).as_bytes(), Place::default(), AppNameError::TooLong(2_000));
+        let refusal = Refusal::of_app("ä".repeat(1_000).as_bytes(), Position::default(), AppNameError::TooLong(2_000));
         assert!(
             refusal
                 .app

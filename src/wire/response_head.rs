@@ -1,12 +1,12 @@
-//! The head of an HTTP/1 response, spelled as strict parsers want it.
+//! Normalization of HTTP/1 response heads for a strict parser.
 //!
-//! Exporters are written by hand, and what Go's client takes is what they were tried with: folded lines, whitespace before a colon, names
-//! with blanks, an empty Content-Length, a Transfer-Encoding in HTTP/1.0. The rules are those of Go's `net/textproto` and `net/http`.
+//! Exporters are often handwritten and tested only with Go's client, which accepts folded lines, whitespace before a colon, names with
+//! spaces, an empty Content-Length, a Transfer-Encoding in HTTP/1.0. The rules are those of Go's `net/textproto` and `net/http`.
 
-/// End of a head: behind its first empty line. `None` while that has not arrived.
+/// End of a head, behind its first empty line; `None` while it has not arrived.
 #[must_use]
 pub fn end_of_head(data: &[u8]) -> Option<usize> {
-    // Empty lines before the status line are no end.
+    // Empty lines before the status line do not end the head.
     let (mut start, mut begun) = (0, false);
     loop {
         let newline = start + memchr::memchr(b'\n', &data[start..])?;
@@ -19,25 +19,26 @@ pub fn end_of_head(data: &[u8]) -> Option<usize> {
     }
 }
 
-/// True for the head of a response that is followed by another one to the same request.
+/// Returns true for an interim response, which is followed by another one to the same request.
 #[must_use]
 pub fn is_interim(head: &[u8]) -> bool {
-    let status = Lines { rest: head }.status().splitn(3, |byte| *byte == b' ').nth(1);
+    let status = HeadLines { rest: head }.status().splitn(3, |byte| *byte == b' ').nth(1);
     status.is_some_and(|status| status.starts_with(b"1") && !status.starts_with(b"101"))
 }
 
-/// A whole head, each header on a line of its own, without those that Go's client does not look at. What Go's client refuses stays as it is.
+/// Normalizes a complete head: one line per header, without the headers that Go's client ignores. Parts that Go's client refuses are
+/// unchanged.
 #[must_use]
-pub fn spelled_out(head: &[u8]) -> Vec<u8> {
+pub fn normalized(head: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len());
-    let mut lines = Lines { rest: head };
+    let mut lines = HeadLines { rest: head };
     let status = lines.status();
     line(&mut out, status);
     let http_1_0 = status.starts_with(b"HTTP/1.0");
     while let Some(header) = lines.folded() {
         match header.iter().position(|byte| *byte == b':') {
-            Some(colon) if !is_passed_over(&header, colon, http_1_0) => {
-                let name = without_blanks(&header[..colon]);
+            Some(colon) if !is_ignored(&header, colon, http_1_0) => {
+                let name = trim_end(&header[..colon]);
                 line(&mut out, &[name, &header[colon..]].concat());
             }
             Some(_) => {}
@@ -48,18 +49,18 @@ pub fn spelled_out(head: &[u8]) -> Vec<u8> {
     out
 }
 
-/// True for a header that Go's client accepts and ignores.
-fn is_passed_over(header: &[u8], colon: usize, http_1_0: bool) -> bool {
-    let (name, value) = (without_blanks(&header[..colon]), &header[colon + 1..]);
+/// Returns true for a header that Go's client accepts and ignores.
+fn is_ignored(header: &[u8], colon: usize, http_1_0: bool) -> bool {
+    let (name, value) = (trim_end(&header[..colon]), &header[colon + 1..]);
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let has_blanks = name.contains(&b' ') && name.iter().all(|byte| *byte == b' ' || is_token(byte));
+    let has_spaces = name.contains(&b' ') && name.iter().all(|byte| *byte == b' ' || is_token(byte));
     let no_length = is("Content-Length") && value.trim_ascii().is_empty();
-    has_blanks || no_length || http_1_0 && is("Transfer-Encoding")
+    has_spaces || no_length || http_1_0 && is("Transfer-Encoding")
 }
 
-/// Cuts blanks and tabs off the end.
-fn without_blanks(text: &[u8]) -> &[u8] {
+/// Trims spaces and tabs at the end.
+fn trim_end(text: &[u8]) -> &[u8] {
     let end = text
         .iter()
         .rposition(|byte| !matches!(byte, b' ' | b'\t'))
@@ -73,12 +74,12 @@ fn line(out: &mut Vec<u8>, line: &[u8]) {
 }
 
 /// The lines of a head.
-struct Lines<'a> {
+struct HeadLines<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Lines<'a> {
-    /// The next line, without its end; nothing at the end of the data.
+impl<'a> HeadLines<'a> {
+    /// The next line, without its end; `None` at the end of the data.
     fn one(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
@@ -99,12 +100,12 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The next header with the lines that continue it, joined by one blank each; nothing at the empty line.
+    /// The next header with its continuation lines, joined by one space each; `None` at the empty line.
     fn folded(&mut self) -> Option<Vec<u8>> {
         let mut header = self.one().filter(|line| !line.is_empty())?.to_vec();
         while self.rest.starts_with(b" ") || self.rest.starts_with(b"\t") {
             let more = self.one().unwrap_or_default().trim_ascii();
-            header.truncate(without_blanks(&header).len());
+            header.truncate(trim_end(&header).len());
             header.push(b' ');
             header.extend_from_slice(more);
         }
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     fn spelled(head: &str) -> String {
-        String::from_utf8_lossy(&spelled_out(head.as_bytes())).into_owned()
+        String::from_utf8_lossy(&normalized(head.as_bytes())).into_owned()
     }
 
     #[test]
@@ -178,17 +179,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_head_that_is_spelled_out_stays_as_it_is(head in "HTTP/1.[01] 200( OK)?\r\n([A-Za-z -]{0,14}[ \t]?:[ \ta-z0-9]{0,6}\r?\n([ \t][a-z ]{0,4}\r\n)?){0,5}\r\n") {
-            let once = spelled_out(head.as_bytes());
-            prop_assert_eq!(spelled_out(&once), once.clone());
+        fn a_normalized_head_stays_as_it_is(head in "HTTP/1.[01] 200( OK)?\r\n([A-Za-z -]{0,14}[ \t]?:[ \ta-z0-9]{0,6}\r?\n([ \t][a-z ]{0,4}\r\n)?){0,5}\r\n") {
+            let once = normalized(head.as_bytes());
+            prop_assert_eq!(normalized(&once), once.clone());
             prop_assert_eq!(end_of_head(&once), Some(once.len()));
         }
 
         #[test]
         fn nothing_breaks_it(head in prop::collection::vec(prop::sample::select(&b"HT/1.0 :\r\n\tAab\0\xff"[..]), 0..80)) {
-            let once = spelled_out(&head);
+            let once = normalized(&head);
             prop_assert!(once.ends_with(b"\r\n"));
-            prop_assert_eq!(spelled_out(&once), once);
+            prop_assert_eq!(normalized(&once), once);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Which format a connection speaks, told from its first bytes.
+//! Detection of a connection's format by its first bytes.
 
 use crate::model::Format;
 
-/// How many bytes decide: the first word of a Cap'n Proto stream holds the number of segments less one in little endian,
-/// which has a NUL in it below 16 million segments, and a JSON text has no NUL anywhere.
+/// Number of bytes for the detection: a Cap'n Proto stream starts with the number of segments minus one in little endian, which contains a
+/// NUL below 16 million segments, and JSON text never contains a NUL.
 pub(super) const PREFIX: usize = 4;
 
-/// What a receiver takes; the setting `receiver.format`.
+/// Formats that a receiver accepts; the setting `receiver.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FormatChoice {
-    /// Each connection as its first bytes say.
+    /// Both, detected per connection by the first bytes.
     #[default]
     Auto,
     /// JSON only.
@@ -19,7 +19,7 @@ pub enum FormatChoice {
 }
 
 impl FormatChoice {
-    /// The only format taken, if there is only one.
+    /// The only accepted format, if there is only one.
     pub(super) const fn only(self) -> Option<Format> {
         match self {
             Self::Auto => None,
@@ -29,7 +29,7 @@ impl FormatChoice {
     }
 }
 
-/// The format of a stream that begins like this; nothing while it is too early to tell, which it no longer is at the `end`.
+/// Detects the format of a stream by its start; `None` while there are too few bytes and the stream has not ended.
 pub(super) fn sniff(start: &[u8], end: bool) -> Option<Format> {
     let prefix = &start[..start.len().min(PREFIX)];
     if prefix.contains(&0) {

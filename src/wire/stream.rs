@@ -1,4 +1,4 @@
-//! One decoder for whatever a connection speaks.
+//! Decoder for all formats of receivers.
 
 use bytes::buf::Limit;
 
@@ -6,73 +6,73 @@ use super::buffer::Buffer;
 use super::capnp_stream::CapnpStream;
 use super::json_stream::JsonStream;
 use super::sniff::{PREFIX, sniff};
-use super::{Fault, Foreign, FormatChoice, Inbound, Place, Refusal};
+use super::{Fault, ForeignFormat, FormatChoice, Inbound, Position, Refusal};
 use crate::model::Format;
 
-/// Turns the bytes of one connection into messages.
+/// Decoder for the bytes of one connection.
 ///
-/// The reader's loop: read into [`Self::spare`] (tokio's `try_read_buf` takes it as it is), take all that the iterator
-/// gives, which ends with `None` when more bytes are needed and goes on after them, and call [`Self::finish`] at the end of
-/// the stream. After a refusal that [ends the connection](Refusal::ends_connection) nothing is held and nothing comes any more.
+/// Read loop: read into [`Self::spare`] (usable with tokio's `try_read_buf`), take all items of the iterator, which returns `None` while
+/// more bytes are needed, and call [`Self::finish`] at the end of the stream. After a refusal that
+/// [ends the connection](Refusal::ends_connection) the buffer is empty and no more items follow.
 #[derive(Debug)]
 pub struct StreamDecoder {
     choice: FormatChoice,
     max: usize,
     buffer: Buffer,
-    state: State,
-    /// The first bytes of the connection, as long as no message has come of them.
-    start: Option<Start>,
+    state: DecoderState,
+    /// The first bytes of the connection, until the first message is complete.
+    start: Option<StreamPrefix>,
 }
 
-/// The bytes by which a stream is named that begins with no message: as many as are always there when that turns out.
+/// The first bytes of a stream, by which a foreign format is recognized. As many as are always present at the first error.
 #[derive(Debug, Clone, Copy)]
-struct Start {
+struct StreamPrefix {
     bytes: [u8; PREFIX],
     len: usize,
 }
 
 #[derive(Debug)]
-enum State {
+enum DecoderState {
     Sniffing,
     Json(JsonStream),
     Capnp(CapnpStream),
-    /// Broken, or finished, with the format that was spoken.
+    /// Broken or finished, with the format of the connection.
     Over(Option<Format>),
 }
 
 impl StreamDecoder {
-    /// A decoder that takes messages of up to `max_message_bytes`, a JSON object or a framed Cap'n Proto message each.
+    /// A decoder for messages of up to `max_message_bytes`: JSON objects, or framed Cap'n Proto messages.
     #[must_use]
     pub const fn new(choice: FormatChoice, max_message_bytes: usize) -> Self {
         Self {
             choice,
             max: max_message_bytes,
             buffer: Buffer::new(),
-            state: State::Sniffing,
-            start: Some(Start {
+            state: DecoderState::Sniffing,
+            start: Some(StreamPrefix {
                 bytes: [0; PREFIX],
                 len: 0,
             }),
         }
     }
 
-    /// Where to put the next bytes: room for the rest of a message whose size is known, else for a read's worth, at most for
-    /// `allow` bytes (and at least for one, because a read into no room looks like the end of a stream).
+    /// The buffer for the next read: large enough for the rest of a message of known size, else for one read; at most `allow` bytes, and
+    /// at least one, because a read of zero bytes means end of stream.
     pub fn spare(&mut self, allow: usize) -> Limit<&mut Vec<u8>> {
         let wanted = match &self.state {
-            State::Json(json) => json.room(&self.buffer),
-            State::Capnp(capnp) => capnp.wants(&self.buffer).unwrap_or(0),
-            State::Sniffing | State::Over(_) => 0,
+            DecoderState::Json(json) => json.room(&self.buffer),
+            DecoderState::Capnp(capnp) => capnp.missing(&self.buffer).unwrap_or(0),
+            DecoderState::Sniffing | DecoderState::Over(_) => 0,
         };
         self.buffer.spare(wanted, allow)
     }
 
-    /// The end of the stream has come: what is wrong with that, if anything is.
+    /// Handles the end of the stream. Returns a refusal if the last message is incomplete.
     ///
-    /// To be called once the iterator gave `None`; nothing is held afterwards.
+    /// Call it after the iterator returned `None`; the buffer is empty afterwards.
     pub fn finish(&mut self) -> Option<Refusal> {
-        if matches!(self.state, State::Sniffing) {
-            // Three bytes hold no message, but they may well be wrong.
+        if matches!(self.state, DecoderState::Sniffing) {
+            // Three bytes are never a message, but they may be invalid.
             self.note_start();
             let refusal = self.choose(true)?.err().map(|refusal| self.named(refusal));
             let refusal = refusal.or_else(|| self.next()?.err());
@@ -81,65 +81,65 @@ impl StreamDecoder {
             }
         }
         let refusal = match &self.state {
-            State::Json(json) => json.finish(&self.buffer),
-            State::Capnp(capnp) => capnp.finish(&self.buffer),
-            State::Sniffing | State::Over(_) => None,
+            DecoderState::Json(json) => json.finish(&self.buffer),
+            DecoderState::Capnp(capnp) => capnp.finish(&self.buffer),
+            DecoderState::Sniffing | DecoderState::Over(_) => None,
         };
         self.end();
         refusal
     }
 
-    /// How many received bytes are held. Once the iterator gave `None`, at most one incomplete message of up to `max_message_bytes`.
+    /// Number of buffered bytes. After the iterator returned `None`, at most one incomplete message of up to `max_message_bytes`.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
-    /// How much memory the message at hand takes, for a budget over all connections: its bytes and what is noted about them, which can
-    /// be several times as much where an object has many short keys.
+    /// Memory of the current message, for the budget of all connections: its bytes, and the index of a JSON object, which can be several
+    /// times as large if the object has many short keys.
     #[must_use]
-    pub fn held(&self) -> usize {
-        let notes = match &self.state {
-            State::Json(json) => json.notes(),
-            State::Capnp(_) | State::Sniffing | State::Over(_) => 0,
+    pub fn memory_used(&self) -> usize {
+        let index = match &self.state {
+            DecoderState::Json(json) => json.index_bytes(),
+            DecoderState::Capnp(_) | DecoderState::Sniffing | DecoderState::Over(_) => 0,
         };
-        self.buffer.len() + notes
+        self.buffer.len() + index
     }
 
-    /// Whether a message has begun and is not complete, so that a silent sender is a stalled one.
+    /// Returns true if a message has begun and is incomplete, so that a silent sender counts as stalled.
     #[must_use]
     pub fn mid_message(&self) -> bool {
         self.buffer.len() > 0
     }
 
-    /// How many bytes the message at hand still lacks, where its header told.
+    /// Number of missing bytes of the current message, if its header contains the size.
     #[must_use]
-    pub fn wants(&self) -> Option<usize> {
+    pub fn missing(&self) -> Option<usize> {
         match &self.state {
-            State::Capnp(capnp) => capnp.wants(&self.buffer),
-            State::Json(_) | State::Sniffing | State::Over(_) => None,
+            DecoderState::Capnp(capnp) => capnp.missing(&self.buffer),
+            DecoderState::Json(_) | DecoderState::Sniffing | DecoderState::Over(_) => None,
         }
     }
 
-    /// What the connection speaks, once that is known.
+    /// The format of the connection, once it is known.
     #[must_use]
     pub const fn format(&self) -> Option<Format> {
         match self.state {
-            State::Json(_) => Some(Format::Json),
-            State::Capnp(_) => Some(Format::Capnp),
-            State::Over(format) => format,
-            State::Sniffing => None,
+            DecoderState::Json(_) => Some(Format::Json),
+            DecoderState::Capnp(_) => Some(Format::Capnp),
+            DecoderState::Over(format) => format,
+            DecoderState::Sniffing => None,
         }
     }
 
-    /// Gives back the memory that holds no bytes; worth calling before waiting for a sender that may stay silent for long.
+    /// Frees unused buffer memory; useful before waiting for a sender that may be silent for long.
     pub fn release(&mut self) {
         self.buffer.release();
     }
 
-    /// Decides on the format if that is still open and can be: nothing while it is too early.
+    /// Detects the format if it is not known yet; `None` while there are too few bytes.
     fn choose(&mut self, end: bool) -> Option<Result<(), Refusal>> {
-        if !matches!(self.state, State::Sniffing) {
+        if !matches!(self.state, DecoderState::Sniffing) {
             return Some(Ok(()));
         }
         if self.buffer.len() == 0 {
@@ -147,13 +147,13 @@ impl StreamDecoder {
         }
         let found = sniff(self.buffer.unread(), end)?;
         if let Some(wanted) = self.choice.only().filter(|&only| only != found) {
-            self.state = State::Over(Some(found));
+            self.state = DecoderState::Over(Some(found));
             self.buffer.discard();
-            return Some(Err(Refusal::nameless(Place::default(), Fault::WrongFormat { wanted, found })));
+            return Some(Err(Refusal::without_app(Position::default(), Fault::WrongFormat { wanted, found })));
         }
         self.state = match found {
-            Format::Capnp => State::Capnp(CapnpStream::new(self.max)),
-            _ => State::Json(JsonStream::new(self.max)),
+            Format::Capnp => DecoderState::Capnp(CapnpStream::new(self.max)),
+            _ => DecoderState::Json(JsonStream::new(self.max)),
         };
         Some(Ok(()))
     }
@@ -167,12 +167,14 @@ impl StreamDecoder {
         }
     }
 
-    /// A refusal of a stream's first message, which says what the stream is if that is known.
+    /// Replaces the fault of the first message by the name of a foreign format, if it is recognized.
     fn named(&self, mut refusal: Refusal) -> Refusal {
         let unread = matches!(refusal.fault, Fault::Syntax(_) | Fault::WrongFormat { .. });
         let start = self.start.as_ref().filter(|_| unread);
-        let foreign = start.and_then(|start| Foreign::of(&start.bytes[..start.len]));
-        if let Some(foreign) = foreign.filter(|foreign| !matches!(foreign, Foreign::Json | Foreign::Capnp | Foreign::Binary)) {
+        let foreign = start.and_then(|start| ForeignFormat::of(&start.bytes[..start.len]));
+        if let Some(foreign) =
+            foreign.filter(|foreign| !matches!(foreign, ForeignFormat::Json | ForeignFormat::Capnp | ForeignFormat::Binary))
+        {
             refusal.fault = Fault::Syntax(format!(
                 "this is {foreign}; a receiver takes JSON objects and unpacked Cap'n Proto messages"
             ));
@@ -180,9 +182,9 @@ impl StreamDecoder {
         refusal
     }
 
-    /// Nothing more is read from here.
+    /// Stops decoding.
     fn end(&mut self) {
-        self.state = State::Over(self.format());
+        self.state = DecoderState::Over(self.format());
         self.buffer.discard();
     }
 }
@@ -190,16 +192,16 @@ impl StreamDecoder {
 impl Iterator for StreamDecoder {
     type Item = Result<Inbound, Refusal>;
 
-    /// The next thing that is complete; `None` when more bytes are needed.
+    /// The next complete message or refusal; `None` if more bytes are needed.
     fn next(&mut self) -> Option<Self::Item> {
         self.note_start();
         if let Err(refusal) = self.choose(false)? {
             return Some(Err(self.named(refusal)));
         }
         let item = match &mut self.state {
-            State::Json(json) => json.next(&mut self.buffer),
-            State::Capnp(capnp) => capnp.next(&mut self.buffer),
-            State::Sniffing | State::Over(_) => {
+            DecoderState::Json(json) => json.next(&mut self.buffer),
+            DecoderState::Capnp(capnp) => capnp.next(&mut self.buffer),
+            DecoderState::Sniffing | DecoderState::Over(_) => {
                 self.buffer.discard();
                 None
             }
@@ -222,5 +224,4 @@ impl Iterator for StreamDecoder {
 }
 
 #[cfg(test)]
-#[path = "stream_tests.rs"]
 mod tests;

@@ -1,12 +1,12 @@
-//! Packets of UDX, the reliable stream over UDP on which HyperDHT's peers talk.
+//! Packets of UDX, the reliable stream protocol over UDP of HyperDHT.
 //!
-//! A packet begins with 20 bytes: 255, the version 1, flags, the number of bytes before the payload, and four numbers of 32 bits, the low
-//! byte first: the receiver's stream, the sender's window in bytes, this packet's number, and the number of the next packet that the
-//! sender waits for. Before the payload stand ranges of packets that have arrived early, or padding that probes what the path can carry.
+//! A packet begins with 20 bytes: 255, the version 1, flags, the number of bytes before the payload, and four numbers of 32 bits, in
+//! little endian: the receiver's stream id, the sender's window in bytes, this packet's sequence number, and the next sequence number that
+//! the sender expects. Before the payload are selective acknowledgements (ranges of packets that arrived early) or MTU probe padding.
 
 /// Bytes before the ranges and the payload.
 pub const UDX_HEADER_BYTES: usize = 20;
-/// Ranges of early packets that we write at most: their length is one byte, and 30 ranges are more holes than a window has at once.
+/// Limit of selective acknowledgements per packet: their length is one byte, and a window rarely has more than 30 gaps.
 pub const UDX_MAX_RANGES: usize = 30;
 
 const MAGIC: u8 = 255;
@@ -19,31 +19,31 @@ const SACK: u8 = 4;
 const DESTROY: u8 = 16;
 const HEARTBEAT: u8 = 32;
 
-/// What a packet is for, besides acknowledging others.
+/// Flags of a packet. Every packet also acknowledges others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UdxFlags(u8);
 
 impl UdxFlags {
-    /// Acknowledges only.
+    /// Only an acknowledgement.
     pub const STATE: Self = Self(0);
-    /// Carries bytes of the stream.
+    /// Contains bytes of the stream.
     pub const DATA: Self = Self(DATA);
-    /// Is the last packet of the stream; may carry bytes, too.
+    /// The last packet of the stream; may contain bytes.
     pub const END: Self = Self(END);
-    /// Carries bytes, and is the last.
+    /// The last packet, with bytes.
     pub const LAST: Self = Self(DATA | END);
-    /// The sender has given up the stream in both directions.
+    /// The sender has closed the stream in both directions.
     pub const DESTROY: Self = Self(DESTROY);
-    /// Asks for an acknowledgement.
+    /// Requests an acknowledgement.
     pub const HEARTBEAT: Self = Self(HEARTBEAT);
 
-    /// Whether one of `other`'s flags is set.
+    /// Returns true if one of `other`'s flags is set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether the packet takes a number of the stream, and has to be acknowledged.
+    /// Returns true if the packet has a sequence number of its own and must be acknowledged.
     #[must_use]
     pub const fn counts(self) -> bool {
         self.0 & (DATA | END) != 0
@@ -53,24 +53,24 @@ impl UdxFlags {
 /// A packet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UdxPacket<'a> {
-    /// What it is for.
+    /// The flags.
     pub flags: UdxFlags,
-    /// The receiver's name for the stream.
+    /// The receiver's stream id.
     pub stream: u32,
-    /// Bytes that the sender can take beyond what it has acknowledged.
+    /// Bytes that the sender can receive beyond the acknowledged ones.
     pub window: u32,
-    /// Its number, or the number of the next packet that takes one.
+    /// Its sequence number, or the next one for a packet without its own.
     pub seq: u32,
-    /// The first packet that has not arrived at the sender.
+    /// The first sequence number that has not arrived at the sender.
     pub ack: u32,
-    /// Packets after that one which have arrived: from the first to before the second.
+    /// Later packets that have arrived: from the first number to before the second.
     pub ranges: Vec<(u32, u32)>,
     /// Bytes of the stream.
     pub payload: &'a [u8],
 }
 
 impl<'a> UdxPacket<'a> {
-    /// Reads a packet; `None` where it is none of UDX.
+    /// Decodes a packet; `None` if it is not a UDX packet.
     #[must_use]
     pub fn decode(datagram: &'a [u8]) -> Option<Self> {
         let (header, rest) = datagram.split_first_chunk::<UDX_HEADER_BYTES>()?;
@@ -81,7 +81,7 @@ impl<'a> UdxPacket<'a> {
         if offset > rest.len() {
             return None;
         }
-        // Some leave out how long the ranges are where nothing follows them.
+        // Some implementations omit the length of the ranges if nothing follows them.
         let ranges = match (flags & SACK != 0, offset) {
             (false, _) => &[],
             (true, 0) => rest,
@@ -102,7 +102,7 @@ impl<'a> UdxPacket<'a> {
         })
     }
 
-    /// Writes the packet behind what is in `out`; of its ranges the first [`UDX_MAX_RANGES`].
+    /// Appends the packet to `out`, with at most the first [`UDX_MAX_RANGES`] of its ranges.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let ranges = &self.ranges[..self.ranges.len().min(UDX_MAX_RANGES)];
         let offset = u8::try_from(ranges.len() * RANGE_BYTES).expect("30 ranges are 240 bytes");
@@ -119,7 +119,7 @@ impl<'a> UdxPacket<'a> {
     }
 }
 
-/// The number at a place in a list of numbers that is long enough.
+/// The number at an index; the list must be long enough.
 fn number(bytes: &[u8], at: usize) -> u32 {
     let mut number = [0; 4];
     number.copy_from_slice(&bytes[at * 4..at * 4 + 4]);

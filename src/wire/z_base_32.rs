@@ -1,12 +1,12 @@
-//! z-base-32, the spelling of public keys that people can read aloud: <https://philzimmermann.com/docs/human-oriented-base-32-encoding.txt>.
+//! z-base-32, the text form of public keys: <https://philzimmermann.com/docs/human-oriented-base-32-encoding.txt>.
 
-/// The alphabet, in the order of the values 0 to 31; the easiest characters stand for what occurs most.
+/// The alphabet, in the order of the values 0 to 31.
 const ALPHABET: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
 
-/// Characters that 32 bytes are written in: 256 bits, five to a character, the last four bits of the last one zero.
+/// Number of characters for 32 bytes: 256 bits, five to a character, the last four bits of the last one zero.
 pub const KEY_CHARS: usize = 52;
 
-/// Writes 32 bytes as 52 characters.
+/// Encodes 32 bytes as 52 characters.
 #[must_use]
 pub fn encode(bytes: &[u8; 32]) -> String {
     let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0);
@@ -18,7 +18,7 @@ pub fn encode(bytes: &[u8; 32]) -> String {
         .collect()
 }
 
-/// Reads 52 characters, in either case; `None` where they are no 32 bytes.
+/// Decodes 52 characters, in either case; `None` if they are not a valid encoding.
 #[must_use]
 pub fn decode(text: &str) -> Option<[u8; 32]> {
     let text = text.as_bytes();
@@ -34,7 +34,7 @@ pub fn decode(text: &str) -> Option<[u8; 32]> {
             match bytes.get_mut(position / 8) {
                 Some(byte) if set => *byte |= 0x80 >> (position % 8),
                 Some(_) => {}
-                // The padding of the last character; anything but zero would be a second spelling of the same key.
+                // The padding of the last character; anything but zero would be a second encoding of the same key.
                 None if set => return None,
                 None => {}
             }

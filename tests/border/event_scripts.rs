@@ -36,7 +36,7 @@ async fn prometheus_records_each_event_once_while_scrapes_are_cut_off() {
     let (Some(_), Some(_), Some(python)) = (peer("prometheus"), peer("curl"), python(&["asyncio"])) else {
         return;
     };
-    passes(python, "scripts/prometheus-events", &["--events", "200", "--rate", "40"]).await;
+    passes(python, "scripts/faults/prometheus-events", &["--events", "200", "--rate", "40"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,11 +57,11 @@ async fn no_event_is_lost_with_packets() {
         return;
     }
     // Each kind of weather once, and one of them twice.
-    passes(python, "scripts/lossy-events", &["--seconds", "7"]).await;
+    passes(python, "scripts/faults/lossy-events", &["--seconds", "7"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_proxy_loses_no_event() {
     let Some(python) = python(&["http.client"]) else { return };
-    passes(python, "scripts/kill-events", &["--kills", "10", "--longest", "1"]).await;
+    passes(python, "scripts/faults/kill-events", &["--kills", "10", "--longest", "1"]).await;
 }

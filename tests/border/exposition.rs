@@ -45,9 +45,12 @@ async fn bad_apps_never_spoil_the_scrape() {
     let apps: Value = serde_json::from_str(&proxy.text("/apps?format=json").await).unwrap();
     let detail = |n: usize| apps["apps"][n]["detail"].as_str().unwrap().to_owned();
     assert!(detail(0).contains("duplicate series"), "{}", detail(0));
-    assert!(detail(1).contains("invalid line") && detail(1).contains("4:"), "{}", detail(1));
+    assert!(detail(1).contains("2 lines skipped (first: line 4, column "), "{}", detail(1));
     let second = proxy.text("/apps/second").await;
-    assert!(second.contains("Invalid line: 4:") && second.contains("Conflict: "), "{second}");
+    assert!(
+        second.contains("Skipped:      line 4,") && second.contains("Conflict: "),
+        "{second}"
+    );
     assert_eq!(proxy.own("exporter_proxy_invalid_lines{app=\"second\"}").await, Some(2.0));
     assert_eq!(proxy.own("exporter_proxy_duplicate_series{app=\"third\"}").await, Some(1.0));
 }
@@ -232,7 +235,7 @@ async fn a_sender_of_json_is_told_when_nothing_could_be_kept() {
     let proxy = Proxy::start().await;
     assert_eq!(proxy.tcp_say(br##"{"a":"good 1\nnot good\n"}"##).await, "", "part of it could");
     let told = proxy.tcp_say(br##"{"a":"not good\n"}"##).await;
-    assert!(told.contains("app a: 1:"), "{told}");
+    assert!(told.contains("app a: line 1, column "), "{told}");
     assert!(proxy.text("/metrics?own=false").await.contains("good 1\n"));
 }
 

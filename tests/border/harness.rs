@@ -88,7 +88,7 @@ impl Proxy {
 
     /// Stops gracefully and says how it ended.
     pub async fn finish(mut self) -> Report {
-        self.stop.gently.cancel();
+        self.stop.graceful.cancel();
         self.running.take().unwrap().await.unwrap()
     }
 
@@ -141,7 +141,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.stop.at_once.cancel();
+        self.stop.immediate.cancel();
         if let Some(running) = self.running.take() {
             running.abort();
         }

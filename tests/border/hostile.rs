@@ -1,4 +1,4 @@
-//! `scripts/hostile`, which sends what nobody should send and looks at what everybody else gets meanwhile.
+//! `scripts/faults/hostile`, which sends what nobody should send and looks at what everybody else gets meanwhile.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn bad_input_gets_what_the_documentation_says() {
     };
     let mut script = Command::new(python);
     script
-        .arg(repository("scripts/hostile"))
+        .arg(repository("scripts/faults/hostile"))
         .args(["--quick", env!("CARGO_BIN_EXE_exporter-proxy")])
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -90,7 +90,7 @@ impl TestBridge {
 
     /// Stops in good order, and gives back what the next run needs.
     async fn finish(mut self) -> TempDir {
-        self.stop.gently.cancel();
+        self.stop.graceful.cancel();
         assert!(self.running.take().unwrap().await.unwrap().is_clean());
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
@@ -98,7 +98,7 @@ impl TestBridge {
 
 impl Drop for TestBridge {
     fn drop(&mut self) {
-        self.stop.at_once.cancel();
+        self.stop.immediate.cancel();
     }
 }
 
@@ -251,7 +251,7 @@ async fn a_bridge_that_cannot_be_found_is_noted_at_both_ends() {
         },
     )
     .await;
-    stop.at_once.cancel();
+    stop.immediate.cancel();
     running.await.unwrap();
 }
 

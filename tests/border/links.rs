@@ -93,7 +93,7 @@ impl TestBridge {
 
     /// Ends without a farewell, as if killed.
     pub async fn kill(mut self) -> (TempDir, u16) {
-        self.stop.at_once.cancel();
+        self.stop.immediate.cancel();
         let _ = self.running.take().unwrap().await;
         (self.folder.take().unwrap(), self.quic.port())
     }
@@ -106,7 +106,7 @@ impl TestBridge {
 
 impl Drop for TestBridge {
     fn drop(&mut self) {
-        self.stop.at_once.cancel();
+        self.stop.immediate.cancel();
     }
 }
 

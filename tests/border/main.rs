@@ -29,5 +29,6 @@ mod polls;
 mod process;
 mod receivers;
 mod restarts;
+mod service_manager;
 mod stream;
 mod web;

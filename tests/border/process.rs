@@ -54,7 +54,7 @@ impl Process {
         Self::spawn(&mut program(&[command, "--config", config.to_str().unwrap()]))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Self {

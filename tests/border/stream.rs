@@ -274,7 +274,7 @@ async fn a_stock_node_gives_the_plugins_metrics() {
         format!("[[ipfs]]\napi = \"http://127.0.0.1:{port}\"\nname = \"node\"\npopulate_interval = 1\nauthorization_file = {token:?}");
     let proxy = Proxy::with(&node).await;
     until("the refusal is shown", async || {
-        proxy.text("/apps").await.contains("it answered 403 Forbidden")
+        proxy.text("/apps").await.contains("the response has status 403 Forbidden")
     })
     .await;
     std::fs::write(&token, "swordfish\n").unwrap();

@@ -11,6 +11,7 @@ mod texts;
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::model::Syntax;
+use exporter_proxy_workload::{Order, Workload};
 use proptest::prelude::*;
 
 #[allow(
@@ -20,11 +21,8 @@ use proptest::prelude::*;
 )]
 #[path = "../../fuzz/src/lib.rs"]
 mod checks;
-#[path = "../../benches/workload/mod.rs"]
-mod workload;
 
 use texts::{BAD, neighbours, pieces};
-use workload::{Order, Workload};
 
 proptest! {
     #[test]
@@ -56,6 +54,6 @@ proptest! {
         prop_assert_eq!(broken.faults().first().unwrap().line as usize, at + 1);
         let hashes = |it: &Exposition| it.families().iter().flat_map(|family| it.series_hashes(family).collect::<Vec<_>>()).collect::<Vec<_>>();
         prop_assert_eq!(hashes(&whole), hashes(&broken));
-        prop_assert_eq!(whole.families().iter().map(|it| it.traits).collect::<Vec<_>>(), broken.families().iter().map(|it| it.traits).collect::<Vec<_>>());
+        prop_assert_eq!(whole.families().iter().map(|it| it.flags).collect::<Vec<_>>(), broken.families().iter().map(|it| it.flags).collect::<Vec<_>>());
     }
 }

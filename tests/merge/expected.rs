@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use exporter_proxy::exposition::{Exposition, Kind, Suffix};
+use exporter_proxy::exposition::{Exposition, MetricType, Suffix};
 use exporter_proxy::model::Syntax;
 
 use crate::mixes::{Mix, Step};
@@ -21,10 +21,10 @@ pub(crate) enum Shape {
     Summary,
 }
 
-fn shape(kind: Kind) -> Shape {
+fn shape(kind: MetricType) -> Shape {
     match kind {
-        Kind::Histogram => Shape::Histogram,
-        Kind::Summary => Shape::Summary,
+        MetricType::Histogram => Shape::Histogram,
+        MetricType::Summary => Shape::Summary,
         _ => Shape::Scalar,
     }
 }
@@ -32,7 +32,7 @@ fn shape(kind: Kind) -> Shape {
 /// A family of the text format as one application has it.
 #[derive(Clone)]
 struct Part {
-    kind: Kind,
+    kind: MetricType,
     source: usize,
     /// Each with what identifies its group.
     samples: Vec<(Seen, Labels)>,
@@ -103,11 +103,11 @@ impl Model {
             self.apps.insert(name.to_owned(), before.expect("just seen"));
             return;
         }
-        let mut additions = labels.to_vec();
+        let mut extra_labels = labels.to_vec();
         if let Some(label) = &self.app_label {
-            additions.push((label.clone(), name.to_owned()));
+            extra_labels.push((label.clone(), name.to_owned()));
         }
-        let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &additions);
+        let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &extra_labels);
         for (key, part) in &mut parts {
             let same = before
                 .as_ref()
@@ -120,7 +120,7 @@ impl Model {
             App {
                 parts,
                 help,
-                labels: additions,
+                labels: extra_labels,
                 updated: self.clock,
                 last,
             },
@@ -260,14 +260,14 @@ impl Model {
     }
 
     /// The type of each family that goes out.
-    pub(crate) fn kinds(&self) -> BTreeMap<String, Kind> {
+    pub(crate) fn kinds(&self) -> BTreeMap<String, MetricType> {
         let exposed = self.exposed().into_iter();
         let kind = |key: &String, all: &[Exposed]| {
             let mut kinds = all.iter().map(|it| it.part.kind);
             if self.in_conflict(key) {
-                Kind::Unknown
+                MetricType::Unknown
             } else {
-                kinds.find(|kind| *kind != Kind::Unknown).unwrap_or(Kind::Unknown)
+                kinds.find(|kind| *kind != MetricType::Unknown).unwrap_or(MetricType::Unknown)
             }
         };
         exposed.map(|(key, all)| (key.clone(), kind(&key, &all))).collect()
@@ -335,7 +335,7 @@ impl Part {
         let of = |name: String| {
             let mine = || self.all.iter().filter(|(it, ..)| *it == name || shape(self.kind) == Shape::Scalar);
             let part = Self {
-                kind: Kind::Unknown,
+                kind: MetricType::Unknown,
                 samples: mine().filter_map(|(_, seen, full)| Some((seen.clone()?, full.clone()))).collect(),
                 groups: mine().map(|(.., full)| full.clone()).collect(),
                 names: mine().flat_map(|(.., full)| full.keys().cloned()).collect(),
@@ -349,14 +349,14 @@ impl Part {
 
 fn add(labels: &mut Labels, name: &str, value: &str) {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let legacy = |name: &str| underscored(name);
+    let legacy = |name: &str| escaped_name(name);
     if !labels.iter().any(|(it, _)| legacy(it) == legacy(name)) {
         labels.insert(name.to_owned(), escaped);
     }
 }
 
 /// A name by the underscores rule, from one as escaped in quotes.
-pub(crate) fn underscored(name: &str) -> String {
+pub(crate) fn escaped_name(name: &str) -> String {
     let plain = name
         .replace("\\\\", "\u{1}")
         .replace("\\\"", "\"")
@@ -378,16 +378,16 @@ pub(crate) fn underscored(name: &str) -> String {
 fn legacy(labels: &[(String, String)]) -> Labels {
     let mut out = Labels::new();
     for (name, value) in labels {
-        out.entry(underscored(name)).or_insert_with(|| value.clone());
+        out.entry(escaped_name(name)).or_insert_with(|| value.clone());
     }
     out
 }
 
-fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: Kind) {
-    if kind == Kind::Histogram && name == format!("{key}_bucket") {
+fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: MetricType) {
+    if kind == MetricType::Histogram && name == format!("{key}_bucket") {
         group.remove("le");
     }
-    if kind == Kind::Summary && name == key {
+    if kind == MetricType::Summary && name == key {
         group.remove("quantile");
     }
 }
@@ -446,25 +446,25 @@ pub(crate) fn samples(exposition: &Exposition) -> Vec<Seen> {
 }
 
 /// What a family as written is in the text format: for each suffix the family's name beyond its own, and its type.
-fn text_family(syntax: Syntax, kind: Kind, suffix: Suffix) -> (&'static str, Kind, bool) {
+fn text_family(syntax: Syntax, kind: MetricType, suffix: Suffix) -> (&'static str, MetricType, bool) {
     if syntax == Syntax::Text {
         return ("", kind, true);
     }
     match (kind, suffix) {
-        (Kind::Counter, Suffix::Total) => ("_total", Kind::Counter, true),
-        (Kind::Counter | Kind::Histogram | Kind::Summary, Suffix::Created) => ("_created", Kind::Gauge, false),
-        (Kind::Histogram, Suffix::Bare | Suffix::Bucket | Suffix::Sum | Suffix::Count) => ("", kind, true),
-        (Kind::Summary, Suffix::Bare | Suffix::Sum | Suffix::Count) => ("", kind, true),
-        (Kind::GaugeHistogram, Suffix::Bucket) => ("_bucket", Kind::Gauge, true),
-        (Kind::GaugeHistogram, Suffix::GSum) => ("_gsum", Kind::Gauge, false),
-        (Kind::GaugeHistogram, Suffix::GCount) => ("_gcount", Kind::Gauge, false),
-        (Kind::Info, Suffix::Info) => ("_info", Kind::Gauge, true),
-        (Kind::Gauge | Kind::StateSet, Suffix::Bare) => ("", Kind::Gauge, true),
-        (_, suffix) => (suffix.as_str(), Kind::Unknown, false),
+        (MetricType::Counter, Suffix::Total) => ("_total", MetricType::Counter, true),
+        (MetricType::Counter | MetricType::Histogram | MetricType::Summary, Suffix::Created) => ("_created", MetricType::Gauge, false),
+        (MetricType::Histogram, Suffix::Bare | Suffix::Bucket | Suffix::Sum | Suffix::Count) => ("", kind, true),
+        (MetricType::Summary, Suffix::Bare | Suffix::Sum | Suffix::Count) => ("", kind, true),
+        (MetricType::GaugeHistogram, Suffix::Bucket) => ("_bucket", MetricType::Gauge, true),
+        (MetricType::GaugeHistogram, Suffix::GSum) => ("_gsum", MetricType::Gauge, false),
+        (MetricType::GaugeHistogram, Suffix::GCount) => ("_gcount", MetricType::Gauge, false),
+        (MetricType::Info, Suffix::Info) => ("_info", MetricType::Gauge, true),
+        (MetricType::Gauge | MetricType::StateSet, Suffix::Bare) => ("", MetricType::Gauge, true),
+        (_, suffix) => (suffix.as_str(), MetricType::Unknown, false),
     }
 }
 
-fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTreeMap<String, Part>, BTreeMap<String, String>) {
+fn parts(exposition: &Arc<Exposition>, extra_labels: &[(String, String)]) -> (BTreeMap<String, Part>, BTreeMap<String, String>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut found: Vec<(usize, String, Part)> = Vec::new();
     let mut helps = BTreeMap::new();
@@ -475,29 +475,29 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
         let mut first: BTreeMap<(Labels, bool), Labels> = BTreeMap::new();
         for (mut seen, suffix, ordered) in read(exposition, family) {
             let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix);
-            let key = underscored(&format!("{}{beyond}", text(exposition.text(family.name))));
+            let key = escaped_name(&format!("{}{beyond}", text(exposition.text(family.name))));
             let mut group = legacy(&ordered);
-            names.extend(ordered.iter().map(|(name, _)| underscored(name)));
-            for (label, value) in additions {
+            names.extend(ordered.iter().map(|(name, _)| escaped_name(name)));
+            for (label, value) in extra_labels {
                 add(&mut seen.1, label, value);
                 add(&mut group, label, value);
             }
-            let sample_name = underscored(&seen.0);
-            // Of groups that additions make one the first stands.
+            let sample_name = escaped_name(&seen.0);
+            // Of groups that extra_labels make one the first stands.
             let (mut was, mut looks): (Labels, Labels) = (ordered.iter().cloned().collect(), ordered.iter().cloned().collect());
-            additions.iter().for_each(|(label, value)| add(&mut looks, label, value));
-            let own_name = underscored(&text(exposition.text(family.name)));
-            let own_kind = if family.kind == Kind::GaugeHistogram {
-                Kind::Histogram
+            extra_labels.iter().for_each(|(label, value)| add(&mut looks, label, value));
+            let own_name = escaped_name(&text(exposition.text(family.name)));
+            let own_kind = if family.kind == MetricType::GaugeHistogram {
+                MetricType::Histogram
             } else {
                 family.kind
             };
             remove_bound(&mut was, &sample_name, &own_name, own_kind);
             remove_bound(&mut looks, &sample_name, &own_name, own_kind);
             let apart = match (own_kind, suffix) {
-                (Kind::Histogram, Suffix::Bare) => true,
-                (Kind::Histogram, Suffix::Bucket) => !seen.1.contains_key("le"),
-                (Kind::Summary, Suffix::Bare) => !seen.1.contains_key("quantile"),
+                (MetricType::Histogram, Suffix::Bare) => true,
+                (MetricType::Histogram, Suffix::Bucket) => !seen.1.contains_key("le"),
+                (MetricType::Summary, Suffix::Bare) => !seen.1.contains_key("quantile"),
                 _ => false,
             };
             let stands = *first.entry((looks, apart)).or_insert_with(|| was.clone()) == was;
@@ -518,12 +518,12 @@ fn parts(exposition: &Arc<Exposition>, additions: &[(String, String)]) -> (BTree
             part.all.push((sample_name.clone(), stands.then(|| seen.clone()), group.clone()));
             remove_bound(&mut group, &sample_name, &key, kind);
             part.groups.insert(group.clone());
-            part.names.extend(ordered.iter().map(|(name, _)| underscored(name)));
+            part.names.extend(ordered.iter().map(|(name, _)| escaped_name(name)));
             if stands {
                 part.samples.push((seen, group));
             }
         }
-        let typed = family.kind != Kind::Unknown;
+        let typed = family.kind != MetricType::Unknown;
         for (key, (mut part, primary)) in mine {
             if primary && typed {
                 // Creation times and the like belong to the same groups.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection, Update};
-use exporter_proxy::exposition::gzip::{Compressor, Effort};
-use exporter_proxy::exposition::render::{Chunk, Variant};
+use exporter_proxy::exposition::gzip::{CompressionLevel, Compressor};
+use exporter_proxy::exposition::render::{Chunk, OutputFormat};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
 use crate::mixes::Dice;
-use crate::{OPENMETRICS, TEXT, VARIANTS, parsed, rendered};
+use crate::{OPENMETRICS, OUTPUT_FORMATS, TEXT, parsed, rendered};
 
 /// What an application says: families that all have, families that a neighbour has too, and its own.
 fn body(app: usize, dice: &mut Dice) -> String {
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// How many segments the next response has that the last one did not have.
-    fn rendered_again(&mut self, variant: Variant) -> usize {
+    fn rendered_again(&mut self, variant: OutputFormat) -> usize {
         let exposed = self.catalog.plan(variant, Selection::Everything).render();
         let before = std::mem::replace(&mut self.last, exposed.chunks().to_vec());
         let is_new = |chunk: &&Arc<Chunk>| !before.iter().any(|old| Arc::ptr_eq(old, chunk));
@@ -89,12 +89,12 @@ impl World {
 
     fn verify(&mut self) {
         let series: u32 = self.series.values().sum();
-        for variant in VARIANTS {
+        for variant in OUTPUT_FORMATS {
             let built = rendered(&mut self.catalog, variant);
             assert_eq!(parsed(&built, variant).series(), series);
             // Text that is let go comes again the same; each first call only notes that it was taken.
             let chunks: Vec<_> = self.catalog.chunks().collect();
-            (0..2).for_each(|_| chunks.iter().for_each(|chunk| chunk.rest()));
+            (0..2).for_each(|_| chunks.iter().for_each(|chunk| chunk.evict_text()));
             self.rested += chunks.iter().filter(|chunk| !chunk.has_text()).count();
             assert!(
                 built == rendered(&mut self.catalog, variant),
@@ -195,7 +195,14 @@ fn compressed_answers_say_the_same() {
     for (turn, chunk) in exposed.chunks().iter().enumerate() {
         // Some parts are not compressed yet.
         if turn % 3 > 0 {
-            chunk.compress(if turn % 3 == 1 { Effort::Fast } else { Effort::Small }, &mut compressor);
+            chunk.compress(
+                if turn % 3 == 1 {
+                    CompressionLevel::Fast
+                } else {
+                    CompressionLevel::Small
+                },
+                &mut compressor,
+            );
         }
         let body = exposed.gzip_body(None);
         let gzip = body.clone().into_parts().concat();

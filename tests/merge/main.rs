@@ -18,30 +18,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection, Update};
 use exporter_proxy::exposition::negotiate::Escaping;
-use exporter_proxy::exposition::render::Variant;
+use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::exposition::{Exposition, check};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
-use expected::{Model, Seen, underscored};
+use expected::{Model, Seen, escaped_name};
 use mixes::{Mix, Step};
 
-const TEXT: Variant = Variant {
+const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::AllowUtf8,
 };
-const TEXT_LEGACY: Variant = Variant {
+const TEXT_LEGACY: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     escaping: Escaping::AllowUtf8,
 };
-const OPENMETRICS_LEGACY: Variant = Variant {
+const OPENMETRICS_LEGACY: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     escaping: Escaping::Underscores,
 };
-const VARIANTS: [Variant; 4] = [TEXT, TEXT_LEGACY, OPENMETRICS, OPENMETRICS_LEGACY];
+const OUTPUT_FORMATS: [OutputFormat; 4] = [TEXT, TEXT_LEGACY, OPENMETRICS, OPENMETRICS_LEGACY];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -73,12 +73,12 @@ fn apply(catalog: &mut Catalog, step: &Step) {
     }
 }
 
-fn rendered(catalog: &mut Catalog, variant: Variant) -> String {
+fn rendered(catalog: &mut Catalog, variant: OutputFormat) -> String {
     let exposed = catalog.plan(variant, Selection::Everything).render();
     String::from_utf8(exposed.body(None).into_parts().concat()).unwrap()
 }
 
-fn parsed(text: &str, variant: Variant) -> Exposition {
+fn parsed(text: &str, variant: OutputFormat) -> Exposition {
     let exposition = Exposition::parse(Bytes::from(text.to_owned()), variant.syntax);
     assert!(exposition.faults().is_empty(), "{:?}\n{text}", exposition.faults());
     exposition
@@ -90,9 +90,9 @@ fn legacy(samples: &[Seen]) -> Vec<(String, BTreeMap<String, String>)> {
         let mut escaped = BTreeMap::new();
         for (name, value) in labels {
             // In the mixes the label that comes first in order stands first in the line.
-            escaped.entry(underscored(name)).or_insert_with(|| value.clone());
+            escaped.entry(escaped_name(name)).or_insert_with(|| value.clone());
         }
-        (underscored(name), escaped)
+        (escaped_name(name), escaped)
     };
     let mut names: Vec<_> = samples.iter().map(name).collect();
     names.sort();
@@ -138,7 +138,7 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
 }
 
 /// What scrapers see that take no UTF-8. Where escaping makes groups of one application the same the first stands, so some may be missing.
-fn verify_legacy(text: &str, variant: Variant, expected: &[(String, BTreeMap<String, String>)], mix: &Mix) {
+fn verify_legacy(text: &str, variant: OutputFormat, expected: &[(String, BTreeMap<String, String>)], mix: &Mix) {
     let seen = legacy(&expected::samples(&parsed(text, variant)));
     if mix.has_labels_to_escape() {
         assert!(seen.iter().all(|it| expected.contains(it)), "too much in {text}");
@@ -169,7 +169,7 @@ fn headers(exposition: &Exposition, model: &Model) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (kinds, helps) = (model.kinds(), model.helps());
     for family in exposition.families() {
-        let name = underscored(&text(exposition.text(family.name)));
+        let name = escaped_name(&text(exposition.text(family.name)));
         assert_eq!(Some(&family.kind), kinds.get(&name), "type of {name}");
         let unescaped = |help: String| help.replace("\\\"", "\"");
         let help = family.help.map(|help| unescaped(text(exposition.text(help))));
@@ -186,7 +186,7 @@ impl Alone {
     fn verify(&mut self, catalog: &mut Catalog) {
         let all = mixes::APPS
             .iter()
-            .flat_map(|&app| VARIANTS.iter().enumerate().map(move |(at, &variant)| (app, at, variant)));
+            .flat_map(|&app| OUTPUT_FORMATS.iter().enumerate().map(move |(at, &variant)| (app, at, variant)));
         for (app, at, variant) in all {
             let version = catalog.version(app);
             let exposed = catalog.plan(variant, Selection::App(app)).render();
@@ -204,7 +204,7 @@ impl Alone {
 
 /// Whatever was built step by step is what one gets by building all of it now, and our own checker has nothing to say.
 fn verify_bytes(catalog: &mut Catalog) {
-    for variant in VARIANTS {
+    for variant in OUTPUT_FORMATS {
         let built = rendered(catalog, variant);
         drop(catalog.evict(variant));
         assert_eq!(built, rendered(catalog, variant), "a segment was not marked");

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::entry::{Entry, Form};
+use super::entry::{Entry, OpenMetricsForm};
 use super::paged::{Id, PagedVec};
 use super::text_family::TextFamily;
 use crate::exposition::Exposition;
-use crate::exposition::render::Addition;
+use crate::exposition::render::ExtraLabel;
 use crate::model::{AppName, LabelPair, Syntax};
 
 /// Labelled families remembered for an app while it does not have them, so that they keep the label when they come back. An app where
@@ -28,7 +28,7 @@ pub(super) struct App {
     /// Labels of its source, added to series that lack them.
     pub(super) labels: Arc<[LabelPair]>,
     /// All labels that are added to series that lack them.
-    pub(super) additions: Arc<[Addition]>,
+    pub(super) extra_labels: Arc<[ExtraLabel]>,
     pub(super) families: PagedVec<AppFamily>,
     /// Numbers of the families as written that belong with the self metrics.
     pub(super) reserved: Arc<[u32]>,
@@ -45,7 +45,7 @@ pub(super) struct App {
     /// The number of its series, or groups of series, that other apps have as well.
     pub(super) duplicates: u64,
     /// The number of its families with which it contradicts other apps.
-    pub(super) notes: u32,
+    pub(super) conflicts: u32,
 }
 
 /// A family of an app.
@@ -57,7 +57,7 @@ pub(super) struct AppFamily {
     /// Its entry; [`Id::NONE`] until it is bound.
     pub(super) entry: Id<Entry>,
     /// Its form under OpenMetrics while it is private.
-    pub(super) form: Form,
+    pub(super) form: OpenMetricsForm,
     /// True if its entry is shared.
     pub(super) shared: bool,
     /// True if its series carry the disambiguating label.
@@ -74,7 +74,7 @@ impl App {
             own,
             exposition: Arc::new(Exposition::parse(bytes::Bytes::new(), Syntax::Text)),
             labels: Arc::new([]),
-            additions: Arc::new([]),
+            extra_labels: Arc::new([]),
             families: PagedVec::default(),
             reserved: Arc::new([]),
             same_name: Arc::new([]),
@@ -83,7 +83,7 @@ impl App {
             version: 0,
             remembered: Arc::default(),
             duplicates: 0,
-            notes: 0,
+            conflicts: 0,
         }
     }
 

@@ -12,9 +12,9 @@ use super::entry::{Entry, Shared};
 use super::families::SAMPLE_SUFFIXES;
 use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
-use super::update::Turn;
+use super::update::UpdateContext;
 use super::{Catalog, Update};
-use crate::exposition::{Kind, Suffix, Traits, name_hash};
+use crate::exposition::{FamilyFlags, MetricType, Suffix, name_hash};
 use crate::model::{AppName, Syntax};
 
 /// Conflicts of one app that are listed; the others are counted.
@@ -39,9 +39,9 @@ pub enum Conflict {
         /// The name of the family in the text format.
         family: String,
         /// Its type in this app.
-        kind: Kind,
+        kind: MetricType,
         /// Its type in the other app.
-        other_kind: Kind,
+        other_kind: MetricType,
         /// The other app.
         by: AppName,
     },
@@ -59,9 +59,9 @@ pub enum Conflict {
         /// The name of the family in the text format.
         family: String,
         /// Its type in this app.
-        kind: Kind,
+        kind: MetricType,
         /// The type that is exposed.
-        exposed: Kind,
+        exposed: MetricType,
         /// The app that determines the type.
         by: AppName,
     },
@@ -82,7 +82,7 @@ impl Conflicts {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |kind: &Kind| kind.word(Syntax::Text).unwrap_or("gauge");
+        let word = |kind: &MetricType| kind.word(Syntax::Text).unwrap_or("gauge");
         match self {
             Self::Type {
                 family,
@@ -149,29 +149,29 @@ impl Catalog {
 
     /// The exemplars of an app's families that are exposed untyped because of a conflict.
     fn exemplars_left_out(&self, app: &App) -> u64 {
-        if app.notes == 0 {
+        if app.conflicts == 0 {
             return 0;
         }
         let shared = app.families.iter().filter(|family| family.shared);
         let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
         let written = in_conflict.map(|family| &app.exposition.families()[family.text.family as usize]);
-        let with_exemplars = written.filter(|family| family.traits.contains(Traits::EXEMPLARS));
+        let with_exemplars = written.filter(|family| family.flags.contains(FamilyFlags::EXEMPLARS));
         let samples = with_exemplars.flat_map(|family| app.exposition.samples(family));
         samples.filter(|sample| sample.exemplar.is_some()).count() as u64
     }
 
     pub(super) fn conflicts_of(&self, id: AppId, most: usize) -> Conflicts {
         let app = &self.apps.slots[id];
-        let total = u64::from(app.notes) + app.same_name.len() as u64;
+        let total = u64::from(app.conflicts) + app.same_name.len() as u64;
         if total == 0 {
             return Conflicts::default();
         }
-        let shared = app.families.iter().filter(|family| family.shared && app.notes > 0);
-        let noted = shared.filter_map(|family| self.conflict_in(id, family.entry));
+        let shared = app.families.iter().filter(|family| family.shared && app.conflicts > 0);
+        let counted_in_conflict = shared.filter_map(|family| self.conflict_in(id, family.entry));
         let left_out = app.same_name.iter().map(|&family| same_name(&app.exposition, family));
         Conflicts {
-            listed: noted
-                .take(app.notes as usize)
+            listed: counted_in_conflict
+                .take(app.conflicts as usize)
                 .chain(left_out)
                 .take(most.min(MAX_CONFLICTS_LISTED))
                 .collect(),
@@ -182,7 +182,7 @@ impl Catalog {
 
     fn conflict_in(&self, app: AppId, id: Id<Entry>) -> Option<Conflict> {
         let shared = self.shared(id)?;
-        let mine = shared.of.get(app).filter(|it| it.noted)?;
+        let mine = shared.contributions.get(app).filter(|it| it.counted_in_conflict)?;
         let (family, kind) = (text(&shared.key), mine.text.kind);
         if !shared.in_conflict {
             let (owner, exposed) = shared.type_owner()?;
@@ -257,54 +257,54 @@ impl Catalog {
     }
 
     /// Puts a family into conflict, or out of it, if that has changed. The entry may be gone.
-    pub(super) fn resolve(&mut self, id: Id<Entry>, turn: &mut Turn) {
+    pub(super) fn resolve(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
         let Some(entry) = self.families.entries.get(id) else { return };
         let contradicted = self.is_contradicted(id);
         if entry.in_conflict() == contradicted {
             return;
         }
-        self.share(id, turn);
+        self.make_shared(id, context);
         if contradicted {
-            self.enter_conflict(id, turn);
+            self.enter_conflict(id, context);
         } else {
-            self.leave_conflict(id, turn);
+            self.leave_conflict(id, context);
         }
     }
 
     /// Exposes the samples of a family untyped, those of histograms and summaries under families of their own names.
-    fn enter_conflict(&mut self, id: Id<Entry>, turn: &mut Turn) {
+    fn enter_conflict(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
         if let Some(shared) = self.shared_mut(id) {
             shared.in_conflict = true;
         }
-        self.reindex_all(id, turn);
-        self.for_each_grouped(id, turn, Self::sync_derived);
-        self.after_conflict(id, turn);
+        self.reindex_all(id, context);
+        self.for_each_grouped(id, context, Self::sync_derived);
+        self.after_conflict(id, context);
     }
 
     /// Exposes a family with its type again.
-    fn leave_conflict(&mut self, id: Id<Entry>, turn: &mut Turn) {
-        self.for_each_grouped(id, turn, Self::compose);
+    fn leave_conflict(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+        self.for_each_grouped(id, context, Self::detach_derived_of);
         if let Some(shared) = self.shared_mut(id) {
             shared.in_conflict = false;
         }
-        self.reindex_all(id, turn);
-        self.after_conflict(id, turn);
+        self.reindex_all(id, context);
+        self.after_conflict(id, context);
     }
 
-    fn after_conflict(&mut self, id: Id<Entry>, turn: &mut Turn) {
+    fn after_conflict(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
         if let Some(shared) = self.shared_mut(id) {
             shared.help_owner = std::sync::OnceLock::new();
         }
-        turn.reform.push(id);
+        context.stale_forms.push(id);
         let key = self.families.key(&self.apps.slots, id);
-        self.families.dependents(&self.apps.slots, &key, |id| turn.reform.push(id));
-        self.refresh_notes(id);
+        self.families.dependents(&self.apps.slots, &key, |id| context.stale_forms.push(id));
+        self.refresh_conflict_counts(id);
         self.invalidate_all(id);
     }
 
     /// Puts a family into conflict before a contribution comes that contradicts the others, whose series would be compared with samples of
     /// another kind.
-    pub(super) fn make_way(&mut self, id: Id<Entry>, text: &TextFamily, derived: bool, turn: &mut Turn) {
+    pub(super) fn enter_conflict_if_contradicted(&mut self, id: Id<Entry>, text: &TextFamily, derived: bool, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| !shared.in_conflict) else {
             return;
         };
@@ -316,41 +316,46 @@ impl Catalog {
             (0..3).any(|shape| shape != mine && shapes[shape] > 0) || text.shape() != Shape::Scalar && shared.derived > 0
         };
         if contradicts {
-            self.enter_conflict(id, turn);
-            turn.contested.insert(id);
+            self.enter_conflict(id, context);
+            context.contested.insert(id);
         }
     }
 
     /// Calls `action` for each app that declares the family as a histogram or summary.
-    fn for_each_grouped(&mut self, id: Id<Entry>, turn: &mut Turn, action: fn(&mut Self, Id<Entry>, AppId, &mut Turn)) {
+    fn for_each_grouped(
+        &mut self,
+        id: Id<Entry>,
+        context: &mut UpdateContext,
+        action: fn(&mut Self, Id<Entry>, AppId, &mut UpdateContext),
+    ) {
         let Some(shared) = self.shared(id) else { return };
-        let grouped = shared.of.iter().filter(|(_, it)| it.text.shape() != Shape::Scalar);
+        let grouped = shared.contributions.iter().filter(|(_, it)| it.text.shape() != Shape::Scalar);
         let apps: Vec<AppId> = grouped.map(|(app, _)| app).collect();
         for app in apps {
-            action(self, id, app, turn);
+            action(self, id, app, context);
         }
     }
 
     /// Makes contributions under the names of an app's samples, for a family that is in conflict.
-    pub(super) fn sync_derived(&mut self, id: Id<Entry>, app: AppId, turn: &mut Turn) {
+    pub(super) fn sync_derived(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict) else {
             return;
         };
-        let Some(declared) = shared.of.get(app) else { return };
+        let Some(declared) = shared.contributions.get(app) else { return };
         let (at, declared, key) = (declared.at, declared.text, shared.key.clone());
         for suffix in declared.named_suffixes() {
             let name = [&*key, suffix.as_str().as_bytes()].concat();
             let text = declared.untyped(suffix);
             let entry = self.find(&name).unwrap_or_else(|| {
-                turn.has_new_names = true;
+                context.has_new_names = true;
                 self.create_derived(&name)
             });
-            self.share(entry, turn);
-            if self.shared(entry).is_some_and(|shared| shared.of.get(app).is_some()) {
-                turn.stale_derived.remove(&entry);
-                self.renew_derived(entry, app, at, text, turn);
+            self.make_shared(entry, context);
+            if self.shared(entry).is_some_and(|shared| shared.contributions.get(app).is_some()) {
+                context.stale_derived.remove(&entry);
+                self.renew_derived(entry, app, at, text, context);
             } else {
-                self.attach(entry, app, at, text, true, turn);
+                self.attach(entry, app, at, text, true, context);
             }
         }
     }
@@ -371,9 +376,9 @@ impl Catalog {
     }
 
     /// Removes the contributions under the names of an app's samples.
-    fn compose(&mut self, id: Id<Entry>, app: AppId, turn: &mut Turn) {
+    fn detach_derived_of(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id) else { return };
-        let Some(declared) = shared.of.get(app).map(|it| it.text) else {
+        let Some(declared) = shared.contributions.get(app).map(|it| it.text) else {
             return;
         };
         let key = shared.key.clone();
@@ -382,18 +387,18 @@ impl Catalog {
             let Some(entry) = self.find(&name) else { continue };
             if self
                 .shared(entry)
-                .and_then(|shared| shared.of.get(app))
+                .and_then(|shared| shared.contributions.get(app))
                 .is_some_and(|it| it.derived)
             {
                 let source = self.source(entry, app);
-                self.detach(entry, app, source.as_ref(), turn);
+                self.detach(entry, app, source.as_ref(), context);
             }
         }
     }
 
     /// The entries with contributions of an app that are derived from families in conflict.
     pub(super) fn derived_entries(&self, app: &App) -> Vec<Id<Entry>> {
-        if app.notes == 0 {
+        if app.conflicts == 0 {
             return Vec::new();
         }
         let shared = app
@@ -411,36 +416,42 @@ impl Catalog {
     }
 
     /// Counts or no longer counts the contribution of an app among its conflicts.
-    pub(super) fn refresh_note(&mut self, id: Id<Entry>, app: AppId) {
+    pub(super) fn refresh_conflict_count(&mut self, id: Id<Entry>, app: AppId) {
         let Some(shared) = self.shared(id) else { return };
-        let Some(contribution) = shared.of.get(app) else { return };
+        let Some(contribution) = shared.contributions.get(app) else {
+            return;
+        };
         let kind = contribution.text.kind;
-        let noted = !contribution.derived && (shared.in_conflict || kind != Kind::Unknown && kind != shared.kind());
-        if contribution.noted == noted {
+        let counted_in_conflict = !contribution.derived && (shared.in_conflict || kind != MetricType::Unknown && kind != shared.kind());
+        if contribution.counted_in_conflict == counted_in_conflict {
             return;
         }
-        if let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.of.get_mut(app)) {
-            contribution.noted = noted;
+        if let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.contributions.get_mut(app)) {
+            contribution.counted_in_conflict = counted_in_conflict;
         }
         let app = self.app_mut(app);
-        app.notes = if noted { app.notes + 1 } else { app.notes.saturating_sub(1) };
+        app.conflicts = if counted_in_conflict {
+            app.conflicts + 1
+        } else {
+            app.conflicts.saturating_sub(1)
+        };
     }
 
     /// The same for all contributions of a family.
-    pub(super) fn refresh_notes(&mut self, id: Id<Entry>) {
+    pub(super) fn refresh_conflict_counts(&mut self, id: Id<Entry>) {
         let apps: Vec<AppId> = self
             .shared(id)
-            .map_or_else(Vec::new, |shared| shared.of.iter().map(|(app, _)| app).collect());
+            .map_or_else(Vec::new, |shared| shared.contributions.iter().map(|(app, _)| app).collect());
         for app in apps {
-            self.refresh_note(id, app);
+            self.refresh_conflict_count(id, app);
         }
     }
 }
 
 impl Shared {
     /// The first app that declares the family in a shape that `wanted` accepts, and its type there.
-    fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, Kind)> {
-        let declared = self.of.iter().filter(|(_, it)| !it.derived);
+    fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, MetricType)> {
+        let declared = self.contributions.iter().filter(|(_, it)| !it.derived);
         declared
             .map(|(app, it)| (app, it.text))
             .find(|(_, text)| wanted(text.shape()))

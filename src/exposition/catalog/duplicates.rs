@@ -11,22 +11,22 @@ use super::entry::Entry;
 use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
-use super::update::Turn;
-use crate::exposition::render::{Addition, Hidden, Identity, underscored_label};
-use crate::exposition::{Exposition, Kind, Label, Runs, Sample, Suffix};
+use super::update::UpdateContext;
+use crate::exposition::render::{ExtraLabel, Identity, SuppressedSeries, escaped_label_name};
+use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
-pub(super) struct Source {
+pub(super) struct ContributionSamples {
     exposition: Arc<Exposition>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     text: TextFamily,
 }
 
-impl Source {
+impl ContributionSamples {
     fn of(app: &App, text: TextFamily) -> Self {
         Self {
             exposition: Arc::clone(&app.exposition),
-            additions: Arc::clone(&app.additions),
+            extra_labels: Arc::clone(&app.extra_labels),
             text,
         }
     }
@@ -36,15 +36,15 @@ impl Source {
         let family = &self.exposition.families()[self.text.family as usize];
         let name = self.exposition.text(family.name);
         // Creation times belong to the groups of their family: OpenMetrics wants each group in one piece.
-        let whole = self.text.role.primary && self.text.role.kind != Kind::Unknown;
-        let names = if whole { family.traits.names() } else { self.text.names };
+        let whole = self.text.role.primary && self.text.role.kind != MetricType::Unknown;
+        let names = if whole { family.flags.names() } else { self.text.names };
         let identity = Identity {
             kind: self.text.kind,
-            additions: &self.additions,
+            extra_labels: &self.extra_labels,
             quoted: self.text.quoted,
         };
         self.exposition.samples(family).filter_map(move |sample| {
-            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_trait()))?;
+            let suffix = Suffix::between(name, sample.name).filter(|suffix| names.contains(suffix.as_flag()))?;
             Some((identity.of(&sample, suffix), sample))
         })
     }
@@ -68,15 +68,15 @@ impl Source {
 
 /// True if two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
 /// where a closer look would say yes.
-fn same_series(before: &Source, now: &Source) -> bool {
-    let text = |source: &Source| TextFamily {
+fn same_series(before: &ContributionSamples, now: &ContributionSamples) -> bool {
+    let text = |source: &ContributionSamples| TextFamily {
         family: 0,
-        fit: true,
+        valid: true,
         ..source.text
     };
     text(before) == text(now)
         && before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && before.lines().eq_by_series(now.lines())
 }
 
@@ -88,7 +88,7 @@ pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> boo
     };
     let lines = |runs| Lines { runs, rest: None };
     before.exposition.syntax() == now.exposition.syntax()
-        && before.additions == now.additions
+        && before.extra_labels == now.extra_labels
         && lines(before.exposition.runs(old)).eq_by_series(lines(now.exposition.runs(new)))
 }
 
@@ -143,23 +143,23 @@ fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
 
 impl Catalog {
     /// The samples of a contribution as they are exposed.
-    pub(super) fn source(&self, id: Id<Entry>, app: AppId) -> Option<Source> {
+    pub(super) fn source(&self, id: Id<Entry>, app: AppId) -> Option<ContributionSamples> {
         let shared = self.shared(id)?;
-        let text = shared.exposed(shared.of.get(app)?);
-        Some(Source::of(&self.apps.slots[app], text))
+        let text = shared.exposed(shared.contributions.get(app)?);
+        Some(ContributionSamples::of(&self.apps.slots[app], text))
     }
 
     /// The same for the updated app before the update, as long as the contribution has not been renewed.
-    pub(super) fn source_before(&self, turn: &Turn, id: Id<Entry>) -> Option<Source> {
+    pub(super) fn source_before(&self, context: &UpdateContext, id: Id<Entry>) -> Option<ContributionSamples> {
         let shared = self.shared(id)?;
-        let text = shared.exposed(shared.of.get(turn.app)?);
-        Some(Source::of(&turn.before, text))
+        let text = shared.exposed(shared.contributions.get(context.app)?);
+        Some(ContributionSamples::of(&context.before, text))
     }
 
     /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it had.
-    pub(super) fn reindex(&mut self, id: Id<Entry>, app: AppId, before: Option<Source>, turn: &mut Turn) {
+    pub(super) fn reindex(&mut self, id: Id<Entry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
         let Some(source) = self.source(id, app) else { return };
-        let Some(contribution) = self.shared(id).and_then(|shared| shared.of.get(app)) else {
+        let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
         };
         let known = contribution.digest != 0;
@@ -178,19 +178,22 @@ impl Catalog {
                 self.release(id, app, series);
             }
             for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
-                self.claim(id, app, series, turn);
+                self.claim(id, app, series, context);
             }
         }
-        self.rerank(id, turn);
+        self.rerank(id, context);
     }
 
     /// The digest of a contribution's series, and the ranks whose label names they use.
-    fn digest_series(&self, source: &Source) -> (u64, u8) {
+    fn digest_series(&self, source: &ContributionSamples) -> (u64, u8) {
         let rules = &self.rules;
-        let mut taken = source.additions.iter().fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
+        let mut taken = source
+            .extra_labels
+            .iter()
+            .fold(0, |taken, it| taken | rules.taken_by(&it.legacy_name));
         let mut take = |label: Label<'_>| {
             taken |= if label.quoted {
-                rules.taken_by(&underscored_label(label.name))
+                rules.taken_by(&escaped_label_name(label.name))
             } else {
                 rules.taken_by(label.name)
             }
@@ -205,47 +208,50 @@ impl Catalog {
     /// Stores a digest; returns the one before.
     fn set_digest(&mut self, id: Id<Entry>, app: AppId, digest: u64, taken: u8) -> u64 {
         let Some(shared) = self.shared_mut(id) else { return digest };
-        let Some(contribution) = shared.of.get_mut(app) else {
+        let Some(contribution) = shared.contributions.get_mut(app) else {
             return digest;
         };
         let had = std::mem::replace(&mut contribution.digest, digest);
         let had_taken = std::mem::replace(&mut contribution.taken, taken);
-        shared.take(taken);
-        shared.untake(had_taken);
+        shared.count_taken_in(taken);
+        shared.count_taken_out(had_taken);
         had
     }
 
     /// Builds the series index of a family again, after a conflict has begun or ended.
-    pub(super) fn reindex_all(&mut self, id: Id<Entry>, turn: &mut Turn) {
+    pub(super) fn reindex_all(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
         let index = std::mem::take(&mut shared.series);
-        let apps: Vec<AppId> = shared.of.iter().map(|(app, _)| app).collect();
+        let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
         self.counts.series -= index.len();
         for &app in &apps {
-            let duplicates = self.shared_mut(id).and_then(|shared| shared.of.get_mut(app)).map_or(0, |it| {
-                it.digest = 0;
-                std::mem::take(&mut it.duplicates)
-            });
+            let duplicates = self
+                .shared_mut(id)
+                .and_then(|shared| shared.contributions.get_mut(app))
+                .map_or(0, |it| {
+                    it.digest = 0;
+                    std::mem::take(&mut it.duplicates)
+                });
             if duplicates > 0 {
                 self.app_mut(app).duplicates -= u64::from(duplicates);
             }
         }
         for app in apps {
-            self.reindex(id, app, None, turn);
+            self.reindex(id, app, None, context);
         }
     }
 
     /// Takes the series of a contribution out of the index.
-    pub(super) fn release_series(&mut self, id: Id<Entry>, app: AppId, before: &Source, turn: &mut Turn) {
+    pub(super) fn release_series(&mut self, id: Id<Entry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
         if self
             .shared(id)
-            .and_then(|shared| shared.of.get(app))
+            .and_then(|shared| shared.contributions.get(app))
             .is_some_and(|it| it.digest != 0)
         {
             for series in before.identities() {
                 self.release(id, app, series);
             }
-            turn.reform.push(id);
+            context.stale_forms.push(id);
         }
     }
 
@@ -267,7 +273,7 @@ impl Catalog {
     }
 
     fn count_duplicate(&mut self, id: Id<Entry>, app: AppId, more: bool) {
-        let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.of.get_mut(app)) else {
+        let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.contributions.get_mut(app)) else {
             return;
         };
         if more {
@@ -280,11 +286,11 @@ impl Catalog {
     }
 
     /// Enters a series that a contribution has come to have.
-    fn claim(&mut self, id: Id<Entry>, app: AppId, series: u64, turn: &mut Turn) {
+    fn claim(&mut self, id: Id<Entry>, app: AppId, series: u64, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
         let before = shared.series.len();
         let is_only = shared.series.claim(series, app).is_none();
-        let alone = if is_only { None } else { shared.series.share(series, app) };
+        let alone = if is_only { None } else { shared.series.add_holder(series, app) };
         let added = shared.series.len() - before;
         self.counts.series += added;
         if is_only {
@@ -294,25 +300,25 @@ impl Catalog {
         holders.clone().for_each(|holder| self.count_duplicate(id, holder, true));
         match self.rules.duplicates {
             Duplicates::Latest => self.invalidate_all(id),
-            Duplicates::Label => holders.for_each(|holder| self.label(id, holder, turn)),
+            Duplicates::Label => holders.for_each(|holder| self.label(id, holder, context)),
         }
     }
 
     /// Gives the series of an app's family, with all that was one family as written, the disambiguating label.
-    fn label(&mut self, id: Id<Entry>, app: AppId, turn: &mut Turn) {
+    fn label(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
         let owner = &self.apps.slots[app];
         if owner.own {
             return;
         }
         let Some(at) = self
             .shared(id)
-            .and_then(|shared| shared.of.get(app))
+            .and_then(|shared| shared.contributions.get(app))
             .filter(|it| !it.labelled)
             .map(|it| it.at)
         else {
             return;
         };
-        turn.labelled.insert(app);
+        context.labelled.insert(app);
         for sibling in owner.siblings(at) {
             let Some(family) = self.app_mut(app).families.get_mut(sibling as usize) else {
                 continue;
@@ -321,34 +327,34 @@ impl Catalog {
             let (entry, text) = (family.entry, family.text);
             // A sibling that is not bound yet takes the label when it is.
             if entry != Id::NONE {
-                self.label_bound(entry, app, turn);
-                self.label_derived(entry, app, text, turn);
+                self.label_bound(entry, app, context);
+                self.label_derived(entry, app, text, context);
             }
         }
         // The contribution itself may be one that is being attached.
-        self.label_bound(id, app, turn);
+        self.label_bound(id, app, context);
     }
 
     /// Labels the contribution of an app to an entry.
-    pub(super) fn label_bound(&mut self, id: Id<Entry>, app: AppId, turn: &mut Turn) {
+    pub(super) fn label_bound(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
         match self.families.entries.get(id) {
             Some(Entry::Private { app: owner, .. }) if *owner == app => {}
-            Some(Entry::Shared(shared)) if shared.of.get(app).is_some_and(|it| !it.labelled) => {
+            Some(Entry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
                 let Some(shared) = self.shared_mut(id) else { return };
                 shared.labelled += 1;
-                if let Some(contribution) = shared.of.get_mut(app) {
+                if let Some(contribution) = shared.contributions.get_mut(app) {
                     contribution.labelled = true;
                 }
-                self.rerank(id, turn);
+                self.rerank(id, context);
             }
             _ => return,
         }
-        self.touch_labels(id, turn);
+        self.queue_label_dependents(id, context);
         self.invalidate(id, app);
     }
 
     /// Labels the contributions that are derived from a family in conflict.
-    fn label_derived(&mut self, id: Id<Entry>, app: AppId, text: TextFamily, turn: &mut Turn) {
+    fn label_derived(&mut self, id: Id<Entry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict && text.shape() != Shape::Scalar) else {
             return;
         };
@@ -357,19 +363,19 @@ impl Catalog {
             if let Some(entry) = self.find(&[&*key, suffix.as_str().as_bytes()].concat())
                 && self
                     .shared(entry)
-                    .and_then(|shared| shared.of.get(app))
+                    .and_then(|shared| shared.contributions.get(app))
                     .is_some_and(|it| it.derived)
             {
-                self.label_bound(entry, app, turn);
+                self.label_bound(entry, app, context);
             }
         }
     }
 
     /// Notes that forms may depend on a label that has come: creation times go out with their family only under the same label.
-    fn touch_labels(&self, id: Id<Entry>, turn: &mut Turn) {
-        turn.reform.push(id);
+    fn queue_label_dependents(&self, id: Id<Entry>, context: &mut UpdateContext) {
+        context.stale_forms.push(id);
         let key = self.families.key(&self.apps.slots, id);
-        self.families.dependents(&self.apps.slots, &key, |id| turn.reform.push(id));
+        self.families.dependents(&self.apps.slots, &key, |id| context.stale_forms.push(id));
     }
 
     /// Labels the siblings of labelled families of an app that has been updated; its contributions follow when they are bound.
@@ -392,7 +398,7 @@ impl Catalog {
     }
 
     /// Finds a name for the disambiguating label that no series of the family uses. It only moves on while something is labelled.
-    pub(super) fn rerank(&mut self, id: Id<Entry>, turn: &mut Turn) {
+    pub(super) fn rerank(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| shared.labelled > 0) else {
             return;
         };
@@ -401,18 +407,18 @@ impl Catalog {
             if let Some(shared) = self.shared_mut(id) {
                 shared.rank = rank;
             }
-            self.touch_labels(id, turn);
+            self.queue_label_dependents(id, context);
             self.invalidate_all(id);
         }
     }
 
     /// The series of a contribution that are left out because another app's newer ones are exposed.
-    pub(super) fn hidden(&self, id: Id<Entry>, app: AppId) -> Option<Arc<Hidden>> {
+    pub(super) fn suppressed(&self, id: Id<Entry>, app: AppId) -> Option<Arc<SuppressedSeries>> {
         if self.rules.duplicates == Duplicates::Label {
             return None;
         }
         let shared = self.shared(id)?;
-        if shared.of.get(app)?.duplicates == 0 {
+        if shared.contributions.get(app)?.duplicates == 0 {
             return None;
         }
         let update = self.apps.slots[app].update;

@@ -9,16 +9,16 @@ use super::app::AppId;
 use super::paged::Id;
 use super::segments::{Group, SegmentList};
 use super::series::SeriesIndex;
-use super::text_family::{Role, Shape, TextFamily};
-use crate::exposition::{Kind, Suffix};
+use super::text_family::{OpenMetricsRole, Shape, TextFamily};
+use crate::exposition::{MetricType, Suffix};
 
 /// Names of the disambiguating label: `exporter_` is put before it at most seven times, once for each proxy in a chain.
 pub(super) const MAX_RANKS: usize = LAST_RANK as usize + 1;
 /// The rank that is taken when no name is free.
 pub(super) const LAST_RANK: u8 = 7;
 
-/// Contributions a page of [`Members`]: the unit of copy-on-write.
-const PAGE_MEMBERS: usize = 128;
+/// Contributions a page of [`Contributions`]: the unit of copy-on-write.
+const PAGE_CONTRIBUTIONS: usize = 128;
 
 /// A family by its key.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     /// Grows when something changes that all contributing apps show.
     pub(super) version: u64,
     /// The contributions.
-    pub(super) of: Members,
+    pub(super) contributions: Contributions,
     /// True if its samples are exposed untyped, one family for each sample name, because apps contradict each other.
     pub(super) in_conflict: bool,
     /// The number of declared contributions of each kind, by [`kind_index`].
@@ -46,9 +46,9 @@ pub(super) struct Shared {
     /// The number of contributions that stem from families of other names in conflict.
     pub(super) derived: u32,
     /// The number of contributions with each role.
-    pub(super) roles: Vec<(Role, u32)>,
+    pub(super) roles: Vec<(OpenMetricsRole, u32)>,
     /// The number of contributions that do not make a valid OpenMetrics family.
-    pub(super) unfit: u32,
+    pub(super) invalid: u32,
     /// The number of contributions with quoted names.
     pub(super) quoted: u32,
     /// The number of contributions that state a unit.
@@ -68,7 +68,7 @@ pub(super) struct Shared {
     /// The app whose HELP is exposed: the first by name that has one. Looked for when it is needed.
     pub(super) help_owner: OnceLock<Option<AppId>>,
     /// Its form under OpenMetrics.
-    pub(super) form: Form,
+    pub(super) form: OpenMetricsForm,
     /// The segment that shows it.
     pub(super) placement: Placement,
 }
@@ -77,7 +77,7 @@ pub(super) struct Shared {
 pub(super) const KINDS: usize = 8;
 
 /// The place of a kind in [`Shared::kinds`].
-pub(super) const fn kind_index(kind: Kind) -> usize {
+pub(super) const fn kind_index(kind: MetricType) -> usize {
     kind as usize
 }
 
@@ -92,13 +92,13 @@ pub(super) enum Placement {
 
 /// The form of a family under OpenMetrics, given all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum OpenMetricsForm {
     /// A family of this type under its OpenMetrics name; creation times and the like are inside.
-    Typed(Kind),
+    Typed(MetricType),
     /// No family of its own: it is part of another one.
     Inside,
     /// A family of this type, a gauge or an unknown, under its own name.
-    Plain(Kind),
+    Plain(MetricType),
     /// An unknown for each of its sample names.
     Split,
 }
@@ -124,13 +124,13 @@ pub(super) struct Contribution {
     pub(super) labelled: bool,
     /// The ranks whose label names its series use themselves, one bit each.
     pub(super) taken: u8,
-    /// True if it is counted in [`App::notes`](super::app::App::notes).
-    pub(super) noted: bool,
+    /// True if it is counted in [`App::conflicts`](super::app::App::conflicts).
+    pub(super) counted_in_conflict: bool,
 }
 
 /// Contributions in the order of their apps, copied on write a page at a time.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Members {
+pub(super) struct Contributions {
     /// Never an empty page.
     pages: Vec<Arc<Vec<(AppId, Contribution)>>>,
     len: usize,
@@ -138,18 +138,18 @@ pub(super) struct Members {
 
 /// Apps by id.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Only {
+pub(super) enum AppRange {
     /// Those from the first up to but without the second.
     Range(AppId, Option<AppId>),
     /// One.
     App(AppId),
 }
 
-impl Only {
+impl AppRange {
     pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
 }
 
-impl Members {
+impl Contributions {
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -189,7 +189,7 @@ impl Members {
         };
         let page = Arc::make_mut(page);
         let at = page.partition_point(|(other, _)| *other < app);
-        if page.len() < PAGE_MEMBERS {
+        if page.len() < PAGE_CONTRIBUTIONS {
             if page.len() == page.capacity() {
                 // By a quarter and not to the double: most families have few contributors.
                 page.reserve_exact((page.len() / 4).max(1));
@@ -198,7 +198,7 @@ impl Members {
             return;
         }
         // Apps mostly come in the order of their ids: then pages stay full.
-        let tail = page.split_off(if at == page.len() { at } else { PAGE_MEMBERS / 2 });
+        let tail = page.split_off(if at == page.len() { at } else { PAGE_CONTRIBUTIONS / 2 });
         if tail.is_empty() {
             self.pages.insert(number + 1, Arc::new(vec![(app, contribution)]));
             return;
@@ -229,10 +229,10 @@ impl Members {
     }
 
     /// The contributions of some apps; the others cost nothing.
-    pub(super) fn among(&self, only: Only) -> impl Iterator<Item = (AppId, &Contribution)> {
+    pub(super) fn among(&self, only: AppRange) -> impl Iterator<Item = (AppId, &Contribution)> {
         let (from, bounds) = match only {
-            Only::Range(from, to) => (from, (Included(from), to.map_or(Unbounded, Excluded))),
-            Only::App(app) => (app, (Included(app), Included(app))),
+            AppRange::Range(from, to) => (from, (Included(from), to.map_or(Unbounded, Excluded))),
+            AppRange::App(app) => (app, (Included(app), Included(app))),
         };
         let first = self.page(from);
         let pages = self.pages.iter().enumerate().skip(first);
@@ -284,12 +284,12 @@ impl Shared {
         Self {
             key,
             version: 0,
-            of: Members::default(),
+            contributions: Contributions::default(),
             in_conflict: false,
             kinds: [0; KINDS],
             derived: 0,
             roles: Vec::new(),
-            unfit: 0,
+            invalid: 0,
             quoted: 0,
             units: 0,
             labelled: 0,
@@ -299,7 +299,7 @@ impl Shared {
             series: SeriesIndex::default(),
             by_age: None,
             help_owner: OnceLock::new(),
-            form: Form::Plain(Kind::Unknown),
+            form: OpenMetricsForm::Plain(MetricType::Unknown),
             placement,
         }
     }
@@ -321,27 +321,30 @@ impl Shared {
 
     /// The declared contributions of each shape: scalar, histogram, summary.
     pub(super) fn shapes(&self) -> [u32; 3] {
-        let (histograms, summaries) = (self.kinds[kind_index(Kind::Histogram)], self.kinds[kind_index(Kind::Summary)]);
+        let (histograms, summaries) = (
+            self.kinds[kind_index(MetricType::Histogram)],
+            self.kinds[kind_index(MetricType::Summary)],
+        );
         [self.kinds.iter().sum::<u32>() - histograms - summaries, histograms, summaries]
     }
 
     /// The type in the text format.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> MetricType {
         if self.in_conflict {
-            return Kind::Unknown;
+            return MetricType::Unknown;
         }
         let mut stated = STATED.into_iter().filter(|kind| self.kinds[kind_index(*kind)] > 0);
         match (stated.next(), stated.next()) {
             (Some(kind), None) => kind,
-            (None, _) => Kind::Unknown,
-            (Some(_), Some(_)) => self.type_owner().map_or(Kind::Unknown, |(_, kind)| kind),
+            (None, _) => MetricType::Unknown,
+            (Some(_), Some(_)) => self.type_owner().map_or(MetricType::Unknown, |(_, kind)| kind),
         }
     }
 
     /// The app that has had the family longest of those that state a type, while they state several.
-    pub(super) fn type_owner(&self) -> Option<(AppId, Kind)> {
+    pub(super) fn type_owner(&self) -> Option<(AppId, MetricType)> {
         let (_, app) = self.by_age.as_ref()?.first()?;
-        Some((*app, self.of.get(*app)?.text.kind))
+        Some((*app, self.contributions.get(*app)?.text.kind))
     }
 
     /// True if contributions state several types.
@@ -362,15 +365,15 @@ impl Shared {
     }
 
     /// The role of all contributions, if they agree and are valid.
-    pub(super) fn common_role(&self) -> Option<Role> {
+    pub(super) fn common_role(&self) -> Option<OpenMetricsRole> {
         match &*self.roles {
-            [(role, _)] if self.unfit == 0 && !self.in_conflict => Some(*role),
+            [(role, _)] if self.invalid == 0 && !self.in_conflict => Some(*role),
             _ => None,
         }
     }
 
     /// True if some contribution has this role.
-    pub(super) fn has_role(&self, role: Role) -> bool {
+    pub(super) fn has_role(&self, role: OpenMetricsRole) -> bool {
         self.roles.iter().any(|(it, _)| *it == role)
     }
 
@@ -386,11 +389,11 @@ impl Shared {
             Some((_, count)) => *count += 1,
             None => self.roles.push((text.role, 1)),
         }
-        self.unfit += u32::from(!text.fit);
+        self.invalid += u32::from(!text.valid);
         self.quoted += u32::from(text.quoted);
         self.units += u32::from(text.has_unit);
         self.labelled += u32::from(contribution.labelled);
-        self.take(contribution.taken);
+        self.count_taken_in(contribution.taken);
         self.bytes += contribution.bytes as usize;
         if let Some(by_age) = &mut self.by_age {
             if is_stated(contribution) {
@@ -398,7 +401,11 @@ impl Shared {
             }
         } else if self.states_several_kinds() {
             // The contribution itself may be among the members already, or not yet.
-            let stated = self.of.iter().filter(|(_, it)| is_stated(it)).map(|(app, it)| (it.since, app));
+            let stated = self
+                .contributions
+                .iter()
+                .filter(|(_, it)| is_stated(it))
+                .map(|(app, it)| (it.since, app));
             let own = is_stated(contribution).then_some((contribution.since, app));
             self.by_age = Some(stated.chain(own).collect());
         }
@@ -418,11 +425,11 @@ impl Shared {
                 self.roles.remove(at);
             }
         }
-        self.unfit -= u32::from(!text.fit);
+        self.invalid -= u32::from(!text.valid);
         self.quoted -= u32::from(text.quoted);
         self.units -= u32::from(text.has_unit);
         self.labelled -= u32::from(contribution.labelled);
-        self.untake(contribution.taken);
+        self.count_taken_out(contribution.taken);
         self.bytes -= contribution.bytes as usize;
         if let Some(by_age) = &mut self.by_age {
             by_age.remove(&(contribution.since, app));
@@ -433,13 +440,13 @@ impl Shared {
     }
 
     /// Counts the ranks whose label names one contribution uses.
-    pub(super) fn take(&mut self, ranks: u8) {
+    pub(super) fn count_taken_in(&mut self, ranks: u8) {
         let counts = self.taken.iter_mut().enumerate();
         counts.for_each(|(rank, count)| *count += u32::from(ranks >> rank & 1));
     }
 
     /// Counts the ranks out whose label names one contribution used.
-    pub(super) fn untake(&mut self, ranks: u8) {
+    pub(super) fn count_taken_out(&mut self, ranks: u8) {
         let counts = self.taken.iter_mut().enumerate();
         counts.for_each(|(rank, count)| *count -= u32::from(ranks >> rank & 1));
     }
@@ -449,21 +456,21 @@ impl Shared {
         if self.units == 0 || self.in_conflict {
             return None;
         }
-        self.of.find(|it| it.text.has_unit)
+        self.contributions.find(|it| it.text.has_unit)
     }
 }
 
 /// The kinds that a TYPE line can state.
-const STATED: [Kind; KINDS - 1] = [
-    Kind::Counter,
-    Kind::Gauge,
-    Kind::Histogram,
-    Kind::Summary,
-    Kind::GaugeHistogram,
-    Kind::Info,
-    Kind::StateSet,
+const STATED: [MetricType; KINDS - 1] = [
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::Summary,
+    MetricType::GaugeHistogram,
+    MetricType::Info,
+    MetricType::StateSet,
 ];
 
 fn is_stated(contribution: &Contribution) -> bool {
-    !contribution.derived && contribution.text.kind != Kind::Unknown
+    !contribution.derived && contribution.text.kind != MetricType::Unknown
 }

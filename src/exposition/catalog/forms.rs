@@ -5,18 +5,18 @@
 //! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;
-use super::entry::{Entry, Form};
+use super::entry::{Entry, OpenMetricsForm};
 use super::paged::Id;
-use super::text_family::{Role, Shape};
-use crate::exposition::{Kind, Suffix};
+use super::text_family::{OpenMetricsRole, Shape};
+use crate::exposition::{MetricType, Suffix};
 
 /// A family as far as forms depend on it.
 struct Named<'a> {
     key: &'a [u8],
-    kind: Kind,
+    kind: MetricType,
     shape: Shape,
     /// The role of all contributions, if they agree and are valid.
-    role: Option<Role>,
+    role: Option<OpenMetricsRole>,
     in_conflict: bool,
     /// True if one app contributes to it.
     single: bool,
@@ -26,7 +26,7 @@ struct Named<'a> {
 
 impl Catalog {
     /// Decides on the form of a family again. The entry may be gone.
-    pub(super) fn reform(&mut self, id: Id<Entry>) {
+    pub(super) fn update_form(&mut self, id: Id<Entry>) {
         let Some(entry) = self.families.entries.get(id) else { return };
         let key = self.families.key(&self.apps.slots, id);
         let form = self.form(&self.named(id, &key));
@@ -58,7 +58,7 @@ impl Catalog {
                     key,
                     kind: family.text.kind,
                     shape: family.text.shape(),
-                    role: family.text.fit.then_some(family.text.role),
+                    role: family.text.valid.then_some(family.text.role),
                     in_conflict: false,
                     single: true,
                     labelled: family.labelled,
@@ -71,7 +71,7 @@ impl Catalog {
                 shape: shared.shape(),
                 role: shared.common_role(),
                 in_conflict: shared.in_conflict,
-                single: shared.of.len() == 1,
+                single: shared.contributions.len() == 1,
                 labelled: shared.labelled > 0,
                 rank: shared.rank,
             },
@@ -79,49 +79,49 @@ impl Catalog {
     }
 
     /// True if a family has contributions with this role.
-    fn has_role(&self, id: Id<Entry>, kind: Kind) -> bool {
-        let role = Role { kind, primary: true };
+    fn has_role(&self, id: Id<Entry>, kind: MetricType) -> bool {
+        let role = OpenMetricsRole { kind, primary: true };
         match &self.families.entries[id] {
             Entry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
             Entry::Shared(shared) => !shared.in_conflict && shared.has_role(role),
         }
     }
 
-    fn form(&self, family: &Named<'_>) -> Form {
+    fn form(&self, family: &Named<'_>) -> OpenMetricsForm {
         match family.role {
-            Some(Role { kind, primary: true }) => self.primary_form(family, kind),
-            Some(Role { kind, primary: false }) => {
+            Some(OpenMetricsRole { kind, primary: true }) => self.primary_form(family, kind),
+            Some(OpenMetricsRole { kind, primary: false }) => {
                 let primary = self.primary_of(family, kind).and_then(|id| {
                     let key = self.families.key(&self.apps.slots, id);
                     let primary = self.named(id, &key);
-                    (primary.role == Some(Role { kind, primary: true })).then(|| self.primary_form(&primary, kind))
+                    (primary.role == Some(OpenMetricsRole { kind, primary: true })).then(|| self.primary_form(&primary, kind))
                 });
                 match primary {
-                    Some(Form::Typed(_)) => Form::Inside,
-                    Some(Form::Inside | Form::Plain(_) | Form::Split) | None => untyped(family),
+                    Some(OpenMetricsForm::Typed(_)) => OpenMetricsForm::Inside,
+                    Some(OpenMetricsForm::Inside | OpenMetricsForm::Plain(_) | OpenMetricsForm::Split) | None => untyped(family),
                 }
             }
             None => untyped(family),
         }
     }
 
-    fn primary_form(&self, family: &Named<'_>, kind: Kind) -> Form {
+    fn primary_form(&self, family: &Named<'_>, kind: MetricType) -> OpenMetricsForm {
         use Suffix::{Created, GCount, GSum};
         let key = family.key;
         let free = !family.in_conflict
             && match kind {
-                Kind::Unknown | Kind::Gauge => return untyped(family),
-                Kind::Histogram | Kind::Summary => self.has_free(family, kind, key, &[Created]),
-                Kind::StateSet => family.single,
-                Kind::Counter => key
+                MetricType::Unknown | MetricType::Gauge => return untyped(family),
+                MetricType::Histogram | MetricType::Summary => self.has_free(family, kind, key, &[Created]),
+                MetricType::StateSet => family.single,
+                MetricType::Counter => key
                     .strip_suffix(b"_total")
                     .is_some_and(|base| self.is_free(base) && self.has_free(family, kind, base, &[Created])),
-                Kind::Info => key.strip_suffix(b"_info").is_some_and(|base| self.is_free(base)),
-                Kind::GaugeHistogram => key
+                MetricType::Info => key.strip_suffix(b"_info").is_some_and(|base| self.is_free(base)),
+                MetricType::GaugeHistogram => key
                     .strip_suffix(b"_bucket")
                     .is_some_and(|base| family.single && self.is_free(base) && self.has_free(family, kind, base, &[GCount, GSum])),
             };
-        if free { Form::Typed(kind) } else { untyped(family) }
+        if free { OpenMetricsForm::Typed(kind) } else { untyped(family) }
     }
 
     fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<Entry>> {
@@ -129,23 +129,23 @@ impl Catalog {
     }
 
     /// The family to which creation times and the like belong.
-    fn primary_of(&self, family: &Named<'_>, kind: Kind) -> Option<Id<Entry>> {
+    fn primary_of(&self, family: &Named<'_>, kind: MetricType) -> Option<Id<Entry>> {
         let cut = |suffix: &str| family.key.strip_suffix(suffix.as_bytes());
         let (base, suffix) = match kind {
-            Kind::Counter => (cut("_created")?, Suffix::Total),
-            Kind::GaugeHistogram => (cut("_gcount").or_else(|| cut("_gsum"))?, Suffix::Bucket),
+            MetricType::Counter => (cut("_created")?, Suffix::Total),
+            MetricType::GaugeHistogram => (cut("_gcount").or_else(|| cut("_gsum"))?, Suffix::Bucket),
             _ => (cut("_created")?, Suffix::Bare),
         };
         self.lookup(base, suffix)
     }
 
     /// True if the names that a typed family claims beyond its own are free, or those of its own parts.
-    fn has_free(&self, primary: &Named<'_>, kind: Kind, base: &[u8], suffixes: &[Suffix]) -> bool {
+    fn has_free(&self, primary: &Named<'_>, kind: MetricType, base: &[u8], suffixes: &[Suffix]) -> bool {
         let mut claimed = suffixes.iter().filter_map(|suffix| self.lookup(base, *suffix));
         claimed.all(|id| {
             let part = self.named(id, &[]);
             // The disambiguating label must have the same name everywhere, because the primary's is exposed on all.
-            part.role == Some(Role { kind, primary: false }) && (!primary.labelled || part.rank == primary.rank)
+            part.role == Some(OpenMetricsRole { kind, primary: false }) && (!primary.labelled || part.rank == primary.rank)
         })
     }
 
@@ -156,15 +156,16 @@ impl Catalog {
         }
         let claims = [
             self.lookup(base, Suffix::Total).is_some_and(|id| self.is_counter(id)),
-            self.lookup(base, Suffix::Info).is_some_and(|id| self.has_role(id, Kind::Info)),
+            self.lookup(base, Suffix::Info)
+                .is_some_and(|id| self.has_role(id, MetricType::Info)),
             self.lookup(base, Suffix::Bucket)
-                .is_some_and(|id| self.has_role(id, Kind::GaugeHistogram)),
+                .is_some_and(|id| self.has_role(id, MetricType::GaugeHistogram)),
         ];
         claims.iter().filter(|claims| **claims).count() <= 1 && !self.is_claimed(base)
     }
 
     fn is_counter(&self, id: Id<Entry>) -> bool {
-        self.named(id, &[]).kind == Kind::Counter
+        self.named(id, &[]).kind == MetricType::Counter
     }
 
     /// True if a histogram or summary has samples of this name.
@@ -183,17 +184,17 @@ impl Catalog {
             }
             Some((parent, Suffix::GCount | Suffix::GSum)) => self
                 .lookup(parent, Suffix::Bucket)
-                .is_some_and(|id| self.has_role(id, Kind::GaugeHistogram)),
+                .is_some_and(|id| self.has_role(id, MetricType::GaugeHistogram)),
             _ => false,
         }
     }
 }
 
 /// The form of a family that OpenMetrics cannot have with its type.
-fn untyped(family: &Named<'_>) -> Form {
+fn untyped(family: &Named<'_>) -> OpenMetricsForm {
     match (family.shape, family.kind) {
-        (Shape::Histogram | Shape::Summary, _) => Form::Split,
-        (Shape::Scalar, Kind::Gauge) => Form::Plain(Kind::Gauge),
-        (Shape::Scalar, _) => Form::Plain(Kind::Unknown),
+        (Shape::Histogram | Shape::Summary, _) => OpenMetricsForm::Split,
+        (Shape::Scalar, MetricType::Gauge) => OpenMetricsForm::Plain(MetricType::Gauge),
+        (Shape::Scalar, _) => OpenMetricsForm::Plain(MetricType::Unknown),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::AppId;
-use super::entry::{Entry, Form, Placement};
+use super::entry::{Entry, OpenMetricsForm, Placement};
 use super::paged::Id;
 
 impl Catalog {
@@ -14,8 +14,8 @@ impl Catalog {
         let Some(shared) = self.shared(id) else {
             return self.invalidate(id, app);
         };
-        let first = shared.of.first().is_none_or(|first| first >= app);
-        if first || shared.form == Form::Split || shared.quoted > 0 {
+        let first = shared.contributions.first().is_none_or(|first| first >= app);
+        if first || shared.form == OpenMetricsForm::Split || shared.quoted > 0 {
             self.invalidate_all(id);
         } else {
             self.invalidate(id, app);
@@ -58,7 +58,7 @@ impl Catalog {
             Some(Entry::Shared(shared)) => {
                 let shared = Arc::make_mut(shared);
                 shared.version = version;
-                let first = shared.of.first();
+                let first = shared.contributions.first();
                 match &mut shared.placement {
                     Placement::Group(group) => Arc::make_mut(&mut self.layout.groups[*group]).segment.invalidate(),
                     Placement::Large(list) => match first {

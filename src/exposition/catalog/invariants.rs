@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Catalog;
 use super::entry::{Entry, KINDS, MAX_RANKS, Placement, Shared, kind_index};
-use super::text_family::Role;
-use crate::exposition::Kind;
+use super::text_family::OpenMetricsRole;
+use crate::exposition::MetricType;
 
 impl Catalog {
     /// Panics where a table contradicts another one.
@@ -37,7 +37,7 @@ impl Catalog {
         let counts = super::Counts {
             families: self.apps.slots.iter().map(|(_, app)| app.families.len()).sum(),
             shared: shared().count(),
-            contributions: shared().map(|shared| shared.of.len()).sum(),
+            contributions: shared().map(|shared| shared.contributions.len()).sum(),
             series: shared().map(|shared| shared.series.len()).sum(),
         };
         assert_eq!(self.counts, counts);
@@ -62,7 +62,7 @@ impl Catalog {
                     "an app is found by its name"
                 );
             }
-            let (mut duplicates, mut notes, mut private) = (0, 0, 0);
+            let (mut duplicates, mut conflicts, mut private) = (0, 0, 0);
             for (at, family) in (0_u32..).zip(app.families.iter()) {
                 match &self.families.entries[family.entry] {
                     Entry::Private { app: owner, at: place } => {
@@ -70,21 +70,21 @@ impl Catalog {
                         private += family.text.size(&app.exposition) as usize;
                     }
                     Entry::Shared(shared) => {
-                        let mine = shared.of.get(id).expect("an app contributes to its families");
+                        let mine = shared.contributions.get(id).expect("an app contributes to its families");
                         assert!(family.shared && mine.at == at && !mine.derived && mine.text == family.text);
                         assert_eq!(mine.labelled, family.labelled && !app.own, "label of {}", app.name);
-                        notes += u32::from(mine.noted);
+                        conflicts += u32::from(mine.counted_in_conflict);
                         duplicates += u64::from(mine.duplicates);
                     }
                 }
             }
             for derived in self.derived_entries(app) {
-                let mine = self.shared(derived).and_then(|shared| shared.of.get(id));
+                let mine = self.shared(derived).and_then(|shared| shared.contributions.get(id));
                 duplicates += u64::from(mine.expect("a family in conflict has derived contributions").duplicates);
             }
             assert_eq!(
-                (app.duplicates, app.notes, app.private_bytes),
-                (duplicates, notes, private),
+                (app.duplicates, app.conflicts, app.private_bytes),
+                (duplicates, conflicts, private),
                 "sums of {}",
                 app.name
             );
@@ -94,8 +94,8 @@ impl Catalog {
     fn check_counts(&self, shared: &Shared) {
         let (mut kinds, mut derived, mut taken) = ([0; KINDS], 0, [0; MAX_RANKS]);
         let mut roles: BTreeMap<(usize, bool), u32> = BTreeMap::new();
-        let key = |role: Role| (kind_index(role.kind), role.primary);
-        for (_, it) in shared.of.iter() {
+        let key = |role: OpenMetricsRole| (kind_index(role.kind), role.primary);
+        for (_, it) in shared.contributions.iter() {
             if it.derived {
                 derived += 1;
             } else {
@@ -114,15 +114,21 @@ impl Catalog {
             roles
         );
         let count = |wanted: fn(&super::entry::Contribution) -> bool| {
-            u32::try_from(shared.of.iter().filter(|(_, it)| wanted(it)).count()).unwrap_or(0)
+            u32::try_from(shared.contributions.iter().filter(|(_, it)| wanted(it)).count()).unwrap_or(0)
         };
         assert_eq!(shared.labelled, count(|it| it.labelled));
         assert_eq!(shared.quoted, count(|it| it.text.quoted));
         assert_eq!(shared.units, count(|it| it.text.has_unit));
-        assert_eq!(shared.unfit, count(|it| !it.text.fit));
-        assert_eq!(shared.bytes, shared.of.iter().map(|(_, it)| it.bytes as usize).sum::<usize>());
+        assert_eq!(shared.invalid, count(|it| !it.text.valid));
+        assert_eq!(
+            shared.bytes,
+            shared.contributions.iter().map(|(_, it)| it.bytes as usize).sum::<usize>()
+        );
         assert_eq!(shared.by_age.is_some(), shared.states_several_kinds());
-        let stated = shared.of.iter().filter(|(_, it)| !it.derived && it.text.kind != Kind::Unknown);
+        let stated = shared
+            .contributions
+            .iter()
+            .filter(|(_, it)| !it.derived && it.text.kind != MetricType::Unknown);
         if let Some(by_age) = &shared.by_age {
             let ages: std::collections::BTreeSet<_> = stated.map(|(app, it)| (it.since, app)).collect();
             assert_eq!(*by_age, ages);
@@ -130,11 +136,11 @@ impl Catalog {
     }
 
     fn check_members(&self, id: super::paged::Id<Entry>, shared: &Shared) {
-        assert!(!shared.of.is_empty(), "an entry goes with its last contribution");
-        assert!(shared.of.iter().is_sorted_by_key(|(app, _)| app));
-        assert_eq!(shared.of.len(), shared.of.iter().count());
+        assert!(!shared.contributions.is_empty(), "an entry goes with its last contribution");
+        assert!(shared.contributions.iter().is_sorted_by_key(|(app, _)| app));
+        assert_eq!(shared.contributions.len(), shared.contributions.iter().count());
         let mut holders: BTreeMap<u64, u32> = BTreeMap::new();
-        for (app, it) in shared.of.iter() {
+        for (app, it) in shared.contributions.iter() {
             let source = self.source(id, app).expect("a contribution has samples");
             source
                 .identities()
@@ -147,7 +153,7 @@ impl Catalog {
             }
         }
         assert_eq!(shared.series.len(), holders.len(), "the index has each series once");
-        for (app, it) in shared.of.iter() {
+        for (app, it) in shared.contributions.iter() {
             let source = self.source(id, app).expect("a contribution has samples");
             let duplicates = source.identities().iter().filter(|series| holders[series] > 1).count();
             assert_eq!(it.duplicates as usize, duplicates);

@@ -9,7 +9,7 @@ use super::Catalog;
 use super::app::AppId;
 use super::entry::{Contribution, Entry, Shared};
 use super::paged::Id;
-use super::update::Turn;
+use super::update::UpdateContext;
 
 impl Catalog {
     /// The app whose HELP is exposed.
@@ -17,7 +17,7 @@ impl Catalog {
         *shared.help_owner.get_or_init(|| {
             let apps = &self.apps.slots;
             let with_help = shared
-                .of
+                .contributions
                 .iter()
                 .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
             with_help
@@ -29,7 +29,7 @@ impl Catalog {
     /// Makes an app the owner of a family's HELP if it comes before the owner. `changed` says whether its HELP is new.
     pub(super) fn offer_help(&mut self, id: Id<Entry>, app: AppId, changed: bool) {
         let Some(shared) = self.shared(id) else { return };
-        let shown = shared.of.get(app).filter(|it| shared.shows(it));
+        let shown = shared.contributions.get(app).filter(|it| shared.shows(it));
         let has_help = shown.is_some_and(|it| self.apps.slots[app].help(it.text.family).is_some());
         let Some(owner) = shared.help_owner.get().copied() else {
             // A snapshot may have rendered the header with an owner that is not known here.
@@ -61,15 +61,19 @@ impl Catalog {
     }
 
     /// Takes note of another HELP or UNIT of the updated app.
-    pub(super) fn reword(&mut self, id: Id<Entry>, old: &Contribution, turn: &Turn) {
-        let (app, before) = (&self.apps.slots[turn.app], &turn.before);
-        let Some(now) = self.shared(id).and_then(|shared| shared.of.get(turn.app)).map(|it| it.text.family) else {
+    pub(super) fn update_help_and_unit(&mut self, id: Id<Entry>, old: &Contribution, context: &UpdateContext) {
+        let (app, before) = (&self.apps.slots[context.app], &context.before);
+        let Some(now) = self
+            .shared(id)
+            .and_then(|shared| shared.contributions.get(context.app))
+            .map(|it| it.text.family)
+        else {
             return;
         };
         let other_help = app.help(now) != before.help(old.text.family);
         let other_unit = app.unit(now) != before.unit(old.text.family);
         if other_help {
-            self.offer_help(id, turn.app, true);
+            self.offer_help(id, context.app, true);
         }
         if other_unit {
             self.invalidate_header(id);

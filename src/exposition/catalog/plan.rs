@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
-use super::entry::{Entry, Only, Placement, Shared};
+use super::entry::{AppRange, Entry, Placement, Shared};
 use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
@@ -16,7 +16,7 @@ use super::{Catalog, Group, Update};
 use crate::exposition::body::Body;
 use crate::exposition::gzip::{self, Piece};
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Chunk, Item, Variant};
+use crate::exposition::render::{Chunk, ExtraLabel, Item, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -35,7 +35,7 @@ pub enum Selection<'a> {
 /// A response of one moment that is not rendered yet: a snapshot of the catalog, which later updates do not change.
 #[derive(Debug)]
 pub struct Plan {
-    variant: Variant,
+    variant: OutputFormat,
     scope: Scope,
     catalog: Catalog,
 }
@@ -52,21 +52,21 @@ enum Scope {
 pub(super) struct ReservedFamilies {
     pub(super) name: AppName,
     pub(super) exposition: Arc<Exposition>,
-    pub(super) additions: Arc<[Addition]>,
+    pub(super) extra_labels: Arc<[ExtraLabel]>,
     pub(super) families: Arc<[u32]>,
 }
 
 impl ReservedFamilies {
     /// True if these are the same families of the same update.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.exposition, &other.exposition) && self.additions == other.additions && self.families == other.families
+        Arc::ptr_eq(&self.exposition, &other.exposition) && self.extra_labels == other.extra_labels && self.families == other.families
     }
 }
 
 /// A rendered response but for its tail, which differs each time.
 #[derive(Debug)]
-pub struct Exposed {
-    variant: Variant,
+pub struct RenderedSegments {
+    variant: OutputFormat,
     chunks: Vec<Arc<Chunk>>,
     reserved: Vec<Arc<ReservedFamilies>>,
     /// Where they are merged.
@@ -75,7 +75,7 @@ pub struct Exposed {
 
 impl Catalog {
     /// Plans a response. The work is left to [`Plan::render`], which needs no catalog any more.
-    pub fn plan(&mut self, variant: Variant, selection: Selection<'_>) -> Plan {
+    pub fn plan(&mut self, variant: OutputFormat, selection: Selection<'_>) -> Plan {
         let scope = match selection {
             Selection::Everything => {
                 self.rebalance();
@@ -166,8 +166,12 @@ impl Catalog {
         }
         let Some(shared) = self.shared_mut(id) else { return };
         let Placement::Large(list) = &mut shared.placement else { return };
-        let of = &shared.of;
-        list.rebalance(|from, to| of.among(Only::Range(from, to)).map(|(app, it)| (app, it.bytes as usize)).collect());
+        let of = &shared.contributions;
+        list.rebalance(|from, to| {
+            of.among(AppRange::Range(from, to))
+                .map(|(app, it)| (app, it.bytes as usize))
+                .collect()
+        });
         let bytes = list.bytes();
         if bytes < MIN_SEGMENT_BYTES {
             let group = self.group_for(id, bytes);
@@ -182,12 +186,12 @@ impl App {
         if self.reserved.is_empty() {
             return None;
         }
-        let label = Addition::new(rules.reserved_label(), self.name.as_str());
-        let given = self.additions.iter().filter(|it| it.name != label.name).cloned();
+        let label = ExtraLabel::new(rules.reserved_label(), self.name.as_str());
+        let given = self.extra_labels.iter().filter(|it| it.name != label.name).cloned();
         Some(ReservedFamilies {
             name: self.name.clone(),
             exposition: Arc::clone(&self.exposition),
-            additions: given.chain([label.clone()]).collect(),
+            extra_labels: given.chain([label.clone()]).collect(),
             families: Arc::clone(&self.reserved),
         })
     }
@@ -205,7 +209,7 @@ impl Plan {
 
     /// Renders the segments that are not rendered yet, and keeps them for other responses.
     #[must_use]
-    pub fn render(self) -> Exposed {
+    pub fn render(self) -> RenderedSegments {
         let mut chunks = Vec::new();
         let mut reserved = Vec::new();
         let mut tails = Arc::default();
@@ -229,7 +233,7 @@ impl Plan {
             }
         }
         chunks.retain(|chunk| !chunk.is_empty());
-        Exposed {
+        RenderedSegments {
             variant: self.variant,
             chunks,
             reserved,
@@ -271,7 +275,7 @@ impl Plan {
             let Placement::Large(list) = &shared.placement else { continue };
             segments.extend(list.segments().map(|(from, to, segment)| PlannedSegment {
                 segment,
-                contents: Contents::Large(id, shared, Only::Range(from, to)),
+                contents: Contents::Large(id, shared, AppRange::Range(from, to)),
             }));
         }
         segments
@@ -298,7 +302,7 @@ impl Plan {
             Contents::Group(group) => render(1, &|| {
                 let mut items = Vec::new();
                 for &id in &group.families {
-                    catalog.shared_family(id, Only::ALL, variant, &mut items);
+                    catalog.shared_family(id, AppRange::ALL, variant, &mut items);
                 }
                 vec![items]
             }),
@@ -329,11 +333,11 @@ enum Contents<'a> {
     /// Small shared families.
     Group(&'a Group),
     /// Some apps' part of a large shared family.
-    Large(Id<Entry>, &'a Shared, Only),
+    Large(Id<Entry>, &'a Shared, AppRange),
 }
 
 impl PlannedSegment<'_> {
-    fn is_rendered(&self, variant: Variant) -> bool {
+    fn is_rendered(&self, variant: OutputFormat) -> bool {
         self.segment.cache().get(variant).is_some()
     }
 
@@ -349,7 +353,7 @@ impl PlannedSegment<'_> {
 /// The rendered form of a segment, from its cache or rendered now.
 fn rendered(
     segment: &Segment,
-    variant: Variant,
+    variant: OutputFormat,
     meter: &MemoryMeter,
     sections: usize,
     items: impl FnOnce() -> Vec<Vec<Item>>,
@@ -364,7 +368,7 @@ fn rendered(
     if is_legacy {
         // Both escapings look the same.
         for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
-            segment.cache().set(Variant { escaping, ..variant }, &chunks);
+            segment.cache().set(OutputFormat { escaping, ..variant }, &chunks);
         }
     } else {
         segment.cache().set(variant, &chunks);
@@ -372,10 +376,10 @@ fn rendered(
     chunks
 }
 
-impl Exposed {
+impl RenderedSegments {
     /// The response about no app.
     #[must_use]
-    pub fn nothing(variant: Variant) -> Self {
+    pub fn nothing(variant: OutputFormat) -> Self {
         Self {
             variant,
             chunks: Vec::new(),
@@ -386,7 +390,7 @@ impl Exposed {
 
     /// The variant that it is rendered in.
     #[must_use]
-    pub const fn variant(&self) -> Variant {
+    pub const fn variant(&self) -> OutputFormat {
         self.variant
     }
 
@@ -438,7 +442,7 @@ impl Exposed {
         tail
     }
 
-    /// [`Exposed::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
+    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
     /// families of the same names.
     #[must_use]
     pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
@@ -460,7 +464,7 @@ impl Exposed {
 
 /// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
-pub fn render_single(exposition: &Arc<Exposition>, variant: Variant) -> Exposed {
+pub fn render_single(exposition: &Arc<Exposition>, variant: OutputFormat) -> RenderedSegments {
     let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
     let name = AppName::new("single").expect("a short name of printable characters");
     let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);

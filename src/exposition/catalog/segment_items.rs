@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
-use super::entry::{Contribution, Entry, Form, Only, Shared};
+use super::entry::{AppRange, Contribution, Entry, OpenMetricsForm, Shared};
 use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::{Addition, Header, Help, Item, Variant};
-use crate::exposition::{Kind, Suffix};
+use crate::exposition::render::{ExtraLabel, Header, Help, Item, OutputFormat};
+use crate::exposition::{MetricType, Suffix};
 use crate::model::Syntax;
 
 /// The only section of a family that goes out as one.
@@ -22,13 +22,13 @@ const SPLIT: [Option<Suffix>; 4] = [Some(Suffix::Bare), Some(Suffix::Bucket), So
 /// The type and form of a family as exposed.
 #[derive(Clone, Copy)]
 struct Exposure {
-    kind: Kind,
-    form: Form,
+    kind: MetricType,
+    form: OpenMetricsForm,
 }
 
 impl Catalog {
     /// The private families of the apps of a range.
-    pub(super) fn private_items(&self, from: AppId, to: Option<AppId>, variant: Variant) -> Vec<Item> {
+    pub(super) fn private_items(&self, from: AppId, to: Option<AppId>, variant: OutputFormat) -> Vec<Item> {
         let mut items = Vec::new();
         for (_, app) in self.apps.slots.range(from, to) {
             for family in app.families.iter().filter(|family| !family.shared) {
@@ -39,33 +39,33 @@ impl Catalog {
     }
 
     /// All families of one app.
-    pub(super) fn app_items(&self, id: AppId, variant: Variant) -> Vec<Item> {
+    pub(super) fn app_items(&self, id: AppId, variant: OutputFormat) -> Vec<Item> {
         let (app, mut items) = (&self.apps.slots[id], Vec::new());
         for family in app.families.iter() {
             if family.shared {
-                self.shared_family(family.entry, Only::App(id), variant, &mut items);
+                self.shared_family(family.entry, AppRange::App(id), variant, &mut items);
             } else {
                 self.private_family(app, family, variant, &mut items);
             }
         }
         for entry in self.derived_entries(app) {
-            self.shared_family(entry, Only::App(id), variant, &mut items);
+            self.shared_family(entry, AppRange::App(id), variant, &mut items);
         }
         items
     }
 
-    fn private_family(&self, app: &Arc<App>, family: &AppFamily, variant: Variant, items: &mut Vec<Item>) {
+    fn private_family(&self, app: &Arc<App>, family: &AppFamily, variant: OutputFormat, items: &mut Vec<Item>) {
         let exposure = Exposure {
             kind: family.text.kind,
             form: family.form,
         };
         for &suffix in sections(family.form, variant) {
-            let additions = if family.labelled {
+            let extra_labels = if family.labelled {
                 self.with_label(app, 0)
             } else {
-                Arc::clone(&app.additions)
+                Arc::clone(&app.extra_labels)
             };
-            let Some(mut item) = item(app, &family.text, exposure, variant, suffix, additions) else {
+            let Some(mut item) = item(app, &family.text, exposure, variant, suffix, extra_labels) else {
                 continue;
             };
             let help = app.exposition.families()[family.text.family as usize].help.map(|help| Help {
@@ -84,7 +84,7 @@ impl Catalog {
     }
 
     /// A shared family in one piece.
-    pub(super) fn shared_family(&self, id: Id<Entry>, only: Only, variant: Variant, items: &mut Vec<Item>) {
+    pub(super) fn shared_family(&self, id: Id<Entry>, only: AppRange, variant: OutputFormat, items: &mut Vec<Item>) {
         let Some(shared) = self.shared(id) else { return };
         for &suffix in sections(shared.form, variant) {
             self.section(id, shared, only, variant, suffix, items);
@@ -96,8 +96,8 @@ impl Catalog {
         &self,
         id: Id<Entry>,
         shared: &Shared,
-        only: Only,
-        variant: Variant,
+        only: AppRange,
+        variant: OutputFormat,
         suffix: Option<Suffix>,
         items: &mut Vec<Item>,
     ) {
@@ -105,11 +105,11 @@ impl Catalog {
             kind: shared.kind(),
             form: shared.form,
         };
-        let mut of_section = shared.of.among(only).filter_map(|(app, contribution)| {
+        let mut of_section = shared.contributions.among(only).filter_map(|(app, contribution)| {
             let (owner, text) = (&self.apps.slots[app], shared.exposed(contribution));
-            let additions = self.additions_of(shared, owner, contribution);
-            let mut item = item(owner, &text, exposure, variant, suffix, additions)?;
-            item.hidden = self.hidden(id, app);
+            let extra_labels = self.extra_labels_of(shared, owner, contribution);
+            let mut item = item(owner, &text, exposure, variant, suffix, extra_labels)?;
+            item.suppressed = self.suppressed(id, app);
             Some((owner, text, item))
         });
         let header = |name| Some(Box::new(self.header(shared, exposure, name, variant, suffix)));
@@ -127,8 +127,10 @@ impl Catalog {
             return;
         }
         let begins = match only {
-            Only::App(_) => true,
-            Only::Range(from, _) => first_exposed(shared, exposure, variant, suffix, &self.apps.slots).is_none_or(|first| from <= first),
+            AppRange::App(_) => true,
+            AppRange::Range(from, _) => {
+                first_exposed(shared, exposure, variant, suffix, &self.apps.slots).is_none_or(|first| from <= first)
+            }
         };
         if begins && let Some((app, text, mut item)) = of_section.next() {
             item.header = header(header_name(app, &text, exposure, variant, suffix));
@@ -137,23 +139,23 @@ impl Catalog {
         items.extend(of_section.map(|(.., item)| item));
     }
 
-    fn additions_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[Addition]> {
+    fn extra_labels_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
         if contribution.labelled {
             self.with_label(app, shared.rank)
         } else {
-            Arc::clone(&app.additions)
+            Arc::clone(&app.extra_labels)
         }
     }
 
     /// The added labels of an app and its disambiguating label.
-    fn with_label(&self, app: &App, rank: u8) -> Arc<[Addition]> {
-        let label = Addition::new(&self.rules.labels[usize::from(rank)], app.name.as_str());
-        app.additions.iter().cloned().chain([label]).collect()
+    fn with_label(&self, app: &App, rank: u8) -> Arc<[ExtraLabel]> {
+        let label = ExtraLabel::new(&self.rules.labels[usize::from(rank)], app.name.as_str());
+        app.extra_labels.iter().cloned().chain([label]).collect()
     }
 
-    fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: Variant, suffix: Option<Suffix>) -> Header {
+    fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: OutputFormat, suffix: Option<Suffix>) -> Header {
         let of = |app: AppId| {
-            let family = shared.of.get(app)?.text.family;
+            let family = shared.contributions.get(app)?.text.family;
             let exposition = &self.apps.slots[app].exposition;
             Some((exposition, &exposition.families()[family as usize]))
         };
@@ -178,15 +180,15 @@ impl Catalog {
 }
 
 /// The sections of a family: none where it is part of another one, several where it goes out as several families.
-pub(super) const fn sections(form: Form, variant: Variant) -> &'static [Option<Suffix>] {
+pub(super) const fn sections(form: OpenMetricsForm, variant: OutputFormat) -> &'static [Option<Suffix>] {
     match (variant.syntax, form) {
-        (Syntax::OpenMetrics, Form::Inside) => &[],
-        (Syntax::OpenMetrics, Form::Split) => &SPLIT,
-        (Syntax::Text, _) | (Syntax::OpenMetrics, Form::Typed(_) | Form::Plain(_)) => &WHOLE,
+        (Syntax::OpenMetrics, OpenMetricsForm::Inside) => &[],
+        (Syntax::OpenMetrics, OpenMetricsForm::Split) => &SPLIT,
+        (Syntax::Text, _) | (Syntax::OpenMetrics, OpenMetricsForm::Typed(_) | OpenMetricsForm::Plain(_)) => &WHOLE,
     }
 }
 
-const fn states_unit(variant: Variant, suffix: Option<Suffix>) -> bool {
+const fn states_unit(variant: OutputFormat, suffix: Option<Suffix>) -> bool {
     matches!(variant.syntax, Syntax::OpenMetrics) && suffix.is_none()
 }
 
@@ -195,11 +197,11 @@ fn unit_of(app: &App, text: &TextFamily) -> Option<bytes::Bytes> {
     text.has_unit.then(|| app.exposition.body().slice(unit.range()))
 }
 
-const fn header_kind(exposure: Exposure, variant: Variant) -> Kind {
+const fn header_kind(exposure: Exposure, variant: OutputFormat) -> MetricType {
     match (variant.syntax, exposure.form) {
         (Syntax::Text, _) => exposure.kind,
-        (Syntax::OpenMetrics, Form::Typed(kind) | Form::Plain(kind)) => kind,
-        (Syntax::OpenMetrics, Form::Split | Form::Inside) => Kind::Unknown,
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(kind) | OpenMetricsForm::Plain(kind)) => kind,
+        (Syntax::OpenMetrics, OpenMetricsForm::Split | OpenMetricsForm::Inside) => MetricType::Unknown,
     }
 }
 
@@ -208,27 +210,27 @@ fn section_names(
     app: &App,
     text: &TextFamily,
     exposure: Exposure,
-    variant: Variant,
+    variant: OutputFormat,
     suffix: Option<Suffix>,
-) -> Option<crate::exposition::Traits> {
+) -> Option<crate::exposition::FamilyFlags> {
     let source = &app.exposition.families()[text.family as usize];
     let names = match (variant.syntax, exposure.form, suffix) {
-        (Syntax::OpenMetrics, Form::Typed(_), _) => source.traits.names(),
-        (_, _, Some(suffix)) => text.names.intersection(suffix.as_trait()),
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(_), _) => source.flags.names(),
+        (_, _, Some(suffix)) => text.names.intersection(suffix.as_flag()),
         _ => text.names,
     };
-    source.traits.intersects(names).then_some(names)
+    source.flags.intersects(names).then_some(names)
 }
 
 /// The first app with samples in a section.
 fn first_exposed(
     shared: &Shared,
     exposure: Exposure,
-    variant: Variant,
+    variant: OutputFormat,
     suffix: Option<Suffix>,
     apps: &super::paged::Slab<Arc<App>>,
 ) -> Option<AppId> {
-    let mut all = shared.of.iter();
+    let mut all = shared.contributions.iter();
     all.find(|(app, it)| section_names(&apps[*app], &shared.exposed(it), exposure, variant, suffix).is_some())
         .map(|(app, _)| app)
 }
@@ -237,14 +239,14 @@ fn item(
     app: &App,
     text: &TextFamily,
     exposure: Exposure,
-    variant: Variant,
+    variant: OutputFormat,
     suffix: Option<Suffix>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
 ) -> Option<Item> {
     let names = section_names(app, text, exposure, variant, suffix)?;
     let kind = match (variant.syntax, exposure.form) {
-        (Syntax::OpenMetrics, Form::Typed(kind)) => kind,
-        (Syntax::OpenMetrics, _) => Kind::Unknown,
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(kind)) => kind,
+        (Syntax::OpenMetrics, _) => MetricType::Unknown,
         (Syntax::Text, _) => exposure.kind,
     };
     Some(Item {
@@ -254,18 +256,18 @@ fn item(
         header: None,
         kind,
         grouping: text.kind,
-        additions,
-        hidden: None,
+        extra_labels,
+        suppressed: None,
     })
 }
 
 /// The name of a family in the header before a contribution.
-fn header_name(app: &App, text: &TextFamily, exposure: Exposure, variant: Variant, suffix: Option<Suffix>) -> Box<[u8]> {
+fn header_name(app: &App, text: &TextFamily, exposure: Exposure, variant: OutputFormat, suffix: Option<Suffix>) -> Box<[u8]> {
     let exposition = &app.exposition;
     let name: Cow<'_, [u8]> = match (variant.syntax, exposure.form) {
-        (Syntax::OpenMetrics, Form::Typed(kind)) => {
+        (Syntax::OpenMetrics, OpenMetricsForm::Typed(kind)) => {
             let name = exposition.text(exposition.families()[text.family as usize].name);
-            let base = if kind == Kind::Counter && exposition.syntax() == Syntax::Text {
+            let base = if kind == MetricType::Counter && exposition.syntax() == Syntax::Text {
                 name.strip_suffix(b"_total")
             } else {
                 None

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use super::app::AppId;
 use super::entry::Entry;
 use super::paged::Id;
-use crate::exposition::render::{Chunk, Variant};
+use crate::exposition::render::{Chunk, OutputFormat};
 
 /// The most text of a segment of several apps, in bytes: rendering and compressing it is the price of one push.
 pub(super) const MAX_SEGMENT_BYTES: usize = 256 * 1024;
@@ -34,25 +34,25 @@ pub(super) struct Segment {
 /// The rendered forms of one version of a segment, shared by all snapshots of that version.
 #[derive(Debug)]
 pub(super) struct SegmentCache {
-    built: [ArcSwapOption<Vec<Arc<Chunk>>>; Variant::COUNT],
+    built: [ArcSwapOption<Vec<Arc<Chunk>>>; OutputFormat::COUNT],
     /// True if a rendered form was ever kept.
     used: AtomicBool,
 }
 
 impl SegmentCache {
     /// The rendered form, if there is one.
-    pub(super) fn get(&self, variant: Variant) -> Option<Arc<Vec<Arc<Chunk>>>> {
+    pub(super) fn get(&self, variant: OutputFormat) -> Option<Arc<Vec<Arc<Chunk>>>> {
         self.built[variant.index()].load_full()
     }
 
     /// Keeps a rendered form.
-    pub(super) fn set(&self, variant: Variant, chunks: &Arc<Vec<Arc<Chunk>>>) {
+    pub(super) fn set(&self, variant: OutputFormat, chunks: &Arc<Vec<Arc<Chunk>>>) {
         self.used.store(true, Ordering::Relaxed);
         self.built[variant.index()].store(Some(Arc::clone(chunks)));
     }
 
     /// Takes a rendered form out.
-    pub(super) fn take(&self, variant: Variant) -> Option<Arc<Vec<Arc<Chunk>>>> {
+    pub(super) fn take(&self, variant: OutputFormat) -> Option<Arc<Vec<Arc<Chunk>>>> {
         self.built[variant.index()].swap(None)
     }
 
@@ -68,7 +68,7 @@ impl Segment {
             sized: false,
             bytes,
             cache: Arc::new(SegmentCache {
-                built: [const { ArcSwapOption::const_empty() }; Variant::COUNT],
+                built: [const { ArcSwapOption::const_empty() }; OutputFormat::COUNT],
                 used: AtomicBool::new(false),
             }),
         }

@@ -55,7 +55,7 @@ impl Default for SeriesIndex {
 }
 
 impl SeriesIndex {
-    /// Notes that an app has a series, unless another one has it: then that one is returned and nothing is noted.
+    /// Notes that an app has a series, unless another one has it: then that one is returned and nothing is added.
     pub(super) fn claim(&mut self, series: u64, app: AppId) -> Option<AppId> {
         match self {
             Self::Listed(list) => {
@@ -73,7 +73,7 @@ impl SeriesIndex {
     }
 
     /// Notes that an app has a series that another one has as well; returns the one that was its only app until now.
-    pub(super) fn share(&mut self, series: u64, app: AppId) -> Option<AppId> {
+    pub(super) fn add_holder(&mut self, series: u64, app: AppId) -> Option<AppId> {
         match self {
             Self::Listed(list) => {
                 let holders = listed(list, series.into());
@@ -84,7 +84,7 @@ impl SeriesIndex {
                 self.hash_if_long();
                 alone
             }
-            Self::Hashed(hashed) => hashed.share(series, app),
+            Self::Hashed(hashed) => hashed.add_holder(series, app),
         }
     }
 
@@ -137,7 +137,7 @@ impl SeriesIndex {
         let mut hashed = Hashed::default();
         for &(series, app) in &*list {
             if hashed.claim(series.into(), app).is_some() {
-                hashed.share(series.into(), app);
+                hashed.add_holder(series.into(), app);
             }
         }
         *self = Self::Hashed(Box::new(hashed));
@@ -159,7 +159,7 @@ fn insert(list: &mut Vec<(Series, AppId)>, at: usize, entry: (Series, AppId)) {
 }
 
 impl Hashed {
-    /// Notes that an app has a series, unless another one has it: then that one is returned and nothing is noted.
+    /// Notes that an app has a series, unless another one has it: then that one is returned and nothing is added.
     fn claim(&mut self, series: u64, app: AppId) -> Option<AppId> {
         let hash = mixed(series);
         match self.one.find(hash, |(it, _)| *it == series.into()) {
@@ -172,7 +172,7 @@ impl Hashed {
     }
 
     /// Notes that an app has a series that another one has as well; returns the one that was its only app until now.
-    fn share(&mut self, series: u64, app: AppId) -> Option<AppId> {
+    fn add_holder(&mut self, series: u64, app: AppId) -> Option<AppId> {
         let hash = mixed(series);
         if let Some((_, holders)) = self.more.find_mut(hash, |(it, _)| *it == series.into()) {
             if let Err(at) = holders.binary_search(&app) {
@@ -233,8 +233,8 @@ mod tests {
             assert_eq!(index.claim(7, a), None);
             assert_eq!(index.claim(7, a), None);
             assert_eq!(index.claim(7, b), Some(a));
-            assert_eq!(index.share(7, b), Some(a));
-            assert_eq!(index.share(7, c), None);
+            assert_eq!(index.add_holder(7, b), Some(a));
+            assert_eq!(index.add_holder(7, c), None);
             assert_eq!(index.holders(7), [a, b, c]);
             assert_eq!(index.release(7, a), (true, None));
             assert_eq!(index.claim(7, a), Some(b));
@@ -259,7 +259,7 @@ mod tests {
                     }
                     let holder = index.claim(series, app);
                     let shares = holder.is_some() && !index.holders(series).contains(&app);
-                    (holder.is_some(), if shares { index.share(series, app) } else { None })
+                    (holder.is_some(), if shares { index.add_holder(series, app) } else { None })
                 });
                 prop_assert_eq!(both[0].1, both[1].1);
                 prop_assert_eq!(index.len(), hashed.len());

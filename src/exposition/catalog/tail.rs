@@ -12,7 +12,7 @@ use super::plan::{Plan, ReservedFamilies, Selection};
 use super::rules::{Duplicates, Rules};
 use super::update::no_labels;
 use super::{Catalog, Update};
-use crate::exposition::render::{Addition, Variant};
+use crate::exposition::render::{ExtraLabel, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter};
 use crate::model::{AppName, Syntax};
 
@@ -43,7 +43,7 @@ impl Tails {
     }
 
     /// Plans the merged families of a response. The lock is held while what has changed is updated, and not while text is rendered.
-    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: Variant) -> Plan {
+    pub(super) fn plan(&self, own: Option<&Arc<Exposition>>, reserved: &[Arc<ReservedFamilies>], variant: OutputFormat) -> Plan {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = tail.get_or_insert_with(|| Tail::new(self.meter.clone()));
         tail.put_own(own);
@@ -89,7 +89,7 @@ impl Tail {
             self.put(
                 id,
                 &app.name,
-                Arc::clone(&app.additions),
+                Arc::clone(&app.extra_labels),
                 Arc::clone(&app.exposition),
                 Some(&app.families),
             );
@@ -105,8 +105,15 @@ impl Tail {
         }
     }
 
-    fn put(&mut self, id: AppId, name: &AppName, additions: Arc<[Addition]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
-        let update = Update::with(&Arc::clone(self.catalog.rules()), name, &no_labels(), additions, exposition, only);
+    fn put(&mut self, id: AppId, name: &AppName, extra_labels: Arc<[ExtraLabel]>, exposition: Arc<Exposition>, only: Option<&[u32]>) {
+        let update = Update::with(
+            &Arc::clone(self.catalog.rules()),
+            name,
+            &no_labels(),
+            extra_labels,
+            exposition,
+            only,
+        );
         self.catalog.apply(id, update);
     }
 }
@@ -122,7 +129,7 @@ mod tests {
     use crate::exposition::negotiate::Escaping;
     use crate::exposition::render::Chunk;
 
-    const TEXT: Variant = Variant {
+    const TEXT: OutputFormat = OutputFormat {
         syntax: Syntax::Text,
         escaping: Escaping::Underscores,
     };
@@ -137,7 +144,7 @@ mod tests {
         Arc::new(ReservedFamilies {
             name: AppName::new(name).unwrap(),
             exposition,
-            additions: Arc::new([Addition::new("exporter_app", name)]),
+            extra_labels: Arc::new([ExtraLabel::new("exporter_app", name)]),
             families,
         })
     }

@@ -9,18 +9,18 @@ use proptest::prelude::*;
 use super::{Catalog, Duplicates, Rules, Selection, Update, render_single};
 use crate::exposition::Exposition;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::render::Variant;
+use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, LabelPair, Syntax};
 
-const TEXT: Variant = Variant {
+const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::Underscores,
 };
-const UTF8: Variant = Variant {
+const UTF8: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
     escaping: Escaping::AllowUtf8,
 };
-const OPENMETRICS: Variant = Variant {
+const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     escaping: Escaping::Underscores,
 };
@@ -54,11 +54,11 @@ fn remove(catalog: &mut Catalog, app: &str) {
     catalog.check_invariants();
 }
 
-fn shown(catalog: &mut Catalog, variant: Variant) -> String {
+fn shown(catalog: &mut Catalog, variant: OutputFormat) -> String {
     with_own(catalog, variant, None)
 }
 
-fn with_own(catalog: &mut Catalog, variant: Variant, own: Option<&str>) -> String {
+fn with_own(catalog: &mut Catalog, variant: OutputFormat, own: Option<&str>) -> String {
     let exposed = catalog.plan(variant, Selection::Everything).render();
     let own = own.map(|own| read(own, Syntax::Text));
     String::from_utf8(exposed.body(own.as_ref()).into_parts().concat()).unwrap()
@@ -510,12 +510,12 @@ fn types_and_help_are_right_whichever_app_leaves() {
             let which = if mixture == 1 { 2 } else { app * mixture };
             push(&mut catalog, &format!("app{app:03}"), &text(app, which));
         }
-        for turn in 0..APPS {
+        for context in 0..APPS {
             // The oldest and the first by name, or any.
-            let app = if turn % 3 < 2 { turn } else { turn * 7_919 % APPS };
+            let app = if context % 3 < 2 { context } else { context * 7_919 % APPS };
             let name = format!("app{app:03}");
-            if turn % 5 == 0 {
-                push(&mut catalog, &name, &text(app, turn * mixture / 5));
+            if context % 5 == 0 {
+                push(&mut catalog, &name, &text(app, context * mixture / 5));
             } else {
                 remove(&mut catalog, &name);
             }
@@ -533,7 +533,7 @@ fn help_is_right(catalog: &Catalog) {
     for shared in catalog.families.entries.iter().filter_map(|(_, entry)| entry.shared()) {
         let apps = &catalog.apps.slots;
         let helping = shared
-            .of
+            .contributions
             .iter()
             .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
         let first = helping.min_by_key(|(app, _)| apps[*app].name.clone()).map(|(app, _)| app);

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use crate::exposition::render::underscored_metric;
-use crate::exposition::{Exposition, Family, Kind, Suffix, Traits};
+use crate::exposition::render::escaped_metric_name;
+use crate::exposition::{Exposition, Family, FamilyFlags, MetricType, Suffix};
 use crate::model::Syntax;
 
 /// Sample names of a family of the text format, and how its samples are grouped.
@@ -21,12 +21,17 @@ pub(super) enum Shape {
     Summary,
 }
 
-impl From<Kind> for Shape {
-    fn from(kind: Kind) -> Self {
+impl From<MetricType> for Shape {
+    fn from(kind: MetricType) -> Self {
         match kind {
-            Kind::Histogram => Self::Histogram,
-            Kind::Summary => Self::Summary,
-            Kind::Unknown | Kind::Counter | Kind::Gauge | Kind::GaugeHistogram | Kind::Info | Kind::StateSet => Self::Scalar,
+            MetricType::Histogram => Self::Histogram,
+            MetricType::Summary => Self::Summary,
+            MetricType::Unknown
+            | MetricType::Counter
+            | MetricType::Gauge
+            | MetricType::GaugeHistogram
+            | MetricType::Info
+            | MetricType::StateSet => Self::Scalar,
         }
     }
 }
@@ -42,16 +47,18 @@ impl Shape {
     }
 
     /// All of its sample names.
-    pub(super) fn names(self) -> Traits {
-        self.suffixes().iter().fold(Traits::BARE, |names, suffix| names | suffix.as_trait())
+    pub(super) fn names(self) -> FamilyFlags {
+        self.suffixes()
+            .iter()
+            .fold(FamilyFlags::BARE, |names, suffix| names | suffix.as_flag())
     }
 }
 
 /// The OpenMetrics family that a family of the text format belongs to, where no name conflicts with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Role {
+pub(super) struct OpenMetricsRole {
     /// The type of the OpenMetrics family that it belongs to.
-    pub(super) kind: Kind,
+    pub(super) kind: MetricType,
     /// True if that family goes out in its place; otherwise it goes out inside another one.
     pub(super) primary: bool,
 }
@@ -64,13 +71,13 @@ pub(super) struct TextFamily {
     /// Appended to the name of the family as written.
     pub(super) suffix: Suffix,
     /// The samples that belong to it.
-    pub(super) names: Traits,
+    pub(super) names: FamilyFlags,
     /// Its type in the text format.
-    pub(super) kind: Kind,
+    pub(super) kind: MetricType,
     /// Its part in an OpenMetrics family.
-    pub(super) role: Role,
+    pub(super) role: OpenMetricsRole,
     /// True if the samples make an OpenMetrics family of the type in `role`.
-    pub(super) fit: bool,
+    pub(super) valid: bool,
     /// True if some name is written in quotes.
     pub(super) quoted: bool,
     /// True if a unit is stated.
@@ -92,8 +99,8 @@ impl TextFamily {
         match self.name(exposition) {
             // Legacy names need no quotes and rarely have them.
             name if !self.quoted => name,
-            Cow::Borrowed(name) => underscored_metric(name),
-            Cow::Owned(name) => underscored_metric(&name).into_owned().into(),
+            Cow::Borrowed(name) => escaped_metric_name(name),
+            Cow::Owned(name) => escaped_metric_name(&name).into_owned().into(),
         }
     }
 }
@@ -111,11 +118,11 @@ impl TextFamily {
             names: self.names.intersection(if self.shape() == Shape::Scalar {
                 self.names
             } else {
-                suffix.as_trait()
+                suffix.as_flag()
             }),
-            kind: Kind::Unknown,
-            role: Role {
-                kind: Kind::Unknown,
+            kind: MetricType::Unknown,
+            role: OpenMetricsRole {
+                kind: MetricType::Unknown,
                 primary: true,
             },
             has_unit: false,
@@ -127,7 +134,7 @@ impl TextFamily {
     pub(super) fn named_suffixes(&self) -> impl Iterator<Item = Suffix> + use<> {
         let names = self.names;
         let suffixes = self.shape().suffixes().iter().copied();
-        suffixes.filter(move |suffix| names.contains(suffix.as_trait()))
+        suffixes.filter(move |suffix| names.contains(suffix.as_flag()))
     }
 
     /// True if its key is `key`, without building it where possible.
@@ -164,55 +171,55 @@ pub(super) fn text_families(exposition: &Exposition) -> Vec<TextFamily> {
 
 fn of_text(number: u32, family: &Family, name: &[u8]) -> TextFamily {
     let totals = name.strip_suffix(b"_total").is_some_and(|base| !base.is_empty());
-    let kind = if family.kind == Kind::Counter && !totals {
-        Kind::Unknown
+    let kind = if family.kind == MetricType::Counter && !totals {
+        MetricType::Unknown
     } else {
         family.kind
     };
-    let role = Role { kind, primary: true };
-    part(number, family, Suffix::Bare, family.traits.names(), family.kind, role)
+    let role = OpenMetricsRole { kind, primary: true };
+    part(number, family, Suffix::Bare, family.flags.names(), family.kind, role)
 }
 
 fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
     let first = parts.len();
-    let mut rest = family.traits.names();
-    let mut take = |suffix: Suffix, names: Traits, kind: Kind, role: Role| {
+    let mut rest = family.flags.names();
+    let mut take = |suffix: Suffix, names: FamilyFlags, kind: MetricType, role: OpenMetricsRole| {
         if rest.intersects(names) {
             parts.push(part(number, family, suffix, rest.intersection(names), kind, role));
             rest = rest.difference(names);
         }
     };
-    let primary = Role {
+    let primary = OpenMetricsRole {
         kind: family.kind,
         primary: true,
     };
-    let secondary = Role {
+    let secondary = OpenMetricsRole {
         kind: family.kind,
         primary: false,
     };
     match family.kind {
-        Kind::Counter => take(Suffix::Total, Traits::TOTAL, Kind::Counter, primary),
-        Kind::Histogram | Kind::Summary => take(Suffix::Bare, Shape::from(family.kind).names(), family.kind, primary),
-        Kind::GaugeHistogram => {
-            take(Suffix::Bucket, Traits::BUCKET, Kind::Gauge, primary);
-            take(Suffix::GCount, Traits::GCOUNT, Kind::Gauge, secondary);
-            take(Suffix::GSum, Traits::GSUM, Kind::Gauge, secondary);
+        MetricType::Counter => take(Suffix::Total, FamilyFlags::TOTAL, MetricType::Counter, primary),
+        MetricType::Histogram | MetricType::Summary => take(Suffix::Bare, Shape::from(family.kind).names(), family.kind, primary),
+        MetricType::GaugeHistogram => {
+            take(Suffix::Bucket, FamilyFlags::BUCKET, MetricType::Gauge, primary);
+            take(Suffix::GCount, FamilyFlags::GCOUNT, MetricType::Gauge, secondary);
+            take(Suffix::GSum, FamilyFlags::GSUM, MetricType::Gauge, secondary);
         }
-        Kind::Info => take(Suffix::Info, Traits::INFO, Kind::Gauge, primary),
-        Kind::StateSet | Kind::Gauge => take(Suffix::Bare, Traits::BARE, Kind::Gauge, primary),
-        Kind::Unknown => take(Suffix::Bare, Traits::BARE, Kind::Unknown, primary),
+        MetricType::Info => take(Suffix::Info, FamilyFlags::INFO, MetricType::Gauge, primary),
+        MetricType::StateSet | MetricType::Gauge => take(Suffix::Bare, FamilyFlags::BARE, MetricType::Gauge, primary),
+        MetricType::Unknown => take(Suffix::Bare, FamilyFlags::BARE, MetricType::Unknown, primary),
     }
-    if matches!(family.kind, Kind::Counter | Kind::Histogram | Kind::Summary) {
-        take(Suffix::Created, Traits::CREATED, Kind::Gauge, secondary);
+    if matches!(family.kind, MetricType::Counter | MetricType::Histogram | MetricType::Summary) {
+        take(Suffix::Created, FamilyFlags::CREATED, MetricType::Gauge, secondary);
     }
     // Sample names that the type does not have.
-    for suffix in family.traits.suffixes() {
+    for suffix in family.flags.suffixes() {
         take(
             suffix,
-            suffix.as_trait(),
-            Kind::Unknown,
-            Role {
-                kind: Kind::Unknown,
+            suffix.as_flag(),
+            MetricType::Unknown,
+            OpenMetricsRole {
+                kind: MetricType::Unknown,
                 primary: true,
             },
         );
@@ -220,21 +227,21 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
     let has_primary = parts[first..].iter().any(|part| part.role == primary);
     parts[first..]
         .iter_mut()
-        .for_each(|part| part.fit &= part.role.primary || has_primary);
+        .for_each(|part| part.valid &= part.role.primary || has_primary);
 }
 
-fn part(number: u32, family: &Family, suffix: Suffix, names: Traits, kind: Kind, role: Role) -> TextFamily {
+fn part(number: u32, family: &Family, suffix: Suffix, names: FamilyFlags, kind: MetricType, role: OpenMetricsRole) -> TextFamily {
     // To strict parsers all series of an info are one group, which has timestamps or has none: several applications may differ.
-    let timed_info = role.kind == Kind::Info && family.traits.contains(Traits::TIMESTAMPS);
-    let fit = !family.traits.contains(Traits::UNFIT) && !timed_info;
+    let timed_info = role.kind == MetricType::Info && family.flags.contains(FamilyFlags::TIMESTAMPS);
+    let valid = !family.flags.contains(FamilyFlags::INVALID_OPENMETRICS) && !timed_info;
     TextFamily {
         family: number,
         suffix,
         names,
         kind,
         role,
-        fit,
-        quoted: family.traits.contains(Traits::QUOTED),
+        valid,
+        quoted: family.flags.contains(FamilyFlags::QUOTED),
         has_unit: family.unit.is_some(),
     }
 }

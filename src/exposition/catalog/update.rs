@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
-use super::duplicates::{Source, has_same_series};
-use super::entry::{Contribution, Entry, Form, Placement, Shared};
+use super::duplicates::{ContributionSamples, has_same_series};
+use super::entry::{Contribution, Entry, OpenMetricsForm, Placement, Shared};
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
 use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
-use crate::exposition::render::Addition;
-use crate::exposition::{Exposition, Kind, Suffix, name_hash};
+use crate::exposition::render::ExtraLabel;
+use crate::exposition::{Exposition, MetricType, Suffix, name_hash};
 use crate::model::{AppName, LabelPair, Syntax};
 
 /// Series that take as long as a family: they are hashed, where the family is shared.
@@ -27,7 +27,7 @@ pub struct Update {
     rules: Arc<Rules>,
     name: AppName,
     labels: Arc<[LabelPair]>,
-    additions: Arc<[Addition]>,
+    extra_labels: Arc<[ExtraLabel]>,
     exposition: Arc<Exposition>,
     families: PagedVec<AppFamily>,
     /// The hashes of the families' keys.
@@ -53,8 +53,8 @@ impl Update {
     /// Prepares the update that replaces all families of an app. `labels` are added to every series that lacks them.
     #[must_use]
     pub fn new(rules: &Arc<Rules>, name: &AppName, labels: &Arc<[LabelPair]>, exposition: Arc<Exposition>) -> Self {
-        let additions = additions(rules, name, labels);
-        Self::with(rules, name, labels, additions, exposition, None)
+        let extra_labels = extra_labels(rules, name, labels);
+        Self::with(rules, name, labels, extra_labels, exposition, None)
     }
 
     /// Prepares an update of all families, or of some given by number.
@@ -62,7 +62,7 @@ impl Update {
         rules: &Arc<Rules>,
         name: &AppName,
         labels: &Arc<[LabelPair]>,
-        additions: Arc<[Addition]>,
+        extra_labels: Arc<[ExtraLabel]>,
         exposition: Arc<Exposition>,
         only: Option<&[u32]>,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Update {
             since: 0,
             text,
             entry: Id::NONE,
-            form: Form::Plain(Kind::Unknown),
+            form: OpenMetricsForm::Plain(MetricType::Unknown),
             shared: false,
             labelled: false,
         });
@@ -93,7 +93,7 @@ impl Update {
             rules: Arc::clone(rules),
             name: name.clone(),
             labels: Arc::clone(labels),
-            additions,
+            extra_labels,
             exposition: Arc::clone(&exposition),
             families: families.collect(),
             hashes,
@@ -125,16 +125,16 @@ pub(super) fn no_labels() -> Arc<[LabelPair]> {
     Arc::new([])
 }
 
-fn additions(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[Addition]> {
+fn extra_labels(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[ExtraLabel]> {
     let given = labels
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(label, value)| Addition::new(label, value));
+        .map(|(label, value)| ExtraLabel::new(label, value));
     let own_label = rules
         .app_label
         .iter()
         .filter(|own| !labels.iter().any(|(label, value)| label == *own && !value.is_empty()));
-    given.chain(own_label.map(|own| Addition::new(own, name.as_str()))).collect()
+    given.chain(own_label.map(|own| ExtraLabel::new(own, name.as_str()))).collect()
 }
 
 /// The numbers of the families whose names, or sample names, other families of the same text have, once names are put together or escaped.
@@ -161,7 +161,7 @@ fn same_names(exposition: &Exposition, families: &[TextFamily]) -> Vec<u32> {
 }
 
 /// The state of an update that is being applied.
-pub(super) struct Turn {
+pub(super) struct UpdateContext {
     /// Its app.
     pub(super) app: AppId,
     /// Its number.
@@ -171,7 +171,7 @@ pub(super) struct Turn {
     /// Entries whose contradictions are looked for again at the end; some may be gone by then.
     pub(super) contested: BTreeSet<Id<Entry>>,
     /// Entries whose form is decided again at the end; some may be gone by then.
-    pub(super) reform: Vec<Id<Entry>>,
+    pub(super) stale_forms: Vec<Id<Entry>>,
     /// Entries of which the app's family has another type than before.
     pub(super) retyped: HashSet<Id<Entry>>,
     /// Families of the app in conflict, as they were before, that were not found again yet.
@@ -294,7 +294,7 @@ impl Catalog {
     }
 
     fn members(&self, id: Id<Entry>) -> usize {
-        self.shared(id).map_or(1, |shared| shared.of.len())
+        self.shared(id).map_or(1, |shared| shared.contributions.len())
     }
 
     /// True if an update changes nothing. Where the newest series is exposed, being the newest is a change.
@@ -318,34 +318,34 @@ impl Catalog {
     pub(super) fn apply(&mut self, id: AppId, update: Update) -> Outcome {
         self.updates += 1;
         let before = Arc::clone(&self.apps.slots[id]);
-        let mut turn = Turn {
+        let mut context = UpdateContext {
             app: id,
             update: self.updates,
             contested: BTreeSet::new(),
-            reform: Vec::new(),
+            stale_forms: Vec::new(),
             retyped: HashSet::new(),
             stale_derived: self.derived_entries(&before).into_iter().collect(),
             labelled: BTreeSet::new(),
             has_new_names: false,
             before,
         };
-        let (hashes, found, kept) = self.install(&mut turn, update);
-        self.detach_declared(&mut turn, &kept);
+        let (hashes, found, kept) = self.install(&mut context, update);
+        self.detach_declared(&mut context, &kept);
         for (at, (hash, entry)) in (0..).zip(hashes.into_iter().zip(found)) {
-            self.bind(&mut turn, at, hash, entry);
+            self.bind(&mut context, at, hash, entry);
         }
-        self.detach_derived(&mut turn);
-        self.settle(&mut turn);
+        self.detach_derived(&mut context);
+        self.resolve_dependents(&mut context);
         self.layout.private.invalidate(id);
         let version = self.next_version();
         self.app_mut(id).version = version;
-        self.outcome(id, turn.labelled)
+        self.outcome(id, context.labelled)
     }
 
     /// Finds the entries of the new families and puts the app's new state in place of the old one. Entries of its private families follow;
     /// those that it no longer has go. Returns the hashes of the new keys, their entries, and which of the old families there still are.
-    fn install(&mut self, turn: &mut Turn, update: Update) -> (Vec<u64>, Vec<Id<Entry>>, Vec<bool>) {
-        let before = Arc::clone(&turn.before);
+    fn install(&mut self, context: &mut UpdateContext, update: Update) -> (Vec<u64>, Vec<Id<Entry>>, Vec<bool>) {
+        let before = Arc::clone(&context.before);
         let mut kept = vec![false; before.families.len()];
         let mut families = update.families;
         let mut found = Vec::with_capacity(families.len());
@@ -360,12 +360,12 @@ impl Catalog {
                 None => self.families.find_hashed(&self.apps.slots, *hash, &key),
             };
             let old = entry.and_then(|entry| match &self.families.entries[entry] {
-                Entry::Private { app, at } => (*app == turn.app).then_some(*at),
-                Entry::Shared(shared) => shared.of.get(turn.app).filter(|it| !it.derived).map(|it| it.at),
+                Entry::Private { app, at } => (*app == context.app).then_some(*at),
+                Entry::Shared(shared) => shared.contributions.get(context.app).filter(|it| !it.derived).map(|it| it.at),
             });
             let labelled = !remembered.is_empty() && remembered.remove(&*key);
             let Some(family) = families.get_mut(at) else { continue };
-            family.since = turn.update;
+            family.since = context.update;
             family.labelled = labelled;
             family.entry = entry.unwrap_or(Id::NONE);
             if let Some(old) = old {
@@ -381,8 +381,8 @@ impl Catalog {
                     family.since = old_family.since;
                 }
                 let was = old_family.text;
-                if (was.kind, was.role, was.fit, was.quoted) != (text.kind, text.role, text.fit, text.quoted) {
-                    turn.retyped.insert(entry.unwrap_or(Id::NONE));
+                if (was.kind, was.role, was.valid, was.quoted) != (text.kind, text.role, text.valid, text.quoted) {
+                    context.retyped.insert(entry.unwrap_or(Id::NONE));
                 }
             }
             found.push(entry.unwrap_or(Id::NONE));
@@ -393,17 +393,17 @@ impl Catalog {
                 remembered.insert((*key).into());
             }
             if matches!(self.families.entries[old.entry], Entry::Private { .. }) {
-                self.touch_names(&key, old.text.shape(), turn);
+                self.queue_name_dependents(&key, old.text.shape(), context);
                 self.families.remove(old.entry, &key);
             }
         }
         for (at, entry) in (0_u32..).zip(&found) {
             // The page is not copied where the place is the same as before.
             if let Some(Entry::Private { app, at: old }) = self.families.entries.get(*entry)
-                && *app == turn.app
+                && *app == context.app
                 && *old != at
             {
-                self.families.entries[*entry] = Entry::Private { app: turn.app, at };
+                self.families.entries[*entry] = Entry::Private { app: context.app, at };
             }
         }
         let app = App {
@@ -411,28 +411,28 @@ impl Catalog {
             own: before.own,
             exposition: update.exposition,
             labels: update.labels,
-            additions: update.additions,
+            extra_labels: update.extra_labels,
             families,
             reserved: update.reserved,
             same_name: update.same_name,
             private_bytes,
-            update: turn.update,
+            update: context.update,
             version: before.version,
             remembered: Arc::new(remembered),
             duplicates: before.duplicates,
-            notes: before.notes,
+            conflicts: before.conflicts,
         };
         self.counts.families += app.families.len();
         self.counts.families -= before.families.len();
-        self.apps.slots[turn.app] = Arc::new(app);
-        self.spread_labels(turn.app);
+        self.apps.slots[context.app] = Arc::new(app);
+        self.spread_labels(context.app);
         (update.hashes, found, kept)
     }
 
     /// Ties a family of the updated app to its entry.
-    fn bind(&mut self, turn: &mut Turn, at: u32, hash: u64, entry: Id<Entry>) {
-        let app = turn.app;
-        let entry = if entry == Id::NONE && turn.has_new_names {
+    fn bind(&mut self, context: &mut UpdateContext, at: u32, hash: u64, entry: Id<Entry>) {
+        let app = context.app;
+        let entry = if entry == Id::NONE && context.has_new_names {
             let app = &self.apps.slots[app];
             let key = app.families[at as usize].text.key(&app.exposition);
             self.families.find_hashed(&self.apps.slots, hash, &key).unwrap_or(Id::NONE)
@@ -440,7 +440,7 @@ impl Catalog {
             entry
         };
         if entry == Id::NONE {
-            return self.create(turn, at, hash);
+            return self.create(context, at, hash);
         }
         if self.apps.slots[app].families[at as usize].entry != entry
             && let Some(family) = self.app_mut(app).families.get_mut(at as usize)
@@ -449,86 +449,86 @@ impl Catalog {
         }
         match &self.families.entries[entry] {
             Entry::Private { app: owner, .. } if *owner == app => {
-                if turn.retyped.contains(&entry) {
-                    self.touch(entry, turn);
+                if context.retyped.contains(&entry) {
+                    self.queue_dependents(entry, context);
                 }
             }
             Entry::Private { .. } => {
-                self.share(entry, turn);
-                self.declare(turn, at, entry);
+                self.make_shared(entry, context);
+                self.declare(context, at, entry);
             }
-            Entry::Shared(shared) => match shared.of.get(app).map(|it| it.derived) {
-                Some(false) if self.keeps_shape(turn, at, entry) => self.renew(turn, at, entry),
+            Entry::Shared(shared) => match shared.contributions.get(app).map(|it| it.derived) {
+                Some(false) if self.keeps_shape(context, at, entry) => self.renew(context, at, entry),
                 Some(_) => {
-                    let source = self.source_before(turn, entry);
-                    self.detach(entry, app, source.as_ref(), turn);
-                    turn.stale_derived.remove(&entry);
+                    let source = self.source_before(context, entry);
+                    self.detach(entry, app, source.as_ref(), context);
+                    context.stale_derived.remove(&entry);
                     if self.families.entries.get(entry).is_some() {
-                        self.declare(turn, at, entry);
+                        self.declare(context, at, entry);
                     } else {
-                        self.create(turn, at, hash);
+                        self.create(context, at, hash);
                     }
                 }
-                None => self.declare(turn, at, entry),
+                None => self.declare(context, at, entry),
             },
         }
     }
 
     /// True if the updated app's contribution can be renewed: it has the shape that it had, or no other app contributes.
-    fn keeps_shape(&self, turn: &Turn, at: u32, id: Id<Entry>) -> bool {
-        let shape = self.apps.slots[turn.app].families[at as usize].text.shape();
+    fn keeps_shape(&self, context: &UpdateContext, at: u32, id: Id<Entry>) -> bool {
+        let shape = self.apps.slots[context.app].families[at as usize].text.shape();
         let Some(shared) = self.shared(id) else { return true };
-        shared.of.len() == 1 || shared.of.get(turn.app).is_some_and(|it| it.text.shape() == shape)
+        shared.contributions.len() == 1 || shared.contributions.get(context.app).is_some_and(|it| it.text.shape() == shape)
     }
 
     /// Adds a family that no app has.
-    fn create(&mut self, turn: &mut Turn, at: u32, hash: u64) {
-        let app = Arc::clone(&self.apps.slots[turn.app]);
+    fn create(&mut self, context: &mut UpdateContext, at: u32, hash: u64) {
+        let app = Arc::clone(&self.apps.slots[context.app]);
         let text = app.families[at as usize].text;
         let key = text.key(&app.exposition);
-        let id = self.families.insert(hash, &key, Entry::Private { app: turn.app, at });
-        self.touch_names(&key, text.shape(), turn);
+        let id = self.families.insert(hash, &key, Entry::Private { app: context.app, at });
+        self.queue_name_dependents(&key, text.shape(), context);
         if text.shape() != Shape::Scalar || Suffix::split(&key).is_some() {
-            turn.contested.insert(id);
+            context.contested.insert(id);
         }
-        turn.reform.push(id);
+        context.stale_forms.push(id);
         drop(app);
-        if let Some(family) = self.app_mut(turn.app).families.get_mut(at as usize) {
+        if let Some(family) = self.app_mut(context.app).families.get_mut(at as usize) {
             family.entry = id;
         }
     }
 
     /// Notes that the form and the conflicts of other families may depend on a family of this name that comes, goes or changes its type.
-    pub(super) fn touch_names(&self, key: &[u8], shape: Shape, turn: &mut Turn) {
+    pub(super) fn queue_name_dependents(&self, key: &[u8], shape: Shape, context: &mut UpdateContext) {
         if shape != Shape::Scalar || Suffix::split(key).is_some() {
             self.families.related_names(&self.apps.slots, key, |id| {
-                turn.contested.insert(id);
+                context.contested.insert(id);
             });
         }
-        self.families.dependents(&self.apps.slots, key, |id| turn.reform.push(id));
+        self.families.dependents(&self.apps.slots, key, |id| context.stale_forms.push(id));
     }
 
     /// The same for an entry that changes its type.
-    fn touch(&self, id: Id<Entry>, turn: &mut Turn) {
+    fn queue_dependents(&self, id: Id<Entry>, context: &mut UpdateContext) {
         let key = self.families.key(&self.apps.slots, id);
         self.families.related_names(&self.apps.slots, &key, |id| {
-            turn.contested.insert(id);
+            context.contested.insert(id);
         });
-        self.families.dependents(&self.apps.slots, &key, |id| turn.reform.push(id));
-        turn.contested.insert(id);
-        turn.reform.push(id);
+        self.families.dependents(&self.apps.slots, &key, |id| context.stale_forms.push(id));
+        context.contested.insert(id);
+        context.stale_forms.push(id);
     }
 
     /// Adds a declared family of the updated app to a shared entry.
-    fn declare(&mut self, turn: &mut Turn, at: u32, id: Id<Entry>) {
-        let text = self.apps.slots[turn.app].families[at as usize].text;
-        self.attach(id, turn.app, at, text, false, turn);
-        self.sync_derived(id, turn.app, turn);
+    fn declare(&mut self, context: &mut UpdateContext, at: u32, id: Id<Entry>) {
+        let text = self.apps.slots[context.app].families[at as usize].text;
+        self.attach(id, context.app, at, text, false, context);
+        self.sync_derived(id, context.app, context);
     }
 
     /// Adds a contribution to a shared entry.
-    pub(super) fn attach(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, derived: bool, turn: &mut Turn) {
-        self.make_way(id, &text, derived, turn);
+    pub(super) fn attach(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, derived: bool, context: &mut UpdateContext) {
+        self.enter_conflict_if_contradicted(id, &text, derived, context);
         let owner = &self.apps.slots[app];
         let family = owner.families[at as usize];
         let bytes = text.size(&owner.exposition);
@@ -542,12 +542,12 @@ impl Catalog {
             duplicates: 0,
             labelled: family.labelled,
             taken: 0,
-            noted: false,
+            counted_in_conflict: false,
         };
-        let facts = self.facts(id);
+        let exposed_type = self.exposed_type(id);
         if let Some(shared) = self.shared_mut(id) {
             shared.count_in(app, &contribution);
-            shared.of.insert(app, contribution);
+            shared.contributions.insert(app, contribution);
             self.counts.contributions += 1;
         }
         self.resize(id, bytes as usize, 0);
@@ -559,14 +559,14 @@ impl Catalog {
                     family.shared = true;
                 }
             }
-            self.touch(id, turn);
+            self.queue_dependents(id, context);
         }
         let has_help = self.apps.slots[app].help(text.family).is_some();
         self.offer_help(id, app, has_help);
-        self.reindex(id, app, None, turn);
-        self.rerank(id, turn);
+        self.reindex(id, app, None, context);
+        self.rerank(id, context);
         self.keep_quoted_together(id);
-        self.after_change(id, app, facts, turn);
+        self.after_change(id, app, exposed_type, context);
         if text.has_unit {
             self.invalidate_header(id);
         }
@@ -574,17 +574,17 @@ impl Catalog {
     }
 
     /// Renews a declared contribution of the updated app.
-    fn renew(&mut self, turn: &mut Turn, at: u32, id: Id<Entry>) {
-        if !self.renew_values(turn, at, id) {
-            self.renew_all(turn, at, id);
+    fn renew(&mut self, context: &mut UpdateContext, at: u32, id: Id<Entry>) {
+        if !self.renew_values(context, at, id) {
+            self.renew_all(context, at, id);
         }
     }
 
     /// Renews a contribution of which only the values of samples have changed, as in most updates. False if more has changed.
-    fn renew_values(&mut self, turn: &Turn, at: u32, id: Id<Entry>) -> bool {
+    fn renew_values(&mut self, context: &UpdateContext, at: u32, id: Id<Entry>) -> bool {
         let Some(shared) = self.shared(id) else { return false };
-        let app = &self.apps.slots[turn.app];
-        let (Some(old), family) = (shared.of.get(turn.app), app.families[at as usize]) else {
+        let app = &self.apps.slots[context.app];
+        let (Some(old), family) = (shared.contributions.get(context.app), app.families[at as usize]) else {
             return false;
         };
         let bytes = family.text.size(&app.exposition);
@@ -593,18 +593,18 @@ impl Catalog {
             && old.digest != 0
             && !shared.in_conflict
             && (old.duplicates == 0 || self.rules.duplicates == Duplicates::Label)
-            && app.help(family.text.family) == turn.before.help(old.text.family)
-            && app.unit(family.text.family) == turn.before.unit(old.text.family)
-            && has_same_series(&turn.before, app, &family.text);
+            && app.help(family.text.family) == context.before.help(old.text.family)
+            && app.unit(family.text.family) == context.before.unit(old.text.family)
+            && has_same_series(&context.before, app, &family.text);
         if same {
-            self.invalidate_segment(id, turn.app);
+            self.invalidate_segment(id, context.app);
         }
         same
     }
 
-    fn renew_all(&mut self, turn: &mut Turn, at: u32, id: Id<Entry>) {
-        let (app, facts) = (turn.app, self.facts(id));
-        let before = self.source_before(turn, id);
+    fn renew_all(&mut self, context: &mut UpdateContext, at: u32, id: Id<Entry>) {
+        let (app, exposed_type) = (context.app, self.exposed_type(id));
+        let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = owner.families[at as usize];
         let bytes = family.text.size(&owner.exposition);
@@ -612,28 +612,28 @@ impl Catalog {
             return;
         };
         let (was, is) = (old.text, family.text);
-        if turn.retyped.contains(&id) {
-            self.touch(id, turn);
+        if context.retyped.contains(&id) {
+            self.queue_dependents(id, context);
         }
         self.keep_quoted_together(id);
-        self.reindex(id, app, before, turn);
-        self.reword(id, &old, turn);
+        self.reindex(id, app, before, context);
+        self.update_help_and_unit(id, &old, context);
         if family.labelled && !old.labelled {
-            self.label_bound(id, app, turn);
+            self.label_bound(id, app, context);
         }
-        self.after_change(id, app, facts, turn);
+        self.after_change(id, app, exposed_type, context);
         if was.names == is.names {
             self.invalidate(id, app);
         } else {
             self.invalidate_membership(id, app);
         }
-        self.sync_derived(id, app, turn);
+        self.sync_derived(id, app, context);
     }
 
     /// Puts the new state of a declared family into its contribution; returns the contribution as it was.
     fn renew_contribution(&mut self, id: Id<Entry>, app: AppId, at: u32, family: AppFamily, bytes: u32) -> Option<Contribution> {
         let shared = self.shared_mut(id)?;
-        let old = shared.of.get(app)?.clone();
+        let old = shared.contributions.get(app)?.clone();
         let new = Contribution {
             since: family.since,
             at,
@@ -643,7 +643,7 @@ impl Catalog {
         };
         shared.count_out(app, &old);
         shared.count_in(app, &new);
-        *shared.of.get_mut(app)? = new;
+        *shared.contributions.get_mut(app)? = new;
         self.resize(id, bytes as usize, old.bytes as usize);
         Some(old)
     }
@@ -660,8 +660,8 @@ impl Catalog {
     }
 
     /// Renews a derived contribution of the updated app.
-    pub(super) fn renew_derived(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, turn: &mut Turn) {
-        let before = self.source_before(turn, id);
+    pub(super) fn renew_derived(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, context: &mut UpdateContext) {
+        let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = AppFamily {
             text,
@@ -672,16 +672,16 @@ impl Catalog {
             return;
         };
         self.keep_quoted_together(id);
-        self.reindex(id, app, before, turn);
-        self.reword(id, &old, turn);
+        self.reindex(id, app, before, context);
+        self.update_help_and_unit(id, &old, context);
         if family.labelled && !old.labelled {
-            self.label_bound(id, app, turn);
+            self.label_bound(id, app, context);
         }
         self.invalidate(id, app);
     }
 
     /// Makes a private entry a shared one.
-    pub(super) fn share(&mut self, id: Id<Entry>, turn: &mut Turn) {
+    pub(super) fn make_shared(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
         let Entry::Private { app, at } = self.families.entries[id] else {
             return;
         };
@@ -693,56 +693,56 @@ impl Catalog {
         let placement = Placement::Group(self.group_for(id, 0));
         self.families.entries[id] = Entry::Shared(Arc::new(Shared::new(key, placement)));
         self.counts.shared += 1;
-        self.attach(id, app, at, family.text, false, turn);
+        self.attach(id, app, at, family.text, false, context);
     }
 
     /// Removes the contributions of shared families that the update no longer has.
-    fn detach_declared(&mut self, turn: &mut Turn, kept: &[bool]) {
-        let before = Arc::clone(&turn.before);
+    fn detach_declared(&mut self, context: &mut UpdateContext, kept: &[bool]) {
+        let before = Arc::clone(&context.before);
         for (old, _) in before.families.iter().zip(kept).filter(|(old, kept)| !**kept && old.shared) {
-            let source = self.source_before(turn, old.entry);
-            self.detach(old.entry, turn.app, source.as_ref(), turn);
+            let source = self.source_before(context, old.entry);
+            self.detach(old.entry, context.app, source.as_ref(), context);
         }
     }
 
     /// Removes the contributions under other names that the update no longer has.
-    fn detach_derived(&mut self, turn: &mut Turn) {
-        for id in std::mem::take(&mut turn.stale_derived) {
-            let source = self.source_before(turn, id);
-            self.detach(id, turn.app, source.as_ref(), turn);
+    fn detach_derived(&mut self, context: &mut UpdateContext) {
+        for id in std::mem::take(&mut context.stale_derived) {
+            let source = self.source_before(context, id);
+            self.detach(id, context.app, source.as_ref(), context);
         }
     }
 
     /// Removes a contribution, whose samples are in `source`.
-    pub(super) fn detach(&mut self, id: Id<Entry>, app: AppId, source: Option<&Source>, turn: &mut Turn) {
+    pub(super) fn detach(&mut self, id: Id<Entry>, app: AppId, source: Option<&ContributionSamples>, context: &mut UpdateContext) {
         self.invalidate_membership(id, app);
-        let facts = self.facts(id);
+        let exposed_type = self.exposed_type(id);
         if let Some(source) = source {
-            self.release_series(id, app, source, turn);
+            self.release_series(id, app, source, context);
         }
         let Some(shared) = self.shared_mut(id) else { return };
-        let Some(gone) = shared.of.remove(app) else { return };
+        let Some(gone) = shared.contributions.remove(app) else { return };
         shared.count_out(app, &gone);
-        let is_empty = shared.of.is_empty();
+        let is_empty = shared.contributions.is_empty();
         self.counts.contributions -= 1;
         self.resize(id, 0, gone.bytes as usize);
-        if gone.noted {
+        if gone.counted_in_conflict {
             let owner = self.app_mut(app);
-            owner.notes = owner.notes.saturating_sub(1);
+            owner.conflicts = owner.conflicts.saturating_sub(1);
         }
-        self.touch(id, turn);
+        self.queue_dependents(id, context);
         if is_empty {
-            return self.dissolve(id);
+            return self.remove_entry(id);
         }
         self.withdraw_help(id, app);
-        self.after_change(id, app, facts, turn);
+        self.after_change(id, app, exposed_type, context);
         if gone.text.has_unit {
             self.invalidate_header(id);
         }
     }
 
     /// Removes an entry without contributions.
-    fn dissolve(&mut self, id: Id<Entry>) {
+    fn remove_entry(&mut self, id: Id<Entry>) {
         let Some(shared) = self.shared(id) else { return };
         let key = Arc::clone(&shared.key);
         if let Placement::Group(group) = shared.placement {
@@ -793,34 +793,34 @@ impl Catalog {
         }
     }
 
-    /// The facts about a family that its contributors' notes depend on.
-    pub(super) fn facts(&self, id: Id<Entry>) -> Option<(bool, Kind)> {
+    /// True if a family is in conflict, and its type as exposed: contributions count as conflicts by these.
+    pub(super) fn exposed_type(&self, id: Id<Entry>) -> Option<(bool, MetricType)> {
         self.shared(id).map(|shared| (shared.in_conflict, shared.kind()))
     }
 
     /// Updates what depends on a family's type and on the contribution of one app.
-    fn after_change(&mut self, id: Id<Entry>, app: AppId, facts: Option<(bool, Kind)>, turn: &mut Turn) {
-        if self.facts(id) == facts {
-            self.refresh_note(id, app);
+    fn after_change(&mut self, id: Id<Entry>, app: AppId, exposed_type: Option<(bool, MetricType)>, context: &mut UpdateContext) {
+        if self.exposed_type(id) == exposed_type {
+            self.refresh_conflict_count(id, app);
         } else {
-            turn.reform.push(id);
-            self.refresh_notes(id);
+            context.stale_forms.push(id);
+            self.refresh_conflict_counts(id);
             self.invalidate_all(id);
         }
     }
 
     /// Decides at the end of an update about other families than those that it touched.
-    fn settle(&mut self, turn: &mut Turn) {
-        while !turn.contested.is_empty() {
-            for id in std::mem::take(&mut turn.contested) {
-                self.resolve(id, turn);
+    fn resolve_dependents(&mut self, context: &mut UpdateContext) {
+        while !context.contested.is_empty() {
+            for id in std::mem::take(&mut context.contested) {
+                self.resolve(id, context);
             }
         }
-        let mut reform = std::mem::take(&mut turn.reform);
-        reform.sort_unstable();
-        reform.dedup();
-        for id in reform {
-            self.reform(id);
+        let mut stale_forms = std::mem::take(&mut context.stale_forms);
+        stale_forms.sort_unstable();
+        stale_forms.dedup();
+        for id in stale_forms {
+            self.update_form(id);
         }
     }
 }

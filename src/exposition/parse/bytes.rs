@@ -1,14 +1,14 @@
-//! Bytes by the eight: how far two texts agree, where a quoted string may end.
+//! Word-wise byte scanning: common prefixes, ends of names and of quoted strings.
 
 use super::super::reason::Reason;
 
-/// What was wrong, and at which byte.
-pub(super) type Wrong = (usize, Reason);
+/// Byte offset of an error, and its reason.
+pub(super) type ParseError = (usize, Reason);
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// The low bit of each byte's top bit is set where the byte is zero; only the lowest mark is certain.
+/// Sets the top bit of each byte that is zero. Only the lowest set bit is reliable.
 #[inline]
 const fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
@@ -29,7 +29,7 @@ fn block(bytes: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
     bytes.get(at..at + BLOCK).and_then(|block| block.try_into().ok())
 }
 
-/// How many bytes at their starts `a` and `b` have in common.
+/// Length of the common prefix of `a` and `b`.
 #[inline]
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let mut at = 0;
@@ -51,7 +51,7 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     at
 }
 
-/// The index of the first quote, backslash or newline at or after `at`; the length where there is none.
+/// Index of the first quote, backslash or newline at or after `at`; the length of the text if there is none.
 #[inline]
 pub(in crate::exposition) fn find_special(text: &[u8], mut at: usize) -> usize {
     // Label values are short: a handful of words here costs less than calling a search made for long texts.
@@ -70,10 +70,10 @@ pub(in crate::exposition) fn find_special(text: &[u8], mut at: usize) -> usize {
         .unwrap_or(rest.len())
 }
 
-/// Where the quote stands that closes the string whose inside starts at `at`. Only `\\`, `\"` and `\n` may be escaped, so
-/// that equal strings always have equal bytes.
+/// Index of the closing quote of the string that starts behind its quote at `at`. The only escapes are `\\`, `\"` and `\n`, so that equal
+/// strings have equal bytes.
 #[inline]
-pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, Wrong> {
+pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, ParseError> {
     loop {
         at = find_special(text, at);
         match text.get(at) {
@@ -89,22 +89,22 @@ pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, Wrong> 
     }
 }
 
-/// Whether a byte is a blank inside a line.
+/// Returns true for whitespace inside a line.
 #[inline]
-pub(super) const fn is_blank(byte: u8) -> bool {
+pub(super) const fn is_whitespace(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// The first byte at or after `at` that is no blank.
+/// Index of the first byte at or after `at` that is not whitespace.
 #[inline]
-pub(super) fn skip_blanks(text: &[u8], mut at: usize) -> usize {
-    while text.get(at).copied().is_some_and(is_blank) {
+pub(super) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
+    while text.get(at).copied().is_some_and(is_whitespace) {
         at += 1;
     }
     at
 }
 
-/// The byte at `at`; beyond the end of the text stands a newline.
+/// The byte at `at`; a newline beyond the end of the text.
 #[inline]
 pub(super) fn byte_at(text: &[u8], at: usize) -> u8 {
     text.get(at).copied().unwrap_or(b'\n')
@@ -114,7 +114,7 @@ const NAME_START: u8 = 1;
 const NAME_PART: u8 = 2;
 const COLON: u8 = 4;
 
-/// What each byte may be in an unquoted name.
+/// Character classes of bytes in unquoted names.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte: u8 = 0;
@@ -132,7 +132,7 @@ const CLASSES: [u8; 256] = {
     }
 };
 
-/// Where the unquoted name that starts at `at` ends; `at` itself where none starts. Metric names may hold colons.
+/// End of the unquoted name that starts at `at`; `at` itself if no name starts there. Metric names may contain colons.
 #[inline]
 pub(super) fn name_end(text: &[u8], at: usize, metric: bool) -> usize {
     let colon = if metric { COLON } else { 0 };

@@ -1,16 +1,16 @@
-//! Backslashes that begin no escape sequence, as in `path="C:\Users"`.
+//! Backslashes that start no escape sequence, as in `path="C:\Users"`.
 //!
-//! Prometheus takes such a backslash as itself, other parsers refuse the line. Before a text is read each of them is doubled, which is
-//! how every format spells a backslash: so equal strings still have equal bytes, and whatever goes out is legal for every parser.
+//! Prometheus takes such a backslash literally, other parsers refuse the line. They are doubled before a text is parsed, because `\\` is
+//! a backslash in every format: equal strings still have equal bytes, and the output is valid for every parser.
 
 use crate::model::Syntax;
 
-use super::bytes::{is_blank, name_end, skip_blanks};
+use super::bytes::{is_whitespace, name_end, skip_whitespace};
 
 /// A byte order mark, which may stand before the first line.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The text with each lone backslash doubled; `None` where there is none, as in nearly all texts.
+/// The text with each lone backslash doubled; `None` if there is none, as in nearly all texts.
 pub(in crate::exposition) fn doubled(body: &[u8], syntax: Syntax) -> Option<Vec<u8>> {
     let count = LoneBackslashes::new(body, syntax).count();
     if count == 0 {
@@ -27,7 +27,7 @@ pub(in crate::exposition) fn doubled(body: &[u8], syntax: Syntax) -> Option<Vec<
     Some(text)
 }
 
-/// The column in `line` of what stands at a column of the line with its lone backslashes doubled; both in characters, from 1.
+/// Converts a column of a line with doubled backslashes to the column in the original `line`; both in characters, from 1.
 pub(in crate::exposition) fn original_column(line: &[u8], syntax: Syntax, column: u32) -> u32 {
     let (mut counted, mut characters, mut before) = (0, 1, 0);
     for at in LoneBackslashes::new(line, syntax) {
@@ -41,26 +41,26 @@ pub(in crate::exposition) fn original_column(line: &[u8], syntax: Syntax, column
     column - before
 }
 
-/// The escape sequences of a place.
+/// The escape sequences in a part of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// `\\`, `\"` and `\n`, and an end only behind a quote.
+    /// `\\`, `\"` and `\n`; a backslash at the end of the line is not doubled.
     Quoted,
     /// `\\` and `\n`: the help of the text format.
     Help,
     /// `\\`, `\"` and `\n`: the help of OpenMetrics.
     OpenHelp,
-    /// A comment, in which nothing is escaped.
+    /// A comment, without escape sequences.
     Nothing,
 }
 
-/// The places of the lone backslashes of a text, in order. Nothing is found where a line breaks off behind a backslash, because a string
-/// that is open there is a fault; only a help text may end so.
+/// Offsets of the lone backslashes of a text, in order. A backslash at the end of a line is not one, because an unclosed string is a
+/// fault; only in a help text it is.
 struct LoneBackslashes<'a> {
     body: &'a [u8],
     syntax: Syntax,
     at: usize,
-    /// The end of the line that was looked at last, without its line break.
+    /// The end of the last line that was examined, without its line break.
     line_end: usize,
     /// Offset at which the second of its rules begins; the first is [`Rule::Quoted`].
     turn: usize,
@@ -79,7 +79,7 @@ impl<'a> LoneBackslashes<'a> {
         }
     }
 
-    /// Finds out which rules hold on the line of the backslash at `at`.
+    /// Determines the rules of the line with the backslash at `at`.
     fn enter_line(&mut self, at: usize) {
         let before = &self.body[self.line_end..at];
         let mut start = memchr::memrchr(b'\n', before).map_or(self.line_end, |newline| self.line_end + newline + 1);
@@ -118,18 +118,18 @@ impl Iterator for LoneBackslashes<'_> {
 
 /// Offset on the line `start..line.len()` at which the second rule begins, and that rule.
 fn rules(line: &[u8], start: usize, syntax: Syntax) -> (usize, Rule) {
-    let hash = skip_blanks(line, start);
+    let hash = skip_whitespace(line, start);
     if line.get(hash) != Some(&b'#') {
         return (start, Rule::Quoted);
     }
-    let word = skip_blanks(line, hash + 1);
+    let word = skip_whitespace(line, hash + 1);
     let word_end = line[word..]
         .iter()
-        .position(|byte| is_blank(*byte))
+        .position(|byte| is_whitespace(*byte))
         .map_or(line.len(), |len| word + len);
     match (&line[word..word_end], syntax) {
-        (b"HELP", Syntax::Text) => (behind_name(line, skip_blanks(line, word_end)), Rule::Help),
-        (b"HELP", Syntax::OpenMetrics) => (behind_name(line, skip_blanks(line, word_end)), Rule::OpenHelp),
+        (b"HELP", Syntax::Text) => (behind_name(line, skip_whitespace(line, word_end)), Rule::Help),
+        (b"HELP", Syntax::OpenMetrics) => (behind_name(line, skip_whitespace(line, word_end)), Rule::OpenHelp),
         (b"UNIT", Syntax::OpenMetrics) | (b"TYPE", _) => (start, Rule::Quoted),
         _ => (start, Rule::Nothing),
     }

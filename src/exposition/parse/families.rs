@@ -1,106 +1,106 @@
-//! The families of a text while it is read, and whose each sample name is.
+//! The families of a text while it is parsed, and the owner of each sample name.
 //!
-//! A name belongs to the family that is called so, else to the family whose type claims it by a suffix (a histogram `foo` claims
-//! `foo_bucket`, `foo_sum` and `foo_count`). Who is first stands: a header for a claimed name is a fault, and so is a type
-//! that would claim the name of a family which has a type or samples already.
+//! A name belongs to the family with this name, else to the family that claims it by type and suffix (a histogram `foo` claims
+//! `foo_bucket`, `foo_sum` and `foo_count`). The first family wins: a header for a claimed name is a fault, and so is a type that would
+//! claim the name of a family that already has a type or samples.
 
 use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Family, Kind, Suffix, Traits};
+use super::super::family::{Family, FamilyFlags, MetricType, Suffix};
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::span::Span;
-use super::shape::Shape;
+use super::conformance::ConformanceChecker;
 use super::span;
 use super::table::Table;
 
-/// A family that is being read.
-pub(super) struct Draft {
+/// A family that is being parsed.
+pub(super) struct FamilyBuilder {
     pub(super) name: Range<usize>,
-    pub(super) kind: Kind,
-    /// Whether a TYPE line was seen.
+    pub(super) kind: MetricType,
+    /// True after a TYPE line.
     pub(super) typed: bool,
     pub(super) help: Option<Span>,
     pub(super) unit: Option<Span>,
     pub(super) samples: u32,
-    pub(super) traits: Traits,
-    pub(super) shape: Shape,
-    /// Whether a line of it was seen, where order matters.
+    pub(super) flags: FamilyFlags,
+    pub(super) conformance: ConformanceChecker,
+    /// True after a line of the family, for the detection of interleaved families.
     pub(super) entered: bool,
-    /// Its name was taken by another family before it had anything but a HELP line.
+    /// True if another family claimed its name while it had only a HELP line.
     taken: bool,
 }
 
-/// Whose a name is.
+/// The family that a sample name belongs to.
 #[derive(Clone, Copy)]
-pub(super) struct Owner {
+pub(super) struct NameOwner {
     pub(super) family: usize,
     pub(super) suffix: Suffix,
 }
 
-/// The families so far. What it holds is bounded by the text: each name in it stands there.
+/// The families so far. Its size is bounded by the text, which contains each of the names.
 #[derive(Default)]
 pub(super) struct Families {
-    drafts: Vec<Draft>,
-    names: Vec<(Span, Owner)>,
+    builders: Vec<FamilyBuilder>,
+    names: Vec<(Span, NameOwner)>,
     /// From hashes of names to `names`.
     table: Table,
-    /// The suffixes that names of families have.
-    suffixed: Traits,
-    /// Where a name is put together.
+    /// The suffixes that occur in names of families.
+    suffixed: FamilyFlags,
+    /// Buffer for composing names.
     scratch: Vec<u8>,
 }
 
-/// The most families that room is kept for from one text to the next.
+/// Capacity for families that is kept from one text to the next; only huge texts need more.
 const KEPT_FAMILIES: usize = 1_024;
 
 impl Families {
     pub(super) fn reset(&mut self) {
-        self.drafts.clear();
+        self.builders.clear();
         self.names.clear();
-        self.suffixed = Traits::NONE;
+        self.suffixed = FamilyFlags::NONE;
         self.table.reset(0);
     }
 
-    /// Gives back what only a huge text needed.
+    /// Frees capacity that only a huge text needed.
     pub(super) fn trim(&mut self) {
-        self.drafts.clear();
-        self.drafts.shrink_to(KEPT_FAMILIES);
+        self.builders.clear();
+        self.builders.shrink_to(KEPT_FAMILIES);
         self.names.clear();
         self.names.shrink_to(KEPT_FAMILIES);
         self.table.trim();
     }
 
-    pub(super) fn drafts(&self) -> &[Draft] {
-        &self.drafts
+    pub(super) fn builders(&self) -> &[FamilyBuilder] {
+        &self.builders
     }
 
-    pub(super) fn draft(&mut self, family: usize) -> &mut Draft {
-        &mut self.drafts[family]
+    pub(super) fn builder(&mut self, family: usize) -> &mut FamilyBuilder {
+        &mut self.builders[family]
     }
 
-    /// Whose the name is; a new family's where it is nobody's.
-    pub(super) fn owner(&mut self, body: &[u8], name: Range<usize>, hash: u64, syntax: Syntax) -> Owner {
+    /// The owner of a name. A name without owner gets a new family.
+    pub(super) fn owner(&mut self, body: &[u8], name: Range<usize>, hash: u64, syntax: Syntax) -> NameOwner {
         if let Some(owner) = self.find(body, &body[name.clone()], hash) {
             return owner;
         }
-        let owner = self.claimant(body, &body[name.clone()], syntax).unwrap_or(Owner {
-            family: self.drafts.len(),
+        let owner = self.claimant(body, &body[name.clone()], syntax).unwrap_or(NameOwner {
+            family: self.builders.len(),
             suffix: Suffix::Bare,
         });
-        if owner.family == self.drafts.len() {
-            self.suffixed |= Suffix::split(&body[name.clone()]).map_or(Traits::NONE, |(_, suffix)| suffix.as_trait());
-            self.drafts.push(Draft {
+        if owner.family == self.builders.len() {
+            self.suffixed |= Suffix::split(&body[name.clone()]).map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
+            self.builders.push(FamilyBuilder {
                 name: name.clone(),
-                kind: Kind::Unknown,
+                kind: MetricType::Unknown,
                 typed: false,
                 help: None,
                 unit: None,
                 samples: 0,
-                traits: Traits::NONE,
-                shape: Shape::default(),
+                flags: FamilyFlags::NONE,
+                conformance: ConformanceChecker::default(),
                 entered: false,
                 taken: false,
             });
@@ -109,7 +109,7 @@ impl Families {
         owner
     }
 
-    fn enter(&mut self, body: &[u8], name: Range<usize>, hash: u64, owner: Owner) {
+    fn enter(&mut self, body: &[u8], name: Range<usize>, hash: u64, owner: NameOwner) {
         let names = &self.names;
         let index = super::narrow(names.len());
         self.table
@@ -117,39 +117,39 @@ impl Families {
         self.names.push((span(name), owner));
     }
 
-    fn find(&self, body: &[u8], name: &[u8], hash: u64) -> Option<Owner> {
+    fn find(&self, body: &[u8], name: &[u8], hash: u64) -> Option<NameOwner> {
         let at = self.table.find(hash, |at| self.names[at as usize].0.of(body) == name)?;
         Some(self.names[at as usize].1)
     }
 
-    /// The family that claims a name which has no entry yet.
-    fn claimant(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<Owner> {
+    /// The family that claims a name that has no entry yet.
+    fn claimant(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<NameOwner> {
         let (base, suffix) = Suffix::split(name)?;
         let owner = self.find(body, base, Seed::get().name(base))?;
-        let claims = self.drafts[owner.family].kind.suffixes(syntax).contains(&suffix);
-        (owner.suffix == Suffix::Bare && claims).then_some(Owner {
+        let claims = self.builders[owner.family].kind.suffixes(syntax).contains(&suffix);
+        (owner.suffix == Suffix::Bare && claims).then_some(NameOwner {
             family: owner.family,
             suffix,
         })
     }
 
-    /// Gives a family its type, unless names that it would claim are somebody's. Says which families of nothing but a HELP line lost
-    /// their name by that.
-    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: Kind, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
-        let base = self.drafts[family].name.clone();
+    /// Sets the type of a family, unless another family owns a name that the type claims. Returns the families with only a HELP line
+    /// that lost their name.
+    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: MetricType, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
+        let base = self.builders[family].name.clone();
         let mut lost = Vec::new();
         let suffixed = self.suffixed;
-        for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_trait())) {
+        for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_flag())) {
             if let Some(at) = self.entry(body, &body[base.clone()], *suffix) {
-                let other = &self.drafts[self.names[at].1.family];
+                let other = &self.builders[self.names[at].1.family];
                 if other.typed || other.samples > 0 || other.unit.is_some() {
                     return Err(Reason::Taken(*suffix, span(base)));
                 }
                 lost.push((at, *suffix));
             }
         }
-        self.drafts[family].kind = kind;
-        self.drafts[family].typed = true;
+        self.builders[family].kind = kind;
+        self.builders[family].typed = true;
         Ok(lost
             .into_iter()
             .filter_map(|(at, suffix)| self.take_name(at, family, suffix))
@@ -168,22 +168,22 @@ impl Families {
     }
 
     fn take_name(&mut self, entry: usize, family: usize, suffix: Suffix) -> Option<(Span, Reason)> {
-        let base = span(self.drafts[family].name.clone());
+        let base = span(self.builders[family].name.clone());
         let (_, owner) = &mut self.names[entry];
-        let loser = &mut self.drafts[owner.family];
+        let loser = &mut self.builders[owner.family];
         loser.taken = true;
-        *owner = Owner { family, suffix };
+        *owner = NameOwner { family, suffix };
         loser.help.map(|help| (help, Reason::Claimed("HELP", suffix, base)))
     }
 
-    /// The families that stand, with the number that each had while reading.
-    pub(super) fn standing(&self) -> impl Iterator<Item = (usize, &Draft)> {
-        self.drafts.iter().enumerate().filter(|(_, draft)| !draft.taken)
+    /// The families that kept their names, with their numbers.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (usize, &FamilyBuilder)> {
+        self.builders.iter().enumerate().filter(|(_, builder)| !builder.taken)
     }
 }
 
-impl Draft {
-    /// The family as it is kept.
+impl FamilyBuilder {
+    /// The finished family.
     pub(super) fn finish(&self, runs: Range<u32>) -> Family {
         Family {
             name: span(self.name.clone()),
@@ -192,7 +192,7 @@ impl Draft {
             unit: self.unit,
             runs,
             samples: self.samples,
-            traits: self.traits,
+            flags: self.flags,
         }
     }
 }

@@ -4,36 +4,36 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::{Kind, Suffix};
+use super::super::family::{MetricType, Suffix};
 use super::super::reason::Reason;
-use super::bytes::{closing_quote, is_blank, name_end, skip_blanks};
+use super::bytes::{closing_quote, is_whitespace, name_end, skip_whitespace};
 use super::escapes::MARK;
 use super::{Reader, span};
 
-/// What OpenMetrics wants of header lines.
-const ONE_SPACE: &str = "OpenMetrics wants exactly one space between the parts of a line, and none around them";
+/// Note about the format of OpenMetrics header lines.
+const ONE_SPACE: &str = "OpenMetrics requires exactly one space between the parts of a line, and none around them";
 
 impl Reader<'_, '_> {
     /// Reads the line `at..end`, which starts with `#`.
     pub(super) fn comment(&mut self, at: usize, end: usize) {
         let body = &self.body[..end];
-        let word_at = skip_blanks(body, at + 1);
+        let word_at = skip_whitespace(body, at + 1);
         let word_end = body[word_at..]
             .iter()
-            .position(|byte| is_blank(*byte))
+            .position(|byte| is_whitespace(*byte))
             .map_or(end, |len| word_at + len);
         match (&body[word_at..word_end], self.syntax) {
             (b"EOF", Syntax::OpenMetrics) => return self.end_of_text(at, end),
             (b"HELP" | b"TYPE", _) | (b"UNIT", Syntax::OpenMetrics) => {}
-            (_, Syntax::OpenMetrics) => return self.faults.note(at, Reason::Spelling("OpenMetrics has no comments")),
+            (_, Syntax::OpenMetrics) => return self.faults.note(at, Reason::Formatting("OpenMetrics has no comments")),
             (_, Syntax::Text) => return,
         }
         match self.syntax {
-            Syntax::Text if word_at == at + 1 => self.faults.note(at, Reason::HashWithoutBlank),
+            Syntax::Text if word_at == at + 1 => self.faults.note(at, Reason::HashWithoutSpace),
             Syntax::OpenMetrics if !body[at..].starts_with(b"# ") || word_at != at + 2 || at > 0 && body[at - 1] != b'\n' => {
                 self.faults.note(
                     at,
-                    Reason::Spelling("OpenMetrics wants exactly one space between the parts of a line"),
+                    Reason::Formatting("OpenMetrics requires exactly one space between the parts of a line"),
                 );
             }
             _ => {}
@@ -44,22 +44,25 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Looks through the comments of a text without a sample for signs that samples were meant: words, which any text without line
-    /// breaks is behind its first `#`, and headers inside other lines, which are lines that were joined. Reports the first sign.
+    /// Examines the comments of a text without samples for signs that samples were intended: words after a `#`, as in a text that lost its
+    /// line breaks, and headers inside other lines. Reports the first sign.
     #[cold]
-    pub(super) fn suspect_comments(&mut self) {
+    pub(super) fn check_text_without_samples(&mut self) {
         let body = self.body;
         let mut start = 0;
         while start < body.len() {
             let (end, newline) = self.line_end(start);
             let line = &body[..end];
-            let hash = skip_blanks(line, if start == 0 && body.starts_with(MARK) { MARK.len() } else { start });
+            let hash = skip_whitespace(line, if start == 0 && body.starts_with(MARK) { MARK.len() } else { start });
             start = newline + 1;
             if line.get(hash) != Some(&b'#') {
                 continue;
             }
-            let word = skip_blanks(line, hash + 1);
-            let word_end = line[word..].iter().position(|byte| is_blank(*byte)).map_or(end, |len| word + len);
+            let word = skip_whitespace(line, hash + 1);
+            let word_end = line[word..]
+                .iter()
+                .position(|byte| is_whitespace(*byte))
+                .map_or(end, |len| word + len);
             match &line[word..word_end] {
                 b"" => {}
                 b"HELP" | b"TYPE" | b"UNIT" | b"EOF" => {
@@ -80,7 +83,7 @@ impl Reader<'_, '_> {
     fn end_of_text(&mut self, at: usize, end: usize) {
         if &self.body[at..end] != b"# EOF" {
             self.faults
-                .note(at, Reason::Spelling("the last line must be # EOF and nothing else"));
+                .note(at, Reason::Formatting("the last line must be # EOF and nothing else"));
         }
         if self.eof.is_some() {
             self.text_after_eof(at);
@@ -90,20 +93,20 @@ impl Reader<'_, '_> {
 
     fn header(&mut self, word: &[u8], word_end: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        let at = skip_blanks(body, word_end);
+        let at = skip_whitespace(body, word_end);
         if at == end {
-            // Without the blank it is a comment to all who read the text format.
+            // Without the space it is a comment for every parser of the text format.
             if at > word_end || self.syntax == Syntax::OpenMetrics {
                 self.faults.note(end, Reason::NoHeaderName);
             }
             return Ok(());
         }
         let (name, name_end) = self.header_name(at, end)?;
-        let text = skip_blanks(body, name_end);
+        let text = skip_whitespace(body, name_end);
         if self.syntax == Syntax::OpenMetrics {
-            let extra = word != b"HELP" && (text > name_end + 1 || is_blank(body[end - 1]));
+            let extra = word != b"HELP" && (text > name_end + 1 || is_whitespace(body[end - 1]));
             if at != word_end + 1 || body.get(name_end) != Some(&b' ') || extra {
-                self.faults.note(at, Reason::Spelling(ONE_SPACE));
+                self.faults.note(at, Reason::Formatting(ONE_SPACE));
             }
         }
         match word {
@@ -129,23 +132,23 @@ impl Reader<'_, '_> {
             let after = name_end(body, at, true);
             (at..after, after)
         };
-        if name.is_empty() || body.get(after).is_some_and(|byte| !is_blank(*byte)) {
+        if name.is_empty() || body.get(after).is_some_and(|byte| !is_whitespace(*byte)) {
             return Err((after.min(end), Reason::HeaderName));
         }
         Ok((name, after))
     }
 
-    /// The family of that name, unless the name is claimed by another family.
+    /// The family of a name, unless another family claims the name.
     fn header_family(&mut self, what: &'static str, name: Range<usize>) -> Result<usize, (usize, Reason)> {
         let hash = self.seed.name(&self.body[name.clone()]);
         let owner = self.families.owner(self.body, name.clone(), hash, self.syntax);
         if owner.suffix != Suffix::Bare {
-            let family = self.families.drafts()[owner.family].name.clone();
+            let family = self.families.builders()[owner.family].name.clone();
             return Err((name.start, Reason::Claimed(what, owner.suffix, span(family))));
         }
         if self.syntax == Syntax::OpenMetrics {
             self.enter(owner.family, name.start);
-            if self.families.drafts()[owner.family].samples > 0 {
+            if self.families.builders()[owner.family].samples > 0 {
                 self.faults.note(name.start, Reason::LateHeader(what));
             }
         }
@@ -154,43 +157,46 @@ impl Reader<'_, '_> {
 
     fn help(&mut self, name: Range<usize>, text: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        if let (false, Err(wrong)) = (self.utf8, std::str::from_utf8(&body[text..])) {
-            return Err((text + wrong.valid_up_to(), Reason::Encoding));
+        if let (false, Err(error)) = (self.utf8, std::str::from_utf8(&body[text..])) {
+            return Err((text + error.valid_up_to(), Reason::Encoding));
         }
         check_escapes(body, text, self.syntax)?;
         let family = self.header_family("HELP", name.clone())?;
-        let draft = self.families.draft(family);
+        let builder = self.families.builder(family);
         if text < end {
-            if draft.help.is_some() {
+            if builder.help.is_some() {
                 return Err((name.start, Reason::Second("HELP")));
             }
-            draft.help = Some(span(text..end));
+            builder.help = Some(span(text..end));
         }
         Ok(())
     }
 
     fn kind(&mut self, name: Range<usize>, name_end: usize, text: usize, end: usize) -> Result<(), (usize, Reason)> {
         let body = &self.body[..end];
-        let word_len = body[text..].iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1);
+        let word_len = body[text..]
+            .iter()
+            .rposition(|byte| !is_whitespace(*byte))
+            .map_or(0, |last| last + 1);
         let word = text..text + word_len;
         if word.is_empty() {
             return Err((name_end, Reason::NoType));
         }
         if self.syntax == Syntax::Text && (text > name_end + 1 || word.end < end) {
-            self.faults.note(name_end, Reason::TypeBlanks);
+            self.faults.note(name_end, Reason::TypeWhitespace);
         }
-        let Some(kind) = Kind::from_word(&body[word.clone()], self.syntax) else {
+        let Some(kind) = MetricType::from_word(&body[word.clone()], self.syntax) else {
             return Err((word.start, Reason::UnknownType(span(word))));
         };
         let family = self.header_family("TYPE", name.clone())?;
-        let draft = self.families.draft(family);
-        if draft.typed {
+        let builder = self.families.builder(family);
+        if builder.typed {
             return Err((name.start, Reason::Second("TYPE")));
         }
-        if draft.samples > 0 {
+        if builder.samples > 0 {
             return Err((name.start, Reason::LateType));
         }
-        if draft.unit.is_some() && matches!(kind, Kind::Info | Kind::StateSet) {
+        if builder.unit.is_some() && matches!(kind, MetricType::Info | MetricType::StateSet) {
             return Err((word.start, Reason::NoUnit));
         }
         let lost = self
@@ -211,22 +217,22 @@ impl Reader<'_, '_> {
             return Err((text, Reason::Unit));
         }
         let family = self.header_family("UNIT", name.clone())?;
-        let draft = self.families.draft(family);
+        let builder = self.families.builder(family);
         if unit.is_empty() {
             return Ok(());
         }
-        if draft.unit.is_some() {
+        if builder.unit.is_some() {
             return Err((name.start, Reason::Second("UNIT")));
         }
-        if matches!(draft.kind, Kind::Info | Kind::StateSet) {
+        if matches!(builder.kind, MetricType::Info | MetricType::StateSet) {
             return Err((text, Reason::NoUnit));
         }
-        draft.unit = Some(span(text..end));
+        builder.unit = Some(span(text..end));
         Ok(())
     }
 }
 
-/// In the text of a HELP line `\\` and `\n` stand for others; in OpenMetrics `\"` as well.
+/// Checks the escapes of a HELP line: `\\` and `\n`; in OpenMetrics `\"` as well.
 fn check_escapes(body: &[u8], mut at: usize, syntax: Syntax) -> Result<(), (usize, Reason)> {
     while let Some(len) = memchr::memchr(b'\\', &body[at..]) {
         at += len;

@@ -4,33 +4,33 @@ use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::Traits;
+use super::super::family::FamilyFlags;
 use super::super::hash::Seed;
 use super::super::reason::Reason;
 use super::super::span::Span;
-use super::bytes::{Wrong, byte_at, closing_quote, common_prefix, is_blank, name_end, skip_blanks};
-use super::labels::{Cursor, Known};
+use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
+use super::labels::{CachedLabel, Cursor};
 
-/// What a good line holds. Offsets count from the start of the text.
+/// The content of a valid line. Offsets count from the start of the text.
 pub(super) struct Line {
-    /// Whether the name is that of the line before.
+    /// True if the name is that of the previous line.
     pub(super) same_name: bool,
-    /// The identity of the series.
+    /// The hash of the series.
     pub(super) hash: u64,
     pub(super) value: f64,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub(super) timestamp: Range<usize>,
-    pub(super) exemplar: Option<ExemplarSeen>,
-    /// Place and reason of an exemplar that is left out.
-    pub(super) spoiled: Option<Wrong>,
-    pub(super) traits: Traits,
-    /// The end of what counts.
+    pub(super) exemplar: Option<ExemplarInfo>,
+    /// Position and reason of a skipped exemplar.
+    pub(super) dropped_exemplar: Option<ParseError>,
+    pub(super) flags: FamilyFlags,
+    /// End of the sample, without skipped parts.
     pub(super) end: usize,
     /// The newline, or the end of the text.
     pub(super) newline: usize,
 }
 
-/// The identities of the series in a run of good lines.
+/// Iterator over the hashes of the series in a run of valid lines.
 pub(in crate::exposition) struct Hashes<'a> {
     scanner: Scanner<'a>,
     runs: std::slice::Iter<'a, Span>,
@@ -50,7 +50,7 @@ impl<'a> Hashes<'a> {
 }
 
 impl Iterator for Hashes<'_> {
-    /// Where the line starts, and the identity.
+    /// Start of the line, and hash of its series.
     type Item = (usize, u64);
 
     fn next(&mut self) -> Option<(usize, u64)> {
@@ -65,10 +65,10 @@ impl Iterator for Hashes<'_> {
     }
 }
 
-/// What has to be known of an exemplar to judge its line.
+/// Property of an exemplar that matters for its line.
 #[derive(Clone, Copy)]
-pub(super) struct ExemplarSeen {
-    /// Whether its labels are short enough for OpenMetrics.
+pub(super) struct ExemplarInfo {
+    /// True if its labels are short enough for OpenMetrics.
     pub(super) short: bool,
 }
 
@@ -77,20 +77,20 @@ pub(super) struct Scanner<'a> {
     pub(super) body: &'a [u8],
     pub(super) syntax: Syntax,
     pub(super) seed: Seed,
-    /// Whether all of the text is UTF-8, so that nobody needs to look again.
+    /// True if all of the text is UTF-8, so that parts need no check.
     pub(super) utf8: bool,
-    /// The start of the last good line.
+    /// The start of the last valid line.
     pub(super) last: usize,
     /// Its name, without quotes.
     pub(super) name: Range<usize>,
     pub(super) name_hash: u64,
-    pub(super) name_traits: Traits,
-    pub(super) labels: Vec<Known>,
+    pub(super) name_flags: FamilyFlags,
+    pub(super) labels: Vec<CachedLabel>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(body: &'a [u8], syntax: Syntax, utf8: bool, labels: Vec<Known>) -> Self {
-        let name_traits = Traits::NONE;
+    pub(super) fn new(body: &'a [u8], syntax: Syntax, utf8: bool, labels: Vec<CachedLabel>) -> Self {
+        let name_flags = FamilyFlags::NONE;
         Self {
             body,
             syntax,
@@ -99,73 +99,73 @@ impl<'a> Scanner<'a> {
             last: 0,
             name: 0..0,
             name_hash: 0,
-            name_traits,
+            name_flags,
             labels,
         }
     }
 
-    /// Gives back what was lent for the labels.
-    pub(super) fn into_labels(self) -> Vec<Known> {
+    /// Returns the label buffer that was passed to [`Scanner::new`].
+    pub(super) fn into_labels(self) -> Vec<CachedLabel> {
         self.labels
     }
 
-    /// The name of the last good line, without quotes.
+    /// The name of the last valid line, without quotes.
     pub(super) fn name(&self) -> Range<usize> {
         self.name.clone()
     }
 
-    /// The identity of that name.
+    /// The hash of that name.
     pub(super) const fn name_hash(&self) -> u64 {
         self.name_hash
     }
 
-    /// The labels of the last good line.
-    pub(super) fn labels(&self) -> &[Known] {
+    /// The labels of the last valid line.
+    pub(super) fn labels(&self) -> &[CachedLabel] {
         &self.labels
     }
 
     /// The name of one of these labels.
-    pub(super) fn label_name(&self, label: &Known) -> &'a [u8] {
+    pub(super) fn label_name(&self, label: &CachedLabel) -> &'a [u8] {
         let start = self.last + label.start + label.name_skip;
         &self.body[start..start + label.name_len]
     }
 
-    /// Where the value of one of these labels stands, without quotes.
-    pub(super) fn label_value(&self, label: &Known) -> Range<usize> {
+    /// The range of the value of one of these labels, without quotes.
+    pub(super) fn label_value(&self, label: &CachedLabel) -> Range<usize> {
         let start = self.last + label.start;
         start + label.value_skip..start + label.len - 1
     }
 
-    /// Reads the line whose first byte is at `start`. After an error nothing is known of any line.
+    /// Reads the line that starts at `start`. An error clears the cache.
     #[inline]
-    pub(super) fn scan(&mut self, start: usize) -> Result<Line, Wrong> {
+    pub(super) fn scan(&mut self, start: usize) -> Result<Line, ParseError> {
         let (same_name, braces, cursor) = match self.scan_labels(start) {
             Ok(read) => read,
-            Err(wrong) => return self.forget(wrong),
+            Err(error) => return self.forget(error),
         };
         match self.tail(same_name, braces, &cursor) {
             Ok(line) => Ok(line),
-            Err(wrong) => self.forget(wrong),
+            Err(error) => self.forget(error),
         }
     }
 
     #[cold]
-    fn forget(&mut self, wrong: Wrong) -> Result<Line, Wrong> {
+    fn forget(&mut self, error: ParseError) -> Result<Line, ParseError> {
         self.labels.clear();
         self.name = 0..0;
-        Err(wrong)
+        Err(error)
     }
 
     /// Reads name and labels.
     #[inline]
-    fn scan_labels(&mut self, start: usize) -> Result<(bool, bool, Cursor), Wrong> {
+    fn scan_labels(&mut self, start: usize) -> Result<(bool, bool, Cursor), ParseError> {
         let body = self.body;
-        let mut agrees_up_to = start;
+        let mut equal_until = start;
         let mut head = None;
         if let Some(first) = self.labels.first() {
-            agrees_up_to += common_prefix(&body[start..], &body[self.last..]);
-            // Beyond the first byte of the first label: only then it cannot be a blank.
-            if agrees_up_to > start + first.start {
+            equal_until += common_prefix(&body[start..], &body[self.last..]);
+            // Beyond the first byte of the first label: only then that byte cannot be whitespace.
+            if equal_until > start + first.start {
                 let name = self.name.start - self.last + start;
                 self.name = name..name + self.name.len();
                 head = Some((true, true, self.cursor(start + first.start)));
@@ -176,7 +176,7 @@ impl<'a> Scanner<'a> {
             None => self.new_head(start)?,
         };
         if braces {
-            self.read_labels(start, agrees_up_to, &mut cursor)?;
+            self.read_labels(start, equal_until, &mut cursor)?;
         }
         self.labels.truncate(cursor.count);
         self.last = start;
@@ -188,16 +188,16 @@ impl<'a> Scanner<'a> {
             at,
             count: 0,
             labels: 0,
-            traits: Traits::NONE,
-            gap: Traits::NONE,
-            names_stand: true,
+            flags: FamilyFlags::NONE,
+            gap: FamilyFlags::NONE,
+            same_names: true,
         }
     }
 
-    fn new_head(&mut self, start: usize) -> Result<(bool, bool, Cursor), Wrong> {
+    fn new_head(&mut self, start: usize) -> Result<(bool, bool, Cursor), ParseError> {
         let body = self.body;
         let end = name_end(body, start, true);
-        let mut at = skip_blanks(body, end);
+        let mut at = skip_whitespace(body, end);
         let byte = byte_at(body, at);
         if byte != b'{' && end == start {
             return Err((start, Reason::NameStart(byte_at(body, start))));
@@ -212,19 +212,19 @@ impl<'a> Scanner<'a> {
                 },
             ));
         }
-        let mut traits = if byte == b'{' && at > end {
-            Traits::RESPELL_OPENMETRICS
+        let mut flags = if byte == b'{' && at > end {
+            FamilyFlags::REFORMAT_OPENMETRICS
         } else {
-            Traits::NONE
+            FamilyFlags::NONE
         };
         let mut name = start..end;
         if byte == b'{' {
-            at = skip_blanks(body, at + 1);
+            at = skip_whitespace(body, at + 1);
             if body[at - 1] != b'{' {
-                traits |= Traits::RESPELL_OPENMETRICS;
+                flags |= FamilyFlags::REFORMAT_OPENMETRICS;
             }
             if end == start {
-                (name, at) = self.quoted_name(at, &mut traits)?;
+                (name, at) = self.quoted_name(at, &mut flags)?;
             }
         }
         let same = body[name.clone()] == body[self.name.clone()];
@@ -232,12 +232,12 @@ impl<'a> Scanner<'a> {
             self.name_hash = self.seed.name(&body[name.clone()]);
         }
         self.name = name;
-        self.name_traits = traits;
+        self.name_flags = flags;
         Ok((same, byte == b'{', self.cursor(at)))
     }
 
     /// Reads a metric name inside the braces, and the comma after it.
-    fn quoted_name(&self, at: usize, traits: &mut Traits) -> Result<(Range<usize>, usize), Wrong> {
+    fn quoted_name(&self, at: usize, flags: &mut FamilyFlags) -> Result<(Range<usize>, usize), ParseError> {
         let body = self.body;
         if byte_at(body, at) != b'"' {
             return Err((at, Reason::NameStart(byte_at(body, at))));
@@ -247,36 +247,37 @@ impl<'a> Scanner<'a> {
         if end == at + 1 {
             return Err((at, Reason::EmptyName));
         }
-        *traits |= Traits::QUOTED;
-        let mut next = skip_blanks(body, end + 1);
+        *flags |= FamilyFlags::QUOTED;
+        let mut next = skip_whitespace(body, end + 1);
         match byte_at(body, next) {
             b'}' => {}
-            b',' => next = skip_blanks(body, next + 1),
+            b',' => next = skip_whitespace(body, next + 1),
             byte => return Err((next, Reason::NoComma(byte))),
         }
-        if body[end + 1..next].iter().any(|byte| is_blank(*byte)) || body[next - 1] == b',' && byte_at(body, next) == b'}' {
-            *traits |= Traits::RESPELL_OPENMETRICS;
+        if body[end + 1..next].iter().any(|byte| is_whitespace(*byte)) || body[next - 1] == b',' && byte_at(body, next) == b'}' {
+            *flags |= FamilyFlags::REFORMAT_OPENMETRICS;
         }
         Ok((at + 1..end, next))
     }
 
-    /// Refuses a quoted name that is not UTF-8 or holds a NUL. Values may hold one; in a name Prometheus refuses the whole text for it.
-    pub(super) fn check_name(&self, name: Range<usize>) -> Result<(), Wrong> {
+    /// Refuses a quoted name that is not UTF-8 or contains a NUL. Values may contain one; for a NUL in a name Prometheus refuses the
+    /// whole text.
+    pub(super) fn check_name(&self, name: Range<usize>) -> Result<(), ParseError> {
         match memchr::memchr(0, &self.body[name.clone()]) {
             Some(len) => Err((name.start + len, Reason::Nul)),
             None => self.check_text(name),
         }
     }
 
-    /// Refuses what is not UTF-8.
+    /// Refuses text that is not UTF-8.
     #[inline]
-    pub(super) fn check_text(&self, text: Range<usize>) -> Result<(), Wrong> {
+    pub(super) fn check_text(&self, text: Range<usize>) -> Result<(), ParseError> {
         if self.utf8 {
             return Ok(());
         }
         match std::str::from_utf8(&self.body[text.clone()]) {
             Ok(_) => Ok(()),
-            Err(wrong) => Err((text.start + wrong.valid_up_to(), Reason::Encoding)),
+            Err(error) => Err((text.start + error.valid_up_to(), Reason::Encoding)),
         }
     }
 }

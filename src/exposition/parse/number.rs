@@ -8,7 +8,7 @@ const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Digits that always fit into 64 bits.
+/// Number of decimal digits that always fit into 64 bits.
 const MAX_DIGITS: usize = 19;
 
 /// Whole numbers up to here are exact as doubles.
@@ -17,15 +17,15 @@ const MAX_EXACT: u64 = 1 << 53;
 /// A number at the start of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Number {
-    /// How many bytes it has.
+    /// Length in bytes.
     pub(super) len: usize,
-    /// Its value, or one that is a few units in the last place off where `exact` is not set.
+    /// The value; without `exact` it may be off by a few units in the last place.
     pub(super) value: f64,
     exact: bool,
 }
 
 impl Number {
-    /// The number that `text` starts with. What follows it is not looked at, so a caller checks that nothing odd does.
+    /// Parses the number at the start of `text`. The caller checks the bytes after it.
     #[inline]
     pub(super) fn at_start(text: &[u8]) -> Option<Self> {
         // Most numbers are a few digits, some with a point, and nothing else.
@@ -92,7 +92,7 @@ impl Number {
         simple.or_else(|| Self::slow(&text[..len]))
     }
 
-    /// Everything that is not small and simple; the standard library reads the very same grammar.
+    /// Parses all other numbers with the standard library, which has the same grammar.
     fn slow(token: &[u8]) -> Option<Self> {
         let value: f64 = std::str::from_utf8(token).ok()?.parse().ok()?;
         value.is_finite().then_some(Self {
@@ -129,7 +129,7 @@ impl Number {
         })
     }
 
-    /// The number that `text` is, from its first to its last byte, with its exact value.
+    /// Parses all of `text` as a number, with its exact value.
     #[inline]
     pub(super) fn whole(text: &[u8]) -> Option<Self> {
         let number = Self::at_start(text).filter(|number| number.len == text.len())?;
@@ -143,16 +143,16 @@ struct Digits<'a> {
     text: &'a [u8],
     at: usize,
     digits: u64,
-    /// How many of `digits` count.
+    /// Number of significant digits in `digits`.
     significant: usize,
-    /// Whether there were more than [`MAX_DIGITS`].
+    /// True if there were more than [`MAX_DIGITS`] digits.
     dropped: bool,
     power: i64,
     in_fraction: bool,
 }
 
 impl Digits<'_> {
-    /// Reads digits and says how many there were.
+    /// Reads digits and returns their number.
     fn run(&mut self) -> usize {
         let start = self.at;
         while let Some(byte @ b'0'..=b'9') = self.text.get(self.at) {
@@ -168,7 +168,7 @@ impl Digits<'_> {
         self.at - start
     }
 
-    /// Reads an exponent if there is one; nothing where it has no digits.
+    /// Reads an exponent, 0 if there is none; `None` if it has no digits.
     fn exponent(&mut self) -> Option<i64> {
         if !matches!(self.text.get(self.at), Some(b'e' | b'E')) {
             return Some(0);

@@ -1,11 +1,11 @@
-//! What is wrong with a text, gathered while it is read: offsets and reasons first, lines, columns and sentences for the kept ones last.
+//! Collection of problems while a text is parsed: offsets and reasons at first; lines, columns and messages only for the kept ones.
 
 use std::borrow::Cow;
 
 use super::super::reason::{Reason, Severity};
 use super::narrow;
 
-/// Gathers faults, and in strict reading notes: what costs nothing here but would elsewhere.
+/// Collects faults, and in strict mode also notes: problems that this program accepts but other parsers do not.
 pub(in crate::exposition) struct Report {
     strict: bool,
     limit: usize,
@@ -15,20 +15,20 @@ pub(in crate::exposition) struct Report {
     warnings: u64,
     errors: u64,
     kept: Vec<(u32, Reason)>,
-    said: Vec<Reason>,
+    reported_once: Vec<Reason>,
 }
 
-/// A place in a text as people count.
-pub(in crate::exposition) struct Told {
+/// A problem with its line, column and message.
+pub(in crate::exposition) struct Diagnostic {
     pub(in crate::exposition) offset: u32,
     pub(in crate::exposition) line: u32,
     pub(in crate::exposition) column: u32,
     pub(in crate::exposition) reason: Reason,
-    pub(in crate::exposition) sentence: Cow<'static, str>,
+    pub(in crate::exposition) message: Cow<'static, str>,
 }
 
 impl Report {
-    /// For faults alone, of which the first `limit` are kept.
+    /// A report of faults only, of which the first `limit` are kept.
     pub(in crate::exposition) const fn of_faults(limit: usize) -> Self {
         Self {
             strict: false,
@@ -39,11 +39,11 @@ impl Report {
             warnings: 0,
             errors: 0,
             kept: Vec::new(),
-            said: Vec::new(),
+            reported_once: Vec::new(),
         }
     }
 
-    /// For faults and notes, of which the first `limit` are kept.
+    /// A report of faults and notes, of which the first `limit` are kept.
     pub(in crate::exposition) const fn strict(limit: usize) -> Self {
         Self {
             strict: true,
@@ -54,45 +54,45 @@ impl Report {
             warnings: 0,
             errors: 0,
             kept: Vec::new(),
-            said: Vec::new(),
+            reported_once: Vec::new(),
         }
     }
 
-    /// Number of exemplars that are left out although their samples are kept.
+    /// Number of skipped exemplars.
     pub(in crate::exposition) const fn exemplars(&self) -> u64 {
         self.exemplars
     }
 
-    /// The first exemplar that is left out.
-    pub(in crate::exposition) fn first_exemplar(&self, body: &[u8]) -> Option<Told> {
-        self.first_exemplar.map(|(at, reason)| Teller::new(body).tell(at, reason))
+    /// The first skipped exemplar.
+    pub(in crate::exposition) fn first_exemplar(&self, body: &[u8]) -> Option<Diagnostic> {
+        self.first_exemplar.map(|(at, reason)| Locator::new(body).locate(at, reason))
     }
 
-    /// How many faults there were.
+    /// Number of faults.
     pub(in crate::exposition) const fn faults(&self) -> u64 {
         self.faults
     }
 
-    /// How many errors and warnings there were: faults are errors, notes what their reasons say.
+    /// Number of errors and warnings: faults are errors; the severity of a note depends on its reason.
     pub(in crate::exposition) const fn counts(&self) -> (u64, u64) {
         (self.faults + self.errors, self.warnings)
     }
 
-    /// Something that costs a line.
+    /// Reports a fault: a line is skipped.
     #[cold]
     pub(super) fn fault(&mut self, at: usize, reason: Reason) {
         self.faults += 1;
         self.keep(at, reason);
     }
 
-    /// A fault that is worth saying once for a text.
+    /// Reports a fault once per text.
     pub(super) fn fault_once(&mut self, at: usize, reason: Reason) {
         if self.first_time(reason) {
             self.fault(at, reason);
         }
     }
 
-    /// Something that costs the exemplar of a sample, not the sample.
+    /// Reports a skipped exemplar.
     #[cold]
     pub(super) fn exemplar(&mut self, at: usize, reason: Reason) {
         self.exemplars += 1;
@@ -100,7 +100,7 @@ impl Report {
         self.note(at, reason);
     }
 
-    /// Something that costs nothing here.
+    /// Reports a problem that this program accepts.
     #[cold]
     pub(in crate::exposition) fn note(&mut self, at: usize, reason: Reason) {
         if self.strict {
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    /// A note that is worth saying once for a text.
+    /// Reports a note once per text.
     #[cold]
     pub(super) fn note_once(&mut self, at: usize, reason: Reason) {
         if self.strict && self.first_time(reason) {
@@ -121,9 +121,9 @@ impl Report {
     }
 
     fn first_time(&mut self, reason: Reason) -> bool {
-        let first = !self.said.contains(&reason);
+        let first = !self.reported_once.contains(&reason);
         if first {
-            self.said.push(reason);
+            self.reported_once.push(reason);
         }
         first
     }
@@ -134,39 +134,39 @@ impl Report {
         }
     }
 
-    /// What was kept, in the order of the text, with lines and columns.
-    pub(in crate::exposition) fn tell(mut self, body: &[u8]) -> Vec<Told> {
+    /// The kept problems, in the order of the text, with lines and columns.
+    pub(in crate::exposition) fn into_diagnostics(mut self, body: &[u8]) -> Vec<Diagnostic> {
         self.kept.sort_by_key(|(at, _)| *at);
-        let mut teller = Teller::new(body);
-        self.kept.into_iter().map(|(at, reason)| teller.tell(at, reason)).collect()
+        let mut locator = Locator::new(body);
+        self.kept.into_iter().map(|(at, reason)| locator.locate(at, reason)).collect()
     }
 }
 
-/// Finds the lines and columns of offsets that come in order.
-struct Teller<'a> {
+/// Finds the lines and columns of ascending offsets.
+struct Locator<'a> {
     body: &'a [u8],
     line: u32,
     counted: usize,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Locator<'a> {
     const fn new(body: &'a [u8]) -> Self {
         Self { body, line: 1, counted: 0 }
     }
 
-    fn tell(&mut self, offset: u32, reason: Reason) -> Told {
+    fn locate(&mut self, offset: u32, reason: Reason) -> Diagnostic {
         let body = self.body;
         let at = (offset as usize).min(body.len());
         self.line += newlines(&body[self.counted..at]);
         self.counted = at;
         let start = memchr::memrchr(b'\n', &body[..at]).map_or(0, |newline| newline + 1);
-        let sentence = reason.tell(body, |at| 1 + newlines(&body[..at as usize]));
-        Told {
+        let message = reason.message(body, |at| 1 + newlines(&body[..at as usize]));
+        Diagnostic {
             offset,
             line: self.line,
             column: 1 + characters(&body[start..at]),
             reason,
-            sentence,
+            message,
         }
     }
 }
@@ -175,7 +175,7 @@ fn newlines(text: &[u8]) -> u32 {
     narrow(memchr::memchr_iter(b'\n', text).count())
 }
 
-/// Characters of UTF-8; of other bytes, those that could start one.
+/// Number of UTF-8 characters; in other text, the bytes that could start one.
 pub(super) fn characters(text: &[u8]) -> u32 {
     narrow(text.iter().filter(|byte| *byte & 0xc0 != 0x80).count())
 }

@@ -1,24 +1,24 @@
-//! What reading needs besides the text, kept for the next text on the same thread, so that reading allocates little but its result.
+//! Working memory of the parser, kept per thread, so that parsing allocates little more than its result.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::conformance::Groups;
 use super::families::Families;
-use super::labels::Known;
-use super::shape::Groups;
+use super::labels::CachedLabel;
 use super::table::Table;
 
-/// The most runs that room is kept for; only badly sorted texts have more than one a family.
+/// Capacity for runs that is kept from one text to the next; only interleaved texts have more than one run per family.
 const KEPT_RUNS: usize = 16_384;
 
-/// The working memory of one thread: at most some 3 MiB between two texts.
+/// Working memory of one thread: at most about 3 MiB between two texts.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) families: Families,
     pub(super) groups: Groups,
     pub(super) series: Table,
     pub(super) runs: Vec<(usize, Range<usize>)>,
-    pub(super) labels: Vec<Known>,
+    pub(super) labels: Vec<CachedLabel>,
 }
 
 thread_local! {
@@ -26,7 +26,7 @@ thread_local! {
 }
 
 impl Scratch {
-    /// Lends this thread's.
+    /// Calls `work` with this thread's working memory.
     pub(super) fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
         SCRATCH.with_borrow_mut(|scratch| {
             let result = work(scratch);
@@ -35,7 +35,7 @@ impl Scratch {
         })
     }
 
-    /// Empties all, for a text of so many bytes.
+    /// Clears everything for a text of `bytes` bytes.
     pub(super) fn reset(&mut self, bytes: usize) {
         self.families.reset();
         self.groups.reset();
@@ -44,7 +44,7 @@ impl Scratch {
         self.labels.clear();
     }
 
-    /// Gives back what only a huge text needed.
+    /// Frees capacity that only a huge text needed.
     fn trim(&mut self) {
         self.families.trim();
         self.groups.trim();

@@ -1,15 +1,15 @@
-//! A set of hashes with a place for each: open addressing, eight bytes a slot, nothing else.
+//! Hash table with open addressing and eight bytes per slot.
 
-/// The fewest slots, and the most that are laid out before anything is known of the text.
+/// Range of the initial number of slots.
 const FIRST_SLOTS: std::ops::RangeInclusive<usize> = 64..=65_536;
 
-/// How many bytes of text a series has at least, usually; it only sizes the first layout.
+/// Bytes of text that a series usually has at least; only used for the initial size.
 const BYTES_A_SERIES: usize = 128;
 
-/// The most slots that are kept for the next text (1 MiB): what one huge body needed is given back.
+/// Slots that are kept for the next text (1 MiB); the memory of one huge body is freed.
 const KEPT_SLOTS: usize = 1 << 17;
 
-/// Maps hashes to values below [`u32::MAX`]. The upper half of a hash is kept in the slot, so growing needs no hashing.
+/// Maps hashes to values below [`u32::MAX`]. A slot keeps the upper half of its hash, so growing needs no hashing.
 #[derive(Default)]
 pub(super) struct Table {
     slots: Vec<u64>,
@@ -18,7 +18,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Empties it, for a text of so many bytes.
+    /// Clears the table for a text of `bytes` bytes.
     pub(super) fn reset(&mut self, bytes: usize) {
         let slots = (bytes / BYTES_A_SERIES)
             .next_power_of_two()
@@ -27,7 +27,7 @@ impl Table {
         self.lay_out(slots);
     }
 
-    /// Gives back what only a huge text needed.
+    /// Frees capacity that only a huge text needed.
     pub(super) fn trim(&mut self) {
         self.slots.clear();
         self.slots.shrink_to(KEPT_SLOTS);
@@ -39,7 +39,7 @@ impl Table {
         self.used = 0;
     }
 
-    /// The value that stands at `hash` and pleases `same`; where there is none, `value` is put there.
+    /// The value at `hash` that satisfies `same`; if there is none, inserts `value`.
     #[inline]
     pub(super) fn find_or_insert(&mut self, hash: u64, value: u32, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         if self.used * 4 >= self.slots.len() * 3 {
@@ -63,7 +63,7 @@ impl Table {
         }
     }
 
-    /// The value that stands at `hash` and pleases `same`.
+    /// The value at `hash` that satisfies `same`.
     pub(super) fn find(&self, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = self.home(hash);

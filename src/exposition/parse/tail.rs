@@ -1,28 +1,28 @@
-//! What follows the labels of a sample line: value, timestamp, exemplar.
+//! The rest of a sample line after its labels: value, timestamp, exemplar.
 
 use std::ops::Range;
 
 use crate::model::Syntax;
 
-use super::super::family::Traits;
+use super::super::family::FamilyFlags;
 use super::super::reason::Reason;
 use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
-use super::bytes::{Wrong, byte_at, is_blank, skip_blanks};
+use super::bytes::{ParseError, byte_at, is_whitespace, skip_whitespace};
 use super::labels::{Cursor, MAX_LABELS, separator};
-use super::line::{ExemplarSeen, Line, Scanner};
+use super::line::{ExemplarInfo, Line, Scanner};
 use super::number::Number;
 use super::span;
 
-/// Timestamps in seconds must leave room for milliseconds in 64 bits.
+/// The largest timestamp in seconds that fits into 64 bits as milliseconds.
 const MAX_SECONDS: f64 = 9.2e15;
 
 impl Scanner<'_> {
-    /// Reads what follows the name or the labels.
+    /// Reads the line after the name or the labels.
     #[inline]
-    pub(super) fn tail(&self, same_name: bool, braces: bool, cursor: &Cursor) -> Result<Line, Wrong> {
+    pub(super) fn tail(&self, same_name: bool, braces: bool, cursor: &Cursor) -> Result<Line, ParseError> {
         let body = self.body;
         let gap = if braces { cursor.at } else { self.name.end };
-        let value_at = skip_blanks(body, cursor.at);
+        let value_at = skip_whitespace(body, cursor.at);
         let value = self.number(value_at)?;
         let end = value_at + value.len;
         let mut line = Line {
@@ -31,8 +31,8 @@ impl Scanner<'_> {
             value: value.value,
             timestamp: 0..0,
             exemplar: None,
-            spoiled: None,
-            traits: self.name_traits | cursor.traits | gap_traits(body, gap..value_at),
+            dropped_exemplar: None,
+            flags: self.name_flags | cursor.flags | gap_flags(body, gap..value_at),
             end,
             newline: end,
         };
@@ -42,9 +42,9 @@ impl Scanner<'_> {
         Ok(line)
     }
 
-    /// The number at `at`, which must end with its word.
+    /// Reads the number at `at`, which must be followed by whitespace or the end of the line.
     #[inline]
-    fn number(&self, at: usize) -> Result<Number, Wrong> {
+    fn number(&self, at: usize) -> Result<Number, ParseError> {
         let body = self.body;
         let number = Number::at_start(body.get(at..).unwrap_or_default());
         match number {
@@ -55,7 +55,7 @@ impl Scanner<'_> {
     }
 
     #[cold]
-    fn no_number(&self, at: usize) -> Wrong {
+    fn no_number(&self, at: usize) -> ParseError {
         let word = self.word(at);
         (
             at,
@@ -67,7 +67,7 @@ impl Scanner<'_> {
         )
     }
 
-    /// Where the newline is, if nothing but it (and a carriage return) stands at `at`.
+    /// Offset of the newline if the line ends at `at`, with or without a carriage return.
     #[inline]
     fn newline_at(&self, at: usize) -> Option<usize> {
         match byte_at(self.body, at) {
@@ -77,7 +77,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether the line ends at `at`; if so it is told.
+    /// Returns true if the line ends at `at`, and then sets its newline.
     #[inline]
     fn ends(&self, line: &mut Line, at: usize) -> bool {
         let newline = self.newline_at(at);
@@ -85,10 +85,10 @@ impl Scanner<'_> {
         newline.is_some()
     }
 
-    /// The bytes from `at` up to a blank or the end of the line.
+    /// The bytes from `at` up to whitespace or the end of the line.
     fn word(&self, at: usize) -> Range<usize> {
         let mut end = at;
-        while !is_blank(byte_at(self.body, end)) && self.newline_at(end).is_none() {
+        while !is_whitespace(byte_at(self.body, end)) && self.newline_at(end).is_none() {
             end += 1;
         }
         at..end
@@ -96,52 +96,54 @@ impl Scanner<'_> {
 
     /// Reads timestamp and exemplar.
     #[inline(never)]
-    fn beyond_value(&self, line: &mut Line) -> Result<(), Wrong> {
+    fn beyond_value(&self, line: &mut Line) -> Result<(), ParseError> {
         let body = self.body;
-        let mut at = skip_blanks(body, line.end);
+        let mut at = skip_whitespace(body, line.end);
         if self.ends(line, at) {
             return Ok(());
         }
         if byte_at(body, at) != b'#' {
-            line.traits |= gap_traits(body, line.end..at);
+            line.flags |= gap_flags(body, line.end..at);
             line.timestamp = self.timestamp(at)?;
             line.end = line.timestamp.end;
-            line.traits |= match self.syntax {
-                Syntax::Text => Traits::TIMESTAMPS | Traits::RESPELL_OPENMETRICS,
-                Syntax::OpenMetrics => Traits::TIMESTAMPS | Traits::RESPELL_TEXT,
+            line.flags |= match self.syntax {
+                Syntax::Text => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_OPENMETRICS,
+                Syntax::OpenMetrics => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT,
             };
-            at = skip_blanks(body, line.end);
+            at = skip_whitespace(body, line.end);
             if self.ends(line, at) {
                 return Ok(());
             }
         }
         match (byte_at(body, at), self.syntax) {
             (b'#', Syntax::OpenMetrics) => self.exemplar(at, line),
-            // Anything else behind the hash may be the next line, joined to this one.
-            (b'#', Syntax::Text) if byte_at(body, skip_blanks(body, at + 1)) == b'{' => self.spoil(line, (at, Reason::ExemplarInText)),
+            // Anything else after the hash may be the next line, joined to this one.
+            (b'#', Syntax::Text) if byte_at(body, skip_whitespace(body, at + 1)) == b'{' => {
+                self.drop_exemplar(line, (at, Reason::ExemplarInText))
+            }
             (b'#', Syntax::Text) => return Err((at, Reason::TrailingComment)),
             _ => return Err((at, Reason::Trailing)),
         }
         Ok(())
     }
 
-    /// Reads an exemplar, whose `#` stands at `at`, up to the end of the line. What is wrong with it costs the sample nothing.
+    /// Reads the exemplar that starts with the `#` at `at`, up to the end of the line. A faulty exemplar is skipped and its sample kept.
     fn exemplar(&self, at: usize, line: &mut Line) {
-        let (traits, end) = (line.traits, line.end);
-        if let Err(wrong) = self.read_exemplar(at, line) {
-            (line.traits, line.end, line.exemplar) = (traits, end, None);
-            self.spoil(line, wrong);
+        let (flags, end) = (line.flags, line.end);
+        if let Err(error) = self.read_exemplar(at, line) {
+            (line.flags, line.end, line.exemplar) = (flags, end, None);
+            self.drop_exemplar(line, error);
         }
     }
 
-    /// Leaves out all that follows the sample.
+    /// Skips the rest of the line after the sample.
     #[cold]
-    fn spoil(&self, line: &mut Line, wrong: Wrong) {
-        line.spoiled = Some(wrong);
+    fn drop_exemplar(&self, line: &mut Line, error: ParseError) {
+        line.dropped_exemplar = Some(error);
         line.newline = memchr::memchr(b'\n', &self.body[line.end..]).map_or(self.body.len(), |len| line.end + len);
     }
 
-    fn timestamp(&self, at: usize) -> Result<Range<usize>, Wrong> {
+    fn timestamp(&self, at: usize) -> Result<Range<usize>, ParseError> {
         let word = self.word(at);
         let text = &self.body[word.clone()];
         let fine = match self.syntax {
@@ -151,32 +153,32 @@ impl Scanner<'_> {
         if fine { Ok(word) } else { Err((at, Reason::Timestamp(span(word)))) }
     }
 
-    fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), Wrong> {
+    fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), ParseError> {
         let body = self.body;
-        line.traits |= Traits::EXEMPLARS | Traits::RESPELL_TEXT | gap_traits(body, line.end..at);
-        let brace = skip_blanks(body, at + 1);
+        line.flags |= FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_TEXT | gap_flags(body, line.end..at);
+        let brace = skip_whitespace(body, at + 1);
         if byte_at(body, brace) != b'{' {
             return Err((brace, Reason::Exemplar));
         }
         let (end, chars) = self.exemplar_labels(brace + 1, line)?;
-        let value_at = skip_blanks(body, end);
+        let value_at = skip_whitespace(body, end);
         let value = self.number(value_at)?;
-        line.traits |= gap_traits(body, at + 1..brace) | gap_traits(body, end..value_at);
-        line.exemplar = Some(ExemplarSeen {
+        line.flags |= gap_flags(body, at + 1..brace) | gap_flags(body, end..value_at);
+        line.exemplar = Some(ExemplarInfo {
             short: chars <= MAX_EXEMPLAR_CHARS,
         });
         line.end = value_at + value.len;
-        let mut next = skip_blanks(body, line.end);
+        let mut next = skip_whitespace(body, line.end);
         if self.ends(line, next) {
             return Ok(());
         }
-        line.traits |= gap_traits(body, line.end..next);
+        line.flags |= gap_flags(body, line.end..next);
         let word = self.word(next);
         if !is_seconds(&body[word.clone()]) {
             return Err((next, Reason::Timestamp(span(word))));
         }
         line.end = word.end;
-        next = skip_blanks(body, line.end);
+        next = skip_whitespace(body, line.end);
         if self.ends(line, next) {
             Ok(())
         } else {
@@ -184,23 +186,23 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads an exemplar's labels from behind the opening brace to behind the closing one, and counts their characters.
-    fn exemplar_labels(&self, start: usize, line: &mut Line) -> Result<(usize, usize), Wrong> {
+    /// Reads an exemplar's labels up to and including the closing brace, and counts their characters.
+    fn exemplar_labels(&self, start: usize, line: &mut Line) -> Result<(usize, usize), ParseError> {
         let body = self.body;
         let mut cursor = Cursor {
-            at: skip_blanks(body, start),
+            at: skip_whitespace(body, start),
             count: 0,
             labels: 0,
-            traits: Traits::NONE,
-            gap: Traits::NONE,
-            names_stand: false,
+            flags: FamilyFlags::NONE,
+            gap: FamilyFlags::NONE,
+            same_names: false,
         };
         let mut chars = 0;
         if byte_at(body, cursor.at) == b'}' {
             return Ok((cursor.at + 1, 0));
         }
         if cursor.at > start {
-            cursor.traits |= Traits::RESPELL_OPENMETRICS;
+            cursor.flags |= FamilyFlags::REFORMAT_OPENMETRICS;
         }
         loop {
             if cursor.count == MAX_LABELS {
@@ -215,30 +217,30 @@ impl Scanner<'_> {
                 return Err((cursor.at, Reason::TwiceLabel(span(label.name))));
             }
             chars += unescaped_chars(name) + unescaped_chars(&body[label.value]);
-            cursor.traits |= label.traits;
+            cursor.flags |= label.flags;
             cursor.at = label.end;
             cursor.count += 1;
             let more = separator(body, &mut cursor)?;
             if !more {
-                line.traits |= cursor.traits;
+                line.flags |= cursor.flags;
                 return Ok((cursor.at, chars));
             }
-            cursor.traits |= cursor.gap;
+            cursor.flags |= cursor.gap;
         }
     }
 }
 
-/// OpenMetrics wants exactly one space between the parts of a line.
+/// The flags of a gap: OpenMetrics requires exactly one space between the parts of a line.
 #[inline]
-fn gap_traits(body: &[u8], gap: Range<usize>) -> Traits {
+fn gap_flags(body: &[u8], gap: Range<usize>) -> FamilyFlags {
     if gap.len() == 1 && byte_at(body, gap.start) == b' ' {
-        Traits::NONE
+        FamilyFlags::NONE
     } else {
-        Traits::RESPELL_OPENMETRICS
+        FamilyFlags::REFORMAT_OPENMETRICS
     }
 }
 
-/// Prometheus takes digits only, and no more milliseconds than 64 bits with a sign can hold.
+/// Checks a timestamp in milliseconds: Prometheus accepts only digits, and only values that fit into a signed 64-bit integer.
 fn is_millis(text: &[u8]) -> bool {
     let digits = text.iter().all(u8::is_ascii_digit);
     digits && std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::exposition::{Exposition, Family, Kind, Suffix, Traits};
+use crate::exposition::{Exposition, Family, FamilyFlags, MetricType, Suffix};
 use crate::model::Syntax;
 
 fn text(text: &str) -> Exposition {
@@ -17,7 +17,7 @@ fn string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn names(of: &Exposition) -> Vec<(String, Kind, u32)> {
+fn names(of: &Exposition) -> Vec<(String, MetricType, u32)> {
     of.families()
         .iter()
         .map(|it| (string(of.text(it.name)), it.kind, it.samples))
@@ -48,16 +48,19 @@ fn a_family_is_one_run() {
     assert_eq!(runs(&it, family), ["foo{a=\"b\"} 1\nfoo{a=\"c\"} 2"]);
     assert_eq!(
         (string(it.text(family.help.unwrap())), family.kind),
-        ("Some \\\\ help.".into(), Kind::Gauge)
+        ("Some \\\\ help.".into(), MetricType::Gauge)
     );
-    assert_eq!((family.traits, it.series()), (Traits::BARE, 2));
+    assert_eq!((family.flags, it.series()), (FamilyFlags::BARE, 2));
     assert!(it.faults().is_empty());
 }
 
 #[test]
 fn families_are_made_whole() {
     let it = text("foo 1\nbar 1\nfoo{a=\"b\"} 1\n\nfoo{a=\"c\"} 1\n# comment\nbar{x=\"y\"} 2");
-    assert_eq!(names(&it), [("foo".into(), Kind::Unknown, 3), ("bar".into(), Kind::Unknown, 2)]);
+    assert_eq!(
+        names(&it),
+        [("foo".into(), MetricType::Unknown, 3), ("bar".into(), MetricType::Unknown, 2)]
+    );
     assert_eq!(runs(&it, &it.families()[0]), ["foo 1", "foo{a=\"b\"} 1", "foo{a=\"c\"} 1"]);
     assert_eq!(runs(&it, &it.families()[1]), ["bar 1", "bar{x=\"y\"} 2"]);
     assert!(it.faults().is_empty());
@@ -71,13 +74,16 @@ fn a_histogram_owns_its_samples() {
     ));
     assert_eq!(
         names(&it),
-        [("h".into(), Kind::Histogram, 5), ("h_sum_total".into(), Kind::Unknown, 1)]
+        [
+            ("h".into(), MetricType::Histogram, 5),
+            ("h_sum_total".into(), MetricType::Unknown, 1)
+        ]
     );
     assert_eq!(
         faults(&it),
         [
-            "6:8 TYPE line for “h_count”, which belongs to the metric “h”",
-            "8:8 HELP line for “h_sum”, which belongs to the metric “h”"
+            "line 6, column 8: TYPE line for \"h_count\", which belongs to the metric \"h\"",
+            "line 8, column 8: HELP line for \"h_sum\", which belongs to the metric \"h\""
         ]
     );
 }
@@ -87,12 +93,15 @@ fn a_type_cannot_take_names_of_others() {
     let it = text("h_count 1\n# TYPE h histogram\nh_bucket{le=\"x\"} 1\n");
     assert_eq!(
         faults(&it),
-        ["2:8 “h” cannot have this type, because “h_count” is a metric of its own already"]
+        ["line 2, column 8: \"h\" cannot have this type, because \"h_count\" is already a metric of its own"]
     );
-    assert_eq!(it.families().iter().map(|it| it.kind).collect::<Vec<_>>(), [Kind::Unknown; 3]);
+    assert_eq!(it.families().iter().map(|it| it.kind).collect::<Vec<_>>(), [MetricType::Unknown; 3]);
     let it = text("# HELP h_count x\n# TYPE h histogram\nh_count 1\n");
-    assert_eq!(names(&it), [("h".into(), Kind::Histogram, 1)]);
-    assert_eq!(faults(&it), ["1:16 HELP line for “h_count”, which belongs to the metric “h”"]);
+    assert_eq!(names(&it), [("h".into(), MetricType::Histogram, 1)]);
+    assert_eq!(
+        faults(&it),
+        ["line 1, column 16: HELP line for \"h_count\", which belongs to the metric \"h\""]
+    );
 }
 
 #[test]
@@ -101,55 +110,63 @@ fn first_headers_stand() {
     assert_eq!(
         faults(&it),
         [
-            "2:8 second HELP line for the same metric",
-            "4:8 second TYPE line for the same metric",
-            "7:8 TYPE line after samples of the same metric"
+            "line 2, column 8: second HELP line for the same metric",
+            "line 4, column 8: second TYPE line for the same metric",
+            "line 7, column 8: TYPE line after samples of the same metric"
         ]
     );
-    assert_eq!(names(&it), [("a".into(), Kind::Gauge, 1), ("b".into(), Kind::Unknown, 1)]);
+    assert_eq!(
+        names(&it),
+        [("a".into(), MetricType::Gauge, 1), ("b".into(), MetricType::Unknown, 1)]
+    );
     assert_eq!(string(it.text(it.families()[1].help.unwrap())), "late is fine");
 }
 
 #[test]
 fn faults_tell_where_and_why() {
-    for (line, fault) in [
-        ("9foo 1", "1 “9” cannot start a metric name"),
-        ("f-o 1", "2 “-” cannot stand in a metric name, nor follow one"),
-        ("foo", "4 the value is missing"),
-        ("foo ", "5 the value is missing"),
-        ("foo{a=\"b\"}", "11 the value is missing"),
-        ("foo{a=\"b} 1", "12 quoted text is not closed by a quote on this line"),
-        ("foo{a=\"b\"", "10 labels are not closed by a brace on this line"),
-        ("foo{a=b} 1", "7 expected a quote before the label value, found “b”"),
-        ("foo{a} 1", "6 expected = after the label name, found “}”"),
-        ("foo{,} 1", "5 “,” cannot start a label name"),
-        ("foo{ä=\"\"} 1", "5 a character beyond ASCII cannot start a label name"),
-        ("foo{a=\"b\" c=\"d\"} 1", "11 expected , or } after the label value, found “c”"),
-        ("foo{a=\"b\",a=\"c\"} 1", "11 label “a” occurs twice"),
-        ("foo{__name__=\"b\"} 1", "5 label name __name__ is reserved"),
+    for (line, column, reason) in [
+        ("9foo 1", 1, "\"9\" cannot start a metric name"),
+        ("f-o 1", 2, "unexpected \"-\" after the metric name"),
+        ("foo", 4, "the value is missing"),
+        ("foo ", 5, "the value is missing"),
+        ("foo{a=\"b\"}", 11, "the value is missing"),
+        ("foo{a=\"b} 1", 12, "missing closing quote"),
+        ("foo{a=\"b\"", 10, "missing closing brace"),
+        ("foo{a=b} 1", 7, "expected a quote before the label value, found \"b\""),
+        ("foo{a} 1", 6, "expected = after the label name, found \"}\""),
+        ("foo{,} 1", 5, "\",\" cannot start a label name"),
+        ("foo{ä=\"\"} 1", 5, "a non-ASCII character cannot start a label name"),
+        ("foo{a=\"b\" c=\"d\"} 1", 11, "expected , or } after the label value, found \"c\""),
+        ("foo{a=\"b\",a=\"c\"} 1", 11, "label \"a\" occurs twice"),
+        ("foo{__name__=\"b\"} 1", 5, "the label name __name__ is reserved"),
         (
             "foo{a=\"b\",\"bar\"} 1",
-            "16 quoted text without a value; the metric name stands once, before the braces or first in them",
+            16,
+            "quoted text without a value; the metric name must be before the braces or first in them",
         ),
-        ("{\"\"} 1", "2 the name in the quotes is empty"),
-        ("{} 1", "2 “}” cannot start a metric name"),
-        ("foo one", "5 “one” is not a number"),
-        ("foo 1x", "5 “1x” is not a number"),
-        ("foo 0x10", "5 “0x10” is not a number"),
-        ("foo 1 -5", "7 “-5” is not a timestamp"),
-        ("foo 1 5 6", "9 nothing may follow the timestamp"),
-        ("foo 1 # HELP bar x", "7 a comment needs a line of its own"),
-        ("foo 1 5 #", "9 a comment needs a line of its own"),
-        ("{\"fo\0o\"} 1", "5 a NUL, which no name and no exemplar may hold"),
-        ("foo{\"\0\"=\"\"} 1", "6 a NUL, which no name and no exemplar may hold"),
-        ("# TYPE \"fo\0o\" gauge", "11 a NUL, which no name and no exemplar may hold"),
-        ("# TYPE foo info", "12 type “info” needs OpenMetrics"),
-        ("# TYPE foo COUNTER", "12 type “COUNTER” must be written in lower case"),
-        ("# TYPE foo", "11 the type is missing"),
-        ("# HELP 9 x", "8 no metric name here that can be read"),
+        ("{\"\"} 1", 2, "the name in the quotes is empty"),
+        ("{} 1", 2, "\"}\" cannot start a metric name"),
+        ("foo one", 5, "\"one\" is not a number"),
+        ("foo 1x", 5, "\"1x\" is not a number"),
+        ("foo 0x10", 5, "\"0x10\" is not a number"),
+        ("foo 1 -5", 7, "\"-5\" is not a timestamp"),
+        ("foo 1 5 6", 9, "unexpected text after the timestamp"),
+        (
+            "foo 1 # HELP bar x",
+            7,
+            "unexpected text after the value (comments need their own line)",
+        ),
+        ("foo 1 5 #", 9, "unexpected text after the value (comments need their own line)"),
+        ("{\"fo\0o\"} 1", 5, "a NUL is not allowed in names and exemplars"),
+        ("foo{\"\0\"=\"\"} 1", 6, "a NUL is not allowed in names and exemplars"),
+        ("# TYPE \"fo\0o\" gauge", 11, "a NUL is not allowed in names and exemplars"),
+        ("# TYPE foo info", 12, "type \"info\" needs OpenMetrics"),
+        ("# TYPE foo COUNTER", 12, "type \"COUNTER\" must be written in lower case"),
+        ("# TYPE foo", 11, "the type is missing"),
+        ("# HELP 9 x", 8, "expected a metric name"),
     ] {
         let it = text(&format!("good 1\n{line}\ngood{{a=\"b\"}} 1\n"));
-        assert_eq!(faults(&it), [format!("2:{fault}")], "{line}");
+        assert_eq!(faults(&it), [format!("line 2, column {column}: {reason}")], "{line}");
         assert_eq!(it.series(), 2, "{line}");
     }
 }
@@ -171,14 +188,14 @@ fn one_line_is_much_like_the_last_but_read_as_itself() {
     assert_eq!(
         faults(&it),
         [
-            "6:1 the same series stands on line 1 already",
-            "7:11 label “b” occurs twice",
-            "10:18 label “c” occurs twice"
+            "line 6, column 1: duplicate series, first on line 1",
+            "line 7, column 11: label \"b\" occurs twice",
+            "line 10, column 18: label \"c\" occurs twice"
         ]
     );
     let hashes: Vec<u64> = it.families().iter().flat_map(|family| it.series_hashes(family)).collect();
     assert_eq!(hashes.len(), 7);
-    assert!(it.families()[0].traits.contains(Traits::RESPELL_OPENMETRICS));
+    assert!(it.families()[0].flags.contains(FamilyFlags::REFORMAT_OPENMETRICS));
 }
 
 #[test]
@@ -190,7 +207,7 @@ fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
         "foo{a=\"1\",b=\"2\",c=\"\"} 1",
     ] {
         let it = text(&format!("foo{{a=\"1\",b=\"2\"}} 1\n{second}\n"));
-        assert_eq!(faults(&it), ["2:1 the same series stands on line 1 already"], "{second}");
+        assert_eq!(faults(&it), ["line 2, column 1: duplicate series, first on line 1"], "{second}");
         assert_eq!(only(&it).samples, 1);
     }
 }
@@ -199,14 +216,14 @@ fn the_same_series_twice_is_a_fault_whatever_its_spelling() {
 fn line_ends_cost_nothing() {
     let it = text("\u{feff}# TYPE foo gauge\r\nfoo 1\r\nfoo{a=\"b\"} 2 5 \t\r\n\r\n \t\n  foo{a=\"c\"} 3\r");
     assert_eq!(runs(&it, only(&it)), ["foo 1", "foo{a=\"b\"} 2 5", "foo{a=\"c\"} 3"]);
-    assert_eq!(only(&it).kind, Kind::Gauge);
+    assert_eq!(only(&it).kind, MetricType::Gauge);
     assert!(it.faults().is_empty());
     assert!(text("").faults().is_empty() && text("\n").families().is_empty());
 }
 
 #[test]
 fn odd_spelling_is_legal_text_but_marked() {
-    let respell = Traits::RESPELL_OPENMETRICS;
+    let reformat = FamilyFlags::REFORMAT_OPENMETRICS;
     for line in [
         "foo  1",
         "foo\t1",
@@ -228,24 +245,24 @@ fn odd_spelling_is_legal_text_but_marked() {
     ] {
         let it = text(&format!("{line}\n"));
         assert!(
-            it.faults().is_empty() && only(&it).traits.contains(respell),
+            it.faults().is_empty() && only(&it).flags.contains(reformat),
             "{line} {:?}",
-            only(&it).traits
+            only(&it).flags
         );
         assert_eq!(runs(&it, only(&it)), [line]);
         // The next line agrees with this one but for the gap, which must be seen all the same.
         let plain = "foo{a=\"b\",c=\"d\"} 1\n";
         let it = text(&format!("{plain}{}\n", line.replace('b', "x")));
-        assert!(only(&it).traits.contains(respell), "{line}");
+        assert!(only(&it).flags.contains(reformat), "{line}");
     }
     for line in ["foo 1", "foo{} 1", "foo{a=\"b\"} 1", "{\"foo\"} 1", "{\"foo\",a=\"b\"} 1"] {
-        assert!(!only(&text(line)).traits.intersects(respell), "{line}");
+        assert!(!only(&text(line)).flags.intersects(reformat), "{line}");
     }
-    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"1\"} 1")).traits.contains(respell));
-    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"Inf\"} 1")).traits.contains(respell));
-    assert!(!only(&text("# TYPE h histogram\nh_bucket{le=\"1.0\"} 1")).traits.contains(respell));
-    assert!(only(&text("foo{__a=\"b\"} 1")).traits.contains(Traits::RESERVED_LABELS));
-    assert!(only(&text("foo{\"a\"=\"b\"} 1")).traits.contains(Traits::QUOTED));
+    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"1\"} 1")).flags.contains(reformat));
+    assert!(only(&text("# TYPE h histogram\nh_bucket{le=\"Inf\"} 1")).flags.contains(reformat));
+    assert!(!only(&text("# TYPE h histogram\nh_bucket{le=\"1.0\"} 1")).flags.contains(reformat));
+    assert!(only(&text("foo{__a=\"b\"} 1")).flags.contains(FamilyFlags::RESERVED_LABELS));
+    assert!(only(&text("foo{\"a\"=\"b\"} 1")).flags.contains(FamilyFlags::QUOTED));
 }
 
 #[test]
@@ -261,29 +278,32 @@ fn open_metrics_is_read_whole() {
     assert_eq!(
         names(&it),
         [
-            ("a_seconds".into(), Kind::Counter, 2),
-            ("b".into(), Kind::Info, 1),
-            ("c".into(), Kind::StateSet, 2),
-            ("d".into(), Kind::GaugeHistogram, 4),
-            ("e".into(), Kind::Unknown, 1)
+            ("a_seconds".into(), MetricType::Counter, 2),
+            ("b".into(), MetricType::Info, 1),
+            ("c".into(), MetricType::StateSet, 2),
+            ("d".into(), MetricType::GaugeHistogram, 4),
+            ("e".into(), MetricType::Unknown, 1)
         ]
     );
     let counter = &it.families()[0];
     assert_eq!(
-        counter.traits,
-        Traits::TIMESTAMPS | Traits::EXEMPLARS | Traits::RESPELL_TEXT | Traits::TOTAL | Traits::CREATED
+        counter.flags,
+        FamilyFlags::TIMESTAMPS | FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_TEXT | FamilyFlags::TOTAL | FamilyFlags::CREATED
     );
     assert_eq!(string(it.text(counter.unit.unwrap())), "seconds");
     let sample = it.samples(counter).next().unwrap();
     assert_eq!(sample.exemplar.unwrap().value, b"0.5");
-    assert_eq!(counter.traits.suffixes().collect::<Vec<_>>(), [Suffix::Total, Suffix::Created]);
+    assert_eq!(counter.flags.suffixes().collect::<Vec<_>>(), [Suffix::Total, Suffix::Created]);
 }
 
 #[test]
 fn open_metrics_needs_its_end() {
-    assert_eq!(faults(&open("a 1\n")), ["2:1 no # EOF at the end: the text may be cut off"]);
+    assert_eq!(
+        faults(&open("a 1\n")),
+        ["line 2, column 1: no # EOF at the end: the text may be truncated"]
+    );
     let it = open("a 1\n# EOF\nb 1\n# TYPE c gauge\n");
-    assert_eq!(faults(&it), ["3:1 text after # EOF"]);
+    assert_eq!(faults(&it), ["line 3, column 1: text after # EOF"]);
     assert_eq!(it.series(), 2);
     assert!(open("# EOF\n\n").faults().is_empty());
 }
@@ -293,7 +313,11 @@ fn exemplars_are_handed_out_where_they_may_be() {
     let it = open("# TYPE a gauge\na 1 # {x=\"y\"} 1\n# TYPE b counter\nb_total 1 # {} 1\n# EOF\n");
     assert!(it.faults().is_empty());
     assert!(it.samples(&it.families()[0]).all(|it| it.exemplar.is_none()));
-    assert!(it.families()[0].traits.contains(Traits::EXEMPLARS | Traits::RESPELL_OPENMETRICS));
+    assert!(
+        it.families()[0]
+            .flags
+            .contains(FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_OPENMETRICS)
+    );
     assert!(it.samples(&it.families()[1]).all(|it| it.exemplar.is_some()));
     assert_eq!((it.faults().exemplars(), it.faults().first_exemplar().unwrap().line), (1, 2));
 }
@@ -318,13 +342,13 @@ fn a_bad_exemplar_costs_the_exemplar() {
         let first = it.faults().first_exemplar().unwrap();
         assert_eq!((first.line, first.column), (3, column), "{line}: {first}");
         let timestamp = if line.contains(" 5 ") {
-            Traits::TIMESTAMPS | Traits::RESPELL_TEXT
+            FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT
         } else {
-            Traits::NONE
+            FamilyFlags::NONE
         };
         assert_eq!(
-            only(&it).traits,
-            Traits::TOTAL | Traits::UNFIT.intersection(only(&it).traits) | timestamp,
+            only(&it).flags,
+            FamilyFlags::TOTAL | FamilyFlags::INVALID_OPENMETRICS.intersection(only(&it).flags) | timestamp,
             "{line}"
         );
         let kept: Vec<String> = it.samples(only(&it)).map(|it| string(it.line)).collect();
@@ -341,7 +365,10 @@ fn exemplars_in_text_cost_themselves() {
     assert_eq!((faults(&it), it.faults().exemplars(), it.series()), (vec![], 2, 3));
     assert_eq!(runs(&it, &it.families()[0]), ["a_total{x=\"1\"} 1", "a_total{x=\"2\"} 1 1000"]);
     let first = it.faults().first_exemplar().unwrap();
-    assert_eq!(first.to_string(), "2:18 the text format has no exemplars; they need OpenMetrics");
+    assert_eq!(
+        first.to_string(),
+        "line 2, column 18: the text format has no exemplars (use OpenMetrics)"
+    );
 }
 
 #[test]
@@ -354,9 +381,9 @@ fn lone_backslashes_stand_for_themselves() {
     assert_eq!(
         faults(&it),
         [
-            "2:16 “x” is not a timestamp",
-            "3:1 the same series stands on line 1 already",
-            "4:14 expected a quote before the label value, found “1”"
+            "line 2, column 16: \"x\" is not a timestamp",
+            "line 3, column 1: duplicate series, first on line 1",
+            "line 4, column 14: expected a quote before the label value, found \"1\""
         ],
         "columns are those of the text as it was handed in"
     );
@@ -391,12 +418,15 @@ fn comments_that_hide_samples_are_faults_where_there_is_none() {
     const WORDS: &str = "the text has no sample, and this comment is no HELP, TYPE, UNIT or EOF line";
     const JOINED: &str = "the text has no sample, and a header inside another line: were its lines joined?";
     for (odd, fault) in [
-        ("# just words", format!("1:3 {WORDS}")),
-        ("#just words\n", format!("1:2 {WORDS}")),
-        ("# HELP a x\n  # help a x\n# more words\n", format!("2:5 {WORDS}")),
-        ("# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1", format!("1:19 {JOINED}")),
-        ("# EOF# HELP a x", format!("1:3 {WORDS}")),
-        ("# EOF # HELP a x", format!("1:7 {JOINED}")),
+        ("# just words", format!("line 1, column 3: {WORDS}")),
+        ("#just words\n", format!("line 1, column 2: {WORDS}")),
+        ("# HELP a x\n  # help a x\n# more words\n", format!("line 2, column 5: {WORDS}")),
+        (
+            "# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1",
+            format!("line 1, column 19: {JOINED}"),
+        ),
+        ("# EOF# HELP a x", format!("line 1, column 3: {WORDS}")),
+        ("# EOF # HELP a x", format!("line 1, column 7: {JOINED}")),
     ] {
         assert_eq!(faults(&text(odd)), [fault], "{odd:?}");
         let sampled = format!("{odd}\nfoo 1\n");
@@ -446,14 +476,22 @@ fn shapes_that_open_metrics_refuses_are_marked() {
     ] {
         let it = text(&format!("{head}{lines}\n"));
         assert!(it.faults().is_empty(), "{lines}");
-        assert_eq!(!only(&it).traits.contains(Traits::UNFIT), fits, "{lines}");
+        assert_eq!(!only(&it).flags.contains(FamilyFlags::INVALID_OPENMETRICS), fits, "{lines}");
     }
-    assert!(only(&open("# TYPE c counter\nc 1\n# EOF\n")).traits.contains(Traits::UNFIT));
-    assert!(only(&open("# TYPE i info\ni_info 2\n# EOF\n")).traits.contains(Traits::UNFIT));
+    assert!(
+        only(&open("# TYPE c counter\nc 1\n# EOF\n"))
+            .flags
+            .contains(FamilyFlags::INVALID_OPENMETRICS)
+    );
+    assert!(
+        only(&open("# TYPE i info\ni_info 2\n# EOF\n"))
+            .flags
+            .contains(FamilyFlags::INVALID_OPENMETRICS)
+    );
     assert!(
         only(&open("# TYPE s stateset\ns{t=\"a\"} 1\n# EOF\n"))
-            .traits
-            .contains(Traits::UNFIT)
+            .flags
+            .contains(FamilyFlags::INVALID_OPENMETRICS)
     );
 }
 
@@ -461,7 +499,7 @@ fn shapes_that_open_metrics_refuses_are_marked() {
 fn bad_bytes_cost_their_line_only() {
     let body = b"good{a=\"b\"} 1\nfoo{a=\"\xff\"} 1\n# HELP good \xff\ngood{a=\"\xc3\xb6\"} 1\n";
     let it = Exposition::parse(Bytes::from_static(body), Syntax::Text);
-    assert_eq!(faults(&it), ["2:8 not UTF-8", "3:13 not UTF-8"]);
+    assert_eq!(faults(&it), ["line 2, column 8: not UTF-8", "line 3, column 13: not UTF-8"]);
     assert_eq!(it.series(), 2);
 }
 
@@ -487,16 +525,20 @@ fn a_series_may_stand_with_several_times() {
     let read = text("a{x=\"1\"} 1 1000\na{x=\"1\"} 2 2000\nb 1 5\r\nb 2 6\r\na{x=\"1\"} 3 3000\na{x=\"1\"} 4\n");
     assert!(read.faults().is_empty(), "{:?}", faults(&read));
     assert_eq!(read.series(), 6);
-    assert!(read.families().iter().all(|family| family.traits.contains(Traits::SEVERAL_TIMES)));
+    assert!(
+        read.families()
+            .iter()
+            .all(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES))
+    );
     assert_eq!(read.mixed_times(), 1);
     let read = text("a 1 1000\na 2 2000\na 3 2000\na 4 02000\nb 1\nb 2\nc 1\na 5 1000\n");
     assert_eq!(
         faults(&read),
         [
-            "3:1 the same series stands on line 2 already",
-            "4:1 the same series stands on line 2 already",
-            "6:1 the same series stands on line 5 already",
-            "8:1 the same series stands on line 1 already"
+            "line 3, column 1: duplicate series, first on line 2",
+            "line 4, column 1: duplicate series, first on line 2",
+            "line 6, column 1: duplicate series, first on line 5",
+            "line 8, column 1: duplicate series, first on line 1"
         ]
     );
     let read = open("a 1 1.0001\na 2 1.0002\na 3 1.001\n# EOF\n");
@@ -505,6 +547,6 @@ fn a_series_may_stand_with_several_times() {
         !text("a 1 1000\nb 1 2000\n")
             .families()
             .iter()
-            .any(|family| family.traits.contains(Traits::SEVERAL_TIMES))
+            .any(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES))
     );
 }

@@ -1,4 +1,4 @@
-//! A rendered part of an answer, and its compressed form.
+//! A rendered part of a response, and its compressed form.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,47 +6,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use super::rope::Rope;
-use super::{Item, Variant};
+use super::slice_writer::SliceWriter;
+use super::{Item, OutputFormat};
 use crate::exposition::MemoryMeter;
-use crate::exposition::gzip::{Compressor, Effort, Piece};
+use crate::exposition::gzip::{CompressionLevel, Compressor, Piece};
 
-/// How much text is deflated into one piece: what a segment has at most, so that large applications give several pieces of work.
+/// Text that is compressed into one piece: the size limit of a segment, so that large applications can be compressed in parallel.
 const MAX_PIECE_TEXT: usize = 256 * 1024;
 
-/// Rendered text, immutable and shared by every answer that holds it. Its compressed form may come later, from another thread.
+/// Rendered text, immutable and shared by all responses that contain it. Its compressed form may be added later by another thread.
 ///
-/// Text that is a copy of what applications have handed in can be [rested](Chunk::rest): where scrapers take nothing but the compressed
-/// form, it would be in memory twice for nobody. It is rendered again, the same to the byte, when somebody wants it.
+/// Text that is a copy of the applications' text can be [evicted](Chunk::evict_text): if all scrapers accept gzip, the copy would only
+/// waste memory. It is rendered again, identical to the byte, when a response needs it.
 #[derive(Debug)]
 pub struct Chunk {
-    /// What is rendered again; none where the text is no copy.
+    /// The items to render again; `None` if the text is not a copy.
     source: Option<Source>,
     text: ArcSwapOption<Vec<Bytes>>,
-    /// Whether somebody has taken the text since it was last asked.
+    /// True if the text was used since the last call of [`Chunk::evict_text`].
     taken: AtomicBool,
     /// Held while the text is rendered again or compressed for the first time, so that other threads wait and find it done.
     working: Mutex<()>,
     len: u64,
     compressed: ArcSwapOption<Compressed>,
-    /// Counts copies and compressed forms, if they are to be counted.
+    /// Counter of the memory of copies and compressed forms.
     meter: Option<MemoryMeter>,
 }
 
 #[derive(Debug)]
 struct Source {
     items: Box<[Item]>,
-    variant: Variant,
+    variant: OutputFormat,
 }
 
 #[derive(Debug)]
 struct Compressed {
-    effort: Effort,
+    level: CompressionLevel,
     pieces: Vec<Piece>,
 }
 
 impl Chunk {
-    /// Text that is there once.
+    /// A chunk of text that cannot be rendered again.
     pub(crate) fn new(text: Vec<Bytes>) -> Self {
         let len = text.iter().map(|part| part.len() as u64).sum();
         Self {
@@ -60,14 +60,14 @@ impl Chunk {
         }
     }
 
-    /// Items one after another. They are kept where they take less than half the memory of the copies that their text is made of.
-    pub(crate) fn render(mut items: Vec<Item>, variant: Variant, meter: &MemoryMeter) -> Self {
-        let mut rope = write(&items, variant, Some(meter.clone()));
-        let copied = rope.copied();
-        let text = rope.finish();
+    /// Renders items. The items are kept if they take less than half the memory of the copied text.
+    pub(crate) fn render(mut items: Vec<Item>, variant: OutputFormat, meter: &MemoryMeter) -> Self {
+        let mut out = write(&items, variant, Some(meter.clone()));
+        let copied = out.copied();
+        let text = out.finish();
         let worth_keeping = copied > 2 * items.iter().map(Item::footprint).sum::<usize>();
         let source = worth_keeping.then(|| {
-            items.iter_mut().for_each(Item::stand_alone);
+            items.iter_mut().for_each(Item::detach);
             let items = items.into();
             Source { items, variant }
         });
@@ -78,7 +78,7 @@ impl Chunk {
         }
     }
 
-    /// The text, slice by slice. Where it has been rested it is rendered again, which takes a millisecond a megabyte.
+    /// The text in slices. Evicted text is rendered again, which takes a millisecond per megabyte.
     #[must_use]
     pub fn text(&self) -> Arc<Vec<Bytes>> {
         self.taken.store(true, Ordering::Relaxed);
@@ -93,14 +93,14 @@ impl Chunk {
         })
     }
 
-    /// Whether [`Chunk::text`] has nothing to do.
+    /// Returns true if [`Chunk::text`] does not need to render.
     #[must_use]
     pub fn has_text(&self) -> bool {
         self.text.load().is_some()
     }
 
-    /// Lets go of text that can be rendered again, unless somebody has taken it since this was last called. Answers under way keep it.
-    pub fn rest(&self) {
+    /// Drops text that can be rendered again, unless it was used since the last call. Responses in progress keep it.
+    pub fn evict_text(&self) {
         if self.source.is_some() && !self.taken.swap(false, Ordering::Relaxed) {
             self.text.store(None);
         }
@@ -117,44 +117,44 @@ impl Chunk {
         self.len
     }
 
-    /// Whether there is no text.
+    /// Returns true if there is no text.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The effort that went into its compressed form, if it has one.
+    /// The level of its compressed form, if it has one.
     #[must_use]
-    pub fn effort(&self) -> Option<Effort> {
-        self.compressed.load().as_ref().map(|it| it.effort)
+    pub fn level(&self) -> Option<CompressionLevel> {
+        self.compressed.load().as_ref().map(|it| it.level)
     }
 
-    /// Makes the compressed form with [`Effort::Fast`], unless there is one.
+    /// Compresses the text with [`CompressionLevel::Fast`], unless it is compressed already.
     pub fn compress_once(&self, with: &mut Compressor) {
-        if self.effort().is_some() {
+        if self.level().is_some() {
             return;
         }
         let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.effort().is_none() {
-            self.compress(Effort::Fast, with);
+        if self.level().is_none() {
+            self.compress(CompressionLevel::Fast, with);
         }
     }
 
-    /// Makes the compressed form, in place of one that it may have.
-    pub fn compress(&self, effort: Effort, with: &mut Compressor) {
+    /// Compresses the text, replacing an existing compressed form.
+    pub fn compress(&self, level: CompressionLevel, with: &mut Compressor) {
         let text = self.text.load_full().unwrap_or_else(|| self.render_again());
         let compress = |text: &Vec<Bytes>| {
-            let piece = Piece::compress(text, effort, with);
+            let piece = Piece::compress(text, level, with);
             match &self.meter {
                 Some(meter) => piece.metered(meter),
                 None => piece,
             }
         };
         let pieces = portions(&text).iter().map(compress).collect();
-        self.compressed.store(Some(Arc::new(Compressed { effort, pieces })));
+        self.compressed.store(Some(Arc::new(Compressed { level, pieces })));
     }
 
-    /// The pieces to join into a gzip body: compressed ones, or stored blocks where there are none yet.
+    /// The pieces to join into a gzip body: compressed ones, or stored blocks before compression.
     #[must_use]
     pub fn pieces(&self) -> Vec<Piece> {
         match &*self.compressed.load() {
@@ -164,17 +164,17 @@ impl Chunk {
     }
 }
 
-/// Writes items one after another.
-fn write(items: &[Item], to: Variant, meter: Option<MemoryMeter>) -> Rope {
+/// Renders items one after another.
+fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceWriter {
     let size: usize = items.iter().map(Item::size).sum();
-    let mut rope = Rope::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
+    let mut out = SliceWriter::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
     for item in items {
-        item.write(to, &mut rope);
+        item.write(to, &mut out);
     }
-    rope
+    out
 }
 
-/// The text in portions of at most [`MAX_PIECE_TEXT`] bytes each.
+/// Splits text into portions of at most [`MAX_PIECE_TEXT`] bytes.
 fn portions(text: &[Bytes]) -> Vec<Vec<Bytes>> {
     let (mut portions, mut portion, mut room) = (Vec::new(), Vec::new(), MAX_PIECE_TEXT);
     for slice in text {
@@ -211,8 +211,8 @@ mod tests {
     fn compressing_changes_the_form_and_not_the_text() {
         let chunk = Chunk::new(vec![Bytes::from(vec![b'a'; 1000])]);
         let stored = chunk.pieces();
-        chunk.compress(Effort::Fast, &mut Compressor::new());
-        assert_eq!(chunk.effort(), Some(Effort::Fast));
+        chunk.compress(CompressionLevel::Fast, &mut Compressor::new());
+        assert_eq!(chunk.level(), Some(CompressionLevel::Fast));
         let deflated: u64 = chunk.pieces().iter().map(Piece::deflated_len).sum();
         assert!(deflated < 100);
         assert_eq!(chunk.pieces()[0].text_len(), stored[0].text_len());

@@ -1,28 +1,28 @@
-//! The lines before a family's samples.
+//! The header lines of a family.
 
 use bytes::Bytes;
 
-use super::Variant;
-use super::rope::Rope;
-use super::sample::{quoted, underscored_metric};
+use super::OutputFormat;
+use super::sample::{escaped_metric_name, quoted};
+use super::slice_writer::SliceWriter;
 use crate::exposition::negotiate::Escaping;
-use crate::exposition::{Kind, escape};
+use crate::exposition::{MetricType, escape};
 use crate::model::Syntax;
 
-/// HELP, TYPE and UNIT of a family as it goes out.
+/// HELP, TYPE and UNIT of a rendered family.
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
-    /// The family's name in the syntax that it goes out in, as escaped inside quotes.
+    /// The family's name in the output syntax, escaped as inside quotes.
     pub(crate) name: Box<[u8]>,
-    /// Its type, one that the syntax knows.
-    pub(crate) kind: Kind,
+    /// Its type, one that the output syntax has.
+    pub(crate) kind: MetricType,
     /// Its help.
     pub(crate) help: Option<Help>,
-    /// Its unit, which goes out under OpenMetrics where it ends the name.
+    /// Its unit, rendered in OpenMetrics if the name ends with it.
     pub(crate) unit: Option<Bytes>,
 }
 
-/// The text of a HELP line, as it is escaped in the syntax that it came in.
+/// The text of a HELP line, escaped as in its syntax.
 #[derive(Debug, Clone)]
 pub(crate) struct Help {
     /// The text.
@@ -32,14 +32,14 @@ pub(crate) struct Help {
 }
 
 impl Header {
-    /// About how many bytes it makes.
+    /// Approximate rendered size in bytes.
     pub(super) fn size(&self) -> usize {
         let help = self.help.as_ref().map_or(0, |help| help.text.len() + self.name.len() + 10);
         help + self.name.len() + 24
     }
 
-    /// Copies what does not stand in `text`.
-    pub(super) fn stand_alone(&mut self, text: &Bytes) {
+    /// Copies the parts that are not slices of `text`.
+    pub(super) fn detach(&mut self, text: &Bytes) {
         let range = text.as_ptr_range();
         let words = self.help.as_mut().map(|help| &mut help.text).into_iter().chain(&mut self.unit);
         for foreign in words.filter(|it| !range.contains(&it.as_ptr())) {
@@ -47,42 +47,42 @@ impl Header {
         }
     }
 
-    pub(super) fn write(&self, to: Variant, rope: &mut Rope) {
-        let name = self.spelt_name(to.escaping);
+    pub(super) fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
+        let name = self.escaped_name(to.escaping);
         if let Some(help) = &self.help {
-            rope.literal(b"# HELP ");
-            rope.literal(&name);
-            rope.literal(b" ");
-            help.write(to.syntax, rope);
-            rope.literal(b"\n");
+            out.write(b"# HELP ");
+            out.write(&name);
+            out.write(b" ");
+            help.write(to.syntax, out);
+            out.write(b"\n");
         }
-        // The text format takes a family without a type for an untyped one.
-        if to.syntax == Syntax::OpenMetrics || self.kind != Kind::Unknown {
-            rope.literal(b"# TYPE ");
-            rope.literal(&name);
-            rope.literal(b" ");
-            rope.literal(self.kind.word(to.syntax).unwrap_or("unknown").as_bytes());
-            rope.literal(b"\n");
+        // In the text format a family without TYPE line is untyped.
+        if to.syntax == Syntax::OpenMetrics || self.kind != MetricType::Unknown {
+            out.write(b"# TYPE ");
+            out.write(&name);
+            out.write(b" ");
+            out.write(self.kind.word(to.syntax).unwrap_or("unknown").as_bytes());
+            out.write(b"\n");
         }
         if let Some(unit) = self
             .unit
             .as_ref()
             .filter(|unit| to.syntax == Syntax::OpenMetrics && self.takes_unit(unit))
         {
-            rope.literal(b"# UNIT ");
-            rope.literal(&name);
-            rope.literal(b" ");
-            rope.literal(unit);
-            rope.literal(b"\n");
+            out.write(b"# UNIT ");
+            out.write(&name);
+            out.write(b" ");
+            out.write(unit);
+            out.write(b"\n");
         }
     }
 
-    fn spelt_name(&self, escaping: Escaping) -> Vec<u8> {
+    fn escaped_name(&self, escaping: Escaping) -> Vec<u8> {
         let mut name = Vec::with_capacity(self.name.len() + 2);
         match escaping {
             Escaping::AllowUtf8 if !escape::is_legacy_metric_name(&self.name) => quoted(&self.name, &mut name),
             Escaping::AllowUtf8 => name.extend_from_slice(&self.name),
-            Escaping::Underscores => name.extend_from_slice(&underscored_metric(&self.name)),
+            Escaping::Underscores => name.extend_from_slice(&escaped_metric_name(&self.name)),
         }
         name
     }
@@ -92,16 +92,16 @@ impl Header {
             .name
             .strip_suffix(unit)
             .is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1);
-        ends_name && !matches!(self.kind, Kind::Info | Kind::StateSet) && escape::is_legacy_metric_name(&self.name)
+        ends_name && !matches!(self.kind, MetricType::Info | MetricType::StateSet) && escape::is_legacy_metric_name(&self.name)
     }
 }
 
 impl Help {
     /// Quotes are escaped in OpenMetrics and are not in the text format.
-    fn write(&self, to: Syntax, rope: &mut Rope) {
+    fn write(&self, to: Syntax, out: &mut SliceWriter) {
         match (self.syntax, to) {
             (Syntax::Text, Syntax::OpenMetrics) if self.text.contains(&b'"') => {
-                let out = rope.buffer();
+                let out = out.buffer();
                 for &byte in &self.text {
                     if byte == b'"' {
                         out.push(b'\\');
@@ -110,7 +110,7 @@ impl Help {
                 }
             }
             (Syntax::OpenMetrics, Syntax::Text) if self.text.contains(&b'"') => {
-                let (out, mut bytes) = (rope.buffer(), self.text.iter().copied().peekable());
+                let (out, mut bytes) = (out.buffer(), self.text.iter().copied().peekable());
                 while let Some(byte) = bytes.next() {
                     match (byte, bytes.peek()) {
                         (b'\\', Some(b'"')) => {}
@@ -122,7 +122,7 @@ impl Help {
                     }
                 }
             }
-            _ => rope.literal(&self.text),
+            _ => out.write(&self.text),
         }
     }
 }

@@ -1,45 +1,45 @@
-//! One sample line, spelt anew.
+//! Formatting of sample lines.
 
 use std::borrow::Cow;
 use std::io::Write;
 
-use super::Variant;
+use super::OutputFormat;
 use crate::exposition::negotiate::Escaping;
 use crate::exposition::{Label, Labels, Sample, escape};
 use crate::model::Syntax;
 
-/// A label that every sample gets which lacks it.
+/// A label that is added to samples that lack it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Addition {
-    /// Its name, as escaped inside quotes.
+pub(crate) struct ExtraLabel {
+    /// Its name, escaped as inside quotes.
     pub(crate) name: Box<[u8]>,
-    /// Its name by the underscores rule.
+    /// Its name, escaped by the underscores scheme.
     pub(crate) legacy_name: Box<[u8]>,
-    /// Its value, as escaped inside quotes.
+    /// Its value, escaped as inside quotes.
     pub(crate) value: Box<[u8]>,
 }
 
-impl Addition {
-    /// From a name and a value as a person writes them.
+impl ExtraLabel {
+    /// Creates the label from an unescaped name and value.
     pub(crate) fn new(name: &str, value: &str) -> Self {
         Self {
-            name: escaped(name).into(),
+            name: quote_escaped(name).into(),
             legacy_name: escape::label_name(name).as_bytes().into(),
-            value: escaped(value).into(),
+            value: quote_escaped(value).into(),
         }
     }
 
-    /// Whether a sample with these labels lacks it. A label with an empty value is none, and one that escaping calls the same is one.
-    pub(crate) fn lacking_in(&self, labels: &Labels<'_>) -> bool {
-        !labels.clone().any(|label| !label.value.is_empty() && self.is_called(&label))
+    /// Returns true if a sample with these labels lacks it. An empty label counts as missing, and one with the same escaped name as present.
+    pub(crate) fn missing_in(&self, labels: &Labels<'_>) -> bool {
+        !labels.clone().any(|label| !label.value.is_empty() && self.has_name_of(&label))
     }
 
-    fn is_called(&self, label: &Label<'_>) -> bool {
-        *label.name == *self.legacy_name || label.quoted && *underscored_label(label.name) == *self.legacy_name
+    fn has_name_of(&self, label: &Label<'_>) -> bool {
+        *label.name == *self.legacy_name || label.quoted && *escaped_label_name(label.name) == *self.legacy_name
     }
 }
 
-fn escaped(text: &str) -> Vec<u8> {
+fn quote_escaped(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -51,7 +51,7 @@ fn escaped(text: &str) -> Vec<u8> {
     out
 }
 
-/// What the characters of a name are, whose `\\`, `\"` and `\n` stand for one each.
+/// Replaces the escapes `\\`, `\"` and `\n` in a name by their characters.
 fn unescaped(name: &[u8]) -> String {
     let mut bytes = name.iter();
     let mut out = Vec::with_capacity(name.len());
@@ -68,8 +68,8 @@ fn unescaped(name: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// A metric name by the underscores rule, from one that is escaped as inside quotes.
-pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
+/// Escapes a metric name, given as inside quotes, by the underscores scheme.
+pub(crate) fn escaped_metric_name(name: &[u8]) -> Cow<'_, [u8]> {
     if escape::is_legacy_metric_name(name) {
         name.into()
     } else {
@@ -77,8 +77,8 @@ pub(crate) fn underscored_metric(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A label name by the underscores rule, from one that is escaped as inside quotes.
-pub(crate) fn underscored_label(name: &[u8]) -> Cow<'_, [u8]> {
+/// Escapes a label name, given as inside quotes, by the underscores scheme.
+pub(crate) fn escaped_label_name(name: &[u8]) -> Cow<'_, [u8]> {
     if escape::is_legacy_label_name(name) {
         name.into()
     } else {
@@ -86,8 +86,8 @@ pub(crate) fn underscored_label(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The labels that count, under their names by the underscores rule: not those without value, and of those that escaping calls the same
-/// the first. `quoted` says whether some name of the family is written in quotes; otherwise the rule changes nothing.
+/// The labels under their names escaped by the underscores scheme: without empty ones, and of several with the same escaped name only the
+/// first. `quoted` is true if some name of the family is quoted; otherwise escaping changes nothing.
 pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
     let all = labels.clone();
     labels
@@ -98,29 +98,29 @@ pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Itera
             if !quoted {
                 return Some((Cow::Borrowed(label.name), label));
             }
-            let name = underscored_label(label.name);
+            let name = escaped_label_name(label.name);
             let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
-            (!earlier.any(|it| underscored_label(it.name) == name)).then_some((name, label))
+            (!earlier.any(|it| escaped_label_name(it.name) == name)).then_some((name, label))
         })
 }
 
-/// How the samples of one family of one application are to be spelt.
-pub(super) struct Spelling<'a> {
-    /// The syntax that they came in.
+/// Formatter for the samples of one family of one application.
+pub(super) struct SampleFormatter<'a> {
+    /// The input syntax.
     pub(super) from: Syntax,
-    /// What they go out in.
-    pub(super) to: Variant,
-    /// Whether some name is written in quotes.
+    /// The output format.
+    pub(super) to: OutputFormat,
+    /// True if some name is quoted.
     pub(super) quoted: bool,
-    /// Labels for those that lack them.
-    pub(super) additions: &'a [Addition],
-    /// The label whose value OpenMetrics wants as a float in a certain spelling, if the sample bears it.
+    /// Labels for samples that lack them.
+    pub(super) extra_labels: &'a [ExtraLabel],
+    /// The label with a value that OpenMetrics requires as a canonical float.
     pub(super) canonical: Option<&'static [u8]>,
-    /// Whether exemplars may go out.
+    /// True if exemplars are written.
     pub(super) exemplars: bool,
 }
 
-impl Spelling<'_> {
+impl SampleFormatter<'_> {
     /// Writes a sample and a newline.
     pub(super) fn write(&self, sample: &Sample<'_>, out: &mut Vec<u8>) {
         let mut braces = Braces { opened: false };
@@ -148,7 +148,7 @@ impl Spelling<'_> {
     fn metric<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
         match self.to.escaping {
             Escaping::AllowUtf8 => name.into(),
-            Escaping::Underscores => underscored_metric(name),
+            Escaping::Underscores => escaped_metric_name(name),
         }
     }
 
@@ -158,15 +158,15 @@ impl Spelling<'_> {
                 self.label(&name, &label, braces, out);
             }
         } else {
-            let replaced = |label: &Label<'_>| label.value.is_empty() && self.additions.iter().any(|it| it.is_called(label));
+            let replaced = |label: &Label<'_>| label.value.is_empty() && self.extra_labels.iter().any(|it| it.has_name_of(label));
             for label in sample.labels.clone().filter(|label| !replaced(label)) {
                 self.label(label.name, &label, braces, out);
             }
         }
-        for addition in self.additions.iter().filter(|it| it.lacking_in(&sample.labels)) {
+        for extra_label in self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels)) {
             braces.next(out);
-            self.label_name(&addition.name, out);
-            value(&addition.value, out);
+            self.label_name(&extra_label.name, out);
+            value(&extra_label.value, out);
         }
     }
 
@@ -183,7 +183,7 @@ impl Spelling<'_> {
         match self.to.escaping {
             Escaping::AllowUtf8 if !escape::is_legacy_label_name(name) => quoted(name, out),
             Escaping::AllowUtf8 => out.extend_from_slice(name),
-            Escaping::Underscores => out.extend_from_slice(&underscored_label(name)),
+            Escaping::Underscores => out.extend_from_slice(&escaped_label_name(name)),
         }
     }
 
@@ -232,20 +232,20 @@ impl Braces {
     }
 }
 
-/// Writes what is escaped already in quotes.
+/// Writes escaped text in quotes.
 pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
-/// Writes the value of a label, escaped already, with what stands between it and the name.
+/// Writes `=` and the escaped value of a label in quotes.
 fn value(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'=');
     quoted(value, out);
 }
 
-/// The value of a `le` or `quantile` as OpenMetrics wants it: `1` as `1.0`, infinity as `+Inf`. Other spellings stay.
+/// Canonical form of a `le` or `quantile` in OpenMetrics: `1` as `1.0`, infinity as `+Inf`. Other numbers are unchanged.
 fn canonical_float(value: &[u8]) -> Cow<'_, [u8]> {
     let digits = value.strip_prefix(b"-").or_else(|| value.strip_prefix(b"+")).unwrap_or(value);
     if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
@@ -276,13 +276,13 @@ fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// `1.234` becomes `1234`; digits beyond the millisecond are cut off, as the text format has no room for them.
+/// `1.234` becomes `1234`; digits beyond the millisecond are truncated, because the text format has none.
 fn write_millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = write!(out, "{}", millis_of_seconds(seconds));
 }
 
-/// The milliseconds of a timestamp in seconds.
+/// Converts a timestamp in seconds to milliseconds.
 pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
     if let Some(millis) = exact_millis(seconds) {
         return millis;
@@ -296,7 +296,7 @@ pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
     millis
 }
 
-/// The milliseconds of a plain decimal number without exponent.
+/// Exact milliseconds of a decimal number without exponent.
 fn exact_millis(seconds: &[u8]) -> Option<i64> {
     let (negative, digits) = match seconds {
         [b'-', digits @ ..] => (true, digits),

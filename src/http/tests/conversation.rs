@@ -213,7 +213,7 @@ async fn any_stream_will_do() {
     let visitor = Visitor {
         peer: PeerAddr::Link("some key".into()),
         queue: None,
-        seat: None,
+        slot: None,
     };
     let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
     assert_eq!(ask(&mut client, "/big?size=100000").await.body.len(), 100_000);

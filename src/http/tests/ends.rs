@@ -1,16 +1,16 @@
-//! Seats and stops: who is closed when, and what is finished before.
+//! ConnectionSlots and stops: who is closed when, and what is finished before.
 
 use super::*;
 use crate::supervise::limits::raise_open_files;
 
 #[tokio::test]
 async fn idle_connections_stop_nobody() {
-    const SEATS: u64 = 2_048;
+    const SLOTS: u64 = 2_048;
     // Both ends of each connection are in this process.
-    let seats = usize::try_from(SEATS.min(raise_open_files().unwrap() / 4)).unwrap();
-    let served = Served::start(Timers::default(), seats).await;
+    let slots = usize::try_from(SLOTS.min(raise_open_files().unwrap() / 4)).unwrap();
+    let served = Served::start(Timers::default(), slots).await;
     let mut idle = Vec::new();
-    for number in 0..seats {
+    for number in 0..slots {
         let mut client = served.connect().await;
         // Half of them have asked something, half never say a word.
         if number % 2 == 0 {
@@ -18,7 +18,7 @@ async fn idle_connections_stop_nobody() {
         }
         idle.push(client);
     }
-    while served.seats.idle() < seats {
+    while served.slots.idle() < slots {
         tokio::task::yield_now().await;
     }
     for _ in 0..100 {

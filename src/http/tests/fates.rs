@@ -306,7 +306,7 @@ async fn a_transport_that_cannot_tell_gives_back() {
         let visitor = Visitor {
             peer: PeerAddr::Unix,
             queue: None,
-            seat: None,
+            slot: None,
         };
         let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
         ask(&mut client, "/lent?size=10").await;
@@ -344,7 +344,7 @@ async fn a_transport_with_books_of_its_own_is_believed() {
         let visitor = Visitor {
             peer: PeerAddr::Link("key".into()),
             queue: Some(queue),
-            seat: None,
+            slot: None,
         };
         let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
         ask(&mut client, "/lent?size=10").await;
@@ -364,7 +364,7 @@ async fn a_connection_that_is_dropped_gives_back() {
     let visitor = Visitor {
         peer: PeerAddr::Unix,
         queue: None,
-        seat: None,
+        slot: None,
     };
     let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
     request(&mut client, "GET", "/lent?size=1000").await;
@@ -394,7 +394,7 @@ async fn a_handler_that_is_dropped_gives_back() {
     let visitor = Visitor {
         peer: PeerAddr::Unix,
         queue: None,
-        seat: None,
+        slot: None,
     };
     let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
     request(&mut client, "GET", "/").await;
@@ -420,7 +420,7 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
     .await
     .unwrap();
     let stop = CancellationToken::new();
-    let server = Server::new(listener, Seats::new(8), site.door.clone());
+    let server = Server::new(listener, ConnectionSlots::new(8), site.door.clone());
     let running = tokio::spawn(Box::new(server).run(stop.clone()));
     let mut client = UnixStream::connect(&path).await.unwrap();
     assert!(ask(&mut client, "/who").await.text().starts_with("127.0.0.1 "));

@@ -31,7 +31,7 @@ fn pipe_into(door: &Door, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
     let visitor = Visitor {
         peer: PeerAddr::Unix,
         queue: None,
-        seat: None,
+        slot: None,
     };
     let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
     (client, running)
@@ -201,7 +201,7 @@ async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
     let visitor = Visitor {
         peer: PeerAddr::Unix,
         queue: None,
-        seat: None,
+        slot: None,
     };
     let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
     request(&mut client, "GET", "/").await;

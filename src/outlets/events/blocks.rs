@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::text;
 use crate::exposition::gzip::Compressor;
-use crate::exposition::negotiate::Coding;
+use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::render::Chunk;
 use crate::model::Syntax;
 use crate::store::Recorded;
@@ -60,7 +60,13 @@ impl Cache {
 impl Blocks {
     /// The family `name` of these events. Compressed where the coding asks for it. Takes milliseconds a megabyte where it is not
     /// rendered yet.
-    pub(super) fn render(&self, name: &str, mut events: Vec<Arc<Recorded>>, stamps: Option<Syntax>, coding: Coding) -> Vec<Arc<Chunk>> {
+    pub(super) fn render(
+        &self,
+        name: &str,
+        mut events: Vec<Arc<Recorded>>,
+        stamps: Option<Syntax>,
+        encoding: ContentEncoding,
+    ) -> Vec<Arc<Chunk>> {
         if stamps.is_some() {
             text::sort_for_stamps(&mut events);
         }
@@ -74,7 +80,7 @@ impl Blocks {
         for (key, events) in blocks {
             let kept = self.cache().get(&key);
             let chunk = kept.unwrap_or_else(|| self.render_block(key, name, events, stamps));
-            if coding == Coding::Gzip {
+            if encoding == ContentEncoding::Gzip {
                 chunk.compress_once(&mut compressor);
             }
             chunks.push(chunk);
@@ -133,7 +139,7 @@ mod tests {
     #[test]
     fn scrapes_share_the_blocks_in_which_they_have_the_same_events() {
         let blocks = Blocks::default();
-        let render = |ids| blocks.render("e", events(ids, 1), None, Coding::Identity);
+        let render = |ids| blocks.render("e", events(ids, 1), None, ContentEncoding::Identity);
         let (one, other) = (render(1..200), render(70..250));
         // The head, then the blocks of 0 to 63, 64 to 127, 128 to 191 and 192 to 255.
         assert_eq!((one.len(), other.len()), (5, 4));
@@ -155,7 +161,7 @@ mod tests {
     fn times_are_written_as_the_format_has_them() {
         let blocks = Blocks::default();
         for (syntax, stamp) in [(Syntax::Text, "1007"), (Syntax::OpenMetrics, "1.007")] {
-            let chunks = blocks.render("e", events(1_007..1_008, 1), Some(syntax), Coding::Identity);
+            let chunks = blocks.render("e", events(1_007..1_008, 1), Some(syntax), ContentEncoding::Identity);
             assert!(text(&chunks).ends_with(&format!("}} 1 {stamp}\n")), "{}", text(&chunks));
         }
     }
@@ -163,11 +169,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_and_what_is_used_stays() {
         let blocks = Blocks::default();
-        let often = blocks.render("e", events(0..10, 1), None, Coding::Gzip);
-        assert!(often[1].effort().is_some());
+        let often = blocks.render("e", events(0..10, 1), None, ContentEncoding::Gzip);
+        assert!(often[1].level().is_some());
         for start in (64..20_000).step_by(64) {
-            blocks.render("e", events(start..start + 64, 4_000), None, Coding::Identity);
-            let again = blocks.render("e", events(0..10, 1), None, Coding::Gzip);
+            blocks.render("e", events(start..start + 64, 4_000), None, ContentEncoding::Identity);
+            let again = blocks.render("e", events(0..10, 1), None, ContentEncoding::Gzip);
             assert!(Arc::ptr_eq(&often[1], &again[1]));
         }
         let cache = blocks.cache();

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::batch::Outgoing;
 use super::hub::Hub;
 use super::queue::Queue;
-use crate::supervise::{Accepted, Seat, Stream};
+use crate::supervise::{Accepted, Slot, Stream};
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Oversized, read_hello, split};
 
@@ -50,9 +50,9 @@ enum Ended {
 
 /// Serves one client.
 pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
-    let Accepted { mut stream, seat } = accepted;
+    let Accepted { mut stream, slot } = accepted;
     let peer = stream.peer().map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-    let hello = match welcome(&mut stream, &seat).await {
+    let hello = match welcome(&mut stream, &slot).await {
         Ok(hello) => hello,
         Err(refused) => return refuse(&hub, &place, &peer, &refused),
     };
@@ -77,14 +77,14 @@ fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Refused) {
     });
 }
 
-/// The handshake. Until it is done the seat counts as idle, so that strangers who say nothing cannot keep clients out.
-async fn welcome(stream: &mut Stream, seat: &Seat) -> Result<Hello, Refused> {
-    seat.idle();
+/// The handshake. Until it is done the slot counts as idle, so that strangers who say nothing cannot keep clients out.
+async fn welcome(stream: &mut Stream, slot: &Slot) -> Result<Hello, Refused> {
+    slot.idle();
     let welcomed = tokio::select! {
         welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream)) => welcomed.unwrap_or(Err(Refused::Slow)),
-        () = seat.evicted() => Err(Refused::Evicted),
+        () = slot.evicted() => Err(Refused::Evicted),
     };
-    seat.busy();
+    slot.busy();
     welcomed
 }
 

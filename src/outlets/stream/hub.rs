@@ -30,7 +30,7 @@ pub(super) struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    /// As many as there are seats.
+    /// As many as there are slots.
     clients: Vec<Arc<Queue>>,
     /// What the first client wants followed, until the publisher comes for it.
     feed: Option<Feed>,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::batch::Packed;
 use crate::model::Topic;
 use crate::store::Change;
-use crate::wire::monitoring::{Compressor, EventDetail, LENGTH_BYTES, LocalEvent, length_of};
+use crate::wire::monitoring::{Compressor, LENGTH_BYTES, ProxyEvent, ProxyMessage, length_of};
 
 /// Messages made before they are handed out: their compression takes about a millisecond, for which others wait.
 const MAX_MESSAGES: usize = 64;
@@ -81,8 +81,8 @@ impl Packer {
 
 /// The text of a message.
 fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
-    let (at, detail) = match change {
-        Change::Heard { event, .. } => return LocalEvent::write_heard(seq, event, out),
+    let (at, event) = match change {
+        Change::Heard { event, .. } => return ProxyMessage::write_relayed(seq, event, out),
         Change::Updated {
             app,
             source,
@@ -90,25 +90,25 @@ fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
             counted,
             at,
         } => {
-            let detail = EventDetail::AppUpdate {
+            let event = ProxyEvent::AppUpdate {
                 app: app.as_str(),
                 source,
                 families: counted.map(|counted| counted.families),
                 series: counted.map(|counted| counted.series),
                 bytes: *bytes,
             };
-            (at, detail)
+            (at, event)
         }
-        Change::Forgotten { app, at } => (at, EventDetail::AppExpired { app: app.as_str() }),
+        Change::Forgotten { app, at } => (at, ProxyEvent::AppExpired { app: app.as_str() }),
         Change::Polled { app, up, took, at } => {
             let (endpoint, up, seconds) = (app.as_str(), *up, took.as_secs_f64());
-            (at, EventDetail::Poll { endpoint, up, seconds })
+            (at, ProxyEvent::Poll { endpoint, up, seconds })
         }
         Change::OneShot { metric, labels, value, at } => {
             let value = *value;
-            (at, EventDetail::OneShot { metric, labels, value })
+            (at, ProxyEvent::OneShot { metric, labels, value })
         }
     };
     let at = *at;
-    LocalEvent { at, proxy, seq, detail }.write(out);
+    ProxyMessage { at, proxy, seq, event }.write(out);
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::hub::{Hub, Order};
 use super::packer::Packer;
 use crate::store::{Feed, Missed, Numbered};
-use crate::supervise::Part;
+use crate::supervise::Service;
 
 /// The pause behind each round: what comes meanwhile goes out together, in one write a client instead of one a message.
 /// The first message after a pause is not delayed.
@@ -100,7 +100,7 @@ async fn next(feed: &mut Option<Feed>, changes: &mut VecDeque<Numbered>) -> Miss
     }
 }
 
-impl Part for Publisher {
+impl Service for Publisher {
     fn name(&self) -> &str {
         "stream publisher"
     }

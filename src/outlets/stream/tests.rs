@@ -40,7 +40,7 @@ impl Server {
         let stream = Stream::new(settings, usize::MAX, view, Arc::clone(&telemetry));
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let parts: Vec<Box<dyn Part>> = vec![Box::new(stream.publisher()), Box::new(stream.part(listener))];
+        let parts: Vec<Box<dyn Service>> = vec![Box::new(stream.publisher()), Box::new(stream.service(listener))];
         let parts = parts.into_iter().map(|part| tokio::spawn(part.run(stop.clone()))).collect();
         Self {
             address,

@@ -18,7 +18,7 @@ use crate::peer::PublicKey;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
-use crate::wire::hyperdht::{AliasReply, AliasRequest, Failure, FailureCode, REGISTER_METHOD, REGISTER_PROTOCOL};
+use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL, RpcError, RpcErrorCode};
 
 /// Limit on connections of clients that have registered before. A client needs one for a second each hour; beyond the limit connections
 /// are dropped, and the client retries.
@@ -161,9 +161,9 @@ impl RpcMethod for RegistrationMethod {
                 RpcReply::untracked(reply.encode())
             }
             Err(fault) => RpcReply {
-                outcome: Err(Failure {
+                outcome: Err(RpcError {
                     message: fault.to_string(),
-                    code: Some(FailureCode::Decode),
+                    code: Some(RpcErrorCode::Decode),
                 }),
                 on_acked: None,
             },

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::message_writer::{MessageQueue, MessageWriter, WriterClosed};
 use super::secret_stream::{SecretStream, SecretStreamReader};
 use crate::peer::HyperdhtError;
-use crate::wire::hyperdht::{Call, Failure, FailureCode, Frame, Frames, Reply, WireFault};
+use crate::wire::hyperdht::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault};
 
 /// Our id of the channel.
 const CHANNEL: u64 = 1;
@@ -287,9 +287,9 @@ impl ResponseReader {
 }
 
 /// Returns the error response to an unknown method.
-pub(super) fn unknown_method(method: &str) -> Failure {
-    Failure {
+pub(super) fn unknown_method(method: &str) -> RpcError {
+    RpcError {
         message: format!("unknown method {method:?}"),
-        code: Some(FailureCode::UnknownMethod),
+        code: Some(RpcErrorCode::UnknownMethod),
     }
 }

@@ -12,7 +12,7 @@ use super::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
 use super::rpc_client::{ConnectionEnd, unknown_method};
 use super::secret_stream::SecretStream;
 use crate::peer::bridge_session::log_panic;
-use crate::wire::hyperdht::{Call, Failure, Frame, Frames, WireFault};
+use crate::wire::hyperdht::{Call, Frame, Frames, RpcError, WireFault};
 
 /// Our id of the channel.
 const CHANNEL: u64 = 1;
@@ -36,7 +36,7 @@ pub(super) trait RpcMethod: Send + Sync + 'static {
 /// The reply to a request.
 pub(super) struct RpcReply {
     /// The value, in chunks that are joined when they are sent, or the error.
-    pub(super) outcome: Result<Vec<Bytes>, Failure>,
+    pub(super) outcome: Result<Vec<Bytes>, RpcError>,
     /// Called once the peer has received the reply.
     pub(super) on_acked: Option<OnAcked>,
 }

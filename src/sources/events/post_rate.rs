@@ -1,4 +1,4 @@
-//! Rate limit on posted events, for each client.
+//! Rate limit of posted events per client.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use crate::model::Client;
 
-/// The burst that a client may send, as the time in which the rate allows as many: a job that reports all of its steps at its end.
+/// The burst of a client, as the time in which the rate allows as many events: a job may report all of its steps at its end.
 const BURST: Duration = Duration::from_secs(10);
 
-/// Clients whose posts are counted at the same time, in some 2 MB. Clients beyond it share one count until others have been quiet for
-/// [`BURST`].
+/// Limit of clients that are counted separately, in about 2 MB. Further clients share one count until others have been quiet for [`BURST`].
 const MAX_CLIENTS: usize = 16_384;
 
-/// Counts the posts of each client and says which are too many.
+/// Rate limiter of posts per client.
 #[derive(Debug)]
 pub struct PostRate {
     per_second: AtomicU32,
@@ -24,19 +23,19 @@ pub struct PostRate {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// The time at which a client's burst is available in full again. Bounded by [`MAX_CLIENTS`].
+    /// The time at which a client's full burst is available again. Bounded by [`MAX_CLIENTS`].
     full_at: HashMap<Client, Instant, foldhash::fast::RandomState>,
-    /// The same for all clients that have no place of their own.
+    /// The same for all clients without an entry.
     others_full_at: Option<Instant>,
-    /// The time at which clients that have been quiet may be looked for again; looking takes as long as there are clients.
+    /// The time of the next search for quiet clients, which takes time linear in the number of clients.
     look_again_at: Option<Instant>,
 }
 
-/// How often quiet clients are looked for while there is no place for another one.
+/// Interval of searches for quiet clients while the table is full.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl PostRate {
-    /// A limit of so many posts a second for each client.
+    /// A limit of `per_second` posts per second and client.
     #[must_use]
     pub fn new(per_second: NonZeroU32) -> Self {
         Self {
@@ -45,12 +44,12 @@ impl PostRate {
         }
     }
 
-    /// Puts another limit into force.
+    /// Changes the limit.
     pub fn set(&self, per_second: NonZeroU32) {
         self.per_second.store(per_second.get(), Ordering::Relaxed);
     }
 
-    /// Posts a second that the limit allows.
+    /// The limit in posts per second.
     pub(super) fn per_second(&self) -> u32 {
         self.per_second.load(Ordering::Relaxed)
     }
@@ -58,7 +57,7 @@ impl PostRate {
     /// Counts a post of this client.
     ///
     /// # Errors
-    /// The time after which the client may post again, if it has posted too much.
+    /// The time after which the client may post again, if it is over the limit.
     pub(super) fn admit(&self, client: &Client, now: Instant) -> Result<(), Duration> {
         let cost = Duration::from_secs(1) / self.per_second();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +102,7 @@ mod tests {
         PostRate::new(NonZeroU32::new(per_second).unwrap())
     }
 
-    /// How many of these posts pass.
+    /// Number of admitted posts.
     fn passed(limit: &PostRate, client: &Client, posts: usize, now: Instant) -> usize {
         (0..posts).filter(|_| limit.admit(client, now).is_ok()).count()
     }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use http::HeaderValue;
 
-use super::failure::Failure;
+use super::error::PollError;
 use super::files;
 use super::settings::{Credentials, Password};
 
-/// The header's value, made of what the files say now.
-pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, Failure> {
+/// The header's value, from the current content of the files.
+pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, PollError> {
     let (text, file) = match credentials {
         None => return Ok(None),
         Some(Credentials::BearerFile(path)) => (format!("Bearer {}", files::read_secret(path).await?), path.clone()),
@@ -22,9 +22,9 @@ pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<H
             (format!("Basic {}", base64(format!("{username}:{password}").as_bytes())), file)
         }
     };
-    let mut value = HeaderValue::try_from(text).map_err(|_| Failure::File {
+    let mut value = HeaderValue::try_from(text).map_err(|_| PollError::File {
         path: file,
-        why: "a token has no line breaks or control characters".to_owned(),
+        why: "a token must not contain line breaks or control characters".to_owned(),
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(&path, " \n").unwrap();
         assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("empty"));
         let folder = Credentials::BearerFile(folder.path().to_owned());
-        assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("no regular file"));
+        assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("not a regular file"));
     }
 
     #[tokio::test]

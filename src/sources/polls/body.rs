@@ -1,4 +1,4 @@
-//! The body of an answer, read and decompressed no further than its limit.
+//! The body of a response, read and decompressed up to its limit.
 
 use std::io::{self, Write};
 
@@ -9,55 +9,56 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
-use super::failure::Failure;
+use super::error::PollError;
 use crate::model::Syntax;
 use crate::sources::LARGE_BYTES;
-use crate::wire::Foreign;
+use crate::wire::ForeignFormat;
 
-/// Bodies larger than [`LARGE_BYTES`] in work at once, over all endpoints; more of them wait for a place while they are read: so much memory, at most `max_body_bytes` each, may polls take beside the store's.
+/// Limit of concurrent bodies over [`LARGE_BYTES`], over all endpoints; further ones wait while they are read. Bounds the memory of polls
+/// to this number times `max_body_bytes`, in addition to the store's.
 pub(super) const LARGE_AT_ONCE: usize = 8;
 
-/// Decompressed bytes after which other tasks get a turn: about a tenth of a millisecond's work.
+/// Decompressed bytes after which the task yields: about a tenth of a millisecond of work.
 const TURN_BYTES: usize = 256 << 10;
 
-/// Bytes of a Content-Encoding that are shown: more than any real name has.
-const SHOWN_CODING_BYTES: usize = 32;
+/// Bytes of a Content-Encoding that are quoted: more than any real name has.
+const QUOTED_ENCODING_BYTES: usize = 32;
 
-/// How a body is to be read.
+/// Reader of response bodies.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading<'a> {
-    /// The longest body, as sent and decompressed.
+pub(super) struct BodyReader<'a> {
+    /// The limit in bytes, both as received and decompressed.
     pub(super) limit: usize,
-    /// How long it was the last time.
+    /// The length of the previous body.
     pub(super) expected: usize,
-    /// Places for large bodies.
-    pub(super) places: &'a Semaphore,
+    /// Permits for large bodies.
+    pub(super) permits: &'a Semaphore,
 }
 
-impl Reading<'_> {
-    /// Reads a body whose headers are `headers`.
-    pub(super) async fn read<B>(self, headers: &HeaderMap, mut body: B) -> Result<Bytes, Failure>
+impl BodyReader<'_> {
+    /// Reads a body with these headers.
+    pub(super) async fn read<B>(self, headers: &HeaderMap, mut body: B) -> Result<Bytes, PollError>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
     {
         if body.size_hint().lower() > self.limit as u64 {
-            return Err(Failure::TooLong(self.limit));
+            return Err(PollError::TooLong(self.limit));
         }
         let mut sink = Sink::new(headers, self);
-        let (mut wire, mut turn, mut place) = (0_usize, 0, None);
+        let (mut wire, mut turn, mut permit) = (0_usize, 0, None);
         while let Some(frame) = body.frame().await {
-            let Ok(mut data) = frame.map_err(|e| Failure::http(&e))?.into_data() else {
+            let Ok(mut data) = frame.map_err(|e| PollError::http(&e))?.into_data() else {
                 continue;
             };
             wire = wire.saturating_add(data.len());
             if wire > self.limit {
-                return Err(Failure::TooLong(self.limit));
+                return Err(PollError::TooLong(self.limit));
             }
             while !data.is_empty() {
                 sink.take(&mut data)?;
                 let length = sink.out().bytes.len();
-                if length > LARGE_BYTES && place.is_none() {
-                    place = self.places.acquire().await.ok();
+                if length > LARGE_BYTES && permit.is_none() {
+                    permit = self.permits.acquire().await.ok();
                 }
                 if length / TURN_BYTES > turn {
                     turn = length / TURN_BYTES;
@@ -65,22 +66,22 @@ impl Reading<'_> {
                 }
             }
         }
-        // Exactly as large as needed: it is going to be kept.
+        // An allocation of exact size, because the body is kept.
         Ok(Bytes::from(sink.finish()?.into_boxed_slice()))
     }
 }
 
-/// Where the bytes of a body go.
+/// Destination of the bytes of a body.
 enum Sink {
     Plain(Limited),
     Gzip(Box<MultiGzDecoder<Limited>>),
 }
 
 impl Sink {
-    fn new(headers: &HeaderMap, reading: Reading<'_>) -> Self {
+    fn new(headers: &HeaderMap, reader: BodyReader<'_>) -> Self {
         let out = Limited {
-            bytes: Vec::with_capacity(reading.expected.min(LARGE_BYTES).min(reading.limit)),
-            limit: reading.limit,
+            bytes: Vec::with_capacity(reader.expected.min(LARGE_BYTES).min(reader.limit)),
+            limit: reader.limit,
             full: false,
         };
         match coding(headers).to_ascii_lowercase().as_slice() {
@@ -96,14 +97,14 @@ impl Sink {
         }
     }
 
-    /// Takes some bytes off the front of `data`; a decoder takes no more than it has room to decompress at once.
-    fn take(&mut self, data: &mut Bytes) -> Result<(), Failure> {
+    /// Consumes some bytes from the front of `data`; a decoder consumes no more than it can decompress at once.
+    fn take(&mut self, data: &mut Bytes) -> Result<(), PollError> {
         let taken = match self {
             Self::Plain(out) => out.write(data),
             Self::Gzip(decoder) => decoder.write(data),
         };
         match taken {
-            Ok(0) => Err(Failure::Gzip(io::ErrorKind::InvalidData.into())),
+            Ok(0) => Err(PollError::Gzip(io::ErrorKind::InvalidData.into())),
             Ok(taken) => {
                 drop(data.split_to(taken));
                 Ok(())
@@ -112,7 +113,7 @@ impl Sink {
         }
     }
 
-    fn finish(mut self) -> Result<Vec<u8>, Failure> {
+    fn finish(mut self) -> Result<Vec<u8>, PollError> {
         if let Self::Gzip(decoder) = &mut self
             && let Err(why) = decoder.try_finish()
         {
@@ -124,21 +125,21 @@ impl Sink {
         }))
     }
 
-    fn failure(&self, why: io::Error) -> Failure {
+    fn failure(&self, why: io::Error) -> PollError {
         let out = self.out();
         match self {
-            Self::Plain(_) => Failure::TooLong(out.limit),
-            Self::Gzip(_) if out.full => Failure::Bomb(out.limit),
-            Self::Gzip(_) => Failure::Gzip(why),
+            Self::Plain(_) => PollError::TooLong(out.limit),
+            Self::Gzip(_) if out.full => PollError::Bomb(out.limit),
+            Self::Gzip(_) => PollError::Gzip(why),
         }
     }
 }
 
-/// Bytes that cannot become more than so many.
+/// Buffer with a size limit.
 struct Limited {
     bytes: Vec<u8>,
     limit: usize,
-    /// Whether there was more to write than fits.
+    /// True if a write exceeded the limit.
     full: bool,
 }
 
@@ -157,14 +158,14 @@ impl Write for Limited {
     }
 }
 
-/// The format that a body's Content-Type names: text for every type that is not an exposition's, such as the `text/html` of plain web
-/// servers. `None` where the type is missing or empty, so that the last line of the text decides.
+/// The syntax by the Content-Type of a body: the text format for types that are not an exposition's, such as the `text/html` of simple web
+/// servers. `None` if the type is missing or empty, so that it is detected by the last line.
 pub(super) fn syntax(headers: &HeaderMap) -> Option<Syntax> {
     let given = headers.get(header::CONTENT_TYPE)?;
     if given.as_bytes().trim_ascii().is_empty() {
         return None;
     }
-    Some(given.to_str().ok().and_then(Syntax::named_by).unwrap_or_default())
+    Some(given.to_str().ok().and_then(Syntax::from_content_type).unwrap_or_default())
 }
 
 /// The Content-Encoding of a body.
@@ -175,25 +176,25 @@ fn coding(headers: &HeaderMap) -> &[u8] {
         .trim_ascii()
 }
 
-/// A Content-Encoding that is none that was asked for. As in Prometheus the body counts as plain text, which it nearly always is.
+/// An unknown Content-Encoding. As in Prometheus, the body is then parsed as plain text, which it nearly always is.
 pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     let coding = coding(headers);
     let known = [&b""[..], b"identity", b"gzip", b"x-gzip"]
         .iter()
         .any(|known| known.eq_ignore_ascii_case(coding));
-    let shown = || {
-        String::from_utf8_lossy(&coding[..coding.len().min(SHOWN_CODING_BYTES)])
+    let quoted = || {
+        String::from_utf8_lossy(&coding[..coding.len().min(QUOTED_ENCODING_BYTES)])
             .escape_debug()
             .to_string()
     };
-    (!known).then(shown)
+    (!known).then(quoted)
 }
 
-/// Refuses what is a page, such as one to log in, before it replaces good data, although some line of it may look like a sample. Other
-/// texts the store judges by whether a line of them can be used.
-pub(super) fn judge(body: &[u8]) -> Result<(), Failure> {
-    match Foreign::of(body) {
-        Some(page @ Foreign::Markup) => Err(Failure::NotMetrics(page)),
+/// Refuses HTML and XML, such as a login page, before it replaces valid data, although a line of it may look like a sample. Other texts
+/// are refused by the store if no line is usable.
+pub(super) fn reject_markup(body: &[u8]) -> Result<(), PollError> {
+    match ForeignFormat::of(body) {
+        Some(page @ ForeignFormat::Markup) => Err(PollError::NotMetrics(page)),
         _ => Ok(()),
     }
 }
@@ -214,21 +215,21 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    async fn read(encoding: &str, body: &[u8], piece: usize, limit: usize) -> Result<Bytes, Failure> {
+    async fn read(encoding: &str, body: &[u8], piece: usize, limit: usize) -> Result<Bytes, PollError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         let pieces: Vec<_> = body
             .chunks(piece)
             .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
             .collect();
-        let places = Semaphore::new(LARGE_AT_ONCE);
-        let reading = Reading {
+        let permits = Semaphore::new(LARGE_AT_ONCE);
+        let reader = BodyReader {
             limit,
             expected: 0,
-            places: &places,
+            permits: &permits,
         };
-        let read = reading.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
-        assert_eq!(places.available_permits(), LARGE_AT_ONCE, "every place is given back");
+        let read = reader.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
+        assert_eq!(permits.available_permits(), LARGE_AT_ONCE, "every permit is returned");
         read
     }
 
@@ -236,18 +237,18 @@ mod tests {
     async fn a_bomb_is_cut_at_the_limit() {
         let bomb = gzip(&vec![b'a'; 4 << 20]);
         let failure = read("gzip", &bomb, 64 << 10, 2 << 20).await.unwrap_err();
-        assert!(matches!(failure, Failure::Bomb(2_097_152)), "{failure}");
+        assert!(matches!(failure, PollError::Bomb(2_097_152)), "{failure}");
         assert_eq!(read("gzip", &bomb, 64 << 10, 4 << 20).await.unwrap().len(), 4 << 20);
     }
 
     #[tokio::test]
     async fn what_is_sent_is_limited_too() {
-        assert!(matches!(read("", &[b'a'; 11], 4, 10).await.unwrap_err(), Failure::TooLong(10)));
+        assert!(matches!(read("", &[b'a'; 11], 4, 10).await.unwrap_err(), PollError::TooLong(10)));
         assert_eq!(read("", &[b'a'; 10], 4, 10).await.unwrap().len(), 10);
         let stuffed = gzip(b"").repeat(100);
         assert!(matches!(
             read("gzip", &stuffed, 7, 1_000).await.unwrap_err(),
-            Failure::TooLong(1_000)
+            PollError::TooLong(1_000)
         ));
     }
 
@@ -256,14 +257,14 @@ mod tests {
         let whole = gzip(b"up 1\n");
         for cut in 0..whole.len() {
             assert!(
-                matches!(read("gzip", &whole[..cut], 3, 100).await.unwrap_err(), Failure::Gzip(_)),
+                matches!(read("gzip", &whole[..cut], 3, 100).await.unwrap_err(), PollError::Gzip(_)),
                 "cut at {cut}"
             );
         }
         let mut wrong = whole.clone();
         wrong[whole.len() - 5] ^= 1;
-        assert!(matches!(read("x-gzip", &wrong, 3, 100).await.unwrap_err(), Failure::Gzip(_)));
-        assert!(matches!(read("gzip", b"up 1\n", 3, 100).await.unwrap_err(), Failure::Gzip(_)));
+        assert!(matches!(read("x-gzip", &wrong, 3, 100).await.unwrap_err(), PollError::Gzip(_)));
+        assert!(matches!(read("gzip", b"up 1\n", 3, 100).await.unwrap_err(), PollError::Gzip(_)));
         for unknown in ["br", "utf-8", "none", "8bit", "gzip, identity"] {
             assert_eq!(read(unknown, b"up 1\n", 3, 100).await.unwrap(), "up 1\n", "{unknown}");
         }
@@ -273,14 +274,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_kept_body_is_no_larger_than_it_needs_to_be() {
-        let (places, headers) = (Semaphore::new(1), HeaderMap::new());
-        let reading = Reading {
+        let (permits, headers) = (Semaphore::new(1), HeaderMap::new());
+        let reader = BodyReader {
             limit: 1 << 20,
             expected: 10_000,
-            places: &places,
+            permits: &permits,
         };
         let body = Empty::<Bytes>::new().map_err(|never| match never {});
-        assert_eq!(reading.read(&headers, body).await.unwrap().len(), 0);
+        assert_eq!(reader.read(&headers, body).await.unwrap().len(), 0);
         let read = read("", b"up 1\n", 2, 100).await.unwrap();
         assert_eq!(Vec::from(read).capacity(), 5);
     }
@@ -296,11 +297,11 @@ mod tests {
             "up{x=\"\0\"} 1",
             "\u{7f}ELF\0",
         ] {
-            assert!(judge(good.as_bytes()).is_ok(), "{good:?}");
+            assert!(reject_markup(good.as_bytes()).is_ok(), "{good:?}");
         }
         for bad in ["<!DOCTYPE html>", "\r\n <html>", "\u{feff}<a/>"] {
             assert!(
-                matches!(judge(bad.as_bytes()), Err(Failure::NotMetrics(Foreign::Markup))),
+                matches!(reject_markup(bad.as_bytes()), Err(PollError::NotMetrics(ForeignFormat::Markup))),
                 "{bad:?}"
             );
         }
@@ -319,7 +320,7 @@ mod tests {
         }
         assert_eq!(named(b"utf-8").as_deref(), Some("utf-8"));
         assert_eq!(named(b"\xff").as_deref(), Some("\u{fffd}"));
-        assert_eq!(named(&[b'x'; 100]).map(|it| it.len()), Some(SHOWN_CODING_BYTES));
+        assert_eq!(named(&[b'x'; 100]).map(|it| it.len()), Some(QUOTED_ENCODING_BYTES));
     }
 
     #[test]
@@ -354,7 +355,7 @@ mod tests {
         fn no_garbage_panics(body in prop::collection::vec(any::<u8>(), 0..500), piece in 1_usize..100) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let _ = runtime.block_on(read("gzip", &body, piece, 1_000));
-            let _ = judge(&body);
+            let _ = reject_markup(&body);
         }
     }
 }

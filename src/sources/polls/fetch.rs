@@ -1,4 +1,4 @@
-//! One poll: the request, its redirects, the answer.
+//! One poll: the request, its redirects, the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,57 +13,57 @@ use tokio::time::Instant;
 use url::{Position, Url};
 
 use super::authorization;
-use super::body::{self, Reading};
-use super::failure::{Failure, Phase};
+use super::body::{self, BodyReader};
+use super::connection::{PollConnection, PollRequest};
+use super::error::{Phase, PollError};
 use super::ipfs;
-use super::link::{Link, Poll};
-use super::settings::{Question, Target};
+use super::settings::{EndpointKind, Target};
 use super::trust::{SystemTrust, Trust};
 use crate::model::{Peer, Syntax};
 
-/// Redirects that one poll follows: a scheme, a slash, a login that gives up; whoever needs more goes in circles.
+/// Limit of redirects per poll: a scheme, a slash, a login; more indicate a loop.
 const MAX_REDIRECTS: usize = 5;
 
-/// The most of a body nobody asked for that is read so that the connection can be used again; beyond it closing is cheaper.
+/// Limit of an unneeded body that is drained for keep-alive; for longer ones closing is cheaper.
 const MAX_DRAINED_BYTES: usize = 16 << 10;
 
-/// What Prometheus 3 sends with its default scrape protocols, so that a target answers us exactly as it would Prometheus.
+/// The `Accept` header of Prometheus 3 with default scrape protocols, so that targets respond as to Prometheus.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
     application/openmetrics-text;version=0.0.1;q=0.5,\
     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
     text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
-/// What this program calls itself.
+/// The `User-Agent` header.
 const USER_AGENT: &str = concat!("exporter-proxy/", env!("CARGO_PKG_VERSION"));
 
-/// Tells a target how long we wait, in seconds, as Prometheus does.
+/// Header with the timeout in seconds, as sent by Prometheus.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-/// What a good poll brought.
+/// Result of a successful poll.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
-    /// In an allocation of exactly its size.
+pub(super) struct PollResponse {
+    /// The body, in an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
-    /// A Content-Encoding that is not known, although the body was taken as plain.
+    /// An unknown Content-Encoding; the body was accepted as plain text.
     pub(super) coding: Option<String>,
-    /// The connections and the peers of an IPFS node, if that was the question.
+    /// The number of connections and the peers of an IPFS node, for endpoints of that kind.
     pub(super) swarm: Option<(usize, Vec<Peer>)>,
 }
 
-/// What all endpoints share.
+/// Resources shared by all endpoints.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedResources {
     pub(super) system_trust: Arc<SystemTrust>,
-    /// Places for large bodies.
-    pub(super) places: Semaphore,
+    /// Permits for large bodies.
+    pub(super) permits: Semaphore,
 }
 
-impl Default for Shared {
+impl Default for SharedResources {
     fn default() -> Self {
         Self {
             system_trust: Arc::default(),
-            places: Semaphore::new(body::LARGE_AT_ONCE),
+            permits: Semaphore::new(body::LARGE_AT_ONCE),
         }
     }
 }
@@ -72,69 +72,69 @@ impl Default for Shared {
 #[derive(Debug)]
 pub(super) struct Fetcher {
     target: Arc<Target>,
-    shared: Arc<Shared>,
-    link: Link,
-    /// The length of the last good body.
+    shared: Arc<SharedResources>,
+    connection: PollConnection,
+    /// The length of the last successful body.
     expected: usize,
 }
 
 impl Fetcher {
-    pub(super) fn new(target: Arc<Target>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(target: Arc<Target>, shared: Arc<SharedResources>) -> Self {
         let trust = match &target.endpoint.ca_file {
-            _ if target.allow_invalid_certs => Trust::Anybody,
+            _ if target.allow_invalid_certs => Trust::Unverified,
             Some(path) => Trust::File(path.as_path().into(), None),
             None => Trust::System(Arc::clone(&shared.system_trust)),
         };
         Self {
             target,
             shared,
-            link: Link::new(trust),
+            connection: PollConnection::new(trust),
             expected: 0,
         }
     }
 
-    /// Polls once, within the endpoint's timeout from now. After a failure the connection is closed. What is returned counts as
-    /// received once [`Fetcher::taken`] says so, and no request goes out on the connection before.
-    pub(super) async fn fetch(&mut self) -> Result<Answer, Failure> {
+    /// Polls once, within the endpoint's timeout. After a failure the connection is closed. The caller confirms the response with
+    /// [`Fetcher::mark_received`] before the next request.
+    pub(super) async fn fetch(&mut self) -> Result<PollResponse, PollError> {
         let after = self.target.endpoint.timeout;
         let deadline = Instant::now() + after;
-        let answer = tokio::time::timeout_at(deadline, self.converse(deadline)).await;
-        let phase = self.link.phase;
-        let answer = answer.unwrap_or(Err(Failure::Timeout { after, phase }));
+        let answer = tokio::time::timeout_at(deadline, self.fetch_with_redirects(deadline)).await;
+        let phase = self.connection.phase;
+        let answer = answer.unwrap_or(Err(PollError::Timeout { after, phase }));
         match &answer {
             Ok(answer) => self.expected = answer.body.len(),
-            // A refusal that was read to its end leaves a connection as good as any.
-            Err(Failure::Status(_)) => self.link.taken(),
-            Err(_) => self.link.close(),
+            // After an error status with a drained body the connection can be reused.
+            Err(PollError::Status(_)) => self.connection.mark_received(),
+            Err(_) => self.connection.close(),
         }
         answer
     }
 
-    /// Closes the connection. What was not taken has not been received.
+    /// Closes the connection, with a reset if the last response was not marked as received.
     pub(super) fn close(&mut self) {
-        self.link.close();
+        self.connection.close();
     }
 
-    /// The last answer was taken for good. If it had events the connection is closed in good order, which tells a server of
-    /// events at once that they arrived: it may not live until the next request.
-    pub(super) fn taken(&mut self, had_events: bool) {
-        self.link.taken();
+    /// Marks the last response as received. If it contained events the connection is closed gracefully, which acknowledges them at once: the
+    /// server may not live until the next request.
+    pub(super) fn mark_received(&mut self, had_events: bool) {
+        self.connection.mark_received();
         if had_events {
-            self.link.close();
+            self.connection.close();
         }
     }
 
-    async fn converse(&mut self, deadline: Instant) -> Result<Answer, Failure> {
+    async fn fetch_with_redirects(&mut self, deadline: Instant) -> Result<PollResponse, PollError> {
         let target = Arc::clone(&self.target);
         let start = &target.endpoint.url;
-        self.link.phase = Phase::Preparing;
+        self.connection.phase = Phase::Preparing;
         let authorization = authorization::header(target.endpoint.credentials.as_ref()).await?;
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let trusted = authorization.as_ref().filter(|_| url.origin() == start.origin());
-            let request = request(&url, trusted, target.endpoint.timeout, target.endpoint.question)?;
-            let response = self.link.send(&url, deadline, || request.clone()).await?;
-            self.link.phase = Phase::Reading;
+            let request = request(&url, trusted, target.endpoint.timeout, target.endpoint.kind)?;
+            let response = self.connection.send(&url, deadline, || request.clone()).await?;
+            self.connection.phase = Phase::Reading;
             if response.status() == StatusCode::OK {
                 return self.read(response).await;
             }
@@ -142,29 +142,29 @@ impl Fetcher {
             self.drain(response).await;
             url = next?;
         }
-        Err(Failure::Redirects(MAX_REDIRECTS))
+        Err(PollError::Redirects(MAX_REDIRECTS))
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Result<Answer, Failure> {
-        let reading = Reading {
+    async fn read(&self, response: Response<Incoming>) -> Result<PollResponse, PollError> {
+        let reader = BodyReader {
             limit: self.target.max_body_bytes,
             expected: self.expected,
-            places: &self.shared.places,
+            permits: &self.shared.permits,
         };
         let (head, body) = response.into_parts();
-        let body = reading.read(&head.headers, body).await?;
+        let body = reader.read(&head.headers, body).await?;
         let coding = body::unknown_coding(&head.headers);
-        let (body, syntax, swarm) = match self.target.endpoint.question {
-            Question::Metrics => {
-                body::judge(&body)?;
+        let (body, syntax, swarm) = match self.target.endpoint.kind {
+            EndpointKind::Metrics => {
+                body::reject_markup(&body)?;
                 (body, body::syntax(&head.headers), None)
             }
-            Question::Peers { agent_version_cutoff } => {
+            EndpointKind::Peers { agent_version_cutoff } => {
                 let (text, swarm) = ipfs::read(body, agent_version_cutoff).await?;
                 (text, Some(Syntax::Text), Some(swarm))
             }
         };
-        Ok(Answer {
+        Ok(PollResponse {
             body,
             syntax,
             coding,
@@ -172,23 +172,23 @@ impl Fetcher {
         })
     }
 
-    /// Reads a short body to its end, so that the connection can be used again; closes it behind a long one.
+    /// Drains a short body for keep-alive; closes the connection after a long one.
     async fn drain(&mut self, response: Response<Incoming>) {
         if Limited::new(response.into_body(), MAX_DRAINED_BYTES).collect().await.is_err() {
-            self.link.close();
+            self.connection.close();
         }
     }
 }
 
-fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, question: Question) -> Result<Poll, Failure> {
-    let malformed = |e: http::Error| Failure::Http(format!("the URL cannot be asked for: {e}"));
+fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, kind: EndpointKind) -> Result<PollRequest, PollError> {
+    let malformed = |e: http::Error| PollError::Http(format!("cannot request the URL: {e}"));
     let path: Uri = url[Position::BeforePath..Position::AfterQuery]
         .parse()
         .map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
-    let (method, accept) = match question {
-        Question::Metrics => (Method::GET, ACCEPT),
-        // The RPC takes nothing else, so that no page in a browser can ask it.
-        Question::Peers { .. } => (Method::POST, "application/json"),
+    let (method, accept) = match kind {
+        EndpointKind::Metrics => (Method::GET, ACCEPT),
+        // The RPC accepts only POST, as protection against web pages.
+        EndpointKind::Peers { .. } => (Method::POST, "application/json"),
     };
     let mut request = Request::builder()
         .method(method)
@@ -204,23 +204,23 @@ fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, qu
     request.body(Empty::new()).map_err(malformed)
 }
 
-/// Where an answer other than 200 sends us. Only within the host: a target must not be able to make us ask others.
-fn next(start: &Url, url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Url, Failure> {
+/// The target of a redirect. Only within the same host, so that a target cannot direct requests to others.
+fn next(start: &Url, url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Url, PollError> {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Err(Failure::Status(status));
+        return Err(PollError::Status(status));
     }
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let mut next = location.and_then(|location| url.join(location).ok()).ok_or(Failure::NoLocation)?;
+    let mut next = location.and_then(|location| url.join(location).ok()).ok_or(PollError::NoLocation)?;
     if !matches!(next.scheme(), "http" | "https") {
-        return Err(Failure::NoLocation);
+        return Err(PollError::NoLocation);
     }
     if next.host() != start.host() {
-        return Err(Failure::OtherHost(next.host_str().unwrap_or_default().to_owned()));
+        return Err(PollError::OtherHost(next.host_str().unwrap_or_default().to_owned()));
     }
     if url.scheme() == "https" && next.scheme() == "http" {
-        return Err(Failure::Downgrade);
+        return Err(PollError::Downgrade);
     }
-    // Credentials are the configuration's to give; both calls fail only for URLs without a host.
+    // Credentials come only from the configuration; both calls fail only for URLs without a host.
     let _ = next.set_username("");
     let _ = next.set_password(None);
     next.set_fragment(None);
@@ -259,14 +259,14 @@ mod tests {
         for status in [204, 206, 304, 401, 404, 500] {
             let status = StatusCode::from_u16(status).unwrap();
             let failure = next(&url, &url, status, &HeaderMap::new()).unwrap_err();
-            assert!(matches!(failure, Failure::Status(said) if said == status));
+            assert!(matches!(failure, PollError::Status(said) if said == status));
         }
     }
 
     #[test]
     fn a_request_looks_like_prometheus_to_its_target() {
         let url: Url = "http://[::1]:9100/probe?target=a&module=b".parse().unwrap();
-        let request = request(&url, None, Duration::from_millis(2_500), Question::Metrics).unwrap();
+        let request = request(&url, None, Duration::from_millis(2_500), EndpointKind::Metrics).unwrap();
         assert_eq!(request.uri(), "/probe?target=a&module=b");
         assert_eq!(request.headers()["host"], "[::1]:9100");
         assert_eq!(request.headers()["x-prometheus-scrape-timeout-seconds"], "2.5");
@@ -278,14 +278,14 @@ mod tests {
         );
         assert!(!request.headers().contains_key("authorization"));
         assert_eq!(request.method(), Method::GET);
-        let rpc = super::request(&url, None, Duration::from_secs(2), Question::Peers { agent_version_cutoff: 1 }).unwrap();
+        let rpc = super::request(&url, None, Duration::from_secs(2), EndpointKind::Peers { agent_version_cutoff: 1 }).unwrap();
         assert_eq!(
             (rpc.method(), &rpc.headers()["accept"]),
             (&Method::POST, &HeaderValue::from_static("application/json"))
         );
         let url: Url = "http://host/".parse().unwrap();
         assert_eq!(
-            super::request(&url, None, Duration::from_secs(2), Question::Metrics)
+            super::request(&url, None, Duration::from_secs(2), EndpointKind::Metrics)
                 .unwrap()
                 .headers()["host"],
             "host"

@@ -1,42 +1,42 @@
-//! Small files that polls read again and again: tokens, passwords, certificates.
+//! Small files that are read for each poll: tokens, passwords, certificates.
 
 use std::path::Path;
 
 use tokio::io::AsyncReadExt;
 
-use super::failure::Failure;
+use super::error::PollError;
 
-/// The longest file that is read: a bundle of all the CAs of the world has about 250 kB.
+/// Limit of a file in bytes: a bundle of all public CAs has about 250 kB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The whole of a small regular file.
-pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let fail = |why: String| Failure::File {
+/// Reads a small regular file.
+pub(super) async fn read(path: &Path) -> Result<Vec<u8>, PollError> {
+    let fail = |why: String| PollError::File {
         path: path.to_owned(),
         why,
     };
     let io = |why: std::io::Error| fail(why.to_string());
-    // A pipe or a device could keep a thread for ever.
+    // Reading a pipe or a device could block a thread forever.
     if !tokio::fs::metadata(path).await.map_err(io)?.is_file() {
-        return Err(fail("it is no regular file".to_owned()));
+        return Err(fail("not a regular file".to_owned()));
     }
     let file = tokio::fs::File::open(path).await.map_err(io)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).await.map_err(io)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(fail(format!("it is longer than {MAX_FILE_BYTES} bytes")));
+        return Err(fail(format!("longer than {MAX_FILE_BYTES} bytes")));
     }
     Ok(bytes)
 }
 
-/// The text of a small file without the white space around it, as editors leave a newline at the end.
-pub(super) async fn read_secret(path: &Path) -> Result<String, Failure> {
+/// Reads a small text file and trims whitespace, because editors leave a newline at the end.
+pub(super) async fn read_secret(path: &Path) -> Result<String, PollError> {
     let bytes = read(path).await?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8");
+    let text = std::str::from_utf8(&bytes).map_err(|_| "not UTF-8");
     let text = text
         .map(str::trim)
-        .and_then(|text| if text.is_empty() { Err("it is empty") } else { Ok(text) });
-    text.map(str::to_owned).map_err(|why| Failure::File {
+        .and_then(|text| if text.is_empty() { Err("empty") } else { Ok(text) });
+    text.map(str::to_owned).map_err(|why| PollError::File {
         path: path.to_owned(),
         why: why.to_owned(),
     })

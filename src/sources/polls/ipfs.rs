@@ -1,6 +1,6 @@
-//! An IPFS node's peers as metrics, under the names that the IPFS metric exporter's plugin gave them.
+//! Metrics of an IPFS node's peers, with the names of the IPFS metric exporter's plugin.
 //!
-//! What peers say of themselves is anything: it is cut, cleaned and bounded in number, and no peer, address or block is named.
+//! Texts of peers are untrusted: they are truncated, cleaned and limited in number. Metrics contain no peer ids, addresses or blocks.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -8,25 +8,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::failure::Failure;
+use super::error::PollError;
 use crate::model::Peer;
 use crate::sources::LARGE_BYTES;
 use crate::supervise::blocking;
 use crate::telemetry::push_label;
 use crate::wire::kubo::{Swarm, swarm_peers};
 
-/// Protocols that get a series of their own; honest nodes speak dozens, and strangers may make up any number.
+/// Limit of protocols with series of their own; honest nodes have dozens, hostile ones may invent any number.
 const MAX_PROTOCOLS: usize = 500;
-/// The longest agent or protocol in a label, in bytes; what is cut off told nobody anything.
+/// Limit of an agent or protocol in a label, in bytes.
 const MAX_LABEL_BYTES: usize = 128;
-/// The label under which all further agents or protocols are counted together.
+/// Label value for all further agents or protocols together.
 const OTHERS: &str = "others";
 
-/// Makes metrics of a node's answer, and gives the peers too. A large one is read on a thread of its own.
-pub(super) async fn read(body: Bytes, agent_version_cutoff: usize) -> Result<(Bytes, (usize, Vec<Peer>)), Failure> {
+/// Converts a node's response to metrics and its peers. A large response is parsed on a blocking thread.
+pub(super) async fn read(body: Bytes, agent_version_cutoff: usize) -> Result<(Bytes, (usize, Vec<Peer>)), PollError> {
     let large = body.len() > LARGE_BYTES;
     let work = move || {
-        let swarm = swarm_peers(&body).map_err(|error| Failure::NotPeers(error.to_string()))?;
+        let swarm = swarm_peers(&body).map_err(|error| PollError::NotPeers(error.to_string()))?;
         let text = render(&swarm, agent_version_cutoff).into_bytes().into_boxed_slice();
         Ok((text.into(), (swarm.connections, swarm.peers)))
     };
@@ -97,7 +97,7 @@ fn most_common<'a>(counts: impl Iterator<Item = (&'a Arc<str>, u64)>, keep: usiz
     by_text
         .into_iter()
         .for_each(|(text, count)| *sums.entry(clean(text)).or_default() += count);
-    // Whoever calls itself so is counted there.
+    // Agents and protocols with this name are counted there as well.
     let mut rest = sums.remove(OTHERS);
     let mut sums: Vec<(String, u64)> = sums.into_iter().collect();
     sums.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
@@ -108,7 +108,7 @@ fn most_common<'a>(counts: impl Iterator<Item = (&'a Arc<str>, u64)>, keep: usiz
     sums
 }
 
-/// A stranger's text as a label may show it: cut to a length, without control characters.
+/// Prepares a peer's text for a label: truncated and without control characters.
 fn clean(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_LABEL_BYTES);
     text[..end].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

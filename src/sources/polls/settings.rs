@@ -1,4 +1,4 @@
-//! What is polled, and how: settings as used.
+//! Settings of polls, as used.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,64 +10,63 @@ use url::Url;
 use crate::model::{AppName, LabelPair};
 use crate::store::EventFamilies;
 
-/// `[poll_external]` as used. With no endpoints nothing is polled.
+/// `[poll_external]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What is polled, in the order of the configuration, which also spreads the endpoints over their interval.
-    /// Of two with one name the second is left out; the configuration refuses such.
+    /// The endpoints, in the order of the configuration, which determines their offsets in the interval.
+    /// Names are unique; the configuration refuses duplicates.
     pub endpoints: Vec<Endpoint>,
-    /// Whether a certificate that nobody vouches for is taken.
+    /// True if certificates are not verified.
     pub allow_invalid_certs: bool,
-    /// The longest body in bytes that is taken, both as it is sent and after decompression.
+    /// Limit of a body in bytes, both as received and decompressed.
     pub max_body_bytes: usize,
-    /// The family of this proxy's own one-shot events; `None` if events are switched off. Then those of polled servers stay
-    /// samples like others.
+    /// The family of this proxy's one-shot events; `None` if events are disabled. Then those of polled servers remain ordinary samples.
     pub event_metric: Option<Arc<str>>,
 }
 
-/// One endpoint to poll, everything settled.
+/// One endpoint, with all defaults applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The app that it is; unlike every other endpoint's.
+    /// The app name of the endpoint; unique.
     pub name: AppName,
-    /// What is asked, http or https, without user, password and fragment.
+    /// The URL, http or https, without user, password and fragment.
     pub url: Url,
-    /// What it is asked for.
-    pub question: Question,
+    /// The kind of endpoint.
+    pub kind: EndpointKind,
     /// The time from one poll to the next.
     pub interval: Duration,
-    /// The time for a whole poll: name lookup, connection, TLS, redirects, headers and body.
+    /// Timeout of a poll: name lookup, connection, TLS, redirects, headers and body.
     pub timeout: Duration,
-    /// How long after its last good poll its data leaves the exposition.
+    /// Time after the last successful poll at which its data is removed from the exposition.
     pub stale_after: Duration,
-    /// What is shown to be let in.
+    /// The credentials of requests.
     pub credentials: Option<Credentials>,
-    /// A file of PEM certificates that are trusted in place of the system's.
+    /// A file of trusted PEM certificates, replacing the system's.
     pub ca_file: Option<PathBuf>,
-    /// Labels that every series gets unless it has them already.
+    /// Labels that are added to series that lack them.
     pub labels: Arc<[LabelPair]>,
-    /// The families whose samples are one-shot events; `None`: what a server of events usually calls them.
+    /// The families of one-shot events; `None` for the usual names.
     pub events: Option<Arc<[Arc<str>]>>,
 }
 
-/// What an endpoint is asked for.
+/// Kind of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
-    /// Its metrics.
+pub enum EndpointKind {
+    /// Metrics.
     Metrics,
-    /// The peers of an IPFS node, of which metrics are made.
+    /// The peers of an IPFS node, converted to metrics.
     Peers {
-        /// How many agents get a series of their own.
+        /// Number of agents with series of their own.
         agent_version_cutoff: usize,
     },
 }
 
-/// What a poll shows to be let in. Files are read anew for each poll.
+/// Credentials of a poll. Files are read for each poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A bearer token (RFC 6750) in a file.
     BearerFile(PathBuf),
-    /// A bearer token, or all of the header's value, in a file.
+    /// A bearer token, or the complete header value, in a file.
     HeaderFile(PathBuf),
     /// User name and password (RFC 7617).
     Basic {
@@ -78,12 +77,12 @@ pub enum Credentials {
     },
 }
 
-/// A password, which is used but never shown.
+/// A password, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Password {
-    /// Itself.
+    /// The password itself.
     Given(Arc<str>),
-    /// In a file.
+    /// A file with the password.
     File(PathBuf),
 }
 
@@ -96,34 +95,34 @@ impl fmt::Debug for Password {
     }
 }
 
-/// An endpoint with all that its task needs to know.
+/// An endpoint with the settings for its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) endpoint: Endpoint,
-    /// `external_poll: HOST:PORT` or `ipfs: HOST:PORT`, what `/apps` shows as the source.
+    /// `external_poll: HOST:PORT` or `ipfs: HOST:PORT`, the source in `/apps`.
     pub(super) source: Arc<str>,
     pub(super) max_body_bytes: usize,
     pub(super) allow_invalid_certs: bool,
-    /// The metric that events become samples of, and which samples are events; `None` if none are.
+    /// The family of recorded events, and the selection of event samples; `None` if there are none.
     pub(super) events: Option<(Arc<str>, EventFamilies)>,
 }
 
 impl Settings {
-    /// The endpoints, each with its place among all of them: a fraction of the interval from 0 to below 1.
+    /// The endpoints, each with its offset as a fraction of the interval, from 0 to below 1.
     pub(super) fn targets(&self) -> impl Iterator<Item = (Target, f64)> {
         let count = f64::from(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX));
-        let places = (0_u32..).map(move |index| f64::from(index) / count);
-        self.endpoints.iter().map(|endpoint| self.target(endpoint)).zip(places)
+        let offsets = (0_u32..).map(move |index| f64::from(index) / count);
+        self.endpoints.iter().map(|endpoint| self.target(endpoint)).zip(offsets)
     }
 
     fn target(&self, endpoint: &Endpoint) -> Target {
         let host = endpoint.url.host_str().unwrap_or_default();
         let port = endpoint.url.port_or_known_default().unwrap_or_default();
-        let kind = match endpoint.question {
-            Question::Metrics => "external_poll",
-            Question::Peers { .. } => "ipfs",
+        let source_kind = match endpoint.kind {
+            EndpointKind::Metrics => "external_poll",
+            EndpointKind::Peers { .. } => "ipfs",
         };
-        let events = self.event_metric.clone().filter(|_| endpoint.question == Question::Metrics);
+        let events = self.event_metric.clone().filter(|_| endpoint.kind == EndpointKind::Metrics);
         let events = events.map(|own| {
             let families = match &endpoint.events {
                 Some(named) => EventFamilies::Named(Arc::clone(named)),
@@ -134,7 +133,7 @@ impl Settings {
         Target {
             events,
             endpoint: endpoint.clone(),
-            source: format!("{kind}: {host}:{port}").into(),
+            source: format!("{source_kind}: {host}:{port}").into(),
             max_body_bytes: self.max_body_bytes,
             allow_invalid_certs: self.allow_invalid_certs,
         }
@@ -150,7 +149,7 @@ mod tests {
         Endpoint {
             name: AppName::new("a").unwrap(),
             url: url.parse().unwrap(),
-            question: Question::Metrics,
+            kind: EndpointKind::Metrics,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             stale_after: Duration::from_secs(15),
@@ -171,8 +170,8 @@ mod tests {
             max_body_bytes: 1,
             event_metric: None,
         };
-        let (sources, places): (Vec<_>, Vec<_>) = settings.targets().map(|(target, place)| (target.source, place)).unzip();
-        assert_eq!(places, [0.0, 0.25, 0.5, 0.75]);
+        let (sources, offsets): (Vec<_>, Vec<_>) = settings.targets().map(|(target, offset)| (target.source, offset)).unzip();
+        assert_eq!(offsets, [0.0, 0.25, 0.5, 0.75]);
         let expected = ["a:80", "a:443", "[::1]:9100", "127.0.0.1:1025"].map(|at| format!("external_poll: {at}"));
         assert!(
             sources.iter().map(|source| &**source).eq(expected.iter().map(String::as_str)),

@@ -1,8 +1,8 @@
-//! The TCP connection of a poll, which is reset unless the answer was taken.
+//! The TCP connection of a poll, which is reset on close unless the response was received.
 //!
-//! A server of one-shot events counts those of an answer as delivered when its client ends the connection in good order with
-//! everything acknowledged. That all bytes arrived in this machine's kernel does not mean that the events are in the event
-//! log: until they are, whatever ends the connection (a timeout, an error, a `kill -9`) resets it, so that they are due again.
+//! A server of one-shot events counts the events of a response as acked when its client closes the connection gracefully with everything
+//! acknowledged by TCP. Bytes in this machine's kernel are not yet in the event log: until they are, any end of the connection (a timeout,
+//! an error, a `kill -9`) resets it, so that the events are unacked and due again.
 
 use std::io;
 use std::pin::Pin;
@@ -14,38 +14,38 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection that HTTP reads and writes.
+/// The byte stream of a poll's connection.
 #[derive(Debug)]
 pub(super) struct PollSocket(Arc<TcpStream>);
 
-/// Decides how a [`PollSocket`] ends, wherever that is.
+/// Selects how a [`PollSocket`] is closed, wherever it is owned.
 #[derive(Debug)]
-pub(super) struct Ending(Weak<TcpStream>);
+pub(super) struct CloseMode(Weak<TcpStream>);
 
 impl PollSocket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
     }
 
-    pub(super) fn ending(&self) -> Ending {
-        Ending(Arc::downgrade(&self.0))
+    pub(super) fn close_mode(&self) -> CloseMode {
+        CloseMode(Arc::downgrade(&self.0))
     }
 }
 
-impl Ending {
-    /// From now on the connection is reset when it ends.
-    pub(super) fn reset(&self) {
+impl CloseMode {
+    /// The connection will be reset on close.
+    pub(super) fn set_reset(&self) {
         self.set(Some(Duration::ZERO));
     }
 
-    /// From now on the connection ends in good order.
-    pub(super) fn in_good_order(&self) {
+    /// The connection will be closed gracefully.
+    pub(super) fn set_graceful(&self) {
         self.set(None);
     }
 
     fn set(&self, linger: Option<Duration>) {
         if let Some(stream) = self.0.upgrade() {
-            // It fails for a socket that is gone, whose end cannot be decided any more.
+            // It fails only for a socket that is already closed.
             let _ = SockRef::from(&*stream).set_linger(linger);
         }
     }
@@ -83,7 +83,7 @@ impl AsyncWrite for PollSocket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A peer that has closed already leaves nothing to shut down.
+        // If the peer has closed the connection there is nothing to shut down.
         Poll::Ready(match SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
             _ => Ok(()),
@@ -110,27 +110,27 @@ mod tests {
         ours.write_all(b"question").await.unwrap();
         theirs.write_all(b"answer").await.unwrap();
         ours.shutdown().await.unwrap();
-        let mut heard = String::new();
-        theirs.read_to_string(&mut heard).await.unwrap();
+        let mut received = String::new();
+        theirs.read_to_string(&mut received).await.unwrap();
         drop(theirs);
         let mut answer = String::new();
         ours.read_to_string(&mut answer).await.unwrap();
-        assert_eq!((heard.as_str(), answer.as_str()), ("question", "answer"));
+        assert_eq!((received.as_str(), answer.as_str()), ("question", "answer"));
     }
 
     #[tokio::test]
     async fn what_was_not_taken_is_reset() {
         for (taken, end) in [(false, Err(io::ErrorKind::ConnectionReset)), (true, Ok(0))] {
             let (ours, mut theirs) = pair().await;
-            let ending = ours.ending();
-            ending.reset();
+            let close_mode = ours.close_mode();
+            close_mode.set_reset();
             if taken {
-                ending.in_good_order();
+                close_mode.set_graceful();
             }
             drop(ours);
             let read = theirs.read(&mut [0]).await.map_err(|error| error.kind());
             assert_eq!(read, end);
-            ending.reset();
+            close_mode.set_reset();
         }
     }
 }

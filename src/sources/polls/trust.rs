@@ -1,4 +1,4 @@
-//! Whose certificates are believed.
+//! Certificate verification.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::OnceCell;
 
-use super::failure::Failure;
+use super::error::PollError;
 use super::files;
 use crate::supervise::blocking;
 
-/// The one protocol that polls speak, so that a server cannot choose HTTP/2.
+/// The only ALPN protocol, so that a server cannot choose HTTP/2.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What endpoints without a CA of their own believe; shared by all, and made when the first of them needs it.
+/// TLS settings of endpoints without a CA file, shared by all and created on first use.
 #[derive(Debug, Default)]
 pub(super) struct SystemTrust {
     config: OnceCell<Arc<ClientConfig>>,
 }
 
 impl SystemTrust {
-    /// Believes the CAs that the operating system believes.
+    /// The TLS settings that trust the operating system's CAs.
     async fn config(&self) -> Result<Arc<ClientConfig>, String> {
         let load = || async {
             let found = blocking(rustls_native_certs::load_native_certs).await;
             let mut roots = RootCertStore::empty();
             let (added, _) = roots.add_parsable_certificates(found.certs);
             if added == 0 {
-                return Err("the system has no CA certificates: install them, or set ca_file".to_owned());
+                return Err("the system has no CA certificates; install them, or set ca_file".to_owned());
             }
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
             config(verifier.map_err(|e| e.to_string())?)
@@ -42,29 +42,29 @@ impl SystemTrust {
     }
 }
 
-/// Whom one endpoint believes.
+/// Trust settings of one endpoint.
 #[derive(Debug)]
 pub(super) enum Trust {
     /// The operating system's CAs.
     System(Arc<SystemTrust>),
-    /// The certificates in a file, with the bytes and what was made of them when it was read last.
+    /// The certificates in a file, with the bytes and the TLS settings of the last read.
     File(Box<Path>, Option<(Vec<u8>, Arc<ClientConfig>)>),
-    /// Everybody.
-    Anybody,
+    /// Any certificate.
+    Unverified,
 }
 
 impl Trust {
-    /// The TLS settings for the next connection. A CA file is read again, so that a renewed one works without a restart.
-    pub(super) async fn config(&mut self) -> Result<Arc<ClientConfig>, Failure> {
+    /// The TLS settings for the next connection. A CA file is read again, so that a new one works without a restart.
+    pub(super) async fn config(&mut self) -> Result<Arc<ClientConfig>, PollError> {
         match self {
             Self::System(shared) => {
-                let tls = |why| Failure::Tls {
+                let tls = |why| PollError::Tls {
                     host: "any host".to_owned(),
                     why,
                 };
                 shared.config().await.map_err(tls)
             }
-            Self::Anybody => config(Arc::new(Unchecked(provider()))).map_err(|why| Failure::Tls {
+            Self::Unverified => config(Arc::new(NoVerification(provider()))).map_err(|why| PollError::Tls {
                 host: "any host".to_owned(),
                 why,
             }),
@@ -73,8 +73,8 @@ impl Trust {
                 if let Some((_, config)) = cached.as_ref().filter(|(before, _)| *before == pem) {
                     return Ok(Arc::clone(config));
                 }
-                let made = Listed::new(&pem).and_then(|listed| config(Arc::new(listed)));
-                let made = made.map_err(|why| Failure::File {
+                let made = FileVerifier::new(&pem).and_then(|listed| config(Arc::new(listed)));
+                let made = made.map_err(|why| PollError::File {
                     path: path.to_path_buf(),
                     why,
                 })?;
@@ -100,23 +100,23 @@ fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, St
     Ok(Arc::new(config))
 }
 
-/// Believes the certificates listed in a file: as CAs, and each of them also for itself.
+/// Trusts the certificates in a file: as CAs, and also as server certificates.
 ///
-/// The latter is for the self-signed certificate that `openssl req -x509` makes: it calls itself a CA, which no server's
-/// certificate should, yet whoever lists that very certificate means it.
+/// The latter is for self-signed certificates of `openssl req -x509`: they are marked as CAs, which a server certificate must not be, but
+/// listing that very certificate shows the intent.
 #[derive(Debug)]
-struct Listed {
+struct FileVerifier {
     strict: Arc<WebPkiServerVerifier>,
     listed: Vec<CertificateDer<'static>>,
 }
 
-impl Listed {
+impl FileVerifier {
     fn new(pem: &[u8]) -> Result<Self, String> {
         let listed: Vec<_> = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<_, _>>()
             .map_err(|e| e.to_string())?;
         if listed.is_empty() {
-            return Err("it holds no PEM certificate".to_owned());
+            return Err("no PEM certificate in the file".to_owned());
         }
         let mut roots = RootCertStore::empty();
         for certificate in &listed {
@@ -128,7 +128,7 @@ impl Listed {
     }
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for FileVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -138,12 +138,12 @@ impl ServerCertVerifier for Listed {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self.strict.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // A wrong date, name or signature has a kind of error of its own; what is left is what a certificate says of its uses.
+            // Wrong dates, names and signatures have error kinds of their own; this one is about the permitted uses of a certificate.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.listed.contains(certificate) => {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            verdict => verdict,
+            result => result,
         }
     }
 
@@ -170,12 +170,12 @@ impl ServerCertVerifier for Listed {
     }
 }
 
-/// Believes anybody (`allow_invalid_certs`): the connection is encrypted, but with whom nobody knows. Signatures are not
-/// checked either, as that proves nothing about a certificate which anybody could have made.
+/// Accepts any certificate (`allow_invalid_certs`): the connection is encrypted, but the server is not authenticated. Signatures are not
+/// checked either, because they prove nothing about an arbitrary certificate.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+struct NoVerification(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! A budget for half-received messages, shared by all connections of all receivers.
+//! Memory budget for incomplete messages, shared by all connections of all receivers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,28 +6,27 @@ use tokio::sync::Notify;
 
 use crate::http::Allowance;
 
-/// What each connection may buffer without asking. Messages of usual size never wait for strangers who hold the budget;
-/// the number of seats bounds the sum.
+/// Bytes that each connection may buffer without the budget, so that messages of usual size never wait. The number of connection slots
+/// bounds the sum.
 pub const FREE_BYTES: usize = 32 * 1024;
 
-/// Counts the bytes that connections hold of messages which are not complete, and makes readers wait beyond the limit.
+/// Counts the bytes of incomplete messages, and makes readers wait at the limit.
 ///
-/// One connection at a time may overdraw, by at most one message. Without it, connections that all wait for each other
-/// would hold the whole budget for ever.
+/// One connection at a time may exceed the limit by at most one message, to prevent a deadlock of connections that wait for each other.
 #[derive(Debug)]
 pub struct Budget {
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     freed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct BudgetState {
     limit: usize,
     used: usize,
     overdrawn: bool,
 }
 
-/// What one connection holds of the budget; given back when dropped.
+/// The share of one connection in the budget, released on drop.
 #[derive(Debug)]
 pub struct Hold {
     budget: Arc<Budget>,
@@ -40,7 +39,7 @@ impl Budget {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(BudgetState {
                 limit,
                 used: 0,
                 overdrawn: false,
@@ -49,13 +48,13 @@ impl Budget {
         })
     }
 
-    /// Puts another limit in force; what is held already stays.
+    /// Changes the limit; existing shares are kept.
     pub fn set_limit(&self, limit: usize) {
         self.state().limit = limit;
         self.freed.notify_waiters();
     }
 
-    /// An empty hold for one connection.
+    /// An empty share for one connection.
     #[must_use]
     pub fn hold(self: &Arc<Self>) -> Hold {
         Hold {
@@ -65,13 +64,13 @@ impl Budget {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Hold {
-    /// Makes sure that a buffer of `bytes` is covered, waiting for others to give back where the budget is used up.
+    /// Reserves memory for a buffer of `bytes`; waits for other connections at the limit.
     pub async fn cover(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted <= self.bytes {
@@ -79,7 +78,7 @@ impl Hold {
         }
         let budget = Arc::clone(&self.budget);
         loop {
-            // Listening starts before the check, so that nothing given back in between is missed.
+            // Registered before the check, so that a release in between is not missed.
             let freed = budget.freed.notified();
             if self.take(wanted, true) {
                 return;
@@ -108,7 +107,7 @@ impl Hold {
         true
     }
 
-    /// Gives back what a buffer of `bytes` does not need.
+    /// Releases the memory beyond a buffer of `bytes`.
     pub fn keep(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted >= self.bytes {

@@ -1,4 +1,4 @@
-//! One connection to a receiver: bytes in, updates out, and a word to the sender when something is refused.
+//! One connection of a receiver: reads messages, stores updates, and reports refusals to the sender.
 
 use std::io;
 use std::time::Duration;
@@ -9,39 +9,40 @@ use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::ListenerShared;
 use super::budget::{FREE_BYTES, Hold};
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
-use crate::supervise::seats::GRACE;
-use crate::supervise::{Seat, Stream, blocking};
+use crate::supervise::slots::GRACE;
+use crate::supervise::{Slot, Stream, blocking};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
 
-/// The least that a read asks for. Beyond it a buffer may double with each read, so that a sender must send half of
-/// what it makes us set aside.
+/// Minimum size of a read. A buffer at most doubles with each read, so that a sender must send half of the memory that it causes.
 const READ_BYTES: usize = 64 * 1024;
-/// How many times `receiver.idle_timeout` a whole message may take.
+/// Time limit of a complete message, as a multiple of `receiver.idle_timeout`.
 const MESSAGE_TIMEOUTS: u32 = 5;
-/// How long a sender that was refused may go on sending before the connection is cut: long enough to read the error
-/// line, which the reset that answers unread bytes would destroy.
-const LINGER: Duration = Duration::from_secs(1);
-/// Where bytes go that nobody wants any more.
+/// Limit of the lingering close after a refusal: enough for the sender to read the error line, which a reset due to unread bytes would
+/// destroy.
+const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Buffer size for draining input.
 const SINK_BYTES: usize = 16 * 1024;
 
-/// A conversation with one sender.
-pub(super) struct Conversation<'a> {
+/// A connection of one sender.
+pub(super) struct ReceiverConnection<'a> {
     stream: Stream,
-    shared: &'a Shared,
+    shared: &'a ListenerShared,
     peer: String,
     decoder: StreamDecoder,
     hold: Hold,
-    clock: MessageClock,
-    /// Set once the sender did not take an error line: it would not take the next one either.
-    deaf: bool,
+    clock: MessageDeadline,
+    /// True after an error line could not be written: the next one would fail as well.
+    reply_failed: bool,
+    /// Messages and refusals so far, for the log.
+    messages: u64,
 }
 
-/// What ends a wait.
+/// Events that end a wait.
 enum Wake {
     Read(io::Result<usize>),
     Stalled,
@@ -49,24 +50,38 @@ enum Wake {
     Stopping,
 }
 
-/// Why a conversation ended.
+/// Reasons for the end of a connection.
 enum End {
-    /// The sender has said all it had to say.
+    /// The sender closed the connection.
     Finished,
-    /// What it sent cannot be read any further.
+    /// The input is broken and cannot be continued.
     Broken,
-    /// It fell silent inside a message, or took too long over one.
+    /// A message was not completed in time.
     Stalled,
-    /// Its seat was needed, or the program stops.
-    Asked,
+    /// Evicted, or the program stops.
+    Closed,
+    /// The connection failed.
     Failed(io::Error),
 }
 
-impl<'a> Conversation<'a> {
-    pub(super) fn new(stream: Stream, peer: String, shared: &'a Shared) -> Self {
+impl End {
+    /// The reason in a log line.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Finished => "by the sender",
+            Self::Broken => "invalid input",
+            Self::Stalled => "message timeout",
+            Self::Closed => "evicted or stopping",
+            Self::Failed(_) => "connection error",
+        }
+    }
+}
+
+impl<'a> ReceiverConnection<'a> {
+    pub(super) fn new(stream: Stream, peer: String, shared: &'a ListenerShared) -> Self {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
-        let clock = MessageClock::new(limits.idle_timeout, Instant::now());
+        let clock = MessageDeadline::new(limits.idle_timeout, Instant::now());
         Self {
             stream,
             shared,
@@ -74,32 +89,39 @@ impl<'a> Conversation<'a> {
             decoder,
             hold: shared.budget.hold(),
             clock,
-            deaf: false,
+            reply_failed: false,
+            messages: 0,
         }
     }
 
-    /// Receives until the sender ends, breaks a rule, or is asked to leave.
-    pub(super) async fn run(mut self, seat: &Seat, stop: &CancellationToken) {
-        let held = |conversation: &Self| conversation.decoder.buffered();
-        match self.receive(seat, stop).await {
+    /// Receives until the sender closes, violates the protocol, or is evicted.
+    pub(super) async fn run(mut self, slot: &Slot, stop: &CancellationToken) {
+        let buffered = |connection: &Self| connection.decoder.buffered();
+        tracing::debug!(source = &*self.shared.source, peer = self.peer, "connection opened");
+        let end = self.receive(slot, stop).await;
+        tracing::debug!(
+            source = &*self.shared.source,
+            peer = self.peer,
+            messages = self.messages,
+            "connection closed: {}",
+            end.name()
+        );
+        match end {
             End::Finished => {
                 if let Some(refusal) = self.decoder.finish() {
                     self.refuse(refusal.reason(), &refusal.to_string());
                 }
             }
-            End::Broken => self.linger().await,
+            End::Broken => self.lingering_close().await,
             End::Stalled => {
                 let detail = format!(
-                    "no complete message within receiver.idle_timeout; the {} bytes of it are dropped",
-                    held(&self)
+                    "no complete message within receiver.idle_timeout; dropped {} bytes",
+                    buffered(&self)
                 );
                 self.refuse("stalled", &detail);
             }
             End::Failed(error) if self.decoder.mid_message() => {
-                let detail = format!(
-                    "the connection failed inside a message, of which {} bytes are dropped: {error}",
-                    held(&self)
-                );
+                let detail = format!("the connection failed inside a message; dropped {} bytes: {error}", buffered(&self));
                 self.refuse("truncated", &detail);
             }
             End::Failed(error) => tracing::debug!(
@@ -107,26 +129,26 @@ impl<'a> Conversation<'a> {
                 peer = self.peer,
                 "connection failed between messages: {error}"
             ),
-            End::Asked => {}
+            End::Closed => {}
         }
     }
 
-    async fn receive(&mut self, seat: &Seat, stop: &CancellationToken) -> End {
+    async fn receive(&mut self, slot: &Slot, stop: &CancellationToken) -> End {
         let mut stopping = false;
         loop {
             let mid_message = self.decoder.mid_message();
-            let allowance = self.provide(mid_message, seat).await;
-            let read = match self.wait(allowance, mid_message, stopping, seat, stop).await {
+            let allowance = self.reserve_memory(mid_message, slot).await;
+            let read = match self.wait(allowance, mid_message, stopping, slot, stop).await {
                 Wake::Read(read) => read,
                 Wake::Stalled => return End::Stalled,
-                Wake::Stopping if stopping => return End::Asked,
+                Wake::Stopping if stopping => return End::Closed,
                 Wake::Stopping => {
                     stopping = true;
                     continue;
                 }
-                Wake::Evicted => match self.last_look(allowance).await {
+                Wake::Evicted => match self.final_read(allowance).await {
                     Some(read) => read,
-                    None => return End::Asked,
+                    None => return End::Closed,
                 },
             };
             match read {
@@ -134,8 +156,8 @@ impl<'a> Conversation<'a> {
                 Err(error) => return End::Failed(error),
                 Ok(_) => {}
             }
-            // Even if all that came was whole messages: the time of being idle begins anew.
-            seat.busy();
+            // Also after complete messages only: the idle time restarts.
+            slot.busy();
             let now = Instant::now();
             self.clock.bytes_came(now);
             if !self.take_messages().await {
@@ -147,44 +169,44 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Takes or gives back memory and the place in the queue of idle connections before a wait, and says how many bytes may be read.
-    async fn provide(&mut self, mid_message: bool, seat: &Seat) -> usize {
+    /// Reserves or releases memory and updates the idle state before a wait. Returns the number of bytes to read.
+    async fn reserve_memory(&mut self, mid_message: bool, slot: &Slot) -> usize {
         if !mid_message {
             self.decoder.release();
             self.hold.keep(0);
-            seat.idle();
+            slot.idle();
             return READ_BYTES;
         }
-        seat.busy();
-        let held = self.decoder.held();
+        slot.busy();
+        let held = self.decoder.memory_used();
         self.hold.keep(held);
-        let wanted = self.appetite();
+        let wanted = self.read_size();
         if self.hold.try_cover(held + wanted) {
             return wanted;
         }
         if held < FREE_BYTES {
-            // Small messages never wait for those who hold the budget.
+            // Small messages never wait for the budget.
             return wanted.min(FREE_BYTES - held);
         }
         let since = Instant::now();
         self.hold.cover(held + wanted).await;
-        // The sender is not to blame for the time that it had to wait for memory.
-        self.clock.forgive(since.elapsed());
+        // Waiting for memory does not count against the sender.
+        self.clock.extend(since.elapsed());
         wanted
     }
 
-    /// How many bytes the next read should take.
-    fn appetite(&self) -> usize {
+    /// Size of the next read.
+    fn read_size(&self) -> usize {
         let doubled = self.decoder.buffered().max(READ_BYTES);
-        self.decoder.wants().map_or(doubled, |wants| wants.clamp(1, doubled))
+        self.decoder.missing().map_or(doubled, |missing| missing.clamp(1, doubled))
     }
 
-    async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, seat: &Seat, stop: &CancellationToken) -> Wake {
+    async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, slot: &Slot, stop: &CancellationToken) -> Wake {
         let deadline = self.clock.deadline();
         let unread = stopping && self.stream.has_unread();
         let mut spare = self.decoder.spare(allowance);
         let mut read = std::pin::pin!(self.stream.read_buf(&mut spare));
-        // What the kernel took from a sender before the stop is still delivered; the supervisor's limit bounds that.
+        // Bytes that the kernel received before the stop are still processed; the supervisor's timeout bounds that.
         match (mid_message, stopping) {
             (true, true) => timeout_at(deadline, read).await.map_or(Wake::Stalled, Wake::Read),
             (false, true) if unread => Wake::Read(read.await),
@@ -198,31 +220,32 @@ impl<'a> Conversation<'a> {
                 biased;
                 read = &mut read => Wake::Read(read),
                 () = stop.cancelled() => Wake::Stopping,
-                () = seat.evicted() => Wake::Evicted,
+                () = slot.evicted() => Wake::Evicted,
             },
         }
     }
 
-    /// Asked to leave: what has come or comes within its grace, if anything does.
-    async fn last_look(&mut self, allowance: usize) -> Option<io::Result<usize>> {
+    /// After an eviction: reads bytes that have arrived or arrive within the grace period.
+    async fn final_read(&mut self, allowance: usize) -> Option<io::Result<usize>> {
         let until = self.clock.last_byte + GRACE;
         let mut spare = self.decoder.spare(allowance);
         if let Ok(read) = timeout_at(until, self.stream.read_buf(&mut spare)).await {
             return Some(read);
         }
-        // The kernel may have bytes that this task has not been woken for yet.
+        // The kernel may have bytes for which this task was not woken yet.
         if self.stream.has_unread() {
             return Some(self.stream.read_buf(&mut spare).await);
         }
         None
     }
 
-    /// Stores all that is complete. False if nothing more can be read from this sender.
+    /// Stores all complete messages. Returns false if nothing more can be read from this sender.
     async fn take_messages(&mut self) -> bool {
         while let Some(item) = self.decoder.next() {
-            // One read may bring thousands of messages; others get their turn in between.
+            // One read may contain thousands of messages; other tasks run in between.
             consume_budget().await;
             self.clock.message_begins(Instant::now());
+            self.messages += 1;
             match item {
                 Ok(inbound) => self.store(inbound).await,
                 Err(refusal) => {
@@ -248,6 +271,13 @@ impl<'a> Conversation<'a> {
             at: (self.shared.clock)(),
         };
         let body = update.body.clone();
+        tracing::trace!(
+            source = &*self.shared.source,
+            peer = self.peer,
+            app = inbound.app.as_str(),
+            bytes = body.len(),
+            "message received"
+        );
         let stored = if update.body.len() > LARGE_BYTES {
             let inlet = self.shared.inlet.clone();
             blocking(move || inlet.put(update)).await
@@ -257,6 +287,13 @@ impl<'a> Conversation<'a> {
         match stored {
             Ok(receipt) => {
                 self.shared.accepted(format).inc();
+                tracing::debug!(
+                    source = &*self.shared.source,
+                    peer = self.peer,
+                    app = inbound.app.as_str(),
+                    bytes = body.len(),
+                    "update received"
+                );
                 if let Some(complaint) = receipt.news() {
                     self.shared
                         .telemetry
@@ -270,7 +307,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Counts, logs, and tells a sender of JSON.
+    /// Counts and logs a refusal, and sends it to a JSON sender.
     fn refuse(&mut self, reason: &'static str, detail: &str) {
         let source = &*self.shared.source;
         self.shared.telemetry.reject(Rejection {
@@ -279,37 +316,37 @@ impl<'a> Conversation<'a> {
             reason,
             detail,
         });
-        if self.deaf || self.decoder.format() == Some(Format::Capnp) {
+        if self.reply_failed || self.decoder.format() == Some(Format::Capnp) {
             return;
         }
         let mut line = serde_json::json!({ "error": detail }).to_string();
         line.push('\n');
-        // A sender that does not read must not make us wait for it: the line is written now or never.
-        self.deaf = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
+        // A sender that does not read must not block this task: the line is written at once or dropped.
+        self.reply_failed = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
     }
 
-    /// Lets a sender whose stream broke read what we had to say about it.
-    async fn linger(mut self) {
-        let goodbye = async {
+    /// Drains the input after a refusal, so that the sender can read the error line.
+    async fn lingering_close(mut self) {
+        let drain = async {
             self.stream.shutdown().await?;
             let mut sink = vec![0; SINK_BYTES];
             while self.stream.read(&mut sink).await? > 0 {}
             io::Result::Ok(())
         };
-        // However it ends, nothing that could still come is wanted.
-        let _ = timeout(LINGER, goodbye).await;
+        // The result does not matter, because further input is discarded.
+        let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
     }
 }
 
-/// Tells when a message takes too long.
+/// Deadline of the current message.
 #[derive(Debug)]
-struct MessageClock {
+struct MessageDeadline {
     idle_timeout: Duration,
     began: Instant,
     last_byte: Instant,
 }
 
-impl MessageClock {
+impl MessageDeadline {
     fn new(idle_timeout: Duration, now: Instant) -> Self {
         Self {
             idle_timeout,
@@ -326,7 +363,7 @@ impl MessageClock {
         self.last_byte = now;
     }
 
-    fn forgive(&mut self, waited: Duration) {
+    fn extend(&mut self, waited: Duration) {
         self.began += waited;
         self.last_byte += waited;
     }
@@ -345,7 +382,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dribbling_sender_has_five_timeouts_for_a_message() {
         let start = Instant::now();
-        let mut clock = MessageClock::new(IDLE, start);
+        let mut clock = MessageDeadline::new(IDLE, start);
         assert_eq!(clock.deadline(), start + IDLE);
         for n in 1..=20 {
             clock.bytes_came(start + Duration::from_secs(n * 30));
@@ -353,7 +390,7 @@ mod tests {
         assert_eq!(clock.deadline(), start + IDLE * 5);
         clock.message_begins(start + IDLE * 4);
         assert_eq!(clock.deadline(), start + IDLE * 5);
-        clock.forgive(IDLE);
+        clock.extend(IDLE);
         assert_eq!(clock.deadline(), start + IDLE * 6);
     }
 }

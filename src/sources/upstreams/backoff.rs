@@ -1,34 +1,34 @@
-//! How long to wait before the next attempt.
+//! Backoff between connection attempts.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-/// The wait after the first failure: long enough for a server that is being restarted.
+/// Delay after the first failure: enough for a server restart.
 const FIRST: Duration = Duration::from_secs(1);
-/// The longest wait: a server that was away for days is heard again within a minute.
+/// Maximum delay: a server that was down for days is connected within a minute.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Waits that double with every failure, scattered so that those who lost the same server do not come back at the same moment.
+/// Exponential backoff with jitter, so that clients of the same server do not reconnect at the same moment.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The wait after one more failure; `chance`, 0 to 1, is where it lies between a half and the whole of the full wait.
+    /// The delay after one more failure; `chance`, from 0 to 1, selects it between half and all of the full delay.
     pub(super) fn next(&mut self, chance: f64) -> Duration {
         let full = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
     }
 
-    /// Starts over: it went well.
+    /// Resets the delay after a success.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// A number from 0 to 1, fair enough for scattering: the standard library seeds its hashers from the system's randomness.
+/// A random number from 0 to 1 for jitter, from the random seeds of the standard library's hashers.
 pub(super) fn chance() -> f64 {
     let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     f64::from(bits) / f64::from(u32::MAX)

@@ -1,15 +1,15 @@
-//! What was heard of one upstream, as exposition text under the names of the original client's metrics.
+//! Counts of one upstream as exposition text, with the names of the original client's metrics.
 //!
-//! The original also tells the sender's country and whether it is a known gateway; both need data that this program does not
-//! have. Nothing here names a peer, an address or a block.
+//! The original has also labels for the sender's country and for known gateways; both need data that this program does not have. The text
+//! contains no peer ids, addresses or blocks.
 
 use std::fmt::Write as _;
 
 use crate::telemetry::push_label;
-use crate::wire::monitoring::MessageCounts;
+use crate::wire::monitoring::Tally;
 
-/// A family: its name, its help, and its series as further labels and the number that they count.
-type Family = (&'static str, &'static str, &'static [(&'static str, fn(&MessageCounts) -> u64)]);
+/// A family: its name, its help, and its series as further labels and their value.
+type Family = (&'static str, &'static str, &'static [(&'static str, fn(&Tally) -> u64)]);
 
 const FAMILIES: &[Family] = &[
     (
@@ -24,7 +24,7 @@ const FAMILIES: &[Family] = &[
     ),
     (
         "bitswap_block_presences_received",
-        "Statements received of having or not having a block, by monitor.",
+        "Block presences received (HAVE and DONT_HAVE), by monitor.",
         &[
             (r#",presence_type="HAVE""#, |tally| tally.have),
             (r#",presence_type="DONT_HAVE""#, |tally| tally.dont_have),
@@ -32,7 +32,7 @@ const FAMILIES: &[Family] = &[
     ),
     (
         "wantlists_received",
-        "Bitswap messages with a wantlist that is not empty, by monitor and whether it was the sender's full wantlist.",
+        "Bitswap messages with a wantlist that is not empty, by monitor and by full or incremental wantlist.",
         &[
             (r#",full="false""#, |tally| tally.wantlists_incremental),
             (r#",full="true""#, |tally| tally.wantlists_full),
@@ -40,7 +40,7 @@ const FAMILIES: &[Family] = &[
     ),
     (
         "wantlist_entries_received",
-        "Entries of wantlists, by monitor, what they ask for, and whether they ask to be told of a missing block.",
+        "Entries of wantlists, by monitor, type, and request for a response about missing blocks.",
         &[
             (r#",entry_type="cancel",send_dont_have="false""#, |tally| tally.cancel),
             (r#",entry_type="want_block",send_dont_have="false""#, |tally| tally.want_block[0]),
@@ -61,8 +61,8 @@ const FAMILIES: &[Family] = &[
     ),
 ];
 
-/// The sums as exposition text.
-pub(super) fn render(monitor: &str, sums: &MessageCounts) -> String {
+/// Renders the sums as exposition text.
+pub(super) fn render(monitor: &str, sums: &Tally) -> String {
     let (mut label, mut out) = (String::new(), String::with_capacity(4096));
     push_label(&mut label, "monitor", monitor);
     for (name, help, series) in FAMILIES {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_sum_has_a_series_of_its_own() {
-        let sums = MessageCounts {
+        let sums = Tally {
             messages: 1,
             wantlists_full: 2,
             wantlists_incremental: 3,

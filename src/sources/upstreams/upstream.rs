@@ -1,4 +1,4 @@
-//! One upstream: followed for ever, counted, and relayed.
+//! One upstream: connected forever, counted, and relayed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,41 +8,41 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::Surroundings;
+use super::UpstreamContext;
 use super::backoff::{Backoff, chance};
+use super::connection::{ConnectionError, UpstreamConnection};
 use super::counts::render;
-use super::link::{Link, Lost};
 use crate::model::{AppName, Format, Origin, Syntax, Update};
 use crate::store::Change;
 use crate::telemetry::Rejection;
-use crate::wire::monitoring::{Heard, MessageCounts};
+use crate::wire::monitoring::{Tally, UpstreamMessage};
 
-/// How often counts are brought up to date in the store, where there is something new: well below any interval of scrapes.
+/// Interval of storing changed counts: well below any scrape interval.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// How old the counts of a silent upstream may grow before they are confirmed, so that it does not look stale.
+/// Interval of storing unchanged counts, so that a silent upstream does not become stale.
 const CONFIRM_EVERY: Duration = Duration::from_secs(60);
-/// Proxies that a message may pass. More of them mean that some relay each other in a circle.
+/// Limit of proxies that relayed a message. More indicate a loop.
 const MAX_HOPS: u32 = 8;
 
-/// One upstream and what is known of it.
+/// State of one upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// Its address, which is also its name in messages and labels.
+    /// Its address, also its name in messages and labels.
     monitor: Arc<str>,
     app: AppName,
     origin: Origin,
     legacy_addresses: bool,
-    surroundings: Surroundings,
-    sums: MessageCounts,
-    /// The sums in the store, and since when they stand there.
-    stored: Option<(MessageCounts, Instant)>,
+    context: UpstreamContext,
+    sums: Tally,
+    /// The stored sums and the time of storing them.
+    stored: Option<(Tally, Instant)>,
     backoff: Backoff,
-    /// Whether it was connected when last looked at; `None` before the first attempt.
+    /// True while connected; `None` before the first attempt.
     up: Option<bool>,
 }
 
 impl Upstream {
-    pub(super) fn new(address: &str, legacy_addresses: bool, surroundings: Surroundings) -> anyhow::Result<Self> {
+    pub(super) fn new(address: &str, legacy_addresses: bool, context: UpstreamContext) -> anyhow::Result<Self> {
         let source: Arc<str> = format!("stream: {address}").into();
         Ok(Self {
             monitor: address.into(),
@@ -52,82 +52,87 @@ impl Upstream {
                 format: Format::Stream,
             },
             legacy_addresses,
-            surroundings,
-            sums: MessageCounts::default(),
+            context,
+            sums: Tally::default(),
             stored: None,
             backoff: Backoff::default(),
             up: None,
         })
     }
 
-    /// Follows the upstream until it is dropped.
+    /// Keeps the upstream connected until the future is dropped.
     pub(super) async fn run(mut self) -> Infallible {
-        let Surroundings { inlet, clock, .. } = &self.surroundings;
+        let UpstreamContext { inlet, clock, .. } = &self.context;
         if let Err(refused) = inlet.announce(self.app.clone(), self.origin.clone(), clock()) {
-            tracing::warn!(upstream = &*self.monitor, "cannot list an upstream: {refused}");
+            tracing::warn!(upstream = &*self.monitor, "cannot add upstream: {refused}");
         }
         loop {
-            let lost = match Link::open(&self.monitor).await {
-                Ok(link) => self.follow(link).await,
-                Err(lost) => lost,
+            let error = match UpstreamConnection::open(&self.monitor).await {
+                Ok(connection) => self.follow(connection).await,
+                Err(error) => error,
             };
             self.store_counts();
-            self.note_lost(&lost);
+            self.report_disconnected(&error);
             sleep(self.backoff.next(chance())).await;
         }
     }
 
-    /// Hears what a server says until the connection is lost.
-    async fn follow<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut link: Link<S>) -> Lost {
-        self.note_up();
+    /// Handles frames until the connection fails.
+    async fn follow<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut connection: UpstreamConnection<S>) -> ConnectionError {
+        self.report_connected();
         let mut ticks = interval(COUNT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let heard = tokio::select! {
+            let message = tokio::select! {
                 _ = ticks.tick() => {
                     self.store_counts();
                     continue;
                 }
-                frame = link.frame() => frame,
+                frame = connection.frame() => frame,
             };
-            let heard = match heard {
-                Ok(frame) => self.hear_all(&mut link, frame).await,
-                Err(lost) => Err(lost),
+            let message = match message {
+                Ok(frame) => self.handle_frames(&mut connection, frame).await,
+                Err(error) => Err(error),
             };
-            if let Err(lost) = heard {
-                return lost;
+            if let Err(error) = message {
+                return error;
             }
         }
     }
 
-    /// Hears a frame and all that came with it.
-    async fn hear_all<S: AsyncRead + AsyncWrite + Unpin>(&mut self, link: &mut Link<S>, first: Bytes) -> Result<(), Lost> {
+    /// Handles a frame and all frames that are already buffered.
+    async fn handle_frames<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut UpstreamConnection<S>,
+        first: Bytes,
+    ) -> Result<(), ConnectionError> {
         let mut next = Some(first);
         while let Some(frame) = next {
-            self.hear(link.text(&frame)?).await;
-            next = link.frame_at_hand()?;
+            self.handle_message(connection.text(&frame)?).await;
+            next = connection.frame_at_hand()?;
         }
         Ok(())
     }
 
-    /// Counts a message, and relays it if somebody follows its topic.
-    async fn hear(&mut self, text: &[u8]) {
-        let heard = match Heard::read(text) {
-            Ok(heard) => heard,
+    /// Counts a message, and relays it if its topic has subscribers.
+    async fn handle_message(&mut self, text: &[u8]) {
+        tracing::trace!(upstream = &*self.monitor, bytes = text.len(), "message received");
+        let message = match UpstreamMessage::read(text) {
+            Ok(message) => message,
             Err(error) => return self.refuse("malformed", &error.to_string()),
         };
-        let Some(topic) = heard.topic else {
-            return self.refuse("unknown_event", "a message about nothing that is known");
+        let Some(topic) = message.topic else {
+            return self.refuse("unknown_event", "a message of an unknown topic");
         };
-        if heard.hops >= MAX_HOPS {
-            return self.refuse("loop", "a message that has passed too many proxies: do some relay each other?");
+        if message.hops >= MAX_HOPS {
+            return self.refuse("loop", "a message that was relayed by too many proxies (is there a loop?)");
         }
         self.backoff.reset();
-        self.sums += heard.tally;
-        let inlet = &self.surroundings.inlet;
+        self.sums += message.tally;
+        let inlet = &self.context.inlet;
         if inlet.is_followed(topic) {
             let mut event = Vec::with_capacity(text.len() + 64);
-            heard.write(&self.monitor, self.legacy_addresses, &mut event);
+            message.write(&self.monitor, self.legacy_addresses, &mut event);
             inlet.room().await;
             let event = Bytes::from(event.into_boxed_slice());
             inlet.tell(&Change::Heard { topic, event });
@@ -136,7 +141,7 @@ impl Upstream {
 
     fn refuse(&self, reason: &'static str, detail: &str) {
         let (source, peer) = (&*self.origin.source, &*self.monitor);
-        self.surroundings.telemetry.reject(Rejection {
+        self.context.telemetry.reject(Rejection {
             source,
             peer,
             reason,
@@ -144,7 +149,7 @@ impl Upstream {
         });
     }
 
-    /// Brings the counts in the store up to date.
+    /// Stores the counts if they changed or are old.
     fn store_counts(&mut self) {
         let now = Instant::now();
         let wanted = match &self.stored {
@@ -155,7 +160,7 @@ impl Upstream {
         if !wanted {
             return;
         }
-        let Surroundings { inlet, telemetry, clock } = &self.surroundings;
+        let UpstreamContext { inlet, telemetry, clock } = &self.context;
         let stored = inlet.put_polled(Update {
             app: self.app.clone(),
             body: Bytes::from(render(&self.monitor, &self.sums).into_bytes().into_boxed_slice()),
@@ -167,30 +172,33 @@ impl Upstream {
         match stored {
             Ok(_) => {
                 telemetry.updates_total.with([&self.origin.source, Format::Stream.as_str()]).inc();
+                tracing::debug!(upstream = &*self.monitor, "counts stored");
                 self.stored = Some((self.sums, now));
             }
             Err(refused) => self.refuse(refused.reason(), &refused.to_string()),
         }
     }
 
-    fn note_up(&mut self) {
+    fn report_connected(&mut self) {
         self.up = Some(true);
-        // Storing the counts again takes the fault out of `/apps`.
+        // Storing the counts again removes the fault from `/apps`.
         self.stored = None;
-        self.surroundings.telemetry.stream_upstream_up.with([&*self.monitor]).set(1);
-        tracing::info!(upstream = &*self.monitor, "follows the monitoring stream of {}", self.monitor);
+        self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(1);
+        tracing::info!(upstream = &*self.monitor, "connected to upstream {}", self.monitor);
     }
 
-    /// Shows in `/apps` why the upstream is not heard, and logs it once for each time that it is lost.
-    fn note_lost(&mut self, lost: &Lost) {
-        if self.up.replace(false) != Some(false) {
-            tracing::warn!(
+    /// Shows the error in `/apps`, and logs it once per loss of the connection.
+    fn report_disconnected(&mut self, error: &ConnectionError) {
+        match self.up.replace(false) {
+            Some(true) => tracing::warn!(upstream = &*self.monitor, "lost upstream {}: {error}", self.monitor),
+            None => tracing::warn!(upstream = &*self.monitor, "cannot connect to upstream {}: {error}", self.monitor),
+            Some(false) => tracing::debug!(
                 upstream = &*self.monitor,
-                "the monitoring stream of {} is lost: {lost}",
+                "still cannot connect to upstream {}: {error}",
                 self.monitor
-            );
+            ),
         }
-        self.surroundings.telemetry.stream_upstream_up.with([&*self.monitor]).set(0);
-        self.surroundings.inlet.fault(&self.app, &format!("stream failed: {lost}"));
+        self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(0);
+        self.context.inlet.fault(&self.app, &format!("stream failed: {error}"));
     }
 }

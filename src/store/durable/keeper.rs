@@ -15,7 +15,7 @@ use super::health::Told;
 use super::writer::Writer;
 use crate::store::Shared;
 use crate::store::recall::Wake;
-use crate::supervise::Part;
+use crate::supervise::Service;
 
 /// From one writing of the applications to the next, its own time included: with a second for the writing, what a restart
 /// finds is never older than five.
@@ -99,7 +99,7 @@ pub struct Running {
 impl Running {
     /// A part that falls when a thread does.
     #[must_use]
-    pub fn watch(&self) -> impl Part + use<> {
+    pub fn watch(&self) -> impl Service + use<> {
         Watch(self.threads.clone())
     }
 
@@ -125,7 +125,7 @@ impl Drop for Running {
 
 struct Watch([Thread; 2]);
 
-impl Part for Watch {
+impl Service for Watch {
     fn name(&self) -> &str {
         "store.path"
     }

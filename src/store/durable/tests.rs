@@ -6,7 +6,7 @@ use super::*;
 use crate::exposition::catalog::{Duplicates, Rules};
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId};
 use crate::store::{Accepted, EmitError};
-use crate::supervise::Part as _;
+use crate::supervise::Service as _;
 
 fn event(n: u32) -> Event {
     let labels = LabelSet::new(vec![("n".into(), n.to_string())]).unwrap();

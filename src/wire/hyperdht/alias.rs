@@ -1,4 +1,4 @@
-//! The registration of an alias: from a client to a bridge.
+//! Registration of an alias, from a client to a bridge.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use bytes::Bytes;
 
 use super::{MAX_TEXT_BYTES, Reader, WireFault, Writer, shortened};
 
-/// The version that is spoken: another major one means something else, a lower minor one the same.
+/// The protocol version. Another major version is incompatible, a lower minor one is compatible.
 const MAJOR: u64 = 1;
 const MINOR: u64 = 1;
 
-/// The longest alias, hostname or service that is read, in bytes; what a bridge takes is shorter, and it says so itself.
+/// Limit of an alias, hostname or service in bytes. A bridge has lower limits, with messages of its own.
 const MAX_NAME_BYTES: usize = 4 << 10;
 
-/// A client says under which alias and key it is to be scraped.
+/// Request of a client to register its alias and key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AliasRequest {
-    /// What the client shares with the bridge. Never shown.
+    /// The secret shared with the bridge. Never printed.
     pub secret: [u8; 32],
-    /// The name under which the bridge is asked for it.
+    /// The name of the client in requests to the bridge.
     pub alias: String,
-    /// The public key under which it is dialled.
+    /// The public key for connections to the client.
     pub target: [u8; 32],
-    /// The machine that it runs on.
+    /// The host that it runs on.
     pub hostname: String,
-    /// What kind of thing it is.
+    /// The kind of service.
     pub service: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Debug for AliasRequest {
 }
 
 impl AliasRequest {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -44,10 +44,10 @@ impl AliasRequest {
         to.finish()
     }
 
-    /// Reads the bytes.
+    /// Decodes the message.
     ///
     /// # Errors
-    /// Where they are malformed, or of a version that is not known.
+    /// If it is malformed, or of an unknown version.
     pub fn decode(bytes: Bytes) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         version(&mut from)?;
@@ -79,20 +79,20 @@ fn version(from: &mut Reader) -> Result<(), WireFault> {
     Ok(())
 }
 
-/// What the bridge says to that.
+/// Response of the bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AliasReply {
     /// The alias is registered.
     Registered {
-        /// Whether the bridge has learned something new.
+        /// True if the registration changed something at the bridge.
         updated: bool,
     },
-    /// It is not, and why; to a wrong secret the original says "Unauthorised".
+    /// The registration is refused, with the reason; "Unauthorised" for a wrong secret, as in the original.
     Refused(String),
 }
 
 impl AliasReply {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -104,10 +104,10 @@ impl AliasReply {
         to.finish()
     }
 
-    /// Reads the bytes.
+    /// Decodes the message.
     ///
     /// # Errors
-    /// Where they are malformed, or of a version that is not known.
+    /// If it is malformed, or of an unknown version.
     pub fn decode(bytes: Bytes) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         version(&mut from)?;

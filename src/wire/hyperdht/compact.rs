@@ -1,15 +1,15 @@
-//! compact-encoding: numbers of one to nine bytes, and what is made of them.
+//! compact-encoding: numbers of one to nine bytes, and values composed of them.
 
 use bytes::Bytes;
 
 use super::{MAX_TEXT_BYTES, WireFault, shortened};
 
-/// First bytes that say how many bytes a number has; what is below the first of them is the number itself.
+/// First bytes of longer numbers. Smaller first bytes are the number itself.
 const U16: u8 = 0xfd;
 const U32: u8 = 0xfe;
 const U64: u8 = 0xff;
 
-/// Takes values off the front of a message, whose bytes are shared and not copied.
+/// Reader of values from the front of a message, without copying its bytes.
 #[derive(Debug, Clone)]
 pub struct Reader(Bytes);
 
@@ -20,22 +20,22 @@ impl Reader {
         Self(bytes)
     }
 
-    /// Whether all has been taken.
+    /// Returns true if all bytes were read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What has not been taken.
+    /// The remaining bytes.
     #[must_use]
     pub fn rest(self) -> Bytes {
         self.0
     }
 
-    /// So many bytes.
+    /// Reads `count` bytes.
     ///
     /// # Errors
-    /// Where there are fewer; `what` is what they were to be.
+    /// If there are fewer; `what` names the value.
     pub fn take(&mut self, count: u64, what: &'static str) -> Result<Bytes, WireFault> {
         match usize::try_from(count) {
             Ok(count) if count <= self.0.len() => Ok(self.0.split_to(count)),
@@ -50,10 +50,10 @@ impl Reader {
         Ok(array)
     }
 
-    /// A number.
+    /// Reads a number.
     ///
     /// # Errors
-    /// Where the bytes end before it does.
+    /// If the bytes end inside it.
     pub fn uint(&mut self, what: &'static str) -> Result<u64, WireFault> {
         let [first] = self.array(what)?;
         Ok(match first {
@@ -64,7 +64,7 @@ impl Reader {
         })
     }
 
-    /// A truth value: anything but 0 is true.
+    /// Reads a boolean: anything but 0 is true.
     ///
     /// # Errors
     /// As [`Reader::uint`].
@@ -73,7 +73,7 @@ impl Reader {
         Ok(byte != 0)
     }
 
-    /// 32 bytes without a length.
+    /// Reads 32 bytes without a length.
     ///
     /// # Errors
     /// As [`Reader::uint`].
@@ -81,10 +81,10 @@ impl Reader {
         self.array(what)
     }
 
-    /// Bytes with their length before them; at most `most`.
+    /// Reads bytes with a length prefix; at most `most`.
     ///
     /// # Errors
-    /// Where there are fewer than the length says, or more than allowed.
+    /// If there are fewer than the length, or more than allowed.
     pub fn bytes(&mut self, most: usize, what: &'static str) -> Result<Bytes, WireFault> {
         let length = self.uint(what)?;
         if length > most as u64 {
@@ -93,20 +93,20 @@ impl Reader {
         self.take(length, what)
     }
 
-    /// A name: UTF-8 of at most so many bytes.
+    /// Reads a name: UTF-8 of at most `most` bytes.
     ///
     /// # Errors
-    /// Where it is longer or no UTF-8.
+    /// If it is longer or not UTF-8.
     pub fn name(&mut self, most: usize, what: &'static str) -> Result<String, WireFault> {
         let bytes = self.bytes(most, what)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| WireFault::Text(what))?;
         Ok(text.to_owned())
     }
 
-    /// A text for people: what is no UTF-8 in it is replaced, and what is beyond [`MAX_TEXT_BYTES`] is cut off.
+    /// Reads a text for users: invalid UTF-8 is replaced, and it is truncated to [`MAX_TEXT_BYTES`].
     ///
     /// # Errors
-    /// Where the bytes end before it does.
+    /// If the bytes end inside it.
     pub fn text(&mut self, what: &'static str) -> Result<String, WireFault> {
         let length = self.uint(what)?;
         let bytes = self.take(length, what)?;
@@ -116,18 +116,18 @@ impl Reader {
     }
 }
 
-/// Puts values together to a message.
+/// Writer of values into a message.
 #[derive(Debug, Clone, Default)]
 pub struct Writer(Vec<u8>);
 
 impl Writer {
-    /// A writer with room for so many bytes.
+    /// A writer with room for `bytes` bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
-    /// A number, in as few bytes as it needs.
+    /// Writes a number, in as few bytes as possible.
     pub fn uint(&mut self, value: u64) -> &mut Self {
         if let Ok(small) = u8::try_from(value)
             && small < U16
@@ -148,29 +148,29 @@ impl Writer {
         self.0.extend_from_slice(bytes);
     }
 
-    /// A truth value.
+    /// Writes a boolean.
     pub fn flag(&mut self, value: bool) -> &mut Self {
         self.0.push(value.into());
         self
     }
 
-    /// Bytes as they are.
+    /// Writes bytes without a length prefix.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    /// Bytes with their length before them.
+    /// Writes bytes with a length prefix.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.uint(bytes.len() as u64).raw(bytes)
     }
 
-    /// A text with its length before it.
+    /// Writes a text with a length prefix.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
     }
 
-    /// What was written.
+    /// The written bytes.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.0

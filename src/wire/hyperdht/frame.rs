@@ -1,13 +1,13 @@
 //! protomux: several channels on one stream of messages.
 //!
-//! A message begins with the number of the channel that it belongs to, as its sender counts. Channel 0 is for control: opening, rejecting
+//! A message begins with the number of its channel, as numbered by the sender. Channel 0 is for control: opening, rejecting
 //! and closing channels, and batches of frames in one message.
 
 use bytes::Bytes;
 
 use super::{Reader, WireFault, Writer};
 
-/// The longest name of a protocol, and the longest id beside it, that are read. The names in use have 18 characters, the ids 32 bytes.
+/// Limit of a protocol name and of an id in bytes. The names in use have 18 characters, the ids 32 bytes.
 pub const MAX_PROTOCOL_BYTES: usize = 255;
 
 /// The channel of control frames.
@@ -22,30 +22,30 @@ const CLOSE: u64 = 3;
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// The sender wants a channel. It is open once both ends have said so for the same protocol and id.
+    /// The sender opens a channel. It is open once both peers have opened it for the same protocol and id.
     Open {
-        /// The number that the sender gives it, from 1 on.
+        /// The sender's number for it, from 1.
         channel: u64,
-        /// What is spoken on it.
+        /// The protocol of the channel.
         protocol: String,
-        /// Tells channels of the same protocol apart; empty for most.
+        /// Distinguishes channels of the same protocol; usually empty.
         id: Bytes,
     },
-    /// The sender does not want a channel.
+    /// The sender rejects a channel.
     Reject {
-        /// The number that the receiver gave it.
+        /// The receiver's number for it.
         channel: u64,
     },
     /// The sender closes a channel.
     Close {
-        /// The number that the sender gave it.
+        /// The sender's number for it.
         channel: u64,
     },
-    /// Something of the channel's protocol.
+    /// A message of the channel's protocol.
     Data {
-        /// The number that the sender gave the channel.
+        /// The sender's number for the channel.
         channel: u64,
-        /// Which message of the protocol it is.
+        /// The kind of message in the protocol.
         kind: u64,
         /// The message.
         payload: Bytes,
@@ -53,7 +53,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// The frame as a message of its own.
+    /// Encodes the frame as a message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -75,13 +75,12 @@ impl Frame {
     }
 }
 
-/// The frames of one message: one, or those of a batch, or none where a kind of control frame is not known. After a fault there are no
-/// more.
+/// Iterator over the frames of one message: one, or those of a batch, or none for an unknown kind of control frame. It ends after a fault.
 #[derive(Debug, Clone)]
-pub struct Frames(State);
+pub struct Frames(FramesState);
 
 #[derive(Debug, Clone)]
-enum State {
+enum FramesState {
     Whole(Reader),
     Batch { channel: u64, rest: Reader },
     Over,
@@ -91,40 +90,40 @@ impl Frames {
     /// The frames of this message.
     #[must_use]
     pub fn of(message: Bytes) -> Self {
-        // An empty message is a sign of life.
+        // An empty message is a keepalive.
         Self(if message.is_empty() {
-            State::Over
+            FramesState::Over
         } else {
-            State::Whole(Reader::new(message))
+            FramesState::Whole(Reader::new(message))
         })
     }
 
     fn step(&mut self) -> Result<Option<Frame>, WireFault> {
         loop {
-            match std::mem::replace(&mut self.0, State::Over) {
-                State::Over => return Ok(None),
-                State::Whole(mut message) => {
+            match std::mem::replace(&mut self.0, FramesState::Over) {
+                FramesState::Over => return Ok(None),
+                FramesState::Whole(mut message) => {
                     let channel = message.uint("a channel")?;
                     let kind = message.uint("a kind")?;
                     if (channel, kind) != (CONTROL, BATCH) {
                         return frame(channel, kind, message);
                     }
                     let channel = message.uint("a batch")?;
-                    self.0 = State::Batch { channel, rest: message };
+                    self.0 = FramesState::Batch { channel, rest: message };
                 }
-                State::Batch { rest, .. } if rest.is_empty() => return Ok(None),
-                State::Batch { mut channel, mut rest } => {
+                FramesState::Batch { rest, .. } if rest.is_empty() => return Ok(None),
+                FramesState::Batch { mut channel, mut rest } => {
                     let length = rest.uint("a batch")?;
                     if length == 0 {
                         channel = rest.uint("a batch")?;
-                        self.0 = State::Batch { channel, rest };
+                        self.0 = FramesState::Batch { channel, rest };
                         continue;
                     }
                     let mut part = Reader::new(rest.take(length, "a batch")?);
-                    self.0 = State::Batch { channel, rest };
+                    self.0 = FramesState::Batch { channel, rest };
                     let kind = part.uint("a kind")?;
                     if (channel, kind) == (CONTROL, BATCH) {
-                        // Nobody puts a batch into a batch but to see how deep we go.
+                        // Nested batches are never legitimate, and would allow unlimited recursion.
                         return Err(WireFault::Unknown {
                             what: "a batch in a batch, kind",
                             value: BATCH,
@@ -145,20 +144,20 @@ impl Iterator for Frames {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            self.0 = State::Over;
+            self.0 = FramesState::Over;
         }
         step.transpose()
     }
 }
 
-/// The frame whose channel and kind have been read; none where it is of a kind of control that this version does not know.
+/// Decodes the rest of a frame after its channel and kind; `None` for an unknown kind of control frame.
 fn frame(channel: u64, kind: u64, mut rest: Reader) -> Result<Option<Frame>, WireFault> {
     if channel != CONTROL {
         let payload = rest.rest();
         return Ok(Some(Frame::Data { channel, kind, payload }));
     }
     Ok(Some(match kind {
-        // A handshake of the protocol may follow; those that are spoken here have none.
+        // A handshake of the protocol may follow; the supported protocols have none.
         OPEN => Frame::Open {
             channel: rest.uint("a channel")?,
             protocol: rest.name(MAX_PROTOCOL_BYTES, "a protocol")?,
@@ -213,7 +212,7 @@ mod tests {
     fn a_batch_holds_frames_of_several_channels() {
         let mut batch = vec![0, 0, 7, 2, 1, b'a', 1, 2, 0, 9, 3, 0, b'b', b'c'];
         assert_eq!(frames(&batch).unwrap(), [data(7, 1, b"a"), data(7, 2, b""), data(9, 0, b"bc")]);
-        // Control frames may be in it, and kinds of them that nobody knows.
+        // It may contain control frames, also of unknown kinds.
         batch.extend_from_slice(&[0, 0, 2, 3, 7, 1, 99, 5, 1, 2, 1, b'p', 0]);
         assert_eq!(frames(&batch).unwrap()[3..], [Frame::Close { channel: 7 }, open(2, "p")]);
         assert_eq!(frames(&[0, 0, 7]).unwrap(), []);

@@ -1,19 +1,19 @@
-//! Metrics: from a client to a bridge that asks for them.
+//! Metrics, from a client to a bridge that requests them.
 
 use bytes::Bytes;
 
 use super::{Reader, WireFault, Writer};
 
-/// What stands at the beginning of a reply: flags, of which none has a meaning yet.
+/// Flags at the start of a reply; none is defined yet.
 const FLAGS: u64 = 0;
 
-/// The body of a request: its version. Whoever answers takes any body, since the oldest bridges send something else.
+/// The body of a request: its version. Clients accept any body, because the oldest bridges send something else.
 #[must_use]
 pub const fn metrics_request() -> &'static [u8] {
     &[1, 1]
 }
 
-/// What stands before metrics of so many bytes in a reply.
+/// Head of a reply with metrics of `bytes` bytes.
 #[must_use]
 pub fn metrics_head(bytes: usize) -> Vec<u8> {
     let mut to = Writer::default();
@@ -21,17 +21,17 @@ pub fn metrics_head(bytes: usize) -> Vec<u8> {
     to.finish()
 }
 
-/// What a client says to a request for metrics.
+/// Response of a client to a request for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsReply {
-    /// The metrics, as text format 0.0.4.
+    /// The metrics in the text format 0.0.4.
     Metrics(Bytes),
-    /// It has failed, and what it says of that.
+    /// The scrape failed, with the reason.
     Failed(String),
 }
 
 impl MetricsReply {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -44,10 +44,10 @@ impl MetricsReply {
         }
     }
 
-    /// Reads the bytes.
+    /// Decodes the message.
     ///
     /// # Errors
-    /// Where they are malformed.
+    /// If it is malformed.
     pub fn decode(bytes: Bytes) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         from.uint("a response")?;

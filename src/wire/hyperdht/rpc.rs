@@ -6,29 +6,29 @@ use bytes::Bytes;
 
 use super::{Reader, WireFault, Writer, shortened};
 
-/// The longest name of a method that is read; those in use have 7 characters.
+/// Limit of a method name in bytes; those in use have 7 characters.
 pub const MAX_METHOD_BYTES: usize = 255;
 
 /// The kinds of messages on a channel.
 const REQUEST: u64 = 0;
 const RESPONSE: u64 = 1;
 
-/// What the flags of a response say.
+/// Flags of a response.
 const IS_ERROR: u8 = 1;
 const HAS_CODE: u8 = 1 << 1;
 const HAS_CAUSE: u8 = 1 << 2;
 const HAS_CONTEXT: u8 = 1 << 3;
 
-/// What is said on a channel.
+/// A message on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// A request.
     Request {
-        /// Its number, which the response repeats; 0 where no response is wanted.
+        /// Its number, which the response repeats; 0 if no response is expected.
         id: u64,
-        /// What is asked for.
+        /// The requested method.
         method: String,
-        /// In the method's own encoding.
+        /// The argument, in the method's encoding.
         value: Bytes,
     },
     /// A response.
@@ -40,36 +40,36 @@ pub enum Call {
 pub struct Reply {
     /// The number of the request.
     pub id: u64,
-    /// In the method's own encoding, or why there is none.
-    pub outcome: Result<Bytes, Failure>,
+    /// The value in the method's encoding, or an error.
+    pub outcome: Result<Bytes, RpcError>,
 }
 
-/// Why a request has no value for an answer. It is not for what the method itself has to say, such as "unauthorised".
+/// Error of the RPC protocol itself. Refusals by the method, such as "unauthorised", are values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// In words.
+pub struct RpcError {
+    /// The message.
     pub message: String,
-    /// Which kind it is, where it is said.
-    pub code: Option<FailureCode>,
+    /// The code, if the response has one.
+    pub code: Option<RpcErrorCode>,
 }
 
-/// Kinds of failures.
+/// Codes of RPC errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FailureCode {
+pub enum RpcErrorCode {
     /// There is no such method.
     UnknownMethod,
     /// The method has failed.
     Request,
-    /// The request cannot be read.
+    /// The request cannot be decoded.
     Decode,
-    /// The answer cannot be written.
+    /// The response cannot be encoded.
     Encode,
-    /// Another.
+    /// Another code.
     Other(String),
 }
 
-impl FailureCode {
-    /// As it stands on the wire.
+impl RpcErrorCode {
+    /// The code on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -92,7 +92,7 @@ impl FailureCode {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
             Some(code) => write!(f, "{}: {}", code.as_str(), self.message),
@@ -102,10 +102,10 @@ impl fmt::Display for Failure {
 }
 
 impl Call {
-    /// Reads what came on a channel; none where it is of a kind that this version does not know.
+    /// Decodes a message on a channel; `None` if it is of an unknown kind.
     ///
     /// # Errors
-    /// Where it is malformed.
+    /// If it is malformed.
     pub fn decode(kind: u64, payload: Bytes) -> Result<Option<Self>, WireFault> {
         let mut from = Reader::new(payload);
         Ok(match kind {
@@ -119,7 +119,7 @@ impl Call {
         })
     }
 
-    /// A request as a whole message, for the channel of this number.
+    /// Encodes a request on a channel as a complete message.
     #[must_use]
     pub fn request(channel: u64, id: u64, method: &str, value: &[u8]) -> Vec<u8> {
         let mut to = Writer::default();
@@ -127,9 +127,9 @@ impl Call {
         to.finish()
     }
 
-    /// A response as a whole message, for the channel of this number; the value is put together from its pieces.
+    /// Encodes a response on a channel as a complete message; the value may come in several pieces.
     #[must_use]
-    pub fn response(channel: u64, id: u64, outcome: Result<&[Bytes], &Failure>) -> Vec<u8> {
+    pub fn response(channel: u64, id: u64, outcome: Result<&[Bytes], &RpcError>) -> Vec<u8> {
         /// Enough for the numbers before a value.
         const HEAD: usize = 32;
         let length = outcome.map_or(0, |pieces| pieces.iter().map(Bytes::len).sum());
@@ -167,7 +167,7 @@ impl Reply {
         let message = from.text("an error")?;
         let code = match flags & HAS_CODE {
             0 => None,
-            _ => Some(FailureCode::of(from.text("a code")?)),
+            _ => Some(RpcErrorCode::of(from.text("a code")?)),
         };
         if flags & HAS_CAUSE != 0 {
             from.text("a cause")?;
@@ -176,7 +176,7 @@ impl Reply {
         if flags & HAS_CONTEXT != 0 {
             from.text("a context")?;
         }
-        let outcome = Err(Failure { message, code });
+        let outcome = Err(RpcError { message, code });
         Ok(Self { id, outcome })
     }
 }
@@ -210,22 +210,22 @@ mod tests {
             let message = message.to_owned();
             Some(Call::Response(Reply {
                 id: 9,
-                outcome: Err(Failure { message, code }),
+                outcome: Err(RpcError { message, code }),
             }))
         };
         assert_eq!(decode(b"\x01\x01\x01\x09\x03bad").unwrap(), failure("bad", None));
         assert_eq!(
             decode(b"\x01\x01\x03\x09\x03bad\x01X").unwrap(),
-            failure("bad", Some(FailureCode::Other("X".to_owned())))
+            failure("bad", Some(RpcErrorCode::Other("X".to_owned())))
         );
         let all = b"\x01\x01\x0f\x09\x03bad\x0cDECODE_ERROR\x01c\x01d\x01e";
-        assert_eq!(decode(all).unwrap(), failure("bad", Some(FailureCode::Decode)));
+        assert_eq!(decode(all).unwrap(), failure("bad", Some(RpcErrorCode::Decode)));
         assert!(decode(&all[..all.len() - 1]).is_err());
         assert!(decode(b"\x01\x01").is_err() && decode(b"\x01\x00\x01\x05abc").is_err());
         assert_eq!(decode(b"\x01\x07abc").unwrap(), None);
-        let told = Failure {
+        let told = RpcError {
             message: "no".to_owned(),
-            code: Some(FailureCode::UnknownMethod),
+            code: Some(RpcErrorCode::UnknownMethod),
         };
         assert_eq!(told.to_string(), "UNKNOWN_METHOD: no");
     }
@@ -238,8 +238,8 @@ mod tests {
             let value = Bytes::from(value);
             let response = Call::response(1, id, Ok(std::slice::from_ref(&value)));
             prop_assert_eq!(decode(&response)?, Some(Call::Response(Reply { id, outcome: Ok(value) })));
-            let codes = [FailureCode::UnknownMethod, FailureCode::Request, FailureCode::Decode, FailureCode::Encode, FailureCode::Other("E".into())];
-            let failure = Failure { message, code: codes.get(code).cloned() };
+            let codes = [RpcErrorCode::UnknownMethod, RpcErrorCode::Request, RpcErrorCode::Decode, RpcErrorCode::Encode, RpcErrorCode::Other("E".into())];
+            let failure = RpcError { message, code: codes.get(code).cloned() };
             let response = Call::response(1, id, Err(&failure));
             prop_assert_eq!(decode(&response)?, Some(Call::Response(Reply { id, outcome: Err(failure) })));
         }

@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use super::*;
-use crate::wire::{FormatChoice, Found, StreamDecoder};
+use crate::wire::{FormatChoice, JsonType, StreamDecoder};
 
 const MAX: usize = 1 << 20;
 
@@ -66,10 +66,14 @@ fn what_is_noted_about_an_object_counts_as_held() {
         assert_eq!(decoder.next(), None);
     }
     assert_eq!(decoder.buffered(), object.len());
-    assert!(decoder.held() >= object.len() + 100_000 * size_of::<Entry>(), "{}", decoder.held());
+    assert!(
+        decoder.memory_used() >= object.len() + 100_000 * size_of::<AppEntry>(),
+        "{}",
+        decoder.memory_used()
+    );
     decoder.spare(5).put_slice(b"\"\":0}");
     assert_eq!(decoder.by_ref().count(), 1, "the same key again and again is one app");
-    assert!(decoder.held() < 64 * 1024, "{}", decoder.held());
+    assert!(decoder.memory_used() < 64 * 1024, "{}", decoder.memory_used());
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn of_two_equal_keys_the_last_counts() {
     assert_eq!(shown(&decode(r#"{"a":5,"a":"1"}"#)), ["a=1"]);
     let items = decode(r#"{"a":"1","a":5}"#);
     assert_eq!(items.len(), 1);
-    assert_eq!(items[0].as_ref().unwrap_err().fault, Fault::Value(Found::Number));
+    assert_eq!(items[0].as_ref().unwrap_err().fault, Fault::Value(JsonType::Number));
 }
 
 #[test]
@@ -97,11 +101,11 @@ fn a_bad_value_costs_that_app_alone() {
     assert_eq!(
         shown(&items),
         [
-            "bad_value: line 1, column 6 (byte 5): app \"a\": metrics are a string or an array of strings, this is a number",
-            "bad_value: line 2, column 5 (byte 16): app \"b\": metrics are a string or an array of strings, this is null",
-            "bad_value: line 3, column 6 (byte 27): app \"c\": metrics are a string or an array of strings, this is an object",
-            "bad_value: line 3, column 30 (byte 51): app \"d\": metrics are a string or an array of strings, this is a boolean",
-            "bad_value: line 3, column 46 (byte 67): app \"e\": metrics are a string or an array of strings, this is an array inside the array",
+            "bad_value: line 1, column 6 (byte 5): app \"a\": metrics must be a string or an array of strings, not a number",
+            "bad_value: line 2, column 5 (byte 16): app \"b\": metrics must be a string or an array of strings, not null",
+            "bad_value: line 3, column 6 (byte 27): app \"c\": metrics must be a string or an array of strings, not an object",
+            "bad_value: line 3, column 30 (byte 51): app \"d\": metrics must be a string or an array of strings, not a boolean",
+            "bad_value: line 3, column 46 (byte 67): app \"e\": metrics must be a string or an array of strings, not an array inside the array",
             "f=fine",
         ]
     );
@@ -114,7 +118,7 @@ fn a_bad_name_costs_that_app_alone() {
         shown(&items),
         [
             "bad_app_name: line 1, column 3 (byte 2): app \"\": bad app name: an app name must not be empty",
-            "bad_app_name: line 1, column 10 (byte 9): app \"a\\nb\": bad app name: an app name must not hold control characters (U+000A at byte 1)",
+            "bad_app_name: line 1, column 10 (byte 9): app \"a\\nb\": bad app name: an app name must not contain control characters (U+000A at byte 1)",
             "c=3",
         ]
     );
@@ -158,7 +162,7 @@ fn broken_syntax_ends_the_connection_at_its_first_wrong_byte() {
             "{\"a\":\"x\ny\"",
             "line 1, column 8 (byte 7): the control character 0x0a in a string needs an escape",
         ),
-        ("{\"a\":\"\\x\"", "line 1, column 8 (byte 7): `x` is no escape"),
+        ("{\"a\":\"\\x\"", "line 1, column 8 (byte 7): `x` is not an escape"),
         (
             "{\"a\":\"\\u12g4\"",
             "line 1, column 11 (byte 10): expected a hexadecimal digit, found `g`",
@@ -249,8 +253,8 @@ fn the_number_of_apps_in_an_object_is_bounded() {
 fn lines_are_counted_over_objects() {
     let items = decode("\n{\n\"a\":\"1\"\n}\n\n  {\"b\":\n 1}");
     assert_eq!(
-        items[1].as_ref().unwrap_err().place,
-        Place {
+        items[1].as_ref().unwrap_err().position,
+        Position {
             offset: 23,
             line: Some((7, 2))
         }

@@ -1,9 +1,9 @@
-//! The insides of JSON strings: where they hold something special, and what they mean without their escapes.
+//! Contents of JSON strings: search for special bytes, and unescaping.
 
-/// How many bytes at the start of a string's inside stand for themselves: no quote, no backslash, no control character.
+/// Length of the prefix without quotes, backslashes and control characters.
 ///
-/// Exposition text inside JSON has an escape every dozen bytes, so what counts is a short way from one to the next: eight
-/// bytes at a time, with the classic test for a zero byte in a word (exact for the lowest one, which is the one asked for).
+/// Exposition text inside JSON has an escape every dozen bytes, so short distances must be fast: it tests eight bytes at a time, with the
+/// classic test for a zero byte in a word (exact for the lowest one, which is all that is needed).
 pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
@@ -23,9 +23,9 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
     at + bytes[at..].iter().take_while(|&&b| b != b'"' && b != b'\\' && b >= 0x20).count()
 }
 
-/// Appends what the string means whose inside begins here, and says how many bytes that took, closing quote included.
+/// Unescapes the string that begins here and returns its length, closing quote included.
 ///
-/// The string is one that the scan has let pass. A surrogate without its partner becomes three bytes that are not UTF-8,
+/// The scan has validated the string. A surrogate without its partner becomes three bytes that are not UTF-8,
 /// so that one check finds it together with all other bad text.
 pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> usize {
     let mut at = 0;
@@ -44,7 +44,7 @@ pub(super) fn unescape(inside: &[u8], out: &mut Vec<u8>) -> usize {
     }
 }
 
-/// What a backslash and this letter mean.
+/// The character for a backslash and this letter.
 const fn short_escape(letter: u8) -> u8 {
     match letter {
         b'b' => 0x08,
@@ -56,7 +56,7 @@ const fn short_escape(letter: u8) -> u8 {
     }
 }
 
-/// Appends one `\uXXXX`, or two that are a surrogate pair, and says how many bytes that took.
+/// Appends the character of one `\uXXXX`, or of a surrogate pair, and returns the length of the escape.
 fn unescape_unicode(escape: &[u8], out: &mut Vec<u8>) -> usize {
     let unit = code_unit(escape);
     let (code, taken) = match unit {
@@ -73,7 +73,7 @@ fn unescape_unicode(escape: &[u8], out: &mut Vec<u8>) -> usize {
     taken
 }
 
-/// The four hexadecimal digits behind `\u`; the scan has seen to there being four.
+/// The four hexadecimal digits after `\u`, which the scan has validated.
 fn code_unit(escape: &[u8]) -> u32 {
     let digits = escape.get(2..6).unwrap_or_default();
     digits

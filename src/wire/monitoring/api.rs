@@ -1,16 +1,16 @@
 //! The bodies of the HTTP API that goes with the stream.
 //!
-//! Every answer is one JSON object and a newline: `{"status":200,"result":...}` or `{"status":400,"error":"..."}`.
+//! Every response is one JSON object and a newline: `{"status":200,"result":...}` or `{"status":400,"error":"..."}`.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::rfc3339;
 use super::object::Object;
+use super::proxy_message::rfc3339;
 use crate::model::{Peer, PeerSample};
 
-/// A list of addresses, as the result of `ping` and of `monitoring_addresses`.
+/// Encodes a list of addresses, the result of `ping` and of `monitoring_addresses`.
 #[must_use]
 pub fn addresses(addresses: &[String]) -> Vec<u8> {
     #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub fn addresses(addresses: &[String]) -> Vec<u8> {
     ok(Addresses { addresses })
 }
 
-/// The peers of all nodes, as the result of `sample_peer_metadata`. A peer of several nodes stands there once for each.
+/// Encodes the peers of all nodes, the result of `sample_peer_metadata`. A peer of several nodes is listed once per node.
 #[must_use]
 pub fn peer_metadata(samples: &[Arc<PeerSample>]) -> Vec<u8> {
     let at = samples.iter().map(|sample| sample.at).min().unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn peer_metadata(samples: &[Arc<PeerSample>]) -> Vec<u8> {
     })
 }
 
-/// A refusal.
+/// Encodes an error.
 #[must_use]
 pub fn error(status: u16, error: &str) -> Vec<u8> {
     #[derive(Serialize)]
@@ -42,10 +42,10 @@ pub fn error(status: u16, error: &str) -> Vec<u8> {
     line(Refusal { status, error })
 }
 
-/// Checks the body of a request to the Bitswap probe: which blocks to ask for, and when to take the wishes back.
+/// Validates the body of a request to the Bitswap probe: the blocks to request, and the time after which to cancel.
 ///
 /// # Errors
-/// When it is not the documented object. Whether the CIDs are any is for a probe to say.
+/// If it is not the documented object. CIDs are not validated.
 pub fn check_broadcast(body: &[u8]) -> Result<(), serde_json::Error> {
     #[derive(Deserialize)]
     struct Link {
@@ -59,7 +59,7 @@ pub fn check_broadcast(body: &[u8]) -> Result<(), serde_json::Error> {
         #[serde(rename = "seconds_before_cancel", default)]
         _seconds_before_cancel: u32,
     }
-    // Derived code would take an array of the values for an object; Go does not.
+    // Derived code would accept an array of the values as an object; Go does not.
     serde_json::from_slice::<Object<'_>>(body)?;
     serde_json::from_slice::<Broadcast>(body).map(|_| ())
 }
@@ -82,9 +82,9 @@ struct PeerMetadata<'a> {
     connected_multiaddresses: Vec<&'a str>,
 }
 
-/// libp2p's number for a peer that is connected; a node's RPC names no others.
+/// libp2p's number for a connected peer; the RPC lists no others.
 const CONNECTED: u8 = 1;
-/// What stands for an agent that has not introduced itself.
+/// Placeholder for an unknown agent.
 const UNKNOWN_AGENT: &str = "N/A";
 
 impl<'a> PeerMetadata<'a> {
@@ -104,11 +104,11 @@ impl<'a> PeerMetadata<'a> {
 
 fn ok(result: impl Serialize) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Answer<R> {
+    struct Envelope<R> {
         status: u16,
         result: R,
     }
-    line(Answer { status: 200, result })
+    line(Envelope { status: 200, result })
 }
 
 fn line(answer: impl Serialize) -> Vec<u8> {

@@ -1,27 +1,27 @@
-//! Frames: a length and a payload.
+//! Framing: a length and a payload.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// The longest payload read or written: the original server's bound. Its client would take 32 MiB.
+/// Limit of a payload in bytes, as in the original server. The original client accepts 32 MiB.
 pub const MAX_FRAME_BYTES: usize = 8 << 20;
 
-/// The bytes of a length.
+/// Bytes of the length prefix.
 pub const LENGTH_BYTES: usize = 4;
 
-/// A length that no honest sender writes.
+/// A frame length above the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a frame of {length} bytes, where {limit} are the most")]
+#[error("a frame of {length} bytes (the limit is {limit})")]
 pub struct Oversized {
-    /// What the frame's length says.
+    /// The declared length.
     pub length: u64,
-    /// What was allowed.
+    /// The limit.
     pub limit: usize,
 }
 
-/// The length that stands before a payload of so many bytes.
+/// The length prefix of a payload of `payload` bytes.
 ///
 /// # Errors
-/// When the payload is longer than [`MAX_FRAME_BYTES`].
+/// If the payload is longer than [`MAX_FRAME_BYTES`].
 pub fn length_of(payload: usize) -> Result<[u8; LENGTH_BYTES], Oversized> {
     match u32::try_from(payload) {
         Ok(length) if payload <= MAX_FRAME_BYTES => Ok(length.to_be_bytes()),
@@ -32,10 +32,10 @@ pub fn length_of(payload: usize) -> Result<[u8; LENGTH_BYTES], Oversized> {
     }
 }
 
-/// Takes the first frame's payload off `buffer`; `None` while it is not complete, with room reserved for what is missing.
+/// Removes the first frame from `buffer` and returns its payload; `None` while it is incomplete, with capacity reserved for the rest.
 ///
 /// # Errors
-/// When its length is above `limit`. Nothing is allocated for it, and the stream cannot be read any further.
+/// If its length is above `limit`. Nothing is allocated for it, and the stream cannot be continued.
 pub fn split(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Oversized> {
     let Some(length) = buffer.first_chunk::<LENGTH_BYTES>() else {
         return Ok(None);
@@ -52,7 +52,7 @@ pub fn split(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Overs
     };
     let whole = LENGTH_BYTES + length;
     if buffer.len() < whole {
-        // No more than doubles what has already come, so that a length alone buys nobody any memory.
+        // At most doubles the received bytes, so that a declared length alone allocates no memory.
         buffer.reserve((whole - buffer.len()).min(buffer.len().max(4096)));
         return Ok(None);
     }

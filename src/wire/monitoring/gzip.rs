@@ -1,11 +1,10 @@
-//! One gzip member (RFC 1952) for each message, by a compressor and a decompressor that are used again and again:
-//! making one anew costs more than a message does.
+//! One gzip member (RFC 1952) per message. The compressor and the decompressor are reused, because creating one costs more than a message.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// The header of a member that says nothing but that it is deflate: no time, no name, an unknown system.
+/// Minimal gzip header: deflate, no time, no name, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// The bytes behind the compressed data: its CRC-32 and its length, both little-endian.
+/// Bytes after the compressed data: its CRC-32 and its length, both little-endian.
 const TRAILER_BYTES: usize = 8;
 
 const FLAG_HEADER_CRC: u8 = 2;
@@ -14,7 +13,7 @@ const FLAG_NAME: u8 = 8;
 const FLAG_COMMENT: u8 = 16;
 const FLAGS_RESERVED: u8 = 0xe0;
 
-/// Makes members.
+/// Compressor of gzip members.
 #[derive(Debug)]
 pub struct Compressor {
     deflate: Compress,
@@ -22,7 +21,7 @@ pub struct Compressor {
 
 impl Default for Compressor {
     fn default() -> Self {
-        // The fastest level: a stream is compressed as it happens, and the next levels cost twice the time for a few per cent.
+        // The fastest level: the stream is compressed live, and the next levels take twice the time for a few per cent.
         Self {
             deflate: Compress::new(Compression::fast(), false),
         }
@@ -30,18 +29,18 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// Appends one member with `data` in it.
+    /// Appends one member that contains `data`.
     pub fn member(&mut self, data: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&HEADER);
         self.deflate.reset();
         let before = self.deflate.total_in();
         loop {
             let done = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
-            // Deflate adds five bytes to each block of 16 KiB that it cannot make smaller; mostly this is enough at once.
+            // Deflate adds five bytes to each incompressible block of 16 KiB; usually one call is enough.
             out.reserve((data.len() - done) / 2 + 128);
             match self.deflate.compress_vec(&data[done..], out, FlushCompress::Finish) {
                 Ok(Status::StreamEnd) => break,
-                // A compressor that has input or room left never fails; if it did, the member would lack its end and be refused by its reader.
+                // Compression with input or output space left never fails; if it did, the reader would refuse the truncated member.
                 Err(_) => break,
                 Ok(Status::Ok | Status::BufError) => {}
             }
@@ -52,24 +51,24 @@ impl Compressor {
     }
 }
 
-/// Why a payload is not one whole member.
+/// Error of decompressing a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GzipError {
-    /// It does not begin as gzip does.
+    /// It has no gzip header.
     #[error("not gzip")]
     Header,
-    /// The compressed data is damaged or cut short.
-    #[error("damaged gzip data")]
+    /// The compressed data is corrupt or truncated.
+    #[error("corrupt gzip data")]
     Data,
-    /// The checksum or the length does not fit, or something follows the member.
-    #[error("the gzip checksum or length does not fit")]
+    /// The checksum or the length is wrong, or bytes follow the member.
+    #[error("wrong gzip checksum or length")]
     Trailer,
-    /// It unpacks to more than is allowed.
-    #[error("unpacks to more than {0} bytes")]
+    /// It decompresses to more than the limit.
+    #[error("decompresses to more than {0} bytes")]
     TooLong(usize),
 }
 
-/// Opens members.
+/// Decompressor of gzip members.
 #[derive(Debug)]
 pub struct Inflater {
     inflate: Decompress,
@@ -84,10 +83,10 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Writes what is in `member` over `text`.
+    /// Decompresses `member` into `text`, replacing its content.
     ///
     /// # Errors
-    /// When `member` is not exactly one whole member, or holds more than `limit` bytes; no more than that is ever unpacked.
+    /// If `member` is not exactly one complete member, or contains more than `limit` bytes; no more than that is ever decompressed.
     pub fn open(&mut self, member: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<(), GzipError> {
         let body = skip_header(member).ok_or(GzipError::Header)?;
         text.clear();
@@ -103,14 +102,14 @@ impl Inflater {
         if whole { Ok(()) } else { Err(GzipError::Trailer) }
     }
 
-    /// Unpacks the deflate data at the start of `body` and says how long it was.
+    /// Decompresses the deflate data at the start of `body` and returns its length.
     fn unpack(&mut self, body: &[u8], limit: usize, text: &mut Vec<u8>) -> Result<usize, GzipError> {
         loop {
             let used = usize::try_from(self.inflate.total_in()).map_err(|_| GzipError::Data)?;
             if text.len() > limit {
                 return Err(GzipError::TooLong(limit));
             }
-            // Grows by doubling, to one byte beyond the limit at most: that byte tells too long from just fitting.
+            // Grows by doubling, up to one byte beyond the limit, which distinguishes too long from just fitting.
             let wanted = text.len().max(body.len().saturating_mul(4)).max(1024);
             text.reserve_exact(wanted.min(limit + 1 - text.len()));
             let before = text.len();
@@ -127,7 +126,7 @@ impl Inflater {
     }
 }
 
-/// The bytes behind the header, whatever optional parts it has.
+/// The bytes after the header, including its optional parts.
 fn skip_header(member: &[u8]) -> Option<&[u8]> {
     let (header, mut rest) = member.split_first_chunk::<10>()?;
     let [0x1f, 0x8b, 8, flags, ..] = *header else { return None };

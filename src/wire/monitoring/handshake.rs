@@ -1,4 +1,4 @@
-//! The first frame of either side: the version it speaks, and the kinds of events that a client asks for.
+//! The handshake: the first frame of each side, with its version and the topics that a client requests.
 
 use std::fmt;
 
@@ -8,46 +8,46 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use super::length_of;
 use crate::model::{Topic, Topics};
 
-/// The version spoken here.
+/// The supported version.
 const VERSION: u16 = 3;
 
-/// The whole first frame of a server, length included.
+/// The complete first frame of a server, length included.
 pub const HELLO: &[u8] = b"\x00\x00\x00\x0d{\"version\":3}";
 
-/// The key by which a client asks for kinds of events; the original's server ignores it.
+/// The key by which a client requests topics; the original server ignores it.
 const EVENTS: &str = "events";
 
-/// The longest first frame that is read. Unknown keys are allowed in it, and a stranger's bytes are kept until it is whole.
+/// Limit of the first frame in bytes. It may contain unknown keys, and is buffered until it is complete.
 pub const MAX_HANDSHAKE_BYTES: usize = 64 << 10;
 
-/// Why a first frame ends the connection.
+/// Error of the handshake.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// It is not an object with a version number.
     #[error("no version: {0}")]
     NoVersion(#[from] serde_json::Error),
-    /// The other side speaks another version.
-    #[error("it speaks version {0}, not {VERSION}")]
+    /// The peer has another version.
+    #[error("its version is {0}, not {VERSION}")]
     Version(u16),
 }
 
-/// What a first frame says.
+/// Content of a first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
-    /// The topics that a client asks for; `None` if its frame has no key `events`.
+    /// The topics that a client requests; `None` if its frame has no key `events`.
     asked: Option<Topics>,
 }
 
 impl Hello {
-    /// The topics that the client gets. One that does not ask gets what the original's client can read: it drops the
-    /// connection at an event of any other kind.
+    /// The topics for the client. Without a request these are the ones that the original client supports: it closes the connection at
+    /// any other event.
     #[must_use]
     pub fn topics(self) -> Topics {
         self.asked.unwrap_or(Topics::only(Topic::Bitswap))
     }
 }
 
-/// The whole first frame of a client that asks for these topics, length included.
+/// The complete first frame of a client that requests these topics, length included.
 #[must_use]
 pub fn client_hello(topics: Topics) -> Vec<u8> {
     let words: Vec<&str> = topics.iter().map(Topic::as_str).collect();
@@ -56,10 +56,10 @@ pub fn client_hello(topics: Topics) -> Vec<u8> {
     [&length[..], payload.as_bytes()].concat()
 }
 
-/// Reads the payload of a first frame.
+/// Parses the payload of a first frame.
 ///
 /// # Errors
-/// When it does not say version 3, or its `events` is no list of strings. The connection then ends without an answer.
+/// If its version is not 3, or its `events` is not a list of strings. The connection is then closed without a response.
 pub fn read_hello(payload: &[u8]) -> Result<Hello, HandshakeError> {
     let mut json = serde_json::Deserializer::from_slice(payload);
     let (version, asked) = json.deserialize_map(Keys)?;
@@ -71,7 +71,7 @@ pub fn read_hello(payload: &[u8]) -> Result<Hello, HandshakeError> {
     }
 }
 
-/// Finds the known ones among the keys. Derived code cannot: the original compares keys without case.
+/// Visitor for the known keys. Derived code cannot be used, because the original compares keys case-insensitively.
 struct Keys;
 
 impl<'de> Visitor<'de> for Keys {
@@ -87,7 +87,7 @@ impl<'de> Visitor<'de> for Keys {
             if key.eq_ignore_ascii_case("version") {
                 version = Some(map.next_value()?);
             } else if key.eq_ignore_ascii_case(EVENTS) {
-                // A kind of a later version of this program is left out: this server does not have it.
+                // Topics of later versions are ignored: this server does not have them.
                 let words: Option<Vec<String>> = map.next_value()?;
                 asked = words.map(|words| words.iter().filter_map(|word| Topic::named(word)).collect());
             } else {

@@ -1,10 +1,11 @@
-//! A message as one line for people.
+//! A message as one line of text.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// The message in one line, without control characters: when, whose, what. A text that is no message is given back as it is, as safe as the rest.
+/// Formats a message as one line without control characters: time, monitor, event. A text that is not a message is returned with its
+/// control characters replaced.
 #[must_use]
 pub fn line(text: &[u8]) -> String {
     let said = match serde_json::from_slice::<Value>(text) {
@@ -31,7 +32,7 @@ fn describe(event: &Map<String, Value>) -> String {
     out
 }
 
-/// The kind of the event, and what there is to say about it.
+/// The kind of the event and its details.
 fn detail(event: &Map<String, Value>) -> (&'static str, String) {
     let peer = event.get("peer").and_then(Value::as_str).unwrap_or("-");
     let part = |key: &str| event.get(key).filter(|part| part.is_object());
@@ -85,7 +86,7 @@ fn text(part: &Value, key: &str) -> String {
     part[key].as_str().unwrap_or("-").to_owned()
 }
 
-/// A number, or the string that stands for one that JSON does not have.
+/// A number, or the string for a number that JSON does not support.
 fn number(part: &Value, key: &str) -> String {
     part[key].as_str().map_or_else(|| part[key].to_string(), str::to_owned)
 }

@@ -1,9 +1,9 @@
-//! Multiaddresses as the original client of 2022 can read them.
+//! Conversion of multiaddresses for the original client of 2022.
 
 use std::borrow::Cow;
 
-/// The parts that it knows, and whether a value follows. Anything else makes it drop the connection; only `quic-v1`,
-/// which stands here too, has a part that says the same to it.
+/// The protocols that it supports, with true if a value follows. It closes the connection at any other; `quic-v1` is listed because it is
+/// replaced by `quic`.
 const KNOWN: [(&str, bool); 30] = [
     ("quic-v1", false),
     ("ip4", true),
@@ -37,27 +37,28 @@ const KNOWN: [(&str, bool); 30] = [
     ("x-parity-wss", true),
 ];
 
-/// The address in words of 2022: `quic-v1` becomes `quic`, and everything from the first unknown part on is cut off.
+/// Converts an address: `quic-v1` becomes `quic`, and everything from the first unsupported protocol on is removed.
 #[must_use]
 pub fn legacy(address: &str) -> Cow<'_, str> {
     let mut parts = address.split('/');
     if parts.next() != Some("") {
         return Cow::Borrowed("");
     }
-    let (mut kept, mut respelt) = (0, None);
+    let (mut kept, mut converted) = (0, None);
     while let Some(part) = parts.next() {
         let Some(length) = known_length(part, &mut parts) else { break };
         if part == "quic-v1" {
-            respelt.get_or_insert_with(|| address[..kept].to_owned()).push_str("/quic");
-        } else if let Some(respelt) = &mut respelt {
-            respelt.push_str(&address[kept..kept + length]);
+            converted.get_or_insert_with(|| address[..kept].to_owned()).push_str("/quic");
+        } else if let Some(converted) = &mut converted {
+            converted.push_str(&address[kept..kept + length]);
         }
         kept += length;
     }
-    respelt.map_or(Cow::Borrowed(&address[..kept]), Cow::Owned)
+    converted.map_or(Cow::Borrowed(&address[..kept]), Cow::Owned)
 }
 
-/// The length of a known part with its slash and its value, which is taken off `rest`; `None` for an unknown part or a missing value.
+/// Length of a supported protocol with its slash and its value, which is removed from `rest`; `None` if it is unsupported or its value is
+/// missing.
 fn known_length<'a>(part: &str, rest: &mut impl Iterator<Item = &'a str>) -> Option<usize> {
     let (_, has_value) = KNOWN.iter().find(|(name, _)| *name == part)?;
     let value = if *has_value { 1 + rest.next()?.len() } else { 0 };

@@ -1,4 +1,4 @@
-//! A JSON object whose values stay as they were written.
+//! A JSON object with unparsed values.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,17 +7,17 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The most keys an object may have: known ones are a dozen at most, and each kept one costs memory beside its text.
+/// Limit of keys per object: a dozen are known, and each one takes memory beside its text.
 pub(super) const MAX_KEYS: usize = 64;
 
-/// An object as its keys, unescaped and in their order, and the text of their values. Nothing that is unknown is lost, no
-/// number changes. The same key twice is an error, as it is to the original client.
+/// An object as its unescaped keys, in order, and the text of their values. Unknown keys and the form of numbers are preserved. A duplicate
+/// key is an error, as in the original client.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
-/// A key that borrows from the text unless it is written with escapes.
+/// A key that borrows from the text unless it contains escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -58,8 +58,8 @@ impl<'a> Object<'a> {
         self.fields.iter().map(|(key, _)| &**key)
     }
 
-    /// Writes the object again. `change` sees each key and may write other text for its value (true), or leave it (false);
-    /// keys for which `without` says so are left out. The closing brace is left to the caller, who may add keys.
+    /// Writes the object without its closing brace, so that the caller can add keys. `change` may write another value for a key and returns
+    /// true if it did; keys for which `without` returns true are omitted.
     pub(super) fn write_open(
         &self,
         out: &mut Vec<u8>,
@@ -77,7 +77,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Writes `"key":`, with a comma before it unless it is the first.
+/// Writes `"key":`, preceded by a comma unless it is the first.
 pub(super) fn push_key(out: &mut Vec<u8>, key: &str, first: bool) {
     if !first {
         out.push(b',');

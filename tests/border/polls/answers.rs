@@ -111,7 +111,7 @@ async fn an_encoding_that_is_none_of_http_is_passed_over_and_named_in_a_failure(
     let packed = closing("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n\x0b\x02\x01\x03").await;
     assert_eq!(
         poll(&packed.url("/")).await.unwrap_err(),
-        "the body has the Content-Encoding `br`, which was not asked for, and is no metrics as plain text: the body is not metrics but binary data"
+        "unknown Content-Encoding \"br\", and not metrics as plain text: the body is not metrics but binary data"
     );
     let unnamed = closing([&b"HTTP/1.1 200 OK\r\n\r\n"[..], &gzip(b"a 1\n")].concat()).await;
     assert_eq!(poll(&unnamed.url("/")).await.unwrap_err(), "the body is not metrics but gzip");
@@ -156,7 +156,7 @@ async fn a_text_that_hides_its_samples_is_a_failed_poll() {
     let target = closing("HTTP/1.1 200 OK\r\n\r\n# HELP a x# TYPE a gaugea 1").await;
     assert_eq!(
         poll(&target.url("/")).await.unwrap_err(),
-        "1:11 the text has no sample, and a header inside another line: were its lines joined?"
+        "line 1, column 11: the text has no samples, and a header inside another line: were its lines joined?"
     );
     let nothing_yet = closing("HTTP/1.1 200 OK\r\n\r\n# TYPE a counter\n").await;
     assert_eq!(poll(&nothing_yet.url("/")).await.as_deref(), Ok("# TYPE a counter\n"));
@@ -206,7 +206,7 @@ async fn a_refusal_leaves_the_connection_open() {
     let rig = Rig::start(settings([endpoint(&target.url("/"))]));
     assert_eq!(
         rig.fault(&target.url("/")).await,
-        "poll failed: it answered 503 Service Unavailable"
+        "poll failed: the response has status 503 Service Unavailable"
     );
     target.asked(3).await;
     assert_eq!(target.connections(), 1);
@@ -233,7 +233,7 @@ async fn a_connection_closed_while_idle_costs_no_poll() {
 async fn a_fresh_connection_that_is_closed_is_not_tried_twice() {
     let target = Target::serve(|mut connection| async move { connection.request().await.map(|_| ()) }).await;
     let fault = poll_as(settings([slowly(&target.url("/"))])).await.unwrap_err();
-    assert!(fault.starts_with("the answer is no good HTTP"), "{fault}");
+    assert!(fault.starts_with("not a valid HTTP response"), "{fault}");
     assert_eq!(target.connections(), 1);
 }
 
@@ -248,7 +248,7 @@ fn slowly(url: &str) -> exporter_proxy::sources::polls::Endpoint {
 async fn a_body_cut_short_is_a_failure() {
     let target = closing("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n").await;
     let fault = poll(&target.url("/")).await.unwrap_err();
-    assert!(fault.contains("no good HTTP"), "{fault}");
+    assert!(fault.contains("not a valid HTTP response"), "{fault}");
 }
 
 #[tokio::test]

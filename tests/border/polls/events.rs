@@ -216,7 +216,7 @@ async fn recorded_events_end_the_connection_in_good_order_and_anything_else_rese
 
     let cut = http("", &event).replace("Content-Length: ", "Content-Length: 1");
     for (what, answer) in [
-        ("no good gzip", http("Content-Encoding: gzip\r\n", &event)),
+        ("invalid gzip", http("Content-Encoding: gzip\r\n", &event)),
         ("a body that does not end", cut),
         ("more than is taken", http("", &format!("{event}{}", "# x\n".repeat(500_000)))),
     ] {

@@ -56,7 +56,7 @@ async fn cut(head: &'static [u8], more: &'static [u8], why: &str) {
 async fn a_target_that_hangs_is_given_up_and_closed() {
     let target = Target::serve(|mut connection| async move { connection.until_closed().await }).await;
     let fault = poll_as(settings([impatient(&target.url("/"))])).await.unwrap_err();
-    assert_eq!(fault, "no answer within 300ms (timed out waiting for the headers)");
+    assert_eq!(fault, "no response within 300ms (timed out waiting for the headers)");
     target.ended(1).await;
 }
 
@@ -69,7 +69,7 @@ async fn a_target_that_hangs_after_the_headers() {
     })
     .await;
     let fault = poll_as(settings([impatient(&target.url("/"))])).await.unwrap_err();
-    assert_eq!(fault, "no answer within 300ms (timed out reading the body)");
+    assert_eq!(fault, "no response within 300ms (timed out reading the body)");
     target.ended(1).await;
 }
 
@@ -85,7 +85,7 @@ async fn a_trickle_does_not_prolong_the_time() {
     })
     .await;
     let fault = poll_as(settings([impatient(&target.url("/"))])).await.unwrap_err();
-    assert_eq!(fault, "no answer within 300ms (timed out reading the body)");
+    assert_eq!(fault, "no response within 300ms (timed out reading the body)");
     target.ended(1).await;
 }
 
@@ -133,10 +133,10 @@ async fn a_flood_of_headers() {
     cut(
         b"HTTP/1.1 200 OK\r\n",
         b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n",
-        "no good HTTP",
+        "not a valid HTTP response",
     )
     .await;
-    cut(b"HTTP/1.1 200 OK\r\nX: ", b"yyyyyyyyyyyyyyyyyyyyyyy", "no good HTTP").await;
+    cut(b"HTTP/1.1 200 OK\r\nX: ", b"yyyyyyyyyyyyyyyyyyyyyyy", "not a valid HTTP response").await;
 }
 
 #[tokio::test]
@@ -149,9 +149,14 @@ async fn a_flood_behind_a_redirect() {
 
 #[tokio::test]
 async fn garbage() {
-    cut(b"\0\xff\x13garbage\r\n\r\n", b"\x01\x02\x03", "no good HTTP").await;
-    cut(b"SSH-2.0-OpenSSH_9.9\r\n", b"SSH", "no good HTTP").await;
-    cut(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"a", "no good HTTP").await;
+    cut(b"\0\xff\x13garbage\r\n\r\n", b"\x01\x02\x03", "not a valid HTTP response").await;
+    cut(b"SSH-2.0-OpenSSH_9.9\r\n", b"SSH", "not a valid HTTP response").await;
+    cut(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"a",
+        "not a valid HTTP response",
+    )
+    .await;
     let binary = Target::always("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x7fE\0F").await;
     assert_eq!(poll(&binary.url("/")).await.unwrap_err(), "the body is not metrics but binary data");
 }

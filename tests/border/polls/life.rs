@@ -55,7 +55,7 @@ async fn an_endpoint_fails_goes_stale_and_recovers() {
     );
     well.store(false, Ordering::SeqCst);
     rig.app(&url, |app| {
-        app.fault.as_deref() == Some("poll failed: it answered 500 Internal Server Error")
+        app.fault.as_deref() == Some("poll failed: the response has status 500 Internal Server Error")
     })
     .await;
     assert_eq!(rig.metric(&up).as_deref(), Some("0"));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use exporter_proxy::model::{AppName, Timestamp};
-use exporter_proxy::sources::polls::{Endpoint, Polls, Question, Settings};
+use exporter_proxy::sources::polls::{Endpoint, EndpointKind, Polls, Settings};
 use exporter_proxy::store::{self, App, Limits, View};
-use exporter_proxy::supervise::Part;
+use exporter_proxy::supervise::Service;
 use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ pub fn endpoint(url: &str) -> Endpoint {
     Endpoint {
         name: AppName::new(url).unwrap(),
         url: url.parse().unwrap(),
-        question: Question::Metrics,
+        kind: EndpointKind::Metrics,
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(10),
         stale_after: Duration::from_secs(600),

@@ -131,7 +131,7 @@ async fn a_renewed_ca_file_is_read_without_a_restart() {
     let endpoint = secure(&target, Some(folder.file("nothing of the kind")));
     let name = endpoint.name.to_string();
     let rig = Rig::start(settings([endpoint]));
-    assert!(rig.fault(&name).await.contains("it holds no PEM certificate"));
+    assert!(rig.fault(&name).await.contains("no PEM certificate in the file"));
     folder.file(&good.pem());
     rig.app(&name, |app| app.fault.is_none() && app.updated.is_some()).await;
 }

@@ -1,0 +1,130 @@
+//! `exporter-proxy healthcheck`
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use tokio::net::lookup_host;
+use url::Url;
+
+use super::target::get;
+use crate::config::{self, Environment, HostPort};
+
+#[derive(Debug, Args)]
+pub(super) struct Healthcheck {
+    /// The address to ask. Left out: /readyz of this host, at the port in the configuration.
+    url: Option<Url>,
+    /// With the configuration's port: that of the bridge (bridge.http_listen).
+    #[arg(long, conflicts_with = "url")]
+    bridge: bool,
+    /// Seconds until no answer is a failure.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+}
+
+impl Healthcheck {
+    pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let (authorities, path) = match &self.url {
+            Some(url) => {
+                let (authority, path) = parts(url)?;
+                (vec![authority], path)
+            }
+            None => (self.configured(named)?, "/readyz".to_owned()),
+        };
+        let answer = super::current_thread_runtime()?.block_on(self.ask(&authorities, &path))?;
+        super::print(&format!("{}\n", answer.trim_end()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Sends the request to the first address, or to the next one where the connection fails.
+    async fn ask(&self, authorities: &[String], path: &str) -> anyhow::Result<String> {
+        let timeout = Duration::from_secs(self.timeout);
+        let mut outcome = Err(anyhow::anyhow!("no address to ask"));
+        for authority in authorities {
+            outcome = tokio::time::timeout(timeout, get(authority, path, "text/plain"))
+                .await
+                .with_context(|| format!("{authority} did not answer within {} s", self.timeout))?;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Returns the addresses at which this host's HTTP port may be reached.
+    fn configured(&self, named: Option<&Path>) -> anyhow::Result<Vec<String>> {
+        let environment = Environment::from_pairs(std::env::vars_os());
+        let settings = config::load(named, &environment)
+            .map_err(|faults| anyhow::anyhow!("the configuration cannot be used:\n{faults}"))?
+            .settings;
+        let address = match self.bridge {
+            true => settings.bridge.http_listen,
+            false => settings
+                .exporter
+                .scrape_addresses
+                .into_iter()
+                .next()
+                .context("exporter.scrape_expose_endpoint is empty")?,
+        };
+        super::current_thread_runtime()?.block_on(reachable(&address))
+    }
+}
+
+/// Splits a URL into `HOST:PORT` and the path.
+fn parts(url: &Url) -> anyhow::Result<(String, String)> {
+    ensure!(url.scheme() == "http", "{url}: only http:// is supported");
+    let host = url.host_str().with_context(|| format!("{url} has no host"))?;
+    let port = url.port_or_known_default().with_context(|| format!("{url} has no port"))?;
+    let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+    Ok((format!("{host}:{port}"), format!("{}{query}", url.path())))
+}
+
+/// Replaces an unspecified address, which servers listen on and clients cannot connect to, by those of this host.
+async fn reachable(address: &HostPort) -> anyhow::Result<Vec<String>> {
+    let text = address.to_string();
+    let resolved: SocketAddr = lookup_host(&text)
+        .await
+        .ok()
+        .and_then(|mut all| all.next())
+        .with_context(|| format!("{text} does not resolve"))?;
+    let local = match resolved.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
+        // `[::]` takes IPv4 too, and a host may have no IPv6.
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
+        ip => vec![ip],
+    };
+    Ok(local
+        .into_iter()
+        .map(|ip: IpAddr| SocketAddr::new(ip, resolved.port()).to_string())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn urls_are_split_and_others_are_refused() {
+        let split = |text: &str| parts(&text.parse().unwrap());
+        assert_eq!(split("http://a:6555/readyz").unwrap(), ("a:6555".to_owned(), "/readyz".to_owned()));
+        assert_eq!(split("http://[::1]/x?y=1").unwrap(), ("[::1]:80".to_owned(), "/x?y=1".to_owned()));
+        assert!(split("https://a/").unwrap_err().to_string().contains("only http://"));
+        assert!(split("mailto:a").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_unspecified_address_is_asked_at_loopback() {
+        for (host, port, asked) in [
+            ("0.0.0.0", 6555, &["127.0.0.1:6555"][..]),
+            ("::", 6555, &["[::1]:6555", "127.0.0.1:6555"]),
+            ("::1", 6555, &["[::1]:6555"]),
+            ("127.0.0.2", 1, &["127.0.0.2:1"]),
+        ] {
+            assert_eq!(reachable(&HostPort::new(host, port)).await.unwrap(), asked);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The composition root: the one room that knows all others and puts them together.
+
+mod bridge;
+mod events;
+mod lifecycle;
+mod links;
+mod preflight;
+mod receivers;
+mod reload;
+mod routes;
+mod settings;
+mod sockets;
+mod streams;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use axum::Router;
+use tokio::sync::watch;
+
+pub use self::routes::ENDPOINTS;
+
+pub use bridge::bind_bridge;
+pub use preflight::preflight;
+
+use self::lifecycle::Lifecycle;
+use self::reload::{Reloadable, Reloader};
+use self::sockets::Sockets;
+use crate::config::{Environment, Loaded, Settings};
+use crate::http::{Access, Door, HttpStats};
+use crate::model::{AppName, Clock, Timestamp};
+use crate::outlets::{
+    self, Connections, Deflating, EventOutlet, Index, Listing, Listings, Outlets, Own, Readiness, Scraping, monitoring_api,
+};
+use crate::peer::PublicKey;
+use crate::sources::events::PostRate;
+use crate::sources::polls::{Polls, Settings as PollSettings};
+use crate::sources::push;
+use crate::store::{Dropped, Expiry, Inlet, Running, View};
+use crate::supervise::files::FileLock;
+use crate::supervise::service_manager::Watchdog;
+use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
+use crate::telemetry::{Process, Telemetry};
+
+/// The proxy with all its sockets bound, ready to run.
+pub struct Daemon {
+    supervisor: Supervisor,
+    keeping: Option<Running>,
+    addresses: Addresses,
+    readiness: Arc<Readiness>,
+    stop: Stop,
+    /// The lock on the key file, where there are links.
+    key_lock: Option<FileLock>,
+}
+
+/// What listens where.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The HTTP addresses.
+    pub http: Vec<SocketAddr>,
+    /// The TCP receiver.
+    pub tcp: Option<SocketAddr>,
+    /// The Unix receiver.
+    pub unix: Option<PathBuf>,
+    /// The key that we show on links.
+    pub key: Option<PublicKey>,
+    /// Where scrapers may dial us.
+    pub links: Option<SocketAddr>,
+    /// The monitoring stream.
+    pub stream: Vec<SocketAddr>,
+}
+
+/// How the configuration is found again on a reload.
+pub struct ConfigSource {
+    /// The file named on the command line, if one was.
+    pub named: Option<PathBuf>,
+    /// The environment.
+    pub environment: Environment,
+}
+
+/// The time of day by the system's clock.
+#[must_use]
+pub fn system_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What all parts share.
+struct Context {
+    inlet: Inlet,
+    view: View,
+    telemetry: Arc<Telemetry>,
+    readiness: Arc<Readiness>,
+    notes: Arc<Notes>,
+    access: Arc<ArcSwap<Access>>,
+    http_stats: Arc<HttpStats>,
+    post_rate: Arc<PostRate>,
+    clock: Clock,
+    stop: Stop,
+}
+
+impl Context {
+    fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
+        Self {
+            inlet,
+            view,
+            telemetry: Arc::default(),
+            readiness: Arc::default(),
+            notes: Arc::default(),
+            access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
+            http_stats: Arc::default(),
+            post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
+            clock: system_clock,
+            stop: Stop::default(),
+        }
+    }
+
+    /// A door to these routes.
+    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
+        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    }
+}
+
+impl Daemon {
+    /// Opens the store and binds every socket of the configuration; nobody is served yet.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
+    pub async fn bind(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<Self> {
+        let settings = loaded.settings;
+        let (inlet, view, keeper) = events::open_store(&settings)?;
+        let context = Context::new(&settings, inlet, view);
+        let mut supervisor = Supervisor::new();
+        let sockets = Sockets::bind(&settings, &context).await?;
+        let mut addresses = sockets.addresses();
+
+        let polls = polls(&settings, &context, &mut supervisor);
+        let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context)?;
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
+        let scraping = scraping(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
+        let read_routes = read_routes(&settings, &context, scraping, events);
+        let mut key_lock = None;
+        if let Some(p2p) = &settings.p2p {
+            let door = context.door(read_routes.clone(), &routes::reads(settings.events.enabled));
+            let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&context.notes));
+            let (client, lock) = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
+            (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
+            supervisor.add(client);
+            key_lock = lock;
+        }
+        let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
+        let door = context.door(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &context, &door, &mut supervisor);
+        supervisor.add(reloader);
+        supervisor.add(expiry(&context));
+        supervisor.add(MallocTrim);
+        if let Some(watchdog) = Watchdog::from_environment() {
+            supervisor.add(watchdog);
+        }
+        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&context.readiness)));
+        Ok(Self {
+            supervisor,
+            keeping: keeping.transpose().context("cannot start to write to store.path")?,
+            addresses,
+            readiness: context.readiness,
+            stop: context.stop,
+            key_lock,
+        })
+    }
+
+    /// What listens where, with the real port where port 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The handle that stops the daemon.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Runs until it is stopped or a part falls, and says how it ended.
+    pub async fn run(self) -> Report {
+        let Self {
+            mut supervisor,
+            keeping,
+            readiness,
+            stop,
+            key_lock: _locked,
+            ..
+        } = self;
+        if let Some(keeping) = &keeping {
+            supervisor.add(keeping.watch());
+        }
+        let graceful = stop.graceful.clone();
+        let announce = async {
+            graceful.cancelled().await;
+            readiness.obstruct("program", "stopping".to_owned());
+            std::future::pending().await
+        };
+        let report = tokio::select! {
+            report = supervisor.run(stop, DRAIN) => report,
+            never = announce => never,
+        };
+        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        if let Some(keeping) = keeping
+            && tokio::time::timeout(DRAIN, keeping.finish()).await.is_err()
+        {
+            tracing::error!("the disk did not take in time what was to survive (store.path)");
+        }
+        report
+    }
+}
+
+/// The part that polls; whoever has the sender says what is polled from then on.
+fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
+    let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
+    supervisor.add(Polls::new(
+        polls.subscribe(),
+        context.inlet.clone(),
+        Arc::clone(&context.telemetry),
+        context.clock,
+    ));
+    polls
+}
+
+/// What reloads the configuration, and what asks for that over HTTP.
+fn reload_parts(
+    settings: &Settings,
+    config_source: ConfigSource,
+    polls: watch::Sender<Arc<PollSettings>>,
+    sockets: &Sockets,
+    context: &Context,
+) -> anyhow::Result<(Reloader, Lifecycle)> {
+    let reloadable = Reloadable {
+        polls,
+        exposition: settings.exposition.clone(),
+        inlet: context.inlet.clone(),
+        receiver_limits: sockets.receivers.limits.clone(),
+        budget: Arc::clone(&sockets.receivers.budget),
+        access: Arc::clone(&context.access),
+        post_rate: Arc::clone(&context.post_rate),
+    };
+    let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, context.stop.graceful.clone());
+    Ok((reloader, lifecycle))
+}
+
+/// What answers a scrape: the apps, the program's own metrics, and the events.
+fn scraping(
+    settings: &Settings,
+    context: &Context,
+    connections: Connections,
+    events: Option<Arc<EventOutlet>>,
+    supervisor: &mut Supervisor,
+) -> Scraping {
+    let own = Own::new(
+        Arc::clone(&context.telemetry),
+        Process::new(SystemTime::now()),
+        connections,
+        Arc::clone(&context.http_stats),
+    );
+    let deflating = Deflating::default();
+    supervisor.add(deflating.service());
+    let (view, telemetry) = (context.view.clone(), Arc::clone(&context.telemetry));
+    Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
+}
+
+/// The routes that are on the port alone: pushing, events, steering, and where the stream is.
+fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+    let routes = monitoring_api::routes(sockets.streams.api(context))
+        .merge(push::routes(sockets.receivers.push_handler(context)))
+        .merge(lifecycle::routes(lifecycle));
+    if !settings.events.enabled {
+        return routes;
+    }
+    routes.merge(events::routes(settings, context, &sockets.receivers))
+}
+
+/// The routes that read: all that there is over links, and a part of what is on the port.
+fn read_routes(settings: &Settings, context: &Context, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(Listings::new(context.view.clone(), context.clock));
+    outlets::routes(Outlets {
+        listings: Arc::clone(&listings),
+        scraping: Arc::new(scraping),
+        events,
+        listing: Arc::new(Listing::new(
+            context.view.clone(),
+            Arc::clone(&listings),
+            Arc::clone(&context.notes),
+        )),
+        index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
+        readiness: Arc::clone(&context.readiness),
+        notes: Arc::clone(&context.notes),
+    })
+}
+
+fn expiry(context: &Context) -> Expiry {
+    let telemetry = Arc::clone(&context.telemetry);
+    let on_expired = move |app: &AppName| {
+        telemetry.expired_total.inc();
+        tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
+    };
+    let telemetry = Arc::clone(&context.telemetry);
+    let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
+    Expiry::new(context.inlet.clone(), context.clock, on_expired, dropped)
+}

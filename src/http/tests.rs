@@ -1,0 +1,292 @@
+//! The room as its users meet it: a door with a few routes behind real sockets, and a client that speaks plain bytes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conversation;
+mod ends;
+mod fates;
+mod limits;
+mod loss;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::response::IntoResponse;
+use axum::routing::{get, put};
+use axum::{Extension, Router};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::supervise::{ConnectionSlots, Listener, Service};
+
+/// The limit of `PUT /body`.
+const BODY: BodyLimit = BodyLimit {
+    bytes: 1_000,
+    key: "test.max_body",
+};
+
+/// Memory for every body.
+struct Plenty;
+
+impl Allowance for Plenty {
+    async fn cover(&mut self, _: usize) {}
+}
+
+/// What the routes share with the test.
+struct Inside {
+    fates: mpsc::UnboundedSender<(u64, Fate)>,
+    deliveries: Mutex<Vec<Delivery>>,
+    connections: Mutex<Vec<Connection>>,
+    gate: Notify,
+}
+
+/// A running server, or a door alone, with a view behind it.
+struct Site {
+    door: Door,
+    stats: Arc<HttpStats>,
+    access: Arc<ArcSwap<Access>>,
+    inside: Arc<Inside>,
+    fates: mpsc::UnboundedReceiver<(u64, Fate)>,
+}
+
+impl Site {
+    fn new(timers: Timers) -> Self {
+        Self::with(timers, HttpStats::default())
+    }
+
+    fn with(timers: Timers, stats: HttpStats) -> Self {
+        let (sender, fates) = mpsc::unbounded_channel();
+        let inside = Arc::new(Inside {
+            fates: sender,
+            deliveries: Mutex::default(),
+            connections: Mutex::default(),
+            gate: Notify::new(),
+        });
+        let routes = Router::new()
+            .route("/small", get(async || "small\n"))
+            .route("/big", get(big))
+            .route("/lent", get(lent))
+            .route("/late", get(late))
+            .route("/lent-panic", get(lent_panic))
+            .route("/wait", get(wait))
+            .route("/panic", get(async || -> &'static str { panic!("as the client wished") }))
+            .route("/who", get(who))
+            .route("/body", put(body))
+            .with_state(inside.clone());
+        let (access, stats) = (Arc::new(ArcSwap::from_pointee(Access::default())), Arc::new(stats));
+        let door = Door::new(routes, &["GET /small", "PUT /body"], access.clone(), stats.clone()).with_timers(timers);
+        Self {
+            door,
+            stats,
+            access,
+            inside,
+            fates,
+        }
+    }
+
+    /// The next verdict: the size of the response and what became of it.
+    async fn fate(&mut self) -> (u64, Fate) {
+        tokio::time::timeout(Duration::from_secs(20), self.fates.recv())
+            .await
+            .expect("a verdict in time")
+            .unwrap()
+    }
+
+    fn no_fate_yet(&mut self) {
+        assert!(self.fates.try_recv().is_err());
+    }
+
+    fn delivery(&self, number: usize) -> Delivery {
+        self.inside.deliveries.lock().unwrap()[number].clone()
+    }
+
+    fn connection(&self, number: usize) -> Connection {
+        self.inside.connections.lock().unwrap()[number].clone()
+    }
+}
+
+struct Served {
+    site: Site,
+    address: SocketAddr,
+    slots: ConnectionSlots,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Served {
+    async fn start(timers: Timers, slots: usize) -> Self {
+        let site = Site::new(timers);
+        let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
+        let (address, slots, stop) = (
+            listener.local_addr().unwrap(),
+            ConnectionSlots::with_address_limit(slots),
+            CancellationToken::new(),
+        );
+        let server = Server::new(listener, slots.clone(), site.door.clone());
+        assert_eq!(server.name(), format!("http {address}"));
+        let running = tokio::spawn(Box::new(server).run(stop.clone()));
+        Self {
+            site,
+            address,
+            slots,
+            stop,
+            running,
+        }
+    }
+
+    async fn usual() -> Self {
+        Self::start(Timers::default(), 64).await
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A client whose kernel takes only so much before its program reads it.
+    async fn connect_narrow(&self, window: u32) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(window).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Size {
+    size: u64,
+}
+
+/// Bytes that differ along the way, in parts as a store would hold them.
+fn payload(size: u64) -> Vec<Bytes> {
+    let size = usize::try_from(size).unwrap();
+    let mut whole = (0..251).collect::<Vec<u8>>().repeat(size / 251 + 1);
+    whole.truncate(size);
+    let whole = Bytes::from(whole);
+    (0..whole.len())
+        .step_by(100_000)
+        .map(|at| whole.slice(at..whole.len().min(at + 100_000)))
+        .collect()
+}
+
+async fn big(Query(Size { size }): Query<Size>) -> Body {
+    Body::new(Chunks::from(payload(size)))
+}
+
+async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extension<Connection>, Query(Size { size }): Query<Size>) -> Body {
+    let fates = inside.fates.clone();
+    let delivery = connection.on_delivery(move |fate| fates.send((size, fate)).unwrap());
+    inside.deliveries.lock().unwrap().push(delivery);
+    inside.connections.lock().unwrap().push(connection);
+    Body::new(Chunks::from(payload(size)))
+}
+
+async fn lent_panic(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {
+    drop(lent(state, connection, size).await);
+    panic!("after the lease")
+}
+
+async fn late(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {
+    state.gate.notified().await;
+    lent(state, connection, size).await
+}
+
+async fn wait(State(inside): State<Arc<Inside>>) -> &'static str {
+    inside.gate.notified().await;
+    "waited\n"
+}
+
+async fn who(Extension(connection): Extension<Connection>, headers: HeaderMap) -> String {
+    match may_write(&connection, &headers) {
+        Ok(()) => format!("{} may write\n", connection.client(&headers)),
+        Err(refusal) => {
+            assert_eq!(refusal.status(), StatusCode::FORBIDDEN);
+            let text = axum::body::to_bytes(refusal.into_body(), 1_000).await.unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        }
+    }
+}
+
+async fn body(request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    match read_body(&parts.headers, body, BODY, &mut Plenty).await {
+        Ok(body) => format!("{} bytes\n", body.len()).into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// A response as it came.
+#[derive(Debug)]
+struct Answered {
+    status: u16,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+async fn send(io: &mut (impl AsyncWrite + Unpin), text: &str) {
+    io.write_all(text.as_bytes()).await.unwrap();
+}
+
+/// A request without a body.
+async fn request(io: &mut (impl AsyncWrite + Unpin), method: &str, path: &str) {
+    send(io, &format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+}
+
+/// Reads the head of one response, byte by byte so that nothing behind it is taken.
+async fn head(io: &mut (impl AsyncRead + Unpin)) -> Answered {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(io.read_u8().await.expect("a whole head"));
+    }
+    let text = String::from_utf8(text).unwrap();
+    let (first, rest) = text.split_once("\r\n").unwrap();
+    let headers = rest
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Answered {
+        status: first.split(' ').nth(1).unwrap().parse().unwrap(),
+        headers: headers.collect(),
+        body: Vec::new(),
+    }
+}
+
+/// Reads one response with its body.
+async fn answer(io: &mut (impl AsyncRead + Unpin)) -> Answered {
+    let mut answered = head(io).await;
+    let length = answered.headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    answered.body = vec![0; length];
+    io.read_exact(&mut answered.body).await.unwrap();
+    answered
+}
+
+async fn ask(io: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> Answered {
+    request(io, "GET", path).await;
+    answer(io).await
+}
+
+/// Whether the other end closes without another byte.
+async fn is_closed(io: &mut (impl AsyncRead + Unpin)) -> bool {
+    matches!(io.read(&mut [0; 1]).await, Ok(0) | Err(_))
+}

@@ -1,0 +1,395 @@
+//! Domain types: names of applications, their updates and the origin of updates.
+//!
+//! No I/O, no clock, no lock and no serialization, so every module may depend on this one.
+
+mod client;
+mod event;
+
+pub use client::Client;
+pub use event::{
+    Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
+    MAX_SCRAPER_ID_BYTES, ScraperId, truncated,
+};
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The longest app name in bytes. Names appear in tables, labels and paths, where longer ones are unreadable.
+pub const MAX_APP_NAME_BYTES: usize = 255;
+
+/// Name of an application: 1 to 255 bytes of UTF-8 without control characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppName(Arc<str>);
+
+/// Error of [`AppName::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppNameError {
+    /// The name has no characters.
+    #[error("an app name must not be empty")]
+    Empty,
+    /// The name is longer than [`MAX_APP_NAME_BYTES`].
+    #[error("an app name has at most {MAX_APP_NAME_BYTES} bytes, not {0}")]
+    TooLong(usize),
+    /// The name contains a control character.
+    #[error("an app name must not contain control characters (U+{0:04X} at byte {1})")]
+    Control(u32, usize),
+}
+
+impl AppName {
+    /// Validates a name.
+    ///
+    /// # Errors
+    /// If it is empty, too long, or contains a control character.
+    pub fn new(name: &str) -> Result<Self, AppNameError> {
+        if name.is_empty() {
+            return Err(AppNameError::Empty);
+        }
+        if name.len() > MAX_APP_NAME_BYTES {
+            return Err(AppNameError::TooLong(name.len()));
+        }
+        if let Some((at, c)) = name.char_indices().find(|(_, c)| c.is_control()) {
+            return Err(AppNameError::Control(u32::from(c), at));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for AppName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// A point in time: milliseconds since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Creates a timestamp from milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The time since `earlier`; zero if the clock went backwards in between.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The timestamp `span` later.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+/// Source of the wall-clock time, replaceable in tests.
+pub type Clock = fn() -> Timestamp;
+
+/// Syntax of an exposition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Syntax {
+    /// The Prometheus text format 0.0.4 or 1.0.0.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Syntax {
+    /// The syntax for a `Content-Type` header; `None` if it is not the type of an exposition (`text/html`, or the form type that curl sends
+    /// by default). As in Prometheus, only the media type counts, not its parameters or the text.
+    #[must_use]
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
+            Some(Self::OpenMetrics)
+        } else if media_type.eq_ignore_ascii_case("text/plain") {
+            Some(Self::Text)
+        } else {
+            None
+        }
+    }
+}
+
+/// Format of a received message; the `format` label of `exporter_proxy_updates_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A JSON object on a receiver.
+    Json,
+    /// A Cap'n Proto message on a receiver.
+    Capnp,
+    /// Exposition text in the body of an HTTP push.
+    Push,
+    /// Exposition text in the response to a poll.
+    Poll,
+    /// Counts of a monitoring stream.
+    Stream,
+}
+
+impl Format {
+    /// The value of the `format` label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Capnp => "capnp",
+            Self::Push => "push",
+            Self::Poll => "poll",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// Origin of an update.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The `Source` in `/apps` and the `source` label: a listening address, a socket path, `http`, `external_poll: HOST:PORT`.
+    pub source: Arc<str>,
+    /// Its format.
+    pub format: Format,
+}
+
+/// A label name and its value from the configuration, unescaped.
+pub type LabelPair = (Arc<str>, Arc<str>);
+
+/// The complete metrics of an application, replacing its previous update.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The application.
+    pub app: AppName,
+    /// The exposition text, in an allocation of exactly its size.
+    pub body: Bytes,
+    /// The syntax of `body`; `None` if it was not declared and is detected by the last line.
+    pub syntax: Option<Syntax>,
+    /// Labels that are added to series that lack them (an endpoint's `labels`).
+    pub labels: Arc<[LabelPair]>,
+    /// Its origin.
+    pub origin: Origin,
+    /// Its time of arrival.
+    pub at: Timestamp,
+}
+
+/// Topic of a message in the live stream, selected by `stream.events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// An application was updated.
+    AppUpdate,
+    /// An application was forgotten.
+    AppExpired,
+    /// A one-shot event was accepted.
+    OneShot,
+    /// An endpoint was polled.
+    Poll,
+    /// An IPFS node received a Bitswap message, or opened or closed a connection.
+    Bitswap,
+}
+
+impl Topic {
+    /// All topics.
+    pub const ALL: [Self; 5] = [Self::AppUpdate, Self::AppExpired, Self::OneShot, Self::Poll, Self::Bitswap];
+
+    /// Its name in `stream.events`, which for all but the last is also its key in a message.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AppUpdate => "app_update",
+            Self::AppExpired => "app_expired",
+            Self::OneShot => "one_shot",
+            Self::Poll => "poll",
+            Self::Bitswap => "bitswap",
+        }
+    }
+
+    /// The topic with a name of [`Topic::as_str`].
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.as_str() == word)
+    }
+}
+
+/// A set of topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Topics(u8);
+
+impl Topics {
+    /// The set of all topics.
+    pub const ALL: Self = Self((1 << Topic::ALL.len()) - 1);
+
+    /// The set of one topic.
+    #[must_use]
+    pub const fn only(topic: Topic) -> Self {
+        Self(1 << (topic as u8))
+    }
+
+    /// The set as a number with one bit for each topic.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Returns true if the set holds a topic.
+    #[must_use]
+    pub const fn contains(self, topic: Topic) -> bool {
+        self.0 & Self::only(topic).0 != 0
+    }
+
+    /// Returns true if the set holds all topics of another one.
+    #[must_use]
+    pub const fn includes(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Returns true if the set holds no topic.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The topics of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The topics that are in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The topics of the set.
+    pub fn iter(self) -> impl Iterator<Item = Topic> {
+        Topic::ALL.into_iter().filter(move |topic| self.contains(*topic))
+    }
+}
+
+impl FromIterator<Topic> for Topics {
+    fn from_iter<I: IntoIterator<Item = Topic>>(topics: I) -> Self {
+        topics.into_iter().fold(Self::default(), |set, topic| set.union(Self::only(topic)))
+    }
+}
+
+/// Prints the names of the topics, separated by commas.
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, topic) in self.iter().enumerate() {
+            write!(f, "{}{}", if n > 0 { ", " } else { "" }, topic.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// The peers of one IPFS node at the time of a poll.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerSample {
+    /// Time of the poll.
+    pub at: Timestamp,
+    /// Number of connections; a peer may have several.
+    pub connections: usize,
+    /// The peers, each once.
+    pub peers: Vec<Peer>,
+}
+
+/// A peer of an IPFS node. Its texts are not validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    /// Its identity in base58.
+    pub id: Arc<str>,
+    /// Its agent version, if known.
+    pub agent: Option<Arc<str>>,
+    /// Round-trip time, if measured.
+    pub latency: Option<Duration>,
+    /// The multiaddresses that it announces.
+    pub addresses: Vec<Arc<str>>,
+    /// The multiaddresses of its connections.
+    pub connected: Vec<Arc<str>>,
+    /// The protocols that it announces.
+    pub protocols: Vec<Arc<str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_printable() {
+        assert!(AppName::new("a b/ö").is_ok());
+        assert_eq!(AppName::new(""), Err(AppNameError::Empty));
+        assert!(AppName::new(&"x".repeat(255)).is_ok());
+        assert_eq!(AppName::new(&"x".repeat(256)), Err(AppNameError::TooLong(256)));
+        assert_eq!(AppName::new("ab\n"), Err(AppNameError::Control(10, 2)));
+        assert_eq!(AppName::new("\u{85}"), Err(AppNameError::Control(0x85, 0)));
+    }
+
+    #[test]
+    fn a_content_type_names_a_syntax_or_none() {
+        for (value, expected) in [
+            (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                Some(Syntax::OpenMetrics),
+            ),
+            ("Application/OpenMetrics-Text", Some(Syntax::OpenMetrics)),
+            ("text/plain; charset=utf-8; Version=0.0.4", Some(Syntax::Text)),
+            ("text/plain; charset=utf-8", Some(Syntax::Text)),
+            (" TEXT/plain ", Some(Syntax::Text)),
+            ("text/plain2", None),
+            ("text/html", None),
+            ("application/x-www-form-urlencoded", None),
+            ("", None),
+            (";;", None),
+        ] {
+            assert_eq!(Syntax::from_content_type(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_topics_is_one() {
+        let two: Topics = [Topic::Poll, Topic::Bitswap, Topic::Poll].into_iter().collect();
+        assert_eq!(two.to_string(), "poll, bitswap");
+        assert!(two.contains(Topic::Poll) && !two.contains(Topic::OneShot));
+        assert!(Topics::ALL.includes(two) && !two.includes(Topics::ALL) && two.includes(Topics::default()));
+        assert_eq!(two.intersection(Topics::only(Topic::Bitswap)), Topics::only(Topic::Bitswap));
+        assert_eq!(two.union(Topics::ALL), Topic::ALL.into_iter().collect());
+        assert!(Topics::default().is_empty() && !two.is_empty());
+        assert!(Topic::ALL.iter().all(|topic| Topic::named(topic.as_str()) == Some(*topic)));
+        assert_eq!(Topic::named("connection_event"), None);
+    }
+
+    #[test]
+    fn time_never_runs_backwards_in_an_age() {
+        let (a, b) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_500));
+        assert_eq!(b.since(a), Duration::from_millis(2_500));
+        assert_eq!(a.since(b), Duration::ZERO);
+    }
+}

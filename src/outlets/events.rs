@@ -1,0 +1,229 @@
+//! One-shot events on their way out: for scrapers, each of which gets each event once, and for people, who take none.
+
+mod blocks;
+mod identity;
+mod page;
+mod text;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Extension, Router};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use serde::Deserialize;
+
+pub use identity::IdentifyBy;
+pub use text::LabelScrapersBy;
+
+use blocks::Blocks;
+use text::Counts;
+
+use super::metrics::{Said, Scraping, finish};
+use crate::exposition::catalog::Selection;
+use crate::exposition::negotiate::{ContentEncoding, Format};
+use crate::http::{Connection, Delivery, Fate, reply};
+use crate::model::{Clock, ScraperId};
+use crate::store::{Exposed, Lease, LeaseId, Recorded, Standing, View};
+use crate::supervise::blocking;
+use crate::telemetry::Telemetry;
+
+/// What the outlets of events need.
+#[derive(Debug)]
+pub struct EventOutlet {
+    view: View,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
+    identify_by: IdentifyBy,
+    label_by: LabelScrapersBy,
+    /// The name of the family (`events.metric_name`).
+    name: Box<str>,
+    /// Whether `/metrics` carries events (`events.expose_in_metrics`).
+    in_metrics: bool,
+    /// The response that carries each scraper's lease. At most one for each scraper; settled ones are replaced.
+    carried: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
+    blocks: Blocks,
+}
+
+/// Events on their way into a response.
+#[derive(Debug)]
+pub(super) struct Taken {
+    events: Vec<Arc<Recorded>>,
+    counts: Option<Counts>,
+}
+
+/// Whose scrape it is, and what it may do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    /// Whether events are to be shown and not taken.
+    pub(super) peek: bool,
+    /// Whether the counts of events are wanted beside them.
+    pub(super) counts: bool,
+}
+
+impl EventOutlet {
+    /// An outlet of this view's events.
+    #[must_use]
+    pub fn new(
+        view: View,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        identify_by: IdentifyBy,
+        label_by: LabelScrapersBy,
+        name: &str,
+        in_metrics: bool,
+    ) -> Self {
+        Self {
+            view,
+            clock,
+            telemetry,
+            identify_by,
+            label_by,
+            name: name.into(),
+            in_metrics,
+            carried: Mutex::default(),
+            blocks: Blocks::default(),
+        }
+    }
+
+    /// The events that `/metrics` carries for a visitor, and what is to be known of all. Nothing may go wrong with the response any more
+    /// but its way: what becomes of it settles the events.
+    pub(super) fn ride(&self, visit: Visit<'_>) -> Option<Taken> {
+        self.in_metrics.then(|| self.take(visit))
+    }
+
+    fn take(&self, visit: Visit<'_>) -> Taken {
+        let who = self.identify_by.scraper(visit.connection, visit.headers, visit.uri);
+        let events = if visit.peek || visit.method == Method::HEAD {
+            self.view.peek(&who)
+        } else {
+            self.lend(&who, visit)
+        };
+        let counts = visit.counts.then(|| Counts::new(self.view.event_counts(), self.label_by));
+        Taken { events, counts }
+    }
+
+    /// Adds events to what the proxy says of itself. Few go as text; many as parts that other scrapes share, unless applications have
+    /// samples under the same names, with which they must be merged.
+    pub(super) async fn add(self: &Arc<Self>, said: &mut Said, taken: Taken, exposed: &Exposed, format: Format, encoding: ContentEncoding) {
+        let Taken { events, counts } = taken;
+        let timestamps = self.view.explicit_timestamps();
+        if exposed.mixes() || text::size(&self.name, &events) < SHARED_FROM {
+            said.push_text(text::family(&self.name, events, timestamps));
+        } else {
+            let outlet = Arc::clone(self);
+            let stamps = timestamps.then_some(format.syntax());
+            let render = move || outlet.blocks.render(&outlet.name, events, stamps, encoding);
+            said.push_chunks(blocking(render).await);
+        }
+        if let Some(counts) = counts {
+            said.push_text(counts.families());
+        }
+    }
+
+    /// Takes the events of a scraper and ties them to the fate of the response.
+    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<Recorded>> {
+        self.settle_earlier(who);
+        let from = visit.connection.client(visit.headers);
+        let scrape = self.view.scrape(who, &from, (self.clock)());
+        if scrape.standing == Standing::Untracked {
+            self.telemetry.untracked_scraper(who);
+        }
+        if let Some(lease) = scrape.lease {
+            let id = lease.id();
+            let delivery = visit.connection.on_delivery(move |fate| settle(lease, fate));
+            self.carried().insert(who.clone(), (id, delivery));
+        }
+        scrape.events
+    }
+
+    /// A scraper that comes back tells by that what became of its earlier response, unless that is still being written.
+    fn settle_earlier(&self, who: &ScraperId) {
+        let Some(lease) = self.view.outstanding(who) else { return };
+        let earlier = self
+            .carried()
+            .get(who)
+            .filter(|(id, _)| *id == lease)
+            .map(|(_, delivery)| delivery.clone());
+        // The callback that this runs settles the lease; no lock of ours is held.
+        let _ = earlier.map(|delivery| delivery.ask());
+    }
+
+    fn carried(&self) -> std::sync::MutexGuard<'_, HashMap<ScraperId, (LeaseId, Delivery)>> {
+        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        if carried.len() > crate::store::MAX_SCRAPERS {
+            carried.retain(|_, (_, delivery)| delivery.fate().is_none());
+        }
+        carried
+    }
+}
+
+fn settle(lease: Lease, fate: Fate) {
+    match fate {
+        Fate::Confirmed => lease.confirm(),
+        Fate::Returned => drop(lease),
+    }
+}
+
+/// The routes of events for those who read.
+pub(super) fn routes(scraping: Arc<Scraping>, outlet: Arc<EventOutlet>) -> Router {
+    let alone = Router::new()
+        .route("/event/metrics", get(alone))
+        .with_state((scraping, Arc::clone(&outlet)));
+    let page = Router::new().route("/events", get(page)).with_state(outlet);
+    alone.merge(page)
+}
+
+/// Bytes of events from which on they are rendered in shared parts: less is not worth a place among those.
+const SHARED_FROM: usize = 16 << 10;
+
+#[derive(Debug, Deserialize)]
+struct Wishes {
+    #[serde(default)]
+    peek: bool,
+}
+
+/// `GET /event/metrics`: the events alone.
+async fn alone(
+    State((scraping, outlet)): State<(Arc<Scraping>, Arc<EventOutlet>)>,
+    Query(wishes): Query<Wishes>,
+    Extension(connection): Extension<Connection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let began = Instant::now();
+    let format = scraping.format(&headers);
+    let encoding = scraping.content_encoding(&headers);
+    let nothing = finish(scraping.prepare(format, Selection::Nothing), encoding).await;
+    let visit = Visit {
+        connection: &connection,
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        peek: wishes.peek,
+        counts: true,
+    };
+    let mut said = Said::default();
+    outlet.add(&mut said, outlet.take(visit), &nothing, format, encoding).await;
+    let answer = scraping.answer(encoding, format, &nothing, said).await;
+    scraping.observe(began);
+    answer
+}
+
+/// `GET /events`: pending and recent events, taking none.
+async fn page(State(outlet): State<Arc<EventOutlet>>, Query(wishes): Query<super::apps::Wishes>, headers: HeaderMap) -> Response<Body> {
+    let (overview, now) = (outlet.view.events(), (outlet.clock)());
+    if wishes.json(&headers) {
+        reply::json(StatusCode::OK, &page::json(&overview, now))
+    } else {
+        reply::text(StatusCode::OK, page::draw(&overview, now))
+    }
+}

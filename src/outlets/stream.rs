@@ -1,0 +1,75 @@
+//! The monitoring stream: whatever happens, live, to any number of TCP clients.
+//!
+//! ```text
+//! store's feed --> Publisher: numbers, encodes, compresses once --> Hub --> a bounded queue each --> connection
+//! ```
+//!
+//! A client gets the kinds of messages that its handshake asks for; one that does not ask gets those that the original's
+//! client can read. Nothing is encoded that no client gets. A client that does not keep pace loses messages of its own queue,
+//! alone, and one that gets all kinds sees by `seq` which; one that does not read at all is disconnected.
+
+mod batch;
+mod connection;
+mod hub;
+mod packer;
+mod publisher;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use publisher::Publisher;
+
+use crate::model::Topics;
+use crate::store::View;
+use crate::supervise::{ConnectionSlots, Listener, Service};
+use crate::telemetry::SharedTelemetry;
+use hub::Hub;
+
+/// The most clients at once. Each may hold its queue in memory; the original server has no bound.
+pub const MAX_SUBSCRIBERS: usize = 1_024;
+
+/// What the stream carries and for whom.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The messages that a client may be behind.
+    pub subscriber_buffer: usize,
+    /// What a client may ask for.
+    pub topics: Topics,
+    /// The proxy's name, which stands for the peer and the monitor of its own messages.
+    pub proxy: Arc<str>,
+}
+
+/// The stream server, to be asked for its parts.
+#[derive(Debug)]
+pub struct Stream {
+    hub: Arc<Hub>,
+    slots: ConnectionSlots,
+}
+
+impl Stream {
+    /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `slots`.
+    #[must_use]
+    pub fn new(settings: Settings, slots: usize, view: View, telemetry: SharedTelemetry) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(settings, view, telemetry)),
+            slots: ConnectionSlots::new(slots.min(MAX_SUBSCRIBERS)),
+        }
+    }
+
+    /// The part that encodes. There must be one running for the clients to get anything.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.hub))
+    }
+
+    /// The part that serves the clients of one address.
+    pub fn service(&self, listener: Listener) -> impl Service + use<> {
+        let (hub, place) = (Arc::clone(&self.hub), Arc::clone(listener.place()));
+        let name = format!("stream {place}");
+        listener.into_service(name, self.slots.clone(), move |accepted| {
+            connection::serve(accepted, Arc::clone(&hub), Arc::clone(&place))
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Polling of exporters, each on its own schedule.
+//!
+//! [`Polls`] follows the settings: added endpoints are registered in the store and polled, removed endpoints are deleted from it, unchanged
+//! endpoints are not affected. Each endpoint has one task, so its polls never overlap, and a slow target delays only its own task.
+
+mod authorization;
+mod body;
+mod connection;
+mod endpoint;
+mod error;
+mod fetch;
+mod files;
+mod ipfs;
+mod normalizing_stream;
+mod schedule;
+mod settings;
+mod socket;
+mod trust;
+
+pub use settings::{Credentials, Endpoint, EndpointKind, Password, Settings};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{AppName, Clock};
+use crate::store::Inlet;
+use crate::supervise::Service;
+use crate::telemetry::SharedTelemetry;
+use endpoint::{EndpointTask, PollContext};
+use fetch::SharedResources;
+use schedule::PollSchedule;
+use settings::Target;
+
+/// Describes the files of an endpoint that cannot be used now. Each poll reads them, so they may be created later.
+pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Err(failure) = authorization::header(endpoint.credentials.as_ref()).await {
+        found.push(failure.to_string());
+    }
+    if let Some(file) = &endpoint.ca_file
+        && let Err(failure) = trust::Trust::File(file.clone().into(), None).config().await
+    {
+        found.push(failure.to_string());
+    }
+    found
+}
+
+/// The service that polls.
+#[derive(Debug)]
+pub struct Polls {
+    settings: watch::Receiver<Arc<Settings>>,
+    context: PollContext,
+    shared: Arc<SharedResources>,
+    /// The running endpoints by app, as many as the settings list.
+    running: HashMap<AppName, RunningEndpoint>,
+    tasks: JoinSet<(AppName, PollSchedule)>,
+    /// True after the warning about unverified certificates.
+    warned: bool,
+}
+
+#[derive(Debug)]
+struct RunningEndpoint {
+    target: Arc<Target>,
+    stop: CancellationToken,
+}
+
+impl Polls {
+    /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet`.
+    #[must_use]
+    pub fn new(settings: watch::Receiver<Arc<Settings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
+        Self {
+            settings,
+            context: PollContext { inlet, telemetry, clock },
+            shared: Arc::default(),
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            warned: false,
+        }
+    }
+
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let settings = Arc::clone(&self.settings.borrow_and_update());
+        self.apply(&settings).await?;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended unexpectedly", ended?.0),
+                Ok(()) = self.settings.changed() => {
+                    let settings = Arc::clone(&self.settings.borrow_and_update());
+                    self.apply(&settings).await?;
+                }
+            }
+        }
+    }
+
+    /// Starts and stops endpoints according to `settings`.
+    async fn apply(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        self.warn_once(settings);
+        let wanted: Vec<_> = settings.targets().collect();
+        let stopped = self.stop_all_but(&wanted).await?;
+        let kept = self.running.len();
+        for (target, offset) in wanted {
+            if !self.running.contains_key(&target.endpoint.name) {
+                self.start(target, offset, &stopped);
+            }
+        }
+        let gone: Vec<_> = stopped.keys().filter(|app| !self.running.contains_key(*app)).collect();
+        gone.iter().for_each(|app| self.forget(app));
+        let (removed, changed, now) = (gone.len(), stopped.len() - gone.len(), self.running.len());
+        if removed + now > kept {
+            let added = now - kept - changed;
+            tracing::info!(added, changed, removed, "polling {now} endpoints");
+        }
+        Ok(())
+    }
+
+    /// Stops the tasks of removed and changed endpoints, and returns their schedules.
+    async fn stop_all_but(&mut self, wanted: &[(Target, f64)]) -> anyhow::Result<HashMap<AppName, PollSchedule>> {
+        let wanted: HashMap<_, _> = wanted.iter().map(|(target, _)| (&target.endpoint.name, target)).collect();
+        let ended = self.running.extract_if(|app, running| wanted.get(app) != Some(&&*running.target));
+        let mut left = ended.map(|(_, running)| running.stop.cancel()).count();
+        let mut stopped = HashMap::new();
+        while left > 0
+            && let Some(ended) = self.tasks.join_next().await
+        {
+            stopped.extend([ended?]);
+            left -= 1;
+        }
+        Ok(stopped)
+    }
+
+    fn start(&mut self, target: Target, offset: f64, stopped: &HashMap<AppName, PollSchedule>) {
+        let (app, target) = (target.endpoint.name.clone(), Arc::new(target));
+        let fresh = PollSchedule::new(Instant::now(), target.endpoint.interval, offset, target.endpoint.stale_after);
+        let schedule = match stopped.get(&app) {
+            Some(before) => fresh.resume(before),
+            None => fresh,
+        };
+        let stop = CancellationToken::new();
+        let task = EndpointTask::new(Arc::clone(&target), schedule, Arc::clone(&self.shared), self.context.clone());
+        let work = task.run(stop.clone());
+        let name = app.clone();
+        self.tasks.spawn(async move { (name, work.await) });
+        self.running.insert(app, RunningEndpoint { target, stop });
+    }
+
+    /// Removes an endpoint from the store and from the self metrics.
+    fn forget(&self, app: &AppName) {
+        let PollContext { inlet, telemetry, clock } = &self.context;
+        inlet.remove(app, clock());
+        inlet.put_peers(app, None);
+        let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();
+        telemetry.poll_up.forget(theirs);
+        telemetry.poll_duration_seconds.forget(theirs);
+        telemetry.poll_panics_total.forget(theirs);
+    }
+
+    fn warn_once(&mut self, settings: &Settings) {
+        let now = settings.allow_invalid_certs && !settings.endpoints.is_empty();
+        if now && !self.warned {
+            tracing::warn!(
+                "poll_external.allow_invalid_certs is on: certificates of https endpoints are not verified, so polls can be read and modified in transit"
+            );
+        }
+        self.warned = now;
+    }
+}
+
+impl Service for Polls {
+    fn name(&self) -> &str {
+        "polls"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.work(stop))
+    }
+}

@@ -1,0 +1,230 @@
+//! The connection to a target: name lookup, TCP, TLS, and keep-alive as long as the target allows.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+use url::{Host, Url};
+
+use super::error::{Phase, PollError};
+use super::normalizing_stream::{HeadExpected, NormalizingStream};
+use super::socket::{CloseMode, PollSocket};
+use super::trust::Trust;
+
+/// Limit of addresses that are tried per poll: enough for IPv6 and IPv4 of a few hosts, few enough to leave each some time.
+const MAX_ADDRESSES: usize = 8;
+
+/// Limit of a response head, and of the unread part of a body: exporters send some hundred bytes of headers.
+pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Limit of header lines: as many of 32 bytes as fit into the largest head.
+const MAX_HEADERS: usize = MAX_HEAD_BYTES / 32;
+
+/// A poll request, which has no body.
+pub(super) type PollRequest = Request<Empty<Bytes>>;
+
+/// The connection of an endpoint. Dropping it closes everything.
+#[derive(Debug)]
+pub(super) struct PollConnection {
+    trust: Trust,
+    open: Option<OpenConnection>,
+    /// A running lookup and its host. The system's resolver cannot be cancelled, so a poll that times out leaves it to the next one, and at
+    /// most one thread waits for it.
+    lookup: Option<(String, AbortOnDropHandle<io::Result<Vec<SocketAddr>>>)>,
+    /// The current phase, for the message of a timeout.
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug)]
+struct OpenConnection {
+    to: url::Origin,
+    sender: SendRequest<Empty<Bytes>>,
+    head_expected: HeadExpected,
+    close_mode: CloseMode,
+    /// Drives the connection; `sender` observes its end.
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl PollConnection {
+    pub(super) fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            open: None,
+            lookup: None,
+            phase: Phase::Preparing,
+        }
+    }
+
+    /// Closes the connection. It is reset unless the last response was [received](Self::mark_received).
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Marks the last response as received: the connection is closed gracefully from now on.
+    pub(super) fn mark_received(&self) {
+        if let Some(open) = &self.open {
+            open.close_mode.set_graceful();
+        }
+    }
+
+    /// Sends the request of `request` to the origin of `url` and waits for the head of the response.
+    ///
+    /// The connection is reset on close until [`PollConnection::mark_received`] is called.
+    ///
+    /// A target may close an idle connection while the next request is in flight; only such a request is retried once.
+    pub(super) async fn send(
+        &mut self,
+        url: &Url,
+        deadline: Instant,
+        request: impl Fn() -> PollRequest,
+    ) -> Result<Response<Incoming>, PollError> {
+        self.phase = Phase::Waiting;
+        if let Some(open) = self.open.as_mut().filter(|open| open.to == url.origin())
+            && open.sender.ready().await.is_ok()
+            && let Ok(response) = open.request(request()).await
+        {
+            return Ok(response);
+        }
+        self.close();
+        let open = self.connect(url, deadline).await?;
+        self.phase = Phase::Waiting;
+        let sent = self.open.insert(open).request(request()).await;
+        sent.map_err(|e| {
+            self.close();
+            PollError::http(&e)
+        })
+    }
+
+    async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<OpenConnection, PollError> {
+        let addresses = self.addresses(url).await?;
+        self.phase = Phase::Connecting;
+        let stream = PollSocket::new(connect_any(url, &addresses, deadline).await?);
+        tracing::debug!(host = url.host_str(), "connected for polls");
+        let close_mode = stream.close_mode();
+        match url.scheme() {
+            "https" => {
+                self.phase = Phase::Preparing;
+                let config = self.trust.config().await?;
+                self.phase = Phase::Securing;
+                let stream = secure(url, stream, TlsConnector::from(config)).await?;
+                OpenConnection::handshake(url, stream, close_mode).await
+            }
+            _ => OpenConnection::handshake(url, stream, close_mode).await,
+        }
+    }
+
+    /// The addresses of the URL's host, at least one.
+    async fn addresses(&mut self, url: &Url) -> Result<Vec<SocketAddr>, PollError> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let host = match url.host() {
+            Some(Host::Ipv4(address)) => return Ok(vec![(address, port).into()]),
+            Some(Host::Ipv6(address)) => return Ok(vec![(address, port).into()]),
+            Some(Host::Domain(host)) => host.to_owned(),
+            None => String::new(),
+        };
+        self.phase = Phase::LookingUp;
+        let key = format!("{host}:{port}");
+        if self.lookup.as_ref().is_none_or(|(of, _)| *of != key) {
+            let host = host.clone();
+            let task = async move { Ok(tokio::net::lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect()) };
+            self.lookup = Some((key, AbortOnDropHandle::new(tokio::spawn(task))));
+        }
+        let found = match &mut self.lookup {
+            Some((_, task)) => task.await.unwrap_or_else(|e| Err(io::Error::other(e))),
+            None => Ok(Vec::new()),
+        };
+        self.lookup = None;
+        let found = found.and_then(|found: Vec<_>| {
+            if found.is_empty() {
+                Err(io::ErrorKind::NotFound.into())
+            } else {
+                Ok(found)
+            }
+        });
+        found.map_err(|why| PollError::Lookup { host, why })
+    }
+}
+
+/// Tries the addresses in order. Each gets an equal share of the remaining time, so that a dead one does not use up all of it.
+async fn connect_any(url: &Url, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, PollError> {
+    let mut failure = PollError::Lookup {
+        host: url.host_str().unwrap_or_default().to_owned(),
+        why: io::ErrorKind::NotFound.into(),
+    };
+    for (tried, &address) in (0_u32..).zip(addresses) {
+        let left = u32::try_from(addresses.len()).unwrap_or(u32::MAX) - tried;
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        let connected = tokio::time::timeout(share, TcpStream::connect(address)).await;
+        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                // Without it a request could wait for the acknowledgement of the previous one; it fails only for a dead socket.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(why) => failure = PollError::Connect { address, why },
+        }
+    }
+    Err(failure)
+}
+
+/// The TLS handshake.
+async fn secure(
+    url: &Url,
+    stream: PollSocket,
+    tls: TlsConnector,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, PollError> {
+    let host = url.host_str().unwrap_or_default();
+    let fail = |why: String| PollError::Tls {
+        host: host.to_owned(),
+        why,
+    };
+    // URLs have IPv6 addresses in brackets, certificates do not.
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare).map_err(|e| fail(e.to_string()))?;
+    tls.connect(name, stream).await.map_err(|e| fail(e.to_string()))
+}
+
+impl OpenConnection {
+    /// Starts HTTP on a new connection.
+    async fn handshake(
+        url: &Url,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        close_mode: CloseMode,
+    ) -> Result<Self, PollError> {
+        let head_expected = HeadExpected::default();
+        let handshake = http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .handshake(TokioIo::new(NormalizingStream::new(stream, head_expected.clone())));
+        let (sender, connection) = handshake.await.map_err(|e| PollError::http(&e))?;
+        let driver = tokio::spawn(async move {
+            // Errors are reported by the sender or by the body.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            to: url.origin(),
+            sender,
+            head_expected,
+            close_mode,
+            _driver: AbortOnDropHandle::new(driver),
+        })
+    }
+
+    /// Sends a request after the previous response was read. The connection is reset on close until the response is marked as received.
+    async fn request(&mut self, request: PollRequest) -> hyper::Result<Response<Incoming>> {
+        self.close_mode.set_reset();
+        self.head_expected.set();
+        self.sender.send_request(request).await
+    }
+}

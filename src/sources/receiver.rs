@@ -1,0 +1,130 @@
+//! Receivers: applications send Cap'n Proto or JSON over TCP or a Unix socket.
+
+mod budget;
+mod connection;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use budget::{Budget, FREE_BYTES};
+
+use self::connection::ReceiverConnection;
+use crate::model::{Clock, Format, Origin};
+use crate::store::Inlet;
+use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
+use crate::telemetry::{Counter, Telemetry};
+use crate::wire::FormatChoice;
+
+/// Limits of senders. A connection keeps the limits from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The accepted formats.
+    pub format: FormatChoice,
+    /// Limit of a message in bytes.
+    pub max_message_bytes: usize,
+    /// Limit of silence inside a message; a complete message may take five times as long.
+    pub idle_timeout: Duration,
+}
+
+/// Dependencies of all receivers.
+#[derive(Debug, Clone)]
+pub struct ReceiverContext {
+    /// The store's writing half.
+    pub inlet: Inlet,
+    /// The self metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The memory budget for incomplete messages.
+    pub budget: Arc<Budget>,
+    /// The limits for new connections.
+    pub limits: watch::Receiver<Limits>,
+}
+
+/// State shared by the connections of one listener.
+#[derive(Debug)]
+struct ListenerShared {
+    source: Arc<str>,
+    context: ReceiverContext,
+    json: Arc<Counter>,
+    capnp: Arc<Counter>,
+}
+
+impl std::ops::Deref for ListenerShared {
+    type Target = ReceiverContext;
+
+    fn deref(&self) -> &ReceiverContext {
+        &self.context
+    }
+}
+
+impl ListenerShared {
+    fn new(source: Arc<str>, context: ReceiverContext) -> Self {
+        let counter = |format: Format| context.telemetry.updates_total.with([&source, format.as_str()]);
+        let (json, capnp) = (counter(Format::Json), counter(Format::Capnp));
+        Self {
+            source,
+            context,
+            json,
+            capnp,
+        }
+    }
+
+    fn origin(&self, format: Format) -> Origin {
+        Origin {
+            source: Arc::clone(&self.source),
+            format,
+        }
+    }
+
+    fn accepted(&self, format: Format) -> &Counter {
+        if format == Format::Capnp { &self.capnp } else { &self.json }
+    }
+}
+
+/// The receiver on one listener.
+struct Receiver {
+    name: String,
+    listener: Listener,
+    slots: ConnectionSlots,
+    shared: Arc<ListenerShared>,
+}
+
+/// The service that receives on `listener`, with as many concurrent connections as there are slots.
+pub fn service(listener: Listener, slots: ConnectionSlots, context: ReceiverContext) -> impl Service {
+    let shared = Arc::new(ListenerShared::new(Arc::clone(listener.place()), context));
+    Receiver {
+        name: format!("receiver {}", shared.source),
+        listener,
+        slots,
+        shared,
+    }
+}
+
+impl Service for Receiver {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        let Self {
+            listener, slots, shared, ..
+        } = *self;
+        let asked = stop.clone();
+        let serve = move |Accepted { stream, slot }: Accepted| {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            async move {
+                let peer = stream.peer().map_or_else(|| "a local process".to_owned(), |peer| peer.to_string());
+                ReceiverConnection::new(stream, peer, &shared).run(&slot, &stop).await;
+            }
+        };
+        Box::pin(async move {
+            listener.serve(slots, asked, serve).await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,658 @@
+//! ConnectionSlots for connections: a fixed number, and a holder that is idle gives its slot up for a newcomer.
+//!
+//! A holder says when it is idle and when it is busy. Once all slots are taken, each waiting newcomer makes the holder that has been
+//! idle the longest hear [`Slot::evicted`]; where that one has got work at the same moment it says [`Slot::busy`] and keeps its slot,
+//! and the next one in line is asked. While all are busy newcomers wait, in order of arrival at the kernel.
+//!
+//! Where slots are [limited for each address](ConnectionSlots::with_address_limit), a holder counts against its address until its client has sent
+//! a complete request, and never again. Once all slots are taken, an address with too many of such loses the oldest of them first,
+//! before any idle holder is asked: connections with half a request, opened again and again, are no reason to close those of others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// How long a holder that is asked to leave may put that off after its last word, and a new one after it was let in: a round trip to
+/// the other side of the earth. Whoever has just connected is about to say something, and would lose it.
+pub const GRACE: Duration = Duration::from_millis(250);
+
+/// The grace of a connection whose address has too many without a complete request. With [`GRACE`] an address that opens 3,000 such
+/// connections again and again makes all other clients wait for 170 ms in the kernel's queue, because each of them keeps its place for so long.
+/// A client on the same continent has sent its request by then.
+pub const INCOMPLETE_GRACE: Duration = Duration::from_millis(25);
+
+/// Connections without a complete request that an address may hold while slots are short; half of the slots where there are fewer
+/// than twice as many. A scraper of ten thousand targets has that many complete requests, and a client that is well has a request
+/// incomplete for a round trip.
+pub const MAX_INCOMPLETE: usize = 256;
+
+/// The number of holders that are asked to leave beyond those that are lacking, where an address has too many incomplete requests.
+const INCOMPLETE_AT_ONCE: usize = 64;
+
+/// A number of slots, shared by all who take from it.
+#[derive(Clone)]
+pub struct ConnectionSlots(Arc<Inner>);
+
+struct Inner {
+    // Never held across an await: every critical section is a few steps in a map.
+    table: Mutex<Table>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    capacity: usize,
+    taken: usize,
+    /// Newcomers inside [`ConnectionSlots::take`] that have found no free slot.
+    waiting: usize,
+    /// Holders that were told to leave and have not answered yet.
+    leaving: usize,
+    entries: Vec<Entry>,
+    vacant: Vec<usize>,
+    /// Idle holders by the order in which they became so.
+    idle: BTreeMap<u64, usize>,
+    next_turn: u64,
+    /// Holders without a complete request, where these are limited.
+    incomplete: Option<Incomplete>,
+}
+
+struct Entry {
+    state: SlotState,
+    eviction: Arc<Notify>,
+    /// The address for which it counts as incomplete, until it has sent a complete request.
+    counted: Option<(IpAddr, u64)>,
+}
+
+/// Holders without a complete request, but for those that are asked to leave.
+#[derive(Default)]
+struct Incomplete {
+    /// By address, oldest first. Bounded by the slots.
+    by_address: HashMap<IpAddr, BTreeMap<u64, usize>, foldhash::fast::RandomState>,
+    /// The number of holders of each address, for finding the address with the most.
+    counts: BTreeSet<(usize, IpAddr)>,
+}
+
+impl Incomplete {
+    fn insert(&mut self, (address, turn): (IpAddr, u64), index: usize) {
+        let holders = self.by_address.entry(address).or_default();
+        let before = holders.len();
+        holders.insert(turn, index);
+        let after = holders.len();
+        self.counts.remove(&(before, address));
+        self.counts.insert((after, address));
+    }
+
+    fn remove(&mut self, (address, turn): (IpAddr, u64)) {
+        let Some(holders) = self.by_address.get_mut(&address) else { return };
+        let before = holders.len();
+        holders.remove(&turn);
+        let after = holders.len();
+        self.counts.remove(&(before, address));
+        if after == 0 {
+            self.by_address.remove(&address);
+        } else {
+            self.counts.insert((after, address));
+        }
+    }
+
+    /// The oldest holder of the address that has the most, if those are more than `limit`.
+    fn oldest_beyond(&self, limit: usize) -> Option<usize> {
+        let (_, address) = self.counts.last().filter(|(count, _)| *count > limit)?;
+        self.by_address.get(address)?.values().next().copied()
+    }
+}
+
+/// The address for which a client counts: of IPv6 the network of 64 bits, because the rest is the client's to choose.
+fn counted_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            const NETWORK: u128 = u128::MAX << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SlotState {
+    Vacant,
+    Busy,
+    Idle(u64),
+    /// Asked to leave, as one of too many without a complete request of one address or as an idle one.
+    Leaving {
+        incomplete: bool,
+    },
+}
+
+impl ConnectionSlots {
+    /// So many slots, at least one.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self::holding(capacity, None)
+    }
+
+    /// So many slots, of which one address has at most [`MAX_INCOMPLETE`] without a complete request while they are short.
+    #[must_use]
+    pub fn with_address_limit(capacity: usize) -> Self {
+        Self::holding(capacity, Some(Incomplete::default()))
+    }
+
+    fn holding(capacity: usize, incomplete: Option<Incomplete>) -> Self {
+        let table = Table {
+            capacity: capacity.max(1),
+            incomplete,
+            ..Table::default()
+        };
+        Self(Arc::new(Inner {
+            table: Mutex::new(table),
+            freed: Notify::new(),
+        }))
+    }
+
+    /// Changes the number of slots; where there are fewer now, idle holders are asked to leave and busy ones stay until they end.
+    pub fn set_capacity(&self, capacity: usize) {
+        let mut table = self.0.lock();
+        table.capacity = capacity.max(1);
+        table.make_room();
+        drop(table);
+        self.0.freed.notify_waiters();
+    }
+
+    /// How many slots are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.0.lock().taken
+    }
+
+    /// How many holders are idle and have not been asked to leave.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.0.lock().idle.len()
+    }
+
+    /// Asks the longest idle holder, or one of too many without a complete request, to leave although slots are free: something else, such as file descriptors, has run out.
+    ///
+    /// Returns whether there was one.
+    pub fn evict_idle(&self) -> bool {
+        self.0.lock().evict_one()
+    }
+
+    /// Takes a slot, busy, as soon as one is free; meanwhile asks an idle holder to leave.
+    ///
+    /// Dropping the future gives up the place in the queue and loses nothing.
+    pub async fn take(&self) -> Slot {
+        self.take_for(None).await
+    }
+
+    /// As [`ConnectionSlots::take`], for a client at this address.
+    pub async fn take_for(&self, address: Option<IpAddr>) -> Slot {
+        if let Some(slot) = self.try_take(address) {
+            return slot;
+        }
+        let _waiting = Waiting::new(&self.0);
+        loop {
+            let mut freed = std::pin::pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if let Some(slot) = self.try_take(address) {
+                return slot;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_take(&self, address: Option<IpAddr>) -> Option<Slot> {
+        let mut table = self.0.lock();
+        if table.taken >= table.capacity {
+            return None;
+        }
+        table.taken += 1;
+        let eviction = Arc::new(Notify::new());
+        let address = address.filter(|_| table.incomplete.is_some());
+        let entry = Entry {
+            state: SlotState::Vacant,
+            eviction: eviction.clone(),
+            counted: address.map(|address| (counted_address(address), table.turn())),
+        };
+        let index = match table.vacant.pop() {
+            Some(index) => {
+                table.entries[index] = entry;
+                index
+            }
+            None => {
+                table.entries.push(entry);
+                table.entries.len() - 1
+            }
+        };
+        table.put(index, SlotState::Busy);
+        Some(Slot {
+            shared: self.0.clone(),
+            index,
+            eviction,
+        })
+    }
+}
+
+impl fmt::Debug for ConnectionSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.0.lock();
+        write!(
+            f,
+            "ConnectionSlots({} of {} taken, {} idle)",
+            table.taken,
+            table.capacity,
+            table.idle.len()
+        )
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Asks as many holders to leave as newcomers lack slots. Of an address with too many incomplete ones it is some more at once, for
+    /// then more clients wait in the kernel's queue, and each of them would wait for another one to go.
+    fn make_room(&mut self) {
+        let lacking = (self.taken + self.waiting).saturating_sub(self.capacity);
+        if lacking > 0 {
+            while self.leaving < lacking + INCOMPLETE_AT_ONCE && self.evict_incomplete() {}
+            while self.leaving < lacking && self.evict_longest_idle() {}
+        }
+    }
+
+    fn evict_one(&mut self) -> bool {
+        self.evict_incomplete() || self.evict_longest_idle()
+    }
+
+    fn evict_incomplete(&mut self) -> bool {
+        let limit = MAX_INCOMPLETE.min(self.capacity / 2).max(1);
+        let oldest = self.incomplete.as_ref().and_then(|incomplete| incomplete.oldest_beyond(limit));
+        oldest.is_some_and(|index| self.evict(index, true))
+    }
+
+    fn evict_longest_idle(&mut self) -> bool {
+        let longest = self.idle.first_key_value().map(|(_, index)| *index);
+        longest.is_some_and(|index| self.evict(index, false))
+    }
+
+    /// Always true.
+    fn evict(&mut self, index: usize, incomplete: bool) -> bool {
+        self.put(index, SlotState::Leaving { incomplete });
+        self.entries[index].eviction.notify_one();
+        true
+    }
+
+    /// A holder has work.
+    fn busy(&mut self, index: usize) {
+        if self.entries[index].state != SlotState::Busy {
+            self.put(index, SlotState::Busy);
+            self.make_room();
+        }
+    }
+
+    /// A number that is larger than those before.
+    fn turn(&mut self) -> u64 {
+        self.next_turn += 1;
+        self.next_turn
+    }
+
+    /// Moves a holder, keeping the books of who is idle, who is leaving and who is incomplete.
+    fn put(&mut self, index: usize, state: SlotState) {
+        let entry = &mut self.entries[index];
+        let before = std::mem::replace(&mut entry.state, state);
+        match before {
+            SlotState::Idle(turn) => drop(self.idle.remove(&turn)),
+            SlotState::Leaving { .. } => self.leaving -= 1,
+            SlotState::Busy | SlotState::Vacant => {}
+        }
+        match state {
+            SlotState::Idle(turn) => drop(self.idle.insert(turn, index)),
+            SlotState::Leaving { .. } => self.leaving += 1,
+            SlotState::Busy | SlotState::Vacant => {}
+        }
+        let is_listed = |state| matches!(state, SlotState::Busy | SlotState::Idle(_));
+        if let (Some(incomplete), Some(counted)) = (&mut self.incomplete, entry.counted) {
+            match (is_listed(before), is_listed(state)) {
+                (false, true) => incomplete.insert(counted, index),
+                (true, false) => incomplete.remove(counted),
+                _ => {}
+            }
+        }
+    }
+
+    /// A holder has sent a complete request.
+    fn complete(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        let is_listed = matches!(entry.state, SlotState::Busy | SlotState::Idle(_));
+        if let (Some(counted), Some(incomplete), true) = (entry.counted.take(), &mut self.incomplete, is_listed) {
+            incomplete.remove(counted);
+        }
+    }
+}
+
+/// Counts a newcomer as waiting for as long as it waits.
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Inner) -> Self {
+        let mut table = shared.lock();
+        table.waiting += 1;
+        table.make_room();
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+/// One taken slot, free again when it is dropped.
+pub struct Slot {
+    shared: Arc<Inner>,
+    index: usize,
+    eviction: Arc<Notify>,
+}
+
+impl Slot {
+    /// The holder has work; an eviction that it has not obeyed is off, and another holder is asked instead.
+    pub fn busy(&self) {
+        self.shared.lock().busy(self.index);
+    }
+
+    /// As [`Slot::busy`], with a complete request: from now on the holder does not count against its address.
+    pub fn requested(&self) {
+        let mut table = self.shared.lock();
+        table.complete(self.index);
+        table.busy(self.index);
+    }
+
+    /// The holder could be spared from now on. Saying so again does not start its idle time anew.
+    pub fn idle(&self) {
+        let mut table = self.shared.lock();
+        if table.entries[self.index].state == SlotState::Busy {
+            let turn = table.turn();
+            table.put(self.index, SlotState::Idle(turn));
+            table.make_room();
+        }
+    }
+
+    /// Resolves once the holder is asked to leave: it should look for work one last time, within its [`GRACE`], then say [`Slot::busy`] or
+    /// drop its slot. As the longest idle one is asked, all others have heard from their clients even later.
+    ///
+    /// One task may wait at a time.
+    pub async fn evicted(&self) {
+        while !matches!(self.state(), SlotState::Leaving { .. }) {
+            self.eviction.notified().await;
+        }
+    }
+
+    /// Returns true if the holder is asked to leave because its address has too many without a complete request.
+    #[must_use]
+    pub fn is_evicted_as_incomplete(&self) -> bool {
+        self.state() == SlotState::Leaving { incomplete: true }
+    }
+
+    fn state(&self) -> SlotState {
+        self.shared.lock().entries[self.index].state
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut table = self.shared.lock();
+        table.put(self.index, SlotState::Vacant);
+        table.vacant.push(self.index);
+        table.taken -= 1;
+        drop(table);
+        self.shared.freed.notify_one();
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    fn take_now(slots: &ConnectionSlots) -> Slot {
+        slots.take().now_or_never().expect("a slot is free")
+    }
+
+    fn is_evicted(slot: &Slot) -> bool {
+        slot.evicted().now_or_never().is_some()
+    }
+
+    #[test]
+    fn slots_are_counted_and_come_back() {
+        let slots = ConnectionSlots::new(2);
+        let first = take_now(&slots);
+        let _second = take_now(&slots);
+        assert!(slots.take().now_or_never().is_none());
+        drop(first);
+        let _third = take_now(&slots);
+        assert_eq!(slots.taken(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_longest_idle_gives_way() {
+        let slots = ConnectionSlots::new(3);
+        let (a, b, c) = (take_now(&slots), take_now(&slots), take_now(&slots));
+        b.idle();
+        a.idle();
+        // Saying it twice changes nothing about the order.
+        b.idle();
+        let mut newcomer = std::pin::pin!(slots.take());
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        assert_eq!([is_evicted(&a), is_evicted(&b), is_evicted(&c)], [false, true, false]);
+        drop(b);
+        newcomer.await;
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_got_work_keeps_its_seat_and_the_next_one_is_asked() {
+        let slots = ConnectionSlots::new(2);
+        let (a, b) = (take_now(&slots), take_now(&slots));
+        a.idle();
+        b.idle();
+        let mut newcomer = std::pin::pin!(slots.take());
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        assert_eq!((is_evicted(&a), is_evicted(&b)), (true, false));
+        a.busy();
+        assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
+        drop(b);
+        newcomer.await;
+    }
+
+    #[tokio::test]
+    async fn while_all_are_busy_a_newcomer_waits_for_the_first_to_rest() {
+        let slots = ConnectionSlots::new(1);
+        let a = take_now(&slots);
+        let mut newcomer = std::pin::pin!(slots.take());
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        assert!(!is_evicted(&a));
+        a.idle();
+        assert!(is_evicted(&a));
+        drop(a);
+        newcomer.await;
+    }
+
+    #[test]
+    fn a_newcomer_that_gave_up_evicts_nobody_more() {
+        let slots = ConnectionSlots::new(2);
+        let (a, b) = (take_now(&slots), take_now(&slots));
+        assert!(slots.take().now_or_never().is_none());
+        a.idle();
+        b.idle();
+        assert!(!is_evicted(&a) && !is_evicted(&b));
+        assert_eq!(slots.idle(), 2);
+    }
+
+    #[test]
+    fn one_newcomer_evicts_one_holder_only() {
+        let slots = ConnectionSlots::new(64);
+        let held: Vec<Slot> = (0..64).map(|_| take_now(&slots)).collect();
+        held.iter().for_each(Slot::idle);
+        let newcomers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut newcomer = Box::pin(slots.take());
+                assert!(newcomer.as_mut().now_or_never().is_none());
+                newcomer
+            })
+            .collect();
+        let told: Vec<bool> = held.iter().map(is_evicted).collect();
+        assert_eq!(told.iter().filter(|told| **told).count(), newcomers.len());
+        assert!(told[..3].iter().all(|told| *told), "the longest idle first");
+    }
+
+    #[tokio::test]
+    async fn the_number_can_change_while_slots_are_taken() {
+        let slots = ConnectionSlots::new(1);
+        let a = take_now(&slots);
+        let mut newcomer = std::pin::pin!(slots.take());
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        slots.set_capacity(2);
+        let b = newcomer.await;
+        a.idle();
+        b.idle();
+        slots.set_capacity(1);
+        assert_eq!((is_evicted(&a), is_evicted(&b)), (true, false));
+    }
+
+    #[test]
+    fn evict_idle_takes_the_longest_idle_although_slots_are_free() {
+        let slots = ConnectionSlots::new(8);
+        let (a, b) = (take_now(&slots), take_now(&slots));
+        assert!(!slots.evict_idle());
+        b.idle();
+        a.idle();
+        assert!(slots.evict_idle());
+        assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
+    }
+
+    fn at(number: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, number]))
+    }
+
+    fn take_at(slots: &ConnectionSlots, number: u8) -> Slot {
+        slots.take_for(at(number)).now_or_never().expect("a slot is free")
+    }
+
+    #[tokio::test]
+    async fn an_address_with_too_many_incomplete_requests_loses_the_oldest_of_them() {
+        let slots = ConnectionSlots::with_address_limit(8);
+        let innocent = take_at(&slots, 1);
+        innocent.requested();
+        innocent.idle();
+        let crowd: Vec<Slot> = (0..7).map(|_| take_at(&slots, 2)).collect();
+        let mut newcomers: Vec<_> = (3..7).map(|number| Box::pin(slots.take_for(at(number)))).collect();
+        for (number, newcomer) in newcomers.iter_mut().enumerate() {
+            assert!(newcomer.as_mut().now_or_never().is_none());
+            let told: Vec<bool> = crowd.iter().map(is_evicted).collect();
+            assert_eq!(told, [true, true, true, false, false, false, false], "half of eight slots may stay");
+            assert_eq!(is_evicted(&innocent), number == 3, "the idle one goes when nobody else is left");
+        }
+        assert!(!innocent.is_evicted_as_incomplete());
+        assert!(crowd[0].is_evicted_as_incomplete());
+        drop(crowd);
+        newcomers.remove(0).await;
+    }
+
+    #[test]
+    fn who_has_sent_a_request_never_counts_again() {
+        let slots = ConnectionSlots::with_address_limit(4);
+        let scraper: Vec<Slot> = (0..4).map(|_| take_at(&slots, 1)).collect();
+        for slot in &scraper {
+            slot.requested();
+            slot.idle();
+            slot.busy();
+        }
+        let mut newcomer = Box::pin(slots.take_for(at(2)));
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        assert!(!scraper.iter().any(is_evicted), "all have work");
+        scraper[2].idle();
+        assert!(is_evicted(&scraper[2]) && !scraper[2].is_evicted_as_incomplete());
+    }
+
+    #[test]
+    fn one_that_gets_its_request_in_time_stays_and_the_next_one_goes() {
+        let slots = ConnectionSlots::with_address_limit(4);
+        let crowd: Vec<Slot> = (0..4).map(|_| take_at(&slots, 1)).collect();
+        let mut newcomer = Box::pin(slots.take_for(at(2)));
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        let told = || crowd.iter().map(is_evicted).collect::<Vec<_>>();
+        assert_eq!(told(), [true, true, false, false]);
+        crowd[0].requested();
+        assert_eq!(told(), [false, true, false, false]);
+        // One more byte is no request: it is among the oldest still.
+        crowd[1].busy();
+        assert_eq!(told(), [false, true, false, false]);
+        drop(crowd);
+        let table = slots.0.lock();
+        let incomplete = table.incomplete.as_ref().unwrap();
+        assert!(
+            incomplete.by_address.is_empty() && incomplete.counts.is_empty(),
+            "nothing is left of those who went"
+        );
+    }
+
+    #[test]
+    fn what_counts_as_one_address() {
+        let same = |a: &str, b: &str| counted_address(a.parse().unwrap()) == counted_address(b.parse().unwrap());
+        assert!(same("10.0.0.1", "::ffff:10.0.0.1") && same("2001:db8:1:2:3::4", "2001:db8:1:2::9"));
+        assert!(!same("10.0.0.1", "10.0.0.2") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+    }
+
+    /// Many holders on several threads, each changing between idle and busy; whoever is told to leave leaves or claims work.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn under_stress_nobody_is_lost_and_the_number_holds() {
+        const CAPACITY: usize = 16;
+        const NEWCOMERS: usize = 2_000;
+        let slots = ConnectionSlots::new(CAPACITY);
+        let inside = Arc::new(AtomicUsize::new(0));
+        let mut holders = JoinSet::new();
+        for number in 0..NEWCOMERS {
+            let slot = slots.take().await;
+            let inside = inside.clone();
+            assert!(inside.fetch_add(1, Ordering::SeqCst) < CAPACITY);
+            holders.spawn(async move {
+                for round in 0..number % 7 {
+                    tokio::task::yield_now().await;
+                    slot.idle();
+                    tokio::task::yield_now().await;
+                    if (number + round) % 3 == 0 {
+                        slot.busy();
+                    }
+                }
+                // From here on only an eviction ends this holder, as with a connection that stays open for ever.
+                slot.idle();
+                slot.evicted().await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+                drop(slot);
+            });
+        }
+        slots.set_capacity(1);
+        while slots.taken() > 1 {
+            holders.join_next().await.unwrap().unwrap();
+        }
+        assert_eq!(inside.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,281 @@
+//! Imports between the top-level modules, held against the table in `src/lib.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::source::{code, is_test_only, module, read, sources, without_tests};
+
+/// What the table in `src/lib.rs` says of a module.
+#[derive(Debug, Default)]
+struct Row {
+    may_import: BTreeSet<String>,
+    /// Items of other modules that this one may use, where it must not use their other named items: `store::View`.
+    items: BTreeSet<(String, String)>,
+}
+
+/// Files of `src/` that belong to no module: they may import every module.
+const ROOTS: &[&str] = &["main", "lib"];
+
+/// Reads the rows `| module | purpose | may import |`, of which the last cell names modules or says `all above`.
+fn table(documentation: &str) -> BTreeMap<String, Row> {
+    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    let lines = documentation.lines().filter_map(|line| line.strip_prefix("//! | [`"));
+    for line in lines {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [name, .., imports] = &cells[..] else {
+            panic!("no table row: {line}")
+        };
+        let mut row = Row::default();
+        if imports.starts_with("all above") {
+            row.may_import.extend(rows.keys().cloned());
+        }
+        for quoted in imports.split('`').skip(1).step_by(2) {
+            let (imported, item) = quoted
+                .split_once("::")
+                .map_or((quoted, None), |(imported, item)| (imported, Some(item)));
+            assert!(
+                rows.contains_key(imported),
+                "src/lib.rs lets {name} import {imported}, which does not stand above it"
+            );
+            row.may_import.insert(imported.to_owned());
+            row.items.extend(item.map(|item| (imported.to_owned(), item.to_owned())));
+        }
+        rows.insert(identifier(name), row);
+    }
+    rows
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The module path of a file: `src/peer/quic/mod.rs` and `src/peer/quic.rs` are both `peer::quic`.
+fn module_path(path: &Path) -> Vec<String> {
+    let below = path.strip_prefix("src").unwrap().with_extension("");
+    let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if parts.last().is_some_and(|last| last == "mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate.
+fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    // Modules in the file: their names and the depth of braces outside of them.
+    let mut inner: Vec<(String, usize)> = Vec::new();
+    let mut depth = 0;
+    let mut at = 0;
+    let mut last = "";
+    let mut start_of_path = true;
+    while at < code.len() {
+        let rest = &code[at..];
+        let word = &rest[..identifier(rest).len()];
+        if word.is_empty() {
+            let c = rest.chars().next().unwrap();
+            match c {
+                '{' => depth += 1,
+                '}' => {
+                    depth -= 1;
+                    inner.retain(|(_, outside)| *outside < depth);
+                }
+                _ => {}
+            }
+            start_of_path = !rest.starts_with("::") && !(c == ':' && code[..at].ends_with(':')) && c != '$';
+            at += c.len_utf8();
+            continue;
+        }
+        if last == "mod" && code[at + word.len()..].trim_start().starts_with('{') {
+            inner.push((word.to_owned(), depth));
+        }
+        if start_of_path && (word == "crate" || word == "super" || word == "self") {
+            let here: Vec<String> = file.iter().cloned().chain(inner.iter().map(|(name, _)| name.clone())).collect();
+            follow(rest, &here, &mut found);
+            at += extent(rest);
+            last = "";
+            start_of_path = false;
+            continue;
+        }
+        last = word;
+        start_of_path = false;
+        at += word.len();
+    }
+    found
+}
+
+/// The length of a path with the groups in it.
+fn extent(path: &str) -> usize {
+    let mut depth = 0;
+    for (at, c) in path.char_indices() {
+        match c {
+            '{' if depth > 0 || path[..at].ends_with("::") => depth += 1,
+            '}' if depth == 1 => return at + 1,
+            '}' if depth > 0 => depth -= 1,
+            c if depth == 0 && !(c.is_alphanumeric() || c == '_' || c == ':') => return at,
+            _ => {}
+        }
+    }
+    path.len()
+}
+
+/// Follows one path and the groups in it, as far as it names modules.
+fn follow(path: &str, here: &[String], found: &mut BTreeSet<Vec<String>>) {
+    let mut here = here.to_vec();
+    let mut rest = path;
+    loop {
+        if let Some(group) = rest.strip_prefix('{') {
+            for part in parts(group) {
+                follow(part, &here, found);
+            }
+            return;
+        }
+        let word = identifier(rest);
+        match word.as_str() {
+            "" => break,
+            "crate" => here.clear(),
+            "self" => {}
+            "super" => {
+                assert!(here.pop().is_some(), "more `super` than modules: {path:.80}");
+            }
+            _ => here.push(word.clone()),
+        }
+        match rest[word.len()..].strip_prefix("::") {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    found.insert(here);
+}
+
+/// The parts of a group of imports whose opening brace was read.
+fn parts(group: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut depth = 0;
+    let mut start = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                parts.push(group[start..at].trim());
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// The paths that a source file imports or names, outside of its unit tests.
+fn imports(path: &Path) -> BTreeSet<Vec<String>> {
+    paths(&without_tests(&code(&read(path))), &module_path(path))
+}
+
+#[test]
+fn the_table_has_every_module_once() {
+    let lib = read("src/lib.rs");
+    let declared: BTreeSet<String> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod "))
+        .map(identifier)
+        .collect();
+    let listed: BTreeSet<String> = table(&lib).into_keys().collect();
+    assert_eq!(listed, declared);
+}
+
+#[test]
+fn no_module_imports_one_that_the_table_does_not_allow() {
+    let table = table(&read("src/lib.rs"));
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+        let importing = module(&path);
+        if ROOTS.contains(&importing.as_str()) {
+            continue;
+        }
+        let row = &table[&importing];
+        for imported in imports(&path) {
+            let Some(other) = imported.first().filter(|other| table.contains_key(*other) && **other != importing) else {
+                continue;
+            };
+            seen += 1;
+            if !row.may_import.contains(other) {
+                wrong.push(format!("{}: {importing} must not import {other}", path.display()));
+            }
+        }
+    }
+    assert!(seen > 200, "only {seen} imports were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Sources hold the store's writing half and outlets its reading half: the table names the half that each may use.
+#[test]
+fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
+    let table = table(&read("src/lib.rs"));
+    let halves: BTreeSet<_> = table.values().flat_map(|row| row.items.clone()).collect();
+    assert_eq!(halves.len(), 2, "the halves of the store in the table of src/lib.rs: {halves:?}");
+    let mut wrong = Vec::new();
+    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+        let importing = module(&path);
+        let Some(row) = table.get(&importing).filter(|row| !row.items.is_empty()) else {
+            continue;
+        };
+        let code = without_tests(&code(&read(&path)));
+        let words: BTreeSet<&str> = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+        for (_, half) in halves.difference(&row.items) {
+            if words.contains(half.as_str()) {
+                wrong.push(format!("{}: {importing} must not use the store's {half}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A panic in a blocking task must not pass for an empty result: `supervise::blocking` resumes it.
+#[test]
+fn only_one_module_starts_blocking_tasks() {
+    let (allowed, wrong): (Vec<_>, Vec<_>) = sources()
+        .into_iter()
+        .filter(|path| code(&read(path)).contains("spawn_blocking"))
+        .partition(|path| path.starts_with("src/supervise/blocking.rs") || path.starts_with("src/supervise/blocking"));
+    assert!(!allowed.is_empty(), "supervise::blocking was not found");
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn imports_are_found_in_groups_and_behind_super() {
+    let file = ["peer", "quic", "listener"].map(str::to_owned);
+    let code = "use crate::{model::{AppName, Update}, store::View};\nuse super::super::{super::wire::Codec, key::Key};\n\
+                fn f() { crate::http::g(); self::h(); std::super_thing() }\nmod inner { use super::x; fn k() { super::super::super::super::outlets::y() } }\n\
+                fn z() { super::super::q() } macro_rules! m { () => { $crate::config::r() } }";
+    let found: Vec<String> = paths(code, &file).into_iter().map(|path| path.join("::")).collect();
+    assert_eq!(
+        found,
+        [
+            "http::g",
+            "model::AppName",
+            "model::Update",
+            "outlets::y",
+            "peer::key::Key",
+            "peer::q",
+            "peer::quic::listener::h",
+            "peer::quic::listener::x",
+            "store::View",
+            "wire::Codec",
+        ]
+    );
+}
+
+#[test]
+fn a_table_lets_modules_import_only_what_stands_above() {
+    let rows = table("//! | [`a`] | x | none |\n//! | [`b`] | y | `a`, [`a::Half`] |\n//! | [`c`] | z | all above |\n");
+    assert!(rows["a"].may_import.is_empty());
+    assert_eq!(rows["b"].items.iter().next().unwrap(), &("a".to_owned(), "Half".to_owned()));
+    assert_eq!(rows["c"].may_import.iter().collect::<Vec<_>>(), ["a", "b"]);
+    let upward = std::panic::catch_unwind(|| table("//! | [`a`] | x | `b` |\n//! | [`b`] | y | none |\n"));
+    assert!(upward.is_err());
+}
