@@ -93,7 +93,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
     bencher
         .counter(ItemsCount::new(EVENTS))
         .with_inputs(filled)
-        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).confirm());
+        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).ack());
 }
 
 /// Events accepted once they are on the disk, so many producers at a time.
@@ -101,8 +101,8 @@ fn scrape(bencher: Bencher<'_, '_>) {
 fn emit_durable(bencher: Bencher<'_, '_>, producers: usize) {
     let runtime = runtime();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let (inlet, view, keeper) = open_in(folder.path(), Limits::default(), Mode::Raw, options(), at(0)).expect("an empty folder");
-    let running = keeper.start(|log, trouble| panic!("{log}: {trouble:?}")).expect("threads");
+    let (inlet, view, persistence) = open_in(folder.path(), Limits::default(), Mode::Raw, options(), at(0)).expect("an empty folder");
+    let running = persistence.start(|log, trouble| panic!("{log}: {trouble:?}")).expect("threads");
     with_scrapers(&view, 1);
     let share = EVENTS.min(producers * 100) / producers;
     bencher

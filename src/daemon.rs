@@ -38,9 +38,9 @@ use crate::outlets::{
 };
 use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
-use crate::sources::polls::{Polls, Settings as PollSettings};
+use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
-use crate::store::{Dropped, Expiry, Inlet, Running, View};
+use crate::store::{Dropped, Housekeeping, Inlet, PersistenceHandle, View};
 use crate::supervise::files::FileLock;
 use crate::supervise::service_manager::Watchdog;
 use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
@@ -49,7 +49,7 @@ use crate::telemetry::{Process, Telemetry};
 /// The proxy with all its sockets bound, ready to run.
 pub struct Daemon {
     supervisor: Supervisor,
-    keeping: Option<Running>,
+    persistence: Option<PersistenceHandle>,
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
@@ -132,7 +132,7 @@ impl Daemon {
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let (inlet, view, keeper) = events::open_store(&settings)?;
+        let (inlet, view, persistence) = events::open_store(&settings)?;
         let context = Context::new(&settings, inlet, view);
         let mut supervisor = Supervisor::new();
         let sockets = Sockets::bind(&settings, &context).await?;
@@ -156,15 +156,15 @@ impl Daemon {
         let door = context.door(routes, &routes::requests(settings.events.enabled));
         sockets.start(&settings, &context, &door, &mut supervisor);
         supervisor.add(reloader);
-        supervisor.add(expiry(&context));
+        supervisor.add(housekeeping(&context));
         supervisor.add(MallocTrim);
         if let Some(watchdog) = Watchdog::from_environment() {
             supervisor.add(watchdog);
         }
-        let keeping = keeper.map(|keeper| events::start(keeper, Arc::clone(&context.readiness)));
+        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&context.readiness)));
         Ok(Self {
             supervisor,
-            keeping: keeping.transpose().context("cannot start to write to store.path")?,
+            persistence: persistence.transpose().context("cannot start to write to store.path")?,
             addresses,
             readiness: context.readiness,
             stop: context.stop,
@@ -188,14 +188,14 @@ impl Daemon {
     pub async fn run(self) -> Report {
         let Self {
             mut supervisor,
-            keeping,
+            persistence,
             readiness,
             stop,
             key_lock: _locked,
             ..
         } = self;
-        if let Some(keeping) = &keeping {
-            supervisor.add(keeping.watch());
+        if let Some(persistence) = &persistence {
+            supervisor.add(persistence.watch());
         }
         let graceful = stop.graceful.clone();
         let announce = async {
@@ -208,8 +208,8 @@ impl Daemon {
             never = announce => never,
         };
         // Only now is nobody left who could write to the store, or confirm what it has lent.
-        if let Some(keeping) = keeping
-            && tokio::time::timeout(DRAIN, keeping.finish()).await.is_err()
+        if let Some(persistence) = persistence
+            && tokio::time::timeout(DRAIN, persistence.finish()).await.is_err()
         {
             tracing::error!("the disk did not take in time what was to survive (store.path)");
         }
@@ -300,13 +300,13 @@ fn read_routes(settings: &Settings, context: &Context, scraping: Scraping, event
     })
 }
 
-fn expiry(context: &Context) -> Expiry {
+fn housekeeping(context: &Context) -> Housekeeping {
     let telemetry = Arc::clone(&context.telemetry);
-    let on_expired = move |app: &AppName| {
+    let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
         tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
     };
     let telemetry = Arc::clone(&context.telemetry);
     let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
-    Expiry::new(context.inlet.clone(), context.clock, on_expired, dropped)
+    Housekeeping::new(context.inlet.clone(), context.clock, forgotten, dropped)
 }

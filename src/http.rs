@@ -34,7 +34,7 @@ mod tests;
 pub use access::{may_post_events, may_write};
 pub use body::{Allowance, BodyError, BodyLimit, drain_body, read_body};
 pub use chunks::{Chunks, Contents, Row};
-pub use client::{Client, PeerAddr};
+pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, SendQueue};
 pub use delivery::{Delivery, Fate};
 pub use door::{Door, Visitor};

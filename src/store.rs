@@ -7,48 +7,48 @@
 //! what was stored before. No lock is held while text is parsed, copied, compressed or sent, and none across an await.
 //! The clock is always an argument.
 
-mod answers;
-#[cfg(test)]
-mod answers_tests;
 mod app;
+mod app_table;
 mod aside;
+mod bus;
 mod durable;
 mod events;
-mod expiry;
-mod exposed;
-mod feed;
+mod housekeeping;
 mod inlet;
-mod latest;
 mod limits;
 mod parallel;
 mod peers;
+mod persistence;
 mod polled_events;
-mod recall;
+mod rendered;
+mod response_cache;
+#[cfg(test)]
+mod response_cache_tests;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use app::{App, Status, Text};
-pub use durable::{Keeper, OpenError, Running, Unreadable, inspect_log, open_in};
+pub use bus::{Counted, Missed, Notification, Sequenced, Subscription, SubscriptionTopics};
+pub use durable::{OpenError, Persistence, PersistenceHandle, Unreadable, inspect_log, open_in};
 pub use events::{
-    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, Moment, PendingEvents, Recorded, Scrape,
-    ScraperOverview, Standing,
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, MonotonicTime, PendingEvents, Scrape,
+    ScraperOverview, ScraperStatus, StoredEvent,
 };
-pub use expiry::Expiry;
-pub use exposed::{Exposed, Prepared};
-pub use feed::{Change, Counted, Feed, FeedTopics, Missed, Numbered};
+pub use housekeeping::Housekeeping;
 pub use inlet::{EmitError, Inlet, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
+pub use rendered::{PendingExposition, RenderedExposition};
 pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use answers::Answers;
+use app_table::AppTable;
+use bus::Subscribers;
 use events::{Events, Settle};
-use feed::Followers;
-use latest::Latest;
 use peers::Peers;
+use response_cache::ResponseCache;
 
 use crate::exposition::MemoryMeter;
 use crate::exposition::catalog::Rules;
@@ -61,21 +61,21 @@ pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
     open_with(limits, mode, EventOptions::default())
 }
 
-/// As [`open`], with events kept in this way.
+/// As [`open`], with events kept in this key.
 #[must_use]
 pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
-    let latest = Latest::new(limits, mode);
-    let rules = latest.rules();
+    let table = AppTable::new(limits, mode);
+    let rules = table.rules();
     let shared = Arc::new(Shared {
         reads: rules.is_some(),
         rules: Mutex::new(rules),
-        meter: latest.meter().clone(),
-        latest: Mutex::new(latest),
+        meter: table.meter().clone(),
+        table: Mutex::new(table),
         aside: Mutex::default(),
         rendering: Mutex::default(),
         compressors: CompressorPool::default(),
-        answers: Mutex::default(),
-        followers: Arc::default(),
+        responses: Mutex::default(),
+        subscribers: Arc::default(),
         peers: Peers::default(),
         events: Arc::new(Mutex::new(Events::new(events))),
         journal: None,
@@ -93,7 +93,7 @@ struct Shared {
     /// Counts texts, and their rendered and compressed forms.
     meter: MemoryMeter,
     /// Held for at most some milliseconds, never for work on bodies.
-    latest: Mutex<Latest>,
+    table: Mutex<AppTable>,
     /// Held while a large change is merged into a copy of the catalog, one at a time.
     aside: Mutex<()>,
     /// Held while something is rendered: whoever comes first renders, the others wait for it.
@@ -101,22 +101,22 @@ struct Shared {
     /// Compressors of gzip responses.
     compressors: CompressorPool,
     /// Held for moments only.
-    answers: Mutex<Answers>,
-    /// Who follows what happens. Told under the lock of `latest`, so that they hear of an application's updates in their order.
-    followers: Arc<Followers>,
+    responses: Mutex<ResponseCache>,
+    /// Who follows what happens. StatusCallback under the lock of `latest`, so that they hear of an application's updates in their order.
+    subscribers: Arc<Subscribers>,
     /// What polled IPFS nodes said of their peers.
     peers: Peers,
     /// Held while an event is appended, or the events of a scrape are picked.
     events: Arc<Mutex<Events>>,
-    /// The way to the disk, for a store that has a folder.
-    journal: Option<durable::Door>,
+    /// The way to the disk, for a store that has a directory.
+    journal: Option<durable::JournalHandle>,
 }
 
 impl Shared {
     /// The state. A panic elsewhere while the lock was held cannot have left it half changed: every change is a few
     /// assignments after all checks, so a poisoned lock is taken all the same.
-    fn latest(&self) -> MutexGuard<'_, Latest> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, AppTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
@@ -124,8 +124,8 @@ impl Shared {
         self.rendering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn responses(&self) -> MutexGuard<'_, ResponseCache> {
+        self.responses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules of the merge in force.
@@ -138,17 +138,17 @@ impl Shared {
     }
 
     /// Ends a change of these applications, with the answers that were made before it.
-    fn changed(&self, latest: MutexGuard<'_, Latest>, apps: &[AppName]) {
-        let outdated = self.answers().outdated(apps);
-        drop(latest);
+    fn changed(&self, table: MutexGuard<'_, AppTable>, apps: &[AppName]) {
+        let outdated = self.responses().outdated(apps);
+        drop(table);
         // Freeing thousands of handles takes a while: not under the lock.
         drop(outdated);
     }
 
     /// Ends an update of an app with the text that it had.
-    fn changed_time(&self, latest: MutexGuard<'_, Latest>, app: &AppName) {
-        let outdated = self.answers().outdated_by_time(app);
-        drop(latest);
+    fn changed_time(&self, table: MutexGuard<'_, AppTable>, app: &AppName) {
+        let outdated = self.responses().outdated_by_time(app);
+        drop(table);
         drop(outdated);
     }
 
@@ -159,17 +159,17 @@ impl Shared {
 
     /// Has the disk follow, if something about scrapers has changed.
     fn tell_journal(&self, changed: bool) {
-        if let Some(door) = self.journal.as_ref().filter(|_| changed) {
-            door.changed();
+        if let Some(journal) = self.journal.as_ref().filter(|_| changed) {
+            journal.changed();
         }
     }
 }
 
 impl Settle for Shared {
-    fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
+    fn settle(&self, lease: LeaseId, acked: bool) -> bool {
         let (settled, changed) = {
             let mut events = self.events();
-            (events.settle(lease, delivered), events.has_changes())
+            (events.settle(lease, acked), events.has_changes())
         };
         self.tell_journal(changed);
         settled

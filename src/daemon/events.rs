@@ -9,10 +9,10 @@ use super::{Context, settings, system_clock};
 use crate::config::Settings;
 use crate::outlets::{EventOutlet, Readiness};
 use crate::sources::events::{self, EventHandler};
-use crate::store::{self, Inlet, Keeper, Running, View};
+use crate::store::{self, Inlet, Persistence, PersistenceHandle, View};
 
 /// Opens the store, with the folder of `store.path` if there is one.
-pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Option<Keeper>)> {
+pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Option<Persistence>)> {
     let (limits, mode, events) = (settings::store(settings), settings::mode(settings), settings::events(settings));
     let Some(path) = &settings.store.path else {
         if settings.events.enabled {
@@ -21,15 +21,15 @@ pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Op
         let (inlet, view) = store::open_with(limits, mode, events);
         return Ok((inlet, view, None));
     };
-    let (inlet, view, keeper) = store::open_in(path, limits, mode, events, system_clock())?;
+    let (inlet, view, persistence) = store::open_in(path, limits, mode, events, system_clock())?;
     let (apps, (accepted, _)) = (view.totals().apps, view.event_counts());
     tracing::info!(path = %path.display(), apps, accepted, "apps and events are kept across restarts");
-    Ok((inlet, view, Some(keeper)))
+    Ok((inlet, view, Some(persistence)))
 }
 
 /// Has what must survive written from now on; a log that cannot be written makes the program not ready.
-pub(super) fn start(keeper: Keeper, readiness: Arc<Readiness>) -> std::io::Result<Running> {
-    keeper.start(move |log, trouble| match trouble {
+pub(super) fn start(persistence: Persistence, readiness: Arc<Readiness>) -> std::io::Result<PersistenceHandle> {
+    persistence.start(move |log, trouble| match trouble {
         Some(why) => readiness.obstruct(log, why.to_owned()),
         None => readiness.clear(log),
     })

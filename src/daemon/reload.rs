@@ -32,7 +32,7 @@ pub(super) struct Reloadable {
     pub(super) exposition: ExpositionConfig,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
-    pub(super) polls: watch::Sender<Arc<polls::Settings>>,
+    pub(super) polls: watch::Sender<Arc<polls::PollSettings>>,
     pub(super) access: Arc<ArcSwap<Access>>,
     pub(super) post_rate: Arc<PostRate>,
 }

@@ -91,7 +91,7 @@ impl Connection {
     /// The effective client: the peer, or whom it forwards for where it is one of the `trusted_proxies`.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> Client {
-        client::effective(&self.0.peer, headers, &self.0.access.load().trusted_proxies)
+        client::effective_client(&self.0.peer, headers, &self.0.access.load().trusted_proxies)
     }
 
     /// Who may do what, as configured at this moment.

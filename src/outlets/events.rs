@@ -27,7 +27,7 @@ use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
 use crate::model::{Clock, ScraperId};
-use crate::store::{Exposed, Lease, LeaseId, Recorded, Standing, View};
+use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
 use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
 
@@ -51,7 +51,7 @@ pub struct EventOutlet {
 /// Events on their way into a response.
 #[derive(Debug)]
 pub(super) struct Taken {
-    events: Vec<Arc<Recorded>>,
+    events: Vec<Arc<StoredEvent>>,
     counts: Option<Counts>,
 }
 
@@ -112,7 +112,14 @@ impl EventOutlet {
 
     /// Adds events to what the proxy says of itself. Few go as text; many as parts that other scrapes share, unless applications have
     /// samples under the same names, with which they must be merged.
-    pub(super) async fn add(self: &Arc<Self>, said: &mut Said, taken: Taken, exposed: &Exposed, format: Format, encoding: ContentEncoding) {
+    pub(super) async fn add(
+        self: &Arc<Self>,
+        said: &mut Said,
+        taken: Taken,
+        exposed: &RenderedExposition,
+        format: Format,
+        encoding: ContentEncoding,
+    ) {
         let Taken { events, counts } = taken;
         let timestamps = self.view.explicit_timestamps();
         if exposed.mixes() || text::size(&self.name, &events) < SHARED_FROM {
@@ -129,11 +136,11 @@ impl EventOutlet {
     }
 
     /// Takes the events of a scraper and ties them to the fate of the response.
-    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<Recorded>> {
+    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
         let from = visit.connection.client(visit.headers);
         let scrape = self.view.scrape(who, &from, (self.clock)());
-        if scrape.standing == Standing::Untracked {
+        if scrape.status == ScraperStatus::Untracked {
             self.telemetry.untracked_scraper(who);
         }
         if let Some(lease) = scrape.lease {
@@ -146,7 +153,7 @@ impl EventOutlet {
 
     /// A scraper that comes back tells by that what became of its earlier response, unless that is still being written.
     fn settle_earlier(&self, who: &ScraperId) {
-        let Some(lease) = self.view.outstanding(who) else { return };
+        let Some(lease) = self.view.active_lease(who) else { return };
         let earlier = self
             .carried()
             .get(who)
@@ -167,7 +174,7 @@ impl EventOutlet {
 
 fn settle(lease: Lease, fate: Fate) {
     match fate {
-        Fate::Confirmed => lease.confirm(),
+        Fate::Confirmed => lease.ack(),
         Fate::Returned => drop(lease),
     }
 }

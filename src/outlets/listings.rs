@@ -94,7 +94,7 @@ struct Kept {
     _forgetting: AbortOnDropHandle<()>,
 }
 
-/// What a listing was prepared from: the generation of the store, and the number of applications, as those that are announced make no
+/// What a listing was prepared from: the generation of the store, and the number of applications, as those that are registered make no
 /// generation.
 type Version = (u64, usize);
 
@@ -250,7 +250,7 @@ mod tests {
             format: Format::Poll,
         };
         inlet
-            .announce(AppName::new("a").unwrap(), origin, Timestamp::from_millis(1))
+            .register(AppName::new("a").unwrap(), origin, Timestamp::from_millis(1))
             .unwrap();
         assert_eq!(listings.get(Form::Table).await.apps, 1);
     }

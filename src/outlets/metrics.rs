@@ -19,7 +19,7 @@ use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
 use crate::exposition::negotiate::{self, ContentEncoding, Format};
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::http::{Chunks, Connection, reply};
-use crate::store::{App, Exposed, Prepared, View};
+use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
 
@@ -98,7 +98,7 @@ impl Scraping {
     }
 
     /// An exposition of these applications, as far as it is prepared.
-    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> Prepared {
+    pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> PendingExposition {
         self.view.exposition(OutputFormat::from(format), which)
     }
 
@@ -116,7 +116,7 @@ impl Scraping {
     }
 
     /// What the proxy says of itself to go with what is exposed.
-    fn own(&self, exposed: &Exposed, now: Instant) -> Said {
+    fn own(&self, exposed: &RenderedExposition, now: Instant) -> Said {
         let own = self.own.render(&self.view, now);
         if exposed.mixes() {
             return Said {
@@ -133,7 +133,7 @@ impl Scraping {
 
     /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
     /// serve connections.
-    async fn tail(exposed: &Exposed, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
+    async fn tail(exposed: &RenderedExposition, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if !exposed.mixes() {
             return exposed.tail(own);
         }
@@ -169,7 +169,13 @@ impl Scraping {
     }
 
     /// Encodes what is exposed and its tail, and counts what goes out.
-    pub(super) async fn answer(&self, encoding: ContentEncoding, format: Format, exposed: &Exposed, own: Said) -> Response<Body> {
+    pub(super) async fn answer(
+        &self,
+        encoding: ContentEncoding,
+        format: Format,
+        exposed: &RenderedExposition,
+        own: Said,
+    ) -> Response<Body> {
         let Said { apps, events, tail } = own;
         let tail = Self::tail(exposed, tail).await;
         let body = match encoding {
@@ -231,7 +237,7 @@ impl Said {
 }
 
 /// Renders what is left to render, away from the threads that serve connections where that takes time.
-pub(super) async fn finish(prepared: Prepared, encoding: ContentEncoding) -> Exposed {
+pub(super) async fn finish(prepared: PendingExposition, encoding: ContentEncoding) -> RenderedExposition {
     if prepared.is_ready(encoding) {
         return prepared.finish(encoding);
     }
@@ -239,7 +245,12 @@ pub(super) async fn finish(prepared: Prepared, encoding: ContentEncoding) -> Exp
 }
 
 /// The same, with what the proxy says of itself.
-async fn finish_with(scraping: &Arc<Scraping>, prepared: Prepared, encoding: ContentEncoding, own: bool) -> (Exposed, Said) {
+async fn finish_with(
+    scraping: &Arc<Scraping>,
+    prepared: PendingExposition,
+    encoding: ContentEncoding,
+    own: bool,
+) -> (RenderedExposition, Said) {
     // What is merged with the applications' series is one text, which takes as long as there are applications.
     let ready = prepared.is_ready(encoding) && !prepared.mixes() && (!own || scraping.own.per_app().is_ready(&scraping.view));
     let scraping = Arc::clone(scraping);

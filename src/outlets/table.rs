@@ -12,7 +12,7 @@ use tabled::grid::util::string::get_line_width;
 use crate::exposition::Fault;
 use crate::http::Row;
 use crate::model::{Clock, Timestamp};
-use crate::store::{App, Moment, Status, View};
+use crate::store::{App, MonotonicTime, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -28,7 +28,7 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
 /// The present, for the state of applications: the time of day, which is only shown, the moment, and the limit on ages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Present {
-    moment: Moment,
+    moment: MonotonicTime,
     expire_after: Option<Duration>,
 }
 
@@ -274,14 +274,14 @@ mod tests {
             outdated: false,
             first_seen: Timestamp::from_millis(0),
             updated: updated.map(Timestamp::from_millis),
-            refreshed: Moment::default(),
+            refreshed: MonotonicTime::default(),
             fault: None,
             withdrawn: false,
             expires: true,
         })
     }
 
-    fn present(moment: Moment) -> Present {
+    fn present(moment: MonotonicTime) -> Present {
         Present {
             moment,
             expire_after: None,
@@ -301,7 +301,7 @@ mod tests {
     fn the_table_stands_in_a_frame_with_the_time_above() {
         let drawn = draw(
             &[app("foo", Some(1_653_263_467_406)), app("bar", None)],
-            present(Moment::default()),
+            present(MonotonicTime::default()),
             &["bridge b: not reached".to_owned()],
         );
         let lines: Vec<&str> = drawn.lines().collect();
@@ -318,7 +318,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_drawn_as_the_library_draws_it(names in prop::collection::vec("[a-zäöü漢字\u{1F600} ]{1,12}", 0..5)) {
-            let present = present(Moment::default());
+            let present = present(MonotonicTime::default());
             let apps: Vec<_> = names.iter().map(|name| app(name, Some(1))).collect();
             let mut rows = Builder::default();
             rows.push_record(HEADINGS);

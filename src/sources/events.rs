@@ -20,7 +20,7 @@ pub use post_rate::PostRate;
 use super::receiver::{Budget, Limits};
 use crate::http::{BodyError, BodyLimit, Connection, drain_body, may_post_events, read_body, reply};
 use crate::model::{Client, Clock, EventError, IdempotencyKey, Topic};
-use crate::store::{Change, EmitError, Inlet};
+use crate::store::{EmitError, Inlet, Notification};
 use crate::telemetry::{Rejection, Telemetry};
 use crate::wire::event_form;
 
@@ -62,7 +62,7 @@ pub struct EventHandler {
 }
 
 /// A refused event: the response to its producer.
-struct Refusal {
+struct EventRefusal {
     status: StatusCode,
     reason: &'static str,
     detail: String,
@@ -95,11 +95,11 @@ impl EventHandler {
         }
     }
 
-    async fn take(&self, client: &Client, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
+    async fn take(&self, client: &Client, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, EventRefusal> {
         self.rate.admit(client, Instant::now()).map_err(|wait| {
             let per_second = self.rate.per_second();
             let detail = format!("{client} posts more than {per_second} events per second (events.post_rate)");
-            Refusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
+            EventRefusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
         })?;
         let key = idempotency_key(headers)?;
         let mut hold = self.budget.hold();
@@ -121,11 +121,11 @@ impl EventHandler {
         let now = (self.clock)();
         let change = self
             .inlet
-            .is_followed(Topic::OneShot)
-            .then(|| Change::one_shot(&self.metric, &event, now));
+            .has_subscribers(Topic::OneShot)
+            .then(|| Notification::one_shot(&self.metric, &event, now));
         let accepted = self.inlet.emit(event, key, client, now).await?;
         if let Some(change) = change.filter(|_| !accepted.repeated) {
-            self.inlet.tell(&change);
+            self.inlet.publish(&change);
         }
         tracing::debug!(id = accepted.id.0, %client, scrapers = accepted.scrapers, repeated = accepted.repeated, "event accepted");
         let body = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
@@ -133,7 +133,7 @@ impl EventHandler {
     }
 }
 
-impl Refusal {
+impl EventRefusal {
     fn new(status: StatusCode, reason: &'static str, detail: String) -> Self {
         Self {
             status,
@@ -152,13 +152,13 @@ impl Refusal {
     }
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for EventRefusal {
     fn from(error: BodyError) -> Self {
         Self::new(error.status(), "bad_body", error.to_string())
     }
 }
 
-impl From<EventError> for Refusal {
+impl From<EventError> for EventRefusal {
     fn from(error: EventError) -> Self {
         Self {
             label: Some(error.label().to_owned()),
@@ -167,7 +167,7 @@ impl From<EventError> for Refusal {
     }
 }
 
-impl From<EmitError> for Refusal {
+impl From<EmitError> for EventRefusal {
     fn from(error: EmitError) -> Self {
         let detail = error.to_string();
         match error {
@@ -179,11 +179,11 @@ impl From<EmitError> for Refusal {
 }
 
 /// The idempotency key of a request.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, EventRefusal> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
-    let bad = |why: &str| Refusal::new(StatusCode::BAD_REQUEST, "bad_key", format!("Idempotency-Key: {why}"));
+    let bad = |why: &str| EventRefusal::new(StatusCode::BAD_REQUEST, "bad_key", format!("Idempotency-Key: {why}"));
     let key = std::str::from_utf8(key.as_bytes()).map_err(|_| bad("not UTF-8"))?;
     IdempotencyKey::new(key).map(Some).map_err(|error| bad(&error.to_string()))
 }
@@ -194,9 +194,9 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
     given.split(';').next().map(str::trim).filter(|name| !name.is_empty())
 }
 
-fn other_form() -> Refusal {
+fn other_form() -> EventRefusal {
     let detail = format!("{OTHER_FORM} is not supported; send the labels in the query, or as {FORM} (curl -d)");
-    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail)
+    EventRefusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail)
 }
 
 /// The route for posting events.
@@ -222,7 +222,7 @@ async fn emit(
         });
         return response;
     }
-    let Refusal {
+    let EventRefusal {
         status,
         reason,
         detail,

@@ -17,7 +17,7 @@ mod settings;
 mod socket;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, EndpointKind, Password, Settings};
+pub use settings::{Credentials, Endpoint, EndpointKind, Password, PollSettings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
 /// The service that polls.
 #[derive(Debug)]
 pub struct Polls {
-    settings: watch::Receiver<Arc<Settings>>,
+    settings: watch::Receiver<Arc<PollSettings>>,
     context: PollContext,
     shared: Arc<SharedResources>,
     /// The running endpoints by app, as many as the settings list.
@@ -73,7 +73,7 @@ struct RunningEndpoint {
 impl Polls {
     /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet`.
     #[must_use]
-    pub fn new(settings: watch::Receiver<Arc<Settings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
+    pub fn new(settings: watch::Receiver<Arc<PollSettings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
             context: PollContext { inlet, telemetry, clock },
@@ -100,7 +100,7 @@ impl Polls {
     }
 
     /// Starts and stops endpoints according to `settings`.
-    async fn apply(&mut self, settings: &Settings) -> anyhow::Result<()> {
+    async fn apply(&mut self, settings: &PollSettings) -> anyhow::Result<()> {
         self.warn_once(settings);
         let wanted: Vec<_> = settings.targets().collect();
         let stopped = self.stop_all_but(&wanted).await?;
@@ -161,7 +161,7 @@ impl Polls {
         telemetry.poll_panics_total.forget(theirs);
     }
 
-    fn warn_once(&mut self, settings: &Settings) {
+    fn warn_once(&mut self, settings: &PollSettings) {
         let now = settings.allow_invalid_certs && !settings.endpoints.is_empty();
         if now && !self.warned {
             tracing::warn!(

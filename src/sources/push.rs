@@ -282,7 +282,9 @@ async fn remove(
     }
     match AppName::new(&name) {
         Ok(app) if handler.inlet.remove(&app, (handler.clock)()) => {
-            tracing::info!(app = app.as_str(), client = %connection.client(&headers), "deleted by request");
+            if let Some(suppressed) = handler.telemetry.admit_line(&format!("delete {app}")) {
+                tracing::info!(app = app.as_str(), client = %connection.client(&headers), suppressed, "deleted by request");
+            }
             reply::text(StatusCode::ACCEPTED, format_args!("deleted {app}"))
         }
         _ => reply::text(StatusCode::NOT_FOUND, format_args!("no app {name:?}; see GET /apps")),

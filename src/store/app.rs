@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Moment;
+use super::MonotonicTime;
 use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
@@ -32,10 +32,10 @@ pub struct App {
     pub labels: Arc<[LabelPair]>,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When its last update arrived; `None` if it was only announced so far.
+    /// When its last update arrived; `None` if it was only registered so far.
     pub updated: Option<Timestamp>,
-    /// The same, or when it was announced, by the clock that ages are measured with.
-    pub refreshed: Moment,
+    /// The same, or when it was registered, by the clock that ages are measured with.
+    pub refreshed: MonotonicTime,
     /// What is wrong with its source, if something is.
     pub fault: Option<Arc<str>>,
     /// The contradictions between it and other apps.
@@ -107,7 +107,7 @@ pub enum Status {
 impl App {
     /// Returns the state of the application at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
     #[must_use]
-    pub fn status(&self, now: Moment, expire_after: Option<Duration>) -> Status {
+    pub fn status(&self, now: MonotonicTime, expire_after: Option<Duration>) -> Status {
         let faults = self.text_faults();
         if let Some(fault) = &self.fault {
             let all = std::iter::once(&**fault).chain(faults.iter().map(String::as_str));

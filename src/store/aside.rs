@@ -7,8 +7,8 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Shared;
-use super::latest::{Latest, MAX_COST_AT_ONCE};
-use super::recall::FamilyKey;
+use super::app_table::{AppTable, MAX_COST_AT_ONCE};
+use super::persistence::FamilyKey;
 use crate::exposition::catalog::{Catalog, Outcome, Rules, Update};
 use crate::model::AppName;
 
@@ -45,31 +45,31 @@ impl Shared {
         &self,
         app: &AppName,
         work: impl FnOnce(&mut Catalog, Vec<FamilyKey>) -> Outcome,
-    ) -> (MutexGuard<'_, Latest>, Catalog, Outcome) {
+    ) -> (MutexGuard<'_, AppTable>, Catalog, Outcome) {
         in_place(|| {
             let _aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut latest = self.latest();
-            let labels = latest.labels_to_restore(app);
-            let mut copy = latest
+            let mut table = self.table();
+            let labels = table.labels_to_restore(app);
+            let mut copy = table
                 .begin_copy()
                 .expect("only where texts are merged is there a catalog to change");
-            drop(latest);
+            drop(table);
             let outcome = work(&mut copy, labels);
-            let (latest, copy) = self.catch_up(copy, Some(app));
-            (latest, copy, outcome)
+            let (table, copy) = self.catch_up(copy, Some(app));
+            (table, copy, outcome)
         })
     }
 
     /// Merges all texts by other rules, on a new catalog.
-    pub(super) fn merge_all(&self, rules: Rules) -> (MutexGuard<'_, Latest>, Catalog, ()) {
+    pub(super) fn merge_all(&self, rules: Rules) -> (MutexGuard<'_, AppTable>, Catalog, ()) {
         in_place(|| {
             let _aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut latest = self.latest();
-            let before = latest
+            let mut table = self.table();
+            let before = table
                 .begin_copy()
                 .expect("only where texts are merged is there a catalog to change");
-            let apps = latest.texts();
-            drop(latest);
+            let apps = table.texts();
+            drop(table);
             let mut copy = before.start_over(rules);
             self.set_rules(copy.rules());
             for app in &apps {
@@ -79,29 +79,29 @@ impl Shared {
                     copy.update(update);
                 }
             }
-            let (latest, copy) = self.catch_up(copy, None);
-            (latest, copy, ())
+            let (table, copy) = self.catch_up(copy, None);
+            (table, copy, ())
         })
     }
 
     /// Repeats on a copy what has changed since it was made, except changes of `app`, whose own change comes after them.
-    fn catch_up(&self, mut copy: Catalog, app: Option<&AppName>) -> (MutexGuard<'_, Latest>, Catalog) {
+    fn catch_up(&self, mut copy: Catalog, app: Option<&AppName>) -> (MutexGuard<'_, AppTable>, Catalog) {
         for round in 1.. {
-            let mut latest = self.latest();
-            let changes = latest.take_replay();
+            let mut table = self.table();
+            let changes = table.take_replay();
             let cost: usize = changes.iter().map(|change| change.cost(&copy)).sum();
             let last = cost <= MAX_COST_AT_ONCE || round == MAX_ROUNDS;
             let held = if last {
-                Some(latest)
+                Some(table)
             } else {
-                drop(latest);
+                drop(table);
                 None
             };
             for change in changes.into_iter().filter(|change| Some(change.app()) != app) {
                 change.apply(&mut copy);
             }
-            if let Some(latest) = held {
-                return (latest, copy);
+            if let Some(table) = held {
+                return (table, copy);
             }
         }
         unreachable!("the last round returns")

@@ -1,26 +1,26 @@
 //! What survives a restart: the files of `store.path`.
 //!
 //! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the applications ([`app_log`]); `lock` is
-//! locked by the process that uses the folder. Both logs have the form of [`frames`], and all their reading and writing
-//! goes through [`folder`], so that tests can fill the disk and pull the plug at any byte.
+//! locked by the process that uses the directory. Both logs have the form of [`frames`], and all their reading and writing
+//! goes through [`directory`], so that tests can fill the disk and pull the plug at any byte.
 
 mod app_codec;
 mod app_log;
 #[cfg(test)]
 mod app_tests;
 mod codec;
+mod directory;
 mod entry_codec;
-mod folder;
+#[cfg(test)]
+mod fake_disk;
 mod frames;
 mod health;
 mod journal;
 #[cfg(test)]
 mod journal_tests;
-mod keeper;
-#[cfg(test)]
-mod pretend;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod writer;
 
 use std::io;
@@ -28,22 +28,22 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use app_log::{AppLog, Sizes};
-use folder::{Disk, Folder};
+use directory::{Directory, Disk};
 use health::Health;
 use journal::{Journal, REWRITE_SLACK};
-use writer::Writer;
+use writer::JournalWriter;
 
-use super::latest::Latest;
+use super::app_table::AppTable;
 use super::peers::Peers;
 use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
 use crate::exposition::gzip::CompressorPool;
 use crate::model::Timestamp;
 
 pub use frames::Unreadable;
-pub use keeper::{Keeper, Running};
-pub(super) use writer::Door;
+pub use threads::{Persistence, PersistenceHandle};
+pub(super) use writer::JournalHandle;
 
-/// Why a folder cannot be used.
+/// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses it.
@@ -62,7 +62,7 @@ pub enum OpenError {
     /// The file system refuses.
     #[error("cannot {doing} {path}: {why} (store.path)")]
     Io {
-        /// The folder or file.
+        /// The directory or file.
         path: String,
         /// What was tried.
         doing: &'static str,
@@ -79,47 +79,53 @@ pub enum OpenError {
     },
 }
 
-/// Opens the store that a folder keeps, making one where there is none, and takes the folder for this process alone.
+/// Opens the store that a directory keeps, making one where there is none, and takes the directory for this process alone.
 /// `now` is the time of the start, from which scrapers have their time anew.
 ///
 /// # Errors
-/// When another process has the folder, when the file system refuses, and when a file there is foreign or damaged; then
+/// When another process has the directory, when the file system refuses, and when a file there is foreign or damaged; then
 /// nothing was changed.
-pub fn open_in(path: &Path, limits: Limits, mode: Mode, events: EventOptions, now: Timestamp) -> Result<(Inlet, View, Keeper), OpenError> {
-    let folder: Arc<dyn Folder> = Arc::new(Disk::take(path)?);
+pub fn open_in(
+    path: &Path,
+    limits: Limits,
+    mode: Mode,
+    events: EventOptions,
+    now: Timestamp,
+) -> Result<(Inlet, View, Persistence), OpenError> {
+    let directory: Arc<dyn Directory> = Arc::new(Disk::take(path)?);
     let reads = matches!(mode, Mode::Merge(_));
-    let latest = Mutex::new(Latest::new(limits, mode));
+    let table = Mutex::new(AppTable::new(limits, mode));
     // The journal is read first, because what it cannot read is refused before the other log is touched.
-    let (journal, events) = Journal::open(Arc::clone(&folder), events, now, REWRITE_SLACK)?;
-    let apps = AppLog::open(folder, &latest, reads, Sizes::USUAL, now)?;
+    let (journal, events) = Journal::open(Arc::clone(&directory), events, now, REWRITE_SLACK)?;
+    let apps = AppLog::open(directory, &table, reads, Sizes::USUAL, now)?;
     let events = Arc::new(events);
-    let (writer, door) = Writer::new(journal, Arc::clone(&events));
+    let (writer, journal) = JournalWriter::new(journal, Arc::clone(&events));
     let (rules, meter) = {
-        let latest = lock(&latest);
-        (latest.rules(), latest.meter().clone())
+        let table = lock(&table);
+        (table.rules(), table.meter().clone())
     };
     let shared = Arc::new(Shared {
         reads,
         rules: Mutex::new(rules),
         meter,
-        latest,
+        table,
         aside: Mutex::default(),
         rendering: Mutex::default(),
         compressors: CompressorPool::default(),
-        answers: Mutex::default(),
-        followers: Arc::default(),
+        responses: Mutex::default(),
+        subscribers: Arc::default(),
         peers: Peers::default(),
         events,
-        journal: Some(door),
+        journal: Some(journal),
     });
     // What the restart itself has changed, such as newly declared scrapers.
     shared.tell_journal(true);
-    let keeper = Keeper {
+    let persistence = Persistence {
         writer,
         apps,
         shared: Arc::clone(&shared),
     };
-    Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), keeper))
+    Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), persistence))
 }
 
 /// Reads the bytes of a log file as a start would, without keeping anything: a log is foreign bytes, and whatever they are,
@@ -140,15 +146,15 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Makes sure that a file of the name of our temporary one is what a crash of ours has left, which the next one replaces.
-fn check_leftover(folder: &dyn Folder, name: &str) -> Result<(), OpenError> {
+fn check_leftover(directory: &dyn Directory, name: &str) -> Result<(), OpenError> {
     let fail = |why| OpenError::Io {
-        path: folder.show(name),
+        path: directory.show(name),
         doing: "read",
         why,
     };
-    match folder.read(name).map_err(fail)? {
+    match directory.read(name).map_err(fail)? {
         Some(bytes) if !frames::may_be_ours(&bytes) => Err(OpenError::Unreadable {
-            path: folder.show(name),
+            path: directory.show(name),
             why: Unreadable::Foreign,
         }),
         _ => Ok(()),

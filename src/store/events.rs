@@ -9,31 +9,31 @@
 //! waiting before that position, the first that waits.
 
 mod cursor;
-mod entry;
-mod keys;
+mod idempotency;
+mod journal_entry;
 mod lease;
 mod listing;
 mod log;
 #[cfg(test)]
 mod model_test;
-mod notes;
+mod monotonic;
 mod options;
+mod pending_changes;
 mod restore;
 mod state;
-mod steady;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub(super) use entry::Entry;
-pub(super) use keys::Used;
+pub(super) use idempotency::UsedKey;
+pub(super) use journal_entry::JournalEntry;
 pub(super) use lease::Settle;
-pub use lease::{Lease, LeaseId, Scrape, Standing};
+pub use lease::{Lease, LeaseId, Scrape, ScraperStatus};
 pub use listing::{EventsOverview, PendingEvents, ScraperOverview};
-pub use log::Recorded;
+pub use log::StoredEvent;
+pub(super) use monotonic::MonotonicClock;
+pub use monotonic::MonotonicTime;
 pub use options::{EventOptions, MAX_SCRAPERS};
 pub use state::Accepted;
-pub(super) use state::{Events, Offer, Verdict};
-pub use steady::Moment;
-pub(super) use steady::Steady;
+pub(super) use state::{Admission, Events, Submission};
 pub use sweep::{DropReason, Dropped};

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, MutexGuard};
 
+use super::app_table::{AppTable, MAX_COST_AT_ONCE, ParsedUpdate};
 use super::aside::Dropping;
-use super::events::Offer;
-use super::latest::{Latest, MAX_COST_AT_ONCE, Prepared};
-use super::{Accepted, Change, Dropped, Limits, Mode, PolledEvent, Shared};
+use super::events::Submission;
+use super::{Accepted, Dropped, Limits, Mode, Notification, PolledEvent, Shared};
 use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
 use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
@@ -141,13 +141,13 @@ impl Inlet {
     }
 
     /// Takes a one-shot event, for every scraper there is and for those that come soon. Once this returns it is durable,
-    /// where the store has a folder. A key that was used for the same event within the last 10 minutes names that event.
+    /// where the store has a directory. A key that was used for the same event within the last 10 minutes names that event.
     ///
     /// # Errors
     /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
         let poster = Some(from.network());
-        let offer = Offer {
+        let submission = Submission {
             event,
             key,
             poster,
@@ -155,8 +155,8 @@ impl Inlet {
             stamp: None,
         };
         match &self.shared.journal {
-            Some(door) => door.offer(offer).await,
-            None => self.shared.events().take(offer),
+            Some(journal) => journal.submit(submission).await,
+            None => self.shared.events().take(submission),
         }
     }
 
@@ -166,20 +166,24 @@ impl Inlet {
     /// # Errors
     /// When they cannot be made durable.
     pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
-        let offer = |PolledEvent { event, stamp }| Offer {
+        let submission = |PolledEvent { event, stamp }| Submission {
             event,
             key: None,
             poster: None,
             at: now,
             stamp,
         };
-        let offers: Vec<Offer> = polled.into_iter().map(offer).collect();
+        let submissions: Vec<Submission> = polled.into_iter().map(submission).collect();
         match &self.shared.journal {
-            _ if offers.is_empty() => Ok(()),
-            Some(door) => door.offer_all(offers).await?.into_iter().try_for_each(|outcome| outcome.map(drop)),
+            _ if submissions.is_empty() => Ok(()),
+            Some(journal) => journal
+                .submit_all(submissions)
+                .await?
+                .into_iter()
+                .try_for_each(|outcome| outcome.map(drop)),
             None => {
                 let mut events = self.shared.events();
-                offers.into_iter().try_for_each(|offer| events.take(offer).map(drop))
+                submissions.into_iter().try_for_each(|submission| events.take(submission).map(drop))
             }
         }
     }
@@ -229,75 +233,79 @@ impl Inlet {
     }
 
     /// Stores what was prepared and notifies subscribers.
-    fn take(&self, prepared: Prepared) -> Result<Receipt, Refused> {
-        let change = self.shared.followers.want(Topic::AppUpdate).then(|| Change::updated(&prepared));
+    fn take(&self, prepared: ParsedUpdate) -> Result<Receipt, Refused> {
+        let change = self
+            .shared
+            .subscribers
+            .has_subscribers(Topic::AppUpdate)
+            .then(|| Notification::updated(&prepared));
         let app = prepared.app.clone();
-        let mut latest = self.shared.latest();
-        let receipt = if latest.cost(&prepared) > MAX_COST_AT_ONCE {
-            drop(latest);
+        let mut table = self.shared.table();
+        let receipt = if table.cost(&prepared) > MAX_COST_AT_ONCE {
+            drop(table);
             let receipt;
-            (latest, receipt) = self.take_large(prepared)?;
+            (table, receipt) = self.take_large(prepared)?;
             receipt
         } else {
-            latest.put(prepared)?
+            table.put(prepared)?
         };
         if let Some(change) = change {
-            self.shared.followers.tell(&change);
+            self.shared.subscribers.publish(&change);
         }
         if receipt.same_text {
-            self.shared.changed_time(latest, &app);
+            self.shared.changed_time(table, &app);
         } else {
-            self.shared.changed(latest, &[app]);
+            self.shared.changed(table, &[app]);
         }
         Ok(receipt)
     }
 
     /// Stores an update that takes more than a moment: it is merged into a copy of the catalog, which then takes the catalog's place. Other
     /// updates are stored meanwhile, and repeated on the copy.
-    fn take_large(&self, mut prepared: Prepared) -> Result<(MutexGuard<'_, Latest>, Receipt), Refused> {
-        self.shared.latest().check(&prepared)?;
+    fn take_large(&self, mut prepared: ParsedUpdate) -> Result<(MutexGuard<'_, AppTable>, Receipt), Refused> {
+        self.shared.table().check(&prepared)?;
         let app = prepared.app.clone();
         let Some(change) = prepared.change.take() else {
-            let mut latest = self.shared.latest();
-            let receipt = latest.put(prepared)?;
-            return Ok((latest, receipt));
+            let mut table = self.shared.table();
+            let receipt = table.put(prepared)?;
+            return Ok((table, receipt));
         };
         let work = |copy: &mut Catalog, labels| {
             copy.restore_labels(&app, labels);
             copy.update(change)
         };
-        let (mut latest, copy, outcome) = self.shared.merge_aside(&app, work);
+        let (mut table, copy, outcome) = self.shared.merge_aside(&app, work);
         // The room may have gone since the first check.
-        if let Err(refused) = latest.check(&prepared) {
-            latest.drop_copy();
-            drop(latest);
+        if let Err(refused) = table.check(&prepared) {
+            table.drop_copy();
+            drop(table);
             drop(copy);
             return Err(refused);
         }
-        let before = latest.end_copy(copy);
-        let place = latest.place(&prepared.app, prepared.at);
-        let refreshed = latest.clock.at(prepared.at);
-        let receipt = latest.commit(prepared, place, outcome, refreshed);
+        let before = table.end_copy(copy);
+        let place = table.place(&prepared.app, prepared.at);
+        let refreshed = table.clock.at(prepared.at);
+        let receipt = table.commit(prepared, place, outcome, refreshed);
         Dropping::later(before);
-        Ok((latest, receipt))
+        Ok((table, receipt))
     }
 
     /// Tells those who follow of something that leaves no trace in the store. It never waits: who does not keep pace misses it.
-    pub fn tell(&self, change: &Change) {
-        if self.shared.followers.want(change.topic()) {
-            self.shared.followers.tell(change);
+    pub fn publish(&self, change: &Notification) {
+        if self.shared.subscribers.has_subscribers(change.topic()) {
+            self.shared.subscribers.publish(change);
         }
     }
 
     /// Whether anybody follows a topic, so that a change must be put into words at all.
     #[must_use]
-    pub fn is_followed(&self, topic: Topic) -> bool {
-        self.shared.followers.want(topic)
+    pub fn has_subscribers(&self, topic: Topic) -> bool {
+        self.shared.subscribers.has_subscribers(topic)
     }
 
     /// Waits until those who follow have room for more: for those who tell of what they themselves read from somewhere and can let wait.
-    pub async fn room(&self) {
-        self.shared.followers.room().await;
+    pub async fn wait_for_capacity(&self) {
+        self.shared.subscribers.wait_for_capacity().await;
     }
 
     /// Replaces what an IPFS node said of its peers, or forgets it.
@@ -306,12 +314,12 @@ impl Inlet {
     }
 
     /// Reads the text, before any lock is taken.
-    fn prepare(&self, update: Update, expires: bool) -> Result<Prepared, Refused> {
+    fn prepare(&self, update: Update, expires: bool) -> Result<ParsedUpdate, Refused> {
         let update = Update {
             body: self.shared.meter.hold(update.body),
             ..update
         };
-        let mut prepared = Prepared::read(update, expires, self.shared.reads);
+        let mut prepared = ParsedUpdate::read(update, expires, self.shared.reads);
         match prepared.text.exposition() {
             Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
             _ => {
@@ -327,52 +335,52 @@ impl Inlet {
     ///
     /// # Errors
     /// When there are too many applications.
-    pub fn announce(&self, app: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
-        self.shared.latest().announce(app, origin, at)
+    pub fn register(&self, app: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
+        self.shared.table().register(app, origin, at)
     }
 
     /// Shows in `/apps` what is wrong with an application's source until the next update. False if it is unknown.
     pub fn fault(&self, app: &AppName, what: &str) -> bool {
-        self.shared.latest().amend(app, |app| app.fault = Some(what.into()))
+        self.shared.table().amend(app, |app| app.fault = Some(what.into()))
     }
 
     /// Takes an application's data out of the exposition and keeps it listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
-        let mut latest = self.shared.latest();
-        if latest.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
-            drop(latest);
+        let mut table = self.shared.table();
+        if table.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
+            drop(table);
             let copy;
-            (latest, copy, _) = self.shared.merge_aside(app, |copy, _| copy.clear(app));
-            Dropping::later(latest.end_copy(copy));
+            (table, copy, _) = self.shared.merge_aside(app, |copy, _| copy.clear(app));
+            Dropping::later(table.end_copy(copy));
         }
-        let known = latest.withdraw(app);
-        self.shared.changed(latest, std::slice::from_ref(app));
+        let known = table.withdraw(app);
+        self.shared.changed(table, std::slice::from_ref(app));
         known
     }
 
     /// Forgets an application, at `now`. False if it is unknown.
     pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
-        let mut latest = self.shared.latest();
-        let known = if latest.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
-            drop(latest);
+        let mut table = self.shared.table();
+        let known = if table.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
+            drop(table);
             let copy;
-            (latest, copy, _) = self.shared.merge_aside(app, |copy, _| copy.remove(app.as_str()));
-            Dropping::later(latest.end_copy(copy));
-            latest.remove(app)
+            (table, copy, _) = self.shared.merge_aside(app, |copy, _| copy.remove(app.as_str()));
+            Dropping::later(table.end_copy(copy));
+            table.remove(app)
         } else {
-            latest.remove(app)
+            table.remove(app)
         };
         if known {
             self.tell_forgotten(std::slice::from_ref(app), now);
         }
-        self.shared.changed(latest, std::slice::from_ref(app));
+        self.shared.changed(table, std::slice::from_ref(app));
         known
     }
 
     fn tell_forgotten(&self, apps: &[AppName], at: Timestamp) {
-        if self.shared.followers.want(Topic::AppExpired) {
-            let changes = apps.iter().map(|app| Change::Forgotten { app: app.clone(), at });
-            changes.for_each(|change| self.shared.followers.tell(&change));
+        if self.shared.subscribers.has_subscribers(Topic::AppExpired) {
+            let changes = apps.iter().map(|app| Notification::Forgotten { app: app.clone(), at });
+            changes.for_each(|change| self.shared.subscribers.publish(&change));
         }
     }
 
@@ -383,29 +391,29 @@ impl Inlet {
     /// Forgets pushed applications whose last update is too old at `now`, and names them. Where there are [`Inlet::EXPIRES_AT_ONCE`] there
     /// may be more, and others should have their turn before this is called again.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
-        let mut gone = self.shared.latest().expired(now, Self::EXPIRES_AT_ONCE);
+        let mut gone = self.shared.table().expired(now, Self::EXPIRES_AT_ONCE);
         // One lock for each: an app may be large. One that has been updated meanwhile stays.
-        gone.retain(|app| self.shared.latest().is_expired(app, now) && self.remove(app, now));
+        gone.retain(|app| self.shared.table().is_expired(app, now) && self.remove(app, now));
         gone
     }
 
     /// Lets go of rendered text that nobody has taken since the last call, because scrapers take the compressed form, or none any more.
     /// What nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
-    pub fn rest(&self) {
-        let rested = self.shared.answers().rest();
-        let latest = self.shared.latest();
-        let unused: Vec<_> = rested.variants.iter().flat_map(|variant| latest.forget(*variant)).collect();
-        let chunks = latest.chunks();
-        drop(latest);
+    pub fn evict_idle(&self) {
+        let evicted = self.shared.responses().evict_idle();
+        let table = self.shared.table();
+        let unused: Vec<_> = evicted.variants.iter().flat_map(|variant| table.forget(*variant)).collect();
+        let chunks = table.chunks();
+        drop(table);
         // Freeing takes a while: not under the lock.
-        chunks.iter().chain(&rested.chunks).for_each(|chunk| chunk.evict_text());
-        drop((unused, rested));
+        chunks.iter().chain(&evicted.chunks).for_each(|chunk| chunk.evict_text());
+        drop((unused, evicted));
         self.shared.compressors.clear();
     }
 
     /// Puts other limits in force. What is stored already stays.
     pub fn set_limits(&self, limits: Limits) {
-        self.shared.latest().set_limits(limits);
+        self.shared.table().set_limits(limits);
     }
 
     /// Merges everything by other rules. Between raw and merged only a restart changes.
@@ -413,10 +421,10 @@ impl Inlet {
         let (Mode::Merge(rules), Some(_)) = (mode, self.shared.rules()) else {
             return;
         };
-        let (mut latest, copy, ()) = self.shared.merge_all(rules);
-        Dropping::later(latest.end_copy(copy));
-        latest.changed_all();
-        self.shared.changed(latest, &[]);
+        let (mut table, copy, ()) = self.shared.merge_all(rules);
+        Dropping::later(table.end_copy(copy));
+        table.changed_all();
+        self.shared.changed(table, &[]);
     }
 }
 

@@ -193,7 +193,7 @@ fn faults_are_shown_until_the_next_update() {
     let (inlet, view) = in_raw(Limits::default());
     let app = AppName::new("poll").unwrap();
     assert!(!inlet.fault(&app, "nobody"));
-    inlet.announce(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
+    inlet.register(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
     let status = |now| {
         view.app("poll")
@@ -247,18 +247,18 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
     };
     let (inlet, view) = open(limits, Mode::Raw);
     inlet.put(update("early", "1", 0)).unwrap();
-    let mut feed = view.follow([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
+    let mut feed = view.subscribe([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
     inlet.put(update("a", "12345", 1)).unwrap();
     assert!(inlet.put(update("a", &"1".repeat(2_000), 1)).is_err());
     inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());
     inlet.expire(Timestamp::from_millis(11));
     let mut heard = std::collections::VecDeque::new();
     feed.take(&mut heard).await;
-    let forgotten = |app, at| Change::Forgotten {
+    let forgotten = |app, at| Notification::Forgotten {
         app: AppName::new(app).unwrap(),
         at: Timestamp::from_millis(at),
     };
-    let updated = Change::Updated {
+    let updated = Notification::Updated {
         app: AppName::new("a").unwrap(),
         source: "test".into(),
         bytes: 5,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answers::Aspect;
-use super::events::{Lease, LeaseId, Recorded, Scrape, Settle};
-use super::latest::Latest;
-use super::{App, EventsOverview, Feed, Moment, PendingEvents, Prepared, Shared};
+use super::app_table::AppTable;
+use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
+use super::response_cache::Scope;
+use super::{App, EventsOverview, MonotonicTime, PendingEvents, PendingExposition, Shared, Subscription};
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Client, PeerSample, ScraperId, Timestamp, Topics};
@@ -36,31 +36,31 @@ impl View {
     /// All applications in the order of first sight. Of the conflicts of each the first is listed.
     #[must_use]
     pub fn apps(&self) -> Vec<Arc<App>> {
-        let latest = self.shared.latest();
-        let apps: Vec<_> = latest.apps().cloned().collect();
-        let catalog = latest.snapshot();
-        drop(latest);
-        apps.iter().map(|app| Latest::described(catalog.as_ref(), app, 1)).collect()
+        let table = self.shared.table();
+        let apps: Vec<_> = table.apps().cloned().collect();
+        let catalog = table.snapshot();
+        drop(table);
+        apps.iter().map(|app| AppTable::described(catalog.as_ref(), app, 1)).collect()
     }
 
     /// One application.
     #[must_use]
     pub fn app(&self, name: &str) -> Option<Arc<App>> {
-        let latest = self.shared.latest();
-        let app = latest.get(name)?.clone();
-        let catalog = latest.snapshot();
-        drop(latest);
-        Some(Latest::described(catalog.as_ref(), &app, MAX_CONFLICTS_LISTED))
+        let table = self.shared.table();
+        let app = table.get(name)?.clone();
+        let catalog = table.snapshot();
+        drop(table);
+        Some(AppTable::described(catalog.as_ref(), &app, MAX_CONFLICTS_LISTED))
     }
 
     /// How much is stored now.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let latest = self.shared.latest();
+        let table = self.shared.table();
         Totals {
-            apps: latest.len(),
-            bytes: latest.bytes(),
-            series: self.shared.reads.then(|| latest.series()),
+            apps: table.len(),
+            bytes: table.bytes(),
+            series: self.shared.reads.then(|| table.series()),
         }
     }
 
@@ -68,37 +68,37 @@ impl View {
     /// [`Limits::max_memory`](super::Limits::max_memory).
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.shared.latest().memory()
+        self.shared.table().memory()
     }
 
     /// The bound of [`Self::memory`] in bytes, as in force now.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
-        self.shared.latest().limits.max_memory
+        self.shared.table().limits.max_memory
     }
 
     /// A number that changes whenever an application's data or its time of update does.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.shared.latest().generation()
+        self.shared.table().generation()
     }
 
     /// The moment at which the time of day is `now`, to tell the ages of applications by.
     #[must_use]
-    pub fn moment(&self, now: Timestamp) -> Moment {
-        self.shared.latest().clock.at(now)
+    pub fn moment(&self, now: Timestamp) -> MonotonicTime {
+        self.shared.table().clock.at(now)
     }
 
     /// The age at which pushed applications are forgotten.
     #[must_use]
     pub fn expire_after(&self) -> Option<Duration> {
-        self.shared.latest().limits.expire_after
+        self.shared.table().limits.expire_after
     }
 
     /// Follows what happens from now on in some topics.
     #[must_use]
-    pub fn follow(&self, topics: Topics) -> Feed {
-        self.shared.followers.follow(topics)
+    pub fn subscribe(&self, topics: Topics) -> Subscription {
+        self.shared.subscribers.subscribe(topics)
     }
 
     /// The latest peers of each IPFS node that was polled, by the names of the nodes.
@@ -114,56 +114,56 @@ impl View {
     }
 
     /// The exposition of these applications, with every update that was acknowledged before this call, as far as it is
-    /// prepared; [`Prepared::finish`] does what is left to do.
+    /// prepared; [`PendingExposition::finish`] does what is left to do.
     #[must_use]
-    pub fn exposition(&self, variant: OutputFormat, which: Selection<'_>) -> Prepared {
+    pub fn exposition(&self, variant: OutputFormat, which: Selection<'_>) -> PendingExposition {
         let shared = || Arc::clone(&self.shared);
         let app = match which {
-            Selection::Everything => return Prepared::everything(shared(), variant),
-            Selection::App(name) => Prepared::app(shared(), name, Aspect::Merged, variant),
+            Selection::Everything => return PendingExposition::everything(shared(), variant),
+            Selection::App(name) => PendingExposition::app(shared(), name, Scope::Merged, variant),
             Selection::Nothing => None,
         };
-        app.unwrap_or_else(|| Prepared::nothing(shared(), variant))
+        app.unwrap_or_else(|| PendingExposition::nothing(shared(), variant))
     }
 
     /// What one application has handed in, without added labels; `None` if it is unknown.
     #[must_use]
-    pub fn app_exposition(&self, name: &str, variant: OutputFormat) -> Option<Prepared> {
-        Prepared::app(Arc::clone(&self.shared), name, Aspect::AsPushed, variant)
+    pub fn app_exposition(&self, name: &str, variant: OutputFormat) -> Option<PendingExposition> {
+        PendingExposition::app(Arc::clone(&self.shared), name, Scope::AsPushed, variant)
     }
 
     /// The events for a scrape of this scraper from this client, lent until the lease is settled. A first scrape makes the scraper known.
     #[must_use]
     pub fn scrape(&self, who: &ScraperId, from: &Client, now: Timestamp) -> Scrape {
-        let (lent, explicit_timestamps, changed) = {
+        let (leased, explicit_timestamps, changed) = {
             let mut events = self.shared.events();
             (events.scrape(who, from, now), events.explicit_timestamps(), events.has_changes())
         };
         self.shared.tell_journal(changed);
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
         Scrape {
-            events: lent.events,
-            lease: lent.lease.map(|id| Lease::new(id, store())),
-            standing: lent.standing,
+            events: leased.events,
+            lease: leased.lease.map(|id| Lease::new(id, store())),
+            status: leased.status,
             explicit_timestamps,
         }
     }
 
     /// The events that a scrape would get now, taking nothing and making nobody known.
     #[must_use]
-    pub fn peek(&self, who: &ScraperId) -> Vec<Arc<Recorded>> {
+    pub fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         self.shared.events().peek(who)
     }
 
     /// The lease that a scraper holds: the fate of an earlier scrape of it is still open.
     #[must_use]
-    pub fn outstanding(&self, who: &ScraperId) -> Option<LeaseId> {
-        self.shared.events().outstanding(who)
+    pub fn active_lease(&self, who: &ScraperId) -> Option<LeaseId> {
+        self.shared.events().active_lease(who)
     }
 
     /// Settles a lease from outside: its events were delivered, or are due again. False if it had been settled already.
-    pub fn settle(&self, lease: LeaseId, delivered: bool) -> bool {
-        self.shared.settle(lease, delivered)
+    pub fn settle(&self, lease: LeaseId, acked: bool) -> bool {
+        self.shared.settle(lease, acked)
     }
 
     /// Whether the samples of events bear timestamps.

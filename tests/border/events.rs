@@ -409,7 +409,7 @@ async fn a_scrape_that_is_reset_gives_its_events_back_whatever_its_size() {
 /// Whether events are on their way to the scraper `p`.
 async fn lent(proxy: &Proxy) -> bool {
     let json: Value = serde_json::from_str(&proxy.text("/events?format=json").await).unwrap();
-    json["scrapers"][0]["on_their_way"] != 0
+    json["scrapers"][0]["in_flight"] != 0
 }
 
 #[tokio::test]

@@ -60,14 +60,11 @@ const ALLOWED: &[(&str, usize)] = &[
     ("daemon", 36),
     ("exposition", 232),
     ("http", 125),
-    ("model", 29),
     ("outlets", 95),
     ("peer", 3),
-    ("sources", 134),
     ("store", 358),
     ("supervise", 67),
     ("telemetry", 13),
-    ("wire", 128),
 ];
 
 /// Types whose name stands in more than [`MAX_DIRECTORIES`] directories: the name and the reason.

@@ -449,7 +449,7 @@ impl RenderedSegments {
         if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
             return vec![Arc::new(Chunk::new(own))];
         }
-        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_own(own.concat().into())));
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_self_metrics(own.concat().into())));
         if self.reserved.is_empty() {
             // Nothing that would be worth keeping.
             let alone = Self {

@@ -11,7 +11,7 @@ use crate::exposition::gzip::Compressor;
 use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::render::Chunk;
 use crate::model::Syntax;
-use crate::store::Recorded;
+use crate::store::StoredEvent;
 
 /// Numbers of events in one block: half a megabyte of the largest.
 const BLOCK: u64 = 64;
@@ -63,14 +63,14 @@ impl Blocks {
     pub(super) fn render(
         &self,
         name: &str,
-        mut events: Vec<Arc<Recorded>>,
+        mut events: Vec<Arc<StoredEvent>>,
         stamps: Option<Syntax>,
         encoding: ContentEncoding,
     ) -> Vec<Arc<Chunk>> {
         if stamps.is_some() {
             text::sort_for_stamps(&mut events);
         }
-        let number = |record: &Recorded| record.id.0 / BLOCK;
+        let number = |record: &StoredEvent| record.id.0 / BLOCK;
         let blocks: Vec<_> = events
             .chunk_by(|one, other| number(one) == number(other))
             .map(|events| (key(stamps, events), events))
@@ -88,7 +88,7 @@ impl Blocks {
         chunks
     }
 
-    fn render_block(&self, key: Key, name: &str, events: &[Arc<Recorded>], stamps: Option<Syntax>) -> Arc<Chunk> {
+    fn render_block(&self, key: Key, name: &str, events: &[Arc<StoredEvent>], stamps: Option<Syntax>) -> Arc<Chunk> {
         let _rendering = self.rendering();
         if let Some(chunk) = self.cache().get(&key) {
             return chunk;
@@ -107,7 +107,7 @@ impl Blocks {
     }
 }
 
-fn key(stamps: Option<Syntax>, events: &[Arc<Recorded>]) -> Key {
+fn key(stamps: Option<Syntax>, events: &[Arc<StoredEvent>]) -> Key {
     (stamps, events.iter().map(|record| record.id.0).collect())
 }
 
@@ -117,11 +117,11 @@ mod tests {
     use super::*;
     use crate::model::{Event, EventId, LabelSet, Timestamp};
 
-    fn events(ids: std::ops::Range<u64>, label_bytes: usize) -> Vec<Arc<Recorded>> {
+    fn events(ids: std::ops::Range<u64>, label_bytes: usize) -> Vec<Arc<StoredEvent>> {
         let event = |id: u64| {
             let labels = LabelSet::new(vec![("n".into(), id.to_string()), ("x".into(), "y".repeat(label_bytes))]).unwrap();
             let at = Timestamp::from_millis(i64::try_from(id).unwrap());
-            Arc::new(Recorded {
+            Arc::new(StoredEvent {
                 id: EventId(id),
                 event: Event { labels, value: 1.0 },
                 at,

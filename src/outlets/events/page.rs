@@ -6,17 +6,17 @@ use tabled::settings::Style;
 
 use super::super::table::{clock_time, rfc3339};
 use crate::model::Timestamp;
-use crate::store::{EventsOverview, Recorded, ScraperOverview};
+use crate::store::{EventsOverview, ScraperOverview, StoredEvent};
 
 /// Two tables: the scrapers, and the newest events.
 pub(super) fn draw(overview: &EventsOverview, now: Timestamp) -> String {
     let mut scrapers = Builder::default();
-    scrapers.push_record(["Scraper", "Pending", "On Their Way", "Lost", "Last Scrape (UTC)"]);
+    scrapers.push_record(["Scraper", "Pending", "In Flight", "Lost", "Last Scrape (UTC)"]);
     for scraper in &overview.scrapers {
         scrapers.push_record([
             scraper.scraper.to_string(),
             scraper.pending.to_string(),
-            scraper.lent.to_string(),
+            scraper.in_flight.to_string(),
             scraper.lost.to_string(),
             scraper.last_scrape.map_or_else(|| "never".into(), clock_time),
         ]);
@@ -54,14 +54,14 @@ fn scraper(scraper: &ScraperOverview) -> Value {
         "scraper": scraper.scraper.as_str(),
         "pending": scraper.pending,
         "pending_ids": ids,
-        "on_their_way": scraper.lent,
+        "in_flight": scraper.in_flight,
         "lost": scraper.lost,
         "last_scrape": scraper.last_scrape.and_then(rfc3339),
         "declared": scraper.declared,
     })
 }
 
-fn event(overview: &EventsOverview, record: &Recorded) -> Value {
+fn event(overview: &EventsOverview, record: &StoredEvent) -> Value {
     let labels: Map<_, _> = record
         .event
         .labels
@@ -80,7 +80,7 @@ fn event(overview: &EventsOverview, record: &Recorded) -> Value {
 }
 
 /// The scrapers that have not got an event, as far as they are listed with it.
-fn pending_for<'a>(overview: &'a EventsOverview, record: &Recorded) -> Vec<&'a str> {
+fn pending_for<'a>(overview: &'a EventsOverview, record: &StoredEvent) -> Vec<&'a str> {
     let waiting = overview.scrapers.iter().filter(|scraper| scraper.is_waiting_for(record.id));
     waiting.map(|scraper| scraper.scraper.as_str()).collect()
 }
@@ -97,7 +97,7 @@ mod tests {
         let labels = LabelSet::new(vec![("kind".into(), "x\"".into())]).unwrap();
         let record = |id, value| {
             let (labels, at) = (labels.clone(), Timestamp::from_millis(0));
-            Arc::new(Recorded {
+            Arc::new(StoredEvent {
                 id: EventId(id),
                 event: Event { labels, value },
                 at,
@@ -108,7 +108,7 @@ mod tests {
             scraper: ScraperId::new("prom").unwrap(),
             pending: 1,
             pending_ids: vec![EventId(2)],
-            lent: 1,
+            in_flight: 1,
             lost: 0,
             last_scrape: None,
             declared: true,

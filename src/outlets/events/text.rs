@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::exposition::render::Chunk;
 use crate::model::Syntax;
-use crate::store::{PendingEvents, Recorded};
+use crate::store::{PendingEvents, StoredEvent};
 use crate::telemetry::{header, push_label, sample};
 
 /// The counter of accepted events. Its name is the one that dashboards know, whatever the events are called.
@@ -50,7 +50,7 @@ impl Counts {
 }
 
 /// The family of these events under `name` in the text format.
-pub(super) fn family(name: &str, mut events: Vec<Arc<Recorded>>, timestamps: bool) -> String {
+pub(super) fn family(name: &str, mut events: Vec<Arc<StoredEvent>>, timestamps: bool) -> String {
     if events.is_empty() {
         return String::new();
     }
@@ -87,12 +87,12 @@ pub(super) fn head(name: &str) -> String {
 }
 
 /// Puts the samples of each series together, in the order of their times, as OpenMetrics demands.
-pub(super) fn sort_for_stamps(events: &mut [Arc<Recorded>]) {
+pub(super) fn sort_for_stamps(events: &mut [Arc<StoredEvent>]) {
     events.sort_by(|a, b| a.event.labels.cmp(&b.event.labels).then(a.stamp.cmp(&b.stamp)));
 }
 
 /// Bytes that the samples of these events have at most.
-pub(super) fn size(name: &str, events: &[Arc<Recorded>]) -> usize {
+pub(super) fn size(name: &str, events: &[Arc<StoredEvent>]) -> usize {
     events
         .iter()
         .map(|event| name.len() + SAMPLE_OVERHEAD + event.event.labels.as_str().len())
@@ -100,7 +100,7 @@ pub(super) fn size(name: &str, events: &[Arc<Recorded>]) -> usize {
 }
 
 /// The samples of events, with timestamps as a syntax has them where it is given.
-pub(super) fn samples(name: &str, events: &[Arc<Recorded>], stamps: Option<Syntax>) -> String {
+pub(super) fn samples(name: &str, events: &[Arc<StoredEvent>], stamps: Option<Syntax>) -> String {
     let mut out = String::with_capacity(size(name, events));
     for record in events {
         let labels = record.event.labels.as_str();
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::model::{Client, Event, EventId, LabelSet, ScraperId, Timestamp};
 
-    fn event(id: u64, kind: &str, value: f64, stamp: i64) -> Arc<Recorded> {
+    fn event(id: u64, kind: &str, value: f64, stamp: i64) -> Arc<StoredEvent> {
         let labels = if kind.is_empty() {
             vec![]
         } else {
@@ -154,7 +154,7 @@ mod tests {
         };
         let labels = LabelSet::new(labels).unwrap();
         let (at, stamp) = (Timestamp::from_millis(stamp), Timestamp::from_millis(stamp));
-        Arc::new(Recorded {
+        Arc::new(StoredEvent {
             id: EventId(id),
             event: Event { labels, value },
             at,

@@ -10,7 +10,7 @@ use super::Settings;
 use super::batch::{Batch, Packed};
 use super::queue::Queue;
 use crate::model::{Topic, Topics};
-use crate::store::{Feed, FeedTopics, View};
+use crate::store::{Subscription, SubscriptionTopics, View};
 use crate::telemetry::SharedTelemetry;
 
 /// How long clients have for what is queued when the proxy stops: enough for all who read, well within the time for draining.
@@ -33,9 +33,9 @@ struct State {
     /// As many as there are slots.
     clients: Vec<Arc<Queue>>,
     /// What the first client wants followed, until the publisher comes for it.
-    feed: Option<Feed>,
+    feed: Option<Subscription>,
     /// The topics of the feed, wherever it is. There is one while there are clients.
-    topics: Option<FeedTopics>,
+    topics: Option<SubscriptionTopics>,
 }
 
 impl State {
@@ -65,7 +65,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) enum Order {
     /// Publish what this feed brings.
-    Follow(Feed),
+    Follow(Subscription),
     /// Publish nothing.
     Rest,
     /// Go on.
@@ -97,7 +97,7 @@ impl Hub {
             queue.close();
         } else if state.clients.is_empty() {
             // Followed here and not by the publisher, which wakes up too late for what happens right now.
-            let feed = self.view.follow(topics);
+            let feed = self.view.subscribe(topics);
             state.topics = Some(feed.topics());
             state.feed = Some(feed);
             self.changed.notify_one();

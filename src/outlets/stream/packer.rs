@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::batch::Packed;
 use crate::model::Topic;
-use crate::store::Change;
+use crate::store::Notification;
 use crate::wire::monitoring::{Compressor, LENGTH_BYTES, ProxyEvent, ProxyMessage, length_of};
 
 /// Messages made before they are handed out: their compression takes about a millisecond, for which others wait.
@@ -39,7 +39,7 @@ impl Packer {
     }
 
     /// Adds a message. False if it is too long for a frame: then nobody can have it.
-    pub(super) fn push(&mut self, seq: u64, change: &Change) -> bool {
+    pub(super) fn push(&mut self, seq: u64, change: &Notification) -> bool {
         self.text.clear();
         write(&self.proxy, seq, change, &mut self.text);
         let start = self.frames.len();
@@ -80,10 +80,10 @@ impl Packer {
 }
 
 /// The text of a message.
-fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
+fn write(proxy: &str, seq: u64, change: &Notification, out: &mut Vec<u8>) {
     let (at, event) = match change {
-        Change::Heard { event, .. } => return ProxyMessage::write_relayed(seq, event, out),
-        Change::Updated {
+        Notification::Relayed { event, .. } => return ProxyMessage::write_relayed(seq, event, out),
+        Notification::Updated {
             app,
             source,
             bytes,
@@ -99,12 +99,12 @@ fn write(proxy: &str, seq: u64, change: &Change, out: &mut Vec<u8>) {
             };
             (at, event)
         }
-        Change::Forgotten { app, at } => (at, ProxyEvent::AppExpired { app: app.as_str() }),
-        Change::Polled { app, up, took, at } => {
+        Notification::Forgotten { app, at } => (at, ProxyEvent::AppExpired { app: app.as_str() }),
+        Notification::Polled { app, up, took, at } => {
             let (endpoint, up, seconds) = (app.as_str(), *up, took.as_secs_f64());
             (at, ProxyEvent::Poll { endpoint, up, seconds })
         }
-        Change::OneShot { metric, labels, value, at } => {
+        Notification::OneShot { metric, labels, value, at } => {
             let value = *value;
             (at, ProxyEvent::OneShot { metric, labels, value })
         }

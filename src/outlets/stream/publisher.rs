@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Order};
 use super::packer::Packer;
-use crate::store::{Feed, Missed, Numbered};
+use crate::store::{Missed, Sequenced, Subscription};
 use crate::supervise::Service;
 
 /// The pause behind each round: what comes meanwhile goes out together, in one write a client instead of one a message.
@@ -21,9 +21,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Publisher {
     hub: Arc<Hub>,
     packer: Packer,
-    feed: Option<Feed>,
+    feed: Option<Subscription>,
     /// What was taken off the feed: at most what its queue holds.
-    changes: VecDeque<Numbered>,
+    changes: VecDeque<Sequenced>,
     /// The number in the stream of the feed's number 0.
     base: u64,
     /// The next number in the stream.
@@ -71,7 +71,7 @@ impl Publisher {
 
     /// Hands out all changes that were taken.
     async fn publish(&mut self) {
-        while let Some(Numbered { number, change }) = self.changes.pop_front() {
+        while let Some(Sequenced { number, change }) = self.changes.pop_front() {
             let seq = self.base + number;
             self.next = seq + 1;
             if !self.packer.push(seq, &change) {
@@ -93,7 +93,7 @@ impl Publisher {
 }
 
 /// Takes what the feed has; waits for ever where there is none.
-async fn next(feed: &mut Option<Feed>, changes: &mut VecDeque<Numbered>) -> Missed {
+async fn next(feed: &mut Option<Subscription>, changes: &mut VecDeque<Sequenced>) -> Missed {
     match feed {
         Some(feed) => feed.take(changes).await,
         None => std::future::pending().await,

@@ -15,7 +15,7 @@ use super::schedule::{PollSchedule, Step, Transition};
 use super::settings::Target;
 use crate::model::{Clock, Format, LabelSet, Origin, PeerSample, Timestamp, Topic, Update};
 use crate::sources::{LARGE_BYTES, unusable};
-use crate::store::{Change, Inlet, PolledEvent, PolledEvents, Receipt, Refused, take_events};
+use crate::store::{Inlet, Notification, PolledEvent, PolledEvents, Receipt, Refused, take_events};
 use crate::supervise::{blocking, panic_message};
 use crate::telemetry::{Rejection, SharedTelemetry};
 use crate::wire::ForeignFormat;
@@ -52,7 +52,7 @@ impl EndpointTask {
 
     /// Polls until `stop` and returns the schedule.
     pub(super) async fn run(mut self, stop: CancellationToken) -> PollSchedule {
-        self.announce();
+        self.register();
         loop {
             let step = self.schedule.next();
             let (Step::Poll(at) | Step::Withdraw(at)) = step;
@@ -114,7 +114,7 @@ impl EndpointTask {
         };
         let (app, telemetry) = (&self.target.endpoint.name, &self.context.telemetry);
         telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
-        self.context.inlet.tell(&Change::Polled {
+        self.context.inlet.publish(&Notification::Polled {
             app: app.clone(),
             up: stored.is_ok(),
             took,
@@ -124,12 +124,18 @@ impl EndpointTask {
         let transition = self.schedule.polled(Instant::now(), stored.is_ok());
         match (stored, transition) {
             (Err(failure), transition) => {
-                if transition == Some(Transition::Failed) {
-                    tracing::warn!(endpoint = %app, "poll failed: {failure}");
+                if transition == Some(Transition::Failed)
+                    && let Some(suppressed) = telemetry.admit_line(&format!("poll {app}"))
+                {
+                    tracing::warn!(endpoint = %app, suppressed, "poll failed: {failure}");
                 }
                 self.show_failure(&failure);
             }
-            (Ok(()), Some(Transition::Recovered)) => tracing::info!(endpoint = %app, "polling works again"),
+            (Ok(()), Some(Transition::Recovered)) => {
+                if let Some(suppressed) = telemetry.admit_line(&format!("poll {app}")) {
+                    tracing::info!(endpoint = %app, suppressed, "polling works again");
+                }
+            }
             (Ok(()), _) => {}
         }
     }
@@ -186,14 +192,17 @@ impl EndpointTask {
         let (had_events, now) = (!events.is_empty(), (self.context.clock)());
         events.retain(|PolledEvent { event, stamp }| stamp.is_none_or(|stamp| !self.recorded.contains(&(event.labels.clone(), stamp))));
         let inlet = &self.context.inlet;
-        let changes: Vec<_> = match inlet.is_followed(Topic::OneShot) {
-            true => events.iter().map(|event| Change::one_shot(&metric, &event.event, now)).collect(),
+        let changes: Vec<_> = match inlet.has_subscribers(Topic::OneShot) {
+            true => events
+                .iter()
+                .map(|event| Notification::one_shot(&metric, &event.event, now))
+                .collect(),
             false => Vec::new(),
         };
         inlet.emit_polled(events, now).await?;
         self.fetcher.mark_received(had_events);
         self.recorded = stamped;
-        changes.iter().for_each(|change| inlet.tell(change));
+        changes.iter().for_each(|change| inlet.publish(change));
         Ok(update)
     }
 
@@ -243,10 +252,10 @@ impl EndpointTask {
     }
 
     /// Lists the endpoint in `/apps` before its first poll.
-    fn announce(&self) {
+    fn register(&self) {
         let now = (self.context.clock)();
-        let announced = self.context.inlet.announce(self.target.endpoint.name.clone(), self.origin(), now);
-        if let Err(refused) = announced {
+        let registered = self.context.inlet.register(self.target.endpoint.name.clone(), self.origin(), now);
+        if let Err(refused) = registered {
             tracing::warn!(endpoint = %self.target.endpoint.name, "cannot add endpoint: {refused}");
         }
     }
@@ -255,7 +264,7 @@ impl EndpointTask {
     fn show_failure(&self, failure: &PollError) {
         let (inlet, app) = (&self.context.inlet, &self.target.endpoint.name);
         let what = format!("poll failed: {failure}");
-        if !inlet.fault(app, &what) && inlet.announce(app.clone(), self.origin(), (self.context.clock)()).is_ok() {
+        if !inlet.fault(app, &what) && inlet.register(app.clone(), self.origin(), (self.context.clock)()).is_ok() {
             inlet.fault(app, &what);
         }
     }
@@ -276,7 +285,14 @@ fn withdraw(schedule: &mut PollSchedule, target: &Target, context: &PollContext)
     context.inlet.withdraw(&endpoint.name);
     context.inlet.put_peers(&endpoint.name, None);
     schedule.withdrawn();
-    tracing::warn!(endpoint = %endpoint.name, "no successful poll for {:?}: its series are dropped from /metrics until it recovers", endpoint.stale_after);
+    if let Some(suppressed) = context.telemetry.admit_line(&format!("stale {}", endpoint.name)) {
+        tracing::warn!(
+            endpoint = %endpoint.name,
+            suppressed,
+            "no successful poll for {:?}: its series are dropped from /metrics until it recovers",
+            endpoint.stale_after
+        );
+    }
 }
 
 /// The error of a poll with an unusable body: names its format if it is recognized, and its encoding if that is unknown.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::model::{Timestamp, Topic};
-use crate::store::{Change, Feed, Limits, Mode, View, open};
+use crate::store::{Limits, Mode, Notification, Subscription, View, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{Compressor, HELLO, length_of};
 
@@ -67,7 +67,7 @@ async fn server(first: Option<Vec<u8>>, then: Vec<u8>) -> (String, AbortHandle) 
 struct Relay {
     telemetry: Arc<Telemetry>,
     view: View,
-    feed: Feed,
+    feed: Subscription,
     stop: CancellationToken,
 }
 
@@ -75,8 +75,8 @@ impl Relay {
     fn start(upstreams: &[String]) -> Self {
         let (inlet, view) = open(Limits::default(), Mode::Raw);
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
-        let feed = view.follow([Topic::Bitswap, Topic::Poll].into_iter().collect());
-        let settings = Settings {
+        let feed = view.subscribe([Topic::Bitswap, Topic::Poll].into_iter().collect());
+        let settings = UpstreamSettings {
             upstreams: upstreams.to_vec(),
             legacy_addresses: true,
         };
@@ -96,7 +96,9 @@ impl Relay {
             let mut changes = VecDeque::new();
             timeout(PATIENCE, self.feed.take(&mut changes)).await.unwrap();
             for numbered in changes {
-                let Change::Heard { event, .. } = numbered.change else { continue };
+                let Notification::Relayed { event, .. } = numbered.change else {
+                    continue;
+                };
                 events.push(serde_json::from_slice(&event).unwrap());
             }
         }

@@ -13,7 +13,7 @@ use super::backoff::{Backoff, chance};
 use super::connection::{ConnectionError, UpstreamConnection};
 use super::counts::render;
 use crate::model::{AppName, Format, Origin, Syntax, Update};
-use crate::store::Change;
+use crate::store::Notification;
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{Tally, UpstreamMessage};
 
@@ -63,7 +63,7 @@ impl Upstream {
     /// Keeps the upstream connected until the future is dropped.
     pub(super) async fn run(mut self) -> Infallible {
         let UpstreamContext { inlet, clock, .. } = &self.context;
-        if let Err(refused) = inlet.announce(self.app.clone(), self.origin.clone(), clock()) {
+        if let Err(refused) = inlet.register(self.app.clone(), self.origin.clone(), clock()) {
             tracing::warn!(upstream = &*self.monitor, "cannot add upstream: {refused}");
         }
         loop {
@@ -130,12 +130,12 @@ impl Upstream {
         self.backoff.reset();
         self.sums += message.tally;
         let inlet = &self.context.inlet;
-        if inlet.is_followed(topic) {
+        if inlet.has_subscribers(topic) {
             let mut event = Vec::with_capacity(text.len() + 64);
             message.write(&self.monitor, self.legacy_addresses, &mut event);
-            inlet.room().await;
+            inlet.wait_for_capacity().await;
             let event = Bytes::from(event.into_boxed_slice());
-            inlet.tell(&Change::Heard { topic, event });
+            inlet.publish(&Notification::Relayed { topic, event });
         }
     }
 
@@ -184,19 +184,30 @@ impl Upstream {
         // Storing the counts again removes the fault from `/apps`.
         self.stored = None;
         self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(1);
-        tracing::info!(upstream = &*self.monitor, "connected to upstream {}", self.monitor);
+        if let Some(suppressed) = self.context.telemetry.admit_line(&self.origin.source) {
+            tracing::info!(upstream = &*self.monitor, suppressed, "connected to upstream {}", self.monitor);
+        }
     }
 
     /// Shows the error in `/apps`, and logs it once per loss of the connection.
     fn report_disconnected(&mut self, error: &ConnectionError) {
-        match self.up.replace(false) {
-            Some(true) => tracing::warn!(upstream = &*self.monitor, "lost upstream {}: {error}", self.monitor),
-            None => tracing::warn!(upstream = &*self.monitor, "cannot connect to upstream {}: {error}", self.monitor),
-            Some(false) => tracing::debug!(
+        let was_up = self.up.replace(false);
+        if was_up == Some(false) {
+            tracing::debug!(
                 upstream = &*self.monitor,
                 "still cannot connect to upstream {}: {error}",
                 self.monitor
-            ),
+            );
+        } else if let Some(suppressed) = self.context.telemetry.admit_line(&self.origin.source) {
+            match was_up {
+                None => tracing::warn!(
+                    upstream = &*self.monitor,
+                    suppressed,
+                    "cannot connect to upstream {}: {error}",
+                    self.monitor
+                ),
+                Some(_) => tracing::warn!(upstream = &*self.monitor, suppressed, "lost upstream {}: {error}", self.monitor),
+            }
         }
         self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(0);
         self.context.inlet.fault(&self.app, &format!("stream failed: {error}"));

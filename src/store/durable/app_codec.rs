@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::codec::{Decoder, put_bytes, put_i64, put_text, put_u64};
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::App;
-use crate::store::recall::{Age, FamilyKey, Standing};
+use crate::store::persistence::{Age, FamilyKey, SavedPosition};
 
 /// Of version 1: an application without its age.
 const OLD_APP: u8 = 1;
@@ -21,9 +21,9 @@ const CLOCK: u8 = 5;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Record {
     /// All that a pushed application has.
-    App(AppName, Standing, Box<Said>),
+    App(AppName, SavedPosition, Box<SavedUpdate>),
     /// Where a polled application stands; its data comes with the next poll.
-    Place(AppName, Standing),
+    Place(AppName, SavedPosition),
     /// The application in this place was forgotten.
     Gone(u64),
     /// The wall clock was set by so many milliseconds after all that was written before.
@@ -32,7 +32,7 @@ pub(super) enum Record {
 
 /// What an application said last.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Said {
+pub(super) struct SavedUpdate {
     /// How and from where it came.
     pub(super) origin: Origin,
     /// When.
@@ -45,7 +45,7 @@ pub(super) struct Said {
     pub(super) body: Bytes,
 }
 
-impl Said {
+impl SavedUpdate {
     /// The update that it was.
     pub(super) fn update(self, app: AppName) -> Update {
         let Self {
@@ -142,19 +142,19 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
     let first_seen = Timestamp::from_millis(decoder.i64()?);
     let name = AppName::new(decoder.text()?).ok()?;
     let labelled = decoder.list(|decoder| decoder.prefixed().map(FamilyKey::from))?;
-    let standing = Standing {
+    let position = SavedPosition {
         order,
         first_seen,
         labelled,
     };
     match kind {
-        PLACE => decoder.rest().is_empty().then_some(Record::Place(name, standing)),
-        APP | OLD_APP => Some(Record::App(name, standing, Box::new(said(&mut decoder, kind)?))),
+        PLACE => decoder.rest().is_empty().then_some(Record::Place(name, position)),
+        APP | OLD_APP => Some(Record::App(name, position, Box::new(saved_update(&mut decoder, kind)?))),
         _ => None,
     }
 }
 
-fn said(decoder: &mut Decoder<'_>, kind: u8) -> Option<Said> {
+fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
     let at = Timestamp::from_millis(decoder.i64()?);
     // An old record was taken for as old as the time of day says.
     let (mut then, mut written) = (Duration::ZERO, at);
@@ -175,7 +175,7 @@ fn said(decoder: &mut Decoder<'_>, kind: u8) -> Option<Said> {
     let body = Bytes::copy_from_slice(body);
     let origin = Origin { source, format };
     let age = Age { then, written };
-    Some(Said {
+    Some(SavedUpdate {
         origin,
         at,
         age,
@@ -190,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::{Moment, Text};
+    use crate::store::{MonotonicTime, Text};
 
     proptest! {
         #[test]
@@ -211,7 +211,7 @@ mod tests {
                 labels: [].into(),
                 first_seen: Timestamp::from_millis(first_seen),
                 updated: Some(Timestamp::from_millis(updated)),
-                refreshed: Moment::default(),
+                refreshed: MonotonicTime::default(),
                 fault: None,
                 conflicts: Arc::default(),
                 duplicates: 0,
@@ -219,14 +219,14 @@ mod tests {
                 withdrawn: false,
                 expires: true,
             };
-            let standing = Standing { order, first_seen: app.first_seen, labelled: labelled.clone() };
+            let position = SavedPosition { order, first_seen: app.first_seen, labelled: labelled.clone() };
             let age = Age { then: Duration::from_millis(age), written: Timestamp::from_millis(written) };
-            let said = Said { origin, at: Timestamp::from_millis(updated), age, syntax, body };
+            let said = SavedUpdate { origin, at: Timestamp::from_millis(updated), age, syntax, body };
             let bytes = [encode(&app, &labelled, age), super::body(&app).to_vec()].concat();
-            prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), standing.clone(), Box::new(said))));
+            prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), position.clone(), Box::new(said))));
             let polled = App { expires: false, ..app };
             let bytes = [encode(&polled, &labelled, age), super::body(&polled).to_vec()].concat();
-            prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, standing)));
+            prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, position)));
             prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
             prop_assert_eq!(decode(&encode_clock(written)), Some(Record::Clock(written)));
         }

@@ -16,13 +16,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::app_codec::{Record, body, decode, encode, encode_clock, encode_gone, name_in};
-use super::folder::Folder;
+use super::directory::Directory;
 use super::frames::{self, Contents, FrameLog, Hole, Kind, Piece, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
 use crate::store::App;
-use crate::store::latest::{Latest, Prepared};
-use crate::store::recall::{Age, FamilyKey};
+use crate::store::app_table::{AppTable, ParsedUpdate};
+use crate::store::persistence::{Age, FamilyKey};
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -67,7 +67,7 @@ struct Place {
 
 /// The log.
 pub(super) struct AppLog {
-    folder: Arc<dyn Folder>,
+    directory: Arc<dyn Directory>,
     sizes: Sizes,
     /// The number and length of each complete file, oldest first.
     older: VecDeque<(u64, u64)>,
@@ -124,30 +124,30 @@ impl AppLog {
     ///
     /// `now` is the time of day, from which applications have the ages that they have by then.
     pub(super) fn open(
-        folder: Arc<dyn Folder>,
-        latest: &Mutex<Latest>,
+        directory: Arc<dyn Directory>,
+        table: &Mutex<AppTable>,
         reads: bool,
         sizes: Sizes,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
-        super::check_leftover(&*folder, TEMP)?;
+        super::check_leftover(&*directory, TEMP)?;
         let fail = |name: &str, doing| {
-            let path = folder.show(name);
+            let path = directory.show(name);
             move |why| OpenError::Io { path, doing, why }
         };
-        let names = folder.names().map_err(fail("", "list"))?;
+        let names = directory.names().map_err(fail("", "list"))?;
         let numbers: Vec<u64> = {
             let numbers: BTreeSet<u64> = names.iter().filter_map(|name| number(name)).collect();
             numbers.into_iter().collect()
         };
         if let Some(pair) = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1) {
             let what = "the file is missing";
-            let (path, why) = (folder.show(&name(pair[0] + 1)), Unreadable::Damaged { at: 0, what });
+            let (path, why) = (directory.show(&name(pair[0] + 1)), Unreadable::Damaged { at: 0, what });
             return Err(OpenError::Unreadable { path, why });
         }
         let (mut newest, mut files) = (Newest::default(), Vec::new());
         for &segment in &numbers {
-            files.push((segment, read(&*folder, segment, &mut newest)?));
+            files.push((segment, read(&*directory, segment, &mut newest)?));
         }
         // All but the last are followed by another one, and so is the last where nothing can be appended to it.
         let last = files.len().saturating_sub(1);
@@ -157,7 +157,7 @@ impl AppLog {
         let replace_to = incomplete.map(|(_, (segment, _))| *segment);
         let (log, current, renamed) = match files.last() {
             Some((segment, contents)) if contents.is_resumable() => {
-                let log = FrameLog::resume(&*folder, &name(*segment), contents);
+                let log = FrameLog::resume(&*directory, &name(*segment), contents);
                 let log = log.map_err(fail(&name(*segment), "write"))?;
                 let current = *segment;
                 files.pop();
@@ -165,7 +165,7 @@ impl AppLog {
             }
             last => {
                 let next = last.map_or(1, |(segment, _)| segment + 1);
-                let log = FrameLog::create(&*folder, KIND, TEMP, &name(next), &[]);
+                let log = FrameLog::create(&*directory, KIND, TEMP, &name(next), &[]);
                 (log.map_err(fail(&name(next), "write"))?, next, true)
             }
         };
@@ -186,24 +186,24 @@ impl AppLog {
             renamed,
             replace_to,
             clock_step: 0,
-            folder,
+            directory,
         };
         let (damaged, torn) = (std::mem::take(&mut newest.damaged), std::mem::take(&mut newest.torn));
-        this.fill(newest, latest, reads, now);
-        this.report(&damaged, &torn, lock(latest).len());
+        this.fill(newest, table, reads, now);
+        this.report(&damaged, &torn, lock(table).len());
         Ok(this)
     }
 
     /// Logs what was left out of damaged and torn files.
     fn report(&self, damaged: &[(u64, Option<String>)], torn: &[(u64, usize)], kept: usize) {
         for &(segment, bytes) in torn {
-            super::report_torn(&self.folder.show(&name(segment)), bytes, &format!("{kept} apps"));
+            super::report_torn(&self.directory.show(&name(segment)), bytes, &format!("{kept} apps"));
         }
         let Some(&(segment, _)) = damaged.first() else { return };
         let names: Vec<_> = damaged.iter().filter_map(|(_, name)| name.as_deref()).take(LOST_SHOWN).collect();
         let unnamed = damaged.len() - names.len();
         tracing::error!(
-            file = self.folder.show(&name(segment)),
+            file = self.directory.show(&name(segment)),
             records = damaged.len(),
             "damaged since it was written, {kept} apps kept; lost: {}",
             match (names.is_empty(), unnamed) {
@@ -215,8 +215,8 @@ impl AppLog {
     }
 
     /// Gives the store what the log says. What there is no room for any more leaves the log as well.
-    fn fill(&mut self, newest: Newest, latest: &Mutex<Latest>, reads: bool, now: Timestamp) {
-        lock(latest).clock.at(now);
+    fn fill(&mut self, newest: Newest, table: &Mutex<AppTable>, reads: bool, now: Timestamp) {
+        lock(table).clock.at(now);
         let mut newest: Vec<_> = newest.records.into_iter().collect();
         newest.sort_unstable_by_key(|(order, _)| *order);
         let mut refused = 0u64;
@@ -224,13 +224,13 @@ impl AppLog {
             self.places.insert(order, place);
             self.live += place.bytes;
             let taken = match record {
-                Record::App(name, standing, said) => {
+                Record::App(name, position, said) => {
                     let age = said.age.at(now);
-                    let prepared = Prepared::read(said.update(name), true, reads);
-                    lock(latest).restore(standing, prepared, age)
+                    let prepared = ParsedUpdate::read(said.update(name), true, reads);
+                    lock(table).restore(position, prepared, age)
                 }
-                Record::Place(name, standing) => {
-                    lock(latest).reserve(name, standing);
+                Record::Place(name, position) => {
+                    lock(table).reserve(name, position);
                     Ok(())
                 }
                 Record::Gone(_) | Record::Clock(_) => Ok(()),
@@ -243,27 +243,27 @@ impl AppLog {
         if refused > 0 {
             tracing::warn!(apps = refused, "forgotten: the limits of the store have become too small for them");
         }
-        lock(latest).note_changes();
+        lock(table).note_changes();
     }
 
     /// Writes the applications that have changed since the last time, and puts them on the disk.
-    pub(super) fn write_changes(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+    pub(super) fn write_changes(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
         {
-            let mut latest = lock(latest);
-            self.due.extend(latest.take_changes());
-            self.clock_step = self.clock_step.saturating_add(latest.clock.take_step());
+            let mut table = lock(table);
+            self.due.extend(table.take_changes());
+            self.clock_step = self.clock_step.saturating_add(table.clock.take_step());
         }
-        self.mend()?;
+        self.repair()?;
         self.write_clock_step()?;
-        self.write_due(latest)?;
-        self.clean(latest)?;
+        self.write_due(table)?;
+        self.clean(table)?;
         self.log.seal();
         Ok(())
     }
 
     /// As [`AppLog::write_changes`], for the last time: the seal goes to the disk as well.
-    pub(super) fn finish(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
-        self.write_changes(latest)?;
+    pub(super) fn finish(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+        self.write_changes(table)?;
         self.log.sync()
     }
 
@@ -273,14 +273,14 @@ impl AppLog {
     }
 
     /// Undoes what an earlier failure has left.
-    fn mend(&mut self) -> io::Result<()> {
+    fn repair(&mut self) -> io::Result<()> {
         if self.log.is_broken() {
             self.log.repair()?;
             self.due.append(&mut self.unsynced);
             self.gone.clear();
         }
         if self.renamed {
-            self.folder.sync()?;
+            self.directory.sync()?;
             self.renamed = false;
         }
         Ok(())
@@ -296,12 +296,12 @@ impl AppLog {
         Ok(())
     }
 
-    fn write_due(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+    fn write_due(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
         while !self.due.is_empty() {
             let apps: Vec<_> = {
-                let latest = lock(latest);
+                let table = lock(table);
                 let orders = self.due.iter().take(CHUNK);
-                orders.map(|&order| (order, latest.in_place(order))).collect()
+                orders.map(|&order| (order, table.in_place(order))).collect()
             };
             for (order, app) in apps {
                 self.write(order, app)?;
@@ -334,8 +334,8 @@ impl AppLog {
         self.gone.remove(&order);
         let head = encode(&app, &labelled, age);
         let bare = (!app.expires).then(|| crc32fast::hash(&head));
-        let says_so_already = |old: Place| bare.is_some() && old.bare == bare && old.segment >= self.keeps_from;
-        if old.is_some_and(says_so_already) {
+        let is_unchanged = |old: Place| bare.is_some() && old.bare == bare && old.segment >= self.keeps_from;
+        if old.is_some_and(is_unchanged) {
             return Ok(());
         }
         let bytes = self.append(order, &[&head, body(&app)])?;
@@ -367,14 +367,14 @@ impl AppLog {
 
     fn begin_next(&mut self) -> io::Result<()> {
         let next = self.current + 1;
-        let log = FrameLog::create(&*self.folder, KIND, TEMP, &name(next), &[])?;
+        let log = FrameLog::create(&*self.directory, KIND, TEMP, &name(next), &[])?;
         self.older.push_back((self.current, self.log.len()));
         (self.current, self.log, self.renamed) = (next, log, true);
-        self.mend()
+        self.repair()
     }
 
     /// Removes the oldest files for as long as too much is out of date, once what they have of use is at the end as well.
-    fn clean(&mut self, latest: &Mutex<Latest>) -> io::Result<()> {
+    fn clean(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
         let too_long = |this: &Self| this.len() > this.live.saturating_mul(2).saturating_add(this.sizes.slack);
         while let Some(&(oldest, _)) = self.older.front()
             && (too_long(self) || self.replace_to.is_some_and(|last| oldest <= last))
@@ -382,9 +382,9 @@ impl AppLog {
             self.keeps_from = oldest + 1;
             let wanted = self.places.iter().filter(|(_, place)| place.segment == oldest);
             self.due.extend(wanted.map(|(order, _)| *order));
-            self.write_due(latest)?;
-            self.folder.remove(&name(oldest))?;
-            self.folder.sync()?;
+            self.write_due(table)?;
+            self.directory.remove(&name(oldest))?;
+            self.directory.sync()?;
             self.older.pop_front();
         }
         self.replace_to = None;
@@ -398,14 +398,14 @@ impl AppLog {
 
     /// What messages call the file that is written now.
     pub(super) fn show(&self) -> String {
-        self.folder.show(&name(self.current))
+        self.directory.show(&name(self.current))
     }
 }
 
 /// Reads one file into what is known so far.
-fn read(folder: &dyn Folder, segment: u64, newest: &mut Newest) -> Result<Contents, OpenError> {
-    let path = folder.show(&name(segment));
-    let bytes = match folder.read(&name(segment)) {
+fn read(directory: &dyn Directory, segment: u64, newest: &mut Newest) -> Result<Contents, OpenError> {
+    let path = directory.show(&name(segment));
+    let bytes = match directory.read(&name(segment)) {
         Ok(bytes) => bytes.unwrap_or_default(),
         Err(why) => {
             return Err(OpenError::Io { path, doing: "read", why });
@@ -452,8 +452,8 @@ impl Newest {
                 }
                 return;
             }
-            Record::App(_, standing, _) => (standing.order, None),
-            Record::Place(_, standing) => (standing.order, Some(crc32fast::hash(payload))),
+            Record::App(_, position, _) => (position.order, None),
+            Record::Place(_, position) => (position.order, Some(crc32fast::hash(payload))),
         };
         let bytes = frames::framed(payload.len());
         self.records.insert(order, (record, Place { segment, bytes, bare }));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::codec::{Decoder, put_i64, put_text, put_u64};
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
-use crate::store::events::{Entry, Recorded, Used};
+use crate::store::events::{JournalEntry, StoredEvent, UsedKey};
 
 const START: u8 = 1;
 const EVENT: u8 = 2;
@@ -16,53 +16,53 @@ const LOST: u8 = 7;
 const REGULAR: u8 = 8;
 
 /// Appends an entry.
-pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
+pub(super) fn encode(out: &mut Vec<u8>, entry: &JournalEntry) {
     match entry {
-        Entry::Start { first, freed_stamp } => {
+        JournalEntry::Start { first, freed_stamp } => {
             out.push(START);
             put_u64(out, *first);
             put_i64(out, freed_stamp.as_millis());
         }
-        Entry::Event { record, key } => {
+        JournalEntry::Event { record, key } => {
             out.push(EVENT);
             put_event(out, record);
             put_text(out, key.as_ref().map_or("", IdempotencyKey::as_str));
         }
-        Entry::Key { key, used } => {
+        JournalEntry::Key { key, used } => {
             out.push(KEY);
             put_text(out, key.as_str());
             put_u64(out, used.id.0);
             out.extend(used.fingerprint.to_le_bytes());
             put_i64(out, used.at.as_millis());
         }
-        Entry::Cursor { scraper, next, heads } => {
+        JournalEntry::Cursor { scraper, next, heads } => {
             out.push(CURSOR);
             put_text(out, scraper.as_str());
             put_u64(out, *next);
             put_u64(out, heads.len() as u64);
             heads.iter().for_each(|&head| put_u64(out, head));
         }
-        Entry::Forgotten { scraper } => {
+        JournalEntry::Forgotten { scraper } => {
             out.push(FORGOTTEN);
             put_text(out, scraper.as_str());
         }
-        Entry::Lost { scraper, events } => {
+        JournalEntry::Lost { scraper, events } => {
             out.push(LOST);
             put_text(out, scraper.as_str());
             put_u64(out, *events);
         }
-        Entry::Regular { scraper } => {
+        JournalEntry::Regular { scraper } => {
             out.push(REGULAR);
             put_text(out, scraper.as_str());
         }
-        Entry::Unclaimed { from } => {
+        JournalEntry::Unclaimed { from } => {
             out.push(UNCLAIMED);
             put_u64(out, *from);
         }
     }
 }
 
-fn put_event(out: &mut Vec<u8>, record: &Recorded) {
+fn put_event(out: &mut Vec<u8>, record: &StoredEvent) {
     put_u64(out, record.id.0);
     put_i64(out, record.at.as_millis());
     put_i64(out, record.stamp.as_millis());
@@ -71,7 +71,7 @@ fn put_event(out: &mut Vec<u8>, record: &Recorded) {
 }
 
 /// Reads all entries of a payload; `None` if it is not what [`encode`] makes.
-pub(super) fn decode(payload: &[u8]) -> Option<Vec<Entry>> {
+pub(super) fn decode(payload: &[u8]) -> Option<Vec<JournalEntry>> {
     let mut decoder = Decoder::new(payload);
     let mut entries = Vec::new();
     while !decoder.rest().is_empty() {
@@ -80,49 +80,49 @@ pub(super) fn decode(payload: &[u8]) -> Option<Vec<Entry>> {
     Some(entries)
 }
 
-fn entry(decoder: &mut Decoder<'_>) -> Option<Entry> {
+fn entry(decoder: &mut Decoder<'_>) -> Option<JournalEntry> {
     Some(match decoder.byte()? {
-        START => Entry::Start {
+        START => JournalEntry::Start {
             first: decoder.u64()?,
             freed_stamp: time(decoder)?,
         },
-        EVENT => Entry::Event {
+        EVENT => JournalEntry::Event {
             record: Arc::new(event(decoder)?),
             key: match decoder.text()? {
                 "" => None,
                 key => Some(IdempotencyKey::new(key).ok()?),
             },
         },
-        KEY => Entry::Key {
+        KEY => JournalEntry::Key {
             key: IdempotencyKey::new(decoder.text()?).ok()?,
-            used: Used {
+            used: UsedKey {
                 id: EventId(decoder.u64()?),
                 fingerprint: decoder.fixed_u64()?,
                 at: time(decoder)?,
             },
         },
-        CURSOR => Entry::Cursor {
+        CURSOR => JournalEntry::Cursor {
             scraper: scraper(decoder)?,
             next: decoder.u64()?,
             heads: decoder.list(Decoder::u64)?,
         },
-        FORGOTTEN => Entry::Forgotten {
+        FORGOTTEN => JournalEntry::Forgotten {
             scraper: scraper(decoder)?,
         },
-        LOST => Entry::Lost {
+        LOST => JournalEntry::Lost {
             scraper: scraper(decoder)?,
             events: decoder.u64()?,
         },
-        REGULAR => Entry::Regular {
+        REGULAR => JournalEntry::Regular {
             scraper: scraper(decoder)?,
         },
-        UNCLAIMED => Entry::Unclaimed { from: decoder.u64()? },
+        UNCLAIMED => JournalEntry::Unclaimed { from: decoder.u64()? },
         _ => return None,
     })
 }
 
-fn event(decoder: &mut Decoder<'_>) -> Option<Recorded> {
-    Some(Recorded {
+fn event(decoder: &mut Decoder<'_>) -> Option<StoredEvent> {
+    Some(StoredEvent {
         id: EventId(decoder.u64()?),
         at: time(decoder)?,
         stamp: time(decoder)?,
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    fn entries() -> impl Strategy<Value = Entry> {
+    fn entries() -> impl Strategy<Value = JournalEntry> {
         let name = "[a-z0-9 ö:/]{1,30}";
         let time = || any::<i64>().prop_map(Timestamp::from_millis);
         let labels = proptest::collection::btree_map("[a-z]{1,5}", ".{1,9}", 0..4);
@@ -157,39 +157,39 @@ mod tests {
                 let labels = LabelSet::new(labels.into_iter().collect()).unwrap();
                 let (id, event) = (EventId(id), Event { labels, value });
                 let key = key.map(|key| IdempotencyKey::new(&key).unwrap());
-                Entry::Event {
-                    record: Arc::new(Recorded { id, event, at, stamp }),
+                JournalEntry::Event {
+                    record: Arc::new(StoredEvent { id, event, at, stamp }),
                     key,
                 }
             },
         );
         prop_oneof![
-            (any::<u64>(), time()).prop_map(|(first, freed_stamp)| Entry::Start { first, freed_stamp }),
+            (any::<u64>(), time()).prop_map(|(first, freed_stamp)| JournalEntry::Start { first, freed_stamp }),
             event,
-            (name, any::<u64>(), any::<u64>(), time()).prop_map(|(key, id, fingerprint, at)| Entry::Key {
+            (name, any::<u64>(), any::<u64>(), time()).prop_map(|(key, id, fingerprint, at)| JournalEntry::Key {
                 key: IdempotencyKey::new(&key).unwrap(),
-                used: Used {
+                used: UsedKey {
                     id: EventId(id),
                     fingerprint,
                     at
                 },
             }),
-            (name, any::<u64>(), proptest::collection::vec(any::<u64>(), 0..5)).prop_map(|(name, next, heads)| Entry::Cursor {
+            (name, any::<u64>(), proptest::collection::vec(any::<u64>(), 0..5)).prop_map(|(name, next, heads)| JournalEntry::Cursor {
                 scraper: ScraperId::new(&name).unwrap(),
                 next,
                 heads,
             }),
-            name.prop_map(|name| Entry::Forgotten {
+            name.prop_map(|name| JournalEntry::Forgotten {
                 scraper: ScraperId::new(&name).unwrap()
             }),
-            name.prop_map(|name| Entry::Regular {
+            name.prop_map(|name| JournalEntry::Regular {
                 scraper: ScraperId::new(&name).unwrap()
             }),
-            (name, any::<u64>()).prop_map(|(name, events)| Entry::Lost {
+            (name, any::<u64>()).prop_map(|(name, events)| JournalEntry::Lost {
                 scraper: ScraperId::new(&name).unwrap(),
                 events
             }),
-            any::<u64>().prop_map(|from| Entry::Unclaimed { from }),
+            any::<u64>().prop_map(|from| JournalEntry::Unclaimed { from }),
         ]
     }
 

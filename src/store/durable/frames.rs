@@ -18,7 +18,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::ops::Range;
 
-use super::folder::{Folder, LogFile};
+use super::directory::{Directory, LogFile};
 
 const MAGIC: [u8; 8] = *b"EXPPROXY";
 /// The version of the header, the frames and what is in them, as written.
@@ -37,7 +37,7 @@ pub(super) struct Kind(pub(super) [u8; 4]);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// It does not start as our files do.
-    #[error("it was not written by exporter-proxy; move it away or choose another folder")]
+    #[error("it was not written by exporter-proxy; move it away or choose another directory")]
     Foreign,
     /// It is of another version.
     #[error("it has version {0}, and this program reads versions {OLD_VERSION} and {VERSION}")]
@@ -340,11 +340,11 @@ pub(super) struct FrameLog {
 impl FrameLog {
     /// Starts a file under a name, at once with these payloads, all of it on the disk. Until it is whole it has the name `temp`.
     ///
-    /// What fails leaves what had the name untouched. Whether the new name survives a loss of power is up to [`Folder::sync`].
-    pub(super) fn create(folder: &dyn Folder, kind: Kind, temp: &str, name: &str, payloads: &[Vec<u8>]) -> io::Result<Self> {
+    /// What fails leaves what had the name untouched. Whether the new name survives a loss of power is up to [`Directory::sync`].
+    pub(super) fn create(directory: &dyn Directory, kind: Kind, temp: &str, name: &str, payloads: &[Vec<u8>]) -> io::Result<Self> {
         let salt = std::hash::RandomState::new().build_hasher().finish();
         let mut log = Self {
-            file: folder.create(temp)?,
+            file: directory.create(temp)?,
             form: Form { version: VERSION, salt },
             written: 0,
             durable: 0,
@@ -355,22 +355,22 @@ impl FrameLog {
             log.put(&[&header(kind, VERSION, salt)])?;
             payloads.iter().try_for_each(|payload| log.append(0, &[payload]))?;
             log.sync()?;
-            folder.rename(temp, name)
+            directory.rename(temp, name)
         };
         match finish(&mut log) {
             Ok(()) => Ok(log),
             Err(error) => {
                 // It takes space that somebody lacks; if it cannot be removed, the next attempt replaces it.
-                let _ = folder.remove(temp);
+                let _ = directory.remove(temp);
                 Err(error)
             }
         }
     }
 
     /// Goes on with a file that was read and is [resumable](Contents::is_resumable), less what is torn at its end.
-    pub(super) fn resume(folder: &dyn Folder, name: &str, contents: &Contents) -> io::Result<Self> {
+    pub(super) fn resume(directory: &dyn Directory, name: &str, contents: &Contents) -> io::Result<Self> {
         let mut log = Self {
-            file: folder.open(name)?,
+            file: directory.open(name)?,
             form: Form {
                 version: VERSION,
                 salt: contents.salt,

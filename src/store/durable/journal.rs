@@ -10,12 +10,12 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use super::directory::Directory;
 use super::entry_codec::{decode, encode};
-use super::folder::Folder;
 use super::frames::{self, Contents, FrameLog, Kind, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
-use crate::store::events::{Accepted, Entry, EventOptions, Events, Offer, Verdict};
+use crate::store::events::{Accepted, Admission, EventOptions, Events, JournalEntry, Submission};
 
 const NAME: &str = "events.log";
 const TEMP: &str = "events.tmp";
@@ -31,7 +31,7 @@ pub(super) const REWRITE_SLACK: u64 = 4 << 20;
 /// A disk that takes this many bytes takes events again. The largest event has an eighth of it.
 const PROBE_BYTES: usize = 64 << 10;
 
-/// Why an offer that could have been written was not accepted.
+/// Why a submission that could have been written was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotAccepted {
     /// The idempotency key was used for another event.
@@ -42,7 +42,7 @@ pub(super) enum NotAccepted {
 
 /// The log file, and what the state needs of it.
 pub(super) struct Journal {
-    folder: Arc<dyn Folder>,
+    directory: Arc<dyn Directory>,
     log: FrameLog,
     slack: u64,
     rewrite_at: u64,
@@ -53,20 +53,20 @@ pub(super) struct Journal {
 impl Journal {
     /// Reads the file and makes the state that it tells of; starts one where there is none.
     pub(super) fn open(
-        folder: Arc<dyn Folder>,
+        directory: Arc<dyn Directory>,
         options: EventOptions,
         now: Timestamp,
         slack: u64,
     ) -> Result<(Self, Mutex<Events>), OpenError> {
-        super::check_leftover(&*folder, TEMP)?;
-        let name = folder.show(NAME);
+        super::check_leftover(&*directory, TEMP)?;
+        let name = directory.show(NAME);
         let fail = |doing| {
             let path = name.clone();
             move |why| OpenError::Io { path, doing, why }
         };
         let mut events = Events::restoring(options, now);
         let mut old = None;
-        if let Some(bytes) = folder.read(NAME).map_err(fail("read"))? {
+        if let Some(bytes) = directory.read(NAME).map_err(fail("read"))? {
             let unreadable = |why| OpenError::Unreadable { path: name.clone(), why };
             let contents = frames::read(&bytes, KIND).and_then(Contents::without_holes).map_err(unreadable)?;
             replay(&mut events, &bytes, &contents).map_err(unreadable)?;
@@ -78,15 +78,15 @@ impl Journal {
         // A new file, or one of an earlier version written in the form of this one.
         let (log, renamed) = match old {
             None => {
-                let log = FrameLog::create(&*folder, KIND, TEMP, NAME, &payloads(&events.entries()));
+                let log = FrameLog::create(&*directory, KIND, TEMP, NAME, &payloads(&events.entries()));
                 (log.map_err(fail("write"))?, true)
             }
-            Some(contents) => (FrameLog::resume(&*folder, NAME, &contents).map_err(fail("write"))?, false),
+            Some(contents) => (FrameLog::resume(&*directory, NAME, &contents).map_err(fail("write"))?, false),
         };
         events.restored();
         let rewrite_at = log.len().saturating_mul(2).saturating_add(slack);
         let mut journal = Self {
-            folder,
+            directory,
             log,
             slack,
             rewrite_at,
@@ -96,41 +96,41 @@ impl Journal {
         Ok((journal, Mutex::new(events)))
     }
 
-    /// Makes offers durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
-    /// error none of the offers was taken.
-    pub(super) fn commit(&mut self, state: &Mutex<Events>, offers: &[Offer]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
-        self.mend(state)?;
-        let (changes, verdicts) = {
+    /// Makes submissions durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
+    /// error none of the submissions was taken.
+    pub(super) fn commit(&mut self, state: &Mutex<Events>, submissions: &[Submission]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
+        self.repair(state)?;
+        let (changes, admissions) = {
             let mut events = lock(state);
-            (events.take_changes(), events.judge(offers))
+            (events.take_changes(), events.admit(submissions))
         };
-        if let Err(error) = self.write(&changes, offers, &verdicts) {
-            lock(state).tell_again();
+        if let Err(error) = self.write(&changes, submissions, &admissions) {
+            lock(state).repeat_all_changes();
             return Err(error);
         }
         let mut events = lock(state);
-        let mut accept = |(verdict, offer): (Verdict, &Offer)| match verdict {
-            Verdict::New { record, oldest } => {
+        let mut accept = |(admission, submission): (Admission, &Submission)| match admission {
+            Admission::New { record, oldest } => {
                 let id = record.id;
-                events.accept(record, oldest, offer.key.clone(), offer.poster.clone());
+                events.accept(record, oldest, submission.key.clone(), submission.poster.clone());
                 Ok(events.accepted(id, false))
             }
-            Verdict::Repeat(id) => Ok(events.accepted(id, true)),
-            Verdict::Conflict => Err(NotAccepted::KeyReused),
-            Verdict::Crowded => Err(NotAccepted::Crowded),
+            Admission::Repeat(id) => Ok(events.accepted(id, true)),
+            Admission::Conflict => Err(NotAccepted::KeyReused),
+            Admission::Crowded => Err(NotAccepted::Crowded),
         };
-        Ok(verdicts.into_iter().zip(offers).map(&mut accept).collect())
+        Ok(admissions.into_iter().zip(submissions).map(&mut accept).collect())
     }
 
-    fn write(&mut self, changes: &[Entry], offers: &[Offer], verdicts: &[Verdict]) -> io::Result<()> {
+    fn write(&mut self, changes: &[JournalEntry], submissions: &[Submission], admissions: &[Admission]) -> io::Result<()> {
         let mut payload = Vec::new();
         changes.iter().for_each(|entry| encode(&mut payload, entry));
         let mut any = false;
-        for (verdict, offer) in verdicts.iter().zip(offers) {
-            if let Verdict::New { record, .. } = verdict {
+        for (admission, submission) in admissions.iter().zip(submissions) {
+            if let Admission::New { record, .. } = admission {
                 any = true;
-                let (record, key) = (Arc::clone(record), offer.key.clone());
-                encode(&mut payload, &Entry::Event { record, key });
+                let (record, key) = (Arc::clone(record), submission.key.clone());
+                encode(&mut payload, &JournalEntry::Event { record, key });
             }
         }
         if payload.is_empty() {
@@ -141,10 +141,10 @@ impl Journal {
     }
 
     /// Undoes what an earlier failure has left, so that the next write is a plain one.
-    fn mend(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+    fn repair(&mut self, state: &Mutex<Events>) -> io::Result<()> {
         if self.log.is_broken() {
             // What is cut off may hold words on scrapers that were thought written.
-            lock(state).tell_again();
+            lock(state).repeat_all_changes();
             self.log.repair()?;
         }
         self.sync_name()
@@ -152,20 +152,20 @@ impl Journal {
 
     fn sync_name(&mut self) -> io::Result<()> {
         if self.renamed {
-            self.folder.sync()?;
+            self.directory.sync()?;
             self.renamed = false;
         }
         Ok(())
     }
 
     /// Returns true if all that was written survives a loss of power and has a seal.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_synced_and_sealed(&self) -> bool {
         !self.log.is_unsynced() && self.log.is_sealed()
     }
 
     /// Makes what was written survive a loss of power, and seals it. Returns whether there was anything to sync.
-    pub(super) fn settle(&mut self, state: &Mutex<Events>) -> io::Result<bool> {
-        self.mend(state)?;
+    pub(super) fn sync_and_seal(&mut self, state: &Mutex<Events>) -> io::Result<bool> {
+        self.repair(state)?;
         let unsynced = self.log.is_unsynced();
         if unsynced {
             self.log.sync()?;
@@ -174,15 +174,15 @@ impl Journal {
         Ok(unsynced)
     }
 
-    /// As [`Journal::settle`], for the last time: the seal goes to the disk as well.
+    /// As [`Journal::sync_and_seal`], for the last time: the seal goes to the disk as well.
     pub(super) fn finish(&mut self, state: &Mutex<Events>) -> io::Result<()> {
-        self.settle(state)?;
+        self.sync_and_seal(state)?;
         self.log.sync()
     }
 
     /// Finds out whether the disk takes events again.
     pub(super) fn probe(&mut self, state: &Mutex<Events>) -> io::Result<()> {
-        self.mend(state)?;
+        self.repair(state)?;
         self.commit(state, &[])?;
         self.log.sync()?;
         self.log.probe(PROBE_BYTES)
@@ -200,14 +200,14 @@ impl Journal {
             drop(events.take_changes());
             events.entries()
         };
-        match FrameLog::create(&*self.folder, KIND, TEMP, NAME, &payloads(&entries)) {
+        match FrameLog::create(&*self.directory, KIND, TEMP, NAME, &payloads(&entries)) {
             Ok(log) => {
                 self.rewrite_at = log.len().saturating_mul(2).saturating_add(self.slack);
                 (self.log, self.renamed) = (log, true);
                 self.sync_name()
             }
             Err(error) => {
-                lock(state).tell_again();
+                lock(state).repeat_all_changes();
                 Err(error)
             }
         }
@@ -215,11 +215,11 @@ impl Journal {
 
     /// What messages call the file.
     pub(super) fn show(&self) -> String {
-        self.folder.show(NAME)
+        self.directory.show(NAME)
     }
 }
 
-fn payloads(entries: &[Entry]) -> Vec<Vec<u8>> {
+fn payloads(entries: &[JournalEntry]) -> Vec<Vec<u8>> {
     let mut payloads = vec![Vec::new()];
     for entry in entries {
         if payloads.last().is_some_and(|payload| payload.len() >= FRAME_TARGET) {

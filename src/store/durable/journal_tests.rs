@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
+use super::fake_disk::{FakeDisk, Faults};
 use super::journal::Journal;
-use super::pretend::{Faults, Pretend};
 use super::{OpenError, Unreadable, lock};
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
-use crate::store::events::{EventOptions, Events, Offer};
+use crate::store::events::{EventOptions, Events, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
 const NAME: &str = "events.log";
@@ -34,9 +34,9 @@ fn now() -> Timestamp {
 }
 
 /// An event that can be told from all others by its value.
-fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
+fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
     let labels = LabelSet::new(vec![("series".into(), format!("{series}"))]).unwrap();
-    Offer {
+    Submission {
         event: Event {
             labels,
             value: f64::from(value),
@@ -48,7 +48,7 @@ fn offer(series: u8, value: u32, key: Option<&str>) -> Offer {
     }
 }
 
-fn open(disk: &Pretend, slack: u64) -> Result<(Journal, Mutex<Events>), OpenError> {
+fn open(disk: &FakeDisk, slack: u64) -> Result<(Journal, Mutex<Events>), OpenError> {
     Journal::open(Arc::new(disk.clone()), options(), now(), slack)
 }
 
@@ -57,10 +57,10 @@ fn drain(state: &Mutex<Events>, name: &str) -> Vec<f64> {
     let mut got = Vec::new();
     loop {
         let mut events = lock(state);
-        let lent = events.scrape(&who(name), &home(), now());
-        let Some(lease) = lent.lease else { return got };
+        let leased = events.scrape(&who(name), &home(), now());
+        let Some(lease) = leased.lease else { return got };
         events.settle(lease, true);
-        got.extend(lent.events.iter().map(|record| record.event.value));
+        got.extend(leased.events.iter().map(|record| record.event.value));
     }
 }
 
@@ -97,25 +97,25 @@ impl Known {
         let delivered = self.delivered.clone();
         match step {
             Step::Emit(series) => {
-                let offers: Vec<_> = (self.offered..)
+                let submissions: Vec<_> = (self.offered..)
                     .zip(series)
-                    .map(|(value, &series)| offer(series, value, None))
+                    .map(|(value, &series)| submission(series, value, None))
                     .collect();
                 let values = self.offered..;
-                self.offered += u32::try_from(offers.len()).unwrap();
-                if journal.commit(state, &offers).is_ok() {
-                    self.accepted.extend(values.zip(&offers).map(|(value, _)| value));
+                self.offered += u32::try_from(submissions.len()).unwrap();
+                if journal.commit(state, &submissions).is_ok() {
+                    self.accepted.extend(values.zip(&submissions).map(|(value, _)| value));
                     (self.written, self.synced) = (delivered.clone(), delivered);
                 }
             }
             Step::Scrape(name, arrives) => {
                 let mut events = lock(state);
-                let lent = events.scrape(&who(SCRAPERS[*name]), &home(), now());
-                let Some(lease) = lent.lease else { return };
+                let leased = events.scrape(&who(SCRAPERS[*name]), &home(), now());
+                let Some(lease) = leased.lease else { return };
                 events.settle(lease, *arrives);
                 if *arrives {
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "values are small counts")]
-                    let values = lent.events.iter().map(|record| record.event.value as u32);
+                    let values = leased.events.iter().map(|record| record.event.value as u32);
                     self.delivered.entry(*name).or_default().extend(values);
                 }
             }
@@ -125,7 +125,7 @@ impl Known {
                 }
             }
             Step::Sync => {
-                if journal.commit(state, &[]).and_then(|_| journal.settle(state)).is_ok() {
+                if journal.commit(state, &[]).and_then(|_| journal.sync_and_seal(state)).is_ok() {
                     (self.written, self.synced) = (delivered.clone(), delivered);
                 }
             }
@@ -135,7 +135,7 @@ impl Known {
     }
 
     /// Checks what the next process finds against what may be relied on.
-    fn check(&self, disk: &Pretend, recorded: &BTreeMap<usize, BTreeSet<u32>>) {
+    fn check(&self, disk: &FakeDisk, recorded: &BTreeMap<usize, BTreeSet<u32>>) {
         let (_journal, state) = open(disk, 64).unwrap();
         for (at, name) in SCRAPERS.iter().enumerate() {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "values are small counts")]
@@ -154,7 +154,7 @@ impl Known {
 }
 
 /// Runs the steps on a disk that dies, and returns what may be relied on; `None` if it died before it was ready.
-fn live_and_die(disk: &Pretend, steps: &[Step]) -> Option<Known> {
+fn live_and_die(disk: &FakeDisk, steps: &[Step]) -> Option<Known> {
     let (mut journal, state) = open(disk, 64).ok()?;
     let mut known = Known::default();
     for step in steps {
@@ -186,7 +186,7 @@ fn a_crash_at_any_byte_loses_nothing_that_was_accepted() {
     let steps = fixed_steps();
     let mut ended = false;
     for life in 1..10_000 {
-        let disk = Pretend::default().dies_after(life);
+        let disk = FakeDisk::default().dies_after(life);
         let known = live_and_die(&disk, &steps).unwrap_or_default();
         known.check(&disk.after_kill(), &known.written);
         for luck in 0..4 {
@@ -204,7 +204,7 @@ fn a_crash_at_any_byte_loses_nothing_that_was_accepted() {
 proptest! {
     #[test]
     fn crashes_of_all_kinds_lose_nothing(steps in proptest::collection::vec(step(), 1..60), life in 1u64..6_000, luck: u64) {
-        let disk = Pretend::default().dies_after(life);
+        let disk = FakeDisk::default().dies_after(life);
         let known = live_and_die(&disk, &steps).unwrap_or_default();
         known.check(&disk.after_kill(), &known.written);
         known.check(&disk.after_power_loss(luck), &known.synced);
@@ -214,7 +214,7 @@ proptest! {
     fn a_disk_that_fails_now_and_then_loses_nothing(
         steps in proptest::collection::vec((step(), 0usize..400, any::<[bool; 4]>(), 0u8..4), 1..60), luck: u64,
     ) {
-        let disk = Pretend::default();
+        let disk = FakeDisk::default();
         let (mut journal, state) = open(&disk, 64).unwrap();
         let mut known = Known::default();
         for (step, room, [sync, truncate, rename, sync_names], trouble) in steps {
@@ -228,7 +228,7 @@ proptest! {
         disk.set_capacity(None);
         disk.set_faults(Faults::default());
         journal.probe(&state).unwrap();
-        journal.commit(&state, &[offer(0, known.offered, None)]).unwrap();
+        journal.commit(&state, &[submission(0, known.offered, None)]).unwrap();
         known.accepted.insert(known.offered);
         known.offered += 1;
         known.check(&disk.after_kill(), &known.delivered);
@@ -238,16 +238,16 @@ proptest! {
 
 #[test]
 fn a_full_disk_accepts_nothing_and_recovers() {
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     let (mut journal, state) = open(&disk, 1 << 20).unwrap();
-    journal.commit(&state, &[offer(0, 0, None)]).unwrap();
+    journal.commit(&state, &[submission(0, 0, None)]).unwrap();
     disk.set_capacity(Some(disk.used() + 10));
-    assert!(journal.commit(&state, &[offer(1, 1, None)]).is_err());
+    assert!(journal.commit(&state, &[submission(1, 1, None)]).is_err());
     assert!(journal.probe(&state).is_err());
     assert_eq!(lock(&state).accepted_so_far(), 1);
     disk.set_capacity(None);
     journal.probe(&state).unwrap();
-    journal.commit(&state, &[offer(2, 2, None)]).unwrap();
+    journal.commit(&state, &[submission(2, 2, None)]).unwrap();
     assert_eq!(drain(&state, "a"), [0.0, 2.0]);
     let (_, again) = open(&disk.after_kill(), 0).unwrap();
     assert_eq!(drain(&again, "b"), [0.0, 2.0]);
@@ -255,12 +255,14 @@ fn a_full_disk_accepts_nothing_and_recovers() {
 
 #[test]
 fn keys_survive() {
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     let (mut journal, state) = open(&disk, 0).unwrap();
-    let first = journal.commit(&state, &[offer(0, 7, Some("k"))]).unwrap().remove(0).unwrap();
+    let first = journal.commit(&state, &[submission(0, 7, Some("k"))]).unwrap().remove(0).unwrap();
     for slack in [1 << 20, 0] {
         let (mut journal, state) = open(&disk.after_kill(), slack).unwrap();
-        let again = journal.commit(&state, &[offer(0, 7, Some("k")), offer(0, 8, Some("k"))]).unwrap();
+        let again = journal
+            .commit(&state, &[submission(0, 7, Some("k")), submission(0, 8, Some("k"))])
+            .unwrap();
         let repeated = again[0].unwrap();
         assert_eq!((repeated.id, repeated.repeated, again[1].is_err()), (first.id, true, true));
         journal.rewrite_if_large(&state).unwrap();
@@ -269,17 +271,17 @@ fn keys_survive() {
 
 #[test]
 fn foreign_and_damaged_files_are_refused_and_left_alone() {
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     let (mut journal, state) = open(&disk, 1 << 20).unwrap();
     for value in 0..5 {
-        journal.commit(&state, &[offer(0, value, None)]).unwrap();
+        journal.commit(&state, &[submission(0, value, None)]).unwrap();
     }
     let unsealed = read(&disk);
-    journal.settle(&state).unwrap();
+    journal.sync_and_seal(&state).unwrap();
     drop(journal);
     let whole = read(&disk);
     let refusal = |data: &[u8]| {
-        let disk = Pretend::default();
+        let disk = FakeDisk::default();
         disk.put(NAME, data);
         let result = open(&disk, 0).map(|_| ());
         assert!(result.is_ok() || read(&disk) == data, "a refused file was changed");
@@ -314,7 +316,7 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
     assert_eq!(refusal(&damaged), None);
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     disk.put("events.tmp", b"my diary");
     assert!(matches!(
         open(&disk, 0),
@@ -328,20 +330,20 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
 #[test]
 fn a_journal_of_version_1_goes_on_in_version_2() {
     let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/events.log");
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     disk.put(NAME, old);
     let start = Timestamp::from_millis(1_795_907_110_000);
-    let open = |disk: &Pretend| Journal::open(Arc::new(disk.clone()), EventOptions::default(), start, 64).unwrap();
+    let open = |disk: &FakeDisk| Journal::open(Arc::new(disk.clone()), EventOptions::default(), start, 64).unwrap();
     let (mut journal, state) = open(&disk);
     assert_eq!(lock(&state).accepted_so_far(), 5);
     assert_eq!(drain(&state, "127.0.0.1 prom"), [5.0], "the first four were delivered");
-    journal.commit(&state, &[offer(0, 6, None)]).unwrap();
+    journal.commit(&state, &[submission(0, 6, None)]).unwrap();
     assert_eq!(&read(&disk)[12..16], 2u32.to_le_bytes());
     let (_, again) = open(&disk.after_kill());
     assert_eq!(drain(&again, "127.0.0.1 prom"), [6.0]);
     assert_eq!(lock(&again).accepted_so_far(), 6);
     // Damage is refused in version 1 too, and what was cut short is left out.
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     disk.put(NAME, &old[..old.len() - 1]);
     assert_eq!(lock(&open(&disk).1).accepted_so_far(), 4);
     let mut damaged = old.to_vec();
@@ -352,17 +354,17 @@ fn a_journal_of_version_1_goes_on_in_version_2() {
     assert_eq!(read(&disk), damaged);
 }
 
-fn read(disk: &Pretend) -> Vec<u8> {
-    super::folder::Folder::read(disk, NAME).unwrap().unwrap()
+fn read(disk: &FakeDisk) -> Vec<u8> {
+    super::directory::Directory::read(disk, NAME).unwrap().unwrap()
 }
 
 #[test]
 fn the_file_is_rewritten_when_it_has_grown() {
-    let disk = Pretend::default();
+    let disk = FakeDisk::default();
     let (mut journal, state) = open(&disk, 2_000).unwrap();
     let mut longest = 0;
     for value in 0..2_000 {
-        journal.commit(&state, &[offer(0, value, None)]).unwrap();
+        journal.commit(&state, &[submission(0, value, None)]).unwrap();
         for name in SCRAPERS {
             assert_eq!(drain(&state, name), [f64::from(value)]);
         }

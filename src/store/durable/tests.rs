@@ -17,10 +17,10 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + millis)
 }
 
-fn open(path: &Path) -> (Inlet, View, Running) {
+fn open(path: &Path) -> (Inlet, View, PersistenceHandle) {
     let mode = Mode::Merge(Rules::new(None, Duplicates::Label, &[]));
-    let (inlet, view, keeper) = open_in(path, Limits::default(), mode, EventOptions::default(), at(0)).unwrap();
-    let running = keeper.start(|log, why| panic!("{log}: {why:?}")).unwrap();
+    let (inlet, view, persistence) = open_in(path, Limits::default(), mode, EventOptions::default(), at(0)).unwrap();
+    let running = persistence.start(|log, why| panic!("{log}: {why:?}")).unwrap();
     (inlet, view, running)
 }
 
@@ -34,7 +34,7 @@ async fn events_survive_a_restart_and_are_delivered_once() {
     let emitted: Vec<_> = futures_util::future::join_all((0..100).map(|n| inlet.emit(event(n), None, &home, at(0)))).await;
     assert!(emitted.iter().all(Result::is_ok));
     let first: Accepted = inlet.emit(event(100), key.clone(), &home, at(0)).await.unwrap();
-    view.scrape(&prom, &home, at(1)).confirm();
+    view.scrape(&prom, &home, at(1)).ack();
     let cut_off = view.scrape(&other, &home, at(1));
     assert_eq!(cut_off.events.len(), 101);
     drop((cut_off, inlet, view));

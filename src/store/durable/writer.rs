@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Health;
 use super::journal::{Journal, NotAccepted};
-use crate::store::events::{Accepted, Events, Offer};
+use crate::store::events::{Accepted, Events, Submission};
 use crate::store::inlet::EmitError;
 
 /// The most events that wait for the disk; further producers wait for a place. A disk that takes a tenth of a second for
@@ -19,14 +19,14 @@ const WAITING: usize = 1_024;
 /// The time within which what was written survives a loss of power, if no event brings that about sooner, and is sealed.
 const SYNC_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often a disk that has failed is tried again when nobody offers anything.
+/// How often a disk that has failed is tried again when no event is submitted.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the thread sleeps when nothing is to be done: any time, it is woken.
 const ASLEEP: Duration = Duration::from_secs(3_600);
 
 enum Message {
-    Offer(Request),
+    Submission(Request),
     /// Something about scrapers has changed.
     Changed,
     Stop,
@@ -34,7 +34,7 @@ enum Message {
 
 /// Events that are made durable together or not at all.
 struct Request {
-    offers: Vec<Offer>,
+    submissions: Vec<Submission>,
     answer: oneshot::Sender<Result<Outcomes, EmitError>>,
     /// The places in the queue, free again when the answer has been given.
     _places: OwnedSemaphorePermit,
@@ -45,39 +45,39 @@ type Outcomes = Vec<Result<Accepted, EmitError>>;
 
 /// The way to the writing thread.
 #[derive(Debug)]
-pub(in crate::store) struct Door {
+pub(in crate::store) struct JournalHandle {
     /// Bounded by `places` and `told`.
     messages: Sender<Message>,
     places: Arc<Semaphore>,
     /// Whether a [`Message::Changed`] is on its way.
-    told: Arc<AtomicBool>,
+    change_queued: Arc<AtomicBool>,
 }
 
-impl Door {
+impl JournalHandle {
     /// Has an event made durable and accepted.
-    pub(in crate::store) async fn offer(&self, offer: Offer) -> Result<Accepted, EmitError> {
-        let outcome = self.offer_all(vec![offer]).await?.pop();
+    pub(in crate::store) async fn submit(&self, submission: Submission) -> Result<Accepted, EmitError> {
+        let outcome = self.submit_all(vec![submission]).await?.pop();
         outcome.unwrap_or_else(|| Err(stopping()))
     }
 
     /// Has events made durable and accepted: all of them, or after an error none.
-    pub(in crate::store) async fn offer_all(&self, offers: Vec<Offer>) -> Result<Outcomes, EmitError> {
+    pub(in crate::store) async fn submit_all(&self, submissions: Vec<Submission>) -> Result<Outcomes, EmitError> {
         // More than there are places wait for all of them, as there will never be more.
-        let wanted = u32::try_from(offers.len().min(WAITING)).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(submissions.len().min(WAITING)).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|_| stopping())?;
         let (answer, outcome) = oneshot::channel();
         let request = Request {
-            offers,
+            submissions,
             answer,
             _places: places,
         };
-        self.messages.send(Message::Offer(request)).map_err(|_| stopping())?;
+        self.messages.send(Message::Submission(request)).map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?
     }
 
     /// Has what has changed about scrapers written.
     pub(in crate::store) fn changed(&self) {
-        if !self.told.swap(true, Ordering::AcqRel) {
+        if !self.change_queued.swap(true, Ordering::AcqRel) {
             // A thread that has ended has written all it was going to.
             let _ = self.messages.send(Message::Changed);
         }
@@ -94,47 +94,47 @@ fn stopping() -> EmitError {
 }
 
 /// The thread's work.
-pub(in crate::store) struct Writer {
+pub(in crate::store) struct JournalWriter {
     journal: Journal,
     state: Arc<Mutex<Events>>,
     messages: Receiver<Message>,
-    told: Arc<AtomicBool>,
+    change_queued: Arc<AtomicBool>,
     /// Since when something has been written but not synced and sealed.
-    unsettled: Option<Instant>,
+    unsynced_since: Option<Instant>,
     stopping: bool,
 }
 
-impl Writer {
-    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>) -> (Self, Door) {
+impl JournalWriter {
+    pub(super) fn new(journal: Journal, state: Arc<Mutex<Events>>) -> (Self, JournalHandle) {
         let (sender, messages) = mpsc::channel();
-        let told = Arc::new(AtomicBool::new(false));
-        let door = Door {
+        let change_queued = Arc::new(AtomicBool::new(false));
+        let handle = JournalHandle {
             messages: sender,
             places: Arc::new(Semaphore::new(WAITING)),
-            told: Arc::clone(&told),
+            change_queued: Arc::clone(&change_queued),
         };
         let writer = Self {
             journal,
             state,
             messages,
-            told,
-            unsettled: Some(Instant::now()),
+            change_queued,
+            unsynced_since: Some(Instant::now()),
             stopping: false,
         };
-        (writer, door)
+        (writer, handle)
     }
 
     /// Works until it is told to stop, or until nobody is left who could want anything.
     pub(super) fn run(mut self, mut health: Health) {
-        while let Some(requests) = self.wait(health.is_ill()) {
-            self.told.store(false, Ordering::Release);
-            if requests.is_empty() && health.is_ill() {
+        while let Some(requests) = self.wait(health.is_failed()) {
+            self.change_queued.store(false, Ordering::Release);
+            if requests.is_empty() && health.is_failed() {
                 let outcome = self.journal.probe(&self.state);
                 self.note(outcome, &mut health);
             } else {
                 self.serve(requests, &mut health);
             }
-            self.settle_in_time(&mut health);
+            self.sync_in_time(&mut health);
             if self.stopping {
                 // Whoever comes from now on is told by the closed channel.
                 return;
@@ -143,16 +143,16 @@ impl Writer {
     }
 
     /// All that waits, or nothing where it is time to sync or to retry; `None` at the end.
-    fn wait(&mut self, ill: bool) -> Option<Vec<Request>> {
+    fn wait(&mut self, failed: bool) -> Option<Vec<Request>> {
         let mut requests = Vec::new();
-        let mut next = match self.messages.recv_timeout(self.patience(ill)) {
+        let mut next = match self.messages.recv_timeout(self.timeout(failed)) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return None,
         };
         while let Some(message) = next {
             match message {
-                Message::Offer(request) => requests.push(request),
+                Message::Submission(request) => requests.push(request),
                 Message::Changed => {}
                 Message::Stop => self.stopping = true,
             }
@@ -161,19 +161,19 @@ impl Writer {
         Some(requests)
     }
 
-    fn patience(&self, ill: bool) -> Duration {
-        let sync = self.unsettled.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
-        let retry = ill.then_some(RETRY_AFTER);
+    fn timeout(&self, failed: bool) -> Duration {
+        let sync = self.unsynced_since.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
+        let retry = failed.then_some(RETRY_AFTER);
         sync.into_iter().chain(retry).min().unwrap_or(ASLEEP)
     }
 
     fn serve(&mut self, requests: Vec<Request>, health: &mut Health) {
-        let (mut offers, mut answers) = (Vec::new(), Vec::new());
+        let (mut submissions, mut answers) = (Vec::new(), Vec::new());
         for request in requests {
-            answers.push((request.offers.len(), request.answer, request._places));
-            offers.extend(request.offers);
+            answers.push((request.submissions.len(), request.answer, request._places));
+            submissions.extend(request.submissions);
         }
-        match self.journal.commit(&self.state, &offers) {
+        match self.journal.commit(&self.state, &submissions) {
             Ok(outcomes) => {
                 let wrote = outcomes.iter().any(|outcome| outcome.is_ok_and(|accepted| !accepted.repeated));
                 let mut outcomes = outcomes.into_iter().map(|outcome| {
@@ -182,9 +182,9 @@ impl Writer {
                         NotAccepted::Crowded => EmitError::Crowded,
                     })
                 });
-                for (offers, answer, _places) in answers {
+                for (submissions, answer, _places) in answers {
                     // A producer that has gone away has its events accepted all the same.
-                    let _ = answer.send(Ok(outcomes.by_ref().take(offers).collect()));
+                    let _ = answer.send(Ok(outcomes.by_ref().take(submissions).collect()));
                 }
                 match self.journal.rewrite_if_large(&self.state) {
                     // Retries alone do not prove that anything can be written.
@@ -197,25 +197,25 @@ impl Writer {
                 for (_, answer, _places) in answers {
                     let _ = answer.send(Err(EmitError::NotDurable(Arc::clone(&why))));
                 }
-                health.ill(&why);
+                health.failed(&why);
             }
         }
-        if self.journal.is_settled() {
-            self.unsettled = None;
+        if self.journal.is_synced_and_sealed() {
+            self.unsynced_since = None;
         } else {
-            self.unsettled.get_or_insert_with(Instant::now);
+            self.unsynced_since.get_or_insert_with(Instant::now);
         }
     }
 
     /// Syncs what was written and seals it, once that is due or the thread ends.
-    fn settle_in_time(&mut self, health: &mut Health) {
+    fn sync_in_time(&mut self, health: &mut Health) {
         if self.stopping {
             if let Err(error) = self.journal.finish(&self.state) {
                 self.note(Err(error), health);
             }
-        } else if self.unsettled.is_some_and(|since| since.elapsed() >= SYNC_WITHIN) {
-            self.unsettled = None;
-            match self.journal.settle(&self.state) {
+        } else if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_WITHIN) {
+            self.unsynced_since = None;
+            match self.journal.sync_and_seal(&self.state) {
                 // A seal alone does not prove that anything can be written.
                 Ok(false) => {}
                 outcome => self.note(outcome.map(drop), health),
@@ -225,8 +225,8 @@ impl Writer {
 
     fn note(&self, outcome: std::io::Result<()>, health: &mut Health) {
         match outcome {
-            Ok(()) => health.well(),
-            Err(error) => health.ill(&format!("{}: {error}", self.journal.show())),
+            Ok(()) => health.recovered(),
+            Err(error) => health.failed(&format!("{}: {error}", self.journal.show())),
         }
     }
 }

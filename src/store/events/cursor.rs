@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Recorded;
+use super::StoredEvent;
 use super::log::{Log, SeriesNumber};
 use crate::model::{EventId, LabelSet};
 
@@ -45,7 +45,7 @@ impl Room {
         }
     }
 
-    fn take(&mut self, record: &Recorded) {
+    fn take(&mut self, record: &StoredEvent) {
         let bytes = SAMPLE_BYTES + record.event.labels.as_str().len();
         (self.events, self.bytes) = (self.events.saturating_sub(1), self.bytes.saturating_sub(bytes));
     }
@@ -130,13 +130,13 @@ impl Cursor {
     }
 
     /// Whether this event is pending.
-    pub(super) fn awaits(&self, record: &Recorded) -> bool {
+    pub(super) fn awaits(&self, record: &StoredEvent) -> bool {
         let waits = |backlog: &Backlog| backlog.head <= record.id.0;
         record.id.0 >= self.next || self.backlogs.get(&record.event.labels).is_some_and(waits)
     }
 
     /// The first pending event of each series, at most so many, and the cursor once they have been delivered.
-    pub(super) fn pick_one_of_each(&self, log: &Log, most: usize) -> (Vec<Arc<Recorded>>, Self) {
+    pub(super) fn pick_one_of_each(&self, log: &Log, most: usize) -> (Vec<Arc<StoredEvent>>, Self) {
         let mut after = Self::at(self.next);
         let mut given: HashSet<SeriesNumber, foldhash::fast::RandomState> = HashSet::default();
         let mut picked = Vec::new();
@@ -179,7 +179,7 @@ impl Cursor {
     }
 
     /// All pending events, at most so many and as far as they fit into a scrape, and the cursor once they have been delivered.
-    pub(super) fn pick_all(&self, log: &Log, most: usize) -> (Vec<Arc<Recorded>>, Self) {
+    pub(super) fn pick_all(&self, log: &Log, most: usize) -> (Vec<Arc<StoredEvent>>, Self) {
         let mut after = Self::at(self.next);
         let mut room = Room::new(most);
         let mut picked = Vec::new();

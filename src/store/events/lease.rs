@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Recorded;
+use super::StoredEvent;
 
 /// Names a lease, for whoever must settle it without holding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,13 +11,13 @@ pub struct LeaseId(pub(super) u64);
 
 /// How a scraper stands with the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ScraperStatus {
     /// It had been known.
     Known,
     /// This was its first scrape.
-    Newcomer,
+    New,
     /// Another scrape of it is on its way with events, so this one gets none.
-    Busy,
+    InFlight,
     /// There are [`MAX_SCRAPERS`](super::MAX_SCRAPERS) others, so it gets none.
     Untracked,
 }
@@ -25,7 +25,7 @@ pub enum Standing {
 /// Where a lease is settled.
 pub(in crate::store) trait Settle: Send + Sync {
     /// Ends a lease one way or the other; the first word counts, and false says that this was not it.
-    fn settle(&self, lease: LeaseId, delivered: bool) -> bool;
+    fn settle(&self, lease: LeaseId, acked: bool) -> bool;
 }
 
 /// The hold that one scrape has on the events lent to it. Dropped unconfirmed, it gives them back.
@@ -47,7 +47,7 @@ impl Lease {
     }
 
     /// The scraper has got the events.
-    pub fn confirm(self) {
+    pub fn ack(self) {
         // The drop that follows comes too late to change anything.
         self.store.settle(self.id, true);
     }
@@ -69,20 +69,20 @@ impl fmt::Debug for Lease {
 #[derive(Debug)]
 pub struct Scrape {
     /// The events, oldest first. Without explicit timestamps no two have the same labels.
-    pub events: Vec<Arc<Recorded>>,
+    pub events: Vec<Arc<StoredEvent>>,
     /// What settles them; `None` where there are none.
     pub lease: Option<Lease>,
     /// How the scraper stands with the store.
-    pub standing: Standing,
-    /// Whether the samples bear [`Recorded::stamp`].
+    pub status: ScraperStatus,
+    /// Whether the samples bear [`StoredEvent::stamp`].
     pub explicit_timestamps: bool,
 }
 
 impl Scrape {
     /// The scraper has got the events.
-    pub fn confirm(self) {
+    pub fn ack(self) {
         if let Some(lease) = self.lease {
-            lease.confirm();
+            lease.ack();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Recorded;
+use super::StoredEvent;
 use super::state::Events;
 use crate::model::{Client, EventId, ScraperId, Timestamp};
 
@@ -19,7 +19,7 @@ pub struct ScraperOverview {
     /// The first of them.
     pub pending_ids: Vec<EventId>,
     /// How many are on their way in a scrape whose fate is open.
-    pub lent: usize,
+    pub in_flight: usize,
     /// How many it lost because it was too far behind.
     pub lost: u64,
     /// When it scraped last, unless that was before the program started.
@@ -60,7 +60,7 @@ pub struct EventsOverview {
     /// All scrapers, by name.
     pub scrapers: Vec<ScraperOverview>,
     /// The newest events, the oldest of them first.
-    pub recent: Vec<Arc<Recorded>>,
+    pub recent: Vec<Arc<StoredEvent>>,
 }
 
 impl Events {
@@ -108,7 +108,7 @@ impl Events {
             scraper: who.clone(),
             pending: cursor.pending(&self.log),
             pending_ids: cursor.first_pending(&self.log, LISTED),
-            lent: scraper.loan.as_ref().map_or(0, |loan| loan.count),
+            in_flight: scraper.lease.as_ref().map_or(0, |lease| lease.count),
             lost: scraper.lost + lost,
             last_scrape: scraper.scraped,
             declared: scraper.declared,

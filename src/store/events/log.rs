@@ -4,19 +4,19 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::steady::Moment;
+use super::monotonic::MonotonicTime;
 use crate::model::{Client, Event, EventId, LabelSet, Timestamp};
 
 /// An event that was accepted. Immutable, and shared by all who show it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub struct StoredEvent {
     /// Its number.
     pub id: EventId,
     /// What was reported.
     pub event: Event,
     /// When it was accepted.
     pub at: Timestamp,
-    /// The time its sample bears where timestamps are explicit: [`Recorded::at`], or a millisecond after the event of the
+    /// The time its sample bears where timestamps are explicit: [`StoredEvent::at`], or a millisecond after the event of the
     /// same series before it, if that is later (unless the clock was set back meanwhile).
     pub stamp: Timestamp,
 }
@@ -34,9 +34,9 @@ struct Series {
 
 #[derive(Debug)]
 struct Slot {
-    record: Arc<Recorded>,
+    record: Arc<StoredEvent>,
     series: SeriesNumber,
-    taken: Moment,
+    taken: MonotonicTime,
     /// The network of the client that posted it; unknown after a restart.
     poster: Option<Client>,
 }
@@ -84,18 +84,18 @@ impl Log {
         self.slots.len()
     }
 
-    pub(super) fn get(&self, id: u64) -> Option<&Arc<Recorded>> {
+    pub(super) fn get(&self, id: u64) -> Option<&Arc<StoredEvent>> {
         let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
         self.slots.get(at).map(|slot| &slot.record)
     }
 
     /// The events with these numbers, as far as they are kept.
-    pub(super) fn range(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<Recorded>> {
+    pub(super) fn range(&self, ids: Range<u64>) -> impl DoubleEndedIterator<Item = &Arc<StoredEvent>> {
         self.slots(ids).map(|slot| &slot.record)
     }
 
     /// The same with the series that they are of.
-    pub(super) fn range_of_series(&self, ids: Range<u64>) -> impl Iterator<Item = (&Arc<Recorded>, SeriesNumber)> {
+    pub(super) fn range_of_series(&self, ids: Range<u64>) -> impl Iterator<Item = (&Arc<StoredEvent>, SeriesNumber)> {
         self.slots(ids).map(|slot| (&slot.record, slot.series))
     }
 
@@ -106,17 +106,17 @@ impl Log {
     }
 
     /// The number of the first event young enough: of two moments the later one never is too old where the earlier is not.
-    pub(super) fn first_where(&self, young: impl Fn(Moment) -> bool) -> u64 {
+    pub(super) fn first_where(&self, young: impl Fn(MonotonicTime) -> bool) -> u64 {
         self.first + self.slots.partition_point(|slot| !young(slot.taken)) as u64
     }
 
     /// When the newest event was taken in.
-    pub(super) fn newest(&self) -> Option<Moment> {
+    pub(super) fn newest(&self) -> Option<MonotonicTime> {
         self.slots.back().map(|slot| slot.taken)
     }
 
     /// The poster of an event, and when it was taken in.
-    pub(super) fn posted(&self, id: u64) -> Option<(&Option<Client>, Moment)> {
+    pub(super) fn posted(&self, id: u64) -> Option<(&Option<Client>, MonotonicTime)> {
         let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
         self.slots.get(at).map(|slot| (&slot.poster, slot.taken))
     }
@@ -133,7 +133,7 @@ impl Log {
     }
 
     /// Appends an event, whose number is [`Log::end`].
-    pub(super) fn push(&mut self, record: Arc<Recorded>, taken: Moment, poster: Option<Client>) {
+    pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, poster: Option<Client>) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
         let fresh = || Series {
             number: SeriesNumber(self.next_series),

@@ -17,7 +17,7 @@ const WINDOW: i64 = 7_000;
 #[derive(Debug, Default, Clone)]
 struct Reader {
     pending: BTreeSet<u64>,
-    lent: Option<(LeaseId, Vec<u64>)>,
+    leased: Option<(LeaseId, Vec<u64>)>,
     seen: i64,
     lost: u64,
     /// Whether it has come more than once. Until then its losses are not told.
@@ -49,7 +49,7 @@ impl Model {
 
     fn overflow(&mut self) {
         let first = self.first();
-        for reader in self.readers.values_mut().filter(|reader| reader.lent.is_none()) {
+        for reader in self.readers.values_mut().filter(|reader| reader.leased.is_none()) {
             let kept = reader.pending.split_off(&first);
             reader.lost += std::mem::replace(&mut reader.pending, kept).len() as u64;
         }
@@ -79,7 +79,7 @@ impl Model {
         }
         let reader = self.readers.get_mut(&name).unwrap();
         reader.seen = self.now;
-        if reader.lent.is_some() {
+        if reader.leased.is_some() {
             return Vec::new();
         }
         let mut series = BTreeSet::new();
@@ -89,7 +89,7 @@ impl Model {
 
     fn settle(&mut self, name: u8, delivered: bool) -> Option<LeaseId> {
         let reader = self.readers.get_mut(&name)?;
-        let (lease, ids) = reader.lent.take()?;
+        let (lease, ids) = reader.leased.take()?;
         reader.seen = self.now;
         if delivered {
             reader.pending.retain(|id| !ids.contains(id));
@@ -109,7 +109,7 @@ impl Model {
         }
         self.readers
             .values_mut()
-            .for_each(|reader| (reader.lent, reader.seen) = (None, self.now));
+            .for_each(|reader| (reader.leased, reader.seen) = (None, self.now));
         self.overflow();
     }
 }
@@ -148,7 +148,7 @@ fn options(max_pending: usize, max_per_scrape: usize, explicit_timestamps: bool)
 }
 
 /// Everything the journal would have been told so far.
-fn restart(journal: &[Entry], options: EventOptions, wall: i64) -> Events {
+fn restart(journal: &[JournalEntry], options: EventOptions, wall: i64) -> Events {
     let mut events = Events::restoring(options, ms(wall));
     for entry in journal {
         events.apply(entry.clone()).unwrap();
@@ -177,20 +177,20 @@ proptest! {
                     model.push(series);
                     prop_assert_eq!(id, model.events.len() as u64);
                     let record = std::sync::Arc::clone(events.log.get(id).unwrap());
-                    journal.push(Entry::Event { record, key: None });
+                    journal.push(JournalEntry::Event { record, key: None });
                 }
                 Step::Scrape(name) => {
                     let first = events.log.first();
-                    let lent = events.scrape(&who(&name.to_string()), &home(), ms(model.wall));
+                    let leased = events.scrape(&who(&name.to_string()), &home(), ms(model.wall));
                     let expected = model.scrape(name, first);
-                    prop_assert_eq!(&ids(&lent), &expected);
-                    if let Some(lease) = lent.lease {
-                        model.readers.get_mut(&name).unwrap().lent = Some((lease, expected));
+                    prop_assert_eq!(&ids(&leased), &expected);
+                    if let Some(lease) = leased.lease {
+                        model.readers.get_mut(&name).unwrap().leased = Some((lease, expected));
                     }
                 }
                 Step::Settle(name, delivered) => {
                     if let Some(lease) = model.settle(name, delivered) {
-                        prop_assert_eq!(events.outstanding(&who(&name.to_string())), Some(lease));
+                        prop_assert_eq!(events.active_lease(&who(&name.to_string())), Some(lease));
                         prop_assert!(events.settle(lease, delivered));
                     }
                 }
@@ -201,18 +201,18 @@ proptest! {
                     journal.extend(events.take_changes());
                     let lost: Vec<_> = events.scrapers.iter().map(|(who, scraper)| (who.clone(), scraper.lost)).collect();
                     if n % compact == 0 { journal = events.entries(); }
-                    let losses = events.notes.take_losses();
+                    let losses = events.changes.take_losses();
                     events = restart(&journal, options(max_pending, most, explicit), model.wall);
                     for loss in losses { *told.entry((loss.reason, loss.scraper)).or_default() += loss.events; }
                     for (name, lost) in lost { events.scrapers.get_mut(&name).unwrap().lost += lost; }
-                    let Some(Entry::Start { first, .. }) = journal.first() else { panic!() };
+                    let Some(JournalEntry::Start { first, .. }) = journal.first() else { panic!() };
                     model.restart(*first);
                 }
             }
             let wall = model.wall;
             for loss in events.sweep(ms(wall)) { *told.entry((loss.reason, loss.scraper)).or_default() += loss.events; }
             let now = model.now;
-            let gone: Vec<_> = model.readers.iter().filter(|(name, r)| **name != 0 && r.lent.is_none() && now - r.seen >= TIMEOUT).map(|(n, _)| *n).collect();
+            let gone: Vec<_> = model.readers.iter().filter(|(name, r)| **name != 0 && r.leased.is_none() && now - r.seen >= TIMEOUT).map(|(n, _)| *n).collect();
             for name in gone {
                 let reader = model.readers.remove(&name).unwrap();
                 if reader.regular { *expected_lost.entry(name).or_default() += reader.lost + reader.pending.len() as u64; }
@@ -222,7 +222,7 @@ proptest! {
             let unlent = events.pending();
             for ((name, expected), actual) in pending.iter().zip(&unlent) {
                 prop_assert_eq!(name, &actual.scraper);
-                if events.outstanding(name).is_none() { prop_assert_eq!(*expected, actual.events); }
+                if events.active_lease(name).is_none() { prop_assert_eq!(*expected, actual.events); }
             }
             prop_assert_eq!(pending.len(), unlent.len());
             prop_assert!(events.log.len() <= max_pending);

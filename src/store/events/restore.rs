@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::log::Log;
 use super::state::{Events, Scraper};
-use super::{DropReason, Entry, EventOptions};
+use super::{DropReason, EventOptions, JournalEntry};
 use crate::model::Timestamp;
 
 impl Events {
@@ -20,17 +20,17 @@ impl Events {
     ///
     /// # Errors
     /// When the entry does not fit those before it, which means that it is not what was written.
-    pub(in crate::store) fn apply(&mut self, entry: Entry) -> Result<(), &'static str> {
+    pub(in crate::store) fn apply(&mut self, entry: JournalEntry) -> Result<(), &'static str> {
         let now = self.clock.last();
         match entry {
-            Entry::Start { first, freed_stamp } => {
+            JournalEntry::Start { first, freed_stamp } => {
                 if self.log.end() != 1 || first == 0 {
                     return Err("numbering that starts twice");
                 }
                 self.log = Log::new(first);
                 (self.log.freed_stamp, self.unclaimed) = (freed_stamp, first);
             }
-            Entry::Event { record, key } => {
+            JournalEntry::Event { record, key } => {
                 if record.id.0 != self.log.end() {
                     return Err("an event out of order");
                 }
@@ -38,13 +38,13 @@ impl Events {
                 let taken = self.log.newest().map_or(taken, |newest| newest.max(taken));
                 self.remember(record, key, taken, None);
             }
-            Entry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
-            Entry::Cursor { scraper, next, heads } => {
+            JournalEntry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
+            JournalEntry::Cursor { scraper, next, heads } => {
                 let cursor = Cursor::restore(&self.log, next, &heads).ok_or("a cursor that points outside the events")?;
                 // A scraper could not come while the program was down, so its time begins anew.
                 let known = Scraper {
                     cursor,
-                    loan: None,
+                    lease: None,
                     seen: now,
                     scraped: None,
                     from: None,
@@ -54,55 +54,55 @@ impl Events {
                 };
                 self.scrapers.insert(scraper, known);
             }
-            Entry::Lost { scraper, events } => {
+            JournalEntry::Lost { scraper, events } => {
                 if events >= self.log.end() {
                     return Err("more losses than there were events");
                 }
                 let scraper = self.scrapers.get_mut(&scraper).ok_or("losses of a scraper that is not known")?;
                 scraper.lost = scraper.lost.saturating_add(events);
             }
-            Entry::Regular { scraper } => {
+            JournalEntry::Regular { scraper } => {
                 let scraper = self.scrapers.get_mut(&scraper).ok_or("scrapes of a scraper that is not known")?;
                 scraper.regular = true;
             }
-            Entry::Forgotten { scraper } => {
+            JournalEntry::Forgotten { scraper } => {
                 self.scrapers.remove(&scraper);
                 self.unclaimed = self.log.end();
             }
-            Entry::Unclaimed { from } => self.unclaimed = from.min(self.log.end()),
+            JournalEntry::Unclaimed { from } => self.unclaimed = from.min(self.log.end()),
         }
         Ok(())
     }
 
     /// Ends the restoration: the bounds hold again, the declared scrapers are known, and changes are noted for the journal.
     pub(in crate::store) fn restored(&mut self) {
-        self.notes.keep_changes();
+        self.changes.keep_changes();
         for (who, scraper) in self.scrapers.iter().filter(|(_, scraper)| scraper.lost > 0) {
             if scraper.regular {
-                self.notes.lost(DropReason::Overflow, Some(who), scraper.lost);
+                self.changes.lost(DropReason::Overflow, Some(who), scraper.lost);
             }
-            self.notes.changed(who);
+            self.changes.changed(who);
         }
         let over = self.log.len().saturating_sub(self.options.max_pending) as u64;
         self.log.free(self.log.first() + over);
-        self.admit_declared();
+        self.register_declared();
     }
 
     /// The entries that make this state. Leases are not among them: what was lent is due again after a restart.
-    pub(in crate::store) fn entries(&self) -> Vec<Entry> {
-        let mut entries = vec![Entry::Start {
+    pub(in crate::store) fn entries(&self) -> Vec<JournalEntry> {
+        let mut entries = vec![JournalEntry::Start {
             first: self.log.first(),
             freed_stamp: self.log.freed_stamp,
         }];
         let keys = self.keys.iter();
-        entries.extend(keys.map(|(key, &used)| Entry::Key { key: key.clone(), used }));
+        entries.extend(keys.map(|(key, &used)| JournalEntry::Key { key: key.clone(), used }));
         let events = self.log.range(self.log.first()..self.log.end());
-        entries.extend(events.map(|record| Entry::Event {
+        entries.extend(events.map(|record| JournalEntry::Event {
             record: Arc::clone(record),
             key: None,
         }));
-        entries.extend(self.scrapers.keys().flat_map(|who| self.words_on(who)));
-        entries.push(Entry::Unclaimed { from: self.unclaimed });
+        entries.extend(self.scrapers.keys().flat_map(|who| self.entries_for(who)));
+        entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
         entries
     }
 }

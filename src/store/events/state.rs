@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cursor::Cursor;
-use super::keys::{Keys, Used, fingerprint};
+use super::idempotency::{IdempotencyCache, UsedKey, fingerprint};
 use super::log::Log;
-use super::notes::Notes;
-use super::steady::{Moment, Steady};
-use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Recorded, Standing};
+use super::monotonic::{MonotonicClock, MonotonicTime};
+use super::pending_changes::PendingChanges;
+use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, ScraperStatus, StoredEvent};
 use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::EmitError;
 
@@ -28,9 +28,9 @@ const PROTECTED: Duration = Duration::from_secs(60);
 /// stops growing, so that a client that has posted little finds a place.
 const SHARE_OF_FREE: usize = 9;
 
-/// An event at the door.
+/// An event at the journal.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::store) struct Offer {
+pub(in crate::store) struct Submission {
     pub(in crate::store) event: Event,
     pub(in crate::store) key: Option<IdempotencyKey>,
     /// The network of the client that posts it; none for an event that was polled.
@@ -40,11 +40,11 @@ pub(in crate::store) struct Offer {
     pub(in crate::store) stamp: Option<Timestamp>,
 }
 
-/// What is to become of an [`Offer`].
+/// What is to become of an [`Submission`].
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::store) enum Verdict {
+pub(in crate::store) enum Admission {
     /// It becomes this event, and pushes out all before `oldest`.
-    New { record: Arc<Recorded>, oldest: u64 },
+    New { record: Arc<StoredEvent>, oldest: u64 },
     /// It was accepted before, as this event.
     Repeat(EventId),
     /// Its key was used for something else.
@@ -66,7 +66,7 @@ pub struct Accepted {
 
 /// What is lent to the scrape of one scraper.
 #[derive(Debug)]
-pub(super) struct Loan {
+pub(super) struct ActiveLease {
     id: LeaseId,
     /// How many events went along.
     pub(super) count: usize,
@@ -78,8 +78,8 @@ pub(super) struct Loan {
 #[derive(Debug)]
 pub(super) struct Scraper {
     pub(super) cursor: Cursor,
-    pub(super) loan: Option<Loan>,
-    pub(super) seen: Moment,
+    pub(super) lease: Option<ActiveLease>,
+    pub(super) seen: MonotonicTime,
     /// When it scraped last, if it did.
     pub(super) scraped: Option<Timestamp>,
     /// The client that it scraped from last; unknown before its first scrape after a restart.
@@ -93,10 +93,10 @@ pub(super) struct Scraper {
 
 /// The events of one scrape.
 #[derive(Debug)]
-pub(in crate::store) struct Lent {
-    pub(in crate::store) events: Vec<Arc<Recorded>>,
+pub(in crate::store) struct LeasedEvents {
+    pub(in crate::store) events: Vec<Arc<StoredEvent>>,
     pub(in crate::store) lease: Option<LeaseId>,
-    pub(in crate::store) standing: Standing,
+    pub(in crate::store) status: ScraperStatus,
 }
 
 /// All that is known of events and scrapers.
@@ -109,18 +109,18 @@ pub(in crate::store) struct Events {
     /// Who holds each lease. At most one for each scraper.
     leases: HashMap<LeaseId, ScraperId>,
     next_lease: u64,
-    pub(super) keys: Keys,
-    pub(super) clock: Steady,
+    pub(super) keys: IdempotencyCache,
+    pub(super) clock: MonotonicClock,
     /// While no scraper is known: no event from this one on has been anybody's.
     pub(super) unclaimed: u64,
-    pub(super) notes: Notes,
+    pub(super) changes: PendingChanges,
 }
 
 impl Events {
     /// No events, and the declared scrapers.
     pub(in crate::store) fn new(options: EventOptions) -> Self {
         let mut events = Self::empty(options);
-        events.admit_declared();
+        events.register_declared();
         events
     }
 
@@ -131,19 +131,19 @@ impl Events {
             scrapers: HashMap::default(),
             leases: HashMap::new(),
             next_lease: 1,
-            keys: Keys::default(),
-            clock: Steady::new(),
+            keys: IdempotencyCache::default(),
+            clock: MonotonicClock::new(),
             unclaimed: 1,
-            notes: Notes::default(),
+            changes: PendingChanges::default(),
         }
     }
 
     /// Makes the declared scrapers known, those that came back from the journal too.
-    pub(super) fn admit_declared(&mut self) {
+    pub(super) fn register_declared(&mut self) {
         let now = self.clock.last();
         for who in self.options.scrapers.clone().into_iter().take(MAX_SCRAPERS) {
             if !self.scrapers.contains_key(&who) {
-                self.admit(&who, now);
+                self.register(&who, now);
             }
             if let Some(scraper) = self.scrapers.get_mut(&who) {
                 scraper.declared = true;
@@ -152,70 +152,70 @@ impl Events {
         }
     }
 
-    /// Decides what is to become of offers, in order, without changing anything: numbers, stamps, repetitions.
-    pub(in crate::store) fn judge(&self, offers: &[Offer]) -> Vec<Verdict> {
+    /// Decides what is to become of submissions, in order, without changing anything: numbers, stamps, repetitions.
+    pub(in crate::store) fn admit(&self, submissions: &[Submission]) -> Vec<Admission> {
         let mut next = self.log.end();
         let mut stamps: HashMap<&LabelSet, Timestamp> = HashMap::new();
-        let mut keys: HashMap<&IdempotencyKey, Used> = HashMap::new();
-        let mut verdicts = Vec::with_capacity(offers.len());
-        let mut crowd = Crowd::new(self);
-        for Offer {
+        let mut keys: HashMap<&IdempotencyKey, UsedKey> = HashMap::new();
+        let mut admissions = Vec::with_capacity(submissions.len());
+        let mut share = FairShare::new(self);
+        for Submission {
             event,
             key,
             poster,
             at,
             stamp,
-        } in offers
+        } in submissions
         {
             let fingerprint = fingerprint(event);
             if let Some(used) = key.as_ref().and_then(|key| self.keys.get(key).or_else(|| keys.get(key))) {
                 let same = used.fingerprint == fingerprint;
-                verdicts.push(if same { Verdict::Repeat(used.id) } else { Verdict::Conflict });
+                admissions.push(if same { Admission::Repeat(used.id) } else { Admission::Conflict });
                 continue;
             }
-            let Some(oldest) = crowd.admit(poster, self.clock.last()) else {
-                verdicts.push(Verdict::Crowded);
+            let Some(oldest) = share.reserve(poster, self.clock.last()) else {
+                admissions.push(Admission::Crowded);
                 continue;
             };
             let last = stamps.get(&event.labels).copied();
             let last = last.unwrap_or_else(|| self.log.last_stamp(&event.labels));
             let (id, stamp) = (EventId(next), stamp_after(last, *stamp, *at));
             next += 1;
-            if offers.len() > 1 {
+            if submissions.len() > 1 {
                 stamps.insert(&event.labels, stamp);
-                keys.extend(key.as_ref().map(|key| (key, Used { id, fingerprint, at: *at })));
+                keys.extend(key.as_ref().map(|key| (key, UsedKey { id, fingerprint, at: *at })));
             }
             let event = event.clone();
-            let record = Arc::new(Recorded { id, event, at: *at, stamp });
-            verdicts.push(Verdict::New { record, oldest });
+            let record = Arc::new(StoredEvent { id, event, at: *at, stamp });
+            admissions.push(Admission::New { record, oldest });
         }
-        verdicts
+        admissions
     }
 
-    /// Takes an offer at once, where nothing has to be durable.
-    pub(in crate::store) fn take(&mut self, offer: Offer) -> Result<Accepted, EmitError> {
-        match self.judge(std::slice::from_ref(&offer)).pop() {
-            Some(Verdict::New { record, oldest }) => {
+    /// Takes a submission at once, where nothing has to be durable.
+    pub(in crate::store) fn take(&mut self, submission: Submission) -> Result<Accepted, EmitError> {
+        match self.admit(std::slice::from_ref(&submission)).pop() {
+            Some(Admission::New { record, oldest }) => {
                 let id = record.id;
-                self.accept(record, oldest, offer.key, offer.poster);
+                self.accept(record, oldest, submission.key, submission.poster);
                 Ok(self.accepted(id, false))
             }
-            Some(Verdict::Repeat(id)) => Ok(self.accepted(id, true)),
-            Some(Verdict::Crowded) => Err(EmitError::Crowded),
-            Some(Verdict::Conflict) | None => Err(EmitError::KeyReused),
+            Some(Admission::Repeat(id)) => Ok(self.accepted(id, true)),
+            Some(Admission::Crowded) => Err(EmitError::Crowded),
+            Some(Admission::Conflict) | None => Err(EmitError::KeyReused),
         }
     }
 
-    /// Takes an event that [`Events::judge`] made, in its order.
-    pub(in crate::store) fn accept(&mut self, record: Arc<Recorded>, oldest: u64, key: Option<IdempotencyKey>, poster: Option<Client>) {
+    /// Takes an event that [`Events::admit`] made, in its order.
+    pub(in crate::store) fn accept(&mut self, record: Arc<StoredEvent>, oldest: u64, key: Option<IdempotencyKey>, poster: Option<Client>) {
         let now = self.clock.at(record.at);
         self.remember(record, key, now, poster);
         self.log.free(oldest);
     }
 
-    pub(super) fn remember(&mut self, record: Arc<Recorded>, key: Option<IdempotencyKey>, taken: Moment, poster: Option<Client>) {
+    pub(super) fn remember(&mut self, record: Arc<StoredEvent>, key: Option<IdempotencyKey>, taken: MonotonicTime, poster: Option<Client>) {
         if let Some(key) = key {
-            let used = Used {
+            let used = UsedKey {
                 id: record.id,
                 fingerprint: fingerprint(&record.event),
                 at: record.at,
@@ -235,46 +235,46 @@ impl Events {
     }
 
     /// The events for a scrape from this client, lent until [`Events::settle`]; the first one makes a scraper known.
-    pub(in crate::store) fn scrape(&mut self, who: &ScraperId, from: &Client, wall: Timestamp) -> Lent {
+    pub(in crate::store) fn scrape(&mut self, who: &ScraperId, from: &Client, wall: Timestamp) -> LeasedEvents {
         let now = self.clock.at(wall);
-        let nothing = |standing| Lent {
+        let nothing = |status| LeasedEvents {
             events: Vec::new(),
             lease: None,
-            standing,
+            status,
         };
         let known = self.scrapers.contains_key(who);
         if known {
             self.promote(who);
         } else {
-            if !self.make_room(&from.network()) {
-                return nothing(Standing::Untracked);
+            if !self.make_room_for_scraper(&from.network()) {
+                return nothing(ScraperStatus::Untracked);
             }
-            self.admit(who, now);
+            self.register(who, now);
         }
         let Some(scraper) = self.scrapers.get_mut(who) else {
-            return nothing(Standing::Untracked);
+            return nothing(ScraperStatus::Untracked);
         };
         (scraper.seen, scraper.scraped) = (now, Some(wall));
         scraper.from = Some(from.clone());
-        if scraper.loan.is_some() {
-            return nothing(Standing::Busy);
+        if scraper.lease.is_some() {
+            return nothing(ScraperStatus::InFlight);
         }
-        scraper.skip_lost(who, &self.log, &mut self.notes);
+        scraper.skip_lost(who, &self.log, &mut self.changes);
         let (events, after) = pick(&scraper.cursor, &self.log, &self.options);
         let lease = (!events.is_empty()).then(|| {
             let id = LeaseId(self.next_lease);
             self.next_lease += 1;
             let count = events.len();
-            scraper.loan = Some(Loan { id, count, after });
+            scraper.lease = Some(ActiveLease { id, count, after });
             self.leases.insert(id, who.clone());
             id
         });
-        let standing = if known { Standing::Known } else { Standing::Newcomer };
-        Lent { events, lease, standing }
+        let status = if known { ScraperStatus::Known } else { ScraperStatus::New };
+        LeasedEvents { events, lease, status }
     }
 
     /// What a scrape would get, taking nothing and making nobody known.
-    pub(in crate::store) fn peek(&self, who: &ScraperId) -> Vec<Arc<Recorded>> {
+    pub(in crate::store) fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         let mut cursor = match self.scrapers.get(who) {
             Some(scraper) => scraper.cursor.clone(),
             None => Cursor::at(self.window_start(self.clock.last())),
@@ -288,32 +288,32 @@ impl Events {
     }
 
     /// The lease that a scraper holds.
-    pub(in crate::store) fn outstanding(&self, who: &ScraperId) -> Option<LeaseId> {
-        Some(self.scrapers.get(who)?.loan.as_ref()?.id)
+    pub(in crate::store) fn active_lease(&self, who: &ScraperId) -> Option<LeaseId> {
+        Some(self.scrapers.get(who)?.lease.as_ref()?.id)
     }
 
     /// Ends a lease: its events were delivered, or are due again. False if it had ended already.
-    pub(in crate::store) fn settle(&mut self, lease: LeaseId, delivered: bool) -> bool {
-        let Some(who) = self.leases.remove(&lease) else { return false };
+    pub(in crate::store) fn settle(&mut self, id: LeaseId, acked: bool) -> bool {
+        let Some(who) = self.leases.remove(&id) else { return false };
         let Some(scraper) = self.scrapers.get_mut(&who) else { return false };
-        let Some(loan) = scraper.loan.take_if(|loan| loan.id == lease) else {
+        let Some(lease) = scraper.lease.take_if(|lease| lease.id == id) else {
             return false;
         };
         scraper.seen = self.clock.last();
-        if delivered {
-            scraper.cursor = loan.after;
-            self.notes.changed(&who);
+        if acked {
+            scraper.cursor = lease.after;
+            self.changes.changed(&who);
         }
-        scraper.skip_lost(&who, &self.log, &mut self.notes);
+        scraper.skip_lost(&who, &self.log, &mut self.changes);
         true
     }
 
     /// Makes a scraper known, with the events of the newcomers' window before it.
-    fn admit(&mut self, who: &ScraperId, now: Moment) {
+    fn register(&mut self, who: &ScraperId, now: MonotonicTime) {
         self.drop_unclaimed(now);
         let scraper = Scraper {
             cursor: Cursor::at(self.window_start(now)),
-            loan: None,
+            lease: None,
             seen: now,
             scraped: None,
             from: None,
@@ -322,22 +322,22 @@ impl Events {
             lost: 0,
         };
         self.scrapers.insert(who.clone(), scraper);
-        self.notes.changed(who);
+        self.changes.changed(who);
     }
 
-    /// Notes that a scraper has come again: it counts from now on, with what it has lost so far.
+    /// PendingChanges that a scraper has come again: it counts from now on, with what it has lost so far.
     fn promote(&mut self, who: &ScraperId) {
         if let Some(scraper) = self.scrapers.get_mut(who)
             && !std::mem::replace(&mut scraper.regular, true)
         {
-            self.notes.lost(DropReason::Overflow, Some(who), scraper.lost);
-            self.notes.changed(who);
+            self.changes.lost(DropReason::Overflow, Some(who), scraper.lost);
+            self.changes.changed(who);
         }
     }
 
     /// Makes sure that one more scraper of this network can be known. A scraper that came once makes room for it, if need be; one
     /// that came again never does.
-    fn make_room(&mut self, network: &Client) -> bool {
+    fn make_room_for_scraper(&mut self, network: &Client) -> bool {
         let limit = self.options.max_scrapers_per_address;
         if self.scrapers.len() < limit.min(MAX_SCRAPERS) {
             return true;
@@ -348,42 +348,42 @@ impl Events {
         }
         let network = Some(network.clone());
         if of_networks.get(&network).is_some_and(|&known| known >= limit) {
-            return self.evict_newcomer(|scraper| usize::from(scraper.network() == network));
+            return self.evict_new_scraper(|scraper| usize::from(scraper.network() == network));
         }
         if of_networks.values().sum::<usize>() >= MAX_SCRAPERS {
-            return self.evict_newcomer(|scraper| of_networks.get(&scraper.network()).copied().unwrap_or_default());
+            return self.evict_new_scraper(|scraper| of_networks.get(&scraper.network()).copied().unwrap_or_default());
         }
         true
     }
 
     /// Forgets one of the scrapers that came once and have the largest share, if that is not 0: one that is not being served, and the
     /// one that was not seen for longest.
-    fn evict_newcomer(&mut self, share: impl Fn(&Scraper) -> usize) -> bool {
-        let newcomers = self.scrapers.iter().filter(|(_, scraper)| !scraper.regular);
-        let ranked = newcomers.map(|(who, scraper)| {
+    fn evict_new_scraper(&mut self, share: impl Fn(&Scraper) -> usize) -> bool {
+        let new = self.scrapers.iter().filter(|(_, scraper)| !scraper.regular);
+        let ranked = new.map(|(who, scraper)| {
             let age = std::cmp::Reverse(scraper.seen);
-            ((share(scraper), scraper.loan.is_none(), age), who)
+            ((share(scraper), scraper.lease.is_none(), age), who)
         });
         let Some(((1.., ..), who)) = ranked.max_by(|(a, _), (b, _)| a.cmp(b)) else {
             return false;
         };
         let who = who.clone();
-        if let Some(Loan { id, .. }) = self.scrapers.remove(&who).and_then(|scraper| scraper.loan) {
+        if let Some(ActiveLease { id, .. }) = self.scrapers.remove(&who).and_then(|scraper| scraper.lease) {
             self.leases.remove(&id);
         }
-        self.notes.changed(&who);
+        self.changes.changed(&who);
         true
     }
 
     /// Whether a scraper that comes regularly still has to get this event.
-    fn is_awaited(&self, id: u64, now: Moment) -> bool {
+    fn is_awaited(&self, id: u64, now: MonotonicTime) -> bool {
         let Some(record) = self.log.get(id) else { return false };
         let comes = |scraper: &&Scraper| scraper.regular && scraper.scraped.is_some() && now.since(scraper.seen) < PROTECTED;
         self.scrapers.values().filter(comes).any(|scraper| scraper.cursor.awaits(record))
     }
 
     /// The first event young enough for a newcomer.
-    pub(super) fn window_start(&self, now: Moment) -> u64 {
+    pub(super) fn window_start(&self, now: MonotonicTime) -> u64 {
         self.log.first_where(|taken| now.since(taken) < self.options.newcomer_window)
     }
 }
@@ -396,7 +396,7 @@ fn stamp_after(last: Timestamp, given: Option<Timestamp>, at: Timestamp) -> Time
     if next > limit { own } else { next.max(own) }
 }
 
-fn pick(cursor: &Cursor, log: &Log, options: &EventOptions) -> (Vec<Arc<Recorded>>, Cursor) {
+fn pick(cursor: &Cursor, log: &Log, options: &EventOptions) -> (Vec<Arc<StoredEvent>>, Cursor) {
     if options.explicit_timestamps {
         cursor.pick_all(log, options.max_per_scrape)
     } else {
@@ -404,8 +404,8 @@ fn pick(cursor: &Cursor, log: &Log, options: &EventOptions) -> (Vec<Arc<Recorded
     }
 }
 
-/// The log as it will be once the offers judged so far are taken.
-struct Crowd<'a> {
+/// The log as it will be once the submissions admitted so far are taken.
+struct FairShare<'a> {
     events: &'a Events,
     /// The number of the oldest event, and how many there are.
     first: u64,
@@ -414,7 +414,7 @@ struct Crowd<'a> {
     added: HashMap<&'a Option<Client>, isize>,
 }
 
-impl<'a> Crowd<'a> {
+impl<'a> FairShare<'a> {
     fn new(events: &'a Events) -> Self {
         Self {
             events,
@@ -427,11 +427,11 @@ impl<'a> Crowd<'a> {
     /// Takes one more event of this network, if it may, and says which event is the oldest then. A network that has its share of the
     /// log pushes out the oldest event. It must not if a network has posted that one which has fewer events, and a scraper that comes
     /// regularly still awaits it. Polled events are always taken, since a poll has all of its events taken or none.
-    fn admit(&mut self, poster: &'a Option<Client>, now: Moment) -> Option<u64> {
+    fn reserve(&mut self, poster: &'a Option<Client>, now: MonotonicTime) -> Option<u64> {
         if self.may_grow(self.held_by(poster)) {
             self.len += 1;
         } else {
-            // Without an owner there: an offer of this very batch.
+            // Without an owner there: a submission of this very batch.
             if let Some((owner, taken)) = self.events.log.posted(self.first) {
                 let is_protected =
                     owner.is_some() && poster.is_some() && self.held_by(owner) < self.held_by(poster) && now.since(taken) < PROTECTED;
@@ -463,18 +463,18 @@ impl Scraper {
         self.from.as_ref().map(Client::network)
     }
 
-    /// Notes what this scraper lost because the log is bounded. Not while something is lent: that may yet be confirmed.
-    pub(super) fn skip_lost(&mut self, who: &ScraperId, log: &Log, notes: &mut Notes) {
-        if self.loan.is_some() {
+    /// PendingChanges what this scraper lost because the log is bounded. Not while something is leased: that may yet be confirmed.
+    pub(super) fn skip_lost(&mut self, who: &ScraperId, log: &Log, changes: &mut PendingChanges) {
+        if self.lease.is_some() {
             return;
         }
         let lost = self.cursor.skip_lost(log);
         if lost > 0 {
             self.lost += lost;
             if self.regular {
-                notes.lost(DropReason::Overflow, Some(who), lost);
+                changes.lost(DropReason::Overflow, Some(who), lost);
             }
-            notes.changed(who);
+            changes.changed(who);
         }
     }
 }

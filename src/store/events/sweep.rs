@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::Entry;
+use super::JournalEntry;
+use super::monotonic::MonotonicTime;
 use super::state::Events;
-use super::steady::Moment;
 use crate::model::{ScraperId, Timestamp};
 
 /// How many of the newest events are kept for a person to look at, though everybody has them.
@@ -50,32 +50,32 @@ impl Events {
         let now = self.clock.at(wall);
         self.forget_unseen(now);
         for (who, scraper) in &mut self.scrapers {
-            scraper.skip_lost(who, &self.log, &mut self.notes);
+            scraper.skip_lost(who, &self.log, &mut self.changes);
         }
         self.drop_unclaimed(now);
         self.free_delivered(now);
         self.keys.expire(now);
-        self.notes.take_losses()
+        self.changes.take_losses()
     }
 
-    fn forget_unseen(&mut self, now: Moment) {
+    fn forget_unseen(&mut self, now: MonotonicTime) {
         let timeout = self.options.scraper_timeout;
         let gone = self
             .scrapers
-            .extract_if(|_, scraper| !scraper.declared && scraper.loan.is_none() && now.since(scraper.seen) >= timeout);
+            .extract_if(|_, scraper| !scraper.declared && scraper.lease.is_none() && now.since(scraper.seen) >= timeout);
         let mut unclaimed = None;
         for (who, mut scraper) in gone {
-            scraper.skip_lost(&who, &self.log, &mut self.notes);
+            scraper.skip_lost(&who, &self.log, &mut self.changes);
             let mut claimed = self.log.end();
             if scraper.regular {
                 let pending = scraper.cursor.pending(&self.log);
-                self.notes.lost(DropReason::Expired, Some(&who), pending);
+                self.changes.lost(DropReason::Expired, Some(&who), pending);
             } else {
                 // A person with a browser has no losses. Yet what came after, and no other scraper has taken, is nobody's.
                 claimed = scraper.cursor.lowest();
             }
             unclaimed = unclaimed.max(Some(claimed));
-            self.notes.changed(&who);
+            self.changes.changed(&who);
         }
         if let Some(from) = unclaimed.filter(|_| self.scrapers.is_empty()) {
             self.set_unclaimed(from);
@@ -83,7 +83,7 @@ impl Events {
     }
 
     /// While no scraper is known: gives up the events that have become too old, or too many, for one that may come.
-    pub(super) fn drop_unclaimed(&mut self, now: Moment) {
+    pub(super) fn drop_unclaimed(&mut self, now: MonotonicTime) {
         if !self.scrapers.is_empty() {
             return;
         }
@@ -93,7 +93,7 @@ impl Events {
         ] {
             let lost = until.saturating_sub(self.unclaimed);
             if lost > 0 {
-                self.notes.lost(reason, None, lost);
+                self.changes.lost(reason, None, lost);
                 self.set_unclaimed(until);
             }
         }
@@ -101,11 +101,11 @@ impl Events {
 
     fn set_unclaimed(&mut self, from: u64) {
         self.unclaimed = from;
-        self.notes.unclaimed_changed();
+        self.changes.unclaimed_changed();
     }
 
     /// Frees what every scraper has and no newcomer would get.
-    fn free_delivered(&mut self, now: Moment) {
+    fn free_delivered(&mut self, now: MonotonicTime) {
         let lowest = self.scrapers.values().map(|scraper| scraper.cursor.lowest()).min();
         let recent = self.log.end().saturating_sub(RECENT);
         let until = self.window_start(now).min(recent).min(lowest.unwrap_or(u64::MAX));
@@ -113,48 +113,48 @@ impl Events {
     }
 
     /// What the journal must be told so that it says what the state says, as of now; each thing is told once.
-    pub(in crate::store) fn take_changes(&mut self) -> Vec<Entry> {
-        let changes = self.notes.take_changes();
-        let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.words_on(who)).collect();
+    pub(in crate::store) fn take_changes(&mut self) -> Vec<JournalEntry> {
+        let changes = self.changes.take_changes();
+        let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.entries_for(who)).collect();
         if changes.unclaimed {
-            entries.push(Entry::Unclaimed { from: self.unclaimed });
+            entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
         }
         entries
     }
 
     /// Whether [`Events::take_changes`] would say anything.
     pub(in crate::store) fn has_changes(&self) -> bool {
-        self.notes.has_changes()
+        self.changes.has_changes()
     }
 
     /// Has everything about scrapers told again: what was told before may not have arrived.
-    pub(in crate::store) fn tell_again(&mut self) {
-        self.scrapers.keys().for_each(|who| self.notes.changed(who));
-        self.notes.unclaimed_changed();
+    pub(in crate::store) fn repeat_all_changes(&mut self) {
+        self.scrapers.keys().for_each(|who| self.changes.changed(who));
+        self.changes.unclaimed_changed();
     }
 
     /// What the journal has to know of one scraper.
     ///
     /// What it lost and has not been told yet, because something is lent or nobody has looked, is left out of its cursor: a
     /// journal written anew does not have it. It is told beside the cursor, and counts if the program ends before it is told.
-    pub(super) fn words_on(&self, who: &ScraperId) -> Vec<Entry> {
+    pub(super) fn entries_for(&self, who: &ScraperId) -> Vec<JournalEntry> {
         let scraper = who.clone();
         let Some(known) = self.scrapers.get(who) else {
-            return vec![Entry::Forgotten { scraper }];
+            return vec![JournalEntry::Forgotten { scraper }];
         };
         let mut cursor = Cow::Borrowed(&known.cursor);
         let is_behind = cursor.lowest() < self.log.first();
         let events = if is_behind { cursor.to_mut().skip_lost(&self.log) } else { 0 };
-        let mut words = vec![Entry::Cursor {
+        let mut words = vec![JournalEntry::Cursor {
             scraper: scraper.clone(),
             next: cursor.next(),
             heads: cursor.heads(),
         }];
         if known.regular {
-            words.push(Entry::Regular { scraper: scraper.clone() });
+            words.push(JournalEntry::Regular { scraper: scraper.clone() });
         }
         if events > 0 {
-            words.push(Entry::Lost { scraper, events });
+            words.push(JournalEntry::Lost { scraper, events });
         }
         words
     }

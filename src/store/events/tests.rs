@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cursor::{MAX_BACKLOGS, MAX_SCRAPE_BYTES};
-use super::state::Lent;
+use super::state::LeasedEvents;
 use super::*;
 use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 
@@ -31,8 +31,8 @@ fn client(address: &str) -> Client {
     Client::Ip(address.parse().unwrap())
 }
 
-fn offer(kind: &str, at: i64) -> Offer {
-    Offer {
+fn submission(kind: &str, at: i64) -> Submission {
+    Submission {
         event: event(kind),
         key: None,
         poster: None,
@@ -43,8 +43,8 @@ fn offer(kind: &str, at: i64) -> Offer {
 
 /// Offers and accepts one event.
 pub(super) fn push(events: &mut Events, kind: &str, at: i64) -> u64 {
-    match events.judge(&[offer(kind, at)]).remove(0) {
-        Verdict::New { record, oldest } => {
+    match events.admit(&[submission(kind, at)]).remove(0) {
+        Admission::New { record, oldest } => {
             let id = record.id.0;
             events.accept(record, oldest, None, None);
             id
@@ -53,15 +53,15 @@ pub(super) fn push(events: &mut Events, kind: &str, at: i64) -> u64 {
     }
 }
 
-pub(super) fn ids(lent: &Lent) -> Vec<u64> {
-    lent.events.iter().map(|record| record.id.0).collect()
+pub(super) fn ids(leased: &LeasedEvents) -> Vec<u64> {
+    leased.events.iter().map(|record| record.id.0).collect()
 }
 
 /// A scrape that arrives.
 fn take(events: &mut Events, name: &str, at: i64) -> Vec<u64> {
-    let lent = events.scrape(&who(name), &home(), ms(at));
-    lent.lease.map(|lease| events.settle(lease, true));
-    ids(&lent)
+    let leased = events.scrape(&who(name), &home(), ms(at));
+    leased.lease.map(|lease| events.settle(lease, true));
+    ids(&leased)
 }
 
 /// Scrapes that make a scraper a regular one.
@@ -111,8 +111,8 @@ fn a_newcomer_gets_the_events_of_the_window() {
     push(&mut events, "young", 30_000);
     assert_eq!(wait(&mut events, 30_000, 30), [dropped(DropReason::NoScraper, None, 1)]);
     assert_eq!(events.peek(&who("a")).len(), 1);
-    let lent = events.scrape(&who("a"), &home(), ms(60_000));
-    assert_eq!((ids(&lent), lent.standing), (vec![2], Standing::Newcomer));
+    let leased = events.scrape(&who("a"), &home(), ms(60_000));
+    assert_eq!((ids(&leased), leased.status), (vec![2], ScraperStatus::New));
 
     let mut none = Events::new(EventOptions {
         newcomer_window: Duration::ZERO,
@@ -149,9 +149,9 @@ fn a_scraper_that_stays_away_is_forgotten_and_its_loss_told() {
 fn a_loan_keeps_its_scraper_known() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);
-    let lent = events.scrape(&who("a"), &home(), ms(0));
+    let leased = events.scrape(&who("a"), &home(), ms(0));
     assert_eq!(wait(&mut events, 0, 700), []);
-    assert!(events.settle(lent.lease.unwrap(), false));
+    assert!(events.settle(leased.lease.unwrap(), false));
     assert_eq!(wait(&mut events, 700_000, 599), []);
     assert_eq!(take(&mut events, "a", 1_299_500), [1]);
 }
@@ -170,16 +170,16 @@ fn a_clock_that_is_set_makes_nobody_forgotten() {
 fn what_was_not_confirmed_is_due_again() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);
-    let lent = events.scrape(&who("a"), &home(), ms(0));
-    let lease = lent.lease.unwrap();
-    assert_eq!(events.outstanding(&who("a")), Some(lease));
+    let leased = events.scrape(&who("a"), &home(), ms(0));
+    let lease = leased.lease.unwrap();
+    assert_eq!(events.active_lease(&who("a")), Some(lease));
     push(&mut events, "y", 1);
     let second = events.scrape(&who("a"), &home(), ms(1));
-    assert_eq!((ids(&second), second.standing), (vec![], Standing::Busy));
+    assert_eq!((ids(&second), second.status), (vec![], ScraperStatus::InFlight));
     assert!(events.settle(lease, false));
     assert!(!events.settle(lease, true), "the first word counts");
     assert_eq!(take(&mut events, "a", 2), [1, 2]);
-    assert_eq!(events.outstanding(&who("a")), None);
+    assert_eq!(events.active_lease(&who("a")), None);
 }
 
 #[test]
@@ -226,14 +226,14 @@ fn explicit_timestamps_go_out_together_and_differ_within_a_series() {
         explicit_timestamps: true,
         ..EventOptions::default()
     });
-    let offers: Vec<_> = ["x", "x", "y"].into_iter().map(|kind| offer(kind, 5)).collect();
-    for verdict in events.judge(&offers) {
-        let Verdict::New { record, oldest } = verdict else { panic!() };
+    let submissions: Vec<_> = ["x", "x", "y"].into_iter().map(|kind| submission(kind, 5)).collect();
+    for admission in events.admit(&submissions) {
+        let Admission::New { record, oldest } = admission else { panic!() };
         events.accept(record, oldest, None, None);
     }
     push(&mut events, "x", 4);
-    let lent = events.scrape(&who("a"), &home(), ms(5));
-    let stamps: Vec<_> = lent.events.iter().map(|record| (record.id.0, record.stamp.as_millis())).collect();
+    let leased = events.scrape(&who("a"), &home(), ms(5));
+    let stamps: Vec<_> = leased.events.iter().map(|record| (record.id.0, record.stamp.as_millis())).collect();
     assert_eq!(stamps, [(1, 5), (2, 6), (3, 5), (4, 7)]);
 }
 
@@ -251,8 +251,8 @@ fn a_clock_that_was_set_back_gives_no_stamps_in_the_future() {
     for kind in ["x", "y", "x"] {
         push(&mut events, kind, 1_000);
     }
-    let lent = events.scrape(&who("a"), &home(), ms(1_000));
-    let stamps: Vec<_> = lent.events.iter().map(|record| record.stamp.as_millis()).collect();
+    let leased = events.scrape(&who("a"), &home(), ms(1_000));
+    let stamps: Vec<_> = leased.events.iter().map(|record| record.stamp.as_millis()).collect();
     assert_eq!(stamps, [year, 1_000, 1_000, 1_001]);
 }
 
@@ -360,7 +360,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
     }
     assert_eq!(events.sweep(ms(1)), []);
 
-    let restart = |journal: Vec<Entry>| {
+    let restart = |journal: Vec<JournalEntry>| {
         let mut events = Events::restoring(options.clone(), ms(2));
         journal.into_iter().for_each(|entry| events.apply(entry).unwrap());
         events.restored();
@@ -370,7 +370,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
     for add_words in [false, true] {
         let mut journal = events.entries();
         if add_words {
-            events.tell_again();
+            events.repeat_all_changes();
             journal.extend(events.take_changes());
         }
         let mut again = restart(journal.clone());
@@ -396,8 +396,8 @@ fn a_cursor_is_bounded_and_still_gets_everything_once() {
         if some.is_empty() {
             break;
         }
-        let words = events.words_on(&who("a"));
-        assert!(matches!(&words[..], [Entry::Cursor { heads, .. }, Entry::Regular { .. }] if heads.len() <= MAX_BACKLOGS));
+        let words = events.entries_for(&who("a"));
+        assert!(matches!(&words[..], [JournalEntry::Cursor { heads, .. }, JournalEntry::Regular { .. }] if heads.len() <= MAX_BACKLOGS));
         got.extend(some);
     }
     got.sort_unstable();
@@ -405,10 +405,10 @@ fn a_cursor_is_bounded_and_still_gets_everything_once() {
 }
 
 /// A first scrape from an address, and how it went.
-fn visit(events: &mut Events, name: &str, address: &str, at: i64) -> Standing {
-    let lent = events.scrape(&who(name), &client(address), ms(at));
-    lent.lease.map(|lease| events.settle(lease, true));
-    lent.standing
+fn visit(events: &mut Events, name: &str, address: &str, at: i64) -> ScraperStatus {
+    let leased = events.scrape(&who(name), &client(address), ms(at));
+    leased.lease.map(|lease| events.settle(lease, true));
+    leased.status
 }
 
 fn knows(events: &Events, name: &str) -> bool {
@@ -425,14 +425,14 @@ fn an_address_has_so_many_scrapers_and_those_that_came_once_make_room() {
     visit(&mut events, "declared", "10.0.0.1", 0);
     for (name, at) in [("regular", 0), ("regular", 1), ("old", 2), ("young", 3), ("other", 4), ("old", 5)] {
         let address = if name == "other" { "10.0.0.2" } else { "10.0.0.1" };
-        assert_ne!(visit(&mut events, name, address, at), Standing::Untracked);
+        assert_ne!(visit(&mut events, name, address, at), ScraperStatus::Untracked);
     }
     // "old" came again, so "young" is the only one left to make room.
-    assert_eq!(visit(&mut events, "next", "10.0.0.1", 6), Standing::Newcomer);
+    assert_eq!(visit(&mut events, "next", "10.0.0.1", 6), ScraperStatus::New);
     assert!(!knows(&events, "young") && knows(&events, "old") && knows(&events, "other"));
-    assert_eq!(visit(&mut events, "next", "10.0.0.1", 7), Standing::Known);
-    assert_eq!(visit(&mut events, "one more", "10.0.0.1", 8), Standing::Untracked);
-    assert_eq!(visit(&mut events, "another", "10.0.0.2", 8), Standing::Newcomer);
+    assert_eq!(visit(&mut events, "next", "10.0.0.1", 7), ScraperStatus::Known);
+    assert_eq!(visit(&mut events, "one more", "10.0.0.1", 8), ScraperStatus::Untracked);
+    assert_eq!(visit(&mut events, "another", "10.0.0.2", 8), ScraperStatus::New);
     assert_eq!(wait(&mut events, 8, 1), [], "an eviction is no loss");
 }
 
@@ -444,7 +444,7 @@ fn a_flood_of_names_evicts_none_that_comes_regularly_and_is_not_counted() {
     }
     push(&mut events, "x", 0);
     for n in 0..1_100 {
-        assert_eq!(visit(&mut events, &n.to_string(), "10.6.6.6", n), Standing::Newcomer);
+        assert_eq!(visit(&mut events, &n.to_string(), "10.6.6.6", n), ScraperStatus::New);
     }
     assert_eq!(events.scrapers.len(), 2 + 64);
     assert_eq!(pending(&events), [(who("prom-a"), 1), (who("prom-b"), 1)]);
@@ -473,15 +473,15 @@ fn the_number_of_scrapers_is_bounded() {
         come(&mut events, &n.to_string());
     }
     for (name, address, at) in [("once", "10.0.0.1", 1), ("flood", "10.0.0.2", 2)] {
-        assert_eq!(visit(&mut events, name, address, at), Standing::Newcomer);
+        assert_eq!(visit(&mut events, name, address, at), ScraperStatus::New);
     }
-    assert_eq!(visit(&mut events, "next", "10.0.0.2", 2), Standing::Newcomer);
+    assert_eq!(visit(&mut events, "next", "10.0.0.2", 2), ScraperStatus::New);
     assert!(!knows(&events, "once"), "it was not seen for longest");
-    assert_eq!(visit(&mut events, "next", "10.0.0.2", 3), Standing::Known);
-    assert_eq!(visit(&mut events, "flood", "10.0.0.2", 3), Standing::Known);
+    assert_eq!(visit(&mut events, "next", "10.0.0.2", 3), ScraperStatus::Known);
+    assert_eq!(visit(&mut events, "flood", "10.0.0.2", 3), ScraperStatus::Known);
     push(&mut events, "x", 3);
-    let lent = events.scrape(&who("one more"), &home(), ms(3));
-    assert_eq!((ids(&lent), lent.standing), (vec![], Standing::Untracked));
+    let leased = events.scrape(&who("one more"), &home(), ms(3));
+    assert_eq!((ids(&leased), leased.status), (vec![], ScraperStatus::Untracked));
     assert_eq!(take(&mut events, "7", 3), [1]);
     assert_eq!(take(&mut events, "declared", 3), [1]);
 }
@@ -497,7 +497,7 @@ fn a_scraper_that_is_evicted_while_it_is_served_settles_nothing_of_its_next_scra
     visit(&mut events, "b", "127.0.0.1", 0);
     let late = events.scrape(&who("a"), &home(), ms(0)).lease.unwrap();
     assert!(!events.settle(early, true));
-    assert_eq!(events.outstanding(&who("a")), Some(late));
+    assert_eq!(events.active_lease(&who("a")), Some(late));
 }
 
 #[test]
@@ -575,21 +575,21 @@ fn a_backlog_from_before_times_were_explicit_goes_out_in_order_too() {
 
 /// Judges events of one client and takes those that may be taken; how many were.
 fn post(events: &mut Events, address: &str, kinds: std::ops::Range<u32>, at: i64) -> usize {
-    let offers: Vec<_> = kinds
-        .map(|kind| Offer {
+    let submissions: Vec<_> = kinds
+        .map(|kind| Submission {
             poster: Some(client(address)),
-            ..offer(&kind.to_string(), at)
+            ..submission(&kind.to_string(), at)
         })
         .collect();
-    let verdicts = events.judge(&offers);
+    let admissions = events.admit(&submissions);
     let mut taken = 0;
-    for (verdict, offer) in verdicts.into_iter().zip(offers) {
-        match verdict {
-            Verdict::New { record, oldest } => {
+    for (admission, submission) in admissions.into_iter().zip(submissions) {
+        match admission {
+            Admission::New { record, oldest } => {
                 taken += 1;
-                events.accept(record, oldest, None, offer.poster);
+                events.accept(record, oldest, None, submission.poster);
             }
-            other => assert_eq!(other, Verdict::Crowded),
+            other => assert_eq!(other, Admission::Crowded),
         }
     }
     taken
@@ -693,9 +693,9 @@ fn polled_events_are_taken_whatever_others_have_pending() {
     });
     come(&mut events, "prom");
     assert_eq!(post(&mut events, "10.0.0.1", 0..1, 0), 1);
-    let polled: Vec<_> = (1..20).map(|kind| offer(&kind.to_string(), 0)).collect();
-    let verdicts = events.judge(&polled);
-    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::New { .. })));
+    let polled: Vec<_> = (1..20).map(|kind| submission(&kind.to_string(), 0)).collect();
+    let admissions = events.admit(&polled);
+    assert!(admissions.iter().all(|admission| matches!(admission, Admission::New { .. })));
 }
 
 #[test]
@@ -720,9 +720,9 @@ fn an_event_that_bears_a_time_keeps_it_unless_that_is_taken_or_far_ahead() {
         ..EventOptions::default()
     });
     let mut stamp = |kind: &str, at, given: Option<i64>| {
-        let mut offer = offer(kind, at);
-        offer.stamp = given.map(ms);
-        let Verdict::New { record, oldest } = events.judge(&[offer]).remove(0) else {
+        let mut submission = submission(kind, at);
+        submission.stamp = given.map(ms);
+        let Admission::New { record, oldest } = events.admit(&[submission]).remove(0) else {
             panic!("it is new")
         };
         events.accept(std::sync::Arc::clone(&record), oldest, None, None);
@@ -746,37 +746,42 @@ fn an_event_that_bears_a_time_keeps_it_unless_that_is_taken_or_far_ahead() {
 fn a_key_makes_a_retry_count_once() {
     let key = |text| Some(IdempotencyKey::new(text).unwrap());
     let mut events = Events::new(EventOptions::default());
-    let offer = |kind: &str, key| Offer {
+    let submission = |kind: &str, key| Submission {
         event: event(kind),
         key,
         poster: None,
         at: ms(0),
         stamp: None,
     };
-    let offers = [offer("x", key("k")), offer("x", key("k")), offer("y", key("k")), offer("x", None)];
-    let verdicts = events.judge(&offers);
-    assert_eq!(verdicts[1..3], [Verdict::Repeat(EventId(1)), Verdict::Conflict]);
-    for (verdict, offer) in verdicts.into_iter().zip(offers) {
-        if let Verdict::New { record, oldest } = verdict {
-            events.accept(record, oldest, offer.key, None);
+    let submissions = [
+        submission("x", key("k")),
+        submission("x", key("k")),
+        submission("y", key("k")),
+        submission("x", None),
+    ];
+    let admissions = events.admit(&submissions);
+    assert_eq!(admissions[1..3], [Admission::Repeat(EventId(1)), Admission::Conflict]);
+    for (admission, submission) in admissions.into_iter().zip(submissions) {
+        if let Admission::New { record, oldest } = admission {
+            events.accept(record, oldest, submission.key, None);
         }
     }
     assert_eq!(events.accepted_so_far(), 2);
-    assert_eq!(events.judge(&[offer("x", key("k"))]), [Verdict::Repeat(EventId(1))]);
+    assert_eq!(events.admit(&[submission("x", key("k"))]), [Admission::Repeat(EventId(1))]);
     wait(&mut events, 0, 599);
-    assert_eq!(events.judge(&[offer("y", key("k"))]), [Verdict::Conflict]);
+    assert_eq!(events.admit(&[submission("y", key("k"))]), [Admission::Conflict]);
     wait(&mut events, 599_000, 1);
-    assert!(matches!(events.judge(&[offer("y", key("k"))])[0], Verdict::New { .. }));
+    assert!(matches!(events.admit(&[submission("y", key("k"))])[0], Admission::New { .. }));
 }
 
 #[test]
 fn entries_that_contradict_each_other_are_refused() {
-    let cursor = |next, heads: &[u64]| Entry::Cursor {
+    let cursor = |next, heads: &[u64]| JournalEntry::Cursor {
         scraper: who("a"),
         next,
         heads: heads.to_vec(),
     };
-    let lost = |scraper, events| Entry::Lost {
+    let lost = |scraper, events| JournalEntry::Lost {
         scraper: who(scraper),
         events,
     };
@@ -795,7 +800,7 @@ fn entries_that_contradict_each_other_are_refused() {
         for entry in source.entries() {
             events.apply(entry).unwrap();
         }
-        let known = Entry::Cursor {
+        let known = JournalEntry::Cursor {
             scraper: who("known"),
             next: 1,
             heads: vec![],

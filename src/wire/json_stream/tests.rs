@@ -167,8 +167,8 @@ fn broken_syntax_ends_the_connection_at_its_first_wrong_byte() {
             "{\"a\":\"\\u12g4\"",
             "line 1, column 11 (byte 10): expected a hexadecimal digit, found `g`",
         ),
-        ("{\"a\":nil}", "line 1, column 6 (byte 5): nil is no JSON value"),
-        ("{\"a\":01}", "line 1, column 6 (byte 5): 01 is no JSON value"),
+        ("{\"a\":nil}", "line 1, column 6 (byte 5): nil is not a JSON value"),
+        ("{\"a\":01}", "line 1, column 6 (byte 5): 01 is not a JSON value"),
         (
             "{\"a\":\u{a0}1}",
             "line 1, column 6 (byte 5): expected a value, found the byte 0xc2",

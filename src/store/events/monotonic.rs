@@ -1,0 +1,131 @@
+//! A clock that only runs forward, made of a wall clock that may be set.
+//!
+//! Scrapers are forgotten and keys expire after spans of time, and a wall clock that is put right by an hour must not
+//! make an hour of them. Somebody asks this clock every second, so a larger step is not time that went by here.
+
+use std::time::Duration;
+
+use crate::model::Timestamp;
+
+/// The largest step of the wall clock that counts as time. The sweep looks every second; beyond this the clock was set,
+/// or the machine slept, and no scraper could have come meanwhile.
+const MAX_STEP_MILLIS: i64 = 10_000;
+
+/// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct MonotonicTime(i64);
+
+impl MonotonicTime {
+    /// Before all others.
+    pub(in crate::store) const FIRST: Self = Self(i64::MIN);
+
+    /// Returns the time since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The moment that was so long before.
+    pub(in crate::store) fn before(self, age: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The moment at which something happened that bears this time, as far as that can be told at `self`: not later.
+    pub(super) fn of(self, at: Timestamp) -> Self {
+        Self(at.as_millis().min(self.0))
+    }
+}
+
+/// The clock.
+#[derive(Debug)]
+pub(in crate::store) struct MonotonicClock {
+    wall: Option<Timestamp>,
+    now: MonotonicTime,
+    /// The sum of the steps by which the wall clock was set, in milliseconds, since [`MonotonicClock::take_step`].
+    set_by: i64,
+}
+
+impl MonotonicClock {
+    pub(in crate::store) fn new() -> Self {
+        Self {
+            wall: None,
+            now: MonotonicTime(0),
+            set_by: 0,
+        }
+    }
+
+    /// The last moment asked for.
+    pub(in crate::store) fn last(&self) -> MonotonicTime {
+        self.now
+    }
+
+    /// The same with the time of day then.
+    pub(in crate::store) fn last_both(&self) -> (MonotonicTime, Timestamp) {
+        (self.now, self.wall.unwrap_or_default())
+    }
+
+    /// Returns true if the wall clock was set since the last [`MonotonicClock::take_step`].
+    pub(in crate::store) fn was_set(&self) -> bool {
+        self.set_by != 0
+    }
+
+    /// Takes the sum of the steps by which the wall clock was set, in milliseconds: no time that passed.
+    pub(in crate::store) fn take_step(&mut self) -> i64 {
+        std::mem::take(&mut self.set_by)
+    }
+
+    /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
+    /// and moves nothing.
+    pub(in crate::store) fn at(&mut self, wall: Timestamp) -> MonotonicTime {
+        let Some(before) = self.wall else {
+            (self.wall, self.now) = (Some(wall), MonotonicTime(wall.as_millis()));
+            return self.now;
+        };
+        let step = wall.as_millis().saturating_sub(before.as_millis());
+        if !(-MAX_STEP_MILLIS..=0).contains(&step) {
+            let passed = step.clamp(0, MAX_STEP_MILLIS);
+            self.wall = Some(wall);
+            self.now.0 = self.now.0.saturating_add(passed);
+            self.set_by = self.set_by.saturating_add(step.saturating_sub(passed));
+        }
+        self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_no_time_that_passed() {
+        let mut clock = MonotonicClock::new();
+        let mut at = |millis| clock.at(Timestamp::from_millis(millis)).0;
+        assert_eq!((at(1_000), at(2_500)), (1_000, 2_500));
+        assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
+        assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
+        assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
+        assert!(clock.was_set());
+        assert_eq!(
+            clock.take_step(),
+            1_050 - 13_700,
+            "what is left of the wall clock when the time that passed is taken off"
+        );
+        assert!(!clock.was_set());
+    }
+
+    #[test]
+    fn ages_are_taken_off_and_never_below_zero() {
+        let now = MonotonicTime(5_000);
+        assert_eq!(now.since(now.before(Duration::from_secs(7))), Duration::from_secs(7));
+        assert!(MonotonicTime::FIRST < now.before(Duration::MAX));
+        assert_eq!(now.before(Duration::ZERO), now);
+    }
+
+    #[test]
+    fn what_bears_a_later_time_happened_by_now() {
+        let now = MonotonicTime(5_000);
+        assert_eq!(now.of(Timestamp::from_millis(9_000)), now);
+        assert_eq!(now.since(now.of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
+        assert_eq!(MonotonicTime(1).since(now), Duration::ZERO);
+    }
+}

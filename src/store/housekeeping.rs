@@ -1,0 +1,90 @@
+//! Forgetting on time: a part that looks for expired applications, scrapers and events every second, and for text that nobody takes now
+//! and then.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::{Dropped, Inlet};
+use crate::model::{AppName, Clock, Timestamp};
+use crate::supervise::{Service, blocking};
+
+/// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long others have the store between two batches of applications that are forgotten.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How often rendered text is let go that nobody has taken since: a little more than a minute, the longest time that scrapers usually let
+/// pass.
+const REST_EVERY: Duration = Duration::from_secs(75);
+
+/// Forgets pushed applications that were not updated for too long, scrapers that do not come, and events that nobody needs.
+pub struct Housekeeping {
+    inlet: Inlet,
+    clock: Clock,
+    forgotten: Box<dyn Fn(&AppName) + Send + Sync>,
+    dropped: Box<dyn Fn(&Dropped) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Housekeeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Housekeeping").finish_non_exhaustive()
+    }
+}
+
+impl Housekeeping {
+    /// A part that asks `clock` for the time, calls `forgotten` for each application it forgets, and `dropped` for events that
+    /// somebody will not get.
+    pub fn new(
+        inlet: Inlet,
+        clock: Clock,
+        forgotten: impl Fn(&AppName) + Send + Sync + 'static,
+        dropped: impl Fn(&Dropped) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            inlet,
+            clock,
+            forgotten: Box::new(forgotten),
+            dropped: Box::new(dropped),
+        }
+    }
+
+    /// Forgets all that is too old, with pauses in which others have their turn.
+    async fn expire(&self, now: Timestamp, stop: &CancellationToken) {
+        loop {
+            let gone = self.inlet.expire(now);
+            gone.iter().for_each(&self.forgotten);
+            if gone.len() < Inlet::EXPIRES_AT_ONCE || stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Service for Housekeeping {
+    fn name(&self) -> &str {
+        "housekeeping"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let mut ticks = tokio::time::interval(EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut last_rest = Instant::now();
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                if last_rest.elapsed() >= REST_EVERY {
+                    last_rest = Instant::now();
+                    let inlet = self.inlet.clone();
+                    blocking(move || inlet.evict_idle()).await;
+                }
+                let now = (self.clock)();
+                self.expire(now, &stop).await;
+                self.inlet.sweep(now).iter().for_each(&self.dropped);
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! What of the applications has to be remembered across a restart, and how it comes back.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use super::app_table::{AppTable, ParsedUpdate};
+use super::{App, Refused};
+use crate::model::{AppName, Timestamp};
+
+/// The name of a family as the catalog compares it.
+pub(super) type FamilyKey = Arc<[u8]>;
+
+/// An application's place in the order of first sight, and what goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SavedPosition {
+    /// The place.
+    pub(super) order: u64,
+    /// When the application was first seen.
+    pub(super) first_seen: Timestamp,
+    /// Its families that bear a label which tells them from other applications'.
+    pub(super) labelled: Vec<FamilyKey>,
+}
+
+/// The age of an application's last update when it was written down, and the time of day then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age {
+    pub(super) then: Duration,
+    pub(super) written: Timestamp,
+}
+
+impl Age {
+    /// Follows a wall clock that was set after this was written.
+    pub(super) fn shift(&mut self, millis: i64) {
+        self.written = Timestamp::from_millis(self.written.as_millis().saturating_add(millis));
+    }
+
+    /// The age at a later time of day. A clock that was set back meanwhile takes nothing off.
+    pub(super) fn at(self, now: Timestamp) -> Duration {
+        self.then.saturating_add(now.since(self.written))
+    }
+}
+
+/// Wakes the thread that writes the applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// There is something to write.
+    Changed,
+    /// The thread is to write what there is and end.
+    Stop,
+}
+
+/// Which applications have changed since somebody asked.
+#[derive(Debug, Default)]
+pub(super) struct DirtyApps {
+    /// By place. Bounded by the applications there are and those that there were when somebody asked last.
+    orders: HashSet<u64, foldhash::fast::RandomState>,
+    /// Places from this one on were given since then: who comes and goes in between leaves no trace.
+    fresh: u64,
+    /// Gets one message for the first change after each [`AppTable::take_changes`].
+    writer: Option<Sender<Wake>>,
+}
+
+impl DirtyApps {
+    /// An application in this place has changed.
+    pub(super) fn touch(&mut self, order: u64) {
+        if self.orders.is_empty() {
+            self.wake();
+        }
+        self.orders.insert(order);
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = &self.writer {
+            // A thread that has ended writes nothing any more.
+            let _ = writer.send(Wake::Changed);
+        }
+    }
+
+    /// The application in this place is gone.
+    pub(super) fn remove(&mut self, order: u64) {
+        if order >= self.fresh {
+            self.orders.remove(&order);
+        } else {
+            self.touch(order);
+        }
+    }
+}
+
+impl AppTable {
+    /// From now on changes are noted.
+    pub(super) fn note_changes(&mut self) {
+        self.dirty = Some(DirtyApps::default());
+    }
+
+    /// From now on the first change after each [`AppTable::take_changes`] wakes the writer; so do changes that wait already.
+    pub(super) fn wake_writer(&mut self, writer: Sender<Wake>) {
+        if let Some(dirty) = &mut self.dirty {
+            dirty.writer = Some(writer);
+            if !dirty.orders.is_empty() {
+                dirty.wake();
+            }
+        }
+    }
+
+    /// Has it written down when the wall clock was set: what was written before is as old as it was.
+    pub(super) fn note_step(&mut self) {
+        if let Some(dirty) = self.dirty.as_ref().filter(|_| self.clock.was_set()) {
+            dirty.wake();
+        }
+    }
+
+    /// The places of the applications that have changed since the last call.
+    pub(super) fn take_changes(&mut self) -> HashSet<u64, foldhash::fast::RandomState> {
+        let fresh = self.next_order();
+        self.dirty.as_mut().map_or_else(HashSet::default, |dirty| {
+            dirty.fresh = fresh;
+            std::mem::take(&mut dirty.orders)
+        })
+    }
+
+    /// The application in a place, the keys of its families that are labelled to tell them from others', and its age.
+    pub(super) fn in_place(&self, order: u64) -> Option<(Arc<App>, Vec<FamilyKey>, Age)> {
+        let app = self.by_order(order)?;
+        let labelled = self.labelled(&app.name);
+        let (now, written) = self.clock.last_both();
+        let then = now.since(app.refreshed);
+        Some((Arc::clone(app), labelled, Age { then, written }))
+    }
+
+    /// Puts an application back that was there before the restart, with the age that it has by now.
+    ///
+    /// # Errors
+    /// When there is no room for it any more.
+    pub(super) fn restore(&mut self, position: SavedPosition, update: ParsedUpdate, age: Duration) -> Result<(), Refused> {
+        self.reserve(update.app.clone(), position);
+        let refreshed = self.clock.last().before(age);
+        self.put_at(update, refreshed).map(drop)
+    }
+
+    /// Keeps a place for an application that was there before the restart and has to come again by itself.
+    pub(super) fn reserve(&mut self, name: AppName, position: SavedPosition) {
+        self.skip_orders(position.order);
+        self.reserved.insert(name, position);
+    }
+}

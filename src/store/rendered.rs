@@ -1,0 +1,324 @@
+//! What a scrape shows: found ready in microseconds, or finished without a lock by whoever comes first.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::response_cache::{CacheKey, Scope};
+use super::{Shared, Text, parallel};
+use crate::exposition::Exposition;
+use crate::exposition::catalog::{self, Plan, Selection};
+use crate::exposition::gzip::{CompressionLevel, CompressorPool, Piece};
+use crate::exposition::negotiate::ContentEncoding;
+use crate::exposition::raw;
+use crate::exposition::render::{Chunk, OutputFormat};
+use crate::model::AppName;
+
+/// Text of a chunk where texts are not merged, in bytes: as in segments of merged ones.
+const RAW_CHUNK_BYTES: usize = 128 * 1024;
+
+/// An exposition of one moment that may still have to be rendered.
+#[derive(Debug)]
+pub struct PendingExposition {
+    shared: Arc<Shared>,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// Nothing has changed since somebody else asked.
+    Ready(RenderedExposition),
+    /// All applications.
+    Everything(OutputFormat),
+    /// One of them.
+    One(Box<One>),
+}
+
+/// An answer about one application, to be kept while that application has this version.
+#[derive(Debug)]
+struct One {
+    app: AppName,
+    key: CacheKey,
+    version: u64,
+    /// The generation of the app's update.
+    changed: u64,
+    draft: Draft,
+}
+
+#[derive(Debug)]
+enum Draft {
+    /// What goes out of it among all others.
+    Merged(Box<Plan>),
+    /// What it has handed in.
+    AsPushed(Arc<Exposition>),
+    /// The same, where texts are not read.
+    Raw(Bytes),
+}
+
+/// The exposition of applications at one moment. Cloning it clones a handle.
+#[derive(Debug, Clone)]
+pub struct RenderedExposition(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    chunks: Vec<Arc<Chunk>>,
+    /// What applications say under the proxy's own names, to be merged with what the proxy says.
+    merged: Option<catalog::RenderedSegments>,
+    /// All chunks as one piece, and how well they were compressed when it was made.
+    joined: Mutex<Option<(u64, Arc<Piece>)>>,
+    /// True if each chunk has a compressed form, which it keeps.
+    compressed: AtomicBool,
+    /// Chunks whose compressed form was made for this response. Locked while they are made, so that other threads wait.
+    newly_compressed: Mutex<Vec<Arc<Chunk>>>,
+}
+
+impl PendingExposition {
+    pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
+        let generation = shared.table().generation();
+        let ready = shared.responses().everything(variant, generation);
+        let work = ready.map_or(Work::Everything(variant), Work::Ready);
+        Self { shared, work }
+    }
+
+    /// One application; `None` if it is unknown.
+    pub(super) fn app(shared: Arc<Shared>, name: &str, scope: Scope, variant: OutputFormat) -> Option<Self> {
+        // Texts that are not read go out as they came.
+        let scope = if shared.reads { scope } else { Scope::AsPushed };
+        let key = CacheKey { scope, variant };
+        let mut table = shared.table();
+        let app = Arc::clone(table.get(name)?);
+        let draft = match (&app.text, table.catalog()) {
+            (Text::Read(_), Some(catalog)) if scope == Scope::Merged => {
+                Draft::Merged(Box::new(catalog.plan(variant, Selection::App(name))))
+            }
+            (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
+            (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
+        };
+        drop(table);
+        let version = match &draft {
+            Draft::Merged(plan) => plan.version(),
+            Draft::AsPushed(_) | Draft::Raw(_) => app.changed,
+        };
+        let ready = shared.responses().app(name, key, version);
+        let one = || {
+            Work::One(Box::new(One {
+                app: app.name.clone(),
+                key,
+                version,
+                changed: app.changed,
+                draft,
+            }))
+        };
+        let work = ready.map_or_else(one, Work::Ready);
+        Some(Self { shared, work })
+    }
+
+    /// No application.
+    pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
+        let nothing = if shared.reads {
+            RenderedExposition::merged(catalog::RenderedSegments::nothing(variant))
+        } else {
+            RenderedExposition::raw(Vec::new())
+        };
+        Self {
+            shared,
+            work: Work::Ready(nothing),
+        }
+    }
+
+    /// Whether [`PendingExposition::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
+    /// connections.
+    #[must_use]
+    pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
+        let is_ready = |exposed: &RenderedExposition| match encoding {
+            ContentEncoding::Identity => exposed.has_text(),
+            ContentEncoding::Gzip => exposed.is_compressed(),
+        };
+        matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
+    }
+
+    /// Whether it is known that applications say something under the proxy's own names; see [`RenderedExposition::mixes`].
+    #[must_use]
+    pub fn mixes(&self) -> bool {
+        matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
+    }
+
+    /// Renders and compresses the parts for which that is not done yet, once for all requests at the same time. For gzip the text itself
+    /// need not be there.
+    #[must_use]
+    pub fn finish(self, encoding: ContentEncoding) -> RenderedExposition {
+        let exposed = match self.work {
+            Work::Ready(exposed) => exposed,
+            Work::Everything(variant) => everything(&self.shared, variant),
+            Work::One(one) => one.finish(&self.shared),
+        };
+        match encoding {
+            ContentEncoding::Identity => exposed.0.chunks.iter().for_each(|chunk| drop(chunk.text())),
+            ContentEncoding::Gzip => exposed.compress(&self.shared.compressors),
+        }
+        exposed
+    }
+}
+
+/// All applications, as they are now. While one caller renders, others wait, and find that it is done.
+fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
+    let _rendering = shared.rendering();
+    let mut table = shared.table();
+    let generation = table.generation();
+    if let Some(ready) = shared.responses().everything(variant, generation) {
+        return ready;
+    }
+    let exposed = if let Some(plan) = table.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
+        drop(table);
+        parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
+        RenderedExposition::merged(plan.render())
+    } else {
+        let bodies: Vec<_> = table.apps().map(|app| app.text.body().clone()).collect();
+        drop(table);
+        RenderedExposition::raw(raw::concatenate(&bodies))
+    };
+    let before = shared.responses().keep_everything(variant, generation, exposed.clone());
+    // Freeing thousands of handles takes a while: not under the lock.
+    drop(before);
+    exposed
+}
+
+impl One {
+    /// Renders it without waiting for others who do the same; whoever comes first has it kept, so that all hold the same parts, which are
+    /// compressed once.
+    fn finish(self, shared: &Shared) -> RenderedExposition {
+        let exposed = match self.draft {
+            Draft::Merged(plan) => RenderedExposition::merged(plan.render()),
+            Draft::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, self.key.variant)),
+            Draft::Raw(body) => RenderedExposition::raw(raw::concatenate([&body])),
+        };
+        let table = shared.table();
+        let now = table.get(self.app.as_str()).map(|app| app.changed);
+        if now != Some(self.changed) {
+            return exposed;
+        }
+        let (kept, unused) = shared.responses().keep_app(self.app, self.key, self.version, exposed);
+        drop(table);
+        drop(unused);
+        kept
+    }
+}
+
+impl RenderedExposition {
+    pub(super) fn merged(exposed: catalog::RenderedSegments) -> Self {
+        Self::new(exposed.chunks().to_vec(), Some(exposed))
+    }
+
+    /// Texts as they came, in chunks of [`RAW_CHUNK_BYTES`] and more, which threads can compress side by side.
+    pub(super) fn raw(texts: Vec<Bytes>) -> Self {
+        let (mut chunks, mut slices, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for text in texts {
+            bytes += text.len();
+            slices.push(text);
+            if bytes >= RAW_CHUNK_BYTES {
+                chunks.push(Arc::new(Chunk::new(std::mem::take(&mut slices))));
+                bytes = 0;
+            }
+        }
+        if !slices.is_empty() {
+            chunks.push(Arc::new(Chunk::new(slices)));
+        }
+        Self::new(chunks, None)
+    }
+
+    fn new(chunks: Vec<Arc<Chunk>>, merged: Option<catalog::RenderedSegments>) -> Self {
+        Self(Arc::new(Shown {
+            chunks,
+            merged,
+            joined: Mutex::default(),
+            compressed: AtomicBool::new(false),
+            newly_compressed: Mutex::default(),
+        }))
+    }
+
+    /// True if [`RenderedExposition::piece`] has every chunk in its compressed form. Otherwise compressing takes two milliseconds a megabyte: not for
+    /// a thread that serves connections.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.0.compressed.load(Ordering::Acquire)
+    }
+
+    /// Compresses the chunks that are not, on all cores, while other callers wait.
+    fn compress(&self, compressors: &CompressorPool) {
+        if self.is_compressed() {
+            return;
+        }
+        let mut newly_compressed = self.newly_compressed();
+        let pending: Vec<_> = self.0.chunks.iter().filter(|chunk| chunk.level().is_none()).collect();
+        parallel::for_each(&pending, |chunk| compressors.with(|compressor| chunk.compress_once(compressor)));
+        newly_compressed.extend(pending.into_iter().cloned());
+        self.0.compressed.store(true, Ordering::Release);
+    }
+
+    /// Takes out the chunks that were compressed in haste for this response: each is returned once.
+    #[must_use]
+    pub fn take_newly_compressed(&self) -> Vec<Arc<Chunk>> {
+        std::mem::take(&mut self.newly_compressed())
+    }
+
+    fn newly_compressed(&self) -> MutexGuard<'_, Vec<Arc<Chunk>>> {
+        self.0.newly_compressed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rendered parts, in order; those that are not compressed yet can be, while others use them.
+    #[must_use]
+    pub fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.0.chunks
+    }
+
+    /// Whether [`RenderedExposition::text`] finds all text in memory. Otherwise it takes a millisecond a megabyte: not for a thread that serves
+    /// connections.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        self.0.chunks.iter().all(|chunk| chunk.has_text())
+    }
+
+    /// The text in rows of slices, without its tail.
+    #[must_use]
+    pub fn text(&self) -> Vec<Arc<Vec<Bytes>>> {
+        self.0.chunks.iter().map(|chunk| chunk.text()).collect()
+    }
+
+    /// The text as a piece of a gzip member, without its tail; what is not compressed yet as stored blocks.
+    #[must_use]
+    pub fn piece(&self) -> Arc<Piece> {
+        // Chunks are only ever compressed better, so the sum tells whether any has been since.
+        let level = |chunk: &Arc<Chunk>| match chunk.level() {
+            None => 0,
+            Some(CompressionLevel::Fast) => 1,
+            Some(CompressionLevel::Small) => 2,
+        };
+        let levels = self.0.chunks.iter().map(level).sum();
+        let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, piece)) = joined.as_ref().filter(|(of, _)| *of == levels) {
+            return Arc::clone(piece);
+        }
+        let pieces: Vec<_> = self.0.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
+        let piece = Arc::new(Piece::concat(&pieces).condensed());
+        *joined = Some((levels, Arc::clone(&piece)));
+        piece
+    }
+
+    /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
+    #[must_use]
+    pub fn mixes(&self) -> bool {
+        self.0.merged.as_ref().is_some_and(catalog::RenderedSegments::has_reserved)
+    }
+
+    /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what
+    /// applications say under the same names, and the mark of the end where the format has one. Where applications have many such series
+    /// it takes milliseconds: not for a thread that serves connections.
+    #[must_use]
+    pub fn tail(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
+        match &self.0.merged {
+            Some(merged) => merged.tail_with(own),
+            None => vec![Arc::new(Chunk::new(own))],
+        }
+    }
+}
