@@ -4,6 +4,8 @@ mod bridge;
 mod events;
 mod lifecycle;
 mod links;
+#[cfg(test)]
+mod panic_tests;
 mod preflight;
 mod receivers;
 mod reload;
@@ -31,10 +33,11 @@ use self::lifecycle::Lifecycle;
 use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Access, Door, HttpStats};
+use crate::http::{Access, HttpService, HttpStats};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, Connections, Deflating, EventOutlet, Index, Listing, Listings, Outlets, Own, Readiness, Scraping, monitoring_api,
+    self, AppsHandler, CompressionQueue, Connections, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, Readiness,
+    SelfMetrics, monitoring_api,
 };
 use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
@@ -119,9 +122,9 @@ impl Context {
         }
     }
 
-    /// A door to these routes.
-    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
-        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    /// A service to these routes.
+    fn service(&self, routes: Router, endpoints: &[&str]) -> HttpService {
+        HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
     }
 }
 
@@ -141,20 +144,20 @@ impl Daemon {
         let polls = polls(&settings, &context, &mut supervisor);
         let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
-        let scraping = scraping(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
-        let read_routes = read_routes(&settings, &context, scraping, events);
+        let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
+        let read_routes = read_routes(&settings, &context, handler, events);
         let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
-            let door = context.door(read_routes.clone(), &routes::reads(settings.events.enabled));
+            let service = context.service(read_routes.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&context.notes));
-            let (client, lock) = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
+            let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
             key_lock = lock;
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
-        let door = context.door(routes, &routes::requests(settings.events.enabled));
-        sockets.start(&settings, &context, &door, &mut supervisor);
+        let service = context.service(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &context, &service, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(housekeeping(&context));
         supervisor.add(MallocTrim);
@@ -252,23 +255,23 @@ fn reload_parts(
 }
 
 /// What answers a scrape: the apps, the program's own metrics, and the events.
-fn scraping(
+fn metrics_handler(
     settings: &Settings,
     context: &Context,
     connections: Connections,
     events: Option<Arc<EventOutlet>>,
     supervisor: &mut Supervisor,
-) -> Scraping {
-    let own = Own::new(
+) -> MetricsHandler {
+    let own = SelfMetrics::new(
         Arc::clone(&context.telemetry),
         Process::new(SystemTime::now()),
         connections,
         Arc::clone(&context.http_stats),
     );
-    let deflating = Deflating::default();
-    supervisor.add(deflating.service());
+    let compression_queue = CompressionQueue::default();
+    supervisor.add(compression_queue.service());
     let (view, telemetry) = (context.view.clone(), Arc::clone(&context.telemetry));
-    Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
+    MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
 }
 
 /// The routes that are on the port alone: pushing, events, steering, and where the stream is.
@@ -283,18 +286,18 @@ fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifec
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn read_routes(settings: &Settings, context: &Context, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
-    let listings = Arc::new(Listings::new(context.view.clone(), context.clock));
+fn read_routes(settings: &Settings, context: &Context, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
     outlets::routes(Outlets {
         listings: Arc::clone(&listings),
-        scraping: Arc::new(scraping),
+        metrics: Arc::new(metrics),
         events,
-        listing: Arc::new(Listing::new(
+        listing: Arc::new(AppsHandler::new(
             context.view.clone(),
             Arc::clone(&listings),
             Arc::clone(&context.notes),
         )),
-        index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
+        index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
         readiness: Arc::clone(&context.readiness),
         notes: Arc::clone(&context.notes),
     })

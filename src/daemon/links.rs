@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{HyperdhtConfig, P2pConfig, SecretSource};
-use crate::http::Door;
+use crate::config::{Hyperdht, P2p, SecretSource};
+use crate::http::HttpService;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
     default_key_file,
@@ -30,9 +30,9 @@ const MAX_SECRET_BYTES: u64 = 1024;
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
 pub(super) async fn client(
-    p2p: &P2pConfig,
-    hyperdht: &HyperdhtConfig,
-    door: Door,
+    p2p: &P2p,
+    hyperdht: &Hyperdht,
+    service: HttpService,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
 ) -> anyhow::Result<(Client, Option<FileLock>)> {
@@ -74,7 +74,7 @@ pub(super) async fn client(
         count(&telemetry, &bridges, event);
         note(&notes, &bridges, event);
     });
-    let client = Client::bind(settings, door, events).await.map_err(|error| {
+    let client = Client::bind(settings, service, events).await.map_err(|error| {
         let key = match error {
             ClientError::Listen(_) => "p2p.listen",
             ClientError::Hyperdht(_) => "p2p.bridges",

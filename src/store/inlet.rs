@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::app_table::{AppTable, MAX_COST_AT_ONCE, ParsedUpdate};
 use super::aside::Dropping;
-use super::events::Submission;
+use super::events::{Owner, Submission};
 use super::{Accepted, Dropped, Limits, Mode, Notification, PolledEvent, Shared};
 use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
@@ -135,6 +135,10 @@ impl std::fmt::Display for Listed<'_> {
     }
 }
 
+/// The start of updates at which the store panics in unit tests, which show what becomes of such pushes.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"# HELP panics_store";
+
 impl Inlet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -146,11 +150,10 @@ impl Inlet {
     /// # Errors
     /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
-        let poster = Some(from.network());
         let submission = Submission {
             event,
             key,
-            poster,
+            owner: Owner::Poster(from.network()),
             at: now,
             stamp: None,
         };
@@ -161,15 +164,15 @@ impl Inlet {
     }
 
     /// Takes the one-shot events of a polled text as [`Inlet::emit`] takes one: once this returns all of them are durable, and
-    /// after an error none was taken. An event that bears a time keeps it.
+    /// after an error none was taken. An event that bears a time keeps it. In the log they take the share of the endpoint's app.
     ///
     /// # Errors
     /// When they cannot be made durable.
-    pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
+    pub async fn emit_polled(&self, app: &AppName, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
         let submission = |PolledEvent { event, stamp }| Submission {
             event,
             key: None,
-            poster: None,
+            owner: Owner::Endpoint(app.clone()),
             at: now,
             stamp,
         };
@@ -315,6 +318,8 @@ impl Inlet {
 
     /// Reads the text, before any lock is taken.
     fn prepare(&self, update: Update, expires: bool) -> Result<ParsedUpdate, Refused> {
+        #[cfg(test)]
+        assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
         let update = Update {
             body: self.shared.meter.hold(update.body),
             ..update

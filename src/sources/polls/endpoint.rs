@@ -199,7 +199,7 @@ impl EndpointTask {
                 .collect(),
             false => Vec::new(),
         };
-        inlet.emit_polled(events, now).await?;
+        inlet.emit_polled(&update.app, events, now).await?;
         self.fetcher.mark_received(had_events);
         self.recorded = stamped;
         changes.iter().for_each(|change| inlet.publish(change));

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::http::Allowance;
+use crate::http::MemoryBudget;
 
 /// Bytes that each connection may buffer without the budget, so that messages of usual size never wait. The number of connection slots
 /// bounds the sum.
@@ -71,7 +71,7 @@ impl Budget {
 
 impl Hold {
     /// Reserves memory for a buffer of `bytes`; waits for other connections at the limit.
-    pub async fn cover(&mut self, bytes: usize) {
+    pub async fn reserve(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted <= self.bytes {
             return;
@@ -87,7 +87,7 @@ impl Hold {
         }
     }
 
-    /// As [`Hold::cover`], but only if the budget has room for it at this moment; whether it has.
+    /// As [`Hold::reserve`], but only if the budget has room for it at this moment; whether it has.
     pub fn try_cover(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         wanted <= self.bytes || self.take(wanted, false)
@@ -124,9 +124,9 @@ impl Hold {
     }
 }
 
-impl Allowance for Hold {
-    async fn cover(&mut self, bytes: usize) {
-        Self::cover(self, bytes).await;
+impl MemoryBudget for Hold {
+    async fn reserve(&mut self, bytes: usize) {
+        Self::reserve(self, bytes).await;
     }
 }
 

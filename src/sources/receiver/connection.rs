@@ -189,7 +189,7 @@ impl<'a> ReceiverConnection<'a> {
             return wanted.min(FREE_BYTES - held);
         }
         let since = Instant::now();
-        self.hold.cover(held + wanted).await;
+        self.hold.reserve(held + wanted).await;
         // Waiting for memory does not count against the sender.
         self.clock.extend(since.elapsed());
         wanted

@@ -9,7 +9,7 @@ use super::fake_disk::{FakeDisk, Faults};
 use super::journal::Journal;
 use super::{OpenError, Unreadable, lock};
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
-use crate::store::events::{EventOptions, Events, Submission};
+use crate::store::events::{EventOptions, Events, Owner, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
 const NAME: &str = "events.log";
@@ -42,7 +42,7 @@ fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
             value: f64::from(value),
         },
         key: key.map(|key| IdempotencyKey::new(key).unwrap()),
-        poster: None,
+        owner: Owner::Restored,
         at: now(),
         stamp: None,
     }

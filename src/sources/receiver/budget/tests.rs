@@ -7,26 +7,26 @@ const KIB: usize = 1024;
 fn small_buffers_never_wait() {
     let budget = Budget::new(0);
     let (mut a, mut b) = (budget.hold(), budget.hold());
-    assert!(a.cover(FREE_BYTES).now_or_never().is_some());
-    assert!(b.cover(FREE_BYTES).now_or_never().is_some());
+    assert!(a.reserve(FREE_BYTES).now_or_never().is_some());
+    assert!(b.reserve(FREE_BYTES).now_or_never().is_some());
 }
 
 #[test]
 fn one_at_a_time_may_overdraw() {
     let budget = Budget::new(10 * KIB);
     let (mut a, mut b, mut c) = (budget.hold(), budget.hold(), budget.hold());
-    assert!(a.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some());
+    assert!(a.reserve(FREE_BYTES + 8 * KIB).now_or_never().is_some());
     assert!(
-        b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
+        b.reserve(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
         "the first one beyond the limit overdraws"
     );
     assert!(
-        b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
+        b.reserve(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
         "and may finish its message"
     );
-    assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
+    assert!(c.reserve(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
     b.keep(0);
-    assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());
+    assert!(c.reserve(FREE_BYTES + KIB).now_or_never().is_some());
     drop((a, b, c));
     assert_eq!(budget.state().used, 0);
 }
@@ -48,9 +48,9 @@ fn whoever_does_not_wait_does_not_overdraw() {
 async fn a_waiter_goes_on_when_another_leaves() {
     let budget = Budget::new(0);
     let mut first = budget.hold();
-    first.cover(FREE_BYTES + 1).await;
+    first.reserve(FREE_BYTES + 1).await;
     let mut second = budget.hold();
-    let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+    let waiting = tokio::spawn(async move { second.reserve(FREE_BYTES + 1).await });
     tokio::task::yield_now().await;
     drop(first);
     assert!(waiting.await.is_ok());
@@ -60,9 +60,9 @@ async fn a_waiter_goes_on_when_another_leaves() {
 async fn a_raised_limit_wakes_the_waiters() {
     let budget = Budget::new(0);
     let mut first = budget.hold();
-    first.cover(FREE_BYTES + 1).await;
+    first.reserve(FREE_BYTES + 1).await;
     let mut second = budget.hold();
-    let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+    let waiting = tokio::spawn(async move { second.reserve(FREE_BYTES + 1).await });
     tokio::task::yield_now().await;
     budget.set_limit(KIB);
     assert!(waiting.await.is_ok());

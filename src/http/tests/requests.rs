@@ -209,13 +209,13 @@ async fn access_lists_can_change_while_connections_are_open() {
 async fn any_stream_will_do() {
     let site = Site::new(Timers::default());
     let (mut client, server) = tokio::io::duplex(1_000);
-    let door = site.door.clone();
-    let visitor = Visitor {
+    let service = site.service.clone();
+    let info = ConnectionInfo {
         peer: PeerAddr::Link("some key".into()),
         queue: None,
         slot: None,
     };
-    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     assert_eq!(ask(&mut client, "/big?size=100000").await.body.len(), 100_000);
     assert_eq!(
         ask(&mut client, "/who").await.text(),
