@@ -200,6 +200,19 @@ impl Settings {
         self.check_addresses(notes);
     }
 
+    /// Warnings about keys without effect.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let unpolled = match self.poll_external.unpolled {
+            0 => return Vec::new(),
+            1 => "1 endpoint".to_owned(),
+            n => format!("{n} endpoints"),
+        };
+        vec![format!(
+            "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
+        )]
+    }
+
     /// Returns true if a key of this section was set.
     #[must_use]
     pub fn is_set(&self, section: &str) -> bool {

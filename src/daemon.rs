@@ -1,4 +1,4 @@
-//! The composition root: the one room that knows all others and puts them together.
+//! The composition root: creates all modules and connects them.
 
 mod bridge;
 mod events;
@@ -60,7 +60,7 @@ pub struct Daemon {
     key_lock: Option<FileLock>,
 }
 
-/// What listens where.
+/// The addresses of all listeners.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// The HTTP addresses.
@@ -71,13 +71,13 @@ pub struct Addresses {
     pub unix: Option<PathBuf>,
     /// The key that we show on links.
     pub key: Option<PublicKey>,
-    /// Where scrapers may dial us.
+    /// The UDP address for scrapers over links.
     pub links: Option<SocketAddr>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
 }
 
-/// How the configuration is found again on a reload.
+/// Location of the configuration for a reload.
 pub struct ConfigSource {
     /// The file named on the command line, if one was.
     pub named: Option<PathBuf>,
@@ -92,7 +92,7 @@ pub fn system_clock() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// What all parts share.
+/// Shared state of the services.
 struct Context {
     inlet: Inlet,
     view: View,
@@ -129,7 +129,7 @@ impl Context {
 }
 
 impl Daemon {
-    /// Opens the store and binds every socket of the configuration; nobody is served yet.
+    /// Opens the store and binds every socket of the configuration; nothing is served yet.
     ///
     /// # Errors
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
@@ -175,7 +175,7 @@ impl Daemon {
         })
     }
 
-    /// What listens where, with the real port where port 0 was asked for.
+    /// The addresses of all listeners, with the assigned port in place of port 0.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -210,17 +210,17 @@ impl Daemon {
             report = supervisor.run(stop, DRAIN) => report,
             never = announce => never,
         };
-        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        // From here on no task writes to the store or settles a lease.
         if let Some(persistence) = persistence
             && tokio::time::timeout(DRAIN, persistence.finish()).await.is_err()
         {
-            tracing::error!("the disk did not take in time what was to survive (store.path)");
+            tracing::error!("could not write state to store.path before shutdown; up to 5 s may be lost");
         }
         report
     }
 }
 
-/// The part that polls; whoever has the sender says what is polled from then on.
+/// Adds the poller; the sender replaces its settings.
 fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
     let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
     supervisor.add(Polls::new(
@@ -232,7 +232,7 @@ fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) ->
     polls
 }
 
-/// What reloads the configuration, and what asks for that over HTTP.
+/// Creates the reloader and the lifecycle endpoints that use it.
 fn reload_parts(
     settings: &Settings,
     config_source: ConfigSource,
@@ -254,7 +254,7 @@ fn reload_parts(
     Ok((reloader, lifecycle))
 }
 
-/// What answers a scrape: the apps, the program's own metrics, and the events.
+/// Creates the handler of scrapes: apps, self metrics and events.
 fn metrics_handler(
     settings: &Settings,
     context: &Context,
@@ -274,7 +274,7 @@ fn metrics_handler(
     MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
 }
 
-/// The routes that are on the port alone: pushing, events, steering, and where the stream is.
+/// The routes that are on the port alone: pushing, events, lifecycle, and the addresses of the stream.
 fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
     let routes = monitoring_api::routes(sockets.streams.api(context))
         .merge(push::routes(sockets.receivers.push_handler(context)))
@@ -307,7 +307,9 @@ fn housekeeping(context: &Context) -> Housekeeping {
     let telemetry = Arc::clone(&context.telemetry);
     let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
-        tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
+        if let Some(suppressed) = telemetry.admit_line(&format!("expired {app}")) {
+            tracing::info!(app = app.as_str(), suppressed, "expired: no update within store.expire_after");
+        }
     };
     let telemetry = Arc::clone(&context.telemetry);
     let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);

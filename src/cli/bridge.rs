@@ -12,7 +12,7 @@ use crate::daemon::bind_bridge;
 use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
 
-/// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
+/// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
@@ -44,7 +44,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     Ok(report_exit(&serve_until_stopped(bridge.run(), signals, stop).await))
 }
 
-/// Says what listens where, under which key, and what a proxy has to be told.
+/// Logs the addresses, the key, and the configuration line for proxies.
 fn log_addresses(bridge: &Bridge) {
     tracing::info!("public key {}", bridge.key);
     if let Some(http) = bridge.http {

@@ -10,7 +10,7 @@ use crate::peer::{Identity, default_key_file};
 
 #[derive(Debug, Args)]
 pub(super) struct Keygen {
-    /// The file to write, which must not be there yet. Without it: p2p.key, where the proxy looks for it.
+    /// File to create; it must not exist. Default: p2p.key in the state directory, where the proxy looks for it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -24,9 +24,9 @@ impl Keygen {
     }
 }
 
-/// The file that was named, or the usual one.
+/// The given file, or the default one.
 pub(super) fn key_file(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     named
         .or_else(|| default_key_file("p2p.key", |name| std::env::var(name).ok()))
-        .context("none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set, so a file has to be named")
+        .context("none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; name a file with --out or --identity")
 }

@@ -11,12 +11,16 @@ use crate::daemon::{Addresses, ConfigSource, Daemon};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
 use crate::supervise::{Report, Stop, service_manager};
+use crate::telemetry::print_error;
 
-/// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
+/// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
+    for warning in loaded.settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     raise_file_limit(connections(&loaded.settings));
     let config_source = ConfigSource {
         named: named.map(Path::to_owned),
@@ -27,13 +31,13 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
         .block_on(serve(loaded, config_source))
 }
 
-/// Reads the configuration, or tells its faults.
+/// Reads the configuration, or prints its faults.
 pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
     let environment = Environment::from_pairs(std::env::vars_os());
     match config::load(named, &environment) {
         Ok(loaded) => Some((loaded, environment)),
         Err(faults) => {
-            super::print_error(&format!("the configuration cannot be used:\n{faults}"));
+            print_error(&format!("invalid configuration:\n{faults}"));
             None
         }
     }
@@ -71,13 +75,13 @@ pub(super) async fn serve_until_stopped(serving: impl Future<Output = Report>, s
     }
 }
 
-/// Says that a signal ended the start, which may wait for a key file.
+/// Logs that a signal ended the start, which may wait for a key file.
 pub(super) fn log_early_stop(signal: &str) -> ExitCode {
     tracing::info!("stopped by {signal} before anything was served");
     ExitCode::SUCCESS
 }
 
-/// Says how it ended.
+/// Logs the outcome and returns the exit code.
 pub(super) fn report_exit(report: &Report) -> ExitCode {
     if report.is_clean() {
         tracing::info!("stopped");
@@ -87,7 +91,7 @@ pub(super) fn report_exit(report: &Report) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Says what listens where, and one line to try for pushing and one for scraping.
+/// Logs the addresses, and an example command to push and one to scrape.
 fn log_addresses(addresses: &Addresses) {
     if let Some(tcp) = addresses.tcp {
         tracing::info!("receiving on tcp://{tcp}");
@@ -130,14 +134,14 @@ pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
     builder.enable_all().thread_name("exporter-proxy").build()
 }
 
-/// The most connections that the settings allow.
+/// The maximum of connections that the settings allow.
 fn connections(settings: &Settings) -> u64 {
     let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
     let listeners = receivers + settings.exporter.scrape_addresses.len();
     (listeners * settings.exporter.concurrent_requests) as u64
 }
 
-/// Raises the limit on open files and warns when it cannot hold so many connections.
+/// Raises the limit on open files and warns if it is too low for `connections`.
 pub(super) fn raise_file_limit(connections: u64) {
     match raise_open_files() {
         Ok(limit) => {

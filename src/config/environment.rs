@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::fault::{Fault, Location};
 use super::legacy_env::LegacyEnvironment;
-use super::raw::{Node, RawEntry, RawTable, Value};
+use super::raw::{Node, RawEntry, RawTable, Value, quoted};
 use super::syntax;
 
 /// Names the configuration file where the command line does not.
@@ -14,6 +14,9 @@ pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
 
 /// The prefix of every override. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
 pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
+
+/// Sets the log level of `run` and `bridge`; `RUST_LOG` has precedence.
+const LOG_LEVEL_VARIABLE: &str = "LOG_LEVEL";
 
 /// The variable of the original one-shot metrics server, for `events.use_explicit_timestamps`.
 pub(super) const EXPLICIT_TIMESTAMPS_VARIABLE: &str = "USE_EXPLICIT_TIMESTAMPS";
@@ -24,6 +27,7 @@ pub struct Environment {
     file: Option<PathBuf>,
     overrides: Vec<(Arc<str>, OsString)>,
     legacy_env: LegacyEnvironment,
+    log_level: Option<String>,
 }
 
 impl Environment {
@@ -37,6 +41,8 @@ impl Environment {
                 out.file = Some(PathBuf::from(value));
             } else if name.starts_with(OVERRIDE_PREFIX) || (name == EXPLICIT_TIMESTAMPS_VARIABLE && !value.is_empty()) {
                 out.overrides.push((name.as_ref().into(), value));
+            } else if name == LOG_LEVEL_VARIABLE && !value.is_empty() {
+                out.log_level = Some(value.to_string_lossy().into_owned());
             } else {
                 out.legacy_env.take(&name, &value.to_string_lossy());
             }
@@ -65,10 +71,27 @@ impl Environment {
         self.legacy_env.warnings()
     }
 
-    /// The log level that `LOG_LEVEL` of the replaced HyperDHT programs names, as a filter.
+    /// The level that `LOG_LEVEL` names, with or without a prefix of the replaced HyperDHT programs, as a filter.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {
-        self.legacy_env.log_level()
+        parse_log_level(self.log_level_variable()?.1)
+    }
+
+    /// A warning about an unknown level in `LOG_LEVEL`.
+    #[must_use]
+    pub fn log_level_warning(&self) -> Option<String> {
+        let (name, value) = self.log_level_variable()?;
+        parse_log_level(value).is_none().then(|| {
+            format!(
+                "{name}: unknown level {}, info is used; the levels are trace, debug, info, warn, error, fatal, silent",
+                quoted(value)
+            )
+        })
+    }
+
+    fn log_level_variable(&self) -> Option<(&str, &str)> {
+        let plain = self.log_level.as_deref().map(|value| (LOG_LEVEL_VARIABLE, value));
+        self.legacy_env.log_level().or(plain)
     }
 
     /// Applies the overrides to the table of the file.
@@ -93,6 +116,19 @@ impl Environment {
             }
         }
     }
+}
+
+/// A log level as a filter; the words are those of tracing and of the pino library, which the replaced programs use.
+fn parse_log_level(level: &str) -> Option<&'static str> {
+    Some(match level.to_ascii_lowercase().as_str() {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "warn" => "warn",
+        "error" | "fatal" => "error",
+        "silent" | "off" => "off",
+        _ => return None,
+    })
 }
 
 /// `true` or `false` in upper or lower case, as in the original.

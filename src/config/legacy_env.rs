@@ -56,7 +56,7 @@ impl LegacyEnvironment {
         }
     }
 
-    /// One warning for each unknown variable and for an unknown log level, sorted by name.
+    /// One warning for each unknown variable, sorted by name.
     pub(super) fn warnings(&self) -> Vec<String> {
         let names: Vec<&str> = known().collect();
         let mut unknown: Vec<&Arc<str>> = self.unknown.iter().collect();
@@ -78,16 +78,9 @@ impl LegacyEnvironment {
             .filter_map(|known| self.get(known).map(|(name, _)| name.clone()))
     }
 
-    /// `LOG_LEVEL` as a filter; the levels are those of the pino library.
-    pub(super) fn log_level(&self) -> Option<&'static str> {
-        Some(match self.get(LEVEL)?.1.to_ascii_lowercase().as_str() {
-            "trace" => "trace",
-            "debug" => "debug",
-            "warn" => "warn",
-            "error" | "fatal" => "error",
-            "silent" => "off",
-            _ => "info",
-        })
+    /// The variable of the log level and its value.
+    pub(super) fn log_level(&self) -> Option<(&str, &str)> {
+        self.get(LEVEL).map(|(name, value)| (&**name, value))
     }
 
     /// Applies the variables to the table of the file.

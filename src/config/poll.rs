@@ -94,6 +94,8 @@ pub struct PollConfig {
     pub allow_invalid_certs: bool,
     /// `max_body_bytes`: the largest response, uncompressed.
     pub max_body_bytes: u64,
+    /// Number of configured endpoints that are not polled because `poll_other_scrape_endpoints` is false.
+    pub unpolled: usize,
 }
 
 impl PollConfig {
@@ -123,6 +125,7 @@ impl PollConfig {
         };
         let endpoints: Vec<Endpoint> = drafts.into_iter().zip(names).filter_map(with_defaults).collect();
         Self {
+            unpolled: if polls { 0 } else { endpoints.len() },
             endpoints: if polls { endpoints } else { Vec::new() },
             allow_invalid_certs: t.reloadable("allow_invalid_certs").or(false, Bool),
             max_body_bytes: t

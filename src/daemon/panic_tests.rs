@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{ConfigSource, Daemon};
-use crate::config::{self, Environment, Loaded, Source};
+use crate::config::{self, ConfigOrigin, Environment, Loaded};
 use crate::supervise::{Report, Stop};
 
 /// Larger than what is read, rendered or compressed on a thread that serves connections.
@@ -29,7 +29,7 @@ impl Proxy {
                     receiver.receive_on_unix_socket = false\n";
         let loaded = Loaded {
             settings: config::parse(text, "test", &environment()).unwrap(),
-            source: Source {
+            source: ConfigOrigin {
                 file: None,
                 variables: Vec::new(),
             },

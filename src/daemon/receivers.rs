@@ -1,4 +1,4 @@
-//! Binding the receivers, and finding a place for the Unix socket.
+//! Binding of the receivers, with a fallback path for the Unix socket.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -109,11 +109,11 @@ async fn bind_unix(receiver: &UnixReceiver) -> Result<Listener, BindError> {
     Ok(listener)
 }
 
-/// Binds in the user's runtime folder, or else in the temp folder.
+/// Binds in the user's runtime directory, otherwise in the directory for temporary files.
 async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> Result<(PathBuf, Listener), BindError> {
     let name = usual.file_name().unwrap_or_default();
-    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        let path = Path::new(&folder).join(name);
+    if let Some(directory) = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        let path = Path::new(&directory).join(name);
         match Listener::unix(&path, access).await {
             Err(error) if is_out_of_reach(&error.why) => {}
             bound => return bound.map(|listener| (path, listener)),
@@ -124,7 +124,7 @@ async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> 
     Ok((path, listener))
 }
 
-/// Whether a path cannot be used by this user on this machine, as opposed to being in use.
+/// Returns true if this user cannot use the path on this machine, as opposed to a path that is in use.
 fn is_out_of_reach(why: &BindErrorKind) -> bool {
     match why {
         BindErrorKind::NoFolder(_) => true,

@@ -13,7 +13,7 @@ use crate::http::{HttpService, Server};
 use crate::outlets::Connections;
 use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits};
 
-/// All of them, bound; nobody is served yet.
+/// All sockets, bound but not yet served.
 pub(super) struct Sockets {
     pub(super) receivers: Receivers,
     pub(super) streams: Streams,
@@ -30,7 +30,7 @@ impl Sockets {
         })
     }
 
-    /// What listens where; of links nothing is known here.
+    /// The addresses, without those of links.
     pub(super) fn addresses(&self) -> Addresses {
         Addresses {
             http: self.scraped.iter().filter_map(Listener::local_addr).collect(),

@@ -35,7 +35,7 @@ impl Streams {
         self.listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
-    /// The HTTP API that tells where the stream is.
+    /// The HTTP API with the addresses of the stream.
     pub(super) fn api(&self, context: &Context) -> MonitoringApi {
         MonitoringApi {
             addresses: self.addresses().iter().map(ToString::to_string).collect(),
@@ -43,7 +43,7 @@ impl Streams {
         }
     }
 
-    /// Hands all parts that the configuration asks for to the supervisor, with so many slots where the system has no more.
+    /// Hands all parts that the configuration enables to the supervisor, each with the given number of slots where the system has no more.
     pub(super) fn start(self, slots: usize, settings: &Settings, context: &Context, supervisor: &mut Supervisor) {
         if !self.listeners.is_empty() {
             let stream = Stream::new(

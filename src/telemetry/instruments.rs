@@ -17,7 +17,7 @@ const OVERFLOW: &str = "other";
 pub trait Instrument {
     /// The word behind `# TYPE`.
     const TYPE: &'static str;
-    /// Appends the samples of the metric `name`, whose label pairs so far are `labels` (without braces).
+    /// Appends the samples of the metric `name`, with the label pairs `labels` (without braces).
     fn write(&self, out: &mut String, name: &str, labels: &str);
 }
 
@@ -36,7 +36,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// The current count.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

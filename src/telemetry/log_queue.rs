@@ -35,12 +35,12 @@ struct QueueState {
     lines: VecDeque<QueuedLine>,
     /// The cost of `lines`.
     bytes: usize,
-    /// Set when a line did not fit, until the queue is half empty: the lines that are dropped then are consecutive, and one report tells
-    /// of all of them.
+    /// Set when a line did not fit, until the queue is half empty: the lines that are dropped then are consecutive, and one report
+    /// covers all of them.
     full: bool,
     /// Lines dropped since the last one that was queued.
     dropped: u64,
-    /// Whether the sink still works on what was taken from the queue.
+    /// True while the sink writes a line that was taken from the queue.
     writing: bool,
 }
 
@@ -173,7 +173,7 @@ impl QueueState {
 /// The receiving end, with what it has not taken.
 struct Sink<W> {
     out: W,
-    /// Whether the last write broke off inside a line.
+    /// True if the last write ended inside a line.
     torn: bool,
     /// Lines dropped that no written report has counted.
     unreported: u64,
