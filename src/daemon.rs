@@ -22,6 +22,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::Router;
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
@@ -102,6 +103,7 @@ struct Context {
     access: Arc<ArcSwap<Access>>,
     http_stats: Arc<HttpStats>,
     post_rate: Arc<PostRate>,
+    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     clock: Clock,
     stop: Stop,
 }
@@ -117,6 +119,7 @@ impl Context {
             access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
             http_stats: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
+            post_from: Arc::new(ArcSwap::from_pointee(settings.events.post_from.clone())),
             clock: system_clock,
             stop: Stop::default(),
         }
@@ -248,6 +251,7 @@ fn reload_parts(
         budget: Arc::clone(&sockets.receivers.budget),
         access: Arc::clone(&context.access),
         post_rate: Arc::clone(&context.post_rate),
+        post_from: Arc::clone(&context.post_from),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
     let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, context.stop.graceful.clone());

@@ -31,10 +31,10 @@ mod transport_io;
 #[cfg(test)]
 mod tests;
 
-pub use access::{may_post_events, may_write};
+pub use access::{allow_from, may_write};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body};
 pub use client::{Client, PeerAddr, effective_client};
-pub use connection::{Connection, SendQueue};
+pub use connection::{Connection, RequestObserver, SendQueue};
 pub use delivery::{Delivery, Fate};
 pub use response_ack::ResponseAck;
 pub use server::Server;
@@ -50,14 +50,12 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// is what confirms the last response; Prometheus itself lets go after five.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 
-/// Who may do what; replaced as a whole when the configuration is read again.
+/// Networks of clients with special rights, replaced as a whole by a configuration reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Whose writes are taken (`http.write_from`).
+    /// Clients that may write (`http.write_from`).
     pub write_from: Vec<IpNet>,
-    /// Whose events are taken (`events.post_from`).
-    pub post_events_from: Vec<IpNet>,
-    /// Whose X-Forwarded-For and X-Real-Ip are believed (`http.trusted_proxies`).
+    /// Reverse proxies whose X-Forwarded-For and X-Real-Ip headers are evaluated (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
 }
 

@@ -17,7 +17,7 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), path = "hyperdht_disabled.rs")]
+#[cfg_attr(not(feature = "hyperdht"), path = "peer/hyperdht_disabled.rs")]
 mod hyperdht;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
 mod hyperdht_api;

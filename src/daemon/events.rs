@@ -58,6 +58,7 @@ pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receive
         receivers.limits.subscribe(),
         Arc::clone(&receivers.budget),
         Arc::clone(&context.post_rate),
+        Arc::clone(&context.post_from),
         &settings.events.metric_name,
     ))
 }

@@ -16,7 +16,7 @@ use super::delivery::{Delivery, Fate, TrackedResponse};
 use super::shared_body::ResponseMemory;
 use crate::supervise::probe::Probe;
 
-/// What a transport knows about its queues. A socket's kernel knows both; a stream of another kind answers from its own books.
+/// Queue lengths of a transport, asked of the kernel for a socket and of its own records for any other stream.
 pub trait SendQueue: Send + Sync {
     /// Bytes that the peer has not acknowledged: 0 means that it has all that was written.
     ///
@@ -25,18 +25,21 @@ pub trait SendQueue: Send + Sync {
     /// What has broken the connection, such as a reset: then nothing that was open counts as received.
     fn unacked(&self) -> io::Result<u64>;
 
-    /// Bytes that have arrived and that nobody has read.
+    /// Received bytes that were not read yet.
     ///
     /// # Errors
     ///
     /// Where the connection is closed or the transport cannot tell.
     fn unread(&self) -> io::Result<u64>;
+}
 
-    /// The head of a request has come, before anybody answers it. A link whose other end acknowledges in its requests looks there.
-    fn asked(&self, _uri: &Uri, _headers: &HeaderMap) {}
+/// Observer of the requests on one connection. A link uses it whose other end acknowledges responses in its requests.
+pub trait RequestObserver: Send + Sync {
+    /// Called with the head of a request before its handler runs.
+    fn on_request(&self, uri: &Uri, headers: &HeaderMap);
 
-    /// The head of the response is ready; its handler may have left more in the extensions than it says to the client.
-    fn answering(&self, _status: StatusCode, _extensions: &Extensions) {}
+    /// Called with the head of the response. The extensions may hold more than the client receives.
+    fn on_response(&self, status: StatusCode, extensions: &Extensions);
 }
 
 impl SendQueue for Probe {
@@ -60,6 +63,7 @@ pub(super) struct SharedConnection {
     peer: PeerAddr,
     access: Arc<ArcSwap<Access>>,
     queue: Option<Arc<dyn SendQueue>>,
+    observer: Option<Arc<dyn RequestObserver>>,
     read: AtomicU64,
     written: AtomicU64,
     /// What the response in work consists of, or the last one.
@@ -69,12 +73,22 @@ pub(super) struct SharedConnection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: PeerAddr, queue: Option<Arc<dyn SendQueue>>, access: Arc<ArcSwap<Access>>) -> Self {
+    pub(super) fn new(peer: PeerAddr, access: Arc<ArcSwap<Access>>) -> Self {
+        Self::with_queue(peer, None, None, access)
+    }
+
+    pub(super) fn with_queue(
+        peer: PeerAddr,
+        queue: Option<Arc<dyn SendQueue>>,
+        observer: Option<Arc<dyn RequestObserver>>,
+        access: Arc<ArcSwap<Access>>,
+    ) -> Self {
         let state = Mutex::new(ConnectionState::new(Instant::now()));
         Self(Arc::new(SharedConnection {
             peer,
             access,
             queue,
+            observer,
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             memory: Mutex::default(),
@@ -190,8 +204,8 @@ impl SharedConnection {
         tell(outcomes);
     }
 
-    pub(super) fn queue(&self) -> Option<&Arc<dyn SendQueue>> {
-        self.queue.as_ref()
+    pub(super) fn observer(&self) -> Option<&Arc<dyn RequestObserver>> {
+        self.observer.as_ref()
     }
 
     /// Bytes not acknowledged, where the transport knows.

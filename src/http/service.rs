@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{SendQueue, SettleOnDrop, SharedConnection};
+use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
 use super::lingering_close::lingering_close;
@@ -55,6 +55,8 @@ pub struct ConnectionInfo {
     pub peer: PeerAddr,
     /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
     pub queue: Option<Arc<dyn SendQueue>>,
+    /// The observer of its requests, if the transport has one.
+    pub observer: Option<Arc<dyn RequestObserver>>,
     /// The slot, free again when the connection has ended.
     pub slot: Option<Slot>,
 }
@@ -71,6 +73,7 @@ impl ConnectionInfo {
             Self {
                 peer,
                 queue: Some(queue),
+                observer: None,
                 slot: Some(slot),
             },
         )
@@ -138,9 +141,14 @@ impl HttpService {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let ConnectionInfo { peer, queue, slot } = info;
+        let ConnectionInfo {
+            peer,
+            queue,
+            observer,
+            slot,
+        } = info;
         let slot = slot.map(Arc::new);
-        let connection = Connection::new(peer, queue, self.0.access.clone());
+        let connection = Connection::with_queue(peer, queue, observer, self.0.access.clone());
         let shared = connection.shared().clone();
         let _last_word = SettleOnDrop(Arc::downgrade(&shared));
         if let Some(slot) = &slot {
@@ -184,7 +192,7 @@ impl HttpService {
     /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the response_ack whether the
     /// answer was received.
     pub async fn call(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, ResponseAck) {
-        let connection = Connection::new(peer, None, self.0.access.clone());
+        let connection = Connection::new(peer, self.0.access.clone());
         let shared = connection.shared().clone();
         shared.state().begin(request.body().size_hint().exact());
         let response_ack = ResponseAck::new(shared);
@@ -317,8 +325,8 @@ impl Service<Request<Incoming>> for ConnectionService {
             slot.requested();
         }
         count(&self.service.stats.requests);
-        if let Some(queue) = shared.queue() {
-            queue.asked(request.uri(), request.headers());
+        if let Some(observer) = shared.observer() {
+            observer.on_request(request.uri(), request.headers());
         }
         let to_head = request.method() == Method::HEAD;
         let mut request = request.map(Body::new);
@@ -326,8 +334,8 @@ impl Service<Request<Incoming>> for ConnectionService {
         let (service, stop) = (self.service.clone(), self.stop.clone());
         Box::pin(async move {
             let mut response = service.answer(request, &shared).await;
-            if let Some(queue) = shared.queue() {
-                queue.answering(response.status(), response.extensions());
+            if let Some(observer) = shared.observer() {
+                observer.on_response(response.status(), response.extensions());
             }
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -34,7 +34,8 @@ impl ScrapeServer {
         let stream = ServedStream::new(send, recv, delivery.clone());
         let info = ConnectionInfo {
             peer: PeerAddr::Link(peer.text()),
-            queue: Some(delivery),
+            queue: Some(delivery.clone()),
+            observer: Some(delivery),
             slot: None,
         };
         self.service.serve(stream, info, stop).await;

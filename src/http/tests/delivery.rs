@@ -306,6 +306,7 @@ async fn a_transport_that_cannot_tell_gives_back() {
         let info = ConnectionInfo {
             peer: PeerAddr::Unix,
             queue: None,
+            observer: None,
             slot: None,
         };
         let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
@@ -344,6 +345,7 @@ async fn a_transport_with_books_of_its_own_is_believed() {
         let info = ConnectionInfo {
             peer: PeerAddr::Link("key".into()),
             queue: Some(queue),
+            observer: None,
             slot: None,
         };
         let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
@@ -364,6 +366,7 @@ async fn a_connection_that_is_dropped_gives_back() {
     let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
     let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
@@ -394,6 +397,7 @@ async fn a_handler_that_is_dropped_gives_back() {
     let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
     let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });

@@ -31,6 +31,7 @@ fn pipe_into(service: &HttpService, buffer: usize) -> (DuplexStream, JoinHandle<
     let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
     let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
@@ -201,6 +202,7 @@ async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
     let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
     let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
