@@ -240,7 +240,7 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::ConnectionUid;
+    use crate::peer::{ConnectionPurpose, ConnectionUid};
 
     #[test]
     fn a_bridge_at_which_the_proxy_is_not_registered_is_noted() {
@@ -258,7 +258,8 @@ mod tests {
         let why = || "w".to_owned();
         assert_eq!(lines(LinkEvent::Unreachable { peer: far, why: why() }), ["cannot connect: w"]);
         let uid = ConnectionUid(7);
-        let closed = |peer, why| LinkEvent::Closed { peer, uid, why };
+        let purpose = ConnectionPurpose::Link;
+        let closed = |peer, why| LinkEvent::Closed { peer, uid, why, purpose };
         let alias = || "a".to_owned();
         let registered = |peer| LinkEvent::Registered {
             peer,
@@ -274,6 +275,7 @@ mod tests {
             lines(LinkEvent::Lost {
                 peer: quic,
                 uid,
+                purpose,
                 why: why()
             }),
             ["link closed: w"]
@@ -282,6 +284,7 @@ mod tests {
             lines(LinkEvent::RegistrationRefused {
                 peer: quic,
                 alias: alias(),
+                address: None,
                 why: why()
             }),
             ["registration refused: w"]

@@ -452,8 +452,8 @@ fn a_bridge_says_which_files_it_makes() {
     let place = folder.path().canonicalize().unwrap();
     let start = || Process::spawn(program(&["bridge", "-c", "config.toml"]).current_dir(folder.path()));
     let mut first = start();
-    first.line(&format!("made a new key in {}/bridge.key", place.display()));
-    first.line(&format!("made the targets file {}/prometheus/targets.json", place.display()));
+    first.line(&format!("created a new key in {}/bridge.key", place.display()));
+    first.line(&format!("created the targets file {}/prometheus/targets.json", place.display()));
     let mut told = first.stop();
     assert_eq!(told.matches("made ").count(), 2, "{told}");
     let mut second = start();

@@ -8,8 +8,9 @@ use crate::source::{Kind, code, files, is_test_only, pieces, read, root, sources
 /// Messages that another function made: the message as logged, and a text of that function.
 const PASSED_ON: &[(&str, &str)] = &[
     ("{warning}", "the limit on open files is"),
-    ("{warning}", "unknown variable NAME"),
+    ("{warning}", "the variables with this prefix are"),
     ("{warning}", "polling is disabled"),
+    ("{text}", "matches no log line and is ignored"),
 ];
 
 /// Pages that users and contributors read.
