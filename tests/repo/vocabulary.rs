@@ -54,12 +54,10 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 /// How many findings each directory of `src` still has. Numbers only go down; directories without findings leave the table.
 const ALLOWED: &[(&str, usize)] = &[
-    ("bridge", 1),
-    ("exposition", 27),
-    ("http", 125),
+    ("exposition", 24),
+    ("http", 110),
     ("outlets", 95),
-    ("peer", 3),
-    ("store", 358),
+    ("store", 349),
     ("supervise", 67),
 ];
 
