@@ -28,7 +28,6 @@ const INLINE_TESTS: &[(&str, usize)] = &[
     ("cli", 3),
     ("config", 6),
     ("daemon", 2),
-    ("exposition", 7),
     ("http", 9),
     ("outlets", 13),
     ("peer", 22),
