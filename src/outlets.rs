@@ -85,8 +85,5 @@ pub fn routes(outlets: Outlets) -> Router {
 
 /// 404 for an application that nobody knows.
 fn unknown_app(name: &str) -> Response<Body> {
-    reply::text(
-        StatusCode::NOT_FOUND,
-        format_args!("there is no app {name:?}; GET /apps lists those that there are"),
-    )
+    reply::text(StatusCode::NOT_FOUND, format_args!("no app {name:?}; see GET /apps"))
 }

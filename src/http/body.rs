@@ -43,7 +43,7 @@ pub enum BodyError {
     #[error("the body is not valid gzip: {0}")]
     Corrupt(#[source] io::Error),
     /// It stopped arriving: 408.
-    #[error("the body took too long to arrive")]
+    #[error("timeout while reading the request body")]
     Stalled,
     /// The connection failed or the chunks were malformed: 400.
     #[error("the body ended early: {0}")]

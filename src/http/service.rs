@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::client::effective_client;
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
@@ -150,7 +151,8 @@ impl HttpService {
         let slot = slot.map(Arc::new);
         let connection = Connection::with_queue(peer, queue, observer, self.0.access.clone());
         let shared = connection.shared().clone();
-        let _last_word = SettleOnDrop(Arc::downgrade(&shared));
+        let _settle_on_drop = SettleOnDrop(Arc::downgrade(&shared));
+        let _log_on_drop = LogOnDrop::opened(connection.clone());
         if let Some(slot) = &slot {
             slot.idle();
         }
@@ -168,15 +170,15 @@ impl HttpService {
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner().into_inner();
         if let End::Http(Err(e)) = &end {
-            tracing::debug!("{}: {e}", shared.peer());
+            tracing::debug!(peer = %shared.peer(), "connection failed: {e}");
             if let Some(refusal) = refusal(&shared, &parts.read_buf) {
                 // Whether the client takes it is its own affair.
                 let _ = timeout(timers.lingering_close, socket.write_all(refusal.as_bytes())).await;
             }
         }
         if matches!(end, End::TooManyIncomplete) {
-            tracing::debug!("{}: {}", shared.peer(), TOO_MANY_INCOMPLETE.trim_end());
-            // Its socket has room for so little, or it does not matter.
+            tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
+            // The send queue has room for so few bytes; where it has not, the close alone must do.
             let _ = timeout(
                 timers.lingering_close,
                 socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE).as_bytes()),
@@ -272,24 +274,45 @@ async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
     }
 }
 
+/// Logs the end of a connection at debug level, also where its task is dropped.
+struct LogOnDrop(Connection);
+
+impl LogOnDrop {
+    fn opened(connection: Connection) -> Self {
+        tracing::debug!(peer = %connection.peer(), "connection opened");
+        Self(connection)
+    }
+}
+
+impl Drop for LogOnDrop {
+    fn drop(&mut self) {
+        tracing::debug!(
+            peer = %self.0.peer(),
+            bytes_read = self.0.bytes_read(),
+            bytes_written = self.0.bytes_written(),
+            "connection closed"
+        );
+    }
+}
+
 type Http<S> = http1::Connection<TokioIo<HttpIo<TransportIo<S>>>, ConnectionService>;
 
 /// What is written by hand where HTTP has given up without an answer.
 fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
-        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is what is spoken here\n")
+        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported\n")
     } else {
         let state = shared.state();
         if !state.is_in_head() || state.has_failed() || state.has_ended() {
             return None;
         }
-        (StatusCode::REQUEST_TIMEOUT, "the head of the request took too long\n")
+        (StatusCode::REQUEST_TIMEOUT, "timeout while reading the request head\n")
     };
     Some(by_hand(status, text))
 }
 
 /// The response to a connection that is closed before its request was complete.
-const TOO_MANY_INCOMPLETE: &str = "connections are short, and this address has too many whose request is not complete\n";
+const TOO_MANY_INCOMPLETE: &str = "no free connection slots, and this address has too many connections with an incomplete request\n";
 
 /// A whole response, written without HTTP's help.
 fn by_hand(status: StatusCode, text: &str) -> String {
@@ -332,8 +355,12 @@ impl Service<Request<Incoming>> for ConnectionService {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.connection.clone());
         let (service, stop) = (self.service.clone(), self.stop.clone());
+        let logged = tracing::enabled!(tracing::Level::TRACE).then(|| (request.method().clone(), request.uri().clone()));
         Box::pin(async move {
             let mut response = service.answer(request, &shared).await;
+            if let Some((method, uri)) = logged {
+                tracing::trace!(peer = %shared.peer(), %method, %uri, status = response.status().as_u16(), "request");
+            }
             if let Some(observer) = shared.observer() {
                 observer.on_response(response.status(), response.extensions());
             }
@@ -349,10 +376,21 @@ impl Service<Request<Incoming>> for ConnectionService {
 }
 
 impl ServiceInner {
+    fn log_cross_site(&self, request: &Request<Body>, shared: &SharedConnection) {
+        let (method, path) = (request.method(), request.uri().path());
+        let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
+        let subject = format!("cross-site {client}");
+        if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
+            let suppressed = (suppressed > 0).then_some(suppressed);
+            tracing::warn!(%client, suppressed, "refused {method} {path}: cross-site request of a browser");
+        }
+    }
+
     async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
         if same_site::is_cross_site(&request) {
             count(&self.stats.cross_site);
-            return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
+            self.log_cross_site(&request, shared);
+            return reply::text(StatusCode::FORBIDDEN, "cross-site request refused");
         }
         match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
@@ -361,11 +399,8 @@ impl ServiceInner {
                 count(&self.stats.panics);
                 // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
                 shared.change(ConnectionState::unack_unwritten);
-                tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
-                let mut response = reply::text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the proxy has failed to answer; its log says why",
-                );
+                tracing::error!("a request handler panicked, its client gets status 500: {}", panic_message(&*panic));
+                let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the proxy");
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 response
             }
@@ -392,7 +427,7 @@ fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
             }
             reply::text(
                 StatusCode::NOT_FOUND,
-                format_args!("there is no {} here; the endpoints are:\n{list}", request.uri().path()),
+                format_args!("no endpoint {}; the endpoints are:\n{list}", request.uri().path()),
             )
         }
     };
@@ -400,7 +435,7 @@ fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
         let (method, path) = (request.method(), request.uri().path());
         reply::text(
             StatusCode::METHOD_NOT_ALLOWED,
-            format_args!("{path} does not take {method}; the header Allow says what it takes"),
+            format_args!("{path} does not allow {method}; the header Allow lists the methods it allows"),
         )
     };
     routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
@@ -425,7 +460,10 @@ fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     // Relative, so that it holds behind a proxy that puts something before the path.
     let location = HeaderValue::try_from(format!("../{last}{query}")).ok()?;
-    let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, format_args!("without the slash at the end: {path}"));
+    let mut response = reply::text(
+        StatusCode::PERMANENT_REDIRECT,
+        format_args!("moved to the path without the trailing slash: {path}"),
+    );
     response.headers_mut().insert(LOCATION, location);
     Some(response)
 }

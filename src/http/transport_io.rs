@@ -106,24 +106,26 @@ impl<S: AsyncRead + Unpin> TransportIo<S> {
         let waited = self.stall.poll(cx, limit, || self.shared.unacked().and_then(Result::ok));
         if waited.is_ready() {
             count(&self.stats.stalled_readers);
-            if let Some(suppressed) = self.stats.throttle.admit("stalled readers", std::time::Instant::now()) {
+            let subject = format!("stalled reader {}", self.shared.peer().log_subject());
+            if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
                 let peer = self.shared.peer();
                 let suppressed = (suppressed > 0).then_some(suppressed);
-                tracing::info!(suppressed, "{peer} is closed: it took nothing of a response for {limit:?}");
+                tracing::info!(suppressed, "closed {peer}: it read nothing of a response for {limit:?}");
             }
             return self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"));
         }
         if self.keeps_too_much(cx) {
             count(&self.stats.stalled_closed);
-            if let Some(suppressed) = self.stats.throttle.admit("stalled responses", std::time::Instant::now()) {
+            let subject = format!("stalled response {}", self.shared.peer().log_subject());
+            if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
                 let peer = self.shared.peer();
                 let suppressed = (suppressed > 0).then_some(suppressed);
                 tracing::warn!(
                     suppressed,
-                    "{peer} is closed: stalled responses keep too much memory, and this one was stalled longest"
+                    "closed {peer}: stalled responses hold too much memory, and this one has stalled longest"
                 );
             }
-            return self.failed(io::Error::new(io::ErrorKind::OutOfMemory, "stalled responses keep too much memory"));
+            return self.failed(io::Error::new(io::ErrorKind::OutOfMemory, "stalled responses hold too much memory"));
         }
         Poll::Pending
     }

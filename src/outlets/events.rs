@@ -22,7 +22,7 @@ pub use text::LabelScrapersBy;
 use blocks::Blocks;
 use text::Counts;
 
-use super::metrics::{MetricsHandler, SelfMetricsBody, finish};
+use super::metrics::{MetricsHandler, SelfMetricsBody, finish, log_scrape};
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
@@ -222,6 +222,7 @@ async fn alone(
     outlet.add(&mut said, outlet.take(visit), &nothing, format, encoding).await;
     let answer = handler.answer(encoding, format, &nothing, said).await;
     handler.observe(began);
+    log_scrape(&connection, &uri, &headers, &answer, began);
     answer
 }
 

@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body::Body as _;
 use serde::Deserialize;
 
 use super::compression_queue::CompressionQueue;
@@ -207,6 +208,18 @@ impl MetricsHandler {
     }
 }
 
+/// Logs a scrape at debug level. Nothing is formatted or allocated while the level is disabled.
+pub(super) fn log_scrape(connection: &Connection, uri: &Uri, headers: &HeaderMap, answer: &Response<Body>, began: Instant) {
+    tracing::debug!(
+        client = %connection.client(headers),
+        uri = %uri,
+        bytes = answer.body().size_hint().exact(),
+        gzip = answer.headers().contains_key(CONTENT_ENCODING),
+        seconds = began.elapsed().as_secs_f64(),
+        "scrape"
+    );
+}
+
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
@@ -330,11 +343,19 @@ pub(super) async fn all(
     }
     let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
     handler.observe(began);
+    log_scrape(&connection, &uri, &headers, &answer, began);
     answer
 }
 
 /// `GET /apps/NAME/metrics`
-pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn one(
+    State(handler): State<Arc<MetricsHandler>>,
+    Path(app): Path<String>,
+    Extension(connection): Extension<Connection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let began = Instant::now();
     let format = handler.format(&headers);
     if let Some(refusal) = without_data(&app, handler.view.app(&app).as_deref()) {
         return refusal;
@@ -344,5 +365,7 @@ pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): P
     };
     let encoding = handler.content_encoding(&headers);
     let exposed = finish(prepared, encoding).await;
-    handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await
+    let answer = handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await;
+    log_scrape(&connection, &uri, &headers, &answer, began);
+    answer
 }

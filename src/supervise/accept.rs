@@ -67,7 +67,10 @@ impl Listener {
                     self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
                     if pressure.begin(Instant::now()) {
                         let place = &self.place;
-                        tracing::error!(listener = &**place, "cannot accept on {place}, trying again every 100 ms: {e}");
+                        tracing::error!(
+                            listener = &**place,
+                            "cannot accept connections on {place}, retrying every 100 ms: {e}"
+                        );
                     }
                     slots.evict_idle();
                     tokio::time::sleep(PRESSURE_WAIT).await;
@@ -75,7 +78,7 @@ impl Listener {
                 }
             };
             if pressure.end(Instant::now()) {
-                tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
+                tracing::info!(listener = &*self.place, "accepting connections on {} again", self.place);
             }
             // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
             let slot = slots.take_for(address_of(&stream)).await;

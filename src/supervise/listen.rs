@@ -38,22 +38,22 @@ pub enum BindErrorKind {
     #[error("{0}")]
     Bind(io::Error),
     /// Somebody listens on the Unix socket.
-    #[error("somebody else listens there")]
+    #[error("another process is listening there")]
     Live,
     /// What stands at the path is no socket, so it is left alone.
-    #[error("the file there is no socket, and it is never deleted")]
+    #[error("a file that is not a socket is in the way; remove it or change the path")]
     NoSocket,
     /// The stale socket could not be removed.
     #[error("the stale socket there cannot be removed: {0}")]
     Stale(io::Error),
     /// The folder of the path does not exist.
-    #[error("the folder {} is not there", .0.display())]
+    #[error("the directory {} does not exist", .0.display())]
     NoFolder(PathBuf),
     /// The configured user is unknown.
-    #[error("there is no user `{0}`")]
+    #[error("unknown user `{0}`")]
     NoUser(String),
     /// The configured group is unknown.
-    #[error("there is no group `{0}`")]
+    #[error("unknown group `{0}`")]
     NoGroup(String),
     /// Owner or group could not be set.
     #[error("its owner and group cannot be set: {0}")]
@@ -446,7 +446,7 @@ mod tests {
         let error = Listener::unix(&path, &access).await.unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("cannot listen on unix {}: somebody else listens there", path.display())
+            format!("cannot listen on unix {}: another process is listening there", path.display())
         );
         let stop = CancellationToken::new();
         let part = listener.into_service("echo".to_owned(), ConnectionSlots::new(4), echo);

@@ -228,19 +228,19 @@ mod tests {
     async fn a_missing_folder_user_or_group_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let refused = bind(&folder.path().join("no/s"), &open_to_group()).await.unwrap_err();
-        assert!(refused.to_string().ends_with("no is not there"), "{refused}");
+        assert!(refused.to_string().ends_with("no does not exist"), "{refused}");
         let access = UnixAccess {
             user: Some("no-such-user".into()),
             ..open_to_group()
         };
         let refused = bind(&folder.path().join("s"), &access).await.unwrap_err();
-        assert_eq!(refused.to_string(), "there is no user `no-such-user`");
+        assert_eq!(refused.to_string(), "unknown user `no-such-user`");
         let access = UnixAccess {
             group: Some("no-such-group".into()),
             ..open_to_group()
         };
         let refused = bind(&folder.path().join("s"), &access).await.unwrap_err();
-        assert_eq!(refused.to_string(), "there is no group `no-such-group`");
+        assert_eq!(refused.to_string(), "unknown group `no-such-group`");
         assert!(!folder.path().join("s").exists());
     }
 

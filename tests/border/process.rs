@@ -282,7 +282,7 @@ async fn two_of_them_do_not_take_each_others_socket() {
     assert_eq!(second.status.code(), Some(1));
     let told = text(&second.stderr);
     assert!(
-        told.contains("receiver.receiver_unix_socket") && told.contains("somebody else listens there"),
+        told.contains("receiver.receiver_unix_socket") && told.contains("another process is listening there"),
         "{told}"
     );
     assert!(folder.path().join("r.sock").exists());
@@ -349,8 +349,8 @@ fn check_names_what_is_not_there() {
     };
     let (code, told) = check();
     let expected = [
-        "config.toml:2:20: receiver.unix_socket_user: there is no user `no-such-user`",
-        "config.toml:3:21: receiver.unix_socket_group: there is no group `no-such-group`",
+        "config.toml:2:20: receiver.unix_socket_user: unknown user `no-such-user`",
+        "config.toml:3:21: receiver.unix_socket_group: unknown group `no-such-group`",
         "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:2\": cannot read",
         "ca.pem: No such file",
         "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:3\": cannot read",
@@ -553,10 +553,10 @@ async fn a_second_signal_stops_at_once() {
     })
     .await;
     process.signal(Signal::SIGTERM);
-    process.line("a second signal stops at once");
+    process.line("send again to stop now");
     process.signal(Signal::SIGTERM);
     // The HTTP port may not have let go of the last answer yet.
-    let end = process.line("still at work when time was up: ");
+    let end = process.line("gave up waiting for ");
     assert!(end.contains("receiver "), "{end}");
     assert_eq!(process.child.wait().unwrap().code(), Some(1));
 }

@@ -51,13 +51,23 @@ enum EndReason {
 /// Serves one client.
 pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
     let Accepted { mut stream, slot } = accepted;
-    let peer = stream.peer().map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+    let address = stream.peer();
+    let peer = address.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
+    tracing::debug!(peer, listener = &*place, "connection opened");
     let hello = match welcome(&mut stream, &slot).await {
         Ok(hello) => hello,
         Err(refused) => return refuse(&hub, &place, &peer, &refused),
     };
     let client = hub.join(hello.topics());
-    tracing::info!(peer, events = %client.queue().topics(), "follows the monitoring stream");
+    // A client that reconnects in a loop has a new port each time.
+    let subject = format!(
+        "stream client {}",
+        address.map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string())
+    );
+    let admitted = hub.telemetry.admit_line(&subject);
+    if let Some(suppressed) = admitted {
+        tracing::info!(peer, events = %client.queue().topics(), suppressed, "stream client connected");
+    }
     let (read, write) = tokio::io::split(stream);
     let ended = tokio::select! {
         ended = ignore(read) => ended,
@@ -65,7 +75,10 @@ pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
         () = hub.patience() => EndReason::Stopped,
     };
     let dropped = client.queue().dropped();
-    tracing::info!(peer, dropped, "no longer follows the monitoring stream: {ended}");
+    match admitted {
+        Some(_) => tracing::info!(peer, dropped, "stream client disconnected: {ended}"),
+        None => tracing::debug!(peer, dropped, "stream client disconnected: {ended}"),
+    }
 }
 
 fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {

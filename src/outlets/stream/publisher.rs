@@ -74,6 +74,7 @@ impl Publisher {
         while let Some(Sequenced { number, change }) = self.changes.pop_front() {
             let seq = self.base + number;
             self.next = seq + 1;
+            tracing::trace!(topic = ?change.topic(), seq, "stream message");
             if !self.packer.push(seq, &change) {
                 self.hub.count_lost(change.topic(), 1);
             }
