@@ -70,7 +70,7 @@ pub struct TaskFailure {
     pub why: anyhow::Error,
 }
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The failed services in order of time; the first one stopped the others.

@@ -1,4 +1,4 @@
-//! The wrapper directly below HTTP: sees plain bytes, knows whose turn it is, and limits how long the client may take for its own.
+//! The wrapper directly below HTTP: sees plain bytes, tracks the phase of the connection, and applies the client's timeouts.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -35,7 +35,7 @@ use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
+/// The preface of an HTTP/2 client (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Serves routes over any byte stream. Cloning clones a handle.
@@ -52,9 +52,9 @@ struct ServiceInner {
 
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
-    /// Who is there.
+    /// The peer.
     pub peer: PeerAddr,
-    /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
+    /// The transport's queue lengths. Without them no response counts as received at the end of the connection.
     pub queue: Option<Arc<dyn SendQueue>>,
     /// The observer of its requests, if the transport has one.
     pub observer: Option<Arc<dyn RequestObserver>>,
@@ -63,7 +63,7 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// Who has come in through a listener, and the stream.
+    /// The stream of an accepted connection and its properties.
     #[must_use]
     pub fn from_accepted(accepted: Accepted) -> (Stream, Self) {
         let Accepted { mut stream, slot } = accepted;
@@ -81,7 +81,7 @@ impl ConnectionInfo {
     }
 }
 
-/// Why HTTP was left.
+/// The reason for the end of HTTP on a connection.
 enum End {
     /// HTTP itself came to an end.
     Http(hyper::Result<()>),
@@ -137,7 +137,7 @@ impl HttpService {
 
     /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
     ///
-    /// Dropping the future closes the connection at once; what it had lent is given back.
+    /// Dropping the future closes the connection immediately; its open leases are unacked.
     pub async fn serve<S>(&self, io: S, info: ConnectionInfo, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -191,8 +191,7 @@ impl HttpService {
         }
     }
 
-    /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the response_ack whether the
-    /// answer was received.
+    /// Handles a request of `peer` that did not arrive as bytes of HTTP. The caller acknowledges the response with the [`ResponseAck`].
     pub async fn call(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, ResponseAck) {
         let connection = Connection::new(peer, self.0.access.clone());
         let shared = connection.shared().clone();
@@ -247,7 +246,7 @@ impl HttpService {
                 return End::Unwanted;
             }
             if let Some(slot) = slot {
-                // Work has come at the last moment, so somebody else is to go.
+                // A request has arrived at the last moment, so another connection is evicted.
                 slot.busy();
             }
             if stopping && shared.state().is_answering() {
@@ -297,7 +296,7 @@ impl Drop for LogOnDrop {
 
 type Http<S> = http1::Connection<TokioIo<HttpIo<TransportIo<S>>>, ConnectionService>;
 
-/// What is written by hand where HTTP has given up without an answer.
+/// The response for a connection that HTTP gave up without one.
 fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
         (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported\n")
@@ -320,7 +319,7 @@ fn by_hand(status: StatusCode, text: &str) -> String {
     format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}")
 }
 
-/// Whether the client could still be hurt or learned from by an orderly end.
+/// Returns true if a graceful close still matters to this client, or decides the outcome of a response.
 fn needs_lingering_close(end: &End, state: &ConnectionState) -> bool {
     if state.has_failed() {
         return false;

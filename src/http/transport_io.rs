@@ -31,11 +31,11 @@ pub(super) struct TransportIo<S> {
     stall: Stall,
     /// Counts the response in work while it is stalled.
     ticket: Option<Ticket>,
-    /// A byte that was read while a write could not go on, kept for whoever reads next.
+    /// A byte that was read during a blocked write, kept for the next read.
     ahead: Option<u8>,
 }
 
-/// How long a write may make no progress.
+/// Timeouts of a write without progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// While the client might still read.
@@ -272,7 +272,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// How long a write that never goes on is waited for, with such numbers of unacknowledged bytes over the seconds.
+    /// The timeout of a blocked write in seconds, given the number of unacknowledged bytes at each second.
     async fn patience(unacked: impl Fn(u64) -> Option<u64>) -> u64 {
         let begun = Instant::now();
         let mut stall = Stall::default();

@@ -27,7 +27,7 @@ use crate::telemetry::{Counter, Telemetry};
 /// Text that is compressed on the thread that serves the connection: it takes a tenth of a millisecond.
 const SMALL_TEXT: u64 = 64 << 10;
 
-/// What the metrics endpoints need.
+/// Handler of the metrics endpoints.
 #[derive(Debug)]
 pub struct MetricsHandler {
     view: View,
@@ -38,13 +38,13 @@ pub struct MetricsHandler {
     compression_queue: CompressionQueue,
     /// Compressors of self metrics and events.
     compressors: Arc<CompressorPool>,
-    /// Whether gzip is offered (`exposition.compression`).
+    /// True if gzip is offered (`exposition.compression`).
     compression: bool,
     /// The events that go along, where events are taken.
     events: Option<Arc<EventOutlet>>,
 }
 
-/// What a scraper may ask for.
+/// Query parameters of a scrape.
 #[derive(Debug, Deserialize)]
 pub(super) struct QueryParams {
     /// Only this application.
@@ -116,7 +116,7 @@ impl MetricsHandler {
         }
     }
 
-    /// What the proxy says of itself to go with what is exposed.
+    /// The self metrics for an exposition.
     fn own(&self, exposed: &RenderedExposition, now: Instant) -> SelfMetricsBody {
         let own = self.self_metrics.render(&self.view, now);
         if exposed.mixes() {
@@ -132,8 +132,7 @@ impl MetricsHandler {
         }
     }
 
-    /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
-    /// serve connections.
+    /// The end of an exposition. If apps have series under the names of self metrics, they are merged in a blocking task.
     async fn tail(exposed: &RenderedExposition, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if !exposed.mixes() {
             return exposed.tail(own);
@@ -224,10 +223,10 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
-/// What the proxy says of itself.
+/// Self metrics and events of a response.
 #[derive(Debug, Default)]
 pub(super) struct SelfMetricsBody {
-    /// What grows with the number of applications, if it goes out as it is.
+    /// The self metrics about apps, if they need no merge.
     apps: Vec<Arc<Chunk>>,
     /// Events, if they are many and go out as they are.
     events: Vec<Arc<Chunk>>,

@@ -67,7 +67,7 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// When the operating system refuses a handler.
+    /// If the operating system refuses a handler.
     pub fn install() -> io::Result<Self> {
         // Before the runtime's own, so that a signal is counted when that wakes us.
         count_signals()?;

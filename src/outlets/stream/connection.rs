@@ -16,14 +16,14 @@ use crate::supervise::{Accepted, Slot, Stream};
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Oversized, read_hello, split};
 
-/// How long a client has for its first frame, which the original client sends at once.
+/// Timeout of the first frame, which the original client sends immediately.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client has to take one frame.
+/// Timeout of reading one frame.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read at once of what nobody listens to.
+/// Size of the buffer for ignored input.
 const IGNORED_BYTES: usize = 1024;
 
-/// Why a newcomer was not let in.
+/// Reason for rejecting a client.
 #[derive(Debug, thiserror::Error)]
 enum Rejected {
     #[error("no whole handshake within {HANDSHAKE_TIMEOUT:?}")]
@@ -40,7 +40,7 @@ enum Rejected {
     Wrong(#[from] HandshakeError),
 }
 
-/// How a client's time ended.
+/// Reason for the end of a client's connection.
 enum EndReason {
     Left,
     Failed(io::Error),
@@ -90,7 +90,7 @@ fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {
     });
 }
 
-/// The handshake. Until it is done the slot counts as idle, so that strangers who say nothing cannot keep clients out.
+/// The handshake. Until it is done the slot counts as idle, so that silent connections cannot block clients.
 async fn welcome(stream: &mut Stream, slot: &Slot) -> Result<Hello, Rejected> {
     slot.idle();
     let welcomed = tokio::select! {
