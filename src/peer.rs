@@ -17,7 +17,7 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), path = "hyperdht_disabled.rs")]
+#[cfg_attr(not(feature = "hyperdht"), path = "peer/hyperdht_disabled.rs")]
 mod hyperdht;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
 mod hyperdht_api;
@@ -32,6 +32,7 @@ mod quic_scraper;
 mod registration;
 mod scrape_server;
 mod scraper;
+mod scraper_links;
 mod scraper_listener;
 mod stream;
 mod tls;
@@ -49,7 +50,7 @@ pub use hyperdht_api::HyperdhtError;
 pub use identity::{Identity, IdentityError, Seed, default_key_file};
 pub use key::{InvalidKey, PublicKey, SharedSecret};
 pub use link::LinkError;
-pub use link_event::{ConnectionUid, LinkEvent, LinkEvents, ScrapeId};
+pub use link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents, ScrapeId};
 pub use quic_listener::ListenError;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
@@ -58,6 +59,6 @@ pub(crate) use failure_limiter::FailureLimiter;
 pub(crate) use hyperdht::{ConnectionPool, Network, RegistrationServer};
 pub(crate) use hyperdht_api::{Registrant, RegistrationHandler};
 pub(crate) use link::{Link, PeerState, ScrapeResponse};
-pub(crate) use proxy_link::{ControlEvent, ProxyLink};
+pub(crate) use proxy_link::{ControlEvent, NO_MESSAGE, ProxyLink};
 pub(crate) use quic_listener::{AcceptedLink, QuicListener};
 pub(crate) use scraper::error_text;

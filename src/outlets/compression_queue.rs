@@ -39,7 +39,7 @@ struct Pending {
 }
 
 impl CompressionQueue {
-    /// Has these chunks, which were compressed fast, compressed better if they are still in use after [`QUIET`].
+    /// Has these chunks, which were compressed fast, compressed better if they are still in use after `QUIET`.
     pub fn offer(&self, chunks: &[Arc<Chunk>]) {
         self.offer_at(chunks, Instant::now());
     }

@@ -109,10 +109,10 @@ impl EventHandler {
             EventRefusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
         })?;
         let key = idempotency_key(headers)?;
-        let mut hold = self.budget.hold();
+        let mut reservation = self.budget.reservation();
         let body = match media_type(headers) {
-            None => read_body(headers, body, BODY, &mut hold).await?,
-            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut hold).await?,
+            None => read_body(headers, body, BODY, &mut reservation).await?,
+            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut reservation).await?,
             Some(name) if name.eq_ignore_ascii_case(OTHER_FORM) => return Err(other_form()),
             Some(_) => {
                 // For example the JSON of a webhook. The event is in the query of the URL.
