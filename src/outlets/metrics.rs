@@ -288,8 +288,8 @@ fn without_data(name: &str, app: Option<&App>) -> Option<Response<Body>> {
         return None;
     }
     let why = app.fault.as_deref().unwrap_or(match app.updated {
-        None => "it has not answered yet",
-        Some(_) => "its last answer is too old",
+        None => "no successful poll yet",
+        Some(_) => "the last successful poll is too old",
     });
     Some(reply::text(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -311,7 +311,7 @@ pub(super) async fn all(
     if let Some(other) = params.only.as_deref().filter(|only| *only != "own") {
         return reply::text(
             StatusCode::BAD_REQUEST,
-            format_args!("only={other:?} is nothing that can be asked for; only=own leaves all apps out"),
+            format_args!("only={other:?} is not supported; only=own omits all apps"),
         );
     }
     if let Some(refusal) = app.and_then(|name| without_data(name, handler.view.app(name).as_deref())) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -640,9 +641,18 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
         allow: vec![scraper.public_key()],
         bootstrap: Vec::new(),
     };
-    let listening = Client::bind(settings, metrics_service(constant), LinkEvents::default())
-        .await
-        .unwrap();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let hanging = Arc::clone(&hangs);
+    let service = metrics_service(move || {
+        let hangs = hanging.load(Ordering::SeqCst);
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            constant().await
+        }
+    });
+    let listening = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
     let target: LinkAddress = format!("{key}@{}", listening.listen_addr().unwrap()).parse().unwrap();
     let mut at_client = listening.events();
     let running = listening.start();
@@ -676,7 +686,9 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
     let hasty = Scraper::new(scraper, target.clone(), PATIENCE);
     hasty.ready().await.unwrap();
     let mut events = hasty.events();
-    assert!(hasty.request_within("/metrics", Duration::ZERO).await.is_err());
+    hangs.store(true, Ordering::SeqCst);
+    assert!(hasty.request_within("/metrics", Duration::from_millis(50)).await.is_err());
+    hangs.store(false, Ordering::SeqCst);
     event(&mut events, "the link is given up", |event| {
         matches!(event, LinkEvent::Lost { .. }).then_some(())
     })
