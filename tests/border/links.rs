@@ -965,7 +965,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
 /// Datagrams to the bridge and back through a socket that can be cut and that can change its port.
 struct Relay {
     address: SocketAddr,
-    whole: Arc<std::sync::atomic::AtomicBool>,
+    whole: Arc<AtomicBool>,
     renumber: mpsc::Sender<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -974,7 +974,7 @@ impl Relay {
     async fn start(to: SocketAddr) -> Self {
         let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = inside.local_addr().unwrap();
-        let whole = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let whole = Arc::new(AtomicBool::new(true));
         let (renumber, mut renumbering) = mpsc::channel::<oneshot::Sender<()>>(1);
         let up = whole.clone();
         let task = tokio::spawn(async move {
@@ -982,7 +982,7 @@ impl Relay {
             let mut client = None;
             let (mut one, mut two) = (vec![0; 65_536], vec![0; 65_536]);
             loop {
-                let passes = || up.load(std::sync::atomic::Ordering::SeqCst);
+                let passes = || up.load(Ordering::SeqCst);
                 tokio::select! {
                     got = inside.recv_from(&mut one) => {
                         let (length, from) = got.unwrap();
@@ -1017,11 +1017,11 @@ impl Relay {
     }
 
     fn cut(&self) {
-        self.whole.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.whole.store(false, Ordering::SeqCst);
     }
 
     fn mend(&self) {
-        self.whole.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.whole.store(true, Ordering::SeqCst);
     }
 }
 
