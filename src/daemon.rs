@@ -37,6 +37,7 @@ use crate::outlets::{
     self, Connections, Deflating, EventOutlet, Index, Listing, Listings, Outlets, Own, Readiness, Scraping, monitoring_api,
 };
 use crate::peer::PublicKey;
+use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{Polls, Settings as PollSettings};
 use crate::sources::push;
@@ -92,6 +93,7 @@ pub fn system_clock() -> Timestamp {
 /// What all parts share.
 struct Ground {
     inlet: Inlet,
+    peer_samples: PeerSamples,
     view: View,
     telemetry: Arc<Telemetry>,
     readiness: Arc<Readiness>,
@@ -107,6 +109,7 @@ impl Ground {
     fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
         Self {
             inlet,
+            peer_samples: PeerSamples::default(),
             view,
             telemetry: Arc::default(),
             readiness: Arc::default(),
@@ -223,6 +226,7 @@ fn polls(settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) -> w
     supervisor.add(Polls::new(
         polls.subscribe(),
         ground.inlet.clone(),
+        ground.peer_samples.clone(),
         Arc::clone(&ground.telemetry),
         ground.clock,
     ));

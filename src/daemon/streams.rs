@@ -39,7 +39,7 @@ impl Streams {
     pub(super) fn api(&self, ground: &Ground) -> MonitoringApi {
         MonitoringApi {
             addresses: self.addresses().iter().map(ToString::to_string).collect(),
-            view: ground.view.clone(),
+            peer_samples: ground.peer_samples.clone(),
         }
     }
 

@@ -33,10 +33,8 @@ use health::Health;
 use journal::{Journal, REWRITE_SLACK};
 use writer::JournalWriter;
 
-use super::app_table::AppTable;
-use super::peers::Peers;
+use super::stored_apps::StoredApps;
 use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
-use crate::exposition::gzip::CompressorPool;
 use crate::model::Timestamp;
 
 pub use frames::Unreadable;
@@ -93,36 +91,19 @@ pub fn open_in(
     now: Timestamp,
 ) -> Result<(Inlet, View, Persistence), OpenError> {
     let directory: Arc<dyn Directory> = Arc::new(Disk::take(path)?);
-    let reads = matches!(mode, Mode::Merge(_));
-    let table = Mutex::new(AppTable::new(limits, mode));
+    let apps = Mutex::new(StoredApps::new(limits, mode));
     // The journal is read first, because what it cannot read is refused before the other log is touched.
     let (journal, events) = Journal::open(Arc::clone(&directory), events, now, REWRITE_SLACK)?;
-    let apps = AppLog::open(directory, &table, reads, Sizes::USUAL, now)?;
+    let app_log = AppLog::open(directory, &apps, Sizes::USUAL, now)?;
     let events = Arc::new(events);
     let (writer, journal) = JournalWriter::new(journal, Arc::clone(&events));
-    let (rules, meter) = {
-        let table = lock(&table);
-        (table.rules(), table.meter().clone())
-    };
-    let shared = Arc::new(Shared {
-        reads,
-        rules: Mutex::new(rules),
-        meter,
-        table,
-        aside: Mutex::default(),
-        rendering: Mutex::default(),
-        compressors: CompressorPool::default(),
-        responses: Mutex::default(),
-        subscribers: Arc::default(),
-        peers: Peers::default(),
-        events,
-        journal: Some(journal),
-    });
+    let apps = apps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let shared = Arc::new(Shared::new(apps, events, Some(journal)));
     // What the restart itself has changed, such as newly declared scrapers.
-    shared.tell_journal(true);
+    shared.notify_journal(true);
     let persistence = Persistence {
         writer,
-        apps,
+        app_log,
         shared: Arc::clone(&shared),
     };
     Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), persistence))

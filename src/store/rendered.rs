@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::combiner::Draft;
 use super::response_cache::{CacheKey, Scope};
-use super::{Shared, Text, parallel};
-use crate::exposition::Exposition;
-use crate::exposition::catalog::{self, Plan, Selection};
+use super::{Shared, parallel};
+use crate::exposition::catalog;
 use crate::exposition::gzip::{CompressionLevel, CompressorPool, Piece};
 use crate::exposition::negotiate::ContentEncoding;
-use crate::exposition::raw;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
@@ -46,16 +45,6 @@ struct One {
     draft: Draft,
 }
 
-#[derive(Debug)]
-enum Draft {
-    /// What goes out of it among all others.
-    Merged(Box<Plan>),
-    /// What it has handed in.
-    AsPushed(Arc<Exposition>),
-    /// The same, where texts are not read.
-    Raw(Bytes),
-}
-
 /// The exposition of applications at one moment. Cloning it clones a handle.
 #[derive(Debug, Clone)]
 pub struct RenderedExposition(Arc<Shown>);
@@ -75,31 +64,19 @@ struct Shown {
 
 impl PendingExposition {
     pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
-        let generation = shared.table().generation();
+        let generation = shared.apps().table.generation();
         let ready = shared.responses().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
         Self { shared, work }
     }
 
-    /// One application; `None` if it is unknown.
+    /// One app; `None` if it is unknown.
     pub(super) fn app(shared: Arc<Shared>, name: &str, scope: Scope, variant: OutputFormat) -> Option<Self> {
-        // Texts that are not read go out as they came.
-        let scope = if shared.reads { scope } else { Scope::AsPushed };
-        let key = CacheKey { scope, variant };
-        let mut table = shared.table();
-        let app = Arc::clone(table.get(name)?);
-        let draft = match (&app.text, table.catalog()) {
-            (Text::Read(_), Some(catalog)) if scope == Scope::Merged => {
-                Draft::Merged(Box::new(catalog.plan(variant, Selection::App(name))))
-            }
-            (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
-            (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
-        };
-        drop(table);
-        let version = match &draft {
-            Draft::Merged(plan) => plan.version(),
-            Draft::AsPushed(_) | Draft::Raw(_) => app.changed,
-        };
+        let mut apps = shared.apps();
+        let app = Arc::clone(apps.table.get(name)?);
+        let (scope, draft) = apps.combiner.draft_app(variant, scope, &app);
+        drop(apps);
+        let (key, version) = (CacheKey { scope, variant }, draft.version(&app));
         let ready = shared.responses().app(name, key, version);
         let one = || {
             Work::One(Box::new(One {
@@ -114,17 +91,10 @@ impl PendingExposition {
         Some(Self { shared, work })
     }
 
-    /// No application.
+    /// No app.
     pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
-        let nothing = if shared.reads {
-            RenderedExposition::merged(catalog::RenderedSegments::nothing(variant))
-        } else {
-            RenderedExposition::raw(Vec::new())
-        };
-        Self {
-            shared,
-            work: Work::Ready(nothing),
-        }
+        let work = Work::Ready(shared.parser.render_nothing(variant));
+        Self { shared, work }
     }
 
     /// Whether [`PendingExposition::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
@@ -164,20 +134,14 @@ impl PendingExposition {
 /// All applications, as they are now. While one caller renders, others wait, and find that it is done.
 fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
     let _rendering = shared.rendering();
-    let mut table = shared.table();
-    let generation = table.generation();
+    let mut apps = shared.apps();
+    let generation = apps.table.generation();
     if let Some(ready) = shared.responses().everything(variant, generation) {
         return ready;
     }
-    let exposed = if let Some(plan) = table.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
-        drop(table);
-        parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
-        RenderedExposition::merged(plan.render())
-    } else {
-        let bodies: Vec<_> = table.apps().map(|app| app.text.body().clone()).collect();
-        drop(table);
-        RenderedExposition::raw(raw::concatenate(&bodies))
-    };
+    let draft = apps.draft_everything(variant);
+    drop(apps);
+    let exposed = draft.render(variant);
     let before = shared.responses().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
@@ -188,18 +152,14 @@ impl One {
     /// Renders it without waiting for others who do the same; whoever comes first has it kept, so that all hold the same parts, which are
     /// compressed once.
     fn finish(self, shared: &Shared) -> RenderedExposition {
-        let exposed = match self.draft {
-            Draft::Merged(plan) => RenderedExposition::merged(plan.render()),
-            Draft::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, self.key.variant)),
-            Draft::Raw(body) => RenderedExposition::raw(raw::concatenate([&body])),
-        };
-        let table = shared.table();
-        let now = table.get(self.app.as_str()).map(|app| app.changed);
+        let exposed = self.draft.render(self.key.variant);
+        let apps = shared.apps();
+        let now = apps.table.get(self.app.as_str()).map(|app| app.changed);
         if now != Some(self.changed) {
             return exposed;
         }
         let (kept, unused) = shared.responses().keep_app(self.app, self.key, self.version, exposed);
-        drop(table);
+        drop(apps);
         drop(unused);
         kept
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::app_table::AppTable;
 use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
 use super::response_cache::Scope;
-use super::{App, EventsOverview, MonotonicTime, PendingEvents, PendingExposition, Shared, Subscription};
+use super::{App, EventsOverview, MonotonicTime, PendingEvents, PendingExposition, Shared};
+use crate::bus::Subscription;
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::OutputFormat;
-use crate::model::{AppName, Client, PeerSample, ScraperId, Timestamp, Topics};
+use crate::model::{Client, ScraperId, Timestamp, Topics};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -36,31 +36,34 @@ impl View {
     /// All applications in the order of first sight. Of the conflicts of each the first is listed.
     #[must_use]
     pub fn apps(&self) -> Vec<Arc<App>> {
-        let table = self.shared.table();
-        let apps: Vec<_> = table.apps().cloned().collect();
-        let catalog = table.snapshot();
-        drop(table);
-        apps.iter().map(|app| AppTable::described(catalog.as_ref(), app, 1)).collect()
+        let (apps, snapshot) = {
+            let apps = self.shared.apps();
+            (apps.table.iter().cloned().collect::<Vec<_>>(), apps.combiner.snapshot())
+        };
+        apps.iter().map(|app| snapshot.describe(app, 1)).collect()
     }
 
     /// One application.
     #[must_use]
     pub fn app(&self, name: &str) -> Option<Arc<App>> {
-        let table = self.shared.table();
-        let app = table.get(name)?.clone();
-        let catalog = table.snapshot();
-        drop(table);
-        Some(AppTable::described(catalog.as_ref(), &app, MAX_CONFLICTS_LISTED))
+        let (app, snapshot) = {
+            let apps = self.shared.apps();
+            (Arc::clone(apps.table.get(name)?), apps.combiner.snapshot())
+        };
+        Some(snapshot.describe(&app, MAX_CONFLICTS_LISTED))
     }
 
     /// How much is stored now.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let table = self.shared.table();
+        let (apps, totals) = {
+            let apps = self.shared.apps();
+            (apps.table.len(), apps.table.totals())
+        };
         Totals {
-            apps: table.len(),
-            bytes: table.bytes(),
-            series: self.shared.reads.then(|| table.series()),
+            apps,
+            bytes: totals.bytes,
+            series: self.merges().then_some(totals.series),
         }
     }
 
@@ -68,49 +71,43 @@ impl View {
     /// [`Limits::max_memory`](super::Limits::max_memory).
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.shared.table().memory()
+        self.shared.apps().memory()
     }
 
     /// The bound of [`Self::memory`] in bytes, as in force now.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
-        self.shared.table().limits.max_memory
+        self.shared.apps().limits.max_memory
     }
 
     /// A number that changes whenever an application's data or its time of update does.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.shared.table().generation()
+        self.shared.apps().table.generation()
     }
 
     /// The moment at which the time of day is `now`, to tell the ages of applications by.
     #[must_use]
     pub fn moment(&self, now: Timestamp) -> MonotonicTime {
-        self.shared.table().clock.at(now)
+        self.shared.apps().clock.at(now)
     }
 
     /// The age at which pushed applications are forgotten.
     #[must_use]
     pub fn expire_after(&self) -> Option<Duration> {
-        self.shared.table().limits.expire_after
+        self.shared.apps().limits.expire_after
     }
 
     /// Follows what happens from now on in some topics.
     #[must_use]
     pub fn subscribe(&self, topics: Topics) -> Subscription {
-        self.shared.subscribers.subscribe(topics)
-    }
-
-    /// The latest peers of each IPFS node that was polled, by the names of the nodes.
-    #[must_use]
-    pub fn peers(&self) -> Vec<(AppName, Arc<PeerSample>)> {
-        self.shared.peers.all()
+        self.shared.bus.subscribe(topics)
     }
 
     /// Whether texts are read and merged, so that they can be given in any format.
     #[must_use]
     pub fn merges(&self) -> bool {
-        self.shared.reads
+        self.shared.parser.merges()
     }
 
     /// The exposition of these applications, with every update that was acknowledged before this call, as far as it is
@@ -139,7 +136,7 @@ impl View {
             let mut events = self.shared.events();
             (events.scrape(who, from, now), events.explicit_timestamps(), events.has_changes())
         };
-        self.shared.tell_journal(changed);
+        self.shared.notify_journal(changed);
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
         Scrape {
             events: leased.events,

@@ -21,8 +21,8 @@ use super::frames::{self, Contents, FrameLog, Hole, Kind, Piece, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
 use crate::store::App;
-use crate::store::app_table::{AppTable, ParsedUpdate};
 use crate::store::persistence::{Age, FamilyKey};
+use crate::store::stored_apps::StoredApps;
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -123,13 +123,7 @@ impl AppLog {
     /// Reads the log, fills an empty store (one that reads texts, or not) with what it says, and has changes noted from then on.
     ///
     /// `now` is the time of day, from which applications have the ages that they have by then.
-    pub(super) fn open(
-        directory: Arc<dyn Directory>,
-        table: &Mutex<AppTable>,
-        reads: bool,
-        sizes: Sizes,
-        now: Timestamp,
-    ) -> Result<Self, OpenError> {
+    pub(super) fn open(directory: Arc<dyn Directory>, apps: &Mutex<StoredApps>, sizes: Sizes, now: Timestamp) -> Result<Self, OpenError> {
         super::check_leftover(&*directory, TEMP)?;
         let fail = |name: &str, doing| {
             let path = directory.show(name);
@@ -189,8 +183,8 @@ impl AppLog {
             directory,
         };
         let (damaged, torn) = (std::mem::take(&mut newest.damaged), std::mem::take(&mut newest.torn));
-        this.fill(newest, table, reads, now);
-        this.report(&damaged, &torn, lock(table).len());
+        this.fill(newest, apps, now);
+        this.report(&damaged, &torn, lock(apps).table.len());
         Ok(this)
     }
 
@@ -215,8 +209,12 @@ impl AppLog {
     }
 
     /// Gives the store what the log says. What there is no room for any more leaves the log as well.
-    fn fill(&mut self, newest: Newest, table: &Mutex<AppTable>, reads: bool, now: Timestamp) {
-        lock(table).clock.at(now);
+    fn fill(&mut self, newest: Newest, apps: &Mutex<StoredApps>, now: Timestamp) {
+        let parser = {
+            let mut apps = lock(apps);
+            apps.clock.at(now);
+            apps.combiner.parser()
+        };
         let mut newest: Vec<_> = newest.records.into_iter().collect();
         newest.sort_unstable_by_key(|(order, _)| *order);
         let mut refused = 0u64;
@@ -226,11 +224,11 @@ impl AppLog {
             let taken = match record {
                 Record::App(name, position, said) => {
                     let age = said.age.at(now);
-                    let prepared = ParsedUpdate::read(said.update(name), true, reads);
-                    lock(table).restore(position, prepared, age)
+                    let parsed = parser.parse(said.update(name), true);
+                    lock(apps).restore(position, parsed, age)
                 }
                 Record::Place(name, position) => {
-                    lock(table).reserve(name, position);
+                    lock(apps).table.reserve(name, position);
                     Ok(())
                 }
                 Record::Gone(_) | Record::Clock(_) => Ok(()),
@@ -243,27 +241,27 @@ impl AppLog {
         if refused > 0 {
             tracing::warn!(apps = refused, "forgotten: the limits of the store have become too small for them");
         }
-        lock(table).note_changes();
+        lock(apps).note_changes();
     }
 
     /// Writes the applications that have changed since the last time, and puts them on the disk.
-    pub(super) fn write_changes(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+    pub(super) fn write_changes(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         {
-            let mut table = lock(table);
-            self.due.extend(table.take_changes());
-            self.clock_step = self.clock_step.saturating_add(table.clock.take_step());
+            let mut apps = lock(apps);
+            self.due.extend(apps.take_changes());
+            self.clock_step = self.clock_step.saturating_add(apps.clock.take_step());
         }
         self.repair()?;
         self.write_clock_step()?;
-        self.write_due(table)?;
-        self.clean(table)?;
+        self.write_due(apps)?;
+        self.clean(apps)?;
         self.log.seal();
         Ok(())
     }
 
     /// As [`AppLog::write_changes`], for the last time: the seal goes to the disk as well.
-    pub(super) fn finish(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
-        self.write_changes(table)?;
+    pub(super) fn finish(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
+        self.write_changes(apps)?;
         self.log.sync()
     }
 
@@ -296,12 +294,12 @@ impl AppLog {
         Ok(())
     }
 
-    fn write_due(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+    fn write_due(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         while !self.due.is_empty() {
             let apps: Vec<_> = {
-                let table = lock(table);
+                let apps = lock(apps);
                 let orders = self.due.iter().take(CHUNK);
-                orders.map(|&order| (order, table.in_place(order))).collect()
+                orders.map(|&order| (order, apps.to_write(order))).collect()
             };
             for (order, app) in apps {
                 self.write(order, app)?;
@@ -374,7 +372,7 @@ impl AppLog {
     }
 
     /// Removes the oldest files for as long as too much is out of date, once what they have of use is at the end as well.
-    fn clean(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+    fn clean(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         let too_long = |this: &Self| this.len() > this.live.saturating_mul(2).saturating_add(this.sizes.slack);
         while let Some(&(oldest, _)) = self.older.front()
             && (too_long(self) || self.replace_to.is_some_and(|last| oldest <= last))
@@ -382,7 +380,7 @@ impl AppLog {
             self.keeps_from = oldest + 1;
             let wanted = self.places.iter().filter(|(_, place)| place.segment == oldest);
             self.due.extend(wanted.map(|(order, _)| *order));
-            self.write_due(table)?;
+            self.write_due(apps)?;
             self.directory.remove(&name(oldest))?;
             self.directory.sync()?;
             self.older.pop_front();

@@ -28,7 +28,7 @@ const APPS_PAUSE: Duration = Duration::from_millis(500);
 /// What writes, before it runs. Until then events wait.
 pub struct Persistence {
     pub(super) writer: JournalWriter,
-    pub(super) apps: AppLog,
+    pub(super) app_log: AppLog,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -45,15 +45,15 @@ impl Persistence {
     /// When the system has no thread for it.
     pub fn start(self, on_change: impl Fn(&'static str, Option<&str>) + Send + Sync + 'static) -> io::Result<PersistenceHandle> {
         let on_change: StatusCallback = Arc::new(on_change);
-        let Self { writer, apps, shared } = self;
+        let Self { writer, app_log, shared } = self;
         let (wake_apps, woken) = mpsc::channel();
         let journal = Arc::clone(&shared);
         let health = Health::new("events", Arc::clone(&on_change));
         let events = Thread::start("events-log", move || writer.run(health))?;
         let health = Health::new("applications", on_change);
-        shared.table().wake_writer(wake_apps.clone());
+        shared.apps().wake_writer(wake_apps.clone());
         let work = AppsWriter {
-            log: apps,
+            log: app_log,
             shared,
             woken,
             health,
@@ -183,8 +183,8 @@ impl AppsWriter {
             let stopping = self.wait(times.earliest, pending);
             let began = Instant::now();
             let outcome = match stopping {
-                true => self.log.finish(&self.shared.table),
-                false => self.log.write_changes(&self.shared.table),
+                true => self.log.finish(&self.shared.apps),
+                false => self.log.write_changes(&self.shared.apps),
             };
             pending = outcome.is_err();
             match outcome {

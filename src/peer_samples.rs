@@ -1,20 +1,20 @@
-//! The peers of polled IPFS nodes, as each node gave them last.
+//! Samples of the peers of polled IPFS nodes, written by the polls and read by the monitoring API.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{AppName, PeerSample};
 
-/// The latest sample of each node; there are as many nodes as the configuration lists.
-#[derive(Debug, Default)]
-pub(super) struct Peers {
-    nodes: Mutex<BTreeMap<AppName, Arc<PeerSample>>>,
+/// The latest sample of each node; there are as many nodes as the configuration lists. Cloning it clones a handle.
+#[derive(Debug, Clone, Default)]
+pub struct PeerSamples {
+    nodes: Arc<Mutex<BTreeMap<AppName, Arc<PeerSample>>>>,
 }
 
-impl Peers {
-    /// Replaces the sample of a node, or forgets it.
-    pub(super) fn put(&self, node: &AppName, sample: Option<PeerSample>) {
-        // What was there before may be large; it is freed behind the lock.
+impl PeerSamples {
+    /// Replaces the sample of a node, or removes it.
+    pub fn put(&self, node: &AppName, sample: Option<PeerSample>) {
+        // What was there before may be large; it is freed after the lock.
         let _before = self.change(|nodes| match sample {
             Some(sample) => nodes.insert(node.clone(), Arc::new(sample)),
             None => nodes.remove(node),
@@ -22,7 +22,8 @@ impl Peers {
     }
 
     /// The nodes and their samples, sorted by name.
-    pub(super) fn all(&self) -> Vec<(AppName, Arc<PeerSample>)> {
+    #[must_use]
+    pub fn all(&self) -> Vec<(AppName, Arc<PeerSample>)> {
         self.change(|nodes| nodes.iter().map(|(node, sample)| (node.clone(), Arc::clone(sample))).collect())
     }
 
@@ -39,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_latest_of_each_node() {
-        let (peers, node) = (Peers::default(), |name| AppName::new(name).unwrap());
+        let (peers, node) = (PeerSamples::default(), |name| AppName::new(name).unwrap());
         let sample = |connections| PeerSample {
             at: Timestamp::default(),
             connections,

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::app_table::ParsedUpdate;
 use crate::model::{AppName, Event, LabelPair, Timestamp, Topic, Topics};
 
 /// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
@@ -83,21 +82,6 @@ pub struct Counted {
 }
 
 impl Notification {
-    /// The change that an update which is about to be stored will be.
-    pub(super) fn updated(update: &ParsedUpdate) -> Self {
-        let counted = update.text.exposition().map(|read| Counted {
-            families: read.families().len(),
-            series: read.series(),
-        });
-        Self::Updated {
-            app: update.app.clone(),
-            source: Arc::clone(&update.origin.source),
-            bytes: update.text.body().len() as u64,
-            counted,
-            at: update.at,
-        }
-    }
-
     /// The change that a one-shot event is which was just accepted; it will be a sample of `metric`.
     #[must_use]
     pub fn one_shot(metric: &Arc<str>, event: &Event, at: Timestamp) -> Self {
@@ -144,7 +128,7 @@ pub struct Sequenced {
 
 /// All subscribers.
 #[derive(Debug, Default)]
-pub(super) struct Subscribers {
+struct Subscribers {
     /// A bit for each topic that somebody follows.
     interest: AtomicU8,
     /// As many as there are outlets that follow: a handful at most.
@@ -186,47 +170,73 @@ impl Missed {
     }
 }
 
-impl Subscribers {
-    /// Whether anybody follows a topic.
-    pub(super) fn has_subscribers(&self, topic: Topic) -> bool {
-        self.interest.load(Ordering::Relaxed) & Topics::only(topic).bits() != 0
+/// The message bus. Cloning it clones a handle.
+#[derive(Debug, Clone, Default)]
+pub struct Bus(Publisher);
+
+/// The publishing half of a bus. Cloning it clones a handle.
+#[derive(Debug, Clone, Default)]
+pub struct Publisher(Arc<Subscribers>);
+
+impl Bus {
+    /// The publishing half.
+    #[must_use]
+    pub const fn publisher(&self) -> &Publisher {
+        &self.0
     }
 
-    /// Queues a change for each follower of its topic; one whose queue is full misses it.
-    pub(super) fn publish(&self, change: &Notification) {
-        let topic = Topics::only(change.topic()).bits();
-        for queue in self.queues().iter().filter(|queue| queue.topics() & topic != 0) {
-            queue.push(change);
-        }
-    }
-
-    /// Waits until every follower's queue is at most half full. What then is told by a few at once still fits.
-    pub(super) async fn wait_for_capacity(&self) {
-        loop {
-            let taken = self.room.notified();
-            if self.queues().iter().all(|queue| queue.has_room()) {
-                return;
-            }
-            taken.await;
-        }
-    }
-
-    pub(super) fn subscribe(self: &Arc<Self>, topics: Topics) -> Subscription {
+    /// Delivers notifications of these topics from now on.
+    #[must_use]
+    pub fn subscribe(&self, topics: Topics) -> Subscription {
         let queue = Arc::new(Queue {
             topics: AtomicU8::new(topics.bits()),
             waiting: Mutex::default(),
             arrived: Notify::new(),
         });
-        let mut queues = self.queues();
+        let subscribers = &self.0.0;
+        let mut queues = subscribers.queues();
         queues.push(Arc::clone(&queue));
-        self.note_interest(&queues);
+        subscribers.note_interest(&queues);
         drop(queues);
         Subscription {
             queue,
-            subscribers: Arc::clone(self),
+            subscribers: Arc::clone(subscribers),
+        }
+    }
+}
+
+impl Publisher {
+    /// True if a topic has subscribers, so that its notifications must be made at all.
+    #[must_use]
+    pub fn has_subscribers(&self, topic: Topic) -> bool {
+        self.0.interest.load(Ordering::Relaxed) & Topics::only(topic).bits() != 0
+    }
+
+    /// Queues a notification for each subscriber of its topic, without waiting; a subscriber whose queue is full misses it.
+    pub fn publish(&self, notification: &Notification) {
+        let topic = notification.topic();
+        if self.has_subscribers(topic) {
+            let bits = Topics::only(topic).bits();
+            for queue in self.0.queues().iter().filter(|queue| queue.topics() & bits != 0) {
+                queue.push(notification);
+            }
         }
     }
 
+    /// Waits until every queue is at most half full: for publishers that read from a source that can wait. What a few of them publish
+    /// at the same time then still fits.
+    pub async fn wait_for_capacity(&self) {
+        loop {
+            let taken = self.0.room.notified();
+            if self.0.queues().iter().all(|queue| queue.has_room()) {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+impl Subscribers {
     fn note_interest(&self, queues: &[Arc<Queue>]) {
         let bits = queues.iter().fold(0, |bits, queue| bits | queue.topics());
         self.interest.store(bits, Ordering::Relaxed);
@@ -357,79 +367,84 @@ mod tests {
 
     #[tokio::test]
     async fn topics_change_while_a_feed_is_read_and_numbers_go_on() {
-        let subscribers = Arc::new(Subscribers::default());
-        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
+        let bus = Bus::default();
+        let publisher = bus.publisher().clone();
+        let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         let topics = feed.topics();
-        subscribers.publish(&heard(Topic::Poll, 1));
-        subscribers.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&heard(Topic::Poll, 1));
+        publisher.publish(&heard(Topic::Bitswap, 1));
         topics.set(Topics::ALL);
-        assert!(subscribers.has_subscribers(Topic::Poll));
-        subscribers.publish(&heard(Topic::Poll, 1));
+        assert!(publisher.has_subscribers(Topic::Poll));
+        publisher.publish(&heard(Topic::Poll, 1));
         topics.set(Topics::default());
-        assert!(!subscribers.has_subscribers(Topic::Bitswap));
-        subscribers.publish(&heard(Topic::Bitswap, 1));
+        assert!(!publisher.has_subscribers(Topic::Bitswap));
+        publisher.publish(&heard(Topic::Bitswap, 1));
         topics.set(Topics::only(Topic::Bitswap));
-        subscribers.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&heard(Topic::Bitswap, 1));
         assert_eq!(numbers(&mut feed).await, [0, 1, 2]);
         drop(feed);
         topics.set(Topics::ALL);
-        assert!(!subscribers.has_subscribers(Topic::Poll), "a feed that is gone follows nothing");
+        assert!(!publisher.has_subscribers(Topic::Poll), "a feed that is gone follows nothing");
     }
 
     #[tokio::test]
     async fn each_hears_its_topics_from_when_it_came() {
-        let subscribers = Arc::new(Subscribers::default());
-        assert!(!subscribers.has_subscribers(Topic::Poll));
-        subscribers.publish(&heard(Topic::Poll, 1));
-        let mut polls = subscribers.subscribe(Topics::only(Topic::Poll));
-        let mut all = subscribers.subscribe(Topics::ALL);
-        assert!(subscribers.has_subscribers(Topic::Poll));
+        let bus = Bus::default();
+        let publisher = bus.publisher().clone();
+        assert!(!publisher.has_subscribers(Topic::Poll));
+        publisher.publish(&heard(Topic::Poll, 1));
+        let mut polls = bus.subscribe(Topics::only(Topic::Poll));
+        let mut all = bus.subscribe(Topics::ALL);
+        assert!(publisher.has_subscribers(Topic::Poll));
         for topic in [Topic::Poll, Topic::Bitswap, Topic::Poll] {
-            subscribers.publish(&heard(topic, 1));
+            publisher.publish(&heard(topic, 1));
         }
         assert_eq!(numbers(&mut polls).await, [0, 1]);
         assert_eq!(numbers(&mut all).await, [0, 1, 2]);
         drop(all);
-        assert!(subscribers.has_subscribers(Topic::Poll) && !subscribers.has_subscribers(Topic::Bitswap));
+        assert!(publisher.has_subscribers(Topic::Poll) && !publisher.has_subscribers(Topic::Bitswap));
         drop(polls);
-        assert!(!subscribers.has_subscribers(Topic::Poll));
+        assert!(!publisher.has_subscribers(Topic::Poll));
     }
 
     #[tokio::test]
     async fn who_does_not_come_misses_the_newest_and_sees_it() {
-        let subscribers = Arc::new(Subscribers::default());
-        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
+        let bus = Bus::default();
+        let publisher = bus.publisher().clone();
+        let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..MAX_QUEUED + 10 {
-            subscribers.publish(&heard(Topic::Bitswap, 1));
+            publisher.publish(&heard(Topic::Bitswap, 1));
         }
         let (taken, missed) = numbers_and_missed(&mut feed).await;
         assert_eq!((taken.len(), taken.last()), (MAX_QUEUED, Some(&(MAX_QUEUED as u64 - 1))));
         assert_eq!(missed, [(Topic::Bitswap, 10)]);
-        subscribers.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&heard(Topic::Bitswap, 1));
         assert_eq!(numbers_and_missed(&mut feed).await, (vec![MAX_QUEUED as u64 + 10], vec![]));
     }
 
     #[tokio::test]
     async fn large_changes_are_bounded_by_their_bytes() {
-        let subscribers = Arc::new(Subscribers::default());
-        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
+        let bus = Bus::default();
+        let publisher = bus.publisher().clone();
+        let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..4 {
-            subscribers.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
+            publisher.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
         }
         assert_eq!(numbers(&mut feed).await, [0, 1]);
-        subscribers.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
+        publisher.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
         assert_eq!(numbers(&mut feed).await, [4]);
     }
 
     #[tokio::test]
     async fn who_can_wait_is_told_when_there_is_room() {
-        let subscribers = Arc::new(Subscribers::default());
-        subscribers.wait_for_capacity().await;
-        let mut feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
+        let bus = Bus::default();
+        let publisher = bus.publisher().clone();
+        publisher.wait_for_capacity().await;
+        let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..=MAX_QUEUED / 2 {
-            subscribers.publish(&heard(Topic::Bitswap, 1));
+            publisher.publish(&heard(Topic::Bitswap, 1));
         }
-        let mut room = std::pin::pin!(subscribers.wait_for_capacity());
+        let mut room = std::pin::pin!(publisher.wait_for_capacity());
         assert!(futures_util::poll!(&mut room).is_pending());
         numbers(&mut feed).await;
         room.await;
@@ -437,10 +452,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_that_goes_leaves_room() {
-        let subscribers = Arc::new(Subscribers::default());
-        let feed = subscribers.subscribe(Topics::only(Topic::Bitswap));
-        subscribers.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
-        let mut room = std::pin::pin!(subscribers.wait_for_capacity());
+        let bus = Bus::default();
+        let publisher = bus.publisher().clone();
+        let feed = bus.subscribe(Topics::only(Topic::Bitswap));
+        publisher.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
+        let mut room = std::pin::pin!(publisher.wait_for_capacity());
         assert!(futures_util::poll!(&mut room).is_pending());
         drop(feed);
         room.await;
