@@ -1,7 +1,7 @@
-//! The live feed: what changes in the store, and what else is worth telling, for whoever follows.
+//! The message bus: notifications of updates, polls and events, from publishers to subscribers.
 //!
-//! Nobody who tells ever waits: a follower that does not keep pace misses changes and sees by the numbers which ones.
-//! While nobody follows a topic, telling costs one look at an atomic.
+//! Publishing never waits: a subscriber with a full queue misses notifications, and sees a gap in the sequence numbers. Publishing on a
+//! topic without subscribers costs one read of an atomic.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,66 +13,66 @@ use tokio::sync::Notify;
 
 use crate::model::{AppName, Event, LabelPair, Timestamp, Topic, Topics};
 
-/// Changes kept for a follower that has not come for them: a burst of a quarter of a second at the pace at which messages can be compressed.
+/// Notifications queued for one subscriber: a burst of a quarter of a second at the pace at which messages can be compressed.
 const MAX_QUEUED: usize = 16_384;
-/// Bytes of them, since one heard message may have megabytes.
+/// Bytes of them, since one relayed message may have megabytes.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// Something that happened.
+/// A notification of something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notification {
-    /// An application was updated.
+    /// An app was updated.
     Updated {
         /// Its name.
         app: AppName,
-        /// Where the update came from.
+        /// The origin of the update.
         source: Arc<str>,
         /// The length of its exposition text.
         bytes: u64,
-        /// Its families and its series, where texts are read at all.
+        /// The numbers of its families and series; `None` in raw mode.
         counted: Option<Counted>,
-        /// When.
+        /// The time.
         at: Timestamp,
     },
-    /// An application was forgotten.
+    /// An app was forgotten.
     Forgotten {
         /// Its name.
         app: AppName,
-        /// When.
+        /// The time.
         at: Timestamp,
     },
     /// An endpoint was polled.
     Polled {
-        /// Its application.
+        /// Its app.
         app: AppName,
-        /// Whether it answered well.
+        /// True if the poll succeeded.
         up: bool,
-        /// How long it took.
+        /// The duration of the poll.
         took: Duration,
-        /// When.
+        /// The time.
         at: Timestamp,
     },
     /// A one-shot event was accepted.
     OneShot {
-        /// The family it will stand under.
+        /// The family of its samples.
         metric: Arc<str>,
         /// Its labels.
         labels: Arc<[LabelPair]>,
         /// Its value.
         value: f64,
-        /// When.
+        /// The time.
         at: Timestamp,
     },
     /// An upstream's monitoring stream brought a message.
     Relayed {
-        /// What it is about.
+        /// Its topic.
         topic: Topic,
-        /// The event, as a JSON object ready to be sent on.
+        /// The event, as a JSON object ready to be relayed.
         event: Bytes,
     },
 }
 
-/// What is in an exposition text.
+/// The content of an exposition text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     /// Families.
@@ -82,7 +82,7 @@ pub struct Counted {
 }
 
 impl Notification {
-    /// The change that a one-shot event is which was just accepted; it will be a sample of `metric`.
+    /// The notification of a one-shot event that was just accepted; it becomes a sample of `metric`.
     #[must_use]
     pub fn one_shot(metric: &Arc<str>, event: &Event, at: Timestamp) -> Self {
         let labels = event.labels.iter().map(|(name, value)| (name.into(), value.into()));
@@ -94,7 +94,7 @@ impl Notification {
         }
     }
 
-    /// What the change is about.
+    /// The topic.
     #[must_use]
     pub fn topic(&self) -> Topic {
         match self {
@@ -106,7 +106,7 @@ impl Notification {
         }
     }
 
-    /// The bytes it keeps, roughly; the names of applications and sources are shared with the store.
+    /// The bytes it keeps in memory, roughly; the names of apps and sources are shared with the store.
     fn weight(&self) -> usize {
         let own = match self {
             Self::Relayed { event, .. } => event.len(),
@@ -117,32 +117,32 @@ impl Notification {
     }
 }
 
-/// A change and its number. The numbers of one feed have no gaps but for what it missed.
+/// A notification and its sequence number. Gaps in the numbers of a subscription are notifications that it missed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequenced {
-    /// How many changes of the feed's topics came before it.
+    /// The number of earlier notifications of the subscription's topics.
     pub number: u64,
-    /// The change.
+    /// The notification.
     pub change: Notification,
 }
 
 /// All subscribers.
 #[derive(Debug, Default)]
 struct Subscribers {
-    /// A bit for each topic that somebody follows.
+    /// A bit for each topic with subscribers.
     interest: AtomicU8,
-    /// As many as there are outlets that follow: a handful at most.
+    /// One for each subscription: a handful at most.
     queues: Mutex<Vec<Arc<Queue>>>,
-    /// Told whenever a follower has taken what was queued, or has gone.
+    /// Notified whenever a subscriber has emptied its queue, or was dropped.
     room: Notify,
 }
 
-/// What waits for one follower.
+/// The queue of one subscriber.
 #[derive(Debug)]
 struct Queue {
     /// The bits of its [`Topics`]. Written under the lock of all queues.
     topics: AtomicU8,
-    /// Held for one push or one swap; nobody awaits under it.
+    /// Held for one push or one swap, never across an await.
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -156,12 +156,12 @@ struct Waiting {
     missed: Missed,
 }
 
-/// How many changes of each topic a follower missed because its queue was full.
+/// The numbers of notifications of each topic that a subscriber missed because its queue was full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missed([u64; Topic::ALL.len()]);
 
 impl Missed {
-    /// The topics of which changes were missed, and how many.
+    /// The topics of which notifications were missed, and how many.
     pub fn iter(&self) -> impl Iterator<Item = (Topic, u64)> {
         Topic::ALL
             .into_iter()
@@ -212,7 +212,7 @@ impl Publisher {
         self.0.interest.load(Ordering::Relaxed) & Topics::only(topic).bits() != 0
     }
 
-    /// Queues a notification for each subscriber of its topic, without waiting; a subscriber whose queue is full misses it.
+    /// Queues a notification for each subscriber of its topic, without waiting; a subscriber with a full queue misses it.
     pub fn publish(&self, notification: &Notification) {
         let topic = notification.topic();
         if self.has_subscribers(topic) {
@@ -260,7 +260,7 @@ impl Queue {
         let mut waiting = self.waiting();
         let (number, bytes) = (waiting.next, waiting.bytes + change.weight());
         waiting.next += 1;
-        // A single change is always taken, however large: else it could never be told.
+        // A single change is always taken, however large: otherwise it could never be delivered.
         if waiting.changes.len() < MAX_QUEUED && (bytes <= MAX_QUEUED_BYTES || waiting.changes.is_empty()) {
             waiting.bytes = bytes;
             waiting.changes.push(Sequenced {
@@ -280,14 +280,14 @@ impl Queue {
     }
 }
 
-/// What one follower hears, from the moment it began to follow. Dropping it ends that.
+/// The notifications for one subscriber, from its creation until it is dropped.
 #[derive(Debug)]
 pub struct Subscription {
     queue: Arc<Queue>,
     subscribers: Arc<Subscribers>,
 }
 
-/// Changes the topics of a [`Subscription`] from elsewhere than where it is read.
+/// A handle that changes the topics of a [`Subscription`] while another task reads it.
 #[derive(Debug, Clone)]
 pub struct SubscriptionTopics {
     queue: Arc<Queue>,
@@ -295,7 +295,7 @@ pub struct SubscriptionTopics {
 }
 
 impl SubscriptionTopics {
-    /// Follows these topics from now on. What is queued already stays.
+    /// Delivers notifications of these topics from now on. Queued ones stay.
     pub fn set(&self, topics: Topics) {
         let queues = self.subscribers.queues();
         self.queue.topics.store(topics.bits(), Ordering::Relaxed);
@@ -304,7 +304,7 @@ impl SubscriptionTopics {
 }
 
 impl Subscription {
-    /// A handle by which the topics can be changed.
+    /// A handle that can change the topics.
     #[must_use]
     pub fn topics(&self) -> SubscriptionTopics {
         SubscriptionTopics {
@@ -313,11 +313,11 @@ impl Subscription {
         }
     }
 
-    /// Appends all that came since the last call to `changes` and returns what was missed meanwhile; waits until there is
-    /// something. Dropping the future loses nothing.
+    /// Waits for notifications, appends all that are queued to `changes`, and returns the number of those missed since the last call.
+    /// Dropping the future loses nothing.
     pub async fn take(&mut self, changes: &mut VecDeque<Sequenced>) -> Missed {
         loop {
-            // A permit left by an earlier push makes this look once more, which does no harm.
+            // A permit left by an earlier push causes one more check, which does no harm.
             let arrived = self.queue.arrived.notified();
             let (taken, missed) = {
                 let mut waiting = self.queue.waiting();
@@ -348,7 +348,7 @@ impl Drop for Subscription {
 mod tests {
     use super::*;
 
-    fn heard(topic: Topic, length: usize) -> Notification {
+    fn relayed(topic: Topic, length: usize) -> Notification {
         Notification::Relayed {
             topic,
             event: vec![b'x'; length].into(),
@@ -366,38 +366,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn topics_change_while_a_feed_is_read_and_numbers_go_on() {
+    async fn topics_change_while_a_subscription_is_read_and_numbers_go_on() {
         let bus = Bus::default();
         let publisher = bus.publisher().clone();
         let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         let topics = feed.topics();
-        publisher.publish(&heard(Topic::Poll, 1));
-        publisher.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&relayed(Topic::Poll, 1));
+        publisher.publish(&relayed(Topic::Bitswap, 1));
         topics.set(Topics::ALL);
         assert!(publisher.has_subscribers(Topic::Poll));
-        publisher.publish(&heard(Topic::Poll, 1));
+        publisher.publish(&relayed(Topic::Poll, 1));
         topics.set(Topics::default());
         assert!(!publisher.has_subscribers(Topic::Bitswap));
-        publisher.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&relayed(Topic::Bitswap, 1));
         topics.set(Topics::only(Topic::Bitswap));
-        publisher.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&relayed(Topic::Bitswap, 1));
         assert_eq!(numbers(&mut feed).await, [0, 1, 2]);
         drop(feed);
         topics.set(Topics::ALL);
-        assert!(!publisher.has_subscribers(Topic::Poll), "a feed that is gone follows nothing");
+        assert!(!publisher.has_subscribers(Topic::Poll), "a dropped subscription has no topics");
     }
 
     #[tokio::test]
-    async fn each_hears_its_topics_from_when_it_came() {
+    async fn each_subscriber_gets_its_topics_from_its_subscription_on() {
         let bus = Bus::default();
         let publisher = bus.publisher().clone();
         assert!(!publisher.has_subscribers(Topic::Poll));
-        publisher.publish(&heard(Topic::Poll, 1));
+        publisher.publish(&relayed(Topic::Poll, 1));
         let mut polls = bus.subscribe(Topics::only(Topic::Poll));
         let mut all = bus.subscribe(Topics::ALL);
         assert!(publisher.has_subscribers(Topic::Poll));
         for topic in [Topic::Poll, Topic::Bitswap, Topic::Poll] {
-            publisher.publish(&heard(topic, 1));
+            publisher.publish(&relayed(topic, 1));
         }
         assert_eq!(numbers(&mut polls).await, [0, 1]);
         assert_eq!(numbers(&mut all).await, [0, 1, 2]);
@@ -408,17 +408,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_come_misses_the_newest_and_sees_it() {
+    async fn a_slow_subscriber_misses_the_newest_and_sees_it() {
         let bus = Bus::default();
         let publisher = bus.publisher().clone();
         let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..MAX_QUEUED + 10 {
-            publisher.publish(&heard(Topic::Bitswap, 1));
+            publisher.publish(&relayed(Topic::Bitswap, 1));
         }
         let (taken, missed) = numbers_and_missed(&mut feed).await;
         assert_eq!((taken.len(), taken.last()), (MAX_QUEUED, Some(&(MAX_QUEUED as u64 - 1))));
         assert_eq!(missed, [(Topic::Bitswap, 10)]);
-        publisher.publish(&heard(Topic::Bitswap, 1));
+        publisher.publish(&relayed(Topic::Bitswap, 1));
         assert_eq!(numbers_and_missed(&mut feed).await, (vec![MAX_QUEUED as u64 + 10], vec![]));
     }
 
@@ -428,21 +428,21 @@ mod tests {
         let publisher = bus.publisher().clone();
         let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..4 {
-            publisher.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
+            publisher.publish(&relayed(Topic::Bitswap, MAX_QUEUED_BYTES / 2 - 100));
         }
         assert_eq!(numbers(&mut feed).await, [0, 1]);
-        publisher.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
+        publisher.publish(&relayed(Topic::Bitswap, MAX_QUEUED_BYTES * 2));
         assert_eq!(numbers(&mut feed).await, [4]);
     }
 
     #[tokio::test]
-    async fn who_can_wait_is_told_when_there_is_room() {
+    async fn a_publisher_can_wait_for_capacity() {
         let bus = Bus::default();
         let publisher = bus.publisher().clone();
         publisher.wait_for_capacity().await;
         let mut feed = bus.subscribe(Topics::only(Topic::Bitswap));
         for _ in 0..=MAX_QUEUED / 2 {
-            publisher.publish(&heard(Topic::Bitswap, 1));
+            publisher.publish(&relayed(Topic::Bitswap, 1));
         }
         let mut room = std::pin::pin!(publisher.wait_for_capacity());
         assert!(futures_util::poll!(&mut room).is_pending());
@@ -451,11 +451,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_follower_that_goes_leaves_room() {
+    async fn a_dropped_subscription_leaves_capacity() {
         let bus = Bus::default();
         let publisher = bus.publisher().clone();
         let feed = bus.subscribe(Topics::only(Topic::Bitswap));
-        publisher.publish(&heard(Topic::Bitswap, MAX_QUEUED_BYTES));
+        publisher.publish(&relayed(Topic::Bitswap, MAX_QUEUED_BYTES));
         let mut room = std::pin::pin!(publisher.wait_for_capacity());
         assert!(futures_util::poll!(&mut room).is_pending());
         drop(feed);

@@ -1,11 +1,10 @@
-//! What is remembered: the latest of each application, and one-shot events for every scraper.
+//! The store: the latest update of each app, and one-shot events for every scraper.
 //!
-//! [`open`] gives the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source can never come to
-//! depend on what other sources sent, and an outlet can never change what it shows.
+//! [`open`] creates the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source cannot depend on the data of
+//! other sources, and an outlet cannot change what it serves.
 //!
-//! Promises. A scrape sees every update whose `put` returned before the scrape began. Nothing that is refused touches
-//! what was stored before. No lock is held while text is parsed, copied, compressed or sent, and none across an await.
-//! The clock is always an argument.
+//! Invariants: a scrape sees every update that was stored (`put` returned) before the scrape began. A refused update changes nothing. No
+//! lock is held while text is parsed, copied, compressed or sent, and none across an await. The time is always an argument.
 
 mod app;
 mod app_table;
@@ -53,7 +52,7 @@ use crate::exposition::MemoryMeter;
 use crate::exposition::gzip::CompressorPool;
 use crate::model::AppName;
 
-/// Makes an empty store and gives its writing and its reading half.
+/// Creates an empty store and returns its writing and its reading half.
 #[must_use]
 pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
     open_with(limits, mode, EventOptions::default())
@@ -136,7 +135,7 @@ impl Shared {
         drop(outdated);
     }
 
-    /// Ends an update of an app whose text stays the same.
+    /// Ends an update of an app with an unchanged text.
     fn changed_time(&self, apps: MutexGuard<'_, StoredApps>, name: &AppName) {
         let outdated = self.responses().outdated_by_time(name);
         drop(apps);

@@ -196,7 +196,7 @@ impl AppTable {
         self.generation += 1;
     }
 
-    /// Names apps whose last update is `expire_after` ago or longer, no more than `most`.
+    /// Returns the names of apps that were last updated `expire_after` ago or earlier, no more than `most`.
     pub(super) fn expired(&mut self, now: MonotonicTime, expire_after: Duration, most: usize) -> Vec<AppName> {
         if now.since(self.oldest) < expire_after {
             return Vec::new();

@@ -73,7 +73,7 @@ impl Shared {
         })
     }
 
-    /// Repeats on a copy what has changed since it was made, except changes of `app`, whose own change comes after them.
+    /// Repeats changes on a copy that were made since it was taken, except changes of `app`: its own change comes after them.
     fn catch_up(&self, mut copy: Catalog, app: Option<&AppName>) -> (MutexGuard<'_, StoredApps>, Catalog) {
         for round in 1.. {
             let mut apps = self.apps();

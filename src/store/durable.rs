@@ -1,4 +1,4 @@
-//! What survives a restart: the files of `store.path`.
+//! Persistence: the files of `store.path`.
 //!
 //! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the applications ([`app_log`]); `lock` is
 //! locked by the process that uses the directory. Both logs have the form of [`frames`], and all their reading and writing
@@ -41,7 +41,7 @@ pub use frames::Unreadable;
 pub use threads::{Persistence, PersistenceHandle};
 pub(super) use writer::JournalHandle;
 
-/// Why a directory cannot be used.
+/// The reason for not using a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses it.
@@ -62,9 +62,9 @@ pub enum OpenError {
     Io {
         /// The directory or file.
         path: String,
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// What it said; in the text already, so it is no source that would be told again.
+        /// The error; part of the text already, so it is not reported as a source.
         why: io::Error,
     },
     /// A file is there that is not to be believed; nothing was changed.
@@ -72,13 +72,13 @@ pub enum OpenError {
     Unreadable {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         why: Unreadable,
     },
 }
 
-/// Opens the store that a directory keeps, making one where there is none, and takes the directory for this process alone.
-/// `now` is the time of the start, from which scrapers have their time anew.
+/// Opens the store of a directory, creating it if there is none, and locks the directory for this process. `now` is the time of the start,
+/// at which the timeouts of scrapers begin again.
 ///
 /// # Errors
 /// When another process has the directory, when the file system refuses, and when a file there is foreign or damaged; then
@@ -145,5 +145,5 @@ fn check_leftover(directory: &dyn Directory, name: &str) -> Result<(), OpenError
 /// Logs that a part of a file was left out: its writing was cut short, or it was damaged since. Without a later frame that
 /// vouches for it the two look the same.
 fn report_torn(path: &str, bytes: usize, kept: &str) {
-    tracing::warn!(file = path, bytes, "torn or damaged, {kept} kept");
+    tracing::warn!(file = path, bytes, "skipped incomplete or damaged records, {kept} kept");
 }

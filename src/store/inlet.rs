@@ -45,26 +45,26 @@ impl PutOptions {
     };
 }
 
-/// What became of an update that was taken.
+/// The result of an accepted update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whether the application had been known before.
+    /// True if the app was known before.
     pub replaced: bool,
     /// The bytes of exposition text now stored for it.
     pub bytes: u64,
-    /// The number of its families; `None` where texts are not read.
+    /// The number of its families; `None` in raw mode.
     pub families: Option<u64>,
-    /// The number of its series; `None` where texts are not read.
+    /// The number of its series; `None` in raw mode.
     pub series: Option<u64>,
     /// Remarks about its text, such as exemplars that are left out or timestamps that are too old.
     pub remarks: Vec<String>,
     /// The contradictions between it and other apps. They cost no sample.
     pub conflicts: Arc<Conflicts>,
-    /// What is wrong with the update although it was taken: lines that are left out, contradictions to other applications.
+    /// Problems of the accepted update: lines that are left out, conflicts with other apps.
     pub complaint: Option<Arc<str>>,
-    /// Whether the complaint is another one than before.
+    /// True if the complaint differs from the previous one.
     pub(super) is_new: bool,
-    /// Whether the text is the one that was stored before.
+    /// True if the text equals the one that was stored before.
     pub(super) same_text: bool,
 }
 
@@ -88,57 +88,57 @@ impl Receipt {
         }
     }
 
-    /// The complaint, if it is another one than before and so worth a line in the log.
+    /// The complaint, if it differs from the previous one and so is worth a line in the log.
     #[must_use]
     pub fn news(&self) -> Option<&str> {
         self.complaint.as_deref().filter(|_| self.is_new)
     }
 }
 
-/// Why an update was not taken. What was stored before is untouched.
+/// The reason for refusing an update. The stored data did not change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The application is new and there is no place for one more.
-    #[error("there are {max_apps} applications already (store.max_apps)")]
+    /// The app is new and the limit of apps is reached.
+    #[error("too many apps: {max_apps} is the limit (store.max_apps); delete unused apps or raise it")]
     TooManyApps {
         /// The limit in force.
         max_apps: usize,
     },
     /// The text is longer than the one that it replaces and there is no memory for it.
-    #[error("the store is full: {used} of {max_memory} bytes of memory are in use (store.max_memory)")]
+    #[error("the store is full: the update would raise memory use to {used} bytes, above the limit of {max_memory} (store.max_memory)")]
     Full {
         /// The memory in use, this text included.
         used: u64,
         /// The limit in force.
         max_memory: u64,
     },
-    /// No line of the text can be used, or one cannot and all were asked for.
+    /// No line of the text is valid, or one is not and [`PutOptions::whole`] was set.
     #[error("{}", Invalid(.0, *.1))]
     Invalid(Vec<Fault>, u64),
-    /// The app has more series than one app may have.
-    #[error("{series} series are more than the {max_series} that one app may have (store.max_series_per_app)")]
+    /// The text has more series than the limit for one app.
+    #[error("too many series: {series}, the limit for one app is {max_series} (store.max_series_per_app)")]
     TooManySeries {
         /// The series of the text.
         series: u32,
         /// The limit in force.
         max_series: u32,
     },
-    /// Families of the text have the same name once escaped, and all of it was asked for.
+    /// Families of the text have the same name once escaped, and [`PutOptions::whole`] was set.
     #[error("{}", Listed(.0))]
     SameNames(Vec<Conflict>),
 }
 
-/// Why an event was not taken. No scraper will get it.
+/// The reason for refusing an event. No scraper gets it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
-    /// It could not be put where it survives.
-    #[error("the event cannot be made durable: {0}")]
+    /// It could not be written to disk.
+    #[error("cannot write the event to disk: {0}")]
     NotDurable(Arc<str>),
-    /// Its idempotency key was used for another event, not long ago.
+    /// Its idempotency key was used for a different event within the last 10 minutes.
     #[error("the idempotency key was used for an event with other labels or another value within the last 10 minutes")]
     KeyReused,
-    /// As many events are pending as are kept, most of them of this client, and others' would be lost for it.
-    #[error("as many events are pending as are kept (events.max_pending), and this client has posted more of them than others have")]
+    /// The event log is full, most events in it are of this client, and the event would push out one of another client.
+    #[error("the event log is full (events.max_pending) and this client has posted more of its events than other clients")]
     Crowded,
 }
 
@@ -156,7 +156,7 @@ impl Refused {
     }
 }
 
-/// Faults as text: in one line where there is one, else a line each.
+/// Faults as text, one per line.
 struct Invalid<'a>(&'a [Fault], u64);
 
 impl std::fmt::Display for Invalid<'_> {
@@ -171,7 +171,7 @@ impl std::fmt::Display for Invalid<'_> {
     }
 }
 
-/// Conflicts as text, a line each.
+/// Conflicts as text, one per line.
 struct Listed<'a>(&'a [Conflict]);
 
 impl std::fmt::Display for Listed<'_> {
@@ -188,11 +188,11 @@ impl Inlet {
         Self { shared }
     }
 
-    /// Takes a one-shot event, for every scraper there is and for those that come soon. Once this returns it is durable,
-    /// where the store has a directory. A key that was used for the same event within the last 10 minutes names that event.
+    /// Accepts a one-shot event for every known scraper and for new ones within the window. Once this returns it is on disk,
+    /// if the store has a directory. A key that was used for the same event within the last 10 minutes returns that event.
     ///
     /// # Errors
-    /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
+    /// If it cannot be written to disk, its key was used for a different event, or the log is full of other clients' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
         let poster = Some(from.network());
         let submission = Submission {
@@ -208,11 +208,11 @@ impl Inlet {
         }
     }
 
-    /// Takes the one-shot events of a polled text as [`Inlet::emit`] takes one: once this returns all of them are durable, and
-    /// after an error none was taken. An event that bears a time keeps it.
+    /// Accepts the one-shot events of a polled text as [`Inlet::emit`] accepts one: once this returns all of them are on disk, and
+    /// after an error none was accepted. An event that has a timestamp keeps it.
     ///
     /// # Errors
-    /// When they cannot be made durable.
+    /// If they cannot be written to disk.
     pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
         let submission = |PolledEvent { event, stamp }| Submission {
             event,
@@ -236,7 +236,7 @@ impl Inlet {
         }
     }
 
-    /// Does what is due for events and scrapers at this time, and tells of the losses. Meant to be called each second.
+    /// Expires scrapers and events at this time, and returns the losses. Meant to be called each second.
     pub fn sweep(&self, now: Timestamp) -> Vec<Dropped> {
         let (losses, changed) = {
             let mut events = self.shared.events();
@@ -249,7 +249,7 @@ impl Inlet {
     /// Replaces all that an app had. Once this returns, every scrape shows the update. What other apps have is no reason to refuse it.
     ///
     /// # Errors
-    /// When the update exceeds a limit, or no line of it can be used; with [`PutOptions::whole`] also when any line cannot be used.
+    /// If the update exceeds a limit, or no line of it can be used; with [`PutOptions::whole`] also when any line cannot be used.
     pub fn put(&self, update: Update, options: PutOptions) -> Result<Receipt, Refused> {
         let mut parsed = self.parse(update, options)?;
         let notification = self.bus().has_subscribers(Topic::AppUpdate).then(|| updated(&parsed));
@@ -319,15 +319,15 @@ impl Inlet {
         self.shared.publisher()
     }
 
-    /// Lists an application before its first update; one that is known stays as it is.
+    /// Lists an app before its first update; a known app does not change.
     ///
     /// # Errors
-    /// When there are too many applications.
+    /// If there are too many apps.
     pub fn register(&self, app: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
         self.shared.apps().register(app, origin, at)
     }
 
-    /// Shows in `/apps` what is wrong with an application's source until the next update. False if it is unknown.
+    /// Shows a fault of an app's source in `/apps` until the next update. False if the app is unknown.
     pub fn fault(&self, app: &AppName, what: &str) -> bool {
         self.shared.apps().table.amend(app, |app| app.fault = Some(what.into()))
     }
@@ -369,12 +369,12 @@ impl Inlet {
         is_known
     }
 
-    /// How many applications are forgotten at once: nobody waits for the store longer than some milliseconds, even if all of ten thousand
-    /// have ended together.
+    /// The most apps that are removed in one call, so that other requests wait for the store for some milliseconds at most, even if ten
+    /// thousand apps expire together.
     pub const EXPIRES_AT_ONCE: usize = 64;
 
-    /// Forgets pushed applications whose last update is too old at `now`, and names them. Where there are [`Inlet::EXPIRES_AT_ONCE`] there
-    /// may be more, and others should have their turn before this is called again.
+    /// Removes pushed apps with a last update too old at `now`, and returns their names. If [`Inlet::EXPIRES_AT_ONCE`] are returned there
+    /// may be more; pause before the next call.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
         let mut gone = self.shared.apps().expired(now, Self::EXPIRES_AT_ONCE);
         // One lock for each: an app may be large. One that has been updated meanwhile stays.
@@ -382,8 +382,8 @@ impl Inlet {
         gone
     }
 
-    /// Lets go of rendered text that nobody has taken since the last call, because scrapers take the compressed form, or none any more.
-    /// What nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
+    /// Evicts rendered text that was not read since the last call, because scrapers take the compressed form or are gone, and cached
+    /// responses that were not requested in many calls. They are rendered again on demand.
     pub fn evict_idle(&self) {
         let evicted = self.shared.responses().evict_idle();
         let apps = self.shared.apps();
@@ -396,12 +396,12 @@ impl Inlet {
         self.shared.compressors.clear();
     }
 
-    /// Puts other limits in force. What is stored already stays.
+    /// Changes the limits. Stored data stays.
     pub fn set_limits(&self, limits: Limits) {
         self.shared.apps().set_limits(limits);
     }
 
-    /// Merges everything by other rules. Between raw and merged only a restart changes.
+    /// Merges all texts by other rules. Switching between raw and merged needs a restart.
     pub fn set_mode(&self, mode: Mode) {
         let Mode::Merge(rules) = mode else { return };
         if !self.shared.parser.merges() {

@@ -1,4 +1,4 @@
-//! What of the applications has to be remembered across a restart, and how it comes back.
+//! The state of apps that persists across a restart, and its restoration.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub(super) type FamilyKey = Arc<[u8]>;
 pub(super) struct SavedPosition {
     /// The place.
     pub(super) order: u64,
-    /// When the application was first seen.
+    /// The time of first sight.
     pub(super) first_seen: Timestamp,
-    /// Its families that bear a label which tells them from other applications'.
+    /// Its families that carry the disambiguating label.
     pub(super) labelled: Vec<FamilyKey>,
 }
 
@@ -52,10 +52,10 @@ pub(super) enum Wake {
     Stop,
 }
 
-/// Which applications have changed since somebody asked.
+/// The apps that have changed since they were last written.
 #[derive(Debug, Default)]
 pub(super) struct DirtyApps {
-    /// By place. Bounded by the applications there are and those that there were when somebody asked last.
+    /// By order. Bounded by the apps that are stored and those that were stored at the last write.
     orders: HashSet<u64, foldhash::fast::RandomState>,
     /// Places from this one on were given since then: who comes and goes in between leaves no trace.
     fresh: u64,

@@ -17,10 +17,10 @@ const USUAL_FAMILY: &str = "events_to_metrics";
 /// [`USUAL_FAMILY`], so that one search finds both.
 const COUNT: &str = "events_to_metrics_event_count";
 
-/// The label that tells families apart where events of several come from one endpoint.
+/// The label that distinguishes families where events of several come from one endpoint.
 const FAMILY_LABEL: &str = "family";
 
-/// The families of a polled text whose samples are one-shot events.
+/// The families of a polled text that have one-shot events as samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventFamilies {
     /// `events_to_metrics`; and where the text shows the counter of a server of events, also the family of this proxy's own.
@@ -252,7 +252,7 @@ mod tests {
         EventFamilies::Named(names.iter().map(|name| (*name).into()).collect())
     }
 
-    /// What is left of a text, the events as `LABELS VALUE STAMP`, and how many samples are none.
+    /// The rest of a text, the events as `LABELS VALUE STAMP`, and the number of refused samples.
     fn taken(update: &mut Update, families: &EventFamilies) -> (String, Vec<String>, u64) {
         let found = take_events(update, families);
         let show = |event: &PolledEvent| {

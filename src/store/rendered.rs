@@ -1,4 +1,4 @@
-//! What a scrape shows: found ready in microseconds, or finished without a lock by whoever comes first.
+//! Responses to scrapes: found in the cache in microseconds, or rendered without a lock by the first request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ pub struct PendingExposition {
 
 #[derive(Debug)]
 enum Work {
-    /// Nothing has changed since somebody else asked.
+    /// The cached response is up to date.
     Ready(RenderedExposition),
     /// All applications.
     Everything(OutputFormat),
@@ -52,13 +52,13 @@ pub struct RenderedExposition(Arc<Shown>);
 #[derive(Debug)]
 struct Shown {
     chunks: Vec<Arc<Chunk>>,
-    /// What applications say under the proxy's own names, to be merged with what the proxy says.
+    /// Families of apps with names of the proxy's own families, to be merged with those.
     merged: Option<catalog::RenderedSegments>,
     /// All chunks as one piece, and how well they were compressed when it was made.
     joined: Mutex<Option<(u64, Arc<Piece>)>>,
     /// True if each chunk has a compressed form, which it keeps.
     compressed: AtomicBool,
-    /// Chunks whose compressed form was made for this response. Locked while they are made, so that other threads wait.
+    /// Chunks that were compressed for this response. Locked while they are compressed, so that other threads wait.
     newly_compressed: Mutex<Vec<Arc<Chunk>>>,
 }
 
@@ -97,7 +97,7 @@ impl PendingExposition {
         Self { shared, work }
     }
 
-    /// Whether [`PendingExposition::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
+    /// True if [`PendingExposition::finish`] has no work. Otherwise that takes milliseconds per megabyte: not for a thread that serves
     /// connections.
     #[must_use]
     pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
@@ -108,7 +108,7 @@ impl PendingExposition {
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
 
-    /// Whether it is known that applications say something under the proxy's own names; see [`RenderedExposition::mixes`].
+    /// True if it is known that apps have families with the proxy's own names; see [`RenderedExposition::mixes`].
     #[must_use]
     pub fn mixes(&self) -> bool {
         matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
@@ -149,8 +149,8 @@ fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
 }
 
 impl One {
-    /// Renders it without waiting for others who do the same; whoever comes first has it kept, so that all hold the same parts, which are
-    /// compressed once.
+    /// Renders the response without waiting for other threads that do the same; the first one is cached, so that all share its chunks,
+    /// which are compressed once.
     fn finish(self, shared: &Shared) -> RenderedExposition {
         let exposed = self.draft.render(self.key.variant);
         let apps = shared.apps();
@@ -232,8 +232,8 @@ impl RenderedExposition {
         &self.0.chunks
     }
 
-    /// Whether [`RenderedExposition::text`] finds all text in memory. Otherwise it takes a millisecond a megabyte: not for a thread that serves
-    /// connections.
+    /// True if [`RenderedExposition::text`] has all text in memory. Otherwise that takes a millisecond per megabyte: not for a thread that
+    /// serves connections.
     #[must_use]
     pub fn has_text(&self) -> bool {
         self.0.chunks.iter().all(|chunk| chunk.has_text())
@@ -248,7 +248,7 @@ impl RenderedExposition {
     /// The text as a piece of a gzip member, without its tail; what is not compressed yet as stored blocks.
     #[must_use]
     pub fn piece(&self) -> Arc<Piece> {
-        // Chunks are only ever compressed better, so the sum tells whether any has been since.
+        // Chunks are only ever compressed better, so the sum changes with any of them.
         let level = |chunk: &Arc<Chunk>| match chunk.level() {
             None => 0,
             Some(CompressionLevel::Fast) => 1,
@@ -265,15 +265,14 @@ impl RenderedExposition {
         piece
     }
 
-    /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
+    /// True if apps have families with the proxy's own names, so that the self metrics must be merged with them.
     #[must_use]
     pub fn mixes(&self) -> bool {
         self.0.merged.as_ref().is_some_and(catalog::RenderedSegments::has_reserved)
     }
 
-    /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what
-    /// applications say under the same names, and the mark of the end where the format has one. Where applications have many such series
-    /// it takes milliseconds: not for a thread that serves connections.
+    /// The end of the exposition: `own`, the self metrics in the text format, merged with families of apps with the same names, and the end
+    /// mark where the format has one. With many such series it takes milliseconds: not for a thread that serves connections.
     #[must_use]
     pub fn tail(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         match &self.0.merged {

@@ -19,7 +19,7 @@ const OPENMETRICS: OutputFormat = OutputFormat {
     ..TEXT
 };
 
-/// A store whose answers are copies and not slices of what is stored.
+/// A store with responses that are copies and not slices of the stored texts.
 fn copying() -> (Inlet, View) {
     let (inlet, view) = merging(Limits::default());
     for app in 0..40 {
@@ -93,10 +93,10 @@ fn a_variant_that_nobody_asks_for_is_forgotten() {
     for _ in 0..11 {
         inlet.evict_idle();
         let same = Arc::ptr_eq(&chunk(TEXT), &of_text);
-        assert!(same, "somebody asks for it between");
+        assert!(same, "a request between");
     }
     inlet.evict_idle();
-    assert_eq!(Arc::strong_count(&of_once), 1, "nobody else holds it any more");
+    assert_eq!(Arc::strong_count(&of_once), 1, "it is not referenced any more");
     assert!(!Arc::ptr_eq(&chunk(OPENMETRICS), &of_once));
     assert_eq!(text(&view), "a 1\n");
 }
@@ -222,7 +222,7 @@ fn two_who_ask_at_once_hold_the_same() {
     assert!(Arc::ptr_eq(&one, &other), "what is compressed for one is for the other");
 }
 
-/// A text of which one can see whether anybody still holds it.
+/// A text that shows if it is still referenced.
 struct Watched(Arc<String>);
 
 impl AsRef<[u8]> for Watched {
@@ -327,7 +327,7 @@ proptest! {
             let Step::Ask(app, text) = now else { continue };
             let (name, variant) = (format!("app-{app}"), if *text { TEXT } else { OPENMETRICS });
             let answer = of_app(&view, &name, variant);
-            // The same has happened to a store that nobody has ever asked.
+            // The same happened to a store without any request.
             let (fresh, fresh_view) = merging(Limits::default());
             (0..=at).zip(&steps).for_each(|(at, step)| change(&fresh, step, at));
             let expected = of_app(&fresh_view, &name, variant);

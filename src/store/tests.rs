@@ -83,7 +83,7 @@ fn many_that_end_together_are_forgotten_in_turns() {
     (0..apps).for_each(|app| drop(inlet.put(update(&name(app), "x 1\n", 1), PutOptions::PUSHED).unwrap()));
     let now = Timestamp::from_millis(10_001);
     assert_eq!(inlet.expire(now).len(), Inlet::EXPIRES_AT_ONCE);
-    // Whoever is heard of before its turn stays.
+    // An app that is updated before its turn stays.
     inlet.put(update(&name(apps - 1), "x 2\n", 10_001), PutOptions::PUSHED).unwrap();
     assert_eq!(inlet.expire(now).len(), Inlet::EXPIRES_AT_ONCE);
     assert_eq!(inlet.expire(now).len(), 9);
@@ -196,7 +196,7 @@ fn pushed_apps_expire_and_polled_ones_do_not() {
 fn faults_are_shown_until_the_next_update() {
     let (inlet, view) = in_raw(Limits::default());
     let app = AppName::new("poll").unwrap();
-    assert!(!inlet.fault(&app, "nobody"));
+    assert!(!inlet.fault(&app, "unknown"));
     inlet.register(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
     let status = |now| {
@@ -254,7 +254,7 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
     let mut feed = view.subscribe([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
     inlet.put(update("a", "12345", 1), PutOptions::PUSHED).unwrap();
     assert!(inlet.put(update("a", &"1".repeat(2_000), 1), PutOptions::PUSHED).is_err());
-    inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());
+    inlet.remove(&AppName::new("unknown").unwrap(), Timestamp::default());
     inlet.expire(Timestamp::from_millis(11));
     let mut heard = std::collections::VecDeque::new();
     feed.take(&mut heard).await;
@@ -522,7 +522,7 @@ fn what_says_the_same_again_is_in_memory_once() {
     assert_eq!(text(&view), "a 2\n");
 }
 
-/// A text of so many families of one sample each.
+/// A text of this many families of one sample each.
 fn wide(families: usize, value: usize) -> String {
     (0..families).map(|n| format!("wide_{n} {value}\n")).collect()
 }

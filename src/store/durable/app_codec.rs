@@ -17,25 +17,25 @@ const GONE: u8 = 3;
 const APP: u8 = 4;
 const CLOCK: u8 = 5;
 
-/// What a record says.
+/// A decoded record.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Record {
     /// All that a pushed application has.
     App(AppName, SavedPosition, Box<SavedUpdate>),
-    /// Where a polled application stands; its data comes with the next poll.
+    /// The position of a polled app; its data comes with the next poll.
     Place(AppName, SavedPosition),
     /// The application in this place was forgotten.
     Gone(u64),
-    /// The wall clock was set by so many milliseconds after all that was written before.
+    /// The wall clock was set by this many milliseconds after all that was written before.
     Clock(i64),
 }
 
-/// What an application said last.
+/// The last update of an app.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SavedUpdate {
-    /// How and from where it came.
+    /// Its origin.
     pub(super) origin: Origin,
-    /// When.
+    /// The time of the update.
     pub(super) at: Timestamp,
     /// Its age when it was written.
     pub(super) age: Age,

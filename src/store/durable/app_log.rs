@@ -1,4 +1,4 @@
-//! The applications' log: what each pushed application said last, and everybody's place in the order.
+//! The log of apps: the last update of each pushed app, and the order of all apps.
 //!
 //! An update is written once, at the end, whatever else is stored. The log is a series of files; once most of what it
 //! holds is out of date, what the oldest file still has of use is written again at the end, and the file is removed. So
@@ -7,9 +7,8 @@
 //! A record replaces every earlier one of the same place. Files are removed oldest first, so what an older record says
 //! can never come back.
 //!
-//! A damaged record costs the application that it is about: its earlier records are out of date and are not used either.
-//! A record whose writing may have been cut short replaces nothing. Files in which something is missing are read as far
-//! as they go; then all that is of use in them is written again, and they are removed.
+//! A record that may have been written incompletely replaces nothing. Files with missing parts are read as far as possible; then all that
+//! is of use in them is written again, and they are removed.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -56,7 +55,7 @@ impl Sizes {
     }
 }
 
-/// Where the newest record of an application is.
+/// The location of the newest record of an app.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     segment: u64,
@@ -80,11 +79,11 @@ pub(super) struct AppLog {
     live: u64,
     /// Files before this one are about to be removed.
     keeps_from: u64,
-    /// Applications whose record is out of date. Bounded by those stored and those that the log knows.
+    /// Apps with an outdated record. Bounded by the stored apps and those in the log.
     due: BTreeSet<u64>,
-    /// Applications whose record was written but is not certain to be on the disk.
+    /// Apps with a record that was written but is perhaps not on disk.
     unsynced: BTreeSet<u64>,
-    /// Those of them whose record says that they are gone. Their places stay until it is certain.
+    /// Those of them with a record of their removal. Their locations stay until it is on disk.
     gone: BTreeSet<u64>,
     /// A new file has its name, but perhaps not on the disk.
     renamed: bool,
@@ -97,7 +96,7 @@ pub(super) struct AppLog {
 /// The subject of records that are about no application: no place can be the last one.
 const NO_PLACE: u64 = u64::MAX;
 
-/// The names shown of the applications whose records are damaged; the rest are counted.
+/// The most names logged of apps with damaged records; the rest are counted.
 const LOST_SHOWN: usize = 10;
 
 /// The content of a log: the newest record of each application, by order of first sight.
@@ -199,7 +198,7 @@ impl AppLog {
         tracing::error!(
             file = self.directory.show(&name(segment)),
             records = damaged.len(),
-            "damaged since it was written, {kept} apps kept; lost: {}",
+            "skipped damaged records, {kept} apps kept; lost: {}",
             match (names.is_empty(), unnamed) {
                 (_, 0) => names.join(", "),
                 (true, _) => format!("{unnamed} records"),
@@ -239,7 +238,10 @@ impl AppLog {
             }
         }
         if refused > 0 {
-            tracing::warn!(apps = refused, "forgotten: the limits of the store have become too small for them");
+            tracing::warn!(
+                apps = refused,
+                "apps dropped at start: they exceed store.max_apps or store.max_memory"
+            );
         }
         lock(apps).note_changes();
     }
@@ -357,7 +359,7 @@ impl AppLog {
             self.begin_next()?;
         }
         let before = self.log.len();
-        // What of it has arrived after a failure nobody knows, so it counts as written from the start.
+        // After a failure it is unknown which part was written, so the record counts as written from the start.
         self.unsynced.insert(order);
         self.log.append(order, record)?;
         Ok(self.log.len() - before)
@@ -394,7 +396,7 @@ impl AppLog {
         self.older.iter().map(|(_, len)| len).sum::<u64>() + self.log.len()
     }
 
-    /// What messages call the file that is written now.
+    /// The path of the current file, for messages.
     pub(super) fn show(&self) -> String {
         self.directory.show(&name(self.current))
     }

@@ -54,7 +54,7 @@ fn remove(apps: &Mutex<StoredApps>, name: &str) -> bool {
     }
 }
 
-/// What there is to be known of an application: its place, first sight, last update, text.
+/// The facts about an app: its order, first sight, last update, text.
 type Facts = (u64, i64, Option<i64>, Bytes);
 
 fn facts(app: &App) -> Facts {
@@ -126,7 +126,7 @@ impl Known {
             let found = found.get(&app.to_string()).cloned();
             assert!(versions.contains(&found), "app {app}: {found:?} is none of {versions:?}");
         }
-        // Nothing is due after a restart, and nobody gets the place of another.
+        // Nothing is due after a restart, and no app gets the order of another.
         push(&apps, "new", "n 1\n", 9_999, true);
         let newcomer = all(&apps)["new"].0;
         assert!(found.values().all(|facts| facts.0 < newcomer));
@@ -387,7 +387,7 @@ fn files_before_the_last_one_lose_one_app_too() {
         use super::directory::Directory as _;
         assert_eq!(disk.read(FIRST).unwrap(), None, "the damaged file is gone");
     }
-    // A file whose end is missing at the border of a record.
+    // A file that lacks its end, cut at the border of a record.
     let disk = disk.after_kill();
     disk.put(FIRST, &first[..first.len() - 36]);
     let (log, apps) = open(&disk).unwrap();

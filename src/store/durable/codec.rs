@@ -38,7 +38,7 @@ impl<'a> Decoder<'a> {
         Self(bytes)
     }
 
-    /// What was not read.
+    /// The bytes that were not read.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.0
     }

@@ -10,10 +10,10 @@ use nix::fcntl::OFlag;
 use super::OpenError;
 use crate::supervise::files::{FileLock, LockError, check_regular, create_directory};
 
-/// The file whose lock says that a process uses the directory. It stays empty.
+/// The file that is locked by the process that uses the directory. It stays empty.
 const LOCK: &str = "lock";
 
-/// Metrics may tell more than everybody on the machine should know.
+/// Metrics may be confidential, so other users of the machine cannot read them.
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -22,7 +22,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// A flat directory of files.
 pub(super) trait Directory: Send + Sync {
-    /// What messages call a file.
+    /// The path of a file, for messages.
     fn show(&self, name: &str) -> String;
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;

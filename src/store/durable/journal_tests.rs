@@ -33,7 +33,7 @@ fn now() -> Timestamp {
     Timestamp::from_millis(1_000)
 }
 
-/// An event that can be told from all others by its value.
+/// An event with a unique value.
 fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
     let labels = LabelSet::new(vec![("series".into(), format!("{series}"))]).unwrap();
     Submission {
@@ -81,13 +81,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a user may rely on.
+/// The guarantees of the journal.
 #[derive(Debug, Default, Clone)]
 struct Known {
     offered: u32,
     accepted: BTreeSet<u32>,
     delivered: BTreeMap<usize, BTreeSet<u32>>,
-    /// What was delivered when the journal was written last, and when it was synced last.
+    /// The deliveries up to the last write of the journal, and up to its last sync.
     written: BTreeMap<usize, BTreeSet<u32>>,
     synced: BTreeMap<usize, BTreeSet<u32>>,
 }
@@ -372,7 +372,7 @@ fn the_file_is_rewritten_when_it_has_grown() {
         journal.rewrite_if_large(&state).unwrap();
         longest = longest.max(disk.used());
     }
-    // What the newest 600 events (a newcomer's minute) take, twice, and the slack.
+    // Twice the size of the newest 600 events (the window of a new scraper), and the slack.
     assert!(longest < 160_000, "{longest}");
     journal.commit(&state, &[]).unwrap();
     let (_, again) = open(&disk.after_kill(), 0).unwrap();

@@ -25,7 +25,7 @@ const APPS_EVERY: Duration = Duration::from_secs(4);
 /// ones twice as long each, up to [`APPS_EVERY`]: what lives for three seconds at a time loses at most the last of them.
 const APPS_PAUSE: Duration = Duration::from_millis(500);
 
-/// What writes, before it runs. Until then events wait.
+/// The writing threads before they run. Until then events wait.
 pub struct Persistence {
     pub(super) writer: JournalWriter,
     pub(super) app_log: AppLog,
@@ -39,7 +39,8 @@ impl std::fmt::Debug for Persistence {
 }
 
 impl Persistence {
-    /// Starts to write. `told` hears which log cannot be written and why, and `None` once it can be again.
+    /// Starts the threads. `on_change` is called with the log that cannot be written and the error, and with `None` once it can be written
+    /// again.
     ///
     /// # Errors
     /// When the system has no thread for it.
@@ -88,7 +89,7 @@ impl Thread {
     }
 }
 
-/// The writing threads. Dropped, it tells them to write what waits and end.
+/// The writing threads. When this is dropped, they write what is queued and end.
 #[derive(Debug)]
 pub struct PersistenceHandle {
     threads: [Thread; 2],
@@ -103,7 +104,7 @@ impl PersistenceHandle {
         Watch(self.threads.clone())
     }
 
-    /// Has everything written that waits and ends. To be called when nobody is left who writes to the store.
+    /// Writes all that is queued and ends the threads. To be called when the store has no more writers.
     pub async fn finish(self) {
         let threads = self.threads.clone();
         drop(self);
@@ -118,7 +119,7 @@ impl Drop for PersistenceHandle {
         if let Some(journal) = &self.journal.journal {
             journal.stop();
         }
-        // A thread that has ended needs no telling.
+        // Fails only if the thread has ended.
         let _ = self.wake_apps.send(Wake::Stop);
     }
 }

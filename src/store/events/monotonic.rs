@@ -1,7 +1,7 @@
 //! A clock that only runs forward, made of a wall clock that may be set.
 //!
-//! Scrapers are forgotten and keys expire after spans of time, and a wall clock that is put right by an hour must not
-//! make an hour of them. Somebody asks this clock every second, so a larger step is not time that went by here.
+//! Scrapers and keys expire after spans of time, and a wall clock that is corrected by an hour must not expire them. The sweep asks this
+//! clock every second, so a larger step is no time that passed.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl MonotonicTime {
         Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The moment at which something happened that bears this time, as far as that can be told at `self`: not later.
+    /// The monotonic time of something that has this wall-clock time, as far as `self` allows: not later than `self`.
     pub(super) fn of(self, at: Timestamp) -> Self {
         Self(at.as_millis().min(self.0))
     }
