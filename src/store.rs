@@ -20,8 +20,6 @@ mod persistence;
 mod polled_events;
 mod rendered;
 mod response_cache;
-#[cfg(test)]
-mod response_cache_tests;
 mod stored_apps;
 #[cfg(test)]
 mod tests;

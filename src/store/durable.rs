@@ -6,18 +6,14 @@
 
 mod app_codec;
 mod app_log;
-#[cfg(test)]
-mod app_tests;
 mod codec;
 mod directory;
 mod entry_codec;
 #[cfg(test)]
-mod fake_disk;
+mod fake;
 mod frames;
 mod health;
 mod journal;
-#[cfg(test)]
-mod journal_tests;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -1,5 +1,8 @@
 //! Cache of rendered responses, invalidated by version.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -64,7 +64,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("outlets", 95),
     ("peer", 3),
     ("sources", 134),
-    ("store", 358),
     ("supervise", 67),
     ("telemetry", 13),
     ("wire", 128),

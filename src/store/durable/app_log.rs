@@ -10,6 +10,9 @@
 //! A record that may have been written incompletely replaces nothing. Files with missing parts are read as far as possible; then all that
 //! is of use in them is written again, and they are removed.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -7,6 +7,9 @@
 //! What cannot be written is not accepted. The file is cut back to what is known to be on the disk, everything about
 //! scrapers is written again, and the next attempt finds the file as if the failed one had never been made.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 

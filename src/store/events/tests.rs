@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod model;
+
 use std::time::Duration;
 
 use super::cursor::{MAX_BACKLOGS, MAX_SCRAPE_BYTES};

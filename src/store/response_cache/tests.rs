@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::tests::{TEXT, in_raw, merging, text, update};
-use super::{Inlet, Limits, PutOptions, RenderedExposition, View};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Syntax, Timestamp, Update};
+use crate::store::tests::{TEXT, in_raw, merging, text, update};
+use crate::store::{Inlet, Limits, PutOptions, RenderedExposition, View};
 
 const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::app_log::{AppLog, Sizes};
-use super::fake_disk::{FakeDisk, Faults};
-use super::{OpenError, Unreadable, lock};
+use super::{AppLog, Sizes};
 use crate::exposition::catalog::{Duplicates, Rules};
 use crate::exposition::negotiate::Format as Answer;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
+use crate::store::durable::fake::{FakeDisk, Faults};
+use crate::store::durable::{OpenError, Unreadable, lock};
 use crate::store::stored_apps::{Applied, StoredApps};
 use crate::store::{App, Limits, Mode};
 
@@ -396,7 +396,7 @@ fn files_before_the_last_one_lose_one_app_too() {
 
 #[test]
 fn a_log_of_version_1_is_read_and_goes_on_in_version_2() {
-    let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/apps-00000001.log");
+    let old: &[u8] = include_bytes!("../../../../tests/fixtures/store/v1/apps-00000001.log");
     let kept = |disk: &FakeDisk| {
         let (log, apps) = open(disk).unwrap();
         let found = all(&apps)

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::tests::{home, ids, ms, push, who};
 use super::*;
 
 const TIMEOUT: i64 = 40_000;

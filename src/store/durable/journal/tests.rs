@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
-use super::fake_disk::{FakeDisk, Faults};
-use super::journal::Journal;
-use super::{OpenError, Unreadable, lock};
+use super::Journal;
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::store::durable::fake::{FakeDisk, Faults};
+use crate::store::durable::{OpenError, Unreadable, lock};
 use crate::store::events::{EventOptions, Events, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
@@ -329,7 +329,7 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
 
 #[test]
 fn a_journal_of_version_1_goes_on_in_version_2() {
-    let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/events.log");
+    let old: &[u8] = include_bytes!("../../../../tests/fixtures/store/v1/events.log");
     let disk = FakeDisk::default();
     disk.put(NAME, old);
     let start = Timestamp::from_millis(1_795_907_110_000);
