@@ -1,4 +1,4 @@
-"""What the two senders share: building the sample messages and writing them to a connected socket."""
+"""Shared code of the two senders: builds the sample messages and writes them to a connected socket."""
 
 import pathlib
 import socket
@@ -12,7 +12,7 @@ InboundMetrics = capnp.load(str(SCHEMA)).InboundMetrics
 
 
 def sample(app):
-    """The metrics of a made-up application, as a Cap'n Proto message."""
+    """Returns the metrics of a sample application as a Cap'n Proto message."""
     name = f"http_requests_total_{app}"
     lines = [
         f"# HELP {name} Requests answered, by method and status code.",

@@ -3,11 +3,11 @@
 @0xfb4ded7f739d5651;
 
 struct InboundMetrics {
-  # All that one application has to say; it replaces what that application said before.
+  # The complete metrics of one application, replacing its previous ones.
 
   appName @0 :Text;
-  # The name under which the metrics are kept: 1 to 255 bytes of UTF-8 without control characters.
+  # The name of the application: 1 to 255 bytes of UTF-8 without control characters.
 
   data @1 :Text;
-  # Metrics in the Prometheus text format. Left unset or empty, the application stays listed with no series.
+  # Metrics in the Prometheus text format. If unset or empty, the application stays listed without series.
 }

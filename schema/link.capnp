@@ -1,57 +1,57 @@
-# What the two ends of a peer link tell each other, one message after another in the standard (unpacked) stream framing, on
-# the first bidirectional stream that the end that dialled opens. Metrics themselves go as HTTP/1.1 on streams of their own.
+# Control messages of a peer link, one after another in the standard (unpacked) stream framing, on the first bidirectional stream, which
+# the dialling peer opens. Metrics are transferred as HTTP/1.1 on streams of their own.
 
 @0xa738ef95e431e1de;
 
 struct LinkMessage {
   union {
     register @0 :Register;
-    # A proxy to a bridge: this is who I am. Repeated from time to time on the same link.
+    # Proxy to bridge: registration. Repeated from time to time on the same link.
 
     registered @1 :Registered;
-    # The bridge's consent to the last registration.
+    # Bridge to proxy: the last registration is accepted.
 
     refused @2 :Text;
-    # The bridge's refusal of the last registration, and why.
+    # Bridge to proxy: the last registration is refused, with the reason.
 
     delivered @3 :UInt64;
-    # Whoever scrapes to whoever is scraped: the answer to the scrape of this number has reached its reader.
+    # Scraper to proxy: the response to the scrape with this number has reached its reader.
 
     goodbye @4 :Text;
-    # Either end: I am leaving on purpose, and why.
+    # Either peer: the sender closes the link, with the reason.
 
     sharedKey @5 :SharedKey;
-    # A bridge to a proxy: another proxy is connected with the same key.
+    # Bridge to proxy: another proxy is connected with the same key.
 
     aliasLost @6 :AliasLost;
-    # A bridge to a proxy: another key has registered the alias, which is scraped there from now on.
+    # Bridge to proxy: another key has registered the alias, which is scraped there from now on.
 
     aliasReturned @7 :Text;
-    # A bridge to a proxy: the alias is its own again.
+    # Bridge to proxy: the alias belongs to this proxy again.
   }
   # A message of a later version, with another member, is ignored.
 }
 
 struct Register {
   alias @0 :Text;
-  # The name under which the bridge is asked for this proxy.
+  # The name of this proxy in requests to the bridge.
 
   service @1 :Text;
   hostname @2 :Text;
 
   proof @3 :Data;
-  # HMAC-SHA256 under the shared secret; docs/p2p.md says over what.
+  # HMAC-SHA256 with the shared secret; its input is described in docs/p2p.md.
 }
 
 struct Registered {
   updated @0 :Bool;
-  # Whether the bridge has learned something new from it.
+  # True if the registration changed something at the bridge.
 }
 
 struct SharedKey {
   alias @0 :Text;
   address @1 :Text;
-  # Of the proxy that is told, as the bridge sees it.
+  # Of the receiving proxy, as seen by the bridge.
 
   otherAlias @2 :Text;
   otherAddress @3 :Text;
@@ -63,5 +63,5 @@ struct AliasLost {
 
   key @1 :Data;
   address @2 :Text;
-  # The public key, and the address, of the proxy that has the alias now.
+  # The public key and the address of the proxy that has the alias now.
 }

@@ -40,7 +40,7 @@ use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::{Readiness, TargetsFileWriter};
-use crate::http::{Access, Door, HttpStats, Server};
+use crate::http::{Access, HttpService, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
@@ -260,7 +260,7 @@ fn http_service(
     readiness: Arc<Readiness>,
     notes: Arc<Notes>,
     key: PublicKey,
-) -> Door {
+) -> HttpService {
     let (http, registry) = (Arc::new(HttpStats::default()), forwarder.registry.clone());
     let discovery = Discovery {
         registry: registry.clone(),
@@ -291,7 +291,7 @@ fn http_service(
         .with_state(Arc::new(pages));
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
     let access = Arc::new(ArcSwap::from_pointee(settings.access.clone()));
-    Door::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
+    HttpService::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
 }
 
 /// The subject of the note about the announcement in HyperDHT.

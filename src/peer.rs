@@ -2,7 +2,7 @@
 //!
 //! A link is a QUIC connection that authenticates both ends by their Ed25519 keys. The scraped end is a [`Client`]: it dials bridges and
 //! registers with them, or listens for scrapers. The scraping end opens a stream for each scrape and sends an HTTP/1.1 request on it,
-//! which the [`Door`](crate::http::Door) of the scraped end handles. The first stream of a link carries control messages. `docs/p2p.md`
+//! which the [`HttpService`](crate::http::HttpService) of the scraped end handles. The first stream of a link carries control messages. `docs/p2p.md`
 //! describes the protocol. Over HyperDHT the wire format is that of existing programs, and only metrics can be requested.
 //!
 //! [`Client`] and [`Scraper`] are also for other programs; see the examples `peer_client` and `peer_scraper`.
@@ -17,7 +17,7 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), path = "hyperdht_disabled.rs")]
+#[cfg_attr(not(feature = "hyperdht"), path = "peer/hyperdht_disabled.rs")]
 mod hyperdht;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
 mod hyperdht_api;

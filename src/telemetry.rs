@@ -179,6 +179,16 @@ impl Telemetry {
 }
 
 impl Telemetry {
+    /// Rate limit for a repeated log line about `subject`, an app or a peer: `Some` if the line may be written, with the number of lines
+    /// suppressed since the last one, for a field that is omitted if it is `None`.
+    #[must_use]
+    pub fn admit_line(&self, subject: &str) -> Option<Option<u64>> {
+        let suppressed = self.throttle.admit(subject, Instant::now())?;
+        Some((suppressed > 0).then_some(suppressed))
+    }
+}
+
+impl Telemetry {
     /// Counts one-shot events that were lost to a scraper, or to all where there was none, and logs it, at most a few times in
     /// ten seconds for each reason.
     pub fn events_dropped(&self, reason: &'static str, scraper: Option<&ScraperId>, events: u64) {

@@ -1,12 +1,13 @@
-//! What must hold for any input, one module a target. The fuzzers run these checks on what they invent, `tests/repo/corpus.rs` on
-//! the committed corpora; a new target is a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a folder in
-//! `corpus/`.
+//! Checks for any input, one module per target. The fuzzers run them on generated inputs, `tests/repo/corpus.rs` on the committed corpora.
+//! A new target needs a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a directory in `corpus/`.
 
+pub mod accept;
 pub mod capnp_stream;
 pub mod event_form;
 pub mod exposition;
 mod feeding;
 pub mod foreign;
+pub mod forwarded_for;
 pub mod hyperdht_alias;
 pub mod hyperdht_frames;
 pub mod hyperdht_metrics;
@@ -18,15 +19,17 @@ pub mod response_head;
 pub mod store_log;
 pub mod udx;
 
-/// A check; it panics where something does not hold.
+/// A check, which panics if it fails.
 pub type Check = fn(&[u8]);
 
 /// Every target by the name of its corpus.
 pub const TARGETS: &[(&str, Check)] = &[
+    ("accept", accept::check),
     ("capnp_stream", capnp_stream::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),
     ("foreign", foreign::check),
+    ("forwarded_for", forwarded_for::check),
     ("hyperdht_alias", hyperdht_alias::check),
     ("hyperdht_frames", hyperdht_frames::check),
     ("hyperdht_metrics", hyperdht_metrics::check),

@@ -5,21 +5,28 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use clap::Args;
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
 use tokio::net::lookup_host;
 use url::Url;
 
 use super::target::get;
 use crate::config::{self, Environment, HostPort};
 
+/// The programs that serve HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    Proxy,
+    Bridge,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
     /// The address to ask. Left out: /readyz of this host, at the port in the configuration.
     url: Option<Url>,
-    /// With the configuration's port: that of the bridge (bridge.http_listen).
-    #[arg(long, conflicts_with = "url")]
-    bridge: bool,
+    /// The program whose port is taken from the configuration. Left out: the proxy, or the bridge where no proxy listens.
+    #[arg(long, value_enum, value_name = "ROLE", conflicts_with = "url")]
+    role: Option<Role>,
     /// Seconds until no answer is a failure.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
@@ -42,16 +49,17 @@ impl Healthcheck {
     /// Sends the request to the first address, or to the next one where the connection fails.
     async fn ask(&self, authorities: &[String], path: &str) -> anyhow::Result<String> {
         let timeout = Duration::from_secs(self.timeout);
-        let mut outcome = Err(anyhow::anyhow!("no address to ask"));
+        let mut refused = Vec::new();
         for authority in authorities {
-            outcome = tokio::time::timeout(timeout, get(authority, path, "text/plain"))
+            let outcome = tokio::time::timeout(timeout, get(authority, path, "text/plain"))
                 .await
                 .with_context(|| format!("{authority} did not answer within {} s", self.timeout))?;
-            if outcome.is_ok() {
-                break;
+            match outcome {
+                Ok(text) => return Ok(text),
+                Err(error) => refused.push(format!("{error:#}")),
             }
         }
-        outcome
+        bail!("{}", refused.join("; "))
     }
 
     /// Returns the addresses at which this host's HTTP port may be reached.
@@ -60,16 +68,19 @@ impl Healthcheck {
         let settings = config::load(named, &environment)
             .map_err(|faults| anyhow::anyhow!("the configuration cannot be used:\n{faults}"))?
             .settings;
-        let address = match self.bridge {
-            true => settings.bridge.http_listen,
-            false => settings
-                .exporter
-                .scrape_addresses
-                .into_iter()
-                .next()
-                .context("exporter.scrape_expose_endpoint is empty")?,
+        let proxy = settings.exporter.scrape_addresses.into_iter().next();
+        let addresses = match self.role {
+            Some(Role::Proxy) => vec![proxy],
+            Some(Role::Bridge) => vec![Some(settings.bridge.http_listen)],
+            None => vec![proxy, Some(settings.bridge.http_listen)],
         };
-        super::small_runtime()?.block_on(reachable(&address))
+        super::small_runtime()?.block_on(async {
+            let mut authorities = Vec::new();
+            for address in addresses.into_iter().flatten() {
+                authorities.extend(reachable(&address).await?);
+            }
+            Ok(authorities)
+        })
     }
 }
 

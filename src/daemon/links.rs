@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::config::{Hyperdht, P2p, SecretSource};
-use crate::http::Door;
+use crate::http::HttpService;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
     default_key_file,
@@ -32,7 +32,7 @@ const MAX_SECRET_BYTES: u64 = 1024;
 pub(super) async fn client(
     p2p: &P2p,
     hyperdht: &Hyperdht,
-    door: Door,
+    service: HttpService,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
 ) -> anyhow::Result<(Client, Option<FileLock>)> {
@@ -74,7 +74,7 @@ pub(super) async fn client(
         count(&telemetry, &bridges, event);
         note(&notes, &bridges, event);
     });
-    let client = Client::bind(settings, door, events).await.map_err(|error| {
+    let client = Client::bind(settings, service, events).await.map_err(|error| {
         let key = match error {
             ClientError::Listen(_) => "p2p.listen",
             ClientError::Hyperdht(_) => "p2p.bridges",

@@ -87,9 +87,9 @@ pub(super) fn receiver(settings: &Settings) -> receiver::Limits {
     }
 }
 
-pub(super) fn polls(settings: &Settings) -> polls::Settings {
+pub(super) fn polls(settings: &Settings) -> polls::PollSettings {
     let polls = &settings.poll_external;
-    polls::Settings {
+    polls::PollSettings {
         endpoints: polls
             .endpoints
             .iter()
@@ -153,8 +153,8 @@ fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {
     }
 }
 
-pub(super) fn upstreams(settings: &Settings) -> upstreams::Settings {
-    upstreams::Settings {
+pub(super) fn upstreams(settings: &Settings) -> upstreams::UpstreamSettings {
+    upstreams::UpstreamSettings {
         upstreams: settings.stream.upstreams.iter().map(ToString::to_string).collect(),
         legacy_addresses: settings.stream.legacy_addresses,
     }
@@ -172,7 +172,6 @@ pub(super) fn stream(settings: &Settings) -> stream::Settings {
 pub(super) fn access(settings: &Settings) -> Access {
     Access {
         write_from: settings.http.write_from.clone(),
-        post_events_from: settings.events.post_from.clone(),
         trusted_proxies: settings.http.trusted_proxies.clone(),
     }
 }

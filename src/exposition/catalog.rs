@@ -13,6 +13,7 @@
 
 mod app;
 mod conflicts;
+mod contributions;
 mod duplicates;
 mod entry;
 mod families;
@@ -42,7 +43,7 @@ use super::{Exposition, MemoryMeter, name_hash};
 use crate::model::AppName;
 
 use app::{App, AppId, MAX_REMEMBERED};
-use entry::{Entry, Placement};
+use entry::{FamilyEntry, Placement};
 use families::Families;
 use paged::{Id, Slab};
 use segments::{Group, Segment, SegmentList};
@@ -57,13 +58,11 @@ pub use update::{Outcome, Update};
 /// An app without its families: its state, its name twice in tables, and the allocator's share.
 const APP_BYTES: usize = 640;
 /// A family of an app: its place in the app, its entry, and its slot in the table of keys, which is three quarters full on average.
-const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<Entry>>() + 16;
-/// A shared entry: itself, its key, its lists, and the allocator's share.
-const SHARED_BYTES: usize = size_of::<entry::Shared>() + 208;
-/// A contribution; pages of them are four fifths full on average.
-const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, entry::Contribution)>()) * 5 / 4;
-/// A series of a shared family in its index, which is two thirds full on average.
-const SERIES_BYTES: usize = 20;
+const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<FamilyEntry>>() + 16;
+/// A shared entry with two contributions: itself, its key, and the allocator's share.
+const SHARED_BYTES: usize = size_of::<entry::SharedFamily>() + 72;
+/// A contribution beyond two; pages of them are four fifths full on average.
+const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, contributions::Contribution)>()) * 5 / 4;
 
 /// The families of all apps, merged. Cloning makes a snapshot for a few microseconds.
 #[derive(Debug, Clone)]
@@ -88,12 +87,12 @@ pub struct Catalog {
 struct Counts {
     /// Families of all apps.
     families: usize,
-    /// Shared entries.
+    /// SharedFamily entries.
     shared: usize,
     /// Contributions to shared entries.
     contributions: usize,
-    /// Series of shared entries, each once.
-    series: usize,
+    /// About how many bytes the series indexes of shared entries take.
+    series_bytes: usize,
 }
 
 /// The apps by id and by name.
@@ -110,8 +109,8 @@ struct Layout {
     private: SegmentList,
     /// Small shared families.
     groups: Slab<Arc<Group>>,
-    /// Shared families with segments of their own.
-    large: Arc<BTreeSet<Id<Entry>>>,
+    /// SharedFamily families with segments of their own.
+    large: Arc<BTreeSet<Id<FamilyEntry>>>,
 }
 
 impl Catalog {
@@ -155,13 +154,13 @@ impl Catalog {
             families,
             shared,
             contributions,
-            series,
+            series_bytes,
         } = self.counts;
         self.apps.slots.len() * APP_BYTES
             + families * FAMILY_BYTES
             + shared * SHARED_BYTES
-            + contributions * CONTRIBUTION_BYTES
-            + series * SERIES_BYTES
+            + contributions.saturating_sub(2 * shared) * CONTRIBUTION_BYTES
+            + series_bytes
     }
 
     /// The meter of rendered text and its compressed forms.
@@ -241,7 +240,7 @@ impl Catalog {
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         let large = self.layout.large.iter().filter_map(|&id| match &self.shared(id)?.placement {
-            Placement::Large(list) => Some(list),
+            Placement::Large(list) => Some(&**list),
             Placement::Group(_) => None,
         });
         let lists = std::iter::once(&self.layout.private).chain(large);
@@ -260,11 +259,11 @@ impl Catalog {
         taken.flat_map(|chunks| chunks.to_vec()).collect()
     }
 
-    fn shared(&self, id: Id<Entry>) -> Option<&entry::Shared> {
+    fn shared(&self, id: Id<FamilyEntry>) -> Option<&entry::SharedFamily> {
         self.families.entries.get(id)?.shared()
     }
 
-    fn shared_mut(&mut self, id: Id<Entry>) -> Option<&mut entry::Shared> {
+    fn shared_mut(&mut self, id: Id<FamilyEntry>) -> Option<&mut entry::SharedFamily> {
         // A look first: a page is not copied for a family that is private.
         self.shared(id)?;
         self.families.entries.get_mut(id)?.shared_mut()
@@ -274,7 +273,7 @@ impl Catalog {
         Arc::make_mut(&mut self.apps.slots[id])
     }
 
-    fn find(&self, key: &[u8]) -> Option<Id<Entry>> {
+    fn find(&self, key: &[u8]) -> Option<Id<FamilyEntry>> {
         self.families.find(&self.apps.slots, key)
     }
 }

@@ -33,7 +33,7 @@ impl Exposition {
 
     /// Parses the proxy's own text: a series may occur several times in a row, with different timestamps.
     #[must_use]
-    pub fn parse_own(body: Bytes) -> Self {
+    pub fn parse_self_metrics(body: Bytes) -> Self {
         Self::read(body, Syntax::Text, Repeated::Points)
     }
 

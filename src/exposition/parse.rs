@@ -35,7 +35,7 @@ use super::sample;
 use super::span::Span;
 
 use bytes::{is_whitespace, skip_whitespace};
-use conformance::{Bound, Context, Groups};
+use conformance::{Bound, Groups, SampleContext};
 use escapes::MARK;
 use families::{Families, NameOwner};
 use labels::Role;
@@ -44,7 +44,7 @@ use line::{Line, Scanner};
 use number::Number;
 pub(super) use report::{Diagnostic, Report};
 use scratch::Scratch;
-use table::Table;
+use table::HashTable;
 
 /// The longest text that is parsed. Offsets have 32 bits.
 pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
@@ -87,7 +87,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
     Scratch::with(|scratch| {
         scratch.reset(body.len());
         let utf8 = std::str::from_utf8(body).is_ok();
-        let mut reader = Reader {
+        let mut reader = TextParser {
             body,
             syntax,
             seed: Seed::get(),
@@ -121,7 +121,7 @@ enum TableScope {
 }
 
 /// State of a text that is being parsed.
-struct Reader<'a, 'b> {
+struct TextParser<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
     seed: Seed,
@@ -130,7 +130,7 @@ struct Reader<'a, 'b> {
     families: &'b mut Families,
     groups: &'b mut Groups,
     /// From hashes of series to the offsets of their lines; see [`TableScope`].
-    series: &'b mut Table,
+    series: &'b mut HashTable,
     table_scope: TableScope,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
@@ -145,7 +145,7 @@ struct Reader<'a, 'b> {
     eof: Option<usize>,
 }
 
-impl Reader<'_, '_> {
+impl TextParser<'_, '_> {
     fn read(&mut self) {
         let body = self.body;
         let mut at = 0;
@@ -417,7 +417,7 @@ impl Reader<'_, '_> {
         if builder.flags.contains(FamilyFlags::INVALID_OPENMETRICS) || matches!(kind, MetricType::Unknown | MetricType::Gauge) {
             return;
         }
-        let mut context = Context {
+        let mut context = SampleContext {
             body: self.body,
             syntax: self.syntax,
             scanner: &self.scanner,

@@ -63,6 +63,10 @@ impl From<Format> for OutputFormat {
     }
 }
 
+/// The end of the names of families at which the renderer panics in unit tests, which show what becomes of such responses.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"panics_renderer";
+
 /// The samples of one family of one application, with instructions for rendering.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
@@ -124,6 +128,11 @@ impl Item {
     }
 
     fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
+        #[cfg(test)]
+        assert!(
+            !self.exposition.text(self.source().name).ends_with(PANICS),
+            "a family at which tests make the renderer panic"
+        );
         if let Some(header) = &self.header {
             header.write(to, out);
         }

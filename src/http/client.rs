@@ -48,7 +48,7 @@ impl Client {
 ///
 /// What an untrusted peer writes into these headers is never looked at, nor what stands left of the first untrusted hop. The other end
 /// of a link has shown its key, so it is believed when it says for whom it asks, and its word counts as its own.
-pub(super) fn effective(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let here = match peer {
         PeerAddr::Tcp(address) => address.ip().to_canonical(),
         PeerAddr::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -108,6 +108,8 @@ fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn client(peer: &str, headers: &[(&'static str, &str)], trusted: &[&str]) -> String {
@@ -121,7 +123,7 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         let trusted: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
-        effective(&peer, &map, &trusted).to_string()
+        effective_client(&peer, &map, &trusted).to_string()
     }
 
     #[test]
@@ -177,13 +179,48 @@ mod tests {
         let mut headers = HeaderMap::new();
         let everywhere: [IpNet; 2] = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
         assert_eq!(
-            effective(&PeerAddr::Link("key".into()), &headers, &everywhere),
+            effective_client(&PeerAddr::Link("key".into()), &headers, &everywhere),
             Client::Link("key".into())
         );
         headers.insert("x-forwarded-for", "8.8.8.8, 9.9.9.9".parse().unwrap());
-        let found = effective(&PeerAddr::Link("key".into()), &headers, &everywhere);
+        let found = effective_client(&PeerAddr::Link("key".into()), &headers, &everywhere);
         assert_eq!(found, Client::Link("key 9.9.9.9".into()));
         assert!(!found.is_in(&everywhere));
         assert!(Client::Ip("::1".parse().unwrap()).is_in(&everywhere));
+    }
+
+    fn hop() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<Ipv4Addr>().prop_map(|ip| ip.to_string()),
+            any::<std::net::Ipv6Addr>().prop_map(|ip| format!("[{ip}]:80")),
+            (0_u8..4).prop_map(|n| format!("10.0.0.{n}")),
+            "[ -+--~]{0,12}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_left_of_an_untrusted_hop_counts(spoofed in prop::collection::vec(hop(), 0..6), trusted in 0_usize..4, lines: bool) {
+            let chain: Vec<String> = spoofed
+                .into_iter()
+                .chain(["192.0.2.1".to_owned()])
+                .chain((0..trusted).map(|n| format!("10.0.1.{n}")))
+                .collect();
+            let joined = chain.join(", ");
+            let values: Vec<&str> = if lines { chain.iter().map(String::as_str).collect() } else { vec![&joined] };
+            let headers: Vec<_> = values.into_iter().map(|value| ("x-forwarded-for", value)).collect();
+            prop_assert_eq!(client("10.0.0.1:5", &headers, &["10.0.0.0/8"]), "192.0.2.1");
+            prop_assert_eq!(client("192.0.2.9:5", &headers, &["10.0.0.0/8"]), "192.0.2.9", "an untrusted peer");
+        }
+
+        #[test]
+        fn the_client_is_the_peer_or_one_of_the_hops(value in prop::collection::vec(any::<u8>(), 0..80)) {
+            let Ok(value) = http::HeaderValue::from_bytes(&value) else { return Ok(()) };
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", value.clone());
+            let found = effective_client(&PeerAddr::Tcp("10.0.0.1:5".parse().unwrap()), &headers, &["10.0.0.0/8".parse().unwrap()]);
+            let hops = value.to_str().unwrap_or_default().split(',').filter_map(address).map(Client::Ip);
+            prop_assert!(hops.chain([Client::Ip("10.0.0.1".parse().unwrap())]).any(|hop| hop == found), "{:?}", found);
+        }
     }
 }

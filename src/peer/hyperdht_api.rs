@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::link_event::LinkEvents;
 use super::{Identity, PublicKey, Registration};
-use crate::http::Door;
+use crate::http::HttpService;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
 /// The error of an operation over HyperDHT.
@@ -64,7 +64,7 @@ pub(crate) struct ScrapeServerSettings {
     /// The content of the registrations.
     pub(crate) registration: Arc<Registration>,
     /// The HTTP service that handles scrapes.
-    pub(crate) door: Door,
+    pub(crate) service: HttpService,
     /// The sink of link events.
     pub(crate) events: Arc<LinkEvents>,
 }

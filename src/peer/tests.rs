@@ -22,7 +22,7 @@ use super::tls::Protocol;
 use super::transport::CLOSED;
 use super::*;
 use crate::bridge::{Bridge, BridgeSettings};
-use crate::http::{Connection, Door, Fate};
+use crate::http::{Connection, Fate, HttpService};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
@@ -392,12 +392,12 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
 }
 
 /// Returns a service with constant metrics.
-fn some_metrics() -> Door {
+fn some_metrics() -> HttpService {
     metrics_service(|| async { Ok::<_, String>("some 1\n".to_owned()) })
 }
 
 /// Starts a client of a fake bridge and subscribes to its events.
-async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<LinkEvent>) {
+async fn lured(to: &QuicAddress, service: HttpService) -> (RunningClient, tokio::sync::broadcast::Receiver<LinkEvent>) {
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
         bridges: vec![LinkAddress::Quic(to.clone())],
@@ -412,7 +412,7 @@ async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::bro
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
+    let client = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
     let events = client.events();
     (client.start(), events)
 }
@@ -543,7 +543,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
         async { "some 1\n" }
     };
     let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
-    let (_client, _events) = lured(&address, Door::new(routes, &[], Arc::default(), Arc::default())).await;
+    let (_client, _events) = lured(&address, HttpService::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
     // Opens links full of unconfirmed responses until there are more than the proxy keeps.
     while asked <= bridge_session::MAX_ORPHANS {

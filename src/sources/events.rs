@@ -5,6 +5,7 @@ mod post_rate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
@@ -12,6 +13,7 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Uri};
+use ipnet::IpNet;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -19,7 +21,7 @@ pub use post_rate::PostRate;
 
 use super::receiver::{Budget, Limits};
 use crate::bus::Notification;
-use crate::http::{BodyError, BodyLimit, Connection, drain_body, may_post_events, read_body, reply};
+use crate::http::{BodyError, BodyLimit, Connection, allow_from, drain_body, read_body, reply};
 use crate::model::{Client, Clock, EventError, IdempotencyKey, Topic};
 use crate::store::{EmitError, Inlet};
 use crate::telemetry::{Rejection, Telemetry};
@@ -58,12 +60,14 @@ pub struct EventHandler {
     limits: watch::Receiver<Limits>,
     budget: Arc<Budget>,
     rate: Arc<PostRate>,
+    /// Clients that may post (`events.post_from`).
+    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     /// The family of the events' samples, for the stream.
     metric: Arc<str>,
 }
 
 /// A refused event: the response to its producer.
-struct Refusal {
+struct EventRefusal {
     status: StatusCode,
     reason: &'static str,
     detail: String,
@@ -74,8 +78,9 @@ struct Refusal {
 
 impl EventHandler {
     /// Creates a handler that writes events into `inlet` as samples of the family `metric`. The receivers' limits and memory budget also
-    /// apply to bodies, and `rate` limits the events per client.
+    /// apply to bodies, and `rate` limits the events per client. Only clients in `post_from` may post.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "shared handles and settings that the daemon owns")]
     pub fn new(
         inlet: Inlet,
         telemetry: Arc<Telemetry>,
@@ -83,6 +88,7 @@ impl EventHandler {
         limits: watch::Receiver<Limits>,
         budget: Arc<Budget>,
         rate: Arc<PostRate>,
+        post_from: Arc<ArcSwap<Vec<IpNet>>>,
         metric: &str,
     ) -> Self {
         Self {
@@ -92,21 +98,22 @@ impl EventHandler {
             limits,
             budget,
             rate,
+            post_from,
             metric: metric.into(),
         }
     }
 
-    async fn take(&self, client: &Client, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
+    async fn take(&self, client: &Client, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, EventRefusal> {
         self.rate.admit(client, Instant::now()).map_err(|wait| {
             let per_second = self.rate.per_second();
             let detail = format!("{client} posts more than {per_second} events per second (events.post_rate)");
-            Refusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
+            EventRefusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
         })?;
         let key = idempotency_key(headers)?;
-        let mut hold = self.budget.hold();
+        let mut reservation = self.budget.reservation();
         let body = match media_type(headers) {
-            None => read_body(headers, body, BODY, &mut hold).await?,
-            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut hold).await?,
+            None => read_body(headers, body, BODY, &mut reservation).await?,
+            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut reservation).await?,
             Some(name) if name.eq_ignore_ascii_case(OTHER_FORM) => return Err(other_form()),
             Some(_) => {
                 // For example the JSON of a webhook. The event is in the query of the URL.
@@ -135,7 +142,7 @@ impl EventHandler {
     }
 }
 
-impl Refusal {
+impl EventRefusal {
     fn new(status: StatusCode, reason: &'static str, detail: String) -> Self {
         Self {
             status,
@@ -154,13 +161,13 @@ impl Refusal {
     }
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for EventRefusal {
     fn from(error: BodyError) -> Self {
         Self::new(error.status(), "bad_body", error.to_string())
     }
 }
 
-impl From<EventError> for Refusal {
+impl From<EventError> for EventRefusal {
     fn from(error: EventError) -> Self {
         Self {
             label: Some(error.label().to_owned()),
@@ -169,7 +176,7 @@ impl From<EventError> for Refusal {
     }
 }
 
-impl From<EmitError> for Refusal {
+impl From<EmitError> for EventRefusal {
     fn from(error: EmitError) -> Self {
         let detail = error.to_string();
         match error {
@@ -181,11 +188,11 @@ impl From<EmitError> for Refusal {
 }
 
 /// The idempotency key of a request.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, EventRefusal> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
-    let bad = |why: &str| Refusal::new(StatusCode::BAD_REQUEST, "bad_key", format!("Idempotency-Key: {why}"));
+    let bad = |why: &str| EventRefusal::new(StatusCode::BAD_REQUEST, "bad_key", format!("Idempotency-Key: {why}"));
     let key = std::str::from_utf8(key.as_bytes()).map_err(|_| bad("not UTF-8"))?;
     IdempotencyKey::new(key).map(Some).map_err(|error| bad(&error.to_string()))
 }
@@ -196,9 +203,9 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
     given.split(';').next().map(str::trim).filter(|name| !name.is_empty())
 }
 
-fn other_form() -> Refusal {
+fn other_form() -> EventRefusal {
     let detail = format!("{OTHER_FORM} is not supported; send the labels in the query, or as {FORM} (curl -d)");
-    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail)
+    EventRefusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", detail)
 }
 
 /// The route for posting events.
@@ -215,7 +222,7 @@ async fn emit(
     body: Body,
 ) -> Response<Body> {
     let client = connection.client(&headers);
-    if let Err(response) = may_post_events(&connection, &headers) {
+    if let Err(response) = allow_from(&connection, &headers, &handler.post_from.load(), "post events", "events.post_from") {
         handler.telemetry.reject(Rejection {
             source: SOURCE,
             peer: &client.to_string(),
@@ -224,7 +231,7 @@ async fn emit(
         });
         return response;
     }
-    let Refusal {
+    let EventRefusal {
         status,
         reason,
         detail,

@@ -17,7 +17,7 @@ mod settings;
 mod socket;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, EndpointKind, Password, Settings};
+pub use settings::{Credentials, Endpoint, EndpointKind, Password, PollSettings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
 /// The service that polls.
 #[derive(Debug)]
 pub struct Polls {
-    settings: watch::Receiver<Arc<Settings>>,
+    settings: watch::Receiver<Arc<PollSettings>>,
     context: PollContext,
     shared: Arc<SharedResources>,
     /// The running endpoints by app, as many as the settings list.
@@ -75,7 +75,7 @@ impl Polls {
     /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet` and `peer_samples`.
     #[must_use]
     pub fn new(
-        settings: watch::Receiver<Arc<Settings>>,
+        settings: watch::Receiver<Arc<PollSettings>>,
         inlet: Inlet,
         peer_samples: PeerSamples,
         telemetry: SharedTelemetry,
@@ -112,7 +112,7 @@ impl Polls {
     }
 
     /// Starts and stops endpoints according to `settings`.
-    async fn apply(&mut self, settings: &Settings) -> anyhow::Result<()> {
+    async fn apply(&mut self, settings: &PollSettings) -> anyhow::Result<()> {
         self.warn_once(settings);
         let wanted: Vec<_> = settings.targets().collect();
         let stopped = self.stop_all_but(&wanted).await?;
@@ -178,7 +178,7 @@ impl Polls {
         telemetry.poll_panics_total.forget(theirs);
     }
 
-    fn warn_once(&mut self, settings: &Settings) {
+    fn warn_once(&mut self, settings: &PollSettings) {
         let now = settings.allow_invalid_certs && !settings.endpoints.is_empty();
         if now && !self.warned {
             tracing::warn!(

@@ -22,9 +22,9 @@ use crate::telemetry::SharedTelemetry;
 pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
-/// Settings of upstreams.
+/// UpstreamSettings of upstreams.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct UpstreamSettings {
     /// The servers, as `HOST:PORT`.
     pub upstreams: Vec<String>,
     /// True if multiaddresses are converted for the original client.
@@ -42,14 +42,14 @@ struct UpstreamContext {
 /// The service that subscribes to all upstreams.
 #[derive(Debug)]
 pub struct Upstreams {
-    settings: Settings,
+    settings: UpstreamSettings,
     context: UpstreamContext,
 }
 
 impl Upstreams {
     /// Creates the service: it connects to the servers in `settings`, writes counts into `inlet` and relays messages to its subscribers.
     #[must_use]
-    pub fn new(settings: Settings, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
+    pub fn new(settings: UpstreamSettings, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
             context: UpstreamContext { inlet, telemetry, clock },

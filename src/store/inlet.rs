@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::catalog_copy::Dropping;
 use super::combiner::{Change, ParsedUpdate};
-use super::events::Submission;
+use super::events::{Owner, Submission};
 use super::stored_apps::{Applied, StoredApps};
 use super::{Accepted, App, Dropped, Limits, Mode, PolledEvent, Shared, Text};
 use crate::bus::{Counted, Notification, Publisher};
@@ -183,6 +183,10 @@ impl std::fmt::Display for Listed<'_> {
     }
 }
 
+/// The start of updates at which the store panics in unit tests, which show what becomes of such pushes.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"# HELP panics_store";
+
 impl Inlet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -194,11 +198,10 @@ impl Inlet {
     /// # Errors
     /// If it cannot be written to disk, its key was used for a different event, or the log is full of other clients' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
-        let poster = Some(from.network());
         let submission = Submission {
             event,
             key,
-            poster,
+            owner: Owner::Poster(from.network()),
             at: now,
             stamp: None,
         };
@@ -209,15 +212,16 @@ impl Inlet {
     }
 
     /// Accepts the one-shot events of a polled text as [`Inlet::emit`] accepts one: once this returns all of them are on disk, and
-    /// after an error none was accepted. An event that has a timestamp keeps it.
+    /// after an error none was accepted. An event that has a timestamp keeps it. In the log they count against the share of the endpoint's
+    /// app.
     ///
     /// # Errors
     /// If they cannot be written to disk.
-    pub async fn emit_polled(&self, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
+    pub async fn emit_polled(&self, app: &AppName, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
         let submission = |PolledEvent { event, stamp }| Submission {
             event,
             key: None,
-            poster: None,
+            owner: Owner::Endpoint(app.clone()),
             at: now,
             stamp,
         };
@@ -294,6 +298,8 @@ impl Inlet {
 
     /// Parses the text, before any lock is taken.
     fn parse(&self, update: Update, options: PutOptions) -> Result<ParsedUpdate, Refused> {
+        #[cfg(test)]
+        assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
         let update = Update {
             body: self.shared.meter.hold(update.body),
             ..update

@@ -404,7 +404,11 @@ fn check_metrics_tells_line_and_column() {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    for line in ["standard input:4:1 error", "standard input:5:1 error", "standard input:6:3 error"] {
+    for line in [
+        "standard input:4:1: error",
+        "standard input:5:1: error",
+        "standard input:6:3: error",
+    ] {
         assert!(told.contains(line), "{line} is missing in {told}");
     }
 }

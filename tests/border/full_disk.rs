@@ -43,14 +43,21 @@ pub fn run_where_it_may_mount(name: &str) -> bool {
         return true;
     }
     if can_mount() {
-        let status = Command::new("unshare")
+        let output = Command::new("unshare")
             .args(["--map-root-user", "--mount"])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        // With a name that no test has, nothing runs and the exit code is 0 as well.
+        assert!(
+            output.status.success() && printed.contains("1 passed"),
+            "{name} in a process of its own: {}\n{printed}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     false
 }
@@ -268,8 +275,8 @@ async fn register(bridge: &str, n: usize) -> RunningClient {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let door = metrics_service(|| async { Ok::<_, String>("a 1\n".to_owned()) });
-    let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
+    let service = metrics_service(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let mut running = Client::bind(settings, service, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running
 }

@@ -1,8 +1,10 @@
 //! A proxy inside the test process, and the real programs it is tested against.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -256,7 +258,27 @@ pub fn bulk(metric: &str, bytes: usize) -> String {
     text
 }
 
-/// A port that was free a moment ago, for programs that cannot choose one themselves.
+/// Ports for programs that cannot be given port 0. The system gives port 0 a number from 32768 on, so nothing else takes these.
+const RESERVED_PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// Locked files, one for each reserved port, until this process ends: tests run in several processes at the same time.
+static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// Reserves a port that is free for TCP and UDP, in both address families.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let directory = std::env::temp_dir().join("exporter-proxy-test-ports");
+    std::fs::create_dir_all(&directory).unwrap();
+    let can_bind = |host: &str, port: u16| TcpListener::bind((host, port)).is_ok() && UdpSocket::bind((host, port)).is_ok();
+    let hosts: Vec<&str> = ["0.0.0.0", "::"].into_iter().filter(|host| can_bind(host, 0)).collect();
+    for port in RESERVED_PORTS {
+        // The file may belong to another user.
+        let Ok(file) = File::create(directory.join(port.to_string())) else {
+            continue;
+        };
+        if file.try_lock().is_ok() && hosts.iter().all(|host| can_bind(host, port)) {
+            RESERVED.lock().unwrap().push(file);
+            return port;
+        }
+    }
+    panic!("all of {RESERVED_PORTS:?} are in use")
 }

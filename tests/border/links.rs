@@ -10,7 +10,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
-use exporter_proxy::http::{Connection, Delivery, Door};
+use exporter_proxy::http::{Connection, Delivery, HttpService};
 use exporter_proxy::peer::{
     Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, RunningClient, ScrapeOutcome,
     Scraper, SharedSecret, metrics_service,
@@ -20,7 +20,7 @@ use http::{Request, Response};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::harness::{PATIENCE, Proxy, ask, bulk, free_port, peer, repository, until};
@@ -130,13 +130,13 @@ fn registration(alias: &str) -> Registration {
     }
 }
 
-/// A program of its own with this door behind the link.
-async fn client(bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
-    client_as(&Identity::ephemeral().unwrap(), bridge, alias, door).await
+/// A program of its own with this service behind the link.
+async fn client(bridge: &TestBridge, alias: &str, service: HttpService) -> RunningClient {
+    client_as(&Identity::ephemeral().unwrap(), bridge, alias, service).await
 }
 
 /// As [`client`], with a key of one's own.
-async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, door: Door) -> RunningClient {
+async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, service: HttpService) -> RunningClient {
     let settings = ClientSettings {
         identity: identity.clone(),
         bridges: vec![bridge.address()],
@@ -145,13 +145,13 @@ async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, door: 
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
+    let mut running = Client::bind(settings, service, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running
 }
 
-fn door_of(routes: Router) -> Door {
-    Door::new(routes, &[], Arc::default(), Arc::default())
+fn door_of(routes: Router) -> HttpService {
+    HttpService::new(routes, &[], Arc::default(), Arc::default())
 }
 
 async fn constant() -> Result<String, String> {
@@ -382,8 +382,8 @@ async fn the_first_keeps_its_alias_where_that_is_the_policy() {
     assert_eq!(bridge.text("/scrape/a/metrics").await, "constant 1\n");
 }
 
-/// A door behind which there is one constant of this name.
-fn named(name: &str) -> Door {
+/// A service behind which there is one constant of this name.
+fn named(name: &str) -> HttpService {
     let text = format!("{name} 1\n");
     metrics_service(move || {
         let text = text.clone();
@@ -845,26 +845,32 @@ async fn garbage_datagrams_disturb_nobody() {
     good.close().await;
 }
 
-/// A door that says what became of each answer, and in which order that and requests came.
-fn witness() -> (Door, mpsc::UnboundedReceiver<String>) {
+/// A service that says what became of each answer, and in which order that and requests came.
+fn witness() -> (HttpService, mpsc::UnboundedReceiver<String>) {
     let (told, heard) = mpsc::unbounded_channel();
+    let reported = told.clone();
     let last: Arc<std::sync::Mutex<Option<Delivery>>> = Arc::default();
     let answer = move |axum::Extension(connection): axum::Extension<Connection>, headers: http::HeaderMap| {
         let (told, last) = (told.clone(), last.clone());
         async move {
             // Whoever comes back is asked about before, as one-shot events do it.
             if let Some(before) = last.lock().unwrap().take() {
-                let _ = before.ask();
+                let _ = before.settle_now();
             }
             let who = connection.client(&headers).to_string();
             told.send(format!("asked by {}", who.rsplit(' ').next().unwrap())).unwrap();
             let delivery = connection.on_delivery(move |fate| drop(told.send(format!("{fate:?}"))));
             *last.lock().unwrap() = Some(delivery);
             let body: Vec<Bytes> = vec![Bytes::from(vec![b'#'; 256 * 1024]); 16];
-            Body::new(exporter_proxy::http::Chunks::from(body))
+            Body::new(exporter_proxy::http::SharedBody::from(body))
         }
     };
-    (door_of(Router::new().route("/metrics", get(answer))), heard)
+    // An app's metrics, which have no delivery to report: a round trip through the link.
+    let round_trip = move || async move { reported.send("round trip".to_owned()).unwrap() };
+    let routes = Router::new()
+        .route("/metrics", get(answer))
+        .route("/apps/a/metrics", get(round_trip));
+    (door_of(routes), heard)
 }
 
 async fn next(heard: &mut mpsc::UnboundedReceiver<String>) -> String {
@@ -877,14 +883,17 @@ async fn next(heard: &mut mpsc::UnboundedReceiver<String>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_counts_as_received_when_it_has_reached_its_reader_behind_the_bridge() {
     let bridge = TestBridge::start().await;
-    let (door, mut heard) = witness();
-    let running = client(&bridge, "a", door).await;
+    let (service, mut heard) = witness();
+    let running = client(&bridge, "a", service).await;
 
     let mut reader = KeepAlive::connect(bridge.http).await;
     assert_eq!(reader.get("/scrape/a/metrics").await.len(), 4 << 20);
     assert_eq!(next(&mut heard).await, "asked by 127.0.0.1");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(heard.try_recv().is_err(), "nothing is known before the reader moves");
+    // Nothing is known before the reader moves: round trips through the link bring no news of the response.
+    for _ in 0..3 {
+        assert_eq!(bridge.status("/scrape/a/apps/a/metrics").await, 200);
+        assert_eq!(next(&mut heard).await, "round trip");
+    }
     // The next request on the reader's connection shows that the answer was received; it is told before the next request is answered.
     assert_eq!(reader.get("/scrape/a/metrics").await.len(), 4 << 20);
     assert_eq!(next(&mut heard).await, "Confirmed");
@@ -906,7 +915,7 @@ async fn an_answer_counts_as_received_when_it_has_reached_its_reader_behind_the_
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fate_of_an_answer_outlives_its_link() {
     let bridge = TestBridge::start().await;
-    let (door, mut heard) = witness();
+    let (service, mut heard) = witness();
     let relay = Relay::start(bridge.quic).await;
     let identity = Identity::ephemeral().unwrap();
     let address: LinkAddress = format!("{}@{}", bridge.key, relay.address).parse().unwrap();
@@ -918,7 +927,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
+    let mut running = Client::bind(settings, service, LinkEvents::default()).await.unwrap().start();
     running.ready().await;
     let mut reader = KeepAlive::connect(bridge.http).await;
     reader.get("/scrape/a/metrics").await;
@@ -942,7 +951,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
 struct Relay {
     address: SocketAddr,
     whole: Arc<std::sync::atomic::AtomicBool>,
-    renumber: Arc<tokio::sync::Notify>,
+    renumber: mpsc::Sender<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -951,8 +960,8 @@ impl Relay {
         let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = inside.local_addr().unwrap();
         let whole = Arc::new(std::sync::atomic::AtomicBool::new(true));
-        let renumber = Arc::new(tokio::sync::Notify::new());
-        let (up, ring) = (whole.clone(), renumber.clone());
+        let (renumber, mut renumbering) = mpsc::channel::<oneshot::Sender<()>>(1);
+        let up = whole.clone();
         let task = tokio::spawn(async move {
             let mut outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let mut client = None;
@@ -970,7 +979,10 @@ impl Relay {
                     Ok((length, _)) = outside.recv_from(&mut two) => if let (Some(client), true) = (client, passes()) {
                         let _ = inside.send_to(&two[..length], client).await;
                     },
-                    () = ring.notified() => outside = UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+                    Some(done) = renumbering.recv() => {
+                        outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                        done.send(()).unwrap();
+                    },
                 }
             }
         });
@@ -980,6 +992,13 @@ impl Relay {
             renumber,
             task,
         }
+    }
+
+    /// Sends from another port from now on; datagrams to the earlier one are lost.
+    async fn renumber(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.renumber.send(done).await.unwrap();
+        is_done.await.unwrap();
     }
 
     fn cut(&self) {
@@ -1016,7 +1035,7 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
     running.ready().await;
     let mut events = running.events();
     assert_eq!(bridge.text("/scrape/a/metrics").await, "constant 1\n");
-    relay.renumber.notify_one();
+    relay.renumber().await;
     until("it is scraped at its new port", async || {
         bridge.status("/scrape/a/metrics").await == 200
     })

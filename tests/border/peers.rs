@@ -199,3 +199,26 @@ async fn prometheus_scrapes_what_was_pushed() {
     prometheus.stop().await;
     tokio::time::timeout(Duration::from_secs(15), proxy.finish()).await.unwrap();
 }
+
+/// The time within which Prometheus has scraped each page in all ways, with room for a machine that is busy with other tests.
+const COMPARISON_TIMEOUT: Duration = Duration::from_secs(180);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_records_the_same_with_and_without_the_proxy() {
+    let (Some(prometheus), Some(python)) = (peer("prometheus"), python(&["json"])) else {
+        return;
+    };
+    let mut script = Command::new(python);
+    script
+        .arg(repository("scripts/faults/compare-expositions"))
+        .args(["--short", "--proxy", env!("CARGO_BIN_EXE_exporter-proxy"), "--prometheus"])
+        .arg(prometheus)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(COMPARISON_TIMEOUT, script.output())
+        .await
+        .expect("the script ends")
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}

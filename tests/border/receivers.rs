@@ -176,7 +176,7 @@ async fn a_message_beyond_the_limit_is_refused_before_it_is_held() {
     let mut huge = b"{\"app\":\"".to_vec();
     huge.resize(1 << 20, b'x');
     let told = proxy.tcp_say(&huge).await;
-    assert!(told.contains("max_message_bytes is 65536"), "{told}");
+    assert!(told.contains("receiver.max_message_bytes is 65536"), "{told}");
     assert_eq!(proxy.own("exporter_proxy_apps").await, Some(0.0));
 }
 

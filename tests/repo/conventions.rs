@@ -20,15 +20,11 @@ const INLINE_TESTS: &[(&str, usize)] = &[
     ("cli", 3),
     ("config", 6),
     ("daemon", 2),
-    ("exposition", 22),
-    ("http", 8),
-    ("model", 3),
+    ("http", 9),
     ("outlets", 13),
     ("peer", 22),
-    ("sources", 14),
     ("supervise", 12),
     ("telemetry", 6),
-    ("wire", 25),
 ];
 
 fn parts(path: &Path) -> Vec<String> {

@@ -49,7 +49,7 @@ fn identifier(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The module path of a file: `src/peer/quic/mod.rs` and `src/peer/quic.rs` are both `peer::quic`.
+/// The module path of a file.
 fn module_path(path: &Path) -> Vec<String> {
     let below = path.strip_prefix("src").unwrap().with_extension("");
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -81,7 +81,8 @@ fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
                 }
                 _ => {}
             }
-            start_of_path = !rest.starts_with("::") && !(c == ':' && code[..at].ends_with(':')) && c != '$';
+            let inside_path = rest.starts_with("::") || (c == ':' && code[..at].ends_with(':'));
+            start_of_path = !inside_path && c != '$';
             at += c.len_utf8();
             continue;
         }

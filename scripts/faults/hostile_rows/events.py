@@ -1,9 +1,13 @@
 """What clients that are strangers can do with one-shot events."""
 
 import http.client
+import http.server
+import threading
+import time
 
 from . import swarm
 from .bench import row
+from .proxy import Proxy
 
 # Another machine, as far as the proxy can tell: Linux has all of 127.0.0.0/8 on its loopback device.
 STRANGER = "127.0.0.2"
@@ -50,6 +54,78 @@ def flood(case):
     case.check(len(real) == 2, f"the events of others arrived {len(real)} times instead of twice")
     return "20,000 events posted by one address as fast as it can, beside one event of another before and one after them", \
         f"{taken:,} taken, {refused:,} answered with 429; both events of the other arrived; at most {max(map(len, scrapes)):,} in a scrape"
+
+
+class EventServer(http.server.ThreadingHTTPServer):
+    """A polled server that shows one event, with its time, once it has one."""
+
+    daemon_threads = True
+    shown = ""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Shown)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def show(self, kind):
+        self.shown = f'events_to_metrics{{kind="{kind}"}} 1 {time.time_ns() // 1_000_000}\n'
+
+
+class Shown(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = self.server.shown.encode()
+        self.send_response(200)
+        self.send_header("content-type", "text/plain; version=0.0.4")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Polling(Proxy):
+    """A proxy that polls a server of events twice a second."""
+
+    def defaults(self):
+        self.server = EventServer()
+        url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        return {
+            **super().defaults(),
+            "poll_external.poll_other_scrape_endpoints": True,
+            "poll_external.other_scrape_endpoints": [{"url": url, "name": "server", "interval": "500ms", "events": ["events_to_metrics"]}],
+        }
+
+    def remove(self):
+        super().remove()
+        self.server.shutdown()
+
+
+def recorded(case, kind):
+    """Waits until the polled event is in the log."""
+    case.until(f"the event {kind} was polled", lambda: f'kind="{kind}"' in case.proxy.text("/events") or f'"{kind}"' in case.proxy.text("/events?format=json"))
+
+
+@row("a flood of posts beside polled events", memory=64, start=Polling)
+def flood_beside_polls(case):
+    prometheus = Client(case, "127.0.0.1")
+    for _ in range(2):
+        prometheus.ask("GET", "/metrics", "Prometheus")
+    case.proxy.server.show("polled-1")
+    recorded(case, "polled-1")
+    posts = [b"POST /event?kind=flood&n=%d HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n" % number for number in range(20_000)]
+    statuses = swarm.pipelined(case.proxy.http, posts, STRANGER)
+    taken, refused = statuses.count(200), statuses.count(429)
+    case.check(taken + refused == len(posts) and refused > 5_000, f"{taken} taken, {refused} refused, all answers: {set(statuses)}")
+    case.proxy.server.show("polled-2")
+    recorded(case, "polled-2")
+    scrapes = []
+    while not scrapes or scrapes[-1]:
+        scrapes.append(samples(prometheus.ask("GET", "/metrics?own=false", "Prometheus")[1]))
+    prometheus.close()
+    polled = [sample for scrape in scrapes for sample in scrape if "polled-" in sample]
+    case.check(len(polled) == 2, f"the polled events arrived {len(polled)} times instead of twice")
+    return "20,000 events posted by one address as fast as it can, beside one polled event before and one after them", \
+        f"{taken:,} taken, {refused:,} answered with 429; both polled events arrived"
 
 
 @row("a flood of scrapers' names", memory=64)

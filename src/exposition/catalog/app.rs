@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::entry::{Entry, OpenMetricsForm};
+use super::entry::{FamilyEntry, OpenMetricsForm};
 use super::paged::{Id, PagedVec};
 use super::text_family::TextFamily;
 use crate::exposition::Exposition;
@@ -55,7 +55,7 @@ pub(super) struct AppFamily {
     pub(super) since: u64,
     pub(super) text: TextFamily,
     /// Its entry; [`Id::NONE`] until it is bound.
-    pub(super) entry: Id<Entry>,
+    pub(super) entry: Id<FamilyEntry>,
     /// Its form under OpenMetrics while it is private.
     pub(super) form: OpenMetricsForm,
     /// True if its entry is shared.

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use super::app::{App, AppId};
-use super::entry::{Entry, Shared};
+use super::entry::{FamilyEntry, SharedFamily};
 use super::families::SAMPLE_SUFFIXES;
 use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
@@ -180,7 +180,7 @@ impl Catalog {
         }
     }
 
-    fn conflict_in(&self, app: AppId, id: Id<Entry>) -> Option<Conflict> {
+    fn conflict_in(&self, app: AppId, id: Id<FamilyEntry>) -> Option<Conflict> {
         let shared = self.shared(id)?;
         let mine = shared.contributions.get(app).filter(|it| it.counted_in_conflict)?;
         let (family, kind) = (text(&shared.key), mine.text.kind);
@@ -210,27 +210,27 @@ impl Catalog {
     }
 
     /// The shape counts of an entry's declared families.
-    pub(super) fn shapes(&self, id: Id<Entry>) -> [u32; 3] {
+    pub(super) fn shapes(&self, id: Id<FamilyEntry>) -> [u32; 3] {
         match &self.families.entries[id] {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let mut shapes = [0; 3];
                 shapes[self.apps.slots[*app].families[*at as usize].text.shape() as usize] = 1;
                 shapes
             }
-            Entry::Shared(shared) => shared.shapes(),
+            FamilyEntry::Shared(shared) => shared.counts().shapes(),
         }
     }
 
     /// The first app that declares the family in a shape that `wanted` accepts.
-    fn declarer(&self, id: Id<Entry>, wanted: impl Fn(Shape) -> bool) -> Option<AppId> {
+    fn declarer(&self, id: Id<FamilyEntry>, wanted: impl Fn(Shape) -> bool) -> Option<AppId> {
         match &self.families.entries[id] {
-            Entry::Private { app, at } => wanted(self.apps.slots[*app].families[*at as usize].text.shape()).then_some(*app),
-            Entry::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
+            FamilyEntry::Private { app, at } => wanted(self.apps.slots[*app].families[*at as usize].text.shape()).then_some(*app),
+            FamilyEntry::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
         }
     }
 
     /// The families that are called like samples of this one, or have samples that are called like it, each with an app that declares it.
-    fn overlapping(&self, id: Id<Entry>, key: &[u8]) -> Vec<(Id<Entry>, AppId)> {
+    fn overlapping(&self, id: Id<FamilyEntry>, key: &[u8]) -> Vec<(Id<FamilyEntry>, AppId)> {
         let mut found = Vec::new();
         let apps = &self.apps.slots;
         let [_, histograms, summaries] = self.shapes(id);
@@ -250,14 +250,14 @@ impl Catalog {
     }
 
     /// True if a family is in conflict, as things are now.
-    pub(super) fn is_contradicted(&self, id: Id<Entry>) -> bool {
+    pub(super) fn is_contradicted(&self, id: Id<FamilyEntry>) -> bool {
         let shapes = self.shapes(id);
         let declared = shapes.iter().filter(|count| **count > 0).count();
         declared > 1 || declared > 0 && !self.overlapping(id, &self.families.key(&self.apps.slots, id)).is_empty()
     }
 
     /// Puts a family into conflict, or out of it, if that has changed. The entry may be gone.
-    pub(super) fn resolve(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    pub(super) fn resolve(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let Some(entry) = self.families.entries.get(id) else { return };
         let contradicted = self.is_contradicted(id);
         if entry.in_conflict() == contradicted {
@@ -272,7 +272,7 @@ impl Catalog {
     }
 
     /// Exposes the samples of a family untyped, those of histograms and summaries under families of their own names.
-    fn enter_conflict(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    fn enter_conflict(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         if let Some(shared) = self.shared_mut(id) {
             shared.in_conflict = true;
         }
@@ -282,7 +282,7 @@ impl Catalog {
     }
 
     /// Exposes a family with its type again.
-    fn leave_conflict(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    fn leave_conflict(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         self.for_each_grouped(id, context, Self::detach_derived_of);
         if let Some(shared) = self.shared_mut(id) {
             shared.in_conflict = false;
@@ -291,7 +291,7 @@ impl Catalog {
         self.after_conflict(id, context);
     }
 
-    fn after_conflict(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    fn after_conflict(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         if let Some(shared) = self.shared_mut(id) {
             shared.help_owner = std::sync::OnceLock::new();
         }
@@ -304,16 +304,23 @@ impl Catalog {
 
     /// Puts a family into conflict before a contribution comes that contradicts the others, whose series would be compared with samples of
     /// another kind.
-    pub(super) fn enter_conflict_if_contradicted(&mut self, id: Id<Entry>, text: &TextFamily, derived: bool, context: &mut UpdateContext) {
+    pub(super) fn enter_conflict_if_contradicted(
+        &mut self,
+        id: Id<FamilyEntry>,
+        text: &TextFamily,
+        derived: bool,
+        context: &mut UpdateContext,
+    ) {
         let Some(shared) = self.shared(id).filter(|shared| !shared.in_conflict) else {
             return;
         };
-        let shapes = shared.shapes();
+        let counts = shared.counts();
+        let shapes = counts.shapes();
         let mine = text.shape() as usize;
         let contradicts = if derived {
             shapes[1] + shapes[2] > 0
         } else {
-            (0..3).any(|shape| shape != mine && shapes[shape] > 0) || text.shape() != Shape::Scalar && shared.derived > 0
+            (0..3).any(|shape| shape != mine && shapes[shape] > 0) || text.shape() != Shape::Scalar && counts.derived > 0
         };
         if contradicts {
             self.enter_conflict(id, context);
@@ -324,9 +331,9 @@ impl Catalog {
     /// Calls `action` for each app that declares the family as a histogram or summary.
     fn for_each_grouped(
         &mut self,
-        id: Id<Entry>,
+        id: Id<FamilyEntry>,
         context: &mut UpdateContext,
-        action: fn(&mut Self, Id<Entry>, AppId, &mut UpdateContext),
+        action: fn(&mut Self, Id<FamilyEntry>, AppId, &mut UpdateContext),
     ) {
         let Some(shared) = self.shared(id) else { return };
         let grouped = shared.contributions.iter().filter(|(_, it)| it.text.shape() != Shape::Scalar);
@@ -337,7 +344,7 @@ impl Catalog {
     }
 
     /// Makes contributions under the names of an app's samples, for a family that is in conflict.
-    pub(super) fn sync_derived(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
+    pub(super) fn sync_derived(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict) else {
             return;
         };
@@ -361,12 +368,12 @@ impl Catalog {
     }
 
     /// An entry that no app declares.
-    fn create_derived(&mut self, name: &[u8]) -> Id<Entry> {
-        let placement = super::entry::Placement::Large(super::segments::SegmentList::new());
-        let shared = Shared::new(name.into(), placement);
+    fn create_derived(&mut self, name: &[u8]) -> Id<FamilyEntry> {
+        let placement = super::entry::Placement::Large(Box::new(super::segments::SegmentList::new()));
+        let shared = SharedFamily::new(name.into(), placement);
         let id = self
             .families
-            .insert(name_hash(name), name, Entry::Shared(std::sync::Arc::new(shared)));
+            .insert(name_hash(name), name, FamilyEntry::Shared(std::sync::Arc::new(shared)));
         self.counts.shared += 1;
         let group = self.group_for(id, 0);
         if let Some(shared) = self.shared_mut(id) {
@@ -376,7 +383,7 @@ impl Catalog {
     }
 
     /// Removes the contributions under the names of an app's samples.
-    fn detach_derived_of(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
+    fn detach_derived_of(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id) else { return };
         let Some(declared) = shared.contributions.get(app).map(|it| it.text) else {
             return;
@@ -397,7 +404,7 @@ impl Catalog {
     }
 
     /// The entries with contributions of an app that are derived from families in conflict.
-    pub(super) fn derived_entries(&self, app: &App) -> Vec<Id<Entry>> {
+    pub(super) fn derived_entries(&self, app: &App) -> Vec<Id<FamilyEntry>> {
         if app.conflicts == 0 {
             return Vec::new();
         }
@@ -416,7 +423,7 @@ impl Catalog {
     }
 
     /// Counts or no longer counts the contribution of an app among its conflicts.
-    pub(super) fn refresh_conflict_count(&mut self, id: Id<Entry>, app: AppId) {
+    pub(super) fn refresh_conflict_count(&mut self, id: Id<FamilyEntry>, app: AppId) {
         let Some(shared) = self.shared(id) else { return };
         let Some(contribution) = shared.contributions.get(app) else {
             return;
@@ -426,8 +433,8 @@ impl Catalog {
         if contribution.counted_in_conflict == counted_in_conflict {
             return;
         }
-        if let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.contributions.get_mut(app)) {
-            contribution.counted_in_conflict = counted_in_conflict;
+        if let Some(shared) = self.shared_mut(id) {
+            shared.contributions.change(app, |it| it.counted_in_conflict = counted_in_conflict);
         }
         let app = self.app_mut(app);
         app.conflicts = if counted_in_conflict {
@@ -438,7 +445,7 @@ impl Catalog {
     }
 
     /// The same for all contributions of a family.
-    pub(super) fn refresh_conflict_counts(&mut self, id: Id<Entry>) {
+    pub(super) fn refresh_conflict_counts(&mut self, id: Id<FamilyEntry>) {
         let apps: Vec<AppId> = self
             .shared(id)
             .map_or_else(Vec::new, |shared| shared.contributions.iter().map(|(app, _)| app).collect());
@@ -448,7 +455,7 @@ impl Catalog {
     }
 }
 
-impl Shared {
+impl SharedFamily {
     /// The first app that declares the family in a shape that `wanted` accepts, and its type there.
     fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, MetricType)> {
         let declared = self.contributions.iter().filter(|(_, it)| !it.derived);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppId};
-use super::entry::Entry;
+use super::contributions::Contribution;
+use super::entry::FamilyEntry;
 use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
@@ -143,21 +144,21 @@ fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
 
 impl Catalog {
     /// The samples of a contribution as they are exposed.
-    pub(super) fn source(&self, id: Id<Entry>, app: AppId) -> Option<ContributionSamples> {
+    pub(super) fn source(&self, id: Id<FamilyEntry>, app: AppId) -> Option<ContributionSamples> {
         let shared = self.shared(id)?;
         let text = shared.exposed(shared.contributions.get(app)?);
         Some(ContributionSamples::of(&self.apps.slots[app], text))
     }
 
     /// The same for the updated app before the update, as long as the contribution has not been renewed.
-    pub(super) fn source_before(&self, context: &UpdateContext, id: Id<Entry>) -> Option<ContributionSamples> {
+    pub(super) fn source_before(&self, context: &UpdateContext, id: Id<FamilyEntry>) -> Option<ContributionSamples> {
         let shared = self.shared(id)?;
         let text = shared.exposed(shared.contributions.get(context.app)?);
         Some(ContributionSamples::of(&context.before, text))
     }
 
     /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it had.
-    pub(super) fn reindex(&mut self, id: Id<Entry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
+    pub(super) fn reindex(&mut self, id: Id<FamilyEntry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
         let Some(source) = self.source(id, app) else { return };
         let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
@@ -206,32 +207,30 @@ impl Catalog {
     }
 
     /// Stores a digest; returns the one before.
-    fn set_digest(&mut self, id: Id<Entry>, app: AppId, digest: u64, taken: u8) -> u64 {
+    fn set_digest(&mut self, id: Id<FamilyEntry>, app: AppId, digest: u64, taken: u8) -> u64 {
         let Some(shared) = self.shared_mut(id) else { return digest };
-        let Some(contribution) = shared.contributions.get_mut(app) else {
-            return digest;
-        };
-        let had = std::mem::replace(&mut contribution.digest, digest);
-        let had_taken = std::mem::replace(&mut contribution.taken, taken);
-        shared.count_taken_in(taken);
-        shared.count_taken_out(had_taken);
-        had
+        let set = shared.contributions.change(app, |it| {
+            it.taken = taken;
+            std::mem::replace(&mut it.digest, digest)
+        });
+        set.unwrap_or(digest)
     }
 
     /// Builds the series index of a family again, after a conflict has begun or ended.
-    pub(super) fn reindex_all(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
+    pub(super) fn reindex_all(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
         let index = std::mem::take(&mut shared.series);
         let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
-        self.counts.series -= index.len();
+        self.counts.series_bytes -= index.bytes();
         for &app in &apps {
+            let reset = |it: &mut Contribution| {
+                it.digest = 0;
+                std::mem::take(&mut it.duplicates)
+            };
             let duplicates = self
                 .shared_mut(id)
-                .and_then(|shared| shared.contributions.get_mut(app))
-                .map_or(0, |it| {
-                    it.digest = 0;
-                    std::mem::take(&mut it.duplicates)
-                });
+                .and_then(|shared| shared.contributions.change(app, reset))
+                .unwrap_or(0);
             if duplicates > 0 {
                 self.app_mut(app).duplicates -= u64::from(duplicates);
             }
@@ -242,7 +241,7 @@ impl Catalog {
     }
 
     /// Takes the series of a contribution out of the index.
-    pub(super) fn release_series(&mut self, id: Id<Entry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
+    pub(super) fn release_series(&mut self, id: Id<FamilyEntry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
         if self
             .shared(id)
             .and_then(|shared| shared.contributions.get(app))
@@ -255,12 +254,12 @@ impl Catalog {
         }
     }
 
-    fn release(&mut self, id: Id<Entry>, app: AppId, series: u64) {
+    fn release(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64) {
         let Some(shared) = self.shared_mut(id) else { return };
-        let before = shared.series.len();
+        let before = shared.series.bytes();
         let (was_shared, alone) = shared.series.release(series, app);
-        let gone = before - shared.series.len();
-        self.counts.series -= gone;
+        let after = shared.series.bytes();
+        self.counts.series_bytes = self.counts.series_bytes + after - before;
         if was_shared {
             self.count_duplicate(id, app, false);
             if let Some(other) = alone {
@@ -272,27 +271,27 @@ impl Catalog {
         }
     }
 
-    fn count_duplicate(&mut self, id: Id<Entry>, app: AppId, more: bool) {
-        let Some(contribution) = self.shared_mut(id).and_then(|shared| shared.contributions.get_mut(app)) else {
+    fn count_duplicate(&mut self, id: Id<FamilyEntry>, app: AppId, more: bool) {
+        let Some(duplicates) = self.shared_mut(id).and_then(|shared| shared.contributions.duplicates_mut(app)) else {
             return;
         };
         if more {
-            contribution.duplicates += 1;
+            *duplicates += 1;
             self.app_mut(app).duplicates += 1;
         } else {
-            contribution.duplicates -= 1;
+            *duplicates -= 1;
             self.app_mut(app).duplicates -= 1;
         }
     }
 
     /// Enters a series that a contribution has come to have.
-    fn claim(&mut self, id: Id<Entry>, app: AppId, series: u64, context: &mut UpdateContext) {
+    fn claim(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64, context: &mut UpdateContext) {
         let Some(shared) = self.shared_mut(id) else { return };
-        let before = shared.series.len();
+        let before = shared.series.bytes();
         let is_only = shared.series.claim(series, app).is_none();
         let alone = if is_only { None } else { shared.series.add_holder(series, app) };
-        let added = shared.series.len() - before;
-        self.counts.series += added;
+        let after = shared.series.bytes();
+        self.counts.series_bytes = self.counts.series_bytes + after - before;
         if is_only {
             return;
         }
@@ -305,7 +304,7 @@ impl Catalog {
     }
 
     /// Gives the series of an app's family, with all that was one family as written, the disambiguating label.
-    fn label(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
+    fn label(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         let owner = &self.apps.slots[app];
         if owner.own {
             return;
@@ -336,15 +335,12 @@ impl Catalog {
     }
 
     /// Labels the contribution of an app to an entry.
-    pub(super) fn label_bound(&mut self, id: Id<Entry>, app: AppId, context: &mut UpdateContext) {
+    pub(super) fn label_bound(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         match self.families.entries.get(id) {
-            Some(Entry::Private { app: owner, .. }) if *owner == app => {}
-            Some(Entry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
+            Some(FamilyEntry::Private { app: owner, .. }) if *owner == app => {}
+            Some(FamilyEntry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
                 let Some(shared) = self.shared_mut(id) else { return };
-                shared.labelled += 1;
-                if let Some(contribution) = shared.contributions.get_mut(app) {
-                    contribution.labelled = true;
-                }
+                shared.contributions.change(app, |it| it.labelled = true);
                 self.rerank(id, context);
             }
             _ => return,
@@ -354,7 +350,7 @@ impl Catalog {
     }
 
     /// Labels the contributions that are derived from a family in conflict.
-    fn label_derived(&mut self, id: Id<Entry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
+    fn label_derived(&mut self, id: Id<FamilyEntry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict && text.shape() != Shape::Scalar) else {
             return;
         };
@@ -372,7 +368,7 @@ impl Catalog {
     }
 
     /// Notes that forms may depend on a label that has come: creation times go out with their family only under the same label.
-    fn queue_label_dependents(&self, id: Id<Entry>, context: &mut UpdateContext) {
+    fn queue_label_dependents(&self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         context.stale_forms.push(id);
         let key = self.families.key(&self.apps.slots, id);
         self.families.dependents(&self.apps.slots, &key, |id| context.stale_forms.push(id));
@@ -398,11 +394,14 @@ impl Catalog {
     }
 
     /// Finds a name for the disambiguating label that no series of the family uses. It only moves on while something is labelled.
-    pub(super) fn rerank(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
-        let Some(shared) = self.shared(id).filter(|shared| shared.labelled > 0) else {
+    pub(super) fn rerank(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
+        let Some(shared) = self.shared(id) else { return };
+        let counts = shared.counts();
+        if counts.labelled == 0 {
             return;
-        };
-        let rank = self.rules.free_rank(shared.rank, &shared.taken);
+        }
+        let rank = self.rules.free_rank(shared.rank, &counts.taken);
+        drop(counts);
         if rank != shared.rank {
             if let Some(shared) = self.shared_mut(id) {
                 shared.rank = rank;
@@ -413,7 +412,7 @@ impl Catalog {
     }
 
     /// The series of a contribution that are left out because another app's newer ones are exposed.
-    pub(super) fn suppressed(&self, id: Id<Entry>, app: AppId) -> Option<Arc<SuppressedSeries>> {
+    pub(super) fn suppressed(&self, id: Id<FamilyEntry>, app: AppId) -> Option<Arc<SuppressedSeries>> {
         if self.rules.duplicates == Duplicates::Label {
             return None;
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::app::App;
-use super::entry::Entry;
+use super::entry::FamilyEntry;
 use super::paged::{Id, Slab};
 use super::sharded::ShardedTable;
 use crate::exposition::{Suffix, name_hash};
@@ -18,9 +18,9 @@ pub(super) const SAMPLE_SUFFIXES: [Suffix; 3] = [Suffix::Bucket, Suffix::Sum, Su
 /// The families of all apps, found by their keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Families {
-    pub(super) entries: Slab<Entry>,
+    pub(super) entries: Slab<FamilyEntry>,
     /// Ids with a part of the hashes of their keys; the keys themselves are in the entries or in the apps' texts.
-    keys: ShardedTable<(u32, Id<Entry>)>,
+    keys: ShardedTable<(u32, Id<FamilyEntry>)>,
     suffixes: SuffixCounts,
 }
 
@@ -75,40 +75,40 @@ fn spread(fragment: u32) -> u64 {
 
 impl Families {
     /// The key of an entry.
-    pub(super) fn key<'a>(&'a self, apps: &'a Slab<Arc<App>>, id: Id<Entry>) -> Cow<'a, [u8]> {
+    pub(super) fn key<'a>(&'a self, apps: &'a Slab<Arc<App>>, id: Id<FamilyEntry>) -> Cow<'a, [u8]> {
         match &self.entries[id] {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let app = &apps[*app];
                 app.families[*at as usize].text.key(&app.exposition)
             }
-            Entry::Shared(shared) => Cow::Borrowed(&*shared.key),
+            FamilyEntry::Shared(shared) => Cow::Borrowed(&*shared.key),
         }
     }
 
-    fn has_key(&self, apps: &Slab<Arc<App>>, id: Id<Entry>, key: &[u8]) -> bool {
+    fn has_key(&self, apps: &Slab<Arc<App>>, id: Id<FamilyEntry>, key: &[u8]) -> bool {
         match &self.entries[id] {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let app = &apps[*app];
                 app.families[*at as usize].text.has_key(&app.exposition, key)
             }
-            Entry::Shared(shared) => *shared.key == *key,
+            FamilyEntry::Shared(shared) => *shared.key == *key,
         }
     }
 
     /// The entry with this key.
-    pub(super) fn find(&self, apps: &Slab<Arc<App>>, key: &[u8]) -> Option<Id<Entry>> {
+    pub(super) fn find(&self, apps: &Slab<Arc<App>>, key: &[u8]) -> Option<Id<FamilyEntry>> {
         self.find_hashed(apps, name_hash(key), key)
     }
 
     /// The entry with this key, whose hash is known.
-    pub(super) fn find_hashed(&self, apps: &Slab<Arc<App>>, hash: u64, key: &[u8]) -> Option<Id<Entry>> {
+    pub(super) fn find_hashed(&self, apps: &Slab<Arc<App>>, hash: u64, key: &[u8]) -> Option<Id<FamilyEntry>> {
         let kept = fragment(hash);
-        let same = |(other, id): &(u32, Id<Entry>)| *other == kept && self.has_key(apps, *id, key);
+        let same = |(other, id): &(u32, Id<FamilyEntry>)| *other == kept && self.has_key(apps, *id, key);
         self.keys.find(spread(kept), same).map(|(_, id)| *id)
     }
 
     /// The entry whose key is `base` with two suffixes.
-    pub(super) fn find_suffixed(&self, apps: &Slab<Arc<App>>, base: &[u8], claim: Suffix, part: Suffix) -> Option<Id<Entry>> {
+    pub(super) fn find_suffixed(&self, apps: &Slab<Arc<App>>, base: &[u8], claim: Suffix, part: Suffix) -> Option<Id<FamilyEntry>> {
         if !self.suffixes.may_end(claim, part) {
             return None;
         }
@@ -125,7 +125,7 @@ impl Families {
     }
 
     /// Adds an entry under a key that has none.
-    pub(super) fn insert(&mut self, hash: u64, key: &[u8], entry: Entry) -> Id<Entry> {
+    pub(super) fn insert(&mut self, hash: u64, key: &[u8], entry: FamilyEntry) -> Id<FamilyEntry> {
         let id = self.entries.insert(entry);
         let kept = fragment(hash);
         self.keys.insert(spread(kept), (kept, id), |(kept, _)| spread(*kept));
@@ -134,7 +134,7 @@ impl Families {
     }
 
     /// Removes an entry.
-    pub(super) fn remove(&mut self, id: Id<Entry>, key: &[u8]) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: Id<FamilyEntry>, key: &[u8]) -> Option<FamilyEntry> {
         let kept = fragment(name_hash(key));
         self.keys.remove(spread(kept), |(_, other)| *other == id, |(kept, _)| spread(*kept));
         self.suffixes.remove(key);
@@ -143,7 +143,7 @@ impl Families {
 
     /// Calls `found` with each entry whose conflicts can depend on a family of this key: those of which it could be a sample name, and
     /// those that could be its sample names.
-    pub(super) fn related_names(&self, apps: &Slab<Arc<App>>, key: &[u8], mut found: impl FnMut(Id<Entry>)) {
+    pub(super) fn related_names(&self, apps: &Slab<Arc<App>>, key: &[u8], mut found: impl FnMut(Id<FamilyEntry>)) {
         if let Some((base, Suffix::Bucket | Suffix::Sum | Suffix::Count)) = Suffix::split(key)
             && let Some(id) = self.find(apps, base)
         {
@@ -158,7 +158,7 @@ impl Families {
 
     /// Calls `found` with each entry whose form under OpenMetrics can depend on a family of this key: those that share a base name with
     /// it, or claim its base name.
-    pub(super) fn dependents(&self, apps: &Slab<Arc<App>>, key: &[u8], mut found: impl FnMut(Id<Entry>)) {
+    pub(super) fn dependents(&self, apps: &Slab<Arc<App>>, key: &[u8], mut found: impl FnMut(Id<FamilyEntry>)) {
         const PARTS: [Suffix; 7] = [
             Suffix::Bare,
             Suffix::Total,
@@ -193,22 +193,4 @@ impl Families {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_are_small() {
-        assert!(size_of::<Option<Entry>>() <= 16, "{}", size_of::<Option<Entry>>());
-        assert!(size_of::<super::super::app::AppFamily>() <= 32);
-    }
-
-    #[test]
-    fn only_names_that_can_exist_are_looked_up() {
-        let mut counts = SuffixCounts::default();
-        counts.add(b"a_count_total");
-        assert!(counts.may_end(Suffix::Count, Suffix::Total) && counts.may_end(Suffix::Bare, Suffix::Total));
-        assert!(!counts.may_end(Suffix::Sum, Suffix::Total) && !counts.may_end(Suffix::Count, Suffix::Bare));
-        counts.remove(b"a_count_total");
-        assert!(!counts.may_end(Suffix::Bare, Suffix::Total));
-    }
-}
+mod tests;

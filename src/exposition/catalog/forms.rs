@@ -5,7 +5,7 @@
 //! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;
-use super::entry::{Entry, OpenMetricsForm};
+use super::entry::{FamilyEntry, OpenMetricsForm};
 use super::paged::Id;
 use super::text_family::{OpenMetricsRole, Shape};
 use crate::exposition::{MetricType, Suffix};
@@ -26,12 +26,12 @@ struct Named<'a> {
 
 impl Catalog {
     /// Decides on the form of a family again. The entry may be gone.
-    pub(super) fn update_form(&mut self, id: Id<Entry>) {
+    pub(super) fn update_form(&mut self, id: Id<FamilyEntry>) {
         let Some(entry) = self.families.entries.get(id) else { return };
         let key = self.families.key(&self.apps.slots, id);
         let form = self.form(&self.named(id, &key));
         match entry {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let (app, at) = (*app, *at as usize);
                 if self.apps.slots[app].families[at].form != form {
                     if let Some(family) = self.app_mut(app).families.get_mut(at) {
@@ -40,19 +40,19 @@ impl Catalog {
                     self.invalidate_all(id);
                 }
             }
-            Entry::Shared(shared) if shared.form != form => {
+            FamilyEntry::Shared(shared) if shared.form != form => {
                 if let Some(shared) = self.shared_mut(id) {
                     shared.form = form;
                 }
                 self.invalidate_all(id);
             }
-            Entry::Shared(_) => {}
+            FamilyEntry::Shared(_) => {}
         }
     }
 
-    fn named<'a>(&'a self, id: Id<Entry>, key: &'a [u8]) -> Named<'a> {
+    fn named<'a>(&'a self, id: Id<FamilyEntry>, key: &'a [u8]) -> Named<'a> {
         match &self.families.entries[id] {
-            Entry::Private { app, at } => {
+            FamilyEntry::Private { app, at } => {
                 let family = &self.apps.slots[*app].families[*at as usize];
                 Named {
                     key,
@@ -65,25 +65,25 @@ impl Catalog {
                     rank: 0,
                 }
             }
-            Entry::Shared(shared) => Named {
+            FamilyEntry::Shared(shared) => Named {
                 key,
                 kind: shared.kind(),
                 shape: shared.shape(),
                 role: shared.common_role(),
                 in_conflict: shared.in_conflict,
                 single: shared.contributions.len() == 1,
-                labelled: shared.labelled > 0,
+                labelled: shared.counts().labelled > 0,
                 rank: shared.rank,
             },
         }
     }
 
     /// True if a family has contributions with this role.
-    fn has_role(&self, id: Id<Entry>, kind: MetricType) -> bool {
+    fn has_role(&self, id: Id<FamilyEntry>, kind: MetricType) -> bool {
         let role = OpenMetricsRole { kind, primary: true };
         match &self.families.entries[id] {
-            Entry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
-            Entry::Shared(shared) => !shared.in_conflict && shared.has_role(role),
+            FamilyEntry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
+            FamilyEntry::Shared(shared) => !shared.in_conflict && shared.counts().has_role(role),
         }
     }
 
@@ -124,12 +124,12 @@ impl Catalog {
         if free { OpenMetricsForm::Typed(kind) } else { untyped(family) }
     }
 
-    fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<Entry>> {
+    fn lookup(&self, base: &[u8], suffix: Suffix) -> Option<Id<FamilyEntry>> {
         self.families.find_suffixed(&self.apps.slots, base, Suffix::Bare, suffix)
     }
 
     /// The family to which creation times and the like belong.
-    fn primary_of(&self, family: &Named<'_>, kind: MetricType) -> Option<Id<Entry>> {
+    fn primary_of(&self, family: &Named<'_>, kind: MetricType) -> Option<Id<FamilyEntry>> {
         let cut = |suffix: &str| family.key.strip_suffix(suffix.as_bytes());
         let (base, suffix) = match kind {
             MetricType::Counter => (cut("_created")?, Suffix::Total),
@@ -164,7 +164,7 @@ impl Catalog {
         claims.iter().filter(|claims| **claims).count() <= 1 && !self.is_claimed(base)
     }
 
-    fn is_counter(&self, id: Id<Entry>) -> bool {
+    fn is_counter(&self, id: Id<FamilyEntry>) -> bool {
         self.named(id, &[]).kind == MetricType::Counter
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Catalog;
-use super::entry::{Entry, KINDS, MAX_RANKS, Placement, Shared, kind_index};
-use super::text_family::OpenMetricsRole;
-use crate::exposition::MetricType;
+use super::entry::{FamilyEntry, Placement, SharedFamily};
 
 impl Catalog {
     /// Panics where a table contradicts another one.
@@ -20,15 +18,15 @@ impl Catalog {
                 "conflict of {}",
                 String::from_utf8_lossy(&key)
             );
-            if let Entry::Private { app, at } = entry {
+            if let FamilyEntry::Private { app, at } = entry {
                 let family = &self.apps.slots[*app].families[*at as usize];
                 assert!(
                     family.entry == id && !family.shared,
                     "a private entry and its family name each other"
                 );
             }
-            if let Entry::Shared(shared) = entry {
-                self.check_counts(shared);
+            if let FamilyEntry::Shared(shared) = entry {
+                shared.contributions.check_invariants();
                 self.check_members(id, shared);
                 self.check_placement(id, shared);
             }
@@ -38,14 +36,14 @@ impl Catalog {
             families: self.apps.slots.iter().map(|(_, app)| app.families.len()).sum(),
             shared: shared().count(),
             contributions: shared().map(|shared| shared.contributions.len()).sum(),
-            series: shared().map(|shared| shared.series.len()).sum(),
+            series_bytes: shared().map(|shared| shared.series.bytes()).sum(),
         };
         assert_eq!(self.counts, counts);
         for (_, group) in self.layout.groups.iter() {
             let sizes = group.families.iter().filter_map(|id| self.shared(*id));
             assert_eq!(
                 group.segment.bytes,
-                sizes.map(|shared| shared.bytes).sum::<usize>(),
+                sizes.map(|shared| shared.counts().bytes).sum::<usize>(),
                 "the size of a group"
             );
         }
@@ -65,11 +63,11 @@ impl Catalog {
             let (mut duplicates, mut conflicts, mut private) = (0, 0, 0);
             for (at, family) in (0_u32..).zip(app.families.iter()) {
                 match &self.families.entries[family.entry] {
-                    Entry::Private { app: owner, at: place } => {
+                    FamilyEntry::Private { app: owner, at: place } => {
                         assert!(*owner == id && *place == at && !family.shared, "a private family is its app's");
                         private += family.text.size(&app.exposition) as usize;
                     }
-                    Entry::Shared(shared) => {
+                    FamilyEntry::Shared(shared) => {
                         let mine = shared.contributions.get(id).expect("an app contributes to its families");
                         assert!(family.shared && mine.at == at && !mine.derived && mine.text == family.text);
                         assert_eq!(mine.labelled, family.labelled && !app.own, "label of {}", app.name);
@@ -91,54 +89,8 @@ impl Catalog {
         }
     }
 
-    fn check_counts(&self, shared: &Shared) {
-        let (mut kinds, mut derived, mut taken) = ([0; KINDS], 0, [0; MAX_RANKS]);
-        let mut roles: BTreeMap<(usize, bool), u32> = BTreeMap::new();
-        let key = |role: OpenMetricsRole| (kind_index(role.kind), role.primary);
-        for (_, it) in shared.contributions.iter() {
-            if it.derived {
-                derived += 1;
-            } else {
-                kinds[kind_index(it.text.kind)] += 1;
-            }
-            *roles.entry(key(it.text.role)).or_default() += 1;
-            (0..MAX_RANKS).for_each(|rank| taken[rank] += u32::from(it.taken >> rank & 1));
-        }
-        assert_eq!((shared.kinds, shared.derived, shared.taken), (kinds, derived, taken));
-        assert_eq!(
-            shared
-                .roles
-                .iter()
-                .map(|(role, count)| (key(*role), *count))
-                .collect::<BTreeMap<_, _>>(),
-            roles
-        );
-        let count = |wanted: fn(&super::entry::Contribution) -> bool| {
-            u32::try_from(shared.contributions.iter().filter(|(_, it)| wanted(it)).count()).unwrap_or(0)
-        };
-        assert_eq!(shared.labelled, count(|it| it.labelled));
-        assert_eq!(shared.quoted, count(|it| it.text.quoted));
-        assert_eq!(shared.units, count(|it| it.text.has_unit));
-        assert_eq!(shared.invalid, count(|it| !it.text.valid));
-        assert_eq!(
-            shared.bytes,
-            shared.contributions.iter().map(|(_, it)| it.bytes as usize).sum::<usize>()
-        );
-        assert_eq!(shared.by_age.is_some(), shared.states_several_kinds());
-        let stated = shared
-            .contributions
-            .iter()
-            .filter(|(_, it)| !it.derived && it.text.kind != MetricType::Unknown);
-        if let Some(by_age) = &shared.by_age {
-            let ages: std::collections::BTreeSet<_> = stated.map(|(app, it)| (it.since, app)).collect();
-            assert_eq!(*by_age, ages);
-        }
-    }
-
-    fn check_members(&self, id: super::paged::Id<Entry>, shared: &Shared) {
+    fn check_members(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
         assert!(!shared.contributions.is_empty(), "an entry goes with its last contribution");
-        assert!(shared.contributions.iter().is_sorted_by_key(|(app, _)| app));
-        assert_eq!(shared.contributions.len(), shared.contributions.iter().count());
         let mut holders: BTreeMap<u64, u32> = BTreeMap::new();
         for (app, it) in shared.contributions.iter() {
             let source = self.source(id, app).expect("a contribution has samples");
@@ -160,10 +112,10 @@ impl Catalog {
         }
     }
 
-    fn check_placement(&self, id: super::paged::Id<Entry>, shared: &Shared) {
+    fn check_placement(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
         match &shared.placement {
             Placement::Group(group) => assert!(self.layout.groups[*group].families.binary_search(&id).is_ok()),
-            Placement::Large(_) => assert!(self.layout.large.contains(&id) && shared.quoted == 0),
+            Placement::Large(_) => assert!(self.layout.large.contains(&id) && shared.counts().quoted == 0),
         }
     }
 }

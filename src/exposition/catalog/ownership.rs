@@ -7,14 +7,15 @@ use std::sync::OnceLock;
 
 use super::Catalog;
 use super::app::AppId;
-use super::entry::{Contribution, Entry, Shared};
+use super::contributions::Contribution;
+use super::entry::{FamilyEntry, SharedFamily};
 use super::paged::Id;
 use super::update::UpdateContext;
 
 impl Catalog {
     /// The app whose HELP is exposed.
-    pub(super) fn help_owner(&self, shared: &Shared) -> Option<AppId> {
-        *shared.help_owner.get_or_init(|| {
+    pub(super) fn help_owner(&self, shared: &SharedFamily) -> Option<AppId> {
+        let owner = *shared.help_owner.get_or_init(|| {
             let apps = &self.apps.slots;
             let with_help = shared
                 .contributions
@@ -22,12 +23,13 @@ impl Catalog {
                 .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
             with_help
                 .max_by(|(one, _), (other, _)| apps[*one].name_order().cmp(&apps[*other].name_order()))
-                .map(|(app, _)| app)
-        })
+                .map_or(Id::NONE, |(app, _)| app)
+        });
+        (owner != Id::NONE).then_some(owner)
     }
 
     /// Makes an app the owner of a family's HELP if it comes before the owner. `changed` says whether its HELP is new.
-    pub(super) fn offer_help(&mut self, id: Id<Entry>, app: AppId, changed: bool) {
+    pub(super) fn offer_help(&mut self, id: Id<FamilyEntry>, app: AppId, changed: bool) {
         let Some(shared) = self.shared(id) else { return };
         let shown = shared.contributions.get(app).filter(|it| shared.shows(it));
         let has_help = shown.is_some_and(|it| self.apps.slots[app].help(it.text.family).is_some());
@@ -39,21 +41,21 @@ impl Catalog {
             return;
         };
         let order = |app: AppId| self.apps.slots[app].name_order();
-        let wins = has_help && owner.is_none_or(|owner| owner != app && order(app) > order(owner));
+        let wins = has_help && (owner == Id::NONE || owner != app && order(app) > order(owner));
         if wins && let Some(shared) = self.shared_mut(id) {
-            shared.help_owner = OnceLock::from(Some(app));
+            shared.help_owner = OnceLock::from(app);
         }
-        if wins || changed && owner == Some(app) {
+        if wins || changed && owner == app {
             self.invalidate_header(id);
         }
-        if owner == Some(app) && !has_help {
+        if owner == app && !has_help {
             self.withdraw_help(id, app);
         }
     }
 
     /// Forgets the owner of a family's HELP if it is this app.
-    pub(super) fn withdraw_help(&mut self, id: Id<Entry>, app: AppId) {
-        let owns = self.shared(id).is_some_and(|shared| shared.help_owner.get() == Some(&Some(app)));
+    pub(super) fn withdraw_help(&mut self, id: Id<FamilyEntry>, app: AppId) {
+        let owns = self.shared(id).is_some_and(|shared| shared.help_owner.get() == Some(&app));
         if owns && let Some(shared) = self.shared_mut(id) {
             shared.help_owner = OnceLock::new();
             self.invalidate_header(id);
@@ -61,7 +63,7 @@ impl Catalog {
     }
 
     /// Takes note of another HELP or UNIT of the updated app.
-    pub(super) fn update_help_and_unit(&mut self, id: Id<Entry>, old: &Contribution, context: &UpdateContext) {
+    pub(super) fn update_help_and_unit(&mut self, id: Id<FamilyEntry>, old: &Contribution, context: &UpdateContext) {
         let (app, before) = (&self.apps.slots[context.app], &context.before);
         let Some(now) = self
             .shared(id)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
-use super::entry::{AppRange, Entry, Placement, Shared};
+use super::contributions::AppRange;
+use super::entry::{FamilyEntry, Placement, SharedFamily};
 use super::paged::Id;
 use super::rules::{Duplicates, Rules};
 use super::segment_items::sections;
@@ -124,9 +125,11 @@ impl Catalog {
         let Some(group) = self.layout.groups.remove(id) else { return };
         for &family in &group.families {
             let Some(shared) = self.shared(family) else { continue };
-            let bytes = shared.bytes;
-            if bytes > TARGET_SEGMENT_BYTES / 2 && shared.quoted == 0 {
-                self.place(family, Placement::Large(SegmentList::new()));
+            let counts = shared.counts();
+            let (bytes, quoted) = (counts.bytes, counts.quoted);
+            drop(counts);
+            if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
+                self.place(family, Placement::Large(Box::new(SegmentList::new())));
                 Arc::make_mut(&mut self.layout.large).insert(family);
             } else {
                 let group = self.group_for(family, bytes);
@@ -152,13 +155,13 @@ impl Catalog {
         target.segment.invalidate();
     }
 
-    fn place(&mut self, family: Id<Entry>, placement: Placement) {
+    fn place(&mut self, family: Id<FamilyEntry>, placement: Placement) {
         if let Some(shared) = self.shared_mut(family) {
             shared.placement = placement;
         }
     }
 
-    fn rebalance_large(&mut self, id: Id<Entry>) {
+    fn rebalance_large(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
         let Placement::Large(list) = &shared.placement else { return };
         if list.segments().all(|(.., segment)| segment.sized) {
@@ -333,7 +336,7 @@ enum Contents<'a> {
     /// Small shared families.
     Group(&'a Group),
     /// Some apps' part of a large shared family.
-    Large(Id<Entry>, &'a Shared, AppRange),
+    Large(Id<FamilyEntry>, &'a SharedFamily, AppRange),
 }
 
 impl PlannedSegment<'_> {
@@ -342,7 +345,7 @@ impl PlannedSegment<'_> {
     }
 
     /// The large family that it is a part of.
-    const fn large_family(&self) -> Option<Id<Entry>> {
+    const fn large_family(&self) -> Option<Id<FamilyEntry>> {
         match self.contents {
             Contents::Large(id, ..) => Some(id),
             Contents::Private(..) | Contents::Group(_) => None,
@@ -449,7 +452,7 @@ impl RenderedSegments {
         if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
             return vec![Arc::new(Chunk::new(own))];
         }
-        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_own(own.concat().into())));
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_self_metrics(own.concat().into())));
         if self.reserved.is_empty() {
             // Nothing that would be worth keeping.
             let alone = Self {

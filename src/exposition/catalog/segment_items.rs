@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
-use super::entry::{AppRange, Contribution, Entry, OpenMetricsForm, Shared};
+use super::contributions::{AppRange, Contribution};
+use super::entry::{FamilyEntry, OpenMetricsForm, SharedFamily};
 use super::paged::Id;
 use super::text_family::TextFamily;
 use crate::exposition::negotiate::Escaping;
@@ -84,7 +85,7 @@ impl Catalog {
     }
 
     /// A shared family in one piece.
-    pub(super) fn shared_family(&self, id: Id<Entry>, only: AppRange, variant: OutputFormat, items: &mut Vec<Item>) {
+    pub(super) fn shared_family(&self, id: Id<FamilyEntry>, only: AppRange, variant: OutputFormat, items: &mut Vec<Item>) {
         let Some(shared) = self.shared(id) else { return };
         for &suffix in sections(shared.form, variant) {
             self.section(id, shared, only, variant, suffix, items);
@@ -94,8 +95,8 @@ impl Catalog {
     /// A section of a shared family.
     pub(super) fn section(
         &self,
-        id: Id<Entry>,
-        shared: &Shared,
+        id: Id<FamilyEntry>,
+        shared: &SharedFamily,
         only: AppRange,
         variant: OutputFormat,
         suffix: Option<Suffix>,
@@ -113,7 +114,7 @@ impl Catalog {
             Some((owner, text, item))
         });
         let header = |name| Some(Box::new(self.header(shared, exposure, name, variant, suffix)));
-        let tells_apart = variant.escaping == Escaping::AllowUtf8 && shared.quoted > 0;
+        let tells_apart = variant.escaping == Escaping::AllowUtf8 && shared.counts().quoted > 0;
         if tells_apart {
             // Names that only UTF-8 aware scrapers can tell apart: the samples of each belong together.
             let named = of_section.map(|(app, text, item)| (header_name(app, &text, exposure, variant, suffix), item));
@@ -139,7 +140,7 @@ impl Catalog {
         items.extend(of_section.map(|(.., item)| item));
     }
 
-    fn extra_labels_of(&self, shared: &Shared, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
+    fn extra_labels_of(&self, shared: &SharedFamily, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
         if contribution.labelled {
             self.with_label(app, shared.rank)
         } else {
@@ -153,7 +154,7 @@ impl Catalog {
         app.extra_labels.iter().cloned().chain([label]).collect()
     }
 
-    fn header(&self, shared: &Shared, exposure: Exposure, name: Box<[u8]>, variant: OutputFormat, suffix: Option<Suffix>) -> Header {
+    fn header(&self, shared: &SharedFamily, exposure: Exposure, name: Box<[u8]>, variant: OutputFormat, suffix: Option<Suffix>) -> Header {
         let of = |app: AppId| {
             let family = shared.contributions.get(app)?.text.family;
             let exposition = &self.apps.slots[app].exposition;
@@ -224,7 +225,7 @@ fn section_names(
 
 /// The first app with samples in a section.
 fn first_exposed(
-    shared: &Shared,
+    shared: &SharedFamily,
     exposure: Exposure,
     variant: OutputFormat,
     suffix: Option<Suffix>,

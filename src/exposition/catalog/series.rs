@@ -30,13 +30,74 @@ const fn mixed(series: u64) -> u64 {
 /// Entries up to which an index is a sorted list: a family of a few series, of which there may be very many, takes little memory then.
 const MOST_LISTED: usize = 16;
 
+/// A series and an app that has it.
+type Holder = (Series, AppId);
+
 /// The apps of each series of a family, by the identity of the series.
 #[derive(Debug, Clone)]
 pub(super) enum SeriesIndex {
     /// Each series with each of its apps, in order.
-    Listed(Vec<(Series, AppId)>),
+    Listed(HolderList),
     /// Tables.
     Hashed(Box<Hashed>),
+}
+
+/// A short list in order. The most frequent ones have two entries, of a series that two apps have or of two series, and need no allocation.
+#[derive(Debug, Clone)]
+pub(super) enum HolderList {
+    /// At most two: their number, and slots of which the first are used.
+    Two(u8, [Holder; 2]),
+    /// At most [`MOST_LISTED`].
+    More(Vec<Holder>),
+}
+
+impl HolderList {
+    const EMPTY: Self = Self::Two(0, [(Series([0; 2]), AppId::NONE); 2]);
+
+    fn as_slice(&self) -> &[Holder] {
+        match self {
+            Self::Two(len, slots) => &slots[..usize::from(*len)],
+            Self::More(list) => list,
+        }
+    }
+
+    fn insert(&mut self, at: usize, holder: Holder) {
+        match self {
+            Self::Two(len @ 0..2, slots) => {
+                slots[at..].rotate_right(1);
+                slots[at] = holder;
+                *len += 1;
+            }
+            Self::Two(..) => {
+                let mut list = self.as_slice().to_vec();
+                list.insert(at, holder);
+                *self = Self::More(list);
+            }
+            Self::More(list) => {
+                if list.len() == list.capacity() {
+                    list.reserve_exact((list.len() / 4).max(1));
+                }
+                list.insert(at, holder);
+            }
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        match self {
+            Self::Two(len, slots) => {
+                slots[at..].rotate_left(1);
+                *len -= 1;
+            }
+            Self::More(list) => {
+                list.remove(at);
+                // At one and not at two, so that a series that comes and goes does not change the form each time.
+                if let [last] = **list {
+                    *self = Self::EMPTY;
+                    self.insert(0, last);
+                }
+            }
+        }
+    }
 }
 
 /// The same for a family of many series.
@@ -50,7 +111,7 @@ pub(super) struct Hashed {
 
 impl Default for SeriesIndex {
     fn default() -> Self {
-        Self::Listed(Vec::new())
+        Self::Listed(HolderList::EMPTY)
     }
 }
 
@@ -59,12 +120,12 @@ impl SeriesIndex {
     pub(super) fn claim(&mut self, series: u64, app: AppId) -> Option<AppId> {
         match self {
             Self::Listed(list) => {
-                let holders = listed(list, series.into());
-                if let Some((_, first)) = list[holders.clone()].first() {
-                    let mine = list[holders].iter().any(|(_, holder)| *holder == app);
+                let (slice, holders) = listed(list, series.into());
+                if let Some((_, first)) = slice[holders.clone()].first() {
+                    let mine = slice[holders].iter().any(|(_, holder)| *holder == app);
                     return (!mine).then_some(*first);
                 }
-                insert(list, holders.start, (series.into(), app));
+                list.insert(holders.start, (series.into(), app));
                 self.hash_if_long();
                 None
             }
@@ -76,11 +137,11 @@ impl SeriesIndex {
     pub(super) fn add_holder(&mut self, series: u64, app: AppId) -> Option<AppId> {
         match self {
             Self::Listed(list) => {
-                let holders = listed(list, series.into());
-                let before = &list[holders.clone()];
+                let (slice, holders) = listed(list, series.into());
+                let before = &slice[holders.clone()];
                 let alone = if let [(_, first)] = before { Some(*first) } else { None };
                 let at = holders.start + before.partition_point(|(_, holder)| *holder < app);
-                insert(list, at, (series.into(), app));
+                list.insert(at, (series.into(), app));
                 self.hash_if_long();
                 alone
             }
@@ -92,12 +153,12 @@ impl SeriesIndex {
     pub(super) fn release(&mut self, series: u64, app: AppId) -> (bool, Option<AppId>) {
         match self {
             Self::Listed(list) => {
-                let holders = listed(list, series.into());
-                let Some(at) = list[holders.clone()].iter().position(|(_, holder)| *holder == app) else {
+                let (slice, holders) = listed(list, series.into());
+                let Some(at) = slice[holders.clone()].iter().position(|(_, holder)| *holder == app) else {
                     return (false, None);
                 };
                 list.remove(holders.start + at);
-                match &list[holders.start..holders.end - 1] {
+                match &list.as_slice()[holders.start..holders.end - 1] {
                     [] => (false, None),
                     [(_, last)] => (true, Some(*last)),
                     _ => (true, None),
@@ -111,31 +172,44 @@ impl SeriesIndex {
     pub(super) fn holders(&self, series: u64) -> Vec<AppId> {
         match self {
             Self::Listed(list) => {
-                let holders = list[listed(list, series.into())]
-                    .iter()
-                    .map(|(_, holder)| *holder)
-                    .collect::<Vec<_>>();
+                let (slice, holders) = listed(list, series.into());
+                let holders: Vec<_> = slice[holders].iter().map(|(_, holder)| *holder).collect();
                 if holders.len() > 1 { holders } else { Vec::new() }
             }
             Self::Hashed(hashed) => hashed.holders(series).to_vec(),
         }
     }
 
+    /// About how many bytes it takes beside the entry that it is in.
+    pub(super) fn bytes(&self) -> usize {
+        /// A series in its table, which is two thirds full on average.
+        const SERIES: usize = 20;
+        /// A series of several apps in its table, and the list of them, which mostly are two.
+        const SHARED_SERIES: usize = 92;
+        match self {
+            Self::Listed(HolderList::Two(..)) => 0,
+            Self::Listed(HolderList::More(list)) => list.len() * size_of::<Holder>() + 16,
+            Self::Hashed(hashed) => hashed.one.len() * SERIES + hashed.more.len() * SHARED_SERIES,
+        }
+    }
+
     /// The number of series.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Listed(list) => list.chunk_by(|one, other| one.0 == other.0).count(),
+            Self::Listed(list) => list.as_slice().chunk_by(|one, other| one.0 == other.0).count(),
             Self::Hashed(hashed) => hashed.one.len(),
         }
     }
 
     fn hash_if_long(&mut self) {
         let Self::Listed(list) = self else { return };
+        let list = list.as_slice();
         if list.len() <= MOST_LISTED {
             return;
         }
         let mut hashed = Hashed::default();
-        for &(series, app) in &*list {
+        for &(series, app) in list {
             if hashed.claim(series.into(), app).is_some() {
                 hashed.add_holder(series.into(), app);
             }
@@ -144,18 +218,11 @@ impl SeriesIndex {
     }
 }
 
-/// The entries of a series in a list.
-fn listed(list: &[(Series, AppId)], series: Series) -> std::ops::Range<usize> {
+/// A list, and the places of a series in it.
+fn listed(list: &HolderList, series: Series) -> (&[Holder], std::ops::Range<usize>) {
+    let list = list.as_slice();
     let start = list.partition_point(|(it, _)| u64::from(*it) < series.into());
-    start..start + list[start..].partition_point(|(it, _)| *it == series)
-}
-
-/// Adds an entry; most lists stay very short.
-fn insert(list: &mut Vec<(Series, AppId)>, at: usize, entry: (Series, AppId)) {
-    if list.len() == list.capacity() {
-        list.reserve_exact((list.len() / 4).max(1));
-    }
-    list.insert(at, entry);
+    (list, start..start + list[start..].partition_point(|(it, _)| *it == series))
 }
 
 impl Hashed {
@@ -220,51 +287,4 @@ impl Hashed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exposition::catalog::paged::Id;
-    use proptest::prelude::*;
-
-    #[test]
-    fn holders_come_and_go() {
-        let [a, b, c] = [0, 1, 2].map(Id::nth);
-        for index in [SeriesIndex::default(), SeriesIndex::Hashed(Box::default())] {
-            let mut index = index;
-            assert_eq!(index.claim(7, a), None);
-            assert_eq!(index.claim(7, a), None);
-            assert_eq!(index.claim(7, b), Some(a));
-            assert_eq!(index.add_holder(7, b), Some(a));
-            assert_eq!(index.add_holder(7, c), None);
-            assert_eq!(index.holders(7), [a, b, c]);
-            assert_eq!(index.release(7, a), (true, None));
-            assert_eq!(index.claim(7, a), Some(b));
-            assert_eq!(index.release(7, c), (true, Some(b)));
-            assert!(index.holders(7).is_empty());
-            assert_eq!(index.release(7, c), (false, None));
-            assert_eq!(index.len(), 1);
-            assert_eq!(index.release(7, b), (false, None));
-            assert_eq!(index.claim(7, c), None);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_list_that_grows_stays_what_it_was(steps in proptest::collection::vec((0_u64..12, 0_u32..5, any::<bool>()), 0..120)) {
-            let (mut index, mut hashed) = (SeriesIndex::default(), SeriesIndex::Hashed(Box::default()));
-            for (series, app, comes) in steps {
-                let app = Id::nth(app);
-                let both = [&mut index, &mut hashed].map(|index| {
-                    if !comes {
-                        return index.release(series, app);
-                    }
-                    let holder = index.claim(series, app);
-                    let shares = holder.is_some() && !index.holders(series).contains(&app);
-                    (holder.is_some(), if shares { index.add_holder(series, app) } else { None })
-                });
-                prop_assert_eq!(both[0].1, both[1].1);
-                prop_assert_eq!(index.len(), hashed.len());
-                prop_assert_eq!(index.holders(series), hashed.holders(series));
-            }
-        }
-    }
-}
+mod tests;

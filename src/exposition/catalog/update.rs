@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
+use super::contributions::Contribution;
 use super::duplicates::{ContributionSamples, has_same_series};
-use super::entry::{Contribution, Entry, OpenMetricsForm, Placement, Shared};
+use super::entry::{FamilyEntry, OpenMetricsForm, Placement, SharedFamily};
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
 use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
@@ -175,13 +176,13 @@ pub(super) struct UpdateContext {
     /// The app before it.
     pub(super) before: Arc<App>,
     /// Entries whose contradictions are looked for again at the end; some may be gone by then.
-    pub(super) contested: BTreeSet<Id<Entry>>,
+    pub(super) contested: BTreeSet<Id<FamilyEntry>>,
     /// Entries whose form is decided again at the end; some may be gone by then.
-    pub(super) stale_forms: Vec<Id<Entry>>,
+    pub(super) stale_forms: Vec<Id<FamilyEntry>>,
     /// Entries of which the app's family has another type than before.
-    pub(super) retyped: HashSet<Id<Entry>>,
+    pub(super) retyped: HashSet<Id<FamilyEntry>>,
     /// Families of the app in conflict, as they were before, that were not found again yet.
-    pub(super) stale_derived: HashSet<Id<Entry>>,
+    pub(super) stale_derived: HashSet<Id<FamilyEntry>>,
     /// Apps of which families came to carry the disambiguating label.
     pub(super) labelled: BTreeSet<AppId>,
     /// True if a conflict has made entries since the app's families were looked up.
@@ -319,7 +320,7 @@ impl Catalog {
         cost
     }
 
-    fn members(&self, id: Id<Entry>) -> usize {
+    fn members(&self, id: Id<FamilyEntry>) -> usize {
         self.shared(id).map_or(1, |shared| shared.contributions.len())
     }
 
@@ -371,7 +372,7 @@ impl Catalog {
 
     /// Finds the entries of the new families and puts the app's new state in place of the old one. Entries of its private families follow;
     /// those that it no longer has go. Returns the hashes of the new keys, their entries, and which of the old families there still are.
-    fn install(&mut self, context: &mut UpdateContext, update: Update) -> (Vec<u64>, Vec<Id<Entry>>, Vec<bool>) {
+    fn install(&mut self, context: &mut UpdateContext, update: Update) -> (Vec<u64>, Vec<Id<FamilyEntry>>, Vec<bool>) {
         let before = Arc::clone(&context.before);
         let mut kept = vec![false; before.families.len()];
         let mut families = update.families;
@@ -387,8 +388,8 @@ impl Catalog {
                 None => self.families.find_hashed(&self.apps.slots, *hash, &key),
             };
             let old = entry.and_then(|entry| match &self.families.entries[entry] {
-                Entry::Private { app, at } => (*app == context.app).then_some(*at),
-                Entry::Shared(shared) => shared.contributions.get(context.app).filter(|it| !it.derived).map(|it| it.at),
+                FamilyEntry::Private { app, at } => (*app == context.app).then_some(*at),
+                FamilyEntry::Shared(shared) => shared.contributions.get(context.app).filter(|it| !it.derived).map(|it| it.at),
             });
             let labelled = !remembered.is_empty() && remembered.remove(&*key);
             let Some(family) = families.get_mut(at) else { continue };
@@ -419,18 +420,18 @@ impl Catalog {
             if old.labelled && remembered.len() < MAX_REMEMBERED {
                 remembered.insert((*key).into());
             }
-            if matches!(self.families.entries[old.entry], Entry::Private { .. }) {
+            if matches!(self.families.entries[old.entry], FamilyEntry::Private { .. }) {
                 self.queue_name_dependents(&key, old.text.shape(), context);
                 self.families.remove(old.entry, &key);
             }
         }
         for (at, entry) in (0_u32..).zip(&found) {
             // The page is not copied where the place is the same as before.
-            if let Some(Entry::Private { app, at: old }) = self.families.entries.get(*entry)
+            if let Some(FamilyEntry::Private { app, at: old }) = self.families.entries.get(*entry)
                 && *app == context.app
                 && *old != at
             {
-                self.families.entries[*entry] = Entry::Private { app: context.app, at };
+                self.families.entries[*entry] = FamilyEntry::Private { app: context.app, at };
             }
         }
         let app = App {
@@ -457,7 +458,7 @@ impl Catalog {
     }
 
     /// Ties a family of the updated app to its entry.
-    fn bind(&mut self, context: &mut UpdateContext, at: u32, hash: u64, entry: Id<Entry>) {
+    fn bind(&mut self, context: &mut UpdateContext, at: u32, hash: u64, entry: Id<FamilyEntry>) {
         let app = context.app;
         let entry = if entry == Id::NONE && context.has_new_names {
             let app = &self.apps.slots[app];
@@ -475,16 +476,16 @@ impl Catalog {
             family.entry = entry;
         }
         match &self.families.entries[entry] {
-            Entry::Private { app: owner, .. } if *owner == app => {
+            FamilyEntry::Private { app: owner, .. } if *owner == app => {
                 if context.retyped.contains(&entry) {
                     self.queue_dependents(entry, context);
                 }
             }
-            Entry::Private { .. } => {
+            FamilyEntry::Private { .. } => {
                 self.make_shared(entry, context);
                 self.declare(context, at, entry);
             }
-            Entry::Shared(shared) => match shared.contributions.get(app).map(|it| it.derived) {
+            FamilyEntry::Shared(shared) => match shared.contributions.get(app).map(|it| it.derived) {
                 Some(false) if self.keeps_shape(context, at, entry) => self.renew(context, at, entry),
                 Some(_) => {
                     let source = self.source_before(context, entry);
@@ -502,7 +503,7 @@ impl Catalog {
     }
 
     /// True if the updated app's contribution can be renewed: it has the shape that it had, or no other app contributes.
-    fn keeps_shape(&self, context: &UpdateContext, at: u32, id: Id<Entry>) -> bool {
+    fn keeps_shape(&self, context: &UpdateContext, at: u32, id: Id<FamilyEntry>) -> bool {
         let shape = self.apps.slots[context.app].families[at as usize].text.shape();
         let Some(shared) = self.shared(id) else { return true };
         shared.contributions.len() == 1 || shared.contributions.get(context.app).is_some_and(|it| it.text.shape() == shape)
@@ -513,7 +514,7 @@ impl Catalog {
         let app = Arc::clone(&self.apps.slots[context.app]);
         let text = app.families[at as usize].text;
         let key = text.key(&app.exposition);
-        let id = self.families.insert(hash, &key, Entry::Private { app: context.app, at });
+        let id = self.families.insert(hash, &key, FamilyEntry::Private { app: context.app, at });
         self.queue_name_dependents(&key, text.shape(), context);
         if text.shape() != Shape::Scalar || Suffix::split(&key).is_some() {
             context.contested.insert(id);
@@ -536,7 +537,7 @@ impl Catalog {
     }
 
     /// The same for an entry that changes its type.
-    fn queue_dependents(&self, id: Id<Entry>, context: &mut UpdateContext) {
+    fn queue_dependents(&self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let key = self.families.key(&self.apps.slots, id);
         self.families.related_names(&self.apps.slots, &key, |id| {
             context.contested.insert(id);
@@ -547,14 +548,22 @@ impl Catalog {
     }
 
     /// Adds a declared family of the updated app to a shared entry.
-    fn declare(&mut self, context: &mut UpdateContext, at: u32, id: Id<Entry>) {
+    fn declare(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
         let text = self.apps.slots[context.app].families[at as usize].text;
         self.attach(id, context.app, at, text, false, context);
         self.sync_derived(id, context.app, context);
     }
 
     /// Adds a contribution to a shared entry.
-    pub(super) fn attach(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, derived: bool, context: &mut UpdateContext) {
+    pub(super) fn attach(
+        &mut self,
+        id: Id<FamilyEntry>,
+        app: AppId,
+        at: u32,
+        text: TextFamily,
+        derived: bool,
+        context: &mut UpdateContext,
+    ) {
         self.enter_conflict_if_contradicted(id, &text, derived, context);
         let owner = &self.apps.slots[app];
         let family = owner.families[at as usize];
@@ -573,7 +582,6 @@ impl Catalog {
         };
         let exposed_type = self.exposed_type(id);
         if let Some(shared) = self.shared_mut(id) {
-            shared.count_in(app, &contribution);
             shared.contributions.insert(app, contribution);
             self.counts.contributions += 1;
         }
@@ -601,14 +609,14 @@ impl Catalog {
     }
 
     /// Renews a declared contribution of the updated app.
-    fn renew(&mut self, context: &mut UpdateContext, at: u32, id: Id<Entry>) {
+    fn renew(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
         if !self.renew_values(context, at, id) {
             self.renew_all(context, at, id);
         }
     }
 
     /// Renews a contribution of which only the values of samples have changed, as in most updates. False if more has changed.
-    fn renew_values(&mut self, context: &UpdateContext, at: u32, id: Id<Entry>) -> bool {
+    fn renew_values(&mut self, context: &UpdateContext, at: u32, id: Id<FamilyEntry>) -> bool {
         let Some(shared) = self.shared(id) else { return false };
         let app = &self.apps.slots[context.app];
         let (Some(old), family) = (shared.contributions.get(context.app), app.families[at as usize]) else {
@@ -629,7 +637,7 @@ impl Catalog {
         same
     }
 
-    fn renew_all(&mut self, context: &mut UpdateContext, at: u32, id: Id<Entry>) {
+    fn renew_all(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
         let (app, exposed_type) = (context.app, self.exposed_type(id));
         let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
@@ -658,25 +666,24 @@ impl Catalog {
     }
 
     /// Puts the new state of a declared family into its contribution; returns the contribution as it was.
-    fn renew_contribution(&mut self, id: Id<Entry>, app: AppId, at: u32, family: AppFamily, bytes: u32) -> Option<Contribution> {
+    fn renew_contribution(&mut self, id: Id<FamilyEntry>, app: AppId, at: u32, family: AppFamily, bytes: u32) -> Option<Contribution> {
         let shared = self.shared_mut(id)?;
-        let old = shared.contributions.get(app)?.clone();
-        let new = Contribution {
-            since: family.since,
-            at,
-            text: family.text,
-            bytes,
-            ..old.clone()
-        };
-        shared.count_out(app, &old);
-        shared.count_in(app, &new);
-        *shared.contributions.get_mut(app)? = new;
+        let old = shared.contributions.change(app, |it| {
+            let new = Contribution {
+                since: family.since,
+                at,
+                text: family.text,
+                bytes,
+                ..it.clone()
+            };
+            std::mem::replace(it, new)
+        })?;
         self.resize(id, bytes as usize, old.bytes as usize);
         Some(old)
     }
 
     /// Keeps the size of a family's group up to date.
-    fn resize(&mut self, id: Id<Entry>, added: usize, removed: usize) {
+    fn resize(&mut self, id: Id<FamilyEntry>, added: usize, removed: usize) {
         if added != removed
             && let Some(&Placement::Group(group)) = self.shared(id).map(|shared| &shared.placement)
         {
@@ -687,7 +694,7 @@ impl Catalog {
     }
 
     /// Renews a derived contribution of the updated app.
-    pub(super) fn renew_derived(&mut self, id: Id<Entry>, app: AppId, at: u32, text: TextFamily, context: &mut UpdateContext) {
+    pub(super) fn renew_derived(&mut self, id: Id<FamilyEntry>, app: AppId, at: u32, text: TextFamily, context: &mut UpdateContext) {
         let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = AppFamily {
@@ -708,8 +715,8 @@ impl Catalog {
     }
 
     /// Makes a private entry a shared one.
-    pub(super) fn make_shared(&mut self, id: Id<Entry>, context: &mut UpdateContext) {
-        let Entry::Private { app, at } = self.families.entries[id] else {
+    pub(super) fn make_shared(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
+        let FamilyEntry::Private { app, at } = self.families.entries[id] else {
             return;
         };
         let owner = Arc::clone(&self.apps.slots[app]);
@@ -718,7 +725,7 @@ impl Catalog {
         drop(owner);
         self.layout.private.invalidate(app);
         let placement = Placement::Group(self.group_for(id, 0));
-        self.families.entries[id] = Entry::Shared(Arc::new(Shared::new(key, placement)));
+        self.families.entries[id] = FamilyEntry::Shared(Arc::new(SharedFamily::new(key, placement)));
         self.counts.shared += 1;
         self.attach(id, app, at, family.text, false, context);
     }
@@ -741,7 +748,7 @@ impl Catalog {
     }
 
     /// Removes a contribution, whose samples are in `source`.
-    pub(super) fn detach(&mut self, id: Id<Entry>, app: AppId, source: Option<&ContributionSamples>, context: &mut UpdateContext) {
+    pub(super) fn detach(&mut self, id: Id<FamilyEntry>, app: AppId, source: Option<&ContributionSamples>, context: &mut UpdateContext) {
         self.invalidate_membership(id, app);
         let exposed_type = self.exposed_type(id);
         if let Some(source) = source {
@@ -749,7 +756,6 @@ impl Catalog {
         }
         let Some(shared) = self.shared_mut(id) else { return };
         let Some(gone) = shared.contributions.remove(app) else { return };
-        shared.count_out(app, &gone);
         let is_empty = shared.contributions.is_empty();
         self.counts.contributions -= 1;
         self.resize(id, 0, gone.bytes as usize);
@@ -769,7 +775,7 @@ impl Catalog {
     }
 
     /// Removes an entry without contributions.
-    fn remove_entry(&mut self, id: Id<Entry>) {
+    fn remove_entry(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
         let key = Arc::clone(&shared.key);
         if let Placement::Group(group) = shared.placement {
@@ -781,7 +787,7 @@ impl Catalog {
         self.counts.shared -= 1;
     }
 
-    fn leave_group(&mut self, id: Id<Entry>, group: Id<Arc<Group>>) {
+    fn leave_group(&mut self, id: Id<FamilyEntry>, group: Id<Arc<Group>>) {
         let members = Arc::make_mut(&mut self.layout.groups[group]);
         members.remove(id);
         members.segment.invalidate();
@@ -791,7 +797,7 @@ impl Catalog {
     }
 
     /// The group for a family of so many bytes, which joins it.
-    pub(super) fn group_for(&mut self, id: Id<Entry>, bytes: usize) -> Id<Arc<Group>> {
+    pub(super) fn group_for(&mut self, id: Id<FamilyEntry>, bytes: usize) -> Id<Arc<Group>> {
         let last = self.layout.groups.last();
         let fitting = last.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
         let group = fitting.map(|(id, _)| id).unwrap_or_else(|| {
@@ -808,9 +814,11 @@ impl Catalog {
     }
 
     /// Moves a family with quoted names out of segments of its own: its names may differ, and the samples of each belong together.
-    fn keep_quoted_together(&mut self, id: Id<Entry>) {
+    fn keep_quoted_together(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
-        let (quoted, bytes) = (shared.quoted > 0, shared.bytes);
+        let counts = shared.counts();
+        let (quoted, bytes) = (counts.quoted > 0, counts.bytes);
+        drop(counts);
         if quoted && matches!(shared.placement, Placement::Large(_)) {
             let group = self.group_for(id, bytes);
             Arc::make_mut(&mut self.layout.large).remove(&id);
@@ -821,12 +829,12 @@ impl Catalog {
     }
 
     /// True if a family is in conflict, and its type as exposed: contributions count as conflicts by these.
-    pub(super) fn exposed_type(&self, id: Id<Entry>) -> Option<(bool, MetricType)> {
+    pub(super) fn exposed_type(&self, id: Id<FamilyEntry>) -> Option<(bool, MetricType)> {
         self.shared(id).map(|shared| (shared.in_conflict, shared.kind()))
     }
 
     /// Updates what depends on a family's type and on the contribution of one app.
-    fn after_change(&mut self, id: Id<Entry>, app: AppId, exposed_type: Option<(bool, MetricType)>, context: &mut UpdateContext) {
+    fn after_change(&mut self, id: Id<FamilyEntry>, app: AppId, exposed_type: Option<(bool, MetricType)>, context: &mut UpdateContext) {
         if self.exposed_type(id) == exposed_type {
             self.refresh_conflict_count(id, app);
         } else {

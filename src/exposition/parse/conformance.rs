@@ -13,7 +13,7 @@ use crate::model::Syntax;
 use super::super::family::{FamilyFlags, MetricType, Suffix};
 use super::super::timestamps::millis;
 use super::line::{Line, Scanner};
-use super::table::Table;
+use super::table::HashTable;
 
 /// State of the group that is being read.
 #[derive(Clone, Default)]
@@ -36,7 +36,7 @@ pub(super) struct ConformanceChecker {
 #[derive(Default)]
 pub(super) struct Groups {
     seen: Vec<(u64, usize)>,
-    table: Table,
+    table: HashTable,
 }
 
 /// Capacity for groups that is kept from one text to the next; only huge texts need more.
@@ -69,7 +69,7 @@ impl Groups {
 }
 
 /// The text around a sample.
-pub(super) struct Context<'a, 'b> {
+pub(super) struct SampleContext<'a, 'b> {
     pub(super) body: &'a [u8],
     pub(super) syntax: Syntax,
     pub(super) scanner: &'b Scanner<'a>,
@@ -100,7 +100,7 @@ const WHOLE: Violation = "counts must be whole numbers";
 impl ConformanceChecker {
     /// Checks one more sample and returns the rule of the family's type that it breaks.
     #[inline]
-    pub(super) fn check(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    pub(super) fn check(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         match of.kind {
             MetricType::Unknown | MetricType::Gauge => Ok(()),
             MetricType::Counter => self.counter(of, suffix, line),
@@ -118,7 +118,7 @@ impl ConformanceChecker {
         if histogram && self.open { self.is_whole() } else { Ok(()) }
     }
 
-    fn counter(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    fn counter(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         if of.syntax == Syntax::Text {
             let base = of.body[of.name.clone()].strip_suffix(b"_total").unwrap_or_default();
             ensure(!base.is_empty(), "names of counters must end in _total")?;
@@ -133,7 +133,7 @@ impl ConformanceChecker {
         self.joins(of, group, line).map(drop)
     }
 
-    fn state(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    fn state(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let name = &of.body[of.name.clone()];
         let state = of.scanner.labels().iter().find(|label| of.scanner.label_name(label) == name);
         let group = group(of, line, state.map_or(0, |label| label.hash));
@@ -144,7 +144,7 @@ impl ConformanceChecker {
         self.joins(of, group, line).map(drop)
     }
 
-    fn summary(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    fn summary(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let bound = if suffix == Suffix::Bare { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -168,7 +168,7 @@ impl ConformanceChecker {
         ensure(value >= 0.0 || value.is_nan(), "the value of a quantile must not be negative")
     }
 
-    fn histogram(&mut self, of: &mut Context<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    fn histogram(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         let bound = if suffix == Suffix::Bucket { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -207,7 +207,7 @@ impl ConformanceChecker {
 
     /// Adds a sample to the open group, or opens a new group for it and returns the previous one.
     #[inline]
-    fn joins(&mut self, of: &mut Context<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Violation> {
+    fn joins(&mut self, of: &mut SampleContext<'_, '_>, group: u64, line: &Line) -> Result<Option<Self>, Violation> {
         if self.open && self.group == group {
             let both_without = self.timestamp.is_empty() && line.timestamp.is_empty();
             let same_time = both_without || of.body[self.timestamp.clone()] == of.body[line.timestamp.clone()];
@@ -283,7 +283,7 @@ fn whole(value: f64) -> Result<(), Violation> {
 
 /// Hash of a sample's labels without one of them.
 #[inline]
-fn group(of: &Context<'_, '_>, line: &Line, without: u64) -> u64 {
+fn group(of: &SampleContext<'_, '_>, line: &Line, without: u64) -> u64 {
     line.hash.wrapping_sub(of.scanner.name_hash()).wrapping_sub(without)
 }
 

@@ -14,7 +14,7 @@ use super::super::reason::Reason;
 use super::super::span::Span;
 use super::conformance::ConformanceChecker;
 use super::span;
-use super::table::Table;
+use super::table::HashTable;
 
 /// A family that is being parsed.
 pub(super) struct FamilyBuilder {
@@ -46,7 +46,7 @@ pub(super) struct Families {
     builders: Vec<FamilyBuilder>,
     names: Vec<(Span, NameOwner)>,
     /// From hashes of names to `names`.
-    table: Table,
+    table: HashTable,
     /// The suffixes that occur in names of families.
     suffixed: FamilyFlags,
     /// Buffer for composing names.

@@ -8,12 +8,12 @@ use super::super::family::{MetricType, Suffix};
 use super::super::reason::Reason;
 use super::bytes::{closing_quote, is_whitespace, name_end, skip_whitespace};
 use super::escapes::MARK;
-use super::{Reader, span};
+use super::{TextParser, span};
 
 /// Note about the format of OpenMetrics header lines.
 const ONE_SPACE: &str = "OpenMetrics requires exactly one space between the parts of a line, and none around them";
 
-impl Reader<'_, '_> {
+impl TextParser<'_, '_> {
     /// Reads the line `at..end`, which starts with `#`.
     pub(super) fn comment(&mut self, at: usize, end: usize) {
         let body = &self.body[..end];

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::conformance::Groups;
 use super::families::Families;
 use super::labels::CachedLabel;
-use super::table::Table;
+use super::table::HashTable;
 
 /// Capacity for runs that is kept from one text to the next; only interleaved texts have more than one run per family.
 const KEPT_RUNS: usize = 16_384;
@@ -16,7 +16,7 @@ const KEPT_RUNS: usize = 16_384;
 pub(super) struct Scratch {
     pub(super) families: Families,
     pub(super) groups: Groups,
-    pub(super) series: Table,
+    pub(super) series: HashTable,
     pub(super) runs: Vec<(usize, Range<usize>)>,
     pub(super) labels: Vec<CachedLabel>,
 }

@@ -415,8 +415,8 @@ fn a_text_of_headers_alone_is_an_update_to_nothing() {
 
 #[test]
 fn comments_that_hide_samples_are_faults_where_there_is_none() {
-    const WORDS: &str = "the text has no sample, and this comment is no HELP, TYPE, UNIT or EOF line";
-    const JOINED: &str = "the text has no sample, and a header inside another line: were its lines joined?";
+    const WORDS: &str = "the text has no samples, and this comment is not a HELP, TYPE, UNIT or EOF line";
+    const JOINED: &str = "the text has no samples, and a header inside another line: were its lines joined?";
     for (odd, fault) in [
         ("# just words", format!("line 1, column 3: {WORDS}")),
         ("#just words\n", format!("line 1, column 2: {WORDS}")),

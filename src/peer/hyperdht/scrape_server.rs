@@ -17,7 +17,7 @@ use super::node::Node;
 use super::registrar::Registrar;
 use super::rpc_server::serve;
 use super::secret_stream::SecretStream;
-use crate::http::Door;
+use crate::http::HttpService;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::hyperdht_api::ScrapeServerSettings;
@@ -44,7 +44,7 @@ pub(crate) struct HyperdhtScrapeServer {
     key: PublicKey,
     listener: KeyListener,
     registrars: Vec<Registrar>,
-    door: Door,
+    service: HttpService,
     events: Arc<LinkEvents>,
     scrape_ids: Arc<ScrapeIds>,
 }
@@ -56,7 +56,7 @@ impl HyperdhtScrapeServer {
             bridges,
             allow,
             registration,
-            door,
+            service,
             events,
         } = settings;
         let dial_identity = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
@@ -76,7 +76,7 @@ impl HyperdhtScrapeServer {
             key: identity.public_key(),
             listener,
             registrars: bridges.into_iter().map(registrar).collect(),
-            door,
+            service,
             events,
             scrape_ids: Arc::default(),
         })
@@ -89,7 +89,7 @@ impl HyperdhtScrapeServer {
             key,
             mut listener,
             registrars,
-            door,
+            service,
             events,
             scrape_ids,
         } = self;
@@ -127,7 +127,7 @@ impl HyperdhtScrapeServer {
                             reachable.notify_one();
                         }
                         let metrics = MetricsMethod {
-                            door: door.clone(),
+                            service: service.clone(),
                             events: events.clone(),
                             scrape_ids: scrape_ids.clone(),
                             peer: stream.peer,

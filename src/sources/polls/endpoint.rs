@@ -127,12 +127,18 @@ impl EndpointTask {
         let transition = self.schedule.polled(Instant::now(), stored.is_ok());
         match (stored, transition) {
             (Err(failure), transition) => {
-                if transition == Some(Transition::Failed) {
-                    tracing::warn!(endpoint = %app, "poll failed: {failure}");
+                if transition == Some(Transition::Failed)
+                    && let Some(suppressed) = telemetry.admit_line(&format!("poll {app}"))
+                {
+                    tracing::warn!(endpoint = %app, suppressed, "poll failed: {failure}");
                 }
                 self.show_failure(&failure);
             }
-            (Ok(()), Some(Transition::Recovered)) => tracing::info!(endpoint = %app, "polling works again"),
+            (Ok(()), Some(Transition::Recovered)) => {
+                if let Some(suppressed) = telemetry.admit_line(&format!("poll {app}")) {
+                    tracing::info!(endpoint = %app, suppressed, "polling works again");
+                }
+            }
             (Ok(()), _) => {}
         }
     }
@@ -196,7 +202,7 @@ impl EndpointTask {
                 .collect(),
             false => Vec::new(),
         };
-        inlet.emit_polled(events, now).await?;
+        inlet.emit_polled(&update.app, events, now).await?;
         self.fetcher.mark_received(had_events);
         self.recorded = stamped;
         changes.iter().for_each(|change| inlet.bus().publish(change));
@@ -282,7 +288,14 @@ fn withdraw(schedule: &mut PollSchedule, target: &Target, context: &PollContext)
     context.inlet.withdraw(&endpoint.name);
     context.peer_samples.put(&endpoint.name, None);
     schedule.withdrawn();
-    tracing::warn!(endpoint = %endpoint.name, "no successful poll for {:?}: its series are dropped from /metrics until it recovers", endpoint.stale_after);
+    if let Some(suppressed) = context.telemetry.admit_line(&format!("stale {}", endpoint.name)) {
+        tracing::warn!(
+            endpoint = %endpoint.name,
+            suppressed,
+            "no successful poll for {:?}: its series are dropped from /metrics until it recovers",
+            endpoint.stale_after
+        );
+    }
 }
 
 /// The error of a poll with an unusable body: names its format if it is recognized, and its encoding if that is unknown.

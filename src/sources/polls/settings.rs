@@ -1,4 +1,4 @@
-//! Settings of polls, as used.
+//! PollSettings of polls, as used.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::store::EventFamilies;
 
 /// `[poll_external]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct PollSettings {
     /// The endpoints, in the order of the configuration, which determines their offsets in the interval.
     /// Names are unique; the configuration refuses duplicates.
     pub endpoints: Vec<Endpoint>,
@@ -107,7 +107,7 @@ pub(super) struct Target {
     pub(super) events: Option<(Arc<str>, EventFamilies)>,
 }
 
-impl Settings {
+impl PollSettings {
     /// The endpoints, each with its offset as a fraction of the interval, from 0 to below 1.
     pub(super) fn targets(&self) -> impl Iterator<Item = (Target, f64)> {
         let count = f64::from(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX));
@@ -141,52 +141,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    fn endpoint(url: &str) -> Endpoint {
-        Endpoint {
-            name: AppName::new("a").unwrap(),
-            url: url.parse().unwrap(),
-            kind: EndpointKind::Metrics,
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(2),
-            stale_after: Duration::from_secs(15),
-            credentials: None,
-            ca_file: None,
-            labels: Arc::new([]),
-            events: None,
-        }
-    }
-
-    #[test]
-    fn endpoints_are_spread_evenly_and_told_by_host_and_port() {
-        let settings = Settings {
-            endpoints: ["http://a", "https://a/x", "http://[::1]:9100/", "http://127.0.0.1:1025/1025.html"]
-                .map(endpoint)
-                .to_vec(),
-            allow_invalid_certs: false,
-            max_body_bytes: 1,
-            event_metric: None,
-        };
-        let (sources, offsets): (Vec<_>, Vec<_>) = settings.targets().map(|(target, offset)| (target.source, offset)).unzip();
-        assert_eq!(offsets, [0.0, 0.25, 0.5, 0.75]);
-        let expected = ["a:80", "a:443", "[::1]:9100", "127.0.0.1:1025"].map(|at| format!("external_poll: {at}"));
-        assert!(
-            sources.iter().map(|source| &**source).eq(expected.iter().map(String::as_str)),
-            "{sources:?}"
-        );
-    }
-
-    #[test]
-    fn a_password_is_never_printed() {
-        let mut endpoint = endpoint("http://a");
-        endpoint.credentials = Some(Credentials::Basic {
-            username: "u".to_owned(),
-            password: Password::Given("hunter2".into()),
-        });
-        let text = format!("{endpoint:?}");
-        assert!(text.contains("MASKED") && !text.contains("hunter2"), "{text}");
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::ListenerShared;
-use super::budget::{FREE_BYTES, Hold};
+use super::budget::{FREE_BYTES, Reservation};
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
@@ -35,7 +35,7 @@ pub(super) struct ReceiverConnection<'a> {
     shared: &'a ListenerShared,
     peer: String,
     decoder: StreamDecoder,
-    hold: Hold,
+    reservation: Reservation,
     clock: MessageDeadline,
     /// True after an error line could not be written: the next one would fail as well.
     reply_failed: bool,
@@ -88,7 +88,7 @@ impl<'a> ReceiverConnection<'a> {
             shared,
             peer,
             decoder,
-            hold: shared.budget.hold(),
+            reservation: shared.budget.reservation(),
             clock,
             reply_failed: false,
             messages: 0,
@@ -174,15 +174,15 @@ impl<'a> ReceiverConnection<'a> {
     async fn reserve_memory(&mut self, mid_message: bool, slot: &Slot) -> usize {
         if !mid_message {
             self.decoder.release();
-            self.hold.keep(0);
+            self.reservation.shrink_to(0);
             slot.idle();
             return READ_BYTES;
         }
         slot.busy();
         let held = self.decoder.memory_used();
-        self.hold.keep(held);
+        self.reservation.shrink_to(held);
         let wanted = self.read_size();
-        if self.hold.try_cover(held + wanted) {
+        if self.reservation.try_reserve(held + wanted) {
             return wanted;
         }
         if held < FREE_BYTES {
@@ -190,7 +190,7 @@ impl<'a> ReceiverConnection<'a> {
             return wanted.min(FREE_BYTES - held);
         }
         let since = Instant::now();
-        self.hold.cover(held + wanted).await;
+        self.reservation.reserve(held + wanted).await;
         // Waiting for memory does not count against the sender.
         self.clock.extend(since.elapsed());
         wanted
@@ -373,23 +373,4 @@ impl MessageDeadline {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const IDLE: Duration = Duration::from_secs(60);
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dribbling_sender_has_five_timeouts_for_a_message() {
-        let start = Instant::now();
-        let mut clock = MessageDeadline::new(IDLE, start);
-        assert_eq!(clock.deadline(), start + IDLE);
-        for n in 1..=20 {
-            clock.bytes_came(start + Duration::from_secs(n * 30));
-        }
-        assert_eq!(clock.deadline(), start + IDLE * 5);
-        clock.message_begins(start + IDLE * 4);
-        assert_eq!(clock.deadline(), start + IDLE * 5);
-        clock.extend(IDLE);
-        assert_eq!(clock.deadline(), start + IDLE * 6);
-    }
-}
+mod tests;

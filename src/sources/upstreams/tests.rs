@@ -77,7 +77,7 @@ impl Relay {
         let (inlet, view) = open(Limits::default(), Mode::Raw);
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
         let feed = view.subscribe([Topic::Bitswap, Topic::Poll].into_iter().collect());
-        let settings = Settings {
+        let settings = UpstreamSettings {
             upstreams: upstreams.to_vec(),
             legacy_addresses: true,
         };

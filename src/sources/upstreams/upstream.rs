@@ -188,19 +188,30 @@ impl Upstream {
         // Storing the counts again removes the fault from `/apps`.
         self.stored = None;
         self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(1);
-        tracing::info!(upstream = &*self.monitor, "connected to upstream {}", self.monitor);
+        if let Some(suppressed) = self.context.telemetry.admit_line(&self.origin.source) {
+            tracing::info!(upstream = &*self.monitor, suppressed, "connected to upstream {}", self.monitor);
+        }
     }
 
     /// Shows the error in `/apps`, and logs it once per loss of the connection.
     fn report_disconnected(&mut self, error: &ConnectionError) {
-        match self.up.replace(false) {
-            Some(true) => tracing::warn!(upstream = &*self.monitor, "lost upstream {}: {error}", self.monitor),
-            None => tracing::warn!(upstream = &*self.monitor, "cannot connect to upstream {}: {error}", self.monitor),
-            Some(false) => tracing::debug!(
+        let was_up = self.up.replace(false);
+        if was_up == Some(false) {
+            tracing::debug!(
                 upstream = &*self.monitor,
                 "still cannot connect to upstream {}: {error}",
                 self.monitor
-            ),
+            );
+        } else if let Some(suppressed) = self.context.telemetry.admit_line(&self.origin.source) {
+            match was_up {
+                None => tracing::warn!(
+                    upstream = &*self.monitor,
+                    suppressed,
+                    "cannot connect to upstream {}: {error}",
+                    self.monitor
+                ),
+                Some(_) => tracing::warn!(upstream = &*self.monitor, suppressed, "lost upstream {}: {error}", self.monitor),
+            }
         }
         self.context.telemetry.stream_upstream_up.with([&*self.monitor]).set(0);
         self.context.inlet.fault(&self.app, &format!("stream failed: {error}"));

@@ -115,7 +115,7 @@ impl Journal {
         let mut accept = |(admission, submission): (Admission, &Submission)| match admission {
             Admission::New { record, oldest } => {
                 let id = record.id;
-                events.accept(record, oldest, submission.key.clone(), submission.poster.clone());
+                events.accept(record, oldest, submission.key.clone(), submission.owner.clone());
                 Ok(events.accepted(id, false))
             }
             Admission::Repeat(id) => Ok(events.accepted(id, true)),

@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Owner;
 use super::monotonic::MonotonicTime;
-use crate::model::{Client, Event, EventId, LabelSet, Timestamp};
+use crate::model::{Event, EventId, LabelSet, Timestamp};
 
 /// An event that was accepted. Immutable, and shared by all who show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +38,7 @@ struct Slot {
     record: Arc<StoredEvent>,
     series: SeriesNumber,
     taken: MonotonicTime,
-    /// The network of the client that posted it; unknown after a restart.
-    poster: Option<Client>,
+    owner: Owner,
 }
 
 /// A run of events with consecutive numbers.
@@ -51,8 +51,8 @@ pub(super) struct Log {
     /// The numbers of each series' events. As many as `slots` in all.
     series: HashMap<LabelSet, Series, foldhash::fast::RandomState>,
     next_series: u64,
-    /// The number of events posted by each network. As many as `slots` in all.
-    held: HashMap<Option<Client>, usize, foldhash::fast::RandomState>,
+    /// The number of events of each owner. As many as `slots` in all.
+    held: HashMap<Owner, usize, foldhash::fast::RandomState>,
     /// No event that was freed has a later stamp.
     pub(super) freed_stamp: Timestamp,
 }
@@ -115,15 +115,15 @@ impl Log {
         self.slots.back().map(|slot| slot.taken)
     }
 
-    /// The poster of an event, and when it was taken in.
-    pub(super) fn posted(&self, id: u64) -> Option<(&Option<Client>, MonotonicTime)> {
+    /// The owner of an event, and when it was taken in.
+    pub(super) fn owned(&self, id: u64) -> Option<(&Owner, MonotonicTime)> {
         let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
-        self.slots.get(at).map(|slot| (&slot.poster, slot.taken))
+        self.slots.get(at).map(|slot| (&slot.owner, slot.taken))
     }
 
-    /// The number of events posted by a network.
-    pub(super) fn held_by(&self, poster: &Option<Client>) -> usize {
-        self.held.get(poster).copied().unwrap_or_default()
+    /// The number of events of an owner.
+    pub(super) fn held_by(&self, owner: &Owner) -> usize {
+        self.held.get(owner).copied().unwrap_or_default()
     }
 
     /// The stamp of the newest event of a series.
@@ -133,7 +133,7 @@ impl Log {
     }
 
     /// Appends an event with the number [`Log::end`].
-    pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, poster: Option<Client>) {
+    pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, owner: Owner) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
         let fresh = || Series {
             number: SeriesNumber(self.next_series),
@@ -143,25 +143,25 @@ impl Log {
         self.next_series += 1;
         series.ids.push_back(record.id.0);
         let series = series.number;
-        *self.held.entry(poster.clone()).or_default() += 1;
+        *self.held.entry(owner.clone()).or_default() += 1;
         self.slots.push_back(Slot {
             record,
             series,
             taken,
-            poster,
+            owner,
         });
     }
 
     /// Forgets the oldest events, up to but without this number.
     pub(super) fn free(&mut self, until: u64) {
         while self.first < until
-            && let Some(Slot { record, poster, .. }) = self.slots.pop_front()
+            && let Some(Slot { record, owner, .. }) = self.slots.pop_front()
         {
             self.first += 1;
-            if let Some(held) = self.held.get_mut(&poster) {
+            if let Some(held) = self.held.get_mut(&owner) {
                 *held -= 1;
                 if *held == 0 {
-                    self.held.remove(&poster);
+                    self.held.remove(&owner);
                 }
             }
             self.freed_stamp = self.freed_stamp.max(record.stamp);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::log::Log;
 use super::state::{Events, Scraper};
-use super::{DropReason, EventOptions, JournalEntry};
+use super::{DropReason, EventOptions, JournalEntry, Owner};
 use crate::model::Timestamp;
 
 impl Events {
@@ -36,7 +36,7 @@ impl Events {
                 }
                 let taken = now.of(record.at);
                 let taken = self.log.newest().map_or(taken, |newest| newest.max(taken));
-                self.remember(record, key, taken, None);
+                self.remember(record, key, taken, Owner::Restored);
             }
             JournalEntry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
             JournalEntry::Cursor { scraper, next, heads } => {

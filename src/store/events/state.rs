@@ -9,7 +9,7 @@ use super::idempotency::{IdempotencyCache, UsedKey, fingerprint};
 use super::log::Log;
 use super::monotonic::{MonotonicClock, MonotonicTime};
 use super::pending_changes::PendingChanges;
-use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, ScraperStatus, StoredEvent};
+use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Owner, ScraperStatus, StoredEvent};
 use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::EmitError;
 
@@ -21,10 +21,10 @@ const STAMP_STEP: Duration = Duration::from_millis(1);
 /// put every later event into the future.
 const MAX_AHEAD: Duration = Duration::from_secs(300);
 
-/// The time for which an event is protected from events of a network that has more of them: some scrapes at the usual intervals.
+/// The time for which an event is protected from events of an owner that has more of them: some scrapes at the usual intervals.
 const PROTECTED: Duration = Duration::from_secs(60);
 
-/// The ratio of the events of one network to the free places of the log while there are events of others: at nine of ten places the network
+/// The ratio of the events of one owner to the free places of the log while there are events of others: at nine of ten places the owner
 /// stops growing, so that a client that has posted little finds a place.
 const SHARE_OF_FREE: usize = 9;
 
@@ -33,8 +33,7 @@ const SHARE_OF_FREE: usize = 9;
 pub(in crate::store) struct Submission {
     pub(in crate::store) event: Event,
     pub(in crate::store) key: Option<IdempotencyKey>,
-    /// The network of the client that posts it; none for an event that was polled.
-    pub(in crate::store) poster: Option<Client>,
+    pub(in crate::store) owner: Owner,
     pub(in crate::store) at: Timestamp,
     /// The time that the event bears at the server it was polled from, if it bears one.
     pub(in crate::store) stamp: Option<Timestamp>,
@@ -162,7 +161,7 @@ impl Events {
         for Submission {
             event,
             key,
-            poster,
+            owner,
             at,
             stamp,
         } in submissions
@@ -173,7 +172,7 @@ impl Events {
                 admissions.push(if same { Admission::Repeat(used.id) } else { Admission::Conflict });
                 continue;
             }
-            let Some(oldest) = share.reserve(poster, self.clock.last()) else {
+            let Some(oldest) = share.reserve(owner, self.clock.last()) else {
                 admissions.push(Admission::Crowded);
                 continue;
             };
@@ -197,7 +196,7 @@ impl Events {
         match self.admit(std::slice::from_ref(&submission)).pop() {
             Some(Admission::New { record, oldest }) => {
                 let id = record.id;
-                self.accept(record, oldest, submission.key, submission.poster);
+                self.accept(record, oldest, submission.key, submission.owner);
                 Ok(self.accepted(id, false))
             }
             Some(Admission::Repeat(id)) => Ok(self.accepted(id, true)),
@@ -207,13 +206,13 @@ impl Events {
     }
 
     /// Takes an event that [`Events::admit`] made, in its order.
-    pub(in crate::store) fn accept(&mut self, record: Arc<StoredEvent>, oldest: u64, key: Option<IdempotencyKey>, poster: Option<Client>) {
+    pub(in crate::store) fn accept(&mut self, record: Arc<StoredEvent>, oldest: u64, key: Option<IdempotencyKey>, owner: Owner) {
         let now = self.clock.at(record.at);
-        self.remember(record, key, now, poster);
+        self.remember(record, key, now, owner);
         self.log.free(oldest);
     }
 
-    pub(super) fn remember(&mut self, record: Arc<StoredEvent>, key: Option<IdempotencyKey>, taken: MonotonicTime, poster: Option<Client>) {
+    pub(super) fn remember(&mut self, record: Arc<StoredEvent>, key: Option<IdempotencyKey>, taken: MonotonicTime, owner: Owner) {
         if let Some(key) = key {
             let used = UsedKey {
                 id: record.id,
@@ -222,7 +221,7 @@ impl Events {
             };
             self.keys.insert(key, used, taken);
         }
-        self.log.push(record, taken, poster);
+        self.log.push(record, taken, owner);
     }
 
     /// The [`Accepted`] result for an event.
@@ -410,8 +409,8 @@ struct FairShare<'a> {
     /// The number of the oldest event, and how many there are.
     first: u64,
     len: usize,
-    /// The change of each network's number of events: those added less those pushed out.
-    added: HashMap<&'a Option<Client>, isize>,
+    /// The change of each owner's count of events: those added less those pushed out.
+    added: HashMap<&'a Owner, isize>,
 }
 
 impl<'a> FairShare<'a> {
@@ -424,37 +423,37 @@ impl<'a> FairShare<'a> {
         }
     }
 
-    /// Takes one more event of this network, if it may, and says which event is the oldest then. A network that has its share of the
-    /// log pushes out the oldest event. It must not if a network has posted that one which has fewer events, and a scraper that comes
+    /// Takes one more event of this owner, if it may, and returns the number of the oldest event then. An owner that has its share of
+    /// the log pushes out the oldest event. A poster must not if that one is of an owner with fewer events, and a scraper that comes
     /// regularly still awaits it. Polled events are always taken, since a poll has all of its events taken or none.
-    fn reserve(&mut self, poster: &'a Option<Client>, now: MonotonicTime) -> Option<u64> {
-        if self.may_grow(self.held_by(poster)) {
+    fn reserve(&mut self, owner: &'a Owner, now: MonotonicTime) -> Option<u64> {
+        if self.may_grow(self.held_by(owner)) {
             self.len += 1;
         } else {
-            // Without an owner there: a submission of this very batch.
-            if let Some((owner, taken)) = self.events.log.posted(self.first) {
-                let is_protected =
-                    owner.is_some() && poster.is_some() && self.held_by(owner) < self.held_by(poster) && now.since(taken) < PROTECTED;
-                if is_protected && self.events.is_awaited(self.first, now) {
+            // Not in the log yet: an submission of this very batch.
+            if let Some((oldest, taken)) = self.events.log.owned(self.first) {
+                let is_refusable = matches!(owner, Owner::Poster(_));
+                let is_protected = self.held_by(oldest) < self.held_by(owner) && now.since(taken) < PROTECTED;
+                if is_refusable && is_protected && self.events.is_awaited(self.first, now) {
                     return None;
                 }
-                *self.added.entry(owner).or_default() -= 1;
+                *self.added.entry(oldest).or_default() -= 1;
             }
             self.first += 1;
         }
-        *self.added.entry(poster).or_default() += 1;
+        *self.added.entry(owner).or_default() += 1;
         Some(self.first)
     }
 
-    /// True if a network with `held` events may have one more without pushing out another.
+    /// True if an owner with `held` events may have one more without pushing out another.
     fn may_grow(&self, held: usize) -> bool {
         let free = self.events.options.max_pending.saturating_sub(self.len);
         free > 0 && (held == self.len || held < SHARE_OF_FREE * free)
     }
 
-    fn held_by(&self, network: &Option<Client>) -> usize {
-        let added = self.added.get(network).copied().unwrap_or_default();
-        self.events.log.held_by(network).saturating_add_signed(added)
+    fn held_by(&self, owner: &Owner) -> usize {
+        let added = self.added.get(owner).copied().unwrap_or_default();
+        self.events.log.held_by(owner).saturating_add_signed(added)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cursor::{MAX_BACKLOGS, MAX_SCRAPE_BYTES};
 use super::state::LeasedEvents;
 use super::*;
-use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::model::{AppName, Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 
 pub(super) fn event(kind: &str) -> Event {
     Event {
@@ -37,7 +37,7 @@ fn submission(kind: &str, at: i64) -> Submission {
     Submission {
         event: event(kind),
         key: None,
-        poster: None,
+        owner: Owner::Restored,
         at: ms(at),
         stamp: None,
     }
@@ -48,7 +48,7 @@ pub(super) fn push(events: &mut Events, kind: &str, at: i64) -> u64 {
     match events.admit(&[submission(kind, at)]).remove(0) {
         Admission::New { record, oldest } => {
             let id = record.id.0;
-            events.accept(record, oldest, None, None);
+            events.accept(record, oldest, None, Owner::Restored);
             id
         }
         other => panic!("{other:?}"),
@@ -231,7 +231,7 @@ fn explicit_timestamps_go_out_together_and_differ_within_a_series() {
     let submissions: Vec<_> = ["x", "x", "y"].into_iter().map(|kind| submission(kind, 5)).collect();
     for admission in events.admit(&submissions) {
         let Admission::New { record, oldest } = admission else { panic!() };
-        events.accept(record, oldest, None, None);
+        events.accept(record, oldest, None, Owner::Restored);
     }
     push(&mut events, "x", 4);
     let leased = events.scrape(&who("a"), &home(), ms(5));
@@ -575,11 +575,20 @@ fn a_backlog_from_before_times_were_explicit_goes_out_in_order_too() {
     assert_eq!(got, [vec![2, 3], vec![5, 6], vec![]]);
 }
 
-/// Judges events of one client and takes those that may be taken; how many were.
+fn endpoint(app: &str) -> Owner {
+    Owner::Endpoint(AppName::new(app).unwrap())
+}
+
+/// Judges events of one client and takes those that may be taken. Returns how many were.
 fn post(events: &mut Events, address: &str, kinds: std::ops::Range<u32>, at: i64) -> usize {
+    submit(events, &Owner::Poster(client(address)), kinds, at)
+}
+
+/// The same for any owner.
+fn submit(events: &mut Events, owner: &Owner, kinds: std::ops::Range<u32>, at: i64) -> usize {
     let submissions: Vec<_> = kinds
         .map(|kind| Submission {
-            poster: Some(client(address)),
+            owner: owner.clone(),
             ..submission(&kind.to_string(), at)
         })
         .collect();
@@ -589,7 +598,7 @@ fn post(events: &mut Events, address: &str, kinds: std::ops::Range<u32>, at: i64
         match admission {
             Admission::New { record, oldest } => {
                 taken += 1;
-                events.accept(record, oldest, None, submission.poster);
+                events.accept(record, oldest, None, submission.owner);
             }
             other => assert_eq!(other, Admission::Crowded),
         }
@@ -695,9 +704,54 @@ fn polled_events_are_taken_whatever_others_have_pending() {
     });
     come(&mut events, "prom");
     assert_eq!(post(&mut events, "10.0.0.1", 0..1, 0), 1);
-    let polled: Vec<_> = (1..20).map(|kind| submission(&kind.to_string(), 0)).collect();
-    let admissions = events.admit(&polled);
-    assert!(admissions.iter().all(|admission| matches!(admission, Admission::New { .. })));
+    assert_eq!(submit(&mut events, &endpoint("polled"), 1..20, 0), 19);
+}
+
+#[test]
+fn a_flood_of_posts_pushes_out_no_polled_or_restored_event_of_an_owner_with_fewer() {
+    for owner in [endpoint("polled"), Owner::Restored] {
+        for batch in [1, 500] {
+            let mut events = Events::new(EventOptions {
+                max_pending: 100,
+                ..EventOptions::default()
+            });
+            come(&mut events, "prom");
+            assert_eq!(submit(&mut events, &owner, 1_000..1_005, 0), 5);
+            let taken: usize = (0..500 / batch)
+                .map(|n| post(&mut events, "10.6.6.6", n * batch..(n + 1) * batch, 1))
+                .sum();
+            assert_eq!((taken, events.log.len()), (86, 91), "{owner:?}");
+            assert_eq!(take(&mut events, "prom", 2), (1..=91).collect::<Vec<_>>(), "{owner:?}");
+        }
+    }
+}
+
+#[test]
+fn a_polled_event_is_pushed_out_once_its_endpoint_has_as_many_as_the_poster() {
+    let mut events = Events::new(EventOptions {
+        max_pending: 5,
+        ..EventOptions::default()
+    });
+    come(&mut events, "prom");
+    assert_eq!(submit(&mut events, &endpoint("a"), 0..2, 0), 2);
+    assert_eq!(post(&mut events, "10.6.6.6", 2..5, 0), 3);
+    assert_eq!(post(&mut events, "10.6.6.6", 5..6, 0), 0, "two are fewer than three");
+    assert_eq!(post(&mut events, "10.0.0.1", 6..7, 0), 1, "it has none yet");
+    assert_eq!(submit(&mut events, &endpoint("a"), 7..8, 0), 1, "its own oldest");
+    assert_eq!(events.log.first(), 3);
+}
+
+#[test]
+fn each_polled_endpoint_has_a_share_of_its_own() {
+    let mut events = Events::new(EventOptions {
+        max_pending: 6,
+        ..EventOptions::default()
+    });
+    come(&mut events, "prom");
+    assert_eq!(submit(&mut events, &endpoint("a"), 0..1, 0), 1);
+    assert_eq!(submit(&mut events, &endpoint("b"), 1..4, 0), 3);
+    assert_eq!(post(&mut events, "10.6.6.6", 4..7, 0), 2, "the event of a is of an owner with one");
+    assert_eq!(take(&mut events, "prom", 0), (1..=6).collect::<Vec<_>>());
 }
 
 #[test]
@@ -727,7 +781,7 @@ fn an_event_that_bears_a_time_keeps_it_unless_that_is_taken_or_far_ahead() {
         let Admission::New { record, oldest } = events.admit(&[submission]).remove(0) else {
             panic!("it is new")
         };
-        events.accept(std::sync::Arc::clone(&record), oldest, None, None);
+        events.accept(std::sync::Arc::clone(&record), oldest, None, Owner::Restored);
         assert_eq!(record.at, ms(at));
         record.stamp.as_millis()
     };
@@ -751,7 +805,7 @@ fn a_key_makes_a_retry_count_once() {
     let submission = |kind: &str, key| Submission {
         event: event(kind),
         key,
-        poster: None,
+        owner: Owner::Restored,
         at: ms(0),
         stamp: None,
     };
@@ -765,7 +819,7 @@ fn a_key_makes_a_retry_count_once() {
     assert_eq!(admissions[1..3], [Admission::Repeat(EventId(1)), Admission::Conflict]);
     for (admission, submission) in admissions.into_iter().zip(submissions) {
         if let Admission::New { record, oldest } = admission {
-            events.accept(record, oldest, submission.key, None);
+            events.accept(record, oldest, submission.key, Owner::Restored);
         }
     }
     assert_eq!(events.accepted_so_far(), 2);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use exporter_proxy::model::{AppName, Timestamp};
 use exporter_proxy::peer_samples::PeerSamples;
-use exporter_proxy::sources::polls::{Endpoint, EndpointKind, Polls, Settings};
+use exporter_proxy::sources::polls::{Endpoint, EndpointKind, PollSettings, Polls};
 use exporter_proxy::store::{self, App, Limits, View};
 use exporter_proxy::supervise::Service;
 use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
@@ -18,7 +18,7 @@ use super::target::eventually;
 pub struct Rig {
     pub view: View,
     telemetry: SharedTelemetry,
-    settings: watch::Sender<Arc<Settings>>,
+    settings: watch::Sender<Arc<PollSettings>>,
     stop: CancellationToken,
     task: AbortOnDropHandle<anyhow::Result<()>>,
 }
@@ -39,9 +39,9 @@ pub fn endpoint(url: &str) -> Endpoint {
     }
 }
 
-/// Settings with limits small enough to be met.
-pub fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> Settings {
-    Settings {
+/// PollSettings with limits small enough to be met.
+pub fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> PollSettings {
+    PollSettings {
         endpoints: endpoints.into_iter().collect(),
         allow_invalid_certs: false,
         max_body_bytes: 1 << 20,
@@ -55,11 +55,11 @@ fn clock() -> Timestamp {
 }
 
 impl Rig {
-    pub fn start(now: Settings) -> Self {
+    pub fn start(now: PollSettings) -> Self {
         Self::with_limits(now, Limits::default())
     }
 
-    pub(crate) fn with_limits(now: Settings, limits: Limits) -> Self {
+    pub(crate) fn with_limits(now: PollSettings, limits: Limits) -> Self {
         let (inlet, view) = store::open(
             limits,
             store::Mode::Merge(exporter_proxy::exposition::catalog::Rules::new(None, Default::default(), &[])),
@@ -79,7 +79,7 @@ impl Rig {
     }
 
     /// Puts other settings in force.
-    pub fn reload(&self, settings: Settings) {
+    pub fn reload(&self, settings: PollSettings) {
         self.settings.send(Arc::new(settings)).unwrap();
     }
 
@@ -130,7 +130,7 @@ pub async fn poll(url: &str) -> Result<String, String> {
 }
 
 /// As [`poll`], with settings of one's own, which have one endpoint.
-pub async fn poll_as(settings: Settings) -> Result<String, String> {
+pub async fn poll_as(settings: PollSettings) -> Result<String, String> {
     let name = settings.endpoints[0].name.to_string();
     let rig = Rig::start(settings);
     let app = rig.app(&name, |app| app.updated.is_some() || app.fault.is_some()).await;

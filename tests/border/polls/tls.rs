@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use exporter_proxy::sources::polls::{Endpoint, Settings};
+use exporter_proxy::sources::polls::{Endpoint, PollSettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ fn secure(target: &Target, ca_file: Option<PathBuf>) -> Endpoint {
     endpoint
 }
 
-async fn refused(settings: Settings, why: &str) {
+async fn refused(settings: PollSettings, why: &str) {
     let fault = poll_as(settings).await.unwrap_err();
     assert!(fault.starts_with("TLS with 127.0.0.1: ") && fault.contains(why), "{fault}");
 }

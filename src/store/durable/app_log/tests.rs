@@ -257,7 +257,7 @@ fn a_log_whose_files_are_foreign_or_missing_is_refused() {
             _ => panic!("taken"),
         }
     };
-    use super::directory::Directory as _;
+    use crate::store::durable::directory::Directory as _;
     let names = disk.names().unwrap();
     assert!(names.len() > 3, "{names:?}");
     let foreign = refusal(&|disk| disk.put(&names[0], b"my diary"));
@@ -278,7 +278,7 @@ fn stopped(count: usize) -> FakeDisk {
 }
 
 fn file(disk: &FakeDisk, name: &str) -> Vec<u8> {
-    use super::directory::Directory as _;
+    use crate::store::durable::directory::Directory as _;
     disk.read(name).unwrap().unwrap()
 }
 
@@ -384,7 +384,7 @@ fn files_before_the_last_one_lose_one_app_too() {
         assert!(kept.len() >= 11, "{change}: {}", kept.len());
         log.write_changes(&apps).unwrap();
         assert_eq!(all(&open(&disk.after_kill()).unwrap().1), kept);
-        use super::directory::Directory as _;
+        use crate::store::durable::directory::Directory as _;
         assert_eq!(disk.read(FIRST).unwrap(), None, "the damaged file is gone");
     }
     // A file that lacks its end, cut at the border of a record.

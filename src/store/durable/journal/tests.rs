@@ -9,7 +9,7 @@ use super::Journal;
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::durable::fake::{FakeDisk, Faults};
 use crate::store::durable::{OpenError, Unreadable, lock};
-use crate::store::events::{EventOptions, Events, Submission};
+use crate::store::events::{EventOptions, Events, Owner, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
 const NAME: &str = "events.log";
@@ -42,7 +42,7 @@ fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
             value: f64::from(value),
         },
         key: key.map(|key| IdempotencyKey::new(key).unwrap()),
-        poster: None,
+        owner: Owner::Restored,
         at: now(),
         stamp: None,
     }
@@ -355,7 +355,7 @@ fn a_journal_of_version_1_goes_on_in_version_2() {
 }
 
 fn read(disk: &FakeDisk) -> Vec<u8> {
-    super::directory::Directory::read(disk, NAME).unwrap().unwrap()
+    crate::store::durable::directory::Directory::read(disk, NAME).unwrap().unwrap()
 }
 
 #[test]

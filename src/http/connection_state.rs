@@ -1,0 +1,560 @@
+//! The state of a conversation on one connection: whose turn it is, and what became of each response. No I/O; time is an argument.
+
+use std::mem;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Timers;
+use super::delivery::{Fate, TrackedResponse};
+
+/// Responses of one connection whose fate may be open at a time: only a client that sends many requests without reading the answers has
+/// more than one, and of that one nothing is believed anyway.
+const MAX_OPEN: usize = 64;
+
+/// A body may take this many times the span in which a byte of it must arrive.
+const BODY_TOTAL: u32 = 5;
+
+/// Which of the client's and our turns it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing of a request has arrived since the last response was written.
+    Idle { since: Instant },
+    /// A part of a request's head has arrived.
+    Head { since: Instant },
+    /// A request is being answered; so many bytes of its body are still to come.
+    Response { body_left: u64 },
+}
+
+/// How far the response in work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ResponseProgress {
+    /// Parts of it are still to come.
+    Sending,
+    /// All of it has been handed down.
+    Complete,
+    /// It ended early.
+    Truncated,
+}
+
+/// A wait for the client that has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For the first byte of a request.
+    Idle,
+    /// For the rest of a request's head.
+    Head,
+    /// For more of a request's body.
+    Body,
+}
+
+/// Somebody who wants to know what became of a response.
+struct OpenResponse {
+    tracked: Arc<TrackedResponse>,
+    /// Whether the transport has taken the last byte of the response.
+    written: bool,
+}
+
+/// Slots and what has become of their responses, to be told once no lock is held.
+pub(super) type Outcomes = Vec<(Arc<TrackedResponse>, Fate)>;
+
+pub(super) struct ConnectionState {
+    phase: Phase,
+    progress: ResponseProgress,
+    scan: HeadScan,
+    /// Bytes that have arrived after the end of the head.
+    beyond_head: u64,
+    /// Since when the reader has been waiting for a piece of the body, and since when for any of it.
+    body_wait: Option<Instant>,
+    body_since: Option<Instant>,
+    /// Bytes of a request came before the response to the one before it had been written, so a new request proves nothing here.
+    pipelines: bool,
+    eof: bool,
+    failed: bool,
+    over: bool,
+    open: Vec<OpenResponse>,
+}
+
+impl ConnectionState {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Idle { since: now },
+            progress: ResponseProgress::Sending,
+            scan: HeadScan::default(),
+            beyond_head: 0,
+            body_wait: None,
+            body_since: None,
+            pipelines: false,
+            eof: false,
+            failed: false,
+            over: false,
+            open: Vec::new(),
+        }
+    }
+
+    /// Whether nothing is in work: the connection could be closed without loss.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle { .. })
+    }
+
+    /// Since when nothing has been in work, if nothing is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle { since } => Some(since),
+            Phase::Head { .. } | Phase::Response { .. } => None,
+        }
+    }
+
+    /// Whether a part of a request's head is there and no more.
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.phase, Phase::Head { .. })
+    }
+
+    /// Whether a request is being answered.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.phase, Phase::Response { .. })
+    }
+
+    /// Whether somebody waits for the fate of a response.
+    pub(super) fn has_open_responses(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.eof
+    }
+
+    /// Bytes from the client have been read.
+    pub(super) fn read(&mut self, bytes: &[u8], now: Instant) -> Outcomes {
+        self.body_wait = None;
+        let mut outcomes = Vec::new();
+        match &mut self.phase {
+            Phase::Response { body_left } => {
+                let count = bytes.len() as u64;
+                self.pipelines |= count > *body_left;
+                *body_left = body_left.saturating_sub(count);
+                return outcomes;
+            }
+            Phase::Idle { .. } => {
+                self.phase = Phase::Head { since: now };
+                if !self.pipelines {
+                    outcomes = self.take_written(Fate::Confirmed);
+                }
+            }
+            Phase::Head { .. } => {}
+        }
+        self.beyond_head += self.scan.feed(bytes) as u64;
+        outcomes
+    }
+
+    /// A byte has been read while a response is being written: unless it belongs to the request's body, the client pipelines.
+    pub(super) fn read_ahead(&mut self) {
+        self.pipelines |= !matches!(self.phase, Phase::Response { body_left: 1.. });
+    }
+
+    /// The head of a request is complete; its body has so many bytes, or nobody knows how many.
+    pub(super) fn begin(&mut self, body: Option<u64>) {
+        self.pipelines |= !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
+        let body_left = body.map_or(u64::MAX, |body| body.saturating_sub(self.beyond_head));
+        self.phase = Phase::Response { body_left };
+        self.progress = ResponseProgress::Sending;
+        self.scan = HeadScan::default();
+        self.beyond_head = 0;
+        self.body_wait = None;
+        self.body_since = None;
+    }
+
+    /// The body of the response in work has been handed down to its end, or was dropped before that.
+    pub(super) fn answered(&mut self, whole: bool) {
+        self.progress = if whole {
+            ResponseProgress::Complete
+        } else {
+            ResponseProgress::Truncated
+        };
+    }
+
+    /// Whether a flush would end the response in work, and whether somebody waits for its fate.
+    pub(super) fn may_end(&self) -> Option<bool> {
+        let ends = self.is_answering() && self.progress != ResponseProgress::Sending;
+        ends.then(|| self.open.iter().any(|open| !open.written))
+    }
+
+    /// The transport has taken all that was handed down; `quiet` says that nothing of the client waits unread in it.
+    pub(super) fn flushed(&mut self, quiet: bool, now: Instant) -> Outcomes {
+        let Phase::Response { body_left } = self.phase else {
+            return Vec::new();
+        };
+        let outcomes = match self.progress {
+            ResponseProgress::Sending => return Vec::new(),
+            ResponseProgress::Complete => {
+                let mut open = self.open.iter_mut().filter(|open| !open.written).peekable();
+                self.pipelines |= open.peek().is_some() && !quiet;
+                open.for_each(|open| open.written = true);
+                Vec::new()
+            }
+            ResponseProgress::Truncated => self.take_unwritten(),
+        };
+        self.pipelines |= body_left > 0;
+        self.phase = Phase::Idle { since: now };
+        outcomes
+    }
+
+    /// Returns what was leased to the response in work, because another response is sent in its place.
+    pub(super) fn unack_unwritten(&mut self) -> Outcomes {
+        self.take_unwritten()
+    }
+
+    /// The client has sent its end of file.
+    pub(super) fn ended(&mut self) {
+        self.eof = true;
+    }
+
+    /// The transport has failed, or a limit was broken: nothing that is open was received for certain.
+    pub(super) fn fail(&mut self) -> Outcomes {
+        self.failed = true;
+        self.take_all(Fate::Returned)
+    }
+
+    /// The conversation is over; responses that were not written whole are lost.
+    pub(super) fn close(&mut self) -> Outcomes {
+        self.over = true;
+        self.take_unwritten()
+    }
+
+    /// All that was written whole has been received: its end of file came after it was acknowledged.
+    pub(super) fn confirm_written(&mut self) -> Outcomes {
+        self.take_written(Fate::Confirmed)
+    }
+
+    /// The last word on all that is still open.
+    pub(super) fn settle_all(&mut self, fate: Fate) -> Outcomes {
+        self.take_all(fate)
+    }
+
+    /// Follows the response in work; returns a verdict at once where there is none.
+    pub(super) fn track(&mut self, tracked: Arc<TrackedResponse>) -> Outcomes {
+        if self.over || self.failed || self.progress != ResponseProgress::Sending || !matches!(self.phase, Phase::Response { .. }) {
+            return vec![(tracked, Fate::Returned)];
+        }
+        self.open.push(OpenResponse { tracked, written: false });
+        if self.open.len() > MAX_OPEN {
+            return outcomes(vec![self.open.remove(0)], Fate::Returned);
+        }
+        Vec::new()
+    }
+
+    /// Whether a response is under way (`None`), or written whole. One that is not whole when the client has ended its side counts as
+    /// lost: it may be read to its end yet, but in doubt what it held comes again.
+    pub(super) fn is_written(&self, tracked: &Arc<TrackedResponse>) -> Option<bool> {
+        match self.open.iter().find(|open| Arc::ptr_eq(&open.tracked, tracked)) {
+            Some(open) if !open.written && !self.over && !self.failed && !self.eof => None,
+            Some(open) => Some(open.written),
+            None => Some(false),
+        }
+    }
+
+    /// Forgets a tracked response that was settled by other means.
+    pub(super) fn forget(&mut self, tracked: &Arc<TrackedResponse>) {
+        self.open.retain(|open| !Arc::ptr_eq(&open.tracked, tracked));
+    }
+
+    /// Until when the client may keep us waiting, and for what; none while it is our turn.
+    pub(super) fn deadline(&mut self, timers: &Timers, now: Instant) -> Option<(Instant, Wait)> {
+        match self.phase {
+            Phase::Idle { since } => Some((since + timers.idle, Wait::Idle)),
+            Phase::Head { since } => Some((since + timers.head, Wait::Head)),
+            Phase::Response { body_left: 0 } => None,
+            Phase::Response { .. } => {
+                let whole = *self.body_since.get_or_insert(now) + timers.body_stall * BODY_TOTAL;
+                let piece = *self.body_wait.get_or_insert(now) + timers.body_stall;
+                Some((whole.min(piece), Wait::Body))
+            }
+        }
+    }
+
+    fn take_written(&mut self, fate: Fate) -> Outcomes {
+        let (written, open) = mem::take(&mut self.open).into_iter().partition(|open: &OpenResponse| open.written);
+        self.open = open;
+        outcomes(written, fate)
+    }
+
+    fn take_unwritten(&mut self) -> Outcomes {
+        let (written, open) = mem::take(&mut self.open).into_iter().partition(|open: &OpenResponse| open.written);
+        self.open = written;
+        outcomes(open, Fate::Returned)
+    }
+
+    fn take_all(&mut self, fate: Fate) -> Outcomes {
+        outcomes(mem::take(&mut self.open), fate)
+    }
+}
+
+/// Decides the outcome of responses that the connection no longer follows. The callers hold its lock, so that from now on a thread that
+/// does not find a response here finds its outcome in the tracked response.
+fn outcomes(open: Vec<OpenResponse>, fate: Fate) -> Outcomes {
+    open.into_iter()
+        .map(|OpenResponse { tracked, .. }| {
+            let fate = tracked.decide(fate);
+            (tracked, fate)
+        })
+        .collect()
+}
+
+/// Finds the end of a request's head, the first empty line after one that is not, however the bytes are split.
+#[derive(Debug, Default)]
+struct HeadScan {
+    complete: bool,
+    /// Whether a line has begun: blank lines before the request line are no head (RFC 9112, 2.2).
+    begun: bool,
+    /// Whether the current line has a byte other than a carriage return.
+    line: bool,
+}
+
+impl HeadScan {
+    /// Takes the next bytes and returns how many of them lie beyond the head.
+    fn feed(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while !self.complete {
+            let Some(end) = memchr::memchr(b'\n', &bytes[at..]) else {
+                self.line |= bytes[at..].iter().any(|byte| *byte != b'\r');
+                return 0;
+            };
+            self.line |= bytes[at..at + end].iter().any(|byte| *byte != b'\r');
+            self.begun |= self.line;
+            self.complete = self.begun && !self.line;
+            self.line = false;
+            at += end + 1;
+        }
+        bytes.len() - at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Mutex;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A conversation that tells its outcomes at once, each under the number of its response.
+    struct Told {
+        state: ConnectionState,
+        told: Arc<Mutex<Vec<(usize, Fate)>>>,
+        tracked: usize,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            Self {
+                state: ConnectionState::new(Instant::now()),
+                told: Arc::default(),
+                tracked: 0,
+            }
+        }
+
+        fn tell(&mut self, act: impl FnOnce(&mut ConnectionState) -> Outcomes) {
+            for (tracked, fate) in act(&mut self.state) {
+                tracked.settle(fate);
+            }
+        }
+
+        fn read(&mut self, text: &str) {
+            self.tell(|state| state.read(text.as_bytes(), Instant::now()));
+        }
+
+        fn track(&mut self) -> Arc<TrackedResponse> {
+            let (number, told) = (self.tracked, self.told.clone());
+            self.tracked += 1;
+            let tracked = TrackedResponse::new(move |fate| told.lock().unwrap().push((number, fate)));
+            self.tell(|state| state.track(tracked.clone()));
+            tracked
+        }
+
+        /// Answers the request that was read, following its response.
+        fn answer(&mut self, body: Option<u64>, quiet: bool) -> Arc<TrackedResponse> {
+            self.state.begin(body);
+            let tracked = self.track();
+            self.state.answered(true);
+            assert_eq!(self.state.may_end(), Some(true));
+            self.tell(|state| state.flushed(quiet, Instant::now()));
+            tracked
+        }
+
+        fn told(&self) -> Vec<(usize, Fate)> {
+            self.told.lock().unwrap().clone()
+        }
+    }
+
+    const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    #[test]
+    fn a_new_request_confirms_all_that_was_written() {
+        let mut told = Told::new();
+        told.read(GET);
+        told.answer(Some(0), true);
+        assert_eq!(told.told(), []);
+        told.read("G");
+        assert_eq!(told.told(), [(0, Fate::Confirmed)]);
+    }
+
+    #[test]
+    fn what_waits_unread_when_the_response_is_written_confirms_nothing() {
+        let mut told = Told::new();
+        told.read(GET);
+        told.answer(Some(0), false);
+        told.read(GET);
+        told.answer(Some(0), true);
+        told.read(GET);
+        assert_eq!(told.told(), []);
+        told.tell(|state| state.settle_all(Fate::Returned));
+        assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned)]);
+    }
+
+    #[test]
+    fn two_requests_read_at_once_are_pipelined_however_the_first_ends() {
+        for (first, body) in [(GET.to_owned(), Some(0)), ("PUT / HTTP/1.1\r\n\r\nabc".to_owned(), Some(3))] {
+            for more in ["G", GET] {
+                let mut told = Told::new();
+                told.read(&format!("{first}{more}"));
+                told.answer(body, true);
+                told.read("x");
+                assert_eq!(told.told(), [], "{first}{more}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_request_is_no_pipelining() {
+        for pieces in [&["PUT / HTTP/1.1\r\n\r\nabc"][..], &["PUT / HTTP/1.1\r\n\r\n", "a", "bc"]] {
+            let mut told = Told::new();
+            told.read(pieces[0]);
+            told.state.begin(Some(3));
+            pieces[1..].iter().for_each(|piece| told.read(piece));
+            told.track();
+            told.state.answered(true);
+            told.tell(|state| state.flushed(true, Instant::now()));
+            told.read(GET);
+            assert_eq!(told.told(), [(0, Fate::Confirmed)]);
+        }
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_could_hide_a_request() {
+        let mut told = Told::new();
+        told.read("PUT / HTTP/1.1\r\n\r\n");
+        told.answer(None, true);
+        told.read(GET);
+        assert_eq!(told.told(), []);
+    }
+
+    #[test]
+    fn a_body_that_was_not_read_to_its_end_could_be_taken_for_a_request() {
+        let mut told = Told::new();
+        told.read("PUT / HTTP/1.1\r\n\r\nab");
+        told.answer(Some(3), true);
+        told.read("c");
+        assert_eq!(told.told(), []);
+    }
+
+    #[test]
+    fn a_response_that_broke_off_is_given_back_and_one_before_it_is_not() {
+        let mut told = Told::new();
+        told.read(GET);
+        told.answer(Some(0), false);
+        told.read(GET);
+        told.state.begin(Some(0));
+        told.track();
+        told.state.answered(false);
+        told.tell(|state| state.flushed(true, Instant::now()));
+        assert_eq!(told.told(), [(1, Fate::Returned)]);
+        told.tell(ConnectionState::confirm_written);
+        assert_eq!(told.told(), [(1, Fate::Returned), (0, Fate::Confirmed)]);
+    }
+
+    #[test]
+    fn a_flush_in_the_middle_of_a_response_ends_nothing() {
+        let mut told = Told::new();
+        told.read(GET);
+        told.state.begin(Some(0));
+        let tracked = told.track();
+        assert_eq!(told.state.may_end(), None);
+        told.tell(|state| state.flushed(true, Instant::now()));
+        assert_eq!(told.state.is_written(&tracked), None);
+        told.state.answered(true);
+        told.tell(|state| state.flushed(true, Instant::now()));
+        assert_eq!(told.state.is_written(&tracked), Some(true));
+    }
+
+    #[test]
+    fn an_error_gives_everything_back_and_nothing_is_lent_after_it() {
+        let mut told = Told::new();
+        told.read(GET);
+        told.answer(Some(0), false);
+        told.read(GET);
+        told.state.begin(Some(0));
+        told.track();
+        told.tell(ConnectionState::fail);
+        told.track();
+        assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
+    }
+
+    #[test]
+    fn nothing_can_be_lent_while_no_request_is_answered() {
+        let mut told = Told::new();
+        told.track();
+        told.read(GET);
+        told.answer(Some(0), true);
+        told.track();
+        assert_eq!(told.told(), [(0, Fate::Returned), (2, Fate::Returned)]);
+    }
+
+    #[test]
+    fn a_client_that_never_stops_pipelining_costs_a_bounded_list() {
+        let mut told = Told::new();
+        for _ in 0..MAX_OPEN + 3 {
+            told.read(GET);
+            told.answer(Some(0), false);
+        }
+        assert_eq!(told.state.open.len(), MAX_OPEN);
+        assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
+    }
+
+    #[test]
+    fn blank_lines_before_a_request_are_not_its_head() {
+        let mut scan = HeadScan::default();
+        assert_eq!(scan.feed(b"\r\n\n"), 0);
+        assert!(!scan.complete);
+        assert_eq!(scan.feed(b"GET / HTTP/1.1\n\nxy"), 2);
+        assert!(scan.complete);
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_ends_at_the_same_byte_however_it_is_split(
+            lines in prop::collection::vec("[a-z: ]{1,9}", 1..6),
+            ends in prop::collection::vec(prop::bool::ANY, 7),
+            beyond in "[a-z\r\n]{0,20}",
+            cuts in prop::collection::vec(0usize..200, 0..6),
+        ) {
+            let mut text = String::new();
+            for (line, crlf) in lines.iter().map(String::as_str).chain([""]).zip(&ends) {
+                text.push_str(line);
+                text.push_str(if *crlf { "\r\n" } else { "\n" });
+            }
+            text.push_str(&beyond);
+            let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut < text.len()).chain([0, text.len()]).collect();
+            cuts.sort_unstable();
+            let mut scan = HeadScan::default();
+            let found: usize = cuts.windows(2).map(|cut| scan.feed(&text.as_bytes()[cut[0]..cut[1]])).sum();
+            prop_assert!(scan.complete);
+            prop_assert_eq!(found, beyond.len());
+        }
+    }
+}

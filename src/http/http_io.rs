@@ -1,0 +1,115 @@
+//! The wrapper directly below HTTP: sees plain bytes, knows whose turn it is, and limits how long the client may take for its own.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::Timers;
+use super::connection::SharedConnection;
+use super::connection_state::Wait;
+use super::stats::{HttpStats, count};
+use super::timer::Timer;
+use crate::supervise::Slot;
+
+/// A stream of plain HTTP bytes that reports the turns of the conversation.
+pub(super) struct HttpIo<S> {
+    io: S,
+    shared: Arc<SharedConnection>,
+    stats: Arc<HttpStats>,
+    slot: Option<Arc<Slot>>,
+    timers: Timers,
+    timer: Timer,
+}
+
+impl<S> HttpIo<S> {
+    pub(super) fn new(io: S, shared: Arc<SharedConnection>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
+        Self {
+            io,
+            shared,
+            stats,
+            slot,
+            timers,
+            timer: Timer::default(),
+        }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.io
+    }
+
+    /// Nothing to read: ready once the client has taken too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some((deadline, wait)) = self.shared.state().deadline(&self.timers, Instant::now()) else {
+            return Poll::Pending;
+        };
+        ready!(self.timer.poll_until(cx, deadline));
+        let what = match wait {
+            // For HTTP this is an end of file, as if the client had hung up.
+            Wait::Idle => return Poll::Ready(Ok(())),
+            Wait::Head => {
+                count(&self.stats.slow_heads);
+                "the head of the request took too long"
+            }
+            Wait::Body => {
+                count(&self.stats.stalled_bodies);
+                "the body of the request took too long"
+            }
+        };
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HttpIo<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+            Poll::Pending => return self.wait(cx),
+        }
+        let bytes = &buf.filled()[before..];
+        if !bytes.is_empty() {
+            if let Some(slot) = &self.slot {
+                slot.busy();
+            }
+            self.shared.change(|state| state.read(bytes, Instant::now()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // HTTP flushes once it holds nothing back, so after a body's end the transport has all of the response.
+        let ends = self.shared.state().may_end();
+        if let Some(is_followed) = ends {
+            let quiet = is_followed && self.shared.is_quiet();
+            self.shared.change(|state| state.flushed(quiet, Instant::now()));
+            if let Some(slot) = &self.slot {
+                slot.idle();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

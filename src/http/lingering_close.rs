@@ -1,0 +1,60 @@
+//! The end of a connection that we close: the client gets time to take everything, and shows whether it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::SharedConnection;
+use super::delivery::Fate;
+use super::transport_io::TransportIo;
+
+/// Read and thrown away at once while waiting for an end of file.
+const SINK: usize = 8 * 1024;
+
+/// How often to ask the kernel whether everything was acknowledged: it has no event for that.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Shuts our side down, reads to the client's end of file and waits for its acknowledgements, each for at most `limit`, and judges.
+///
+/// Closing at once instead would make the kernel answer whatever the client is still sending with a reset, which can destroy a response
+/// that the client has not read yet.
+pub(super) async fn lingering_close<S>(mut socket: TransportIo<S>, shared: &Arc<SharedConnection>, limit: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if !shared.state().has_ended() {
+        // When time is up the client has shown nothing, and that is what is judged below.
+        let _ = timeout(limit, drain_input(&mut socket)).await;
+    }
+    if shared.state().has_open_responses() {
+        let fate = if shared.state().has_ended() && all_acked(shared, limit).await {
+            Fate::Confirmed
+        } else {
+            Fate::Returned
+        };
+        shared.change(|state| state.settle_all(fate));
+    }
+}
+
+async fn drain_input<S>(socket: &mut TransportIo<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // A shutdown fails where the client is gone, and then so does the first read.
+    let _ = socket.shutdown().await;
+    let mut sink = vec![0; SINK];
+    while socket.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+}
+
+async fn all_acked(shared: &Arc<SharedConnection>, limit: Duration) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        match shared.unacked() {
+            Some(Ok(0)) => return !shared.state().has_failed(),
+            Some(Ok(_)) if Instant::now() < until => sleep(LOOK).await,
+            _ => return false,
+        }
+    }
+}

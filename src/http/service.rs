@@ -1,0 +1,435 @@
+//! The service: one connection in, requests to the router, responses out, and a clean end.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{CONNECTION, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
+use super::connection_state::ConnectionState;
+use super::http_io::HttpIo;
+use super::lingering_close::lingering_close;
+use super::response_ack::ResponseAck;
+use super::shared_body::ResponseMemory;
+use super::stats::{HttpStats, count};
+use super::tracked_body::TrackedBody;
+use super::transport_io::TransportIo;
+use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
+use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
+use crate::supervise::{Accepted, Slot, Stream, panic_message};
+
+/// What an HTTP/2 client says first (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// Serves routes over any byte stream. Cloning clones a handle.
+#[derive(Clone)]
+pub struct HttpService(Arc<ServiceInner>);
+
+struct ServiceInner {
+    routes: TowerToHyperService<Router>,
+    access: Arc<ArcSwap<Access>>,
+    stats: Arc<HttpStats>,
+    timers: Timers,
+    http: http1::Builder,
+}
+
+/// All that is to be known about the other end of a stream besides its bytes.
+pub struct ConnectionInfo {
+    /// Who is there.
+    pub peer: PeerAddr,
+    /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
+    pub queue: Option<Arc<dyn SendQueue>>,
+    /// The observer of its requests, if the transport has one.
+    pub observer: Option<Arc<dyn RequestObserver>>,
+    /// The slot, free again when the connection has ended.
+    pub slot: Option<Slot>,
+}
+
+impl ConnectionInfo {
+    /// Who has come in through a listener, and the stream.
+    #[must_use]
+    pub fn from_accepted(accepted: Accepted) -> (Stream, Self) {
+        let Accepted { mut stream, slot } = accepted;
+        let peer = stream.peer().map_or(PeerAddr::Unix, PeerAddr::Tcp);
+        let queue: Arc<dyn SendQueue> = Arc::new(stream.probe());
+        (
+            stream,
+            Self {
+                peer,
+                queue: Some(queue),
+                observer: None,
+                slot: Some(slot),
+            },
+        )
+    }
+}
+
+/// Why HTTP was left.
+enum End {
+    /// HTTP itself came to an end.
+    Http(hyper::Result<()>),
+    /// Nothing was in work and the connection was no longer wanted.
+    Unwanted,
+    /// It was one of too many of its address without a complete request.
+    TooManyIncomplete,
+}
+
+impl HttpService {
+    /// A service to these routes. Unknown paths are answered with 404 and the list of `endpoints`, such as `GET /metrics`; a known path
+    /// with another method with 405.
+    #[must_use]
+    pub fn new(routes: Router, endpoints: &[&str], access: Arc<ArcSwap<Access>>, stats: Arc<HttpStats>) -> Self {
+        let routes = TowerToHyperService::new(with_fallbacks(routes, endpoints));
+        let mut http = http1::Builder::new();
+        // Clients may send their end of file before they have read the answer, as `nc -N` does.
+        http.half_close(true);
+        // The timers below know when a request has begun, which HTTP's own does not: it would end idle connections.
+        http.header_read_timeout(None);
+        http.max_header_size(MAX_HEAD);
+        http.max_buf_size(MAX_HEAD);
+        // Bodies are shared slices: queue them, never copy them into one buffer.
+        http.writev(true);
+        Self(Arc::new(ServiceInner {
+            routes,
+            access,
+            stats,
+            timers: Timers::default(),
+            http,
+        }))
+    }
+
+    /// The same service with other limits on how long a client may take.
+    #[must_use]
+    pub fn with_timers(self, timers: Timers) -> Self {
+        let ServiceInner {
+            routes,
+            access,
+            stats,
+            http,
+            ..
+        } = &*self.0;
+        let (routes, access, stats, http) = (routes.clone(), access.clone(), stats.clone(), http.clone());
+        Self(Arc::new(ServiceInner {
+            routes,
+            access,
+            stats,
+            timers,
+            http,
+        }))
+    }
+
+    /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
+    ///
+    /// Dropping the future closes the connection at once; what it had lent is given back.
+    pub async fn serve<S>(&self, io: S, info: ConnectionInfo, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let ConnectionInfo {
+            peer,
+            queue,
+            observer,
+            slot,
+        } = info;
+        let slot = slot.map(Arc::new);
+        let connection = Connection::with_queue(peer, queue, observer, self.0.access.clone());
+        let shared = connection.shared().clone();
+        let _last_word = SettleOnDrop(Arc::downgrade(&shared));
+        if let Some(slot) = &slot {
+            slot.idle();
+        }
+        let ServiceInner { stats, timers, http, .. } = &*self.0;
+        let socket = TransportIo::new(io, shared.clone(), stats.clone(), timers.into());
+        let http_io = HttpIo::new(socket, shared.clone(), stats.clone(), slot.clone(), *timers);
+        let serving = ConnectionService {
+            service: self.0.clone(),
+            connection,
+            slot: slot.clone(),
+            stop: stop.clone(),
+        };
+        let mut http = http.serve_connection(TokioIo::new(http_io), serving);
+        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, Instant::now()).await;
+        let parts = http.into_parts();
+        let mut socket = parts.io.into_inner().into_inner();
+        if let End::Http(Err(e)) = &end {
+            tracing::debug!("{}: {e}", shared.peer());
+            if let Some(refusal) = refusal(&shared, &parts.read_buf) {
+                // Whether the client takes it is its own affair.
+                let _ = timeout(timers.lingering_close, socket.write_all(refusal.as_bytes())).await;
+            }
+        }
+        if matches!(end, End::TooManyIncomplete) {
+            tracing::debug!("{}: {}", shared.peer(), TOO_MANY_INCOMPLETE.trim_end());
+            // Its socket has room for so little, or it does not matter.
+            let _ = timeout(
+                timers.lingering_close,
+                socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE).as_bytes()),
+            )
+            .await;
+        }
+        shared.change(ConnectionState::close);
+        if needs_lingering_close(&end, &shared.state()) {
+            lingering_close(socket, &shared, timers.lingering_close).await;
+        }
+    }
+
+    /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the response_ack whether the
+    /// answer was received.
+    pub async fn call(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, ResponseAck) {
+        let connection = Connection::new(peer, self.0.access.clone());
+        let shared = connection.shared().clone();
+        shared.state().begin(request.body().size_hint().exact());
+        let response_ack = ResponseAck::new(shared);
+        count(&self.0.stats.requests);
+        request.extensions_mut().insert(connection.clone());
+        (self.0.answer(request, connection.shared()).await, response_ack)
+    }
+
+    /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
+    async fn drive<S>(
+        &self,
+        http: &mut Http<S>,
+        shared: &SharedConnection,
+        slot: Option<&Slot>,
+        stop: &CancellationToken,
+        began: Instant,
+    ) -> End
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let (mut stopping, mut looked_again) = (false, false);
+        loop {
+            let evicted = async {
+                match slot {
+                    Some(slot) => evictable(slot, shared, began).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let evicted_now = tokio::select! {
+                biased;
+                end = &mut *http => return End::Http(end),
+                () = stop.cancelled(), if !stopping => false,
+                () = evicted => true,
+            };
+            stopping |= !evicted_now;
+            if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.state().is_in_head() {
+                if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
+                    // The runtime may not have noticed it yet.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                count(&self.0.stats.evicted);
+                return End::TooManyIncomplete;
+            }
+            let spare = shared.state().is_idle() && !shared.has_unread();
+            if spare {
+                if evicted_now {
+                    count(&self.0.stats.evicted);
+                }
+                return End::Unwanted;
+            }
+            if let Some(slot) = slot {
+                // Work has come at the last moment, so somebody else is to go.
+                slot.busy();
+            }
+            if stopping && shared.state().is_answering() {
+                std::pin::Pin::new(&mut *http).graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
+/// it came.
+async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
+    loop {
+        slot.evicted().await;
+        let idle_since = shared.state().idle_since();
+        let until = match slot.is_evicted_as_incomplete() {
+            true => Some(idle_since.unwrap_or(began) + INCOMPLETE_GRACE),
+            false => idle_since.map(|since| since + GRACE),
+        };
+        match until {
+            Some(until) if Instant::now() < until => sleep_until(until).await,
+            _ => return,
+        }
+    }
+}
+
+type Http<S> = http1::Connection<TokioIo<HttpIo<TransportIo<S>>>, ConnectionService>;
+
+/// What is written by hand where HTTP has given up without an answer.
+fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
+    let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
+        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is what is spoken here\n")
+    } else {
+        let state = shared.state();
+        if !state.is_in_head() || state.has_failed() || state.has_ended() {
+            return None;
+        }
+        (StatusCode::REQUEST_TIMEOUT, "the head of the request took too long\n")
+    };
+    Some(by_hand(status, text))
+}
+
+/// The response to a connection that is closed before its request was complete.
+const TOO_MANY_INCOMPLETE: &str = "connections are short, and this address has too many whose request is not complete\n";
+
+/// A whole response, written without HTTP's help.
+fn by_hand(status: StatusCode, text: &str) -> String {
+    let length = text.len();
+    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}")
+}
+
+/// Whether the client could still be hurt or learned from by an orderly end.
+fn needs_lingering_close(end: &End, state: &ConnectionState) -> bool {
+    if state.has_failed() {
+        return false;
+    }
+    state.has_open_responses() || (matches!(end, End::Http(_)) && !state.has_ended())
+}
+
+/// One connection's requests on their way to the routes.
+struct ConnectionService {
+    service: Arc<ServiceInner>,
+    connection: Connection,
+    slot: Option<Arc<Slot>>,
+    stop: CancellationToken,
+}
+
+impl Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<TrackedBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<TrackedBody>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let shared = self.connection.shared().clone();
+        shared.state().begin(request.body().size_hint().exact());
+        if let Some(slot) = &self.slot {
+            slot.requested();
+        }
+        count(&self.service.stats.requests);
+        if let Some(observer) = shared.observer() {
+            observer.on_request(request.uri(), request.headers());
+        }
+        let to_head = request.method() == Method::HEAD;
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.connection.clone());
+        let (service, stop) = (self.service.clone(), self.stop.clone());
+        Box::pin(async move {
+            let mut response = service.answer(request, &shared).await;
+            if let Some(observer) = shared.observer() {
+                observer.on_response(response.status(), response.extensions());
+            }
+            if stop.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            let memory = response.extensions_mut().remove::<ResponseMemory>();
+            let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
+            shared.set_response_memory(memory.unwrap_or_else(opaque));
+            Ok(response.map(|body| TrackedBody::new(body, shared, to_head)))
+        })
+    }
+}
+
+impl ServiceInner {
+    async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
+        if same_site::is_cross_site(&request) {
+            count(&self.stats.cross_site);
+            return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
+        }
+        match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => {
+                count(&self.stats.panics);
+                // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
+                shared.change(ConnectionState::unack_unwritten);
+                tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
+                let mut response = reply::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the proxy has failed to answer; its log says why",
+                );
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
+        }
+    }
+}
+
+/// Adds the answers for paths and methods that are not there.
+fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
+    let list: Arc<str> = endpoints
+        .iter()
+        .map(|endpoint| format!("  {endpoint}\n"))
+        .collect::<String>()
+        .into();
+    let paths: Arc<[String]> = endpoints
+        .iter()
+        .filter_map(|endpoint| Some(endpoint.split_once(' ')?.1.to_owned()))
+        .collect();
+    let not_found = move |request: Request<Body>| {
+        let (list, paths) = (list.clone(), paths.clone());
+        async move {
+            if let Some(redirect) = without_slash(request.uri(), &paths) {
+                return redirect;
+            }
+            reply::text(
+                StatusCode::NOT_FOUND,
+                format_args!("there is no {} here; the endpoints are:\n{list}", request.uri().path()),
+            )
+        }
+    };
+    let not_allowed = |request: Request<Body>| async move {
+        let (method, path) = (request.method(), request.uri().path());
+        reply::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format_args!("{path} does not take {method}; the header Allow says what it takes"),
+        )
+    };
+    routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
+}
+
+/// The redirect from a path with a slash at its end to the same without, where that is one of the endpoints.
+fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
+    let path = uri.path().strip_suffix('/')?;
+    let is_it = |endpoint: &String| {
+        let (mut wanted, mut found) = (endpoint.split('/'), path.split('/'));
+        loop {
+            match (wanted.next(), found.next()) {
+                (None, None) => return true,
+                // A word in capitals stands for any segment.
+                (Some(wanted), Some(found)) if wanted == found || (is_placeholder(wanted) && !found.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    };
+    endpoints.iter().any(is_it).then_some(())?;
+    let last = path.rsplit('/').next().filter(|last| !last.is_empty())?;
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    // Relative, so that it holds behind a proxy that puts something before the path.
+    let location = HeaderValue::try_from(format!("../{last}{query}")).ok()?;
+    let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, format_args!("without the slash at the end: {path}"));
+    response.headers_mut().insert(LOCATION, location);
+    Some(response)
+}
+
+fn is_placeholder(segment: &str) -> bool {
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_uppercase())
+}

@@ -1,0 +1,355 @@
+//! Memory that stalled responses keep although nothing else does, and its bound.
+//!
+//! A response shares its parts with what is kept for the next one. Once that is replaced, a client that stopped reading keeps its own
+//! version in memory. Such clients are many where the version changes with each update, so all of them together have one bound.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::shared_body::ResponseMemory;
+
+/// Most bytes that stalled responses may keep beyond what is current: some versions of the largest usual response.
+pub const MAX_STALLED_BYTES: u64 = 256 << 20;
+
+/// A write that has waited for so long counts as stalled. A reader on a usual network takes less for what a socket buffers.
+pub(super) const STALLED_AFTER: Duration = Duration::from_millis(250);
+
+/// Shortest time between two looks through all parts, which take some microseconds for a thousand parts.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The stalled responses of all connections that share it.
+#[derive(Debug)]
+pub struct StalledResponses {
+    limit: u64,
+    table: Mutex<Table>,
+    next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Bounded by the connections.
+    stalled: HashMap<u64, Stalled>,
+    /// The parts that stalled responses had at their beginning, by address. An address stays taken while the weak handle is here.
+    rows: HashMap<usize, HeldSlices>,
+    /// Bytes of all parts.
+    bytes: u64,
+    next_look: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Stalled {
+    /// When the client took something for the last time.
+    since: Instant,
+    rows: Vec<Held>,
+    /// Bytes that no other response shares.
+    unshared: Arc<AtomicU64>,
+    /// Of the task that is to close the connection.
+    waker: Waker,
+    closing: bool,
+}
+
+/// A part of one response.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    address: usize,
+    /// Whether the response still has to send it.
+    is_ahead: bool,
+}
+
+#[derive(Debug)]
+struct HeldSlices {
+    row: Weak<Vec<Bytes>>,
+    bytes: u64,
+    /// Stalled responses that have it or had it, without those that are being closed.
+    responses: usize,
+    /// Those that are being closed.
+    closing: usize,
+    /// Stalled responses that still have to send it, those that are being closed as well.
+    ahead: usize,
+}
+
+impl HeldSlices {
+    /// Whether something else than stalled responses has it: it is current.
+    fn is_current(&self) -> bool {
+        self.row.strong_count() > self.ahead
+    }
+
+    /// Bytes that it adds to what is kept. A part that was sent counts, too: a slice that is still to be sent may be one of the same text.
+    fn kept(&self) -> u64 {
+        if self.responses > 0 && !self.is_current() { self.bytes } else { 0 }
+    }
+}
+
+impl Default for StalledResponses {
+    fn default() -> Self {
+        Self::new(MAX_STALLED_BYTES)
+    }
+}
+
+impl StalledResponses {
+    /// A bound of so many bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            table: Mutex::default(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes that stalled responses keep beyond what is current.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.table().kept()
+    }
+
+    /// Counts a response whose client has taken nothing since then. Longest-stalled responses are closed if all keep too much.
+    pub(super) fn add(self: &Arc<Self>, memory: &ResponseMemory, since: Instant, waker: &Waker) -> Ticket {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.table().add(number, memory, since, waker.clone());
+        Ticket {
+            number,
+            stalled_responses: Arc::clone(self),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one response until it is dropped, because it goes on or ends.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    number: u64,
+    stalled_responses: Arc<StalledResponses>,
+}
+
+impl Ticket {
+    /// Looks whether all responses keep too much, and says whether this one is to be closed for that. `waker` is woken when it is.
+    pub(super) fn must_close(&self, now: Instant, waker: &Waker) -> bool {
+        let mut table = self.stalled_responses.table();
+        table.look(self.stalled_responses.limit, now);
+        let Some(stalled) = table.stalled.get_mut(&self.number) else {
+            return false;
+        };
+        stalled.waker.clone_from(waker);
+        stalled.closing
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.stalled_responses.table().remove(self.number);
+    }
+}
+
+impl Table {
+    fn add(&mut self, number: u64, memory: &ResponseMemory, since: Instant, waker: Waker) {
+        let mut rows = Vec::new();
+        memory.each(|row, is_ahead| {
+            let address = row.as_ptr().addr();
+            let part = self.rows.entry(address).or_insert_with(|| {
+                // A part that is gone has no size any more, and keeps nothing by itself.
+                let bytes = row.upgrade().map_or(0, |row| row.iter().map(|slice| slice.len() as u64).sum());
+                self.bytes += bytes;
+                HeldSlices {
+                    row: row.clone(),
+                    bytes,
+                    responses: 0,
+                    closing: 0,
+                    ahead: 0,
+                }
+            });
+            part.responses += 1;
+            part.ahead += usize::from(is_ahead);
+            rows.push(Held { address, is_ahead });
+        });
+        let stalled = Stalled {
+            since,
+            rows,
+            unshared: memory.unshared(),
+            waker,
+            closing: false,
+        };
+        self.stalled.insert(number, stalled);
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(stalled) = self.stalled.remove(&number) else { return };
+        for Held { address, is_ahead } in stalled.rows {
+            let Some(part) = self.rows.get_mut(&address) else { continue };
+            part.ahead -= usize::from(is_ahead);
+            if stalled.closing {
+                part.closing -= 1;
+            } else {
+                part.responses -= 1;
+            }
+            if part.responses + part.closing == 0 {
+                self.bytes -= part.bytes;
+                self.rows.remove(&address);
+            }
+        }
+    }
+
+    fn kept(&self) -> u64 {
+        self.rows.values().map(HeldSlices::kept).sum::<u64>() + self.unshared()
+    }
+
+    fn unshared(&self) -> u64 {
+        let staying = self.stalled.values().filter(|stalled| !stalled.closing);
+        staying.map(|stalled| stalled.unshared.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Closes the longest-stalled responses until the others keep no more than the limit.
+    fn look(&mut self, limit: u64, now: Instant) {
+        if self.next_look.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_look = Some(now + LOOK_EVERY);
+        // What is kept is not more than this, which is found faster.
+        if self.bytes + self.unshared() <= limit {
+            return;
+        }
+        let mut kept = self.kept();
+        if kept <= limit {
+            return;
+        }
+        let mut by_age: Vec<_> = self.stalled.values_mut().filter(|stalled| !stalled.closing).collect();
+        by_age.sort_by_key(|stalled| stalled.since);
+        for stalled in by_age {
+            if kept <= limit {
+                return;
+            }
+            stalled.closing = true;
+            kept = kept.saturating_sub(stalled.unshared.load(Ordering::Relaxed));
+            for Held { address, .. } in &stalled.rows {
+                let Some(part) = self.rows.get_mut(address) else { continue };
+                let before = part.kept();
+                part.responses -= 1;
+                part.closing += 1;
+                kept = kept.saturating_sub(before - part.kept());
+            }
+            stalled.waker.wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::shared_body::{SharedBody, Slices};
+
+    fn row(bytes: usize) -> Slices {
+        Arc::new(vec![Bytes::from(vec![0; bytes])])
+    }
+
+    /// Responses that stalled one second after another, in order.
+    struct Site {
+        stalled_responses: Arc<StalledResponses>,
+        start: Instant,
+        stalled: Vec<(SharedBody, Ticket)>,
+    }
+
+    impl Site {
+        fn new(limit: u64) -> Self {
+            Self {
+                stalled_responses: Arc::new(StalledResponses::new(limit)),
+                start: Instant::now(),
+                stalled: Vec::new(),
+            }
+        }
+
+        fn stall(&mut self, rows: &[&Slices]) {
+            let body = SharedBody::new(rows.iter().map(|&row| Arc::clone(row)).collect());
+            let since = self.start + Duration::from_secs(self.stalled.len() as u64);
+            let ticket = self.stalled_responses.add(body.memory(), since, Waker::noop());
+            self.stalled.push((body, ticket));
+        }
+
+        /// Which of the responses are to be closed, by their order.
+        fn closed(&self) -> Vec<usize> {
+            let now = self.start + Duration::from_secs(3_600);
+            let tickets = self.stalled.iter().enumerate();
+            tickets
+                .filter_map(|(number, (_, ticket))| ticket.must_close(now, Waker::noop()).then_some(number))
+                .collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_current_is_not_kept_by_those_who_share_it() {
+        let mut site = Site::new(100);
+        let (current, old) = (row(500), row(90));
+        (0..50).for_each(|_| site.stall(&[&current, &old]));
+        assert_eq!(site.stalled_responses.kept(), 0);
+        drop(old);
+        assert_eq!(site.stalled_responses.kept(), 90);
+        assert!(site.closed().is_empty());
+        drop(current);
+        assert_eq!(site.stalled_responses.kept(), 590);
+    }
+
+    #[tokio::test]
+    async fn the_longest_stalled_are_closed_and_no_more_than_needed() {
+        let mut site = Site::new(100);
+        for _ in 0..5 {
+            let version = row(40);
+            site.stall(&[&version]);
+        }
+        assert_eq!(site.closed(), [0, 1, 2]);
+        site.stalled.drain(..3);
+        assert_eq!(site.stalled_responses.kept(), 80);
+        assert!(site.closed().is_empty());
+        site.stalled.clear();
+        assert_eq!(site.stalled_responses.kept(), 0);
+        let table = site.stalled_responses.table();
+        assert!(table.rows.is_empty() && table.bytes == 0);
+    }
+
+    #[tokio::test]
+    async fn a_version_counts_once_and_goes_with_its_last_reader() {
+        let mut site = Site::new(100);
+        let (old, older) = (row(70), row(60));
+        site.stall(&[&older]);
+        site.stall(&[&old]);
+        site.stall(&[&older]);
+        drop((old, older));
+        assert_eq!(site.stalled_responses.kept(), 130);
+        // Closing the first frees nothing while the third has the same, and closing the second is enough.
+        assert_eq!(site.closed(), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_of_an_old_version_counts_until_its_response_ends() {
+        let stalled_responses = Arc::new(StalledResponses::new(100));
+        let parts = [row(30), row(40)];
+        let mut body = SharedBody::new(parts.to_vec());
+        let first = body.next_frame().map(|frame| frame.len());
+        assert_eq!(first, Some(30));
+        let _second = body.next_frame();
+        let ticket = stalled_responses.add(body.memory(), Instant::now(), Waker::noop());
+        assert_eq!(stalled_responses.kept(), 0);
+        drop(parts);
+        assert_eq!(stalled_responses.kept(), 70);
+        drop(ticket);
+        assert_eq!(stalled_responses.kept(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_no_list_of_parts_counts_whole() {
+        let stalled_responses = Arc::new(StalledResponses::new(100));
+        let tickets: Vec<_> = (0..3)
+            .map(|n| stalled_responses.add(&ResponseMemory::opaque(40), Instant::now() + Duration::from_secs(n), Waker::noop()))
+            .collect();
+        let later = Instant::now() + Duration::from_secs(60);
+        let closed: Vec<_> = tickets.iter().map(|ticket| ticket.must_close(later, Waker::noop())).collect();
+        assert_eq!(closed, [true, false, false]);
+    }
+}

@@ -1,0 +1,268 @@
+//! ListingCache of all applications, each prepared once for all who ask at about the same time, and away from the threads that serve
+//! connections.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::table::Present;
+use super::{discovery, index, table};
+use crate::http::Slices;
+use crate::model::Clock;
+use crate::store::{App, View};
+use crate::supervise::blocking;
+
+/// How long a listing is used while no application changes: it says for how many seconds others have been silent.
+const STANDS: Duration = Duration::from_secs(1);
+
+/// Up to so many applications a listing is prepared again as soon as one of them has changed.
+const SMALL: usize = 1_000;
+
+/// For how long a listing of more applications is used although some have changed, for each of them. Preparing takes a tenth of it, so
+/// that clients that ask again and again take a tenth of one core.
+const STANDS_PER_APP: Duration = Duration::from_micros(20);
+
+/// How long a listing is kept that is not asked for.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// What a listing is prepared as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListingFormat {
+    /// The table of `/apps`.
+    Table,
+    /// The JSON of `/apps`.
+    Json,
+    /// The targets of `/sd`.
+    Targets,
+    /// The rows of the status page.
+    Page,
+}
+
+impl ListingFormat {
+    const COUNT: usize = 4;
+
+    fn prepare(self, apps: &[Arc<App>], present: Present) -> Listing {
+        let (row, width) = match self {
+            Self::Table => table::draw_rows(apps, present),
+            Self::Json => (table::list(apps, present), 0),
+            Self::Targets => (discovery::fragments(apps), 0),
+            Self::Page => (index::rows(apps, present), 0),
+        };
+        Listing {
+            row,
+            width,
+            apps: apps.len(),
+        }
+    }
+}
+
+/// A prepared listing, without what differs between two requests.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// The text, shared by all responses.
+    pub(super) row: Slices,
+    /// The width of a table in characters.
+    pub(super) width: usize,
+    /// How many applications it lists.
+    pub(super) apps: usize,
+}
+
+/// The listings of a view.
+#[derive(Debug)]
+pub struct ListingCache {
+    view: View,
+    pub(super) clock: Clock,
+    places: [CacheSlot; ListingFormat::COUNT],
+}
+
+/// The place of one form.
+#[derive(Debug, Default)]
+struct CacheSlot {
+    kept: Mutex<Option<CachedListing>>,
+    /// One prepares, the others wait and find it done.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct CachedListing {
+    prepared: Arc<Listing>,
+    version: Version,
+    since: Instant,
+    used: Instant,
+    _forgetting: AbortOnDropHandle<()>,
+}
+
+/// What a listing was prepared from: the generation of the store, and the number of applications, as those that are registered make no
+/// generation.
+type Version = (u64, usize);
+
+impl CacheSlot {
+    fn kept(&self) -> MutexGuard<'_, Option<CachedListing>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, version: Version, now: Instant) -> Option<Arc<Listing>> {
+        let mut kept = self.kept();
+        let kept = kept.as_mut()?;
+        let age = now.saturating_duration_since(kept.since);
+        stands(age, kept.version == version, version.1).then(|| {
+            kept.used = now;
+            Arc::clone(&kept.prepared)
+        })
+    }
+}
+
+/// Whether a listing of this age can be used, of so many applications.
+fn stands(age: Duration, is_current: bool, apps: usize) -> bool {
+    let changed = if apps > SMALL {
+        STANDS_PER_APP * u32::try_from(apps).unwrap_or(u32::MAX)
+    } else {
+        Duration::ZERO
+    };
+    age < if is_current { STANDS.max(changed) } else { changed }
+}
+
+impl ListingCache {
+    /// ListingCache of this view.
+    #[must_use]
+    pub fn new(view: View, clock: Clock) -> Self {
+        Self {
+            view,
+            clock,
+            places: Default::default(),
+        }
+    }
+
+    /// A listing in this form.
+    pub(super) async fn get(self: &Arc<Self>, form: ListingFormat) -> Arc<Listing> {
+        let place = &self.places[form as usize];
+        if let Some(found) = place.find(self.version(), Instant::now()) {
+            return found;
+        }
+        let _turn = place.turn.lock().await;
+        // Taken before the applications are: what changes meanwhile makes another version.
+        let version = self.version();
+        if let Some(found) = place.find(version, Instant::now()) {
+            return found;
+        }
+        let listings = Arc::clone(self);
+        let prepared = blocking(move || Arc::new(listings.prepare(form))).await;
+        let now = Instant::now();
+        let kept = CachedListing {
+            prepared: Arc::clone(&prepared),
+            version,
+            since: now,
+            used: now,
+            _forgetting: self.forget_unused(form),
+        };
+        let before = place.kept().replace(kept);
+        drop(before);
+        prepared
+    }
+
+    fn version(&self) -> Version {
+        (self.view.generation(), self.view.totals().apps)
+    }
+
+    fn prepare(&self, form: ListingFormat) -> Listing {
+        let apps = table::sorted(self.view.apps());
+        form.prepare(&apps, Present::of(&self.view, self.clock))
+    }
+
+    /// A task that forgets the listing of a form once it has not been asked for in [`KEPT`].
+    fn forget_unused(self: &Arc<Self>, form: ListingFormat) -> AbortOnDropHandle<()> {
+        let listings = Arc::downgrade(self);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut until = Instant::now() + KEPT;
+            loop {
+                sleep_until(until).await;
+                let Some(listings) = listings.upgrade() else { return };
+                let mut kept = listings.places[form as usize].kept();
+                let Some(used) = kept.as_ref().map(|kept| kept.used) else { return };
+                until = used + KEPT;
+                if until <= Instant::now() {
+                    // This ends the task, too.
+                    *kept = None;
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{AppName, Format, Origin, Timestamp, Update};
+    use crate::store::{Inlet, Limits, Mode, PutOptions, open};
+
+    fn put(inlet: &Inlet, app: &str) {
+        let update = Update {
+            app: AppName::new(app).unwrap(),
+            body: Bytes::from_static(b"a 1\n"),
+            syntax: None,
+            labels: [].into(),
+            origin: Origin {
+                source: "s".into(),
+                format: Format::Push,
+            },
+            at: Timestamp::from_millis(1),
+        };
+        inlet.put(update, PutOptions::PUSHED).unwrap();
+    }
+
+    fn listings() -> (Inlet, Arc<ListingCache>) {
+        let (inlet, view) = open(Limits::default(), Mode::Raw);
+        (inlet, Arc::new(ListingCache::new(view, || Timestamp::from_millis(2))))
+    }
+
+    #[test]
+    fn few_applications_are_listed_as_they_are_and_many_as_they_were_a_moment_ago() {
+        let millis = Duration::from_millis;
+        assert!(stands(millis(999), true, 5) && !stands(millis(1_000), true, 5));
+        assert!(!stands(Duration::ZERO, false, SMALL));
+        assert!(stands(millis(199), false, 10_000) && !stands(millis(200), false, 10_000));
+        assert!(stands(millis(1_999), true, 100_000) && !stands(millis(2_000), true, 100_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_is_prepared_once_for_all_who_ask() {
+        let (inlet, listings) = listings();
+        put(&inlet, "a");
+        let (one, other) = tokio::join!(listings.get(ListingFormat::Json), listings.get(ListingFormat::Json));
+        assert!(Arc::ptr_eq(&one, &other));
+        put(&inlet, "b");
+        let second = listings.get(ListingFormat::Json).await;
+        assert_eq!((one.apps, second.apps), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_that_was_only_announced_is_listed() {
+        let (inlet, listings) = listings();
+        assert_eq!(listings.get(ListingFormat::Table).await.apps, 0);
+        let origin = Origin {
+            source: "s".into(),
+            format: Format::Poll,
+        };
+        inlet
+            .register(AppName::new("a").unwrap(), origin, Timestamp::from_millis(1))
+            .unwrap();
+        assert_eq!(listings.get(ListingFormat::Table).await.apps, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_that_is_not_asked_for_is_forgotten() {
+        let (_inlet, listings) = listings();
+        listings.get(ListingFormat::Table).await;
+        let is_kept = || listings.places[ListingFormat::Table as usize].kept().is_some();
+        tokio::time::sleep(KEPT - Duration::from_millis(1)).await;
+        assert!(is_kept());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(!is_kept());
+    }
+}

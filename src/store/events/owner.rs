@@ -1,0 +1,14 @@
+//! The party that an event counts toward, for the shares of the log.
+
+use crate::model::{AppName, Client};
+
+/// The owner of a share of the log, against which an event counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::store) enum Owner {
+    /// The network of the client that posted it.
+    Poster(Client),
+    /// The app of the endpoint that it was polled from.
+    Endpoint(AppName),
+    /// None on record: the journal does not name owners, so all events that a restart restored count as one party's.
+    Restored,
+}
