@@ -88,7 +88,7 @@ fn read(target: &str, now: Instant) -> Result<AliasEntry, String> {
     let mut parts = target.rsplitn(4, ':');
     let (service, hostname, key, alias) = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some(service), Some(hostname), Some(key), Some(alias)) = (service, hostname, key, alias) else {
-        return Err("it is no ALIAS:KEY:HOSTNAME:SERVICE".to_owned());
+        return Err("expected ALIAS:KEY:HOSTNAME:SERVICE".to_owned());
     };
     Ok(AliasEntry {
         alias: Alias::new(alias).map_err(|e| e.to_string())?,
@@ -174,7 +174,7 @@ fn temporary(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0; RANDOM_DIGITS / 2];
     SystemRandom::new()
         .fill(&mut random)
-        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+        .map_err(|_| io::Error::other("the system has no random numbers"))?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_targets_are_told_and_harm_no_other() {
+    fn an_invalid_target_is_reported_and_skipped() {
         let key = "y".repeat(52);
         let text = format!(
             "[{{\"labels\":{{\"job\":\"aliases\"}},\"targets\":[\"a:b:{key}:h:s\",\"c:{key}:h:s\",\"d:x:h:s\",\"e\"]}},{{\"targets\":[\":{key}:h:s\"]}}]"
@@ -270,14 +270,14 @@ mod tests {
         let (entries, faults) = parse(&text, Instant::now()).unwrap();
         assert_eq!(entries.iter().map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["c"]);
         assert_eq!(faults.len(), 4, "{faults:?}");
-        assert!(faults[0].contains("must not hold ':'"), "{faults:?}");
+        assert!(faults[0].contains("must not contain ':'"), "{faults:?}");
         assert!(parse("{", Instant::now()).is_err());
     }
 
     #[test]
     fn the_file_is_replaced_whole_and_readable_by_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("prometheus/targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prometheus/targets.json");
         assert_eq!(load(&path).unwrap(), None);
         assert!(!store(&path, "one").unwrap());
         let before = fs::File::open(&path).unwrap();
@@ -298,8 +298,8 @@ mod tests {
 
     #[test]
     fn the_mode_of_a_file_that_is_there_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         for wanted in [0o600, 0o640, 0o664] {
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(wanted)).unwrap();
@@ -310,12 +310,12 @@ mod tests {
 
     #[test]
     fn links_that_lie_in_wait_are_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, elsewhere) = (folder.path().join("targets.json"), folder.path().join("secret"));
+        let directory = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (directory.path().join("targets.json"), directory.path().join("secret"));
         fs::write(&elsewhere, "secret").unwrap();
         fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
         for name in ["targets.json.new", ".targets.json.new"] {
-            std::os::unix::fs::symlink(&elsewhere, folder.path().join(name)).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, directory.path().join(name)).unwrap();
         }
         store(&path, "targets").unwrap();
         assert_eq!(
@@ -330,8 +330,8 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_refused_and_blocks_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("a FIFO"));
         assert!(in_place(&path, "x").unwrap_err().to_string().contains("a FIFO"));
@@ -339,8 +339,8 @@ mod tests {
 
     #[test]
     fn in_place_the_new_text_stands_alone_and_a_full_disk_is_no_reason_for_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         fs::write(&path, "").unwrap();
         for text in ["old", "a longer text", "short", "", "again"] {
             in_place(&path, text).unwrap();
@@ -356,8 +356,8 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_behind_is_removed_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         let stay = [
             "targets.json",
             ".targets.json.new",
@@ -366,11 +366,11 @@ mod tests {
             ".targets.json.0123456789abcdeg.new",
         ];
         for name in stay {
-            fs::write(folder.path().join(name), "x").unwrap();
+            fs::write(directory.path().join(name), "x").unwrap();
         }
         fs::write(temporary(&path).unwrap(), "x").unwrap();
         remove_leftovers(&path);
-        let mut left: Vec<String> = fs::read_dir(folder.path())
+        let mut left: Vec<String> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();

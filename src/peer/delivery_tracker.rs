@@ -154,7 +154,7 @@ impl RequestObserver for StreamDelivery {
         } else {
             let why = match extensions.get::<CollectionError>() {
                 Some(failed) => failed.to_string(),
-                None => format!("answered with {status} after {:?}", self.started.elapsed()),
+                None => format!("responded with {status} after {:?}", self.started.elapsed()),
             };
             LinkEvent::ScrapeFailed { peer, scrape, why }
         });

@@ -32,7 +32,7 @@ const FORBIDDEN_MODE: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Reading the file failed.
-    #[error("the key file {} cannot be read: {why}", .path.display())]
+    #[error("cannot read key file {}: {why}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum IdentityError {
         why: io::Error,
     },
     /// Creating the file failed. An existing file is never overwritten.
-    #[error("the key file {} cannot be made: {why}", .path.display())]
+    #[error("cannot create key file {}: {why}", .path.display())]
     Create {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum IdentityError {
         why: io::Error,
     },
     /// The file can be read or written by others than its owner.
-    #[error("the key file {} can be read by others (mode {mode:04o}); whoever has read it can be us: chmod 600 it, or make a new key", .path.display())]
+    #[error("other users can read the key file {} (mode {mode:04o}); anyone who read it can impersonate this program: run chmod 600 on it, or delete it to get a new key", .path.display())]
     Permissions {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum IdentityError {
         mode: u32,
     },
     /// The file does not contain a seed.
-    #[error("the key file {}: {why}", .path.display())]
+    #[error("key file {}: {why}", .path.display())]
     InvalidSeed {
         /// The file.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum IdentityError {
         why: InvalidKey,
     },
     /// The system has no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system has no random numbers")]
     NoRandomness,
     /// The TLS library does not accept the key.
     #[error("the key cannot be used: {0}")]
@@ -119,7 +119,7 @@ impl Identity {
     pub fn from_seed(seed: &Seed) -> Result<Self, IdentityError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed.0).map_err(|e| IdentityError::Unusable(e.to_string()))?;
         let bytes = pair.public_key().as_ref().try_into();
-        let public = PublicKey::new(bytes.map_err(|_| IdentityError::Unusable("it has not 32 bytes".to_owned()))?);
+        let public = PublicKey::new(bytes.map_err(|_| IdentityError::Unusable("it does not have 32 bytes".to_owned()))?);
         let pkcs8 = [&PKCS8_PREFIX[..], &seed.0].concat();
         let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(|e| IdentityError::Unusable(e.to_string()))?;
         // A raw public key (RFC 7250) takes the place of a certificate.
@@ -153,7 +153,7 @@ impl Identity {
         match Self::create(path) {
             Ok(made) => {
                 let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-                tracing::info!(key = %made.public, "made a new key in {}", shown.display());
+                tracing::info!(key = %made.public, "created a new key in {}", shown.display());
                 Ok(made)
             }
             // Another process created the file in between; its key is used.
@@ -284,69 +284,4 @@ pub fn default_key_file(name: &str, variable: impl Fn(&str) -> Option<String>) -
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    /// RFC 8032, 7.1, test 1.
-    #[test]
-    fn a_seed_gives_its_key() {
-        let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".parse().unwrap();
-        let identity = Identity::from_seed(&seed).unwrap();
-        let expected = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-        assert_eq!(write_hex(identity.public_key().as_bytes()), expected);
-        assert_eq!(key_of(&identity.certified().cert[0]), Some(identity.public_key()));
-        assert_ne!(identity.derive("a"), identity.derive("b"));
-        assert!(!format!("{identity:?} {seed:?}").contains("9d61"));
-    }
-
-    #[test]
-    fn a_file_is_made_once_and_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b/p2p.key");
-        let made = Identity::load_or_create(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(Identity::load_or_create(&path).unwrap().public_key(), made.public_key());
-        let message = Identity::create(&path).unwrap_err().to_string();
-        assert!(message.contains("p2p.key cannot be made: File exists"), "{message}");
-        for mode in [0o640, 0o604, 0o620] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let message = Identity::load_or_create(&path).unwrap_err().to_string();
-            assert!(message.contains("can be read by others (mode 06"), "{message}");
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "no key").unwrap();
-        let message = Identity::load_or_create(&path).unwrap_err().to_string();
-        assert!(message.ends_with("64 of hexadecimal"), "{message}");
-    }
-
-    #[test]
-    fn a_fifo_is_no_key_file_and_blocks_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("p2p.key");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        let message = Identity::load_or_create(&path).unwrap_err().to_string();
-        assert!(
-            message.ends_with("p2p.key cannot be read: it is a FIFO and no regular file"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn the_usual_place_follows_the_environment() {
-        let place = |pairs: &'static [(&str, &str)]| {
-            let variable = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            default_key_file("p2p.key", variable).map(|path| path.display().to_string())
-        };
-        assert_eq!(place(&[]), None);
-        assert_eq!(
-            place(&[("HOME", "/h"), ("XDG_STATE_HOME", "")]).unwrap(),
-            "/h/.local/state/exporter-proxy/p2p.key"
-        );
-        assert_eq!(
-            place(&[("HOME", "/h"), ("XDG_STATE_HOME", "/x")]).unwrap(),
-            "/x/exporter-proxy/p2p.key"
-        );
-        assert_eq!(place(&[("HOME", "/h"), ("STATE_DIRECTORY", "/s:/t")]).unwrap(), "/s/p2p.key");
-    }
-}
+mod tests;

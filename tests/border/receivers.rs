@@ -43,7 +43,7 @@ async fn what_is_refused_is_told_counted_and_harms_nothing() {
     proxy.tcp_say(br#"{"app":"good 1"}"#).await;
     for (bytes, reason, told) in [
         (&br#"{"app":"bad"#[..], "truncated", "ended inside a message"),
-        (br#"{"app":7}"#, "bad_value", "this is a number"),
+        (br#"{"app":7}"#, "bad_value", "not a number"),
         (br#"{"":"x 1"}"#, "bad_app_name", "must not be empty"),
         (b"GET / HTTP/1.1\r\n\r\n", "malformed", "byte 0"),
     ] {

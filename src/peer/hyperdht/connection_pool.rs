@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::node::Node;
 use super::rpc_client::RpcClient;
 use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
+use crate::peer::link_event::{ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 
@@ -78,7 +78,7 @@ impl ConnectionPool {
             Ok(MetricsReply::Failed(why)) => events.emit(LinkEvent::ScrapeFailed {
                 peer,
                 scrape,
-                why: format!("the client says that it failed: {why}"),
+                why: format!("the client failed to collect its metrics: {why}"),
             }),
             Err(error) => events.emit(LinkEvent::ScrapeFailed {
                 peer,
@@ -137,7 +137,7 @@ impl ConnectionPool {
     pub(crate) async fn sweep(&self, now: Instant) {
         let unused = |pooled: &PooledConnection| now.duration_since(pooled.used) >= IDLE_TIMEOUT;
         let gone: Vec<_> = self.lock().extract_if(|_, pooled| unused(pooled)).collect();
-        self.close_connections(gone, "not used any more").await;
+        self.close_connections(gone, "idle").await;
     }
 
     /// Closes all connections.
@@ -150,7 +150,7 @@ impl ConnectionPool {
         let goodbyes = gone.into_iter().map(|(_, pooled)| async move {
             let Some(Ok(client)) = pooled.client.peek().cloned() else { return };
             drop(pooled);
-            client.notify_end((true, why.to_owned()));
+            client.notify_end(LinkEnd::graceful(why));
             // An open scrape keeps the connection until it ends.
             if let Some(client) = Arc::into_inner(client) {
                 client.close().await;
@@ -225,82 +225,10 @@ impl Drop for DropUnlessAnswered<'_> {
         let given_up = all.get(&self.peer).is_some_and(is_it).then(|| all.remove(&self.peer));
         drop(all);
         if given_up.is_some() {
-            client.notify_end((false, "given up: a scrape over it came to nothing".to_owned()));
+            client.notify_end(LinkEnd::scrape_failed());
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-    use bytes::Bytes;
-    use tokio_util::sync::CancellationToken;
-
-    use super::super::listener::IncomingConnection;
-    use super::super::rpc_server::{RpcMethod, RpcReply, serve};
-    use super::super::testnet::TestNetwork;
-    use super::*;
-
-    /// Longer than anything takes on a loaded machine.
-    const LONG: Duration = Duration::from_secs(30);
-
-    /// Responds immediately, or never.
-    #[derive(Default)]
-    struct Switchable(AtomicBool);
-
-    impl RpcMethod for Switchable {
-        const PROTOCOL: &'static str = METRICS_PROTOCOL;
-        const METHOD: &'static str = METRICS_METHOD;
-
-        async fn call(&self, _: Bytes) -> RpcReply {
-            if self.0.load(Ordering::SeqCst) {
-                std::future::pending().await
-            }
-            RpcReply::untracked(MetricsReply::Metrics(Bytes::from_static(b"a 1\n")).encode())
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn connections_are_kept_while_they_are_good_and_used() {
-        let network = TestNetwork::start(4).await;
-        let (server, client) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-        let (there, here) = (
-            Node::open(&[network.bootstrap()], 0).await.unwrap(),
-            Node::open(&[network.bootstrap()], 0).await.unwrap(),
-        );
-        let mut listener = there.listen(&server, |_| true).await.unwrap();
-        listener.announced().await;
-        let (switch, accepted) = (Arc::<Switchable>::default(), Arc::<AtomicUsize>::default());
-        let (service, count) = (switch.clone(), accepted.clone());
-        let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut links = tokio::task::JoinSet::new();
-            while let Some(IncomingConnection::Admitted(stream)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
-                links.spawn(serve(stream, service.clone(), LONG, CancellationToken::new()));
-            }
-        }));
-        let (peer, pool) = (server.public_key(), ConnectionPool::new(here, client, Arc::default()));
-        let scrape = async || pool.scrape(peer, LONG).await.map(|reply| (reply, accepted.load(Ordering::SeqCst)));
-        let metrics = MetricsReply::Metrics(Bytes::from_static(b"a 1\n"));
-        for _ in 0..3 {
-            assert_eq!(scrape().await, Ok((metrics.clone(), 1)));
-        }
-        pool.invalidate(peer);
-        assert_eq!(scrape().await, Ok((metrics.clone(), 2)), "it may be another run");
-        switch.0.store(true, Ordering::SeqCst);
-        let short = Duration::from_millis(50);
-        assert_eq!(pool.scrape(peer, short).await, Err(HyperdhtError::Timeout(short)));
-        switch.0.store(false, Ordering::SeqCst);
-        assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "what let a scrape time out is given up");
-        pool.sweep(Instant::now()).await;
-        assert_eq!(scrape().await, Ok((metrics.clone(), 3)));
-        let mut events = pool.0.events.subscribe();
-        pool.sweep(Instant::now() + IDLE_TIMEOUT).await;
-        assert!(pool.lock().is_empty());
-        assert!(matches!(events.try_recv().unwrap(), LinkEvent::Closed { peer: closed, .. } if closed == peer));
-        assert_eq!(scrape().await, Ok((metrics, 4)));
-    }
-}
+mod tests;

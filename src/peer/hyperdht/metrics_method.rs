@@ -88,14 +88,14 @@ async fn chunks(response: Response<Body>) -> Result<Vec<Bytes>, String> {
     // The first element is replaced by the header.
     let (mut chunks, mut length) = (vec![Bytes::new()], 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| format!("the metrics broke off: {e}"))?;
+        let frame = frame.map_err(|e| format!("the metrics were truncated: {e}"))?;
         if let Ok(chunk) = frame.into_data() {
             length += chunk.len();
             chunks.push(chunk);
         }
         if length > MAX_MESSAGE_BYTES - HEADER_RESERVE {
             return Err(format!(
-                "the metrics have more bytes than a message over HyperDHT can hold, {MAX_MESSAGE_BYTES}"
+                "the metrics exceed the limit of a HyperDHT message, {MAX_MESSAGE_BYTES} bytes"
             ));
         }
     }

@@ -163,7 +163,7 @@ impl EndpointTask {
                     self.context.peer_samples.put(&self.target.endpoint.name, sample);
                 }
                 if let Some(complaint) = receipt.news() {
-                    telemetry.complain(source, &self.target.endpoint.name, complaint);
+                    telemetry.log_skipped_lines(source, &self.target.endpoint.name, complaint);
                 }
                 Ok(())
             }
