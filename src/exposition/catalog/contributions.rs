@@ -204,7 +204,7 @@ pub(super) struct Contributions {
     counted: Option<Box<Counted>>,
 }
 
-/// What is kept of many contributions.
+/// Sums and an order of many contributions.
 #[derive(Debug, Clone)]
 struct Counted {
     counts: FamilyCounts,

@@ -100,7 +100,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// How many values there are.
+    /// The number of values.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
