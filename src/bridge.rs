@@ -40,7 +40,7 @@ use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::{Readiness, TargetsFileWriter};
-use crate::http::{Access, Door, HttpStats, Server};
+use crate::http::{Access, HttpService, HttpStats, Server};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
@@ -50,17 +50,17 @@ use crate::telemetry::{BridgeTelemetry, Process};
 
 /// The endpoints of the bridge, with descriptions.
 const ENDPOINTS: &[(&str, &str)] = &[
-    ("GET /scrape/ALIAS/metrics", "the metrics of a proxy, fetched now"),
+    ("GET /scrape/ALIAS/metrics", "the metrics of a proxy, scraped now"),
     ("GET /scrape/ALIAS/apps/NAME/metrics", "the metrics of one app of a proxy"),
     (
         "GET /sd",
         "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
     ),
-    ("GET /aliases", "who is registered; JSON with ?format=json"),
+    ("GET /aliases", "the registered proxies; JSON with ?format=json"),
     ("DELETE /aliases/NAME", "forget an alias"),
     ("GET /metrics", "the bridge's own metrics"),
-    ("GET /healthz", "whether the bridge lives"),
-    ("GET /readyz", "whether the bridge is ready, or why not"),
+    ("GET /healthz", "200 while the bridge runs"),
+    ("GET /readyz", "200 if the bridge is ready, otherwise the reason"),
 ];
 
 /// Time after the start of a bridge in which its proxies reconnect over QUIC: they dial every 8 s, with a handshake timeout of 5 s. Over
@@ -260,7 +260,7 @@ fn http_service(
     readiness: Arc<Readiness>,
     notes: Arc<Notes>,
     key: PublicKey,
-) -> Door {
+) -> HttpService {
     let (http, registry) = (Arc::new(HttpStats::default()), forwarder.registry.clone());
     let discovery = Discovery {
         registry: registry.clone(),
@@ -291,7 +291,7 @@ fn http_service(
         .with_state(Arc::new(pages));
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
     let access = Arc::new(ArcSwap::from_pointee(settings.access.clone()));
-    Door::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
+    HttpService::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
 }
 
 /// The subject of the note about the announcement in HyperDHT.

@@ -22,6 +22,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::Router;
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
@@ -33,10 +34,11 @@ use self::lifecycle::Lifecycle;
 use self::reload::{Live, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Access, Door, HttpStats};
+use crate::http::{Access, HttpService, HttpStats};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, Connections, Deflating, EventOutlet, Index, Listing, Listings, Outlets, Own, Readiness, Scraping, monitoring_api,
+    self, AppsHandler, CompressionQueue, Connections, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, Readiness,
+    SelfMetrics, monitoring_api,
 };
 use crate::peer::PublicKey;
 use crate::sources::events::PostRate;
@@ -101,6 +103,7 @@ struct Ground {
     access: Arc<ArcSwap<Access>>,
     http_stats: Arc<HttpStats>,
     post_rate: Arc<PostRate>,
+    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     clock: Clock,
     stop: Stop,
 }
@@ -116,14 +119,15 @@ impl Ground {
             access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
             http_stats: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
+            post_from: Arc::new(ArcSwap::from_pointee(settings.events.post_from.clone())),
             clock: system_clock,
             stop: Stop::default(),
         }
     }
 
-    /// A door to these routes.
-    fn door(&self, routes: Router, endpoints: &[&str]) -> Door {
-        Door::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
+    /// A service to these routes.
+    fn service(&self, routes: Router, endpoints: &[&str]) -> HttpService {
+        HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
     }
 }
 
@@ -143,20 +147,20 @@ impl Daemon {
         let polls = polls(&settings, &ground, &mut supervisor);
         let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
-        let scraping = scraping(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
-        let readers = readers(&settings, &ground, scraping, events);
+        let handler = metrics_handler(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
+        let readers = readers(&settings, &ground, handler, events);
         let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
-            let door = ground.door(readers.clone(), &routes::reads(settings.events.enabled));
+            let service = ground.service(readers.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
-            let (client, lock) = links::client(p2p, &settings.hyperdht, door, telemetry, notes).await?;
+            let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
             key_lock = lock;
         }
         let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
-        let door = ground.door(routes, &routes::requests(settings.events.enabled));
-        sockets.start(&settings, &ground, &door, &mut supervisor);
+        let service = ground.service(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &ground, &service, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(housekeeping(&ground));
         supervisor.add(MallocTrim);
@@ -247,6 +251,7 @@ fn steering(
         budget: Arc::clone(&sockets.receivers.budget),
         access: Arc::clone(&ground.access),
         post_rate: Arc::clone(&ground.post_rate),
+        post_from: Arc::clone(&ground.post_from),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
     let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.graceful.clone());
@@ -254,23 +259,23 @@ fn steering(
 }
 
 /// What answers a scrape: the apps, the program's own metrics, and the events.
-fn scraping(
+fn metrics_handler(
     settings: &Settings,
     ground: &Ground,
     connections: Connections,
     events: Option<Arc<EventOutlet>>,
     supervisor: &mut Supervisor,
-) -> Scraping {
-    let own = Own::new(
+) -> MetricsHandler {
+    let own = SelfMetrics::new(
         Arc::clone(&ground.telemetry),
         Process::new(SystemTime::now()),
         connections,
         Arc::clone(&ground.http_stats),
     );
-    let deflating = Deflating::default();
-    supervisor.add(deflating.service());
+    let compression_queue = CompressionQueue::default();
+    supervisor.add(compression_queue.service());
     let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
-    Scraping::new(view, own, telemetry, deflating, settings.exposition.compression, events)
+    MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
 }
 
 /// The routes that are on the port alone: pushing, events, steering, and where the stream is.
@@ -285,14 +290,18 @@ fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: L
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(settings: &Settings, ground: &Ground, scraping: Scraping, events: Option<Arc<EventOutlet>>) -> Router {
-    let listings = Arc::new(Listings::new(ground.view.clone(), ground.clock));
+fn readers(settings: &Settings, ground: &Ground, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(ListingCache::new(ground.view.clone(), ground.clock));
     outlets::routes(Outlets {
         listings: Arc::clone(&listings),
-        scraping: Arc::new(scraping),
+        metrics: Arc::new(metrics),
         events,
-        listing: Arc::new(Listing::new(ground.view.clone(), Arc::clone(&listings), Arc::clone(&ground.notes))),
-        index: Arc::new(Index::new(listings, routes::endpoints(settings.events.enabled))),
+        listing: Arc::new(AppsHandler::new(
+            ground.view.clone(),
+            Arc::clone(&listings),
+            Arc::clone(&ground.notes),
+        )),
+        index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
         readiness: Arc::clone(&ground.readiness),
         notes: Arc::clone(&ground.notes),
     })

@@ -1,6 +1,6 @@
-//! HTTP/1.1 over any byte stream: the door, the connection and what became of it, limits, effective client address. Knows no route.
+//! HTTP/1.1 over any byte stream: the service, the connection and what became of it, limits, effective client address. Knows no route.
 //!
-//! A stream comes in through [`Door::serve`]. Below HTTP it is wrapped twice: the socket wrapper counts bytes and sees the end of file,
+//! A stream comes in through [`HttpService::serve`]. Below HTTP it is wrapped twice: the socket wrapper counts bytes and sees the end of file,
 //! errors and stalls; the turn wrapper above it knows where a request begins and where a response has been written. Each request
 //! carries a [`Connection`], through which a handler learns who asks and has itself told what became of its response.
 
@@ -9,39 +9,39 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 mod access;
-mod answer;
 mod body;
-mod chunks;
 mod client;
 mod connection;
+mod connection_state;
 mod delivery;
-mod door;
-mod handover;
-mod linger;
+mod http_io;
+mod lingering_close;
 pub mod reply;
+mod response_ack;
 mod same_site;
 mod server;
-mod socket;
+mod service;
+mod shared_body;
+mod stalled_responses;
 mod stats;
-mod talk;
 mod timer;
-mod turns;
-mod unfinished;
+mod tracked_body;
+mod transport_io;
 
 #[cfg(test)]
 mod tests;
 
-pub use access::{may_post_events, may_write};
-pub use body::{Allowance, BodyError, BodyLimit, drain_body, read_body};
-pub use chunks::{Chunks, Contents, Row};
+pub use access::{allow_from, may_write};
+pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body};
 pub use client::{Client, PeerAddr, effective_client};
-pub use connection::{Connection, SendQueue};
+pub use connection::{Connection, RequestObserver, SendQueue};
 pub use delivery::{Delivery, Fate};
-pub use door::{Door, Visitor};
-pub use handover::Handover;
+pub use response_ack::ResponseAck;
 pub use server::Server;
+pub use service::{ConnectionInfo, HttpService};
+pub use shared_body::{ResponseMemory, SharedBody, Slices};
+pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
-pub use unfinished::{MAX_KEPT, Unfinished};
 
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -50,14 +50,12 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// is what confirms the last response; Prometheus itself lets go after five.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 
-/// Who may do what; replaced as a whole when the configuration is read again.
+/// Networks of clients with special rights, replaced as a whole by a configuration reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Whose writes are taken (`http.write_from`).
+    /// Clients that may write (`http.write_from`).
     pub write_from: Vec<IpNet>,
-    /// Whose events are taken (`events.post_from`).
-    pub post_events_from: Vec<IpNet>,
-    /// Whose X-Forwarded-For and X-Real-Ip are believed (`http.trusted_proxies`).
+    /// Reverse proxies whose X-Forwarded-For and X-Real-Ip headers are evaluated (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -73,7 +71,7 @@ pub struct Timers {
     /// Between a response and the next request.
     pub idle: Duration,
     /// For the client's end of file after we have closed, and again for its acknowledgements.
-    pub linger: Duration,
+    pub lingering_close: Duration,
 }
 
 impl Default for Timers {
@@ -83,7 +81,7 @@ impl Default for Timers {
             body_stall: Duration::from_secs(30),
             write_stall: Duration::from_secs(60),
             idle: KEEP_ALIVE_IDLE,
-            linger: Duration::from_secs(5),
+            lingering_close: Duration::from_secs(5),
         }
     }
 }

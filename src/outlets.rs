@@ -1,16 +1,16 @@
 //! The readers: each hands out what the store remembers in its own way, and none can change it.
 
+mod app_metrics;
 mod apps;
-mod deflating;
+mod compression_queue;
 mod discovery;
 mod events;
 mod health;
 mod index;
-mod listings;
+mod listing_cache;
 mod metrics;
 pub mod monitoring_api;
-mod own;
-mod per_app;
+mod self_metrics;
 pub mod stream;
 mod table;
 
@@ -21,14 +21,14 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{Response, StatusCode};
 
-pub use apps::Listing;
-pub use deflating::Deflating;
+pub use apps::AppsHandler;
+pub use compression_queue::CompressionQueue;
 pub use events::{EventOutlet, IdentifyBy, LabelScrapersBy};
 pub use health::Readiness;
-pub use index::Index;
-pub use listings::Listings;
-pub use metrics::Scraping;
-pub use own::{Connections, Own};
+pub use index::IndexHandler;
+pub use listing_cache::ListingCache;
+pub use metrics::MetricsHandler;
+pub use self_metrics::{Connections, SelfMetrics};
 
 use crate::http::reply;
 use crate::supervise::Notes;
@@ -37,15 +37,15 @@ use crate::supervise::Notes;
 #[derive(Debug, Clone)]
 pub struct Outlets {
     /// For `/sd`.
-    pub listings: Arc<Listings>,
+    pub listings: Arc<ListingCache>,
     /// For `/metrics` and its kin.
-    pub scraping: Arc<Scraping>,
+    pub metrics: Arc<MetricsHandler>,
     /// For `/event/metrics` and `/events`, where events are taken.
     pub events: Option<Arc<EventOutlet>>,
     /// For `/apps`.
-    pub listing: Arc<Listing>,
+    pub listing: Arc<AppsHandler>,
     /// For `/`.
-    pub index: Arc<Index>,
+    pub index: Arc<IndexHandler>,
     /// For the readiness paths.
     pub readiness: Arc<Readiness>,
     /// For the same.
@@ -56,18 +56,18 @@ pub struct Outlets {
 pub fn routes(outlets: Outlets) -> Router {
     let Outlets {
         listings,
-        scraping,
+        metrics: handler,
         events,
         listing,
         index,
         readiness,
         notes,
     } = outlets;
-    let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&scraping), outlet));
+    let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&handler), outlet));
     let scrapes = Router::new()
         .route("/metrics", get(metrics::all))
         .route("/apps/{name}/metrics", get(metrics::one))
-        .with_state(scraping);
+        .with_state(handler);
     let lists = Router::new()
         .route("/apps", get(apps::all))
         .route("/apps/{name}", get(apps::one))

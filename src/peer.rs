@@ -2,7 +2,7 @@
 //!
 //! A link is a QUIC connection that authenticates both ends by their Ed25519 keys. The scraped end is a [`Client`]: it dials bridges and
 //! registers with them, or listens for scrapers. The scraping end opens a stream for each scrape and sends an HTTP/1.1 request on it,
-//! which the [`Door`](crate::http::Door) of the scraped end handles. The first stream of a link carries control messages. `docs/p2p.md`
+//! which the [`HttpService`](crate::http::HttpService) of the scraped end handles. The first stream of a link carries control messages. `docs/p2p.md`
 //! describes the protocol. Over HyperDHT the wire format is that of existing programs, and only metrics can be requested.
 //!
 //! [`Client`] and [`Scraper`] are also for other programs; see the examples `peer_client` and `peer_scraper`.
@@ -17,7 +17,7 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), path = "hyperdht_disabled.rs")]
+#[cfg_attr(not(feature = "hyperdht"), path = "peer/hyperdht_disabled.rs")]
 mod hyperdht;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
 mod hyperdht_api;
@@ -32,6 +32,7 @@ mod quic_scraper;
 mod registration;
 mod scrape_server;
 mod scraper;
+mod scraper_links;
 mod scraper_listener;
 mod stream;
 mod tls;
@@ -49,7 +50,7 @@ pub use hyperdht_api::HyperdhtError;
 pub use identity::{Identity, IdentityError, Seed, default_key_file};
 pub use key::{InvalidKey, PublicKey, SharedSecret};
 pub use link::LinkError;
-pub use link_event::{ConnectionUid, LinkEvent, LinkEvents, ScrapeId};
+pub use link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents, ScrapeId};
 pub use quic_listener::ListenError;
 pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
 pub use scraper::{REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
@@ -58,6 +59,6 @@ pub(crate) use failure_limiter::FailureLimiter;
 pub(crate) use hyperdht::{ConnectionPool, Network, RegistrationServer};
 pub(crate) use hyperdht_api::{Registrant, RegistrationHandler};
 pub(crate) use link::{Link, PeerState, ScrapeResponse};
-pub(crate) use proxy_link::{ControlEvent, ProxyLink};
+pub(crate) use proxy_link::{ControlEvent, NO_MESSAGE, ProxyLink};
 pub(crate) use quic_listener::{AcceptedLink, QuicListener};
 pub(crate) use scraper::error_text;

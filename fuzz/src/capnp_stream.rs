@@ -4,7 +4,7 @@ use exporter_proxy::wire::FormatChoice;
 
 use super::feeding::decode_in_pieces;
 
-/// Whatever arrives, in whatever pieces, comes to the same, and is never kept beyond the limit.
+/// Checks that input in any split decodes to the same items, and that the buffer stays within the limit.
 pub fn check(input: &[u8]) {
     let items = decode_in_pieces(FormatChoice::Capnp, input);
     let taken: usize = items

@@ -3,7 +3,7 @@
 use exporter_proxy::model::{LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS};
 use exporter_proxy::wire::event_form::parse;
 
-/// Whatever is posted, what is taken is within its bounds and can be told again.
+/// Checks that accepted events are within the limits and can be encoded and parsed again.
 pub fn check(input: &[u8]) {
     let half = input.iter().position(|byte| *byte == b'?').unwrap_or(input.len());
     let (query, body) = input.split_at(half);

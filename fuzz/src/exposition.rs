@@ -1,4 +1,4 @@
-//! The parser of exposition text, held against itself: what it keeps of a text must be what it makes of each line alone.
+//! The parser of exposition text, compared with itself: the parsed lines of a text must equal each line parsed alone.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use exporter_proxy::exposition::{self, Exposition, Family, FamilyFlags, MetricType, Sample, Severity};
 use exporter_proxy::model::Syntax;
 
-/// What a line alone can tell of itself.
+/// Properties of a line parsed alone.
 const OF_A_LINE: [FamilyFlags; 5] = [
     FamilyFlags::TIMESTAMPS,
     FamilyFlags::EXEMPLARS,
@@ -15,10 +15,10 @@ const OF_A_LINE: [FamilyFlags; 5] = [
     FamilyFlags::REFORMAT_TEXT,
 ];
 
-/// A byte order mark, which counts at the start of a text alone.
+/// A byte order mark, which is skipped only at the start of a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whatever the text, in both formats: the index is sound, it holds every good line and no other, and it can be written out again.
+/// Checks any text in both formats: the index is consistent, it contains exactly the valid lines, and it can be rendered again.
 pub fn check(input: &[u8]) {
     for syntax in [Syntax::Text, Syntax::OpenMetrics] {
         let it = Exposition::parse(Bytes::copy_from_slice(input), syntax);
@@ -49,7 +49,7 @@ fn index_is_sound(it: &Exposition) {
     assert!(all.windows(2).all(|pair| pair[0].end < pair[1].start), "no byte in two runs");
 }
 
-/// Lone backslashes are doubled once: the text that is kept has none.
+/// Checks that the stored text has no lone backslashes.
 fn what_is_kept_is_kept_as_it_is(it: &Exposition) {
     let again = Exposition::parse(it.body().clone(), it.syntax());
     assert_eq!(again.body(), it.body());
@@ -59,7 +59,7 @@ fn what_is_kept_is_kept_as_it_is(it: &Exposition) {
     );
 }
 
-/// A line that nothing stands before.
+/// Parses one line alone.
 fn alone(line: &[u8], syntax: Syntax) -> Exposition {
     let end = if syntax == Syntax::OpenMetrics { "\n# EOF\n" } else { "\n" };
     Exposition::parse([line, end.as_bytes()].concat().into(), syntax)
@@ -89,13 +89,13 @@ fn lines_are_what_they_are_alone(it: &Exposition) {
         for own in OF_A_LINE {
             assert_eq!(family.flags.contains(own), flags.contains(own), "{own:?} of {family:?}");
         }
-        // The bounds of buckets may ask for more, and where exemplars may be depends on the family.
+        // Bounds of buckets may need more flags, and allowed exemplars depend on the family.
         let reformat = |flags: FamilyFlags| flags.contains(FamilyFlags::REFORMAT_OPENMETRICS) && !flags.contains(FamilyFlags::EXEMPLARS);
         assert!(reformat(family.flags) || !reformat(flags), "{family:?}");
     }
 }
 
-/// Every line that is good alone is kept, or its series is kept already, or it has a bound that its family's type does not allow.
+/// Checks that every line that is valid alone is kept, unless its series is a duplicate or its bound is invalid for the family's type.
 fn no_good_line_is_lost(it: &Exposition) {
     let mut kept: BTreeMap<u64, Vec<Sample<'_>>> = BTreeMap::new();
     let mut bounded = HashSet::new();
@@ -114,7 +114,7 @@ fn no_good_line_is_lost(it: &Exposition) {
         }
     }
     let body = it.body().strip_prefix(MARK).unwrap_or(it.body());
-    // A line that starts with a byte order mark would lose it if it stood alone.
+    // A line that starts with a byte order mark would lose it if parsed alone.
     for line in body.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(MARK)) {
         let alone = alone(line, it.syntax());
         let Some(family) = alone.families().iter().find(|family| family.samples > 0) else {
@@ -132,7 +132,7 @@ fn no_good_line_is_lost(it: &Exposition) {
     }
 }
 
-/// What is kept makes a text that is kept whole.
+/// Checks that the kept lines parse again without faults.
 fn reads_again_as_it_was(it: &Exposition) {
     let mut text = Vec::new();
     for family in it.families().iter().filter(|family| family.samples > 0) {

@@ -6,7 +6,7 @@ use exporter_proxy::wire::{FormatChoice, Inbound, Refusal, StreamDecoder};
 /// The limit of a message, low enough for a fuzzer to reach.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// All that comes of a stream that arrives in pieces of `size` bytes.
+/// Decodes a stream in pieces of `size` bytes.
 pub(super) fn decode(choice: FormatChoice, stream: &[u8], size: usize) -> Vec<Result<Inbound, Refusal>> {
     let mut decoder = StreamDecoder::new(choice, MAX_MESSAGE_BYTES);
     let mut items = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn decode(choice: FormatChoice, stream: &[u8], size: usize) -> Vec<Re
     items
 }
 
-/// Decodes whole, byte by byte and in odd pieces, which must all come to the same.
+/// Decodes at once, byte by byte and in odd pieces, with equal results.
 pub(super) fn decode_in_pieces(choice: FormatChoice, stream: &[u8]) -> Vec<Result<Inbound, Refusal>> {
     let whole = decode(choice, stream, usize::MAX);
     let odd = stream.last().map_or(3, |&byte| usize::from(byte) + 2);

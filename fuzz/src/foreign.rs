@@ -1,12 +1,11 @@
-//! The names of formats that are no exposition text.
+//! Recognition of formats other than exposition text.
 
 use bytes::Bytes;
 use exporter_proxy::exposition::Exposition;
 use exporter_proxy::model::Syntax;
 use exporter_proxy::wire::ForeignFormat;
 
-/// Whatever begins as another format is no text of which every line can be used, and the first bytes say the same as all of them where
-/// a few are enough.
+/// Checks that a recognized format is never a valid text, and that the first bytes are enough for formats with a signature.
 pub fn check(input: &[u8]) {
     let Some(foreign) = ForeignFormat::of(input) else { return };
     for syntax in [Syntax::Text, Syntax::OpenMetrics] {

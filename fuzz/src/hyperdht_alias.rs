@@ -1,9 +1,9 @@
-//! Registrations over HyperDHT, and the answers to them.
+//! Registrations over HyperDHT and their responses.
 
 use bytes::Bytes;
 use exporter_proxy::wire::hyperdht::{AliasReply, AliasRequest};
 
-/// What was read writes and reads as the same.
+/// Checks that decoded messages encode and decode to the same.
 pub fn check(input: &[u8]) {
     let input = Bytes::copy_from_slice(input);
     if let Ok(request) = AliasRequest::decode(input.clone()) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use exporter_proxy::wire::hyperdht::{Call, Frame, Frames, Reply};
 
-/// There are no more frames than bytes, after a fault there are none, and each frame and each call writes and reads as the same.
+/// Checks that there are no more frames than bytes and none after a fault, and that frames and calls encode and decode to the same.
 pub fn check(input: &[u8]) {
     let mut frames = Frames::of(Bytes::copy_from_slice(input));
     let mut count = 0;
@@ -18,7 +18,7 @@ pub fn check(input: &[u8]) {
 }
 
 fn same(frame: &Frame) {
-    // Channel 0 is never one of data.
+    // Channel 0 never has data.
     let again: Vec<_> = Frames::of(frame.encode().into()).collect();
     assert_eq!(again, [Ok(frame.clone())]);
     let Frame::Data { kind, payload, .. } = frame else { return };

@@ -1,4 +1,4 @@
-//! The decoder of JSON streams, held against serde_json.
+//! The decoder of JSON streams, compared with serde_json.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::feeding::{MAX_MESSAGE_BYTES, decode_in_pieces};
 
-/// Whatever arrives, in whatever pieces, comes to the same, is never kept beyond the limit, and is what serde_json reads.
+/// Checks that input in any split decodes to the same items within the limit, and that they equal those of serde_json.
 pub fn check(input: &[u8]) {
     let items = decode_in_pieces(FormatChoice::Json, input);
     if input.len() < MAX_MESSAGE_BYTES
@@ -21,7 +21,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// An app and its text, or nothing where it is refused.
+/// An app and its text; `None` if it is refused.
 type Told = Option<(String, String)>;
 
 fn compare(text: &str, items: &[Result<Inbound, Refusal>]) {
@@ -37,7 +37,7 @@ fn compare(text: &str, items: &[Result<Inbound, Refusal>]) {
     for object in serde_json::Deserializer::from_str(text).into_iter::<Object<'_>>() {
         match object {
             Ok(object) => theirs.extend(object.last_of_each().map(|(name, value)| read(name, value))),
-            // In a name, serde_json has no patience with a surrogate without its partner.
+            // serde_json refuses a lone surrogate in a name.
             Err(e) if e.to_string().contains("surrogate") || e.to_string().contains("unexpected end of hex escape") => return,
             Err(_) => broken = true,
         }
@@ -53,7 +53,7 @@ fn told(message: &Inbound) -> (String, String) {
     )
 }
 
-/// What a pair should come to.
+/// The expected item of a pair.
 fn read(name: &str, value: &RawValue) -> Told {
     AppName::new(name).ok()?;
     let text = match value.get().as_bytes()[0] {
@@ -63,7 +63,7 @@ fn read(name: &str, value: &RawValue) -> Told {
     Some((name.to_owned(), text))
 }
 
-/// The pairs of an object in their order.
+/// The pairs of an object, in order.
 struct Object<'a>(Vec<(String, &'a RawValue)>);
 
 impl Object<'_> {

@@ -1,10 +1,10 @@
-//! Kubo's list of peers, in which strangers say what they are.
+//! Kubo's list of peers, with untrusted texts.
 
 use std::collections::HashSet;
 
 use exporter_proxy::wire::kubo::swarm_peers;
 
-/// Whatever a node answers, every peer is there once, no connection is invented, and blanks around the answer change nothing.
+/// Checks that every peer is listed once, that counts are consistent, and that whitespace around the response does not matter.
 pub fn check(input: &[u8]) {
     let padded = [b" \n", input, b"\r\n\t"].concat();
     let Ok(swarm) = swarm_peers(input) else {
@@ -17,7 +17,7 @@ pub fn check(input: &[u8]) {
     assert!(swarm.peers.iter().map(|peer| peer.connected.len()).sum::<usize>() <= swarm.connections);
     assert!(swarm.peers.iter().all(|peer| peer.agent.as_deref() != Some("")));
     assert!(swarm.streams.values().all(|&open| open > 0));
-    let again = swarm_peers(&padded).expect("blanks around JSON mean nothing");
+    let again = swarm_peers(&padded).expect("whitespace around JSON does not matter");
     assert_eq!(
         (again.connections, &again.peers, &again.streams),
         (swarm.connections, &swarm.peers, &swarm.streams)

@@ -1,6 +1,5 @@
-//! What must hold for any input, one module a target. The fuzzers run these checks on what they invent, `tests/repo/corpus.rs` on
-//! the committed corpora; a new target is a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a folder in
-//! `corpus/`.
+//! Checks for any input, one module per target. The fuzzers run them on generated inputs, `tests/repo/corpus.rs` on the committed corpora.
+//! A new target needs a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a directory in `corpus/`.
 
 pub mod accept;
 pub mod capnp_stream;
@@ -20,7 +19,7 @@ pub mod response_head;
 pub mod store_log;
 pub mod udx;
 
-/// A check; it panics where something does not hold.
+/// A check, which panics if it fails.
 pub type Check = fn(&[u8]);
 
 /// Every target by the name of its corpus.

@@ -2,7 +2,7 @@
 
 use exporter_proxy::wire::{LinkMessage, MAX_LINK_MESSAGE_BYTES};
 
-/// Nothing is taken that is larger than allowed, more bytes never change what was read, and what was read writes and reads as the same.
+/// Checks that the size limit holds, that further bytes do not change a message, and that messages encode and decode to the same.
 pub fn check(input: &[u8]) {
     let Ok(Some((message, length))) = LinkMessage::decode(input) else {
         return;

@@ -1,4 +1,4 @@
-//! The monitoring stream: frames in any split, their members, and messages that are read and written again.
+//! The monitoring stream: frames in any split, their gzip members, and relayed messages.
 
 use bytes::BytesMut;
 use exporter_proxy::wire::monitoring::{
@@ -8,8 +8,8 @@ use exporter_proxy::wire::monitoring::{
 /// The limit of a text, low enough for a fuzzer to reach.
 const MAX_TEXT: usize = 4096;
 
-/// Whatever arrives, in whatever pieces, gives the same frames; nothing unpacks beyond its limit; what can be read can be
-/// written, read again, and then counts the same.
+/// Checks that input in any split has the same frames, that decompression stays within its limit, and that relayed messages parse again
+/// with the same counts.
 pub fn check(input: &[u8]) {
     let whole = frames(input, usize::MAX);
     let odd = input.last().map_or(3, |&byte| usize::from(byte) + 2);
@@ -27,12 +27,12 @@ pub fn check(input: &[u8]) {
             Err(GzipError::TooLong(limit)) => assert!(limit == MAX_TEXT && text.len() <= MAX_TEXT + 1),
             Err(_) => {}
         }
-        // A fuzzer that cannot compress may still say something.
+        // Also checks the input as an uncompressed message.
         relay(frame);
     }
 }
 
-/// The frames that come of a stream in pieces of `size` bytes, and whether it can be read on.
+/// The frames of a stream in pieces of `size` bytes, and true if it can be continued.
 fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
     let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
     for piece in stream.chunks(size.clamp(1, stream.len().max(1))) {
@@ -48,7 +48,7 @@ fn frames(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
     (frames, true)
 }
 
-/// Reads a message, writes it for others as they would get it, and reads that.
+/// Parses a message, relays it, and parses the result.
 fn relay(text: &[u8]) {
     let Ok(received) = UpstreamMessage::read(text) else { return };
     for legacy_addresses in [false, true] {

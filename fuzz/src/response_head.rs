@@ -1,8 +1,8 @@
-//! The heads of responses to polls, spelled out.
+//! Normalization of response heads.
 
 use exporter_proxy::wire::response_head::{end_of_head, is_interim, normalized};
 
-/// Whatever comes, a head that is spelled out has a header on each line, ends where it ends, and stays as it is.
+/// Checks that a normalized head has one header per line, is complete, and is stable.
 pub fn check(input: &[u8]) {
     let Some(end) = end_of_head(input) else { return };
     assert!(end <= input.len() && input[..end].ends_with(b"\n"));

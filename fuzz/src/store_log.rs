@@ -1,14 +1,14 @@
-//! The log files of a store: as they are, and with the input as what intact frames hold.
+//! The log files of a store: with the input as the file, and with the input as the content of intact frames.
 
 use exporter_proxy::store::inspect_log;
 
-/// The random number that each frame of the made-up files starts with.
+/// The random number at the start of each frame of the generated files.
 const SALT: u64 = 0x5eed_5eed_5eed_5eed;
 
-/// Where the input is cut into payloads.
+/// Separator of payloads in the input.
 const CUT: &[u8] = b"----";
 
-/// Whatever is in a file, reading it ends well.
+/// Checks that reading any file succeeds or fails without a panic.
 pub fn check(input: &[u8]) {
     let _ = inspect_log(input);
     for kind in [*b"EVNT", *b"APPS"] {
@@ -18,7 +18,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// A file of a version whose frames are all intact.
+/// A file of a version with intact frames.
 fn file(kind: [u8; 4], version: u32, input: &[u8]) -> Vec<u8> {
     let mut file = b"EXPPROXY".to_vec();
     file.extend(kind);

@@ -1,8 +1,8 @@
-//! The packets under links over HyperDHT.
+//! UDX packets.
 
 use exporter_proxy::wire::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxPacket};
 
-/// What was read is no more than what came, and writes and reads as the same where its ranges are no more than we would write.
+/// Checks that a decoded packet is not larger than its datagram, and encodes and decodes to the same within the limit of ranges.
 pub fn check(input: &[u8]) {
     let Some(packet) = UdxPacket::decode(input) else {
         return;

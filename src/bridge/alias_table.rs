@@ -65,10 +65,10 @@ impl AliasEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AliasUnavailable {
     /// Another key holds the alias, and the policy is [`AliasPolicy::First`].
-    #[error("the alias belongs to {0} until its entry expires")]
+    #[error("the alias is taken by the key {0} until its entry expires (bridge.alias_policy)")]
     Owned(PublicKey),
     /// The table has [`MAX_ALIASES`] aliases.
-    #[error("there are {MAX_ALIASES} aliases already")]
+    #[error("the bridge has reached its limit of {MAX_ALIASES} aliases")]
     Full,
 }
 

@@ -112,7 +112,7 @@ async fn refresh(registry: &ProxyRegistry) {
         .for_each_concurrent(MAX_CONCURRENT, |(alias, link)| async move {
             match apps(&link).await {
                 Some(apps) => registry.set_apps(alias.as_str(), apps, Instant::now()),
-                None => tracing::debug!(%alias, "it does not tell its apps"),
+                None => tracing::debug!(%alias, "the list of apps is not available"),
             }
         })
         .await;

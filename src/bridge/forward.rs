@@ -154,7 +154,7 @@ impl ScrapeForwarder {
             return self.refuse(
                 ForwardOutcome::UnknownAlias,
                 StatusCode::BAD_REQUEST,
-                "The path or the query is no URI",
+                "the path or the query is not valid in a URI",
             );
         };
         let Ok(answer) = link.scrape_for(&connection.client(&forwarded.headers), request, wait).await else {
@@ -181,7 +181,7 @@ impl ScrapeForwarder {
         wait: Duration,
     ) -> Result<Response<Body>, HyperdhtError> {
         if forwarded.one_app {
-            let why = "this proxy is scraped over HyperDHT, which carries no metrics of single apps";
+            let why = "this proxy is connected over HyperDHT, which does not support scraping single apps; use quic://";
             return Ok(self.refuse(ForwardOutcome::UpstreamError, StatusCode::NOT_FOUND, why));
         }
         if forwarded.method == Method::HEAD {

@@ -63,7 +63,7 @@ fn columns(listed: &AliasListing) -> [String; 7] {
     } = listed;
     let state = match link {
         Some(link) => format!("connected, {:.1} ms away", link.rtt().as_secs_f64() * 1_000.0),
-        None if entry.transport == Transport::Hyperdht => "dialled over HyperDHT".to_owned(),
+        None if entry.transport == Transport::Hyperdht => "dialed over HyperDHT".to_owned(),
         None => "not connected".to_owned(),
     };
     [

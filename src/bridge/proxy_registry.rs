@@ -123,7 +123,7 @@ impl ProxyRegistry {
             for entry in entries {
                 let alias = entry.alias.clone();
                 if let Err(why) = state.aliases.restore(entry) {
-                    tracing::warn!("a target of the last run is left out: {alias}: {why}");
+                    tracing::warn!("skipped a target of the last run: {alias}: {why}");
                 }
             }
             state.aliases.live(Instant::now()).count()
@@ -182,7 +182,9 @@ impl ProxyRegistry {
             && let Some(oldest) = others.first().and_then(|oldest| state.links.get(oldest))
         {
             // The service of the link removes it from the table once the connection has ended.
-            oldest.link.close("too many proxies use this key");
+            oldest
+                .link
+                .close("replaced by a new connection of the same key: at most 8 are kept");
         }
         let alias = alias.to_owned();
         state.links.insert(id, ConnectedLink { key, address, alias, link });

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alias_table::LinkId;
 use super::registration_policy::{Refusal, RegistrationAttempt, RegistrationPolicy};
-use crate::peer::{AcceptedLink, ControlEvent, ProxyLink, PublicKey, QuicListener, SharedSecret};
+use crate::peer::{AcceptedLink, ControlEvent, LinkEnd, NO_MESSAGE, ProxyLink, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Service, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -54,11 +54,11 @@ impl Service for QuicRegistration {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     accepted = listener.next() => match accepted {
-                        None => anyhow::bail!("the socket is closed"),
+                        None => anyhow::bail!("the UDP socket is closed"),
                         Some(accepted) if proxies.len() < MAX_LINKS => {
                             proxies.spawn(handler.clone().receive(accepted, stop.clone()));
                         }
-                        Some(accepted) => accepted.reject("there are too many links"),
+                        Some(accepted) => accepted.reject("too many links"),
                     },
                     Some(ended) = proxies.join_next() => report(ended),
                 }
@@ -74,7 +74,7 @@ impl Service for QuicRegistration {
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(lost) = ended {
-        tracing::error!("the link of a proxy was cut off: {}", panic_text(lost));
+        tracing::error!("the link of a proxy ended by a bug (panic), please report it: {}", panic_text(lost));
     }
 }
 
@@ -85,10 +85,10 @@ impl LinkHandler {
         };
         let register = match proxy.recv_first().await {
             ControlEvent::Message(LinkMessage::Register(register)) => register,
-            ControlEvent::Message(_) => return proxy.close("a registration comes first"),
-            ControlEvent::Ended(_, why) => {
-                tracing::debug!(peer = %proxy.key(), "gone before it registered: {why}");
-                return proxy.close("nothing was said");
+            ControlEvent::Message(_) => return proxy.close("the first control message must be a registration"),
+            ControlEvent::Ended(LinkEnd { why, .. }) => {
+                tracing::debug!(peer = %proxy.key(), "link closed before a registration: {why}");
+                return proxy.close(NO_MESSAGE);
             }
         };
         let id = self.policy.registry.next_link();
@@ -103,24 +103,28 @@ impl LinkHandler {
         let (peer, registry) = (proxy.key(), &self.policy.registry);
         let (link, mut messages) = proxy.link(registry.peer_state(peer), registry.events.clone());
         let open = registry.events.opened(peer, proxy.address(), proxy.uid());
-        let mut sharing = registry.link_up(id, peer, (proxy.address(), &alias), link);
+        let mut sharing = registry.link_up(id, peer, (proxy.address(), &alias), link.clone());
         let shared_key_check = tokio::time::sleep(SHARED_KEY_CHECK_DELAY);
         tokio::pin!(shared_key_check);
         let mut sent = proxy.send(&LinkMessage::Registered { updated }).await;
         let (mut goodbye, mut registered) = (None, std::time::Instant::now());
-        let (graceful, why) = loop {
+        let end = loop {
             if let Err(why) = sent {
-                break (false, why);
+                break LinkEnd::lost(why);
             }
             sent = Ok(());
             tokio::select! {
-                () = stop.cancelled() => break (true, "the bridge is stopping".to_owned()),
+                () = stop.cancelled() => break LinkEnd::graceful("the bridge is stopping"),
                 Some(message) = messages.recv() => sent = proxy.send(&message).await,
                 () = &mut shared_key_check, if !sharing.is_empty() => registry.warn_of_shared_key(id, &std::mem::take(&mut sharing)),
                 event = proxy.recv() => match event {
-                    ControlEvent::Ended(graceful, why) => break (graceful, goodbye.unwrap_or((graceful, why)).1),
+                    // The first reason says more than the end that follows from it.
+                    ControlEvent::Ended(end) => break match goodbye.or_else(|| link.closed_because()) {
+                        Some(why) => LinkEnd { why, ..end },
+                        None => end,
+                    },
                     ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < MIN_REGISTRATION_INTERVAL => {
-                        break (false, "it registers too often".to_owned());
+                        break LinkEnd::lost("two registrations within half a second");
                     }
                     ControlEvent::Message(LinkMessage::Register(register)) => match self.register(&proxy, id, &register) {
                         Ok(updated) => {
@@ -133,19 +137,19 @@ impl LinkHandler {
                     ControlEvent::Message(LinkMessage::Goodbye(why)) => {
                         // No new scrapes for this proxy. It finishes the open ones and then closes.
                         registry.link_down(id);
-                        goodbye = Some((true, why));
+                        goodbye = Some(why);
                     }
-                    ControlEvent::Message(_) => break (false, "a message out of place".to_owned()),
+                    ControlEvent::Message(_) => break LinkEnd::lost("unexpected control message"),
                 },
             }
         };
         registry.link_down(id);
         if stop.is_cancelled() {
-            proxy.close_after(&LinkMessage::Goodbye(why.clone()), &why).await;
+            proxy.close_after(&LinkMessage::Goodbye(end.why.clone()), &end.why).await;
         } else {
-            proxy.close(&why);
+            proxy.close(&end.why);
         }
-        open.report_end((graceful, why));
+        open.report_end(end);
     }
 
     /// Checks a registration. Returns true if it differs from the previous one, or the reason for the refusal.
@@ -160,7 +164,7 @@ impl LinkHandler {
         };
         let knows_secret = |secret: &SharedSecret| proxy.verifies(register, secret, self.key);
         self.policy.register(&attempt, knows_secret).map_err(|refusal| match refusal {
-            Refusal::Unauthorised => "Unauthorised: the shared secret is another".to_owned(),
+            Refusal::Unauthorised => "Unauthorised: wrong shared secret".to_owned(),
             Refusal::Other(why) => why,
         })
     }

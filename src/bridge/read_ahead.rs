@@ -14,7 +14,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use crate::http::Contents;
+use crate::http::ResponseMemory;
 
 /// Limit on the bytes buffered for one reader. Beyond it the rest of the response stays in its link and takes a sixteenth of the window.
 /// All stalled responses together keep at most [`MAX_KEPT`](crate::http::MAX_KEPT), so at most eight reach this limit.
@@ -68,7 +68,7 @@ where
         left,
     };
     let mut response = Response::from_parts(head, body);
-    response.extensions_mut().insert(Contents::changing(bytes));
+    response.extensions_mut().insert(ResponseMemory::changing(bytes));
     response
 }
 

@@ -68,7 +68,11 @@ impl RegistrationPolicy {
             Err(why) => LinkEvent::RegistrationRefused {
                 peer: attempt.from.0,
                 alias: shortened(attempt.alias),
-                why: why.to_string(),
+                address: Some(attempt.from.1),
+                why: match why {
+                    Refusal::Unauthorised => "wrong shared secret".to_owned(),
+                    Refusal::Other(why) => why.clone(),
+                },
             },
         });
         decision
@@ -77,7 +81,7 @@ impl RegistrationPolicy {
     fn check(&self, attempt: &RegistrationAttempt<'_>, knows_secret: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
         let now = Instant::now();
         if !self.may_try(attempt, now) {
-            return Err(Refusal::Other("too many wrong registrations lately".to_owned()));
+            return Err(Refusal::Other("too many failed registrations in the last minute".to_owned()));
         }
         if !knows_secret(&self.secret) {
             self.failed(attempt, now);

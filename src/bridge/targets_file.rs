@@ -88,7 +88,7 @@ fn read(target: &str, now: Instant) -> Result<AliasEntry, String> {
     let mut parts = target.rsplitn(4, ':');
     let (service, hostname, key, alias) = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some(service), Some(hostname), Some(key), Some(alias)) = (service, hostname, key, alias) else {
-        return Err("it is no ALIAS:KEY:HOSTNAME:SERVICE".to_owned());
+        return Err("expected ALIAS:KEY:HOSTNAME:SERVICE".to_owned());
     };
     Ok(AliasEntry {
         alias: Alias::new(alias).map_err(|e| e.to_string())?,
@@ -174,7 +174,7 @@ fn temporary(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0; RANDOM_DIGITS / 2];
     SystemRandom::new()
         .fill(&mut random)
-        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+        .map_err(|_| io::Error::other("the system has no random numbers"))?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -270,7 +270,7 @@ mod tests {
         let (entries, faults) = parse(&text, Instant::now()).unwrap();
         assert_eq!(entries.iter().map(|e| e.alias.as_str()).collect::<Vec<_>>(), ["c"]);
         assert_eq!(faults.len(), 4, "{faults:?}");
-        assert!(faults[0].contains("must not hold ':'"), "{faults:?}");
+        assert!(faults[0].contains("must not contain ':'"), "{faults:?}");
         assert!(parse("{", Instant::now()).is_err());
     }
 

@@ -63,10 +63,12 @@ impl TargetsFileWriter {
             // A container's mount may start as an empty file.
             if !text.trim().is_empty() {
                 let (entries, faults) = targets_file::parse(&text, Instant::now()).map_err(|e| {
-                    anyhow::anyhow!("bridge.targets_file: {shown} is no targets file ({e}); move it away to start with none")
+                    anyhow::anyhow!(
+                        "bridge.targets_file: {shown} is not a valid targets file ({e}); move it away to start with an empty one"
+                    )
                 })?;
                 for fault in faults {
-                    tracing::warn!("a target of the last run is left out: {fault}");
+                    tracing::warn!("skipped a target of the last run: {fault}");
                 }
                 registry.restore(entries);
             }
@@ -94,22 +96,22 @@ impl TargetsFileWriter {
         match outcome {
             Ok(in_place) => {
                 if in_place && !std::mem::replace(&mut self.warned, true) {
-                    tracing::warn!("{shown} cannot be replaced and is written in place: whoever reads it at that moment may see a part");
+                    tracing::warn!("{shown} cannot be replaced (bind mount?) and is written in place: a reader may see a partial file");
                 }
                 if self.readiness.set(None) {
                     tracing::info!("{shown} can be written again");
                 }
                 if std::mem::take(&mut self.missing) {
                     let made = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-                    tracing::info!("made the targets file {} (bridge.targets_file)", made.display());
+                    tracing::info!("created the targets file {} (bridge.targets_file)", made.display());
                 }
                 self.written = Some(text);
                 true
             }
             Err(error) => {
-                let what = format!("{shown} cannot be written: {error}");
+                let what = format!("cannot write {shown}: {error}");
                 if self.readiness.set(Some(format!("targets file: {what}"))) {
-                    tracing::error!("{what}; trying again every {} s", RETRY_INTERVAL.as_secs());
+                    tracing::error!("{what}; retrying every {} s", RETRY_INTERVAL.as_secs());
                 }
                 false
             }

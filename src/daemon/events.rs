@@ -58,6 +58,7 @@ pub(super) fn routes(settings: &Settings, ground: &Ground, receivers: &Receivers
         receivers.limits.subscribe(),
         Arc::clone(&receivers.budget),
         Arc::clone(&ground.post_rate),
+        Arc::clone(&ground.post_from),
         &settings.events.metric_name,
     ))
 }

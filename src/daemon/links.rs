@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::config::{Hyperdht, P2p, SecretSource};
-use crate::http::Door;
+use crate::http::HttpService;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
     default_key_file,
@@ -32,7 +32,7 @@ const MAX_SECRET_BYTES: u64 = 1024;
 pub(super) async fn client(
     p2p: &P2p,
     hyperdht: &Hyperdht,
-    door: Door,
+    service: HttpService,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
 ) -> anyhow::Result<(Client, Option<FileLock>)> {
@@ -74,7 +74,7 @@ pub(super) async fn client(
         count(&telemetry, &bridges, event);
         note(&notes, &bridges, event);
     });
-    let client = Client::bind(settings, door, events).await.map_err(|error| {
+    let client = Client::bind(settings, service, events).await.map_err(|error| {
         let key = match error {
             ClientError::Listen(_) => "p2p.listen",
             ClientError::Hyperdht(_) => "p2p.bridges",
@@ -240,7 +240,7 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::ConnectionUid;
+    use crate::peer::{ConnectionPurpose, ConnectionUid};
 
     #[test]
     fn a_bridge_at_which_the_proxy_is_not_registered_is_noted() {
@@ -258,7 +258,8 @@ mod tests {
         let why = || "w".to_owned();
         assert_eq!(lines(LinkEvent::Unreachable { peer: far, why: why() }), ["not reached: w"]);
         let uid = ConnectionUid(7);
-        let closed = |peer, why| LinkEvent::Closed { peer, uid, why };
+        let purpose = ConnectionPurpose::Link;
+        let closed = |peer, why| LinkEvent::Closed { peer, uid, why, purpose };
         let alias = || "a".to_owned();
         let registered = |peer| LinkEvent::Registered {
             peer,
@@ -274,6 +275,7 @@ mod tests {
             lines(LinkEvent::Lost {
                 peer: quic,
                 uid,
+                purpose,
                 why: why()
             }),
             ["the link has ended: w"]
@@ -282,6 +284,7 @@ mod tests {
             lines(LinkEvent::RegistrationRefused {
                 peer: quic,
                 alias: alias(),
+                address: None,
                 why: why()
             }),
             ["it has refused the registration: w"]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use ipnet::IpNet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ pub(super) struct Live {
     pub(super) polls: watch::Sender<Arc<polls::PollSettings>>,
     pub(super) access: Arc<ArcSwap<Access>>,
     pub(super) post_rate: Arc<PostRate>,
+    pub(super) post_from: Arc<ArcSwap<Vec<IpNet>>>,
 }
 
 impl Live {
@@ -49,6 +51,7 @@ impl Live {
         let _ = self.polls.send(Arc::new(settings::polls(settings)));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
         self.post_rate.set(settings.events.post_rate.per_second());
+        self.post_from.store(Arc::new(settings.events.post_from.clone()));
         self.access.store(Arc::new(settings::access(settings)));
     }
 }

@@ -172,7 +172,6 @@ pub(super) fn stream(settings: &Settings) -> stream::Settings {
 pub(super) fn access(settings: &Settings) -> Access {
     Access {
         write_from: settings.http.write_from.clone(),
-        post_events_from: settings.events.post_from.clone(),
         trusted_proxies: settings.http.trusted_proxies.clone(),
     }
 }

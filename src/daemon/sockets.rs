@@ -9,7 +9,7 @@ use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
 use super::{Addresses, Ground};
 use crate::config::{HostPort, Settings};
-use crate::http::{Door, Server};
+use crate::http::{HttpService, Server};
 use crate::outlets::Connections;
 use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits};
 
@@ -50,7 +50,7 @@ impl Sockets {
     }
 
     /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, ground: &Ground, door: &Door, supervisor: &mut Supervisor) {
+    pub(super) fn start(self, settings: &Settings, ground: &Ground, service: &HttpService, supervisor: &mut Supervisor) {
         let slots = limits::connections_per_listener(
             limits::open_files(),
             self.listeners().count(),
@@ -59,7 +59,7 @@ impl Sockets {
         self.receivers.start(slots, supervisor);
         self.streams.start(slots, settings, ground, supervisor);
         for listener in self.scraped {
-            supervisor.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), door.clone()));
+            supervisor.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), service.clone()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who may write, and who may post events.
+//! Access by network: the clients that may write, and those that may use a route with a list of its own.
 
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
@@ -6,34 +6,30 @@ use ipnet::IpNet;
 
 use super::{Connection, reply};
 
-/// Lets a request pass that may change something: its effective client is in `http.write_from`.
+/// Lets a request pass that changes something, if its effective client is in `http.write_from`.
 ///
 /// # Errors
 ///
-/// The answer for all others: 403 with the key to change and the address that was seen.
-#[expect(clippy::result_large_err, reason = "the error is the answer, and is sent at once")]
+/// The response for every other client: 403 with the address of the client and the configuration key.
+#[expect(clippy::result_large_err, reason = "the error is the response, and is sent at once")]
 pub fn may_write(connection: &Connection, headers: &HeaderMap) -> Result<(), Response<Body>> {
-    pass(connection, headers, &connection.access().write_from, "http.write_from")
+    allow_from(connection, headers, &connection.access().write_from, "push", "http.write_from")
 }
 
-/// Lets a request pass that posts an event: its effective client is in `events.post_from`.
+/// Lets a request pass if its effective client is in one of these networks, the value of the configuration key `key`. `action` is the
+/// verb of the refusal.
 ///
 /// # Errors
 ///
-/// The answer for all others, as for [`may_write`].
-#[expect(clippy::result_large_err, reason = "the error is the answer, and is sent at once")]
-pub fn may_post_events(connection: &Connection, headers: &HeaderMap) -> Result<(), Response<Body>> {
-    pass(connection, headers, &connection.access().post_events_from, "events.post_from")
-}
-
-#[expect(clippy::result_large_err, reason = "the error is the answer, and is sent at once")]
-fn pass(connection: &Connection, headers: &HeaderMap, allowed: &[IpNet], key: &str) -> Result<(), Response<Body>> {
+/// The response for every other client, as for [`may_write`].
+#[expect(clippy::result_large_err, reason = "the error is the response, and is sent at once")]
+pub fn allow_from(connection: &Connection, headers: &HeaderMap, networks: &[IpNet], action: &str, key: &str) -> Result<(), Response<Body>> {
     let client = connection.client(headers);
-    if client.is_in(allowed) {
+    if client.is_in(networks) {
         return Ok(());
     }
     Err(reply::text(
         StatusCode::FORBIDDEN,
-        format_args!("{client} may not write here: the key {key} lists who may"),
+        format_args!("{client} is not allowed to {action}; add it to {key}"),
     ))
 }

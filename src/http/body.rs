@@ -75,19 +75,19 @@ impl IntoResponse for BodyError {
 }
 
 /// Where a body's memory comes from, so that many large bodies at once have a bound in common.
-pub trait Allowance: Send {
+pub trait MemoryBudget: Send {
     /// Resolves once `bytes` in all may be held, which can take as long as others hold them.
-    fn cover(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
+    fn reserve(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
 }
 
-/// Collects a request's body, unpacked where it is gzip, taking no more memory than `allowance` has covered.
+/// Collects a request's body, unpacked where it is gzip, taking no more memory than `budget` has covered.
 ///
 /// A length over the limit is refused before anything is read. The result may share a larger allocation: copy what is kept for long.
 ///
 /// # Errors
 ///
 /// See [`BodyError`]; it is an answer as it stands.
-pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, allowance: &mut impl Allowance) -> Result<Bytes, BodyError> {
+pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Bytes, BodyError> {
     let announced = announced(headers, limit)?;
     let mut sink = sink(headers, limit, announced)?;
     let mut packed = 0;
@@ -100,7 +100,7 @@ pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, al
             return Err(BodyError::TooLarge(limit));
         }
         while !data.is_empty() {
-            allowance.cover(sink.needs(&data)).await;
+            budget.reserve(sink.needs(&data)).await;
             sink.take(&mut data)?;
             // Unpacking is work: others get their turn in between.
             consume_budget().await;
@@ -315,8 +315,8 @@ mod tests {
     /// Memory without end; how much was asked for at the most.
     struct Plenty(usize);
 
-    impl Allowance for Plenty {
-        async fn cover(&mut self, bytes: usize) {
+    impl MemoryBudget for Plenty {
+        async fn reserve(&mut self, bytes: usize) {
             self.0 = self.0.max(bytes);
         }
     }
@@ -400,8 +400,8 @@ mod tests {
     #[tokio::test]
     async fn memory_that_is_not_there_is_waited_for() {
         struct Never;
-        impl Allowance for Never {
-            async fn cover(&mut self, _: usize) {
+        impl MemoryBudget for Never {
+            async fn reserve(&mut self, _: usize) {
                 std::future::pending().await
             }
         }

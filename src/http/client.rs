@@ -191,7 +191,7 @@ mod tests {
 
     fn hop() -> impl Strategy<Value = String> {
         prop_oneof![
-            any::<std::net::Ipv4Addr>().prop_map(|ip| ip.to_string()),
+            any::<Ipv4Addr>().prop_map(|ip| ip.to_string()),
             any::<std::net::Ipv6Addr>().prop_map(|ip| format!("[{ip}]:80")),
             (0_u8..4).prop_map(|n| format!("10.0.0.{n}")),
             "[ -+--~]{0,12}",

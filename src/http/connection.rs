@@ -10,13 +10,13 @@ use http::{Extensions, HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Access;
-use super::chunks::Contents;
 use super::client::{self, Client, PeerAddr};
+use super::connection_state::{ConnectionState, Outcomes};
 use super::delivery::{Delivery, Fate, TrackedResponse};
-use super::talk::{Talk, Verdicts};
+use super::shared_body::ResponseMemory;
 use crate::supervise::probe::Probe;
 
-/// What a transport knows about its queues. A socket's kernel knows both; a stream of another kind answers from its own books.
+/// Queue lengths of a transport, asked of the kernel for a socket and of its own records for any other stream.
 pub trait SendQueue: Send + Sync {
     /// Bytes that the peer has not acknowledged: 0 means that it has all that was written.
     ///
@@ -25,18 +25,21 @@ pub trait SendQueue: Send + Sync {
     /// What has broken the connection, such as a reset: then nothing that was open counts as received.
     fn unacked(&self) -> io::Result<u64>;
 
-    /// Bytes that have arrived and that nobody has read.
+    /// Received bytes that were not read yet.
     ///
     /// # Errors
     ///
     /// Where the connection is closed or the transport cannot tell.
     fn unread(&self) -> io::Result<u64>;
+}
 
-    /// The head of a request has come, before anybody answers it. A link whose other end acknowledges in its requests looks there.
-    fn asked(&self, _uri: &Uri, _headers: &HeaderMap) {}
+/// Observer of the requests on one connection. A link uses it whose other end acknowledges responses in its requests.
+pub trait RequestObserver: Send + Sync {
+    /// Called with the head of a request before its handler runs.
+    fn on_request(&self, uri: &Uri, headers: &HeaderMap);
 
-    /// The head of the response is ready; its handler may have left more in the extensions than it says to the client.
-    fn answering(&self, _status: StatusCode, _extensions: &Extensions) {}
+    /// Called with the head of the response. The extensions may hold more than the client receives.
+    fn on_response(&self, status: StatusCode, extensions: &Extensions);
 }
 
 impl SendQueue for Probe {
@@ -53,32 +56,43 @@ impl SendQueue for Probe {
 ///
 /// Cloning clones the handle. Keeping one does not keep the connection open.
 #[derive(Clone)]
-pub struct Connection(Arc<Shared>);
+pub struct Connection(Arc<SharedConnection>);
 
 /// What all handles and the wrappers of the byte stream share.
-pub(super) struct Shared {
+pub(super) struct SharedConnection {
     peer: PeerAddr,
     access: Arc<ArcSwap<Access>>,
     queue: Option<Arc<dyn SendQueue>>,
+    observer: Option<Arc<dyn RequestObserver>>,
     read: AtomicU64,
     written: AtomicU64,
     /// What the response in work consists of, or the last one.
-    contents: Mutex<Contents>,
+    memory: Mutex<ResponseMemory>,
     // Never held across an await or while a verdict is told.
-    talk: Mutex<Talk>,
+    state: Mutex<ConnectionState>,
 }
 
 impl Connection {
-    pub(super) fn new(peer: PeerAddr, queue: Option<Arc<dyn SendQueue>>, access: Arc<ArcSwap<Access>>) -> Self {
-        let talk = Mutex::new(Talk::new(Instant::now()));
-        Self(Arc::new(Shared {
+    pub(super) fn new(peer: PeerAddr, access: Arc<ArcSwap<Access>>) -> Self {
+        Self::with_queue(peer, None, None, access)
+    }
+
+    pub(super) fn with_queue(
+        peer: PeerAddr,
+        queue: Option<Arc<dyn SendQueue>>,
+        observer: Option<Arc<dyn RequestObserver>>,
+        access: Arc<ArcSwap<Access>>,
+    ) -> Self {
+        let state = Mutex::new(ConnectionState::new(Instant::now()));
+        Self(Arc::new(SharedConnection {
             peer,
             access,
             queue,
+            observer,
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
-            contents: Mutex::default(),
-            talk,
+            memory: Mutex::default(),
+            state,
         }))
     }
 
@@ -118,24 +132,24 @@ impl Connection {
     /// connection, or its end of file with everything acknowledged; all else is returned, at once or when the connection ends: errors,
     /// resets, a response that was not written whole, a request that came before the response was written, a handler that was dropped or
     /// that panicked.
-    /// `settle` runs on the connection's task or inside [`Delivery::ask`], with no lock of this room held but the delivery's own.
+    /// `settle` runs on the connection's task or inside [`Delivery::settle_now`], with no lock of this room held but the delivery's own.
     pub fn on_delivery(&self, settle: impl FnOnce(Fate) + Send + 'static) -> Delivery {
         let tracked = TrackedResponse::new(settle);
-        tell(self.0.talk().lend(tracked.clone()));
+        tell(self.0.state().track(tracked.clone()));
         Delivery {
             tracked,
             shared: Arc::downgrade(&self.0),
         }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<SharedConnection> {
         &self.0
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shared({})", self.peer)
+        write!(f, "SharedConnection({})", self.peer)
     }
 }
 
@@ -145,18 +159,18 @@ impl fmt::Debug for Connection {
     }
 }
 
-impl Shared {
-    pub(super) fn talk(&self) -> MutexGuard<'_, Talk> {
-        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+impl SharedConnection {
+    pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A response is going to be sent that consists of this.
-    pub(super) fn set_contents(&self, contents: Contents) {
-        *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = contents;
+    pub(super) fn set_response_memory(&self, memory: ResponseMemory) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
     }
 
-    pub(super) fn contents(&self) -> Contents {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn memory(&self) -> ResponseMemory {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn peer(&self) -> &PeerAddr {
@@ -166,12 +180,12 @@ impl Shared {
     /// The client's end of file has been read: what it has acknowledged by now it has received.
     pub(super) fn ended(&self) {
         let owes = {
-            let mut talk = self.talk();
-            talk.ended();
-            talk.owes_verdicts()
+            let mut state = self.state();
+            state.ended();
+            state.has_open_responses()
         };
         if owes && self.is_acked() {
-            self.change(Talk::confirm_written);
+            self.change(ConnectionState::confirm_written);
         }
     }
 
@@ -184,14 +198,14 @@ impl Shared {
     }
 
     /// Changes the state, then tells what was decided.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Talk) -> Verdicts) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut ConnectionState) -> Outcomes) {
         // The guard is gone at the end of the statement, before anybody is told.
-        let verdicts = change(&mut self.talk());
-        tell(verdicts);
+        let outcomes = change(&mut self.state());
+        tell(outcomes);
     }
 
-    pub(super) fn queue(&self) -> Option<&Arc<dyn SendQueue>> {
-        self.queue.as_ref()
+    pub(super) fn observer(&self) -> Option<&Arc<dyn RequestObserver>> {
+        self.observer.as_ref()
     }
 
     /// Bytes not acknowledged, where the transport knows.
@@ -216,42 +230,42 @@ impl Shared {
     /// Whether everything written was acknowledged; an error is remembered as the connection's.
     pub(super) fn is_acked(&self) -> bool {
         match self.unacked() {
-            Some(Ok(left)) => left == 0 && !self.talk().has_failed(),
+            Some(Ok(left)) => left == 0 && !self.state().has_failed(),
             Some(Err(_)) => {
-                self.change(Talk::fail);
+                self.change(ConnectionState::fail);
                 false
             }
             None => false,
         }
     }
 
-    /// See [`Delivery::ask`].
-    pub(super) fn ask(&self, tracked: &Arc<TrackedResponse>) -> Option<Fate> {
-        let written = self.talk().is_written(tracked)?;
+    /// See [`Delivery::settle_now`].
+    pub(super) fn settle_now(&self, tracked: &Arc<TrackedResponse>) -> Option<Fate> {
+        let written = self.state().is_written(tracked)?;
         let fate = if written && self.is_acked() {
             Fate::Confirmed
         } else {
             Fate::Returned
         };
-        self.talk().forget(tracked);
+        self.state().forget(tracked);
         Some(tracked.settle(fate))
     }
 }
 
-pub(super) fn tell(verdicts: Verdicts) {
-    for (tracked, fate) in verdicts {
+pub(super) fn tell(outcomes: Outcomes) {
+    for (tracked, fate) in outcomes {
         tracked.settle(fate);
     }
 }
 
 /// Settles what is left when a connection's task ends in whatever way: what nobody has judged is returned.
-pub(super) struct LastWord(pub(super) Weak<Shared>);
+pub(super) struct SettleOnDrop(pub(super) Weak<SharedConnection>);
 
-impl Drop for LastWord {
+impl Drop for SettleOnDrop {
     fn drop(&mut self) {
         if let Some(shared) = self.0.upgrade() {
-            shared.change(Talk::close);
-            shared.change(|talk| talk.judge(Fate::Returned));
+            shared.change(ConnectionState::close);
+            shared.change(|state| state.settle_all(Fate::Returned));
         }
     }
 }

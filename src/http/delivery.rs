@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::connection::Shared;
+use super::connection::SharedConnection;
 
 /// What became of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl TrackedResponse {
 #[derive(Clone)]
 pub struct Delivery {
     pub(super) tracked: Arc<TrackedResponse>,
-    pub(super) shared: Weak<Shared>,
+    pub(super) shared: Weak<SharedConnection>,
 }
 
 impl Delivery {
@@ -86,12 +86,12 @@ impl Delivery {
     /// [`Fate::Returned`]; none while the response is still being written, because then it is simply another scrape at the same time.
     /// The callback has run when this returns a fate; call it with no lock held that the callback takes.
     #[must_use]
-    pub fn ask(&self) -> Option<Fate> {
+    pub fn settle_now(&self) -> Option<Fate> {
         if let Some(fate) = self.fate() {
             return Some(fate);
         }
         match self.shared.upgrade() {
-            Some(shared) => shared.ask(&self.tracked),
+            Some(shared) => shared.settle_now(&self.tracked),
             None => Some(self.tracked.settle(Fate::Returned)),
         }
     }
@@ -116,16 +116,16 @@ mod tests {
     #[test]
     fn an_outcome_that_was_decided_and_not_reported_yet_is_not_decided_again() {
         for decided in [Fate::Confirmed, Fate::Returned] {
-            let connection = Connection::new(PeerAddr::Unix, None, Arc::new(arc_swap::ArcSwap::from_pointee(Access::default())));
+            let connection = Connection::new(PeerAddr::Unix, Arc::new(arc_swap::ArcSwap::from_pointee(Access::default())));
             let reported = Arc::new(Mutex::new(Vec::new()));
-            connection.shared().talk().begin(Some(0));
+            connection.shared().state().begin(Some(0));
             let callback = reported.clone();
             let delivery = connection.on_delivery(move |fate| callback.lock().unwrap().push(fate));
-            connection.shared().talk().answered(true);
-            tell(connection.shared().talk().flushed(true, Instant::now()));
+            connection.shared().state().answered(true);
+            tell(connection.shared().state().flushed(true, Instant::now()));
             // The thread that decided is preempted before it reports, and the scraper comes back on another connection.
-            let verdicts = connection.shared().talk().judge(decided);
-            assert_eq!(delivery.ask(), Some(decided));
+            let verdicts = connection.shared().state().settle_all(decided);
+            assert_eq!(delivery.settle_now(), Some(decided));
             assert_eq!(*reported.lock().unwrap(), [decided], "the callback has run");
             tell(verdicts);
             assert_eq!(*reported.lock().unwrap(), [decided]);

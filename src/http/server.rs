@@ -1,9 +1,9 @@
-//! A listener, its slots and a door: HTTP as a part of the program.
+//! A listener, its slots and a service: HTTP as a part of the program.
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Door, Visitor};
+use super::{ConnectionInfo, HttpService};
 use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
 
 /// Serves HTTP on one listener.
@@ -11,18 +11,18 @@ pub struct Server {
     name: String,
     listener: Listener,
     slots: ConnectionSlots,
-    door: Door,
+    service: HttpService,
 }
 
 impl Server {
     /// HTTP on a listener that is bound; its name becomes `http` and the address.
     #[must_use]
-    pub fn new(listener: Listener, slots: ConnectionSlots, door: Door) -> Self {
+    pub fn new(listener: Listener, slots: ConnectionSlots, service: HttpService) -> Self {
         Self {
             name: format!("http {}", listener.place()),
             listener,
             slots,
-            door,
+            service,
         }
     }
 }
@@ -33,14 +33,16 @@ impl Service for Server {
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        let Self { listener, slots, door, .. } = *self;
+        let Self {
+            listener, slots, service, ..
+        } = *self;
         Box::pin(async move {
             let connections = stop.clone();
             let serve = move |accepted: Accepted| {
-                let (door, stop) = (door.clone(), connections.clone());
+                let (service, stop) = (service.clone(), connections.clone());
                 async move {
-                    let (stream, visitor) = Visitor::of(accepted);
-                    door.serve(stream, visitor, stop).await;
+                    let (stream, info) = ConnectionInfo::from_accepted(accepted);
+                    service.serve(stream, info, stop).await;
                 }
             };
             listener.serve(slots, stop, serve).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Unfinished;
+use super::StalledResponses;
 use crate::telemetry::Throttle;
 
 /// What all doors that share it have seen so far.
@@ -30,7 +30,7 @@ pub struct HttpStats {
     /// Bytes that clients' transports took.
     pub bytes_written: AtomicU64,
     /// The responses that have stalled.
-    pub unfinished: Arc<Unfinished>,
+    pub stalled_responses: Arc<StalledResponses>,
     /// Limits the log lines that clients can cause.
     pub(super) throttle: Throttle,
 }

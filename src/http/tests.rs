@@ -1,12 +1,12 @@
-//! The room as its users meet it: a door with a few routes behind real sockets, and a client that speaks plain bytes.
+//! The room as its users meet it: a service with a few routes behind real sockets, and a client that speaks plain bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod conversation;
-mod ends;
-mod fates;
+mod delivery;
+mod eviction_and_shutdown;
 mod limits;
 mod loss;
+mod requests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -40,8 +40,8 @@ const BODY: BodyLimit = BodyLimit {
 /// Memory for every body.
 struct Plenty;
 
-impl Allowance for Plenty {
-    async fn cover(&mut self, _: usize) {}
+impl MemoryBudget for Plenty {
+    async fn reserve(&mut self, _: usize) {}
 }
 
 /// What the routes share with the test.
@@ -52,9 +52,9 @@ struct Inside {
     gate: Notify,
 }
 
-/// A running server, or a door alone, with a view behind it.
+/// A running server, or a service alone, with a view behind it.
 struct Site {
-    door: Door,
+    service: HttpService,
     stats: Arc<HttpStats>,
     access: Arc<ArcSwap<Access>>,
     inside: Arc<Inside>,
@@ -86,9 +86,9 @@ impl Site {
             .route("/body", put(body))
             .with_state(inside.clone());
         let (access, stats) = (Arc::new(ArcSwap::from_pointee(Access::default())), Arc::new(stats));
-        let door = Door::new(routes, &["GET /small", "PUT /body"], access.clone(), stats.clone()).with_timers(timers);
+        let service = HttpService::new(routes, &["GET /small", "PUT /body"], access.clone(), stats.clone()).with_timers(timers);
         Self {
-            door,
+            service,
             stats,
             access,
             inside,
@@ -134,7 +134,7 @@ impl Served {
             ConnectionSlots::with_address_limit(slots),
             CancellationToken::new(),
         );
-        let server = Server::new(listener, slots.clone(), site.door.clone());
+        let server = Server::new(listener, slots.clone(), site.service.clone());
         assert_eq!(server.name(), format!("http {address}"));
         let running = tokio::spawn(Box::new(server).run(stop.clone()));
         Self {
@@ -185,7 +185,7 @@ fn payload(size: u64) -> Vec<Bytes> {
 }
 
 async fn big(Query(Size { size }): Query<Size>) -> Body {
-    Body::new(Chunks::from(payload(size)))
+    Body::new(SharedBody::from(payload(size)))
 }
 
 async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extension<Connection>, Query(Size { size }): Query<Size>) -> Body {
@@ -193,7 +193,7 @@ async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extensio
     let delivery = connection.on_delivery(move |fate| fates.send((size, fate)).unwrap());
     inside.deliveries.lock().unwrap().push(delivery);
     inside.connections.lock().unwrap().push(connection);
-    Body::new(Chunks::from(payload(size)))
+    Body::new(SharedBody::from(payload(size)))
 }
 
 async fn lent_panic(state: State<Arc<Inside>>, connection: Extension<Connection>, size: Query<Size>) -> Body {

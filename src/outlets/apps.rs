@@ -9,36 +9,36 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::listings::{Form, Listings};
+use super::listing_cache::{ListingCache, ListingFormat};
 use super::table::Present;
 use super::{table, unknown_app};
-use crate::http::{Chunks, Row, reply};
+use crate::http::{SharedBody, Slices, reply};
 use crate::store::View;
 use crate::supervise::Notes;
 
 /// What the endpoints about applications need.
 #[derive(Debug)]
-pub struct Listing {
+pub struct AppsHandler {
     view: View,
-    listings: Arc<Listings>,
+    listings: Arc<ListingCache>,
     notes: Arc<Notes>,
 }
 
-impl Listing {
+impl AppsHandler {
     /// Endpoints over this view, and its listings. The notes stand below the table.
     #[must_use]
-    pub fn new(view: View, listings: Arc<Listings>, notes: Arc<Notes>) -> Self {
+    pub fn new(view: View, listings: Arc<ListingCache>, notes: Arc<Notes>) -> Self {
         Self { view, listings, notes }
     }
 }
 
 /// How somebody wants to see it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wishes {
+pub(super) struct QueryParams {
     format: Option<String>,
 }
 
-impl Wishes {
+impl QueryParams {
     /// Whether JSON is wanted: `?format=` decides, else whether `Accept` names JSON.
     pub(super) fn json(&self, headers: &HeaderMap) -> bool {
         match self.format.as_deref() {
@@ -60,40 +60,40 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 /// `GET /apps`
-pub(super) async fn all(State(listing): State<Arc<Listing>>, Query(wishes): Query<Wishes>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn all(State(listing): State<Arc<AppsHandler>>, Query(params): Query<QueryParams>, headers: HeaderMap) -> Response<Body> {
     let now = (listing.listings.clock)();
-    let (form, content_type) = if wishes.json(&headers) {
-        (Form::Json, "application/json")
+    let (form, content_type) = if params.json(&headers) {
+        (ListingFormat::Json, "application/json")
     } else {
-        (Form::Table, "text/plain; charset=utf-8")
+        (ListingFormat::Table, "text/plain; charset=utf-8")
     };
     let prepared = listing.listings.get(form).await;
     let notes = listing.notes.lines();
     let (head, end) = match form {
-        Form::Json => {
+        ListingFormat::Json => {
             let (notes, time) = (Value::from(notes), Value::from(table::rfc3339(now)));
             ("{\"apps\":[".to_owned(), format!("],\"notes\":{notes},\"time\":{time}}}\n"))
         }
         _ => (table::draw_head(prepared.width, now), table::draw_end(prepared.width, &notes)),
     };
-    let own = |text: String| Row::new(vec![text.into()]);
-    let mut response = Chunks::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();
+    let own = |text: String| Slices::new(vec![text.into()]);
+    let mut response = SharedBody::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 /// `GET /apps/NAME`
 pub(super) async fn one(
-    State(listing): State<Arc<Listing>>,
+    State(listing): State<Arc<AppsHandler>>,
     Path(name): Path<String>,
-    Query(wishes): Query<Wishes>,
+    Query(params): Query<QueryParams>,
     headers: HeaderMap,
 ) -> Response<Body> {
     let Some(app) = listing.view.app(&name) else {
         return unknown_app(&name);
     };
     let present = Present::of(&listing.view, listing.listings.clock);
-    if wishes.json(&headers) {
+    if params.json(&headers) {
         reply::json(StatusCode::OK, &table::all_facts(&app, present))
     } else {
         reply::text(StatusCode::OK, table::describe(&app, present))

@@ -10,15 +10,15 @@ use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::listings::{Form, Listings};
-use crate::http::{Chunks, Row, reply};
+use super::listing_cache::{ListingCache, ListingFormat};
+use crate::http::{SharedBody, Slices, reply};
 use crate::store::App;
 
 /// `GET /sd`: one target for each application and one for the proxy itself, which is there even when there is no application, so that
 /// the list is never empty.
 ///
 /// Source of the format: Prometheus's documentation of `http_sd_config`, a list of `{"targets": [...], "labels": {...}}`.
-pub(super) async fn targets(State(listings): State<Arc<Listings>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn targets(State(listings): State<Arc<ListingCache>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
@@ -29,9 +29,9 @@ pub(super) async fn targets(State(listings): State<Arc<Listings>>, uri: Uri, hea
             "targets point at the address that the list is asked under, and the request names none (Host)",
         );
     };
-    let prepared = listings.get(Form::Targets).await;
+    let prepared = listings.get(ListingFormat::Targets).await;
     let host = Value::from(host).to_string();
-    let mut response = Chunks::joined_by(Row::clone(&prepared.row), host.into()).into_response();
+    let mut response = SharedBody::joined_by(Slices::clone(&prepared.row), host.into()).into_response();
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -39,7 +39,7 @@ pub(super) async fn targets(State(listings): State<Arc<Listings>>, uri: Uri, hea
 }
 
 /// The list in fragments, between each two of which the address of the target stands.
-pub(super) fn fragments(apps: &[Arc<App>]) -> Row {
+pub(super) fn fragments(apps: &[Arc<App>]) -> Slices {
     let own = json!({ "__metrics_path__": "/metrics", "__param_only": "own" });
     let apps = apps.iter().map(|app| {
         let (app, source) = (app.name.as_str(), &*app.origin.source);

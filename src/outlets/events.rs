@@ -22,7 +22,7 @@ pub use text::LabelScrapersBy;
 use blocks::Blocks;
 use text::Counts;
 
-use super::metrics::{Said, Scraping, finish};
+use super::metrics::{MetricsHandler, SelfMetricsBody, finish};
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
@@ -57,7 +57,7 @@ pub(super) struct Taken {
 
 /// Whose scrape it is, and what it may do.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Visit<'a> {
+pub(super) struct ScrapeRequest<'a> {
     pub(super) connection: &'a Connection,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
@@ -95,11 +95,11 @@ impl EventOutlet {
 
     /// The events that `/metrics` carries for a visitor, and what is to be known of all. Nothing may go wrong with the response any more
     /// but its way: what becomes of it settles the events.
-    pub(super) fn ride(&self, visit: Visit<'_>) -> Option<Taken> {
+    pub(super) fn ride(&self, visit: ScrapeRequest<'_>) -> Option<Taken> {
         self.in_metrics.then(|| self.take(visit))
     }
 
-    fn take(&self, visit: Visit<'_>) -> Taken {
+    fn take(&self, visit: ScrapeRequest<'_>) -> Taken {
         let who = self.identify_by.scraper(visit.connection, visit.headers, visit.uri);
         let events = if visit.peek || visit.method == Method::HEAD {
             self.view.peek(&who)
@@ -114,7 +114,7 @@ impl EventOutlet {
     /// samples under the same names, with which they must be merged.
     pub(super) async fn add(
         self: &Arc<Self>,
-        said: &mut Said,
+        said: &mut SelfMetricsBody,
         taken: Taken,
         exposed: &RenderedExposition,
         format: Format,
@@ -136,7 +136,7 @@ impl EventOutlet {
     }
 
     /// Takes the events of a scraper and ties them to the fate of the response.
-    fn lend(&self, who: &ScraperId, visit: Visit<'_>) -> Vec<Arc<StoredEvent>> {
+    fn lend(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
         let from = visit.connection.client(visit.headers);
         let scrape = self.view.scrape(who, &from, (self.clock)());
@@ -160,7 +160,7 @@ impl EventOutlet {
             .filter(|(id, _)| *id == lease)
             .map(|(_, delivery)| delivery.clone());
         // The callback that this runs settles the lease; no lock of ours is held.
-        let _ = earlier.map(|delivery| delivery.ask());
+        let _ = earlier.map(|delivery| delivery.settle_now());
     }
 
     fn carried(&self) -> std::sync::MutexGuard<'_, HashMap<ScraperId, (LeaseId, Delivery)>> {
@@ -180,10 +180,10 @@ fn settle(lease: Lease, fate: Fate) {
 }
 
 /// The routes of events for those who read.
-pub(super) fn routes(scraping: Arc<Scraping>, outlet: Arc<EventOutlet>) -> Router {
+pub(super) fn routes(handler: Arc<MetricsHandler>, outlet: Arc<EventOutlet>) -> Router {
     let alone = Router::new()
         .route("/event/metrics", get(alone))
-        .with_state((scraping, Arc::clone(&outlet)));
+        .with_state((handler, Arc::clone(&outlet)));
     let page = Router::new().route("/events", get(page)).with_state(outlet);
     alone.merge(page)
 }
@@ -192,43 +192,47 @@ pub(super) fn routes(scraping: Arc<Scraping>, outlet: Arc<EventOutlet>) -> Route
 const SHARED_FROM: usize = 16 << 10;
 
 #[derive(Debug, Deserialize)]
-struct Wishes {
+struct QueryParams {
     #[serde(default)]
     peek: bool,
 }
 
 /// `GET /event/metrics`: the events alone.
 async fn alone(
-    State((scraping, outlet)): State<(Arc<Scraping>, Arc<EventOutlet>)>,
-    Query(wishes): Query<Wishes>,
+    State((handler, outlet)): State<(Arc<MetricsHandler>, Arc<EventOutlet>)>,
+    Query(params): Query<QueryParams>,
     Extension(connection): Extension<Connection>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response<Body> {
     let began = Instant::now();
-    let format = scraping.format(&headers);
-    let encoding = scraping.content_encoding(&headers);
-    let nothing = finish(scraping.prepare(format, Selection::Nothing), encoding).await;
-    let visit = Visit {
+    let format = handler.format(&headers);
+    let encoding = handler.content_encoding(&headers);
+    let nothing = finish(handler.prepare(format, Selection::Nothing), encoding).await;
+    let visit = ScrapeRequest {
         connection: &connection,
         method: &method,
         uri: &uri,
         headers: &headers,
-        peek: wishes.peek,
+        peek: params.peek,
         counts: true,
     };
-    let mut said = Said::default();
+    let mut said = SelfMetricsBody::default();
     outlet.add(&mut said, outlet.take(visit), &nothing, format, encoding).await;
-    let answer = scraping.answer(encoding, format, &nothing, said).await;
-    scraping.observe(began);
+    let answer = handler.answer(encoding, format, &nothing, said).await;
+    handler.observe(began);
     answer
 }
 
 /// `GET /events`: pending and recent events, taking none.
-async fn page(State(outlet): State<Arc<EventOutlet>>, Query(wishes): Query<super::apps::Wishes>, headers: HeaderMap) -> Response<Body> {
+async fn page(
+    State(outlet): State<Arc<EventOutlet>>,
+    Query(params): Query<super::apps::QueryParams>,
+    headers: HeaderMap,
+) -> Response<Body> {
     let (overview, now) = (outlet.view.events(), (outlet.clock)());
-    if wishes.json(&headers) {
+    if params.json(&headers) {
         reply::json(StatusCode::OK, &page::json(&overview, now))
     } else {
         reply::text(StatusCode::OK, page::draw(&overview, now))

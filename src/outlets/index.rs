@@ -8,9 +8,9 @@ use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::apps::accepts;
-use super::listings::{Form, Listings, Prepared};
+use super::listing_cache::{Listing, ListingCache, ListingFormat};
 use super::table::{self, Present};
-use crate::http::Row;
+use crate::http::Slices;
 use crate::http::reply::{self, escape};
 use crate::store::{App, Status};
 
@@ -19,15 +19,15 @@ const MAX_ROWS: usize = 1_000;
 
 /// What the page shows.
 #[derive(Debug)]
-pub struct Index {
-    listings: Arc<Listings>,
+pub struct IndexHandler {
+    listings: Arc<ListingCache>,
     endpoints: Vec<(&'static str, &'static str)>,
 }
 
-impl Index {
+impl IndexHandler {
     /// A page over these listings with this list of endpoints: what to request, and what it gives.
     #[must_use]
-    pub fn new(listings: Arc<Listings>, endpoints: Vec<(&'static str, &'static str)>) -> Self {
+    pub fn new(listings: Arc<ListingCache>, endpoints: Vec<(&'static str, &'static str)>) -> Self {
         Self { listings, endpoints }
     }
 }
@@ -42,9 +42,9 @@ fn list(endpoints: &[(&str, &str)]) -> String {
 }
 
 /// `GET /`
-pub(super) async fn index(State(index): State<Arc<Index>>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn index(State(index): State<Arc<IndexHandler>>, headers: HeaderMap) -> Response<Body> {
     if accepts(&headers, "text/html") {
-        let prepared = index.listings.get(Form::Page).await;
+        let prepared = index.listings.get(ListingFormat::Page).await;
         return reply::html(page(&index, &prepared));
     }
     reply::text(
@@ -63,7 +63,7 @@ td.n,th.n{text-align:right}code{background:#f3f3f3;padding:.1rem .3rem}.ok{color
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}a{color:#8ab4f8}\
 .ok{color:#7bd394}.stale{color:#e2b65c}.fault{color:#ff8a94}}";
 
-fn page(index: &Index, prepared: &Prepared) -> String {
+fn page(index: &IndexHandler, prepared: &Listing) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>exporter-proxy</title><style>{STYLE}</style></head><body>\n<h1>exporter-proxy {}</h1>\n<p>{}. {} applications.</p>\n",
@@ -92,7 +92,7 @@ fn page(index: &Index, prepared: &Prepared) -> String {
 }
 
 /// The rows of the table of applications, the first of them where they are very many.
-pub(super) fn rows(apps: &[Arc<App>], present: Present) -> Row {
+pub(super) fn rows(apps: &[Arc<App>], present: Present) -> Slices {
     let mut rows = String::new();
     for app in apps.iter().take(MAX_ROWS) {
         let _ = writeln!(rows, "{}", row(app, &present.status(app)));

@@ -11,14 +11,14 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, Head
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::deflating::Deflating;
-use super::events::{EventOutlet, Visit};
-use super::{Own, unknown_app};
+use super::compression_queue::CompressionQueue;
+use super::events::{EventOutlet, ScrapeRequest};
+use super::{SelfMetrics, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
 use crate::exposition::negotiate::{self, ContentEncoding, Format};
 use crate::exposition::render::{Chunk, OutputFormat};
-use crate::http::{Chunks, Connection, reply};
+use crate::http::{Connection, SharedBody, reply};
 use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
@@ -28,13 +28,13 @@ const SMALL_TEXT: u64 = 64 << 10;
 
 /// What the metrics endpoints need.
 #[derive(Debug)]
-pub struct Scraping {
+pub struct MetricsHandler {
     view: View,
-    own: Own,
+    self_metrics: SelfMetrics,
     telemetry: Arc<Telemetry>,
     plain_bytes: Arc<Counter>,
     gzip_bytes: Arc<Counter>,
-    deflating: Deflating,
+    compression_queue: CompressionQueue,
     /// Compressors of self metrics and events.
     compressors: Arc<CompressorPool>,
     /// Whether gzip is offered (`exposition.compression`).
@@ -45,7 +45,7 @@ pub struct Scraping {
 
 /// What a scraper may ask for.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wishes {
+pub(super) struct QueryParams {
     /// Only this application.
     app: Option<String>,
     /// `false` leaves the proxy's own metrics out.
@@ -62,14 +62,14 @@ fn yes() -> bool {
     true
 }
 
-impl Scraping {
+impl MetricsHandler {
     /// Endpoints over this view; what is to be compressed goes to `deflating`.
     #[must_use]
     pub fn new(
         view: View,
-        own: Own,
+        self_metrics: SelfMetrics,
         telemetry: Arc<Telemetry>,
-        deflating: Deflating,
+        compression_queue: CompressionQueue,
         compression: bool,
         events: Option<Arc<EventOutlet>>,
     ) -> Self {
@@ -77,11 +77,11 @@ impl Scraping {
         let (plain_bytes, gzip_bytes) = (bytes("identity"), bytes("gzip"));
         Self {
             view,
-            own,
+            self_metrics,
             telemetry,
             plain_bytes,
             gzip_bytes,
-            deflating,
+            compression_queue,
             compressors: Arc::default(),
             compression,
             events,
@@ -116,18 +116,18 @@ impl Scraping {
     }
 
     /// What the proxy says of itself to go with what is exposed.
-    fn own(&self, exposed: &RenderedExposition, now: Instant) -> Said {
-        let own = self.own.render(&self.view, now);
+    fn own(&self, exposed: &RenderedExposition, now: Instant) -> SelfMetricsBody {
+        let own = self.self_metrics.render(&self.view, now);
         if exposed.mixes() {
-            return Said {
-                tail: vec![self.own.per_app().text(&self.view), own],
-                ..Said::default()
+            return SelfMetricsBody {
+                tail: vec![self.self_metrics.app_metrics().text(&self.view), own],
+                ..SelfMetricsBody::default()
             };
         }
-        Said {
-            apps: self.own.per_app().chunks(&self.view),
+        SelfMetricsBody {
+            apps: self.self_metrics.app_metrics().chunks(&self.view),
             tail: vec![own],
-            ..Said::default()
+            ..SelfMetricsBody::default()
         }
     }
 
@@ -174,22 +174,22 @@ impl Scraping {
         encoding: ContentEncoding,
         format: Format,
         exposed: &RenderedExposition,
-        own: Said,
+        own: SelfMetricsBody,
     ) -> Response<Body> {
-        let Said { apps, events, tail } = own;
+        let SelfMetricsBody { apps, events, tail } = own;
         let tail = Self::tail(exposed, tail).await;
         let body = match encoding {
             ContentEncoding::Identity => {
                 let mut rows = exposed.text();
                 rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
-                Chunks::new(rows)
+                SharedBody::new(rows)
             }
             ContentEncoding::Gzip => {
-                self.deflating.offer(&exposed.take_newly_compressed());
+                self.compression_queue.offer(&exposed.take_newly_compressed());
                 let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
                 self.compress(chunks.clone()).await;
                 let pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
-                Chunks::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
+                SharedBody::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
             }
         };
         match encoding {
@@ -213,7 +213,7 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 
 /// What the proxy says of itself.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct SelfMetricsBody {
     /// What grows with the number of applications, if it goes out as it is.
     apps: Vec<Arc<Chunk>>,
     /// Events, if they are many and go out as they are.
@@ -222,7 +222,7 @@ pub(super) struct Said {
     tail: Vec<Bytes>,
 }
 
-impl Said {
+impl SelfMetricsBody {
     /// Adds text of format 0.0.4, which is merged with the rest.
     pub(super) fn push_text(&mut self, text: String) {
         if !text.is_empty() {
@@ -246,22 +246,22 @@ pub(super) async fn finish(prepared: PendingExposition, encoding: ContentEncodin
 
 /// The same, with what the proxy says of itself.
 async fn finish_with(
-    scraping: &Arc<Scraping>,
+    handler: &Arc<MetricsHandler>,
     prepared: PendingExposition,
     encoding: ContentEncoding,
     own: bool,
-) -> (RenderedExposition, Said) {
+) -> (RenderedExposition, SelfMetricsBody) {
     // What is merged with the applications' series is one text, which takes as long as there are applications.
-    let ready = prepared.is_ready(encoding) && !prepared.mixes() && (!own || scraping.own.per_app().is_ready(&scraping.view));
-    let scraping = Arc::clone(scraping);
+    let ready = prepared.is_ready(encoding) && !prepared.mixes() && (!own || handler.self_metrics.app_metrics().is_ready(&handler.view));
+    let handler = Arc::clone(handler);
     let work = move || {
         let exposed = prepared.finish(encoding);
-        let said = if own {
-            scraping.own(&exposed, Instant::now())
+        let self_metrics = if own {
+            handler.own(&exposed, Instant::now())
         } else {
-            Said::default()
+            SelfMetricsBody::default()
         };
-        (exposed, said)
+        (exposed, self_metrics)
     };
     if ready { work() } else { blocking(work).await }
 }
@@ -287,62 +287,62 @@ fn without_data(name: &str, app: Option<&App>) -> Option<Response<Body>> {
 
 /// `GET /metrics`
 pub(super) async fn all(
-    State(scraping): State<Arc<Scraping>>,
-    Query(wishes): Query<Wishes>,
+    State(handler): State<Arc<MetricsHandler>>,
+    Query(params): Query<QueryParams>,
     Extension(connection): Extension<Connection>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response<Body> {
     let began = Instant::now();
-    let app = wishes.app.as_deref();
-    if let Some(other) = wishes.only.as_deref().filter(|only| *only != "own") {
+    let app = params.app.as_deref();
+    if let Some(other) = params.only.as_deref().filter(|only| *only != "own") {
         return reply::text(
             StatusCode::BAD_REQUEST,
             format_args!("only={other:?} is nothing that can be asked for; only=own leaves all apps out"),
         );
     }
-    if let Some(refusal) = app.and_then(|name| without_data(name, scraping.view.app(name).as_deref())) {
+    if let Some(refusal) = app.and_then(|name| without_data(name, handler.view.app(name).as_deref())) {
         return refusal;
     }
-    let format = scraping.format(&headers);
+    let format = handler.format(&headers);
     let which = match app {
-        _ if wishes.only.as_deref() == Some("own") => Selection::Nothing,
+        _ if params.only.as_deref() == Some("own") => Selection::Nothing,
         Some(app) => Selection::App(app),
         None => Selection::Everything,
     };
-    let encoding = scraping.content_encoding(&headers);
-    let prepared = scraping.prepare(format, which);
-    let (exposed, mut said) = finish_with(&scraping, prepared, encoding, wishes.own).await;
+    let encoding = handler.content_encoding(&headers);
+    let prepared = handler.prepare(format, which);
+    let (exposed, mut self_metrics) = finish_with(&handler, prepared, encoding, params.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
-    if let Some(events) = scraping.events.as_ref().filter(|_| app.is_none()) {
-        let taken = events.ride(Visit {
+    if let Some(events) = handler.events.as_ref().filter(|_| app.is_none()) {
+        let taken = events.ride(ScrapeRequest {
             connection: &connection,
             method: &method,
             uri: &uri,
             headers: &headers,
-            peek: wishes.peek,
-            counts: wishes.own,
+            peek: params.peek,
+            counts: params.own,
         });
         if let Some(taken) = taken {
-            events.add(&mut said, taken, &exposed, format, encoding).await;
+            events.add(&mut self_metrics, taken, &exposed, format, encoding).await;
         }
     }
-    let answer = scraping.answer(encoding, format, &exposed, said).await;
-    scraping.observe(began);
+    let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
+    handler.observe(began);
     answer
 }
 
 /// `GET /apps/NAME/metrics`
-pub(super) async fn one(State(scraping): State<Arc<Scraping>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
-    let format = scraping.format(&headers);
-    if let Some(refusal) = without_data(&app, scraping.view.app(&app).as_deref()) {
+pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
+    let format = handler.format(&headers);
+    if let Some(refusal) = without_data(&app, handler.view.app(&app).as_deref()) {
         return refusal;
     }
-    let Some(prepared) = scraping.view.app_exposition(&app, OutputFormat::from(format)) else {
+    let Some(prepared) = handler.view.app_exposition(&app, OutputFormat::from(format)) else {
         return unknown_app(&app);
     };
-    let encoding = scraping.content_encoding(&headers);
+    let encoding = handler.content_encoding(&headers);
     let exposed = finish(prepared, encoding).await;
-    scraping.answer(encoding, format, &exposed, Said::default()).await
+    handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await
 }

@@ -38,14 +38,14 @@ pub struct MonitoringApi {
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy)]
-enum Question {
+enum Endpoint {
     /// `ping` and `monitoring_addresses`, which give the same.
     Addresses,
     PeerMetadata,
     Broadcast,
 }
 
-impl Question {
+impl Endpoint {
     fn of(path: &str) -> Option<Self> {
         match path.strip_prefix(BASE)? {
             "ping" | "monitoring_addresses" => Some(Self::Addresses),
@@ -79,32 +79,32 @@ pub fn routes(monitoring: MonitoringApi) -> Router {
 
 async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) -> Response<Body> {
     let path = request.uri().path();
-    let Some(question) = Question::of(path) else {
-        return match path.strip_suffix('/').and_then(|path| Question::of(path).and(Some(path))) {
+    let Some(endpoint) = Endpoint::of(path) else {
+        return match path.strip_suffix('/').and_then(|path| Endpoint::of(path).and(Some(path))) {
             Some(path) => moved(path, request.uri()),
             None => reply::text(StatusCode::NOT_FOUND, "404 page not found"),
         };
     };
     match request.method() {
-        method if question.allows(method) => {
+        method if endpoint.allows(method) => {
             let (head, body) = request.into_parts();
-            monitoring.answer(question, head.uri.query().unwrap_or_default(), body).await
+            monitoring.answer(endpoint, head.uri.query().unwrap_or_default(), body).await
         }
-        &Method::OPTIONS => with(reply::text(StatusCode::OK, ""), ALLOW, question.allow()),
+        &Method::OPTIONS => with(reply::text(StatusCode::OK, ""), ALLOW, endpoint.allow()),
         _ => with(
             reply::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
             ALLOW,
-            question.allow(),
+            endpoint.allow(),
         ),
     }
 }
 
 impl MonitoringApi {
-    async fn answer(&self, question: Question, query: &str, body: Body) -> Response<Body> {
-        match question {
-            Question::Addresses => json(StatusCode::OK, api::addresses(&self.addresses)),
-            Question::PeerMetadata => self.peer_metadata(query).await,
-            Question::Broadcast => match to_bytes(body, MAX_BODY_BYTES).await {
+    async fn answer(&self, endpoint: Endpoint, query: &str, body: Body) -> Response<Body> {
+        match endpoint {
+            Endpoint::Addresses => json(StatusCode::OK, api::addresses(&self.addresses)),
+            Endpoint::PeerMetadata => self.peer_metadata(query).await,
+            Endpoint::Broadcast => match to_bytes(body, MAX_BODY_BYTES).await {
                 Ok(body) if api::check_broadcast(&body).is_ok() => refusal("Bitswap probe not enabled"),
                 _ => refusal("invalid request"),
             },

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tabled::grid::util::string::get_line_width;
 
 use crate::exposition::Fault;
-use crate::http::Row;
+use crate::http::Slices;
 use crate::model::{Clock, Timestamp};
 use crate::store::{App, MonotonicTime, Status, View};
 
@@ -78,7 +78,7 @@ fn edge(width: usize) -> String {
 
 /// The table of applications as it stands in its frame, and its width. It is drawn here and not by the library, which draws a frame
 /// around it in a hundred times the time and memory.
-pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Row, usize) {
+pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Slices, usize) {
     let cells: Vec<_> = apps.iter().map(|app| cells(app, present)).collect();
     let mut widths = HEADINGS.map(get_line_width);
     for cells in &cells {
@@ -93,7 +93,7 @@ pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Row, usize) {
     });
     line.push_str(" |\n");
     let width = line.len() - "| ".len() - " |\n".len();
-    let mut slices = Slices::default();
+    let mut slices = SliceWriter::default();
     slices.push(|out| {
         out.push_str(&line);
         write_cells(out, &HEADINGS, &widths);
@@ -133,12 +133,12 @@ fn write_cells(out: &mut String, cells: &[impl AsRef<str>; 6], widths: &[usize; 
 
 /// Text that grows into slices of about [`SLICE`] bytes.
 #[derive(Default)]
-struct Slices {
+struct SliceWriter {
     slices: Vec<Bytes>,
     text: String,
 }
 
-impl Slices {
+impl SliceWriter {
     fn push(&mut self, write: impl FnOnce(&mut String)) {
         write(&mut self.text);
         if self.text.len() >= SLICE {
@@ -153,15 +153,15 @@ impl Slices {
         }
     }
 
-    fn finish(mut self) -> Row {
+    fn finish(mut self) -> Slices {
         self.flush();
         Arc::new(self.slices)
     }
 }
 
 /// The applications as JSON, separated by commas.
-pub(super) fn list(apps: &[Arc<App>], present: Present) -> Row {
-    let mut slices = Slices::default();
+pub(super) fn list(apps: &[Arc<App>], present: Present) -> Slices {
+    let mut slices = SliceWriter::default();
     for (n, app) in apps.iter().enumerate() {
         slices.push(|out| {
             let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, facts(app, present));

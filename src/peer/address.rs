@@ -75,9 +75,7 @@ impl FromStr for LinkAddress {
             return text.parse().map(Self::Quic);
         };
         if key.contains('@') {
-            return Err(format!(
-                "{text:?} has an address; over HyperDHT the key alone is enough: {HYPERDHT}KEY"
-            ));
+            return Err(format!("{text:?} has an address, but HyperDHT needs the key only: {HYPERDHT}KEY"));
         }
         key.parse().map(Self::Hyperdht).map_err(|e| format!("the key of {text:?}: {e}"))
     }
@@ -91,7 +89,7 @@ impl FromStr for QuicAddress {
             None => text,
             Some(_) => text
                 .strip_prefix(QUIC)
-                .ok_or_else(|| format!("{text:?} is no quic://KEY@HOST:PORT and no hyperdht://KEY"))?,
+                .ok_or_else(|| format!("{text:?} is neither quic://KEY@HOST:PORT nor hyperdht://KEY"))?,
         };
         let Some((key, host_port)) = rest.split_once('@') else {
             if rest.parse::<PublicKey>().is_ok() {
@@ -141,8 +139,8 @@ mod tests {
             (Ok(LinkAddress::Hyperdht(key)), full.clone())
         );
         for (bad, why) in [
-            (format!("tcp://{key}"), "is no quic://KEY@HOST:PORT and no hyperdht://KEY"),
-            (format!("{full}@bridge:1"), "the key alone"),
+            (format!("tcp://{key}"), "is neither quic://KEY@HOST:PORT nor hyperdht://KEY"),
+            (format!("{full}@bridge:1"), "needs the key only"),
             ("hyperdht://abc".to_owned(), "z-base-32"),
             ("quic://bridge:1".to_owned(), "has no key"),
             (format!("quic://{key}"), "has no address"),

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{Backoff, REFUSAL_DELAYS};
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::dial::dial;
-use super::link_event::{LinkEvent, OpenLink, ScrapeId};
+use super::link_event::{LinkEnd, LinkEvent, OpenLink, ScrapeId};
 use super::proof::{ProofInput, keying_material};
+use super::registration::explain_refusal;
 use super::scrape_server::ScrapeServer;
 use super::tls::Protocol;
-use super::transport::{self, CLOSED, HEARTBEAT_INTERVAL, MAX_STREAMS, close_reason, send_heartbeat};
+use super::transport::{self, CLOSED, HEARTBEAT_INTERVAL, MAX_STREAMS, link_end, send_heartbeat};
 use super::{Identity, PublicKey, QuicAddress, Registration};
 use crate::wire::{LinkMessage, Register};
 
@@ -159,19 +160,19 @@ impl BridgeLink<'_> {
                 let why = match end {
                     SessionEnd::Stopped => "stopping",
                     SessionEnd::Refused => "the registration was refused",
-                    SessionEnd::Over => "the bridge says goodbye",
+                    SessionEnd::Over => "the bridge is stopping",
                 };
                 self.connection.close(CLOSED, why.as_bytes());
-                open.report_end((true, why.to_owned()));
+                open.report_end(LinkEnd::graceful(why));
                 end
             }
             Err(error) => {
-                let (graceful, why) = match self.connection.close_reason() {
-                    Some(reason) => close_reason(&reason),
-                    None => (false, error.to_string()),
+                let end = match self.connection.close_reason() {
+                    Some(reason) => link_end(&reason),
+                    None => LinkEnd::lost(error.to_string()),
                 };
-                self.connection.close(CLOSED, why.as_bytes());
-                open.report_end((graceful, why));
+                self.connection.close(CLOSED, end.why.as_bytes());
+                open.report_end(end);
                 SessionEnd::Over
             }
         }
@@ -189,14 +190,19 @@ impl BridgeLink<'_> {
             tokio::select! {
                 () = stop.cancelled() => return self.drain(&mut outbox).await,
                 message = inbox.next() => match message? {
-                    LinkMessage::Registered { .. } if !awaiting_reply => return Err(protocol_error("an answer to no registration")),
+                    LinkMessage::Registered { .. } if !awaiting_reply => return Err(protocol_error("a response without a registration")),
                     LinkMessage::Registered { updated } => {
                         (due, awaiting_reply) = (Instant::now() + self.session.registration.interval, false);
                         self.report_registered(updated);
                     }
                     LinkMessage::Refused(why) => {
                         let (peer, alias) = (self.session.bridge.key, self.session.registration.alias.to_string());
-                        self.session.emit(LinkEvent::RegistrationRefused { peer, alias, why });
+                        self.session.emit(LinkEvent::RegistrationRefused {
+                            peer,
+                            alias,
+                            address: None,
+                            why: explain_refusal(why),
+                        });
                         return Ok(SessionEnd::Refused);
                     }
                     LinkMessage::Delivered(scrape) => {
@@ -218,9 +224,9 @@ impl BridgeLink<'_> {
                         peer: self.session.bridge.key,
                         alias,
                     }),
-                    LinkMessage::Register(_) => return Err(protocol_error("a bridge does not register")),
+                    LinkMessage::Register(_) => return Err(protocol_error("a registration from a bridge")),
                 },
-                () = sleep_until(due), if awaiting_reply => return Err(protocol_error("no answer to the registration")),
+                () = sleep_until(due), if awaiting_reply => return Err(protocol_error("no response to the registration")),
                 () = sleep_until(due), if !awaiting_reply => {
                     let registration_message = self.session.registration_message(&self.connection).ok_or_else(|| protocol_error("TLS gives no keying material"))?;
                     outbox.send(&registration_message).await?;
@@ -267,6 +273,6 @@ fn protocol_error(what: &str) -> ControlError {
 
 pub(super) fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(lost) = ended {
-        tracing::error!("a scrape over a link was cut off by a fault in this program: {lost}");
+        tracing::error!("a task of a link ended by a bug (panic), please report it: {lost}");
     }
 }

@@ -28,7 +28,7 @@ use super::scraper_listener::ScraperListener;
 use super::tls::{AdmittedKeys, Protocol};
 use super::transport::MAX_STREAMS;
 use super::{Identity, LinkAddress, PublicKey, Registration};
-use crate::http::{Door, reply};
+use crate::http::{HttpService, reply};
 use crate::supervise::{DRAIN, Service};
 
 /// Settings of a client.
@@ -72,15 +72,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Binds the sockets; no bridge is dialed yet. `door` handles the requests received over links; it should have no endpoints that
+    /// Binds the sockets; no bridge is dialed yet. `service` handles the requests received over links; it should have no endpoints that
     /// write.
     ///
     /// # Errors
     ///
     /// If `listen` cannot be bound, or HyperDHT cannot be joined and a bridge is there.
-    pub async fn bind(settings: ClientSettings, door: Door, events: LinkEvents) -> Result<Self, ClientError> {
+    pub async fn bind(settings: ClientSettings, service: HttpService, events: LinkEvents) -> Result<Self, ClientError> {
         let events = Arc::new(events);
-        let server = ScrapeServer::new(door.clone(), events.clone());
+        let server = ScrapeServer::new(service.clone(), events.clone());
         let ClientSettings {
             identity,
             bridges,
@@ -99,7 +99,7 @@ impl Client {
                 bridges: by_key.into_iter().map(LinkAddress::key).collect(),
                 allow: allow.clone(),
                 registration: registration.clone(),
-                door,
+                service,
                 events: events.clone(),
             };
             Some(Network::join(&bootstrap, 0).await?.scrape_server(settings).await?)
@@ -267,27 +267,27 @@ impl Drop for RunningClient {
 /// Returns an HTTP service with one endpoint, `GET /metrics`, with metrics returned by a function. If the function fails, the full
 /// error is logged and emitted as [`LinkEvent::ScrapeFailed`]; the scraper receives the number of the scrape only.
 #[must_use]
-pub fn metrics_service<F, T, E>(metrics: F) -> Door
+pub fn metrics_service<F, T, E>(metrics: F) -> HttpService
 where
     F: Fn() -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Result<String, E>> + Send,
     E: std::fmt::Display,
 {
-    door(metrics, None)
+    service(metrics, None)
 }
 
 /// Like [`metrics_service`], with a limit on the duration of each call. A call that takes longer is dropped and counts as failed.
 #[must_use]
-pub fn metrics_service_within<F, T, E>(wait: Duration, metrics: F) -> Door
+pub fn metrics_service_within<F, T, E>(wait: Duration, metrics: F) -> HttpService
 where
     F: Fn() -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Result<String, E>> + Send,
     E: std::fmt::Display,
 {
-    door(metrics, Some(wait))
+    service(metrics, Some(wait))
 }
 
-fn door<F, T, E>(metrics: F, wait: Option<Duration>) -> Door
+fn service<F, T, E>(metrics: F, wait: Option<Duration>) -> HttpService
 where
     F: Fn() -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Result<String, E>> + Send,
@@ -322,7 +322,7 @@ where
         }
     };
     let routes = Router::new().route("/metrics", get(answer));
-    Door::new(routes, &["GET /metrics"], Arc::default(), Arc::default())
+    HttpService::new(routes, &["GET /metrics"], Arc::default(), Arc::default())
 }
 
 /// The default interval of registrations.

@@ -21,7 +21,7 @@ pub(super) enum ControlError {
     #[error(transparent)]
     Fault(#[from] LinkFault),
     /// The peer closed the stream.
-    #[error("the control stream was ended")]
+    #[error("the peer closed the control stream")]
     Ended,
 }
 
@@ -46,7 +46,10 @@ impl ControlReceiver {
             if let Some((message, length)) = LinkMessage::decode(&self.buffer)? {
                 let _ = self.buffer.split_to(length);
                 match message {
-                    Some(message) => return Ok(message),
+                    Some(message) => {
+                        tracing::trace!(stream = %self.stream.id(), ?message, "control message received");
+                        return Ok(message);
+                    }
                     None => continue,
                 }
             }
@@ -62,6 +65,7 @@ pub(super) struct ControlSender(pub(super) SendStream);
 impl ControlSender {
     /// Sends a message. It is small, so this blocks only if the peer reads nothing at all.
     pub(super) async fn send(&mut self, message: &LinkMessage) -> Result<(), ControlError> {
+        tracing::trace!(stream = %self.0.id(), ?message, "control message sent");
         Ok(self.0.write_all(&message.encode()).await?)
     }
 }

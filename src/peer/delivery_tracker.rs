@@ -17,7 +17,7 @@ use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri};
 use super::PublicKey;
 use super::collection_error::CollectionError;
 use super::link_event::{LinkEvent, LinkEvents, ScrapeId};
-use crate::http::SendQueue;
+use crate::http::{RequestObserver, SendQueue};
 
 /// The header with the number of a scrape.
 pub(super) const SCRAPE: HeaderName = HeaderName::from_static("exporter-proxy-scrape");
@@ -123,8 +123,10 @@ impl SendQueue for StreamDelivery {
     fn unread(&self) -> io::Result<u64> {
         Ok(0)
     }
+}
 
-    fn asked(&self, uri: &Uri, headers: &HeaderMap) {
+impl RequestObserver for StreamDelivery {
+    fn on_request(&self, uri: &Uri, headers: &HeaderMap) {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         for scrape in text(DELIVERED).into_iter().flat_map(|list| list.split(',')) {
             if let Ok(scrape) = scrape.trim().parse() {
@@ -144,7 +146,7 @@ impl SendQueue for StreamDelivery {
         }
     }
 
-    fn answering(&self, status: StatusCode, extensions: &Extensions) {
+    fn on_response(&self, status: StatusCode, extensions: &Extensions) {
         let Some(&scrape) = self.scrape.get() else { return };
         let peer = self.peer;
         self.events.emit(if status.is_success() {
@@ -152,7 +154,7 @@ impl SendQueue for StreamDelivery {
         } else {
             let why = match extensions.get::<CollectionError>() {
                 Some(failed) => failed.to_string(),
-                None => format!("answered with {status} after {:?}", self.started.elapsed()),
+                None => format!("responded with {status} after {:?}", self.started.elapsed()),
             };
             LinkEvent::ScrapeFailed { peer, scrape, why }
         });
@@ -178,7 +180,7 @@ mod tests {
 
     fn asked(tracker: &DeliveryTracker, peer: u8, pairs: &[(HeaderName, &str)]) -> Arc<StreamDelivery> {
         let delivery = StreamDelivery::open(PublicKey::new([peer; 32]), tracker.clone(), Arc::default());
-        delivery.asked(&Uri::from_static("/metrics"), &head(pairs));
+        delivery.on_request(&Uri::from_static("/metrics"), &head(pairs));
         delivery
     }
 

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, Endpoint};
+use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tokio::time::timeout;
 
 use super::tls::{self, Protocol};
-use super::transport::{self, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, SERVER_NAME, close_reason};
+use super::transport::{self, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, SERVER_NAME, link_end};
 use super::{Identity, PublicKey, QuicAddress};
+
+/// The TLS alert of a listener for another protocol (RFC 7301).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// The error of a dial.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +21,7 @@ pub enum DialError {
     #[error("{0} does not resolve: {1}")]
     Resolve(String, std::io::Error),
     /// Creating the socket failed.
-    #[error("no socket towards {0}: {1}")]
+    #[error("cannot open a UDP socket for {0}: {1}")]
     Socket(SocketAddr, std::io::Error),
     /// The peer at the address has another key.
     #[error("{address} has the wrong key: expected {expected}, found {found}")]
@@ -31,11 +34,14 @@ pub enum DialError {
         found: PublicKey,
     },
     /// The handshake timed out.
-    #[error("{0} did not answer within {1:?}")]
+    #[error("{0} (udp) does not answer within {1:?}: is it running, and does the firewall let UDP pass?")]
     Silent(SocketAddr, Duration),
     /// The handshake failed, for instance because the peer does not admit our key.
     #[error("{0}: {1}")]
     Refused(SocketAddr, String),
+    /// The address listens for the other protocol of links.
+    #[error("{0}: {1}")]
+    WrongPort(SocketAddr, &'static str),
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -91,6 +97,11 @@ async fn dial_one(
         (_, Some(found)) => Err(DialError::WrongKey { address, expected, found }),
         (Ok(connection), None) => Ok(DialedConnection { connection, endpoint }),
         (Err(ConnectionError::TimedOut), None) => Err(DialError::Silent(address, HANDSHAKE_TIMEOUT)),
-        (Err(error), None) => Err(DialError::Refused(address, close_reason(&error).1)),
+        (Err(ConnectionError::ConnectionClosed(close)), None)
+            if close.error_code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) =>
+        {
+            Err(DialError::WrongPort(address, protocol.wrong_port()))
+        }
+        (Err(error), None) => Err(DialError::Refused(address, link_end(&error).why)),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::link_event::LinkEvents;
 use super::{Identity, PublicKey, Registration};
-use crate::http::Door;
+use crate::http::HttpService;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
 /// The error of an operation over HyperDHT.
@@ -22,19 +22,19 @@ pub enum HyperdhtError {
     #[error("{0}")]
     Unreachable(String),
     /// The connection ended before the response.
-    #[error("the link is lost: {0}")]
+    #[error("link lost: {0}")]
     Lost(String),
     /// The peer took too long.
-    #[error("no answer within {0:?}")]
+    #[error("no response within {0:?}")]
     Timeout(Duration),
     /// Too many requests are pending on the connection.
-    #[error("too many requests wait for an answer already")]
+    #[error("too many requests are waiting for a response")]
     Busy,
     /// The peer responded with an error.
-    #[error("the other end cannot answer: {0}")]
+    #[error("the peer responded with an error: {0}")]
     Failed(String),
     /// The response is malformed.
-    #[error("the answer is broken: {0}")]
+    #[error("the response is malformed: {0}")]
     Broken(String),
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct ScrapeServerSettings {
     /// The content of the registrations.
     pub(crate) registration: Arc<Registration>,
     /// The HTTP service that handles scrapes.
-    pub(crate) door: Door,
+    pub(crate) service: HttpService,
     /// The sink of link events.
     pub(crate) events: Arc<LinkEvents>,
 }

@@ -32,7 +32,7 @@ const FORBIDDEN_MODE: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Reading the file failed.
-    #[error("the key file {} cannot be read: {why}", .path.display())]
+    #[error("cannot read key file {}: {why}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum IdentityError {
         why: io::Error,
     },
     /// Creating the file failed. An existing file is never overwritten.
-    #[error("the key file {} cannot be made: {why}", .path.display())]
+    #[error("cannot create key file {}: {why}", .path.display())]
     Create {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum IdentityError {
         why: io::Error,
     },
     /// The file can be read or written by others than its owner.
-    #[error("the key file {} can be read by others (mode {mode:04o}); whoever has read it can be us: chmod 600 it, or make a new key", .path.display())]
+    #[error("other users can read the key file {} (mode {mode:04o}); anyone who read it can impersonate this program: run chmod 600 on it, or delete it to get a new key", .path.display())]
     Permissions {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum IdentityError {
         mode: u32,
     },
     /// The file does not contain a seed.
-    #[error("the key file {}: {why}", .path.display())]
+    #[error("key file {}: {why}", .path.display())]
     InvalidSeed {
         /// The file.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum IdentityError {
         why: InvalidKey,
     },
     /// The system has no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system has no random numbers")]
     NoRandomness,
     /// The TLS library does not accept the key.
     #[error("the key cannot be used: {0}")]
@@ -119,7 +119,7 @@ impl Identity {
     pub fn from_seed(seed: &Seed) -> Result<Self, IdentityError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed.0).map_err(|e| IdentityError::Unusable(e.to_string()))?;
         let bytes = pair.public_key().as_ref().try_into();
-        let public = PublicKey::new(bytes.map_err(|_| IdentityError::Unusable("it has not 32 bytes".to_owned()))?);
+        let public = PublicKey::new(bytes.map_err(|_| IdentityError::Unusable("it does not have 32 bytes".to_owned()))?);
         let pkcs8 = [&PKCS8_PREFIX[..], &seed.0].concat();
         let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(|e| IdentityError::Unusable(e.to_string()))?;
         // A raw public key (RFC 7250) takes the place of a certificate.
@@ -153,7 +153,7 @@ impl Identity {
         match Self::create(path) {
             Ok(made) => {
                 let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-                tracing::info!(key = %made.public, "made a new key in {}", shown.display());
+                tracing::info!(key = %made.public, "created a new key in {}", shown.display());
                 Ok(made)
             }
             // Another process created the file in between; its key is used.
@@ -308,11 +308,11 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Identity::load_or_create(&path).unwrap().public_key(), made.public_key());
         let message = Identity::create(&path).unwrap_err().to_string();
-        assert!(message.contains("p2p.key cannot be made: File exists"), "{message}");
+        assert!(message.contains("p2p.key: File exists"), "{message}");
         for mode in [0o640, 0o604, 0o620] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let message = Identity::load_or_create(&path).unwrap_err().to_string();
-            assert!(message.contains("can be read by others (mode 06"), "{message}");
+            assert!(message.contains("(mode 06"), "{message}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "no key").unwrap();
@@ -326,10 +326,7 @@ mod tests {
         let path = folder.path().join("p2p.key");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
         let message = Identity::load_or_create(&path).unwrap_err().to_string();
-        assert!(
-            message.ends_with("p2p.key cannot be read: it is a FIFO and no regular file"),
-            "{message}"
-        );
+        assert!(message.ends_with("p2p.key: it is a FIFO and no regular file"), "{message}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The scraping end of a link: sends each request on a stream of its own and streams the response.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::delivery_receipt::{DeliveryReceipt, PendingReceipts, ScrapeIds, Unrep
 use super::delivery_tracker::{DELIVERED, SCRAPE};
 use super::link_event::{LinkEvent, LinkEvents};
 use super::stream::LinkStream;
-use super::transport::{CLOSED, MAX_STREAMS, close_reason};
+use super::transport::{CLOSED, MAX_STREAMS, link_end};
 use crate::model::Client;
 use crate::wire::LinkMessage;
 
@@ -39,13 +39,13 @@ const MAX_AWAITING_OUTCOME: usize = MAX_STREAMS as usize * 3 / 4;
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The link was lost.
-    #[error("the link is lost: {0}")]
+    #[error("link lost: {0}")]
     Lost(String),
     /// The peer took too long.
-    #[error("no answer within {0:?}")]
+    #[error("no response within {0:?}")]
     Timeout(Duration),
     /// The response is not valid HTTP or is truncated.
-    #[error("the answer is broken: {0}")]
+    #[error("the response is truncated or not valid HTTP: {0}")]
     Http(#[from] hyper::Error),
 }
 
@@ -61,6 +61,8 @@ struct LinkInner {
     open: Arc<PendingReceipts>,
     control: mpsc::Sender<LinkMessage>,
     events: Arc<LinkEvents>,
+    /// The reason for which [`Link::close`] closed it.
+    closed_because: Arc<OnceLock<String>>,
 }
 
 /// The state of a peer at the scraping end that outlives a link.
@@ -95,6 +97,7 @@ impl Link {
             open: Arc::default(),
             control,
             events,
+            closed_because: Arc::default(),
         };
         (Self(Arc::new(inner)), messages)
     }
@@ -108,6 +111,7 @@ impl Link {
             unreported,
             open,
             control,
+            closed_because,
             ..
         } = &*self.0;
         Self(Arc::new(LinkInner {
@@ -118,12 +122,19 @@ impl Link {
             open: open.clone(),
             control: control.clone(),
             events: Arc::default(),
+            closed_because: closed_because.clone(),
         }))
     }
 
     /// Closes the link.
     pub(crate) fn close(&self, why: &str) {
+        let _ = self.0.closed_because.set(why.to_owned());
         self.0.connection.close(CLOSED, why.as_bytes());
+    }
+
+    /// Returns the reason for which [`Link::close`] closed the link.
+    pub(crate) fn closed_because(&self) -> Option<String> {
+        self.0.closed_because.get().cloned()
     }
 
     /// Queues a control message; it is dropped if the queue is full.
@@ -156,7 +167,7 @@ impl Link {
     /// Sends a request and waits for the head of the response. `wait` limits the time spent waiting for head and body together.
     pub(crate) async fn scrape(&self, mut request: Request<Empty<Bytes>>, wait: Duration) -> Result<ScrapeResponse, LinkError> {
         let scrape = self.0.scrape_ids.next();
-        let told = self.0.unreported.list();
+        let delivered = self.0.unreported.list();
         self.0.events.emit(LinkEvent::ScrapeStarted {
             peer: self.0.peer,
             scrape,
@@ -164,8 +175,8 @@ impl Link {
         });
         let head = request.headers_mut();
         insert(head, SCRAPE, scrape.to_string());
-        if !told.is_empty() {
-            let list: Vec<String> = told.iter().map(ToString::to_string).collect();
+        if !delivered.is_empty() {
+            let list: Vec<String> = delivered.iter().map(ToString::to_string).collect();
             insert(head, DELIVERED, list.join(","));
         }
         let me = self.clone();
@@ -177,7 +188,7 @@ impl Link {
             Ok(Ok(exchanged)) => Ok(exchanged),
         };
         let (response, http, sender) = exchanged.inspect_err(|error| self.report_failure(&receipt, error))?;
-        self.0.unreported.mark_reported(&told);
+        self.0.unreported.mark_reported(&delivered);
         let status = response.status();
         let response = response.map(|body| LinkBody {
             status,
@@ -204,7 +215,7 @@ impl Link {
         &self,
         request: Request<Empty<Bytes>>,
     ) -> Result<(Response<Incoming>, Option<HttpConnection>, SendRequest<Empty<Bytes>>), LinkError> {
-        let lost = |e: quinn::ConnectionError| LinkError::Lost(close_reason(&e).1);
+        let lost = |e: quinn::ConnectionError| LinkError::Lost(link_end(&e).why);
         let (send, recv) = self.0.connection.open_bi().await.map_err(lost)?;
         let io = TokioIo::new(LinkStream { send, recv });
         let (mut sender, http) = http1::Builder::new().max_buf_size(BUFFER).handshake(io).await?;
@@ -235,7 +246,7 @@ impl Link {
     /// Replaces an HTTP error that was caused by the end of the link with the reason of that end.
     fn explain(&self, error: LinkError) -> LinkError {
         match self.0.connection.close_reason() {
-            Some(reason) => LinkError::Lost(close_reason(&reason).1),
+            Some(reason) => LinkError::Lost(link_end(&reason).why),
             None => error,
         }
     }
@@ -290,7 +301,7 @@ impl LinkBody {
             self.link.0.events.emit(if self.status.is_success() {
                 LinkEvent::ScrapeAnswered { peer, scrape }
             } else {
-                let why = format!("the other end answered with {}", self.status);
+                let why = format!("the peer responded with {}", self.status);
                 LinkEvent::ScrapeFailed { peer, scrape, why }
             });
         }
@@ -375,7 +386,7 @@ impl Body for LinkBody {
 impl Drop for LinkBody {
     fn drop(&mut self) {
         if self.http.is_some() {
-            self.fail(LinkError::Lost("the reader has gone away".to_owned()));
+            self.fail(LinkError::Lost("the reader closed its connection".to_owned()));
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum LinkEvent {
         peer: PublicKey,
         /// The alias of the registration.
         alias: String,
+        /// At a bridge: the address of the peer.
+        address: Option<SocketAddr>,
         /// The reason.
         why: String,
     },
@@ -72,6 +74,8 @@ pub enum LinkEvent {
         uid: ConnectionUid,
         /// The address of the peer.
         address: SocketAddr,
+        /// The purpose of the connection.
+        purpose: ConnectionPurpose,
     },
     /// A connection was closed gracefully, by either end.
     Closed {
@@ -81,6 +85,8 @@ pub enum LinkEvent {
         uid: ConnectionUid,
         /// The reason.
         why: String,
+        /// The purpose of the connection.
+        purpose: ConnectionPurpose,
     },
     /// A connection was lost.
     Lost {
@@ -90,6 +96,8 @@ pub enum LinkEvent {
         uid: ConnectionUid,
         /// The reason.
         why: String,
+        /// The purpose of the connection.
+        purpose: ConnectionPurpose,
     },
     /// At a bridge: another key has registered the alias of a proxy.
     Replaced {
@@ -174,6 +182,15 @@ pub enum LinkEvent {
     },
 }
 
+/// The purpose of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionPurpose {
+    /// A link: scrapes in one direction, after a registration in the other or with an admitted key.
+    Link,
+    /// A registration over HyperDHT, after which the connection is closed. At a bridge any key can open one.
+    Registration,
+}
+
 /// The number of a scrape, formatted as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScrapeId(pub u64);
@@ -225,64 +242,139 @@ impl fmt::Debug for ConnectionUid {
 }
 
 impl LinkEvent {
-    /// Returns the subject of the rate limit for a line that unauthenticated peers can trigger.
-    fn throttle_key(&self) -> Option<String> {
+    /// Returns the subject of the rate limit of the line.
+    ///
+    /// Authenticated peers have a limit each. Lines that unauthenticated peers can trigger share one for each kind: their keys and
+    /// addresses are free to choose, so a limit for each would be none.
+    fn log_subject(&self) -> Option<String> {
+        Some(match self {
+            Self::HandshakeRejected { .. } => "rejected handshakes".to_owned(),
+            Self::RegistrationRefused { .. } => "refused registrations".to_owned(),
+            Self::Opened { peer, purpose, .. } | Self::Closed { peer, purpose, .. } | Self::Lost { peer, purpose, .. } => match purpose {
+                ConnectionPurpose::Link => format!("link {peer}"),
+                // Logged at debug level.
+                ConnectionPurpose::Registration => return None,
+            },
+            Self::Registered { peer, .. } => format!("registration {peer}"),
+            Self::ScrapeFailed { peer, .. } => format!("scrape {peer}"),
+            Self::Replaced { peer, .. }
+            | Self::Restored { peer, .. }
+            | Self::Renamed { peer, .. }
+            | Self::KeyShared { peer, .. }
+            | Self::AliasLost { peer, .. }
+            | Self::AliasReturned { peer, .. } => format!("alias {peer}"),
+            // The last two have the key of this program and at most one line in ten seconds.
+            Self::ScrapeStarted { .. }
+            | Self::ScrapeAnswered { .. }
+            | Self::Unreachable { .. }
+            | Self::Announced { .. }
+            | Self::Unannounced { .. } => return None,
+        })
+    }
+
+    /// Logs the event. `suppressed` is the number of earlier lines of its subject that were left out.
+    fn log(&self, suppressed: Option<u64>) {
         match self {
-            Self::HandshakeRejected { address, .. } => Some(address.ip().to_string()),
-            Self::RegistrationRefused { peer, .. } => Some(peer.to_string()),
-            _ => None,
+            Self::Registered { .. }
+            | Self::RegistrationRefused { .. }
+            | Self::Unreachable { .. }
+            | Self::Announced { .. }
+            | Self::Unannounced { .. }
+            | Self::HandshakeRejected { .. } => self.log_registration(suppressed),
+            Self::Opened { .. } | Self::Closed { .. } | Self::Lost { .. } => self.log_connection(suppressed),
+            Self::Replaced { .. }
+            | Self::Restored { .. }
+            | Self::Renamed { .. }
+            | Self::KeyShared { .. }
+            | Self::AliasLost { .. }
+            | Self::AliasReturned { .. } => self.log_alias(suppressed),
+            Self::ScrapeStarted { peer, scrape, path } => tracing::debug!(%peer, %scrape, "scrape of {path}"),
+            Self::ScrapeAnswered { peer, scrape } => tracing::debug!(%peer, %scrape, "scrape answered"),
+            Self::ScrapeFailed { peer, scrape, why } => tracing::warn!(%peer, %scrape, suppressed, "scrape failed: {why}"),
         }
     }
 
-    fn log(&self) {
+    fn log_registration(&self, suppressed: Option<u64>) {
         match self {
             Self::Registered { peer, alias, updated } => {
-                let news = if *updated { "" } else { ", with nothing new" };
-                tracing::info!(%peer, alias, updated, "registered {alias}{news}");
+                let unchanged = if *updated { "" } else { " (unchanged)" };
+                tracing::info!(%peer, suppressed, "registered {alias}{unchanged}");
             }
-            Self::RegistrationRefused { peer, alias, why } => {
-                tracing::warn!(%peer, alias, "the registration of {alias:?} was refused: {why}")
+            Self::RegistrationRefused {
+                peer,
+                alias,
+                address: Some(address),
+                why,
+            } => tracing::warn!(%peer, suppressed, "refused to register {alias:?} from {address}: {why}"),
+            Self::RegistrationRefused { peer, alias, why, .. } => {
+                tracing::warn!(%peer, suppressed, "the bridge refused to register {alias:?}: {why}");
             }
-            Self::Unreachable { peer, why } => tracing::warn!(%peer, "cannot reach {peer}: {why}"),
+            Self::Unreachable { peer, why } => tracing::warn!(%peer, "cannot reach the peer: {why}"),
             Self::Announced { key } => tracing::info!(%key, "announced in HyperDHT"),
             Self::Unannounced { key, why } => tracing::warn!(%key, "not announced in HyperDHT, so no peer can reach this key: {why}"),
             Self::HandshakeRejected { key, address, why } => {
-                tracing::warn!(key = key.map(tracing::field::display), %address, "turned {address} away: {why}");
+                let peer = key.map(tracing::field::display);
+                tracing::warn!(peer, suppressed, "refused a connection from {address}: {why}");
             }
-            Self::Opened { peer, uid, address } => tracing::info!(%peer, %uid, %address, "link opened"),
-            Self::Closed { peer, uid, why } => tracing::info!(%peer, %uid, "link closed: {why}"),
-            Self::Lost { peer, uid, why } => tracing::warn!(%peer, %uid, "link lost: {why}"),
+            _ => {}
+        }
+    }
+
+    fn log_connection(&self, suppressed: Option<u64>) {
+        match self {
+            Self::Opened {
+                peer,
+                uid,
+                address,
+                purpose: ConnectionPurpose::Link,
+            } => tracing::info!(%peer, %uid, %address, suppressed, "link opened"),
+            Self::Closed {
+                peer,
+                uid,
+                why,
+                purpose: ConnectionPurpose::Link,
+            } => tracing::info!(%peer, %uid, suppressed, "link closed: {why}"),
+            Self::Lost {
+                peer,
+                uid,
+                why,
+                purpose: ConnectionPurpose::Link,
+            } => tracing::warn!(%peer, %uid, suppressed, "link lost: {why}"),
+            Self::Opened { peer, uid, address, .. } => tracing::debug!(%peer, %uid, %address, "connection for a registration opened"),
+            Self::Closed { peer, uid, why, .. } => tracing::debug!(%peer, %uid, "connection for a registration closed: {why}"),
+            Self::Lost { peer, uid, why, .. } => tracing::debug!(%peer, %uid, "connection for a registration lost: {why}"),
+            _ => {}
+        }
+    }
+
+    fn log_alias(&self, suppressed: Option<u64>) {
+        match self {
             Self::Replaced { peer, alias, by, address } => tracing::warn!(
-                alias, %by, %address,
-                "the alias {alias} was taken from the key {peer}: the key {by} has registered it from {address} (bridge.alias_policy)"
+                %peer, suppressed,
+                "alias {alias} moved from this peer to the key {by}, which registered it from {address} (bridge.alias_policy)"
             ),
-            Self::Restored { peer, alias } => tracing::info!(%peer, alias, "the alias {alias} is the key {peer}'s again"),
+            Self::Restored { peer, alias } => tracing::info!(%peer, suppressed, "alias {alias} is back at this peer"),
             Self::Renamed {
                 peer,
                 address,
                 alias,
                 dropped,
-            } => tracing::warn!(
-                %peer, %address, alias, dropped,
-                "the key {peer} has registered {alias} from {address}: its earlier alias {dropped} was dropped"
-            ),
+            } => tracing::warn!(%peer, suppressed, "this peer registered {alias} from {address}: its earlier alias {dropped} was dropped"),
             Self::KeyShared { peer, aliases, addresses } => {
                 let ([one, other], [here, there]) = (aliases, addresses);
                 tracing::warn!(
-                    %peer,
+                    %peer, suppressed,
                     "two proxies use one key: {one} at {here} and {other} at {there}; give each a key of its own (p2p.key_file)"
                 );
             }
             Self::AliasLost { peer, alias, by, address } => tracing::warn!(
-                %peer, alias, %by, address,
-                "the alias {alias} was taken at the bridge {peer}: the key {by} has registered it from {address}; this proxy is not scraped under it"
+                %peer, suppressed,
+                "lost alias {alias} at this bridge to the key {by}, which registered it from {address}; this proxy is not scraped under it"
             ),
             Self::AliasReturned { peer, alias } => {
-                tracing::info!(%peer, alias, "the alias {alias} at the bridge {peer} is this proxy's again");
+                tracing::info!(%peer, suppressed, "alias {alias} at this bridge is back at this proxy");
             }
-            Self::ScrapeStarted { peer, scrape, path } => tracing::debug!(%peer, %scrape, "scrape of {path}"),
-            Self::ScrapeAnswered { peer, scrape } => tracing::debug!(%peer, %scrape, "scrape answered"),
-            Self::ScrapeFailed { peer, scrape, why } => tracing::warn!(%peer, %scrape, "scrape failed: {why}"),
+            _ => {}
         }
     }
 }
@@ -313,36 +405,92 @@ impl LinkEvents {
         self.subscribers.subscribe()
     }
 
-    /// Emits the event of an opened connection. The returned guard reports its end.
+    /// Emits the event of an opened link. The returned guard reports its end.
     pub(crate) fn opened(self: &Arc<Self>, peer: PublicKey, address: SocketAddr, uid: ConnectionUid) -> OpenLink {
-        self.emit(LinkEvent::Opened { peer, uid, address });
+        self.opened_for(ConnectionPurpose::Link, peer, address, uid)
+    }
+
+    /// Emits the event of an opened connection. The returned guard reports its end.
+    pub(crate) fn opened_for(
+        self: &Arc<Self>,
+        purpose: ConnectionPurpose,
+        peer: PublicKey,
+        address: SocketAddr,
+        uid: ConnectionUid,
+    ) -> OpenLink {
+        self.emit(LinkEvent::Opened {
+            peer,
+            uid,
+            address,
+            purpose,
+        });
         OpenLink {
             events: Arc::clone(self),
             peer,
             uid,
+            purpose,
         }
     }
 
     /// Logs and counts an event and sends it to subscribers.
     pub fn emit(&self, event: LinkEvent) {
-        if self.should_log(&event, Instant::now()) {
-            event.log();
+        if let Some(suppressed) = self.admit(&event, Instant::now()) {
+            event.log((suppressed > 0).then_some(suppressed));
         }
         (self.count)(&event);
         // There may be no subscriber.
         let _ = self.subscribers.send(event);
     }
 
-    /// Applies the rate limits of the log.
-    fn should_log(&self, event: &LinkEvent, now: Instant) -> bool {
-        let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            LinkEvent::Unreachable { peer, why } => return unreachable.should_log(peer, why, now),
-            LinkEvent::Opened { peer, .. } | LinkEvent::Registered { peer, .. } => unreachable.reached(peer),
-            _ => {}
+    /// Applies the rate limits of the log. Returns the number of suppressed lines if this one is logged.
+    fn admit(&self, event: &LinkEvent, now: Instant) -> Option<u64> {
+        {
+            let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                LinkEvent::Unreachable { peer, why } => return unreachable.should_log(peer, why, now).then_some(0),
+                LinkEvent::Opened { peer, .. } | LinkEvent::Registered { peer, .. } => unreachable.reached(peer),
+                _ => {}
+            }
         }
-        let throttle_key = event.throttle_key();
-        throttle_key.is_none_or(|source| self.throttle.admit(&source, now).is_some())
+        match event.log_subject() {
+            Some(subject) => self.throttle.admit(&subject, now),
+            None => Some(0),
+        }
+    }
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkEnd {
+    /// True if either end closed the connection gracefully; false if it was lost.
+    pub is_graceful: bool,
+    /// The reason.
+    pub why: String,
+}
+
+impl LinkEnd {
+    pub(crate) fn graceful(why: impl Into<String>) -> Self {
+        Self {
+            is_graceful: true,
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn lost(why: impl Into<String>) -> Self {
+        Self {
+            is_graceful: false,
+            why: why.into(),
+        }
+    }
+
+    /// The end of a connection that this end closed because a scrape over it failed, so that the next scrape dials again.
+    pub(crate) fn scrape_failed() -> Self {
+        Self::lost("closed by this end after a failed scrape")
+    }
+
+    /// The end of a connection that this end closed without another reason.
+    pub(crate) fn closed_here() -> Self {
+        Self::graceful("closed by this end")
     }
 }
 
@@ -352,16 +500,22 @@ pub(crate) struct OpenLink {
     events: Arc<LinkEvents>,
     peer: PublicKey,
     uid: ConnectionUid,
+    purpose: ConnectionPurpose,
 }
 
 impl OpenLink {
-    /// Reports the end of the connection: whether it was graceful, and the reason.
-    pub(crate) fn report_end(self, (graceful, why): (bool, String)) {
-        let Self { events, peer, uid } = self;
-        events.emit(if graceful {
-            LinkEvent::Closed { peer, uid, why }
+    /// Reports the end of the connection.
+    pub(crate) fn report_end(self, LinkEnd { is_graceful, why }: LinkEnd) {
+        let Self {
+            events,
+            peer,
+            uid,
+            purpose,
+        } = self;
+        events.emit(if is_graceful {
+            LinkEvent::Closed { peer, uid, why, purpose }
         } else {
-            LinkEvent::Lost { peer, uid, why }
+            LinkEvent::Lost { peer, uid, why, purpose }
         });
     }
 }
@@ -374,6 +528,86 @@ impl Default for LinkEvents {
 
 impl fmt::Debug for LinkEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Events")
+        f.write_str("LinkEvents")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten times the subjects that the rate limit keeps.
+    const FLOOD: u64 = 10_240;
+
+    fn key(n: u64) -> PublicKey {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        PublicKey::new(bytes)
+    }
+
+    fn unauthenticated(n: u64) -> [LinkEvent; 4] {
+        let [a, b, c, d, ..] = n.to_be_bytes();
+        let address = SocketAddr::from(([d, c, b, a], 1));
+        let (peer, uid, purpose) = (key(n), ConnectionUid(n), ConnectionPurpose::Registration);
+        let why = String::new();
+        [
+            LinkEvent::HandshakeRejected {
+                key: Some(peer),
+                address,
+                why: why.clone(),
+            },
+            LinkEvent::RegistrationRefused {
+                peer,
+                alias: n.to_string(),
+                address: Some(address),
+                why: why.clone(),
+            },
+            LinkEvent::Opened {
+                peer,
+                uid,
+                address,
+                purpose,
+            },
+            LinkEvent::Lost { peer, uid, why, purpose },
+        ]
+    }
+
+    #[test]
+    fn unauthenticated_peers_share_a_few_lines_and_suppress_none_of_other_peers() {
+        let (events, now) = (LinkEvents::default(), Instant::now());
+        let (mut rejected, mut refused) = (0, 0);
+        for n in 0..FLOOD {
+            let [handshake, registration, opened, lost] = unauthenticated(n);
+            rejected += u32::from(events.admit(&handshake, now).is_some());
+            refused += u32::from(events.admit(&registration, now).is_some());
+            assert!(
+                opened.log_subject().is_none() && lost.log_subject().is_none(),
+                "logged at debug level"
+            );
+        }
+        assert_eq!((rejected, refused), (5, 5));
+        let failed = LinkEvent::ScrapeFailed {
+            peer: key(FLOOD),
+            scrape: ScrapeId(1),
+            why: String::new(),
+        };
+        assert_eq!(events.admit(&failed, now), Some(0));
+        let [handshake, ..] = unauthenticated(0);
+        let later = now + std::time::Duration::from_secs(10);
+        assert_eq!(events.admit(&handshake, later), Some(FLOOD - 5), "the next line has their number");
+    }
+
+    #[test]
+    fn a_link_that_flaps_has_a_limit_of_its_own() {
+        let (events, now) = (LinkEvents::default(), Instant::now());
+        let lost = |n| LinkEvent::Lost {
+            peer: key(n),
+            uid: ConnectionUid(n),
+            why: String::new(),
+            purpose: ConnectionPurpose::Link,
+        };
+        let logged = (0..100).filter(|_| events.admit(&lost(1), now).is_some()).count();
+        assert_eq!(logged, 5);
+        assert_eq!(events.admit(&lost(2), now), Some(0));
     }
 }

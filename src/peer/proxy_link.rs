@@ -4,21 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::ConnectionError;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::link::{Link, PeerState};
-use super::link_event::LinkEvents;
+use super::link_event::{LinkEnd, LinkEvents};
 use super::proof::{ProofInput, keying_material};
 use super::quic_listener::AcceptedLink;
-use super::transport::{self, CLOSED, close_reason};
+use super::transport::{self, CLOSED, link_end};
 use super::{ConnectionUid, PublicKey, SharedSecret};
 use crate::wire::{LinkMessage, Register};
 
 /// Limit on the wait for the first control message, and on sending one.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The reason for closing a connection without a control message.
+pub(crate) const NO_MESSAGE: &str = "no control message received within 10 s";
 
 /// A link, seen from the dialed end.
 pub(crate) struct ProxyLink {
@@ -31,8 +33,8 @@ pub(crate) struct ProxyLink {
 pub(crate) enum ControlEvent {
     /// A message was received.
     Message(LinkMessage),
-    /// The link has ended: whether gracefully, and the reason.
-    Ended(bool, String),
+    /// The link has ended.
+    Ended(LinkEnd),
 }
 
 impl ProxyLink {
@@ -45,7 +47,7 @@ impl ProxyLink {
                 outbox: ControlSender(send),
             }),
             _ => {
-                accepted.connection.close(CLOSED, b"nothing was said");
+                accepted.connection.close(CLOSED, NO_MESSAGE.as_bytes());
                 None
             }
         }
@@ -74,7 +76,7 @@ impl ProxyLink {
     pub(crate) async fn recv_first(&mut self) -> ControlEvent {
         match timeout(CONTROL_TIMEOUT, self.recv()).await {
             Ok(event) => event,
-            Err(_) => ControlEvent::Ended(false, "nothing was said".to_owned()),
+            Err(_) => ControlEvent::Ended(LinkEnd::lost(NO_MESSAGE)),
         }
     }
 
@@ -85,8 +87,8 @@ impl ProxyLink {
             Err(error) => error,
         };
         match self.accepted.connection.close_reason() {
-            Some(reason) => ended(&reason),
-            None => ControlEvent::Ended(false, error.to_string()),
+            Some(reason) => ControlEvent::Ended(link_end(&reason)),
+            None => ControlEvent::Ended(LinkEnd::lost(error.to_string())),
         }
     }
 
@@ -96,7 +98,7 @@ impl ProxyLink {
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("it takes no control messages".to_owned()),
+            Err(_) => Err("the peer reads no control messages".to_owned()),
         }
     }
 
@@ -130,9 +132,4 @@ impl ProxyLink {
     pub(crate) fn close(&self, why: &str) {
         self.accepted.connection.close(CLOSED, why.as_bytes());
     }
-}
-
-fn ended(reason: &ConnectionError) -> ControlEvent {
-    let (graceful, why) = close_reason(reason);
-    ControlEvent::Ended(graceful, why)
 }

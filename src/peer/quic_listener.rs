@@ -13,7 +13,7 @@ use super::failure_limiter::FailureLimiter;
 use super::identity::key_of;
 use super::link_event::{LinkEvent, LinkEvents};
 use super::tls::{self, AdmittedKeys, Protocol};
-use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, close_reason};
+use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, link_end};
 use super::{Identity, PublicKey};
 
 /// Limit on concurrent handshakes: each takes some kilobytes and a signature. Clients beyond it are refused and retry.
@@ -21,6 +21,9 @@ const MAX_HANDSHAKES: usize = 512;
 
 /// Number of concurrent handshakes from which clients must validate their address first.
 const VALIDATE_FROM: usize = 64;
+
+/// The reason for rejecting the key of a scraper.
+pub(super) const NOT_ADMITTED: &str = "its key is not admitted; to admit it, add it to p2p.allow";
 
 /// The error of binding a listener.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +136,7 @@ impl QuicListener {
                 Some(ended) = self.handshakes.join_next() => match ended {
                     Ok(Ok(accepted)) => return Some(accepted),
                     Ok(Err(rejected)) => self.record_rejection(rejected),
-                    Err(lost) => tracing::error!("a handshake was lost: {lost}"),
+                    Err(lost) => tracing::error!("a handshake ended by a bug (panic), please report it: {lost}"),
                 },
             }
         }
@@ -172,7 +175,13 @@ impl QuicListener {
         }
         self.failures
             .record_failure((address.ip().to_canonical(), validated), Instant::now());
-        let (_, why) = close_reason(&why);
+        let why = match (key, link_end(&why).why) {
+            (Some(_), _) => NOT_ADMITTED.to_owned(),
+            (None, why) => match why.split_once(tls::EXPECTED_KEY) {
+                Some((_, keys)) => format!("it expects another key of this listener ({keys}): correct the key in its configuration"),
+                None => why,
+            },
+        };
         self.events.emit(LinkEvent::HandshakeRejected { key, address, why });
     }
 

@@ -13,10 +13,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::control::ControlSender;
 use super::dial::{DialedConnection, dial};
 use super::link::{Link, LinkError, PeerState};
-use super::link_event::{LinkEvent, LinkEvents, OpenLink};
+use super::link_event::{LinkEnd, LinkEvent, LinkEvents, OpenLink};
 use super::scraper::{MAX_BODY_BYTES, ScrapeError, ScrapeOutcome, error_text};
 use super::tls::Protocol;
-use super::transport::{self, CLOSED, close_reason};
+use super::transport::{self, CLOSED, link_end};
 use super::{Identity, QuicAddress};
 use crate::wire::LinkMessage;
 
@@ -50,7 +50,7 @@ impl CloseReporter {
         let watched = open.clone();
         let watch = async move {
             let reason = connection.closed().await;
-            report(&watched, close_reason(&reason));
+            report(&watched, link_end(&reason));
         };
         Self {
             open,
@@ -58,12 +58,12 @@ impl CloseReporter {
         }
     }
 
-    fn report(&self, end: (bool, String)) {
+    fn report(&self, end: LinkEnd) {
         report(&self.open, end);
     }
 }
 
-fn report(open: &StdMutex<Option<OpenLink>>, end: (bool, String)) {
+fn report(open: &StdMutex<Option<OpenLink>>, end: LinkEnd) {
     let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(open) = open {
         open.report_end(end);
@@ -72,7 +72,7 @@ fn report(open: &StdMutex<Option<OpenLink>>, end: (bool, String)) {
 
 impl Drop for CloseReporter {
     fn drop(&mut self) {
-        self.report((true, "closed here".to_owned()));
+        self.report(LinkEnd::closed_here());
     }
 }
 
@@ -110,7 +110,7 @@ impl QuicScraper {
                 why: error.to_string(),
             });
         })?;
-        let (send, _) = dialed.connection.open_bi().await.map_err(|e| LinkError::Lost(close_reason(&e).1))?;
+        let (send, _) = dialed.connection.open_bi().await.map_err(|e| LinkError::Lost(link_end(&e).why))?;
         let (link, messages) = Link::new(dialed.connection.clone(), peer, self.peer_state.clone(), self.events.clone());
         let (address, uid) = (dialed.connection.remote_address(), transport::connection_uid(&dialed.connection));
         let open = self.events.opened(peer, address, uid);
@@ -168,9 +168,8 @@ impl QuicScraper {
         let mut current = self.current.lock().await;
         let Some(link) = &mut *current else { return };
         if failed {
-            let was_over = link.dialed.connection.close_reason().map(|reason| close_reason(&reason));
-            link.reporter
-                .report(was_over.unwrap_or_else(|| (false, "given up: a scrape over it came to nothing".to_owned())));
+            let was_over = link.dialed.connection.close_reason().map(|reason| link_end(&reason));
+            link.reporter.report(was_over.unwrap_or_else(LinkEnd::scrape_failed));
             link.dialed.connection.close(CLOSED, b"the scrape failed");
             *current = None;
             return;
@@ -185,7 +184,7 @@ impl QuicScraper {
     /// Notifies the peer and closes the link.
     pub(super) async fn close(self) {
         if let Some(mut current) = self.current.into_inner() {
-            current.reporter.report((true, "done".to_owned()));
+            current.reporter.report(LinkEnd::graceful("done"));
             let goodbye = LinkMessage::Goodbye("the scraper is done".to_owned());
             if current.outbox.send(&goodbye).await.is_ok() && current.outbox.0.finish().is_ok() {
                 // Closing immediately would discard the reports of deliveries.

@@ -24,7 +24,7 @@ pub enum AliasError {
     #[error("an alias has at most {MAX_NAME_BYTES} bytes, this one has {0}")]
     TooLong(usize),
     /// It contains a character that is not allowed in a path or in the targets file.
-    #[error("an alias must not hold {0:?}")]
+    #[error("an alias must not contain {0:?}")]
     Forbidden(char),
     /// `.` and `..` are special path segments.
     #[error("an alias must not be \".\" or \"..\"")]
@@ -93,6 +93,14 @@ pub struct Registration {
     pub interval: Duration,
 }
 
+/// Returns the reason of a refusal for the log of the proxy. The text of a bridge for a wrong secret does not say what to do.
+pub(super) fn explain_refusal(why: String) -> String {
+    if why.starts_with("Unauthorised") {
+        return "wrong shared secret: p2p.secret_file here and bridge.secret_file there must have the same content".to_owned();
+    }
+    why
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -113,5 +121,13 @@ mod tests {
         ] {
             assert_eq!(Alias::new(bad), Err(why));
         }
+    }
+
+    #[test]
+    fn the_refusal_of_a_wrong_secret_says_what_to_do_over_both_transports() {
+        for text in ["Unauthorised", "Unauthorised: wrong shared secret"] {
+            assert!(explain_refusal(text.to_owned()).contains("p2p.secret_file"), "{text}");
+        }
+        assert_eq!(explain_refusal("other".to_owned()), "other");
     }
 }

@@ -9,20 +9,20 @@ use super::PublicKey;
 use super::delivery_tracker::{DeliveryTracker, StreamDelivery};
 use super::link_event::LinkEvents;
 use super::stream::ServedStream;
-use crate::http::{Door, PeerAddr, Visitor};
+use crate::http::{ConnectionInfo, HttpService, PeerAddr};
 
 /// Handles the streams of all links with one HTTP service and tracks their deliveries.
 #[derive(Clone)]
 pub(super) struct ScrapeServer {
-    door: Door,
+    service: HttpService,
     pub(super) tracker: DeliveryTracker,
     pub(super) events: Arc<LinkEvents>,
 }
 
 impl ScrapeServer {
-    pub(super) fn new(door: Door, events: Arc<LinkEvents>) -> Self {
+    pub(super) fn new(service: HttpService, events: Arc<LinkEvents>) -> Self {
         Self {
-            door,
+            service,
             tracker: DeliveryTracker::default(),
             events,
         }
@@ -32,11 +32,12 @@ impl ScrapeServer {
     pub(super) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
         let delivery = StreamDelivery::open(peer, self.tracker, self.events);
         let stream = ServedStream::new(send, recv, delivery.clone());
-        let visitor = Visitor {
+        let info = ConnectionInfo {
             peer: PeerAddr::Link(peer.text()),
-            queue: Some(delivery),
+            queue: Some(delivery.clone()),
+            observer: Some(delivery),
             slot: None,
         };
-        self.door.serve(stream, visitor, stop).await;
+        self.service.serve(stream, info, stop).await;
     }
 }

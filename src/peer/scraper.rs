@@ -40,10 +40,10 @@ pub enum ScrapeError {
     #[error(transparent)]
     Hyperdht(#[from] HyperdhtError),
     /// The body is larger than the limit.
-    #[error("the answer has more than {MAX_BODY_BYTES} bytes")]
+    #[error("the response has more than {MAX_BODY_BYTES} bytes")]
     TooLarge,
     /// HyperDHT supports `/metrics` only.
-    #[error("over HyperDHT /metrics is all that can be asked for, not {0}")]
+    #[error("HyperDHT supports /metrics only, not {0}")]
     OnlyMetrics(String),
 }
 
@@ -208,6 +208,6 @@ where
 {
     match Limited::new(body, MAX_MESSAGE_BYTES).collect().await {
         Ok(collected) => String::from_utf8_lossy(&collected.to_bytes()).trim().to_owned(),
-        Err(_) => "it says too much, or broke off".to_owned(),
+        Err(_) => "its error text was too long or truncated".to_owned(),
     }
 }

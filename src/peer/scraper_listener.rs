@@ -5,14 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::bridge_session::log_panic;
 use super::control::{ControlError, ControlReceiver};
-use super::link_event::ScrapeId;
+use super::link_event::{LinkEnd, ScrapeId};
 use super::quic_listener::{AcceptedLink, QuicListener};
 use super::scrape_server::ScrapeServer;
-use super::transport::{self, CLOSED, close_reason};
+use super::scraper_links::{LinkPermit, MAX_LINKS, ScraperLinks};
+use super::transport::{self, CLOSED, link_end};
 use crate::wire::LinkMessage;
-
-/// Limit on links of scrapers: each is a bridge or an operator.
-const MAX_LINKS: usize = 64;
 
 /// Accepts links of scrapers.
 pub(super) struct ScraperListener {
@@ -22,6 +20,8 @@ pub(super) struct ScraperListener {
 
 impl ScraperListener {
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        let permits = ScraperLinks::default();
+        // Bounded by the permits.
         let mut links = JoinSet::new();
         // Responses of lost links with a pending delivery outcome; each set has at most MAX_STREAMS.
         let mut orphaned = JoinSet::new();
@@ -29,10 +29,12 @@ impl ScraperListener {
             tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.next() => match accepted {
-                    Some(accepted) if links.len() < MAX_LINKS => {
-                        links.spawn(serve_scraper(accepted, self.server.clone(), stop.clone()));
-                    }
-                    Some(accepted) => accepted.connection.close(CLOSED, b"too many scrapers"),
+                    Some(accepted) => match permits.admit(accepted.key) {
+                        Some(permit) => {
+                            links.spawn(serve_scraper(accepted, permit, self.server.clone(), stop.clone()));
+                        }
+                        None => accepted.reject("too many links of scrapers: at most 16 of one key, and 64 in total"),
+                    },
                     None => break,
                 },
                 Some(ended) = links.join_next() => match ended {
@@ -63,7 +65,7 @@ async fn drain(mut streams: JoinSet<()>) {
 }
 
 /// Serves one scraper until its link ends. Returns the streams with a pending delivery outcome.
-async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: CancellationToken) -> JoinSet<()> {
+async fn serve_scraper(accepted: AcceptedLink, _permit: LinkPermit, server: ScrapeServer, stop: CancellationToken) -> JoinSet<()> {
     let AcceptedLink {
         connection,
         key: peer,
@@ -88,7 +90,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
                 Ok(_) => {}
                 // Scrapes go on without control messages; the next requests report deliveries as well.
                 Err(error) => {
-                    tracing::debug!(%peer, "no more control messages: {error}");
+                    tracing::debug!(%peer, "control stream closed: {error}");
                     break Some(connection.closed().await);
                 }
             },
@@ -99,7 +101,7 @@ async fn serve_scraper(accepted: AcceptedLink, server: ScrapeServer, stop: Cance
         drain(std::mem::take(&mut streams)).await;
         connection.close(CLOSED, b"stopping");
     }
-    open.report_end(reason.map_or((true, "stopping".to_owned()), |reason| close_reason(&reason)));
+    open.report_end(reason.map_or_else(|| LinkEnd::graceful("stopping"), |reason| link_end(&reason)));
     streams
 }
 

@@ -22,7 +22,7 @@ use super::tls::Protocol;
 use super::transport::CLOSED;
 use super::*;
 use crate::bridge::{Bridge, BridgeSettings};
-use crate::http::{Connection, Door, Fate};
+use crate::http::{Connection, Fate, HttpService};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
@@ -102,7 +102,7 @@ async fn another_protocol_is_refused_in_the_handshake() {
         refused = dial(&proxy, &address, Protocol::Scrape, 0) => refused.map(|_| ()).unwrap_err(),
         _ = listener.next() => panic!("it came through"),
     };
-    assert!(refused.to_string().contains("doesn't support any known protocol"), "{refused}");
+    assert!(refused.to_string().contains("p2p.listen, usually 6556"), "{refused}");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn what_is_no_control_message_ends_a_link() {
     let (mut send, recv) = dialed.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
     let mut proxy = ProxyLink::accept(accepted).await.unwrap();
-    assert!(matches!(proxy.recv_first().await, ControlEvent::Ended(false, why) if why.contains("malformed")));
+    assert!(matches!(proxy.recv_first().await, ControlEvent::Ended(end) if !end.is_graceful && end.why.contains("malformed")));
     proxy.close("malformed");
     assert!(ControlReceiver::new(recv).next().await.is_err());
 }
@@ -318,7 +318,7 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     let message = LinkMessage::Register(register(&dialed, &identity, bridge.address.key));
     while outbox.send(&message).await.is_ok() {}
     let why = timeout(PATIENCE, dialed.connection.closed()).await.unwrap();
-    assert!(transport::close_reason(&why).1.contains("too often"), "{why}");
+    assert!(transport::link_end(&why).why.contains("within half a second"), "{why}");
     // The proxy may reconnect.
     bridge.proxy(&identity).await;
 }
@@ -334,7 +334,7 @@ async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Ve
         let mut packet = vec![0; 2_048];
         let length = tokio::select! {
             received = sink.recv_from(&mut packet) => received.unwrap().0,
-            _ = dial(&identity, &place, protocol, 1) => panic!("nobody answers"),
+            _ = dial(&identity, &place, protocol, 1) => panic!("no peer answers"),
         };
         packet.truncate(length);
         halves.push((UdpSocket::bind("127.0.0.1:0").await.unwrap(), packet));
@@ -388,16 +388,16 @@ async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
             .unwrap_err()
             .to_string();
     }
-    assert!(told.contains("did not answer"), "{told}");
+    assert!(told.contains("does not answer within"), "{told}");
 }
 
 /// Returns a service with constant metrics.
-fn some_metrics() -> Door {
+fn some_metrics() -> HttpService {
     metrics_service(|| async { Ok::<_, String>("some 1\n".to_owned()) })
 }
 
 /// Starts a client of a fake bridge and subscribes to its events.
-async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::broadcast::Receiver<LinkEvent>) {
+async fn lured(to: &QuicAddress, service: HttpService) -> (RunningClient, tokio::sync::broadcast::Receiver<LinkEvent>) {
     let settings = ClientSettings {
         identity: Identity::ephemeral().unwrap(),
         bridges: vec![LinkAddress::Quic(to.clone())],
@@ -412,7 +412,7 @@ async fn lured(to: &QuicAddress, door: Door) -> (RunningClient, tokio::sync::bro
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let client = Client::bind(settings, door, LinkEvents::default()).await.unwrap();
+    let client = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
     let events = client.events();
     (client.start(), events)
 }
@@ -482,7 +482,10 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
 
     // An unexpected acceptance, a message of the wrong direction, and malformed bytes: each ends the link.
     for (message, told) in [
-        (LinkMessage::Registered { updated: true }.encode(), "no registration"),
+        (
+            LinkMessage::Registered { updated: true }.encode(),
+            "a response without a registration",
+        ),
         (
             LinkMessage::Register(Register {
                 alias: "a".into(),
@@ -491,7 +494,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
                 proof: vec![1],
             })
             .encode(),
-            "does not register",
+            "a registration from a bridge",
         ),
         (vec![0xff; 64], "malformed"),
         (vec![0, 0, 0, 0, 0xff, 0xff, 0xff, 0], "more than"),
@@ -543,7 +546,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
         async { "some 1\n" }
     };
     let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
-    let (_client, _events) = lured(&address, Door::new(routes, &[], Arc::default(), Arc::default())).await;
+    let (_client, _events) = lured(&address, HttpService::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
     // Opens links full of unconfirmed responses until there are more than the proxy keeps.
     while asked <= bridge_session::MAX_ORPHANS {

@@ -32,6 +32,14 @@ impl Protocol {
             Self::Scrape => b"exporter-proxy-scrape/1",
         }
     }
+
+    /// Returns the error of dialing a listener for the other protocol.
+    pub(super) const fn wrong_port(self) -> &'static str {
+        match self {
+            Self::Register => "this is not a bridge's registration port (bridge.quic_listen, usually 6557)",
+            Self::Scrape => "this is not a proxy's port for scrapers (p2p.listen, usually 6556)",
+        }
+    }
 }
 
 /// The keys that a listener admits.
@@ -42,6 +50,9 @@ pub(super) enum AdmittedKeys {
     /// These keys.
     Only(Arc<HashSet<PublicKey>>),
 }
+
+/// The beginning of the error of a dialing end that finds another key than it expects. The listening end receives it, too.
+pub(super) const EXPECTED_KEY: &str = "expected key ";
 
 /// A key that failed verification, recorded for the error message.
 pub(super) type UnexpectedKey = Arc<Mutex<Option<PublicKey>>>;
@@ -104,7 +115,7 @@ pub(super) fn server_config(
 }
 
 fn key_of_certificate(key: &CertificateDer<'_>) -> Result<PublicKey, Error> {
-    key_of(key).ok_or_else(|| Error::General("the other end shows no Ed25519 key".to_owned()))
+    key_of(key).ok_or_else(|| Error::General("the peer has no Ed25519 key".to_owned()))
 }
 
 fn verify_signature(
@@ -117,7 +128,7 @@ fn verify_signature(
 }
 
 fn only_tls13<T>() -> Result<T, Error> {
-    Err(Error::General("links speak TLS 1.3 alone".to_owned()))
+    Err(Error::General("links support TLS 1.3 only".to_owned()))
 }
 
 /// Verifies that the server has the expected key.
@@ -129,7 +140,7 @@ struct PinnedKeyVerifier {
 
 impl fmt::Debug for PinnedKeyVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pin({})", self.expected)
+        write!(f, "PinnedKeyVerifier({})", self.expected)
     }
 }
 
@@ -147,7 +158,7 @@ impl ServerCertVerifier for PinnedKeyVerifier {
             return Ok(ServerCertVerified::assertion());
         }
         *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        Err(Error::General(format!("expected the key {}, found {found}", self.expected)))
+        Err(Error::General(format!("{EXPECTED_KEY}{}, found {found}", self.expected)))
     }
 
     fn verify_tls12_signature(
@@ -186,7 +197,7 @@ struct AdmittedKeysVerifier {
 
 impl fmt::Debug for AdmittedKeysVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Guard({:?})", self.admit)
+        write!(f, "AdmittedKeysVerifier({:?})", self.admit)
     }
 }
 
@@ -205,7 +216,9 @@ impl ClientCertVerifier for AdmittedKeysVerifier {
         match &self.admit {
             AdmittedKeys::Only(keys) if !keys.contains(&found) => {
                 *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-                Err(Error::General(format!("expected one of {} keys, found {found}", keys.len())))
+                Err(Error::General(format!(
+                    "the key {found} is not admitted; to admit it, add it to p2p.allow there"
+                )))
             }
             _ => Ok(ClientCertVerified::assertion()),
         }

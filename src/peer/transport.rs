@@ -15,6 +15,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::link_event::LinkEnd;
 use super::{ConnectionUid, Identity};
 use crate::supervise::service_manager;
 
@@ -187,19 +188,21 @@ pub(super) fn send_heartbeat(connection: &Connection) {
     let _ = connection.send_datagram(Bytes::from_static(b"."));
 }
 
-/// Returns whether a connection was closed gracefully, and the reason in plain words.
-pub(super) fn close_reason(error: &ConnectionError) -> (bool, String) {
+/// Returns the end of a connection.
+pub(super) fn link_end(error: &ConnectionError) -> LinkEnd {
     match error {
-        ConnectionError::ApplicationClosed(close) => (true, format!("the other end says: {}", String::from_utf8_lossy(&close.reason))),
-        ConnectionError::LocallyClosed => (true, "closed here".to_owned()),
-        ConnectionError::TimedOut => (false, format!("nothing heard for {} s", IDLE_TIMEOUT.as_secs())),
-        ConnectionError::Reset => (false, "the other end has been restarted".to_owned()),
-        ConnectionError::TransportError(error) => (false, error_reason(&error.reason, &error.code)),
+        ConnectionError::ApplicationClosed(close) => {
+            LinkEnd::graceful(format!("closed by the peer: {}", String::from_utf8_lossy(&close.reason)))
+        }
+        ConnectionError::LocallyClosed => LinkEnd::closed_here(),
+        ConnectionError::TimedOut => LinkEnd::lost(format!("no packets received for {} s", IDLE_TIMEOUT.as_secs())),
+        ConnectionError::Reset => LinkEnd::lost("the peer was restarted"),
+        ConnectionError::TransportError(error) => LinkEnd::lost(error_reason(&error.reason, &error.code)),
         ConnectionError::ConnectionClosed(close) => {
             let reason = String::from_utf8_lossy(&close.reason);
-            (false, format!("the other end says: {}", error_reason(&reason, &close.error_code)))
+            LinkEnd::lost(format!("closed by the peer: {}", error_reason(&reason, &close.error_code)))
         }
-        other => (false, other.to_string()),
+        other => LinkEnd::lost(other.to_string()),
     }
 }
 

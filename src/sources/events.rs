@@ -5,6 +5,7 @@ mod post_rate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
@@ -12,13 +13,14 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Uri};
+use ipnet::IpNet;
 use serde_json::json;
 use tokio::sync::watch;
 
 pub use post_rate::PostRate;
 
 use super::receiver::{Budget, Limits};
-use crate::http::{BodyError, BodyLimit, Connection, drain_body, may_post_events, read_body, reply};
+use crate::http::{BodyError, BodyLimit, Connection, allow_from, drain_body, read_body, reply};
 use crate::model::{Client, Clock, EventError, IdempotencyKey, Topic};
 use crate::store::{EmitError, Inlet, Notification};
 use crate::telemetry::{Rejection, Telemetry};
@@ -57,6 +59,8 @@ pub struct EventHandler {
     limits: watch::Receiver<Limits>,
     budget: Arc<Budget>,
     rate: Arc<PostRate>,
+    /// Clients that may post (`events.post_from`).
+    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     /// The family of the events' samples, for the stream.
     metric: Arc<str>,
 }
@@ -73,8 +77,9 @@ struct EventRefusal {
 
 impl EventHandler {
     /// Creates a handler that writes events into `inlet` as samples of the family `metric`. The receivers' limits and memory budget also
-    /// apply to bodies, and `rate` limits the events per client.
+    /// apply to bodies, and `rate` limits the events per client. Only clients in `post_from` may post.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "shared handles and settings that the daemon owns")]
     pub fn new(
         inlet: Inlet,
         telemetry: Arc<Telemetry>,
@@ -82,6 +87,7 @@ impl EventHandler {
         limits: watch::Receiver<Limits>,
         budget: Arc<Budget>,
         rate: Arc<PostRate>,
+        post_from: Arc<ArcSwap<Vec<IpNet>>>,
         metric: &str,
     ) -> Self {
         Self {
@@ -91,6 +97,7 @@ impl EventHandler {
             limits,
             budget,
             rate,
+            post_from,
             metric: metric.into(),
         }
     }
@@ -102,10 +109,10 @@ impl EventHandler {
             EventRefusal::retry(StatusCode::TOO_MANY_REQUESTS, "too_fast", detail, wait)
         })?;
         let key = idempotency_key(headers)?;
-        let mut hold = self.budget.hold();
+        let mut reservation = self.budget.reservation();
         let body = match media_type(headers) {
-            None => read_body(headers, body, BODY, &mut hold).await?,
-            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut hold).await?,
+            None => read_body(headers, body, BODY, &mut reservation).await?,
+            Some(name) if name.eq_ignore_ascii_case(FORM) => read_body(headers, body, BODY, &mut reservation).await?,
             Some(name) if name.eq_ignore_ascii_case(OTHER_FORM) => return Err(other_form()),
             Some(_) => {
                 // For example the JSON of a webhook. The event is in the query of the URL.
@@ -213,7 +220,7 @@ async fn emit(
     body: Body,
 ) -> Response<Body> {
     let client = connection.client(&headers);
-    if let Err(response) = may_post_events(&connection, &headers) {
+    if let Err(response) = allow_from(&connection, &headers, &handler.post_from.load(), "post events", "events.post_from") {
         handler.telemetry.reject(Rejection {
             source: SOURCE,
             peer: &client.to_string(),

@@ -121,10 +121,10 @@ async fn push(
         key: "receiver.max_message_bytes",
     };
     // Reserved until the text is stored, so that many large bodies wait for memory as messages on sockets do.
-    let mut hold = handler.budget.hold();
+    let mut reservation = handler.budget.reservation();
     // An unknown encoding, such as utf-8, usually precedes plain text, which parsing confirms.
     let (coding, coded) = plain_if_unknown(&headers);
-    let body = match read_body(&coded, body, limit, &mut hold).await {
+    let body = match read_body(&coded, body, limit, &mut reservation).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("{app}: {error}")),
     };

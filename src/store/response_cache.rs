@@ -7,7 +7,7 @@ use super::RenderedExposition;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
-/// After how many [rests](super::Inlet::rest) an answer is forgotten that nobody has asked for: a quarter of an hour, far longer than any
+/// After how many evictions an answer is forgotten that nobody has asked for: a quarter of an hour, far longer than any
 /// scraper lets pass. Somebody looked at it once.
 const FORGET_AFTER: u32 = 12;
 

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 const LINES: u32 = 5;
 /// The time over which [`LINES`] are counted.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Sources remembered; there are as many as listeners and endpoints, so only a fault in naming could reach it.
+/// Limit on sources, more than any program has that logs at the same time. Beyond it all further ones share the limit of [`OTHERS`].
 const MAX_SOURCES: usize = 1_024;
+/// The source of lines beyond [`MAX_SOURCES`].
+const OTHERS: &str = "others";
 
 #[derive(Debug)]
 struct Window {
@@ -21,7 +23,7 @@ struct Window {
 /// Decides for each source whether its next line is written.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    /// Bounded by [`MAX_SOURCES`].
+    /// Bounded by [`MAX_SOURCES`] and one more.
     sources: Mutex<HashMap<String, Window>>,
 }
 
@@ -29,13 +31,14 @@ impl Throttle {
     /// Whether a line of `source` may be written now: `Some(n)` if so, with the number of lines left unsaid since the last one.
     pub fn admit(&self, source: &str, now: Instant) -> Option<u64> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut source = source;
+        if !sources.contains_key(source) && sources.len() >= MAX_SOURCES {
+            sources.retain(|_, window| now.saturating_duration_since(window.since) < WINDOW);
+            if sources.len() >= MAX_SOURCES {
+                source = OTHERS;
+            }
+        }
         if !sources.contains_key(source) {
-            if sources.len() >= MAX_SOURCES {
-                sources.retain(|_, window| now.saturating_duration_since(window.since) < WINDOW);
-            }
-            if sources.len() >= MAX_SOURCES {
-                return None;
-            }
             sources.insert(
                 source.to_owned(),
                 Window {
@@ -75,10 +78,11 @@ mod tests {
     #[test]
     fn the_number_of_sources_is_bounded() {
         let (throttle, start) = (Throttle::default(), Instant::now());
-        for n in 0..2 * MAX_SOURCES {
-            throttle.admit(&n.to_string(), start);
-        }
-        assert_eq!(throttle.sources.lock().map(|s| s.len()).unwrap_or(0), MAX_SOURCES);
+        let admitted = (0..2 * MAX_SOURCES)
+            .filter(|n| throttle.admit(&n.to_string(), start).is_some())
+            .count();
+        assert_eq!(throttle.sources.lock().map(|s| s.len()).unwrap_or(0), MAX_SOURCES + 1);
+        assert_eq!(admitted, MAX_SOURCES + 5, "the others share one limit");
         assert_eq!(throttle.admit("later", start + WINDOW), Some(0));
     }
 }

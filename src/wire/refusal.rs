@@ -35,7 +35,7 @@ pub enum Fault {
     #[error("not an InboundMetrics message: {0}")]
     Content(String),
     /// The message is larger than `max_message_bytes`.
-    #[error("the message is too large: {}, max_message_bytes is {limit}", DeclaredSize(*.declared))]
+    #[error("the message is too large: {} (receiver.max_message_bytes is {limit})", DeclaredSize(*.declared))]
     TooLarge {
         /// The size that its header declares, in bytes, in formats that have headers.
         declared: Option<u64>,

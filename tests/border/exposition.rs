@@ -143,7 +143,7 @@ async fn a_push_over_http_is_told_line_and_column() {
     let refused = proxy.send(Request::put("/apps/a/metrics"), "good 1\nbad{ 2\n").await;
     assert_eq!(refused.status(), 400);
     let told = String::from_utf8_lossy(refused.body()).into_owned();
-    assert!(told.contains("2:"), "{told}");
+    assert!(told.starts_with("a: line 2, column 6: "), "{told}");
     assert!(proxy.text("/metrics?own=false").await.is_empty());
     proxy
         .send(

@@ -275,8 +275,8 @@ async fn register(bridge: &str, n: usize) -> RunningClient {
         allow: Vec::new(),
         bootstrap: Vec::new(),
     };
-    let door = metrics_service(|| async { Ok::<_, String>("a 1\n".to_owned()) });
-    let mut running = Client::bind(settings, door, LinkEvents::default()).await.unwrap().start();
+    let service = metrics_service(|| async { Ok::<_, String>("a 1\n".to_owned()) });
+    let mut running = Client::bind(settings, service, LinkEvents::default()).await.unwrap().start();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it registers");
     running
 }

@@ -11,6 +11,7 @@ use crate::harness::{python, repository};
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: scripts/test --all runs it"]
 async fn bad_input_gets_what_the_documentation_says() {
     let Some(python) = python(&["ssl", "multiprocessing"]) else {
         return;

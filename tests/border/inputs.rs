@@ -167,7 +167,7 @@ async fn a_nul_in_a_value_harms_no_scrape() {
     assert_eq!(told(&push(&proxy, "text/plain", body).await).0, 200);
     for name in ["{\"n\u{0}\"} 1\n", "a{\"l\u{0}\"=\"\"} 1\n", "# TYPE \"n\u{0}\" gauge\n"] {
         let (status, text) = told(&proxy.send(put("b"), name).await);
-        assert!(status == 400 && text.contains("a NUL, which no name"), "{name:?}: {text}");
+        assert!(status == 400 && text.contains("a NUL is not allowed in names"), "{name:?}: {text}");
     }
     let text = proxy.text("/metrics?own=false").await;
     assert!(text.contains("neighbour{identity=\"sw1^@\0\0\"} 1\n"), "{text:?}");

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::harness::{PATIENCE, missing, repository};
 
-/// Where `scripts/test` installs them.
+/// The directory that `scripts/test --all` installs them in.
 const PLACE: &str = "target/hyperdht-peers";
 
 fn modules() -> PathBuf {

@@ -139,6 +139,7 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("to scrape: curl http://127.0.0.1:");
     let push = || Request::put("/apps/a/metrics");
     assert_eq!(ask(address, push(), "m 1").await.status(), 403);
+    process.line("refused: push of \"a\" is not allowed (http.write_from)");
 
     config(
         folder.path(),
@@ -451,8 +452,8 @@ fn a_bridge_says_which_files_it_makes() {
     let place = folder.path().canonicalize().unwrap();
     let start = || Process::spawn(program(&["bridge", "-c", "config.toml"]).current_dir(folder.path()));
     let mut first = start();
-    first.line(&format!("made a new key in {}/bridge.key", place.display()));
-    first.line(&format!("made the targets file {}/prometheus/targets.json", place.display()));
+    first.line(&format!("created a new key in {}/bridge.key", place.display()));
+    first.line(&format!("created the targets file {}/prometheus/targets.json", place.display()));
     let mut told = first.stop();
     assert_eq!(told.matches("made ").count(), 2, "{told}");
     let mut second = start();
@@ -495,6 +496,37 @@ async fn send_reaches_every_way_in() {
     assert_eq!(
         serde_json::from_slice::<serde_json::Value>(&list.stdout).unwrap()["apps"][3]["name"],
         "app 3"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_updates_and_messages_are_logged_at_debug_and_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut command = program(&["--config", file.to_str().unwrap()]);
+    let mut process = Process::spawn(command.env("RUST_LOG", "exporter_proxy=trace"));
+    let receiving = process.line("receiving on tcp://127.0.0.1:");
+    let serving = process.line("serving http://127.0.0.1:");
+    let port = |line: &str| line.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    let send = ["send", "tcp_app", "--to", &format!("tcp://127.0.0.1:{}", port(&receiving))].map(str::to_owned);
+    let sent = output(&mut program(&send.each_ref().map(String::as_str)), "m 1\n");
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    process.line("connection opened");
+    for line in ["message received", "update received"] {
+        assert!(process.line(line).contains("tcp_app"), "{}", process.log());
+    }
+    process.line("connection closed: by the sender");
+    let http = (std::net::Ipv4Addr::LOCALHOST, port(&serving)).into();
+    assert_eq!(ask(http, Request::put("/apps/http_app/metrics"), "m 1").await.status(), 200);
+    assert!(process.line("update pushed").contains("http_app"), "{}", process.log());
+    assert_eq!(ask(http, Request::delete("/apps/http_app"), "").await.status(), 202);
+    assert!(process.line("deleted by request").contains("http_app"), "{}", process.log());
+    let rejected = ask(http, Request::put("/apps/http_app/metrics"), "m one\n").await;
+    assert_eq!(rejected.status(), 400);
+    assert!(
+        process.line("refused: http_app: line 1, column 3").contains("invalid"),
+        "{}",
+        process.log()
     );
 }
 

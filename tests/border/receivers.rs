@@ -43,7 +43,7 @@ async fn what_is_refused_is_told_counted_and_harms_nothing() {
     proxy.tcp_say(br#"{"app":"good 1"}"#).await;
     for (bytes, reason, told) in [
         (&br#"{"app":"bad"#[..], "truncated", "ended inside a message"),
-        (br#"{"app":7}"#, "bad_value", "this is a number"),
+        (br#"{"app":7}"#, "bad_value", "not a number"),
         (br#"{"":"x 1"}"#, "bad_app_name", "must not be empty"),
         (b"GET / HTTP/1.1\r\n\r\n", "malformed", "byte 0"),
     ] {
@@ -176,7 +176,7 @@ async fn a_message_beyond_the_limit_is_refused_before_it_is_held() {
     let mut huge = b"{\"app\":\"".to_vec();
     huge.resize(1 << 20, b'x');
     let told = proxy.tcp_say(&huge).await;
-    assert!(told.contains("max_message_bytes is 65536"), "{told}");
+    assert!(told.contains("receiver.max_message_bytes is 65536"), "{told}");
     assert_eq!(proxy.own("exporter_proxy_apps").await, Some(0.0));
 }
 

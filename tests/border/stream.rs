@@ -165,10 +165,7 @@ async fn originals_are_relayed_to_their_own_kind_of_client_and_counted() {
         Some(0.0)
     );
     let apps = proxy.text("/apps").await;
-    assert!(
-        apps.contains("stream failed: the handshake is wrong: it speaks version 2, not 3"),
-        "{apps}"
-    );
+    assert!(apps.contains("stream failed: invalid handshake: its version is 2, not 3"), "{apps}");
     assert!(!proxy.text("/metrics").await.contains("12D3KooW"), "no peer is named in /metrics");
 }
 

@@ -81,7 +81,8 @@ fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
                 }
                 _ => {}
             }
-            start_of_path = !rest.starts_with("::") && !(c == ':' && code[..at].ends_with(':')) && c != '$';
+            let inside_path = rest.starts_with("::") || (c == ':' && code[..at].ends_with(':'));
+            start_of_path = !inside_path && c != '$';
             at += c.len_utf8();
             continue;
         }

@@ -58,7 +58,7 @@ const ALLOWED: &[(&str, usize)] = &[
     ("cli", 22),
     ("config", 103),
     ("daemon", 36),
-    ("exposition", 232),
+    ("exposition", 27),
     ("http", 125),
     ("outlets", 95),
     ("peer", 3),

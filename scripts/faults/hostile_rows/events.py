@@ -1,7 +1,9 @@
 """What clients that are strangers can do with one-shot events."""
 
+import collections
 import http.client
 import http.server
+import json
 import threading
 import time
 
@@ -149,3 +151,37 @@ def names(case):
     case.check(page <= 64 + 3, f"{page} scrapers are known")
     return "1,100 scrapes by one address, each under another name", \
         f"{page} scrapers known, none of the names in /metrics; a regular scraper and a new one of another address got the next event"
+
+
+@row("a flood of idempotency keys", memory=64, settings={"events.post_rate": "1000000/s"})
+def idempotency_keys(case):
+    count = 20_000 if case.quick else 150_000
+    head = b"POST /event?kind=key HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nidempotency-key: flood-%d\r\n\r\n"
+    statuses = swarm.pipelined(case.proxy.http, [head % number for number in range(count)], STRANGER)
+    case.check(set(statuses) == {200}, f"other answers: {set(statuses)}")
+    other = Client(case, "127.0.0.1")
+    ids = []
+    for _ in range(2):
+        other.connection.request("POST", "/event?kind=other", headers={"idempotency-key": "other"})
+        ids.append(json.loads(other.connection.getresponse().read())["id"])
+    other.close()
+    case.check(ids[0] == ids[1], f"a repeated request of another client made a second event: {ids}")
+    return f"{count:,} events posted by one address, each with an idempotency key of its own", \
+        "all were taken; a repeated request of another address made one event"
+
+
+@row("posts from thousands of addresses", memory=64)
+def addresses(case):
+    count = 2_000 if case.quick else 20_000
+    statuses = collections.Counter()
+    for number in range(count):
+        client = Client(case, f"127.1.{number // 250}.{number % 250 + 1}")
+        statuses[client.ask("POST", "/event?kind=address")[0].status] += 1
+        client.close()
+    case.check(set(statuses) <= {200, 429} and statuses[200] >= min(count, 16_384), f"answers: {dict(statuses)}")
+    other = Client(case, "127.0.0.1")
+    status = other.ask("POST", "/event?kind=real")[0].status
+    other.close()
+    # Beyond 16,384 addresses, one without a count of its own shares one.
+    case.check(status == 200, f"another client's event got {status}")
+    return f"one event from each of {count:,} addresses", f"{statuses[200]:,} taken, {statuses[429]:,} answered with 429; another client's was taken"

@@ -210,7 +210,7 @@ class Bridge(Proxy):
 
 
 class HyperdhtBridge(Bridge):
-    """The same over HyperDHT, in a network of its own. It needs what `scripts/test` installs."""
+    """The same over HyperDHT, in a network of its own. It needs what `scripts/test --all` installs."""
 
     ROOT = pathlib.Path(__file__).resolve().parents[3]
     MODULES = ROOT / "target/hyperdht-peers"

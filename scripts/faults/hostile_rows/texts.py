@@ -114,3 +114,32 @@ def escaped(case):
     text = case.proxy.text("/metrics?own=false")
     case.check('n_0{app="dots"} 1\nn_0{app="lines"} 2\n' in text, "they are not told apart")
     return f"{count:,} families of one app whose names are those of another once escaped", f"told apart after {took:.1f} s"
+
+
+# While the store is full, all updates that grow are refused: only readers must notice nothing.
+@row("a client that fills the store", ways=("health", "own"), wait=WAIT, settings={"store.max_memory": "64MiB"}, memory=192)
+def full_store(case):
+    text = "".join(f'filling{{n="{number:0500}"}} 1\n' for number in range(2_000))
+    statuses = []
+    while len(statuses) < 200 and 507 not in statuses:
+        statuses.append(case.proxy.ask("PUT", f"/apps/filling{len(statuses)}/metrics", text)[0])
+    case.check(statuses[-1] == 507 and set(statuses[:-1]) == {200}, f"answers: {statuses}")
+    # Data of the same size is taken while the store is full.
+    again = case.proxy.ask("PUT", "/apps/filling0/metrics", text)[0]
+    case.check(again == 200, f"an update of the same size got {again}")
+    case.check(case.proxy.own("exporter_proxy_rejected_total", reason="store_full") > 0, "no refusal was counted")
+    for number in range(len(statuses) - 1):
+        case.proxy.ask("DELETE", f"/apps/filling{number}")
+    return f"{len(statuses)} apps of {len(text) // 1_000:,} kB each, with room for 64 MiB", \
+        f"{statuses.count(200)} taken, then 507; an update of the same size was taken"
+
+
+@row("a client with too many apps", settings={"store.max_apps": 1_000}, memory=64)
+def many_apps(case):
+    statuses = [case.proxy.ask("PUT", f"/apps/many{number}/metrics", "many 1\n")[0] for number in range(1_500)]
+    case.check(set(statuses) == {200, 507}, f"answers: {set(statuses)}")
+    case.check(statuses[0] == 200 and statuses[-1] == 507, "the first ones were not kept")
+    case.check(case.proxy.own("exporter_proxy_rejected_total", reason="too_many_apps") >= 100, "the refusals were not counted")
+    for number in range(len(statuses)):
+        case.proxy.ask("DELETE", f"/apps/many{number}")
+    return "1,500 apps of one client, with room for 1,000", f"{statuses.count(200)} taken, {statuses.count(507)} answered with 507"

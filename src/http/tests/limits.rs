@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// A door behind a pipe, on a clock that jumps.
+/// A service behind a pipe, on a clock that jumps.
 struct Piped {
     site: Site,
     client: DuplexStream,
@@ -20,20 +20,21 @@ struct Piped {
 
 fn piped(buffer: usize) -> Piped {
     let site = Site::new(Timers::default());
-    let (client, running) = pipe_into(&site.door, buffer);
+    let (client, running) = pipe_into(&site.service, buffer);
     Piped { site, client, running }
 }
 
-/// One more connection through a door.
-fn pipe_into(door: &Door, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
+/// One more connection through a service.
+fn pipe_into(service: &HttpService, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(buffer);
-    let door = door.clone();
-    let visitor = Visitor {
+    let service = service.clone();
+    let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
-    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     (client, running)
 }
 
@@ -123,14 +124,14 @@ async fn a_reader_that_stops_is_closed_after_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn readers_that_stop_keep_so_much_together_and_the_first_ones_go() {
     let stats = HttpStats {
-        unfinished: Arc::new(Unfinished::new(250_000)),
+        stalled_responses: Arc::new(StalledResponses::new(250_000)),
         ..HttpStats::default()
     };
     let site = Site::with(Timers::default(), stats);
     let begun = Instant::now();
     let mut readers = Vec::new();
     for _ in 0..4 {
-        let (mut client, running) = pipe_into(&site.door, 1_000);
+        let (mut client, running) = pipe_into(&site.service, 1_000);
         request(&mut client, "GET", "/big?size=100000").await;
         head(&mut client).await;
         readers.push((client, running));
@@ -139,13 +140,13 @@ async fn readers_that_stop_keep_so_much_together_and_the_first_ones_go() {
     let ended: Vec<_> = readers.iter().map(|(_, running)| running.is_finished()).collect();
     assert_eq!(ended, [true, true, false, false]);
     assert_eq!(site.stats.stalled_closed.load(Ordering::Relaxed), 2);
-    assert_eq!(site.stats.unfinished.kept(), 200_000);
+    assert_eq!(site.stats.stalled_responses.kept(), 200_000);
     // The others are served as if nothing had been.
     for (client, _) in &mut readers[2..] {
         let mut body = vec![0; 100_000];
         client.read_exact(&mut body).await.unwrap();
     }
-    assert_eq!(site.stats.unfinished.kept(), 0);
+    assert_eq!(site.stats.stalled_responses.kept(), 0);
     assert!(begun.elapsed() < seconds(60));
 }
 
@@ -162,7 +163,7 @@ async fn a_reader_at_its_own_pace_is_served_to_the_end() {
 }
 
 /// A body that counts the bytes which HTTP has taken from it.
-struct Counting(Chunks, Arc<AtomicU64>);
+struct Counting(SharedBody, Arc<AtomicU64>);
 
 impl http_body::Body for Counting {
     type Data = Bytes;
@@ -193,17 +194,18 @@ async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
         "/",
         get(async move |Extension(connection): Extension<Connection>| {
             sender.send(connection).unwrap();
-            Body::new(Counting(Chunks::from(payload(SIZE)), counted))
+            Body::new(Counting(SharedBody::from(payload(SIZE)), counted))
         }),
     );
     let (mut client, server) = tokio::io::duplex(4_096);
-    let door = Door::new(slow, &[], Arc::default(), Arc::default());
-    let visitor = Visitor {
+    let service = HttpService::new(slow, &[], Arc::default(), Arc::default());
+    let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
-    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     request(&mut client, "GET", "/").await;
     head(&mut client).await;
     let connection = connections.recv().await.unwrap();

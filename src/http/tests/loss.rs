@@ -94,7 +94,7 @@ fn lose_answers(port: u16) {
 
 async fn lossy() {
     let timers = Timers {
-        linger: Duration::from_secs(1),
+        lingering_close: Duration::from_secs(1),
         ..Timers::default()
     };
     let mut served = Served::start(timers, 8).await;
@@ -114,7 +114,7 @@ async fn lossy() {
         assert!(late.is_err(), "nothing comes through");
         if number == 0 {
             // It has come back elsewhere meanwhile.
-            assert_eq!(served.site.delivery(3).ask(), Some(Fate::Returned));
+            assert_eq!(served.site.delivery(3).settle_now(), Some(Fate::Returned));
         }
         // The scraper's timeout: an end of file and no reset, for nothing that the kernel would have to refuse has arrived.
         drop(client);

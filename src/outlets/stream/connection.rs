@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::batch::Outgoing;
 use super::hub::Hub;
-use super::queue::Queue;
+use super::queue::ClientQueue;
 use crate::supervise::{Accepted, Slot, Stream};
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Oversized, read_hello, split};
@@ -25,7 +25,7 @@ const IGNORED_BYTES: usize = 1024;
 
 /// Why a newcomer was not let in.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+enum Rejected {
     #[error("no whole handshake within {HANDSHAKE_TIMEOUT:?}")]
     Slow,
     #[error("the place was needed for another")]
@@ -41,7 +41,7 @@ enum Refused {
 }
 
 /// How a client's time ended.
-enum Ended {
+enum EndReason {
     Left,
     Failed(io::Error),
     Stalled,
@@ -62,13 +62,13 @@ pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
     let ended = tokio::select! {
         ended = ignore(read) => ended,
         ended = deliver(write, client.queue()) => ended,
-        () = hub.patience() => Ended::Stopped,
+        () = hub.patience() => EndReason::Stopped,
     };
     let dropped = client.queue().dropped();
     tracing::info!(peer, dropped, "no longer follows the monitoring stream: {ended}");
 }
 
-fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Refused) {
+fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {
     hub.telemetry.reject(Rejection {
         source: &format!("stream: {place}"),
         peer,
@@ -78,17 +78,17 @@ fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Refused) {
 }
 
 /// The handshake. Until it is done the slot counts as idle, so that strangers who say nothing cannot keep clients out.
-async fn welcome(stream: &mut Stream, slot: &Slot) -> Result<Hello, Refused> {
+async fn welcome(stream: &mut Stream, slot: &Slot) -> Result<Hello, Rejected> {
     slot.idle();
     let welcomed = tokio::select! {
-        welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream)) => welcomed.unwrap_or(Err(Refused::Slow)),
-        () = slot.evicted() => Err(Refused::Evicted),
+        welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream)) => welcomed.unwrap_or(Err(Rejected::Slow)),
+        () = slot.evicted() => Err(Rejected::Evicted),
     };
     slot.busy();
     welcomed
 }
 
-async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Hello, Refused> {
+async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Hello, Rejected> {
     stream.write_all(HELLO).await?;
     let mut buffer = BytesMut::with_capacity(64);
     loop {
@@ -96,33 +96,33 @@ async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Hel
             return Ok(read_hello(&hello)?);
         }
         if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(Refused::Closed);
+            return Err(Rejected::Closed);
         }
     }
 }
 
 /// Reads what the client says, for its end alone.
-async fn ignore(mut read: impl AsyncRead + Unpin) -> Ended {
+async fn ignore(mut read: impl AsyncRead + Unpin) -> EndReason {
     let mut ignored = [0; IGNORED_BYTES];
     loop {
         match read.read(&mut ignored).await {
-            Ok(0) => return Ended::Left,
+            Ok(0) => return EndReason::Left,
             Ok(_) => {}
-            Err(error) => return Ended::Failed(error),
+            Err(error) => return EndReason::Failed(error),
         }
     }
 }
 
 /// Writes what the queue has, as much at once as the kernel takes.
-async fn deliver(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> Ended {
+async fn deliver(mut write: impl AsyncWrite + Unpin, queue: &ClientQueue) -> EndReason {
     let mut out = Outgoing::default();
     let mut deadline = Instant::now();
     loop {
         if out.is_empty() {
             if !queue.take(&mut out).await {
                 return match write.shutdown().await {
-                    Ok(()) => Ended::Stopped,
-                    Err(error) => Ended::Failed(error),
+                    Ok(()) => EndReason::Stopped,
+                    Err(error) => EndReason::Failed(error),
                 };
             }
             deadline = Instant::now() + FRAME_TIMEOUT;
@@ -132,10 +132,10 @@ async fn deliver(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> Ended {
         let mut room = Outgoing::room();
         let used = out.slices(&mut room);
         let written = match timeout_at(deadline, write.write_vectored(&room[..used])).await {
-            Ok(Ok(0)) => return Ended::Failed(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(0)) => return EndReason::Failed(io::ErrorKind::WriteZero.into()),
             Ok(Ok(written)) => written,
-            Ok(Err(error)) => return Ended::Failed(error),
-            Err(_) => return Ended::Stalled,
+            Ok(Err(error)) => return EndReason::Failed(error),
+            Err(_) => return EndReason::Stalled,
         };
         let progress = out.advance(written);
         queue.written(&progress);
@@ -145,7 +145,7 @@ async fn deliver(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> Ended {
     }
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Left => f.write_str("it has left"),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::batch::{Batch, Packed};
-use super::queue::Queue;
+use super::queue::ClientQueue;
 use crate::model::{Topic, Topics};
 use crate::store::{Subscription, SubscriptionTopics, View};
 use crate::telemetry::SharedTelemetry;
@@ -22,23 +22,23 @@ pub(super) struct Hub {
     pub(super) settings: Settings,
     pub(super) telemetry: SharedTelemetry,
     view: View,
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     /// Told when the first client has come or the last has gone.
     changed: Notify,
     closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HubState {
     /// As many as there are slots.
-    clients: Vec<Arc<Queue>>,
+    clients: Vec<Arc<ClientQueue>>,
     /// What the first client wants followed, until the publisher comes for it.
     feed: Option<Subscription>,
     /// The topics of the feed, wherever it is. There is one while there are clients.
     topics: Option<SubscriptionTopics>,
 }
 
-impl State {
+impl HubState {
     /// The topics that at least one client gets.
     fn wanted(&self) -> Topics {
         self.clients
@@ -56,9 +56,9 @@ impl State {
 
 /// A client's place among the others; dropping it leaves.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Position {
     hub: Arc<Hub>,
-    queue: Arc<Queue>,
+    queue: Arc<ClientQueue>,
 }
 
 /// What the publisher has to do.
@@ -84,14 +84,14 @@ impl Hub {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a client: it gets all that happens after this call in the topics that it asked for, as far as the stream carries them.
-    pub(super) fn join(self: &Arc<Self>, asked: Topics) -> Place {
+    pub(super) fn join(self: &Arc<Self>, asked: Topics) -> Position {
         let topics = asked.intersection(self.settings.topics);
-        let queue = Arc::new(Queue::new(topics, self.settings.subscriber_buffer));
+        let queue = Arc::new(ClientQueue::new(topics, self.settings.subscriber_buffer));
         let mut state = self.state();
         if self.closed.is_cancelled() {
             queue.close();
@@ -105,13 +105,13 @@ impl Hub {
         state.clients.push(Arc::clone(&queue));
         state.narrow_feed();
         self.telemetry.stream_subscribers.add(1);
-        Place {
+        Position {
             hub: Arc::clone(self),
             queue,
         }
     }
 
-    fn leave(&self, queue: &Arc<Queue>) {
+    fn leave(&self, queue: &Arc<ClientQueue>) {
         let mut state = self.state();
         state.clients.retain(|client| !Arc::ptr_eq(client, queue));
         if state.clients.is_empty() {
@@ -170,13 +170,13 @@ impl Hub {
     }
 }
 
-impl Place {
-    pub(super) fn queue(&self) -> &Queue {
+impl Position {
+    pub(super) fn queue(&self) -> &ClientQueue {
         &self.queue
     }
 }
 
-impl Drop for Place {
+impl Drop for Position {
     fn drop(&mut self) {
         self.hub.leave(&self.queue);
     }

@@ -13,18 +13,18 @@ pub(super) const MAX_QUEUED_BYTES: usize = 16 << 20;
 
 /// A bounded queue of messages.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct ClientQueue {
     /// The topics that the client gets.
     topics: Topics,
     /// The most messages not yet written, those being written included.
     limit: usize,
     /// Held for a push or a swap; nobody awaits under it.
-    state: Mutex<State>,
+    state: Mutex<ClientQueueState>,
     arrived: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ClientQueueState {
     batches: VecDeque<Batch>,
     /// Messages and bytes not yet written.
     messages: usize,
@@ -33,7 +33,7 @@ struct State {
     closed: bool,
 }
 
-impl Queue {
+impl ClientQueue {
     pub(super) fn new(topics: Topics, limit: usize) -> Self {
         Self {
             topics,
@@ -47,7 +47,7 @@ impl Queue {
         self.topics
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ClientQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_is_dropped_and_what_was_written_makes_room() {
-        let (queue, mut out) = (Queue::new(Topics::ALL, 5), Outgoing::default());
+        let (queue, mut out) = (ClientQueue::new(Topics::ALL, 5), Outgoing::default());
         assert_eq!(
             (queue.offer(&batch(3, 10)), queue.offer(&batch(3, 10)), queue.offer(&batch(1, 10))),
             (0, 1, 1)
@@ -133,17 +133,17 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_too_but_one_message_always_fits() {
-        let queue = Queue::new(Topics::ALL, 100);
+        let queue = ClientQueue::new(Topics::ALL, 100);
         assert_eq!(queue.offer(&batch(1, MAX_QUEUED_BYTES + 1)), 0);
         assert_eq!(queue.offer(&batch(1, 1)), 1);
-        let queue = Queue::new(Topics::ALL, 100);
+        let queue = ClientQueue::new(Topics::ALL, 100);
         assert_eq!(queue.offer(&batch(1, MAX_QUEUED_BYTES / 2)), 0);
         assert_eq!(queue.offer(&batch(3, MAX_QUEUED_BYTES / 4)), 1);
     }
 
     #[tokio::test]
     async fn a_closed_queue_is_emptied_first() {
-        let (queue, mut out) = (Queue::new(Topics::ALL, 5), Outgoing::default());
+        let (queue, mut out) = (ClientQueue::new(Topics::ALL, 5), Outgoing::default());
         queue.offer(&batch(1, 10));
         queue.close();
         assert!(queue.take(&mut out).await);

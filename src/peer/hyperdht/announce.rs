@@ -41,7 +41,7 @@ impl Announcement {
         loop {
             holders.send_replace(self.announce().await);
             if holders.borrow().is_empty() {
-                tracing::debug!("no node took the announcement");
+                tracing::debug!("no node accepted the announcement");
                 sleep(RETRY_DELAY).await;
                 continue;
             }

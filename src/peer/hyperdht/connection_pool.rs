@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::node::Node;
 use super::rpc_client::RpcClient;
 use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
+use crate::peer::link_event::{ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
 use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 
@@ -78,7 +78,7 @@ impl ConnectionPool {
             Ok(MetricsReply::Failed(why)) => events.emit(LinkEvent::ScrapeFailed {
                 peer,
                 scrape,
-                why: format!("the client says that it failed: {why}"),
+                why: format!("the client failed to collect its metrics: {why}"),
             }),
             Err(error) => events.emit(LinkEvent::ScrapeFailed {
                 peer,
@@ -137,7 +137,7 @@ impl ConnectionPool {
     pub(crate) async fn sweep(&self, now: Instant) {
         let unused = |pooled: &PooledConnection| now.duration_since(pooled.used) >= IDLE_TIMEOUT;
         let gone: Vec<_> = self.lock().extract_if(|_, pooled| unused(pooled)).collect();
-        self.close_connections(gone, "not used any more").await;
+        self.close_connections(gone, "idle").await;
     }
 
     /// Closes all connections.
@@ -150,7 +150,7 @@ impl ConnectionPool {
         let goodbyes = gone.into_iter().map(|(_, pooled)| async move {
             let Some(Ok(client)) = pooled.client.peek().cloned() else { return };
             drop(pooled);
-            client.notify_end((true, why.to_owned()));
+            client.notify_end(LinkEnd::graceful(why));
             // An open scrape keeps the connection until it ends.
             if let Some(client) = Arc::into_inner(client) {
                 client.close().await;
@@ -225,7 +225,7 @@ impl Drop for DropUnlessAnswered<'_> {
         let given_up = all.get(&self.peer).is_some_and(is_it).then(|| all.remove(&self.peer));
         drop(all);
         if given_up.is_some() {
-            client.notify_end((false, "given up: a scrape over it came to nothing".to_owned()));
+            client.notify_end(LinkEnd::scrape_failed());
         }
     }
 }
@@ -294,7 +294,7 @@ mod tests {
         let short = Duration::from_millis(50);
         assert_eq!(pool.scrape(peer, short).await, Err(HyperdhtError::Timeout(short)));
         switch.0.store(false, Ordering::SeqCst);
-        assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "what let a scrape time out is given up");
+        assert_eq!(scrape().await, Ok((metrics.clone(), 3)), "dialed again after a timeout");
         pool.sweep(Instant::now()).await;
         assert_eq!(scrape().await, Ok((metrics.clone(), 3)));
         let mut events = pool.0.events.subscribe();

@@ -54,22 +54,24 @@ const MAX_CACHED_PEERS: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// No node of the network responds: the network is unreachable, or the bootstrap nodes are wrong.
-    #[error("no node of HyperDHT answers; look at the bootstrap nodes, and at the firewall for UDP")]
+    #[error("no HyperDHT node responds; check hyperdht.bootstrap and whether the firewall lets UDP pass")]
     NoNetwork,
     /// No node knows the key.
     #[error("{0} is not announced in HyperDHT")]
     NotAnnounced(PublicKey),
     /// The dial timed out.
-    #[error("{0} did not answer within {1:?}")]
+    #[error("{0} does not respond within {1:?}")]
     Timeout(PublicKey, Duration),
     /// The key is announced, but no reply came through any node: the peer is gone or does not admit our key, which cannot be distinguished.
-    #[error("{0} is announced in HyperDHT but does not answer: it is gone, or does not let this key in")]
+    #[error("{0} is announced in HyperDHT but does not respond: it has stopped, or does not admit this key")]
     NoReply(PublicKey),
     /// The peer refused, or requires an unsupported feature.
     #[error("{0} refused: {1}")]
     Refused(PublicKey, String),
     /// The peer replied, but none of its packets arrives.
-    #[error("{0} answered, but nothing comes through from {1}; a firewall or a translator of addresses is in the way")]
+    #[error(
+        "{0} responded to the handshake, but no packets arrive from {1}: a firewall or symmetric NAT drops them; use quic:// to a bridge with a public address"
+    )]
     Unreachable(PublicKey, SocketAddr),
     /// The connection was lost while it was opened.
     #[error("{0}: {1}")]
@@ -208,7 +210,7 @@ impl Dialer<'_> {
     /// Opens a connection after the first packet of the peer.
     async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
-        let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+        let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "its reply has no address".to_owned()))?;
         let Ok(heard) = timeout(
             PEER_START_TIMEOUT,
             expected.punch_until_first_packet(&self.node.socket, server, &PUNCH_TIMES),
@@ -235,7 +237,7 @@ impl Dialer<'_> {
     /// Opens a connection by sending the first packet.
     async fn connect(&self, expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let server =
-            socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused(self.to, "it says no address".to_owned()))?;
+            socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused(self.to, "its reply has no address".to_owned()))?;
         let transport = expected.open(reply.remote, server).await;
         let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
         self.read_header(SecretStream::new(self.to, server, reply.keys, source, sink), server)
@@ -348,16 +350,19 @@ impl OutgoingHandshake<'_> {
 /// Returns the stream id of the peer if its payload is supported.
 fn stream_id_of(payload: &NoisePayload) -> Result<u32, String> {
     if payload.version != 1 {
-        return Err(format!("it speaks version {} of the handshake", payload.version));
+        return Err(format!(
+            "it uses version {} of the handshake, which is not supported",
+            payload.version
+        ));
     }
     if payload.error != 0 {
-        return Err(format!("it answered with error {}", payload.error));
+        return Err(format!("it replied with error {}", payload.error));
     }
     if payload.relay_through.is_some() {
-        return Err("it wants to be reached through a relay of data, which we cannot".to_owned());
+        return Err("it requires a data relay, which is not supported".to_owned());
     }
-    let udx = payload.udx.as_ref().ok_or("it has no stream for us")?;
-    u32::try_from(udx.id).map_err(|_| format!("{} names no stream", udx.id))
+    let udx = payload.udx.as_ref().ok_or("its reply has no stream id")?;
+    u32::try_from(udx.id).map_err(|_| format!("{} is not a valid stream id", udx.id))
 }
 
 /// Returns true for addresses that are not globally reachable (RFC 6890).

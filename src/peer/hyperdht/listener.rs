@@ -49,7 +49,7 @@ const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The likely causes of a failed announcement.
 const UNANNOUNCED_REASON: &str =
-    "no node of the network has taken the announcement for 10 s; check hyperdht.bootstrap and whether UDP passes the firewall";
+    "no node of the network accepted the announcement for 10 s; check hyperdht.bootstrap and whether the firewall lets UDP pass";
 /// Limit on removing the announcement.
 const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 

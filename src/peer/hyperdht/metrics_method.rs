@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use super::rpc_server::{RpcMethod, RpcReply};
-use crate::http::{Door, Handover, PeerAddr};
+use crate::http::{HttpService, PeerAddr, ResponseAck};
 use crate::peer::PublicKey;
 use crate::peer::collection_error::{CollectionError, failure_text};
 use crate::peer::delivery_receipt::ScrapeIds;
@@ -27,7 +27,7 @@ const HEADER_RESERVE: usize = 64;
 
 /// The method for one peer.
 pub(super) struct MetricsMethod {
-    pub(super) door: Door,
+    pub(super) service: HttpService,
     pub(super) events: Arc<LinkEvents>,
     pub(super) scrape_ids: Arc<ScrapeIds>,
     pub(super) peer: PublicKey,
@@ -44,11 +44,11 @@ impl RpcMethod for MetricsMethod {
         self.events.emit(LinkEvent::ScrapeStarted { peer, scrape, path });
         let collected = timeout(COLLECT_TIMEOUT, self.collect()).await;
         match collected.unwrap_or_else(|_| Err(format!("not collected within {COLLECT_TIMEOUT:?}"))) {
-            Ok((chunks, handover)) => {
+            Ok((chunks, ack)) => {
                 self.events.emit(LinkEvent::ScrapeAnswered { peer, scrape });
                 RpcReply {
                     outcome: Ok(chunks),
-                    on_acked: Some(Box::new(move || handover.received())),
+                    on_acked: Some(Box::new(move || ack.received())),
                 }
             }
             Err(why) => {
@@ -60,8 +60,8 @@ impl RpcMethod for MetricsMethod {
 }
 
 impl MetricsMethod {
-    async fn collect(&self) -> Result<(Vec<Bytes>, Handover), String> {
-        let (response, handover) = self.door.ask(request(), PeerAddr::Link(self.peer.text())).await;
+    async fn collect(&self) -> Result<(Vec<Bytes>, ResponseAck), String> {
+        let (response, ack) = self.service.call(request(), PeerAddr::Link(self.peer.text())).await;
         if !response.status().is_success() {
             if let Some(failed) = response.extensions().get::<CollectionError>() {
                 return Err(failed.to_string());
@@ -69,7 +69,7 @@ impl MetricsMethod {
             let status = response.status();
             return Err(format!("{status}: {}", error_text(response.into_body()).await));
         }
-        Ok((chunks(response).await?, handover))
+        Ok((chunks(response).await?, ack))
     }
 }
 
@@ -88,14 +88,14 @@ async fn chunks(response: Response<Body>) -> Result<Vec<Bytes>, String> {
     // The first element is replaced by the header.
     let (mut chunks, mut length) = (vec![Bytes::new()], 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| format!("the metrics broke off: {e}"))?;
+        let frame = frame.map_err(|e| format!("the metrics were truncated: {e}"))?;
         if let Ok(chunk) = frame.into_data() {
             length += chunk.len();
             chunks.push(chunk);
         }
         if length > MAX_MESSAGE_BYTES - HEADER_RESERVE {
             return Err(format!(
-                "the metrics have more bytes than a message over HyperDHT can hold, {MAX_MESSAGE_BYTES}"
+                "the metrics exceed the limit of a HyperDHT message, {MAX_MESSAGE_BYTES} bytes"
             ));
         }
     }

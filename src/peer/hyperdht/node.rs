@@ -25,7 +25,7 @@ use crate::peer::{Identity, PublicKey};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NodeError {
     /// A bootstrap node is not `host:port`.
-    #[error("the bootstrap node {0:?}: expected host:port")]
+    #[error("bootstrap node {0:?}: expected HOST:PORT")]
     Bootstrap(String),
     /// The socket cannot be bound.
     #[error("cannot join HyperDHT{}: {why}", on(*.port))]

@@ -11,7 +11,8 @@ use super::default_route::route_changed;
 use super::node::Node;
 use super::rpc_client::RpcClient;
 use crate::peer::backoff::{Backoff, REFUSAL_DELAYS};
-use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
+use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
+use crate::peer::registration::explain_refusal;
 use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
@@ -81,7 +82,12 @@ impl Registrar {
         let (peer, alias) = (self.bridge, self.registration.alias.to_string());
         self.events.emit(match outcome {
             Ok(updated) => LinkEvent::Registered { peer, alias, updated },
-            Err(RegistrationFailure::Refused(why)) => LinkEvent::RegistrationRefused { peer, alias, why },
+            Err(RegistrationFailure::Refused(why)) => LinkEvent::RegistrationRefused {
+                peer,
+                alias,
+                address: None,
+                why: explain_refusal(why),
+            },
             Err(RegistrationFailure::Unreachable(why)) => LinkEvent::Unreachable { peer, why },
         });
     }
@@ -90,14 +96,19 @@ impl Registrar {
     async fn register(&self) -> Result<bool, RegistrationFailure> {
         let dialed = self.node.dial(&self.dial_identity, self.bridge, DIAL_TIMEOUT).await;
         let stream = dialed.map_err(|e| RegistrationFailure::Unreachable(e.to_string()))?;
-        let open = self.events.opened(stream.peer, stream.address, ConnectionUid::random());
+        let open = self.events.opened_for(
+            ConnectionPurpose::Registration,
+            stream.peer,
+            stream.address,
+            ConnectionUid::random(),
+        );
         // The response contains any error of the connection.
         let client = RpcClient::new(stream, REGISTER_PROTOCOL, |_| {});
         let answer = client.call(REGISTER_METHOD, &self.request().encode(), RESPONSE_TIMEOUT).await;
         client.close().await;
         open.report_end(match &answer {
-            Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => (false, error.to_string()),
-            _ => (true, "the registration is over".to_owned()),
+            Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => LinkEnd::lost(error.to_string()),
+            _ => LinkEnd::graceful("the registration is done"),
         });
         let answer = answer.map_err(|error| match error {
             HyperdhtError::Failed(why) => RegistrationFailure::Refused(why),
@@ -106,7 +117,7 @@ impl Registrar {
         match AliasReply::decode(answer) {
             Ok(AliasReply::Registered { updated }) => Ok(updated),
             Ok(AliasReply::Refused(why)) => Err(RegistrationFailure::Refused(why)),
-            Err(fault) => Err(RegistrationFailure::Refused(format!("its answer is broken: {fault}"))),
+            Err(fault) => Err(RegistrationFailure::Refused(format!("its response is malformed: {fault}"))),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -17,7 +17,8 @@ use super::secret_stream::SecretStream;
 use crate::peer::PublicKey;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
-use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
+use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
+use crate::telemetry::Throttle;
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL, RpcError, RpcErrorCode};
 
 /// Limit on connections of clients that have registered before. A client needs one for a second each hour; beyond the limit connections
@@ -77,6 +78,7 @@ impl RegistrationServer {
         // Bounded by MAX_KNOWN and MAX_UNKNOWN.
         let mut clients = JoinSet::new();
         let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
+        let throttle = Throttle::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -87,7 +89,10 @@ impl RegistrationServer {
                         let is_known = known.contains(stream.peer);
                         unknown.retain(|task| !task.is_finished());
                         if is_known && clients.len() - unknown.len().min(clients.len()) >= MAX_KNOWN {
-                            tracing::warn!(peer = %stream.peer, "more than {MAX_KNOWN} known clients register: dropped");
+                            if let Some(suppressed) = throttle.admit("known clients", Instant::now()) {
+                                let suppressed = (suppressed > 0).then_some(suppressed);
+                                tracing::warn!(peer = %stream.peer, suppressed, "more than {MAX_KNOWN} clients register at the same time: connection dropped");
+                            }
                             continue;
                         }
                         let serving = serve_client(stream, handler.clone(), known.clone(), events.clone(), stop.clone());
@@ -102,7 +107,7 @@ impl RegistrationServer {
                         }
                     }
                     Some(IncomingConnection::Refused { key, address }) => {
-                        events.emit(LinkEvent::HandshakeRejected { key: Some(key), address, why: format!("its key {key} is not let in") });
+                        events.emit(LinkEvent::HandshakeRejected { key: Some(key), address, why: format!("its key {key} is not admitted") });
                     }
                 },
             }
@@ -124,7 +129,7 @@ async fn serve_client(
     stop: CancellationToken,
 ) {
     let (key, address) = (stream.peer, stream.address);
-    let open = events.opened(key, address, ConnectionUid::random());
+    let open = events.opened_for(ConnectionPurpose::Registration, key, address, ConnectionUid::random());
     let registrant = Registrant { key, address };
     let serving = serve(
         stream,
@@ -137,7 +142,7 @@ async fn serve_client(
         stop,
     );
     let ended = timeout(MAX_DURATION, serving).await;
-    open.report_end(ended.unwrap_or_else(|_| (false, format!("it was still there after {MAX_DURATION:?}"))));
+    open.report_end(ended.unwrap_or_else(|_| LinkEnd::lost(format!("open for more than {MAX_DURATION:?}"))));
 }
 
 /// The RPC method for one client.

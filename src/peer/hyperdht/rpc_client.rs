@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::message_writer::{MessageQueue, MessageWriter, WriterClosed};
 use super::secret_stream::{SecretStream, SecretStreamReader};
 use crate::peer::HyperdhtError;
+use crate::peer::link_event::LinkEnd;
 use crate::wire::hyperdht::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault};
 
 /// Our id of the channel.
@@ -20,8 +21,9 @@ const CHANNEL: u64 = 1;
 /// Limit on pending calls of a connection, more than a proxy has scrapers.
 const MAX_PENDING: usize = 1_024;
 
-/// The end of a connection: whether it was graceful, and the reason.
-pub(super) type ConnectionEnd = (bool, String);
+/// The reasons for the end of a connection.
+pub(super) const CLOSED_BY_PEER: &str = "closed by the peer";
+pub(super) const WRITE_FAILED: &str = "writing to the connection failed";
 
 /// Sends requests over a connection; dropping it closes the connection.
 pub(super) struct RpcClient {
@@ -36,13 +38,13 @@ pub(super) struct RpcClient {
 struct EndNotifier(Arc<EndCallback>);
 
 /// Called with the end of a connection.
-type EndFn = Box<dyn FnOnce(ConnectionEnd) + Send>;
+type EndFn = Box<dyn FnOnce(LinkEnd) + Send>;
 
 /// The callback, until it was called.
 struct EndCallback(Mutex<Option<EndFn>>);
 
 impl EndCallback {
-    fn notify(&self, end: ConnectionEnd) {
+    fn notify(&self, end: LinkEnd) {
         let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended {
             ended(end);
@@ -52,7 +54,7 @@ impl EndCallback {
 
 impl Drop for EndNotifier {
     fn drop(&mut self) {
-        self.0.notify((true, "closed here".to_owned()));
+        self.0.notify(LinkEnd::closed_here());
     }
 }
 
@@ -69,7 +71,7 @@ struct CallTable {
 
 impl RpcClient {
     /// Opens a channel of this protocol. `ended` is called when the connection ends or is dropped.
-    pub(super) fn new(stream: SecretStream, protocol: &str, ended: impl FnOnce(ConnectionEnd) + Send + 'static) -> Self {
+    pub(super) fn new(stream: SecretStream, protocol: &str, ended: impl FnOnce(LinkEnd) + Send + 'static) -> Self {
         let open = Frame::Open {
             channel: CHANNEL,
             protocol: protocol.to_owned(),
@@ -89,7 +91,7 @@ impl RpcClient {
         let reading = tokio::spawn(async move {
             let calls = reader.calls.clone();
             let end = reader.run(source).await;
-            calls.end(&end.1);
+            calls.end(&end.why);
             on_end.notify(end);
         });
         Self {
@@ -102,7 +104,7 @@ impl RpcClient {
     }
 
     /// Reports the end of the connection before it is dropped.
-    pub(super) fn notify_end(&self, end: ConnectionEnd) {
+    pub(super) fn notify_end(&self, end: LinkEnd) {
         self.end_notifier.0.notify(end);
     }
 
@@ -224,22 +226,22 @@ impl From<WriterClosed> for ReadEnd {
 }
 
 impl ResponseReader {
-    async fn run(mut self, mut stream: SecretStreamReader) -> ConnectionEnd {
+    async fn run(mut self, mut stream: SecretStreamReader) -> LinkEnd {
         loop {
             let queue = self.queue.clone();
             let message = tokio::select! {
                 message = stream.next() => match message {
                     Ok(Some(message)) => message,
-                    Ok(None) => return (true, "the other end has closed the connection".to_owned()),
-                    Err(error) => return (false, error.to_string()),
+                    Ok(None) => return LinkEnd::graceful(CLOSED_BY_PEER),
+                    Err(error) => return LinkEnd::lost(error.to_string()),
                 },
-                () = queue.closed() => return (false, "nothing can be sent any more".to_owned()),
+                () = queue.closed() => return LinkEnd::lost(WRITE_FAILED),
             };
             if let Err(stop) = self.handle_message(message).await {
                 return match stop {
-                    ReadEnd::Graceful(why) => (true, why.to_owned()),
-                    ReadEnd::Fault(fault) => (false, fault.to_string()),
-                    ReadEnd::WriterClosed => (false, "nothing can be sent any more".to_owned()),
+                    ReadEnd::Graceful(why) => LinkEnd::graceful(why),
+                    ReadEnd::Fault(fault) => LinkEnd::lost(fault.to_string()),
+                    ReadEnd::WriterClosed => LinkEnd::lost(WRITE_FAILED),
                 };
             }
         }
@@ -256,9 +258,9 @@ impl ResponseReader {
                         self.queue.send(Frame::Reject { channel }.encode()).await?;
                     }
                 }
-                Frame::Reject { channel: CHANNEL } => return Err(ReadEnd::Graceful("the other end does not speak this protocol")),
+                Frame::Reject { channel: CHANNEL } => return Err(ReadEnd::Graceful("the peer does not support this protocol")),
                 Frame::Close { channel } if Some(channel) == self.peer_channel => {
-                    return Err(ReadEnd::Graceful("the other end has closed the channel"));
+                    return Err(ReadEnd::Graceful("the peer closed the channel"));
                 }
                 Frame::Data { channel, kind, payload } if Some(channel) == self.peer_channel => {
                     self.handle_call(kind, payload).await?;

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
-use super::rpc_client::{ConnectionEnd, unknown_method};
+use super::rpc_client::{CLOSED_BY_PEER, WRITE_FAILED, unknown_method};
 use super::secret_stream::SecretStream;
 use crate::peer::bridge_session::log_panic;
+use crate::peer::link_event::LinkEnd;
 use crate::wire::hyperdht::{Call, Frame, Frames, RpcError, WireFault};
 
 /// Our id of the channel.
@@ -52,7 +53,7 @@ impl RpcReply {
 }
 
 /// Serves a connection until it ends, is idle for too long, or `stop`; then finishes the open calls.
-pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> ConnectionEnd {
+pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> LinkEnd {
     let (queue, writer) = MessageWriter::start(stream.writer, None);
     let mut reader = stream.reader;
     reader.limit_message_bytes(S::MAX_BYTES);
@@ -64,23 +65,23 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
     };
     let mut heard = Instant::now();
     // `Ok` for a graceful end by this side.
-    let end: Result<String, ConnectionEnd> = loop {
+    let end: Result<String, LinkEnd> = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok("stopping".to_owned()),
-            () = server.queue.closed() => break Err((false, "nothing can be sent any more".to_owned())),
-            () = sleep_until(heard + idle), if server.calls.is_empty() => break Ok(format!("nothing was asked for {idle:?}")),
+            () = server.queue.closed() => break Err(LinkEnd::lost(WRITE_FAILED)),
+            () = sleep_until(heard + idle), if server.calls.is_empty() => break Ok(format!("no request for {idle:?}")),
             Some(done) = server.calls.join_next() => log_panic(done),
             message = reader.next(), if server.calls.len() < MAX_CONCURRENT_CALLS => {
                 heard = Instant::now();
                 match message {
                     Ok(Some(message)) => match server.handle_message(message).await {
                         Ok(()) => {}
-                        Err(ServeError::Wire(fault)) => break Err((false, fault.to_string())),
-                        Err(ServeError::WriterClosed) => break Err((false, "nothing can be sent any more".to_owned())),
+                        Err(ServeError::Wire(fault)) => break Err(LinkEnd::lost(fault.to_string())),
+                        Err(ServeError::WriterClosed) => break Err(LinkEnd::lost(WRITE_FAILED)),
                     },
                     // The peer reads no more replies, so the open calls are dropped.
-                    Ok(None) => break Err((true, "the other end has closed the connection".to_owned())),
-                    Err(error) => break Err((false, error.to_string())),
+                    Ok(None) => break Err(LinkEnd::graceful(CLOSED_BY_PEER)),
+                    Err(error) => break Err(LinkEnd::lost(error.to_string())),
                 }
             }
         }
@@ -93,7 +94,7 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
             }
             drop(server);
             writer.finish().await;
-            (true, why)
+            LinkEnd::graceful(why)
         }
         Err(end) => {
             writer.abort();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -17,15 +17,15 @@ use super::node::Node;
 use super::registrar::Registrar;
 use super::rpc_server::serve;
 use super::secret_stream::SecretStream;
-use crate::http::Door;
+use crate::http::HttpService;
 use crate::peer::bridge_session::log_panic;
 use crate::peer::delivery_receipt::ScrapeIds;
 use crate::peer::hyperdht_api::ScrapeServerSettings;
 use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
+use crate::peer::quic_listener::NOT_ADMITTED;
+use crate::peer::scraper_links::{LinkPermit, MAX_LINKS, MAX_LINKS_OF_KEY, ScraperLinks};
 use crate::peer::{HyperdhtError, PublicKey};
-
-/// Limit on connections of scrapers: each is a bridge or an operator.
-const MAX_LINKS: usize = 64;
+use crate::telemetry::Throttle;
 
 /// Idle timeout of a connection: the longest scrape intervals are minutes, and a scraper can reconnect.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -44,7 +44,7 @@ pub(crate) struct HyperdhtScrapeServer {
     key: PublicKey,
     listener: KeyListener,
     registrars: Vec<Registrar>,
-    door: Door,
+    service: HttpService,
     events: Arc<LinkEvents>,
     scrape_ids: Arc<ScrapeIds>,
 }
@@ -56,7 +56,7 @@ impl HyperdhtScrapeServer {
             bridges,
             allow,
             registration,
-            door,
+            service,
             events,
         } = settings;
         let dial_identity = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
@@ -76,7 +76,7 @@ impl HyperdhtScrapeServer {
             key: identity.public_key(),
             listener,
             registrars: bridges.into_iter().map(registrar).collect(),
-            door,
+            service,
             events,
             scrape_ids: Arc::default(),
         })
@@ -89,7 +89,7 @@ impl HyperdhtScrapeServer {
             key,
             mut listener,
             registrars,
-            door,
+            service,
             events,
             scrape_ids,
         } = self;
@@ -105,34 +105,39 @@ impl HyperdhtScrapeServer {
             tasks.spawn(registrar.run(stop.clone()));
         }
         let mut links = JoinSet::new();
+        let (permits, throttle) = (ScraperLinks::default(), Throttle::default());
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = links.join_next() => log_panic(ended),
                 incoming = listener.accept() => match incoming {
                     None => {
-                        tracing::error!("the HyperDHT node is closed: nobody can scrape us over it any more");
+                        tracing::error!("the HyperDHT node is closed: no scrape over HyperDHT works until a restart; please report it");
                         stop.cancelled().await;
                     }
                     Some(IncomingConnection::Refused { key, address }) => events.emit(LinkEvent::HandshakeRejected {
                         key: Some(key),
                         address,
-                        why: format!("its key {key} is neither a bridge's nor allowed"),
+                        why: NOT_ADMITTED.to_owned(),
                     }),
-                    Some(IncomingConnection::Admitted(stream)) if links.len() >= MAX_LINKS => {
-                        tracing::warn!(peer = %stream.peer, "more than {MAX_LINKS} scrapers: its connection is dropped");
-                    }
                     Some(IncomingConnection::Admitted(stream)) => {
+                        let Some(permit) = permits.admit(stream.peer) else {
+                            if let Some(suppressed) = throttle.admit("scrapers", Instant::now()) {
+                                let suppressed = (suppressed > 0).then_some(suppressed);
+                                tracing::warn!(peer = %stream.peer, suppressed, "more than {MAX_LINKS_OF_KEY} connections of this scraper, or {MAX_LINKS} of all: connection dropped");
+                            }
+                            continue;
+                        };
                         for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == stream.peer) {
                             reachable.notify_one();
                         }
                         let metrics = MetricsMethod {
-                            door: door.clone(),
+                            service: service.clone(),
                             events: events.clone(),
                             scrape_ids: scrape_ids.clone(),
                             peer: stream.peer,
                         };
-                        links.spawn(serve_scraper(stream, metrics, stop.clone()));
+                        links.spawn(serve_scraper(stream, permit, metrics, stop.clone()));
                     }
                 },
             }
@@ -149,7 +154,7 @@ impl HyperdhtScrapeServer {
 }
 
 /// Serves one scraper until its connection ends.
-async fn serve_scraper(stream: SecretStream, metrics: MetricsMethod, stop: CancellationToken) {
+async fn serve_scraper(stream: SecretStream, _permit: LinkPermit, metrics: MetricsMethod, stop: CancellationToken) {
     let open = metrics.events.opened(stream.peer, stream.address, ConnectionUid::random());
     open.report_end(serve(stream, Arc::new(metrics), IDLE_TIMEOUT, stop).await);
 }

@@ -47,19 +47,19 @@ const READ_BYTES: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretStreamError {
     /// A message to send is longer than the limit.
-    #[error("a message of {0} bytes is more than the {MAX_MESSAGE_BYTES} that HyperDHT can carry")]
+    #[error("a message of {0} bytes exceeds the limit of HyperDHT, {MAX_MESSAGE_BYTES} bytes")]
     TooLarge(usize),
     /// The transport failed.
-    #[error("the connection broke: {0}")]
+    #[error("connection lost: {0}")]
     Broken(#[from] io::Error),
     /// The connection ended within a message.
     #[error("the connection ended within a message")]
     Truncated,
     /// Nothing was received for too long.
-    #[error("the other end has been silent for {IDLE_TIMEOUT:?}")]
+    #[error("no packets received for {IDLE_TIMEOUT:?}")]
     IdleTimeout,
     /// The peer announced a message longer than the limit.
-    #[error("a message of {bytes} bytes was announced, where none has more than {max_bytes}")]
+    #[error("the peer announced a message of {bytes} bytes; the limit is {max_bytes}")]
     TooLong {
         /// The announced length.
         bytes: usize,
@@ -67,10 +67,10 @@ pub(super) enum SecretStreamError {
         max_bytes: usize,
     },
     /// A message was not complete in time.
-    #[error("a message was not complete within {MESSAGE_TIMEOUT:?}")]
+    #[error("a message was incomplete after {MESSAGE_TIMEOUT:?}")]
     MessageTimeout,
     /// A received message was not encrypted with the keys of the handshake.
-    #[error("a message was not sealed by the other end")]
+    #[error("a message failed authentication")]
     NotAuthentic,
     /// The connection was closed at this end.
     #[error("the connection is closed")]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::http::Allowance;
+use crate::http::MemoryBudget;
 
 /// Bytes that each connection may buffer without the budget, so that messages of usual size never wait. The number of connection slots
 /// bounds the sum.
@@ -23,15 +23,15 @@ pub struct Budget {
 struct BudgetState {
     limit: usize,
     used: usize,
-    overdrawn: bool,
+    limit_exceeded: bool,
 }
 
 /// The share of one connection in the budget, released on drop.
 #[derive(Debug)]
-pub struct Hold {
+pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
-    overdraws: bool,
+    exceeds_limit: bool,
 }
 
 impl Budget {
@@ -42,7 +42,7 @@ impl Budget {
             state: Mutex::new(BudgetState {
                 limit,
                 used: 0,
-                overdrawn: false,
+                limit_exceeded: false,
             }),
             freed: Notify::new(),
         })
@@ -56,11 +56,11 @@ impl Budget {
 
     /// An empty share for one connection.
     #[must_use]
-    pub fn hold(self: &Arc<Self>) -> Hold {
-        Hold {
+    pub fn reservation(self: &Arc<Self>) -> Reservation {
+        Reservation {
             budget: Arc::clone(self),
             bytes: 0,
-            overdraws: false,
+            exceeds_limit: false,
         }
     }
 
@@ -69,9 +69,9 @@ impl Budget {
     }
 }
 
-impl Hold {
+impl Reservation {
     /// Reserves memory for a buffer of `bytes`; waits for other connections at the limit.
-    pub async fn cover(&mut self, bytes: usize) {
+    pub async fn reserve(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted <= self.bytes {
             return;
@@ -87,20 +87,20 @@ impl Hold {
         }
     }
 
-    /// As [`Hold::cover`], but only if the budget has room for it at this moment; whether it has.
-    pub fn try_cover(&mut self, bytes: usize) -> bool {
+    /// As [`Reservation::reserve`], but only if the budget has room for it now. Returns false if it does not.
+    pub fn try_reserve(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         wanted <= self.bytes || self.take(wanted, false)
     }
 
-    fn take(&mut self, wanted: usize, may_overdraw: bool) -> bool {
+    fn take(&mut self, wanted: usize, may_exceed: bool) -> bool {
         let mut state = self.budget.state();
         let more = wanted - self.bytes;
-        if !self.overdraws && state.used.saturating_add(more) > state.limit {
-            if state.overdrawn || !may_overdraw {
+        if !self.exceeds_limit && state.used.saturating_add(more) > state.limit {
+            if state.limit_exceeded || !may_exceed {
                 return false;
             }
-            (state.overdrawn, self.overdraws) = (true, true);
+            (state.limit_exceeded, self.exceeds_limit) = (true, true);
         }
         state.used += more;
         self.bytes = wanted;
@@ -108,7 +108,7 @@ impl Hold {
     }
 
     /// Releases the memory beyond a buffer of `bytes`.
-    pub fn keep(&mut self, bytes: usize) {
+    pub fn shrink_to(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES);
         if wanted >= self.bytes {
             return;
@@ -116,25 +116,25 @@ impl Hold {
         let mut state = self.budget.state();
         state.used -= self.bytes - wanted;
         self.bytes = wanted;
-        if self.overdraws && (wanted == 0 || state.used <= state.limit) {
-            (state.overdrawn, self.overdraws) = (false, false);
+        if self.exceeds_limit && (wanted == 0 || state.used <= state.limit) {
+            (state.limit_exceeded, self.exceeds_limit) = (false, false);
         }
         drop(state);
         self.budget.freed.notify_waiters();
     }
 }
 
-impl Allowance for Hold {
-    async fn cover(&mut self, bytes: usize) {
-        Self::cover(self, bytes).await;
+impl MemoryBudget for Reservation {
+    async fn reserve(&mut self, bytes: usize) {
+        Self::reserve(self, bytes).await;
     }
 }
 
-impl Drop for Hold {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.used -= self.bytes;
-        state.overdrawn &= !self.overdraws;
+        state.limit_exceeded &= !self.exceeds_limit;
         drop(state);
         self.budget.freed.notify_waiters();
     }

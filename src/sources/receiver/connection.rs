@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::ListenerShared;
-use super::budget::{FREE_BYTES, Hold};
+use super::budget::{FREE_BYTES, Reservation};
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::supervise::slots::GRACE;
@@ -34,7 +34,7 @@ pub(super) struct ReceiverConnection<'a> {
     shared: &'a ListenerShared,
     peer: String,
     decoder: StreamDecoder,
-    hold: Hold,
+    reservation: Reservation,
     clock: MessageDeadline,
     /// True after an error line could not be written: the next one would fail as well.
     reply_failed: bool,
@@ -87,7 +87,7 @@ impl<'a> ReceiverConnection<'a> {
             shared,
             peer,
             decoder,
-            hold: shared.budget.hold(),
+            reservation: shared.budget.reservation(),
             clock,
             reply_failed: false,
             messages: 0,
@@ -173,15 +173,15 @@ impl<'a> ReceiverConnection<'a> {
     async fn reserve_memory(&mut self, mid_message: bool, slot: &Slot) -> usize {
         if !mid_message {
             self.decoder.release();
-            self.hold.keep(0);
+            self.reservation.shrink_to(0);
             slot.idle();
             return READ_BYTES;
         }
         slot.busy();
         let held = self.decoder.memory_used();
-        self.hold.keep(held);
+        self.reservation.shrink_to(held);
         let wanted = self.read_size();
-        if self.hold.try_cover(held + wanted) {
+        if self.reservation.try_reserve(held + wanted) {
             return wanted;
         }
         if held < FREE_BYTES {
@@ -189,7 +189,7 @@ impl<'a> ReceiverConnection<'a> {
             return wanted.min(FREE_BYTES - held);
         }
         let since = Instant::now();
-        self.hold.cover(held + wanted).await;
+        self.reservation.reserve(held + wanted).await;
         // Waiting for memory does not count against the sender.
         self.clock.extend(since.elapsed());
         wanted

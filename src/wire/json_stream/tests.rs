@@ -221,8 +221,7 @@ fn a_byte_order_mark_is_let_pass_at_the_start_only() {
 fn an_object_beyond_the_limit_is_refused_as_soon_as_that_is_known() {
     let object = br#"{"a":"123"}"#;
     assert_eq!(shown(&decode_in(object, 3, object.len())), ["a=123"]);
-    let refused =
-        "!too_large: line 1, column 1 (byte 0): the message is too large: it does not end within the limit, max_message_bytes is 10";
+    let refused = "!too_large: line 1, column 1 (byte 0): the message is too large: it does not end within the limit (receiver.max_message_bytes is 10)";
     assert_eq!(shown(&decode_in(object, 3, 10)), [refused]);
     assert_eq!(shown(&decode_in(&object[..10], 3, 10)), [refused]);
     assert_eq!(

@@ -20,7 +20,7 @@ fn a_refusal_says_who_what_and_where() {
     );
     assert_eq!(
         refusal.to_string(),
-        "byte 8: the message is too large: 99 bytes, max_message_bytes is 10"
+        "byte 8: the message is too large: 99 bytes (receiver.max_message_bytes is 10)"
     );
     let refusal = Refusal::without_app(
         Position::default(),

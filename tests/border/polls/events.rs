@@ -206,12 +206,10 @@ async fn recorded_events_end_the_connection_in_good_order_and_anything_else_rese
     let rig = Rig::start(settings([endpoint(&good.url("/"))]));
     assert_eq!(first_end(&ends).await, Ok(()));
     assert!(!rig.body(&good.url("/")).await.contains("kind=\"a\""));
-    eventually("further polls", || (good.connections() >= 3).then_some(())).await;
-    assert_eq!(
-        good.connections(),
-        good.requests().len(),
-        "no request follows an answer with events"
-    );
+    eventually("further polls", || (good.requests().len() >= 3).then_some(())).await;
+    // A connection is counted before its request, so the requests are counted first.
+    let requests = good.requests().len();
+    assert!(requests <= good.connections(), "no request follows an answer with events");
     rig.stop().await;
 
     let cut = http("", &event).replace("Content-Length: ", "Content-Length: 1");

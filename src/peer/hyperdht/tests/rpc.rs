@@ -12,10 +12,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::super::rpc_client::{ConnectionEnd, RpcClient};
+use super::super::rpc_client::RpcClient;
 use super::super::rpc_server::{RpcMethod, RpcReply, serve};
 use super::super::secret_stream::{SecretStream, pair};
-use crate::peer::HyperdhtError;
+use crate::peer::{HyperdhtError, LinkEnd};
 use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCOL, REGISTER_PROTOCOL, Reply};
 
 /// Longer than anything takes on a loaded machine.
@@ -49,7 +49,7 @@ impl RpcMethod for Echo {
 struct Served {
     near: SecretStream,
     on_acked: Arc<AtomicUsize>,
-    ended: JoinHandle<ConnectionEnd>,
+    ended: JoinHandle<LinkEnd>,
     stop: CancellationToken,
 }
 
@@ -175,13 +175,13 @@ async fn nonsense_ends_a_connection() {
     ] {
         let mut served = served();
         served.near.writer.send(bad.to_vec()).await.unwrap();
-        let (graceful, why) = timeout(LONG, served.ended).await.unwrap().unwrap();
-        assert!(!graceful, "{why}");
+        let LinkEnd { is_graceful, why } = timeout(LONG, served.ended).await.unwrap().unwrap();
+        assert!(!is_graceful, "{why}");
         let (near, mut far) = pair();
         let (tell, told) = oneshot::channel();
         let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
         far.writer.send(bad.to_vec()).await.unwrap();
-        assert!(!timeout(LONG, told).await.unwrap().unwrap().0);
+        assert!(!timeout(LONG, told).await.unwrap().unwrap().is_graceful);
         assert!(!client.is_alive());
     }
 }
@@ -193,8 +193,8 @@ async fn who_stops_finishes_what_is_in_work() {
     let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
     assert_eq!(client.call(METRICS_METHOD, b"a", LONG).await.unwrap(), "<a>");
     stop.cancel();
-    assert!(timeout(LONG, ended).await.unwrap().unwrap().0);
-    assert!(timeout(LONG, told).await.unwrap().unwrap().0, "the end was meant");
+    assert!(timeout(LONG, ended).await.unwrap().unwrap().is_graceful);
+    assert!(timeout(LONG, told).await.unwrap().unwrap().is_graceful, "the end was meant");
     assert!(matches!(client.call(METRICS_METHOD, b"a", LONG).await, Err(HyperdhtError::Lost(_))));
 }
 
@@ -252,7 +252,7 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
         let (answer, ()) = tokio::join!(client.call(METRICS_METHOD, b"x", LONG), leaving);
         assert!(matches!(answer, Err(HyperdhtError::Lost(_))), "{answer:?}");
         assert!(!client.is_alive());
-        assert!(timeout(LONG, told.recv()).await.unwrap().unwrap().0);
+        assert!(timeout(LONG, told.recv()).await.unwrap().unwrap().is_graceful);
     }
 }
 
@@ -269,6 +269,6 @@ async fn what_was_cut_off_was_not_received() {
         .unwrap();
     frames(&mut near).await;
     drop(near);
-    assert!(!timeout(LONG, served.ended).await.unwrap().unwrap().1.is_empty());
+    assert!(!timeout(LONG, served.ended).await.unwrap().unwrap().why.is_empty());
     assert_eq!(served.on_acked.load(Ordering::SeqCst), 0);
 }

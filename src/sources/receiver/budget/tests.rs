@@ -6,51 +6,51 @@ const KIB: usize = 1024;
 #[test]
 fn small_buffers_never_wait() {
     let budget = Budget::new(0);
-    let (mut a, mut b) = (budget.hold(), budget.hold());
-    assert!(a.cover(FREE_BYTES).now_or_never().is_some());
-    assert!(b.cover(FREE_BYTES).now_or_never().is_some());
+    let (mut a, mut b) = (budget.reservation(), budget.reservation());
+    assert!(a.reserve(FREE_BYTES).now_or_never().is_some());
+    assert!(b.reserve(FREE_BYTES).now_or_never().is_some());
 }
 
 #[test]
-fn one_at_a_time_may_overdraw() {
+fn one_at_a_time_may_exceed_the_limit() {
     let budget = Budget::new(10 * KIB);
-    let (mut a, mut b, mut c) = (budget.hold(), budget.hold(), budget.hold());
-    assert!(a.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some());
+    let (mut a, mut b, mut c) = (budget.reservation(), budget.reservation(), budget.reservation());
+    assert!(a.reserve(FREE_BYTES + 8 * KIB).now_or_never().is_some());
     assert!(
-        b.cover(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
-        "the first one beyond the limit overdraws"
+        b.reserve(FREE_BYTES + 8 * KIB).now_or_never().is_some(),
+        "the first one over the limit may exceed it"
     );
     assert!(
-        b.cover(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
+        b.reserve(FREE_BYTES + 80 * KIB).now_or_never().is_some(),
         "and may finish its message"
     );
-    assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
-    b.keep(0);
-    assert!(c.cover(FREE_BYTES + KIB).now_or_never().is_some());
+    assert!(c.reserve(FREE_BYTES + KIB).now_or_never().is_none(), "the next one waits");
+    b.shrink_to(0);
+    assert!(c.reserve(FREE_BYTES + KIB).now_or_never().is_some());
     drop((a, b, c));
     assert_eq!(budget.state().used, 0);
 }
 
 #[test]
-fn whoever_does_not_wait_does_not_overdraw() {
+fn a_reservation_without_waiting_does_not_exceed_the_limit() {
     let budget = Budget::new(10 * KIB);
-    let mut a = budget.hold();
-    assert!(a.try_cover(FREE_BYTES + 10 * KIB));
-    let mut b = budget.hold();
-    assert!(b.try_cover(FREE_BYTES));
-    assert!(!b.try_cover(FREE_BYTES + 1));
+    let mut a = budget.reservation();
+    assert!(a.try_reserve(FREE_BYTES + 10 * KIB));
+    let mut b = budget.reservation();
+    assert!(b.try_reserve(FREE_BYTES));
+    assert!(!b.try_reserve(FREE_BYTES + 1));
     let state = budget.state();
-    assert_eq!((state.used, state.overdrawn), (10 * KIB, false));
+    assert_eq!((state.used, state.limit_exceeded), (10 * KIB, false));
     drop(state);
 }
 
 #[tokio::test]
 async fn a_waiter_goes_on_when_another_leaves() {
     let budget = Budget::new(0);
-    let mut first = budget.hold();
-    first.cover(FREE_BYTES + 1).await;
-    let mut second = budget.hold();
-    let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+    let mut first = budget.reservation();
+    first.reserve(FREE_BYTES + 1).await;
+    let mut second = budget.reservation();
+    let waiting = tokio::spawn(async move { second.reserve(FREE_BYTES + 1).await });
     tokio::task::yield_now().await;
     drop(first);
     assert!(waiting.await.is_ok());
@@ -59,10 +59,10 @@ async fn a_waiter_goes_on_when_another_leaves() {
 #[tokio::test]
 async fn a_raised_limit_wakes_the_waiters() {
     let budget = Budget::new(0);
-    let mut first = budget.hold();
-    first.cover(FREE_BYTES + 1).await;
-    let mut second = budget.hold();
-    let waiting = tokio::spawn(async move { second.cover(FREE_BYTES + 1).await });
+    let mut first = budget.reservation();
+    first.reserve(FREE_BYTES + 1).await;
+    let mut second = budget.reservation();
+    let waiting = tokio::spawn(async move { second.reserve(FREE_BYTES + 1).await });
     tokio::task::yield_now().await;
     budget.set_limit(KIB);
     assert!(waiting.await.is_ok());

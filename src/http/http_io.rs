@@ -9,24 +9,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::Timers;
-use super::connection::Shared;
+use super::connection::SharedConnection;
+use super::connection_state::Wait;
 use super::stats::{HttpStats, count};
-use super::talk::Wait;
 use super::timer::Timer;
 use crate::supervise::Slot;
 
 /// A stream of plain HTTP bytes that reports the turns of the conversation.
-pub(super) struct Turns<S> {
+pub(super) struct HttpIo<S> {
     io: S,
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnection>,
     stats: Arc<HttpStats>,
     slot: Option<Arc<Slot>>,
     timers: Timers,
     timer: Timer,
 }
 
-impl<S> Turns<S> {
-    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
+impl<S> HttpIo<S> {
+    pub(super) fn new(io: S, shared: Arc<SharedConnection>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
         Self {
             io,
             shared,
@@ -43,7 +43,7 @@ impl<S> Turns<S> {
 
     /// Nothing to read: ready once the client has taken too long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some((deadline, wait)) = self.shared.talk().deadline(&self.timers, Instant::now()) else {
+        let Some((deadline, wait)) = self.shared.state().deadline(&self.timers, Instant::now()) else {
             return Poll::Pending;
         };
         ready!(self.timer.poll_until(cx, deadline));
@@ -63,7 +63,7 @@ impl<S> Turns<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HttpIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buf) {
@@ -76,13 +76,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
             if let Some(slot) = &self.slot {
                 slot.busy();
             }
-            self.shared.change(|talk| talk.read(bytes, Instant::now()));
+            self.shared.change(|state| state.read(bytes, Instant::now()));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -98,10 +98,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         // HTTP flushes once it holds nothing back, so after a body's end the transport has all of the response.
-        let ends = self.shared.talk().may_end();
+        let ends = self.shared.state().may_end();
         if let Some(is_followed) = ends {
             let quiet = is_followed && self.shared.is_quiet();
-            self.shared.change(|talk| talk.flushed(quiet, Instant::now()));
+            self.shared.change(|state| state.flushed(quiet, Instant::now()));
             if let Some(slot) = &self.slot {
                 slot.idle();
             }

@@ -184,11 +184,10 @@ async fn a_page_of_another_site_may_not_write() {
 async fn access_lists_can_change_while_connections_are_open() {
     let served = Served::usual().await;
     let mut client = served.connect().await;
-    let refused = "127.0.0.1 may not write here: the key http.write_from lists who may\n";
+    let refused = "127.0.0.1 is not allowed to push; add it to http.write_from\n";
     assert_eq!(ask(&mut client, "/who").await.text(), refused);
     let local = vec!["127.0.0.0/8".parse().unwrap()];
     served.site.access.store(Arc::new(Access {
-        post_events_from: Vec::new(),
         write_from: local.clone(),
         trusted_proxies: Vec::new(),
     }));
@@ -197,7 +196,6 @@ async fn access_lists_can_change_while_connections_are_open() {
     send(&mut client, forwarded).await;
     assert_eq!(answer(&mut client).await.text(), "127.0.0.1 may write\n");
     served.site.access.store(Arc::new(Access {
-        post_events_from: Vec::new(),
         write_from: local.clone(),
         trusted_proxies: local,
     }));
@@ -209,17 +207,18 @@ async fn access_lists_can_change_while_connections_are_open() {
 async fn any_stream_will_do() {
     let site = Site::new(Timers::default());
     let (mut client, server) = tokio::io::duplex(1_000);
-    let door = site.door.clone();
-    let visitor = Visitor {
+    let service = site.service.clone();
+    let info = ConnectionInfo {
         peer: PeerAddr::Link("some key".into()),
         queue: None,
+        observer: None,
         slot: None,
     };
-    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     assert_eq!(ask(&mut client, "/big?size=100000").await.body.len(), 100_000);
     assert_eq!(
         ask(&mut client, "/who").await.text(),
-        "some key may not write here: the key http.write_from lists who may\n"
+        "some key is not allowed to push; add it to http.write_from\n"
     );
     drop(client);
     running.await.unwrap();

@@ -13,11 +13,11 @@ const BLOCK: u64 = 256;
 
 /// The families with one sample for each application.
 #[derive(Debug, Default)]
-pub struct PerApp(Mutex<Kept>);
+pub struct AppMetrics(Mutex<CachedRows>);
 
 /// What was written last, and of which generation of the store.
 #[derive(Debug, Default)]
-struct Kept {
+struct CachedRows {
     generation: Option<u64>,
     /// When each application was updated, in the order of applications.
     updates: Vec<Block>,
@@ -42,7 +42,7 @@ struct Stamp {
     newest: u64,
 }
 
-impl PerApp {
+impl AppMetrics {
     /// Whether it need only be handed out.
     #[must_use]
     pub fn is_ready(&self, view: &View) -> bool {
@@ -72,7 +72,7 @@ impl PerApp {
         slices.concat().into()
     }
 
-    fn kept(&self, view: &View) -> MutexGuard<'_, Kept> {
+    fn kept(&self, view: &View) -> MutexGuard<'_, CachedRows> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = view.generation();
         if kept.generation != Some(generation) {
@@ -83,7 +83,7 @@ impl PerApp {
     }
 }
 
-impl Kept {
+impl CachedRows {
     /// Makes anew what has changed.
     fn follow(&mut self, apps: &[Arc<App>]) {
         let mut before = std::mem::take(&mut self.updates).into_iter().peekable();
@@ -218,14 +218,14 @@ mod tests {
             .unwrap();
     }
 
-    fn text(own: &PerApp, view: &View) -> String {
+    fn text(own: &AppMetrics, view: &View) -> String {
         String::from_utf8(own.text(view).to_vec()).unwrap()
     }
 
     #[test]
     fn what_is_prepared_follows_the_updates() {
         let (inlet, view) = open(Limits::default(), Mode::Raw);
-        let own = PerApp::default();
+        let own = AppMetrics::default();
         assert_eq!(text(&own, &view), "");
         for at in [1_500, 2_007] {
             put(&inlet, "a\"b", at, "");
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn faults_have_families_of_their_own() {
         let (inlet, view) = open(Limits::default(), Mode::Merge(Rules::new(None, Duplicates::Label, &[])));
-        let own = PerApp::default();
+        let own = AppMetrics::default();
         put(&inlet, "good", 1, "m 1\n");
         put(&inlet, "bad", 2, "n 1\nn{\n");
         put(&inlet, "spoiled", 2, "o 1 # {x=\"y\"} 1\n");
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_push_makes_one_block_anew_and_any_change_shows() {
         let (inlet, view) = open(Limits::default(), Mode::Raw);
-        let own = PerApp::default();
+        let own = AppMetrics::default();
         let name = |n: u64| format!("app{n}");
         (0..3 * BLOCK).for_each(|n| put(&inlet, &name(n), 1, ""));
         let before = own.chunks(&view);
@@ -269,11 +269,11 @@ mod tests {
         for n in [0, BLOCK, 2 * BLOCK, 2 * BLOCK + 1] {
             inlet.remove(&AppName::new(&name(n)).unwrap(), Timestamp::from_millis(3));
             put(&inlet, &format!("late{n}"), 3, "");
-            assert_eq!(text(&own, &view), text(&PerApp::default(), &view));
+            assert_eq!(text(&own, &view), text(&AppMetrics::default(), &view));
         }
         for n in 0..BLOCK {
             inlet.remove(&AppName::new(&name(n)).unwrap(), Timestamp::from_millis(4));
         }
-        assert_eq!(text(&own, &view), text(&PerApp::default(), &view));
+        assert_eq!(text(&own, &view), text(&AppMetrics::default(), &view));
     }
 }

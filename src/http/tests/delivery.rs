@@ -64,9 +64,9 @@ async fn the_500_of_a_handler_that_panics_confirms_nothing() {
 async fn an_answer_that_is_handed_over_confirms_nothing_after_a_panic_either() {
     let mut site = Site::new(Timers::default());
     let request = http::Request::get("/lent-panic?size=30").body(Body::empty()).unwrap();
-    let (response, handover) = site.door.ask(request, PeerAddr::Unix).await;
+    let (response, response_ack) = site.service.call(request, PeerAddr::Unix).await;
     assert_eq!(response.status(), 500);
-    handover.received();
+    response_ack.received();
     assert_eq!(site.fate().await, (30, Fate::Returned));
 }
 
@@ -218,7 +218,7 @@ async fn when_we_close_the_clients_end_of_file_confirms() {
 #[tokio::test]
 async fn a_client_that_never_ends_has_confirmed_nothing() {
     let timers = Timers {
-        linger: Duration::from_millis(100),
+        lingering_close: Duration::from_millis(100),
         ..Timers::default()
     };
     let mut served = Served::start(timers, 4).await;
@@ -258,11 +258,11 @@ async fn a_client_that_comes_back_elsewhere_settles_the_old_response() {
     ask(&mut client, "/lent?size=50000").await;
     let delivery = served.site.delivery(0);
     assert_eq!(delivery.fate(), None);
-    assert_eq!(delivery.ask(), Some(Fate::Confirmed));
+    assert_eq!(delivery.settle_now(), Some(Fate::Confirmed));
     // It has been told before `ask` returned, and is not told again.
     assert_eq!(served.site.fates.try_recv().unwrap(), (50_000, Fate::Confirmed));
     reset(client);
-    assert_eq!(delivery.ask(), Some(Fate::Confirmed));
+    assert_eq!(delivery.settle_now(), Some(Fate::Confirmed));
     served.end().await;
 }
 
@@ -272,11 +272,11 @@ async fn while_a_response_is_under_way_nothing_is_settled() {
     let mut client = served.connect().await;
     request(&mut client, "GET", "/lent?size=30000000").await;
     head(&mut client).await;
-    assert_eq!(served.site.delivery(0).ask(), None);
+    assert_eq!(served.site.delivery(0).settle_now(), None);
     client.read_exact(&mut vec![0; 30_000_000]).await.unwrap();
     ask(&mut client, "/small").await;
     assert_eq!(served.site.fate().await, (30_000_000, Fate::Confirmed));
-    assert_eq!(served.site.delivery(0).ask(), Some(Fate::Confirmed));
+    assert_eq!(served.site.delivery(0).settle_now(), Some(Fate::Confirmed));
 }
 
 #[tokio::test]
@@ -289,7 +289,7 @@ async fn a_response_that_sits_in_our_kernel_is_given_back_when_the_client_comes_
     while served.site.connection(0).bytes_written() < 100_000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(served.site.delivery(0).ask(), Some(Fate::Returned));
+    assert_eq!(served.site.delivery(0).settle_now(), Some(Fate::Returned));
     assert_eq!(served.site.fate().await, (100_000, Fate::Returned));
     // What was decided stays decided, although the client does get it in the end.
     client.read_exact(&mut vec![0; 100_000]).await.unwrap();
@@ -302,13 +302,14 @@ async fn a_transport_that_cannot_tell_gives_back() {
     let mut site = Site::new(Timers::default());
     for ends_first in [false, true] {
         let (mut client, server) = tokio::io::duplex(1_000);
-        let door = site.door.clone();
-        let visitor = Visitor {
+        let service = site.service.clone();
+        let info = ConnectionInfo {
             peer: PeerAddr::Unix,
             queue: None,
+            observer: None,
             slot: None,
         };
-        let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+        let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
         ask(&mut client, "/lent?size=10").await;
         if !ends_first {
             ask(&mut client, "/small").await;
@@ -340,13 +341,14 @@ async fn a_transport_with_books_of_its_own_is_believed() {
     for (acked_after, fate) in [(3, Fate::Confirmed), (6, Fate::Returned)] {
         let books = Arc::new(Books(1.into()));
         let (mut client, server) = tokio::io::duplex(1_000);
-        let (door, queue) = (site.door.clone(), books.clone());
-        let visitor = Visitor {
+        let (service, queue) = (site.service.clone(), books.clone());
+        let info = ConnectionInfo {
             peer: PeerAddr::Link("key".into()),
             queue: Some(queue),
+            observer: None,
             slot: None,
         };
-        let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+        let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
         ask(&mut client, "/lent?size=10").await;
         drop(client);
         tokio::time::sleep(Duration::from_secs(acked_after)).await;
@@ -360,13 +362,14 @@ async fn a_transport_with_books_of_its_own_is_believed() {
 async fn a_connection_that_is_dropped_gives_back() {
     let mut site = Site::new(Timers::default());
     let (mut client, server) = tokio::io::duplex(100);
-    let door = site.door.clone();
-    let visitor = Visitor {
+    let service = site.service.clone();
+    let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
-    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     request(&mut client, "GET", "/lent?size=1000").await;
     head(&mut client).await;
     let connection = site.connection(0);
@@ -389,14 +392,15 @@ async fn a_handler_that_is_dropped_gives_back() {
             std::future::pending::<()>().await;
         }),
     );
-    let door = Door::new(slow, &[], Arc::default(), Arc::default());
+    let service = HttpService::new(slow, &[], Arc::default(), Arc::default());
     let (mut client, server) = tokio::io::duplex(100);
-    let visitor = Visitor {
+    let info = ConnectionInfo {
         peer: PeerAddr::Unix,
         queue: None,
+        observer: None,
         slot: None,
     };
-    let running = tokio::spawn(async move { door.serve(server, visitor, CancellationToken::new()).await });
+    let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     request(&mut client, "GET", "/").await;
     tokio::task::yield_now().await;
     running.abort();
@@ -420,7 +424,7 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
     .await
     .unwrap();
     let stop = CancellationToken::new();
-    let server = Server::new(listener, ConnectionSlots::new(8), site.door.clone());
+    let server = Server::new(listener, ConnectionSlots::new(8), site.service.clone());
     let running = tokio::spawn(Box::new(server).run(stop.clone()));
     let mut client = UnixStream::connect(&path).await.unwrap();
     assert!(ask(&mut client, "/who").await.text().starts_with("127.0.0.1 "));
@@ -444,14 +448,14 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
 #[tokio::test]
 async fn a_client_that_ends_and_reads_no_more_is_soon_given_up() {
     let timers = Timers {
-        linger: Duration::from_millis(200),
+        lingering_close: Duration::from_millis(200),
         ..Timers::default()
     };
     let mut served = Served::start(timers, 4).await;
     let mut client = served.connect().await;
     request(&mut client, "GET", "/lent?size=30000000").await;
     head(&mut client).await;
-    assert_eq!(served.site.delivery(0).ask(), None);
+    assert_eq!(served.site.delivery(0).settle_now(), None);
     client.shutdown().await.unwrap();
     assert_eq!(served.site.fate().await, (30_000_000, Fate::Returned));
     drop(client);
@@ -463,16 +467,16 @@ async fn whoever_asks_without_a_stream_says_itself_what_became_of_it() {
     let mut site = Site::new(Timers::default());
     let ask = |path: &str| http::Request::get(path).body(Body::empty()).unwrap();
     let peer = || PeerAddr::Link("somebody".into());
-    let (response, handover) = site.door.ask(ask("/lent?size=10"), peer()).await;
+    let (response, response_ack) = site.service.call(ask("/lent?size=10"), peer()).await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(site.delivery(0).ask(), None, "it is on its way");
+    assert_eq!(site.delivery(0).settle_now(), None, "it is on its way");
     site.no_fate_yet();
-    handover.received();
+    response_ack.received();
     assert_eq!(site.fate().await, (10, Fate::Confirmed));
-    let (_, handover) = site.door.ask(ask("/lent?size=11"), peer()).await;
-    drop(handover);
+    let (_, response_ack) = site.service.call(ask("/lent?size=11"), peer()).await;
+    drop(response_ack);
     assert_eq!(site.fate().await, (11, Fate::Returned));
     site.no_fate_yet();
-    let (response, _handover) = site.door.ask(ask("/nowhere"), peer()).await;
+    let (response, _handover) = site.service.call(ask("/nowhere"), peer()).await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
 }

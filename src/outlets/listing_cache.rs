@@ -1,4 +1,4 @@
-//! Listings of all applications, each prepared once for all who ask at about the same time, and away from the threads that serve
+//! ListingCache of all applications, each prepared once for all who ask at about the same time, and away from the threads that serve
 //! connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::table::Present;
 use super::{discovery, index, table};
-use crate::http::Row;
+use crate::http::Slices;
 use crate::model::Clock;
 use crate::store::{App, View};
 use crate::supervise::blocking;
@@ -29,7 +29,7 @@ const KEPT: Duration = Duration::from_secs(60);
 
 /// What a listing is prepared as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ListingFormat {
     /// The table of `/apps`.
     Table,
     /// The JSON of `/apps`.
@@ -40,17 +40,17 @@ pub(super) enum Form {
     Page,
 }
 
-impl Form {
+impl ListingFormat {
     const COUNT: usize = 4;
 
-    fn prepare(self, apps: &[Arc<App>], present: Present) -> Prepared {
+    fn prepare(self, apps: &[Arc<App>], present: Present) -> Listing {
         let (row, width) = match self {
             Self::Table => table::draw_rows(apps, present),
             Self::Json => (table::list(apps, present), 0),
             Self::Targets => (discovery::fragments(apps), 0),
             Self::Page => (index::rows(apps, present), 0),
         };
-        Prepared {
+        Listing {
             row,
             width,
             apps: apps.len(),
@@ -60,9 +60,9 @@ impl Form {
 
 /// A prepared listing, without what differs between two requests.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct Listing {
     /// The text, shared by all responses.
-    pub(super) row: Row,
+    pub(super) row: Slices,
     /// The width of a table in characters.
     pub(super) width: usize,
     /// How many applications it lists.
@@ -71,23 +71,23 @@ pub(super) struct Prepared {
 
 /// The listings of a view.
 #[derive(Debug)]
-pub struct Listings {
+pub struct ListingCache {
     view: View,
     pub(super) clock: Clock,
-    places: [Place; Form::COUNT],
+    places: [CacheSlot; ListingFormat::COUNT],
 }
 
 /// The place of one form.
 #[derive(Debug, Default)]
-struct Place {
-    kept: Mutex<Option<Kept>>,
+struct CacheSlot {
+    kept: Mutex<Option<CachedListing>>,
     /// One prepares, the others wait and find it done.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-struct Kept {
-    prepared: Arc<Prepared>,
+struct CachedListing {
+    prepared: Arc<Listing>,
     version: Version,
     since: Instant,
     used: Instant,
@@ -98,12 +98,12 @@ struct Kept {
 /// generation.
 type Version = (u64, usize);
 
-impl Place {
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+impl CacheSlot {
+    fn kept(&self) -> MutexGuard<'_, Option<CachedListing>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, version: Version, now: Instant) -> Option<Arc<Prepared>> {
+    fn find(&self, version: Version, now: Instant) -> Option<Arc<Listing>> {
         let mut kept = self.kept();
         let kept = kept.as_mut()?;
         let age = now.saturating_duration_since(kept.since);
@@ -124,8 +124,8 @@ fn stands(age: Duration, is_current: bool, apps: usize) -> bool {
     age < if is_current { STANDS.max(changed) } else { changed }
 }
 
-impl Listings {
-    /// Listings of this view.
+impl ListingCache {
+    /// ListingCache of this view.
     #[must_use]
     pub fn new(view: View, clock: Clock) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl Listings {
     }
 
     /// A listing in this form.
-    pub(super) async fn get(self: &Arc<Self>, form: Form) -> Arc<Prepared> {
+    pub(super) async fn get(self: &Arc<Self>, form: ListingFormat) -> Arc<Listing> {
         let place = &self.places[form as usize];
         if let Some(found) = place.find(self.version(), Instant::now()) {
             return found;
@@ -150,7 +150,7 @@ impl Listings {
         let listings = Arc::clone(self);
         let prepared = blocking(move || Arc::new(listings.prepare(form))).await;
         let now = Instant::now();
-        let kept = Kept {
+        let kept = CachedListing {
             prepared: Arc::clone(&prepared),
             version,
             since: now,
@@ -166,13 +166,13 @@ impl Listings {
         (self.view.generation(), self.view.totals().apps)
     }
 
-    fn prepare(&self, form: Form) -> Prepared {
+    fn prepare(&self, form: ListingFormat) -> Listing {
         let apps = table::sorted(self.view.apps());
         form.prepare(&apps, Present::of(&self.view, self.clock))
     }
 
     /// A task that forgets the listing of a form once it has not been asked for in [`KEPT`].
-    fn forget_unused(self: &Arc<Self>, form: Form) -> AbortOnDropHandle<()> {
+    fn forget_unused(self: &Arc<Self>, form: ListingFormat) -> AbortOnDropHandle<()> {
         let listings = Arc::downgrade(self);
         AbortOnDropHandle::new(tokio::spawn(async move {
             let mut until = Instant::now() + KEPT;
@@ -216,9 +216,9 @@ mod tests {
         inlet.put(update).unwrap();
     }
 
-    fn listings() -> (Inlet, Arc<Listings>) {
+    fn listings() -> (Inlet, Arc<ListingCache>) {
         let (inlet, view) = open(Limits::default(), Mode::Raw);
-        (inlet, Arc::new(Listings::new(view, || Timestamp::from_millis(2))))
+        (inlet, Arc::new(ListingCache::new(view, || Timestamp::from_millis(2))))
     }
 
     #[test]
@@ -234,17 +234,17 @@ mod tests {
     async fn a_listing_is_prepared_once_for_all_who_ask() {
         let (inlet, listings) = listings();
         put(&inlet, "a");
-        let (one, other) = tokio::join!(listings.get(Form::Json), listings.get(Form::Json));
+        let (one, other) = tokio::join!(listings.get(ListingFormat::Json), listings.get(ListingFormat::Json));
         assert!(Arc::ptr_eq(&one, &other));
         put(&inlet, "b");
-        let second = listings.get(Form::Json).await;
+        let second = listings.get(ListingFormat::Json).await;
         assert_eq!((one.apps, second.apps), (1, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_application_that_was_only_announced_is_listed() {
         let (inlet, listings) = listings();
-        assert_eq!(listings.get(Form::Table).await.apps, 0);
+        assert_eq!(listings.get(ListingFormat::Table).await.apps, 0);
         let origin = Origin {
             source: "s".into(),
             format: Format::Poll,
@@ -252,14 +252,14 @@ mod tests {
         inlet
             .register(AppName::new("a").unwrap(), origin, Timestamp::from_millis(1))
             .unwrap();
-        assert_eq!(listings.get(Form::Table).await.apps, 1);
+        assert_eq!(listings.get(ListingFormat::Table).await.apps, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_listing_that_is_not_asked_for_is_forgotten() {
         let (_inlet, listings) = listings();
-        listings.get(Form::Table).await;
-        let is_kept = || listings.places[Form::Table as usize].kept().is_some();
+        listings.get(ListingFormat::Table).await;
+        let is_kept = || listings.places[ListingFormat::Table as usize].kept().is_some();
         tokio::time::sleep(KEPT - Duration::from_millis(1)).await;
         assert!(is_kept());
         tokio::time::sleep(Duration::from_millis(2)).await;

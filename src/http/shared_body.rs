@@ -16,13 +16,13 @@ use http_body::{Body, Frame, SizeHint};
 const FRAME: usize = 256 * 1024;
 
 /// Slices that stand in a row, shared by all answers that hold them.
-pub type Row = Arc<Vec<Bytes>>;
+pub type Slices = Arc<Vec<Bytes>>;
 
-/// Rows of immutable slices, sent one after another. A reader costs a list of handles to rows, however slow it is, and not to their
+/// SliceLists of immutable slices, sent one after another. A reader costs a list of handles to rows, however slow it is, and not to their
 /// thousands of slices; a row is let go once it has been handed down.
 #[derive(Debug, Default)]
-pub struct Chunks {
-    contents: Contents,
+pub struct SharedBody {
+    memory: ResponseMemory,
     /// What stands between each two slices; nothing, mostly.
     between: Bytes,
     /// Whether a slice was sent, where something stands between them.
@@ -35,12 +35,12 @@ pub struct Chunks {
 /// What a response keeps in memory, as an extension of the response. Without it a response counts with all of its length. Cloning clones a
 /// handle.
 #[derive(Debug, Clone, Default)]
-pub struct Contents(Arc<Mutex<Rows>>);
+pub struct ResponseMemory(Arc<Mutex<SliceLists>>);
 
 #[derive(Debug, Default)]
-struct Rows {
+struct SliceLists {
     /// The rows that are still to be sent, the one in work first.
-    ahead: VecDeque<Row>,
+    ahead: VecDeque<Slices>,
     /// The next slice of the first one.
     next: usize,
     /// The rows that were sent.
@@ -49,13 +49,13 @@ struct Rows {
     unshared: Arc<AtomicU64>,
 }
 
-impl Contents {
+impl ResponseMemory {
     /// A body that shares nothing with others, and keeps as many bytes as the number says at any time.
     #[must_use]
     pub fn changing(bytes: Arc<AtomicU64>) -> Self {
-        let rows = Rows {
+        let rows = SliceLists {
             unshared: bytes,
-            ..Rows::default()
+            ..SliceLists::default()
         };
         Self(Arc::new(Mutex::new(rows)))
     }
@@ -90,22 +90,22 @@ impl Contents {
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, SliceLists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Chunks {
+impl SharedBody {
     /// The body made of these rows in this order.
     #[must_use]
-    pub fn new(rows: Vec<Row>) -> Self {
+    pub fn new(rows: Vec<Slices>) -> Self {
         let left = rows.iter().flat_map(|row| row.iter()).map(|slice| slice.len() as u64).sum();
-        let rows = Rows {
+        let rows = SliceLists {
             ahead: rows.into(),
-            ..Rows::default()
+            ..SliceLists::default()
         };
         Self {
-            contents: Contents(Arc::new(Mutex::new(rows))),
+            memory: ResponseMemory(Arc::new(Mutex::new(rows))),
             left,
             ..Self::default()
         }
@@ -113,7 +113,7 @@ impl Chunks {
 
     /// The slices of a row with `between` between each two. Slices are small here: they are copied together as they are sent.
     #[must_use]
-    pub fn joined_by(row: Row, between: Bytes) -> Self {
+    pub fn joined_by(row: Slices, between: Bytes) -> Self {
         let gaps = (row.len() as u64).saturating_sub(1);
         let mut body = Self::new(vec![row]);
         body.left += gaps * between.len() as u64;
@@ -123,15 +123,15 @@ impl Chunks {
     /// A response with this body. The memory that it keeps while its client does not read is counted part by part.
     #[must_use]
     pub fn into_response(self) -> Response<axum::body::Body> {
-        let contents = self.contents.clone();
+        let memory = self.memory.clone();
         let mut response = Response::new(axum::body::Body::new(self));
-        response.extensions_mut().insert(contents);
+        response.extensions_mut().insert(memory);
         response
     }
 
     #[cfg(test)]
-    pub(super) fn contents(&self) -> &Contents {
-        &self.contents
+    pub(super) fn memory(&self) -> &ResponseMemory {
+        &self.memory
     }
 
     /// Bytes still to be sent.
@@ -152,7 +152,7 @@ impl Chunks {
             self.current = self.join_slices();
         }
         while self.current.is_empty() {
-            self.current = self.contents.next_slice()?;
+            self.current = self.memory.next_slice()?;
         }
         let frame = self.current.split_to(self.current.len().min(FRAME));
         self.left -= frame.len() as u64;
@@ -161,12 +161,12 @@ impl Chunks {
     }
 }
 
-impl Chunks {
+impl SharedBody {
     /// So many slices that they make a frame, with what stands between them, and before the first one where that is not the first of all.
     fn join_slices(&mut self) -> Bytes {
         let mut joined = BytesMut::new();
         while joined.len() < FRAME
-            && let Some(slice) = self.contents.next_slice()
+            && let Some(slice) = self.memory.next_slice()
         {
             if std::mem::replace(&mut self.begun, true) {
                 joined.extend_from_slice(&self.between);
@@ -177,13 +177,13 @@ impl Chunks {
     }
 }
 
-impl From<Vec<Bytes>> for Chunks {
+impl From<Vec<Bytes>> for SharedBody {
     fn from(parts: Vec<Bytes>) -> Self {
         Self::new(vec![Arc::new(parts)])
     }
 }
 
-impl Body for Chunks {
+impl Body for SharedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     /// All frames, and how often the body yielded.
-    fn collect(mut body: Chunks) -> (Vec<Bytes>, usize) {
+    fn collect(mut body: SharedBody) -> (Vec<Bytes>, usize) {
         let mut cx = Context::from_waker(Waker::noop());
         let (mut frames, mut yields) = (Vec::new(), 0);
         loop {
@@ -241,7 +241,7 @@ mod tests {
     fn large_parts_are_sliced_without_a_copy_and_it_yields_in_between() {
         let part = Bytes::from(vec![7; 5 * FRAME + 3]);
         let start = part.as_ptr();
-        let (frames, yields) = collect(Chunks::from(vec![part]));
+        let (frames, yields) = collect(SharedBody::from(vec![part]));
         assert_eq!(
             frames.iter().map(Bytes::len).collect::<Vec<_>>(),
             [FRAME, FRAME, FRAME, FRAME, FRAME, 3]
@@ -252,17 +252,17 @@ mod tests {
 
     #[test]
     fn slices_are_joined_as_they_are_sent() {
-        let row = Row::new((0..100_000).map(|n| Bytes::from(n.to_string())).collect());
+        let row = Slices::new((0..100_000).map(|n| Bytes::from(n.to_string())).collect());
         let expected = row.join(&b", "[..]);
-        let body = Chunks::joined_by(row, Bytes::from_static(b", "));
+        let body = SharedBody::joined_by(row, Bytes::from_static(b", "));
         assert_eq!(body.len(), expected.len() as u64);
         let (frames, _) = collect(body);
         assert!(frames.iter().all(|frame| frame.len() <= FRAME));
         assert_eq!(frames.concat(), expected);
         for (slices, expected) in [(0, ""), (1, "x"), (2, "x--x")] {
-            let row = Row::new(vec![Bytes::from_static(b"x"); slices]);
+            let row = Slices::new(vec![Bytes::from_static(b"x"); slices]);
             assert_eq!(
-                collect(Chunks::joined_by(row, Bytes::from_static(b"--"))).0.concat(),
+                collect(SharedBody::joined_by(row, Bytes::from_static(b"--"))).0.concat(),
                 expected.as_bytes()
             );
         }
@@ -270,11 +270,14 @@ mod tests {
 
     #[test]
     fn nothing_is_an_end() {
-        assert_eq!(collect(Chunks::default()).0.len(), 0);
+        assert_eq!(collect(SharedBody::default()).0.len(), 0);
         assert_eq!(
-            collect(Chunks::new(vec![Row::default(), Row::new(vec![Bytes::new(), Bytes::new()])]))
-                .0
-                .len(),
+            collect(SharedBody::new(vec![
+                Slices::default(),
+                Slices::new(vec![Bytes::new(), Bytes::new()])
+            ]))
+            .0
+            .len(),
             0
         );
     }
@@ -283,8 +286,8 @@ mod tests {
         #[test]
         fn the_frames_are_the_parts(sizes in prop::collection::vec(0usize..400_000, 0..12), row in 1usize..5) {
             let parts: Vec<Bytes> = sizes.iter().zip(0u8..).map(|(size, byte)| Bytes::from(vec![byte; *size])).collect();
-            let rows = parts.chunks(row).map(|row| Row::new(row.to_vec())).collect();
-            let (frames, yields) = collect(Chunks::new(rows));
+            let rows = parts.chunks(row).map(|row| Slices::new(row.to_vec())).collect();
+            let (frames, yields) = collect(SharedBody::new(rows));
             prop_assert_eq!(frames.concat(), parts.concat());
             prop_assert!(frames.iter().all(|frame| !frame.is_empty() && frame.len() <= FRAME));
             prop_assert!(yields <= sizes.iter().sum::<usize>() / FRAME);

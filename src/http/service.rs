@@ -1,4 +1,4 @@
-//! The door: one connection in, requests to the router, responses out, and a clean end.
+//! The service: one connection in, requests to the router, responses out, and a clean end.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -21,15 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::Answer;
-use super::chunks::Contents;
-use super::connection::{LastWord, SendQueue, Shared};
-use super::handover::Handover;
-use super::linger::linger;
-use super::socket::Socket;
+use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
+use super::connection_state::ConnectionState;
+use super::http_io::HttpIo;
+use super::lingering_close::lingering_close;
+use super::response_ack::ResponseAck;
+use super::shared_body::ResponseMemory;
 use super::stats::{HttpStats, count};
-use super::talk::Talk;
-use super::turns::Turns;
+use super::tracked_body::TrackedBody;
+use super::transport_io::TransportIo;
 use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
@@ -39,9 +39,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Serves routes over any byte stream. Cloning clones a handle.
 #[derive(Clone)]
-pub struct Door(Arc<Inner>);
+pub struct HttpService(Arc<ServiceInner>);
 
-struct Inner {
+struct ServiceInner {
     routes: TowerToHyperService<Router>,
     access: Arc<ArcSwap<Access>>,
     stats: Arc<HttpStats>,
@@ -50,19 +50,21 @@ struct Inner {
 }
 
 /// All that is to be known about the other end of a stream besides its bytes.
-pub struct Visitor {
+pub struct ConnectionInfo {
     /// Who is there.
     pub peer: PeerAddr,
     /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
     pub queue: Option<Arc<dyn SendQueue>>,
+    /// The observer of its requests, if the transport has one.
+    pub observer: Option<Arc<dyn RequestObserver>>,
     /// The slot, free again when the connection has ended.
     pub slot: Option<Slot>,
 }
 
-impl Visitor {
+impl ConnectionInfo {
     /// Who has come in through a listener, and the stream.
     #[must_use]
-    pub fn of(accepted: Accepted) -> (Stream, Self) {
+    pub fn from_accepted(accepted: Accepted) -> (Stream, Self) {
         let Accepted { mut stream, slot } = accepted;
         let peer = stream.peer().map_or(PeerAddr::Unix, PeerAddr::Tcp);
         let queue: Arc<dyn SendQueue> = Arc::new(stream.probe());
@@ -71,6 +73,7 @@ impl Visitor {
             Self {
                 peer,
                 queue: Some(queue),
+                observer: None,
                 slot: Some(slot),
             },
         )
@@ -87,12 +90,12 @@ enum End {
     TooManyIncomplete,
 }
 
-impl Door {
-    /// A door to these routes. Unknown paths are answered with 404 and the list of `endpoints`, such as `GET /metrics`; a known path
+impl HttpService {
+    /// A service to these routes. Unknown paths are answered with 404 and the list of `endpoints`, such as `GET /metrics`; a known path
     /// with another method with 405.
     #[must_use]
     pub fn new(routes: Router, endpoints: &[&str], access: Arc<ArcSwap<Access>>, stats: Arc<HttpStats>) -> Self {
-        let routes = TowerToHyperService::new(signposted(routes, endpoints));
+        let routes = TowerToHyperService::new(with_fallbacks(routes, endpoints));
         let mut http = http1::Builder::new();
         // Clients may send their end of file before they have read the answer, as `nc -N` does.
         http.half_close(true);
@@ -102,7 +105,7 @@ impl Door {
         http.max_buf_size(MAX_HEAD);
         // Bodies are shared slices: queue them, never copy them into one buffer.
         http.writev(true);
-        Self(Arc::new(Inner {
+        Self(Arc::new(ServiceInner {
             routes,
             access,
             stats,
@@ -111,10 +114,10 @@ impl Door {
         }))
     }
 
-    /// The same door with other limits on how long a client may take.
+    /// The same service with other limits on how long a client may take.
     #[must_use]
     pub fn with_timers(self, timers: Timers) -> Self {
-        let Inner {
+        let ServiceInner {
             routes,
             access,
             stats,
@@ -122,7 +125,7 @@ impl Door {
             ..
         } = &*self.0;
         let (routes, access, stats, http) = (routes.clone(), access.clone(), stats.clone(), http.clone());
-        Self(Arc::new(Inner {
+        Self(Arc::new(ServiceInner {
             routes,
             access,
             stats,
@@ -134,67 +137,79 @@ impl Door {
     /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
     ///
     /// Dropping the future closes the connection at once; what it had lent is given back.
-    pub async fn serve<S>(&self, io: S, visitor: Visitor, stop: CancellationToken)
+    pub async fn serve<S>(&self, io: S, info: ConnectionInfo, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let Visitor { peer, queue, slot } = visitor;
+        let ConnectionInfo {
+            peer,
+            queue,
+            observer,
+            slot,
+        } = info;
         let slot = slot.map(Arc::new);
-        let connection = Connection::new(peer, queue, self.0.access.clone());
+        let connection = Connection::with_queue(peer, queue, observer, self.0.access.clone());
         let shared = connection.shared().clone();
-        let _last_word = LastWord(Arc::downgrade(&shared));
+        let _last_word = SettleOnDrop(Arc::downgrade(&shared));
         if let Some(slot) = &slot {
             slot.idle();
         }
-        let Inner { stats, timers, http, .. } = &*self.0;
-        let socket = Socket::new(io, shared.clone(), stats.clone(), timers.into());
-        let turns = Turns::new(socket, shared.clone(), stats.clone(), slot.clone(), *timers);
-        let serving = Serving {
-            door: self.0.clone(),
+        let ServiceInner { stats, timers, http, .. } = &*self.0;
+        let socket = TransportIo::new(io, shared.clone(), stats.clone(), timers.into());
+        let http_io = HttpIo::new(socket, shared.clone(), stats.clone(), slot.clone(), *timers);
+        let serving = ConnectionService {
+            service: self.0.clone(),
             connection,
             slot: slot.clone(),
             stop: stop.clone(),
         };
-        let mut http = http.serve_connection(TokioIo::new(turns), serving);
-        let end = self.converse(&mut http, &shared, slot.as_deref(), &stop, Instant::now()).await;
+        let mut http = http.serve_connection(TokioIo::new(http_io), serving);
+        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, Instant::now()).await;
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner().into_inner();
         if let End::Http(Err(e)) = &end {
             tracing::debug!("{}: {e}", shared.peer());
             if let Some(refusal) = refusal(&shared, &parts.read_buf) {
                 // Whether the client takes it is its own affair.
-                let _ = timeout(timers.linger, socket.write_all(refusal.as_bytes())).await;
+                let _ = timeout(timers.lingering_close, socket.write_all(refusal.as_bytes())).await;
             }
         }
         if matches!(end, End::TooManyIncomplete) {
             tracing::debug!("{}: {}", shared.peer(), TOO_MANY_INCOMPLETE.trim_end());
             // Its socket has room for so little, or it does not matter.
             let _ = timeout(
-                timers.linger,
+                timers.lingering_close,
                 socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE).as_bytes()),
             )
             .await;
         }
-        shared.change(Talk::close);
-        if is_worth_lingering(&end, &shared.talk()) {
-            linger(socket, &shared, timers.linger).await;
+        shared.change(ConnectionState::close);
+        if needs_lingering_close(&end, &shared.state()) {
+            lingering_close(socket, &shared, timers.lingering_close).await;
         }
     }
 
-    /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the handover whether the
+    /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the response_ack whether the
     /// answer was received.
-    pub async fn ask(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, Handover) {
-        let connection = Connection::new(peer, None, self.0.access.clone());
+    pub async fn call(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, ResponseAck) {
+        let connection = Connection::new(peer, self.0.access.clone());
         let shared = connection.shared().clone();
-        shared.talk().begin(request.body().size_hint().exact());
-        let handover = Handover::new(shared);
+        shared.state().begin(request.body().size_hint().exact());
+        let response_ack = ResponseAck::new(shared);
         count(&self.0.stats.requests);
         request.extensions_mut().insert(connection.clone());
-        (self.0.answer(request, connection.shared()).await, handover)
+        (self.0.answer(request, connection.shared()).await, response_ack)
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
-    async fn converse<S>(&self, http: &mut Http<S>, shared: &Shared, slot: Option<&Slot>, stop: &CancellationToken, began: Instant) -> End
+    async fn drive<S>(
+        &self,
+        http: &mut Http<S>,
+        shared: &SharedConnection,
+        slot: Option<&Slot>,
+        stop: &CancellationToken,
+        began: Instant,
+    ) -> End
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
@@ -213,7 +228,7 @@ impl Door {
                 () = evicted => true,
             };
             stopping |= !evicted_now;
-            if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.talk().is_in_head() {
+            if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.state().is_in_head() {
                 if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
                     // The runtime may not have noticed it yet.
                     tokio::task::yield_now().await;
@@ -222,7 +237,7 @@ impl Door {
                 count(&self.0.stats.evicted);
                 return End::TooManyIncomplete;
             }
-            let spare = shared.talk().is_idle() && !shared.has_unread();
+            let spare = shared.state().is_idle() && !shared.has_unread();
             if spare {
                 if evicted_now {
                     count(&self.0.stats.evicted);
@@ -233,7 +248,7 @@ impl Door {
                 // Work has come at the last moment, so somebody else is to go.
                 slot.busy();
             }
-            if stopping && shared.talk().is_answering() {
+            if stopping && shared.state().is_answering() {
                 std::pin::Pin::new(&mut *http).graceful_shutdown();
             }
         }
@@ -242,10 +257,10 @@ impl Door {
 
 /// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
 /// it came.
-async fn evictable(slot: &Slot, shared: &Shared, began: Instant) {
+async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
     loop {
         slot.evicted().await;
-        let idle_since = shared.talk().idle_since();
+        let idle_since = shared.state().idle_since();
         let until = match slot.is_evicted_as_incomplete() {
             true => Some(idle_since.unwrap_or(began) + INCOMPLETE_GRACE),
             false => idle_since.map(|since| since + GRACE),
@@ -257,15 +272,15 @@ async fn evictable(slot: &Slot, shared: &Shared, began: Instant) {
     }
 }
 
-type Http<S> = http1::Connection<TokioIo<Turns<Socket<S>>>, Serving>;
+type Http<S> = http1::Connection<TokioIo<HttpIo<TransportIo<S>>>, ConnectionService>;
 
 /// What is written by hand where HTTP has given up without an answer.
-fn refusal(shared: &Shared, unparsed: &[u8]) -> Option<String> {
+fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
         (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is what is spoken here\n")
     } else {
-        let talk = shared.talk();
-        if !talk.is_in_head() || talk.has_failed() || talk.has_ended() {
+        let state = shared.state();
+        if !state.is_in_head() || state.has_failed() || state.has_ended() {
             return None;
         }
         (StatusCode::REQUEST_TIMEOUT, "the head of the request took too long\n")
@@ -283,58 +298,58 @@ fn by_hand(status: StatusCode, text: &str) -> String {
 }
 
 /// Whether the client could still be hurt or learned from by an orderly end.
-fn is_worth_lingering(end: &End, talk: &Talk) -> bool {
-    if talk.has_failed() {
+fn needs_lingering_close(end: &End, state: &ConnectionState) -> bool {
+    if state.has_failed() {
         return false;
     }
-    talk.owes_verdicts() || (matches!(end, End::Http(_)) && !talk.has_ended())
+    state.has_open_responses() || (matches!(end, End::Http(_)) && !state.has_ended())
 }
 
 /// One connection's requests on their way to the routes.
-struct Serving {
-    door: Arc<Inner>,
+struct ConnectionService {
+    service: Arc<ServiceInner>,
     connection: Connection,
     slot: Option<Arc<Slot>>,
     stop: CancellationToken,
 }
 
-impl Service<Request<Incoming>> for Serving {
-    type Response = Response<Answer>;
+impl Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<TrackedBody>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Answer>, Infallible>>;
+    type Future = BoxFuture<'static, Result<Response<TrackedBody>, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = self.connection.shared().clone();
-        shared.talk().begin(request.body().size_hint().exact());
+        shared.state().begin(request.body().size_hint().exact());
         if let Some(slot) = &self.slot {
             slot.requested();
         }
-        count(&self.door.stats.requests);
-        if let Some(queue) = shared.queue() {
-            queue.asked(request.uri(), request.headers());
+        count(&self.service.stats.requests);
+        if let Some(observer) = shared.observer() {
+            observer.on_request(request.uri(), request.headers());
         }
         let to_head = request.method() == Method::HEAD;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.connection.clone());
-        let (door, stop) = (self.door.clone(), self.stop.clone());
+        let (service, stop) = (self.service.clone(), self.stop.clone());
         Box::pin(async move {
-            let mut response = door.answer(request, &shared).await;
-            if let Some(queue) = shared.queue() {
-                queue.answering(response.status(), response.extensions());
+            let mut response = service.answer(request, &shared).await;
+            if let Some(observer) = shared.observer() {
+                observer.on_response(response.status(), response.extensions());
             }
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            let contents = response.extensions_mut().remove::<Contents>();
-            let opaque = || Contents::opaque(response.body().size_hint().exact().unwrap_or_default());
-            shared.set_contents(contents.unwrap_or_else(opaque));
-            Ok(response.map(|body| Answer::new(body, shared, to_head)))
+            let memory = response.extensions_mut().remove::<ResponseMemory>();
+            let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
+            shared.set_response_memory(memory.unwrap_or_else(opaque));
+            Ok(response.map(|body| TrackedBody::new(body, shared, to_head)))
         })
     }
 }
 
-impl Inner {
-    async fn answer(&self, request: Request<Body>, shared: &Shared) -> Response<Body> {
+impl ServiceInner {
+    async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
         if same_site::is_cross_site(&request) {
             count(&self.stats.cross_site);
             return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
@@ -345,7 +360,7 @@ impl Inner {
             Err(panic) => {
                 count(&self.stats.panics);
                 // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
-                shared.change(Talk::disown);
+                shared.change(ConnectionState::unack_unwritten);
                 tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
                 let mut response = reply::text(
                     StatusCode::INTERNAL_SERVER_ERROR,
@@ -359,7 +374,7 @@ impl Inner {
 }
 
 /// Adds the answers for paths and methods that are not there.
-fn signposted(routes: Router, endpoints: &[&str]) -> Router {
+fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
     let list: Arc<str> = endpoints
         .iter()
         .map(|endpoint| format!("  {endpoint}\n"))

@@ -11,21 +11,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::Timers;
-use super::connection::Shared;
+use super::connection::SharedConnection;
+use super::connection_state::ConnectionState;
+use super::stalled_responses::{STALLED_AFTER, Ticket};
 use super::stats::{HttpStats, count};
-use super::talk::Talk;
 use super::timer::Timer;
-use super::unfinished::{STALLED_AFTER, Ticket};
 
 /// Looks at the send queue within one stall span: each second in a usual one. A kernel that wakes us up only when a third of a buffer of
 /// megabytes is free makes a slow reader look dead for minutes, although its acknowledgements show that it reads.
-const LOOKS: u32 = 60;
+const CHECKS: u32 = 60;
 
 /// A byte stream that reports what happens to it.
 #[derive(Debug)]
-pub(super) struct Socket<S> {
+pub(super) struct TransportIo<S> {
     io: S,
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnection>,
     stats: Arc<HttpStats>,
     limits: Limits,
     stall: Stall,
@@ -41,18 +41,25 @@ pub(super) struct Limits {
     /// While the client might still read.
     pub(super) write_stall: Duration,
     /// After its end of file, when it has most likely gone.
-    pub(super) linger: Duration,
+    pub(super) lingering_close: Duration,
 }
 
 impl From<&Timers> for Limits {
     fn from(timers: &Timers) -> Self {
-        let Timers { write_stall, linger, .. } = *timers;
-        Self { write_stall, linger }
+        let Timers {
+            write_stall,
+            lingering_close,
+            ..
+        } = *timers;
+        Self {
+            write_stall,
+            lingering_close,
+        }
     }
 }
 
-impl<S> Socket<S> {
-    pub(super) fn new(io: S, shared: Arc<Shared>, stats: Arc<HttpStats>, limits: Limits) -> Self {
+impl<S> TransportIo<S> {
+    pub(super) fn new(io: S, shared: Arc<SharedConnection>, stats: Arc<HttpStats>, limits: Limits) -> Self {
         Self {
             io,
             shared,
@@ -65,7 +72,7 @@ impl<S> Socket<S> {
     }
 
     fn failed<T>(&self, error: io::Error) -> Poll<io::Result<T>> {
-        self.shared.change(Talk::fail);
+        self.shared.change(ConnectionState::fail);
         Poll::Ready(Err(error))
     }
 
@@ -84,14 +91,18 @@ impl<S> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Socket<S> {
+impl<S: AsyncRead + Unpin> TransportIo<S> {
     /// A write cannot go on: looks whether the client is still there, and ends the wait after its limit.
     fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Err(e)) = self.look_ahead(cx) {
             return self.failed(e);
         }
-        let ended = self.shared.talk().has_ended();
-        let limit = if ended { self.limits.linger } else { self.limits.write_stall };
+        let ended = self.shared.state().has_ended();
+        let limit = if ended {
+            self.limits.lingering_close
+        } else {
+            self.limits.write_stall
+        };
         let waited = self.stall.poll(cx, limit, || self.shared.unacked().and_then(Result::ok));
         if waited.is_ready() {
             count(&self.stats.stalled_readers);
@@ -127,13 +138,13 @@ impl<S: AsyncRead + Unpin> Socket<S> {
         }
         let ticket = self
             .ticket
-            .get_or_insert_with(|| self.stats.unfinished.add(&self.shared.contents(), since, cx.waker()));
+            .get_or_insert_with(|| self.stats.stalled_responses.add(&self.shared.memory(), since, cx.waker()));
         ticket.must_close(now, cx.waker())
     }
 
     /// Reads one byte at most, to see an end of file that HTTP does not look for while it writes.
     fn look_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_some() || self.shared.talk().has_ended() {
+        if self.ahead.is_some() || self.shared.state().has_ended() {
             return Poll::Pending;
         }
         let mut byte = [0];
@@ -141,14 +152,14 @@ impl<S: AsyncRead + Unpin> Socket<S> {
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         self.ahead = buf.filled().first().copied();
         match self.ahead {
-            Some(_) => self.shared.talk().read_ahead(),
+            Some(_) => self.shared.state().read_ahead(),
             None => self.shared.ended(),
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TransportIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if let Some(byte) = self.ahead.take() {
@@ -166,7 +177,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TransportIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.io).poll_write(cx, buf) {
             Poll::Ready(outcome) => self.wrote(outcome),
@@ -224,7 +235,7 @@ impl Stall {
 
     /// Ready when nothing has moved for as long as `limit` says.
     fn poll(&mut self, cx: &mut Context<'_>, limit: Duration, unacked: impl Fn() -> Option<u64>) -> Poll<()> {
-        let step = limit / LOOKS;
+        let step = limit / CHECKS;
         let now = Instant::now();
         let first = step.min(STALLED_AFTER);
         let waiting = self.waiting.get_or_insert_with(|| Waiting {

@@ -13,33 +13,33 @@ use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::render::Chunk;
 use crate::supervise::{Service, blocking};
 
-/// Chunks that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
+/// SharedBody that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
 const MAX_WAITING: usize = 65_536;
 /// How long a chunk must have stood unchanged before it is worth the harder work of compressing it well.
 const QUIET: Duration = Duration::from_secs(15);
 /// How many chunks are compressed before the thread is given back, so that a stop never waits long.
 const BATCH: usize = 16;
 
-/// Queue of chunks that scrapes have compressed fast. Cloning it clones a handle.
+/// Pending of chunks that scrapes have compressed fast. Cloning it clones a handle.
 #[derive(Debug, Clone, Default)]
-pub struct Deflating(Arc<Shared>);
+pub struct CompressionQueue(Arc<Inner>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct Inner {
+    queue: Mutex<Pending>,
     offered: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct Pending {
     /// In the order of time. Bounded by [`MAX_WAITING`].
     waiting: VecDeque<(Instant, Weak<Chunk>)>,
     /// The same by address, so that a chunk that is offered several times waits once. A chunk's memory is not used again while it waits.
     known: HashSet<usize>,
 }
 
-impl Deflating {
-    /// Has these chunks, which were compressed fast, compressed better if they are still in use after [`QUIET`].
+impl CompressionQueue {
+    /// Has these chunks, which were compressed fast, compressed better if they are still in use after `QUIET`.
     pub fn offer(&self, chunks: &[Arc<Chunk>]) {
         self.offer_at(chunks, Instant::now());
     }
@@ -63,10 +63,10 @@ impl Deflating {
     /// The part that compresses what is offered.
     #[must_use]
     pub fn service(&self) -> impl Service + use<> {
-        Deflater(self.clone())
+        BackgroundCompressor(self.clone())
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Pending> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,9 +97,9 @@ impl Deflating {
     }
 }
 
-struct Deflater(Deflating);
+struct BackgroundCompressor(CompressionQueue);
 
-impl Service for Deflater {
+impl Service for BackgroundCompressor {
     fn name(&self) -> &str {
         "compression"
     }
@@ -108,9 +108,9 @@ impl Service for Deflater {
         Box::pin(async move {
             let mut compressor = Compressor::new();
             loop {
-                let (deflating, now) = (self.0.clone(), Instant::now());
+                let (compression_queue, now) = (self.0.clone(), Instant::now());
                 let batch = blocking(move || {
-                    let more = deflating.work(&mut compressor, now);
+                    let more = compression_queue.work(&mut compressor, now);
                     (more, compressor)
                 });
                 let more;
@@ -150,28 +150,32 @@ mod tests {
 
     #[test]
     fn a_chunk_is_compressed_better_once_it_is_quiet() {
-        let (deflating, mut compressor) = (Deflating::default(), Compressor::new());
+        let (compression_queue, mut compressor) = (CompressionQueue::default(), Compressor::new());
         let chunks = [chunk("a 1\n"), chunk("b 1\n")];
         chunks.iter().for_each(|chunk| chunk.compress_once(&mut compressor));
         let start = Instant::now();
-        deflating.offer_at(&chunks, start);
-        deflating.offer_at(&chunks, start + QUIET / 2);
-        assert_eq!(deflating.queue().waiting.len(), 2, "a chunk waits once");
-        assert!(!deflating.work(&mut compressor, start + QUIET / 2));
+        compression_queue.offer_at(&chunks, start);
+        compression_queue.offer_at(&chunks, start + QUIET / 2);
+        assert_eq!(compression_queue.queue().waiting.len(), 2, "a chunk waits once");
+        assert!(!compression_queue.work(&mut compressor, start + QUIET / 2));
         assert_eq!(chunks[0].level(), Some(CompressionLevel::Fast));
-        assert_eq!(deflating.next_due(), Some(start + QUIET));
-        deflating.work(&mut compressor, start + QUIET);
+        assert_eq!(compression_queue.next_due(), Some(start + QUIET));
+        compression_queue.work(&mut compressor, start + QUIET);
         assert!(chunks.iter().all(|chunk| chunk.level() == Some(CompressionLevel::Small)));
-        assert_eq!(deflating.next_due(), None);
-        deflating.offer_at(&chunks, start + QUIET);
-        assert_eq!(deflating.queue().waiting.len(), 2, "a chunk that has left the queue may come again");
+        assert_eq!(compression_queue.next_due(), None);
+        compression_queue.offer_at(&chunks, start + QUIET);
+        assert_eq!(
+            compression_queue.queue().waiting.len(),
+            2,
+            "a chunk that has left the queue may come again"
+        );
     }
 
     #[test]
     fn a_replaced_chunk_is_skipped() {
-        let (deflating, mut compressor, now) = (Deflating::default(), Compressor::new(), Instant::now());
-        deflating.offer_at(&[chunk("gone 1\n")], now);
-        assert!(!deflating.work(&mut compressor, now + QUIET));
-        assert!(deflating.queue().waiting.is_empty() && deflating.queue().known.is_empty());
+        let (compression_queue, mut compressor, now) = (CompressionQueue::default(), Compressor::new(), Instant::now());
+        compression_queue.offer_at(&[chunk("gone 1\n")], now);
+        assert!(!compression_queue.work(&mut compressor, now + QUIET));
+        assert!(compression_queue.queue().waiting.is_empty() && compression_queue.queue().known.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::per_app::PerApp;
+use super::app_metrics::AppMetrics;
 use crate::http::HttpStats;
 use crate::store::View;
 use crate::supervise::listen::ListenerStats;
@@ -21,17 +21,17 @@ pub type Connections = Vec<(Arc<str>, Arc<ListenerStats>)>;
 
 /// Writes the proxy's own metrics.
 #[derive(Debug)]
-pub struct Own {
+pub struct SelfMetrics {
     connections: Connections,
     http: Arc<HttpStats>,
     telemetry: Arc<Telemetry>,
     process: Process,
     /// What was written of the process last, and when.
     process_said: Mutex<Option<(Instant, String)>>,
-    per_app: PerApp,
+    app_metrics: AppMetrics,
 }
 
-impl Own {
+impl SelfMetrics {
     /// Metrics of this process, these instruments, these listeners and their HTTP.
     #[must_use]
     pub fn new(telemetry: Arc<Telemetry>, process: Process, connections: Connections, http: Arc<HttpStats>) -> Self {
@@ -41,7 +41,7 @@ impl Own {
             telemetry,
             process,
             process_said: Mutex::default(),
-            per_app: PerApp::default(),
+            app_metrics: AppMetrics::default(),
         }
     }
 
@@ -173,12 +173,12 @@ impl Own {
         let name = format!("{PREFIX}http_stalled_bytes");
         let help = "Memory that stalled responses keep beyond what is current.";
         header(out, &name, "gauge", help);
-        sample(out, &name, "", http.unfinished.kept());
+        sample(out, &name, "", http.stalled_responses.kept());
     }
 
     /// What is said of each application.
     #[must_use]
-    pub const fn per_app(&self) -> &PerApp {
-        &self.per_app
+    pub const fn app_metrics(&self) -> &AppMetrics {
+        &self.app_metrics
     }
 }

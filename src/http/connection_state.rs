@@ -10,31 +10,31 @@ use super::delivery::{Fate, TrackedResponse};
 
 /// Responses of one connection whose fate may be open at a time: only a client that sends many requests without reading the answers has
 /// more than one, and of that one nothing is believed anyway.
-const MAX_LENT: usize = 64;
+const MAX_OPEN: usize = 64;
 
 /// A body may take this many times the span in which a byte of it must arrive.
 const BODY_TOTAL: u32 = 5;
 
 /// Which of the client's and our turns it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Phase {
     /// Nothing of a request has arrived since the last response was written.
     Idle { since: Instant },
     /// A part of a request's head has arrived.
     Head { since: Instant },
     /// A request is being answered; so many bytes of its body are still to come.
-    Answer { body_left: u64 },
+    Response { body_left: u64 },
 }
 
 /// How far the response in work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum ResponseProgress {
     /// Parts of it are still to come.
-    Open,
+    Sending,
     /// All of it has been handed down.
-    Whole,
+    Complete,
     /// It ended early.
-    Broken,
+    Truncated,
 }
 
 /// A wait for the client that has a limit.
@@ -49,18 +49,18 @@ pub(super) enum Wait {
 }
 
 /// Somebody who wants to know what became of a response.
-struct Lent {
+struct OpenResponse {
     tracked: Arc<TrackedResponse>,
     /// Whether the transport has taken the last byte of the response.
     written: bool,
 }
 
 /// Slots and what has become of their responses, to be told once no lock is held.
-pub(super) type Verdicts = Vec<(Arc<TrackedResponse>, Fate)>;
+pub(super) type Outcomes = Vec<(Arc<TrackedResponse>, Fate)>;
 
-pub(super) struct Talk {
-    turn: Turn,
-    answer: Answer,
+pub(super) struct ConnectionState {
+    phase: Phase,
+    progress: ResponseProgress,
     scan: HeadScan,
     /// Bytes that have arrived after the end of the head.
     beyond_head: u64,
@@ -72,14 +72,14 @@ pub(super) struct Talk {
     eof: bool,
     failed: bool,
     over: bool,
-    lent: Vec<Lent>,
+    open: Vec<OpenResponse>,
 }
 
-impl Talk {
+impl ConnectionState {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            turn: Turn::Idle { since: now },
-            answer: Answer::Open,
+            phase: Phase::Idle { since: now },
+            progress: ResponseProgress::Sending,
             scan: HeadScan::default(),
             beyond_head: 0,
             body_wait: None,
@@ -88,36 +88,36 @@ impl Talk {
             eof: false,
             failed: false,
             over: false,
-            lent: Vec::new(),
+            open: Vec::new(),
         }
     }
 
     /// Whether nothing is in work: the connection could be closed without loss.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.turn, Turn::Idle { .. })
+        matches!(self.phase, Phase::Idle { .. })
     }
 
     /// Since when nothing has been in work, if nothing is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        match self.turn {
-            Turn::Idle { since } => Some(since),
-            Turn::Head { .. } | Turn::Answer { .. } => None,
+        match self.phase {
+            Phase::Idle { since } => Some(since),
+            Phase::Head { .. } | Phase::Response { .. } => None,
         }
     }
 
     /// Whether a part of a request's head is there and no more.
     pub(super) fn is_in_head(&self) -> bool {
-        matches!(self.turn, Turn::Head { .. })
+        matches!(self.phase, Phase::Head { .. })
     }
 
     /// Whether a request is being answered.
     pub(super) fn is_answering(&self) -> bool {
-        matches!(self.turn, Turn::Answer { .. })
+        matches!(self.phase, Phase::Response { .. })
     }
 
     /// Whether somebody waits for the fate of a response.
-    pub(super) fn owes_verdicts(&self) -> bool {
-        !self.lent.is_empty()
+    pub(super) fn has_open_responses(&self) -> bool {
+        !self.open.is_empty()
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -129,39 +129,39 @@ impl Talk {
     }
 
     /// Bytes from the client have been read.
-    pub(super) fn read(&mut self, bytes: &[u8], now: Instant) -> Verdicts {
+    pub(super) fn read(&mut self, bytes: &[u8], now: Instant) -> Outcomes {
         self.body_wait = None;
-        let mut verdicts = Vec::new();
-        match &mut self.turn {
-            Turn::Answer { body_left } => {
+        let mut outcomes = Vec::new();
+        match &mut self.phase {
+            Phase::Response { body_left } => {
                 let count = bytes.len() as u64;
                 self.pipelines |= count > *body_left;
                 *body_left = body_left.saturating_sub(count);
-                return verdicts;
+                return outcomes;
             }
-            Turn::Idle { .. } => {
-                self.turn = Turn::Head { since: now };
+            Phase::Idle { .. } => {
+                self.phase = Phase::Head { since: now };
                 if !self.pipelines {
-                    verdicts = self.take_written(Fate::Confirmed);
+                    outcomes = self.take_written(Fate::Confirmed);
                 }
             }
-            Turn::Head { .. } => {}
+            Phase::Head { .. } => {}
         }
         self.beyond_head += self.scan.feed(bytes) as u64;
-        verdicts
+        outcomes
     }
 
     /// A byte has been read while a response is being written: unless it belongs to the request's body, the client pipelines.
     pub(super) fn read_ahead(&mut self) {
-        self.pipelines |= !matches!(self.turn, Turn::Answer { body_left: 1.. });
+        self.pipelines |= !matches!(self.phase, Phase::Response { body_left: 1.. });
     }
 
     /// The head of a request is complete; its body has so many bytes, or nobody knows how many.
     pub(super) fn begin(&mut self, body: Option<u64>) {
         self.pipelines |= !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
         let body_left = body.map_or(u64::MAX, |body| body.saturating_sub(self.beyond_head));
-        self.turn = Turn::Answer { body_left };
-        self.answer = Answer::Open;
+        self.phase = Phase::Response { body_left };
+        self.progress = ResponseProgress::Sending;
         self.scan = HeadScan::default();
         self.beyond_head = 0;
         self.body_wait = None;
@@ -170,35 +170,41 @@ impl Talk {
 
     /// The body of the response in work has been handed down to its end, or was dropped before that.
     pub(super) fn answered(&mut self, whole: bool) {
-        self.answer = if whole { Answer::Whole } else { Answer::Broken };
+        self.progress = if whole {
+            ResponseProgress::Complete
+        } else {
+            ResponseProgress::Truncated
+        };
     }
 
     /// Whether a flush would end the response in work, and whether somebody waits for its fate.
     pub(super) fn may_end(&self) -> Option<bool> {
-        let ends = self.is_answering() && self.answer != Answer::Open;
-        ends.then(|| self.lent.iter().any(|lent| !lent.written))
+        let ends = self.is_answering() && self.progress != ResponseProgress::Sending;
+        ends.then(|| self.open.iter().any(|open| !open.written))
     }
 
     /// The transport has taken all that was handed down; `quiet` says that nothing of the client waits unread in it.
-    pub(super) fn flushed(&mut self, quiet: bool, now: Instant) -> Verdicts {
-        let Turn::Answer { body_left } = self.turn else { return Vec::new() };
-        let verdicts = match self.answer {
-            Answer::Open => return Vec::new(),
-            Answer::Whole => {
-                let mut open = self.lent.iter_mut().filter(|lent| !lent.written).peekable();
+    pub(super) fn flushed(&mut self, quiet: bool, now: Instant) -> Outcomes {
+        let Phase::Response { body_left } = self.phase else {
+            return Vec::new();
+        };
+        let outcomes = match self.progress {
+            ResponseProgress::Sending => return Vec::new(),
+            ResponseProgress::Complete => {
+                let mut open = self.open.iter_mut().filter(|open| !open.written).peekable();
                 self.pipelines |= open.peek().is_some() && !quiet;
-                open.for_each(|lent| lent.written = true);
+                open.for_each(|open| open.written = true);
                 Vec::new()
             }
-            Answer::Broken => self.take_unwritten(),
+            ResponseProgress::Truncated => self.take_unwritten(),
         };
         self.pipelines |= body_left > 0;
-        self.turn = Turn::Idle { since: now };
-        verdicts
+        self.phase = Phase::Idle { since: now };
+        outcomes
     }
 
     /// Returns what was leased to the response in work, because another response is sent in its place.
-    pub(super) fn disown(&mut self) -> Verdicts {
+    pub(super) fn unack_unwritten(&mut self) -> Outcomes {
         self.take_unwritten()
     }
 
@@ -208,35 +214,35 @@ impl Talk {
     }
 
     /// The transport has failed, or a limit was broken: nothing that is open was received for certain.
-    pub(super) fn fail(&mut self) -> Verdicts {
+    pub(super) fn fail(&mut self) -> Outcomes {
         self.failed = true;
         self.take_all(Fate::Returned)
     }
 
     /// The conversation is over; responses that were not written whole are lost.
-    pub(super) fn close(&mut self) -> Verdicts {
+    pub(super) fn close(&mut self) -> Outcomes {
         self.over = true;
         self.take_unwritten()
     }
 
     /// All that was written whole has been received: its end of file came after it was acknowledged.
-    pub(super) fn confirm_written(&mut self) -> Verdicts {
+    pub(super) fn confirm_written(&mut self) -> Outcomes {
         self.take_written(Fate::Confirmed)
     }
 
     /// The last word on all that is still open.
-    pub(super) fn judge(&mut self, fate: Fate) -> Verdicts {
+    pub(super) fn settle_all(&mut self, fate: Fate) -> Outcomes {
         self.take_all(fate)
     }
 
     /// Follows the response in work; returns a verdict at once where there is none.
-    pub(super) fn lend(&mut self, tracked: Arc<TrackedResponse>) -> Verdicts {
-        if self.over || self.failed || self.answer != Answer::Open || !matches!(self.turn, Turn::Answer { .. }) {
+    pub(super) fn track(&mut self, tracked: Arc<TrackedResponse>) -> Outcomes {
+        if self.over || self.failed || self.progress != ResponseProgress::Sending || !matches!(self.phase, Phase::Response { .. }) {
             return vec![(tracked, Fate::Returned)];
         }
-        self.lent.push(Lent { tracked, written: false });
-        if self.lent.len() > MAX_LENT {
-            return verdicts(vec![self.lent.remove(0)], Fate::Returned);
+        self.open.push(OpenResponse { tracked, written: false });
+        if self.open.len() > MAX_OPEN {
+            return outcomes(vec![self.open.remove(0)], Fate::Returned);
         }
         Vec::new()
     }
@@ -244,25 +250,25 @@ impl Talk {
     /// Whether a response is under way (`None`), or written whole. One that is not whole when the client has ended its side counts as
     /// lost: it may be read to its end yet, but in doubt what it held comes again.
     pub(super) fn is_written(&self, tracked: &Arc<TrackedResponse>) -> Option<bool> {
-        match self.lent.iter().find(|lent| Arc::ptr_eq(&lent.tracked, tracked)) {
-            Some(lent) if !lent.written && !self.over && !self.failed && !self.eof => None,
-            Some(lent) => Some(lent.written),
+        match self.open.iter().find(|open| Arc::ptr_eq(&open.tracked, tracked)) {
+            Some(open) if !open.written && !self.over && !self.failed && !self.eof => None,
+            Some(open) => Some(open.written),
             None => Some(false),
         }
     }
 
     /// Forgets a tracked response that was settled by other means.
     pub(super) fn forget(&mut self, tracked: &Arc<TrackedResponse>) {
-        self.lent.retain(|lent| !Arc::ptr_eq(&lent.tracked, tracked));
+        self.open.retain(|open| !Arc::ptr_eq(&open.tracked, tracked));
     }
 
     /// Until when the client may keep us waiting, and for what; none while it is our turn.
     pub(super) fn deadline(&mut self, timers: &Timers, now: Instant) -> Option<(Instant, Wait)> {
-        match self.turn {
-            Turn::Idle { since } => Some((since + timers.idle, Wait::Idle)),
-            Turn::Head { since } => Some((since + timers.head, Wait::Head)),
-            Turn::Answer { body_left: 0 } => None,
-            Turn::Answer { .. } => {
+        match self.phase {
+            Phase::Idle { since } => Some((since + timers.idle, Wait::Idle)),
+            Phase::Head { since } => Some((since + timers.head, Wait::Head)),
+            Phase::Response { body_left: 0 } => None,
+            Phase::Response { .. } => {
                 let whole = *self.body_since.get_or_insert(now) + timers.body_stall * BODY_TOTAL;
                 let piece = *self.body_wait.get_or_insert(now) + timers.body_stall;
                 Some((whole.min(piece), Wait::Body))
@@ -270,28 +276,28 @@ impl Talk {
         }
     }
 
-    fn take_written(&mut self, fate: Fate) -> Verdicts {
-        let (written, open) = mem::take(&mut self.lent).into_iter().partition(|lent: &Lent| lent.written);
-        self.lent = open;
-        verdicts(written, fate)
+    fn take_written(&mut self, fate: Fate) -> Outcomes {
+        let (written, open) = mem::take(&mut self.open).into_iter().partition(|open: &OpenResponse| open.written);
+        self.open = open;
+        outcomes(written, fate)
     }
 
-    fn take_unwritten(&mut self) -> Verdicts {
-        let (written, open) = mem::take(&mut self.lent).into_iter().partition(|lent: &Lent| lent.written);
-        self.lent = written;
-        verdicts(open, Fate::Returned)
+    fn take_unwritten(&mut self) -> Outcomes {
+        let (written, open) = mem::take(&mut self.open).into_iter().partition(|open: &OpenResponse| open.written);
+        self.open = written;
+        outcomes(open, Fate::Returned)
     }
 
-    fn take_all(&mut self, fate: Fate) -> Verdicts {
-        verdicts(mem::take(&mut self.lent), fate)
+    fn take_all(&mut self, fate: Fate) -> Outcomes {
+        outcomes(mem::take(&mut self.open), fate)
     }
 }
 
 /// Decides the outcome of responses that the connection no longer follows. The callers hold its lock, so that from now on a thread that
 /// does not find a response here finds its outcome in the tracked response.
-fn verdicts(lent: Vec<Lent>, fate: Fate) -> Verdicts {
-    lent.into_iter()
-        .map(|Lent { tracked, .. }| {
+fn outcomes(open: Vec<OpenResponse>, fate: Fate) -> Outcomes {
+    open.into_iter()
+        .map(|OpenResponse { tracked, .. }| {
             let fate = tracked.decide(fate);
             (tracked, fate)
         })
@@ -337,47 +343,47 @@ mod tests {
 
     use super::*;
 
-    /// A conversation that tells its verdicts at once, each under the number of its response.
+    /// A conversation that tells its outcomes at once, each under the number of its response.
     struct Told {
-        talk: Talk,
+        state: ConnectionState,
         told: Arc<Mutex<Vec<(usize, Fate)>>>,
-        lent: usize,
+        tracked: usize,
     }
 
     impl Told {
         fn new() -> Self {
             Self {
-                talk: Talk::new(Instant::now()),
+                state: ConnectionState::new(Instant::now()),
                 told: Arc::default(),
-                lent: 0,
+                tracked: 0,
             }
         }
 
-        fn tell(&mut self, act: impl FnOnce(&mut Talk) -> Verdicts) {
-            for (tracked, fate) in act(&mut self.talk) {
+        fn tell(&mut self, act: impl FnOnce(&mut ConnectionState) -> Outcomes) {
+            for (tracked, fate) in act(&mut self.state) {
                 tracked.settle(fate);
             }
         }
 
         fn read(&mut self, text: &str) {
-            self.tell(|talk| talk.read(text.as_bytes(), Instant::now()));
+            self.tell(|state| state.read(text.as_bytes(), Instant::now()));
         }
 
-        fn lend(&mut self) -> Arc<TrackedResponse> {
-            let (number, told) = (self.lent, self.told.clone());
-            self.lent += 1;
+        fn track(&mut self) -> Arc<TrackedResponse> {
+            let (number, told) = (self.tracked, self.told.clone());
+            self.tracked += 1;
             let tracked = TrackedResponse::new(move |fate| told.lock().unwrap().push((number, fate)));
-            self.tell(|talk| talk.lend(tracked.clone()));
+            self.tell(|state| state.track(tracked.clone()));
             tracked
         }
 
         /// Answers the request that was read, following its response.
         fn answer(&mut self, body: Option<u64>, quiet: bool) -> Arc<TrackedResponse> {
-            self.talk.begin(body);
-            let tracked = self.lend();
-            self.talk.answered(true);
-            assert_eq!(self.talk.may_end(), Some(true));
-            self.tell(|talk| talk.flushed(quiet, Instant::now()));
+            self.state.begin(body);
+            let tracked = self.track();
+            self.state.answered(true);
+            assert_eq!(self.state.may_end(), Some(true));
+            self.tell(|state| state.flushed(quiet, Instant::now()));
             tracked
         }
 
@@ -407,7 +413,7 @@ mod tests {
         told.answer(Some(0), true);
         told.read(GET);
         assert_eq!(told.told(), []);
-        told.tell(|talk| talk.judge(Fate::Returned));
+        told.tell(|state| state.settle_all(Fate::Returned));
         assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned)]);
     }
 
@@ -429,11 +435,11 @@ mod tests {
         for pieces in [&["PUT / HTTP/1.1\r\n\r\nabc"][..], &["PUT / HTTP/1.1\r\n\r\n", "a", "bc"]] {
             let mut told = Told::new();
             told.read(pieces[0]);
-            told.talk.begin(Some(3));
+            told.state.begin(Some(3));
             pieces[1..].iter().for_each(|piece| told.read(piece));
-            told.lend();
-            told.talk.answered(true);
-            told.tell(|talk| talk.flushed(true, Instant::now()));
+            told.track();
+            told.state.answered(true);
+            told.tell(|state| state.flushed(true, Instant::now()));
             told.read(GET);
             assert_eq!(told.told(), [(0, Fate::Confirmed)]);
         }
@@ -463,12 +469,12 @@ mod tests {
         told.read(GET);
         told.answer(Some(0), false);
         told.read(GET);
-        told.talk.begin(Some(0));
-        told.lend();
-        told.talk.answered(false);
-        told.tell(|talk| talk.flushed(true, Instant::now()));
+        told.state.begin(Some(0));
+        told.track();
+        told.state.answered(false);
+        told.tell(|state| state.flushed(true, Instant::now()));
         assert_eq!(told.told(), [(1, Fate::Returned)]);
-        told.tell(Talk::confirm_written);
+        told.tell(ConnectionState::confirm_written);
         assert_eq!(told.told(), [(1, Fate::Returned), (0, Fate::Confirmed)]);
     }
 
@@ -476,14 +482,14 @@ mod tests {
     fn a_flush_in_the_middle_of_a_response_ends_nothing() {
         let mut told = Told::new();
         told.read(GET);
-        told.talk.begin(Some(0));
-        let tracked = told.lend();
-        assert_eq!(told.talk.may_end(), None);
-        told.tell(|talk| talk.flushed(true, Instant::now()));
-        assert_eq!(told.talk.is_written(&tracked), None);
-        told.talk.answered(true);
-        told.tell(|talk| talk.flushed(true, Instant::now()));
-        assert_eq!(told.talk.is_written(&tracked), Some(true));
+        told.state.begin(Some(0));
+        let tracked = told.track();
+        assert_eq!(told.state.may_end(), None);
+        told.tell(|state| state.flushed(true, Instant::now()));
+        assert_eq!(told.state.is_written(&tracked), None);
+        told.state.answered(true);
+        told.tell(|state| state.flushed(true, Instant::now()));
+        assert_eq!(told.state.is_written(&tracked), Some(true));
     }
 
     #[test]
@@ -492,31 +498,31 @@ mod tests {
         told.read(GET);
         told.answer(Some(0), false);
         told.read(GET);
-        told.talk.begin(Some(0));
-        told.lend();
-        told.tell(Talk::fail);
-        told.lend();
+        told.state.begin(Some(0));
+        told.track();
+        told.tell(ConnectionState::fail);
+        told.track();
         assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
     }
 
     #[test]
     fn nothing_can_be_lent_while_no_request_is_answered() {
         let mut told = Told::new();
-        told.lend();
+        told.track();
         told.read(GET);
         told.answer(Some(0), true);
-        told.lend();
+        told.track();
         assert_eq!(told.told(), [(0, Fate::Returned), (2, Fate::Returned)]);
     }
 
     #[test]
     fn a_client_that_never_stops_pipelining_costs_a_bounded_list() {
         let mut told = Told::new();
-        for _ in 0..MAX_LENT + 3 {
+        for _ in 0..MAX_OPEN + 3 {
             told.read(GET);
             told.answer(Some(0), false);
         }
-        assert_eq!(told.talk.lent.len(), MAX_LENT);
+        assert_eq!(told.state.open.len(), MAX_OPEN);
         assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::Shared;
+use super::connection::SharedConnection;
 use super::delivery::Fate;
-use super::socket::Socket;
+use super::transport_io::TransportIo;
 
 /// Read and thrown away at once while waiting for an end of file.
 const SINK: usize = 8 * 1024;
@@ -20,25 +20,25 @@ const LOOK: Duration = Duration::from_millis(10);
 ///
 /// Closing at once instead would make the kernel answer whatever the client is still sending with a reset, which can destroy a response
 /// that the client has not read yet.
-pub(super) async fn linger<S>(mut socket: Socket<S>, shared: &Arc<Shared>, limit: Duration)
+pub(super) async fn lingering_close<S>(mut socket: TransportIo<S>, shared: &Arc<SharedConnection>, limit: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if !shared.talk().has_ended() {
+    if !shared.state().has_ended() {
         // When time is up the client has shown nothing, and that is what is judged below.
-        let _ = timeout(limit, see_off(&mut socket)).await;
+        let _ = timeout(limit, drain_input(&mut socket)).await;
     }
-    if shared.talk().owes_verdicts() {
-        let fate = if shared.talk().has_ended() && all_acked(shared, limit).await {
+    if shared.state().has_open_responses() {
+        let fate = if shared.state().has_ended() && all_acked(shared, limit).await {
             Fate::Confirmed
         } else {
             Fate::Returned
         };
-        shared.change(|talk| talk.judge(fate));
+        shared.change(|state| state.settle_all(fate));
     }
 }
 
-async fn see_off<S>(socket: &mut Socket<S>)
+async fn drain_input<S>(socket: &mut TransportIo<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -48,11 +48,11 @@ where
     while socket.read(&mut sink).await.is_ok_and(|read| read > 0) {}
 }
 
-async fn all_acked(shared: &Arc<Shared>, limit: Duration) -> bool {
+async fn all_acked(shared: &Arc<SharedConnection>, limit: Duration) -> bool {
     let until = Instant::now() + limit;
     loop {
         match shared.unacked() {
-            Some(Ok(0)) => return !shared.talk().has_failed(),
+            Some(Ok(0)) => return !shared.state().has_failed(),
             Some(Ok(_)) if Instant::now() < until => sleep(LOOK).await,
             _ => return false,
         }

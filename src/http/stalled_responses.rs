@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::chunks::Contents;
+use super::shared_body::ResponseMemory;
 
 /// Most bytes that stalled responses may keep beyond what is current: some versions of the largest usual response.
-pub const MAX_KEPT: u64 = 256 << 20;
+pub const MAX_STALLED_BYTES: u64 = 256 << 20;
 
 /// A write that has waited for so long counts as stalled. A reader on a usual network takes less for what a socket buffers.
 pub(super) const STALLED_AFTER: Duration = Duration::from_millis(250);
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The stalled responses of all connections that share it.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct StalledResponses {
     limit: u64,
     table: Mutex<Table>,
     next: AtomicU64,
@@ -36,7 +36,7 @@ struct Table {
     /// Bounded by the connections.
     stalled: HashMap<u64, Stalled>,
     /// The parts that stalled responses had at their beginning, by address. An address stays taken while the weak handle is here.
-    rows: HashMap<usize, Part>,
+    rows: HashMap<usize, HeldSlices>,
     /// Bytes of all parts.
     bytes: u64,
     next_look: Option<Instant>,
@@ -63,7 +63,7 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Part {
+struct HeldSlices {
     row: Weak<Vec<Bytes>>,
     bytes: u64,
     /// Stalled responses that have it or had it, without those that are being closed.
@@ -74,7 +74,7 @@ struct Part {
     ahead: usize,
 }
 
-impl Part {
+impl HeldSlices {
     /// Whether something else than stalled responses has it: it is current.
     fn is_current(&self) -> bool {
         self.row.strong_count() > self.ahead
@@ -86,13 +86,13 @@ impl Part {
     }
 }
 
-impl Default for Unfinished {
+impl Default for StalledResponses {
     fn default() -> Self {
-        Self::new(MAX_KEPT)
+        Self::new(MAX_STALLED_BYTES)
     }
 }
 
-impl Unfinished {
+impl StalledResponses {
     /// A bound of so many bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
@@ -110,12 +110,12 @@ impl Unfinished {
     }
 
     /// Counts a response whose client has taken nothing since then. Longest-stalled responses are closed if all keep too much.
-    pub(super) fn add(self: &Arc<Self>, contents: &Contents, since: Instant, waker: &Waker) -> Ticket {
+    pub(super) fn add(self: &Arc<Self>, memory: &ResponseMemory, since: Instant, waker: &Waker) -> Ticket {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.table().add(number, contents, since, waker.clone());
+        self.table().add(number, memory, since, waker.clone());
         Ticket {
             number,
-            unfinished: Arc::clone(self),
+            stalled_responses: Arc::clone(self),
         }
     }
 
@@ -128,14 +128,14 @@ impl Unfinished {
 #[derive(Debug)]
 pub(super) struct Ticket {
     number: u64,
-    unfinished: Arc<Unfinished>,
+    stalled_responses: Arc<StalledResponses>,
 }
 
 impl Ticket {
     /// Looks whether all responses keep too much, and says whether this one is to be closed for that. `waker` is woken when it is.
     pub(super) fn must_close(&self, now: Instant, waker: &Waker) -> bool {
-        let mut table = self.unfinished.table();
-        table.look(self.unfinished.limit, now);
+        let mut table = self.stalled_responses.table();
+        table.look(self.stalled_responses.limit, now);
         let Some(stalled) = table.stalled.get_mut(&self.number) else {
             return false;
         };
@@ -146,20 +146,20 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.unfinished.table().remove(self.number);
+        self.stalled_responses.table().remove(self.number);
     }
 }
 
 impl Table {
-    fn add(&mut self, number: u64, contents: &Contents, since: Instant, waker: Waker) {
+    fn add(&mut self, number: u64, memory: &ResponseMemory, since: Instant, waker: Waker) {
         let mut rows = Vec::new();
-        contents.each(|row, is_ahead| {
+        memory.each(|row, is_ahead| {
             let address = row.as_ptr().addr();
             let part = self.rows.entry(address).or_insert_with(|| {
                 // A part that is gone has no size any more, and keeps nothing by itself.
                 let bytes = row.upgrade().map_or(0, |row| row.iter().map(|slice| slice.len() as u64).sum());
                 self.bytes += bytes;
-                Part {
+                HeldSlices {
                     row: row.clone(),
                     bytes,
                     responses: 0,
@@ -174,7 +174,7 @@ impl Table {
         let stalled = Stalled {
             since,
             rows,
-            unshared: contents.unshared(),
+            unshared: memory.unshared(),
             waker,
             closing: false,
         };
@@ -199,7 +199,7 @@ impl Table {
     }
 
     fn kept(&self) -> u64 {
-        self.rows.values().map(Part::kept).sum::<u64>() + self.unshared()
+        self.rows.values().map(HeldSlices::kept).sum::<u64>() + self.unshared()
     }
 
     fn unshared(&self) -> u64 {
@@ -244,32 +244,32 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::chunks::{Chunks, Row};
+    use crate::http::shared_body::{SharedBody, Slices};
 
-    fn row(bytes: usize) -> Row {
+    fn row(bytes: usize) -> Slices {
         Arc::new(vec![Bytes::from(vec![0; bytes])])
     }
 
     /// Responses that stalled one second after another, in order.
     struct Site {
-        unfinished: Arc<Unfinished>,
+        stalled_responses: Arc<StalledResponses>,
         start: Instant,
-        stalled: Vec<(Chunks, Ticket)>,
+        stalled: Vec<(SharedBody, Ticket)>,
     }
 
     impl Site {
         fn new(limit: u64) -> Self {
             Self {
-                unfinished: Arc::new(Unfinished::new(limit)),
+                stalled_responses: Arc::new(StalledResponses::new(limit)),
                 start: Instant::now(),
                 stalled: Vec::new(),
             }
         }
 
-        fn stall(&mut self, rows: &[&Row]) {
-            let body = Chunks::new(rows.iter().map(|&row| Arc::clone(row)).collect());
+        fn stall(&mut self, rows: &[&Slices]) {
+            let body = SharedBody::new(rows.iter().map(|&row| Arc::clone(row)).collect());
             let since = self.start + Duration::from_secs(self.stalled.len() as u64);
-            let ticket = self.unfinished.add(body.contents(), since, Waker::noop());
+            let ticket = self.stalled_responses.add(body.memory(), since, Waker::noop());
             self.stalled.push((body, ticket));
         }
 
@@ -288,12 +288,12 @@ mod tests {
         let mut site = Site::new(100);
         let (current, old) = (row(500), row(90));
         (0..50).for_each(|_| site.stall(&[&current, &old]));
-        assert_eq!(site.unfinished.kept(), 0);
+        assert_eq!(site.stalled_responses.kept(), 0);
         drop(old);
-        assert_eq!(site.unfinished.kept(), 90);
+        assert_eq!(site.stalled_responses.kept(), 90);
         assert!(site.closed().is_empty());
         drop(current);
-        assert_eq!(site.unfinished.kept(), 590);
+        assert_eq!(site.stalled_responses.kept(), 590);
     }
 
     #[tokio::test]
@@ -305,11 +305,11 @@ mod tests {
         }
         assert_eq!(site.closed(), [0, 1, 2]);
         site.stalled.drain(..3);
-        assert_eq!(site.unfinished.kept(), 80);
+        assert_eq!(site.stalled_responses.kept(), 80);
         assert!(site.closed().is_empty());
         site.stalled.clear();
-        assert_eq!(site.unfinished.kept(), 0);
-        let table = site.unfinished.table();
+        assert_eq!(site.stalled_responses.kept(), 0);
+        let table = site.stalled_responses.table();
         assert!(table.rows.is_empty() && table.bytes == 0);
     }
 
@@ -321,32 +321,32 @@ mod tests {
         site.stall(&[&old]);
         site.stall(&[&older]);
         drop((old, older));
-        assert_eq!(site.unfinished.kept(), 130);
+        assert_eq!(site.stalled_responses.kept(), 130);
         // Closing the first frees nothing while the third has the same, and closing the second is enough.
         assert_eq!(site.closed(), [0, 1]);
     }
 
     #[tokio::test]
     async fn what_was_sent_of_an_old_version_counts_until_its_response_ends() {
-        let unfinished = Arc::new(Unfinished::new(100));
+        let stalled_responses = Arc::new(StalledResponses::new(100));
         let parts = [row(30), row(40)];
-        let mut body = Chunks::new(parts.to_vec());
+        let mut body = SharedBody::new(parts.to_vec());
         let first = body.next_frame().map(|frame| frame.len());
         assert_eq!(first, Some(30));
         let _second = body.next_frame();
-        let ticket = unfinished.add(body.contents(), Instant::now(), Waker::noop());
-        assert_eq!(unfinished.kept(), 0);
+        let ticket = stalled_responses.add(body.memory(), Instant::now(), Waker::noop());
+        assert_eq!(stalled_responses.kept(), 0);
         drop(parts);
-        assert_eq!(unfinished.kept(), 70);
+        assert_eq!(stalled_responses.kept(), 70);
         drop(ticket);
-        assert_eq!(unfinished.kept(), 0);
+        assert_eq!(stalled_responses.kept(), 0);
     }
 
     #[tokio::test]
     async fn a_body_that_is_no_list_of_parts_counts_whole() {
-        let unfinished = Arc::new(Unfinished::new(100));
+        let stalled_responses = Arc::new(StalledResponses::new(100));
         let tickets: Vec<_> = (0..3)
-            .map(|n| unfinished.add(&Contents::opaque(40), Instant::now() + Duration::from_secs(n), Waker::noop()))
+            .map(|n| stalled_responses.add(&ResponseMemory::opaque(40), Instant::now() + Duration::from_secs(n), Waker::noop()))
             .collect();
         let later = Instant::now() + Duration::from_secs(60);
         let closed: Vec<_> = tickets.iter().map(|ticket| ticket.must_close(later, Waker::noop())).collect();

@@ -8,33 +8,33 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::connection::Shared;
+use super::connection::SharedConnection;
 
 /// A response's body that tells the connection whether it was taken to its end.
-pub(super) struct Answer {
+pub(super) struct TrackedBody {
     body: Body,
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnection>,
     /// Whether nothing more is wanted of the body: it has ended, or it answers a HEAD, which takes none of it.
-    whole: bool,
+    complete: bool,
 }
 
-impl Answer {
-    pub(super) fn new(body: Body, shared: Arc<Shared>, to_head: bool) -> Self {
+impl TrackedBody {
+    pub(super) fn new(body: Body, shared: Arc<SharedConnection>, to_head: bool) -> Self {
         Self {
             body,
             shared,
-            whole: to_head,
+            complete: to_head,
         }
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.whole |= frame.is_none();
+        self.complete |= frame.is_none();
         Poll::Ready(frame)
     }
 
@@ -47,9 +47,9 @@ impl HttpBody for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        let whole = self.whole || self.body.is_end_stream();
-        self.shared.talk().answered(whole);
+        let complete = self.complete || self.body.is_end_stream();
+        self.shared.state().answered(complete);
     }
 }

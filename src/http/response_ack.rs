@@ -1,0 +1,38 @@
+//! A request that came as a message of another protocol and not as bytes of HTTP, and what becomes of its answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::connection::SharedConnection;
+use super::connection_state::ConnectionState;
+use super::delivery::Fate;
+
+/// What decides the fate of an answer from [`HttpService::ask`](super::HttpService::ask): dropped, the answer counts as not received.
+#[must_use = "dropping it says that the answer was not received"]
+pub struct ResponseAck(Arc<SharedConnection>);
+
+impl ResponseAck {
+    /// For the answer that is being given over this connection.
+    pub(super) fn new(shared: Arc<SharedConnection>) -> Self {
+        Self(shared)
+    }
+
+    /// The other end has received all of the answer.
+    pub fn received(self) {
+        self.0.change(|state| state.settle_all(Fate::Confirmed));
+    }
+}
+
+impl Drop for ResponseAck {
+    fn drop(&mut self) {
+        self.0.change(ConnectionState::close);
+        // Nothing is left of what was confirmed.
+        self.0.change(|state| state.settle_all(Fate::Returned));
+    }
+}
+
+impl fmt::Debug for ResponseAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResponseAck({:?})", self.0)
+    }
+}
