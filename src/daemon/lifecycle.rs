@@ -1,4 +1,4 @@
-//! `POST /-/reload` and `POST /-/quit`, for those who switched them on.
+//! `POST /-/reload` and `POST /-/quit` (`http.enable_lifecycle`).
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::reload::Request;
 use crate::http::{Connection, may_write, reply};
 
-/// What steers the program over HTTP.
+/// State of the lifecycle endpoints.
 pub(super) struct Lifecycle {
     enabled: bool,
     reload: mpsc::Sender<Request>,
@@ -25,10 +25,10 @@ impl Lifecycle {
         Self { enabled, reload, stop }
     }
 
-    /// Why this request may not steer anything, if so.
+    /// The refusal of this request, if it is not allowed.
     fn refusal(&self, connection: &Connection, headers: &HeaderMap) -> Option<Response<Body>> {
         if !self.enabled {
-            let text = "steering over HTTP is switched off (http.enable_lifecycle = true switches it on)\n";
+            let text = "lifecycle endpoints are disabled; set http.enable_lifecycle = true\n";
             return Some(reply::text(StatusCode::FORBIDDEN, text));
         }
         may_write(connection, headers).err()
@@ -51,7 +51,7 @@ async fn reload(
         return refusal;
     }
     let (answer, outcome) = oneshot::channel();
-    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the proxy is shutting down");
     if lifecycle.reload.send(answer).await.is_err() {
         return gone();
     }
@@ -59,7 +59,7 @@ async fn reload(
         Ok(Ok(())) => reply::text(StatusCode::OK, "reloaded"),
         Ok(Err(faults)) => reply::text(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format_args!("the earlier configuration stays in force:\n{faults}"),
+            format_args!("not reloaded, the previous configuration stays in force:\n{faults}"),
         ),
         Err(_) => gone(),
     }

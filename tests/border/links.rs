@@ -232,8 +232,8 @@ async fn a_bridge_that_is_not_reached_is_noted_until_it_is() {
     until("the note says why", async || {
         let (ready, apps) = (proxy.text("/readyz").await, proxy.text("/apps").await);
         let list: serde_json::Value = serde_json::from_str(&proxy.text("/apps?format=json").await).unwrap();
-        let is_noted = |text: &str| text.contains(&format!("{about}not reached: "));
-        is_noted(&ready) && is_noted(&apps) && list["notes"][0].as_str().unwrap().contains("not reached")
+        let is_noted = |text: &str| text.contains(&format!("{about}cannot connect: "));
+        is_noted(&ready) && is_noted(&apps) && list["notes"][0].as_str().unwrap().contains("cannot connect")
     })
     .await;
     let bridge = TestBridge::with(place, port, "").await;

@@ -160,7 +160,7 @@ impl EndpointTask {
                     self.context.inlet.put_peers(&self.target.endpoint.name, sample);
                 }
                 if let Some(complaint) = receipt.news() {
-                    telemetry.complain(source, &self.target.endpoint.name, complaint);
+                    telemetry.log_skipped_lines(source, &self.target.endpoint.name, complaint);
                 }
                 Ok(())
             }

@@ -295,7 +295,9 @@ impl<'a> ReceiverConnection<'a> {
                     "update received"
                 );
                 if let Some(complaint) = receipt.news() {
-                    self.shared.telemetry.complain(&self.shared.source, &inbound.app, complaint);
+                    self.shared
+                        .telemetry
+                        .log_skipped_lines(&self.shared.source, &inbound.app, complaint);
                 }
             }
             Err(refused) => {

@@ -1,28 +1,28 @@
-//! The environment of the programs that a bridge replaces, under each of their prefixes.
+//! Environment variables of the HyperDHT programs that a bridge replaces, under each of their prefixes.
 
 use std::sync::Arc;
 
 use super::address::HostPort;
-use super::fault::{Fault, Place};
-use super::raw::{Node, Table, Value, Written};
+use super::fault::{Fault, Location};
+use super::raw::{Node, RawEntry, RawTable, Value};
 
-/// The prefixes, the newest first: where two are set the newer one counts.
+/// Prefixes, newest first; the newest one that is set wins.
 const PREFIXES: [&str; 3] = ["HYPERDHT_PROM_", "HYPER_DHT_PROM_", "DHT_PROM_"];
 
-/// The section that these variables are about.
+/// The section that these variables set.
 const SECTION: &str = "bridge";
 
-/// Variables that are a key of ours as they stand, and the key whose place they take where the file has set that.
+/// Variables with the value of a single key, that key, and the key of the file that they replace.
 const KEYS: [(&str, &str, &str); 3] = [
     ("SHARED_SECRET", "secret", "secret_file"),
     ("KEY_PAIR_SEED", "key_seed", "key_file"),
     ("PROMETHEUS_TARGETS_LOC", "targets_file", ""),
 ];
 
-/// The key that any of these variables switches on, whatever the file says: those programs know no other transport.
+/// The key that any of these variables enables, even against the file: those programs have no other transport.
 const TRANSPORT: &str = "hyperdht";
 
-/// Variables that are a part of a key, or none.
+/// Variables that set a part of a key, or no key.
 const HOST: &str = "HTTP_HOST";
 const PORT: &str = "HTTP_PORT";
 const LEVEL: &str = "LOG_LEVEL";
@@ -33,16 +33,16 @@ fn known() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|(known, ..)| *known).chain([HOST, PORT, DHT_PORT, LEVEL])
 }
 
-/// What is set, without empty values.
+/// The variables that are set, without empty ones.
 #[derive(Default)]
-pub(super) struct Originals {
-    /// Variables with one of the prefixes that this program does not know.
+pub(super) struct LegacyEnvironment {
+    /// Unknown variables with one of the prefixes.
     unknown: Vec<Arc<str>>,
     /// The variable, its name without the prefix, the rank of its prefix, and its value.
     set: Vec<(Arc<str>, &'static str, usize, String)>,
 }
 
-impl Originals {
+impl LegacyEnvironment {
     /// Keeps a variable if it has one of the prefixes.
     pub(super) fn take(&mut self, name: &str, value: &str) {
         let mut prefixes = PREFIXES.iter().enumerate();
@@ -56,17 +56,12 @@ impl Originals {
         }
     }
 
-    /// A sentence for each variable that this program does not know, sorted by name.
+    /// One warning for each unknown variable, sorted by name.
     pub(super) fn warnings(&self) -> Vec<String> {
         let names: Vec<&str> = known().collect();
         let mut unknown: Vec<&Arc<str>> = self.unknown.iter().collect();
         unknown.sort();
-        let warning = |name: &Arc<str>| {
-            format!(
-                "the variable {name} is not understood; with this prefix there are {}",
-                names.join(", ")
-            )
-        };
+        let warning = |name: &Arc<str>| format!("unknown variable {name}; the variables with this prefix are {}", names.join(", "));
         unknown.into_iter().map(warning).collect()
     }
 
@@ -76,30 +71,23 @@ impl Originals {
         Some((name, value))
     }
 
-    /// The names of the variables that count, for whoever wants to know where settings come from.
+    /// The names of the variables in force.
     pub(super) fn names(&self) -> impl Iterator<Item = Arc<str>> {
         known()
             .filter(|known| *known != LEVEL)
             .filter_map(|known| self.get(known).map(|(name, _)| name.clone()))
     }
 
-    /// `LOG_LEVEL` in our words; theirs are those of the pino library.
-    pub(super) fn log_level(&self) -> Option<&'static str> {
-        Some(match self.get(LEVEL)?.1.to_ascii_lowercase().as_str() {
-            "trace" => "trace",
-            "debug" => "debug",
-            "warn" => "warn",
-            "error" | "fatal" => "error",
-            "silent" => "off",
-            _ => "info",
-        })
+    /// The variable of the log level and its value.
+    pub(super) fn log_level(&self) -> Option<(&str, &str)> {
+        self.get(LEVEL).map(|(name, value)| (&**name, value))
     }
 
-    /// Lays what is set over what the file says.
-    pub(super) fn apply(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+    /// Applies the variables to the table of the file.
+    pub(super) fn apply(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         for (known, key, instead) in KEYS {
             let Some((name, value)) = self.get(known) else { continue };
-            let at = Place::Variable(name.clone());
+            let at = Location::Variable(name.clone());
             if let Some(table) = root.table_mut(SECTION, &at) {
                 table.take(instead);
                 table.set(text(key, value, at));
@@ -110,26 +98,26 @@ impl Originals {
         self.apply_transport(root);
     }
 
-    /// Any of the variables says that this bridge takes the place of one on HyperDHT.
-    fn apply_transport(&self, root: &mut Table) {
+    /// Enables HyperDHT if any of the variables is set.
+    fn apply_transport(&self, root: &mut RawTable) {
         let Some((name, ..)) = self.set.iter().min_by_key(|(name, ..)| name) else {
             return;
         };
-        let at = Place::Variable(name.clone());
+        let at = Location::Variable(name.clone());
         if let Some(table) = root.table_mut(SECTION, &at) {
-            table.set(Written {
+            table.set(RawEntry {
                 key: TRANSPORT.to_owned(),
                 at: at.clone(),
-                node: Node::new(Value::Flag(true), at),
+                node: Node::new(Value::Bool(true), at),
             });
         }
     }
 
-    fn apply_port(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+    fn apply_port(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         let Some((name, value)) = self.get(DHT_PORT) else { return };
-        let at = Place::Variable(name.clone());
+        let at = Location::Variable(name.clone());
         let Ok(port) = value.parse::<u16>() else {
-            let text = "is no port".to_owned();
+            let text = "not a valid port (0 to 65535)".to_owned();
             faults.push(Fault { place: at, text });
             return;
         };
@@ -138,7 +126,7 @@ impl Originals {
                 number: port.into(),
                 octal: false,
             };
-            table.set(Written {
+            table.set(RawEntry {
                 key: "hyperdht_port".to_owned(),
                 at: at.clone(),
                 node: Node::new(value, at),
@@ -146,13 +134,13 @@ impl Originals {
         }
     }
 
-    /// Host and port are set apart; what is not set stays as the file has it.
-    fn apply_address(&self, root: &mut Table, faults: &mut Vec<Fault>) {
+    /// Host and port are separate variables; the one that is not set stays as in the file.
+    fn apply_address(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
         let (host, port) = (self.get(HOST), self.get(PORT));
         let Some(name) = port.or(host).map(|(name, _)| name.clone()) else {
             return;
         };
-        let at = Place::Variable(name);
+        let at = Location::Variable(name);
         let Some(table) = root.table_mut(SECTION, &at) else { return };
         let key = "http_listen";
         let before = table.take(key).and_then(|written| HostPort::parse(written.node.text()?).ok());
@@ -161,7 +149,7 @@ impl Originals {
             None => before.port(),
             Some(Ok(port)) => port,
             Some(Err(_)) => {
-                let text = "is no port".to_owned();
+                let text = "not a valid port (0 to 65535)".to_owned();
                 faults.push(Fault { place: at, text });
                 return;
             }
@@ -171,8 +159,8 @@ impl Originals {
     }
 }
 
-fn text(key: &str, value: &str, at: Place) -> Written {
-    Written {
+fn text(key: &str, value: &str, at: Location) -> RawEntry {
+    RawEntry {
         key: key.to_owned(),
         at: at.clone(),
         node: Node::new(Value::Text(value.to_owned()), at),

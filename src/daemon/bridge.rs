@@ -1,4 +1,4 @@
-//! From the settings to a bridge.
+//! Assembly of a bridge from the settings.
 
 use anyhow::{Context as _, ensure};
 
@@ -10,17 +10,18 @@ use crate::peer::{Identity, Seed};
 /// Binds a bridge; nothing runs yet.
 ///
 /// # Errors
-/// When nobody can register with it, when there is no secret, when the key or the targets file cannot be read, or when a socket cannot be bound.
+/// When no transport is enabled, when the secret is missing, when the key or the targets file cannot be read, or when a socket cannot be
+/// bound.
 pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
     let table = &all.bridge;
     ensure!(
         table.quic_listen.is_some() || table.hyperdht,
-        "nobody can register with this bridge: bridge.quic_listen is empty, and bridge.hyperdht is off"
+        "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true"
     );
     let (identity, lock) = match &table.key_seed {
         Some(seed) => {
             let seed: Seed = seed.expose().parse().context("bridge.key_seed")?;
-            tracing::warn!("the key is given as a seed and cannot be locked as a key file is: make sure that no other process uses it");
+            tracing::warn!("the key comes from a seed, which cannot be locked like a key file: make sure that no other process uses it");
             (Identity::from_seed(&seed).context("bridge.key_seed")?, None)
         }
         None => links::identity(table.key_file.clone(), "bridge").await?,
@@ -28,7 +29,7 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
     let source = table
         .secret
         .as_ref()
-        .context("a bridge needs a secret that its proxies know: set bridge.secret_file, or bridge.secret")?;
+        .context("bridge.secret_file is not set; it must hold the same secret as p2p.secret_file of the proxies")?;
     Bridge::bind(BridgeSettings {
         identity,
         key_lock: lock,

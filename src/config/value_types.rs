@@ -1,4 +1,4 @@
-//! The kinds of values that keys of several sections have.
+//! Types of values that keys of several sections have.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -8,21 +8,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::address::{self, HostPort};
-use super::key::{Kind, Wrong};
+use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value};
 use super::secret::Secret;
 use super::units;
 
 /// `true` or `false`.
-pub(super) struct Flag;
+pub(super) struct Bool;
 
-impl Kind for Flag {
+impl ValueType for Bool {
     type Value = bool;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<bool> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<bool> {
         match node.value {
-            Value::Flag(flag) => Some(flag),
-            _ => wrong.expected(&node, "true or false"),
+            Value::Bool(flag) => Some(flag),
+            _ => faults.expected(&node, "true or false"),
         }
     }
 
@@ -32,17 +32,17 @@ impl Kind for Flag {
 }
 
 /// A whole number within a range.
-pub(super) struct Count(pub(super) RangeInclusive<usize>);
+pub(super) struct IntegerRange(pub(super) RangeInclusive<usize>);
 
-impl Kind for Count {
+impl ValueType for IntegerRange {
     type Value = usize;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<usize> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<usize> {
         let Value::Integer { number, .. } = node.value else {
-            return wrong.expected(&node, "a whole number");
+            return faults.expected(&node, "a whole number");
         };
         let count = usize::try_from(number).ok().filter(|count| self.0.contains(count));
-        count.or_else(|| out_of_range(&node, wrong, number, self.0.start(), self.0.end()))
+        count.or_else(|| out_of_range(&node, faults, number, self.0.start(), self.0.end()))
     }
 
     fn show(&self, value: &usize) -> String {
@@ -53,23 +53,23 @@ impl Kind for Count {
 /// A number of bytes within a range: a number, or a string with a unit.
 pub(super) struct Size(pub(super) RangeInclusive<u64>);
 
-impl Kind for Size {
+impl ValueType for Size {
     type Value = u64;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<u64> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<u64> {
         let bytes = match &node.value {
             Value::Integer { number, .. } => u64::try_from(*number).ok(),
             Value::Text(text) => units::parse_size(text),
             _ => None,
         };
         let Some(bytes) = bytes else {
-            return wrong.expected(&node, "a number of bytes or a string such as \"16MiB\" or \"64KB\"");
+            return faults.expected(&node, "a number of bytes or a string such as \"16MiB\" or \"64KB\"");
         };
         if self.0.contains(&bytes) {
             return Some(bytes);
         }
         let (low, high) = (units::show_size(*self.0.start()), units::show_size(*self.0.end()));
-        out_of_range(&node, wrong, units::show_size(bytes), low, high)
+        out_of_range(&node, faults, units::show_size(bytes), low, high)
     }
 
     fn show(&self, value: &u64) -> String {
@@ -77,13 +77,13 @@ impl Kind for Size {
     }
 }
 
-/// A number of bytes as [`Size`], where 0 means a default that depends on other keys or on the machine.
+/// A number of bytes as [`Size`], or 0 for a default that depends on other keys or on the machine.
 pub(super) struct SizeOrZero(pub(super) RangeInclusive<u64>);
 
-impl Kind for SizeOrZero {
+impl ValueType for SizeOrZero {
     type Value = Option<u64>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<u64>> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Option<u64>> {
         let is_zero = match &node.value {
             Value::Integer { number, .. } => *number == 0,
             Value::Text(text) => units::parse_size(text) == Some(0),
@@ -92,7 +92,7 @@ impl Kind for SizeOrZero {
         if is_zero {
             return Some(None);
         }
-        Size(self.0.clone()).read(node, wrong).map(Some)
+        Size(self.0.clone()).read(node, faults).map(Some)
     }
 
     fn show(&self, value: &Option<u64>) -> String {
@@ -101,34 +101,34 @@ impl Kind for SizeOrZero {
 }
 
 /// A duration within a range: a number of seconds, or a string with units.
-pub(super) struct Span(pub(super) RangeInclusive<Duration>);
+pub(super) struct DurationRange(pub(super) RangeInclusive<Duration>);
 
-impl Span {
-    fn parse(node: &Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+impl DurationRange {
+    fn parse(node: &Node, faults: &mut FaultSink<'_>) -> Option<Duration> {
         let span = match &node.value {
             Value::Integer { number, .. } => u64::try_from(*number).ok().map(Duration::from_secs),
             Value::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
             Value::Text(text) => units::parse_duration(text),
             _ => None,
         };
-        span.or_else(|| wrong.expected(node, "a number of seconds or a string such as \"90s\", \"500ms\" or \"1h30m\""))
+        span.or_else(|| faults.expected(node, "a number of seconds or a string such as \"90s\", \"500ms\" or \"1h30m\""))
     }
 
-    fn within(&self, span: Duration, node: &Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
+    fn within(&self, span: Duration, node: &Node, faults: &mut FaultSink<'_>) -> Option<Duration> {
         if self.0.contains(&span) {
             return Some(span);
         }
         let [span, low, high] = [span, *self.0.start(), *self.0.end()].map(units::show_duration);
-        out_of_range(node, wrong, span, low, high)
+        out_of_range(node, faults, span, low, high)
     }
 }
 
-impl Kind for Span {
+impl ValueType for DurationRange {
     type Value = Duration;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Duration> {
-        let span = Self::parse(&node, wrong)?;
-        self.within(span, &node, wrong)
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Duration> {
+        let span = Self::parse(&node, faults)?;
+        self.within(span, &node, faults)
     }
 
     fn show(&self, value: &Duration) -> String {
@@ -136,18 +136,18 @@ impl Kind for Span {
     }
 }
 
-/// A duration as [`Span`], where 0 stands for something else: never, or a value that follows from other keys.
-pub(super) struct SpanOrZero(pub(super) RangeInclusive<Duration>);
+/// A duration as [`DurationRange`], or 0 for never or for a value derived from other keys.
+pub(super) struct DurationOrZero(pub(super) RangeInclusive<Duration>);
 
-impl Kind for SpanOrZero {
+impl ValueType for DurationOrZero {
     type Value = Option<Duration>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Option<Duration>> {
-        let span = Span::parse(&node, wrong)?;
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Option<Duration>> {
+        let span = DurationRange::parse(&node, faults)?;
         if span.is_zero() {
             return Some(None);
         }
-        Span(self.0.clone()).within(span, &node, wrong).map(Some)
+        DurationRange(self.0.clone()).within(span, &node, faults).map(Some)
     }
 
     fn show(&self, value: &Option<Duration>) -> String {
@@ -155,22 +155,22 @@ impl Kind for SpanOrZero {
     }
 }
 
-fn out_of_range<T>(node: &Node, wrong: &mut Wrong<'_>, found: impl Display, low: impl Display, high: impl Display) -> Option<T> {
-    wrong.at(&node.at, format!("{found} is out of range, it may be {low} to {high}"))
+fn out_of_range<T>(node: &Node, faults: &mut FaultSink<'_>, found: impl Display, low: impl Display, high: impl Display) -> Option<T> {
+    faults.at(&node.at, format!("{found} is out of range ({low} to {high})"))
 }
 
-/// One of a few words, each with its meaning.
+/// One of a few words, each with its value.
 pub(super) struct OneOf<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
-impl<T: Copy + PartialEq> Kind for OneOf<T> {
+impl<T: Copy + PartialEq> ValueType for OneOf<T> {
     type Value = T;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<T> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<T> {
         let word = node.text();
         let found = self.0.iter().find(|(name, _)| Some(*name) == word);
         found.map(|(_, meaning)| *meaning).or_else(|| {
             let words: Vec<String> = self.0.iter().map(|(name, _)| format!("{name:?}")).collect();
-            wrong.expected(&node, &format!("one of {}", words.join(", ")))
+            faults.expected(&node, &format!("one of {}", words.join(", ")))
         })
     }
 
@@ -180,21 +180,21 @@ impl<T: Copy + PartialEq> Kind for OneOf<T> {
     }
 }
 
-/// A string that is read by a function of its own, and shown as it prints.
+/// A string with a parser function, displayed by its `Display`.
 pub(super) struct Parsed<T> {
-    /// What is expected, for values of another kind.
+    /// Description of the expected value, for faults.
     pub(super) expected: &'static str,
     pub(super) parse: fn(&str) -> Result<T, String>,
 }
 
-impl<T: Display> Kind for Parsed<T> {
+impl<T: Display> ValueType for Parsed<T> {
     type Value = T;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<T> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<T> {
         let Some(text) = node.text() else {
-            return wrong.expected(&node, self.expected);
+            return faults.expected(&node, self.expected);
         };
-        (self.parse)(text).map_or_else(|why| wrong.at(&node.at, why), Some)
+        (self.parse)(text).map_or_else(|why| faults.at(&node.at, why), Some)
     }
 
     fn show(&self, value: &T) -> String {
@@ -223,15 +223,15 @@ pub(super) const TEXT: Parsed<String> = Parsed {
 /// The path of a file.
 pub(super) struct FilePath;
 
-impl Kind for FilePath {
+impl ValueType for FilePath {
     type Value = PathBuf;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<PathBuf> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<PathBuf> {
         match node.text() {
-            Some("") => wrong.at(&node.at, "a path is empty"),
-            Some(text) if text.contains('\0') => wrong.at(&node.at, "a path cannot hold a NUL"),
+            Some("") => faults.at(&node.at, "the path is empty"),
+            Some(text) if text.contains('\0') => faults.at(&node.at, "a path must not contain a NUL"),
             Some(text) => Some(PathBuf::from(text)),
-            None => wrong.expected(&node, "a path"),
+            None => faults.expected(&node, "a path"),
         }
     }
 
@@ -240,17 +240,17 @@ impl Kind for FilePath {
     }
 }
 
-/// As another kind, where an empty string stands for nothing.
+/// Another type, or an empty string for none.
 pub(super) struct OrEmpty<K>(pub(super) K);
 
-impl<K: Kind> Kind for OrEmpty<K> {
+impl<K: ValueType> ValueType for OrEmpty<K> {
     type Value = Option<K::Value>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Self::Value> {
         if node.text() == Some("") {
             return Some(None);
         }
-        self.0.read(node, wrong).map(Some)
+        self.0.read(node, faults).map(Some)
     }
 
     fn show(&self, value: &Self::Value) -> String {
@@ -261,12 +261,12 @@ impl<K: Kind> Kind for OrEmpty<K> {
 /// A string that is never shown.
 pub(super) struct SecretText;
 
-impl Kind for SecretText {
+impl ValueType for SecretText {
     type Value = Secret;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Secret> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Secret> {
         let secret = node.text().map(Secret::new);
-        secret.or_else(|| wrong.at(&node.at, "expected a string"))
+        secret.or_else(|| faults.at(&node.at, "expected a string"))
     }
 
     fn show(&self, value: &Secret) -> String {
@@ -278,33 +278,33 @@ impl Kind for SecretText {
     }
 }
 
-/// A list, each of whose values is of one kind. Every value's faults are told, and what is sound can still be checked further.
+/// A list with items of one type. The faults of all items are reported, and the valid items are checked further.
 pub(super) struct ListOf<K> {
-    pub(super) kind: K,
-    /// What is expected, for values that are no list.
+    pub(super) item: K,
+    /// Description of the expected list, for faults.
     pub(super) expected: &'static str,
-    /// Whether one value may stand for a list of it alone.
+    /// Accepts a single value as a list of one.
     pub(super) or_single: bool,
 }
 
-impl<K: Kind> Kind for ListOf<K> {
+impl<K: ValueType> ValueType for ListOf<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Self::Value> {
         match node.value {
-            Value::List(items) => Some(items.into_iter().filter_map(|item| self.kind.read(item, wrong)).collect()),
-            Value::Text(_) if self.or_single => Some(vec![self.kind.read(node, wrong)?]),
-            _ => wrong.expected(&node, self.expected),
+            Value::List(items) => Some(items.into_iter().filter_map(|item| self.item.read(item, faults)).collect()),
+            Value::Text(_) if self.or_single => Some(vec![self.item.read(node, faults)?]),
+            _ => faults.expected(&node, self.expected),
         }
     }
 
     fn show(&self, value: &Self::Value) -> String {
-        let items: Vec<String> = value.iter().map(|item| self.kind.show(item)).collect();
+        let items: Vec<String> = value.iter().map(|item| self.item.show(item)).collect();
         format!("[{}]", items.join(", "))
     }
 
     fn identity(&self, value: &Self::Value) -> String {
-        let items: Vec<String> = value.iter().map(|item| self.kind.identity(item)).collect();
+        let items: Vec<String> = value.iter().map(|item| self.item.identity(item)).collect();
         format!("[{}]", items.join(", "))
     }
 }
