@@ -414,7 +414,7 @@ fn answers_can_be_about_one_application() {
         of_app(&mut catalog, "c"),
         "# HELP x Of b.\nx{i=\"1\"} 3\nexporter_proxy_apps{exporter_app=\"c\"} 7\n"
     );
-    assert_eq!(of_app(&mut catalog, "nobody"), "");
+    assert_eq!(of_app(&mut catalog, "absent"), "");
     let a = Arc::clone(catalog.exposition("a").unwrap());
     assert_eq!(
         render_single(&a, OPENMETRICS).body(None).into_parts().concat(),
