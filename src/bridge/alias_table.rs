@@ -381,7 +381,7 @@ mod tests {
     const EXPIRY: Duration = Duration::from_secs(100);
     const FILE_GRACE: Duration = Duration::from_secs(20);
 
-    struct Table {
+    struct TestTable {
         aliases: AliasTable,
         start: Instant,
     }
@@ -393,7 +393,7 @@ mod tests {
         (entry.alias.as_str(), entry.key.as_bytes()[0], entry.link)
     }
 
-    impl Table {
+    impl TestTable {
         fn new(policy: AliasPolicy) -> Self {
             let start = Instant::now();
             let aliases = AliasTable::new(policy, EXPIRY, start, FILE_GRACE);
@@ -484,8 +484,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_told_apart_from_what_is_renewed() {
-        let mut table = Table::new(AliasPolicy::Replace);
+    fn an_update_is_distinguished_from_a_renewal() {
+        let mut table = TestTable::new(AliasPolicy::Replace);
         assert!(table.link(("a", 1, 1), 0).unwrap().updated);
         assert!(!table.link(("a", 1, 1), 50).unwrap().updated);
         let mut moved = table.entry("a", 1, Transport::Quic, Some(1), 60);
@@ -501,7 +501,7 @@ mod tests {
 
     #[test]
     fn an_alias_is_served_over_the_link_that_registered_it_and_no_other() {
-        let mut table = Table::new(AliasPolicy::Replace);
+        let mut table = TestTable::new(AliasPolicy::Replace);
         table.link(("n1", 1, 1), 0).unwrap();
         let second = table.link(("n2", 1, 2), 1).unwrap();
         assert_eq!((second.dropped.len(), second.replaced), (0, None), "two proxies with one key");
@@ -512,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_link_that_registers_another_alias_drops_its_earlier_one() {
-        let mut table = Table::new(AliasPolicy::Replace);
+        let mut table = TestTable::new(AliasPolicy::Replace);
         table.link(("old", 1, 1), 0).unwrap();
         let change = table.link(("new", 1, 1), 1).unwrap();
         assert_eq!(change.dropped.iter().map(short).collect::<Vec<_>>(), [("old", 1, Some(1))]);
@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_link_whose_key_registered_over_hyperdht_too_has_one_claim() {
-        let mut table = Table::new(AliasPolicy::Replace);
+        let mut table = TestTable::new(AliasPolicy::Replace);
         table.link(("a", 1, 1), 0).unwrap();
         table.link(("a", 1, 3), 1).unwrap();
         // Joins the claim of link 3, and stays without a link when link 3 ends.
@@ -544,7 +544,7 @@ mod tests {
 
     #[test]
     fn over_hyperdht_one_key_has_one_alias_and_a_link_keeps_its_own() {
-        let mut table = Table::new(AliasPolicy::Replace);
+        let mut table = TestTable::new(AliasPolicy::Replace);
         table.key(("a", 1), 0).unwrap();
         let change = table.key(("b", 1), 1).unwrap();
         assert_eq!(change.dropped.iter().map(short).collect::<Vec<_>>(), [("a", 1, None)]);
@@ -564,8 +564,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_replaced_has_its_alias_again_when_the_other_has_gone() {
-        let mut table = Table::new(AliasPolicy::Replace);
+    fn a_replaced_claim_holds_its_alias_again_when_the_other_is_removed() {
+        let mut table = TestTable::new(AliasPolicy::Replace);
         table.link(("a", 1, 1), 0).unwrap();
         let change = table.link(("a", 2, 2), 1).unwrap();
         assert_eq!(change.replaced.as_ref().map(short), Some(("a", 1, Some(1))));
@@ -595,8 +595,8 @@ mod tests {
     }
 
     #[test]
-    fn who_is_found_by_key_alone_and_not_reached_leaves_its_alias_to_a_link_that_is_up() {
-        let mut table = Table::new(AliasPolicy::Replace);
+    fn a_key_that_cannot_be_dialed_leaves_its_alias_to_an_open_link() {
+        let mut table = TestTable::new(AliasPolicy::Replace);
         let key = |key| PublicKey::new([key; 32]);
         table.link(("a", 1, 1), 0).unwrap();
         table.key(("a", 2), 1).unwrap();
@@ -616,7 +616,7 @@ mod tests {
 
     #[test]
     fn what_has_expired_goes_and_the_rest_stays() {
-        let mut table = Table::new(AliasPolicy::Replace);
+        let mut table = TestTable::new(AliasPolicy::Replace);
         table.key(("b", 3), 0).unwrap();
         table.key(("a", 2), 61).unwrap();
         table.link(("a", 1, 1), 120).unwrap();
@@ -636,7 +636,7 @@ mod tests {
 
     #[test]
     fn the_first_keeps_its_alias_until_it_expires() {
-        let mut table = Table::new(AliasPolicy::First);
+        let mut table = TestTable::new(AliasPolicy::First);
         let by_first = Err(AliasUnavailable::Owned(PublicKey::new([1; 32])));
         table.link(("a", 1, 1), 0).unwrap();
         assert_eq!(table.link(("a", 2, 2), 99), by_first);
@@ -645,7 +645,7 @@ mod tests {
         assert_eq!(table.link(("a", 2, 2), 198), by_first);
         assert!(table.link(("a", 2, 2), 199).is_ok());
         // A registration over HyperDHT does not prove the key, so it cannot drop the alias of the key's owner.
-        let mut table = Table::new(AliasPolicy::First);
+        let mut table = TestTable::new(AliasPolicy::First);
         table.key(("a", 1), 0).unwrap();
         assert_eq!(table.key(("other", 1), 1).unwrap().dropped.len(), 1);
         assert_eq!(table.key(("a", 2), 2), by_first);
@@ -654,8 +654,8 @@ mod tests {
     }
 
     #[test]
-    fn the_word_of_the_file_keeps_an_alias_while_proxies_come_back_and_not_for_ever() {
-        let mut table = Table::new(AliasPolicy::First);
+    fn the_targets_file_reserves_an_alias_while_proxies_reconnect() {
+        let mut table = TestTable::new(AliasPolicy::First);
         table.restore("a", 1);
         table.restore("b", 2);
         assert_eq!(table.link(("a", 9, 9), 19), Err(AliasUnavailable::Owned(PublicKey::new([1; 32]))));
@@ -674,7 +674,7 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_them() {
-        let mut table = Table::new(AliasPolicy::Replace);
+        let mut table = TestTable::new(AliasPolicy::Replace);
         for n in 0..MAX_ALIASES {
             let mut entry = table.entry(&format!("a{n}"), 1, Transport::Hyperdht, None, 0);
             entry.key = PublicKey::new(std::array::from_fn(|at| n.to_le_bytes().get(at).copied().unwrap_or_default()));
@@ -696,7 +696,7 @@ mod tests {
             first: bool,
             steps in prop::collection::vec((0_u8..6, 0_u8..3, 1_u8..4, 1_u64..5, 0_u64..150), 1..60),
         ) {
-            let mut table = Table::new(if first { AliasPolicy::First } else { AliasPolicy::Replace });
+            let mut table = TestTable::new(if first { AliasPolicy::First } else { AliasPolicy::Replace });
             table.restore("0", 1);
             let (mut now, mut links) = (0, HashMap::new());
             for (step, alias, key, link, passed) in steps {

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_targets_are_told_and_harm_no_other() {
+    fn an_invalid_target_is_reported_and_skipped() {
         let key = "y".repeat(52);
         let text = format!(
             "[{{\"labels\":{{\"job\":\"aliases\"}},\"targets\":[\"a:b:{key}:h:s\",\"c:{key}:h:s\",\"d:x:h:s\",\"e\"]}},{{\"targets\":[\":{key}:h:s\"]}}]"
@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn the_file_is_replaced_whole_and_readable_by_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("prometheus/targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prometheus/targets.json");
         assert_eq!(load(&path).unwrap(), None);
         assert!(!store(&path, "one").unwrap());
         let before = fs::File::open(&path).unwrap();
@@ -298,8 +298,8 @@ mod tests {
 
     #[test]
     fn the_mode_of_a_file_that_is_there_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         for wanted in [0o600, 0o640, 0o664] {
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(wanted)).unwrap();
@@ -310,12 +310,12 @@ mod tests {
 
     #[test]
     fn links_that_lie_in_wait_are_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, elsewhere) = (folder.path().join("targets.json"), folder.path().join("secret"));
+        let directory = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (directory.path().join("targets.json"), directory.path().join("secret"));
         fs::write(&elsewhere, "secret").unwrap();
         fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
         for name in ["targets.json.new", ".targets.json.new"] {
-            std::os::unix::fs::symlink(&elsewhere, folder.path().join(name)).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, directory.path().join(name)).unwrap();
         }
         store(&path, "targets").unwrap();
         assert_eq!(
@@ -330,8 +330,8 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_refused_and_blocks_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("a FIFO"));
         assert!(in_place(&path, "x").unwrap_err().to_string().contains("a FIFO"));
@@ -339,8 +339,8 @@ mod tests {
 
     #[test]
     fn in_place_the_new_text_stands_alone_and_a_full_disk_is_no_reason_for_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         fs::write(&path, "").unwrap();
         for text in ["old", "a longer text", "short", "", "again"] {
             in_place(&path, text).unwrap();
@@ -356,8 +356,8 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_behind_is_removed_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("targets.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("targets.json");
         let stay = [
             "targets.json",
             ".targets.json.new",
@@ -366,11 +366,11 @@ mod tests {
             ".targets.json.0123456789abcdeg.new",
         ];
         for name in stay {
-            fs::write(folder.path().join(name), "x").unwrap();
+            fs::write(directory.path().join(name), "x").unwrap();
         }
         fs::write(temporary(&path).unwrap(), "x").unwrap();
         remove_leftovers(&path);
-        let mut left: Vec<String> = fs::read_dir(folder.path())
+        let mut left: Vec<String> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();

@@ -150,8 +150,8 @@ mod tests {
             (format!("quic://{key}@:1"), "HOST:PORT"),
             (format!("quic://{key}@bridge:0"), "HOST:PORT"),
         ] {
-            let told = bad.parse::<LinkAddress>().unwrap_err();
-            assert!(told.contains(why), "{told}");
+            let error = bad.parse::<LinkAddress>().unwrap_err();
+            assert!(error.contains(why), "{error}");
         }
     }
 

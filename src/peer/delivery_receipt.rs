@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn untold_deliveries_are_bounded_and_go_once_heard() {
+    fn unreported_deliveries_are_bounded_and_removed_once_reported() {
         let unreported = UnreportedDeliveries::default();
         for n in 0..300 {
             unreported.add(ScrapeId(n));

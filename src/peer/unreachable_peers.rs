@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_told_once_until_something_changes() {
+    fn a_failure_is_logged_once_until_something_changes() {
         let (mut peers, start) = (UnreachablePeers::default(), Instant::now());
         let [one, other] = [1, 2].map(|byte| PublicKey::new([byte; 32]));
         assert!(peers.should_log(&one, "timed out", start));

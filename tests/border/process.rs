@@ -455,11 +455,11 @@ fn a_bridge_says_which_files_it_makes() {
     first.line(&format!("created a new key in {}/bridge.key", place.display()));
     first.line(&format!("created the targets file {}/prometheus/targets.json", place.display()));
     let mut told = first.stop();
-    assert_eq!(told.matches("made ").count(), 2, "{told}");
+    assert_eq!(told.matches("created ").count(), 2, "{told}");
     let mut second = start();
     second.line("proxies register at udp");
     told = second.stop();
-    assert_eq!(told.matches("made ").count(), 0, "{told}");
+    assert_eq!(told.matches("created ").count(), 0, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,7 +211,7 @@ impl Dialer<'_> {
     async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "its reply has no address".to_owned()))?;
-        let Ok(heard) = timeout(
+        let Ok(first_packet) = timeout(
             PEER_START_TIMEOUT,
             expected.punch_until_first_packet(&self.node.socket, server, &PUNCH_TIMES),
         )
@@ -219,7 +219,7 @@ impl Dialer<'_> {
         else {
             return Err(DialError::Unreachable(self.to, server));
         };
-        let address = heard.map_err(transport)?;
+        let address = first_packet.map_err(transport)?;
         let (source, sink) = expected.open(reply.remote, address).await.map_err(transport)?;
         self.read_header(SecretStream::new(self.to, address, reply.keys, source, sink), address)
             .await

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_follows_what_is_measured() {
+    fn the_timeout_follows_the_measured_round_trip() {
         let mut rtt = Rtt::default();
         assert_eq!(rtt.probe_timeout(), INITIAL_TIMEOUT);
         rtt.measured(Duration::from_millis(100));
