@@ -722,4 +722,15 @@ fn series_that_come_and_go_cost_more_than_other_values() {
         "private series are not indexed"
     );
     assert!(catalog.cost_of_removal("app") >= 1_000);
+    let cost = |name: &str, text: &str| {
+        let labels: Arc<[LabelPair]> = Arc::new([]);
+        let update = Update::new(catalog.rules(), &AppName::new(name).unwrap(), &labels, read(text, Syntax::Text));
+        catalog.cost(&update)
+    };
+    assert!(cost("new", "b 1\n") >= 1_000, "a private family of many series comes to be shared");
+    assert!(
+        cost("new", "# TYPE a histogram\na_count 1\n") >= 1_000,
+        "a shared family of many series comes into conflict"
+    );
+    assert!(cost("new", "c 1\n") < 10);
 }

@@ -19,6 +19,9 @@ use crate::model::{AppName, LabelPair, Syntax};
 /// Series of a shared family that take as long as a family when they come or go: they are hashed and indexed.
 const CHANGED_SERIES_A_FAMILY: usize = 4;
 
+/// Text that takes as long as a family when its series are hashed and indexed: four short lines.
+const INDEXED_BYTES_A_FAMILY: usize = 96;
+
 /// Series that take as long as a family otherwise: their lines are compared.
 const SAME_SERIES_A_FAMILY: usize = 64;
 
@@ -168,6 +171,11 @@ fn same_names(exposition: &Exposition, families: &[TextFamily]) -> Vec<u32> {
     same
 }
 
+/// The cost of the series of a family that come to be indexed, or no longer.
+fn cost_of_indexing(exposition: &Exposition, text: &TextFamily) -> usize {
+    exposition.families()[text.family as usize].samples as usize / CHANGED_SERIES_A_FAMILY
+}
+
 /// The cost of families while their series stay the same.
 fn least_cost(families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
     families.len() + exposition.series() as usize / SAME_SERIES_A_FAMILY
@@ -302,19 +310,21 @@ impl Catalog {
         for family in families.iter() {
             let key = family.text.key(exposition);
             if let Some(id) = self.find(&key) {
-                if !matches!(self.families.entries[id], FamilyEntry::Private { app, .. } if Some(app) == own) {
-                    cost += exposition.families()[family.text.family as usize].samples as usize / CHANGED_SERIES_A_FAMILY;
+                match self.families.entries[id] {
+                    FamilyEntry::Private { app, .. } if Some(app) == own => {}
+                    FamilyEntry::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text),
+                    FamilyEntry::Shared(_) => cost += cost_of_indexing(exposition, &family.text),
                 }
                 let shapes = self.shapes(id);
                 let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text.shape() as usize);
                 if other || self.families.entries[id].in_conflict() {
-                    cost += self.members(id);
+                    cost += self.indexing_cost(id);
                 }
             }
             let may_overlap = family.text.shape() != Shape::Scalar || Suffix::split(&key).is_some();
             if may_overlap {
                 let apps = &self.apps.slots;
-                self.families.related_names(apps, &key, |id| cost += self.members(id));
+                self.families.related_names(apps, &key, |id| cost += self.indexing_cost(id));
             }
             if cost > MAX_COST {
                 return cost;
@@ -323,8 +333,15 @@ impl Catalog {
         cost
     }
 
-    fn members(&self, id: Id<FamilyEntry>) -> usize {
-        self.shared(id).map_or(1, |shared| shared.contributions.len())
+    /// The contributions to a family, and the series that are indexed when it comes to be shared, or comes into conflict or out of it.
+    fn indexing_cost(&self, id: Id<FamilyEntry>) -> usize {
+        match &self.families.entries[id] {
+            FamilyEntry::Private { app, at } => {
+                let app = &self.apps.slots[*app];
+                1 + cost_of_indexing(&app.exposition, &app.families[*at as usize].text)
+            }
+            FamilyEntry::Shared(shared) => shared.contributions.len() + shared.counts().bytes / INDEXED_BYTES_A_FAMILY,
+        }
     }
 
     /// True if an update changes nothing. Where the newest series is exposed, being the newest is a change.
