@@ -1,4 +1,4 @@
-//! What updates and answers cost between the sockets, and at the same time from several threads. `benches/merge.rs` and
+//! Cost of updates and answers between the sockets, and at the same time from several threads. `benches/merge.rs` and
 //! `benches/exposition.rs` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
 
 use std::sync::Arc;
