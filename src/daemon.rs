@@ -258,7 +258,8 @@ fn reload_parts(
         post_from: Arc::clone(&context.post_from),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
-    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, context.stop.graceful.clone());
+    let stop = context.stop.graceful.clone();
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, stop, Arc::clone(&context.telemetry));
     Ok((reloader, lifecycle))
 }
 
