@@ -12,26 +12,43 @@ use tokio_util::sync::CancellationToken;
 
 use super::reload::Request;
 use crate::http::{Connection, may_write, reply};
+use crate::telemetry::{Rejection, Telemetry};
 
 /// State of the lifecycle endpoints.
 pub(super) struct Lifecycle {
     enabled: bool,
     reload: mpsc::Sender<Request>,
     stop: CancellationToken,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Lifecycle {
-    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken) -> Self {
-        Self { enabled, reload, stop }
+    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken, telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            enabled,
+            reload,
+            stop,
+            telemetry,
+        }
     }
 
-    /// The refusal of this request, if it is not allowed.
+    /// The refusal of this request, counted and logged, if it is not allowed.
     fn refusal(&self, connection: &Connection, headers: &HeaderMap) -> Option<Response<Body>> {
-        if !self.enabled {
+        let (response, detail) = if self.enabled {
+            let response = may_write(connection, headers).err()?;
+            (response, "lifecycle requests are not allowed (http.write_from)")
+        } else {
             let text = "lifecycle endpoints are disabled; set http.enable_lifecycle = true\n";
-            return Some(reply::text(StatusCode::FORBIDDEN, text));
-        }
-        may_write(connection, headers).err()
+            let response = reply::text(StatusCode::FORBIDDEN, text);
+            (response, "lifecycle endpoints are disabled (http.enable_lifecycle)")
+        };
+        self.telemetry.reject(Rejection {
+            source: "http",
+            peer: &connection.client(headers).to_string(),
+            reason: "forbidden",
+            detail,
+        });
+        Some(response)
     }
 }
 

@@ -200,21 +200,24 @@ mod tests {
     use super::*;
     use crate::exposition::catalog::{Duplicates, Rules};
     use crate::model::{AppName, Format, Origin, Timestamp, Update};
-    use crate::store::{Inlet, Limits, Mode, open};
+    use crate::store::{Inlet, Limits, Mode, PutOptions, open};
 
     fn put(inlet: &Inlet, app: &str, at: i64, body: &'static str) {
         inlet
-            .put(Update {
-                app: AppName::new(app).unwrap(),
-                body: Bytes::from_static(body.as_bytes()),
-                syntax: None,
-                labels: [].into(),
-                origin: Origin {
-                    source: "s".into(),
-                    format: Format::Push,
+            .put(
+                Update {
+                    app: AppName::new(app).unwrap(),
+                    body: Bytes::from_static(body.as_bytes()),
+                    syntax: None,
+                    labels: [].into(),
+                    origin: Origin {
+                        source: "s".into(),
+                        format: Format::Push,
+                    },
+                    at: Timestamp::from_millis(at),
                 },
-                at: Timestamp::from_millis(at),
-            })
+                PutOptions::PUSHED,
+            )
             .unwrap();
     }
 

@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::model::{AppName, Format, Origin, Timestamp, Update};
-    use crate::store::{Inlet, Limits, Mode, open};
+    use crate::store::{Inlet, Limits, Mode, PutOptions, open};
 
     fn put(inlet: &Inlet, app: &str) {
         let update = Update {
@@ -213,7 +213,7 @@ mod tests {
             },
             at: Timestamp::from_millis(1),
         };
-        inlet.put(update).unwrap();
+        inlet.put(update, PutOptions::PUSHED).unwrap();
     }
 
     fn listings() -> (Inlet, Arc<ListingCache>) {

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::batch::{Batch, Packed};
 use super::queue::ClientQueue;
+use crate::bus::{Subscription, SubscriptionTopics};
 use crate::model::{Topic, Topics};
-use crate::store::{Subscription, SubscriptionTopics, View};
+use crate::store::View;
 use crate::telemetry::SharedTelemetry;
 
 /// How long clients have for what is queued when the proxy stops: enough for all who read, well within the time for draining.

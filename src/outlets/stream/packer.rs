@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::batch::Packed;
+use crate::bus::Notification;
 use crate::model::Topic;
-use crate::store::Notification;
 use crate::wire::monitoring::{Compressor, LENGTH_BYTES, ProxyEvent, ProxyMessage, length_of};
 
 /// Messages made before they are handed out: their compression takes about a millisecond, for which others wait.

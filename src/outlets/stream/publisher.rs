@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Order};
 use super::packer::Packer;
-use crate::store::{Missed, Sequenced, Subscription};
+use crate::bus::{Missed, Sequenced, Subscription};
 use crate::supervise::Service;
 
 /// The pause behind each round: what comes meanwhile goes out together, in one write a client instead of one a message.
