@@ -19,7 +19,7 @@ use crate::peer_samples::PeerSamples;
 use crate::supervise::blocking;
 use crate::wire::monitoring::api;
 
-/// Where the API stands.
+/// Path prefix of the API.
 const BASE: &str = "/metric_plugin/v1/";
 /// The longest body of a request: tens of thousands of CIDs.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -27,7 +27,7 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// The parameter that names one of several polled nodes.
 const NODE: &str = "node";
 
-/// What the API tells.
+/// State of the API.
 #[derive(Debug)]
 pub struct MonitoringApi {
     /// The addresses of the stream, as bound; none when it is off.
@@ -36,7 +36,7 @@ pub struct MonitoringApi {
     pub peer_samples: PeerSamples,
 }
 
-/// What can be asked for.
+/// Endpoints of the API.
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
     /// `ping` and `monitoring_addresses`, which give the same.

@@ -167,7 +167,7 @@ async fn only_the_selected_topics_are_followed_and_only_while_somebody_listens()
     }
 }
 
-/// Tells of one change of each topic; the last one is of the topic that every client in these tests gets.
+/// Publishes one change of each topic; the last one has the topic that every client in these tests receives.
 fn tell_of_everything(server: &Server) {
     let app = AppName::new("a").unwrap();
     let at = Timestamp::from_millis(0);
