@@ -1,4 +1,4 @@
-//! How fast events come in and go out: in memory with few and many scrapers, and durable with producers that wait for the
+//! Speed of events coming in and going out: in memory with few and many scrapers, and durable with producers that wait for the
 //! disk together. Durable numbers are the disk's: they say how many events share a sync.
 
 use divan::Bencher;
@@ -96,7 +96,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
         .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).ack());
 }
 
-/// Events accepted once they are on the disk, so many producers at a time.
+/// Events accepted once they are on the disk, for this many producers at a time.
 #[divan::bench(args = [1, 16, 256], sample_count = 3, sample_size = 1)]
 fn emit_durable(bencher: Bencher<'_, '_>, producers: usize) {
     let runtime = runtime();

@@ -1,4 +1,4 @@
-//! How fast a text becomes an index, everything parsed and checked: bytes and series per second on one core.
+//! Speed of the parser, which checks everything and builds the index: bytes and series per second on one core.
 
 use bytes::Bytes;
 use divan::Bencher;
@@ -24,7 +24,7 @@ fn parse(bencher: Bencher<'_, '_>, workload: Workload, syntax: Syntax, tail: &st
         .bench(|| Exposition::parse(body.clone(), syntax));
 }
 
-/// What client libraries write: neighbours are alike.
+/// Text as client libraries write it: neighboring series are alike.
 #[divan::bench(args = [10, 100, 1_000, 10_000, 1_000_000])]
 fn parse_text(bencher: Bencher<'_, '_>, series: usize) {
     parse(bencher, Workload::of(series), Syntax::Text, "");

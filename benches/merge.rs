@@ -1,4 +1,4 @@
-//! How fast applications are merged and rendered: a push (parsing apart), an answer with and without changes since the last one, and what
+//! Speed of merging and rendering: a push (parsing apart), an answer with and without changes since the last one, and what
 //! it takes to make it gzip. "18 MB" is 1,000 apps of 100 series; the number is how many of a hundred families all apps share.
 
 use std::cell::RefCell;
@@ -118,6 +118,34 @@ fn snapshot(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
     bencher.bench_local(|| world.catalog.clone());
 }
 
+/// An update under the lock that changes all series of an app, as many as are changed at once, while a snapshot is held. Another app has
+/// the same family with this many series.
+#[divan::bench(args = [2_000, 200_000, 1_000_000], sample_count = 20)]
+fn changed_series(bencher: Bencher<'_, '_>, others: usize) {
+    const AT_ONCE: usize = 2_000;
+    let text = |series: usize, turn: usize| -> String { (0..series).map(|n| format!("a{{turn=\"{turn}\",n=\"{n}\"}} 1\n")).collect() };
+    let no_labels: Arc<[LabelPair]> = Arc::new([]);
+    let names = ["a", "b"].map(|name| AppName::new(name).expect("a short name"));
+    let catalog = RefCell::new(Catalog::new(Rules::new(None, Duplicates::Label, &[])));
+    let update = |name: &AppName, text: String| {
+        let exposition = Arc::new(Exposition::parse(Bytes::from(text), Syntax::Text));
+        Update::new(catalog.borrow().rules(), name, &no_labels, exposition)
+    };
+    let other = update(&names[0], text(others, 0));
+    catalog.borrow_mut().update(other);
+    let updates = [1, 2].map(|turn| update(&names[1], text(AT_ONCE, turn)));
+    let turn = std::cell::Cell::new(0);
+    bencher
+        .with_inputs(|| {
+            turn.set(turn.get() + 1);
+            (catalog.borrow().clone(), updates[turn.get() % 2].clone())
+        })
+        .bench_local_values(|(snapshot, update)| {
+            catalog.borrow_mut().update(update);
+            snapshot
+        });
+}
+
 /// Two apps with the same families of one sample each.
 #[divan::bench(args = [1_000, 10_000, 50_000], sample_count = 5)]
 fn twins(bencher: Bencher<'_, '_>, families: usize) {
@@ -164,7 +192,7 @@ fn everybody_leaves(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
         });
 }
 
-/// Whether the answer about one application still stands.
+/// The version of one application, by which a kept answer is known to be valid.
 #[divan::bench(args = SHARED)]
 fn version(bencher: Bencher<'_, '_>, shared: usize) {
     let world = World::new(APPS, shared);
@@ -208,7 +236,7 @@ fn answer_after_a_push(bencher: Bencher<'_, '_>, shared: usize) {
     after_pushes(bencher, shared, 1, TEXT);
 }
 
-/// A push of every app and an answer: all is rendered anew.
+/// A push of every app and an answer: all is rendered again.
 #[divan::bench(args = SHARED)]
 fn answer_after_all_pushed(bencher: Bencher<'_, '_>, shared: usize) {
     after_pushes(bencher, shared, APPS, TEXT);

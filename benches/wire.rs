@@ -1,4 +1,4 @@
-//! How fast the decoders of the receivers are: streams of messages of 18 kB, 100 series of 6 labels each, fed in reads of
+//! Speed of the decoders of the receivers: streams of messages of 18 kB, 100 series of 6 labels each, fed in reads of
 //! 64 kB. Copying them into the receive buffer, which the kernel does in life, is part of the time.
 
 use bytes::BufMut;
@@ -17,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-/// What an app with `series` series says.
+/// The text of an app with `series` series.
 fn exposition(series: usize) -> String {
     let mut text = String::from("# HELP http_request_duration_seconds Time until the last byte of the answer.\n");
     text += "# TYPE http_request_duration_seconds histogram\n";

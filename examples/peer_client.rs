@@ -1,4 +1,4 @@
-//! A program that exposes its own metrics over a link: it registers at a bridge, and Prometheus scrapes it through there.
+//! A program that exposes its own metrics over a link: it registers with a bridge, and Prometheus scrapes it through the bridge.
 //!
 //! ```text
 //! cargo run --example peer_client -- quic://KEY@bridge.example:6557 SECRET my_program
@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let alias = Alias::new(&next("ALIAS")?)?;
 
     let settings = ClientSettings {
-        // The key stays the same over restarts, so that the alias stays ours.
+        // The key stays the same after a restart, so that the alias stays with this program.
         identity: Identity::load_or_create(Path::new("peer_client.key"))?,
         bridges: vec![bridge],
         registration: Registration {

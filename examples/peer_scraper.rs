@@ -1,4 +1,4 @@
-//! A program that scrapes another one over a link, without a bridge. The other one listens and lets our key in.
+//! A program that scrapes another one over a link, without a bridge. The peer listens and admits our key.
 //!
 //! ```text
 //! cargo run --example peer_scraper -- KEY@proxy.example:6556
@@ -19,13 +19,13 @@ async fn main() -> anyhow::Result<()> {
         .context("usage: peer_scraper KEY@HOST:PORT, or hyperdht://KEY")?;
     let target = target.parse().map_err(anyhow::Error::msg)?;
     let scraper = Scraper::new(Identity::load_or_create(Path::new("peer_scraper.key"))?, target, REQUEST_TIMEOUT);
-    println!("our key, for the other end's p2p.allow, is {}", scraper.public_key());
+    println!("our key, for p2p.allow of the peer, is {}", scraper.public_key());
 
-    // The link is made once and used for both.
+    // The link is opened once and used for both.
     for _ in 0..2 {
         match scraper.request_metrics().await? {
             ScrapeOutcome::Metrics { text, .. } => println!("{} bytes of metrics", text.len()),
-            ScrapeOutcome::Failure(message) => println!("the other end says that it failed: {message}"),
+            ScrapeOutcome::Failure(message) => println!("the peer responded with an error: {message}"),
         }
     }
     scraper.close().await;

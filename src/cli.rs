@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, and no logic that a test needs.
+//! The command line: one file per subcommand, without logic that needs a unit test.
 
 mod apps;
 mod bridge;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Environment;
-use crate::telemetry::{LogFormat, LogWriter, init_logging, print_line};
+use crate::telemetry::{LogFormat, LogWriter, init_logging, print_error, print_warning};
 
 /// One port for the Prometheus metrics of many applications.
 ///
@@ -33,21 +33,28 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     config: ConfigFile,
-    /// How log lines are written to standard error; RUST_LOG filters them.
+    /// Format of the log lines and errors on standard error; RUST_LOG or LOG_LEVEL filters log lines.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  exporter-proxy                                          run with ./config.toml, or with the built-in defaults
-  exporter-proxy check -c config.toml                     what is wrong with a configuration, all at once
-  printf 'jobs_done 7\\n' | exporter-proxy send my_job     push a metric
-  curl http://127.0.0.1:6555/metrics                      scrape everything
-  exporter-proxy apps                                     who has pushed what
-  exporter-proxy tap                                      what happens, live (stream.listen_addresses)
 
-Any key can be set by the environment: EXPORTER_PROXY__RECEIVER__FORMAT=json";
+  Run with ./config.toml, or with the built-in defaults:
+    exporter-proxy
+  Validate a configuration and report all faults:
+    exporter-proxy check -c config.toml
+  Push a metric:
+    printf 'jobs_done 7\\n' | exporter-proxy send my_job
+  Scrape everything:
+    curl http://127.0.0.1:6555/metrics
+  List the applications:
+    exporter-proxy apps
+  Print live events (needs stream.listen_addresses):
+    exporter-proxy tap
+
+Environment variables override any key, e.g. EXPORTER_PROXY__RECEIVER__FORMAT=json";
 
 #[derive(Debug, Args)]
 struct ConfigFile {
@@ -61,7 +68,7 @@ struct ConfigFile {
 enum Command {
     /// Run the proxy (the default).
     Run,
-    /// Run a bridge: proxies register with it from afar, and Prometheus scrapes them through it.
+    /// Run a bridge: remote proxies register with it, and Prometheus scrapes them through it.
     Bridge,
     /// Validate a configuration file, or exposition text with `check metrics`.
     Check(check::Check),
@@ -69,13 +76,13 @@ enum Command {
     Send(send::Send),
     /// Print the table of applications of a running proxy.
     Apps(apps::Apps),
-    /// Follow a monitoring stream, one line an event.
+    /// Print live events, one per line.
     Tap(tap::Tap),
-    /// Make a key for links, and print its public half.
+    /// Create a key for links and print its public half.
     Keygen(keygen::Keygen),
     /// Scrape one proxy over a link, as a bridge would, and print the metrics.
     Scrape(scrape::Scrape),
-    /// Ask a running proxy or bridge whether it is ready: exit code 0 if so, 1 if not.
+    /// Check that a running proxy or bridge is ready: exit code 0 if so, 1 if not.
     Healthcheck(healthcheck::Healthcheck),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
@@ -83,18 +90,17 @@ enum Command {
     Man(man::Man),
 }
 
-/// Runs what the command line asks for and gives the exit code: 0 fine, 1 failure, 2 bad usage.
+/// Runs the command and returns the exit code: 0 success, 1 failure, 2 wrong usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Without a thread for the log there is none for the rest either, and nothing that could say so.
+    // Without a thread for the log there is none for the rest, and no way to report it.
     let Ok(_log) = LogWriter::start(cli.log_format) else {
         return ExitCode::FAILURE;
     };
-    // The proxy tells what it does; the other commands answer on standard output and only warn.
+    // The services log their work; the other commands print to standard output and only warn.
     let level = match cli.command {
-        None | Some(Command::Run) => "info",
-        Some(Command::Bridge) => Environment::from_pairs(std::env::vars_os()).log_level().unwrap_or("info"),
-        // What fails on the link is the outcome, which is printed at the end.
+        None | Some(Command::Run | Command::Bridge) => service_log_level(),
+        // A failed link is the outcome, which is printed at the end.
         Some(Command::Scrape(_)) => "error",
         Some(_) => "warn",
     };
@@ -112,23 +118,27 @@ pub fn main() -> ExitCode {
         Some(Command::Man(man)) => man.run(),
     });
     outcome.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+        print_error(&format!("{error:#}"));
         ExitCode::FAILURE
     })
 }
 
-/// Says on standard error what went wrong: an error is for the person at the terminal, whatever the log filter says.
-fn complain(what: &str) {
-    print_line(&format!("exporter-proxy: {what}"));
+/// The default log level of `run` and `bridge`: `LOG_LEVEL`, otherwise `info`.
+fn service_log_level() -> &'static str {
+    let environment = Environment::from_pairs(std::env::vars_os());
+    if let Some(warning) = environment.log_level_warning() {
+        print_warning(&warning);
+    }
+    environment.log_level().unwrap_or("info")
 }
 
-/// Writes an answer to standard output. A reader that has gone away, such as `head`, is no error.
-fn answer(text: &str) -> anyhow::Result<()> {
-    answer_bytes(text.as_bytes())
+/// Writes to standard output. A reader that has closed the pipe, such as `head`, is not an error.
+fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
 }
 
-/// As [`answer`], for what may be no text.
-fn answer_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+/// As [`print`], for bytes that may not be text.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::{ErrorKind, Write as _};
     match std::io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -136,7 +146,12 @@ fn answer_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// A runtime for commands that talk to a proxy: one thread is plenty.
-fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// A number with its noun, such as `1 family` or `2 families`.
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// A runtime for commands that send requests to a proxy: one thread is enough.
+fn current_thread_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }

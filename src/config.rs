@@ -1,9 +1,8 @@
 //! Text to settings: a file and the environment in, [`Settings`] or every fault out.
 //!
-//! What is written and what is used are two things. `raw` tables keep what was written, with the place of each value; the
-//! structs of the sections (one file each) hold what the program uses, with nothing optional that is mandatory in life.
-//! Between them stands a declarative reader: a section names each of its keys once, with its kind and its default, and from
-//! that follow unknown keys and the nearest known one, types and ranges, what a reload takes up, and what `check` shows.
+//! `raw` tables hold the settings as written, with the location of each value; the structs of the sections (one file each) hold the
+//! settings as used. A declarative reader connects them: a section names each of its keys once, with its type and its default. Unknown
+//! keys and suggestions for them, types and ranges, reloading, and the output of `check` follow from that.
 //!
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
@@ -21,9 +20,8 @@ mod http;
 mod hyperdht;
 mod ipfs;
 mod key;
-mod kinds;
 mod label;
-mod originals;
+mod legacy_env;
 mod p2p;
 mod poll;
 mod raw;
@@ -35,78 +33,78 @@ mod stream;
 mod summary;
 mod syntax;
 mod units;
+mod value_types;
 
 use std::path::Path;
 
 pub use address::HostPort;
-pub use bridge::BridgeTable;
+pub use bridge::BridgeConfig;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
-pub use events::{Events, Rate, ScraperIdentity, ScraperLabel};
-pub use exporter::{Exporter, Threads};
-pub use exposition::{Duplicates, Exposition, ExpositionMode};
+pub use events::{EventsConfig, Rate, ScraperIdentity, ScraperLabel};
+pub use exporter::{ExporterConfig, Threads};
+pub use exposition::{Duplicates, ExpositionConfig, ExpositionMode};
 pub use fault::Faults;
-pub use find::Source;
-pub use http::Http;
-pub use hyperdht::Hyperdht;
+pub use find::ConfigOrigin;
+pub use http::HttpConfig;
+pub use hyperdht::HyperdhtConfig;
 pub use ipfs::IpfsNode;
-pub use p2p::{P2p, SecretSource};
-pub use poll::{Credentials, Endpoint, Password, PollExternal};
-pub use receiver::{Owner, Receiver, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+pub use p2p::{P2pConfig, SecretSource};
+pub use poll::{Credentials, Endpoint, Password, PollConfig};
+pub use receiver::{Owner, ReceiverConfig, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
-pub use store::Store;
-pub use stream::Stream;
+pub use store::StoreConfig;
+pub use stream::StreamConfig;
 
 #[cfg(test)]
 mod tests;
 
 use crate::model::AppName;
-use fault::{Fault, Place};
-use reader::{Entry, Notes, Reader};
+use fault::{Fault, Location};
+use reader::{ConfigReader, KeyEntry, ReaderOutput};
 
 /// All settings, checked, as the program uses them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The process, and where it is scraped.
-    pub exporter: Exporter,
+    /// The process, and the addresses of HTTP.
+    pub exporter: ExporterConfig,
     /// The sockets on which applications hand in metrics.
-    pub receiver: Receiver,
+    pub receiver: ReceiverConfig,
     /// The exporters that are polled.
-    pub poll_external: PollExternal,
-    /// How much is remembered, and for how long.
-    pub store: Store,
-    /// How it is handed out.
-    pub exposition: Exposition,
-    /// Who may do what over HTTP.
-    pub http: Http,
+    pub poll_external: PollConfig,
+    /// Limits of the store, and persistence.
+    pub store: StoreConfig,
+    /// Merging and rendering.
+    pub exposition: ExpositionConfig,
+    /// Access control of the HTTP port.
+    pub http: HttpConfig,
     /// One-shot events.
-    pub events: Events,
+    pub events: EventsConfig,
     /// The monitoring stream.
-    pub stream: Stream,
-    /// The IPFS nodes whose peers are asked for.
+    pub stream: StreamConfig,
+    /// The IPFS nodes that are polled for their peers.
     pub ipfs: Vec<IpfsNode>,
     /// The links over which bridges scrape us, where they are enabled.
-    pub p2p: Option<P2p>,
+    pub p2p: Option<P2pConfig>,
     /// The bridge, for the command that runs one.
-    pub bridge: BridgeTable,
+    pub bridge: BridgeConfig,
     /// HyperDHT, for the links and for the bridge.
-    pub hyperdht: Hyperdht,
+    pub hyperdht: HyperdhtConfig,
     /// Every key with its value, for comparing and showing.
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
 }
 
-/// Settings and where they came from.
+/// Settings and their origin.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// Where they came from.
-    pub source: Source,
+    /// Their origin.
+    pub source: ConfigOrigin,
 }
 
 impl Loaded {
-    /// Faults that show only on this machine, such as a file that is not there, each with the key that it is about. `None` where there
-    /// are none.
+    /// Converts faults that only this machine shows, such as a missing file, given with their keys. `None` if there are none.
     #[must_use]
     pub fn faults(&self, found: Vec<(&'static str, String)>) -> Option<Faults> {
         let entries = &self.settings.entries;
@@ -116,7 +114,7 @@ impl Loaded {
                 .find(|entry| entry.path() == key)
                 .and_then(|entry| entry.place.clone());
             Fault {
-                place: place.unwrap_or(Place::File),
+                place: place.unwrap_or(Location::File),
                 text: format!("{key}: {text}"),
             }
         };
@@ -130,8 +128,8 @@ fn file_name(file: Option<&Path>) -> String {
     file.map_or("configuration".to_owned(), |path| path.display().to_string())
 }
 
-/// Finds, reads and checks the configuration. The file is `named` (the command line's `--config`), else what the
-/// environment names, else `./config.toml`, else `/etc/exporter-proxy/config.toml`, else there is none and defaults hold.
+/// Finds, reads and checks the configuration. The file is `named` (the command line's `--config`), otherwise the one that the
+/// environment names, otherwise `./config.toml`, otherwise `/etc/exporter-proxy/config.toml`; without any, defaults apply.
 ///
 /// # Errors
 /// Every fault of the file and of the environment. A named file that cannot be read is a fault, and so is an unnamed one
@@ -143,18 +141,18 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, F
     let variables = environment.names();
     Ok(Loaded {
         settings,
-        source: Source { file, variables },
+        source: ConfigOrigin { file, variables },
     })
 }
 
-/// Reads settings from `text`, with the environment's overrides; `name` is what faults call the text.
+/// Reads settings from `text`, with the overrides of the environment; `name` stands for the text in faults.
 ///
 /// # Errors
 /// Every fault of the text and of the environment.
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settings, Faults> {
     let (mut root, mut faults) = syntax::parse(text);
     environment.apply(&mut root, &mut faults);
-    let (settings, faults) = Settings::read(Reader::new(root, faults));
+    let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
     if faults.is_empty() {
         Ok(settings)
     } else {
@@ -163,20 +161,20 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settin
 }
 
 impl Settings {
-    fn read(mut reader: Reader) -> (Self, Vec<Fault>) {
+    fn read(mut reader: ConfigReader) -> (Self, Vec<Fault>) {
         let mut settings = Self {
-            exporter: reader.section("exporter", Exporter::read),
-            receiver: reader.section("receiver", Receiver::read),
-            poll_external: reader.section("poll_external", PollExternal::read),
-            store: reader.section("store", Store::read),
-            exposition: reader.section("exposition", Exposition::read),
-            http: reader.section("http", Http::read),
-            events: reader.section("events", Events::read),
-            stream: reader.section("stream", Stream::read),
+            exporter: reader.section("exporter", ExporterConfig::read),
+            receiver: reader.section("receiver", ReceiverConfig::read),
+            poll_external: reader.section("poll_external", PollConfig::read),
+            store: reader.section("store", StoreConfig::read),
+            exposition: reader.section("exposition", ExpositionConfig::read),
+            http: reader.section("http", HttpConfig::read),
+            events: reader.section("events", EventsConfig::read),
+            stream: reader.section("stream", StreamConfig::read),
             ipfs: reader.tables("ipfs", ipfs::read),
-            p2p: reader.section("p2p", P2p::read),
-            bridge: reader.section("bridge", BridgeTable::read),
-            hyperdht: reader.section("hyperdht", Hyperdht::read),
+            p2p: reader.section("p2p", P2pConfig::read),
+            bridge: reader.section("bridge", BridgeConfig::read),
+            hyperdht: reader.section("hyperdht", HyperdhtConfig::read),
             entries: Vec::new(),
         };
         let mut notes = reader.finish();
@@ -185,8 +183,8 @@ impl Settings {
         (settings, notes.faults)
     }
 
-    /// What no section can see by itself.
-    fn check_across(&self, notes: &mut Notes) {
+    /// Checks that concern more than one section.
+    fn check_across(&self, notes: &mut ReaderOutput) {
         let polled = self.poll_external.endpoints.iter().map(|endpoint| &endpoint.name);
         let both = self
             .ipfs
@@ -194,9 +192,25 @@ impl Settings {
             .map(|node| &node.name)
             .find(|name| polled.clone().any(|other| other == *name));
         notes.require(&[("poll_external", "other_scrape_endpoints"), ("", "ipfs")], both.is_none(), || {
-            format!("an endpoint and an IPFS node are both called {}", both.map_or("", AppName::as_str))
+            format!(
+                "an endpoint and an IPFS node are both named \"{}\"; give one of them a \"name\"",
+                both.map_or("", AppName::as_str)
+            )
         });
         self.check_addresses(notes);
+    }
+
+    /// Warnings about keys without effect.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let unpolled = match self.poll_external.unpolled {
+            0 => return Vec::new(),
+            1 => "1 endpoint".to_owned(),
+            n => format!("{n} endpoints"),
+        };
+        vec![format!(
+            "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
+        )]
     }
 
     /// Returns true if a key of this section was set.
@@ -205,7 +219,7 @@ impl Settings {
         self.entries.iter().any(|entry| entry.section == section && entry.place.is_some())
     }
 
-    /// Returns true if another listener has the port of this one for IPv4, which a listener on `[::]` then has to leave to it.
+    /// Returns true if another listener has the same port for IPv4, so that a listener on `[::]` must be for IPv6 only.
     #[must_use]
     pub fn shares_port_with_ipv4(&self, address: &HostPort) -> bool {
         let all = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
@@ -213,8 +227,8 @@ impl Settings {
         address.port() != 0 && all.any(|other| other.port() == address.port() && other.is_ipv4())
     }
 
-    /// That no two listeners want the same address.
-    fn check_addresses(&self, notes: &mut Notes) {
+    /// Reports listeners with the same address.
+    fn check_addresses(&self, notes: &mut ReaderOutput) {
         for stream in &self.stream.listen_addresses {
             let others = self.exporter.scrape_addresses.iter().chain(&self.receiver.tcp);
             let other = others.into_iter().find(|other| other.collides_with(stream));
@@ -225,7 +239,7 @@ impl Settings {
             ];
             notes.require(&keys, other.is_none(), || {
                 let other = other.map(ToString::to_string).unwrap_or_default();
-                format!("the stream's {stream} and {other} cannot both be listened on")
+                format!("{stream} of the stream and {other} conflict: both cannot be bound")
             });
         }
         let Some(tcp) = &self.receiver.tcp else { return };
@@ -233,7 +247,7 @@ impl Settings {
         let keys = [("exporter", "scrape_expose_endpoint"), ("receiver", "receiver_tcp_socket")];
         notes.require(&keys, collision.is_none(), || {
             let scrape = collision.map(ToString::to_string).unwrap_or_default();
-            format!("the receiver's {tcp} and the scrape address {scrape} cannot both be listened on")
+            format!("the receiver {tcp} and the scrape address {scrape} conflict: both cannot be bound")
         });
     }
 }

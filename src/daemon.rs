@@ -1,6 +1,6 @@
-//! The composition root: the one room that knows all others and puts them together.
+//! The composition root: creates all modules and connects them.
 
-mod bridging;
+mod bridge;
 mod events;
 mod lifecycle;
 mod links;
@@ -27,11 +27,11 @@ use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
 
-pub use bridging::bind_bridge;
+pub use bridge::bind_bridge;
 pub use preflight::preflight;
 
 use self::lifecycle::Lifecycle;
-use self::reload::{Live, Reloader};
+use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
 use crate::http::{Access, HttpService, HttpStats};
@@ -41,6 +41,7 @@ use crate::outlets::{
     SelfMetrics, monitoring_api,
 };
 use crate::peer::PublicKey;
+use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
@@ -61,7 +62,7 @@ pub struct Daemon {
     key_lock: Option<FileLock>,
 }
 
-/// What listens where.
+/// The addresses of all listeners.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// The HTTP addresses.
@@ -72,14 +73,14 @@ pub struct Addresses {
     pub unix: Option<PathBuf>,
     /// The key that we show on links.
     pub key: Option<PublicKey>,
-    /// Where scrapers may dial us.
+    /// The UDP address for scrapers over links.
     pub links: Option<SocketAddr>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
 }
 
-/// How the configuration is found again on a reload.
-pub struct Reread {
+/// Location of the configuration for a reload.
+pub struct ConfigSource {
     /// The file named on the command line, if one was.
     pub named: Option<PathBuf>,
     /// The environment.
@@ -93,9 +94,10 @@ pub fn system_clock() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// What all parts share.
-struct Ground {
+/// Shared state of the services.
+struct Context {
     inlet: Inlet,
+    peer_samples: PeerSamples,
     view: View,
     telemetry: Arc<Telemetry>,
     readiness: Arc<Readiness>,
@@ -108,10 +110,11 @@ struct Ground {
     stop: Stop,
 }
 
-impl Ground {
+impl Context {
     fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
         Self {
             inlet,
+            peer_samples: PeerSamples::default(),
             view,
             telemetry: Arc::default(),
             readiness: Arc::default(),
@@ -132,53 +135,53 @@ impl Ground {
 }
 
 impl Daemon {
-    /// Opens the store and binds every socket of the configuration; nobody is served yet.
+    /// Opens the store and binds every socket of the configuration; nothing is served yet.
     ///
     /// # Errors
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
-    pub async fn bind(loaded: Loaded, reread: Reread) -> anyhow::Result<Self> {
+    pub async fn bind(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<Self> {
         let settings = loaded.settings;
         let (inlet, view, persistence) = events::open_store(&settings)?;
-        let ground = Ground::new(&settings, inlet, view);
+        let context = Context::new(&settings, inlet, view);
         let mut supervisor = Supervisor::new();
-        let sockets = Sockets::bind(&settings, &ground).await?;
+        let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses();
 
-        let polls = polls(&settings, &ground, &mut supervisor);
-        let (reloader, lifecycle) = steering(&settings, reread, polls, &sockets, &ground)?;
-        let events = settings.events.enabled.then(|| events::outlet(&settings, &ground));
-        let handler = metrics_handler(&settings, &ground, sockets.connections(), events.clone(), &mut supervisor);
-        let readers = readers(&settings, &ground, handler, events);
+        let polls = polls(&settings, &context, &mut supervisor);
+        let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context)?;
+        let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
+        let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
+        let read_routes = read_routes(&settings, &context, handler, events);
         let mut key_lock = None;
         if let Some(p2p) = &settings.p2p {
-            let service = ground.service(readers.clone(), &routes::reads(settings.events.enabled));
-            let (telemetry, notes) = (Arc::clone(&ground.telemetry), Arc::clone(&ground.notes));
+            let service = context.service(read_routes.clone(), &routes::reads(settings.events.enabled));
+            let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&context.notes));
             let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
             key_lock = lock;
         }
-        let routes = readers.merge(writers(&settings, &ground, &sockets, lifecycle));
-        let service = ground.service(routes, &routes::requests(settings.events.enabled));
-        sockets.start(&settings, &ground, &service, &mut supervisor);
+        let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
+        let service = context.service(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &context, &service, &mut supervisor);
         supervisor.add(reloader);
-        supervisor.add(housekeeping(&ground));
+        supervisor.add(housekeeping(&context));
         supervisor.add(MallocTrim);
         if let Some(watchdog) = Watchdog::from_environment() {
             supervisor.add(watchdog);
         }
-        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&ground.readiness)));
+        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&context.readiness)));
         Ok(Self {
             supervisor,
             persistence: persistence.transpose().context("cannot start to write to store.path")?,
             addresses,
-            readiness: ground.readiness,
-            stop: ground.stop,
+            readiness: context.readiness,
+            stop: context.stop,
             key_lock,
         })
     }
 
-    /// What listens where, with the real port where port 0 was asked for.
+    /// The addresses of all listeners, with the assigned port in place of port 0.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -213,107 +216,111 @@ impl Daemon {
             report = supervisor.run(stop, DRAIN) => report,
             never = announce => never,
         };
-        // Only now is nobody left who could write to the store, or confirm what it has lent.
+        // From here on no task writes to the store or settles a lease.
         if let Some(persistence) = persistence
             && tokio::time::timeout(DRAIN, persistence.finish()).await.is_err()
         {
-            tracing::error!("the disk did not take in time what was to survive (store.path)");
+            tracing::error!("could not write state to store.path before shutdown; up to 5 s may be lost");
         }
         report
     }
 }
 
-/// The part that polls; whoever has the sender says what is polled from then on.
-fn polls(settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
+/// Adds the poller; the sender replaces its settings.
+fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
     let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
     supervisor.add(Polls::new(
         polls.subscribe(),
-        ground.inlet.clone(),
-        Arc::clone(&ground.telemetry),
-        ground.clock,
+        context.inlet.clone(),
+        context.peer_samples.clone(),
+        Arc::clone(&context.telemetry),
+        context.clock,
     ));
     polls
 }
 
-/// What reloads the configuration, and what asks for that over HTTP.
-fn steering(
+/// Creates the reloader and the lifecycle endpoints that use it.
+fn reload_parts(
     settings: &Settings,
-    reread: Reread,
+    config_source: ConfigSource,
     polls: watch::Sender<Arc<PollSettings>>,
     sockets: &Sockets,
-    ground: &Ground,
+    context: &Context,
 ) -> anyhow::Result<(Reloader, Lifecycle)> {
-    let live = Live {
+    let reloadable = Reloadable {
         polls,
         exposition: settings.exposition.clone(),
-        inlet: ground.inlet.clone(),
+        inlet: context.inlet.clone(),
         receiver_limits: sockets.receivers.limits.clone(),
         budget: Arc::clone(&sockets.receivers.budget),
-        access: Arc::clone(&ground.access),
-        post_rate: Arc::clone(&ground.post_rate),
-        post_from: Arc::clone(&ground.post_from),
+        access: Arc::clone(&context.access),
+        post_rate: Arc::clone(&context.post_rate),
+        post_from: Arc::clone(&context.post_from),
     };
-    let (reloader, requests) = Reloader::new(settings.clone(), reread, live, Arc::clone(&ground.telemetry))?;
-    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, ground.stop.graceful.clone());
+    let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
+    let stop = context.stop.graceful.clone();
+    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, stop, Arc::clone(&context.telemetry));
     Ok((reloader, lifecycle))
 }
 
-/// What answers a scrape: the apps, the program's own metrics, and the events.
+/// Creates the handler of scrapes: apps, self metrics and events.
 fn metrics_handler(
     settings: &Settings,
-    ground: &Ground,
+    context: &Context,
     connections: Connections,
     events: Option<Arc<EventOutlet>>,
     supervisor: &mut Supervisor,
 ) -> MetricsHandler {
     let own = SelfMetrics::new(
-        Arc::clone(&ground.telemetry),
+        Arc::clone(&context.telemetry),
         Process::new(SystemTime::now()),
         connections,
-        Arc::clone(&ground.http_stats),
+        Arc::clone(&context.http_stats),
     );
     let compression_queue = CompressionQueue::default();
     supervisor.add(compression_queue.service());
-    let (view, telemetry) = (ground.view.clone(), Arc::clone(&ground.telemetry));
+    let (view, telemetry) = (context.view.clone(), Arc::clone(&context.telemetry));
     MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
 }
 
-/// The routes that are on the port alone: pushing, events, steering, and where the stream is.
-fn writers(settings: &Settings, ground: &Ground, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
-    let routes = monitoring_api::routes(sockets.streams.api(ground))
-        .merge(push::routes(sockets.receivers.push_handler(ground)))
+/// The routes that are on the port alone: pushing, events, lifecycle, and the addresses of the stream.
+fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+    let routes = monitoring_api::routes(sockets.streams.api(context))
+        .merge(push::routes(sockets.receivers.push_handler(context)))
         .merge(lifecycle::routes(lifecycle));
     if !settings.events.enabled {
         return routes;
     }
-    routes.merge(events::routes(settings, ground, &sockets.receivers))
+    routes.merge(events::routes(settings, context, &sockets.receivers))
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn readers(settings: &Settings, ground: &Ground, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
-    let listings = Arc::new(ListingCache::new(ground.view.clone(), ground.clock));
+fn read_routes(settings: &Settings, context: &Context, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
+    let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
     outlets::routes(Outlets {
         listings: Arc::clone(&listings),
         metrics: Arc::new(metrics),
         events,
         listing: Arc::new(AppsHandler::new(
-            ground.view.clone(),
+            context.view.clone(),
             Arc::clone(&listings),
-            Arc::clone(&ground.notes),
+            Arc::clone(&context.notes),
         )),
         index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
-        readiness: Arc::clone(&ground.readiness),
-        notes: Arc::clone(&ground.notes),
+        readiness: Arc::clone(&context.readiness),
+        notes: Arc::clone(&context.notes),
     })
 }
 
-fn housekeeping(ground: &Ground) -> Housekeeping {
-    let telemetry = Arc::clone(&ground.telemetry);
+fn housekeeping(context: &Context) -> Housekeeping {
+    let telemetry = Arc::clone(&context.telemetry);
     let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
-        tracing::info!(app = app.as_str(), "forgotten: no update within store.expire_after");
+        if let Some(suppressed) = telemetry.admit_line(&format!("expired {app}")) {
+            tracing::info!(app = app.as_str(), suppressed, "expired: no update within store.expire_after");
+        }
     };
-    let telemetry = Arc::clone(&ground.telemetry);
+    let telemetry = Arc::clone(&context.telemetry);
     let dropped = move |dropped: &Dropped| telemetry.events_dropped(dropped.reason.as_str(), dropped.scraper.as_ref(), dropped.events);
-    Housekeeping::new(ground.inlet.clone(), ground.clock, forgotten, dropped)
+    Housekeeping::new(context.inlet.clone(), context.clock, forgotten, dropped)
 }

@@ -1,4 +1,4 @@
-//! What the program says of itself: its own counters, its log, its use of the machine.
+//! Self metrics, the log, and the resource use of the process.
 //!
 //! [`Telemetry`] is the one list of the program's instruments. The doc comment of a field is the HELP text of its
 //! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
@@ -10,10 +10,11 @@ mod process;
 mod throttle;
 
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
-pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_line};
+pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_error, print_warning};
 pub use process::Process;
 pub use throttle::Throttle;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,15 +22,15 @@ use crate::model::ScraperId;
 
 use crate::model::AppName;
 
-/// What stands before the name of each of the program's own families.
+/// Prefix of the names of self metrics.
 pub const PREFIX: &str = "exporter_proxy_";
 
 /// Builds the struct of instruments and its writer from one list.
 macro_rules! instruments {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $kind:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $type:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
         $(#[$meta])*
         $vis struct $name {
-            $( #[doc = $help] pub $field: $kind, )*
+            $( #[doc = $help] pub $field: $type, )*
             $( $extra: $extra_kind, )?
         }
 
@@ -45,10 +46,10 @@ macro_rules! instruments {
                 $(
                     let start = out.len();
                     let name = concat!("exporter_proxy_", stringify!($field));
-                    header(out, name, <$kind as Instrument>::KIND, $help);
+                    header(out, name, <$type as Instrument>::TYPE, $help);
                     let samples = out.len();
                     self.$field.write(out, name, "");
-                    // A family that has no sample yet would be a header alone, which tells nobody anything.
+                    // A family without samples would be only a header.
                     if out.len() == samples {
                         out.truncate(start);
                     }
@@ -68,41 +69,41 @@ instruments! {
     /// The program's own instruments.
     #[derive(Debug)]
     pub struct Telemetry {
-        /// Updates accepted, by the way in they took and the format they were written in.
+        /// Updates accepted, by source and format.
         updates_total: PerLabel<Counter, 2> = PerLabel::new(["source", "format"]),
-        /// Messages, parts of messages and requests refused, by the way in they took and the reason.
+        /// Messages, parts of messages and requests refused, by source and reason.
         rejected_total: PerLabel<Counter, 2> = PerLabel::new(["source", "reason"]),
-        /// 1 if the last poll of the endpoint went well, 0 if it failed.
+        /// 1 if the last poll of the endpoint succeeded, 0 if it failed.
         poll_up: PerLabel<Gauge, 1> = PerLabel::new(["endpoint"]),
-        /// Time in seconds that the last poll of the endpoint took, whether it went well or not.
+        /// Time in seconds that the last poll of the endpoint took, successful or not.
         poll_duration_seconds: PerLabel<Seconds, 1> = PerLabel::new(["endpoint"]),
-        /// Polls lost to a fault in this program; each is worth a report.
+        /// Polls ended by a bug (panic); please report it.
         poll_panics_total: PerLabel<Counter, 1> = PerLabel::new(["endpoint"]),
-        /// Time in seconds from a scrape's request to the moment when its answer was ready to send.
+        /// Time in seconds from the request of a scrape until its response is ready to send.
         scrape_duration_seconds: Latency = Latency::default(),
         /// Bytes of exposition given to scrapers, by the encoding they were sent in.
         scrape_bytes_total: PerLabel<Counter, 1> = PerLabel::new(["encoding"]),
-        /// One-shot events that a scraper will never get: forgotten with it, too many for it, or no scraper came for them.
+        /// One-shot events that were dropped for a scraper, by reason: expired, overflow, no_scraper.
         events_dropped_total: PerLabel<Counter, 1> = PerLabel::new(["reason"]),
         /// Applications forgotten because no update came within store.expire_after.
         expired_total: Counter = Counter::default(),
-        /// Clients that follow the monitoring stream now.
+        /// Clients connected to the monitoring stream.
         stream_subscribers: Gauge = Gauge::default(),
-        /// Messages of the monitoring stream that a client did not get because it did not keep pace, summed over the clients.
+        /// Messages of the monitoring stream that were dropped because a client was too slow, summed over the clients.
         stream_dropped_total: Counter = Counter::default(),
-        /// 1 if the monitoring stream of an upstream is being read, 0 if it cannot be.
+        /// 1 while the monitoring stream of an upstream is connected, otherwise 0.
         stream_upstream_up: PerLabel<Gauge, 1> = PerLabel::new(["upstream"]),
-        /// 1 if the configuration was read well when it was read last, 0 if the earlier one is still in force.
+        /// 1 if the last reload of the configuration succeeded, 0 if the previous one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
         /// Log lines that standard error did not take: it was full, closed or too slow.
         log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
-        /// Registrations at bridges, by the bridge's key and what came of them: updated, unchanged, refused, unreachable; lost and returned count aliases that another key took and left.
+        /// Registrations at bridges, by key of the bridge and result: updated, unchanged, refused, unreachable; lost and returned count aliases that another key took and gave up.
         p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
-        /// 1 while the bridge has accepted us over a link that is up, or over HyperDHT at the last registration, else 0.
+        /// 1 while this proxy is registered at the bridge over an open link, or over HyperDHT since the last registration, otherwise 0.
         p2p_connected: PerLabel<Gauge, 1> = PerLabel::new(["bridge"]),
-        /// Links, by what became of them: opened, closed, lost, barred.
+        /// Links, by event: opened, closed, lost, barred.
         p2p_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
-        /// Scrapes over links, by what came of them: asked, answered, failed.
+        /// Scrapes over links, by result: asked, answered, failed.
         p2p_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
     } beside { throttle: Throttle }
 }
@@ -115,15 +116,15 @@ instruments! {
         bridge_aliases: Gauge = Gauge::default(),
         /// Proxies connected now.
         bridge_connected: Gauge = Gauge::default(),
-        /// Scrapes forwarded, by what came of them: ok, unknown_alias, unavailable, upstream_error, interrupted.
+        /// Scrapes forwarded, by result: ok, unknown_alias, unavailable, upstream_error, interrupted.
         bridge_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
-        /// Time in seconds from a scrape's request to the moment when the head of its answer was there.
+        /// Time in seconds from the request of a scrape to the head of its response.
         bridge_scrape_duration_seconds: Latency = Latency::default(),
-        /// Registrations, by what came of them: updated, unchanged, refused.
+        /// Registrations, by result: updated, unchanged, refused.
         bridge_registrations_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
-        /// Links of proxies, by what became of them: opened, closed, lost, barred, unreachable.
+        /// Links of proxies, by event: opened, closed, lost, barred, unreachable.
         bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
-        /// Aliases that another key has taken from the one that had them.
+        /// Aliases that another key has taken over.
         bridge_takeovers_total: Counter = Counter::default(),
         /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
         bridge_expired_total: Counter = Counter::default(),
@@ -141,12 +142,12 @@ pub struct Rejection<'a> {
     pub peer: &'a str,
     /// The stable word for the `reason` label.
     pub reason: &'static str,
-    /// What was wrong and where, for a person.
+    /// Reason and position, for display.
     pub detail: &'a str,
 }
 
 impl Telemetry {
-    /// Counts a refusal and logs it, the log at most a few times a second for each source.
+    /// Counts a refusal and logs it, at most a few times in ten seconds for each source and client.
     pub fn reject(&self, rejection: Rejection<'_>) {
         let Rejection {
             source,
@@ -155,30 +156,19 @@ impl Telemetry {
             detail,
         } = rejection;
         self.rejected_total.with([source, reason]).inc();
-        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
-            return;
-        };
-        match unsaid {
-            0 => tracing::warn!(source, peer, reason, "refused: {detail}"),
-            unsaid => tracing::warn!(source, peer, reason, unsaid, "refused: {detail}"),
+        if let Some(suppressed) = self.admit_line(&format!("{source} {}", client(peer))) {
+            tracing::warn!(source, peer, reason, suppressed, "refused: {detail}");
         }
     }
-}
 
-impl Telemetry {
-    /// Logs what is wrong with an update that was taken; the number of its invalid lines is a metric of its own.
-    pub fn complain(&self, source: &str, app: &AppName, complaint: &str) {
-        let Some(unsaid) = self.throttle.admit(source, Instant::now()) else {
-            return;
-        };
-        match unsaid {
-            0 => tracing::warn!(source, app = app.as_str(), "not all of an update is shown: {complaint}"),
-            unsaid => tracing::warn!(source, app = app.as_str(), unsaid, "not all of an update is shown: {complaint}"),
+    /// Logs the skipped lines of an accepted update, at most a few times in ten seconds for each app; the number of its invalid lines is a
+    /// metric.
+    pub fn log_skipped_lines(&self, source: &str, app: &AppName, skipped: &str) {
+        if let Some(suppressed) = self.admit_line(&format!("app {app}")) {
+            tracing::warn!(source, suppressed, "app {app}: {skipped}");
         }
     }
-}
 
-impl Telemetry {
     /// Rate limit for a repeated log line about `subject`, an app or a peer: `Some` if the line may be written, with the number of lines
     /// suppressed since the last one, for a field that is omitted if it is `None`.
     #[must_use]
@@ -186,28 +176,38 @@ impl Telemetry {
         let suppressed = self.throttle.admit(subject, Instant::now())?;
         Some((suppressed > 0).then_some(suppressed))
     }
-}
 
-impl Telemetry {
-    /// Counts one-shot events that were lost to a scraper, or to all where there was none, and logs it, at most a few times in
-    /// ten seconds for each reason.
+    /// Counts one-shot events that were dropped for a scraper, or for all if there was none, and logs it, at most a few times in ten seconds
+    /// for each scraper and reason.
     pub fn events_dropped(&self, reason: &'static str, scraper: Option<&ScraperId>, events: u64) {
         self.events_dropped_total.with([reason]).add(events);
-        let Some(unsaid) = self.throttle.admit(&format!("events dropped: {reason}"), Instant::now()) else {
+        let subject = scraper.map(ToString::to_string).unwrap_or_default();
+        let Some(suppressed) = self.admit_line(&format!("events dropped: {reason} {subject}")) else {
             return;
         };
         match scraper {
-            Some(scraper) => tracing::warn!(%scraper, reason, events, unsaid, "events dropped: this scraper will not get them"),
-            None => tracing::warn!(reason, events, unsaid, "events dropped: no scraper has come for them"),
+            Some(scraper) => tracing::warn!(%scraper, reason, events, suppressed, "events dropped for this scraper"),
+            None => tracing::warn!(
+                reason,
+                events,
+                suppressed,
+                "events dropped: no scrape within events.newcomer_window"
+            ),
         }
     }
 
-    /// Logs that a scraper gets no events because there are too many others, at most a few times a second.
+    /// Logs that a scraper gets no events because there are too many others, at most a few times in ten seconds.
     pub fn untracked_scraper(&self, scraper: &ScraperId) {
-        if self.throttle.admit("untracked scraper", Instant::now()).is_some() {
-            tracing::warn!(%scraper, "too many scrapers: this one gets no events until another one is forgotten");
+        if let Some(suppressed) = self.admit_line("untracked scraper") {
+            tracing::warn!(%scraper, suppressed, "too many scrapers: this one gets no events until another one expires");
         }
     }
+}
+
+/// The client of a peer's address: the ports of its connections do not tell clients apart.
+fn client(peer: &str) -> String {
+    peer.parse::<SocketAddr>()
+        .map_or_else(|_| peer.to_owned(), |address| address.ip().to_string())
 }
 
 /// A handle that every part may hold.

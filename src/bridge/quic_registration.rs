@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::alias_table::LinkId;
-use super::registration_policy::{Refusal, RegistrationAttempt, RegistrationPolicy};
+use super::registration_policy::{RegistrationAttempt, RegistrationPolicy, RegistrationRefusal};
 use crate::peer::{AcceptedLink, ControlEvent, LinkEnd, NO_MESSAGE, ProxyLink, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Service, panic_text};
 use crate::wire::{LinkMessage, Register};
@@ -164,8 +164,8 @@ impl LinkHandler {
         };
         let knows_secret = |secret: &SharedSecret| proxy.verifies(register, secret, self.key);
         self.policy.register(&attempt, knows_secret).map_err(|refusal| match refusal {
-            Refusal::Unauthorised => "Unauthorised: wrong shared secret".to_owned(),
-            Refusal::Other(why) => why,
+            RegistrationRefusal::Unauthorised => "Unauthorised: wrong shared secret".to_owned(),
+            RegistrationRefusal::Other(why) => why,
         })
     }
 }

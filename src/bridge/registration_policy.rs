@@ -32,7 +32,7 @@ pub(super) struct RegistrationAttempt<'c> {
 
 /// The reason for refusing a registration.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum RegistrationRefusal {
     /// The shared secret is wrong.
     #[error("Unauthorised")]
     Unauthorised,
@@ -57,7 +57,7 @@ impl RegistrationPolicy {
         &self,
         attempt: &RegistrationAttempt<'_>,
         knows_secret: impl FnOnce(&SharedSecret) -> bool,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, RegistrationRefusal> {
         let decision = self.check(attempt, knows_secret);
         self.registry.events.emit(match &decision {
             Ok(updated) => LinkEvent::Registered {
@@ -70,28 +70,34 @@ impl RegistrationPolicy {
                 alias: shortened(attempt.alias),
                 address: Some(attempt.from.1),
                 why: match why {
-                    Refusal::Unauthorised => "wrong shared secret".to_owned(),
-                    Refusal::Other(why) => why.clone(),
+                    RegistrationRefusal::Unauthorised => "wrong shared secret".to_owned(),
+                    RegistrationRefusal::Other(why) => why.clone(),
                 },
             },
         });
         decision
     }
 
-    fn check(&self, attempt: &RegistrationAttempt<'_>, knows_secret: impl FnOnce(&SharedSecret) -> bool) -> Result<bool, Refusal> {
+    fn check(
+        &self,
+        attempt: &RegistrationAttempt<'_>,
+        knows_secret: impl FnOnce(&SharedSecret) -> bool,
+    ) -> Result<bool, RegistrationRefusal> {
         let now = Instant::now();
         if !self.may_try(attempt, now) {
-            return Err(Refusal::Other("too many failed registrations in the last minute".to_owned()));
+            return Err(RegistrationRefusal::Other(
+                "too many failed registrations in the last minute".to_owned(),
+            ));
         }
         if !knows_secret(&self.secret) {
             self.failed(attempt, now);
-            return Err(Refusal::Unauthorised);
+            return Err(RegistrationRefusal::Unauthorised);
         }
-        let alias = Alias::new(attempt.alias).map_err(|e| Refusal::Other(e.to_string()))?;
+        let alias = Alias::new(attempt.alias).map_err(|e| RegistrationRefusal::Other(e.to_string()))?;
         for (what, text) in [("hostname", attempt.hostname), ("service", attempt.service)] {
             if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
                 let why = format!("the {what} has more than {MAX_NAME_BYTES} bytes or control characters");
-                return Err(Refusal::Other(why));
+                return Err(RegistrationRefusal::Other(why));
             }
         }
         let entry = AliasEntry {
@@ -109,7 +115,7 @@ impl RegistrationPolicy {
         };
         self.registry
             .register(entry, attempt.from.1)
-            .map_err(|e| Refusal::Other(e.to_string()))
+            .map_err(|e| RegistrationRefusal::Other(e.to_string()))
     }
 
     /// The limit of an address does not apply to a key with an open link, so that other clients behind the address cannot block it.

@@ -8,7 +8,7 @@ use super::target::{Target, get};
 
 #[derive(Debug, Args)]
 pub(super) struct Apps {
-    /// The proxy to ask.
+    /// HTTP address of the proxy.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     from: Target,
     /// Print JSON instead of a table.
@@ -19,14 +19,14 @@ pub(super) struct Apps {
 impl Apps {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let Target::Http(authority) = &self.from else {
-            anyhow::bail!("--from takes the proxy's HTTP port, http://HOST:PORT")
+            anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT")
         };
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let mut text = super::small_runtime()?.block_on(get(authority, "/apps", accept))?;
+        let mut text = super::current_thread_runtime()?.block_on(get(authority, "/apps", accept))?;
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        super::answer(&text)?;
+        super::print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::run::{conclude, provide_files, read, runtime, serve_until_stopped, stopped_early};
+use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
 use crate::bridge::Bridge;
 use crate::config::Loaded;
 use crate::daemon::bind_bridge;
 use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
 
-/// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
+/// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
@@ -21,7 +21,7 @@ pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     // Scrapers on one side; all proxies share one socket.
-    provide_files(loaded.settings.exporter.concurrent_requests as u64);
+    raise_file_limit(loaded.settings.exporter.concurrent_requests as u64);
     runtime(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
         .block_on(serve(loaded))
@@ -37,15 +37,15 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let bridge = tokio::select! {
         bridge = bind_bridge(&loaded.settings) => bridge?,
-        signal = signals.first() => return Ok(stopped_early(signal)),
+        signal = signals.first() => return Ok(log_early_stop(signal)),
     };
-    greet(&bridge);
+    log_addresses(&bridge);
     let stop = bridge.stop();
-    Ok(conclude(&serve_until_stopped(bridge.run(), signals, stop).await))
+    Ok(report_exit(&serve_until_stopped(bridge.run(), signals, stop).await))
 }
 
-/// Says what listens where, under which key, and what a proxy has to be told.
-fn greet(bridge: &Bridge) {
+/// Logs the addresses, the key, and the configuration line for proxies.
+fn log_addresses(bridge: &Bridge) {
     tracing::info!("public key {}", bridge.key);
     if let Some(http) = bridge.http {
         tracing::info!("serving http://{http}");

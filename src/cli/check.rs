@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::input;
+use super::{count, input};
 use crate::config::{self, Environment};
 use crate::daemon::preflight;
 use crate::exposition;
@@ -15,14 +15,14 @@ use crate::model::Syntax;
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<CheckCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Validate exposition text: exit 0, or 1 with line:column and reason of all that some parser would refuse.
+enum CheckCommand {
+    /// Validate exposition text: exit code 0, or 1 with line, column and reason of everything that some parser would refuse.
     ///
-    /// Warnings, about what works but somebody may be sorry for, do not count.
+    /// Warnings do not affect the exit code.
     Metrics(Metrics),
 }
 
@@ -31,7 +31,7 @@ struct Metrics {
     /// The file to validate; - is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// The format of the text. Left out: OpenMetrics if it ends with `# EOF`, else the Prometheus text format.
+    /// Format of the text. Default: OpenMetrics if it ends with `# EOF`, otherwise the Prometheus text format.
     #[arg(long, value_enum)]
     format: Option<MetricsFormat>,
 }
@@ -57,27 +57,29 @@ impl Check {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         match &self.what {
             None => check_configuration(named),
-            Some(What::Metrics(metrics)) => metrics.run(),
+            Some(CheckCommand::Metrics(metrics)) => metrics.run(),
         }
     }
 }
 
-/// Exit 0 and a summary, or exit 1 and every fault with its line: of the text, or else of what it names on this machine.
+/// Prints a summary and exits with 0, or prints every fault with its line and exits with 1: of the text, otherwise of the files, users
+/// and groups that it names.
 fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let environment = Environment::from_pairs(std::env::vars_os());
-    let warnings: String = environment
-        .warnings()
-        .iter()
-        .map(|warning| format!("warning: {warning}\n"))
-        .collect();
+    let mut warnings = environment.warnings();
+    warnings.extend(environment.log_level_warning());
     let (text, code) = match config::load(named, &environment) {
-        Ok(loaded) => match super::small_runtime()?.block_on(preflight(&loaded)) {
-            None => (loaded.to_string(), ExitCode::SUCCESS),
-            Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
-        },
+        Ok(loaded) => {
+            warnings.extend(loaded.settings.warnings());
+            match super::current_thread_runtime()?.block_on(preflight(&loaded)) {
+                None => (loaded.to_string(), ExitCode::SUCCESS),
+                Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
+            }
+        }
         Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
     };
-    super::answer(&format!("{warnings}{text}"))?;
+    let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    super::print(&format!("{warnings}{text}"))?;
     Ok(code)
 }
 
@@ -90,9 +92,9 @@ impl Metrics {
         for problem in &checked.problems {
             let _ = writeln!(text, "{name}:{problem}");
         }
-        let untold = checked.errors + checked.warnings - checked.problems.len() as u64;
-        if untold > 0 {
-            let _ = writeln!(text, "{name}: and {untold} more");
+        let not_shown = checked.errors + checked.warnings - checked.problems.len() as u64;
+        if not_shown > 0 {
+            let _ = writeln!(text, "{name}: {not_shown} more not shown");
         }
         let syntax = if checked.syntax == Syntax::Text {
             "text format"
@@ -108,9 +110,12 @@ impl Metrics {
         } = checked;
         let _ = writeln!(
             text,
-            "{name}: {syntax}, {families} families, {series} series, {errors} errors, {warnings} warnings"
+            "{name}: {syntax}, {}, {series} series, {}, {}",
+            count(families as u64, "family", "families"),
+            count(errors, "error", "errors"),
+            count(warnings, "warning", "warnings"),
         );
-        super::answer(&text)?;
+        super::print(&text)?;
         Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -15,7 +15,7 @@ impl Completions {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::Cli::command(), "exporter-proxy", &mut script);
-        super::answer(&String::from_utf8(script)?)?;
+        super::print(&String::from_utf8(script)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -24,7 +24,7 @@ enum Role {
 pub(super) struct Healthcheck {
     /// The address to ask. Left out: /readyz of this host, at the port in the configuration.
     url: Option<Url>,
-    /// The program to ask, at its configured port. Left out: the proxy, or the bridge where no proxy listens.
+    /// Program of the configuration to check. Default: the proxy, or the bridge if no proxy listens.
     #[arg(long, value_enum, value_name = "ROLE", conflicts_with = "url")]
     role: Option<Role>,
     /// Seconds until no answer is a failure.
@@ -41,8 +41,8 @@ impl Healthcheck {
             }
             None => (self.configured(named)?, "/readyz".to_owned()),
         };
-        let answer = super::small_runtime()?.block_on(self.ask(&authorities, &path))?;
-        super::answer(&format!("{}\n", answer.trim_end()))?;
+        let answer = super::current_thread_runtime()?.block_on(self.ask(&authorities, &path))?;
+        super::print(&format!("{}\n", answer.trim_end()))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -74,7 +74,7 @@ impl Healthcheck {
             Some(Role::Bridge) => vec![Some(settings.bridge.http_listen)],
             None => vec![proxy, Some(settings.bridge.http_listen)],
         };
-        super::small_runtime()?.block_on(async {
+        super::current_thread_runtime()?.block_on(async {
             let mut authorities = Vec::new();
             for address in addresses.into_iter().flatten() {
                 authorities.extend(reachable(&address).await?);

@@ -1,4 +1,4 @@
-//! What a command is given to read.
+//! Input of a command: a file or standard input.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use bytes::Bytes;
 
-/// The name of a file in a message.
+/// The name of an input for messages.
 pub(super) fn name(file: &Path) -> String {
     if file == Path::new("-") {
         "standard input".to_owned()
@@ -15,7 +15,7 @@ pub(super) fn name(file: &Path) -> String {
     }
 }
 
-/// The whole of a file, or of standard input where it is called `-`.
+/// Reads a whole file, or standard input for `-`.
 pub(super) fn read(file: &Path) -> anyhow::Result<Bytes> {
     if file != Path::new("-") {
         return Ok(std::fs::read(file)

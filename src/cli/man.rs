@@ -24,7 +24,7 @@ impl Man {
             None => {
                 let mut page = Vec::new();
                 clap_mangen::Man::new(command).render(&mut page)?;
-                super::answer_bytes(&page)?;
+                super::print_bytes(&page)?;
             }
         }
         Ok(ExitCode::SUCCESS)

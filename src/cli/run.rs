@@ -7,49 +7,53 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{self, Environment, Loaded, Settings, Threads};
-use crate::daemon::{Addresses, Daemon, Reread};
+use crate::daemon::{Addresses, ConfigSource, Daemon};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
 use crate::supervise::{Report, Stop, service_manager};
+use crate::telemetry::print_error;
 
-/// Reads the configuration, binds everything, says what is bound, works until it is told to stop, and says how it ended.
+/// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
 pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some((loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
-    provide_files(connections(&loaded.settings));
-    let reread = Reread {
+    for warning in loaded.settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    raise_file_limit(connections(&loaded.settings));
+    let config_source = ConfigSource {
         named: named.map(Path::to_owned),
         environment,
     };
     runtime(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
-        .block_on(serve(loaded, reread))
+        .block_on(serve(loaded, config_source))
 }
 
-/// Reads the configuration, or tells its faults.
+/// Reads the configuration, or prints its faults.
 pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
     let environment = Environment::from_pairs(std::env::vars_os());
     match config::load(named, &environment) {
         Ok(loaded) => Some((loaded, environment)),
         Err(faults) => {
-            super::complain(&format!("the configuration cannot be used:\n{faults}"));
+            print_error(&format!("invalid configuration:\n{faults}"));
             None
         }
     }
 }
 
-async fn serve(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!("exporter-proxy {}, configured by {}", env!("CARGO_PKG_VERSION"), loaded.source);
     service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let daemon = tokio::select! {
-        daemon = Daemon::bind(loaded, reread) => daemon?,
-        signal = signals.first() => return Ok(stopped_early(signal)),
+        daemon = Daemon::bind(loaded, config_source) => daemon?,
+        signal = signals.first() => return Ok(log_early_stop(signal)),
     };
-    greet(daemon.addresses());
+    log_addresses(daemon.addresses());
     let stop = daemon.stop();
-    Ok(conclude(&serve_until_stopped(daemon.run(), signals, stop).await))
+    Ok(report_exit(&serve_until_stopped(daemon.run(), signals, stop).await))
 }
 
 /// Serves until a signal or a failure ends it, and keeps the service manager informed.
@@ -71,14 +75,14 @@ pub(super) async fn serve_until_stopped(serving: impl Future<Output = Report>, s
     }
 }
 
-/// Says that a signal ended the start, which may wait for a key file.
-pub(super) fn stopped_early(signal: &str) -> ExitCode {
+/// Logs that a signal ended the start, which may wait for a key file.
+pub(super) fn log_early_stop(signal: &str) -> ExitCode {
     tracing::info!("stopped by {signal} before anything was served");
     ExitCode::SUCCESS
 }
 
-/// Says how it ended.
-pub(super) fn conclude(report: &Report) -> ExitCode {
+/// Logs the outcome and returns the exit code.
+pub(super) fn report_exit(report: &Report) -> ExitCode {
     if report.is_clean() {
         tracing::info!("stopped");
         return ExitCode::SUCCESS;
@@ -87,8 +91,8 @@ pub(super) fn conclude(report: &Report) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Says what listens where, and one line to try for pushing and one for scraping.
-fn greet(addresses: &Addresses) {
+/// Logs the addresses, and an example command to push and one to scrape.
+fn log_addresses(addresses: &Addresses) {
     if let Some(tcp) = addresses.tcp {
         tracing::info!("receiving on tcp://{tcp}");
     }
@@ -130,15 +134,15 @@ pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
     builder.enable_all().thread_name("exporter-proxy").build()
 }
 
-/// The most connections that the settings allow.
+/// The maximum of connections that the settings allow.
 fn connections(settings: &Settings) -> u64 {
     let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
     let listeners = receivers + settings.exporter.scrape_addresses.len();
     (listeners * settings.exporter.concurrent_requests) as u64
 }
 
-/// Raises the limit on open files and warns when it cannot hold so many connections.
-pub(super) fn provide_files(connections: u64) {
+/// Raises the limit on open files and warns if it is too low for `connections`.
+pub(super) fn raise_file_limit(connections: u64) {
     match raise_open_files() {
         Ok(limit) => {
             if let Some(warning) = too_few_open_files(limit, connections) {

@@ -13,31 +13,31 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::input;
-use super::target::{Target, ask};
-use crate::exposition::detect;
+use super::target::{Target, cannot_connect, send_request};
+use super::{count, input};
 use crate::exposition::negotiate::Format;
+use crate::exposition::{self, detect};
 use crate::model::{AppName, Syntax};
 use crate::wire::encode;
 
-/// How long a receiver may take to close the connection once it was told everything.
+/// Timeout until a receiver closes the connection after the whole message was sent.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The most that is read of a receiver's complaints.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
-/// What may stand in a path segment as it is.
+/// Maximum of a receiver's error text that is read.
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
+/// Characters of a path segment that need no escaping.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// The application's name; its earlier metrics are replaced.
+    /// Name of the application; its earlier metrics are replaced.
     app: String,
-    /// The file with the metrics in the Prometheus text format, or in OpenMetrics if it ends with # EOF; - is standard input.
+    /// File with metrics in the Prometheus text format, or in OpenMetrics if it ends with # EOF; - is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// Send an input without any text too, which leaves the application listed with no metrics.
+    /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Where the proxy listens: tcp://HOST:PORT, unix:PATH or http://HOST:PORT. Over HTTP the proxy says exactly what it took.
+    /// Address of the proxy: http://HOST:PORT, tcp://HOST:PORT or unix:PATH. Over HTTP the proxy reports the accepted families and series.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     to: Target,
     /// The message format on TCP and Unix sockets.
@@ -47,10 +47,10 @@ pub(super) struct Send {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Framing {
-    /// A JSON object; the proxy answers when it refuses something.
+    /// A JSON object; the proxy reports refused metrics.
     #[default]
     Json,
-    /// A Cap'n Proto message; the proxy never answers, so only its log tells of a refusal.
+    /// A Cap'n Proto message; refused metrics are only logged by the proxy.
     Capnp,
 }
 
@@ -60,64 +60,73 @@ impl Send {
         let metrics = input::read(&self.file)?;
         if metrics.trim_ascii().is_empty() && !self.allow_empty {
             let name = input::name(&self.file);
-            bail!("{name} is empty, and sending it would take all metrics of {app} away; pass --allow-empty if that is meant");
+            bail!("{name} is empty; sending it would remove all metrics of {app} (--allow-empty sends it)");
         }
-        let said = super::small_runtime()?.block_on(async {
+        let outcome = super::current_thread_runtime()?.block_on(async {
             match &self.to {
                 Target::Http(authority) => push(authority, &app, metrics).await,
                 Target::Tcp(authority) => {
-                    let stream = TcpStream::connect(authority)
-                        .await
-                        .with_context(|| format!("cannot connect to {authority}"))?;
-                    self.hand_over(stream, &app, &metrics).await
+                    let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
+                    self.send_message(stream, authority, &app, &metrics).await
                 }
                 Target::Unix(path) => {
                     let stream = UnixStream::connect(path)
                         .await
-                        .with_context(|| format!("cannot connect to {}", path.display()))?;
-                    self.hand_over(stream, &app, &metrics).await
+                        .map_err(|why| cannot_connect(&path.display().to_string(), &why))?;
+                    self.send_message(stream, &path.display().to_string(), &app, &metrics).await
                 }
             }
         })?;
-        super::answer(&said)?;
+        super::print(&outcome)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Sends one message to a receiver, ends, and waits for what it has to say: nothing, if all is well.
-    async fn hand_over(&self, stream: impl AsyncRead + AsyncWrite + Unpin, app: &AppName, metrics: &Bytes) -> anyhow::Result<String> {
+    /// Sends one message to a receiver, closes the sending side, and reads the error text, which is empty on success.
+    async fn send_message(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        address: &str,
+        app: &AppName,
+        metrics: &Bytes,
+    ) -> anyhow::Result<String> {
         let text = std::str::from_utf8(metrics).context("the metrics are not UTF-8")?;
         let message = match self.format {
             Framing::Json => serde_json::to_vec(&serde_json::json!({ app.as_str(): text }))?,
             Framing::Capnp => encode(app, text),
         };
-        let told = tokio::time::timeout(TIMEOUT, converse(stream, &message))
+        let error = tokio::time::timeout(TIMEOUT, exchange(stream, &message))
             .await
             .context("the proxy did not close the connection")??;
-        match (told.trim_end(), self.format) {
-            ("", Framing::Json) => Ok(format!("sent {} bytes of {app}; the proxy has no objection\n", metrics.len())),
-            ("", Framing::Capnp) => Ok(format!(
-                "sent {} bytes of {app}; over Cap'n Proto only the proxy's log tells of a refusal\n",
-                metrics.len()
-            )),
-            (told, _) => bail!("the proxy refused: {told}"),
+        if error.starts_with("HTTP/") {
+            bail!("{address} is the HTTP port; use http://{address}");
         }
+        if !error.trim_end().is_empty() {
+            bail!("refused: {}", error.trim_end());
+        }
+        let checked = exposition::check(metrics, None);
+        let (families, series) = (count(checked.families as u64, "family", "families"), checked.series);
+        let outcome = match self.format {
+            Framing::Json => "accepted",
+            Framing::Capnp => "over Cap'n Proto a refusal is only in the log of the proxy",
+        };
+        Ok(format!("sent {app}: {families}, {series} series; {outcome}\n"))
     }
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8]) -> anyhow::Result<String> {
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8]) -> anyhow::Result<String> {
     let sent = async {
         stream.write_all(message).await?;
         stream.shutdown().await
     }
     .await;
-    // A proxy that refuses early closes early: what it said counts more than that we could not finish.
-    let mut told = Vec::new();
-    let heard = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut told).await;
-    if told.is_empty() {
-        sent.and(heard.map(|_| ()))
-            .context("the proxy cut the connection; its log says why")?;
+    // A proxy that refuses early closes early: its error text is more useful than the failed write.
+    let mut error = Vec::new();
+    let received = stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut error).await;
+    if error.is_empty() {
+        sent.and(received.map(|_| ()))
+            .context("the proxy closed the connection; the reason is in its log")?;
     }
-    Ok(String::from_utf8_lossy(&told).into_owned())
+    Ok(String::from_utf8_lossy(&error).into_owned())
 }
 
 async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<String> {
@@ -129,13 +138,13 @@ async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<
     let request = Request::put(path)
         .header("host", authority)
         .header("content-type", format.content_type())
-        // Without it an empty push would be one whose length is not given.
+        // Without it an empty push would have no length.
         .header("content-length", metrics.len())
         .body(Full::new(metrics))?;
-    let answer = ask(authority, request).await?;
+    let answer = send_request(authority, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
-        bail!("the proxy answered {}: {}", answer.status(), text.trim_end());
+        bail!("refused ({}): {}", answer.status(), text.trim_end());
     }
-    Ok(format!("the proxy answered {}: {}\n", answer.status(), text.trim_end()))
+    Ok(format!("{}\n", text.trim_end()))
 }

@@ -2,36 +2,45 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
 use crate::wire::monitoring::line;
 
+/// Time for which a refused first connection is retried: `tap` is often started together with the proxy.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Interval of these retries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
 #[derive(Debug, Args)]
 pub(super) struct Tap {
-    /// The monitoring stream to follow.
+    /// Address of the monitoring stream.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8181")]
     from: String,
-    /// Print each message as the JSON that it is.
+    /// Print messages as JSON.
     #[arg(long)]
     json: bool,
 }
 
 impl Tap {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        super::small_runtime()?.block_on(self.follow())
+        super::current_thread_runtime()?.block_on(self.follow())
     }
 
-    /// Follows until the stream or the reader of standard output ends.
+    /// Prints until the stream or the reader of standard output ends.
     async fn follow(&self) -> anyhow::Result<ExitCode> {
-        // The error says all that its causes say.
+        // The error includes its causes.
         let lost = |why: ConnectionError| {
-            let hint = matches!(why, ConnectionError::Connect(_)).then_some("; does the proxy there serve one (stream.listen_addresses)?");
+            let hint =
+                matches!(why, ConnectionError::Connect(_)).then_some(". Is the proxy running there, with stream.listen_addresses set?");
             anyhow!("the stream of {}: {why}{}", self.from, hint.unwrap_or_default())
         };
-        let mut link = UpstreamConnection::open(&self.from).await.map_err(lost)?;
+        let mut link = self.connect().await.map_err(lost)?;
         loop {
             let mut lines = Vec::new();
             let mut next = Some(link.frame().await.map_err(lost)?);
@@ -47,6 +56,19 @@ impl Tap {
         }
     }
 
+    /// Connects, with retries while the connection is refused.
+    async fn connect(&self) -> Result<UpstreamConnection<TcpStream>, ConnectionError> {
+        let began = Instant::now();
+        loop {
+            match UpstreamConnection::open(&self.from).await {
+                Err(ConnectionError::Connect(why)) if why.kind() == ErrorKind::ConnectionRefused && began.elapsed() < RETRY_TIMEOUT => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn print(&self, text: &[u8], lines: &mut Vec<u8>) {
         if self.json {
             one_line(text, lines);
@@ -57,8 +79,8 @@ impl Tap {
     }
 }
 
-/// JSON on one line, without what a terminal takes for a command. Between its parts JSON has blanks alone, where a space does as well as
-/// any other; within its strings control characters above U+007E may stand as they are, and are escaped.
+/// Writes JSON on one line, without terminal control sequences. Whitespace between tokens becomes a space; unescaped control characters
+/// above U+007E in strings are escaped.
 fn one_line(text: &[u8], out: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(text.trim_ascii());
     for c in text.chars() {
@@ -76,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_one_line_says_the_same_and_commands_no_terminal() {
+    fn json_is_one_line_with_the_same_value_and_no_terminal_control() {
         let message = "{\r\n\t\"event\": {\"a\": \"\u{9b}2J\u{7f}\\u001b\u{e9}\"}}\n";
         let mut line = Vec::new();
         one_line(message.as_bytes(), &mut line);

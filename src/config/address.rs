@@ -1,4 +1,4 @@
-//! Addresses to listen on, and networks to let in.
+//! Listening addresses and allowed networks.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::raw::quoted;
 
-/// A host and a port, such as `0.0.0.0:6555`, `[::1]:80` or `localhost:6555`. Names are looked up when the socket is bound.
+/// A host and a port, such as `0.0.0.0:6555`, `[::1]:80` or `localhost:6555`. Names are resolved when the socket is bound.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPort {
     host: Arc<str>,
@@ -34,17 +34,23 @@ impl HostPort {
         self.port
     }
 
-    /// Returns true for an IPv4 address. Names are not looked up.
+    /// Returns true for an IPv4 address. Names are not resolved.
     #[must_use]
     pub fn is_ipv4(&self) -> bool {
         self.host.parse::<Ipv4Addr>().is_ok()
     }
 
-    /// Reads `HOST:PORT`; the error says what is wrong with which text.
+    /// Reads `HOST:PORT`.
+    ///
+    /// # Errors
+    /// The text and the reason, when it is not a host and a port.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| Err(format!("{} is no address: {why}", quoted(text)));
+        let wrong = |why: &str| Err(format!("{}: {why}", quoted(text)));
+        if text.contains("://") {
+            return wrong("expected HOST:PORT without a scheme, e.g. \"0.0.0.0:6555\"");
+        }
         let Some((host, port)) = text.rsplit_once(':') else {
-            return wrong("a port is missing, as in \"127.0.0.1:6555\"");
+            return wrong("missing port, e.g. \"127.0.0.1:6555\"");
         };
         let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let host_ok = match in_brackets {
@@ -52,16 +58,16 @@ impl HostPort {
             None => is_host(host),
         };
         if host.is_empty() {
-            return wrong("a host is missing; for every interface write \"0.0.0.0\" or \"[::]\"");
+            return wrong("missing host; for every interface write \"0.0.0.0\" or \"[::]\"");
         }
         if in_brackets.is_none() && host.contains(':') {
-            return wrong("an IPv6 address stands in brackets, as in \"[::1]:6555\"");
+            return wrong("an IPv6 address needs brackets, e.g. \"[::1]:6555\"");
         }
         if !host_ok {
-            return wrong("the host is neither an IP address nor a name");
+            return wrong("the host is neither an IP address nor a host name");
         }
         if !port.bytes().all(|b| b.is_ascii_digit()) {
-            return wrong("the port is no number");
+            return wrong("the port is not a number");
         }
         match port.parse() {
             Ok(port) => Ok(Self::new(in_brackets.unwrap_or(host), port)),
@@ -69,7 +75,7 @@ impl HostPort {
         }
     }
 
-    /// Whether both cannot be bound at the same time. Names are not looked up: only what is certain counts.
+    /// Returns true if both cannot be bound at the same time. Names are not resolved, so only certain conflicts count.
     #[must_use]
     pub fn collides_with(&self, other: &Self) -> bool {
         if self.port != other.port || self.port == 0 {
@@ -113,7 +119,7 @@ pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
     }
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(IpNet::from(address)),
-        Err(_) => Err(format!("{} is no network, such as \"10.0.0.0/8\" or \"::1\"", quoted(text))),
+        Err(_) => Err(format!("{} is not a valid network, e.g. \"10.0.0.0/8\" or \"::1\"", quoted(text))),
     }
 }
 
@@ -138,19 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_why() {
+    fn an_invalid_address_is_refused_with_its_reason() {
         let cases = [
-            ("localhost", "port is missing"),
-            (":6555", "host is missing"),
-            ("::1:80", "in brackets"),
+            ("localhost", "missing port"),
+            (":6555", "missing host"),
+            ("::1:80", "needs brackets"),
             ("[1.2.3.4]:80", "neither"),
             ("300.1.1.1:80", "neither"),
             ("a b:80", "neither"),
             ("-a:80", "neither"),
             ("a:", "0 to 65535"),
             ("a:65536", "0 to 65535"),
-            ("a:+5", "no number"),
-            ("", "port is missing"),
+            ("a:+5", "not a number"),
+            ("", "missing port"),
+            ("http://0.0.0.0:9000", "without a scheme"),
         ];
         for (text, why) in cases {
             let message = HostPort::parse(text).unwrap_err();

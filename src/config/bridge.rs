@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, Count, FilePath, Flag, OneOf, OrEmpty, SecretText, Span};
 use super::p2p::{SecretSource, secret};
 use super::reader::Section;
 use super::secret::Secret;
+use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, IntegerRange, OneOf, OrEmpty, SecretText};
 use crate::bridge::AliasPolicy;
 use crate::peer::{HyperdhtError, Seed};
 
@@ -22,12 +22,12 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// `[bridge]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgeTable {
-    /// `http_listen`: where Prometheus asks.
+pub struct BridgeConfig {
+    /// `http_listen`: the HTTP address for Prometheus.
     pub http_listen: HostPort,
-    /// `quic_listen`: where proxies register.
+    /// `quic_listen`: the UDP address for registrations.
     pub quic_listen: Option<HostPort>,
-    /// `hyperdht`: whether proxies register by key alone, too.
+    /// `hyperdht`: whether proxies can also register over HyperDHT.
     pub hyperdht: bool,
     /// `hyperdht_port`: the UDP port of the bridge's node; 0: any.
     pub hyperdht_port: u16,
@@ -49,21 +49,21 @@ pub struct BridgeTable {
     pub alias_policy: AliasPolicy,
 }
 
-impl BridgeTable {
+impl BridgeConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let expiry = Span(MIN_EXPIRY..=MAX_EXPIRY);
-        let http_listen = t.fixed("http_listen").or(HostPort::new("127.0.0.1", 30_000), ADDRESS);
+        let expiry = DurationRange(MIN_EXPIRY..=MAX_EXPIRY);
+        let http_listen = t.restart_only("http_listen").or(HostPort::new("127.0.0.1", 30_000), ADDRESS);
         let quic = HostPort::new("0.0.0.0", 6_557);
-        let quic_listen = t.fixed("quic_listen").or(Some(quic), OrEmpty(ADDRESS));
-        let hyperdht = t.fixed("hyperdht").or(false, Flag);
+        let quic_listen = t.restart_only("quic_listen").or(Some(quic), OrEmpty(ADDRESS));
+        let hyperdht = t.restart_only("hyperdht").or(false, Bool);
         t.require(&["hyperdht"], !hyperdht || cfg!(feature = "hyperdht"), || {
             HyperdhtError::Disabled.to_string()
         });
-        let hyperdht_port = t.fixed("hyperdht_port").or(0, Count(0..=usize::from(u16::MAX)));
-        let key_file = t.fixed("key_file").or(None, OrEmpty(FilePath));
-        let key_seed = t.fixed("key_seed").optional(SecretText);
+        let hyperdht_port = t.restart_only("hyperdht_port").or(0, IntegerRange(0..=usize::from(u16::MAX)));
+        let key_file = t.restart_only("key_file").or(None, OrEmpty(FilePath));
+        let key_seed = t.restart_only("key_seed").optional(SecretText);
         t.require(&["key_file", "key_seed"], key_file.is_none() || key_seed.is_none(), || {
-            "one of \"key_seed\" and \"key_file\" is enough".to_owned()
+            "set only one of \"key_seed\" and \"key_file\"".to_owned()
         });
         let sound = key_seed.as_ref().is_none_or(|seed| seed.expose().parse::<Seed>().is_ok());
         t.require(&["key_seed"], sound, || {
@@ -77,15 +77,17 @@ impl BridgeTable {
             key_file,
             key_seed,
             secret: secret(t),
-            targets_file: t.fixed("targets_file").or(PathBuf::from("./prometheus/targets.json"), FilePath),
-            entry_expiry: t.fixed("entry_expiry").or(Duration::from_secs(10_800), expiry),
+            targets_file: t
+                .restart_only("targets_file")
+                .or(PathBuf::from("./prometheus/targets.json"), FilePath),
+            entry_expiry: t.restart_only("entry_expiry").or(Duration::from_secs(10_800), expiry),
             check_expired_interval: t
-                .fixed("check_expired_interval")
-                .or(Duration::from_secs(3_600), Span(MIN_EXPIRY..=MAX_EXPIRY)),
+                .restart_only("check_expired_interval")
+                .or(Duration::from_secs(3_600), DurationRange(MIN_EXPIRY..=MAX_EXPIRY)),
             request_timeout: t
-                .fixed("request_timeout")
-                .or(Duration::from_secs(5), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
-            alias_policy: t.fixed("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
+                .restart_only("request_timeout")
+                .or(Duration::from_secs(5), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
+            alias_policy: t.restart_only("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
         }
     }
 }

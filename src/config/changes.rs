@@ -1,13 +1,13 @@
-//! What differs between two configurations, and whether a running proxy can take it up.
+//! Differences between two configurations, split by whether a reload applies them.
 
-use super::{Events, Exposition, Http, Receiver, Settings, Store};
+use super::{EventsConfig, ExpositionConfig, HttpConfig, ReceiverConfig, Settings, StoreConfig};
 
-/// The keys whose values differ, each as `section.key`.
+/// Keys with different values, each as `section.key`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Those that a reload takes up.
-    pub taken_up: Vec<String>,
-    /// Those that need a restart.
+    /// Keys that a reload applies.
+    pub reloaded: Vec<String>,
+    /// Keys that need a restart.
     pub needs_restart: Vec<String>,
 }
 
@@ -22,7 +22,11 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
             "settings are always read in the same order"
         );
         if old.identity != new.identity {
-            let list = if new.live { &mut out.taken_up } else { &mut out.needs_restart };
+            let list = if new.reloadable {
+                &mut out.reloaded
+            } else {
+                &mut out.needs_restart
+            };
             list.push(new.path());
         }
     }
@@ -30,34 +34,34 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
 }
 
 impl Settings {
-    /// The settings in force after a running proxy has taken up new ones: keys that need a restart keep their values.
+    /// The settings in force after a reload: keys that need a restart keep their values.
     #[must_use]
-    pub fn take_up(&self, new: Self) -> Self {
+    pub fn with_reloaded(&self, new: Self) -> Self {
         let old = self.clone();
         let entries = old.entries.into_iter().zip(new.entries);
         Self {
             exporter: old.exporter,
-            receiver: Receiver {
+            receiver: ReceiverConfig {
                 format: old.receiver.format,
                 unix: old.receiver.unix,
                 tcp: old.receiver.tcp,
                 ..new.receiver
             },
             poll_external: new.poll_external,
-            store: Store {
+            store: StoreConfig {
                 path: old.store.path,
                 ..new.store
             },
-            exposition: Exposition {
+            exposition: ExpositionConfig {
                 mode: old.exposition.mode,
                 compression: old.exposition.compression,
                 ..new.exposition
             },
-            http: Http {
+            http: HttpConfig {
                 enable_lifecycle: old.http.enable_lifecycle,
                 ..new.http
             },
-            events: Events {
+            events: EventsConfig {
                 post_from: new.events.post_from,
                 post_rate: new.events.post_rate,
                 ..old.events
@@ -67,7 +71,7 @@ impl Settings {
             p2p: old.p2p,
             bridge: old.bridge,
             hyperdht: old.hyperdht,
-            entries: entries.map(|(old, new)| if new.live { new } else { old }).collect(),
+            entries: entries.map(|(old, new)| if new.reloadable { new } else { old }).collect(),
         }
     }
 }

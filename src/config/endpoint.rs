@@ -8,20 +8,20 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::events::metric_name;
-use super::fault::Place;
-use super::key::{Kind, Wrong};
-use super::kinds::{FilePath, ListOf, Parsed, SecretText, TEXT};
+use super::fault::Location;
+use super::key::{FaultSink, ValueType};
 use super::label;
 use super::poll::{Credentials, INTERVAL, Password, TIMEOUT};
-use super::raw::{Node, Table, Value, quoted};
+use super::raw::{Node, RawTable, Value, quoted};
 use super::reader::Section;
 use super::secret::{Secret, masked_url};
 use super::units::show_duration;
+use super::value_types::{FilePath, ListOf, Parsed, SecretText, TEXT};
 use crate::model::{AppName, LabelPair};
 
-/// What an endpoint's own table says, before the section's defaults fill it.
-pub(super) struct Draft {
-    pub(super) at: Place,
+/// An endpoint as written, before the section's defaults are filled in.
+pub(super) struct EndpointDraft {
+    pub(super) at: Location,
     pub(super) url: Url,
     pub(super) name: Option<AppName>,
     pub(super) interval: Option<Duration>,
@@ -32,32 +32,32 @@ pub(super) struct Draft {
     pub(super) events: Option<Arc<[Arc<str>]>>,
 }
 
-/// A [`Draft`].
-pub(super) struct EndpointKind;
+/// A [`EndpointDraft`].
+pub(super) struct EndpointType;
 
-impl Kind for EndpointKind {
-    type Value = Draft;
+impl ValueType for EndpointType {
+    type Value = EndpointDraft;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Draft> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<EndpointDraft> {
         let at = node.at.clone();
         match node.value {
             Value::Text(text) => match parse_url(&text) {
                 Ok(target) => Some(draft(at, target)),
-                Err(why) => wrong.at(&at, why),
+                Err(why) => faults.at(&at, why),
             },
             Value::Table(table) => {
                 let title = "an endpoint of [poll_external]";
-                Section::inner(wrong.notes, title, table, at.clone(), |t| read_table(t, at))
+                Section::inner(faults.notes, title, table, at.clone(), |t| read_table(t, at))
             }
-            _ => wrong.expected(&node, "a URL or a table such as { url = \"http://127.0.0.1:9100/metrics\" }"),
+            _ => faults.expected(&node, "a URL or a table such as { url = \"http://127.0.0.1:9100/metrics\" }"),
         }
     }
 
-    fn show(&self, value: &Draft) -> String {
+    fn show(&self, value: &EndpointDraft) -> String {
         let path = |path: &PathBuf| FilePath.show(path);
         let (bearer, basic) = match &value.credentials {
             Some(Credentials::BearerFile(file)) => (Some(path(file)), None),
-            Some(basic) => (None, Some(BasicKind.show(basic))),
+            Some(basic) => (None, Some(BasicAuthType.show(basic))),
             None => (None, None),
         };
         let fields = [
@@ -68,13 +68,13 @@ impl Kind for EndpointKind {
             ("bearer_token_file", bearer),
             ("basic_auth", basic),
             ("ca_file", value.ca_file.as_ref().map(path)),
-            ("labels", (!value.labels.is_empty()).then(|| LabelsKind.show(&value.labels))),
+            ("labels", (!value.labels.is_empty()).then(|| LabelsType.show(&value.labels))),
             ("events", value.events.as_ref().map(|names| format!("{names:?}"))),
         ];
         show_table(fields.iter().filter_map(|(key, shown)| Some((*key, shown.as_deref()?))))
     }
 
-    fn identity(&self, value: &Draft) -> String {
+    fn identity(&self, value: &EndpointDraft) -> String {
         let password = match &value.credentials {
             Some(Credentials::Basic {
                 password: Password::Given(secret),
@@ -82,24 +82,24 @@ impl Kind for EndpointKind {
             }) => secret.expose(),
             _ => "",
         };
-        // What is shown leaves the secrets of the URL out.
+        // The shown form leaves out the secrets of the URL.
         format!("{} {} {password}", self.show(value), value.url)
     }
 }
 
-/// A URL without its user and password, and those.
-struct Target {
+/// A URL without its user and password, and the credentials made from them.
+struct ParsedUrl {
     url: Url,
     login: Option<Credentials>,
 }
 
-impl std::fmt::Display for Target {
+impl std::fmt::Display for ParsedUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&masked_url(&self.url))
     }
 }
 
-/// An inline table as people may see it.
+/// An inline table for display.
 pub(super) fn show_table<'s>(fields: impl IntoIterator<Item = (&'s str, &'s str)>) -> String {
     let fields: Vec<String> = fields.into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
     format!("{{ {} }}", fields.join(", "))
@@ -109,8 +109,8 @@ fn no_labels() -> Arc<[LabelPair]> {
     Arc::new([])
 }
 
-fn draft(at: Place, target: Target) -> Draft {
-    Draft {
+fn draft(at: Location, target: ParsedUrl) -> EndpointDraft {
+    EndpointDraft {
         at,
         url: target.url,
         name: None,
@@ -123,32 +123,32 @@ fn draft(at: Place, target: Target) -> Draft {
     }
 }
 
-fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
-    let target = t.live("url").required(URL);
-    let name = t.live("name").optional(NAME);
-    let interval = t.live("interval").optional(INTERVAL);
-    let timeout = t.live("timeout").optional(TIMEOUT);
-    let bearer = t.live("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
-    let basic = t.live("basic_auth").optional(BasicKind);
-    let ca_file = t.live("ca_file").optional(FilePath);
-    let labels = t.live("labels").or(no_labels(), LabelsKind);
-    let events = t.live("events").optional(FAMILIES);
+fn read_table(t: &mut Section<'_>, at: Location) -> Option<EndpointDraft> {
+    let target = t.reloadable("url").required(URL);
+    let name = t.reloadable("name").optional(APP_NAME);
+    let interval = t.reloadable("interval").optional(INTERVAL);
+    let timeout = t.reloadable("timeout").optional(TIMEOUT);
+    let bearer = t.reloadable("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
+    let basic = t.reloadable("basic_auth").optional(BasicAuthType);
+    let ca_file = t.reloadable("ca_file").optional(FilePath);
+    let labels = t.reloadable("labels").or(no_labels(), LabelsType);
+    let events = t.reloadable("events").optional(FAMILIES);
     let twice = events
         .iter()
         .flatten()
         .enumerate()
         .find(|(at, name)| events.iter().flatten().take(*at).any(|other| other == *name));
     t.require(&["events"], twice.is_none(), || {
-        format!("{} stands in \"events\" twice", quoted(twice.map_or("", |(_, name)| name)))
+        format!("{} is listed twice in \"events\"", quoted(twice.map_or("", |(_, name)| name)))
     });
     let target = target?;
     let given = [&target.login, &bearer, &basic];
     t.require(
         &["url", "bearer_token_file", "basic_auth"],
         given.iter().filter(|one| one.is_some()).count() <= 1,
-        || "one of \"bearer_token_file\", \"basic_auth\" and a user in the URL is enough: a request can show only one".to_owned(),
+        || "set only one of \"bearer_token_file\", \"basic_auth\" and a user in the URL".to_owned(),
     );
-    Some(Draft {
+    Some(EndpointDraft {
         name,
         interval,
         timeout,
@@ -162,7 +162,7 @@ fn read_table(t: &mut Section<'_>, at: Place) -> Option<Draft> {
 
 /// The families of one-shot events.
 const FAMILIES: ListOf<Parsed<String>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "a metric name",
         parse: metric_name,
     },
@@ -171,27 +171,30 @@ const FAMILIES: ListOf<Parsed<String>> = ListOf {
 };
 
 /// The name of an app.
-pub(super) const NAME: Parsed<AppName> = Parsed {
+pub(super) const APP_NAME: Parsed<AppName> = Parsed {
     expected: "an app's name",
     parse: |text| AppName::new(text).map_err(|e| e.to_string()),
 };
 
-const URL: Parsed<Target> = Parsed {
+const URL: Parsed<ParsedUrl> = Parsed {
     expected: "a URL such as \"http://127.0.0.1:9100/metrics\"",
     parse: parse_url,
 };
 
-/// Reads a URL and takes user and password out of it, so that they are never shown with it.
-fn parse_url(text: &str) -> Result<Target, String> {
-    // What stands before an @ may be a password and what stands behind a ? a token, so those are not repeated.
+/// Reads a URL and moves its user and password out, so that they are never shown with it.
+fn parse_url(text: &str) -> Result<ParsedUrl, String> {
+    // The part before an @ may be a password and the part after a ? a token, so neither is repeated.
     let shown = match text.split_once('?') {
         _ if text.contains('@') => "the text".to_owned(),
         Some((before, _)) => format!("{} with a query", quoted(before)),
         None => quoted(text),
     };
-    let mut url = Url::parse(text).map_err(|e| format!("{shown} is no URL: {e}"))?;
+    if !text.contains("://") {
+        return Err(format!("{shown} is not a URL; write e.g. \"http://127.0.0.1:9100/metrics\""));
+    }
+    let mut url = Url::parse(text).map_err(|_| format!("{shown} is not a URL; write e.g. \"http://127.0.0.1:9100/metrics\""))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{shown} is neither an http:// nor an https:// URL"));
+        return Err(format!("{shown} is not an http:// or https:// URL"));
     }
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let login = (!url.username().is_empty() || url.password().is_some()).then(|| Credentials::Basic {
@@ -200,35 +203,35 @@ fn parse_url(text: &str) -> Result<Target, String> {
     });
     url.set_fragment(None);
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
-    cleared.map_err(|()| format!("{shown} cannot be asked"))?;
-    Ok(Target { url, login })
+    cleared.map_err(|()| format!("{shown} cannot be polled"))?;
+    Ok(ParsedUrl { url, login })
 }
 
 /// `{ username, password }` or `{ username, password_file }`.
-struct BasicKind;
+struct BasicAuthType;
 
-impl Kind for BasicKind {
+impl ValueType for BasicAuthType {
     type Value = Credentials;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Credentials> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Credentials> {
         let at = node.at;
         let Value::Table(table) = node.value else {
-            return wrong.at(
+            return faults.at(
                 &at,
                 "expected a table such as { username = \"me\", password_file = \"/etc/secret\" }",
             );
         };
-        Section::inner(wrong.notes, "\"basic_auth\" of an endpoint", table, at, |t| {
-            let username = t.live("username").required(TEXT);
-            let password = t.live("password").optional(SecretText);
-            let file = t.live("password_file").optional(FilePath);
+        Section::inner(faults.notes, "\"basic_auth\" of an endpoint", table, at, |t| {
+            let username = t.reloadable("username").required(TEXT);
+            let password = t.reloadable("password").optional(SecretText);
+            let file = t.reloadable("password_file").optional(FilePath);
             t.require(&["password", "password_file"], password.is_some() != file.is_some(), || {
-                "\"basic_auth\" takes one of \"password\" and \"password_file\"".to_owned()
+                "\"basic_auth\" needs either \"password\" or \"password_file\"".to_owned()
             });
             let username = username?;
             let with_colon = username.contains(':');
             t.require(&["username"], !with_colon, || {
-                "a user of basic authentication cannot hold a colon".to_owned()
+                "a user of basic authentication must not contain a colon".to_owned()
             });
             let password = password.map(Password::Given).or(file.map(Password::File))?;
             Some(Credentials::Basic { username, password })
@@ -248,15 +251,15 @@ impl Kind for BasicKind {
 }
 
 /// A table of label names and values, sorted by name.
-struct LabelsKind;
+struct LabelsType;
 
-impl Kind for LabelsKind {
+impl ValueType for LabelsType {
     type Value = Arc<[LabelPair]>;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Arc<[LabelPair]>> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Arc<[LabelPair]>> {
         match node.value {
-            Value::Table(table) => Some(read_labels(table, wrong)),
-            _ => wrong.expected(&node, "a table such as { site = \"north\" }"),
+            Value::Table(table) => Some(read_labels(table, faults)),
+            _ => faults.expected(&node, "a table such as { site = \"north\" }"),
         }
     }
 
@@ -266,16 +269,16 @@ impl Kind for LabelsKind {
     }
 }
 
-fn read_labels(table: Table, wrong: &mut Wrong<'_>) -> Arc<[LabelPair]> {
+fn read_labels(table: RawTable, faults: &mut FaultSink<'_>) -> Arc<[LabelPair]> {
     let mut labels: Vec<LabelPair> = Vec::new();
-    for written in table.into_rest() {
+    for written in table.into_remaining() {
         if let Err(why) = label::check(&written.key) {
-            wrong.at::<()>(&written.at, why);
+            faults.at::<()>(&written.at, why);
         }
         if let Some(value) = written.node.text() {
             labels.push((written.key.as_str().into(), value.into()));
         } else {
-            wrong.expected::<()>(&written.node, "a string as a label's value");
+            faults.expected::<()>(&written.node, "a string as a label's value");
         }
     }
     labels.sort();

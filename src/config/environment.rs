@@ -1,33 +1,37 @@
-//! The environment's say: the variable that names the file, and variables that override single keys.
+//! Environment variables: the one that names the file, and those that override single keys.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::fault::{Fault, Place};
-use super::originals::Originals;
-use super::raw::{Node, Table, Value, Written};
+use super::fault::{Fault, Location};
+use super::legacy_env::LegacyEnvironment;
+use super::raw::{Node, RawEntry, RawTable, Value, quoted};
 use super::syntax;
 
 /// Names the configuration file where the command line does not.
 pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
 
-/// What every override begins with. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
+/// The prefix of every override. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
 pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
+
+/// Sets the log level of `run` and `bridge`; `RUST_LOG` has precedence.
+const LOG_LEVEL_VARIABLE: &str = "LOG_LEVEL";
 
 /// The variable of the original one-shot metrics server, for `events.use_explicit_timestamps`.
 pub(super) const EXPLICIT_TIMESTAMPS_VARIABLE: &str = "USE_EXPLICIT_TIMESTAMPS";
 
-/// What the environment says about the configuration. Made from pairs, so that nothing in here reads the process's own.
+/// The variables that concern the configuration. Built from pairs, so that nothing here reads the environment of the process.
 #[derive(Default)]
 pub struct Environment {
     file: Option<PathBuf>,
     overrides: Vec<(Arc<str>, OsString)>,
-    originals: Originals,
+    legacy_env: LegacyEnvironment,
+    log_level: Option<String>,
 }
 
 impl Environment {
-    /// Keeps what concerns the configuration; give it `std::env::vars_os()`.
+    /// Keeps the variables that concern the configuration; pass `std::env::vars_os()`.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut out = Self::default();
         for (name, value) in pairs {
@@ -37,8 +41,10 @@ impl Environment {
                 out.file = Some(PathBuf::from(value));
             } else if name.starts_with(OVERRIDE_PREFIX) || (name == EXPLICIT_TIMESTAMPS_VARIABLE && !value.is_empty()) {
                 out.overrides.push((name.as_ref().into(), value));
+            } else if name == LOG_LEVEL_VARIABLE && !value.is_empty() {
+                out.log_level = Some(value.to_string_lossy().into_owned());
             } else {
-                out.originals.take(&name, &value.to_string_lossy());
+                out.legacy_env.take(&name, &value.to_string_lossy());
             }
         }
         out.overrides.sort();
@@ -55,38 +61,55 @@ impl Environment {
         self.overrides
             .iter()
             .map(|(name, _)| name.clone())
-            .chain(self.originals.names())
+            .chain(self.legacy_env.names())
             .collect()
     }
 
-    /// What is to be warned about: variables with a prefix of the originals that this program does not know.
+    /// Warnings about unknown variables with a prefix of the replaced HyperDHT programs.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.originals.warnings()
+        self.legacy_env.warnings()
     }
 
-    /// The log level that the environment of the originals asks for, as a filter.
+    /// The level that `LOG_LEVEL` names, with or without a prefix of the replaced HyperDHT programs, as a filter.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {
-        self.originals.log_level()
+        parse_log_level(self.log_level_variable()?.1)
     }
 
-    /// Lays the overrides over what the file says.
-    pub(super) fn apply(&self, root: &mut Table, faults: &mut Vec<Fault>) {
-        self.originals.apply(root, faults);
+    /// A warning about an unknown level in `LOG_LEVEL`.
+    #[must_use]
+    pub fn log_level_warning(&self) -> Option<String> {
+        let (name, value) = self.log_level_variable()?;
+        parse_log_level(value).is_none().then(|| {
+            format!(
+                "{name}: unknown level {}, info is used; the levels are trace, debug, info, warn, error, fatal, silent",
+                quoted(value)
+            )
+        })
+    }
+
+    fn log_level_variable(&self) -> Option<(&str, &str)> {
+        let plain = self.log_level.as_deref().map(|value| (LOG_LEVEL_VARIABLE, value));
+        self.legacy_env.log_level().or(plain)
+    }
+
+    /// Applies the overrides to the table of the file.
+    pub(super) fn apply(&self, root: &mut RawTable, faults: &mut Vec<Fault>) {
+        self.legacy_env.apply(root, faults);
         let mut seen: Vec<(String, String, &str)> = Vec::new();
         for (name, value) in &self.overrides {
-            let at = Place::Variable(name.clone());
+            let at = Location::Variable(name.clone());
             match read(name, value, &at) {
                 Ok((section, key, node)) => {
                     if let Some((.., first)) = seen.iter().find(|(s, k, _)| *s == section && *k == key) {
-                        let text = format!("sets the same key as {first}");
+                        let text = format!("{first} sets the same key; remove one of them");
                         faults.push(Fault { place: at, text });
                         continue;
                     }
                     seen.push((section.clone(), key.clone(), name));
                     if let Some(table) = root.table_mut(&section, &at) {
-                        table.set(Written { key, at, node });
+                        table.set(RawEntry { key, at, node });
                     }
                 }
                 Err(text) => faults.push(Fault { place: at, text }),
@@ -95,17 +118,30 @@ impl Environment {
     }
 }
 
-/// `true` or `false` in any case, as the original took it.
-fn explicit_timestamps(value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+/// A log level as a filter; the words are those of tracing and of the pino library, which the replaced programs use.
+fn parse_log_level(level: &str) -> Option<&'static str> {
+    Some(match level.to_ascii_lowercase().as_str() {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "warn" => "warn",
+        "error" | "fatal" => "error",
+        "silent" | "off" => "off",
+        _ => return None,
+    })
+}
+
+/// `true` or `false` in upper or lower case, as in the original.
+fn explicit_timestamps(value: &OsString, at: &Location) -> Result<(String, String, Node), String> {
     let text = value.to_string_lossy();
     let flag = [true, false].into_iter().find(|flag| text.eq_ignore_ascii_case(&flag.to_string()));
     let flag = flag.ok_or_else(|| "expected true or false".to_owned())?;
-    let node = Node::new(Value::Flag(flag), at.clone());
+    let node = Node::new(Value::Bool(flag), at.clone());
     Ok(("events".to_owned(), "use_explicit_timestamps".to_owned(), node))
 }
 
-/// Takes a variable apart: the section, the key, and the value (as TOML where it is that, else as a string).
-fn read(name: &str, value: &OsString, at: &Place) -> Result<(String, String, Node), String> {
+/// Splits a variable into section, key and value (TOML if it parses as such, otherwise a string).
+fn read(name: &str, value: &OsString, at: &Location) -> Result<(String, String, Node), String> {
     if name == EXPLICIT_TIMESTAMPS_VARIABLE {
         return explicit_timestamps(value, at);
     }
@@ -114,7 +150,7 @@ fn read(name: &str, value: &OsString, at: &Place) -> Result<(String, String, Nod
         .split_once("__")
         .filter(|(section, key)| !section.is_empty() && !key.is_empty())
     else {
-        return Err("names no section and key, as EXPORTER_PROXY__RECEIVER__FORMAT does".to_owned());
+        return Err("expected EXPORTER_PROXY__SECTION__KEY, e.g. EXPORTER_PROXY__RECEIVER__FORMAT".to_owned());
     };
     let Some(text) = value.to_str() else {
         return Err("the value is not UTF-8".to_owned());

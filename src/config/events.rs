@@ -1,4 +1,4 @@
-//! `[events]`: one-shot events, who may post them and for whom they are kept.
+//! `[events]`: one-shot events, allowed senders, and the scrapers for which they are kept.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,9 +9,9 @@ use ipnet::IpNet;
 
 use super::address;
 use super::http::NETWORKS;
-use super::kinds::{Count, Flag, ListOf, OneOf, Parsed, Span};
 use super::raw::quoted;
 use super::reader::Section;
+use super::value_types::{Bool, DurationRange, IntegerRange, ListOf, OneOf, Parsed};
 use crate::model::ScraperId;
 use crate::store::MAX_SCRAPERS;
 
@@ -25,12 +25,12 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 86_400);
 /// More posts a second than one machine can send or take.
 const MAX_POST_RATE: u32 = 1_000_000;
 
-/// What the names of the proxy's own families begin with, among which the events' cannot be.
+/// Prefix of the proxy's self metrics, which the event family must not have.
 const OWN_PREFIX: &str = "exporter_proxy_";
-/// The families that tell of events, whatever those are called.
+/// Self metrics about events, with names that do not depend on `metric_name`.
 const ABOUT_EVENTS: [&str; 2] = ["events_to_metrics_event_count", "events_to_metrics_scraper_counts"];
 
-/// By what scrapers are told apart.
+/// Identification of scrapers (`scraper_identity`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScraperIdentity {
     /// The address and the User-Agent's product.
@@ -41,10 +41,10 @@ pub enum ScraperIdentity {
     Param(String),
 }
 
-/// What the label `scraper` of `events_to_metrics_scraper_counts` says.
+/// Value of the label `scraper` of `events_to_metrics_scraper_counts`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScraperLabel {
-    /// The identity by which scrapers are told apart.
+    /// The identity as configured by `scraper_identity`.
     Identity,
     /// The bare address, as the original has it.
     Address,
@@ -64,7 +64,7 @@ impl Rate {
 
 /// `[events]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Events {
+pub struct EventsConfig {
     /// `enabled`: whether events are taken at all.
     pub enabled: bool,
     /// `post_from`: the networks from which events are taken.
@@ -95,36 +95,36 @@ pub struct Events {
     pub expose_in_metrics: bool,
 }
 
-impl Events {
+impl EventsConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let everybody = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| address::parse_network(net).ok());
+        let all_networks = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| address::parse_network(net).ok());
         let events = Self {
-            enabled: t.fixed("enabled").or(true, Flag),
-            post_from: t.live("post_from").or(everybody.collect(), NETWORKS),
-            metric_name: t.fixed("metric_name").or("events_to_metrics".to_owned(), METRIC_NAME),
-            use_explicit_timestamps: t.fixed("use_explicit_timestamps").or(false, Flag),
+            enabled: t.restart_only("enabled").or(true, Bool),
+            post_from: t.reloadable("post_from").or(all_networks.collect(), NETWORKS),
+            metric_name: t.restart_only("metric_name").or("events_to_metrics".to_owned(), METRIC_NAME),
+            use_explicit_timestamps: t.restart_only("use_explicit_timestamps").or(false, Bool),
             scraper_timeout: t
-                .fixed("scraper_timeout")
-                .or(Duration::from_secs(600), Span(MIN_TIMEOUT..=MAX_TIMEOUT)),
-            max_pending: t.fixed("max_pending").or(10_000, Count(1..=MAX_PENDING)),
-            post_rate: t.live("post_rate").or(Rate(DEFAULT_POST_RATE), RATE),
-            max_per_scrape: t.fixed("max_per_scrape").or(5_000, Count(1..=MAX_PENDING)),
-            max_scrapers_per_address: t.fixed("max_scrapers_per_address").or(64, Count(1..=MAX_SCRAPERS)),
-            scraper_identity: t.fixed("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
-            scraper_label: t.fixed("scraper_label").or(ScraperLabel::Identity, LABEL),
-            scrapers: t.fixed("scrapers").or(Vec::new(), SCRAPERS),
+                .restart_only("scraper_timeout")
+                .or(Duration::from_secs(600), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
+            max_pending: t.restart_only("max_pending").or(10_000, IntegerRange(1..=MAX_PENDING)),
+            post_rate: t.reloadable("post_rate").or(Rate(DEFAULT_POST_RATE), RATE),
+            max_per_scrape: t.restart_only("max_per_scrape").or(5_000, IntegerRange(1..=MAX_PENDING)),
+            max_scrapers_per_address: t.restart_only("max_scrapers_per_address").or(64, IntegerRange(1..=MAX_SCRAPERS)),
+            scraper_identity: t.restart_only("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
+            scraper_label: t.restart_only("scraper_label").or(ScraperLabel::Identity, LABEL),
+            scrapers: t.restart_only("scrapers").or(Vec::new(), SCRAPERS),
             newcomer_window: t
-                .fixed("newcomer_window")
-                .or(Duration::from_secs(60), Span(Duration::ZERO..=MAX_TIMEOUT)),
-            expose_in_metrics: t.fixed("expose_in_metrics").or(true, Flag),
+                .restart_only("newcomer_window")
+                .or(Duration::from_secs(60), DurationRange(Duration::ZERO..=MAX_TIMEOUT)),
+            expose_in_metrics: t.restart_only("expose_in_metrics").or(true, Bool),
         };
         t.require(
             &["newcomer_window", "scraper_timeout"],
             events.newcomer_window <= events.scraper_timeout,
-            || "\"newcomer_window\" is more than \"scraper_timeout\": a scraper that was forgotten would get events again".to_owned(),
+            || "\"newcomer_window\" must not exceed \"scraper_timeout\": a forgotten scraper would get events again".to_owned(),
         );
         t.require(&["scrapers"], events.scrapers.len() <= MAX_SCRAPERS, || {
-            format!("\"scrapers\" names more than {MAX_SCRAPERS}, which is as many as are told of events")
+            format!("\"scrapers\" has more than {MAX_SCRAPERS} entries, the maximum of tracked scrapers")
         });
         events
     }
@@ -147,7 +147,7 @@ const RATE: Parsed<Rate> = Parsed {
         };
         let rate = u32::try_from(number).ok().filter(|number| *number <= MAX_POST_RATE);
         let rate = rate.and_then(NonZeroU32::new).map(Rate);
-        rate.ok_or_else(|| format!("{number}/s is out of range, it may be 1/s to {MAX_POST_RATE}/s"))
+        rate.ok_or_else(|| format!("{number}/s is out of range (1/s to {MAX_POST_RATE}/s)"))
     },
 };
 
@@ -156,7 +156,10 @@ const METRIC_NAME: Parsed<String> = Parsed {
     parse: |name| {
         let name = &*metric_name(name)?;
         if name.starts_with(OWN_PREFIX) || ABOUT_EVENTS.contains(&name) {
-            return Err(format!("{} is the name of a metric of the proxy itself", quoted(name)));
+            return Err(format!(
+                "{} is the name of a self metric of the proxy; choose another",
+                quoted(name)
+            ));
         }
         Ok(name.to_owned())
     },
@@ -166,10 +169,7 @@ const METRIC_NAME: Parsed<String> = Parsed {
 pub(super) fn metric_name(name: &str) -> Result<String, String> {
     let rest = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(rest) {
-        return Err(format!(
-            "{} is no metric name: letters, digits, underscores and colons, no digit first",
-            quoted(name)
-        ));
+        return Err(format!("{} is not a valid metric name ([a-zA-Z_:][a-zA-Z0-9_:]*)", quoted(name)));
     }
     Ok(name.to_owned())
 }
@@ -180,16 +180,19 @@ const IDENTITY: Parsed<ScraperIdentity> = Parsed {
         None if text == "address" => Ok(ScraperIdentity::Address),
         Some(("header", name)) => HeaderName::from_bytes(name.as_bytes())
             .map(ScraperIdentity::Header)
-            .map_err(|_| format!("{} is no name of a header", quoted(name))),
+            .map_err(|_| format!("{} is not a valid header name", quoted(name))),
         Some(("param", name)) if !name.is_empty() => Ok(ScraperIdentity::Param(name.to_owned())),
-        _ => Err(format!("{} is none of \"address\", \"header:NAME\", \"param:NAME\"", quoted(text))),
+        _ => Err(format!(
+            "expected \"address\", \"header:NAME\" or \"param:NAME\", found {}",
+            quoted(text)
+        )),
     },
 };
 
 const SCRAPERS: ListOf<Parsed<ScraperId>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "the name of a scraper",
-        parse: |name| ScraperId::new(name).map_err(|why| format!("{} is no name of a scraper: it {why}", quoted(name))),
+        parse: |name| ScraperId::new(name).map_err(|why| format!("{} is not a valid scraper name: it {why}", quoted(name))),
     },
     expected: "a list of names such as [\"prom-a\", \"prom-b\"]",
     or_single: false,

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, Count, ListOf};
 use super::reader::Section;
+use super::value_types::{ADDRESS, IntegerRange, ListOf};
 
 /// The port on which the original is scraped.
 const SCRAPE_PORT: u16 = 6555;
@@ -13,7 +13,7 @@ const MAX_THREADS: usize = 1_024;
 /// Connections of one receiver at once; as many as the original allows, a file descriptor each.
 const MAX_CONCURRENT: usize = 65_534;
 
-/// How many threads do the work.
+/// Number of worker threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
     /// One for each core (the key left out).
@@ -26,32 +26,32 @@ pub enum Threads {
 
 /// `[exporter]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exporter {
+pub struct ExporterConfig {
     /// `worker_threads`.
     pub threads: Threads,
-    /// `concurrent_requests`: connections in work at once, for each receiver; at least 1.
+    /// `concurrent_requests`: concurrent connections of each listener; at least 1.
     pub concurrent_requests: usize,
     /// `scrape_expose_endpoint`: where HTTP is served; at least one address, none twice.
     pub scrape_addresses: Vec<HostPort>,
 }
 
-impl Exporter {
+impl ExporterConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let threads = t.fixed("worker_threads").optional(Count(0..=MAX_THREADS));
-        let concurrent_requests = t.fixed("concurrent_requests").or(2_048, Count(1..=MAX_CONCURRENT));
+        let threads = t.restart_only("worker_threads").optional(IntegerRange(0..=MAX_THREADS));
+        let concurrent_requests = t.restart_only("concurrent_requests").or(2_048, IntegerRange(1..=MAX_CONCURRENT));
         let addresses = ListOf {
-            kind: ADDRESS,
+            item: ADDRESS,
             expected: "an address such as \"0.0.0.0:6555\", or a list of them",
             or_single: true,
         };
         let default = vec![HostPort::new("0.0.0.0", SCRAPE_PORT)];
-        let scrape_addresses = t.fixed("scrape_expose_endpoint").or(default, addresses);
+        let scrape_addresses = t.restart_only("scrape_expose_endpoint").or(default, addresses);
         t.require(&["scrape_expose_endpoint"], !scrape_addresses.is_empty(), || {
-            "\"scrape_expose_endpoint\" names no address, so nothing could be scraped".to_owned()
+            "\"scrape_expose_endpoint\" is empty; name at least one address".to_owned()
         });
         if let Some((a, b)) = first_collision(&scrape_addresses) {
             t.require(&["scrape_expose_endpoint"], false, || {
-                format!("{a} and {b} cannot both be listened on")
+                format!("{a} and {b} conflict: both cannot be bound")
             });
         }
         Self {

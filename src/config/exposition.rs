@@ -1,10 +1,10 @@
-//! `[exposition]`: how what is remembered is handed out.
+//! `[exposition]`: merging and rendering of the metrics of apps.
 
-use super::kinds::{Flag, OneOf, Parsed};
 use super::label;
 use super::reader::Section;
+use super::value_types::{Bool, OneOf, Parsed};
 
-/// How applications' metrics are put together.
+/// Merging of the metrics of apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpositionMode {
     /// Families are merged across apps.
@@ -13,10 +13,10 @@ pub enum ExpositionMode {
     Raw,
 }
 
-/// What becomes of the very same series from two apps.
+/// Handling of a series that two apps have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duplicates {
-    /// Both are handed out, told apart by a label.
+    /// Both are exposed, distinguished by a label.
     Label,
     /// The newest update wins.
     Latest,
@@ -24,7 +24,7 @@ pub enum Duplicates {
 
 /// `[exposition]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exposition {
+pub struct ExpositionConfig {
     /// `mode`.
     pub mode: ExpositionMode,
     /// `app_label`: the label that names the app on every series that lacks it; `None`: no such label.
@@ -35,20 +35,20 @@ pub struct Exposition {
     pub compression: bool,
 }
 
-impl Exposition {
+impl ExpositionConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let mode = t.fixed("mode").or(ExpositionMode::Merge, OneOf(MODES));
-        let app_label = t.live("app_label").or(String::new(), APP_LABEL);
+        let mode = t.restart_only("mode").or(ExpositionMode::Merge, OneOf(MODES));
+        let app_label = t.reloadable("app_label").or(String::new(), APP_LABEL);
         t.require(
             &["mode", "app_label"],
             app_label.is_empty() || mode == ExpositionMode::Merge,
-            || "\"app_label\" has no effect with mode = \"raw\", which hands bytes out as they came".to_owned(),
+            || "\"app_label\" has no effect with mode = \"raw\", which exposes bytes unchanged".to_owned(),
         );
         Self {
             mode,
             app_label: (!app_label.is_empty()).then_some(app_label),
-            duplicates: t.live("duplicates").or(Duplicates::Label, OneOf(DUPLICATES)),
-            compression: t.fixed("compression").or(true, Flag),
+            duplicates: t.reloadable("duplicates").or(Duplicates::Label, OneOf(DUPLICATES)),
+            compression: t.restart_only("compression").or(true, Bool),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Faults: what is wrong with a configuration, and where, all of them at once.
+//! Faults of a configuration with their locations, reported all at once.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// How alike (Jaro-Winkler, 0 to 1) an unknown name must be to a known one to be offered as what was meant: below this, guesses mislead.
+/// Least similarity (Jaro-Winkler, 0 to 1) at which a known name is suggested for an unknown one: below it, suggestions mislead.
 const CLOSE_ENOUGH: f64 = 0.84;
 
-/// Where a setting was written.
+/// Location of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// In the file as a whole: it is missing, unreadable, too large.
     File,
     /// At a line and column of the file, both counted from 1, columns in characters.
@@ -18,7 +18,7 @@ pub(super) enum Place {
     Variable(Arc<str>),
 }
 
-impl Place {
+impl Location {
     /// The file's own faults come first, then its lines in order, then variables by name.
     fn order(&self, other: &Self) -> Ordering {
         let rank = |place: &Self| match place {
@@ -33,16 +33,16 @@ impl Place {
     }
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where it stands.
-    pub(super) place: Place,
-    /// What is wrong, and what would be right. Never holds a secret.
+    /// Its location.
+    pub(super) place: Location,
+    /// The reason and the correction. Never holds a secret.
     pub(super) text: String,
 }
 
-/// All that is wrong with a configuration; prints as one line a fault, each with its place.
+/// All faults of a configuration; prints one fault per line, each with its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults {
     file: String,
@@ -62,9 +62,9 @@ impl fmt::Display for Faults {
         for (i, Fault { place, text }) in self.list.iter().enumerate() {
             let end = if i == 0 { "" } else { "\n" };
             match place {
-                Place::File => write!(f, "{end}{}: {text}", self.file)?,
-                Place::Line(line, column) => write!(f, "{end}{}:{line}:{column}: {text}", self.file)?,
-                Place::Variable(name) => write!(f, "{end}{name}: {text}")?,
+                Location::File => write!(f, "{end}{}: {text}", self.file)?,
+                Location::Line(line, column) => write!(f, "{end}{}:{line}:{column}: {text}", self.file)?,
+                Location::Variable(name) => write!(f, "{end}{name}: {text}")?,
             }
         }
         Ok(())
@@ -112,9 +112,9 @@ mod tests {
         let faults = Faults::new(
             "c.toml".into(),
             vec![
-                at(Place::Variable("EXPORTER_PROXY__B".into()), "v"),
-                at(Place::Line(12, 5), "l"),
-                at(Place::Line(2, 50), "k"),
+                at(Location::Variable("EXPORTER_PROXY__B".into()), "v"),
+                at(Location::Line(12, 5), "l"),
+                at(Location::Line(2, 50), "k"),
             ],
         );
         assert_eq!(faults.to_string(), "c.toml:2:50: k\nc.toml:12:5: l\nEXPORTER_PROXY__B: v");

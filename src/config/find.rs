@@ -1,4 +1,4 @@
-//! Which file is the configuration, and its text.
+//! Search for the configuration file, and its text.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::{CONFIG_VARIABLE, Environment};
-use super::fault::{Fault, Faults, Place};
+use super::fault::{Fault, Faults, Location};
 use crate::supervise::files::open_regular;
 
-/// Where a file is looked for when none is named, in this order.
+/// Places that are searched when no file is named, in this order.
 const USUAL_PLACES: [&str; 2] = ["./config.toml", "/etc/exporter-proxy/config.toml"];
 
 /// The largest file that is read: the most endpoints that can be polled need about a mebibyte, and what is larger is no configuration.
-const MAX_FILE_BYTES: u64 = 2 << 20;
+const MAX_CONFIG_BYTES: u64 = 2 << 20;
 
-/// Where a configuration came from; prints as a person would say it.
+/// Origin of a configuration: the file and the variables. Prints as a phrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct ConfigOrigin {
     /// The file, or `None` for the built-in defaults.
     pub file: Option<PathBuf>,
     /// The environment variables that override keys of it.
     pub variables: Vec<Arc<str>>,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ConfigOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
             Some(path) => write!(f, "{}", path.display())?,
@@ -37,11 +37,11 @@ impl fmt::Display for Source {
     }
 }
 
-/// A file that may be the configuration.
+/// A candidate for the configuration file.
 #[derive(Debug, PartialEq, Eq)]
 struct Candidate {
     path: PathBuf,
-    /// Who asked for it by name; it must exist then.
+    /// The option or variable that names it; the file must exist then.
     named_by: Option<&'static str>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn read(named: Option<&Path>, environment: &Environment) -> Result<Op
             Err(e) if e.kind() == io::ErrorKind::NotFound && named_by.is_none() => {}
             Err(e) => {
                 let who = named_by.map(|who| format!(" (named by {who})")).unwrap_or_default();
-                return Err(fault(&path, Place::File, format!("cannot be read{who}: {e}")));
+                return Err(fault(&path, Location::File, format!("cannot read it{who}: {e}")));
             }
         }
     }
@@ -82,23 +82,27 @@ pub(super) fn read(named: Option<&Path>, environment: &Environment) -> Result<Op
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // A FIFO would block all of the program when it reads its configuration again.
-    open_regular(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Faults> {
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(fault(path, Place::File, format!("has more than {MAX_FILE_BYTES} bytes")));
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(fault(
+            path,
+            Location::File,
+            format!("larger than the maximum of {MAX_CONFIG_BYTES} bytes"),
+        ));
     }
     String::from_utf8(bytes).map_err(|e| {
         let good = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]);
         let line = good.matches('\n').count() + 1;
         let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        fault(path, Place::Line(line, column), "the file is not UTF-8 from here on".to_owned())
+        fault(path, Location::Line(line, column), "not valid UTF-8 from here on".to_owned())
     })
 }
 
-fn fault(path: &Path, place: Place, text: String) -> Faults {
+fn fault(path: &Path, place: Location, text: String) -> Faults {
     Faults::new(path.display().to_string(), vec![Fault { place, text }])
 }
 
@@ -128,12 +132,12 @@ mod tests {
         let missing = folder.path().join("missing.toml");
         let message = read(Some(&missing), &Environment::default()).unwrap_err().to_string();
         assert!(
-            message.starts_with(&format!("{}: cannot be read (named by --config): No such file", missing.display())),
+            message.starts_with(&format!("{}: cannot read it (named by --config): No such file", missing.display())),
             "{message}"
         );
         let named = Environment::from_pairs([(CONFIG_VARIABLE, folder.path())]);
         let message = read(None, &named).unwrap_err().to_string();
-        assert!(message.contains("cannot be read (named by EXPORTER_PROXY_CONFIG)"), "{message}");
+        assert!(message.contains("cannot read it (named by EXPORTER_PROXY_CONFIG)"), "{message}");
     }
 
     #[test]
@@ -143,7 +147,7 @@ mod tests {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
         let message = read(Some(&path), &Environment::default()).unwrap_err().to_string();
         assert!(
-            message.ends_with("cannot be read (named by --config): it is a FIFO and no regular file"),
+            message.ends_with("cannot read it (named by --config): it is a FIFO and no regular file"),
             "{message}"
         );
     }
@@ -154,9 +158,9 @@ mod tests {
         let path = folder.path().join("c.toml");
         std::fs::write(&path, b"[http]\n# \xc3\xb6 \xff\n").unwrap();
         let message = read(Some(&path), &Environment::default()).unwrap_err().to_string();
-        assert!(message.ends_with("c.toml:2:5: the file is not UTF-8 from here on"), "{message}");
-        std::fs::write(&path, vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap() + 1]).unwrap();
+        assert!(message.ends_with("c.toml:2:5: not valid UTF-8 from here on"), "{message}");
+        std::fs::write(&path, vec![b'#'; usize::try_from(MAX_CONFIG_BYTES).unwrap() + 1]).unwrap();
         let message = read(Some(&path), &Environment::default()).unwrap_err().to_string();
-        assert!(message.ends_with("c.toml: has more than 2097152 bytes"), "{message}");
+        assert!(message.ends_with("c.toml: larger than the maximum of 2097152 bytes"), "{message}");
     }
 }

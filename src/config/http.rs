@@ -1,35 +1,35 @@
-//! `[http]`: who may do what on the HTTP port.
+//! `[http]`: access control of the HTTP port.
 
 use ipnet::IpNet;
 
 use super::address;
-use super::kinds::{Flag, ListOf, NETWORK, Parsed};
 use super::reader::Section;
+use super::value_types::{Bool, ListOf, NETWORK, Parsed};
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http {
-    /// `write_from`: the networks from which pushes and deletions are taken; none: from nowhere.
+pub struct HttpConfig {
+    /// `write_from`: networks that are allowed to push and delete; empty: none.
     pub write_from: Vec<IpNet>,
-    /// `trusted_proxies`: the networks whose X-Forwarded-For and X-Real-Ip are believed.
+    /// `trusted_proxies`: networks of reverse proxies, from which X-Forwarded-For and X-Real-Ip are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
 }
 
-impl Http {
+impl HttpConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| address::parse_network(net).ok());
         Self {
-            write_from: t.live("write_from").or(here.collect(), NETWORKS),
-            trusted_proxies: t.live("trusted_proxies").or(Vec::new(), NETWORKS),
-            enable_lifecycle: t.fixed("enable_lifecycle").or(false, Flag),
+            write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
+            trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
+            enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
         }
     }
 }
 
 pub(super) const NETWORKS: ListOf<Parsed<IpNet>> = ListOf {
-    kind: NETWORK,
+    item: NETWORK,
     expected: "a list of networks such as [\"10.0.0.0/8\", \"::1\"]",
     or_single: false,
 };

@@ -1,4 +1,4 @@
-//! `[[ipfs]]`: IPFS nodes whose peers are asked for over their RPC.
+//! `[[ipfs]]`: IPFS nodes that are polled for their peers over RPC.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::endpoint::{NAME, show_table};
-use super::fault::Place;
-use super::key::{Kind, Wrong};
-use super::kinds::{Count, FilePath, ListOf, OrEmpty, Parsed, Span};
+use super::endpoint::{APP_NAME, show_table};
+use super::fault::Location;
+use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
 use super::reader::Section;
 use super::units::show_duration;
+use super::value_types::{DurationRange, FilePath, IntegerRange, ListOf, OrEmpty, Parsed};
 use crate::model::AppName;
 
 /// A node with ten thousand peers answers with tens of megabytes; asking more often would be most of its work.
@@ -24,32 +24,32 @@ const MAX_CUTOFF: usize = 1_000;
 /// Each node is a task and a connection.
 const MAX_NODES: usize = 100;
 
-/// One node, everything settled.
+/// One node with all defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpfsNode {
-    /// The app that it is; unlike every other's.
+    /// App name, unique among all nodes and endpoints.
     pub name: AppName,
     /// Its RPC: http or https, a host and a port.
     pub api: Url,
-    /// How often it is asked.
+    /// Poll interval.
     pub populate_interval: Duration,
-    /// How many agents get a series of their own.
+    /// Number of agents with a series of their own.
     pub agent_version_cutoff: usize,
-    /// The file with what is shown to be let in.
+    /// File with the credentials.
     pub authorization_file: Option<PathBuf>,
 }
 
 /// The nodes of all `[[ipfs]]` tables.
 pub(super) fn read(t: &mut Section<'_>) -> Vec<IpfsNode> {
-    let drafts = t.live("ipfs").or(Vec::new(), NODES);
+    let drafts = t.reloadable("ipfs").or(Vec::new(), NODES);
     t.require(&["ipfs"], drafts.len() <= MAX_NODES, || {
-        format!("{} nodes are too many, at most {MAX_NODES} are asked", drafts.len())
+        format!("{} nodes exceed the maximum of {MAX_NODES}", drafts.len())
     });
     let mut taken = HashSet::new();
-    let mut is_free = |draft: &Draft| {
+    let mut is_free = |draft: &IpfsNodeDraft| {
         let free = taken.insert(draft.node.name.clone());
         if !free {
-            let text = format!("another node is called {} too; give one of them a \"name\"", draft.node.name);
+            let text = format!("two nodes are named \"{}\"; give one of them a \"name\"", draft.node.name);
             t.notes.fault(&draft.at, text);
         }
         free
@@ -57,26 +57,28 @@ pub(super) fn read(t: &mut Section<'_>) -> Vec<IpfsNode> {
     drafts.into_iter().filter(|draft| is_free(draft)).map(|draft| draft.node).collect()
 }
 
-/// A node and where it stands.
-struct Draft {
-    at: Place,
+/// A node and its location.
+struct IpfsNodeDraft {
+    at: Location,
     node: IpfsNode,
 }
 
-struct NodeKind;
+struct IpfsNodeType;
 
-impl Kind for NodeKind {
-    type Value = Draft;
+impl ValueType for IpfsNodeType {
+    type Value = IpfsNodeDraft;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Draft> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<IpfsNodeDraft> {
         let at = node.at.clone();
         match node.value {
-            Value::Table(table) => Section::inner(wrong.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| Draft { at, node }),
-            _ => wrong.expected(&node, "a table such as { api = \"http://127.0.0.1:5001\" }"),
+            Value::Table(table) => {
+                Section::inner(faults.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| IpfsNodeDraft { at, node })
+            }
+            _ => faults.expected(&node, "a table such as { api = \"http://127.0.0.1:5001\" }"),
         }
     }
 
-    fn show(&self, value: &Draft) -> String {
+    fn show(&self, value: &IpfsNodeDraft) -> String {
         let node = &value.node;
         let file = node.authorization_file.as_ref().map(|file| format!("{file:?}"));
         let fields = [
@@ -91,13 +93,13 @@ impl Kind for NodeKind {
 }
 
 fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
-    let api = t.live("api").required(API);
-    let name = t.live("name").optional(NAME);
+    let api = t.reloadable("api").required(API);
+    let name = t.reloadable("name").optional(APP_NAME);
     let populate_interval = t
-        .live("populate_interval")
-        .or(Duration::from_secs(10), Span(MIN_INTERVAL..=MAX_INTERVAL));
-    let agent_version_cutoff = t.live("agent_version_cutoff").or(20, Count(1..=MAX_CUTOFF));
-    let authorization_file = t.live("authorization_file").or(None, OrEmpty(FilePath));
+        .reloadable("populate_interval")
+        .or(Duration::from_secs(10), DurationRange(MIN_INTERVAL..=MAX_INTERVAL));
+    let agent_version_cutoff = t.reloadable("agent_version_cutoff").or(20, IntegerRange(1..=MAX_CUTOFF));
+    let authorization_file = t.reloadable("authorization_file").or(None, OrEmpty(FilePath));
     let api = api?;
     Some(IpfsNode {
         name: name.or_else(|| AppName::new(&format!("ipfs: {}", authority(&api))).ok())?,
@@ -108,8 +110,8 @@ fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
     })
 }
 
-const NODES: ListOf<NodeKind> = ListOf {
-    kind: NodeKind,
+const NODES: ListOf<IpfsNodeType> = ListOf {
+    item: IpfsNodeType,
     expected: "tables such as [[ipfs]] with api = \"http://127.0.0.1:5001\"",
     or_single: false,
 };
@@ -128,21 +130,23 @@ fn authority(api: &Url) -> String {
 }
 
 fn parse_api(text: &str) -> Result<Url, String> {
-    // A user in it has a password, and a query may have a token: such a text is not repeated.
+    // The text may hold a password or a token: such a text is not repeated.
     let shown = match text.contains(['@', '?']) {
         true => "the text".to_owned(),
         false => quoted(text),
     };
-    let url: Url = text.parse().map_err(|e| format!("{shown} is no URL: {e}"))?;
+    let url: Url = text
+        .parse()
+        .map_err(|_| format!("{shown} is not a URL; write e.g. \"http://127.0.0.1:5001\""))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(format!("{shown} is no http or https URL with a host"));
+        return Err(format!("{shown} is not an http:// or https:// URL with a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user in the URL is not sent; use \"authorization_file\"".to_owned());
+        return Err("remove the user from the URL, it is not sent; set \"authorization_file\" instead".to_owned());
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(format!(
-            "{shown} has a path or a query; only scheme, host and port are wanted, as in \"http://127.0.0.1:5001\""
+            "{shown} has a path or a query; write scheme, host and port only, e.g. \"http://127.0.0.1:5001\""
         ));
     }
     Ok(url)

@@ -1,62 +1,62 @@
-//! One key being read: its kind, its default, its faults.
+//! Reading of one key: its type, its default, its faults.
 
-use super::fault::Place;
+use super::fault::Location;
 use super::raw::Node;
-use super::reader::{Entry, Notes, Section};
+use super::reader::{KeyEntry, ReaderOutput, Section};
 use super::secret::Secret;
 
-/// What a key's value may be: how it is read and how it is shown.
-pub(super) trait Kind {
-    /// What the program uses.
+/// Type of a key's value: reads and displays it.
+pub(super) trait ValueType {
+    /// The value as used by the program.
     type Value;
 
-    /// Makes sense of what was written, or says to `wrong` why it makes none.
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Self::Value>;
+    /// Converts the written value, or reports the reason to `faults`.
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Self::Value>;
 
-    /// The value as people may see it.
+    /// The value for display.
     fn show(&self, value: &Self::Value) -> String;
 
-    /// The value whole, for telling whether it changed; differs from [`Kind::show`] where that masks something.
+    /// The value for comparison; differs from [`ValueType::show`] where that masks something.
     fn identity(&self, value: &Self::Value) -> String {
         self.show(value)
     }
 }
 
-/// Takes the faults of one key.
-pub(super) struct Wrong<'n> {
-    pub(super) notes: &'n mut Notes,
-    /// The key and the table that it stands in.
+/// Collector of the faults of one key.
+pub(super) struct FaultSink<'n> {
+    pub(super) notes: &'n mut ReaderOutput,
+    /// The key and its table.
     what: String,
 }
 
-impl Wrong<'_> {
+impl FaultSink<'_> {
     /// A fault at a place; always `None`, so that it can end a reading.
-    pub(super) fn at<T>(&mut self, place: &Place, text: impl AsRef<str>) -> Option<T> {
+    pub(super) fn at<T>(&mut self, place: &Location, text: impl AsRef<str>) -> Option<T> {
         let text = format!("{}: {}", self.what, text.as_ref());
         self.notes.fault(place, text);
         None
     }
 
-    /// The fault of a value that is of another kind than `expected`.
+    /// The fault of a value of the wrong type.
     pub(super) fn expected<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
         self.at(&node.at, format!("expected {expected}, found {}", node.found()))
     }
 }
 
-/// A key that was named and waits to be told its kind.
+/// A named key before its type is given.
 pub(super) struct Key<'s, 'r> {
     section: &'s mut Section<'r>,
     node: Option<Node>,
-    entry: Entry,
+    entry: KeyEntry,
 }
 
 impl<'s, 'r> Key<'s, 'r> {
-    pub(super) fn new(section: &'s mut Section<'r>, node: Option<Node>, entry: Entry) -> Self {
+    pub(super) fn new(section: &'s mut Section<'r>, node: Option<Node>, entry: KeyEntry) -> Self {
         Self { section, node, entry }
     }
 
     /// The key's value, or `default` where it is left out or faulty.
-    pub(super) fn or<K: Kind>(mut self, default: K::Value, kind: K) -> K::Value {
+    pub(super) fn or<K: ValueType>(mut self, default: K::Value, kind: K) -> K::Value {
         let value = self.read(&kind).unwrap_or(default);
         let (shown, identity) = (kind.show(&value), kind.identity(&value));
         self.note(shown, &identity);
@@ -64,7 +64,7 @@ impl<'s, 'r> Key<'s, 'r> {
     }
 
     /// The key's value, `None` where it is left out or faulty.
-    pub(super) fn optional<K: Kind>(mut self, kind: K) -> Option<K::Value> {
+    pub(super) fn optional<K: ValueType>(mut self, kind: K) -> Option<K::Value> {
         let value = self.read(&kind);
         let shown = value.as_ref().map_or("(left out)".to_owned(), |value| kind.show(value));
         let identity = value.as_ref().map(|value| kind.identity(value)).unwrap_or_default();
@@ -73,28 +73,28 @@ impl<'s, 'r> Key<'s, 'r> {
     }
 
     /// The key's value; a fault of the table where it is left out.
-    pub(super) fn required<K: Kind>(self, kind: K) -> Option<K::Value> {
+    pub(super) fn required<K: ValueType>(self, kind: K) -> Option<K::Value> {
         if self.node.is_none() {
-            let text = format!("{} lacks \"{}\"", self.section.title, self.entry.key);
+            let text = format!("{} needs \"{}\"", self.section.title, self.entry.key);
             let at = self.section.at.clone();
             self.section.notes.fault(&at, text);
         }
         self.optional(kind)
     }
 
-    fn read<K: Kind>(&mut self, kind: &K) -> Option<K::Value> {
+    fn read<K: ValueType>(&mut self, kind: &K) -> Option<K::Value> {
         let node = self.node.take()?;
         let what = format!("\"{}\" in {}", self.entry.key, self.section.title);
         let notes = &mut *self.section.notes;
         let before = notes.faults.len();
-        let value = kind.read(node, &mut Wrong { notes, what });
+        let value = kind.read(node, &mut FaultSink { notes, what });
         self.entry.faulty = self.section.notes.faults.len() > before;
         value
     }
 
     fn note(self, shown: String, identity: &str) {
         let identity = Secret::new(identity);
-        self.section.entries.push(Entry {
+        self.section.entries.push(KeyEntry {
             shown,
             identity,
             ..self.entry

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, FilePath, Flag, ListOf, OrEmpty, Parsed, SecretText, Span};
 use super::raw::quoted;
 use super::reader::Section;
 use super::secret::Secret;
+use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, ListOf, OrEmpty, Parsed, SecretText};
 use crate::peer::{Alias, HyperdhtError, LinkAddress, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
 /// Registering more often would only load the bridge; more rarely than monthly, and no bridge remembers.
@@ -18,7 +18,7 @@ const MAX_BRIDGES: usize = 64;
 /// Each is looked up at every handshake; people and bridges are few.
 const MAX_ALLOWED: usize = 10_000;
 
-/// Where a shared secret stands.
+/// Location of a shared secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// In a file, read at start.
@@ -29,7 +29,7 @@ pub enum SecretSource {
 
 /// `[p2p]` as used, where it is enabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct P2p {
+pub struct P2pConfig {
     /// `key_file`; `None`: the usual place.
     pub key_file: Option<PathBuf>,
     /// `alias`; `None`: the hostname.
@@ -38,34 +38,34 @@ pub struct P2p {
     pub service: String,
     /// `hostname`; `None`: the system's.
     pub hostname: Option<String>,
-    /// `secret` or `secret_file`; there where there are bridges.
+    /// `secret` or `secret_file`; set if there are bridges.
     pub secret: Option<SecretSource>,
-    /// `listen`: where scrapers may dial us.
+    /// `listen`: the UDP address for scrapers.
     pub listen: Option<HostPort>,
-    /// `allow`: who may, besides the bridges.
+    /// `allow`: keys of scrapers besides the bridges.
     pub allow: Vec<PublicKey>,
-    /// `bridges`: where we register.
+    /// `bridges`: registration targets.
     pub bridges: Vec<LinkAddress>,
     /// `register_interval`.
     pub register_interval: Duration,
 }
 
-impl P2p {
-    /// `None` unless it is enabled; what is written is checked in any case.
+impl P2pConfig {
+    /// `None` unless it is enabled; the keys are checked in any case.
     pub(super) fn read(t: &mut Section<'_>) -> Option<Self> {
-        let enabled = t.fixed("enabled").or(false, Flag);
+        let enabled = t.restart_only("enabled").or(false, Bool);
         let p2p = Self {
-            key_file: t.fixed("key_file").or(None, OrEmpty(FilePath)),
-            alias: t.fixed("alias").or(None, OrEmpty(ALIAS)),
-            service: t.fixed("service").or("exporter-proxy".to_owned(), NAME),
-            hostname: t.fixed("hostname").or(None, OrEmpty(NAME)),
+            key_file: t.restart_only("key_file").or(None, OrEmpty(FilePath)),
+            alias: t.restart_only("alias").or(None, OrEmpty(ALIAS)),
+            service: t.restart_only("service").or("exporter-proxy".to_owned(), LABEL_VALUE),
+            hostname: t.restart_only("hostname").or(None, OrEmpty(LABEL_VALUE)),
             secret: secret(t),
-            listen: t.fixed("listen").or(None, OrEmpty(ADDRESS)),
-            allow: t.fixed("allow").or(Vec::new(), KEYS),
-            bridges: t.fixed("bridges").or(Vec::new(), BRIDGES),
+            listen: t.restart_only("listen").or(None, OrEmpty(ADDRESS)),
+            allow: t.restart_only("allow").or(Vec::new(), KEYS),
+            bridges: t.restart_only("bridges").or(Vec::new(), BRIDGES),
             register_interval: t
-                .fixed("register_interval")
-                .or(Duration::from_secs(3_600), Span(MIN_INTERVAL..=MAX_INTERVAL)),
+                .restart_only("register_interval")
+                .or(Duration::from_secs(3_600), DurationRange(MIN_INTERVAL..=MAX_INTERVAL)),
         };
         p2p.check(t, enabled);
         enabled.then_some(p2p)
@@ -74,10 +74,10 @@ impl P2p {
     fn check(&self, t: &mut Section<'_>, enabled: bool) {
         let (bridges, allowed) = (self.bridges.len(), self.allow.len());
         t.require(&["bridges"], bridges <= MAX_BRIDGES, || {
-            format!("{bridges} bridges are too many, at most {MAX_BRIDGES} are registered with")
+            format!("{bridges} bridges exceed the maximum of {MAX_BRIDGES}")
         });
         t.require(&["allow"], allowed <= MAX_ALLOWED, || {
-            format!("{allowed} keys are too many, at most {MAX_ALLOWED} are let in")
+            format!("{allowed} keys exceed the maximum of {MAX_ALLOWED}")
         });
         let twice = self
             .bridges
@@ -89,32 +89,32 @@ impl P2p {
             HyperdhtError::Disabled.to_string()
         });
         t.require(&["bridges"], twice.is_none(), || {
-            "two of the \"bridges\" have the same key".to_owned()
+            "two of \"bridges\" have the same key; remove one".to_owned()
         });
         t.require(
             &["enabled", "bridges", "secret", "secret_file"],
             !enabled || bridges == 0 || self.secret.is_some(),
-            || "\"bridges\" want a shared secret: set \"secret_file\" or \"secret\"".to_owned(),
+            || "p2p.bridges needs p2p.secret_file".to_owned(),
         );
         t.require(
             &["enabled", "bridges", "listen"],
             !enabled || bridges > 0 || self.listen.is_some(),
-            || "\"enabled\" needs \"bridges\" to register with, or \"listen\" for scrapers to dial".to_owned(),
+            || "\"enabled\" needs \"bridges\" to register at, or \"listen\" for scrapers".to_owned(),
         );
         t.require(
             &["listen", "allow", "bridges"],
             self.listen.is_none() || bridges + allowed > 0,
-            || "\"listen\" lets nobody in without \"bridges\" or keys in \"allow\"".to_owned(),
+            || "\"listen\" accepts no peer without \"bridges\" or keys in \"allow\"".to_owned(),
         );
     }
 }
 
 /// Reads `secret` and `secret_file`, of which one is enough.
 pub(super) fn secret(t: &mut Section<'_>) -> Option<SecretSource> {
-    let file = t.fixed("secret_file").or(None, OrEmpty(FilePath));
-    let given = t.fixed("secret").optional(SecretText);
+    let file = t.restart_only("secret_file").or(None, OrEmpty(FilePath));
+    let given = t.restart_only("secret").optional(SecretText);
     t.require(&["secret", "secret_file"], file.is_none() || given.is_none(), || {
-        "one of \"secret\" and \"secret_file\" is enough".to_owned()
+        "set only one of \"secret\" and \"secret_file\"".to_owned()
     });
     let sound = given.as_ref().is_none_or(|secret| secret.expose().parse::<SharedSecret>().is_ok());
     t.require(&["secret"], sound, || {
@@ -129,13 +129,13 @@ const ALIAS: Parsed<Alias> = Parsed {
 };
 
 /// A service or a hostname.
-const NAME: Parsed<String> = Parsed {
+const LABEL_VALUE: Parsed<String> = Parsed {
     expected: "a name",
     parse: |text| {
         let sound = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
         let wrong = || {
             format!(
-                "{} is no name of 1 to {MAX_NAME_BYTES} bytes without control characters",
+                "{} is not a valid name (1 to {MAX_NAME_BYTES} bytes, no control characters)",
                 quoted(text)
             )
         };
@@ -144,7 +144,7 @@ const NAME: Parsed<String> = Parsed {
 };
 
 const KEYS: ListOf<Parsed<PublicKey>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "a public key",
         parse: |text| text.parse().map_err(|e| format!("{}: {e}", quoted(text))),
     },
@@ -153,7 +153,7 @@ const KEYS: ListOf<Parsed<PublicKey>> = ListOf {
 };
 
 const BRIDGES: ListOf<Parsed<LinkAddress>> = ListOf {
-    kind: Parsed {
+    item: Parsed {
         expected: "a bridge such as \"quic://KEY@bridge.example:6557\" or \"hyperdht://KEY\"",
         parse: str::parse,
     },

@@ -1,8 +1,8 @@
-//! Settings as written: values with the place where each of them stands, before anybody asks what they mean.
+//! Settings as written: values with their locations, before they are interpreted.
 //!
-//! Nothing here can be printed with `{:?}`: what is written may be a secret.
+//! Nothing here implements `Debug`: a value may be a secret.
 
-use super::fault::Place;
+use super::fault::Location;
 
 /// A value of TOML 1.0, less what no setting is made of.
 pub(super) enum Value {
@@ -14,62 +14,62 @@ pub(super) enum Value {
     },
     /// Also an integer of more than 64 bits, which no setting takes.
     Float(f64),
-    Flag(bool),
+    Bool(bool),
     /// No setting is a date; it is kept so that the fault can say what was found.
     Date,
     List(Vec<Node>),
-    Table(Table),
+    Table(RawTable),
 }
 
-/// A value and where it stands.
+/// A value and its location.
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) at: Place,
-    /// The value of an environment variable as it was given: where a text is expected, `42` is one.
+    pub(super) at: Location,
+    /// The value of an environment variable as given: if text is expected, `42` is text.
     pub(super) verbatim: Option<String>,
 }
 
-/// A key, where it stands, and its value.
-pub(super) struct Written {
+/// A key, its location and its value.
+pub(super) struct RawEntry {
     pub(super) key: String,
-    pub(super) at: Place,
+    pub(super) at: Location,
     pub(super) node: Node,
 }
 
-/// Keys and values in no particular order; no key stands twice.
+/// Keys and values in no particular order, without duplicates.
 #[derive(Default)]
-pub(super) struct Table {
-    entries: Vec<Written>,
+pub(super) struct RawTable {
+    entries: Vec<RawEntry>,
 }
 
-impl Table {
-    /// Of entries whose keys are known to differ.
-    pub(super) fn of(entries: Vec<Written>) -> Self {
+impl RawTable {
+    /// Builds a table of entries with distinct keys.
+    pub(super) fn of(entries: Vec<RawEntry>) -> Self {
         Self { entries }
     }
 
     /// Sets a key, replacing what it had.
-    pub(super) fn set(&mut self, written: Written) {
+    pub(super) fn set(&mut self, written: RawEntry) {
         self.entries.retain(|entry| entry.key != written.key);
         self.entries.push(written);
     }
 
     /// Takes a key out.
-    pub(super) fn take(&mut self, key: &str) -> Option<Written> {
+    pub(super) fn take(&mut self, key: &str) -> Option<RawEntry> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.swap_remove(at))
     }
 
-    /// What was not taken.
-    pub(super) fn into_rest(self) -> Vec<Written> {
+    /// The entries that were not taken.
+    pub(super) fn into_remaining(self) -> Vec<RawEntry> {
         self.entries
     }
 
-    /// The table under `key`, made if there is none; `None` where something else stands.
-    pub(super) fn table_mut(&mut self, key: &str, at: &Place) -> Option<&mut Self> {
+    /// The table under `key`, created if missing; `None` if the value is not a table.
+    pub(super) fn table_mut(&mut self, key: &str, at: &Location) -> Option<&mut Self> {
         if !self.entries.iter().any(|entry| entry.key == key) {
             let node = Node::new(Value::Table(Self::default()), at.clone());
-            self.set(Written {
+            self.set(RawEntry {
                 key: key.to_owned(),
                 at: at.clone(),
                 node,
@@ -84,11 +84,11 @@ impl Table {
 
 impl Node {
     /// A value from the file.
-    pub(super) fn new(value: Value, at: Place) -> Self {
+    pub(super) fn new(value: Value, at: Location) -> Self {
         Self { value, at, verbatim: None }
     }
 
-    /// The value as text: a string, or whatever scalar an environment variable holds.
+    /// The value as text: a string, or any scalar of an environment variable.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -97,13 +97,13 @@ impl Node {
         }
     }
 
-    /// What was found, for faults: the kind, and a scalar's value cut to a readable length.
+    /// Description of the value for faults: its type, or a scalar cut to a readable length.
     pub(super) fn found(&self) -> String {
         match &self.value {
             Value::Text(text) => quoted(text),
             Value::Integer { number, .. } => number.to_string(),
             Value::Float(number) => format!("{number:?}"),
-            Value::Flag(flag) => flag.to_string(),
+            Value::Bool(flag) => flag.to_string(),
             Value::Date => "a date".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),

@@ -1,29 +1,29 @@
-//! The declarative reader: a section's keys are named once, where they are read, and everything else follows from that:
-//! defaults, unknown keys, types and ranges, what a reload takes up, and what `check` shows.
+//! The declarative reader: a section names each key once, and defaults, unknown keys, types and ranges, reloading, and the output
+//! of `check` follow from that.
 
-use super::fault::{Fault, Place, nearest};
+use super::fault::{Fault, Location, nearest};
 use super::key::Key;
-use super::raw::{Node, Table, Value, Written};
+use super::raw::{Node, RawEntry, RawTable, Value};
 use super::secret::Secret;
 
-/// What is known of one key after reading.
+/// One key after reading.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct KeyEntry {
     pub(super) section: &'static str,
     pub(super) key: &'static str,
-    /// Whether a reload takes up a change; otherwise it needs a restart.
-    pub(super) live: bool,
-    /// The value as it may be shown.
+    /// True if a reload applies a change; otherwise it needs a restart.
+    pub(super) reloadable: bool,
+    /// The value for display.
     pub(super) shown: String,
-    /// The value whole, secrets included: equal where the settings are equal.
+    /// The value for comparison, secrets included.
     pub(super) identity: Secret,
-    /// Where it was set; `None` where the default holds.
-    pub(super) place: Option<Place>,
-    /// Whether what was written could not be used.
+    /// Location of the setting; `None` for the default.
+    pub(super) place: Option<Location>,
+    /// True if the written value is faulty.
     pub(super) faulty: bool,
 }
 
-impl Entry {
+impl KeyEntry {
     /// The key with its section, if it stands in one.
     pub(super) fn path(&self) -> String {
         match self.section {
@@ -33,52 +33,52 @@ impl Entry {
     }
 }
 
-/// A key or section that nobody asked for.
+/// An unknown key or section.
 struct Unknown {
     title: String,
     key: String,
-    at: Place,
+    at: Location,
     /// The keys that the section has.
     known: Vec<&'static str>,
 }
 
-/// What reading brings to light, beside the settings.
+/// Faults and keys that were found while reading.
 #[derive(Default)]
-pub(super) struct Notes {
-    /// Whether parts of the text could not be read, so that a key that seems left out may have been set.
+pub(super) struct ReaderOutput {
+    /// True if parts of the text could not be parsed, so that a key that seems missing may have been set.
     partial: bool,
     pub(super) faults: Vec<Fault>,
     unknown: Vec<Unknown>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<KeyEntry>,
 }
 
-impl Notes {
-    pub(super) fn fault(&mut self, at: &Place, text: String) {
+impl ReaderOutput {
+    pub(super) fn fault(&mut self, at: &Location, text: String) {
         self.faults.push(Fault { place: at.clone(), text });
     }
 
-    /// A check across sections: a fault where it does not hold, at the last of `keys` that was set.
-    /// Skipped where one of them is faulty already, for then its value means nothing.
+    /// Checks a condition across sections: reports a fault at the last of `keys` that was set if it does not hold.
+    /// Skipped if one of them is faulty already, since its value is unknown then.
     pub(super) fn require(&mut self, keys: &[(&str, &str)], holds: bool, text: impl FnOnce() -> String) {
-        let concerned: Vec<&Entry> = self.entries.iter().filter(|e| keys.contains(&(e.section, e.key))).collect();
-        if let (false, Some(at)) = (holds, self.blame(&concerned, &Place::File)) {
+        let concerned: Vec<&KeyEntry> = self.entries.iter().filter(|e| keys.contains(&(e.section, e.key))).collect();
+        if let (false, Some(at)) = (holds, self.fault_location(&concerned, &Location::File)) {
             self.fault(&at, text());
         }
     }
 
-    /// Where a fault between keys is shown: at the last one that was set. `None` where the value of one of them is not known.
-    fn blame(&self, concerned: &[&Entry], whole: &Place) -> Option<Place> {
+    /// Location for a fault between keys: the last one that was set. `None` if the value of one of them is unknown.
+    fn fault_location(&self, concerned: &[&KeyEntry], whole: &Location) -> Option<Location> {
         let set = concerned.iter().rev().find_map(|entry| entry.place.as_ref());
-        let unknown = |entry: &&Entry| entry.faulty || (self.partial && entry.place.is_none());
+        let unknown = |entry: &&KeyEntry| entry.faulty || (self.partial && entry.place.is_none());
         (!concerned.iter().any(unknown)).then(|| set.unwrap_or(whole).clone())
     }
 
-    fn name_unknown(&mut self) {
+    fn report_unknown_keys(&mut self) {
         for Unknown { title, key, at, known } in std::mem::take(&mut self.unknown) {
             let elsewhere = self.entries.iter().find(|entry| entry.key == key);
             let hint = match (nearest(&key, &known), elsewhere) {
                 (Some(near), _) => format!("; did you mean \"{near}\"?"),
-                (None, Some(entry)) => format!("; did you mean the one in [{}]?", entry.section),
+                (None, Some(entry)) => format!("; did you mean the key of [{}]?", entry.section),
                 (None, None) => String::new(),
             };
             self.fault(&at, format!("unknown key \"{key}\" in {title}{hint}"));
@@ -87,19 +87,19 @@ impl Notes {
 }
 
 /// Reads sections out of the table of a whole file.
-pub(super) struct Reader {
-    root: Table,
-    notes: Notes,
+pub(super) struct ConfigReader {
+    root: RawTable,
+    notes: ReaderOutput,
     sections: Vec<&'static str>,
 }
 
-impl Reader {
-    /// Over what was written, with the faults that were found in its syntax.
-    pub(super) fn new(root: Table, faults: Vec<Fault>) -> Self {
-        let notes = Notes {
+impl ConfigReader {
+    /// Creates a reader of a parsed file, with its syntax faults.
+    pub(super) fn new(root: RawTable, faults: Vec<Fault>) -> Self {
+        let notes = ReaderOutput {
             partial: !faults.is_empty(),
             faults,
-            ..Notes::default()
+            ..ReaderOutput::default()
         };
         Self {
             root,
@@ -108,17 +108,17 @@ impl Reader {
         }
     }
 
-    /// Reads one section; one that is left out is empty.
+    /// Reads one section; a missing one is empty.
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         self.sections.push(name);
         let (table, at) = match self.root.take(name) {
-            None => (Table::default(), Place::File),
-            Some(Written { at, node, .. }) => match node.value {
+            None => (RawTable::default(), Location::File),
+            Some(RawEntry { at, node, .. }) => match node.value {
                 Value::Table(table) => (table, at),
                 _ => {
                     let text = format!("expected a section [{name}], found {}", node.found());
                     self.notes.fault(&at, text);
-                    (Table::default(), at)
+                    (RawTable::default(), at)
                 }
             },
         };
@@ -129,48 +129,48 @@ impl Reader {
         out
     }
 
-    /// Reads what stands at the root itself as a list of tables, `[[name]]`.
+    /// Reads a list of tables at the root, `[[name]]`.
     pub(super) fn tables<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         self.sections.push(name);
-        let table = Table::of(self.root.take(name).into_iter().collect());
-        let mut section = Section::new(&mut self.notes, "", format!("[[{name}]]"), table, Place::File);
+        let table = RawTable::of(self.root.take(name).into_iter().collect());
+        let mut section = Section::new(&mut self.notes, "", format!("[[{name}]]"), table, Location::File);
         let out = read(&mut section);
         let entries = section.finish();
         self.notes.entries.extend(entries);
         out
     }
 
-    /// Ends the reading: what was not asked for is a fault.
-    pub(super) fn finish(mut self) -> Notes {
-        for Written { key, at, node } in self.root.into_rest() {
+    /// Finishes reading and reports unknown keys and sections.
+    pub(super) fn finish(mut self) -> ReaderOutput {
+        for RawEntry { key, at, node } in self.root.into_remaining() {
             let text = if matches!(node.value, Value::Table(_) | Value::List(_)) {
                 let hint = nearest(&key, &self.sections).map(|near| format!("; did you mean [{near}]?"));
                 format!("unknown section [{key}]{}", hint.unwrap_or_default())
             } else {
                 let home = self.notes.entries.iter().find(|entry| entry.key == key);
                 let hint = home.map(|entry| format!("; it belongs under [{}]", entry.section));
-                format!("key \"{key}\" stands outside of every section{}", hint.unwrap_or_default())
+                format!("key \"{key}\" is outside of any section{}", hint.unwrap_or_default())
             };
             self.notes.fault(&at, text);
         }
-        self.notes.name_unknown();
+        self.notes.report_unknown_keys();
         self.notes
     }
 }
 
 /// A table that is being read: a section of the file, or one table in a list of tables.
 pub(super) struct Section<'r> {
-    pub(super) notes: &'r mut Notes,
+    pub(super) notes: &'r mut ReaderOutput,
     name: &'static str,
     pub(super) title: String,
-    table: Table,
-    /// Where the table itself stands.
-    pub(super) at: Place,
-    pub(super) entries: Vec<Entry>,
+    table: RawTable,
+    /// Location of the table itself.
+    pub(super) at: Location,
+    pub(super) entries: Vec<KeyEntry>,
 }
 
 impl<'r> Section<'r> {
-    fn new(notes: &'r mut Notes, name: &'static str, title: String, table: Table, at: Place) -> Self {
+    fn new(notes: &'r mut ReaderOutput, name: &'static str, title: String, table: RawTable, at: Location) -> Self {
         Self {
             notes,
             name,
@@ -181,30 +181,36 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Reads a table that is a value, such as one of a list; `title` says in faults what it is.
-    pub(super) fn inner<T>(notes: &mut Notes, title: &str, table: Table, at: Place, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    /// Reads a table that is a value, such as an item of a list; `title` names it in faults.
+    pub(super) fn inner<T>(
+        notes: &mut ReaderOutput,
+        title: &str,
+        table: RawTable,
+        at: Location,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
         let mut section = Section::new(notes, "", title.to_owned(), table, at);
         let out = read(&mut section);
         section.finish();
         out
     }
 
-    /// A key whose change a reload takes up.
-    pub(super) fn live(&mut self, name: &'static str) -> Key<'_, 'r> {
+    /// A key that a reload applies.
+    pub(super) fn reloadable(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, true)
     }
 
-    /// A key whose change needs a restart.
-    pub(super) fn fixed(&mut self, name: &'static str) -> Key<'_, 'r> {
+    /// A key that needs a restart.
+    pub(super) fn restart_only(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, false)
     }
 
-    fn key(&mut self, name: &'static str, live: bool) -> Key<'_, 'r> {
+    fn key(&mut self, name: &'static str, reloadable: bool) -> Key<'_, 'r> {
         let node: Option<Node> = self.table.take(name).map(|written| written.node);
-        let entry = Entry {
+        let entry = KeyEntry {
             section: self.name,
             key: name,
-            live,
+            reloadable,
             shown: String::new(),
             identity: Secret::new(""),
             place: node.as_ref().map(|node| node.at.clone()),
@@ -213,17 +219,17 @@ impl<'r> Section<'r> {
         Key::new(self, node, entry)
     }
 
-    /// A check across keys of this table, as [`Notes::require`].
+    /// A check across keys of this table, as [`ReaderOutput::require`].
     pub(super) fn require(&mut self, keys: &[&str], holds: bool, text: impl FnOnce() -> String) {
-        let concerned: Vec<&Entry> = self.entries.iter().filter(|entry| keys.contains(&entry.key)).collect();
-        if let (false, Some(at)) = (holds, self.notes.blame(&concerned, &self.at)) {
+        let concerned: Vec<&KeyEntry> = self.entries.iter().filter(|entry| keys.contains(&entry.key)).collect();
+        if let (false, Some(at)) = (holds, self.notes.fault_location(&concerned, &self.at)) {
             self.notes.fault(&at, text());
         }
     }
 
-    fn finish(self) -> Vec<Entry> {
+    fn finish(self) -> Vec<KeyEntry> {
         let known: Vec<&'static str> = self.entries.iter().map(|entry| entry.key).collect();
-        for Written { key, at, .. } in self.table.into_rest() {
+        for RawEntry { key, at, .. } in self.table.into_remaining() {
             self.notes.unknown.push(Unknown {
                 title: self.title.clone(),
                 key,

@@ -1,16 +1,16 @@
-//! `[receiver]`: the sockets on which applications hand in their metrics.
+//! `[receiver]`: the sockets on which applications push metrics.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
-use super::key::{Kind, Wrong};
-use super::kinds::{ADDRESS, FilePath, Flag, OneOf, Parsed, Size, Span};
+use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
 use super::reader::Section;
+use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, OneOf, Parsed, Size};
 
-/// Where the Unix socket is while nobody says otherwise: where the original's is.
+/// Default path of the Unix socket, as in the original.
 pub const USUAL_UNIX_SOCKET: &str = "/var/run/exporter-proxy-receiver.sock";
 
 /// The TCP port on which the original receives.
@@ -20,7 +20,7 @@ const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// A message below this could hold next to nothing, so a limit below is a slip of the unit.
 const MIN_MESSAGE_BYTES: u64 = 1 << 10;
 /// One message is held in memory whole, and positions in it are 32-bit numbers.
-const MAX_MESSAGE_BYTES: u64 = 2 << 30;
+const MAX_MESSAGE_LIMIT: u64 = 2 << 30;
 /// No machine that this runs on holds more in memory.
 const MAX_INFLIGHT_BYTES: u64 = 1 << 40;
 /// Below this, a sender on a busy machine would be cut off for nothing.
@@ -28,10 +28,10 @@ const MIN_IDLE: Duration = Duration::from_millis(100);
 /// A sender that is silent inside a message for a day will not finish it.
 const MAX_IDLE: Duration = Duration::from_secs(86_400);
 
-/// Which formats a receiver takes.
+/// Message formats of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiverFormat {
-    /// Either; told apart by the first bytes of a connection.
+    /// Either, detected by the first bytes of a connection.
     Auto,
     /// JSON alone.
     Json,
@@ -39,10 +39,10 @@ pub enum ReceiverFormat {
     Capnp,
 }
 
-/// Where the Unix socket is made.
+/// Path of the Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnixSocketPath {
-    /// At [`USUAL_UNIX_SOCKET`], or with a warning in `$XDG_RUNTIME_DIR`, or in the temp folder.
+    /// At [`USUAL_UNIX_SOCKET`], or with a warning in `$XDG_RUNTIME_DIR`, or in the directory for temporary files.
     Usual,
     /// At this path or not at all.
     Exactly(PathBuf),
@@ -51,7 +51,7 @@ pub enum UnixSocketPath {
 /// A user or a group, as the Unix socket's owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// Whoever runs the proxy (`current_user`, `current_group`).
+    /// The user or group of the process (`current_user`, `current_group`).
     Current,
     /// By number.
     Id(u32),
@@ -74,7 +74,7 @@ pub struct UnixReceiver {
 
 /// `[receiver]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receiver {
+pub struct ReceiverConfig {
     /// `format`.
     pub format: ReceiverFormat,
     /// The Unix receiver, unless `receive_on_unix_socket` is false.
@@ -89,33 +89,33 @@ pub struct Receiver {
     pub idle_timeout: Duration,
 }
 
-impl Receiver {
+impl ReceiverConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let format = t.fixed("format").or(ReceiverFormat::Auto, OneOf(FORMATS));
-        let on_unix = t.fixed("receive_on_unix_socket").or(true, Flag);
-        let path = t.fixed("receiver_unix_socket").optional(FilePath);
+        let format = t.restart_only("format").or(ReceiverFormat::Auto, OneOf(FORMATS));
+        let on_unix = t.restart_only("receive_on_unix_socket").or(true, Bool);
+        let path = t.restart_only("receiver_unix_socket").optional(FilePath);
         let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
         t.require(&["receiver_unix_socket"], bytes <= MAX_SOCKET_PATH_BYTES, || {
-            format!("\"receiver_unix_socket\" has {bytes} bytes; the path of a socket has at most {MAX_SOCKET_PATH_BYTES}")
+            format!("\"receiver_unix_socket\" has {bytes} bytes, more than the {MAX_SOCKET_PATH_BYTES} of a socket path")
         });
         let unix = UnixReceiver {
             path: path.map_or(UnixSocketPath::Usual, UnixSocketPath::Exactly),
-            user: t.fixed("unix_socket_user").or(Owner::Current, OwnerKind("current_user")),
-            group: t.fixed("unix_socket_group").or(Owner::Current, OwnerKind("current_group")),
-            mode: t.fixed("unix_socket_mode").or(Mode(0o660), MODE).0,
+            user: t.restart_only("unix_socket_user").or(Owner::Current, OwnerType("current_user")),
+            group: t.restart_only("unix_socket_group").or(Owner::Current, OwnerType("current_group")),
+            mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
         };
-        let on_tcp = t.fixed("receive_on_tcp_socket").or(true, Flag);
+        let on_tcp = t.restart_only("receive_on_tcp_socket").or(true, Bool);
         let tcp = t
-            .fixed("receiver_tcp_socket")
+            .restart_only("receiver_tcp_socket")
             .or(HostPort::new("127.0.0.1", RECEIVER_PORT), ADDRESS);
-        let message = Size(MIN_MESSAGE_BYTES..=MAX_MESSAGE_BYTES);
-        let max_message_bytes = t.live("max_message_bytes").or(16 << 20, message);
+        let message = Size(MIN_MESSAGE_BYTES..=MAX_MESSAGE_LIMIT);
+        let max_message_bytes = t.reloadable("max_message_bytes").or(16 << 20, message);
         let inflight = Size(MIN_MESSAGE_BYTES..=MAX_INFLIGHT_BYTES);
-        let max_inflight_bytes = t.live("max_inflight_bytes").or(256 << 20, inflight);
+        let max_inflight_bytes = t.reloadable("max_inflight_bytes").or(256 << 20, inflight);
         t.require(
             &["max_message_bytes", "max_inflight_bytes"],
             max_inflight_bytes >= max_message_bytes,
-            || "\"max_inflight_bytes\" is less than \"max_message_bytes\", so the largest message could never arrive".to_owned(),
+            || "\"max_inflight_bytes\" must be at least \"max_message_bytes\"".to_owned(),
         );
         Self {
             format,
@@ -123,7 +123,9 @@ impl Receiver {
             tcp: on_tcp.then_some(tcp),
             max_message_bytes,
             max_inflight_bytes,
-            idle_timeout: t.live("idle_timeout").or(Duration::from_secs(60), Span(MIN_IDLE..=MAX_IDLE)),
+            idle_timeout: t
+                .reloadable("idle_timeout")
+                .or(Duration::from_secs(60), DurationRange(MIN_IDLE..=MAX_IDLE)),
         }
     }
 }
@@ -134,17 +136,17 @@ const FORMATS: &[(&str, ReceiverFormat)] = &[
     ("capnp", ReceiverFormat::Capnp),
 ];
 
-/// An [`Owner`]; holds the word that means whoever runs the proxy.
-struct OwnerKind(&'static str);
+/// Type of an [`Owner`]; holds the word for the user or group of the process.
+struct OwnerType(&'static str);
 
-impl Kind for OwnerKind {
+impl ValueType for OwnerType {
     type Value = Owner;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Owner> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Owner> {
         let word = match &node.value {
             Value::Integer { number, .. } => number.to_string(),
             Value::Text(text) => text.clone(),
-            _ => return wrong.expected(&node, &format!("\"{}\", a name or a number", self.0)),
+            _ => return faults.expected(&node, &format!("\"{}\", a name or a number", self.0)),
         };
         if word == self.0 {
             return Some(Owner::Current);
@@ -153,7 +155,7 @@ impl Kind for OwnerKind {
         match word.parse() {
             // The largest number means "leave it as it is" to chown(2).
             Ok(id) if id < u32::MAX => Some(Owner::Id(id)),
-            _ if word.is_empty() || numeric => wrong.at(&node.at, format!("{} is no user or group", quoted(&word))),
+            _ if word.is_empty() || numeric => faults.at(&node.at, format!("{} is not a valid user or group", quoted(&word))),
             _ => Some(Owner::Name(word)),
         }
     }
@@ -176,10 +178,10 @@ impl fmt::Display for Mode {
     }
 }
 
-struct ModeKind;
+struct ModeType;
 
-/// The kind of `unix_socket_mode`.
-const MODE: ModeKind = ModeKind;
+/// The type of `unix_socket_mode`.
+const MODE: ModeType = ModeType;
 
 /// A socket's mode as text.
 const MODE_TEXT: Parsed<Mode> = Parsed {
@@ -189,23 +191,23 @@ const MODE_TEXT: Parsed<Mode> = Parsed {
         let octal = !digits.is_empty() && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
         let bits = u32::from_str_radix(digits, 8).ok().filter(|bits| octal && *bits <= 0o777);
         bits.map(Mode)
-            .ok_or_else(|| format!("{} is no octal file mode of 0000 to 0777", quoted(text)))
+            .ok_or_else(|| format!("{} is not a valid file mode (0000-0777)", quoted(text)))
     },
 };
 
-impl Kind for ModeKind {
+impl ValueType for ModeType {
     type Value = Mode;
 
-    fn read(&self, node: Node, wrong: &mut Wrong<'_>) -> Option<Mode> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Mode> {
         match node.value {
             Value::Integer { number, octal: true } => match u32::try_from(number) {
                 Ok(bits) if bits <= 0o777 => Some(Mode(bits)),
-                _ => wrong.at(&node.at, format!("0o{number:o} is no octal file mode of 0000 to 0777")),
+                _ => faults.at(&node.at, format!("0o{number:o} is not a valid file mode (0000-0777)")),
             },
             Value::Integer { number, .. } if node.verbatim.is_none() => {
-                wrong.at(&node.at, format!("a mode is octal: write it as \"0{number}\" or 0o{number}"))
+                faults.at(&node.at, format!("a file mode is octal; write \"0{number}\" or 0o{number}"))
             }
-            _ => MODE_TEXT.read(node, wrong),
+            _ => MODE_TEXT.read(node, faults),
         }
     }
 

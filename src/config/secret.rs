@@ -1,4 +1,4 @@
-//! Secrets, which are used but never shown.
+//! Secrets, which are used but never printed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-/// What stands where a secret would.
+/// Replacement of a secret in output.
 const MASK: &str = "MASKED";
 
-/// A text that prints as `MASKED` everywhere; only [`Secret::expose`] gives it away.
+/// A text that prints as `MASKED`; [`Secret::expose`] returns it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Keeps `text` from being printed.
+    /// Wraps `text`.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// The secret itself, for whoever has to use it.
+    /// The secret itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -62,7 +62,7 @@ fn is_secret(parameter: &str) -> bool {
     SECRET_NAMES.contains(&&*name) || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A URL as it may be shown: the values of parameters that look like secrets are masked.
+/// A URL for display: the values of parameters that look like secrets are masked.
 pub(super) fn masked_url(url: &Url) -> String {
     match masked_query(url) {
         Some(query) => format!("{}?{query}", &url[..Position::AfterPath]),

@@ -1,14 +1,14 @@
-//! `[store]`: how much is remembered, and for how long.
+//! `[store]`: limits of the store, expiry and persistence.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Count, Parsed, SizeOrZero, SpanOrZero};
 use super::reader::Section;
+use super::value_types::{DurationOrZero, IntegerRange, Parsed, SizeOrZero};
 
 /// Sooner than this an application would be forgotten between two of its own updates.
 const MIN_EXPIRY: Duration = Duration::from_secs(1);
-/// Ten years: what is kept longer is kept for ever.
+/// Ten years: a longer expiry is no expiry.
 const MAX_EXPIRY: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Each app costs a few hundred bytes even when empty; ten million of them would already fill a large machine.
 const MAX_APPS: usize = 10_000_000;
@@ -22,7 +22,7 @@ const MAX_SERIES: usize = 1_000_000_000;
 
 /// `[store]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreConfig {
     /// `expire_after`: how long after its last update a pushed app is forgotten; `None`: never.
     pub expire_after: Option<Duration>,
     /// `max_apps`: apps kept at once.
@@ -31,35 +31,36 @@ pub struct Store {
     pub max_memory: Option<u64>,
     /// `max_series_per_app`: series of one app.
     pub max_series_per_app: u32,
-    /// `path`: the folder that keeps events and apps across a restart; `None`: memory only.
+    /// `path`: the directory that keeps events and apps across a restart; `None`: memory only.
     pub path: Option<PathBuf>,
 }
 
-impl Store {
+impl StoreConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         Self {
-            expire_after: t.live("expire_after").or(None, SpanOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
-            max_apps: t.live("max_apps").or(100_000, Count(1..=MAX_APPS)),
+            expire_after: t.reloadable("expire_after").or(None, DurationOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
+            max_apps: t.reloadable("max_apps").or(100_000, IntegerRange(1..=MAX_APPS)),
             max_memory: max_memory(t),
-            max_series_per_app: u32::try_from(t.live("max_series_per_app").or(2_000_000, Count(1..=MAX_SERIES))).unwrap_or(u32::MAX),
-            path: Some(t.fixed("path").or(String::new(), FOLDER))
+            max_series_per_app: u32::try_from(t.reloadable("max_series_per_app").or(2_000_000, IntegerRange(1..=MAX_SERIES)))
+                .unwrap_or(u32::MAX),
+            path: Some(t.restart_only("path").or(String::new(), DIRECTORY))
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
         }
     }
 }
 
-/// The limit under its present name, else under its older one.
+/// The limit under its current name, otherwise under its older one.
 fn max_memory(t: &mut Section<'_>) -> Option<u64> {
     let range = || SizeOrZero(MIN_BYTES..=MAX_BYTES);
-    let older = t.live("max_bytes").or(None, range());
-    t.live("max_memory").or(None, range()).or(older)
+    let older = t.reloadable("max_bytes").or(None, range());
+    t.reloadable("max_memory").or(None, range()).or(older)
 }
 
-const FOLDER: Parsed<String> = Parsed {
-    expected: "the path of a folder, or \"\" for none",
+const DIRECTORY: Parsed<String> = Parsed {
+    expected: "the path of a directory, or \"\" for none",
     parse: |path| match path.contains('\0') {
-        true => Err("a path cannot hold a NUL".to_owned()),
+        true => Err("a path must not contain a NUL".to_owned()),
         false => Ok(path.to_owned()),
     },
 };

@@ -1,8 +1,8 @@
 //! `[stream]`: the monitoring stream, and those of other servers.
 
 use super::address::HostPort;
-use super::kinds::{ADDRESS, Count, Flag, ListOf, OneOf};
 use super::reader::Section;
+use super::value_types::{ADDRESS, Bool, IntegerRange, ListOf, OneOf};
 use crate::model::Topic;
 
 /// A client that is further behind than this will never catch up, and its queue would be most of the proxy's memory.
@@ -12,8 +12,8 @@ const MAX_UPSTREAMS: usize = 1_000;
 
 /// `[stream]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stream {
-    /// `listen_addresses`: where the stream is served; none: nowhere.
+pub struct StreamConfig {
+    /// `listen_addresses`: the addresses of the stream; empty: it is disabled.
     pub listen_addresses: Vec<HostPort>,
     /// `upstreams`: the streams that are counted and relayed, none twice.
     pub upstreams: Vec<HostPort>,
@@ -21,38 +21,40 @@ pub struct Stream {
     pub subscriber_buffer: usize,
     /// `events`: the kinds of events that a client may ask for, none twice.
     pub events: Vec<Topic>,
-    /// `legacy_addresses`: whether multiaddresses are relayed as the original's client can read them.
+    /// `legacy_addresses`: whether multiaddresses are relayed in the form that the original's client parses.
     pub legacy_addresses: bool,
 }
 
-impl Stream {
+impl StreamConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let listen_addresses = t.fixed("listen_addresses").or(Vec::new(), ADDRESSES);
-        let upstreams = t.fixed("upstreams").or(Vec::new(), ADDRESSES);
-        let subscriber_buffer = t.fixed("subscriber_buffer").or(4_096, Count(1..=MAX_BUFFER));
-        let events = t.fixed("events").or(Topic::ALL.to_vec(), TOPICS);
-        let legacy_addresses = t.fixed("legacy_addresses").or(true, Flag);
+        let listen_addresses = t.restart_only("listen_addresses").or(Vec::new(), ADDRESSES);
+        let upstreams = t.restart_only("upstreams").or(Vec::new(), ADDRESSES);
+        let subscriber_buffer = t.restart_only("subscriber_buffer").or(4_096, IntegerRange(1..=MAX_BUFFER));
+        let events = t.restart_only("events").or(Topic::ALL.to_vec(), TOPICS);
+        let legacy_addresses = t.restart_only("legacy_addresses").or(true, Bool);
         let collision = first_pair(&listen_addresses, HostPort::collides_with);
         if let Some((a, b)) = collision {
-            t.require(&["listen_addresses"], false, || format!("{a} and {b} cannot both be listened on"));
+            t.require(&["listen_addresses"], false, || {
+                format!("{a} and {b} conflict: both cannot be bound")
+            });
         }
         let twice = first_pair(&upstreams, |a, b| a == b);
         if let Some((upstream, _)) = twice {
-            t.require(&["upstreams"], false, || format!("{upstream} stands there twice"));
+            t.require(&["upstreams"], false, || format!("{upstream} is listed twice"));
         }
         t.require(&["upstreams"], upstreams.len() <= MAX_UPSTREAMS, || {
-            format!("{} upstreams are too many, at most {MAX_UPSTREAMS} are followed", upstreams.len())
+            format!("{} upstreams exceed the maximum of {MAX_UPSTREAMS}", upstreams.len())
         });
         t.require(&["upstreams"], upstreams.iter().all(|upstream| upstream.port() != 0), || {
-            "an upstream's port is 0".to_owned()
+            "the port of an upstream must not be 0".to_owned()
         });
         let circle = upstreams.iter().find(|upstream| listen_addresses.contains(upstream));
         t.require(&["listen_addresses", "upstreams"], circle.is_none(), || {
             let own = circle.map(ToString::to_string).unwrap_or_default();
-            format!("{own} is in \"listen_addresses\" and in \"upstreams\": the proxy would follow itself")
+            format!("{own} is in \"listen_addresses\" and in \"upstreams\": the proxy would connect to itself")
         });
         t.require(&["events"], first_pair(&events, |a, b| a == b).is_none(), || {
-            "one of \"events\" stands there twice".to_owned()
+            "one of \"events\" is listed twice".to_owned()
         });
         t.require(
             &["listen_addresses", "events"],
@@ -69,14 +71,14 @@ impl Stream {
     }
 }
 
-const ADDRESSES: ListOf<super::kinds::Parsed<HostPort>> = ListOf {
-    kind: ADDRESS,
+const ADDRESSES: ListOf<super::value_types::Parsed<HostPort>> = ListOf {
+    item: ADDRESS,
     expected: "a list of addresses such as [\"127.0.0.1:8181\"]",
     or_single: false,
 };
 
 const TOPICS: ListOf<OneOf<Topic>> = ListOf {
-    kind: OneOf(&[
+    item: OneOf(&[
         (Topic::AppUpdate.as_str(), Topic::AppUpdate),
         (Topic::AppExpired.as_str(), Topic::AppExpired),
         (Topic::OneShot.as_str(), Topic::OneShot),
@@ -87,11 +89,11 @@ const TOPICS: ListOf<OneOf<Topic>> = ListOf {
     or_single: false,
 };
 
-/// The first two values that go ill together.
-fn first_pair<T>(values: &[T], ill: impl Fn(&T, &T) -> bool) -> Option<(&T, &T)> {
+/// The first two conflicting values.
+fn first_pair<T>(values: &[T], conflict: impl Fn(&T, &T) -> bool) -> Option<(&T, &T)> {
     let mut pairs = values
         .iter()
         .enumerate()
         .flat_map(|(at, b)| values[..at].iter().map(move |a| (a, b)));
-    pairs.find(|(a, b)| ill(a, b))
+    pairs.find(|(a, b)| conflict(a, b))
 }

@@ -1,11 +1,11 @@
-//! What `check` prints of a sound configuration: what listens where, what is polled, which limits hold, what was set.
+//! Output of `check` for a valid configuration: listeners, polled endpoints, limits, and the keys that are set.
 
 use std::fmt;
 
-use super::fault::Place;
+use super::fault::Location;
 use super::secret::masked_url;
 use super::units::{show_duration, show_size};
-use super::{Events, Loaded, Owner, Receiver, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use super::{EventsConfig, Loaded, Owner, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for Loaded {
     }
 }
 
-fn receivers(f: &mut fmt::Formatter<'_>, receiver: &Receiver) -> fmt::Result {
+fn receivers(f: &mut fmt::Formatter<'_>, receiver: &ReceiverConfig) -> fmt::Result {
     if let Some(tcp) = &receiver.tcp {
         writeln!(f, "receives on    tcp {tcp}")?;
     }
@@ -38,7 +38,7 @@ fn receivers(f: &mut fmt::Formatter<'_>, receiver: &Receiver) -> fmt::Result {
 
 fn unix_line(unix: &UnixReceiver) -> String {
     let path = match &unix.path {
-        UnixSocketPath::Usual => format!("{USUAL_UNIX_SOCKET} (or a folder of the user, where that cannot be made)"),
+        UnixSocketPath::Usual => format!("{USUAL_UNIX_SOCKET} (or a directory of the user if that is not writable)"),
         UnixSocketPath::Exactly(path) => path.display().to_string(),
     };
     let owner = |owner: &Owner| match owner {
@@ -60,12 +60,16 @@ fn links(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         writeln!(f, "registers at   {bridge}")?;
     }
     match &p2p.listen {
-        Some(listen) => writeln!(f, "scraped at     quic {listen} by {} keys", p2p.bridges.len() + p2p.allow.len()),
+        Some(listen) => writeln!(
+            f,
+            "scraped at     quic {listen} by {}",
+            count(p2p.bridges.len() + p2p.allow.len(), "key")
+        ),
         None => Ok(()),
     }
 }
 
-/// The bridge, for the command that runs one, where somebody has set anything about it.
+/// The bridge, if any key of `[bridge]` is set.
 fn bridge(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     if !settings.is_set("bridge") {
         return Ok(());
@@ -81,12 +85,18 @@ fn bridge(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     writeln!(f, ", lists them in {}", bridge.targets_file.display())
 }
 
+/// A number with its noun, such as `1 key` or `2 keys`.
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for endpoint in &settings.poll_external.endpoints {
         let (interval, timeout) = (show_duration(endpoint.interval), show_duration(endpoint.timeout));
         writeln!(
             f,
-            "polls          {} every {interval}, for at most {timeout}, as {:?}",
+            "polls          {} every {interval}, timeout {timeout}, as {:?}",
             masked_url(&endpoint.url),
             endpoint.name
         )?;
@@ -97,7 +107,7 @@ fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
 fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for node in &settings.ipfs {
         let interval = show_duration(node.populate_interval);
-        writeln!(f, "asks           {} for its peers every {interval}, as {:?}", node.api, node.name)?;
+        writeln!(f, "polls          {} for its peers every {interval}, as {:?}", node.api, node.name)?;
     }
     for upstream in &settings.stream.upstreams {
         writeln!(f, "relays         the stream of {upstream}")?;
@@ -108,9 +118,9 @@ fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     Ok(())
 }
 
-fn events(f: &mut fmt::Formatter<'_>, events: &Events) -> fmt::Result {
+fn events(f: &mut fmt::Formatter<'_>, events: &EventsConfig) -> fmt::Result {
     if !events.enabled {
-        return writeln!(f, "events         not taken (events.enabled = false)");
+        return writeln!(f, "events         disabled (events.enabled = false)");
     }
     let place = if events.expose_in_metrics {
         "/metrics and /event/metrics"
@@ -126,9 +136,12 @@ fn events(f: &mut fmt::Formatter<'_>, events: &Events) -> fmt::Result {
     let (timeout, window) = (show_duration(events.scraper_timeout), show_duration(events.newcomer_window));
     writeln!(
         f,
-        "               scrapers by {}, {} of them declared, others forgotten after {timeout}, newcomers get those of {window}",
+        "               scrapers told apart by {}; {} configured; forgotten after {timeout}; a new one gets the last {window}",
         events.scraper_identity,
-        events.scrapers.len()
+        match events.scrapers.len() {
+            0 => "none".to_owned(),
+            n => n.to_string(),
+        }
     )
 }
 
@@ -145,16 +158,19 @@ fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     let slots = settings.exporter.concurrent_requests;
     writeln!(
         f,
-        "limits         {slots} connections a receiver, {message} a message, {inflight} of messages in flight"
+        "limits         {slots} connections per listener, {message} per message, {inflight} of messages in flight"
     )?;
-    let expiry = store.expire_after.map_or("kept for ever".to_owned(), |span| {
+    let expiry = store.expire_after.map_or("never forgotten".to_owned(), |span| {
         format!("forgotten after {}", show_duration(span))
     });
     writeln!(
         f,
-        "               {} apps, {} of metrics, {expiry}",
+        "               {} apps, {}, {expiry}",
         store.max_apps,
-        store.max_memory.map_or_else(|| "memory by the machine".to_owned(), show_size)
+        store.max_memory.map_or_else(
+            || "4GiB of memory, or 75 % of the cgroup limit".to_owned(),
+            |bytes| format!("{} of memory", show_size(bytes))
+        )
     )
 }
 
@@ -168,14 +184,14 @@ fn cut(shown: &str) -> String {
     }
 }
 
-/// The keys that somebody set, with who did; secrets masked.
+/// The keys that are set, with their origins; secrets masked.
 fn set_keys(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for entry in &settings.entries {
         let by = match &entry.place {
             None => continue,
-            Some(Place::File) => "the file".to_owned(),
-            Some(Place::Line(line, _)) => format!("line {line}"),
-            Some(Place::Variable(name)) => name.to_string(),
+            Some(Location::File) => "the file".to_owned(),
+            Some(Location::Line(line, _)) => format!("line {line}"),
+            Some(Location::Variable(name)) => name.to_string(),
         };
         writeln!(f, "set            {} = {} ({by})", entry.path(), cut(&entry.shown))?;
     }

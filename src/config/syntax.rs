@@ -1,23 +1,23 @@
 //! Text to raw tables, with every syntax fault of the text.
 //!
-//! A parser that has lost its way reports what follows from the first fault as further faults. So only the first one is
-//! believed: its statement is blanked out (spaces keep every later position), and the rest is parsed again.
+//! After a fault the parser reports consequential faults. So only the first one is used: its statement is replaced by spaces, which
+//! keep every later position, and the rest is parsed again.
 
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Place};
-use super::raw::{Node, Table, Value, Written};
+use super::fault::{Fault, Location};
+use super::raw::{Node, RawEntry, RawTable, Value};
 
-/// How many broken statements are reported at once. A file with more is no TOML at all, and each costs one more parse.
+/// Maximum of broken statements that are reported. A file with more is not TOML, and each costs one more parse.
 const MAX_SYNTAX_FAULTS: usize = 50;
 
-/// What the parser says where a key or table stands twice; the only fault after which it keeps both its bearings and the first value.
+/// Message of the parser for a duplicate key or table, the only fault after which its result is still usable.
 const DUPLICATE: &str = "duplicate key";
 
-/// Reads a file: what could be read, and what is wrong with the rest.
-pub(super) fn parse(text: &str) -> (Table, Vec<Fault>) {
+/// Parses a file: the readable statements, and the faults of the rest.
+pub(super) fn parse(text: &str) -> (RawTable, Vec<Fault>) {
     let mut rest = text.to_owned();
     let mut faults = Vec::new();
     for _ in 0..MAX_SYNTAX_FAULTS {
@@ -41,14 +41,14 @@ pub(super) fn parse(text: &str) -> (Table, Vec<Fault>) {
         blank(&mut rest, region);
     }
     faults.push(Fault {
-        place: Place::File,
-        text: "there may be more syntax faults than these".to_owned(),
+        place: Location::File,
+        text: "there may be further syntax faults".to_owned(),
     });
-    (Table::default(), faults)
+    (RawTable::default(), faults)
 }
 
-/// Reads the value of an environment variable as TOML; `None` where it is none.
-pub(super) fn parse_value(text: &str, at: &Place) -> Option<Node> {
+/// Parses the value of an environment variable as TOML; `None` if it is not.
+pub(super) fn parse_value(text: &str, at: &Location) -> Option<Node> {
     let parsed = DeValue::parse(text).ok()?;
     Some(node(parsed.get_ref(), 0, &|_| at.clone()))
 }
@@ -57,9 +57,9 @@ fn duplicate(text: &str, span: &Range<usize>, lines: &Lines<'_>) -> Fault {
     let key = text.get(span.clone()).unwrap_or_default();
     let header = lines.text_at(span.start).trim_start().starts_with('[');
     let text = if header {
-        format!("section [{key}] stands twice; join the two")
+        format!("duplicate section [{key}]; merge the two")
     } else {
-        format!("key \"{key}\" stands twice in its section")
+        format!("duplicate key \"{key}\" in its section")
     };
     Fault {
         place: lines.place(span.start),
@@ -67,7 +67,7 @@ fn duplicate(text: &str, span: &Range<usize>, lines: &Lines<'_>) -> Fault {
     }
 }
 
-/// The statement that the fault at `at` spoils: where to point, what to say, and the bytes to leave out.
+/// The statement with the fault at `at`: its position, its message, and the bytes to skip.
 fn statement(text: &str, table: &DeTable<'_>, at: usize, message: &str, errors: &[(Range<usize>, &str)]) -> (usize, String, Range<usize>) {
     let lines = Lines::new(text);
     if let Some((key, value)) = multi_line_value(table, at, &lines) {
@@ -107,8 +107,8 @@ fn multi_line_value(table: &DeTable<'_>, at: usize, lines: &Lines<'_>) -> Option
     })
 }
 
-/// Where, after the line of `from`, the next line begins that looks like a header or, not indented, like `key = value`:
-/// what is indented goes on with the list or table that was not closed.
+/// Start of the next line after `from` that looks like a header or, not indented, like `key = value`: an indented line continues
+/// the unclosed list or table.
 fn next_statement(text: &str, from: usize) -> usize {
     next_line(text, from, |line| {
         let key = line.split_once('=').map(|(key, _)| key.trim_end());
@@ -143,19 +143,19 @@ fn blank(text: &mut String, region: Range<usize>) {
     text.replace_range(region, &blanked);
 }
 
-fn convert(table: &DeTable<'_>, place: &impl Fn(usize) -> Place) -> Table {
-    let entries = table.iter().map(|(key, entry)| Written {
+fn convert(table: &DeTable<'_>, place: &impl Fn(usize) -> Location) -> RawTable {
+    let entries = table.iter().map(|(key, entry)| RawEntry {
         key: key.get_ref().to_string(),
         at: place(key.span().start),
         node: node(entry.get_ref(), entry.span().start, place),
     });
-    Table::of(entries.collect())
+    RawTable::of(entries.collect())
 }
 
-fn node(from: &DeValue<'_>, at: usize, place: &impl Fn(usize) -> Place) -> Node {
+fn node(from: &DeValue<'_>, at: usize, place: &impl Fn(usize) -> Location) -> Node {
     let value = match from {
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Datetime(_) => Value::Date,
         DeValue::Table(inner) => Value::Table(convert(inner, place)),
         DeValue::Array(items) => Value::List(items.iter().map(|item| node(item.get_ref(), item.span().start, place)).collect()),
@@ -172,7 +172,7 @@ fn integer(digits: &str, radix: u32) -> Value {
     }
 }
 
-/// Where the lines of a text begin.
+/// Start positions of the lines of a text.
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
@@ -196,9 +196,9 @@ impl<'t> Lines<'t> {
         &self.text[self.of(at)]
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn place(&self, at: usize) -> Location {
         let line = self.starts.partition_point(|start| *start <= at).max(1);
         let before = &self.text.as_bytes()[self.starts[line - 1]..at.clamp(self.starts[line - 1], self.text.len())];
-        Place::Line(line, String::from_utf8_lossy(before).chars().count() + 1)
+        Location::Line(line, String::from_utf8_lossy(before).chars().count() + 1)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::fault::Place;
+use super::fault::Location;
 use super::*;
 
 fn nothing() -> Environment {
@@ -96,7 +96,7 @@ fn the_shipped_file_marks_what_a_reload_takes_up() {
     let text = uncommented();
     let lines: Vec<&str> = text.lines().collect();
     for entry in sound(&text).entries {
-        let Some(Place::Line(line, _)) = entry.place else {
+        let Some(Location::Line(line, _)) = entry.place else {
             panic!("{} is not there", entry.key)
         };
         let mut comment = lines[..line - 1]
@@ -104,7 +104,12 @@ fn the_shipped_file_marks_what_a_reload_takes_up() {
             .rev()
             .skip_while(|line| !line.starts_with('#'))
             .take_while(|line| line.starts_with('#'));
-        assert_eq!(comment.any(|line| line.starts_with("# (reload)")), entry.live, "{}", entry.key);
+        assert_eq!(
+            comment.any(|line| line.starts_with("# (reload)")),
+            entry.reloadable,
+            "{}",
+            entry.key
+        );
     }
 }
 
@@ -164,7 +169,7 @@ fn good_fixtures_have_no_fault() {
     }
 }
 
-/// Each bad fixture says in comments (`# expect: LINE:COLUMN: TEXT`) exactly what is to be said of it.
+/// The comments of each bad fixture (`# expect: LINE:COLUMN: TEXT`) list exactly its faults.
 #[test]
 fn bad_fixtures_have_exactly_their_faults() {
     for (path, text) in fixtures("bad") {
@@ -282,7 +287,7 @@ fn secrets_are_nowhere_to_be_read() {
         poll_other_scrape_endpoints = true
         other_scrape_endpoints = [ "http://me:hunter2@h:1/", { url = "http://h:2", basic_auth = { username = "u", password = "hunter2" } } ]"#;
     let settings = sound(text);
-    let source = Source {
+    let source = ConfigOrigin {
         file: None,
         variables: Vec::new(),
     };
@@ -362,10 +367,10 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
         .unwrap_err()
         .to_string();
     let expected = [
-        "EXPORTER_PROXY__RECEIVER: names no section and key, as EXPORTER_PROXY__RECEIVER__FORMAT does",
+        "EXPORTER_PROXY__RECEIVER: expected EXPORTER_PROXY__SECTION__KEY, e.g. EXPORTER_PROXY__RECEIVER__FORMAT",
         "EXPORTER_PROXY__RECEIVER__FORMAT: \"format\" in [receiver]: expected one of \"auto\", \"json\", \"capnp\", found \"xml\"",
         "EXPORTER_PROXY__RECEIVER__FORMT: unknown key \"formt\" in [receiver]; did you mean \"format\"?",
-        "EXPORTER_PROXY__RECEIVER__format: sets the same key as EXPORTER_PROXY__RECEIVER__FORMAT",
+        "EXPORTER_PROXY__RECEIVER__format: EXPORTER_PROXY__RECEIVER__FORMAT sets the same key; remove one of them",
         "EXPORTER_PROXY__RECIEVER__FORMAT: unknown section [reciever]; did you mean [receiver]?",
         "EXPORTER_PROXY__STORE__MAX_APPS: \"max_apps\" in [store]: expected a whole number, found 1e20",
     ];
@@ -404,7 +409,8 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     let warnings = environment.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
-        warnings[0].contains("DHT_PROM_BOOTSTRAP_PORT is not understood") && warnings[0].contains("DHT_PORT"),
+        warnings[0].contains("unknown variable DHT_PROM_BOOTSTRAP_PORT; the variables with this prefix are ")
+            && warnings[0].contains("DHT_PORT"),
         "{warnings:?}"
     );
     assert!(warnings[1].contains("HYPERDHT_PROM_NOTHING_OF_OURS"), "{warnings:?}");
@@ -453,8 +459,8 @@ fn the_environment_of_the_originals_configures_the_bridge() {
         .unwrap_err()
         .to_string();
     let expected = [
-        "DHT_PROM_DHT_PORT: is no port",
-        "DHT_PROM_HTTP_PORT: is no port",
+        "DHT_PROM_DHT_PORT: not a valid port (0 to 65535)",
+        "DHT_PROM_HTTP_PORT: not a valid port (0 to 65535)",
         "DHT_PROM_SHARED_SECRET: \"secret\" is not 32 bytes as hexadecimal or z-base-32",
     ];
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
@@ -463,7 +469,7 @@ fn the_environment_of_the_originals_configures_the_bridge() {
 #[test]
 fn a_token_in_a_url_is_shown_nowhere() {
     let polls = |urls: &str| format!("[poll_external]\npoll_other_scrape_endpoints = true\nother_scrape_endpoints = [{urls}]\n");
-    // The name has the query where nothing less tells two endpoints apart.
+    // The name includes the query only if two endpoints differ in nothing else.
     let settings = sound(&polls("\"http://h:1/m?token=hunter2&x=1\", \"http://h:1/m?token=hunter2&x=2\""));
     let names: Vec<_> = settings
         .poll_external
@@ -480,7 +486,7 @@ fn a_token_in_a_url_is_shown_nowhere() {
         Some("token=hunter2&x=1"),
         "what is asked has it"
     );
-    let source = Source {
+    let source = ConfigOrigin {
         file: None,
         variables: Vec::new(),
     };
@@ -504,20 +510,20 @@ fn a_reload_tells_what_it_takes_up() {
     assert_eq!(changes(&old, &same), Changes::default());
     let new = sound("[exporter]\nworker_threads = 3\n[store]\nexpire_after = 61\n[receiver]\nformat = \"json\"\n");
     let found = changes(&old, &new);
-    assert_eq!(found.taken_up, ["store.expire_after"]);
+    assert_eq!(found.reloaded, ["store.expire_after"]);
     assert_eq!(found.needs_restart, ["exporter.worker_threads", "receiver.format"]);
     let with = |password: &str| {
         let endpoint = format!("{{ url = \"http://h:1\", basic_auth = {{ username = \"u\", password = \"{password}\" }} }}");
         sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
     };
-    assert_eq!(changes(&with("a"), &with("b")).taken_up, ["poll_external.other_scrape_endpoints"]);
+    assert_eq!(changes(&with("a"), &with("b")).reloaded, ["poll_external.other_scrape_endpoints"]);
     let asking = |token: &str| {
         sound(&format!(
             "[poll_external]\nother_scrape_endpoints = [\"http://h:1/m?token={token}\"]"
         ))
     };
     assert_eq!(
-        changes(&asking("a"), &asking("b")).taken_up,
+        changes(&asking("a"), &asking("b")).reloaded,
         ["poll_external.other_scrape_endpoints"]
     );
 }
@@ -591,15 +597,15 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
             .unwrap_or_else(|| panic!("{} has no other value in OTHER_VALUES", entry.path()));
         let new = sound(&format!("{path} = {value}\n"));
         let found = changes(&old, &new);
-        let expected = if entry.live { &found.taken_up } else { &found.needs_restart };
+        let expected = if entry.reloadable { &found.reloaded } else { &found.needs_restart };
         assert_eq!(
-            (expected.as_slice(), found.taken_up.len() + found.needs_restart.len()),
+            (expected.as_slice(), found.reloaded.len() + found.needs_restart.len()),
             (&[path.to_owned()][..], 1)
         );
-        let in_force = old.take_up(new.clone());
+        let in_force = old.with_reloaded(new.clone());
         let shown = |settings: &Settings| format!("{settings:?}");
-        assert_eq!(shown(&in_force), shown(if entry.live { &new } else { &old }), "{path}");
-        // It stays to be said for as long as it is so, and going back is no change.
+        assert_eq!(shown(&in_force), shown(if entry.reloadable { &new } else { &old }), "{path}");
+        // The key is reported for as long as it differs, and going back is no change.
         assert_eq!(changes(&in_force, &new).needs_restart, found.needs_restart, "{path}");
         assert!(changes(&in_force, &old).needs_restart.is_empty(), "{path}");
     }
@@ -609,7 +615,7 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
         let new = sound(&section.replace("KEY", &"y".repeat(52)));
-        assert_eq!(format!("{:?}", old.take_up(new)), format!("{old:?}"), "{section}");
+        assert_eq!(format!("{:?}", old.with_reloaded(new)), format!("{old:?}"), "{section}");
     }
 }
 
@@ -630,9 +636,9 @@ fn a_summary_says_what_listens_where_and_who_set_what() {
         "tcp 127.0.0.1:6554",
         "user current, group current, mode 0660",
         "events         as events_to_metrics at /metrics and /event/metrics, at most 10000 pending",
-        "scrapers by address, 1 of them declared, others forgotten after 10m, newcomers get those of 1m",
+        "scrapers told apart by address; 1 configured; forgotten after 10m; a new one gets the last 1m",
         "keeps          apps and events across restarts, in /var/lib/kept\n",
-        "1MiB a message",
+        "1MiB per message",
         "receiver.max_message_bytes = 1MiB (line 2)",
         "store.max_apps = 7 (EXPORTER_PROXY__STORE__MAX_APPS)",
     ] {
@@ -642,7 +648,7 @@ fn a_summary_says_what_listens_where_and_who_set_what() {
     let nothing = Environment::from_pairs(std::iter::empty::<(String, String)>());
     let printed = load(Some(&path), &nothing).unwrap().to_string();
     assert!(
-        printed.contains("\nevents         not taken (events.enabled = false)\n"),
+        printed.contains("\nevents         disabled (events.enabled = false)\n"),
         "{printed}"
     );
     assert!(
@@ -707,7 +713,7 @@ proptest! {
             prop_assert!(!faults.list.is_empty());
             let lines = text.matches('\n').count() + 1;
             for fault in &faults.list {
-                prop_assert!(!matches!(fault.place, Place::Line(line, _) if line > lines));
+                prop_assert!(!matches!(fault.place, Location::Line(line, _) if line > lines));
             }
         }
     }
@@ -742,7 +748,7 @@ fn hyperdht_takes_keys_alone() {
             .to_string();
         assert!(told.contains("have the same key"), "{told}");
     } else {
-        // Whoever wants it from a program that has not got it is told at once, and told what to do.
+        // A program without it refuses these keys with the name of the feature to build with.
         let told = parsed.unwrap_err().to_string();
         assert_eq!(
             told.matches("was built without HyperDHT; build it with the cargo feature").count(),

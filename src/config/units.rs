@@ -1,8 +1,8 @@
-//! Durations and sizes: how they may be written, and how they are shown.
+//! Parsing and display of durations and sizes.
 
 use std::time::Duration;
 
-/// A unit's name and its worth.
+/// A unit and its value.
 type Unit = (&'static str, u64);
 
 const DURATIONS: &[Unit] = &[
@@ -26,7 +26,7 @@ const SIZES: &[Unit] = &[
     ("TiB", 1 << 40),
 ];
 
-/// Reads `90s`, `1h30m`, `500ms`, `1.5h`; units in any order, blanks between them allowed.
+/// Reads `90s`, `1h30m`, `500ms`, `1.5h`; units in any order, whitespace between them allowed.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;

@@ -1,22 +1,22 @@
-//! One-shot events and what survives a restart: putting the store together with its folder, and the events' handlers.
+//! Assembly of the store with its directory, and of the handlers of one-shot events.
 
 use std::sync::Arc;
 
 use axum::Router;
 
 use super::receivers::Receivers;
-use super::{Ground, settings, system_clock};
+use super::{Context, settings, system_clock};
 use crate::config::Settings;
 use crate::outlets::{EventOutlet, Readiness};
 use crate::sources::events::{self, EventHandler};
 use crate::store::{self, Inlet, Persistence, PersistenceHandle, View};
 
-/// Opens the store, with the folder of `store.path` if there is one.
+/// Opens the store, with the directory of `store.path` if it is set.
 pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Option<Persistence>)> {
     let (limits, mode, events) = (settings::store(settings), settings::mode(settings), settings::events(settings));
     let Some(path) = &settings.store.path else {
         if settings.events.enabled {
-            tracing::info!("apps and events are kept in memory only: a restart forgets them (store.path names a folder that keeps them)");
+            tracing::info!("apps and events are kept in memory only and lost at a restart (set store.path to keep them)");
         }
         let (inlet, view) = store::open_with(limits, mode, events);
         return Ok((inlet, view, None));
@@ -35,13 +35,13 @@ pub(super) fn start(persistence: Persistence, readiness: Arc<Readiness>) -> std:
     })
 }
 
-/// Where events go out.
-pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
+/// Creates the outlet of events.
+pub(super) fn outlet(settings: &Settings, context: &Context) -> Arc<EventOutlet> {
     let events = &settings.events;
     Arc::new(EventOutlet::new(
-        ground.view.clone(),
-        ground.clock,
-        Arc::clone(&ground.telemetry),
+        context.view.clone(),
+        context.clock,
+        Arc::clone(&context.telemetry),
         settings::identify_by(settings),
         settings::label_scrapers_by(settings),
         &events.metric_name,
@@ -49,16 +49,16 @@ pub(super) fn outlet(settings: &Settings, ground: &Ground) -> Arc<EventOutlet> {
     ))
 }
 
-/// Where events come in.
-pub(super) fn routes(settings: &Settings, ground: &Ground, receivers: &Receivers) -> Router {
+/// The routes that accept events.
+pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receivers) -> Router {
     events::routes(EventHandler::new(
-        ground.inlet.clone(),
-        Arc::clone(&ground.telemetry),
-        ground.clock,
+        context.inlet.clone(),
+        Arc::clone(&context.telemetry),
+        context.clock,
         receivers.limits.subscribe(),
         Arc::clone(&receivers.budget),
-        Arc::clone(&ground.post_rate),
-        Arc::clone(&ground.post_from),
+        Arc::clone(&context.post_rate),
+        Arc::clone(&context.post_from),
         &settings.events.metric_name,
     ))
 }

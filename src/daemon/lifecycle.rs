@@ -1,4 +1,4 @@
-//! `POST /-/reload` and `POST /-/quit`, for those who switched them on.
+//! `POST /-/reload` and `POST /-/quit` (`http.enable_lifecycle`).
 
 use std::sync::Arc;
 
@@ -12,26 +12,43 @@ use tokio_util::sync::CancellationToken;
 
 use super::reload::Request;
 use crate::http::{Connection, may_write, reply};
+use crate::telemetry::{Rejection, Telemetry};
 
-/// What steers the program over HTTP.
+/// State of the lifecycle endpoints.
 pub(super) struct Lifecycle {
     enabled: bool,
     reload: mpsc::Sender<Request>,
     stop: CancellationToken,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Lifecycle {
-    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken) -> Self {
-        Self { enabled, reload, stop }
+    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken, telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            enabled,
+            reload,
+            stop,
+            telemetry,
+        }
     }
 
-    /// Why this request may not steer anything, if so.
+    /// The refusal of this request, counted and logged, if it is not allowed.
     fn refusal(&self, connection: &Connection, headers: &HeaderMap) -> Option<Response<Body>> {
-        if !self.enabled {
-            let text = "steering over HTTP is switched off (http.enable_lifecycle = true switches it on)\n";
-            return Some(reply::text(StatusCode::FORBIDDEN, text));
-        }
-        may_write(connection, headers).err()
+        let (response, detail) = if self.enabled {
+            let response = may_write(connection, headers).err()?;
+            (response, "lifecycle requests are not allowed (http.write_from)")
+        } else {
+            let text = "lifecycle endpoints are disabled; set http.enable_lifecycle = true\n";
+            let response = reply::text(StatusCode::FORBIDDEN, text);
+            (response, "lifecycle endpoints are disabled (http.enable_lifecycle)")
+        };
+        self.telemetry.reject(Rejection {
+            source: "http",
+            peer: &connection.client(headers).to_string(),
+            reason: "forbidden",
+            detail,
+        });
+        Some(response)
     }
 }
 
@@ -51,7 +68,7 @@ async fn reload(
         return refusal;
     }
     let (answer, outcome) = oneshot::channel();
-    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping");
+    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the proxy is shutting down");
     if lifecycle.reload.send(answer).await.is_err() {
         return gone();
     }
@@ -59,7 +76,7 @@ async fn reload(
         Ok(Ok(())) => reply::text(StatusCode::OK, "reloaded"),
         Ok(Err(faults)) => reply::text(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format_args!("the earlier configuration stays in force:\n{faults}"),
+            format_args!("not reloaded, the previous configuration stays in force:\n{faults}"),
         ),
         Err(_) => gone(),
     }

@@ -1,4 +1,4 @@
-//! From the settings of links to identities, secrets, and the parts that use them.
+//! Assembly of links from the settings: identities, secrets, and the client.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{Hyperdht, P2p, SecretSource};
+use crate::config::{HyperdhtConfig, P2pConfig, SecretSource};
 use crate::http::HttpService;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
@@ -16,22 +16,22 @@ use crate::supervise::Notes;
 use crate::supervise::files::{FileLock, LockError, open_regular};
 use crate::telemetry::Telemetry;
 
-/// How long a key file that another process uses is waited for: a restart may overlap with the end of the last run.
+/// Timeout for a key file that another process uses: a restart may overlap with the end of the previous run.
 const KEY_FILE_WAIT: Duration = Duration::from_secs(15);
 
-/// The secret that stands in the shipped configuration as an example, and that everybody knows.
+/// The example secret of the shipped configuration, which is public.
 const EXAMPLE: SharedSecret = SharedSecret::new([0; 32]);
 
-/// The largest secret file: 64 digits and blanks around them.
+/// The largest secret file: 64 digits with whitespace around them.
 const MAX_SECRET_BYTES: u64 = 1024;
 
-/// The part that is scraped over links.
+/// Creates the client that is scraped over links.
 ///
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
 pub(super) async fn client(
-    p2p: &P2p,
-    hyperdht: &Hyperdht,
+    p2p: &P2pConfig,
+    hyperdht: &HyperdhtConfig,
     service: HttpService,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
@@ -43,11 +43,11 @@ pub(super) async fn client(
     };
     let alias = match &p2p.alias {
         Some(alias) => alias.clone(),
-        None => Alias::new(&hostname).context("p2p.alias is left out, and the hostname is none")?,
+        None => Alias::new(&hostname).context("p2p.alias is not set, and the hostname is not a valid alias")?,
     };
     let secret = match &p2p.secret {
         Some(source) => secret(source).context("p2p.secret_file")?,
-        // Nobody is registered with, so nobody is shown it.
+        // Without bridges the secret is never sent.
         None => EXAMPLE,
     };
     let settings = ClientSettings {
@@ -84,7 +84,7 @@ pub(super) async fn client(
     Ok((client, lock))
 }
 
-/// The identity in the key file of a section, and the lock on that file: two processes with one key would be taken for one.
+/// The identity in the key file of a section, and the lock on that file: two processes must not share a key.
 ///
 /// # Errors
 /// When the file cannot be read or made, or another process uses it.
@@ -103,7 +103,7 @@ async fn lock(path: &Path, key: &str) -> anyhow::Result<Option<FileLock>> {
     };
     match FileLock::take_within(&file, KEY_FILE_WAIT, waiting).await {
         Ok(lock) => Ok(Some(lock)),
-        Err(why @ LockError::Held(_)) => bail!("{shown} ({key}): {why}; two processes cannot share a key, so name another file"),
+        Err(why @ LockError::Held(_)) => bail!("{shown} ({key}): {why}; two processes cannot share a key; set another file"),
         Err(why @ LockError::Unsupported(_)) => {
             tracing::warn!("{shown} ({key}): {why}; make sure that no other process uses this key");
             Ok(None)
@@ -112,7 +112,7 @@ async fn lock(path: &Path, key: &str) -> anyhow::Result<Option<FileLock>> {
 }
 
 /// The nodes through which HyperDHT is joined.
-pub(super) fn bootstrap(hyperdht: &Hyperdht) -> Vec<String> {
+pub(super) fn bootstrap(hyperdht: &HyperdhtConfig) -> Vec<String> {
     hyperdht.bootstrap.iter().map(ToString::to_string).collect()
 }
 
@@ -138,14 +138,14 @@ pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
         }
     };
     if secret == EXAMPLE {
-        bail!("the secret is the one that stands in the shipped configuration as an example; `openssl rand -hex 32` makes another");
+        bail!("this is the example secret; generate your own: openssl rand -hex 32");
     }
     Ok(secret)
 }
 
-/// What the system calls this machine.
+/// The hostname.
 fn hostname() -> anyhow::Result<String> {
-    let name = nix::unistd::gethostname().context("the system does not tell its name")?;
+    let name = nix::unistd::gethostname().context("cannot read the hostname")?;
     Ok(name.to_string_lossy().into_owned())
 }
 
@@ -157,15 +157,15 @@ fn about(bridge: &LinkAddress) -> String {
 /// The subject of a note about our own announcement in HyperDHT.
 const ABOUT_HYPERDHT: &str = "HyperDHT (p2p.bridges)";
 
-/// Keeps the notes about bridges: at which of them this proxy is not registered, and why.
+/// Updates the notes about bridges at which this proxy is not registered, with the reasons.
 fn note(notes: &Notes, bridges: &[LinkAddress], event: &LinkEvent) {
     let (peer, trouble) = match event {
         LinkEvent::Announced { .. } => return notes.clear(ABOUT_HYPERDHT),
-        LinkEvent::Unannounced { why, .. } => return notes.set(ABOUT_HYPERDHT, format!("this proxy is not announced there: {why}")),
+        LinkEvent::Unannounced { why, .. } => return notes.set(ABOUT_HYPERDHT, format!("this proxy is not announced: {why}")),
         LinkEvent::Registered { peer, .. } => (peer, None),
-        LinkEvent::RegistrationRefused { peer, why, .. } => (peer, Some(format!("it has refused the registration: {why}"))),
-        LinkEvent::Unreachable { peer, why } => (peer, Some(format!("not reached: {why}"))),
-        LinkEvent::Closed { peer, why, .. } | LinkEvent::Lost { peer, why, .. } => (peer, Some(format!("the link has ended: {why}"))),
+        LinkEvent::RegistrationRefused { peer, why, .. } => (peer, Some(format!("registration refused: {why}"))),
+        LinkEvent::Unreachable { peer, why } => (peer, Some(format!("cannot connect: {why}"))),
+        LinkEvent::Closed { peer, why, .. } | LinkEvent::Lost { peer, why, .. } => (peer, Some(format!("link closed: {why}"))),
         _ => return,
     };
     let over_hyperdht = |bridge: &LinkAddress| matches!(bridge, LinkAddress::Hyperdht(_));
@@ -256,7 +256,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let why = || "w".to_owned();
-        assert_eq!(lines(LinkEvent::Unreachable { peer: far, why: why() }), ["not reached: w"]);
+        assert_eq!(lines(LinkEvent::Unreachable { peer: far, why: why() }), ["cannot connect: w"]);
         let uid = ConnectionUid(7);
         let purpose = ConnectionPurpose::Link;
         let closed = |peer, why| LinkEvent::Closed { peer, uid, why, purpose };
@@ -278,7 +278,7 @@ mod tests {
                 purpose,
                 why: why()
             }),
-            ["the link has ended: w"]
+            ["link closed: w"]
         );
         assert_eq!(
             lines(LinkEvent::RegistrationRefused {
@@ -287,13 +287,13 @@ mod tests {
                 address: None,
                 why: why()
             }),
-            ["it has refused the registration: w"]
+            ["registration refused: w"]
         );
-        assert_eq!(lines(closed(quic, "bye".into())), ["it has refused the registration: w"]);
+        assert_eq!(lines(closed(quic, "bye".into())), ["registration refused: w"]);
         assert!(lines(registered(quic)).is_empty());
         assert_eq!(
             lines(LinkEvent::Unannounced { key: far, why: why() }),
-            ["this proxy is not announced there: w"]
+            ["this proxy is not announced: w"]
         );
         assert!(lines(LinkEvent::Announced { key: far }).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Responses to requests whose work panics: 500, counted, and never an ack of the events that were leased for them.
+//! Responses to requests with a panic in their work: 500, counted, and never an ack of the events that were leased for them.
 //!
 //! The renderer and the store panic at texts that only unit tests know: `exposition::render::PANICS` and `store::inlet::PANICS`.
 
@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Daemon, Reread};
-use crate::config::{self, Environment, Loaded, Source};
+use super::{ConfigSource, Daemon};
+use crate::config::{self, ConfigOrigin, Environment, Loaded};
 use crate::supervise::{Report, Stop};
 
 /// Larger than what is read, rendered or compressed on a thread that serves connections.
@@ -29,16 +29,16 @@ impl Proxy {
                     receiver.receive_on_unix_socket = false\n";
         let loaded = Loaded {
             settings: config::parse(text, "test", &environment()).unwrap(),
-            source: Source {
+            source: ConfigOrigin {
                 file: None,
                 variables: Vec::new(),
             },
         };
-        let reread = Reread {
+        let config_source = ConfigSource {
             named: None,
             environment: environment(),
         };
-        let daemon = Daemon::bind(loaded, reread).await.unwrap();
+        let daemon = Daemon::bind(loaded, config_source).await.unwrap();
         Self {
             http: daemon.addresses().http[0],
             stop: daemon.stop(),
@@ -79,7 +79,7 @@ impl Proxy {
     }
 }
 
-/// A family that makes the renderer panic, after so many bytes of another one.
+/// A family that makes the renderer panic, after a number of bytes of another one.
 fn poisoned(prefix: &str, bytes: usize) -> String {
     let mut text = bulk(bytes);
     text.push_str(prefix);

@@ -37,7 +37,7 @@ fn socket(settings: &Settings) -> Vec<Found> {
     let refusals = foresee(path, &settings::unix_access(unix));
     refusals
         .iter()
-        .map(|why| (super::receivers::key_of(why), why.to_string()))
+        .map(|why| (super::receivers::config_key(why), why.to_string()))
         .collect()
 }
 

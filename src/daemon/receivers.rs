@@ -1,4 +1,4 @@
-//! Binding the receivers, and finding a place for the Unix socket.
+//! Binding of the receivers, with a fallback path for the Unix socket.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::sockets::listen;
-use super::{Ground, settings};
+use super::{Context, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::sources::push::PushHandler;
 use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
@@ -24,7 +24,7 @@ pub(super) struct Receivers {
     context: ReceiverContext,
 }
 
-pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Receivers> {
+pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Receivers> {
     let tcp = match &settings.receiver.tcp {
         Some(address) => Some(listen(settings, address).await.context("receiver.receiver_tcp_socket")?),
         None => None,
@@ -33,7 +33,7 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
         Some(unix) => {
             let bound = bind_unix(unix).await;
             Some(bound.map_err(|error| {
-                let key = key_of(&error.why);
+                let key = config_key(&error.why);
                 anyhow::Error::new(error).context(key)
             })?)
         }
@@ -42,9 +42,9 @@ pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result
     let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
     let limits = watch::Sender::new(settings::receiver(settings));
     let context = ReceiverContext {
-        inlet: ground.inlet.clone(),
-        telemetry: Arc::clone(&ground.telemetry),
-        clock: ground.clock,
+        inlet: context.inlet.clone(),
+        telemetry: Arc::clone(&context.telemetry),
+        clock: context.clock,
         budget: Arc::clone(&budget),
         limits: limits.subscribe(),
     };
@@ -63,17 +63,17 @@ impl Receivers {
     }
 
     /// Pushing over HTTP by the same limits and out of the same budget.
-    pub(super) fn push_handler(&self, ground: &Ground) -> PushHandler {
+    pub(super) fn push_handler(&self, context: &Context) -> PushHandler {
         PushHandler::new(
-            ground.inlet.clone(),
-            Arc::clone(&ground.telemetry),
-            ground.clock,
+            context.inlet.clone(),
+            Arc::clone(&context.telemetry),
+            context.clock,
             self.limits.subscribe(),
             Arc::clone(&self.budget),
         )
     }
 
-    /// Gives each receiver so many slots of its own and its place under the supervisor.
+    /// Gives each receiver `slots` connection slots and adds it to the supervisor.
     pub(super) fn start(self, slots: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
             supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));
@@ -82,7 +82,7 @@ impl Receivers {
 }
 
 /// The key that a refusal is about.
-pub(super) fn key_of(why: &BindErrorKind) -> &'static str {
+pub(super) fn config_key(why: &BindErrorKind) -> &'static str {
     match why {
         BindErrorKind::NoUser(_) => "receiver.unix_socket_user",
         BindErrorKind::NoGroup(_) => "receiver.unix_socket_group",
@@ -109,11 +109,11 @@ async fn bind_unix(receiver: &UnixReceiver) -> Result<Listener, BindError> {
     Ok(listener)
 }
 
-/// Binds in the user's runtime folder, or else in the temp folder.
+/// Binds in the user's runtime directory, otherwise in the directory for temporary files.
 async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> Result<(PathBuf, Listener), BindError> {
     let name = usual.file_name().unwrap_or_default();
-    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        let path = Path::new(&folder).join(name);
+    if let Some(directory) = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        let path = Path::new(&directory).join(name);
         match Listener::unix(&path, access).await {
             Err(error) if is_out_of_reach(&error.why) => {}
             bound => return bound.map(|listener| (path, listener)),
@@ -124,7 +124,7 @@ async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> 
     Ok((path, listener))
 }
 
-/// Whether a path cannot be used by this user on this machine, as opposed to being in use.
+/// Returns true if this user cannot use the path on this machine, as opposed to a path that is in use.
 fn is_out_of_reach(why: &BindErrorKind) -> bool {
     match why {
         BindErrorKind::NoFolder(_) => true,

@@ -1,4 +1,4 @@
-//! Reading the configuration again while the program runs.
+//! Reload of the configuration.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Reread, settings};
-use crate::config::{self, Exposition, Settings};
+use super::{ConfigSource, settings};
+use crate::config::{self, ExpositionConfig, Settings};
 use crate::http::Access;
 use crate::sources::events::PostRate;
 use crate::sources::polls;
@@ -20,17 +20,17 @@ use crate::store::Inlet;
 use crate::supervise::{Service, service_manager};
 use crate::telemetry::Telemetry;
 
-/// Requests to reload that may wait: more of them would all read the same file.
+/// Queued reload requests: more of them would all read the same file.
 const WAITING: usize = 4;
 
-/// A request to reload, and where to say what came of it: nothing, or the faults of the configuration.
+/// A request to reload: receives the outcome, with the faults of the configuration.
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
 
-/// What takes new settings while it runs.
-pub(super) struct Live {
+/// Handles that apply new settings at run time.
+pub(super) struct Reloadable {
     pub(super) inlet: Inlet,
-    /// The rules in force, because putting everything together anew is work.
-    pub(super) exposition: Exposition,
+    /// The rules in force, since merging everything again is expensive.
+    pub(super) exposition: ExpositionConfig,
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
     pub(super) polls: watch::Sender<Arc<polls::PollSettings>>,
@@ -39,14 +39,14 @@ pub(super) struct Live {
     pub(super) post_from: Arc<ArcSwap<Vec<IpNet>>>,
 }
 
-impl Live {
+impl Reloadable {
     fn apply(&mut self, settings: &Settings) {
         self.inlet.set_limits(settings::store(settings));
         if self.exposition != settings.exposition {
             self.inlet.set_mode(settings::mode(settings));
             self.exposition = settings.exposition.clone();
         }
-        // Nobody follows what is switched off.
+        // A disabled service has no receiver.
         let _ = self.receiver_limits.send(settings::receiver(settings));
         let _ = self.polls.send(Arc::new(settings::polls(settings)));
         self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
@@ -60,8 +60,8 @@ impl Live {
 pub(super) struct Reloader {
     /// The settings in force.
     current: Settings,
-    reread: Reread,
-    live: Live,
+    config_source: ConfigSource,
+    reloadable: Reloadable,
     telemetry: Arc<Telemetry>,
     hangup: Signal,
     requests: mpsc::Receiver<Request>,
@@ -70,8 +70,8 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(
         current: Settings,
-        reread: Reread,
-        live: Live,
+        config_source: ConfigSource,
+        reloadable: Reloadable,
         telemetry: Arc<Telemetry>,
     ) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
         let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
@@ -79,8 +79,8 @@ impl Reloader {
         Ok((
             Self {
                 current,
-                reread,
-                live,
+                config_source,
+                reloadable,
                 telemetry,
                 hangup,
                 requests,
@@ -89,13 +89,13 @@ impl Reloader {
         ))
     }
 
-    /// Reads the configuration and puts what may change into force; a faulty one changes nothing.
+    /// Reads the configuration and applies its reloadable keys; a faulty one changes nothing.
     fn reload(&mut self) -> Result<(), String> {
-        let loaded = match config::load(self.reread.named.as_deref(), &self.reread.environment) {
+        let loaded = match config::load(self.config_source.named.as_deref(), &self.config_source.environment) {
             Ok(loaded) => loaded,
             Err(faults) => {
                 self.telemetry.config_last_reload_successful.set(0);
-                tracing::error!("the configuration was not reloaded, the earlier one stays in force:\n{faults}");
+                tracing::error!("configuration not reloaded, the previous one stays in force:\n{faults}");
                 return Err(faults.to_string());
             }
         };
@@ -103,10 +103,14 @@ impl Reloader {
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
-        self.current = self.current.take_up(loaded.settings);
-        self.live.apply(&self.current);
+        self.current = self.current.with_reloaded(loaded.settings);
+        self.reloadable.apply(&self.current);
         self.telemetry.config_last_reload_successful.set(1);
-        tracing::info!(changed = changes.taken_up.join(", "), "the configuration was reloaded");
+        if changes.reloaded.is_empty() {
+            tracing::info!("configuration reloaded, no changes");
+        } else {
+            tracing::info!(changed = changes.reloaded.join(", "), "configuration reloaded");
+        }
         Ok(())
     }
 }
@@ -127,11 +131,11 @@ impl Service for Reloader {
                 service_manager::reloading();
                 let outcome = self.reload();
                 service_manager::ready(match outcome {
-                    Ok(()) => "the configuration was reloaded",
+                    Ok(()) => "configuration reloaded",
                     Err(_) => "the last reload failed, the earlier configuration is in force",
                 });
                 if let Some(request) = request {
-                    // Whoever asked may have gone away.
+                    // The client may have disconnected.
                     let _ = request.send(outcome);
                 }
             }

@@ -1,17 +1,20 @@
-//! The list of endpoints, for people who ask for the wrong one.
+//! The list of endpoints, for the index page and for 404 responses.
 
-/// What can be requested, and what that gives.
+/// Requests with their descriptions.
 pub const ENDPOINTS: &[(&str, &str)] = &[
     (
         "GET /metrics",
         "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out, ?only=own all apps",
     ),
-    ("GET /apps", "who has pushed what; JSON with ?format=json"),
+    ("GET /apps", "table of applications; JSON with ?format=json"),
     ("GET /apps/NAME", "one app: source, times, bytes, state"),
     ("GET /apps/NAME/metrics", "the metrics of one app alone"),
     ("POST /event", "report a one-shot event: ?label=value&...&value=1 (events.enabled)"),
     ("GET /events", "pending and recent events; JSON with ?format=json"),
-    ("GET /event/metrics", "this scraper's events alone; ?peek=true takes none"),
+    (
+        "GET /event/metrics",
+        "events of this scraper only; ?peek=true does not consume them",
+    ),
     (
         "GET /sd",
         "the apps as targets of their own, for Prometheus's HTTP service discovery",
@@ -22,9 +25,9 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "GET /metric_plugin/v1/...",
         "the IPFS metric exporter's API: ping, monitoring_addresses, sample_peer_metadata",
     ),
-    ("GET /healthz", "whether the proxy lives"),
-    ("GET /readyz", "whether the proxy is ready, or why not"),
-    ("POST /-/reload", "read the configuration again (http.enable_lifecycle)"),
+    ("GET /healthz", "liveness"),
+    ("GET /readyz", "readiness, with the reasons if not ready"),
+    ("POST /-/reload", "reload the configuration (http.enable_lifecycle)"),
     ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
 

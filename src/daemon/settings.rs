@@ -1,4 +1,4 @@
-//! From the configuration's words to those of the rooms.
+//! Conversion of the configuration to the settings of the modules.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::store;
 use crate::supervise::{UnixAccess, default_memory_limit};
 use crate::wire::FormatChoice;
 
-/// What the names of the proxy's own families begin with, besides the events'; an application's copies, as of a chained
-/// proxy, go out with them.
+/// Prefixes of the self metrics besides the event family; copies of an application, such as of a chained proxy, are merged
+/// with them.
 const RESERVED: [&str; 2] = ["exporter_proxy_", "events_to_metrics_"];
 
 pub(super) fn store(settings: &Settings) -> store::Limits {
@@ -130,7 +130,7 @@ fn endpoint(endpoint: &Endpoint) -> polls::Endpoint {
     }
 }
 
-/// How many intervals an IPFS node may miss before what it said is stale, as for other polls.
+/// Intervals without a successful poll after which the data of an IPFS node is stale, as for other polls.
 const STALE_INTERVALS: u32 = 3;
 
 fn ipfs_node(node: &IpfsNode) -> polls::Endpoint {

@@ -7,13 +7,13 @@ use anyhow::Context as _;
 
 use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
-use super::{Addresses, Ground};
+use super::{Addresses, Context};
 use crate::config::{HostPort, Settings};
 use crate::http::{HttpService, Server};
 use crate::outlets::Connections;
 use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits};
 
-/// All of them, bound; nobody is served yet.
+/// All sockets, bound but not yet served.
 pub(super) struct Sockets {
     pub(super) receivers: Receivers,
     pub(super) streams: Streams,
@@ -22,15 +22,15 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Binds what the configuration names.
-    pub(super) async fn bind(settings: &Settings, ground: &Ground) -> anyhow::Result<Self> {
+    pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Self> {
         Ok(Self {
-            receivers: receivers::bind(settings, ground).await?,
+            receivers: receivers::bind(settings, context).await?,
             scraped: bind_http(settings).await?,
             streams: streams::bind(settings).await?,
         })
     }
 
-    /// What listens where; of links nothing is known here.
+    /// The addresses, without those of links.
     pub(super) fn addresses(&self) -> Addresses {
         Addresses {
             http: self.scraped.iter().filter_map(Listener::local_addr).collect(),
@@ -50,14 +50,14 @@ impl Sockets {
     }
 
     /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, ground: &Ground, service: &HttpService, supervisor: &mut Supervisor) {
+    pub(super) fn start(self, settings: &Settings, context: &Context, service: &HttpService, supervisor: &mut Supervisor) {
         let slots = limits::connections_per_listener(
             limits::open_files(),
             self.listeners().count(),
             settings.exporter.concurrent_requests,
         );
         self.receivers.start(slots, supervisor);
-        self.streams.start(slots, settings, ground, supervisor);
+        self.streams.start(slots, settings, context, supervisor);
         for listener in self.scraped {
             supervisor.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), service.clone()));
         }

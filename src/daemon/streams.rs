@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::sockets::listen;
-use super::{Ground, settings};
+use super::{Context, settings};
 use crate::config::Settings;
 use crate::outlets::monitoring_api::MonitoringApi;
 use crate::outlets::stream::Stream;
@@ -35,22 +35,22 @@ impl Streams {
         self.listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
-    /// The HTTP API that tells where the stream is.
-    pub(super) fn api(&self, ground: &Ground) -> MonitoringApi {
+    /// The HTTP API with the addresses of the stream.
+    pub(super) fn api(&self, context: &Context) -> MonitoringApi {
         MonitoringApi {
             addresses: self.addresses().iter().map(ToString::to_string).collect(),
-            view: ground.view.clone(),
+            peer_samples: context.peer_samples.clone(),
         }
     }
 
-    /// Hands all parts that the configuration asks for to the supervisor, with so many slots where the system has no more.
-    pub(super) fn start(self, slots: usize, settings: &Settings, ground: &Ground, supervisor: &mut Supervisor) {
+    /// Hands all parts that the configuration enables to the supervisor, each with the given number of slots where the system has no more.
+    pub(super) fn start(self, slots: usize, settings: &Settings, context: &Context, supervisor: &mut Supervisor) {
         if !self.listeners.is_empty() {
             let stream = Stream::new(
                 settings::stream(settings),
                 slots,
-                ground.view.clone(),
-                Arc::clone(&ground.telemetry),
+                context.view.clone(),
+                Arc::clone(&context.telemetry),
             );
             supervisor.add(stream.publisher());
             for listener in self.listeners {
@@ -58,8 +58,8 @@ impl Streams {
             }
         }
         if !settings.stream.upstreams.is_empty() {
-            let (inlet, telemetry) = (ground.inlet.clone(), Arc::clone(&ground.telemetry));
-            supervisor.add(Upstreams::new(settings::upstreams(settings), inlet, telemetry, ground.clock));
+            let (inlet, telemetry) = (context.inlet.clone(), Arc::clone(&context.telemetry));
+            supervisor.add(Upstreams::new(settings::upstreams(settings), inlet, telemetry, context.clock));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The families of all apps merged: contributions, types and help, duplicate series, conflicts, and the segments that a response is made of.
+//! The families of all apps merged: contributions, types, help, duplicate series, conflicts, and the segments of responses.
 //!
 //! A state machine without lock, clock and I/O. Its tables are copy-on-write, so a clone is a cheap snapshot. A response is planned and
 //! rendered on a snapshot, and an update that is too large to be applied at once is applied to a snapshot that then takes the place of the
@@ -135,7 +135,7 @@ impl Catalog {
         }
     }
 
-    /// An empty catalog with other rules, whose versions go on from those of this one.
+    /// An empty catalog with other rules. Its versions continue those of this one.
     #[must_use]
     pub fn start_over(&self, rules: Rules) -> Self {
         Self {

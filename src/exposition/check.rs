@@ -97,7 +97,7 @@ fn lint(body: &[u8], syntax: Syntax, family: &Family, report: &mut Report) {
     if family.samples == 0 {
         return;
     }
-    if family.help.is_none() {
+    if family.help().is_none() {
         warn("no help text");
     }
     if syntax == Syntax::Text {

@@ -1,7 +1,7 @@
 //! A metric family as one application wrote it: its headers, the location of its samples, and flags that describe them.
 
 use std::fmt;
-use std::ops::{BitOr, BitOrAssign, Range};
+use std::ops::{BitOr, BitOrAssign};
 
 use crate::model::Syntax;
 
@@ -324,14 +324,30 @@ pub struct Family {
     pub name: Span,
     /// The type.
     pub kind: MetricType,
-    /// The text of its HELP line, as escaped there: `\\` and `\n`, in OpenMetrics `\"` as well. Never empty.
-    pub help: Option<Span>,
-    /// The text of its UNIT line (OpenMetrics only). Never empty, always the end of the name.
-    pub unit: Option<Span>,
-    /// The range of its runs in the exposition's array of runs.
-    pub runs: Range<u32>,
     /// Number of samples; 0 for a family that has only headers and is not rendered.
     pub samples: u32,
     /// Properties of the samples.
     pub flags: FamilyFlags,
+    /// Empty if there is no HELP.
+    pub(super) help: Span,
+    /// The length of the UNIT at the end of the name; 0 if there is none.
+    pub(super) unit_len: u32,
+    /// The only run, or the range of the runs in the exposition's array of runs.
+    pub(super) runs: Span,
+    /// True if there is one run, as in nearly all families; it takes no place in the array of runs.
+    pub(super) has_one_run: bool,
+}
+
+impl Family {
+    /// The text of its HELP line, as escaped there: `\\` and `\n`, in OpenMetrics `\"` as well. Never empty.
+    #[must_use]
+    pub fn help(&self) -> Option<Span> {
+        (!self.help.is_empty()).then_some(self.help)
+    }
+
+    /// The text of its UNIT line (OpenMetrics only). Never empty, always the end of the name.
+    #[must_use]
+    pub fn unit(&self) -> Option<Span> {
+        (self.unit_len > 0).then(|| Span::new(self.name.end - self.unit_len, self.name.end))
+    }
 }

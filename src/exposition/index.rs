@@ -12,7 +12,7 @@ use super::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
 use super::sample::Samples;
 use super::span::Span;
 
-/// A parsed text: the one copy of it, and byte offsets into it. The index takes about 60 bytes per family and nothing per sample.
+/// A parsed text: the one copy of it, and byte offsets into it. The index takes about 40 bytes per family and nothing per sample.
 #[derive(Debug, Clone)]
 pub struct Exposition {
     pub(super) body: Bytes,
@@ -135,13 +135,17 @@ impl Exposition {
     /// them and none at the end. Lines have no whitespace or carriage return at their ends, so a run may be copied unchanged if
     /// [`Family::flags`] allow it.
     #[must_use]
-    pub fn run_spans(&self, family: &Family) -> &[Span] {
-        &self.runs[family.runs.start as usize..family.runs.end as usize]
+    pub fn run_spans<'a>(&'a self, family: &'a Family) -> &'a [Span] {
+        if family.has_one_run {
+            std::slice::from_ref(&family.runs)
+        } else {
+            &self.runs[family.runs.range()]
+        }
     }
 
     /// The bytes of a family's runs; see [`Exposition::run_spans`].
     #[must_use]
-    pub fn runs(&self, family: &Family) -> Runs<'_> {
+    pub fn runs<'a>(&'a self, family: &'a Family) -> Runs<'a> {
         Runs {
             body: &self.body,
             spans: self.run_spans(family).iter(),
@@ -150,12 +154,12 @@ impl Exposition {
 
     /// The samples of a family, in the order of the text, parsed again line by line.
     #[must_use]
-    pub fn samples(&self, family: &Family) -> Samples<'_> {
+    pub fn samples<'a>(&'a self, family: &'a Family) -> Samples<'a> {
         Samples::new(self.runs(family), self.text(family.name), family, self.syntax)
     }
 
     /// The hashes of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
-    pub fn series_hashes(&self, family: &Family) -> impl Iterator<Item = u64> + '_ {
+    pub fn series_hashes<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = u64> + 'a {
         Hashes::new(&self.body, self.syntax, self.run_spans(family)).map(|(_, hash)| hash)
     }
 }

@@ -478,15 +478,22 @@ impl TextParser<'_, '_> {
             self.runs.sort_by_key(|(family, _)| *family);
         }
         let mut rest = &self.runs[..];
-        let mut from = 0;
+        let mut runs: Vec<Span> = Vec::new();
         let mut families = Vec::with_capacity(self.families.kept().count());
         let mut series = 0;
         let mut violations = Vec::new();
         for (number, builder) in self.families.kept() {
             let count = rest.iter().take_while(|(family, _)| *family == number).count();
-            rest = &rest[count..];
-            let to = from + narrow(count);
-            let mut family = builder.finish(from..to);
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            let mut family = match own {
+                [(_, run)] => builder.finish(span(run.clone()), true),
+                _ => {
+                    let from = narrow(runs.len());
+                    runs.extend(own.iter().map(|(_, run)| span(run.clone())));
+                    builder.finish(Span::new(from, narrow(runs.len())), false)
+                }
+            };
             if let (Err(violation), false) = (
                 builder.conformance.check_end(builder.kind),
                 family.flags.contains(FamilyFlags::INVALID_OPENMETRICS),
@@ -494,17 +501,15 @@ impl TextParser<'_, '_> {
                 family.flags |= FamilyFlags::INVALID_OPENMETRICS;
                 violations.push((violation, family.kind, family.name));
             }
-            from = to;
             series += family.samples;
             families.push(family);
         }
-        let runs = self.runs.iter().map(|(_, run)| span(run.clone())).collect();
         for (violation, kind, name) in violations {
             self.report_violation(name.start as usize, kind, violation, name);
         }
         ParseOutput {
             families: families.into_boxed_slice(),
-            runs,
+            runs: runs.into_boxed_slice(),
             series,
         }
     }

@@ -1,4 +1,4 @@
-//! The state of a conversation on one connection: whose turn it is, and what became of each response. No I/O; time is an argument.
+//! The state of one connection: its phase and the delivery outcome of each response. No I/O; time is an argument.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use tokio::time::Instant;
 use super::Timers;
 use super::delivery::{Fate, TrackedResponse};
 
-/// Responses of one connection whose fate may be open at a time: only a client that sends many requests without reading the answers has
-/// more than one, and of that one nothing is believed anyway.
+/// Limit on responses of one connection with an open outcome. Only a client that pipelines requests has more than one, and its requests
+/// ack nothing anyway.
 const MAX_OPEN: usize = 64;
 
 /// A body may take this many times the span in which a byte of it must arrive.
 const BODY_TOTAL: u32 = 5;
 
-/// Which of the client's and our turns it is.
+/// Phase of the current request and response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing of a request has arrived since the last response was written.
     Idle { since: Instant },
     /// A part of a request's head has arrived.
     Head { since: Instant },
-    /// A request is being answered; so many bytes of its body are still to come.
+    /// A request is being answered; `body_left` bytes of its body have not arrived yet.
     Response { body_left: u64 },
 }
 
-/// How far the response in work is.
+/// Progress of the current response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResponseProgress {
     /// Parts of it are still to come.
@@ -48,14 +48,14 @@ pub(super) enum Wait {
     Body,
 }
 
-/// Somebody who wants to know what became of a response.
+/// A response with an open delivery outcome.
 struct OpenResponse {
     tracked: Arc<TrackedResponse>,
-    /// Whether the transport has taken the last byte of the response.
+    /// True once the transport has accepted the last byte of the response.
     written: bool,
 }
 
-/// Slots and what has become of their responses, to be told once no lock is held.
+/// Responses and their outcomes, reported once no lock is held.
 pub(super) type Outcomes = Vec<(Arc<TrackedResponse>, Fate)>;
 
 pub(super) struct ConnectionState {
@@ -92,7 +92,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether nothing is in work: the connection could be closed without loss.
+    /// Returns true if there is no request: the connection can be closed without loss.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle { .. })
     }
@@ -105,17 +105,17 @@ impl ConnectionState {
         }
     }
 
-    /// Whether a part of a request's head is there and no more.
+    /// Returns true if only a part of a request's head has arrived.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(self.phase, Phase::Head { .. })
     }
 
-    /// Whether a request is being answered.
+    /// Returns true if a request is being answered.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.phase, Phase::Response { .. })
     }
 
-    /// Whether somebody waits for the fate of a response.
+    /// Returns true if the outcome of a response is open.
     pub(super) fn has_open_responses(&self) -> bool {
         !self.open.is_empty()
     }
@@ -156,7 +156,7 @@ impl ConnectionState {
         self.pipelines |= !matches!(self.phase, Phase::Response { body_left: 1.. });
     }
 
-    /// The head of a request is complete; its body has so many bytes, or nobody knows how many.
+    /// Marks the head of a request as complete; `body` is the length of its body, if it is known.
     pub(super) fn begin(&mut self, body: Option<u64>) {
         self.pipelines |= !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
         let body_left = body.map_or(u64::MAX, |body| body.saturating_sub(self.beyond_head));
@@ -177,7 +177,7 @@ impl ConnectionState {
         };
     }
 
-    /// Whether a flush would end the response in work, and whether somebody waits for its fate.
+    /// `Some` if a flush would end the current response; true if its outcome is open.
     pub(super) fn may_end(&self) -> Option<bool> {
         let ends = self.is_answering() && self.progress != ResponseProgress::Sending;
         ends.then(|| self.open.iter().any(|open| !open.written))
@@ -247,8 +247,8 @@ impl ConnectionState {
         Vec::new()
     }
 
-    /// Whether a response is under way (`None`), or written whole. One that is not whole when the client has ended its side counts as
-    /// lost: it may be read to its end yet, but in doubt what it held comes again.
+    /// `None` while a response is being written, otherwise true if it was written completely. An incomplete one counts as lost once the
+    /// client has sent its end of file: it may still be read, but when in doubt its events are sent again.
     pub(super) fn is_written(&self, tracked: &Arc<TrackedResponse>) -> Option<bool> {
         match self.open.iter().find(|open| Arc::ptr_eq(&open.tracked, tracked)) {
             Some(open) if !open.written && !self.over && !self.failed && !self.eof => None,
@@ -308,9 +308,9 @@ fn outcomes(open: Vec<OpenResponse>, fate: Fate) -> Outcomes {
 #[derive(Debug, Default)]
 struct HeadScan {
     complete: bool,
-    /// Whether a line has begun: blank lines before the request line are no head (RFC 9112, 2.2).
+    /// True once a line has begun: empty lines before the request line are ignored (RFC 9112, 2.2).
     begun: bool,
-    /// Whether the current line has a byte other than a carriage return.
+    /// True if the current line has a byte other than a carriage return.
     line: bool,
 }
 
@@ -334,227 +334,4 @@ impl HeadScan {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::sync::Mutex;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A conversation that tells its outcomes at once, each under the number of its response.
-    struct Told {
-        state: ConnectionState,
-        told: Arc<Mutex<Vec<(usize, Fate)>>>,
-        tracked: usize,
-    }
-
-    impl Told {
-        fn new() -> Self {
-            Self {
-                state: ConnectionState::new(Instant::now()),
-                told: Arc::default(),
-                tracked: 0,
-            }
-        }
-
-        fn tell(&mut self, act: impl FnOnce(&mut ConnectionState) -> Outcomes) {
-            for (tracked, fate) in act(&mut self.state) {
-                tracked.settle(fate);
-            }
-        }
-
-        fn read(&mut self, text: &str) {
-            self.tell(|state| state.read(text.as_bytes(), Instant::now()));
-        }
-
-        fn track(&mut self) -> Arc<TrackedResponse> {
-            let (number, told) = (self.tracked, self.told.clone());
-            self.tracked += 1;
-            let tracked = TrackedResponse::new(move |fate| told.lock().unwrap().push((number, fate)));
-            self.tell(|state| state.track(tracked.clone()));
-            tracked
-        }
-
-        /// Answers the request that was read, following its response.
-        fn answer(&mut self, body: Option<u64>, quiet: bool) -> Arc<TrackedResponse> {
-            self.state.begin(body);
-            let tracked = self.track();
-            self.state.answered(true);
-            assert_eq!(self.state.may_end(), Some(true));
-            self.tell(|state| state.flushed(quiet, Instant::now()));
-            tracked
-        }
-
-        fn told(&self) -> Vec<(usize, Fate)> {
-            self.told.lock().unwrap().clone()
-        }
-    }
-
-    const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-
-    #[test]
-    fn a_new_request_confirms_all_that_was_written() {
-        let mut told = Told::new();
-        told.read(GET);
-        told.answer(Some(0), true);
-        assert_eq!(told.told(), []);
-        told.read("G");
-        assert_eq!(told.told(), [(0, Fate::Confirmed)]);
-    }
-
-    #[test]
-    fn what_waits_unread_when_the_response_is_written_confirms_nothing() {
-        let mut told = Told::new();
-        told.read(GET);
-        told.answer(Some(0), false);
-        told.read(GET);
-        told.answer(Some(0), true);
-        told.read(GET);
-        assert_eq!(told.told(), []);
-        told.tell(|state| state.settle_all(Fate::Returned));
-        assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned)]);
-    }
-
-    #[test]
-    fn two_requests_read_at_once_are_pipelined_however_the_first_ends() {
-        for (first, body) in [(GET.to_owned(), Some(0)), ("PUT / HTTP/1.1\r\n\r\nabc".to_owned(), Some(3))] {
-            for more in ["G", GET] {
-                let mut told = Told::new();
-                told.read(&format!("{first}{more}"));
-                told.answer(body, true);
-                told.read("x");
-                assert_eq!(told.told(), [], "{first}{more}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_body_of_a_request_is_no_pipelining() {
-        for pieces in [&["PUT / HTTP/1.1\r\n\r\nabc"][..], &["PUT / HTTP/1.1\r\n\r\n", "a", "bc"]] {
-            let mut told = Told::new();
-            told.read(pieces[0]);
-            told.state.begin(Some(3));
-            pieces[1..].iter().for_each(|piece| told.read(piece));
-            told.track();
-            told.state.answered(true);
-            told.tell(|state| state.flushed(true, Instant::now()));
-            told.read(GET);
-            assert_eq!(told.told(), [(0, Fate::Confirmed)]);
-        }
-    }
-
-    #[test]
-    fn a_body_of_unknown_length_could_hide_a_request() {
-        let mut told = Told::new();
-        told.read("PUT / HTTP/1.1\r\n\r\n");
-        told.answer(None, true);
-        told.read(GET);
-        assert_eq!(told.told(), []);
-    }
-
-    #[test]
-    fn a_body_that_was_not_read_to_its_end_could_be_taken_for_a_request() {
-        let mut told = Told::new();
-        told.read("PUT / HTTP/1.1\r\n\r\nab");
-        told.answer(Some(3), true);
-        told.read("c");
-        assert_eq!(told.told(), []);
-    }
-
-    #[test]
-    fn a_response_that_broke_off_is_given_back_and_one_before_it_is_not() {
-        let mut told = Told::new();
-        told.read(GET);
-        told.answer(Some(0), false);
-        told.read(GET);
-        told.state.begin(Some(0));
-        told.track();
-        told.state.answered(false);
-        told.tell(|state| state.flushed(true, Instant::now()));
-        assert_eq!(told.told(), [(1, Fate::Returned)]);
-        told.tell(ConnectionState::confirm_written);
-        assert_eq!(told.told(), [(1, Fate::Returned), (0, Fate::Confirmed)]);
-    }
-
-    #[test]
-    fn a_flush_in_the_middle_of_a_response_ends_nothing() {
-        let mut told = Told::new();
-        told.read(GET);
-        told.state.begin(Some(0));
-        let tracked = told.track();
-        assert_eq!(told.state.may_end(), None);
-        told.tell(|state| state.flushed(true, Instant::now()));
-        assert_eq!(told.state.is_written(&tracked), None);
-        told.state.answered(true);
-        told.tell(|state| state.flushed(true, Instant::now()));
-        assert_eq!(told.state.is_written(&tracked), Some(true));
-    }
-
-    #[test]
-    fn an_error_gives_everything_back_and_nothing_is_lent_after_it() {
-        let mut told = Told::new();
-        told.read(GET);
-        told.answer(Some(0), false);
-        told.read(GET);
-        told.state.begin(Some(0));
-        told.track();
-        told.tell(ConnectionState::fail);
-        told.track();
-        assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
-    }
-
-    #[test]
-    fn nothing_can_be_lent_while_no_request_is_answered() {
-        let mut told = Told::new();
-        told.track();
-        told.read(GET);
-        told.answer(Some(0), true);
-        told.track();
-        assert_eq!(told.told(), [(0, Fate::Returned), (2, Fate::Returned)]);
-    }
-
-    #[test]
-    fn a_client_that_never_stops_pipelining_costs_a_bounded_list() {
-        let mut told = Told::new();
-        for _ in 0..MAX_OPEN + 3 {
-            told.read(GET);
-            told.answer(Some(0), false);
-        }
-        assert_eq!(told.state.open.len(), MAX_OPEN);
-        assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
-    }
-
-    #[test]
-    fn blank_lines_before_a_request_are_not_its_head() {
-        let mut scan = HeadScan::default();
-        assert_eq!(scan.feed(b"\r\n\n"), 0);
-        assert!(!scan.complete);
-        assert_eq!(scan.feed(b"GET / HTTP/1.1\n\nxy"), 2);
-        assert!(scan.complete);
-    }
-
-    proptest! {
-        #[test]
-        fn a_head_ends_at_the_same_byte_however_it_is_split(
-            lines in prop::collection::vec("[a-z: ]{1,9}", 1..6),
-            ends in prop::collection::vec(prop::bool::ANY, 7),
-            beyond in "[a-z\r\n]{0,20}",
-            cuts in prop::collection::vec(0usize..200, 0..6),
-        ) {
-            let mut text = String::new();
-            for (line, crlf) in lines.iter().map(String::as_str).chain([""]).zip(&ends) {
-                text.push_str(line);
-                text.push_str(if *crlf { "\r\n" } else { "\n" });
-            }
-            text.push_str(&beyond);
-            let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut < text.len()).chain([0, text.len()]).collect();
-            cuts.sort_unstable();
-            let mut scan = HeadScan::default();
-            let found: usize = cuts.windows(2).map(|cut| scan.feed(&text.as_bytes()[cut[0]..cut[1]])).sum();
-            prop_assert!(scan.complete);
-            prop_assert_eq!(found, beyond.len());
-        }
-    }
-}
+mod tests;

@@ -15,9 +15,9 @@ use crate::supervise::{Service, blocking};
 
 /// SharedBody that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
 const MAX_WAITING: usize = 65_536;
-/// How long a chunk must have stood unchanged before it is worth the harder work of compressing it well.
+/// Time without a change after which a chunk is compressed again at the higher level.
 const QUIET: Duration = Duration::from_secs(15);
-/// How many chunks are compressed before the thread is given back, so that a stop never waits long.
+/// Chunks compressed in one blocking task, so that a stop never waits long.
 const BATCH: usize = 16;
 
 /// Pending of chunks that scrapes have compressed fast. Cloning it clones a handle.
@@ -140,42 +140,4 @@ impl Service for BackgroundCompressor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn chunk(text: &'static str) -> Arc<Chunk> {
-        Arc::new(Chunk::new(vec![Bytes::from_static(text.as_bytes())]))
-    }
-
-    #[test]
-    fn a_chunk_is_compressed_better_once_it_is_quiet() {
-        let (compression_queue, mut compressor) = (CompressionQueue::default(), Compressor::new());
-        let chunks = [chunk("a 1\n"), chunk("b 1\n")];
-        chunks.iter().for_each(|chunk| chunk.compress_once(&mut compressor));
-        let start = Instant::now();
-        compression_queue.offer_at(&chunks, start);
-        compression_queue.offer_at(&chunks, start + QUIET / 2);
-        assert_eq!(compression_queue.queue().waiting.len(), 2, "a chunk waits once");
-        assert!(!compression_queue.work(&mut compressor, start + QUIET / 2));
-        assert_eq!(chunks[0].level(), Some(CompressionLevel::Fast));
-        assert_eq!(compression_queue.next_due(), Some(start + QUIET));
-        compression_queue.work(&mut compressor, start + QUIET);
-        assert!(chunks.iter().all(|chunk| chunk.level() == Some(CompressionLevel::Small)));
-        assert_eq!(compression_queue.next_due(), None);
-        compression_queue.offer_at(&chunks, start + QUIET);
-        assert_eq!(
-            compression_queue.queue().waiting.len(),
-            2,
-            "a chunk that has left the queue may come again"
-        );
-    }
-
-    #[test]
-    fn a_replaced_chunk_is_skipped() {
-        let (compression_queue, mut compressor, now) = (CompressionQueue::default(), Compressor::new(), Instant::now());
-        compression_queue.offer_at(&[chunk("gone 1\n")], now);
-        assert!(!compression_queue.work(&mut compressor, now + QUIET));
-        assert!(compression_queue.queue().waiting.is_empty() && compression_queue.queue().known.is_empty());
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! `/`: a page for people with a browser, a welcome and the list of endpoints for everybody else.
+//! `/`: a status page for browsers, the list of endpoints for other clients.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::{App, Status};
 /// The most applications shown on the page; beyond that `/apps` is the better tool.
 const MAX_ROWS: usize = 1_000;
 
-/// What the page shows.
+/// State of the page.
 #[derive(Debug)]
 pub struct IndexHandler {
     listings: Arc<ListingCache>,
@@ -127,13 +127,4 @@ fn link(request: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_break_out_of_the_page() {
-        assert_eq!(escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
-        assert_eq!(link("GET /apps"), "<a href=\"/apps\"><code>GET /apps</code></a>");
-        assert_eq!(link("GET /apps/NAME"), "<code>GET /apps/NAME</code>");
-    }
-}
+mod tests;

@@ -313,8 +313,8 @@ where
                 Err(failed) => {
                     let scrape = headers.get(SCRAPE).and_then(|value| value.to_str().ok()?.parse().ok());
                     // Over HyperDHT this header does not exist; the caller adds the number.
-                    let told = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection_error::failure_text);
-                    let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, told);
+                    let text = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection_error::failure_text);
+                    let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, text);
                     response.extensions_mut().insert(failed);
                     response
                 }

@@ -83,10 +83,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_wants_it_is_told_what_to_do() {
-        let told = Network::join(&[], 0).await.err().map(|error| error.to_string());
+    async fn the_error_says_what_to_do() {
+        let error = Network::join(&[], 0).await.err().map(|e| e.to_string());
         let expected =
             "this program was built without HyperDHT; build it with the cargo feature \"hyperdht\", or use quic:// instead of hyperdht://";
-        assert_eq!(told.as_deref(), Some(expected));
+        assert_eq!(error.as_deref(), Some(expected));
     }
 }

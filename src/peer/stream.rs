@@ -72,10 +72,10 @@ impl ServedStream {
         if self.delivery.poll_delivered(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let patience = self
+        let timer = self
             .orphaned
             .get_or_insert_with(|| Box::pin(sleep(super::delivery_tracker::REPORT_TIMEOUT)));
-        patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
 

@@ -27,7 +27,7 @@ use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
 /// Longer than any step takes on a loaded machine; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SECRET: SharedSecret = SharedSecret::new([1; 32]);
 
@@ -181,7 +181,7 @@ impl TestBridge {
             let _ = stream.read_to_end(&mut answer).await;
             answer
         };
-        let answer = timeout(PATIENCE, exchange).await.expect("the bridge answers");
+        let answer = timeout(TEST_TIMEOUT, exchange).await.expect("the bridge answers");
         let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n") else {
             assert_eq!(answer, b"", "a head is there whole or not at all");
             return (0, answer);
@@ -199,7 +199,7 @@ impl TestBridge {
         let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
         let register = register(&dialed, identity, self.address.key);
         outbox.send(&LinkMessage::Register(register)).await.unwrap();
-        let answer = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+        let answer = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
         assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
         (dialed, outbox, inbox)
     }
@@ -223,7 +223,7 @@ async fn answer(dialed: &DialedConnection, bytes: Vec<u8>, ends: bool) {
         let _ = send.finish();
     }
     // Waits until the bridge has read or reset the stream.
-    let _ = timeout(PATIENCE, send.stopped()).await.expect("the bridge is done with it");
+    let _ = timeout(TEST_TIMEOUT, send.stopped()).await.expect("the bridge is done with it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,8 +250,8 @@ async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
             true,
         ),
     ] {
-        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes, ends));
-        assert_eq!(told, (502, b"Upstream unavailable".to_vec()), "{what}");
+        let (outcome, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes, ends));
+        assert_eq!(outcome, (502, b"Upstream unavailable".to_vec()), "{what}");
     }
     for (what, bytes) in [
         (
@@ -263,15 +263,15 @@ async fn whatever_a_registered_proxy_answers_the_bridge_says_502_and_goes_on() {
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\nsome 1\n\r\nxyz\r\n",
         ),
     ] {
-        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes.to_vec(), true));
+        let (outcome, ()) = tokio::join!(bridge.scrape(), answer(&dialed, bytes.to_vec(), true));
         // The received part may be forwarded, but must not look complete.
-        assert!(told.0 != 200 || !told.1.ends_with(b"\r\n0\r\n\r\n"), "{what}: {told:?}");
-        assert!(told.1.len() < 100, "{what}: {told:?}");
+        assert!(outcome.0 != 200 || !outcome.1.ends_with(b"\r\n0\r\n\r\n"), "{what}: {outcome:?}");
+        assert!(outcome.1.len() < 100, "{what}: {outcome:?}");
     }
     // The link still serves valid responses.
     let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsome 1\n".to_vec();
-    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, whole, true));
-    assert_eq!(told, (200, b"some 1\n".to_vec()));
+    let (outcome, ()) = tokio::join!(bridge.scrape(), answer(&dialed, whole, true));
+    assert_eq!(outcome, (200, b"some 1\n".to_vec()));
     assert_eq!(dialed.connection.close_reason(), None);
 }
 
@@ -282,17 +282,17 @@ async fn a_link_that_registers_another_alias_leaves_its_earlier_one() {
     let bridge = TestBridge::start().await;
     let identity = Identity::ephemeral().unwrap();
     let (dialed, mut outbox, mut inbox) = bridge.proxy(&identity).await;
-    let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
-    assert_eq!(told.0, 200);
+    let (outcome, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
+    assert_eq!(outcome.0, 200);
     // Two registrations within half a second end the link.
     tokio::time::sleep(Duration::from_millis(550)).await;
     let renamed = register_as("b", &dialed, &identity, bridge.address.key);
     outbox.send(&LinkMessage::Register(renamed)).await.unwrap();
-    let answered = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+    let answered = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
     assert_eq!(answered, LinkMessage::Registered { updated: true });
     assert_eq!(bridge.scrape().await, (404, b"Unknown alias".to_vec()));
-    let (told, ()) = tokio::join!(bridge.get("/scrape/b/metrics"), answer(&dialed, WHOLE.to_vec(), true));
-    assert_eq!(told.0, 200);
+    let (outcome, ()) = tokio::join!(bridge.get("/scrape/b/metrics"), answer(&dialed, WHOLE.to_vec(), true));
+    assert_eq!(outcome.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,8 +303,8 @@ async fn a_step_of_the_wall_clock_expires_no_alias() {
     let (dialed, _outbox, _inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
     for hours in [4, -4] {
         NOW.store(hours * 3_600_000, std::sync::atomic::Ordering::SeqCst);
-        let (told, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
-        assert_eq!(told.0, 200, "{hours}");
+        let (outcome, ()) = tokio::join!(bridge.scrape(), answer(&dialed, WHOLE.to_vec(), true));
+        assert_eq!(outcome.0, 200, "{hours}");
         let listed = bridge.get("/sd?apps=false").await.1;
         assert!(String::from_utf8_lossy(&listed).contains("/scrape/a/metrics"));
     }
@@ -317,7 +317,7 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     let (dialed, mut outbox, _inbox) = bridge.proxy(&identity).await;
     let message = LinkMessage::Register(register(&dialed, &identity, bridge.address.key));
     while outbox.send(&message).await.is_ok() {}
-    let why = timeout(PATIENCE, dialed.connection.closed()).await.unwrap();
+    let why = timeout(TEST_TIMEOUT, dialed.connection.closed()).await.unwrap();
     assert!(transport::link_end(&why).why.contains("within half a second"), "{why}");
     // The proxy may reconnect.
     bridge.proxy(&identity).await;
@@ -366,29 +366,29 @@ async fn half_handshakes_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_shut_out_for_what_others_send_in_its_name() {
+async fn spoofed_packets_block_no_address() {
     let bridge = TestBridge::start().await;
     // A first packet that is rejected as soon as it is parsed, sent from an unvalidated address.
     for (socket, packet) in first_packets(30, &bridge.address, Protocol::Scrape).await {
         socket.send_to(&packet, &*bridge.address.host_port).await.unwrap();
         let mut reply = vec![0; 2_048];
-        timeout(PATIENCE, socket.recv_from(&mut reply))
+        timeout(TEST_TIMEOUT, socket.recv_from(&mut reply))
             .await
             .expect("it is refused, or asked to come again")
             .unwrap();
     }
     bridge.proxy(&Identity::ephemeral().unwrap()).await;
     // A validated address is blocked after its failures.
-    let stranger = Identity::ephemeral().unwrap();
-    let mut told = String::new();
+    let unknown = Identity::ephemeral().unwrap();
+    let mut outcome = String::new();
     for _ in 0..11 {
-        told = dial(&stranger, &bridge.address, Protocol::Scrape, 1)
+        outcome = dial(&unknown, &bridge.address, Protocol::Scrape, 1)
             .await
             .map(|_| ())
             .unwrap_err()
             .to_string();
     }
-    assert!(told.contains("does not answer within"), "{told}");
+    assert!(outcome.contains("does not answer within"), "{outcome}");
 }
 
 /// Returns a service with constant metrics.
@@ -427,10 +427,10 @@ struct RawBridge {
 impl RawBridge {
     /// Accepts the connection and the registration of a client.
     async fn accept(listener: &mut QuicListener) -> Self {
-        let accepted = timeout(PATIENCE, listener.next()).await.unwrap().unwrap();
-        let (send, recv) = timeout(PATIENCE, accepted.connection.accept_bi()).await.unwrap().unwrap();
+        let accepted = timeout(TEST_TIMEOUT, listener.next()).await.unwrap().unwrap();
+        let (send, recv) = timeout(TEST_TIMEOUT, accepted.connection.accept_bi()).await.unwrap().unwrap();
         let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
-        let register = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+        let register = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
         assert!(matches!(register, LinkMessage::Register(_)), "{register:?}");
         outbox.send(&LinkMessage::Registered { updated: true }).await.unwrap();
         Self {
@@ -447,7 +447,7 @@ impl RawBridge {
 
 async fn lost(events: &mut tokio::sync::broadcast::Receiver<LinkEvent>) -> String {
     loop {
-        match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+        match timeout(TEST_TIMEOUT, events.recv()).await.unwrap().unwrap() {
             LinkEvent::Lost { why, .. } => return why,
             LinkEvent::RegistrationRefused { .. } => panic!("it was not refused"),
             _ => {}
@@ -474,14 +474,14 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     let scrapes = async {
         for _ in 0..5 {
             let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
-            let answer = link.scrape(request, PATIENCE).await.unwrap();
+            let answer = link.scrape(request, TEST_TIMEOUT).await.unwrap();
             assert_eq!(answer.response.status(), 200);
         }
     };
     tokio::join!(raw.send(&flood), scrapes);
 
     // An unexpected acceptance, a message of the wrong direction, and malformed bytes: each ends the link.
-    for (message, told) in [
+    for (message, outcome) in [
         (
             LinkMessage::Registered { updated: true }.encode(),
             "a response without a registration",
@@ -501,7 +501,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     ] {
         raw.send(&message).await;
         let why = lost(&mut events).await;
-        assert!(why.contains(told), "{told}: {why}");
+        assert!(why.contains(outcome), "{outcome}: {why}");
         raw = RawBridge::accept(&mut listener).await;
     }
 }
@@ -536,12 +536,12 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
     let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
         .parse()
         .unwrap();
-    let (told, mut fates) = tokio::sync::mpsc::unbounded_channel();
+    let (outcome, mut fates) = tokio::sync::mpsc::unbounded_channel();
     let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
-        let told = told.clone();
+        let outcome = outcome.clone();
         connection.on_delivery(move |fate| {
             // The test may be over.
-            let _ = told.send(fate);
+            let _ = outcome.send(fate);
         });
         async { "some 1\n" }
     };
@@ -560,7 +560,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
             // Reads the whole response: one that was not completely written would count as unacked immediately.
             let mut answer = Vec::new();
             while !answer.ends_with(b"some 1\n") {
-                let chunk = timeout(PATIENCE, recv.read_chunk(1024, true)).await.unwrap().unwrap();
+                let chunk = timeout(TEST_TIMEOUT, recv.read_chunk(1024, true)).await.unwrap().unwrap();
                 answer.extend_from_slice(&chunk.expect("the answer goes on").bytes);
             }
             assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
@@ -570,6 +570,6 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
         raw.accepted.connection.close(CLOSED, b"gone");
     }
     for _ in 0..asked {
-        assert!(matches!(timeout(PATIENCE, fates.recv()).await.unwrap(), Some(Fate::Returned)));
+        assert!(matches!(timeout(TEST_TIMEOUT, fates.recv()).await.unwrap(), Some(Fate::Returned)));
     }
 }

@@ -1,4 +1,4 @@
-//! How much the store keeps, for how long, and how it puts together what it keeps.
+//! Limits of the store, and the mode of combining texts.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Default for Limits {
     }
 }
 
-/// How the applications' texts become one.
+/// The mode of combining the texts of all apps.
 #[derive(Debug, Clone)]
 pub enum Mode {
     /// Byte for byte as they came, one after another; nothing is read.

@@ -1,4 +1,7 @@
-//! ResponseCache that are kept for as long as what they show stays as it is.
+//! Cache of rendered responses, invalidated by version.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,27 +10,27 @@ use super::RenderedExposition;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
-/// After how many evictions an answer is forgotten that nobody has asked for: a quarter of an hour, far longer than any
-/// scraper lets pass. Somebody looked at it once.
+/// The number of calls of [`Inlet::evict_idle`](super::Inlet::evict_idle) after which an unused response is evicted: a quarter of an hour,
+/// far longer than any scrape interval.
 const FORGET_AFTER: u32 = 12;
 
-/// What is shown of one application.
+/// The content of a response about one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// What goes out of it among all others.
+    /// Its merged families, as they are exposed among all others.
     Merged,
-    /// What it has handed in.
+    /// Its text as it was pushed or polled.
     AsPushed,
 }
 
-/// How one application is shown.
+/// The key of a cached response about one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CacheKey {
     pub(super) scope: Scope,
     pub(super) variant: OutputFormat,
 }
 
-/// What was shown last.
+/// The cached responses.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache {
     /// Of all applications, in each variant, with the generation that it is of.
@@ -42,14 +45,14 @@ pub(super) struct ResponseCache {
 struct CacheSlot {
     /// The answer and the number that what it shows had.
     last: Option<(u64, RenderedExposition)>,
-    /// How many rests have passed since somebody asked.
+    /// The number of calls of [`ResponseCache::evict_idle`] since the last request.
     unasked: u32,
 }
 
-/// What a rest has brought to light.
+/// The result of [`ResponseCache::evict_idle`].
 #[derive(Debug, Default)]
 pub(super) struct Evicted {
-    /// Variants of all applications that nobody asks for any more.
+    /// Formats of the response with all apps that are not requested any more.
     pub(super) variants: Vec<OutputFormat>,
     /// ResponseCache that are kept no more, to be dropped where no lock is held.
     pub(super) dropped: Vec<RenderedExposition>,
@@ -68,7 +71,7 @@ impl CacheSlot {
         self.last.take().map(|(_, exposed)| exposed)
     }
 
-    /// Time has passed. Whether nobody has asked for long.
+    /// Counts a call without a request; true if the slot is idle for long.
     fn evict_idle(&mut self) -> bool {
         self.unasked = self.unasked.saturating_add(1);
         self.unasked == FORGET_AFTER
@@ -98,8 +101,8 @@ impl ResponseCache {
         slots.iter_mut().find(|(of, _)| *of == key)?.1.get(version)
     }
 
-    /// Keeps an answer about an application that is stored and has this version now, unless somebody else was faster. Returns the one that
-    /// is kept, and another one to be dropped where no lock is held.
+    /// Caches a response about an app that is stored in this version, unless another thread was faster. Returns the cached one, and another
+    /// one to be dropped without a lock.
     pub(super) fn keep_app(
         &mut self,
         app: AppName,
@@ -143,7 +146,7 @@ impl ResponseCache {
         outdated
     }
 
-    /// Time has passed: what nobody has asked for in many calls is forgotten.
+    /// Evicts responses that were not requested in many calls.
     pub(super) fn evict_idle(&mut self) -> Evicted {
         let mut evicted = Evicted::default();
         for (slot, variant) in self.everything.iter_mut().zip(OutputFormat::ALL) {

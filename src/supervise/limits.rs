@@ -11,7 +11,7 @@ const OTHER_FILES: u64 = 128;
 ///
 /// # Errors
 ///
-/// When the limits can be neither read nor set.
+/// If the limits can be neither read nor set.
 pub fn raise_open_files() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
@@ -20,15 +20,15 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(hard)
 }
 
-/// How many files this process may have open.
+/// The limit on open files of this process.
 #[must_use]
 pub fn open_files() -> u64 {
-    // Whoever cannot even ask finds out by running out.
+    // Without a readable limit the number of connections alone is the limit.
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// How many connections each of `listeners` may have: as many as are `wanted`, unless `limit` open files cannot hold them all. Then each
-/// gets an equal share, so that clients of one listener never take the file descriptors that another one or a poll needs.
+/// The limit on connections of each of `listeners`: the `wanted` number, unless `limit` open files are too few. Then each gets an equal
+/// share, so that clients of one listener never take the file descriptors that another one or a poll needs.
 #[must_use]
 pub fn connections_per_listener(limit: u64, listeners: usize, wanted: usize) -> usize {
     // A process that may open hardly anything still serves with half of it.
@@ -50,33 +50,4 @@ pub fn too_few_open_files(limit: u64, connections: u64) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use super::*;
-
-    #[test]
-    fn the_soft_limit_becomes_the_hard_one() {
-        let raised = raise_open_files().unwrap();
-        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        assert_eq!((soft, hard), (raised, raised));
-    }
-
-    #[test]
-    fn connections_are_shared_out_where_files_are_scarce() {
-        assert_eq!(connections_per_listener(u64::MAX, 3, 2_048), 2_048);
-        assert_eq!(connections_per_listener(20_000, 3, 2_048), 2_048);
-        assert_eq!(connections_per_listener(1_024, 3, 2_048), 297);
-        assert_eq!(connections_per_listener(256, 3, 2_048), 41);
-        assert_eq!(connections_per_listener(256, 3, 8), 8);
-        assert_eq!(connections_per_listener(4, 3, 2_048), 1);
-        assert_eq!(connections_per_listener(0, 0, 0), 1);
-    }
-
-    #[test]
-    fn a_limit_that_is_too_low_is_said_with_both_numbers() {
-        assert_eq!(too_few_open_files(4_096, 2_048), None);
-        let text = too_few_open_files(1_024, 2_048).unwrap();
-        assert!(text.contains("1024") && text.contains("2176"), "{text}");
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ nix::ioctl_read_bad!(
     libc::c_int
 );
 nix::ioctl_read_bad!(
-    /// Bytes in the receive queue that nobody has read (tcp(7): FIONREAD).
+    /// Unread bytes in the receive queue (tcp(7): FIONREAD).
     fionread,
     libc::FIONREAD,
     libc::c_int
@@ -63,7 +63,7 @@ impl Probe {
         })
     }
 
-    /// Received bytes that nobody has read yet.
+    /// Received bytes that were not read yet.
     ///
     /// # Errors
     ///
@@ -94,49 +94,4 @@ impl fmt::Debug for Probe {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-
-    use super::*;
-
-    fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (near, listener.accept().unwrap().0)
-    }
-
-    #[test]
-    fn what_the_peer_has_not_taken_is_seen() {
-        let (mut near, mut far) = pair();
-        let (here, there) = (Probe::new(&near), Probe::new(&far));
-        assert_eq!(here.unacked().unwrap(), 0);
-        // More than loopback's buffers hold, so that some of it must stay unacknowledged.
-        near.set_nonblocking(true).unwrap();
-        while near.write(&[0; 65_536]).is_ok() {}
-        assert!(here.unacked().unwrap() > 0);
-        assert!(there.unread().unwrap() > 0);
-        far.set_nonblocking(true).unwrap();
-        let mut sink = vec![0; 1 << 20];
-        // Acknowledgements travel through the kernel by themselves: read until they are there.
-        while here.unacked().unwrap() > 0 {
-            let _ = far.read(&mut sink);
-        }
-    }
-
-    #[test]
-    fn a_reset_is_an_error_and_so_is_a_closed_socket() {
-        let (near, far) = pair();
-        let probe = Probe::new(&near);
-        SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).unwrap();
-        drop(far);
-        // Loopback delivers a reset before close() returns.
-        assert_eq!(probe.unacked().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        probe.withdraw();
-        drop(near);
-        assert_eq!(probe.unacked().unwrap_err().kind(), io::ErrorKind::NotConnected);
-        assert_eq!(probe.unread().unwrap_err().kind(), io::ErrorKind::NotConnected);
-    }
-}
+mod tests;

@@ -1,12 +1,12 @@
-//! ConnectionSlots for connections: a fixed number, and a holder that is idle gives its slot up for a newcomer.
+//! Connection slots: a limit on connections, with eviction of idle ones.
 //!
-//! A holder says when it is idle and when it is busy. Once all slots are taken, each waiting newcomer makes the holder that has been
-//! idle the longest hear [`Slot::evicted`]; where that one has got work at the same moment it says [`Slot::busy`] and keeps its slot,
-//! and the next one in line is asked. While all are busy newcomers wait, in order of arrival at the kernel.
+//! The holder of a slot reports when it is idle and when it is busy. Once all slots are taken, each waiting connection evicts the holder
+//! that has been idle longest: its [`Slot::evicted`] resolves. If that holder has received work at the same moment, it calls
+//! [`Slot::busy`] and keeps its slot, and the next one is evicted. While all are busy, new connections wait in order of arrival.
 //!
-//! Where slots are [limited for each address](ConnectionSlots::with_address_limit), a holder counts against its address until its client has sent
-//! a complete request, and never again. Once all slots are taken, an address with too many of such loses the oldest of them first,
-//! before any idle holder is asked: connections with half a request, opened again and again, are no reason to close those of others.
+//! With a [limit for each address](ConnectionSlots::with_address_limit) a holder counts against its address until its client has sent a
+//! complete request. Once all slots are taken, an address with too many incomplete requests loses the oldest of them first, before any
+//! idle holder is evicted: connections with half a request, opened again and again, must not close those of other clients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// How long a holder that is asked to leave may put that off after its last word, and a new one after it was let in: a round trip to
-/// the other side of the earth. Whoever has just connected is about to say something, and would lose it.
+/// Time by which an evicted holder may delay its end after its last activity, or after it was accepted: a round trip to the other side
+/// of the earth. A client that has just connected is about to send a request, and would lose it.
 pub const GRACE: Duration = Duration::from_millis(250);
 
-/// The grace of a connection whose address has too many without a complete request. With [`GRACE`] an address that opens 3,000 such
-/// connections again and again makes all other clients wait for 170 ms in the kernel's queue, because each of them keeps its place for so long.
-/// A client on the same continent has sent its request by then.
+/// The same for one of too many connections of an address without a complete request. With [`GRACE`] an address that opens 3,000 such
+/// connections again and again makes all other clients wait for 170 ms in the kernel's backlog. A client on the same continent has sent
+/// its request within this time.
 pub const INCOMPLETE_GRACE: Duration = Duration::from_millis(25);
 
 /// Connections without a complete request that an address may hold while slots are short; half of the slots where there are fewer
@@ -47,9 +47,9 @@ struct Inner {
 struct Table {
     capacity: usize,
     taken: usize,
-    /// Newcomers inside [`ConnectionSlots::take`] that have found no free slot.
+    /// Callers of [`ConnectionSlots::take`] that have found no free slot.
     waiting: usize,
-    /// Holders that were told to leave and have not answered yet.
+    /// Evicted holders that have not ended yet.
     leaving: usize,
     entries: Vec<Entry>,
     vacant: Vec<usize>,
@@ -129,13 +129,13 @@ enum SlotState {
 }
 
 impl ConnectionSlots {
-    /// So many slots, at least one.
+    /// Creates this number of slots, at least one.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self::holding(capacity, None)
     }
 
-    /// So many slots, of which one address has at most [`MAX_INCOMPLETE`] without a complete request while they are short.
+    /// Creates this number of slots, of which one address has at most [`MAX_INCOMPLETE`] without a complete request at the limit.
     #[must_use]
     pub fn with_address_limit(capacity: usize) -> Self {
         Self::holding(capacity, Some(Incomplete::default()))
@@ -162,19 +162,20 @@ impl ConnectionSlots {
         self.0.freed.notify_waiters();
     }
 
-    /// How many slots are taken.
+    /// The number of taken slots.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.0.lock().taken
     }
 
-    /// How many holders are idle and have not been asked to leave.
+    /// The number of idle holders that were not evicted.
     #[must_use]
     pub fn idle(&self) -> usize {
         self.0.lock().idle.len()
     }
 
-    /// Asks the longest idle holder, or one of too many without a complete request, to leave although slots are free: something else, such as file descriptors, has run out.
+    /// Evicts the longest idle holder, or one of too many without a complete request, although slots are free: another resource, such as file
+    /// descriptors, is exhausted.
     ///
     /// Returns whether there was one.
     pub fn evict_idle(&self) -> bool {
@@ -256,8 +257,8 @@ impl Inner {
 }
 
 impl Table {
-    /// Asks as many holders to leave as newcomers lack slots. Of an address with too many incomplete ones it is some more at once, for
-    /// then more clients wait in the kernel's queue, and each of them would wait for another one to go.
+    /// Evicts as many holders as slots are missing. Of an address with too many incomplete requests it evicts several more, because then
+    /// more clients wait in the kernel's backlog, and each of them would wait for another eviction.
     fn make_room(&mut self) {
         let lacking = (self.taken + self.waiting).saturating_sub(self.capacity);
         if lacking > 0 {
@@ -336,7 +337,7 @@ impl Table {
     }
 }
 
-/// Counts a newcomer as waiting for as long as it waits.
+/// Counts a caller as waiting until it is dropped.
 struct Waiting<'a>(&'a Inner);
 
 impl<'a> Waiting<'a> {
@@ -374,7 +375,7 @@ impl Slot {
         table.busy(self.index);
     }
 
-    /// The holder could be spared from now on. Saying so again does not start its idle time anew.
+    /// Marks the holder as idle. Repeated calls do not restart its idle time.
     pub fn idle(&self) {
         let mut table = self.shared.lock();
         if table.entries[self.index].state == SlotState::Busy {
@@ -384,8 +385,8 @@ impl Slot {
         }
     }
 
-    /// Resolves once the holder is asked to leave: it should look for work one last time, within its [`GRACE`], then say [`Slot::busy`] or
-    /// drop its slot. As the longest idle one is asked, all others have heard from their clients even later.
+    /// Resolves once the holder is evicted: within its [`GRACE`] it checks for work a last time, then calls [`Slot::busy`] or drops its slot.
+    /// It is the one that has been idle longest, so all other holders were active later.
     ///
     /// One task may wait at a time.
     pub async fn evicted(&self) {
@@ -423,236 +424,4 @@ impl fmt::Debug for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures_util::FutureExt;
-    use tokio::task::JoinSet;
-
-    use super::*;
-
-    fn take_now(slots: &ConnectionSlots) -> Slot {
-        slots.take().now_or_never().expect("a slot is free")
-    }
-
-    fn is_evicted(slot: &Slot) -> bool {
-        slot.evicted().now_or_never().is_some()
-    }
-
-    #[test]
-    fn slots_are_counted_and_come_back() {
-        let slots = ConnectionSlots::new(2);
-        let first = take_now(&slots);
-        let _second = take_now(&slots);
-        assert!(slots.take().now_or_never().is_none());
-        drop(first);
-        let _third = take_now(&slots);
-        assert_eq!(slots.taken(), 2);
-    }
-
-    #[tokio::test]
-    async fn the_longest_idle_gives_way() {
-        let slots = ConnectionSlots::new(3);
-        let (a, b, c) = (take_now(&slots), take_now(&slots), take_now(&slots));
-        b.idle();
-        a.idle();
-        // Saying it twice changes nothing about the order.
-        b.idle();
-        let mut newcomer = std::pin::pin!(slots.take());
-        assert!(newcomer.as_mut().now_or_never().is_none());
-        assert_eq!([is_evicted(&a), is_evicted(&b), is_evicted(&c)], [false, true, false]);
-        drop(b);
-        newcomer.await;
-    }
-
-    #[tokio::test]
-    async fn a_holder_that_got_work_keeps_its_seat_and_the_next_one_is_asked() {
-        let slots = ConnectionSlots::new(2);
-        let (a, b) = (take_now(&slots), take_now(&slots));
-        a.idle();
-        b.idle();
-        let mut newcomer = std::pin::pin!(slots.take());
-        assert!(newcomer.as_mut().now_or_never().is_none());
-        assert_eq!((is_evicted(&a), is_evicted(&b)), (true, false));
-        a.busy();
-        assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
-        drop(b);
-        newcomer.await;
-    }
-
-    #[tokio::test]
-    async fn while_all_are_busy_a_newcomer_waits_for_the_first_to_rest() {
-        let slots = ConnectionSlots::new(1);
-        let a = take_now(&slots);
-        let mut newcomer = std::pin::pin!(slots.take());
-        assert!(newcomer.as_mut().now_or_never().is_none());
-        assert!(!is_evicted(&a));
-        a.idle();
-        assert!(is_evicted(&a));
-        drop(a);
-        newcomer.await;
-    }
-
-    #[test]
-    fn a_newcomer_that_gave_up_evicts_nobody_more() {
-        let slots = ConnectionSlots::new(2);
-        let (a, b) = (take_now(&slots), take_now(&slots));
-        assert!(slots.take().now_or_never().is_none());
-        a.idle();
-        b.idle();
-        assert!(!is_evicted(&a) && !is_evicted(&b));
-        assert_eq!(slots.idle(), 2);
-    }
-
-    #[test]
-    fn one_newcomer_evicts_one_holder_only() {
-        let slots = ConnectionSlots::new(64);
-        let held: Vec<Slot> = (0..64).map(|_| take_now(&slots)).collect();
-        held.iter().for_each(Slot::idle);
-        let newcomers: Vec<_> = (0..3)
-            .map(|_| {
-                let mut newcomer = Box::pin(slots.take());
-                assert!(newcomer.as_mut().now_or_never().is_none());
-                newcomer
-            })
-            .collect();
-        let told: Vec<bool> = held.iter().map(is_evicted).collect();
-        assert_eq!(told.iter().filter(|told| **told).count(), newcomers.len());
-        assert!(told[..3].iter().all(|told| *told), "the longest idle first");
-    }
-
-    #[tokio::test]
-    async fn the_number_can_change_while_slots_are_taken() {
-        let slots = ConnectionSlots::new(1);
-        let a = take_now(&slots);
-        let mut newcomer = std::pin::pin!(slots.take());
-        assert!(newcomer.as_mut().now_or_never().is_none());
-        slots.set_capacity(2);
-        let b = newcomer.await;
-        a.idle();
-        b.idle();
-        slots.set_capacity(1);
-        assert_eq!((is_evicted(&a), is_evicted(&b)), (true, false));
-    }
-
-    #[test]
-    fn evict_idle_takes_the_longest_idle_although_slots_are_free() {
-        let slots = ConnectionSlots::new(8);
-        let (a, b) = (take_now(&slots), take_now(&slots));
-        assert!(!slots.evict_idle());
-        b.idle();
-        a.idle();
-        assert!(slots.evict_idle());
-        assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
-    }
-
-    fn at(number: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([10, 0, 0, number]))
-    }
-
-    fn take_at(slots: &ConnectionSlots, number: u8) -> Slot {
-        slots.take_for(at(number)).now_or_never().expect("a slot is free")
-    }
-
-    #[tokio::test]
-    async fn an_address_with_too_many_incomplete_requests_loses_the_oldest_of_them() {
-        let slots = ConnectionSlots::with_address_limit(8);
-        let innocent = take_at(&slots, 1);
-        innocent.requested();
-        innocent.idle();
-        let crowd: Vec<Slot> = (0..7).map(|_| take_at(&slots, 2)).collect();
-        let mut newcomers: Vec<_> = (3..7).map(|number| Box::pin(slots.take_for(at(number)))).collect();
-        for (number, newcomer) in newcomers.iter_mut().enumerate() {
-            assert!(newcomer.as_mut().now_or_never().is_none());
-            let told: Vec<bool> = crowd.iter().map(is_evicted).collect();
-            assert_eq!(told, [true, true, true, false, false, false, false], "half of eight slots may stay");
-            assert_eq!(is_evicted(&innocent), number == 3, "the idle one goes when nobody else is left");
-        }
-        assert!(!innocent.is_evicted_as_incomplete());
-        assert!(crowd[0].is_evicted_as_incomplete());
-        drop(crowd);
-        newcomers.remove(0).await;
-    }
-
-    #[test]
-    fn who_has_sent_a_request_never_counts_again() {
-        let slots = ConnectionSlots::with_address_limit(4);
-        let scraper: Vec<Slot> = (0..4).map(|_| take_at(&slots, 1)).collect();
-        for slot in &scraper {
-            slot.requested();
-            slot.idle();
-            slot.busy();
-        }
-        let mut newcomer = Box::pin(slots.take_for(at(2)));
-        assert!(newcomer.as_mut().now_or_never().is_none());
-        assert!(!scraper.iter().any(is_evicted), "all have work");
-        scraper[2].idle();
-        assert!(is_evicted(&scraper[2]) && !scraper[2].is_evicted_as_incomplete());
-    }
-
-    #[test]
-    fn one_that_gets_its_request_in_time_stays_and_the_next_one_goes() {
-        let slots = ConnectionSlots::with_address_limit(4);
-        let crowd: Vec<Slot> = (0..4).map(|_| take_at(&slots, 1)).collect();
-        let mut newcomer = Box::pin(slots.take_for(at(2)));
-        assert!(newcomer.as_mut().now_or_never().is_none());
-        let told = || crowd.iter().map(is_evicted).collect::<Vec<_>>();
-        assert_eq!(told(), [true, true, false, false]);
-        crowd[0].requested();
-        assert_eq!(told(), [false, true, false, false]);
-        // One more byte is no request: it is among the oldest still.
-        crowd[1].busy();
-        assert_eq!(told(), [false, true, false, false]);
-        drop(crowd);
-        let table = slots.0.lock();
-        let incomplete = table.incomplete.as_ref().unwrap();
-        assert!(
-            incomplete.by_address.is_empty() && incomplete.counts.is_empty(),
-            "nothing is left of those who went"
-        );
-    }
-
-    #[test]
-    fn what_counts_as_one_address() {
-        let same = |a: &str, b: &str| counted_address(a.parse().unwrap()) == counted_address(b.parse().unwrap());
-        assert!(same("10.0.0.1", "::ffff:10.0.0.1") && same("2001:db8:1:2:3::4", "2001:db8:1:2::9"));
-        assert!(!same("10.0.0.1", "10.0.0.2") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
-    }
-
-    /// Many holders on several threads, each changing between idle and busy; whoever is told to leave leaves or claims work.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn under_stress_nobody_is_lost_and_the_number_holds() {
-        const CAPACITY: usize = 16;
-        const NEWCOMERS: usize = 2_000;
-        let slots = ConnectionSlots::new(CAPACITY);
-        let inside = Arc::new(AtomicUsize::new(0));
-        let mut holders = JoinSet::new();
-        for number in 0..NEWCOMERS {
-            let slot = slots.take().await;
-            let inside = inside.clone();
-            assert!(inside.fetch_add(1, Ordering::SeqCst) < CAPACITY);
-            holders.spawn(async move {
-                for round in 0..number % 7 {
-                    tokio::task::yield_now().await;
-                    slot.idle();
-                    tokio::task::yield_now().await;
-                    if (number + round) % 3 == 0 {
-                        slot.busy();
-                    }
-                }
-                // From here on only an eviction ends this holder, as with a connection that stays open for ever.
-                slot.idle();
-                slot.evicted().await;
-                inside.fetch_sub(1, Ordering::SeqCst);
-                drop(slot);
-            });
-        }
-        slots.set_capacity(1);
-        while slots.taken() > 1 {
-            holders.join_next().await.unwrap().unwrap();
-        }
-        assert_eq!(inside.load(Ordering::SeqCst), 1);
-    }
-}
+mod tests;

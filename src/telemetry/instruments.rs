@@ -16,8 +16,8 @@ const OVERFLOW: &str = "other";
 /// An instrument that can write its samples.
 pub trait Instrument {
     /// The word behind `# TYPE`.
-    const KIND: &'static str;
-    /// Appends the samples of the metric `name`, whose label pairs so far are `labels` (without braces).
+    const TYPE: &'static str;
+    /// Appends the samples of the metric `name`, with the label pairs `labels` (without braces).
     fn write(&self, out: &mut String, name: &str, labels: &str);
 }
 
@@ -36,7 +36,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// The current count.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -44,7 +44,7 @@ impl Counter {
 }
 
 impl Instrument for Counter {
-    const KIND: &'static str = "counter";
+    const TYPE: &'static str = "counter";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         sample(out, name, labels, self.get());
     }
@@ -73,7 +73,7 @@ impl Gauge {
 }
 
 impl Instrument for Gauge {
-    const KIND: &'static str = "gauge";
+    const TYPE: &'static str = "gauge";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         sample(out, name, labels, self.get());
     }
@@ -91,7 +91,7 @@ impl Seconds {
 }
 
 impl Instrument for Seconds {
-    const KIND: &'static str = "gauge";
+    const TYPE: &'static str = "gauge";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         sample(out, name, labels, f64::from_bits(self.0.load(Ordering::Relaxed)));
     }
@@ -122,7 +122,7 @@ impl Latency {
 }
 
 impl Instrument for Latency {
-    const KIND: &'static str = "histogram";
+    const TYPE: &'static str = "histogram";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         // The count is read first, so that no bucket ever exceeds it by more than what came in meanwhile; the maximum keeps the series monotonic.
         let count = self.count.load(Ordering::Relaxed);
@@ -175,7 +175,7 @@ impl<I: Default, const N: usize> PerLabel<I, N> {
 }
 
 impl<I: Instrument, const N: usize> Instrument for PerLabel<I, N> {
-    const KIND: &'static str = I::KIND;
+    const TYPE: &'static str = I::TYPE;
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         let mut sets: Vec<_> = {
             let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,9 +211,9 @@ pub fn push_label(labels: &mut String, name: &str, value: &str) {
 }
 
 /// Appends the two header lines of a family.
-pub fn header(out: &mut String, name: &str, kind: &str, help: &str) {
+pub fn header(out: &mut String, name: &str, metric_type: &str, help: &str) {
     let help = help.trim().replace('\\', "\\\\").replace('\n', " ");
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {metric_type}");
 }
 
 /// Appends one sample line.

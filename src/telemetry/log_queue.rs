@@ -18,29 +18,29 @@ const LINE_OVERHEAD: usize = 64;
 const NONBLOCKING_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
-struct Line {
+struct QueuedLine {
     text: Box<[u8]>,
     /// Lines dropped between the queued line before this one and this one.
     dropped_before: u64,
 }
 
-impl Line {
+impl QueuedLine {
     fn cost(&self) -> usize {
         self.text.len() + LINE_OVERHEAD
     }
 }
 
 #[derive(Debug)]
-struct State {
-    lines: VecDeque<Line>,
+struct QueueState {
+    lines: VecDeque<QueuedLine>,
     /// The cost of `lines`.
     bytes: usize,
-    /// Set when a line did not fit, until the queue is half empty: the lines that are dropped then are consecutive, and one report tells
-    /// of all of them.
+    /// Set when a line did not fit, until the queue is half empty: the lines that are dropped then are consecutive, and one report
+    /// covers all of them.
     full: bool,
     /// Lines dropped since the last one that was queued.
     dropped: u64,
-    /// Whether the sink still works on what was taken from the queue.
+    /// True while the sink writes a line that was taken from the queue.
     writing: bool,
 }
 
@@ -49,7 +49,7 @@ struct State {
 pub(super) struct LogQueue {
     /// Most bytes that may wait, each line with [`LINE_OVERHEAD`].
     limit: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     appended: Condvar,
     drained: Condvar,
     dropped_total: AtomicU64,
@@ -59,7 +59,7 @@ impl LogQueue {
     pub(super) const fn new(limit: usize) -> Self {
         Self {
             limit,
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 lines: VecDeque::new(),
                 bytes: 0,
                 full: false,
@@ -74,7 +74,7 @@ impl LogQueue {
 
     /// Appends a line with its final newline, or drops it where the queue is full.
     pub(super) fn push(&self, text: &[u8]) {
-        let line = Line {
+        let line = QueuedLine {
             text: text.into(),
             dropped_before: 0,
         };
@@ -91,7 +91,7 @@ impl LogQueue {
 
     /// Waits until everything is written, at most for `limit`. False if something is left.
     pub(super) fn flush(&self, limit: Duration) -> bool {
-        let pending = |state: &mut State| state.writing || !state.lines.is_empty();
+        let pending = |state: &mut QueueState| state.writing || !state.lines.is_empty();
         let waited = self.drained.wait_timeout_while(self.state(), limit, pending);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -120,12 +120,12 @@ impl LogQueue {
     }
 
     /// The next line, if there is one, and the lines dropped before it. Waits for either; with `unreported` drops only for `retry`.
-    fn next(&self, retry: Duration, unreported: bool) -> (Option<Line>, u64) {
+    fn next(&self, retry: Duration, unreported: bool) -> (Option<QueuedLine>, u64) {
         let mut state = self.state();
         state.writing = false;
         if state.lines.is_empty() && state.dropped == 0 {
             self.drained.notify_all();
-            let idle = |state: &mut State| state.lines.is_empty() && state.dropped == 0;
+            let idle = |state: &mut QueueState| state.lines.is_empty() && state.dropped == 0;
             state = if unreported {
                 self.appended
                     .wait_timeout_while(state, retry, idle)
@@ -146,14 +146,14 @@ impl LogQueue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     /// Queues a line, or counts it as dropped and returns false.
-    fn append(&mut self, mut line: Line, limit: usize) -> bool {
+    fn append(&mut self, mut line: QueuedLine, limit: usize) -> bool {
         if self.full && self.bytes > limit / 2 {
             self.dropped += 1;
             return false;
@@ -173,7 +173,7 @@ impl State {
 /// The receiving end, with what it has not taken.
 struct Sink<W> {
     out: W,
-    /// Whether the last write broke off inside a line.
+    /// True if the last write ended inside a line.
     torn: bool,
     /// Lines dropped that no written report has counted.
     unreported: u64,
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn a_line_larger_than_the_queue_is_dropped_alone() {
         let mut state = LogQueue::new(COST).state.into_inner().unwrap();
-        let line = |bytes: usize| Line {
+        let line = |bytes: usize| QueuedLine {
             text: vec![0; bytes].into(),
             dropped_before: 0,
         };

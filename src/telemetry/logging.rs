@@ -1,14 +1,18 @@
-//! Log lines: their format, their filter, and their way to standard error.
+//! Log lines: format, filter, and output to standard error.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing::Dispatch;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_queue::LogQueue;
@@ -27,13 +31,16 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The lines of the whole process: it has one standard error, and `tracing` one global subscriber.
 static QUEUE: LogQueue = LogQueue::new(QUEUE_BYTES);
 
-/// How log lines are written.
+/// The format of the whole process, for errors that are printed whatever the filter.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people: one line each, coloured on a terminal.
+    /// Text, one line each, colored on a terminal.
     #[default]
     Text,
-    /// For machines: one JSON object a line.
+    /// JSON, one object per line.
     Json,
 }
 
@@ -48,6 +55,7 @@ impl LogWriter {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(format: LogFormat) -> io::Result<Self> {
+        let _ = FORMAT.set(format);
         let write = move || QUEUE.write_to(StandardError, |dropped| report(format, dropped), RETRY_INTERVAL);
         std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
         Ok(Self(()))
@@ -60,16 +68,24 @@ impl Drop for LogWriter {
     }
 }
 
-/// Sends log lines, and the messages of panics, to standard error. `RUST_LOG` filters them; without it, `default` and worse are shown.
+/// Sends log lines, and the messages of panics, to standard error. `RUST_LOG` filters them; without it, lines of level `default` and above
+/// are written. Directives of `RUST_LOG` that match no line are ignored with a warning.
 ///
 /// # Errors
-/// When `RUST_LOG` is no filter, or when a log was set up before.
+/// When `RUST_LOG` is not a valid filter, or when a log was set up before.
 pub fn init(format: LogFormat, default: &str) -> anyhow::Result<()> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => {
-            EnvFilter::try_new(&text).map_err(|e| anyhow::anyhow!("RUST_LOG={text:?} is no log filter: {e}"))?
-        }
-        _ => EnvFilter::new(format!("{default},{UNFOUNDED}")),
+    let text = std::env::var("RUST_LOG").unwrap_or_default();
+    let directives = directives(&text);
+    for unmatched in directives.iter().filter(|directive| !can_match(directive)) {
+        print_warning(&format!(
+            "RUST_LOG: {unmatched:?} matches no log line and is ignored; use off, error, warn, info, debug, trace, or exporter_proxy=LEVEL"
+        ));
+    }
+    let matching: Vec<&str> = directives.into_iter().filter(|directive| can_match(directive)).collect();
+    let filter = if matching.is_empty() {
+        EnvFilter::new(format!("{default},{UNFOUNDED}"))
+    } else {
+        EnvFilter::try_new(matching.join(",")).map_err(|e| anyhow::anyhow!("RUST_LOG={text:?} is not a valid log filter: {e}"))?
     };
     let ansi = io::stderr().is_terminal();
     let result = subscriber(format, ansi, filter, || QueueWriter).try_init();
@@ -78,9 +94,62 @@ pub fn init(format: LogFormat, default: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Queues a line for standard error as it is, whatever the filter.
-pub fn print_line(line: &str) {
-    QUEUE.push(format!("{line}\n").as_bytes());
+/// Prints an error on standard error in the format of the log, whatever the filter: it is the outcome of the command.
+pub fn print_error(text: &str) {
+    match FORMAT.get().copied().unwrap_or_default() {
+        LogFormat::Text => QUEUE.push(format!("exporter-proxy: {text}\n").as_bytes()),
+        LogFormat::Json => QUEUE.push(&rendered(LogFormat::Json, || tracing::error!("{text}"))),
+    }
+}
+
+/// Logs a warning whatever the filter: it may be about the filter itself.
+pub fn print_warning(text: &str) {
+    let format = FORMAT.get().copied().unwrap_or_default();
+    QUEUE.push(&rendered(format, || tracing::warn!("{text}")));
+}
+
+/// The directives of a filter: commas in `[span{field=value}]` do not separate them.
+fn directives(filter: &str) -> Vec<&str> {
+    let mut depth = 0_u32;
+    let separates = |c: char| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    };
+    filter.split(separates).map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+/// Crates that write log lines. A directive matches all targets that begin with its own.
+const LOGGING_CRATES: [&str; 12] = [
+    "exporter_proxy",
+    "peeroxide",
+    "quinn",
+    "quinn_proto",
+    "quinn_udp",
+    "rustls",
+    "hyper",
+    "hyper_util",
+    "axum",
+    "tokio",
+    "tower",
+    "mio",
+];
+
+/// Returns false for a directive that can match no line, such as a misspelled level, which a filter takes for a target.
+fn can_match(directive: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let (target, _) = directive.split_once('=').unwrap_or((directive, ""));
+    let is_level = LEVELS.iter().any(|level| target.eq_ignore_ascii_case(level)) || target.parse::<u8>().is_ok_and(|level| level <= 5);
+    let is_level = is_level && !directive.contains('=');
+    let root = target.split("::").next().unwrap_or_default();
+    is_level
+        || directive.starts_with('[')
+        || LOGGING_CRATES
+            .iter()
+            .any(|name| name.starts_with(target) || root == *name || root.starts_with("peeroxide"))
 }
 
 fn subscriber<W>(format: LogFormat, ansi: bool, filter: EnvFilter, writer: W) -> Dispatch
@@ -93,20 +162,67 @@ where
         // It would write to standard error itself.
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => builder.with_ansi(ansi).with_target(false).finish().into(),
+        LogFormat::Text => builder
+            .with_ansi(ansi)
+            .with_target(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "))
+            .finish()
+            .into(),
         LogFormat::Json => builder.json().flatten_event(true).finish().into(),
     }
 }
 
-/// The line that stands in the log where lines are missing.
+/// Writes one field of a text line: the message with control characters escaped, so that each line is one physical line, other fields as
+/// `name=value`, quoted if the value contains whitespace or quotes.
+fn write_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let text = format!("{value:?}");
+    if field.name() == "message" {
+        return write_escaped(out, &text);
+    }
+    match out.has_ansi_escapes() {
+        true => write!(out, "\x1b[3m{}\x1b[0m\x1b[2m=\x1b[0m", field.name())?,
+        false => write!(out, "{}=", field.name())?,
+    }
+    // A string is already quoted by its `Debug`; the quotes are left out if nothing in it needs them.
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .filter(|_| text.len() > 1);
+    let needs_quotes =
+        |text: &str| text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\\');
+    match inner {
+        Some(inner) if !needs_quotes(inner) => out.write_str(inner),
+        Some(_) => out.write_str(&text),
+        None if needs_quotes(&text) => write!(out, "{text:?}"),
+        None => out.write_str(&text),
+    }
+}
+
+/// Writes a text with its control characters escaped.
+fn write_escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+    for c in text.chars() {
+        match c.is_control() {
+            true => write!(out, "{}", c.escape_default())?,
+            false => out.write_char(c)?,
+        }
+    }
+    Ok(())
+}
+
+/// The line in the log at the place of missing lines.
 fn report(format: LogFormat, dropped: u64) -> Vec<u8> {
+    rendered(format, || {
+        tracing::warn!(dropped, "log lines dropped: standard error was full, closed or too slow");
+    })
+}
+
+/// The line that `log` writes, in this format.
+fn rendered(format: LogFormat, log: impl FnOnce()) -> Vec<u8> {
     let line = Captured::default();
     let writer = line.clone();
     let ansi = io::stderr().is_terminal();
     let subscriber = subscriber(format, ansi, EnvFilter::new("warn"), move || writer.clone());
-    tracing::dispatcher::with_default(&subscriber, || {
-        tracing::warn!(dropped, "log lines dropped: standard error was full, closed or too slow");
-    });
+    tracing::dispatcher::with_default(&subscriber, log);
     line.take()
 }
 
@@ -176,7 +292,7 @@ impl io::Write for StandardError {
 pub struct DroppedLogLines(());
 
 impl Instrument for DroppedLogLines {
-    const KIND: &'static str = "counter";
+    const TYPE: &'static str = "counter";
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         sample(out, name, labels, QUEUE.dropped_total());
     }
@@ -197,5 +313,45 @@ mod tests {
         );
         let json: serde_json::Value = serde_json::from_slice(&report(LogFormat::Json, 7)).unwrap();
         assert_eq!((&json["level"], &json["dropped"]), (&"WARN".into(), &7.into()));
+    }
+
+    #[test]
+    fn a_text_line_is_one_physical_line_and_values_with_spaces_are_quoted() {
+        let line = rendered(LogFormat::Text, || {
+            let (spaced, plain) = (format_args!("my app"), format_args!("north"));
+            tracing::warn!(source = "127.0.0.1:1", app = "a b", %spaced, %plain, empty = "", n = 7, "first\nsecond \"quoted\"");
+        });
+        let text = String::from_utf8(line).unwrap();
+        assert!(
+            text.ends_with(" WARN first\\nsecond \"quoted\" source=127.0.0.1:1 app=\"a b\" spaced=\"my app\" plain=north empty=\"\" n=7\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_directive_that_matches_no_line_is_recognized() {
+        for good in [
+            "debug",
+            "WARN",
+            "0",
+            "exporter_proxy=debug",
+            "exporter_proxy::store=trace",
+            "quinn=info",
+            "[span]=info",
+            "hyper",
+            "off",
+        ] {
+            assert!(can_match(good), "{good}");
+        }
+        for bad in ["verbose", "inf", "exporter-proxy=debug", "debug=info", "7"] {
+            assert!(!can_match(bad), "{bad}");
+        }
+        assert_eq!(directives(" info, a[b{c=d,e=f}]=warn,, x "), ["info", "a[b{c=d,e=f}]=warn", "x"]);
+    }
+
+    #[test]
+    fn a_fatal_error_follows_the_format() {
+        let json: serde_json::Value = serde_json::from_slice(&rendered(LogFormat::Json, || tracing::error!("broken"))).unwrap();
+        assert_eq!((&json["level"], &json["message"]), (&"ERROR".into(), &"broken".into()));
     }
 }

@@ -76,9 +76,9 @@ impl Process {
     }
 }
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+fn family(out: &mut String, name: &str, metric_type: &str, help: &str, value: impl std::fmt::Display) {
     let name = format!("{}process_{name}", super::PREFIX);
-    header(out, &name, kind, help);
+    header(out, &name, metric_type, help);
     sample(out, &name, "", value);
 }
 

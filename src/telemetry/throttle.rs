@@ -1,63 +1,75 @@
-//! Log lines that strangers can cause are limited for each source, and what was left unsaid is counted.
+//! Rate limit of repeated log lines for each subject, with a count of the suppressed ones.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines one source may cause within [`WINDOW`]: enough to see a pattern, too few to fill a disk.
+/// Lines about one subject within [`WINDOW`]: enough to see a pattern, too few to fill a disk.
 const LINES: u32 = 5;
 /// The time over which [`LINES`] are counted.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Limit on sources, more than any program has that logs at the same time. Beyond it all further ones share the limit of [`OTHERS`].
-const MAX_SOURCES: usize = 1_024;
-/// The source of lines beyond [`MAX_SOURCES`].
-const OTHERS: &str = "others";
+/// Subjects that are tracked, each for a window. Clients can name more of them; those share one window.
+const MAX_SUBJECTS: usize = 1_024;
+/// The subject of all lines beyond [`MAX_SUBJECTS`].
+const OTHERS: &str = "";
 
 #[derive(Debug)]
 struct Window {
     since: Instant,
-    said: u32,
-    unsaid: u64,
+    admitted: u32,
+    suppressed: u64,
 }
 
-/// Decides for each source whether its next line is written.
+/// Decides for each subject (an app, an alias, a peer, an endpoint) whether its next line is written.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    /// Bounded by [`MAX_SOURCES`] and one more.
-    sources: Mutex<HashMap<String, Window>>,
+    subjects: Mutex<Subjects>,
+}
+
+#[derive(Debug, Default)]
+struct Subjects {
+    /// Bounded by [`MAX_SUBJECTS`] and [`OTHERS`].
+    windows: HashMap<String, Window>,
+    /// Time of the last removal of old windows: a full table is not searched for each line.
+    swept: Option<Instant>,
 }
 
 impl Throttle {
-    /// Whether a line of `source` may be written now: `Some(n)` if so, with the number of lines left unsaid since the last one.
-    pub fn admit(&self, source: &str, now: Instant) -> Option<u64> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut source = source;
-        if !sources.contains_key(source) && sources.len() >= MAX_SOURCES {
-            sources.retain(|_, window| now.saturating_duration_since(window.since) < WINDOW);
-            if sources.len() >= MAX_SOURCES {
-                source = OTHERS;
-            }
-        }
-        if !sources.contains_key(source) {
-            sources.insert(
-                source.to_owned(),
-                Window {
-                    since: now,
-                    said: 0,
-                    unsaid: 0,
-                },
-            );
-        }
-        let window = sources.get_mut(source)?;
+    /// Returns the number of lines suppressed since the last one if a line about `subject` may be written now, otherwise `None`.
+    pub fn admit(&self, subject: &str, now: Instant) -> Option<u64> {
+        let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = subjects.window(subject, now);
         if now.saturating_duration_since(window.since) >= WINDOW {
-            (window.since, window.said) = (now, 0);
+            (window.since, window.admitted) = (now, 0);
         }
-        if window.said < LINES {
-            window.said += 1;
-            return Some(std::mem::take(&mut window.unsaid));
+        if window.admitted < LINES {
+            window.admitted += 1;
+            return Some(std::mem::take(&mut window.suppressed));
         }
-        window.unsaid += 1;
+        window.suppressed += 1;
         None
+    }
+}
+
+impl Subjects {
+    /// The window of a subject, or the shared one if there are too many subjects.
+    fn window(&mut self, subject: &str, now: Instant) -> &mut Window {
+        let is_due = |swept: Instant| now.saturating_duration_since(swept) >= WINDOW / 10;
+        if self.is_full_for(subject) && self.swept.is_none_or(is_due) {
+            self.windows
+                .retain(|_, window| now.saturating_duration_since(window.since) < WINDOW);
+            self.swept = Some(now);
+        }
+        let name = if self.is_full_for(subject) { OTHERS } else { subject };
+        self.windows.entry(name.to_owned()).or_insert(Window {
+            since: now,
+            admitted: 0,
+            suppressed: 0,
+        })
+    }
+
+    fn is_full_for(&self, subject: &str) -> bool {
+        self.windows.len() >= MAX_SUBJECTS && !self.windows.contains_key(subject)
     }
 }
 
@@ -66,23 +78,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_noisy_source_is_cut_short_and_the_rest_is_counted() {
+    fn a_noisy_subject_is_limited_and_the_rest_is_counted() {
         let (throttle, start) = (Throttle::default(), Instant::now());
-        let said = (0..100).filter(|_| throttle.admit("noisy", start).is_some()).count();
-        assert_eq!(said, 5);
+        let admitted = (0..100).filter(|_| throttle.admit("noisy", start).is_some()).count();
+        assert_eq!(admitted, 5);
         assert_eq!(throttle.admit("quiet", start), Some(0));
         assert_eq!(throttle.admit("noisy", start + WINDOW), Some(95));
         assert_eq!(throttle.admit("noisy", start + WINDOW), Some(0));
     }
 
     #[test]
-    fn the_number_of_sources_is_bounded() {
+    fn too_many_subjects_share_one_window() {
         let (throttle, start) = (Throttle::default(), Instant::now());
-        let admitted = (0..2 * MAX_SOURCES)
+        let admitted = (0..2 * MAX_SUBJECTS)
             .filter(|n| throttle.admit(&n.to_string(), start).is_some())
             .count();
-        assert_eq!(throttle.sources.lock().map(|s| s.len()).unwrap_or(0), MAX_SOURCES + 1);
-        assert_eq!(admitted, MAX_SOURCES + 5, "the others share one limit");
+        assert_eq!(admitted, MAX_SUBJECTS + LINES as usize);
+        let tracked = throttle.subjects.lock().map(|subjects| subjects.windows.len()).unwrap_or(0);
+        assert_eq!(tracked, MAX_SUBJECTS + 1);
         assert_eq!(throttle.admit("later", start + WINDOW), Some(0));
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use exporter_proxy::config::{self, Environment, Loaded, Source};
-use exporter_proxy::daemon::{Daemon, Reread};
+use exporter_proxy::config::{self, ConfigOrigin, Environment, Loaded};
+use exporter_proxy::daemon::{ConfigSource, Daemon};
 use exporter_proxy::supervise::{Report, Stop};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -52,14 +52,14 @@ impl Proxy {
         let settings = config::parse(&text, "test", &environment()).unwrap_or_else(|faults| panic!("{faults}"));
         let loaded = Loaded {
             settings,
-            source: Source {
+            source: ConfigOrigin {
                 file: None,
                 variables: Vec::new(),
             },
         };
         let daemon = Daemon::bind(
             loaded,
-            Reread {
+            ConfigSource {
                 named: None,
                 environment: environment(),
             },

@@ -450,7 +450,7 @@ async fn send_names_the_format_and_does_not_empty_by_accident() {
         (output.status.code(), text)
     };
     let sent = send(&http, &[], "# TYPE m gauge\nm 1 1.5\n# EOF\n").await;
-    let expected = "the proxy answered 200 OK: stored a: 1 family, 1 series\nwarning: timestamps too old for Prometheus\n";
+    let expected = "stored a: 1 family, 1 series\nwarning: timestamps too old for Prometheus\n";
     assert_eq!(sent, (Some(0), expected.to_owned()));
     let kept = "# TYPE m gauge\nm 1 1500\n";
     assert_eq!(proxy.text("/metrics?own=false").await, kept, "seconds have become milliseconds");

@@ -147,17 +147,17 @@ async fn it_says_what_listens_reloads_and_stops() {
     );
     process.signal(Signal::SIGHUP);
     process.line("exporter.concurrent_requests has changed and needs a restart");
-    process.line("the configuration was reloaded");
+    process.line("configuration reloaded");
     assert_eq!(ask(address, push(), "m 1").await.status(), 200);
 
     // Still to be restarted, and no more once the file says again what is in force.
     process.signal(Signal::SIGHUP);
     process.line("exporter.concurrent_requests has changed and needs a restart");
-    process.line("the configuration was reloaded");
+    process.line("configuration reloaded");
     config(folder.path(), "http.write_from = [\"127.0.0.1\"]\n");
     let before = process.log().len();
     process.signal(Signal::SIGHUP);
-    process.line("the configuration was reloaded");
+    process.line("configuration reloaded");
     assert!(!process.log()[before..].contains("needs a restart"), "{}", process.log());
 
     config(folder.path(), "http.write_form = []\n");
@@ -184,7 +184,7 @@ async fn a_configuration_that_has_become_a_fifo_is_refused_and_freezes_nothing()
     std::fs::remove_file(&file).unwrap();
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     process.signal(Signal::SIGHUP);
-    process.line("the configuration was not reloaded");
+    process.line("configuration not reloaded");
     process.line("it is a FIFO and no regular file");
     assert_eq!(ask(address, Request::get("/healthz"), "").await.status(), 200);
     process.signal(Signal::SIGTERM);
@@ -255,8 +255,13 @@ fn a_key_that_stays_in_use_is_refused_with_the_process_that_uses_it() {
     assert_eq!(second.ended(), Some(1));
 }
 
-/// How many threads a proxy has that serves with so many.
+/// The number of threads of a proxy with this setting. Threads for blocking work may exist while they are counted, so it is the smallest
+/// of several runs.
 fn threads(setting: &str) -> usize {
+    (0..4).map(|_| threads_once(setting)).min().unwrap()
+}
+
+fn threads_once(setting: &str) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::start(&config(folder.path(), setting));
     // The last line of the greeting: by now all threads are there that do not come and go.
@@ -266,10 +271,9 @@ fn threads(setting: &str) -> usize {
 
 #[test]
 fn worker_threads_says_how_many_threads_serve() {
-    // A helper may or may not be there at the moment of counting, so the distance is wide.
     let one = threads("exporter.worker_threads = 1\n");
     let nine = threads("exporter.worker_threads = 9\n");
-    assert!((one + 7..=one + 9).contains(&nine), "{one} and {nine}");
+    assert!((one + 6..=one + 10).contains(&nine), "{one} and {nine}");
     assert!(threads("exporter.worker_threads = 0\n") <= one);
 }
 
@@ -283,7 +287,7 @@ async fn two_of_them_do_not_take_each_others_socket() {
     assert_eq!(second.status.code(), Some(1));
     let told = text(&second.stderr);
     assert!(
-        told.contains("receiver.receiver_unix_socket") && told.contains("somebody else listens there"),
+        told.contains("receiver.receiver_unix_socket") && told.contains("another process is listening there"),
         "{told}"
     );
     assert!(folder.path().join("r.sock").exists());
@@ -350,8 +354,8 @@ fn check_names_what_is_not_there() {
     };
     let (code, told) = check();
     let expected = [
-        "config.toml:2:20: receiver.unix_socket_user: there is no user `no-such-user`",
-        "config.toml:3:21: receiver.unix_socket_group: there is no group `no-such-group`",
+        "config.toml:2:20: receiver.unix_socket_user: unknown user `no-such-user`",
+        "config.toml:3:21: receiver.unix_socket_group: unknown group `no-such-group`",
         "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:2\": cannot read",
         "ca.pem: No such file",
         "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:3\": cannot read",
@@ -455,11 +459,11 @@ fn a_bridge_says_which_files_it_makes() {
     first.line(&format!("created a new key in {}/bridge.key", place.display()));
     first.line(&format!("created the targets file {}/prometheus/targets.json", place.display()));
     let mut told = first.stop();
-    assert_eq!(told.matches("made ").count(), 2, "{told}");
+    assert_eq!(told.matches("created ").count(), 2, "{told}");
     let mut second = start();
     second.line("proxies register at udp");
     told = second.stop();
-    assert_eq!(told.matches("made ").count(), 0, "{told}");
+    assert_eq!(told.matches("created ").count(), 0, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -483,7 +487,7 @@ async fn send_reaches_every_way_in() {
         let says = if arguments[1] == http {
             "stored app 3: 1 family, 1 series"
         } else {
-            "sent 5 bytes of app"
+            "1 family, 1 series; "
         };
         let sent = tokio::task::block_in_place(|| output(program(&["send", &app]).args(*arguments), &format!("m{n} 1\n")));
         assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
@@ -585,10 +589,10 @@ async fn a_second_signal_stops_at_once() {
     })
     .await;
     process.signal(Signal::SIGTERM);
-    process.line("a second signal stops at once");
+    process.line("send again to stop now");
     process.signal(Signal::SIGTERM);
     // The HTTP port may not have let go of the last answer yet.
-    let end = process.line("still at work when time was up: ");
+    let end = process.line("gave up waiting for ");
     assert!(end.contains("receiver "), "{end}");
     assert_eq!(process.child.wait().unwrap().code(), Some(1));
 }

@@ -61,7 +61,7 @@ fn readiness_reload_and_stop_are_notified() {
         reloading.contains("RELOADING=1\n") && reloading.contains("MONOTONIC_USEC="),
         "{reloading}"
     );
-    assert!(notification(&socket).contains("READY=1\nSTATUS=the configuration was reloaded"));
+    assert!(notification(&socket).contains("READY=1\nSTATUS=configuration reloaded"));
 
     std::fs::write(&config, "[nonsense]\n").unwrap();
     process.signal(Signal::SIGHUP);

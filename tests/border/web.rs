@@ -256,10 +256,12 @@ async fn health_readiness_and_a_page_for_people() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn steering_over_http_is_off_by_default() {
+async fn lifecycle_endpoints_are_disabled_by_default() {
     let proxy = Proxy::start().await;
     assert_eq!(proxy.ask(Request::post("/-/reload")).await.status(), 403);
     assert_eq!(proxy.ask(Request::post("/-/quit")).await.status(), 403);
+    let counted = "exporter_proxy_rejected_total{source=\"http\",reason=\"forbidden\"}";
+    assert_eq!(proxy.own(counted).await, Some(2.0));
     let proxy = Proxy::with("http.enable_lifecycle = true").await;
     assert_eq!(proxy.ask(Request::post("/-/quit")).await.status(), 200);
     let report = proxy.finish().await;

@@ -36,7 +36,7 @@ struct Part {
     source: usize,
     /// Each with what identifies its group.
     samples: Vec<(Seen, Labels)>,
-    /// What identifies its groups of series.
+    /// The identities of its groups of series.
     groups: BTreeSet<Labels>,
     names: BTreeSet<String>,
     since: u64,
@@ -131,7 +131,7 @@ impl Model {
         self.apps.values().flat_map(|app| app.parts.keys().cloned()).collect()
     }
 
-    /// Who has a family, the longest first.
+    /// The apps that have a family, the longest first.
     fn holders(&self, key: &str) -> Vec<(&String, &Part)> {
         let mut holders: Vec<_> = self
             .apps
@@ -142,7 +142,7 @@ impl Model {
         holders
     }
 
-    /// Whether applications contradict each other about a family.
+    /// True if applications contradict each other about a family.
     fn in_conflict(&self, key: &str) -> bool {
         let shapes = |key: &str| -> BTreeSet<&str> {
             let all = self.holders(key).into_iter().map(|(_, part)| shape(part.kind));
@@ -167,7 +167,7 @@ impl Model {
                 .any(|suffix| key.strip_suffix(suffix).is_some_and(|parent| owns(parent, suffix)))
     }
 
-    /// What goes out under each name, the longest held first.
+    /// The contributions exposed under each name, the longest held first.
     fn exposed(&self) -> BTreeMap<String, Vec<Exposed>> {
         let mut exposed: BTreeMap<String, Vec<Exposed>> = BTreeMap::new();
         for key in self.keys() {
@@ -311,7 +311,7 @@ impl Model {
         samples
     }
 
-    /// How many groups of series each application shares with others.
+    /// The number of groups of series that each application shares with others.
     pub(crate) fn duplicates(&self) -> BTreeMap<String, u64> {
         let mut counts: BTreeMap<String, u64> = self.apps.keys().map(|name| (name.clone(), 0)).collect();
         for all in self.exposed().values() {
@@ -445,7 +445,7 @@ pub(crate) fn samples(exposition: &Exposition) -> Vec<Seen> {
     samples
 }
 
-/// What a family as written is in the text format: for each suffix the family's name beyond its own, and its type.
+/// The families of the text format that a family as written becomes: for each suffix its name beyond the family's own, and its type.
 fn text_family(syntax: Syntax, kind: MetricType, suffix: Suffix) -> (&'static str, MetricType, bool) {
     if syntax == Syntax::Text {
         return ("", kind, true);
@@ -534,13 +534,13 @@ fn parts(exposition: &Arc<Exposition>, extra_labels: &[(String, String)]) -> (BT
                 part.groups = groups.collect();
                 part.names.clone_from(&names);
             }
-            if let Some(help) = family.help {
+            if let Some(help) = family.help() {
                 helps.insert(format!("{source} {key}"), text(exposition.text(help)));
             }
             found.push((source, key, part));
         }
     }
-    // A family one of whose names is taken already goes as a whole.
+    // A family is left out as a whole if one of its names is taken already.
     let (mut keys, mut claims, mut doubles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (source, key, part) in &found {
         let suffixes: &[&str] = match shape(part.kind) {

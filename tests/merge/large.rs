@@ -14,7 +14,7 @@ use exporter_proxy::model::{AppName, LabelPair, Syntax};
 use crate::mixes::Dice;
 use crate::{OPENMETRICS, OUTPUT_FORMATS, TEXT, parsed, rendered};
 
-/// What an application says: families that all have, families that a neighbour has too, and its own.
+/// The text of an application: families that all have, families that a neighbor has too, and its own.
 fn body(app: usize, dice: &mut Dice) -> String {
     let mut text = String::new();
     let series = 1 + dice.below(40);
@@ -28,7 +28,7 @@ fn body(app: usize, dice: &mut Dice) -> String {
         );
     }
     if dice.chance(90) {
-        // Now and then somebody's buckets are not what OpenMetrics wants, and the family falls apart for all.
+        // Now and then one app's buckets are invalid in OpenMetrics, and the family is split for all.
         let bounds: &[&str] = if dice.chance(3) { &["1"] } else { &["1", "+Inf"] };
         text.push_str("# TYPE wide_seconds histogram\n");
         for n in 0..series {
@@ -62,7 +62,7 @@ fn body(app: usize, dice: &mut Dice) -> String {
 struct World {
     catalog: Catalog,
     series: BTreeMap<usize, u32>,
-    /// How often the text of a segment was let go.
+    /// The number of times that the text of a segment was evicted.
     rested: usize,
     /// The segments of the last response.
     last: Vec<Arc<Chunk>>,
@@ -79,7 +79,7 @@ impl World {
         assert!(self.catalog.update(update).conflicts.is_empty());
     }
 
-    /// How many segments the next response has that the last one did not have.
+    /// The number of segments of the next response that the last one did not have.
     fn rendered_again(&mut self, variant: OutputFormat) -> usize {
         let exposed = self.catalog.plan(variant, Selection::Everything).render();
         let before = std::mem::replace(&mut self.last, exposed.chunks().to_vec());

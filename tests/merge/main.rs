@@ -84,7 +84,7 @@ fn parsed(text: &str, variant: OutputFormat) -> Exposition {
     exposition
 }
 
-/// What a scraper that takes no UTF-8 sees of these samples, series that have become one counted once.
+/// These samples as seen by a scraper that takes no UTF-8; series that have become one are counted once.
 fn legacy(samples: &[Seen]) -> Vec<(String, BTreeMap<String, String>)> {
     let name = |(name, labels, ..): &Seen| {
         let mut escaped = BTreeMap::new();
@@ -137,7 +137,8 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
     }
 }
 
-/// What scrapers see that take no UTF-8. Where escaping makes groups of one application the same the first stands, so some may be missing.
+/// Checks a response for scrapers that take no UTF-8. Where escaping makes groups of one application the same the first stands, so some
+/// may be missing.
 fn verify_legacy(text: &str, variant: OutputFormat, expected: &[(String, BTreeMap<String, String>)], mix: &Mix) {
     let seen = legacy(&expected::samples(&parsed(text, variant)));
     if mix.has_labels_to_escape() {
@@ -172,12 +173,12 @@ fn headers(exposition: &Exposition, model: &Model) {
         let name = escaped_name(&text(exposition.text(family.name)));
         assert_eq!(Some(&family.kind), kinds.get(&name), "type of {name}");
         let unescaped = |help: String| help.replace("\\\"", "\"");
-        let help = family.help.map(|help| unescaped(text(exposition.text(help))));
+        let help = family.help().map(|help| unescaped(text(exposition.text(help))));
         assert_eq!(help, helps.get(&name).cloned().map(unescaped), "help of {name}");
     }
 }
 
-/// What went out of each application alone when it was last looked at, and the version of that.
+/// The last response about each application alone, and its version.
 #[derive(Default)]
 struct Alone(BTreeMap<(&'static str, usize), (u64, String)>);
 

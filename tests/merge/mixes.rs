@@ -63,7 +63,7 @@ impl Step {
     }
 }
 
-/// What a mix is made with.
+/// The source of a mix.
 #[derive(Debug, Clone)]
 pub(crate) struct Mix {
     pub(crate) app_label: Option<String>,
@@ -113,7 +113,7 @@ impl Mix {
 }
 
 impl Mix {
-    /// Whether some label needs escaping.
+    /// True if some label needs escaping.
     pub(crate) fn has_labels_to_escape(&self) -> bool {
         let has = |step: &Step| matches!(step, Step::Replace { body, .. } if body.contains("\"k.l\""));
         self.steps.iter().any(has)
@@ -125,7 +125,7 @@ struct Body<'a> {
     dice: &'a mut Dice,
     syntax: Syntax,
     out: String,
-    /// Whether this one minds no rules.
+    /// True if the application keeps no rules.
     broken: bool,
     utf8: bool,
 }

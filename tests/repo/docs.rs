@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use crate::source::{Kind, code, files, is_test_only, pieces, read, root, sources, text, without_tests};
 
 /// Messages that another function made: the message as logged, and a text of that function.
-const PASSED_ON: &[(&str, &str)] = &[("{warning}", "the limit on open files is"), ("{warning}", "is not understood")];
+const PASSED_ON: &[(&str, &str)] = &[
+    ("{warning}", "the limit on open files is"),
+    ("{warning}", "the variables with this prefix are"),
+    ("{warning}", "polling is disabled"),
+    ("{text}", "matches no log line and is ignored"),
+];
 
 /// Pages that users and contributors read.
 fn pages() -> Vec<PathBuf> {

@@ -20,7 +20,7 @@ const ROUTES: [&str; 6] = [
     "/healthz",
 ];
 
-/// How the labels of neighbouring series differ.
+/// The difference between the labels of neighboring series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// The last labels change from line to line, as client libraries write.
@@ -29,19 +29,19 @@ pub enum Order {
     Hard,
 }
 
-/// What to make up.
+/// The parameters of generated texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// How many series each app has.
+    /// The number of series of each app.
     pub series: usize,
-    /// How many of a hundred families have the same name in every app.
+    /// The number of families out of a hundred that have the same name in every app.
     pub shared: usize,
-    /// How neighbouring series differ.
+    /// The difference between neighboring series.
     pub order: Order,
 }
 
 impl Workload {
-    /// Apps of so many series that share no family.
+    /// Apps of this many series that share no family.
     pub const fn of(series: usize) -> Self {
         Self {
             series,
@@ -50,7 +50,7 @@ impl Workload {
         }
     }
 
-    /// What app number `app` says, in the text format. `turn` makes other values of the same series.
+    /// The text of app number `app`, in the text format. `turn` makes other values of the same series.
     pub fn app(&self, app: usize, turn: usize) -> String {
         let mut text = String::with_capacity(self.series * 200);
         let mut left = self.series;

@@ -22,7 +22,7 @@ pub(super) type AppId = Id<Arc<App>>;
 #[derive(Debug, Clone)]
 pub(super) struct App {
     pub(super) name: AppName,
-    /// True if it is the proxy itself, whose series are never labelled and whose HELP comes first.
+    /// True if it is the proxy itself: its series are never labelled and its HELP comes first.
     pub(super) own: bool,
     pub(super) exposition: Arc<Exposition>,
     /// Labels of its source, added to series that lack them.
@@ -64,6 +64,20 @@ pub(super) struct AppFamily {
     pub(super) labelled: bool,
 }
 
+impl AppFamily {
+    /// Takes over the state of the same family before an update; true if its type or role has changed.
+    pub(super) fn inherit(&mut self, old: &Self) -> bool {
+        self.shared = old.shared;
+        self.labelled |= old.labelled;
+        self.form = old.form;
+        if old.text.shape() == self.text.shape() {
+            self.since = old.since;
+        }
+        let typed = |text: &TextFamily| (text.kind, text.role, text.valid, text.quoted);
+        typed(&old.text) != typed(&self.text)
+    }
+}
+
 /// Order by name, greater first; the proxy itself comes before every app.
 type NameOrder<'a> = (bool, Reverse<&'a AppName>);
 
@@ -92,12 +106,12 @@ impl App {
     }
 
     pub(super) fn help(&self, family: u32) -> Option<&[u8]> {
-        let help = self.exposition.families()[family as usize].help?;
+        let help = self.exposition.families()[family as usize].help()?;
         Some(self.exposition.text(help))
     }
 
     pub(super) fn unit(&self, family: u32) -> Option<&[u8]> {
-        let unit = self.exposition.families()[family as usize].unit?;
+        let unit = self.exposition.families()[family as usize].unit()?;
         Some(self.exposition.text(unit))
     }
 

@@ -302,7 +302,7 @@ impl Catalog {
         self.invalidate_all(id);
     }
 
-    /// Puts a family into conflict before a contribution comes that contradicts the others, whose series would be compared with samples of
+    /// Puts a family into conflict before a contribution comes that contradicts the others: its series would be compared with samples of
     /// another kind.
     pub(super) fn enter_conflict_if_contradicted(
         &mut self,

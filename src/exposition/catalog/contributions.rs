@@ -204,7 +204,7 @@ pub(super) struct Contributions {
     counted: Option<Box<Counted>>,
 }
 
-/// What is kept of many contributions.
+/// Sums and an order of many contributions.
 #[derive(Debug, Clone)]
 struct Counted {
     counts: FamilyCounts,
@@ -246,9 +246,15 @@ impl List {
     }
 
     fn place(pages: &[Arc<Vec<(AppId, Contribution)>>], app: AppId) -> Option<(usize, usize)> {
-        let page = Self::page(pages, app);
-        let at = pages.get(page)?.binary_search_by_key(&app, |(app, _)| *app).ok()?;
-        Some((page, at))
+        let number = Self::page(pages, app);
+        let page = pages.get(number)?;
+        // Where all apps of a range contribute, as in a fleet of one program, no search is needed.
+        let guess = app.distance(page[0].0);
+        if page.get(guess).is_some_and(|(other, _)| *other == app) {
+            return Some((number, guess));
+        }
+        let at = page.binary_search_by_key(&app, |(app, _)| *app).ok()?;
+        Some((number, at))
     }
 
     fn get(&self, app: AppId) -> Option<&Contribution> {

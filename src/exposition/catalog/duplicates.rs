@@ -14,7 +14,7 @@ use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
 use crate::exposition::render::{ExtraLabel, Identity, SuppressedSeries, escaped_label_name};
-use crate::exposition::{Exposition, Label, MetricType, Runs, Sample, Suffix};
+use crate::exposition::{Exposition, Family, Label, MetricType, Runs, Sample, Suffix};
 
 /// The samples of a contribution.
 pub(super) struct ContributionSamples {
@@ -87,10 +87,13 @@ pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> boo
     let (Some(old), Some(new)) = (before.exposition.families().get(at), now.exposition.families().get(at)) else {
         return false;
     };
+    before.extra_labels == now.extra_labels && has_same_lines(&before.exposition, old, &now.exposition, new)
+}
+
+/// True if two families have the same series line by line.
+pub(super) fn has_same_lines(before: &Exposition, old: &Family, now: &Exposition, new: &Family) -> bool {
     let lines = |runs| Lines { runs, rest: None };
-    before.exposition.syntax() == now.exposition.syntax()
-        && before.extra_labels == now.extra_labels
-        && lines(before.exposition.runs(old)).eq_by_series(lines(now.exposition.runs(new)))
+    before.syntax() == now.syntax() && lines(before.runs(old)).eq_by_series(lines(now.runs(new)))
 }
 
 /// The lines of a family's samples.
@@ -101,13 +104,22 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn eq_by_series(mut self, mut other: Lines<'_>) -> bool {
-        loop {
-            match (self.next(), other.next()) {
-                (None, None) => return true,
-                (Some(a), Some(b)) if b.get(..series_end(a)) == Some(&a[..series_end(a)]) => {}
-                _ => return false,
+        for line in self.by_ref() {
+            if !other.skip_line(&line[..series_end(line)]) {
+                return false;
             }
         }
+        other.next().is_none()
+    }
+
+    /// Skips the next line if it begins with these bytes. Only what follows them is searched for its end.
+    fn skip_line(&mut self, start: &[u8]) -> bool {
+        let Some(rest) = self.rest.or_else(|| self.runs.next()) else {
+            return false;
+        };
+        let Some(tail) = rest.strip_prefix(start) else { return false };
+        self.rest = memchr::memchr(b'\n', tail).map(|end| &tail[end + 1..]);
+        true
     }
 }
 
@@ -185,7 +197,7 @@ impl Catalog {
         self.rerank(id, context);
     }
 
-    /// The digest of a contribution's series, and the ranks whose label names they use.
+    /// The digest of a contribution's series, and the ranks of the label names that they use.
     fn digest_series(&self, source: &ContributionSamples) -> (u64, u8) {
         let rules = &self.rules;
         let mut taken = source

@@ -36,7 +36,7 @@ pub(super) struct SharedFamily {
     pub(super) rank: u8,
     /// The apps of each series.
     pub(super) series: SeriesIndex,
-    /// The app whose HELP is exposed, the first by name that has one, or [`Id::NONE`]. Looked for when it is needed.
+    /// The owner of the exposed HELP: the first app by name that has one, or [`Id::NONE`]. Looked for when it is needed.
     pub(super) help_owner: OnceLock<AppId>,
     /// Its form under OpenMetrics.
     pub(super) form: OpenMetricsForm,
@@ -151,7 +151,7 @@ impl SharedFamily {
         if self.in_conflict { None } else { self.counts().common_role() }
     }
 
-    /// The app whose UNIT is exposed: the first that states one; none in a conflict.
+    /// The owner of the exposed UNIT: the first app that states one; none in a conflict.
     pub(super) fn unit_owner(&self) -> Option<AppId> {
         if self.in_conflict || self.counts().units == 0 {
             return None;

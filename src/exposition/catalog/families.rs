@@ -100,14 +100,14 @@ impl Families {
         self.find_hashed(apps, name_hash(key), key)
     }
 
-    /// The entry with this key, whose hash is known.
+    /// The entry with this key and its hash.
     pub(super) fn find_hashed(&self, apps: &Slab<Arc<App>>, hash: u64, key: &[u8]) -> Option<Id<FamilyEntry>> {
         let kept = fragment(hash);
         let same = |(other, id): &(u32, Id<FamilyEntry>)| *other == kept && self.has_key(apps, *id, key);
         self.keys.find(spread(kept), same).map(|(_, id)| *id)
     }
 
-    /// The entry whose key is `base` with two suffixes.
+    /// The entry with the key `base` and two suffixes.
     pub(super) fn find_suffixed(&self, apps: &Slab<Arc<App>>, base: &[u8], claim: Suffix, part: Suffix) -> Option<Id<FamilyEntry>> {
         if !self.suffixes.may_end(claim, part) {
             return None;
@@ -141,8 +141,8 @@ impl Families {
         self.entries.remove(id)
     }
 
-    /// Calls `found` with each entry whose conflicts can depend on a family of this key: those of which it could be a sample name, and
-    /// those that could be its sample names.
+    /// Calls `found` with each entry that can be in conflict because of a family of this key: those of which it could be a sample name,
+    /// and those that could be its sample names.
     pub(super) fn related_names(&self, apps: &Slab<Arc<App>>, key: &[u8], mut found: impl FnMut(Id<FamilyEntry>)) {
         if let Some((base, Suffix::Bucket | Suffix::Sum | Suffix::Count)) = Suffix::split(key)
             && let Some(id) = self.find(apps, base)
@@ -156,8 +156,8 @@ impl Families {
         }
     }
 
-    /// Calls `found` with each entry whose form under OpenMetrics can depend on a family of this key: those that share a base name with
-    /// it, or claim its base name.
+    /// Calls `found` with each entry that can have another form under OpenMetrics because of a family of this key: those that share a base
+    /// name with it, or claim its base name.
     pub(super) fn dependents(&self, apps: &Slab<Arc<App>>, key: &[u8], mut found: impl FnMut(Id<FamilyEntry>)) {
         const PARTS: [Suffix; 7] = [
             Suffix::Bare,

@@ -1,7 +1,7 @@
 //! Forms of families under OpenMetrics.
 //!
-//! OpenMetrics gives a family of a type more names than its samples have: a counter whose samples are called `foo_total` also claims `foo` and
-//! `foo_created`. A family goes out typed only where no other family has these names; otherwise as an unknown for each sample name.
+//! OpenMetrics gives a family of a type more names than its samples have: a counter with samples called `foo_total` also claims `foo`
+//! and `foo_created`. A family goes out typed only where no other family has these names; otherwise as an unknown for each sample name.
 //! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;

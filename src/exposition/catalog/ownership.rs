@@ -13,7 +13,7 @@ use super::paged::Id;
 use super::update::UpdateContext;
 
 impl Catalog {
-    /// The app whose HELP is exposed.
+    /// The owner of the exposed HELP.
     pub(super) fn help_owner(&self, shared: &SharedFamily) -> Option<AppId> {
         let owner = *shared.help_owner.get_or_init(|| {
             let apps = &self.apps.slots;

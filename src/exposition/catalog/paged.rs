@@ -66,6 +66,11 @@ impl<T> Id<T> {
         )
     }
 
+    /// The number of ids from a lower one up to this one; some large number from a higher one.
+    pub(super) const fn distance(self, lower: Self) -> usize {
+        self.0.wrapping_sub(lower.0) as usize
+    }
+
     const fn place(self) -> (usize, usize) {
         (self.0 as usize / PAGE_SLOTS, self.0 as usize % PAGE_SLOTS)
     }
@@ -100,7 +105,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// How many values there are.
+    /// The number of values.
     pub(super) const fn len(&self) -> usize {
         self.len
     }

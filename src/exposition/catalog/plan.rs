@@ -70,7 +70,7 @@ pub struct RenderedSegments {
     variant: OutputFormat,
     chunks: Vec<Arc<Chunk>>,
     reserved: Vec<Arc<ReservedFamilies>>,
-    /// Where they are merged.
+    /// The small catalog in which they are merged.
     tails: Arc<Tails>,
 }
 
@@ -445,8 +445,8 @@ impl RenderedSegments {
         tail
     }
 
-    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where apps have
-    /// families of the same names.
+    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where
+    /// apps have families of the same names.
     #[must_use]
     pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {

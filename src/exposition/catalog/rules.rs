@@ -29,7 +29,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Makes the rules. Families whose names start with one of `reserved` are the proxy's own: an app's are exposed together with those.
+    /// Makes the rules. Names that start with one of `reserved` are the proxy's own: an app's families of such names are exposed together
+    /// with those of the proxy.
     #[must_use]
     pub fn new(app_label: Option<&str>, duplicates: Duplicates, reserved: &[&str]) -> Self {
         let labels = std::array::from_fn(|rank| match rank {
@@ -72,7 +73,7 @@ impl Rules {
         }
     }
 
-    /// The lowest rank from `lowest` on whose name no series uses.
+    /// The lowest rank from `lowest` on with a name that no series uses.
     pub(super) fn free_rank(&self, lowest: u8, taken: &[u32; MAX_RANKS]) -> u8 {
         let is_app_label = |name: &str| self.app_label.as_deref() == Some(name);
         let mut names = (0..).zip(taken).zip(&*self.labels).skip(usize::from(lowest));

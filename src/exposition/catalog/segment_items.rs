@@ -69,7 +69,7 @@ impl Catalog {
             let Some(mut item) = item(app, &family.text, exposure, variant, suffix, extra_labels) else {
                 continue;
             };
-            let help = app.exposition.families()[family.text.family as usize].help.map(|help| Help {
+            let help = app.exposition.families()[family.text.family as usize].help().map(|help| Help {
                 text: app.exposition.body().slice(help.range()),
                 syntax: app.exposition.syntax(),
             });
@@ -161,7 +161,7 @@ impl Catalog {
             Some((exposition, &exposition.families()[family as usize]))
         };
         let help = self.help_owner(shared).and_then(of).and_then(|(exposition, family)| {
-            let text = exposition.body().slice(family.help?.range());
+            let text = exposition.body().slice(family.help()?.range());
             Some(Help {
                 text,
                 syntax: exposition.syntax(),
@@ -170,7 +170,7 @@ impl Catalog {
         let unit = if states_unit(variant, suffix) { shared.unit_owner() } else { None };
         let unit = unit
             .and_then(of)
-            .and_then(|(exposition, family)| Some(exposition.body().slice(family.unit?.range())));
+            .and_then(|(exposition, family)| Some(exposition.body().slice(family.unit()?.range())));
         Header {
             name,
             kind: header_kind(exposure, variant),
@@ -194,7 +194,7 @@ const fn states_unit(variant: OutputFormat, suffix: Option<Suffix>) -> bool {
 }
 
 fn unit_of(app: &App, text: &TextFamily) -> Option<bytes::Bytes> {
-    let unit = app.exposition.families()[text.family as usize].unit?;
+    let unit = app.exposition.families()[text.family as usize].unit()?;
     text.has_unit.then(|| app.exposition.body().slice(unit.range()))
 }
 

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 const SPLIT_AT: usize = 4_096;
 const SHARDS: usize = 256;
 
-/// A hash table whose clone copies one pointer a shard. Callers bring the hash and the comparison.
+/// A hash table that is cloned by copying one pointer a shard. Callers bring the hash and the comparison.
 #[derive(Debug, Clone)]
 pub(super) struct ShardedTable<T> {
     /// None while it is empty, one, or [`SHARDS`].

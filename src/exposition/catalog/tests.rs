@@ -414,7 +414,7 @@ fn answers_can_be_about_one_application() {
         of_app(&mut catalog, "c"),
         "# HELP x Of b.\nx{i=\"1\"} 3\nexporter_proxy_apps{exporter_app=\"c\"} 7\n"
     );
-    assert_eq!(of_app(&mut catalog, "nobody"), "");
+    assert_eq!(of_app(&mut catalog, "absent"), "");
     let a = Arc::clone(catalog.exposition("a").unwrap());
     assert_eq!(
         render_single(&a, OPENMETRICS).body(None).into_parts().concat(),
@@ -698,4 +698,39 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn series_that_come_and_go_cost_more_than_other_values() {
+    const SERIES: usize = 4_000;
+    let mut catalog = new();
+    let text = |turn: &str, value: u32| -> String { (0..SERIES).map(|n| format!("a{{turn=\"{turn}\",n=\"{n}\"}} {value}\n")).collect() };
+    push(&mut catalog, "other", "a 1\n");
+    push(&mut catalog, "app", &text("first", 1));
+    let cost = |catalog: &Catalog, text: &str| {
+        let labels: Arc<[LabelPair]> = Arc::new([]);
+        let update = Update::new(catalog.rules(), &AppName::new("app").unwrap(), &labels, read(text, Syntax::Text));
+        catalog.cost(&update)
+    };
+    let (values, series) = (cost(&catalog, &text("first", 2)), cost(&catalog, &text("second", 1)));
+    assert!(values < 200, "comparing lines is cheap: {values}");
+    assert!(series > 1_000, "series are hashed and indexed: {series}");
+    assert_eq!(cost(&catalog, &text("first", 1)), 1, "nothing changes");
+    push(&mut catalog, "alone", &text("first", 1).replace("a{", "b{"));
+    assert!(
+        catalog.cost_of_removal("alone") < catalog.cost_of_removal("app"),
+        "private series are not indexed"
+    );
+    assert!(catalog.cost_of_removal("app") >= 1_000);
+    let cost = |name: &str, text: &str| {
+        let labels: Arc<[LabelPair]> = Arc::new([]);
+        let update = Update::new(catalog.rules(), &AppName::new(name).unwrap(), &labels, read(text, Syntax::Text));
+        catalog.cost(&update)
+    };
+    assert!(cost("new", "b 1\n") >= 1_000, "a private family of many series comes to be shared");
+    assert!(
+        cost("new", "# TYPE a histogram\na_count 1\n") >= 1_000,
+        "a shared family of many series comes into conflict"
+    );
+    assert!(cost("new", "c 1\n") < 10);
 }

@@ -242,6 +242,6 @@ fn part(number: u32, family: &Family, suffix: Suffix, names: FamilyFlags, kind: 
         role,
         valid,
         quoted: family.flags.contains(FamilyFlags::QUOTED),
-        has_unit: family.unit.is_some(),
+        has_unit: family.unit().is_some(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
 use super::contributions::Contribution;
-use super::duplicates::{ContributionSamples, has_same_series};
+use super::duplicates::{ContributionSamples, has_same_lines, has_same_series};
 use super::entry::{FamilyEntry, OpenMetricsForm, Placement, SharedFamily};
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
@@ -16,11 +16,23 @@ use crate::exposition::render::ExtraLabel;
 use crate::exposition::{Exposition, MetricType, Suffix, name_hash};
 use crate::model::{AppName, LabelPair, Syntax};
 
-/// Series that take as long as a family: they are hashed, where the family is shared.
-const SERIES_A_FAMILY: usize = 16;
+/// Series of a shared family that take as long as a family when they come or go: they are hashed and indexed.
+const CHANGED_SERIES_A_FAMILY: usize = 4;
+
+/// Text that takes as long as a family when its series are hashed and indexed: four short lines.
+const INDEXED_BYTES_A_FAMILY: usize = 96;
+
+/// Series that take as long as a family otherwise: their lines are compared.
+const SAME_SERIES_A_FAMILY: usize = 64;
+
+/// Series of an app, before and after an update, that count as changed without being compared: most apps have fewer.
+const UNCOMPARED_SERIES: usize = 512;
+
+/// Labels that take as long to restore as a family takes to merge.
+const LABELS_A_FAMILY: usize = 8;
 
 /// A cost beyond which it is not counted any further: what costs so much is never done at once, and counting takes time as well.
-const MAX_COST: usize = 4_096;
+const MAX_COST: usize = 1_024;
 
 /// An update that is ready to be applied: all work that needs no catalog is done.
 #[derive(Debug, Clone)]
@@ -40,7 +52,7 @@ pub struct Update {
 }
 
 /// The result of an update.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The contradictions between the app and others.
     pub conflicts: Conflicts,
@@ -48,6 +60,9 @@ pub struct Outcome {
     pub duplicates: u64,
     /// The apps of which families came to carry the disambiguating label.
     pub labelled: Vec<AppName>,
+    /// The text that the catalog keeps: the one before where it is equal, so that the new one need not be kept beside it. `None` after a
+    /// removal.
+    pub text: Option<Arc<Exposition>>,
 }
 
 impl Update {
@@ -138,7 +153,8 @@ fn extra_labels(rules: &Rules, name: &AppName, labels: &[LabelPair]) -> Arc<[Ext
     given.chain(own_label.map(|own| ExtraLabel::new(own, name.as_str()))).collect()
 }
 
-/// The numbers of the families whose names, or sample names, other families of the same text have, once names are put together or escaped.
+/// The numbers of the families with names, or sample names, that other families of the same text have, once names are put together or
+/// escaped.
 /// Names as written differ within a text.
 fn same_names(exposition: &Exposition, families: &[TextFamily]) -> Vec<u32> {
     if exposition.syntax() == Syntax::Text && families.iter().all(|family| !family.quoted) {
@@ -161,6 +177,32 @@ fn same_names(exposition: &Exposition, families: &[TextFamily]) -> Vec<u32> {
     same
 }
 
+/// The cost of the series of a family that come to be indexed, or no longer.
+fn cost_of_indexing(exposition: &Exposition, text: &TextFamily) -> usize {
+    exposition.families()[text.family as usize].samples as usize / CHANGED_SERIES_A_FAMILY
+}
+
+/// The cost of families while their series stay the same.
+fn least_cost(families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
+    families.len() + exposition.series() as usize / SAME_SERIES_A_FAMILY
+}
+
+/// The cost of the series that come or go with an update that has the same families as the one before.
+fn cost_of_series(old: &App, update: &Update) -> usize {
+    let all = (old.exposition.series() + update.exposition.series()) as usize;
+    if all <= UNCOMPARED_SERIES {
+        return all / CHANGED_SERIES_A_FAMILY;
+    }
+    let shared = old.families.iter().zip(update.families.iter()).filter(|(was, _)| was.shared);
+    let families = shared.map(|(was, is)| {
+        let was = &old.exposition.families()[was.text.family as usize];
+        (was, &update.exposition.families()[is.text.family as usize])
+    });
+    let changed = families.filter(|(was, is)| !has_same_lines(&old.exposition, was, &update.exposition, is));
+    let series: usize = changed.map(|(was, is)| was.samples as usize + is.samples as usize).sum();
+    series / CHANGED_SERIES_A_FAMILY
+}
+
 /// The state of an update that is being applied.
 pub(super) struct UpdateContext {
     /// Its app.
@@ -169,9 +211,9 @@ pub(super) struct UpdateContext {
     pub(super) update: u64,
     /// The app before it.
     pub(super) before: Arc<App>,
-    /// Entries whose contradictions are looked for again at the end; some may be gone by then.
+    /// Entries to look at for contradictions again at the end; some may be gone by then.
     pub(super) contested: BTreeSet<Id<FamilyEntry>>,
-    /// Entries whose form is decided again at the end; some may be gone by then.
+    /// Entries to decide on the form of again at the end; some may be gone by then.
     pub(super) stale_forms: Vec<Id<FamilyEntry>>,
     /// Entries of which the app's family has another type than before.
     pub(super) retyped: HashSet<Id<FamilyEntry>>,
@@ -227,24 +269,40 @@ impl Catalog {
         let mut outcome = self.apply(id, update);
         self.apps.remove(id);
         outcome.labelled.retain(|labelled| *labelled != name);
+        outcome.text = None;
         outcome
+    }
+
+    /// Applies an update if that is at most `max_cost` work, as [`Catalog::cost`] counts it. `labelled` are families that carried the
+    /// disambiguating label before a restart; see [`Catalog::restore_labels`].
+    ///
+    /// # Errors
+    /// The update itself, if it is more work. Nothing was changed.
+    pub fn update_within(&mut self, update: Update, labelled: &[Arc<[u8]>], max_cost: usize) -> Result<Outcome, Update> {
+        if max_cost < usize::MAX && self.cost(&update) + labelled.len() / LABELS_A_FAMILY > max_cost {
+            return Err(update);
+        }
+        self.restore_labels(&update.name, labelled.iter().cloned());
+        Ok(self.update(update))
+    }
+
+    /// Removes an app if that is at most `max_cost` work; `None` if it is more, and nothing was changed.
+    pub fn remove_within(&mut self, name: &str, max_cost: usize) -> Option<Outcome> {
+        let is_within = max_cost == usize::MAX || self.cost_of_removal(name) <= max_cost;
+        is_within.then(|| self.remove(name))
     }
 
     /// About how many families an update touches, those of other apps included: a thousand take about a millisecond.
     #[must_use]
     pub fn cost(&self, update: &Update) -> usize {
-        let old = self.app(update.name.as_str()).map(|(_, app)| app);
-        let mut cost = update.families.len() + update.exposition.series() as usize / SERIES_A_FAMILY;
+        let (id, old) = self.app(update.name.as_str()).unzip();
+        let cost = least_cost(&update.families, &update.exposition) + old.map_or(0, |old| least_cost(&old.families, &old.exposition));
         if cost > MAX_COST {
             return cost;
         }
         let Some(old) = old else {
-            return cost + self.cost_of_names(&update.families, &update.exposition);
+            return cost + self.cost_of_names(None, &update.families, &update.exposition);
         };
-        cost += old.families.len() + old.exposition.series() as usize / SERIES_A_FAMILY;
-        if cost > MAX_COST {
-            return cost;
-        }
         if old.exposition.body() == update.exposition.body() {
             return 1;
         }
@@ -253,39 +311,46 @@ impl Catalog {
             new.text.kind == old_family.text.kind && old_family.text.has_key(&old.exposition, &key)
         };
         let is_alike = update.families.len() == old.families.len() && update.families.iter().zip(old.families.iter()).all(same);
-        if !is_alike {
-            cost += self.cost_of_names(&update.families, &update.exposition) + self.cost_of_names(&old.families, &old.exposition);
+        if is_alike {
+            cost + cost_of_series(old, update)
+        } else {
+            cost + self.cost_of_names(id, &update.families, &update.exposition) + self.cost_of_names(id, &old.families, &old.exposition)
         }
-        cost
     }
 
     /// The same for the removal of an app.
     #[must_use]
     pub fn cost_of_removal(&self, app: &str) -> usize {
-        let Some((_, app)) = self.app(app) else { return 1 };
-        let cost = 1 + app.families.len() + app.exposition.series() as usize / SERIES_A_FAMILY;
+        let Some((id, app)) = self.app(app) else { return 1 };
+        let cost = 1 + least_cost(&app.families, &app.exposition);
         if cost > MAX_COST {
             return cost;
         }
-        cost + self.cost_of_names(&app.families, &app.exposition)
+        cost + self.cost_of_names(Some(id), &app.families, &app.exposition)
     }
 
-    /// The contributions of all apps that may come into conflict, or out of it, when families of these names come, go or change their types.
-    fn cost_of_names(&self, families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
+    /// The contributions of all apps that may come into conflict, or out of it, when families of these names come, go or change their
+    /// types, and the series that come to be indexed, or no longer: those of all families but private ones of the app `own`.
+    fn cost_of_names(&self, own: Option<AppId>, families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
         let mut cost = 0;
         for family in families.iter() {
             let key = family.text.key(exposition);
             if let Some(id) = self.find(&key) {
+                match self.families.entries[id] {
+                    FamilyEntry::Private { app, .. } if Some(app) == own => {}
+                    FamilyEntry::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text),
+                    FamilyEntry::Shared(_) => cost += cost_of_indexing(exposition, &family.text),
+                }
                 let shapes = self.shapes(id);
                 let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text.shape() as usize);
                 if other || self.families.entries[id].in_conflict() {
-                    cost += self.members(id);
+                    cost += self.indexing_cost(id);
                 }
             }
             let may_overlap = family.text.shape() != Shape::Scalar || Suffix::split(&key).is_some();
             if may_overlap {
                 let apps = &self.apps.slots;
-                self.families.related_names(apps, &key, |id| cost += self.members(id));
+                self.families.related_names(apps, &key, |id| cost += self.indexing_cost(id));
             }
             if cost > MAX_COST {
                 return cost;
@@ -294,8 +359,15 @@ impl Catalog {
         cost
     }
 
-    fn members(&self, id: Id<FamilyEntry>) -> usize {
-        self.shared(id).map_or(1, |shared| shared.contributions.len())
+    /// The contributions to a family, and the series that are indexed when it comes to be shared, or comes into conflict or out of it.
+    fn indexing_cost(&self, id: Id<FamilyEntry>) -> usize {
+        match &self.families.entries[id] {
+            FamilyEntry::Private { app, at } => {
+                let app = &self.apps.slots[*app];
+                1 + cost_of_indexing(&app.exposition, &app.families[*at as usize].text)
+            }
+            FamilyEntry::Shared(shared) => shared.contributions.len() + shared.counts().bytes / INDEXED_BYTES_A_FAMILY,
+        }
     }
 
     /// True if an update changes nothing. Where the newest series is exposed, being the newest is a change.
@@ -313,6 +385,7 @@ impl Catalog {
             conflicts: self.conflicts_of(id, MAX_CONFLICTS_LISTED),
             duplicates: self.apps.slots[id].duplicates,
             labelled: names.map(|app| app.name.clone()).collect(),
+            text: Some(Arc::clone(&self.apps.slots[id].exposition)),
         }
     }
 
@@ -350,7 +423,7 @@ impl Catalog {
         let mut kept = vec![false; before.families.len()];
         let mut families = update.families;
         let mut found = Vec::with_capacity(families.len());
-        let mut remembered = BTreeSet::clone(&before.remembered);
+        let mut remembered = Arc::clone(&before.remembered);
         let mut private_bytes = update.bytes;
         for (at, hash) in update.hashes.iter().enumerate() {
             let text = families[at].text;
@@ -360,53 +433,29 @@ impl Catalog {
                 Some(old) => Some(old.entry),
                 None => self.families.find_hashed(&self.apps.slots, *hash, &key),
             };
-            let old = entry.and_then(|entry| match &self.families.entries[entry] {
-                FamilyEntry::Private { app, at } => (*app == context.app).then_some(*at),
-                FamilyEntry::Shared(shared) => shared.contributions.get(context.app).filter(|it| !it.derived).map(|it| it.at),
-            });
-            let labelled = !remembered.is_empty() && remembered.remove(&*key);
+            let old = match same_place {
+                Some(_) => u32::try_from(at).ok(),
+                None => entry.and_then(|entry| self.declared_place(entry, context.app)),
+            };
+            let labelled = !remembered.is_empty() && Arc::make_mut(&mut remembered).remove(&*key);
             let Some(family) = families.get_mut(at) else { continue };
             family.since = context.update;
             family.labelled = labelled;
             family.entry = entry.unwrap_or(Id::NONE);
             if let Some(old) = old {
-                let old_family = before.families[old as usize];
+                let old_family = &before.families[old as usize];
                 kept[old as usize] = true;
-                family.shared = old_family.shared;
                 if old_family.shared {
                     private_bytes = private_bytes.saturating_sub(text.size(&update.exposition) as usize);
                 }
-                family.labelled |= old_family.labelled;
-                family.form = old_family.form;
-                if old_family.text.shape() == text.shape() {
-                    family.since = old_family.since;
-                }
-                let was = old_family.text;
-                if (was.kind, was.role, was.valid, was.quoted) != (text.kind, text.role, text.valid, text.quoted) {
-                    context.retyped.insert(entry.unwrap_or(Id::NONE));
+                if family.inherit(old_family) {
+                    context.retyped.insert(family.entry);
                 }
             }
             found.push(entry.unwrap_or(Id::NONE));
         }
-        for (old, _) in before.families.iter().zip(&kept).filter(|(_, kept)| !**kept) {
-            let key = old.text.key(&before.exposition);
-            if old.labelled && remembered.len() < MAX_REMEMBERED {
-                remembered.insert((*key).into());
-            }
-            if matches!(self.families.entries[old.entry], FamilyEntry::Private { .. }) {
-                self.queue_name_dependents(&key, old.text.shape(), context);
-                self.families.remove(old.entry, &key);
-            }
-        }
-        for (at, entry) in (0_u32..).zip(&found) {
-            // The page is not copied where the place is the same as before.
-            if let Some(FamilyEntry::Private { app, at: old }) = self.families.entries.get(*entry)
-                && *app == context.app
-                && *old != at
-            {
-                self.families.entries[*entry] = FamilyEntry::Private { app: context.app, at };
-            }
-        }
+        self.remove_private(context, &kept, &mut remembered);
+        self.renumber_private(context.app, &found);
         let app = App {
             name: update.name,
             own: before.own,
@@ -419,7 +468,7 @@ impl Catalog {
             private_bytes,
             update: context.update,
             version: before.version,
-            remembered: Arc::new(remembered),
+            remembered,
             duplicates: before.duplicates,
             conflicts: before.conflicts,
         };
@@ -428,6 +477,42 @@ impl Catalog {
         self.apps.slots[context.app] = Arc::new(app);
         self.spread_labels(context.app);
         (update.hashes, found, kept)
+    }
+
+    /// Removes the entries of private families that the update no longer has, and remembers those of all such families that are labelled.
+    fn remove_private(&mut self, context: &mut UpdateContext, kept: &[bool], remembered: &mut Arc<BTreeSet<Box<[u8]>>>) {
+        let before = Arc::clone(&context.before);
+        for (old, _) in before.families.iter().zip(kept).filter(|(_, kept)| !**kept) {
+            let key = old.text.key(&before.exposition);
+            if old.labelled && remembered.len() < MAX_REMEMBERED {
+                Arc::make_mut(remembered).insert((*key).into());
+            }
+            if matches!(self.families.entries[old.entry], FamilyEntry::Private { .. }) {
+                self.queue_name_dependents(&key, old.text.shape(), context);
+                self.families.remove(old.entry, &key);
+            }
+        }
+    }
+
+    /// Notes the new places of an app's private families.
+    fn renumber_private(&mut self, id: AppId, entries: &[Id<FamilyEntry>]) {
+        for (at, entry) in (0_u32..).zip(entries) {
+            // The page is not copied where the place is the same as before.
+            if let Some(FamilyEntry::Private { app, at: old }) = self.families.entries.get(*entry)
+                && *app == id
+                && *old != at
+            {
+                self.families.entries[*entry] = FamilyEntry::Private { app: id, at };
+            }
+        }
+    }
+
+    /// The place of an app's declared family among its families.
+    fn declared_place(&self, id: Id<FamilyEntry>, app: AppId) -> Option<u32> {
+        match &self.families.entries[id] {
+            FamilyEntry::Private { app: owner, at } => (*owner == app).then_some(*at),
+            FamilyEntry::Shared(shared) => shared.contributions.get(app).filter(|it| !it.derived).map(|it| it.at),
+        }
     }
 
     /// Ties a family of the updated app to its entry.
@@ -448,6 +533,7 @@ impl Catalog {
         {
             family.entry = entry;
         }
+        let shape = self.apps.slots[app].families[at as usize].text.shape();
         match &self.families.entries[entry] {
             FamilyEntry::Private { app: owner, .. } if *owner == app => {
                 if context.retyped.contains(&entry) {
@@ -458,28 +544,31 @@ impl Catalog {
                 self.make_shared(entry, context);
                 self.declare(context, at, entry);
             }
-            FamilyEntry::Shared(shared) => match shared.contributions.get(app).map(|it| it.derived) {
-                Some(false) if self.keeps_shape(context, at, entry) => self.renew(context, at, entry),
-                Some(_) => {
-                    let source = self.source_before(context, entry);
-                    self.detach(entry, app, source.as_ref(), context);
-                    context.stale_derived.remove(&entry);
-                    if self.families.entries.get(entry).is_some() {
-                        self.declare(context, at, entry);
+            FamilyEntry::Shared(shared) => match shared.contributions.get(app) {
+                None => self.declare(context, at, entry),
+                // A contribution can be renewed if it has the shape that it had, or no other app contributes.
+                Some(old) if !old.derived && (old.text.shape() == shape || shared.contributions.len() == 1) => {
+                    if self.keeps_series(context, at, old, shared) {
+                        self.invalidate_segment(entry, app);
                     } else {
-                        self.create(context, at, hash);
+                        self.renew_all(context, at, entry);
                     }
                 }
-                None => self.declare(context, at, entry),
+                Some(_) => self.declare_again(context, at, hash, entry),
             },
         }
     }
 
-    /// True if the updated app's contribution can be renewed: it has the shape that it had, or no other app contributes.
-    fn keeps_shape(&self, context: &UpdateContext, at: u32, id: Id<FamilyEntry>) -> bool {
-        let shape = self.apps.slots[context.app].families[at as usize].text.shape();
-        let Some(shared) = self.shared(id) else { return true };
-        shared.contributions.len() == 1 || shared.contributions.get(context.app).is_some_and(|it| it.text.shape() == shape)
+    /// Replaces a derived contribution by a declared one, or one of another shape.
+    fn declare_again(&mut self, context: &mut UpdateContext, at: u32, hash: u64, entry: Id<FamilyEntry>) {
+        let source = self.source_before(context, entry);
+        self.detach(entry, context.app, source.as_ref(), context);
+        context.stale_derived.remove(&entry);
+        if self.families.entries.get(entry).is_some() {
+            self.declare(context, at, entry);
+        } else {
+            self.create(context, at, hash);
+        }
     }
 
     /// Adds a family that no app has.
@@ -581,35 +670,22 @@ impl Catalog {
         self.invalidate_membership(id, app);
     }
 
-    /// Renews a declared contribution of the updated app.
-    fn renew(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
-        if !self.renew_values(context, at, id) {
-            self.renew_all(context, at, id);
-        }
-    }
-
-    /// Renews a contribution of which only the values of samples have changed, as in most updates. False if more has changed.
-    fn renew_values(&mut self, context: &UpdateContext, at: u32, id: Id<FamilyEntry>) -> bool {
-        let Some(shared) = self.shared(id) else { return false };
+    /// True if only the values of samples have changed in a contribution of the updated app, as in most updates.
+    fn keeps_series(&self, context: &UpdateContext, at: u32, old: &Contribution, shared: &SharedFamily) -> bool {
         let app = &self.apps.slots[context.app];
-        let (Some(old), family) = (shared.contributions.get(context.app), app.families[at as usize]) else {
-            return false;
-        };
+        let family = app.families[at as usize];
         let bytes = family.text.size(&app.exposition);
-        let same = old.text == family.text
+        old.text == family.text
             && (old.at, old.bytes, old.labelled) == (at, bytes, family.labelled)
             && old.digest != 0
             && !shared.in_conflict
             && (old.duplicates == 0 || self.rules.duplicates == Duplicates::Label)
             && app.help(family.text.family) == context.before.help(old.text.family)
             && app.unit(family.text.family) == context.before.unit(old.text.family)
-            && has_same_series(&context.before, app, &family.text);
-        if same {
-            self.invalidate_segment(id, context.app);
-        }
-        same
+            && has_same_series(&context.before, app, &family.text)
     }
 
+    /// Renews a declared contribution of the updated app.
     fn renew_all(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
         let (app, exposed_type) = (context.app, self.exposed_type(id));
         let before = self.source_before(context, id);
@@ -720,7 +796,7 @@ impl Catalog {
         }
     }
 
-    /// Removes a contribution, whose samples are in `source`.
+    /// Removes a contribution with the samples of `source`.
     pub(super) fn detach(&mut self, id: Id<FamilyEntry>, app: AppId, source: Option<&ContributionSamples>, context: &mut UpdateContext) {
         self.invalidate_membership(id, app);
         let exposed_type = self.exposed_type(id);
@@ -769,7 +845,7 @@ impl Catalog {
         }
     }
 
-    /// The group for a family of so many bytes, which joins it.
+    /// The group for a family of this many bytes, which joins it.
     pub(super) fn group_for(&mut self, id: Id<FamilyEntry>, bytes: usize) -> Id<Arc<Group>> {
         let last = self.layout.groups.last();
         let fitting = last.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);

@@ -183,16 +183,17 @@ impl Families {
 }
 
 impl FamilyBuilder {
-    /// The finished family.
-    pub(super) fn finish(&self, runs: Range<u32>) -> Family {
+    /// The finished family; see [`Family`] for its runs.
+    pub(super) fn finish(&self, runs: Span, has_one_run: bool) -> Family {
         Family {
             name: span(self.name.clone()),
             kind: self.kind,
-            help: self.help,
-            unit: self.unit,
-            runs,
             samples: self.samples,
             flags: self.flags,
+            help: self.help.unwrap_or_default(),
+            unit_len: self.unit.map_or(0, |unit| unit.end - unit.start),
+            runs,
+            has_one_run,
         }
     }
 }

@@ -47,7 +47,7 @@ fn a_family_is_one_run() {
     let family = only(&it);
     assert_eq!(runs(&it, family), ["foo{a=\"b\"} 1\nfoo{a=\"c\"} 2"]);
     assert_eq!(
-        (string(it.text(family.help.unwrap())), family.kind),
+        (string(it.text(family.help().unwrap())), family.kind),
         ("Some \\\\ help.".into(), MetricType::Gauge)
     );
     assert_eq!((family.flags, it.series()), (FamilyFlags::BARE, 2));
@@ -119,7 +119,7 @@ fn first_headers_stand() {
         names(&it),
         [("a".into(), MetricType::Gauge, 1), ("b".into(), MetricType::Unknown, 1)]
     );
-    assert_eq!(string(it.text(it.families()[1].help.unwrap())), "late is fine");
+    assert_eq!(string(it.text(it.families()[1].help().unwrap())), "late is fine");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn open_metrics_is_read_whole() {
         counter.flags,
         FamilyFlags::TIMESTAMPS | FamilyFlags::EXEMPLARS | FamilyFlags::REFORMAT_TEXT | FamilyFlags::TOTAL | FamilyFlags::CREATED
     );
-    assert_eq!(string(it.text(counter.unit.unwrap())), "seconds");
+    assert_eq!(string(it.text(counter.unit().unwrap())), "seconds");
     let sample = it.samples(counter).next().unwrap();
     assert_eq!(sample.exemplar.unwrap().value, b"0.5");
     assert_eq!(counter.flags.suffixes().collect::<Vec<_>>(), [Suffix::Total, Suffix::Created]);
@@ -375,7 +375,7 @@ fn exemplars_in_text_cost_themselves() {
 fn lone_backslashes_stand_for_themselves() {
     let it = text("# HELP q See C:\\temp \\\n# TYPE q gauge\nq{path=\"C:\\Users\\x\"} 1\nr{s=\"it\\'s\"} 1\nok 1\n");
     assert_eq!((faults(&it), it.series()), (vec![], 3));
-    assert_eq!(string(it.text(only_named(&it, "q").help.unwrap())), "See C:\\\\temp \\\\");
+    assert_eq!(string(it.text(only_named(&it, "q").help().unwrap())), "See C:\\\\temp \\\\");
     assert_eq!(runs(&it, only_named(&it, "q")), ["q{path=\"C:\\\\Users\\\\x\"} 1"]);
     let it = text("a{p=\"C:\\U\"} 1\na{p=\"C:\\\\U\"} 2 x\na{p=\"C:\\\\U\"} 2\na{p=\"\\d\\e\",q=1} 1\n");
     assert_eq!(

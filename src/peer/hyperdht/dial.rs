@@ -211,7 +211,7 @@ impl Dialer<'_> {
     async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
         let transport = |e| DialError::Transport(self.to, e);
         let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "its reply has no address".to_owned()))?;
-        let Ok(heard) = timeout(
+        let Ok(first_packet) = timeout(
             PEER_START_TIMEOUT,
             expected.punch_until_first_packet(&self.node.socket, server, &PUNCH_TIMES),
         )
@@ -219,7 +219,7 @@ impl Dialer<'_> {
         else {
             return Err(DialError::Unreachable(self.to, server));
         };
-        let address = heard.map_err(transport)?;
+        let address = first_packet.map_err(transport)?;
         let (source, sink) = expected.open(reply.remote, address).await.map_err(transport)?;
         self.read_header(SecretStream::new(self.to, address, reply.keys, source, sink), address)
             .await
@@ -381,36 +381,4 @@ fn is_private(host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_small_networks_are_private() {
-        for private in [
-            "10.0.0.1",
-            "192.168.1.1",
-            "127.0.0.1",
-            "100.64.0.1",
-            "100.127.255.255",
-            "169.254.1.1",
-            "::1",
-            "no address",
-        ] {
-            assert!(is_private(private), "{private}");
-        }
-        for public in ["88.99.3.86", "100.128.0.1", "100.63.0.1"] {
-            assert!(!is_private(public), "{public}");
-        }
-    }
-
-    #[test]
-    fn routes_are_bounded() {
-        let mut relay_cache = RelayCache::default();
-        for number in 0..MAX_CACHED_PEERS + 5 {
-            let mut key = [0; 32];
-            key[..8].copy_from_slice(&number.to_le_bytes());
-            relay_cache.remember(PublicKey::new(key), &[]);
-        }
-        assert_eq!(relay_cache.0.len(), MAX_CACHED_PEERS);
-    }
-}
+mod tests;

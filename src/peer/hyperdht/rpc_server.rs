@@ -63,16 +63,16 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
         peer_channel: None,
         calls: JoinSet::new(),
     };
-    let mut heard = Instant::now();
+    let mut last_message = Instant::now();
     // `Ok` for a graceful end by this side.
     let end: Result<String, LinkEnd> = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok("stopping".to_owned()),
             () = server.queue.closed() => break Err(LinkEnd::lost(WRITE_FAILED)),
-            () = sleep_until(heard + idle), if server.calls.is_empty() => break Ok(format!("no request for {idle:?}")),
+            () = sleep_until(last_message + idle), if server.calls.is_empty() => break Ok(format!("no request for {idle:?}")),
             Some(done) = server.calls.join_next() => log_panic(done),
             message = reader.next(), if server.calls.len() < MAX_CONCURRENT_CALLS => {
-                heard = Instant::now();
+                last_message = Instant::now();
                 match message {
                     Ok(Some(message)) => match server.handle_message(message).await {
                         Ok(()) => {}

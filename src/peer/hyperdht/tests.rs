@@ -101,14 +101,14 @@ async fn a_stranger_gets_no_answer_and_is_named() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
     let mut listener = rig.listener(&there).await;
-    let stranger = Identity::ephemeral().unwrap();
+    let unknown = Identity::ephemeral().unwrap();
     let wait = Duration::from_secs(1);
     let start = Instant::now();
-    let refused = here.dial(&stranger, rig.server.public_key(), wait).await;
+    let refused = here.dial(&unknown, rig.server.public_key(), wait).await;
     assert!(matches!(refused, Err(DialError::Timeout(..))) && start.elapsed() >= wait);
     match listener.accept().await.unwrap() {
-        IncomingConnection::Refused { key, address } => assert!(key == stranger.public_key() && address.ip().is_loopback()),
-        IncomingConnection::Admitted(_) => panic!("the stranger was let in"),
+        IncomingConnection::Refused { key, address } => assert!(key == unknown.public_key() && address.ip().is_loopback()),
+        IncomingConnection::Admitted(_) => panic!("an unknown key was admitted"),
     }
     // Copies of the handshake are not reported again; the client is still admitted.
     let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
@@ -215,9 +215,9 @@ async fn an_address_that_a_handshake_makes_up_gets_few_packets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_nobody_has_is_unknown() {
     let rig = Rig::new().await;
-    let nobody = PublicKey::new(*Identity::ephemeral().unwrap().public_key().as_bytes());
+    let unannounced = PublicKey::new(*Identity::ephemeral().unwrap().public_key().as_bytes());
     let node = rig.node().await;
-    assert!(matches!(node.dial(&rig.client, nobody, LONG).await, Err(DialError::NotAnnounced(key)) if key == nobody));
+    assert!(matches!(node.dial(&rig.client, unannounced, LONG).await, Err(DialError::NotAnnounced(key)) if key == unannounced));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,8 +225,8 @@ async fn where_no_node_answers_nothing_is_said_of_the_key() {
     // A socket that never responds and occupies its port.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let node = Node::open(&[silent.local_addr().unwrap().to_string()], 0).await.unwrap();
-    let (own, nobody) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
-    assert!(matches!(node.dial(&own, nobody, LONG).await, Err(DialError::NoNetwork)));
+    let (own, unannounced) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
+    assert!(matches!(node.dial(&own, unannounced, LONG).await, Err(DialError::NoNetwork)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

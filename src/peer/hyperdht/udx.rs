@@ -1,6 +1,6 @@
 //! UDX streams: ordered bytes over packets that can be lost, duplicated or reordered.
 //!
-//! [`Stream`] is the protocol without sockets and clocks: packets and times are arguments, packets and the time of the next event are
+//! [`UdxEndpoint`] is the protocol without sockets and clocks: packets and times are arguments, packets and the time of the next event are
 //! results. The peer can be libudx, which the JavaScript programs use: the packets are the same, but congestion control is up to each
 //! end.
 
@@ -23,7 +23,7 @@ use crate::wire::{UdxFlags, UdxPacket};
 
 /// One end of a stream.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct UdxEndpoint {
     /// The peer's id of the stream.
     peer_id: u32,
     sender: Sender,
@@ -34,7 +34,7 @@ pub(super) struct Stream {
     error: Option<io::ErrorKind>,
 }
 
-impl Stream {
+impl UdxEndpoint {
     /// Creates a stream with the peer's id.
     pub(super) fn new(peer_id: u32, now: Instant) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Stream {
         packet.encode(out);
     }
 
-    /// Returns the time of the next call to [`Stream::tick`] and [`Stream::transmit`] if no packet arrives.
+    /// Returns the time of the next call to [`UdxEndpoint::tick`] and [`UdxEndpoint::transmit`] if no packet arrives.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         if self.error.is_some() { None } else { self.sender.due(now) }
     }

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, sleep_until};
 
 use super::node::{Node, lock};
-use super::udx::Stream;
+use super::udx::UdxEndpoint;
 use crate::wire::UdxPacket;
 
 /// Interval of hole punching packets towards a peer before its first packet.
@@ -60,10 +60,10 @@ impl PendingStream {
     /// Starts receiving packets for `own`, which can arrive before the peer's address is known.
     pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let relay = Relay::new(node, own).await?;
-        let (heard, first) = oneshot::channel();
+        let (on_first_packet, first) = oneshot::channel();
         // The packet is accepted even if the waiting future was dropped.
         let hook = move |_: &_, port, address| {
-            let _ = heard.send(SocketAddr::new(address, port));
+            let _ = on_first_packet.send(SocketAddr::new(address, port));
             true
         };
         // The relay overwrites the peer's stream id.
@@ -91,7 +91,7 @@ impl PendingStream {
         let began = tokio::time::Instant::now();
         for punch in punches {
             tokio::select! {
-                heard = self.first_packet() => return heard,
+                first_packet = self.first_packet() => return first_packet,
                 // Errors are ignored: the path may be open already.
                 () = sleep_until(began + *punch) => drop(socket.send_to(PUNCH_PACKET, address)),
             }
@@ -152,7 +152,7 @@ impl Relay {
 
     fn run(self) -> (UdxReader, UdxWriter) {
         let state = StreamState {
-            stream: Stream::new(self.name, Instant::now()),
+            stream: UdxEndpoint::new(self.name, Instant::now()),
             reader: None,
             writer: None,
             handles: 2,
@@ -175,7 +175,7 @@ struct StreamShared {
 }
 
 struct StreamState {
-    stream: Stream,
+    stream: UdxEndpoint,
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// The number of open handles.
@@ -249,7 +249,7 @@ pub(super) struct UdxWriter(StreamHandle);
 
 impl UdxWriter {
     /// Polls `ready` on the stream.
-    fn poll<T>(&self, context: &Context<'_>, ready: impl FnOnce(&mut Stream) -> Option<T>) -> Poll<io::Result<T>> {
+    fn poll<T>(&self, context: &Context<'_>, ready: impl FnOnce(&mut UdxEndpoint) -> Option<T>) -> Poll<io::Result<T>> {
         let shared = &self.0.0;
         let mut state = lock(&shared.state);
         let found = ready(&mut state.stream);

@@ -126,10 +126,10 @@ async fn unwanted_channels_are_rejected_and_the_rest_goes_on() {
     near.writer.send(open(3, METRICS_PROTOCOL).encode()).await.unwrap();
     assert_eq!(frames(near).await, [Frame::Reject { channel: 1 }]);
     assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
-    let mut told = [frames(near).await, frames(near).await].concat();
-    told.sort_by_key(|frame| matches!(frame, Frame::Reject { .. }));
-    assert_eq!(told[1], Frame::Reject { channel: 3 });
-    assert!(matches!(&told[0], Frame::Data { channel: 1, kind: 1, payload } if payload[..] == *b"\x00\x07<\x00>"));
+    let mut outcome = [frames(near).await, frames(near).await].concat();
+    outcome.sort_by_key(|frame| matches!(frame, Frame::Reject { .. }));
+    assert_eq!(outcome[1], Frame::Reject { channel: 3 });
+    assert!(matches!(&outcome[0], Frame::Data { channel: 1, kind: 1, payload } if payload[..] == *b"\x00\x07<\x00>"));
     // Closed; the id can be reused.
     near.writer.send(Frame::Close { channel: 2 }.encode()).await.unwrap();
     near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
@@ -178,10 +178,10 @@ async fn nonsense_ends_a_connection() {
         let LinkEnd { is_graceful, why } = timeout(LONG, served.ended).await.unwrap().unwrap();
         assert!(!is_graceful, "{why}");
         let (near, mut far) = pair();
-        let (tell, told) = oneshot::channel();
+        let (tell, outcome) = oneshot::channel();
         let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
         far.writer.send(bad.to_vec()).await.unwrap();
-        assert!(!timeout(LONG, told).await.unwrap().unwrap().is_graceful);
+        assert!(!timeout(LONG, outcome).await.unwrap().unwrap().is_graceful);
         assert!(!client.is_alive());
     }
 }
@@ -189,12 +189,12 @@ async fn nonsense_ends_a_connection() {
 #[tokio::test]
 async fn who_stops_finishes_what_is_in_work() {
     let Served { near, ended, stop, .. } = served();
-    let (tell, told) = oneshot::channel();
+    let (tell, outcome) = oneshot::channel();
     let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
     assert_eq!(client.call(METRICS_METHOD, b"a", LONG).await.unwrap(), "<a>");
     stop.cancel();
     assert!(timeout(LONG, ended).await.unwrap().unwrap().is_graceful);
-    assert!(timeout(LONG, told).await.unwrap().unwrap().is_graceful, "the end was meant");
+    assert!(timeout(LONG, outcome).await.unwrap().unwrap().is_graceful, "the end was meant");
     assert!(matches!(client.call(METRICS_METHOD, b"a", LONG).await, Err(HyperdhtError::Lost(_))));
 }
 
@@ -239,7 +239,7 @@ async fn an_answer_that_is_late_disturbs_nobody() {
 async fn who_is_rejected_or_left_alone_is_told_at_once() {
     for last in [Some(Frame::Reject { channel: 1 }), None] {
         let (near, mut far) = pair();
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (tell, mut outcome) = mpsc::unbounded_channel();
         let client = RpcClient::new(near, METRICS_PROTOCOL, move |end| tell.send(end).unwrap());
         let leaving = async {
             frames(&mut far).await;
@@ -252,7 +252,7 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
         let (answer, ()) = tokio::join!(client.call(METRICS_METHOD, b"x", LONG), leaving);
         assert!(matches!(answer, Err(HyperdhtError::Lost(_))), "{answer:?}");
         assert!(!client.is_alive());
-        assert!(timeout(LONG, told.recv()).await.unwrap().unwrap().is_graceful);
+        assert!(timeout(LONG, outcome.recv()).await.unwrap().unwrap().is_graceful);
     }
 }
 

@@ -1,0 +1,32 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::bridge::alias_table::AliasPolicy;
+use crate::peer::Alias;
+
+#[test]
+fn aliases_that_have_expired_are_not_counted_even_before_they_are_forgotten() {
+    let telemetry = Arc::new(BridgeTelemetry::default());
+    let start = Instant::now();
+    let aliases = AliasTable::new(AliasPolicy::Replace, Duration::from_secs(100), start, Duration::ZERO);
+    let registry = ProxyRegistry::new(aliases, Arc::new(LinkEvents::new(|_| {})), telemetry.clone(), Timestamp::default);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for (alias, key, registered) in [("a", 1, 0), ("b", 2, 50)] {
+        let entry = AliasEntry {
+            alias: Alias::new(alias).unwrap(),
+            key: PublicKey::new([key; 32]),
+            hostname: "h".into(),
+            service: "s".into(),
+            transport: Transport::Quic,
+            link: Some(key.into()),
+            renewed: at(registered),
+        };
+        registry.register(entry, (Ipv4Addr::LOCALHOST, 1).into()).unwrap();
+    }
+    for (seconds, count) in [(99, 2), (120, 1), (150, 0)] {
+        registry.recount_at(at(seconds));
+        assert_eq!(telemetry.bridge_aliases.get(), count, "after {seconds} s");
+    }
+}

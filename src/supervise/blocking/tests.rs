@@ -1,0 +1,37 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::supervise::panic_message;
+
+#[tokio::test]
+async fn the_result_comes_back() {
+    assert_eq!(blocking(|| 6 * 7).await, 42);
+}
+
+#[tokio::test]
+async fn a_panic_goes_on_in_the_caller() {
+    let caught = AssertUnwindSafe(blocking(|| -> u8 { panic!("in the work") })).catch_unwind().await;
+    assert_eq!(panic_message(&*caught.unwrap_err()), "in the work");
+}
+
+#[test]
+fn work_that_never_began_has_no_result() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let mut queued = Box::pin(blocking(|| 1));
+    runtime.block_on(async {
+        spawn_blocking(move || held.recv());
+        assert!(futures_util::poll!(&mut queued).is_pending());
+    });
+    // The only thread is busy, so the work is still in the queue when the runtime goes.
+    runtime.shutdown_background();
+    drop(release);
+    assert_eq!(queued.now_or_never(), None);
+}
